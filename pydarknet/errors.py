@@ -1,0 +1,47 @@
+"""Every error a user can cause, as one tree.
+
+    DarknetError                 anything wrong with what the user gave us: one line, no traceback at the command line
+    ├── ConfigError              a .cfg or .data file: FILE:LINE, the section, what was found, what was expected
+    │   └── ShapeError           layers whose sizes do not add up
+    ├── WeightsError             a .weights file that is not one, is too short or too long
+    ├── ImageError               a picture that cannot be read or written
+    ├── DataError                lists, names and other data files
+    ├── OutputError              a file that cannot be written: no such folder, no permission, no space
+    └── OptionError              an argument of the API or the command line that makes no sense
+
+Anything else that is raised is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class DarknetError(Exception):
+    """Base of every error that bad input can cause. Its text is one line that says what was found and expected."""
+
+
+class ConfigError(DarknetError):
+    """A .cfg or .data file that cannot be used."""
+
+
+class ShapeError(ConfigError):
+    """Layers whose sizes do not fit one another."""
+
+
+class WeightsError(DarknetError):
+    """A .weights file that cannot be used with this network."""
+
+
+class ImageError(DarknetError):
+    """A picture that cannot be read or written."""
+
+
+class DataError(DarknetError):
+    """A list, names, labels or tree file that cannot be used."""
+
+
+class OutputError(DarknetError):
+    """A file that cannot be written."""
+
+
+class OptionError(DarknetError):
+    """An argument that makes no sense, of the API or of the command line."""

@@ -1,0 +1,86 @@
+"""Files written whole or not at all, and small reads with one clear error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import DarknetError, OutputError
+
+
+@contextlib.contextmanager
+def write_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; when the block ends well, flush it to the disk and rename it to `path`.
+
+    Whatever happens before that (an exception, a full disk, a kill), `path` keeps its former content.
+    Devices and pipes (`/dev/stdout`) have no content to keep and are written directly.
+
+    Raises OutputError with the path and the system's reason.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with open_for_output(target) as stream:
+            yield stream
+        return
+    target = Path(os.path.realpath(target))
+    temporary = None
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(21, "Is a directory")
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(_mode_of_new_file(target))
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_for_output(path: Path) -> Iterator[BinaryIO]:
+    """`path` opened for writing in place. Raises OutputError."""
+    try:
+        with path.open("wb") as stream:
+            yield stream
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
+
+
+def _mode_of_new_file(target: Path) -> int:
+    """The permissions `target` has, or those that an ordinary `open` would give it."""
+    if target.exists():
+        return target.stat().st_mode & 0o7777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def read_bytes(path: str | os.PathLike[str], error: type[DarknetError]) -> bytes:
+    """The content of the file at `path`. Raises `error` with darknet's first words, the path and the reason."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as reason:
+        raise error(f"Couldn't open file: {path} ({reason.strerror or reason})") from reason
+
+
+def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
+    """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates.
+
+    Raises `error` with the path and the reason; a file with NUL bytes is no text and is named as such.
+    """
+    content = read_bytes(path, error)
+    if b"\0" in content:
+        raise error(f"{path}: not a text file (it contains NUL bytes)")
+    return content.decode("utf-8-sig", errors="surrogateescape")
