@@ -1,0 +1,297 @@
+"""Boxes: overlap measures, non-maximum suppression, and the way back from a letterboxed picture. NumPy only.
+
+Arrays of boxes are float32 `(..., 4)`: centre x, centre y, width, height, in any one unit. The arithmetic is
+float32 in the order of darknet's `box.c`, so that a comparison with a threshold falls as it does there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import OptionError, ShapeError
+
+Floats = NDArray[np.float32]
+Measure = Callable[[Floats, Floats], Floats]
+
+# Candidates compared at a time with all others: enough to outweigh NumPy's calls, few enough for the cache.
+_BLOCK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle by its centre and its size; whoever makes it says in which unit."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def left(self) -> float:
+        return self.x - self.w / 2
+
+    @property
+    def top(self) -> float:
+        return self.y - self.h / 2
+
+    @property
+    def right(self) -> float:
+        return self.x + self.w / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.h / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One object found in a picture: its class, its probability (0 to 1), its box in the picture's pixels."""
+
+    class_id: int
+    name: str
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What detection heads decode: k boxes that may hold an object, one array per property.
+
+    boxes          (k, 4) float32: centre and size as fractions (of the network's input or of the picture)
+    objectness     (k,) float32
+    probabilities  (k, classes) float32: objectness times class probability, 0 where at or below the threshold
+    uncertainty    (k, 4) float32 of x, y, w, h from Gaussian heads, else None
+    """
+
+    boxes: Floats
+    objectness: Floats
+    probabilities: Floats
+    uncertainty: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def empty(cls, classes: int) -> Candidates:
+        """No candidates, of `classes` classes."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
+        """The candidates of several heads, in their order; at least one part.
+
+        Beside those of a Gaussian head, the candidates of other heads get the uncertainty 0.
+        Raises ShapeError where the heads have different numbers of classes.
+        """
+        counts = sorted({part.probabilities.shape[1] for part in parts})
+        if len(counts) > 1:
+            raise ShapeError(f"detection heads with different numbers of classes: {counts}")
+        known = [np.zeros_like(p.boxes) if p.uncertainty is None else p.uncertainty for p in parts]
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.objectness for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            None if all(part.uncertainty is None for part in parts) else np.concatenate(known),
+        )
+
+    def select(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Candidates:
+        """A copy of the candidates at the given indices, in that order, or of those where a mask is true."""
+        uncertainty = None if self.uncertainty is None else self.uncertainty[which]
+        return Candidates(self.boxes[which], self.objectness[which], self.probabilities[which], uncertainty)
+
+
+# Overlap measures. Their arguments broadcast over all axes but the last: a[:, None] and b[None] give a table.
+# A network that diverges yields infinite boxes: their overlaps are NaN, without a warning.
+
+
+@np.errstate(all="ignore")
+def iou(a: Floats, b: Floats) -> Floats:
+    """Intersection over union, 0 to 1; 0 where nothing overlaps, also for two boxes without area."""
+    return _ratio(*_intersection_and_union(a, b))
+
+
+@np.errstate(all="ignore")
+def giou(a: Floats, b: Floats) -> Floats:
+    """IoU less the share of the enclosing box that neither box fills, −1 to 1 (Rezatofighi et al. 2019)."""
+    intersection, union = _intersection_and_union(a, b)
+    enclosing = _enclosing_span(a, b, 0) * _enclosing_span(a, b, 1)
+    return _ratio(intersection, union) - _ratio(enclosing - union, enclosing)
+
+
+@np.errstate(all="ignore")
+def diou(a: Floats, b: Floats, exponent: float = 0.6) -> Floats:
+    """IoU − (d/c)^exponent: d squared distance of the centres, c squared diagonal of the enclosing box.
+
+    Where c is 0, the IoU alone (Zheng et al. 2020, where the exponent is 1; darknet's is 0.6).
+    """
+    overlap = iou(a, b)
+    distance, diagonal = _distance_and_diagonal(a, b)
+    # The C raises the float32 quotient in double precision and rounds the power back.
+    penalty = np.power(_ratio(distance, diagonal), exponent, dtype=np.float64).astype(np.float32)
+    return np.where(diagonal == 0, overlap, overlap - penalty)
+
+
+def diou_nms(a: Floats, b: Floats, beta: float = 0.6) -> Floats:
+    """`diou` with the exponent `beta_nms` of a detection head, which the C keeps in float32."""
+    return diou(a, b, float(np.float32(beta)))
+
+
+@np.errstate(all="ignore")
+def ciou(a: Floats, b: Floats) -> Floats:
+    """IoU − (d/c + alpha·v), d and c as in `diou`, v from the aspect angles (Zheng et al. 2020).
+
+    v = 4/pi²·(atan(w_b/h_b) − atan(w_a/h_a))², alpha = v/(1 − IoU + v + 1e-6). Where c is 0, the IoU alone.
+    A box of no width and no height has no aspect and gives NaN, unless c is 0.
+    """
+    overlap = iou(a, b)
+    distance, diagonal = _distance_and_diagonal(a, b)
+    angle_a, angle_b = (np.arctan((box[..., 2] / box[..., 3]).astype(np.float64)) for box in (a, b))
+    turn = angle_b - angle_a
+    aspect = (4 / (np.pi * np.pi) * turn * turn).astype(np.float32)
+    alpha = (aspect / ((1 - overlap + aspect).astype(np.float64) + 1e-6)).astype(np.float32)
+    return np.where(diagonal == 0, overlap, overlap - (_ratio(distance, diagonal) + alpha * aspect))
+
+
+def _intersection_and_union(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """The two areas. A negative overlap along either axis is no intersection."""
+    width, height = _shared_span(a, b, 0), _shared_span(a, b, 1)
+    intersection = np.where((width < 0) | (height < 0), np.float32(0), width * height)
+    return intersection, a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - intersection
+
+
+def _distance_and_diagonal(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Squared distance of the centres and squared diagonal of the enclosing box."""
+    width, height = _enclosing_span(a, b, 0), _enclosing_span(a, b, 1)
+    dx, dy = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
+    return dx * dx + dy * dy, width * width + height * height
+
+
+def _shared_span(a: Floats, b: Floats, axis: int) -> Floats:
+    """The width (axis 0) or height (axis 1) that both boxes cover; below 0, the gap between them."""
+    half_a, half_b = a[..., 2 + axis] / 2, b[..., 2 + axis] / 2
+    ends = np.minimum(a[..., axis] + half_a, b[..., axis] + half_b)
+    return ends - np.maximum(a[..., axis] - half_a, b[..., axis] - half_b)
+
+
+def _enclosing_span(a: Floats, b: Floats, axis: int) -> Floats:
+    """The width (axis 0) or height (axis 1) of the smallest box round both."""
+    half_a, half_b = a[..., 2 + axis] / 2, b[..., 2 + axis] / 2
+    ends = np.maximum(a[..., axis] + half_a, b[..., axis] + half_b)
+    return ends - np.minimum(a[..., axis] - half_a, b[..., axis] - half_b)
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """The quotient, 0 where the denominator is 0."""
+    return np.where(denominator == 0, np.float32(0), numerator / denominator)
+
+
+def suppress(
+    candidates: Candidates, threshold: float, kind: str = "default", beta: float = 0.6
+) -> Candidates:
+    """Non-maximum suppression: a copy in which the weaker of two that overlap more than `threshold` get 0.
+
+    default, cornersnms   class by class, the overlap being `iou`
+    greedynms, diounms    class by class, the overlap being `diou` or `diou_nms` with `beta`
+    obj                   by objectness (which becomes 0 too) for all classes at once, the overlap being `iou`
+    plain                 pair by pair in the given order, the overlap being `iou`; nothing is moved
+
+    The order is the one darknet goes on with: candidates of objectness 0 are dropped, the last of the others
+    filling their places; then all are sorted, stably and descending, by the probability of each class in turn
+    (obj: by objectness). Raises OptionError for another kind.
+    """
+    if kind == "plain":
+        return _suppress_pairs(candidates, threshold)
+    if kind == "obj":
+        return _suppress_by_objectness(_drop_empty(candidates), threshold)
+    by_beta = partial(diou_nms, beta=beta)
+    measures: dict[str, Measure] = {"default": iou, "cornersnms": iou, "greedynms": diou, "diounms": by_beta}
+    if kind not in measures:
+        raise OptionError(f'nms_kind "{kind}" is none of {", ".join(measures)}, obj, plain')
+    return _suppress_by_class(_drop_empty(candidates), threshold, measures[kind])
+
+
+def _drop_empty(candidates: Candidates) -> Candidates:
+    """Without those of objectness 0: the place of each is taken by the last that has some."""
+    filled = candidates.objectness != 0
+    count = int(np.count_nonzero(filled))
+    order = np.arange(count)
+    order[~filled[:count]] = count + np.flatnonzero(filled[count:])[::-1]
+    return candidates.select(order)
+
+
+def _suppress_by_class(candidates: Candidates, threshold: float, measure: Measure) -> Candidates:
+    by_class = np.array(candidates.probabilities.T, order="C")
+    order = np.arange(len(candidates))
+    for row in by_class:
+        if not row.any():
+            continue  # a stable sort of equal values moves nothing
+        order = order[np.argsort(-row[order], kind="stable")]
+        members = order[row[order] != 0]
+        row[members[~_survivors(candidates.boxes[members], threshold, measure)]] = 0
+    return replace(candidates, probabilities=by_class.T).select(order)
+
+
+def _suppress_by_objectness(candidates: Candidates, threshold: float) -> Candidates:
+    kept = candidates.select(np.argsort(-candidates.objectness, kind="stable"))
+    weaker = ~_survivors(kept.boxes, threshold, iou)
+    kept.objectness[weaker] = 0
+    kept.probabilities[weaker] = 0
+    return kept
+
+
+def _survivors(boxes: Floats, threshold: float, measure: Measure) -> NDArray[np.bool_]:
+    """Which of `boxes` (m, 4), best first, overlap no better survivor more than `threshold`: a mask (m,)."""
+    alive = np.ones(len(boxes), bool)
+    for start in range(0, len(boxes), _BLOCK):
+        block = start + np.flatnonzero(alive[start : start + _BLOCK])
+        clashes = measure(boxes[block, None], boxes[None, start:]) > np.float32(threshold)
+        for index, clash in zip(block, clashes, strict=True):
+            if alive[index]:
+                alive[index + 1 :] &= ~clash[index + 1 - start :]
+    return alive
+
+
+def _suppress_pairs(candidates: Candidates, threshold: float) -> Candidates:
+    """Of every overlapping pair the smaller probability of each class becomes 0 (of equal ones the later)."""
+    kept = candidates.select(np.arange(len(candidates)))
+    active = np.flatnonzero((kept.probabilities > 0).any(axis=1))
+    for position, first in enumerate(active):
+        rivals = active[position + 1 :]
+        rivals = rivals[iou(kept.boxes[first], kept.boxes[rivals]) > np.float32(threshold)]
+        # Class by class, the first beats its rivals in turn until it loses; having 0, it then beats nobody.
+        losses = kept.probabilities[rivals] > kept.probabilities[first]
+        kept.probabilities[rivals] *= np.logical_or.accumulate(losses, axis=0)
+        kept.probabilities[first] *= ~losses.any(axis=0)
+    return kept
+
+
+def letterbox_size(image_width: int, image_height: int, width: int, height: int) -> tuple[int, int]:
+    """Width and height in pixels of a picture scaled to fit into `width` x `height` with its proportions.
+
+    Compared in float32 and rounded down as in darknet's `letterbox_image`, except that no side shrinks to 0
+    pixels (there: an empty picture and, on the way back, infinite boxes).
+    """
+    if np.float32(width) / np.float32(image_width) < np.float32(height) / np.float32(image_height):
+        return width, max(1, image_height * width // image_width)
+    return max(1, image_width * height // image_height), height
+
+
+@np.errstate(all="ignore")
+def undo_letterbox(
+    boxes: Floats, network_width: int, network_height: int, image_width: int, image_height: int
+) -> Floats:
+    """Boxes (k, 4) as fractions of a letterboxed network input -> (k, 4) float32 as fractions of the picture.
+
+    Sizes in pixels. Centres in double precision, sizes in float32, as in darknet's `correct_yolo_boxes`.
+    """
+    network = np.array([network_width, network_height])
+    inner = np.array(letterbox_size(image_width, image_height, network_width, network_height))
+    scale = inner.astype(np.float32) / network.astype(np.float32)
+    centres = (boxes[:, :2] - (network - inner) / 2 / network) / scale
+    sizes = boxes[:, 2:] * (network.astype(np.float32) / inner.astype(np.float32))
+    return np.concatenate([centres.astype(np.float32), sizes], axis=1)

@@ -1,0 +1,185 @@
+"""Everything in which pjreddie's darknet and AlexeyAB's differ.
+
+The two read the same files and give the same numbers to 1e-6, save for what stands here. `pjreddie` follows its CPU build
+in batch normalisation, because the published numbers are its; where a CPU build is plainly faulty, both follow the GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .config import Config
+from .errors import OptionError
+
+_EVERY_LAYER = frozenset({"clip", "dont_update", "burnin_update", "train_only_bn"})
+_TRACKING = frozenset(
+    {"embedding_layer", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm"}
+)
+_YOLO_HEAD = _TRACKING | {
+    "resize", "scale_x_y", "new_coords", "iou_loss", "iou_normalizer", "obj_normalizer", "cls_normalizer",
+    "delta_normalizer", "uc_normalizer", "iou_thresh", "iou_thresh_kind", "objectness_smooth", "focal_loss",
+    "label_smooth_eps", "max_delta", "counters_per_class", "nms_kind", "beta_nms", "show_details", "yolo_point",
+}  # fmt: skip
+
+# Keys that only AlexeyAB's darknet reads, by section.
+ALEXEYAB_KEYS: Mapping[str, frozenset[str]] = {
+    "net": frozenset({
+        "learning_rate_min", "sgdr_cycle", "sgdr_mult", "seq_scales", "flip", "letter_box", "mosaic", "cutmix", "mixup",
+        "mosaic_bound", "blur", "gaussian_noise", "label_smooth_eps", "resize_step", "dynamic_minibatch", "ema_alpha",
+        "track", "augment_speed", "sequential_subdivisions", "try_fix_nan", "weights_reject_freq", "equidistant_point",
+        "badlabels_rejection_percentage", "num_sigmas_reject_badlabels", "contrastive", "contrastive_jit_flip",
+        "contrastive_color", "unsupervised", "adversarial_lr", "attention", "max_chart_loss", "optimized_memory",
+        "workspace_size_limit_MB", "use_cuda_graph", "loss_scale", "show_receptive_field",
+    }),
+    "convolutional": frozenset({
+        "stride_x", "stride_y", "dilation", "antialiasing", "share_index", "cbn", "bin_output", "assisted_excitation",
+        "sway", "rotate", "stretch", "stretch_sway", "angle", "grad_centr", "reverse", "coordconv", "stream",
+        "wait_stream",
+    }),
+    "maxpool": frozenset({
+        "stride_x", "stride_y", "maxpool_depth", "out_channels", "antialiasing", "maxpool_zero_nonmax",
+    }),
+    "dropout": frozenset({"dropblock", "dropblock_size_rel", "dropblock_size_abs"}),
+    "route": frozenset({"groups", "group_id", "stream", "wait_stream"}),
+    "shortcut": frozenset({"weights_type", "weights_normalization"}),
+    "rnn": frozenset({"hidden", "logistic"}),
+    "crnn": frozenset({"output", "hidden", "size", "stride", "dilation", "pad", "padding", "groups", "xnor"}),
+    "yolo": _YOLO_HEAD,
+    "region": frozenset({"focal_loss", "resize"}),
+}  # fmt: skip
+
+# Keys that only pjreddie's darknet reads, by section.
+PJREDDIE_KEYS: Mapping[str, frozenset[str]] = {
+    "net": frozenset({"max_ratio", "min_ratio", "center", "clip", "random", "notruth"}),
+    "cost": frozenset({"noobj", "thresh"}),
+    "shortcut": frozenset({"alpha", "beta"}),
+    "reorg": frozenset({"flatten", "extra"}),
+    "gru": frozenset({"tanh"}),
+    "crnn": frozenset({"output_filters", "hidden_filters"}),
+    "region": frozenset({"background"}),
+}
+_PJREDDIE_EVERY_LAYER = frozenset({"dontsave", "numload", "truth", "smooth"})
+
+ALEXEYAB_SECTIONS = frozenset({
+    "local_avgpool", "local_avg", "reorg3d", "conv_lstm", "history", "scale_channels", "sam", "empty", "silence",
+    "implicit", "contrastive", "Gaussian_yolo",
+})  # fmt: skip
+PJREDDIE_SECTIONS = frozenset({"deconvolutional", "deconv", "logistic", "l2norm", "iseg"})
+ALEXEYAB_ACTIVATIONS = frozenset({
+    "relu6", "gelu", "revleaky", "swish", "mish", "hard_mish", "normalize_channels", "normalize_channels_softmax",
+    "normalize_channels_softmax_maxval",
+})  # fmt: skip
+# Read by AlexeyAB's darknet only, but standing in pjreddie's own files as well: no sign of either.
+_NO_SIGN = frozenset({"hidden", "logistic"})
+_ALIASES = {"conv": "convolutional", "max": "maxpool", "network": "net"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One darknet's choices."""
+
+    name: str
+    epsilon_inside_root: bool  # batch norm: (x - m) / sqrt(v + 1e-5), else / (sqrt(v) + 1e-6)
+    uniform_filters: bool  # initial filters: s U(-1, 1), else s N(0, 1)
+    batchnorm_layer_has_bias: bool  # the [batchnorm] record begins with biases
+    lstm_order: str  # gates of the eight records, w... then u...
+    gru_input_first: bool  # gru records: uz ur uh wz wr wh, else w before u
+    region_by_cell: bool  # region output ordered cell, anchor, entry with raw x and y; else planar, x and y logistic
+    always_undo_letterbox: bool  # yolo and region boxes are corrected whatever the picture's preparation was
+    shortcut_resamples: bool  # one source of any size with alpha and beta; else many of equal size with weights
+    xnor_padding: float  # what a padded pixel counts in a binarised convolution
+    xnor_folds_batch_norm: bool  # filters are binarised after batch norm was folded into them
+    dropout: float  # default probability
+    connected_epsilon_inside_root: bool
+    version: tuple[int, int, int]  # of saved files
+    detect_thresh: float  # `detect`; `detector test` has its own below
+    detector_thresh: float
+    ops_per_group: bool  # operations of a grouped convolution are divided by its groups
+    detects_best_class_first: bool  # printing: by left edge, best class first; else every class in array order
+
+    def foreign_keys(self, kind: str) -> frozenset[str]:
+        """Keys of section `kind` that this darknet does not read although the other does."""
+        kind = _ALIASES.get(kind, kind)
+        if self.name == "alexeyab":
+            return PJREDDIE_KEYS.get(kind, frozenset()) | (_PJREDDIE_EVERY_LAYER if kind != "net" else frozenset())
+        return ALEXEYAB_KEYS.get(kind, frozenset()) | (_EVERY_LAYER if kind != "net" else frozenset())
+
+    @property
+    def foreign_sections(self) -> frozenset[str]:
+        """Section names that only the other darknet knows."""
+        return PJREDDIE_SECTIONS if self.name == "alexeyab" else ALEXEYAB_SECTIONS
+
+    @property
+    def foreign_activations(self) -> frozenset[str]:
+        """Activation names that only the other darknet knows."""
+        return frozenset() if self.name == "alexeyab" else ALEXEYAB_ACTIVATIONS
+
+
+PJREDDIE = Dialect(
+    name="pjreddie",
+    epsilon_inside_root=False,
+    uniform_filters=False,
+    batchnorm_layer_has_bias=False,
+    lstm_order="ifog",
+    gru_input_first=False,
+    region_by_cell=False,
+    always_undo_letterbox=True,
+    shortcut_resamples=True,
+    xnor_padding=0.0,
+    xnor_folds_batch_norm=False,
+    dropout=0.5,
+    connected_epsilon_inside_root=False,
+    version=(0, 2, 0),
+    detect_thresh=0.5,
+    detector_thresh=0.5,
+    ops_per_group=True,
+    detects_best_class_first=False,
+)
+ALEXEYAB = Dialect(
+    name="alexeyab",
+    epsilon_inside_root=True,
+    uniform_filters=True,
+    batchnorm_layer_has_bias=True,
+    lstm_order="figo",
+    gru_input_first=True,
+    region_by_cell=True,
+    always_undo_letterbox=False,
+    shortcut_resamples=False,
+    xnor_padding=-1.0,
+    xnor_folds_batch_norm=True,
+    dropout=0.2,
+    connected_epsilon_inside_root=True,
+    version=(0, 2, 5),
+    detect_thresh=0.24,
+    detector_thresh=0.25,
+    ops_per_group=False,
+    detects_best_class_first=True,
+)
+DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
+
+
+def choose_dialect(name: str, config: Config) -> Dialect:
+    """The dialect called `name`; `auto` is AlexeyAB's when the file uses anything that only it knows.
+
+    Raises OptionError for any other name.
+    """
+    if name == "auto":
+        return ALEXEYAB if _only_alexeyab_knows(config) else PJREDDIE
+    if name not in DIALECTS:
+        raise OptionError(f"dialect {name!r}: expected auto, {' or '.join(DIALECTS)}")
+    return DIALECTS[name]
+
+
+def _only_alexeyab_knows(config: Config) -> bool:
+    for section in [config.net, *config.layers]:
+        if section.kind in ALEXEYAB_SECTIONS:
+            return True
+        keys = {option.key for option in section.options}
+        if keys & PJREDDIE.foreign_keys(section.kind) - _NO_SIGN:
+            return True
+        if any(o.key == "activation" and o.value in ALEXEYAB_ACTIVATIONS for o in section.options):
+            return True
+        if section.kind == "shortcut" and any(o.key == "from" and "," in o.value for o in section.options):
+            return True
+    return False

@@ -1,0 +1,199 @@
+"""Activation functions over runs of float32, written so that LLVM vectorises them.
+
+Functions that are a slope below zero (linear, leaky, relu, relie) need no code: convolutions apply them as they store.
+"""
+
+from __future__ import annotations
+
+import numba
+from llvmlite import ir
+from numba import prange, types
+from numba.extending import intrinsic
+
+from .jit import device, kernel
+
+f32 = numba.float32
+
+# Codes of the functions that a slope cannot express; 0 stands for none.
+(NONE, LOGISTIC, MISH, SWISH, LOGGY, RELU6, ELU, SELU, GELU, RAMP, TANH, PLSE, STAIR, HARDTAN, LHTAN,
+ HARD_MISH) = range(16)  # fmt: skip
+
+# Those that a convolution applies to each tile while it is in the cache; the others are a pass of their own.
+FUSED = frozenset({LOGISTIC, MISH, SWISH})
+
+
+@intrinsic
+def _float_from_bits(typingctx, bits):
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+@device
+def exp32(x):
+    """e^x in float32, to 2 units in the last place: argument reduced by powers of two, then a polynomial.
+
+    Saturates at e^88.3 and e^-87.3 instead of overflowing, which every user here wants. The polynomial is the classic
+    minimax one of the Cephes library for |r| <= ln(2)/2.
+    """
+    x = min(max(x, f32(-87.3)), f32(88.3))
+    n = numba.int32(x * f32(1.44269504) + f32(128.5)) - numba.int32(128)
+    r = x - f32(n) * f32(0.693359375)
+    r = r - f32(n) * f32(-2.12194440e-4)
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    p = p * (r * r) + r + f32(1.0)
+    return p * _float_from_bits((n + numba.int32(127)) << numba.int32(23))
+
+
+@device
+def logistic(x):
+    """1 / (1 + e^-x)"""
+    return f32(1.0) / (f32(1.0) + exp32(-x))
+
+
+@device
+def tanh32(x):
+    """2 / (1 + e^-2x) - 1"""
+    return f32(2.0) / (f32(1.0) + exp32(f32(-2.0) * x)) - f32(1.0)
+
+
+@device
+def mish(x):
+    """x tanh(ln(1 + e^x)), with tanh(ln(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2)"""
+    e = exp32(min(x, f32(20.0)))
+    q = e * (e + f32(2.0))
+    return x * (q / (q + f32(2.0)))
+
+
+@device
+def activate_fused(y, at, count, code):
+    """Apply one of FUSED to y[at : at + count]."""
+    if code == LOGISTIC:
+        for k in range(at, at + count):
+            y[k] = logistic(y[k])
+    elif code == MISH:
+        for k in range(at, at + count):
+            y[k] = mish(y[k])
+    else:
+        for k in range(at, at + count):
+            y[k] = y[k] * logistic(y[k])
+
+
+@device
+def _activate_smooth(y, at, count, code):
+    if code == LOGGY:
+        for k in range(at, at + count):
+            y[k] = f32(2.0) * logistic(y[k]) - f32(1.0)
+    elif code == ELU:
+        for k in range(at, at + count):
+            y[k] = y[k] if y[k] >= f32(0.0) else exp32(y[k]) - f32(1.0)
+    elif code == SELU:
+        for k in range(at, at + count):
+            x = y[k]
+            y[k] = f32(1.0507) * x if x >= f32(0.0) else f32(1.0507 * 1.6732) * (exp32(x) - f32(1.0))
+    elif code == GELU:
+        for k in range(at, at + count):
+            x = y[k]
+            y[k] = f32(0.5) * x * (f32(1.0) + tanh32(f32(0.797885) * x + f32(0.035677) * x * x * x))
+    else:
+        for k in range(at, at + count):
+            y[k] = tanh32(y[k])
+
+
+@device
+def _stair(x):
+    n = f32(numba.int64(x))
+    if n > x:
+        n -= f32(1.0)
+    half = f32(numba.int64(n * f32(0.5)))
+    if half > n * f32(0.5):
+        half -= f32(1.0)
+    return half if half * f32(2.0) == n else (x - n) + half
+
+
+@device
+def _activate_pieces(y, at, count, code):
+    for k in range(at, at + count):
+        x = y[k]
+        if code == RELU6:
+            x = min(max(x, f32(0.0)), f32(6.0))
+        elif code == RAMP:
+            x = max(x, f32(0.0)) + f32(0.1) * x
+        elif code == PLSE:
+            if x < f32(-4.0):
+                x = f32(0.01) * (x + f32(4.0))
+            elif x > f32(4.0):
+                x = f32(0.01) * (x - f32(4.0)) + f32(1.0)
+            else:
+                x = f32(0.125) * x + f32(0.5)
+        elif code == STAIR:
+            x = _stair(x)
+        elif code == HARDTAN:
+            x = min(max(x, f32(-1.0)), f32(1.0))
+        elif code == LHTAN:
+            if x < f32(0.0):
+                x = f32(0.001) * x
+            elif x > f32(1.0):
+                x = f32(0.001) * (x - f32(1.0)) + f32(1.0)
+        elif x <= f32(0.0):  # HARD_MISH
+            x = x * x * f32(0.5) + x if x > f32(-2.0) else f32(0.0)
+        y[k] = x
+
+
+@device
+def activate_run(y, at, count, code):
+    """Apply any function of this module, by its code, to y[at : at + count]."""
+    if code == LOGISTIC or code == MISH or code == SWISH:
+        activate_fused(y, at, count, code)
+    elif code == LOGGY or code == ELU or code == SELU or code == GELU or code == TANH:
+        _activate_smooth(y, at, count, code)
+    else:
+        _activate_pieces(y, at, count, code)
+
+
+@device
+def clear_lanes(y, at, cells, used):
+    """Zero the lanes past the last channel (`used` of 16 are channels) of `cells` cells from `at` on."""
+    for cell in range(cells):
+        for lane in range(used, 16):
+            y[at + cell * 16 + lane] = 0.0
+
+
+@kernel
+def activate(y, y_item, y_block, batch, channels, height, width, halo, slope, code):
+    """Apply an activation in place to blocked `y` (flat), keeping halo and unused lanes zero.
+
+    With code 0 the function is x above zero and slope * x below.
+    """
+    blocks = (channels + 15) // 16
+    pitch = width + 2 * halo
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        at = item * y_item + block * y_block + ((row + halo) * pitch + halo) * 16
+        if code != NONE:
+            activate_run(y, at, width * 16, code)
+            if channels - block * 16 < 16:
+                clear_lanes(y, at, width, channels - block * 16)
+        else:
+            for k in range(at, at + width * 16):
+                y[k] = y[k] if y[k] > f32(0.0) else slope * y[k]
+
+
+@kernel
+def activate_segments(y, segments, slope, code):
+    """Apply an activation in place to runs of a flat array; segments: (m, 2) int64 of first float and count."""
+    for s in prange(segments.shape[0]):
+        at, count = segments[s, 0], segments[s, 1]
+        if code != NONE:
+            activate_run(y, at, count, code)
+        else:
+            for k in range(at, at + count):
+                y[k] = y[k] if y[k] > f32(0.0) else slope * y[k]

@@ -1,0 +1,116 @@
+"""Convolution over blocked activations by the one micro-kernel of `tile.py`."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .activation import activate_fused, clear_lanes
+from .halo import clear_halo
+from .jit import device, kernel
+from .tile import PIXELS, ROWS, tile_depthwise, tile_pair, tile_single
+
+
+@device
+def _finish_tile(y, at, column, width, pixels, wrap, channels, activation):
+    """Apply the activation to one tile's vectors, row by row, and keep lanes past the last channel zero."""
+    while pixels > 0:
+        run = min(pixels, width - column)
+        activate_fused(y, at, run * 16, activation)
+        if channels < 16:
+            clear_lanes(y, at, run, channels)
+        at += (run - 1) * 16 + wrap
+        pixels -= run
+        column = 0
+
+
+@kernel
+def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, height, width, chunk, by_group,
+             y, y_item, y_block, y_pitch, halo, channels, slope, activation):  # fmt: skip
+    """y = activation(bias + weights * x), over all items, groups of output blocks and pixels.
+
+    x: flat input; `x_item`, `x_row`, `x_step`: floats between items, output rows and output columns (stride included).
+    taps: (sum of tap counts,) int64, offsets from a pixel's origin. groups: (g, 5) int64, per group: first output block,
+    number of blocks (ROWS or 1), first tap, number of taps, offset of its weights. weights: per group (taps, TAP_LANES,
+    blocks, 16); bias: (blocks * 16,). y: flat output with `halo` cells of zeros round each plane; `y_block`, `y_pitch`:
+    floats between blocks, cells between rows. A task is one group x `chunk` tiles; `by_group` says whether neighbouring
+    tasks share the group (weights larger than the picture) or the pixels. `slope` is the factor below zero (1: linear);
+    `activation` is what the slope cannot express, 0 for none.
+    """
+    plane = height * width
+    tiles = (plane + PIXELS - 1) // PIXELS
+    chunks = (tiles + chunk - 1) // chunk
+    group_count = groups.shape[0]
+    x_wrap = x_row - (width - 1) * x_step
+    y_wrap = (y_pitch - width + 1) * 16
+    for task in prange(batch * chunks * group_count):
+        item = task // (chunks * group_count)
+        rest = task - item * chunks * group_count
+        if by_group:
+            group = rest // chunks
+            piece = rest - group * chunks
+        else:
+            piece = rest // group_count
+            group = rest - piece * group_count
+        block, rows, first_tap = groups[group, 0], groups[group, 1], groups[group, 2]
+        tap_count, weights_at = groups[group, 3], groups[group, 4]
+        y_base = item * y_item + block * y_block
+        if piece == 0 and halo > 0:
+            for r in range(rows):
+                clear_halo(y, y_base + r * y_block, height, width, halo)
+        y_origin = y_base + (halo * y_pitch + halo) * 16
+        first = piece * chunk * PIXELS
+        last = min(plane, first + chunk * PIXELS)
+        row = first // width
+        column = first - row * width
+        for pixel in range(first, last, PIXELS):
+            x_at = item * x_item + row * x_row + column * x_step
+            y_at = y_origin + (row * y_pitch + column) * 16
+            if rows == ROWS:
+                tile_pair(x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, block * 16,
+                          y, y_at, y_block, y_wrap, column, width, last - pixel, slope)  # fmt: skip
+            else:
+                tile_single(x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, block * 16,
+                            y, y_at, y_block, y_wrap, column, width, last - pixel, slope)  # fmt: skip
+            if activation != 0:
+                for r in range(rows):
+                    _finish_tile(y, y_at + r * y_block, column, width, min(PIXELS, last - pixel), y_wrap,
+                                 channels - (block + r) * 16, activation)  # fmt: skip
+            column += PIXELS
+            while column >= width:
+                column -= width
+                row += 1
+
+
+@kernel
+def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, batch, channels, height, width,
+                       y, y_item, y_block, y_pitch, halo, slope, activation):  # fmt: skip
+    """y = activation(bias + each channel convolved with its own filter); arguments as `convolve`.
+
+    weights: (blocks, taps, 16). A task is one block of one item.
+    """
+    blocks = (channels + 15) // 16
+    tap_count = taps.shape[0]
+    x_wrap = x_row - (width - 1) * x_step
+    y_wrap = (y_pitch - width + 1) * 16
+    bands = max(1, min(8, height // 8))
+    for task in prange(batch * blocks * bands):
+        item = task // (blocks * bands)
+        block = task // bands - item * blocks
+        band = task - (item * blocks + block) * bands
+        y_base = item * y_item + block * y_block
+        if band == 0 and halo > 0:
+            clear_halo(y, y_base, height, width, halo)
+        row = height * band // bands
+        last = height * (band + 1) // bands * width
+        column = 0
+        for pixel in range(row * width, last, PIXELS):
+            x_at = item * x_item + block * x_block + row * x_row + column * x_step
+            y_at = y_base + ((row + halo) * y_pitch + column + halo) * 16
+            tile_depthwise(x, x_at, x_step, x_wrap, taps, tap_count, weights, block * tap_count * 16, bias, block * 16,
+                           y, y_at, y_wrap, column, width, last - pixel, slope)  # fmt: skip
+            if activation != 0:
+                _finish_tile(y, y_at, column, width, min(PIXELS, last - pixel), y_wrap, channels - block * 16, activation)
+            column += PIXELS
+            while column >= width:
+                column -= width
+                row += 1

@@ -1,0 +1,132 @@
+"""Sums, products and resampling of blocked activations."""
+
+from __future__ import annotations
+
+import numba
+from numba import prange
+
+from .halo import clear_halo
+from .jit import kernel
+
+f32 = numba.float32
+
+
+@kernel
+def add(a, a_item, a_block, a_pitch, a_origin, b, b_item, b_block, b_pitch, b_origin, slope,
+        y, y_item, y_block, y_pitch, halo, batch, blocks, height, width):  # fmt: skip
+    """y = a + b, multiplied by `slope` where it is not above zero."""
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        base = item * y_item + block * y_block
+        if row == 0 and halo > 0:
+            clear_halo(y, base, height, width, halo)
+        y_at = base + ((row + halo) * y_pitch + halo) * 16
+        a_at = item * a_item + block * a_block + a_origin + row * a_pitch * 16
+        b_at = item * b_item + block * b_block + b_origin + row * b_pitch * 16
+        for k in range(width * 16):
+            value = a[a_at + k] + b[b_at + k]
+            y[y_at + k] = value if value > f32(0.0) else value * slope
+
+
+@kernel
+def scale(x, x_item, x_block, x_pitch, x_origin, gain, bias, y, y_item, y_block, y_pitch, halo,
+          batch, blocks, height, width):  # fmt: skip
+    """y = gain * x + bias, channel by channel; gain, bias: (blocks * 16,)."""
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        base = item * y_item + block * y_block
+        if row == 0 and halo > 0:
+            clear_halo(y, base, height, width, halo)
+        y_at = base + ((row + halo) * y_pitch + halo) * 16
+        x_at = item * x_item + block * x_block + x_origin + row * x_pitch * 16
+        for column in range(width):
+            for lane in range(16):
+                k = column * 16 + lane
+                y[y_at + k] = gain[block * 16 + lane] * x[x_at + k] + bias[block * 16 + lane]
+
+
+@kernel
+def add_scaled(x, x_item, x_block, x_pitch, x_origin, x_stride, keep, gain, y, y_item, y_block, y_pitch, y_origin,
+               y_stride, batch, blocks, height, width):  # fmt: skip
+    """y = keep * y + gain * x in place, on every `y_stride`-th cell of y and every `x_stride`-th of x.
+
+    keep, gain: (blocks * 16,). `height`, `width` count the cells that take part.
+    """
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        y_at = item * y_item + block * y_block + y_origin + row * y_stride * y_pitch * 16
+        x_at = item * x_item + block * x_block + x_origin + row * x_stride * x_pitch * 16
+        for column in range(width):
+            to, source = y_at + column * y_stride * 16, x_at + column * x_stride * 16
+            for lane in range(16):
+                c = block * 16 + lane
+                y[to + lane] = keep[c] * y[to + lane] + gain[c] * x[source + lane]
+
+
+@kernel
+def multiply(a, a_item, a_block, a_row, a_column, a_lane, a_origin, b, b_item, b_block, b_pitch, b_origin,
+             y, y_item, y_block, y_pitch, halo, batch, blocks, height, width):  # fmt: skip
+    """y = a * b. `a` is addressed by its own steps, so that a step of 0 repeats a vector over the plane, or a plane over
+    the channels."""
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        base = item * y_item + block * y_block
+        if row == 0 and halo > 0:
+            clear_halo(y, base, height, width, halo)
+        y_at = base + ((row + halo) * y_pitch + halo) * 16
+        b_at = item * b_item + block * b_block + b_origin + row * b_pitch * 16
+        a_at = item * a_item + block * a_block + a_origin + row * a_row
+        for column in range(width):
+            for lane in range(16):
+                k = column * 16 + lane
+                y[y_at + k] = a[a_at + column * a_column + lane * a_lane] * b[b_at + k]
+
+
+@kernel
+def upsample(x, x_item, x_block, x_pitch, x_origin, stride, factor, y, y_item, y_block, y_pitch, halo,
+             batch, blocks, height, width):  # fmt: skip
+    """Each cell of x repeated stride x stride times, multiplied by `factor`; height, width: of y."""
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        base = item * y_item + block * y_block
+        if row == 0 and halo > 0:
+            clear_halo(y, base, height, width, halo)
+        y_at = base + ((row + halo) * y_pitch + halo) * 16
+        x_at = item * x_item + block * x_block + x_origin + row // stride * x_pitch * 16
+        for column in range(width // stride):
+            for repeat in range(stride):
+                to = y_at + (column * stride + repeat) * 16
+                for lane in range(16):
+                    y[to + lane] = factor * x[x_at + column * 16 + lane]
+
+
+@kernel
+def sum_blocks(x, x_item, x_block, x_pitch, x_origin, stride, factor, y, y_item, y_block, y_pitch, halo,
+               batch, blocks, height, width):  # fmt: skip
+    """The sum of each stride x stride square of x, multiplied by `factor`; height, width: of y."""
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        base = item * y_item + block * y_block
+        if row == 0 and halo > 0:
+            clear_halo(y, base, height, width, halo)
+        y_at = base + ((row + halo) * y_pitch + halo) * 16
+        x_at = item * x_item + block * x_block + x_origin + row * stride * x_pitch * 16
+        for column in range(width):
+            for lane in range(16):
+                total = f32(0.0)
+                for i in range(stride):
+                    for j in range(stride):
+                        total += x[x_at + (i * x_pitch + column * stride + j) * 16 + lane]
+                y[y_at + column * 16 + lane] = factor * total

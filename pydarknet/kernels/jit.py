@@ -1,0 +1,95 @@
+"""The two decorators that every kernel uses, and where compiled code is kept between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+
+def _fingerprint() -> str:
+    """A hash of all kernel sources and versions.
+
+    Numba's own cache looks at one file only and would miss a change in a function that a kernel inlines, so every state of
+    the sources gets a folder of its own.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _base_folder() -> Path:
+    """The first writable one of: $NUMBA_CACHE_DIR, the user's cache folder, the temporary folder."""
+    candidates = []
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        candidates.append(Path(os.environ["NUMBA_CACHE_DIR"]))
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        candidates.append(Path(home) / "pydarknet")
+    temporary = Path(tempfile.gettempdir()) / f"pydarknet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
+    for folder in candidates:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return temporary
+
+
+CACHE_FOLDER = _base_folder() / f"kernels-{_fingerprint()}"
+
+
+def is_cold() -> bool:
+    """Whether nothing has been compiled yet on this machine, so that the first run will take its time."""
+    return not any(CACHE_FOLDER.glob("**/*.nbi"))
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
+    # Numba asks for the folder when it decorates; the setting of the user's own Numba functions is put back.
+    previous = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    finally:
+        numba.config.CACHE_DIR = previous
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so the
+    result does not depend on the number of threads."""
+    return _compile(function, parallel=True)
+
+
+def reducing_kernel(function: Callable[..., Any]) -> Any:
+    """A kernel whose inner sums may be reordered into SIMD lanes, the same way at every thread count.
+
+    Only reassociation and contraction are allowed: infinities and NaN keep their meaning.
+    """
+    return _compile(function, parallel=True, fastmath={"reassoc", "contract", "nsz"})
+
+
+def serial_kernel(function: Callable[..., Any]) -> Any:
+    """A kernel too small to be worth waking other threads."""
+    return _compile(function)
+
+
+# A function compiled into the kernels that call it.
+device = numba.njit(inline="never", error_model="numpy", nogil=True)
+
+
+def threads() -> int:
+    """How many threads kernels spread over."""
+    return int(numba.get_num_threads())
+
+
+def set_threads(count: int) -> None:
+    """Spread over `count` threads, at most as many as the machine has processors."""
+    numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))

@@ -1,0 +1,86 @@
+"""Between darknet's plain order (batch, channel, row, column) and the engine's blocked one."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .halo import clear_halo
+from .jit import kernel
+
+
+@kernel
+def pack(plain, batch, channels, height, width, lanes, halo, blocked):
+    """Plain (batch, channels, height, width), flat, into blocks of `lanes` channels (16, or 4 for a picture) with a halo."""
+    blocks = (channels + lanes - 1) // lanes
+    pitch = width + 2 * halo
+    plane = (height + 2 * halo) * pitch * lanes
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks
+        row = task - (item * blocks + block) * height
+        base = (item * blocks + block) * plane
+        if row == 0:
+            for k in range(base, base + halo * (pitch + 1) * lanes):
+                blocked[k] = 0.0
+        at = base + ((row + halo) * pitch + halo) * lanes
+        for lane in range(lanes):
+            c = block * lanes + lane
+            source = ((item * channels + c) * height + row) * width
+            if c < channels:
+                for column in range(width):
+                    blocked[at + column * lanes + lane] = plain[source + column]
+            else:
+                for column in range(width):
+                    blocked[at + column * lanes + lane] = 0.0
+        end = at + width * lanes
+        gap = 2 * halo if row < height - 1 else halo * (pitch + 1)
+        for k in range(end, end + gap * lanes):
+            blocked[k] = 0.0
+
+
+@kernel
+def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, plain):
+    """Blocked planes (16 lanes) into plain (batch, channels, height, width), flat.
+
+    `item`, `block`: floats between items and blocks; `pitch`: cells between rows; `origin`: first float inside the halo.
+    """
+    for task in prange(batch * channels):
+        i = task // channels
+        c = task - i * channels
+        base = i * item + c // 16 * block + origin + c % 16
+        to = task * height * width
+        for row in range(height):
+            for column in range(width):
+                plain[to + row * width + column] = blocked[base + (row * pitch + column) * 16]
+
+
+@kernel
+def copy_channels(x, x_item, x_block, x_pitch, x_origin, first, count, y, y_item, y_block, y_pitch, y_halo, to,
+                  batch, height, width):  # fmt: skip
+    """Copy `count` channels of x from `first` on into y from `to` on, zeroing the rest of y's last block and its halo."""
+    first_block = to // 16
+    blocks = (to + count + 15) // 16 - first_block
+    shift = first - to
+    for task in prange(batch * blocks * height):
+        item = task // (blocks * height)
+        block = task // height - item * blocks + first_block
+        row = task - (item * blocks + block - first_block) * height
+        base = item * y_item + block * y_block
+        if row == 0 and y_halo > 0:
+            clear_halo(y, base, height, width, y_halo)
+        y_at = base + ((row + y_halo) * y_pitch + y_halo) * 16
+        x_row = item * x_item + x_origin + row * x_pitch * 16
+        low, high = max(to - block * 16, 0), min(to + count - block * 16, 16)
+        if low == 0 and high == 16 and shift % 16 == 0:
+            x_at = x_row + (block + shift // 16) * x_block
+            for k in range(width * 16):
+                y[y_at + k] = x[x_at + k]
+        else:
+            for lane in range(low, high):
+                c = block * 16 + lane + shift
+                x_at = x_row + c // 16 * x_block + c % 16
+                for column in range(width):
+                    y[y_at + column * 16 + lane] = x[x_at + column * 16]
+            for lane in range(high, 16):
+                for column in range(width):
+                    y[y_at + column * 16 + lane] = 0.0

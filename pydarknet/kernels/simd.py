@@ -1,0 +1,144 @@
+"""A SIMD value for Numba: sixteen float32 that live in registers.
+
+Numba's own vectoriser does not keep accumulators in registers over a reduction. `float32x16` lowers to LLVM's
+`<16 x float>`: one register with AVX-512, two with AVX2, four with NEON.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 16
+VECTOR = ir.VectorType(ir.FloatType(), LANES)
+INT64 = ir.IntType(64)
+INT32 = ir.IntType(32)
+
+
+class Float32x16(types.Type):
+    """Numba's type of a SIMD value."""
+
+    def __init__(self) -> None:
+        super().__init__(name="float32x16")
+
+
+float32x16 = Float32x16()
+
+
+@register_model(Float32x16)
+class _Float32x16Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, type_: types.Type) -> None:
+        super().__init__(manager, type_, VECTOR)
+
+
+def data_pointer(context: Any, builder: ir.IRBuilder, type_: types.Type, array: ir.Value) -> ir.Value:
+    """The address of an array's first element."""
+    return cgutils.create_struct_proxy(type_)(context, builder, value=array).data
+
+
+def load_vector(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """Sixteen floats at `address` (a float pointer that need not be aligned to more than a float)."""
+    value = builder.load(builder.bitcast(address, VECTOR.as_pointer()))
+    value.align = 4
+    return value
+
+
+def store_vector(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
+    """Write sixteen floats to `address`."""
+    builder.store(value, builder.bitcast(address, VECTOR.as_pointer())).align = 4
+
+
+def splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
+    """One float in all lanes."""
+    first = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), scalar, ir.Constant(INT32, 0))
+    lanes = ir.Constant(ir.VectorType(INT32, LANES), [0] * LANES)
+    return builder.shuffle_vector(first, ir.Constant(VECTOR, ir.Undefined), lanes)
+
+
+def multiply_add(builder: ir.IRBuilder) -> ir.Function:
+    """a * b + c lane by lane, fused where the machine can do it in one instruction."""
+    signature = ir.FunctionType(VECTOR, [VECTOR] * 3)
+    return cgutils.get_or_insert_function(builder.module, signature, "llvm.fmuladd.v16f32")
+
+
+@intrinsic
+def vload(typingctx, array, index):
+    """The sixteen floats of `array` from `index` on."""
+
+    def codegen(context, builder, signature, arguments):
+        base = data_pointer(context, builder, signature.args[0], arguments[0])
+        return load_vector(builder, builder.gep(base, [arguments[1]]))
+
+    return float32x16(array, index), codegen
+
+
+@intrinsic
+def vstore(typingctx, array, index, value):
+    """Write `value` to `array` from `index` on."""
+
+    def codegen(context, builder, signature, arguments):
+        base = data_pointer(context, builder, signature.args[0], arguments[0])
+        store_vector(builder, arguments[2], builder.gep(base, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return types.none(array, index, value), codegen
+
+
+@intrinsic
+def vsplat(typingctx, scalar):
+    """`scalar` (float32) in all lanes."""
+
+    def codegen(context, builder, signature, arguments):
+        return splat(builder, arguments[0])
+
+    return float32x16(types.float32), codegen
+
+
+@intrinsic
+def vmax(typingctx, x, y):
+    """The larger of both, lane by lane; y where they cannot be compared (NaN)."""
+
+    def codegen(context, builder, signature, arguments):
+        x, y = arguments
+        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+    return float32x16(float32x16, float32x16), codegen
+
+
+@intrinsic
+def vmuladd(typingctx, x, y, z):
+    """x * y + z, lane by lane."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.call(multiply_add(builder), arguments)
+
+    return float32x16(float32x16, float32x16, float32x16), codegen
+
+
+def _binary(operation: str) -> Any:
+    @intrinsic
+    def apply(typingctx, x, y):
+        def codegen(context, builder, signature, arguments):
+            return getattr(builder, operation)(*arguments)
+
+        return float32x16(float32x16, float32x16), codegen
+
+    return apply
+
+
+def _overload(operation: Any, function: Any) -> None:
+    @overload(operation)
+    def implement(x, y):
+        if isinstance(x, Float32x16) and isinstance(y, Float32x16):
+            return lambda x, y: function(x, y)
+        return None
+
+
+_overload(operator.add, _binary("fadd"))
+_overload(operator.sub, _binary("fsub"))
+_overload(operator.mul, _binary("fmul"))

@@ -1,0 +1,178 @@
+"""The micro-kernel of every convolution: a few pixels x a few vectors of output channels, kept in registers.
+
+    out[row][column] = bias[row] + sum over taps t, lanes i of  weights[t, i, row] * x[pixel(column) + taps[t] + i]
+
+`taps` is an indirection table, one offset per (input lanes, kernel row, kernel column): kernel size, stride, dilation and
+groups are data, not code, and one compiled tile serves them all. The pixels of a tile follow one another in reading order
+and may run over the end of a row, so planes of any width fill the tile.
+"""
+
+from __future__ import annotations
+
+from llvmlite import binding, ir
+from numba import types
+from numba.extending import intrinsic
+
+from .simd import INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, splat, store_vector
+
+# Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
+# loop costs nothing beside its products.
+TAP_LANES = 4
+
+
+def _tile_shape() -> tuple[int, int]:
+    """(pixels, vectors of output channels) whose accumulators fit this machine's registers beside the operands."""
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 14, 2  # 28 of 32 registers
+    if binding.get_process_triple().startswith(("aarch64", "arm64")):
+        return 6, 1  # 24 of 32, four a vector
+    return 6, 1  # 12 of 16, two a vector
+
+
+PIXELS, ROWS = _tile_shape()
+
+
+def _constant(number: int) -> ir.Constant:
+    return ir.Constant(INT64, number)
+
+
+def _pixel_offsets(b: ir.IRBuilder, at, step, wrap, column, width, pixels) -> list[ir.Value]:
+    """Offsets of the tile's pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the plane's end."""
+    offsets = [at]
+    for c in range(1, PIXELS):
+        column = b.add(column, _constant(1))
+        ends = b.icmp_signed("==", column, width)
+        column = b.select(ends, _constant(0), column)
+        ahead = b.add(at, b.select(ends, wrap, step))
+        at = b.select(b.icmp_signed("<", _constant(c), pixels), ahead, at)
+        offsets.append(at)
+    return offsets
+
+
+def make_tile(rows: int):
+    """The tile for `rows` vectors of output channels, as a Numba intrinsic."""
+
+    @intrinsic
+    def tile(
+        typingctx, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+        y, y_at, y_block, y_wrap, column, width, pixels, slope,
+    ):  # fmt: skip
+        signature = types.none(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+            y, y_at, y_block, y_wrap, column, width, pixels, slope,
+        )  # fmt: skip
+
+        def codegen(context, b, sig, arguments):
+            (x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+             y, y_at, y_block, y_wrap, column, width, pixels, slope) = arguments  # fmt: skip
+
+            def pointer(array, position, offset):
+                return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
+
+            x_base = pointer(x, 0, _constant(0))
+            sources = [b.gep(x_base, [o]) for o in _pixel_offsets(b, x_at, x_step, x_wrap, column, width, pixels)]
+            offset_table = pointer(taps, 4, first_tap)
+            filters = pointer(weights, 7, weights_at)
+            start = [load_vector(b, pointer(bias, 9, b.add(bias_at, _constant(r * LANES)))) for r in range(rows)]
+
+            def products(t, now):
+                shift = b.load(b.gep(offset_table, [t]))
+                at_tap = b.gep(filters, [b.mul(t, _constant(TAP_LANES * rows * LANES))])
+                for lane in range(TAP_LANES):
+                    at_lane = [b.gep(at_tap, [_constant((lane * rows + r) * LANES)]) for r in range(rows)]
+                    w = [load_vector(b, address) for address in at_lane]
+                    for c, source in enumerate(sources):
+                        pixel = splat(b, b.load(b.gep(source, [b.add(shift, _constant(lane))])))
+                        for r in range(rows):
+                            now[r][c] = b.call(multiply_add(b), [pixel, w[r], now[r][c]])
+
+            sums = _loop_over_taps(b, tap_count, start, products)
+            offsets = _pixel_offsets(b, y_at, _constant(LANES), y_wrap, column, width, pixels)
+            places = [[b.gep(pointer(y, 11, _constant(0)), [b.add(o, b.mul(y_block, _constant(r)))]) for o in offsets]
+                      for r in range(rows)]  # fmt: skip
+            _store(b, sums, places, slope)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
+def _loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.Value]]:
+    """sums[row][pixel], begun at start[row]; `products(t, sums)` emits what tap t adds. LLVM basic blocks and phis."""
+    entry = b.basic_block
+    head, body, done = (b.append_basic_block(name) for name in ("taps.head", "taps.body", "taps.done"))
+    b.branch(head)
+    b.position_at_end(head)
+    t = b.phi(INT64)
+    t.add_incoming(_constant(0), entry)
+    sums = [[b.phi(VECTOR) for _ in range(PIXELS)] for _ in start]
+    for row, first in zip(sums, start):
+        for value in row:
+            value.add_incoming(first, entry)
+    b.cbranch(b.icmp_signed("<", t, tap_count), body, done)
+
+    b.position_at_end(body)
+    now = [list(row) for row in sums]
+    products(t, now)
+    t.add_incoming(b.add(t, _constant(1)), b.basic_block)
+    for row, new in zip(sums, now):
+        for value, following in zip(row, new):
+            value.add_incoming(following, b.basic_block)
+    b.branch(head)
+    b.position_at_end(done)
+    return sums
+
+
+def _store(b: ir.IRBuilder, sums, places, slope) -> None:
+    """Write every sum to its place, multiplied by `slope` where it is not above zero."""
+    slopes, zero = splat(b, slope), ir.Constant(VECTOR, [0.0] * LANES)
+    for row, targets in zip(sums, places):
+        for value, place in zip(row, targets):
+            positive = b.fcmp_ordered(">", value, zero)
+            store_vector(b, b.select(positive, value, b.fmul(value, slopes)), place)
+
+
+@intrinsic
+def tile_depthwise(
+    typingctx, x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
+    column, width, pixels, slope,
+):  # fmt: skip
+    """The same for a convolution of each channel with its own filter: products of whole vectors, no sum over lanes.
+
+    weights: (taps, 16).
+    """
+    signature = types.none(
+        x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
+        column, width, pixels, slope,
+    )  # fmt: skip
+
+    def codegen(context, b, sig, arguments):
+        (x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
+         column, width, pixels, slope) = arguments  # fmt: skip
+
+        def pointer(array, position, offset):
+            return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
+
+        x_base, y_base = pointer(x, 0, _constant(0)), pointer(y, 10, _constant(0))
+        sources = [b.gep(x_base, [o]) for o in _pixel_offsets(b, x_at, x_step, x_wrap, column, width, pixels)]
+        offset_table, filters = pointer(taps, 4, _constant(0)), pointer(weights, 6, weights_at)
+        start = [load_vector(b, pointer(bias, 8, bias_at))]
+
+        def products(t, now):
+            shift = b.load(b.gep(offset_table, [t]))
+            w = load_vector(b, b.gep(filters, [b.mul(t, _constant(LANES))]))
+            for c, source in enumerate(sources):
+                now[0][c] = b.call(multiply_add(b), [load_vector(b, b.gep(source, [shift])), w, now[0][c]])
+
+        sums = _loop_over_taps(b, tap_count, start, products)
+        offsets = _pixel_offsets(b, y_at, _constant(LANES), y_wrap, column, width, pixels)
+        _store(b, sums, [[b.gep(y_base, [o]) for o in offsets]], slope)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+tile_pair = make_tile(ROWS)
+tile_single = make_tile(1)

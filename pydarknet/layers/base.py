@@ -1,0 +1,222 @@
+"""What every layer is: options and state read from a section, a shape, parameters in file order, and a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..config import Section
+from ..dialect import Dialect
+from ..tensor import Array, Shape, Tensor
+
+INPUT = -1  # the index under which a layer names the network's own input
+LARGEST_OUTPUT = 1 << 31  # numbers one layer may give for one picture
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One array of a layer's record in a .weights file. `matrix` arrays may be stored transposed by old files."""
+
+    name: str
+    array: Array
+    matrix: bool = False
+
+
+@dataclass
+class Place:
+    """Where a layer stands while its network is built: what lies before it, and what the whole network has set."""
+
+    index: int
+    layers: Sequence[Layer]
+    input: Shape
+    dialect: Dialect
+    net: Section
+
+    @property
+    def previous(self) -> tuple[int, ...]:
+        """The sources of a layer that reads the one before it."""
+        return (self.index - 1,)
+
+    def shape(self, index: int) -> Shape:
+        """What layer `index` gives; INPUT stands for the network's input."""
+        return self.input if index == INPUT else self.layers[index].shape
+
+    def resolve(self, section: Section, key: str, reference: int) -> int:
+        """The absolute index of a reference (negative: relative to this layer). Raises ConfigError out of range."""
+        index = self.index + reference if reference < 0 else reference
+        if not 0 <= index < self.index:
+            if self.index == 0:
+                expected = "no layer stands before the first one"
+            else:
+                expected = f"expected a layer from 0 to {self.index - 1}, or from -{self.index} to -1"
+            raise section.error(f"layer {self.index}: {key}={reference} is layer {index}, which does not exist before it; "
+                                f"{expected}", key)  # fmt: skip
+        return index
+
+
+@dataclass(kw_only=True, eq=False)
+class Layer:
+    """Base of all layers. A subclass overrides what differs; the network's loops know no types.
+
+    `sources` are the layers it reads (INPUT for the network's input), `inputs` their shapes, `shape` its own output.
+    """
+
+    section: Section
+    sources: tuple[int, ...]
+    inputs: tuple[Shape, ...] = ()
+    shape: Shape = Shape(0, 0, 0)
+    batch: int = 1
+    source_tensors: list[Tensor] = field(default_factory=list, repr=False)
+    output: Tensor | None = field(default=None, repr=False)
+    stored: Stored = field(init=False, repr=False)
+
+    # Whether the network's last output is looked for before this layer (cost layers give nothing at inference).
+    gives_output: ClassVar[bool] = True
+    # Whether the output is kept in plain order in `values`, for readers outside the engine.
+    is_door: ClassVar[bool] = False
+    # Whether the layer decodes boxes.
+    is_head: ClassVar[bool] = False
+    # Whether the layer, at inference, gives on what it reads without touching it.
+    is_alias: ClassVar[bool] = False
+    # Whether the plain order of the output is channel, row, column.
+    order_is_planar: ClassVar[bool] = True
+    # What darknet's `Detection layer: N - type = T` line calls it.
+    type_number: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        self.stored = Stored.from_section(self.section)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Layer:
+        """Read the layer's options. Raises ConfigError, ShapeError."""
+        raise NotImplementedError
+
+    @property
+    def kind(self) -> str:
+        """The section's name."""
+        return self.section.kind
+
+    def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
+        """Take the sources' shapes and compute the own one. Raises ShapeError when they do not fit."""
+        shape = self.out_shape(inputs)
+        if min(shape.channels, shape.height, shape.width) < 1:
+            raise self.section.shape_error(f"gives an output of {shape} (width x height x channels) for an input of "
+                                           f"{inputs[0]}; expected at least 1 x 1 x 1")  # fmt: skip
+        if shape.outputs * batch > LARGEST_OUTPUT:
+            raise self.section.shape_error(f"gives an output of {shape} (width x height x channels) x batch {batch}, "
+                                           f"more than {LARGEST_OUTPUT} numbers")  # fmt: skip
+        self.inputs, self.shape, self.batch = tuple(inputs), shape, batch
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """The output's shape for given sources; the same as the first source's unless overridden."""
+        return inputs[0]
+
+    def records(self) -> list[Parameter]:
+        """The arrays of the layer's record in a .weights file, in file order."""
+        return []
+
+    def parameters(self) -> list[Array]:
+        """The layer's arrays in file order. Call `parameters_changed` after writing to them."""
+        return [record.array for record in self.records()]
+
+    def parameters_changed(self) -> None:
+        """Forget what was derived from the parameters."""
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        """Give the parameters darknet's initial values."""
+
+    @property
+    def reads_thin_input(self) -> bool:
+        """Whether the layer can read a picture of up to four channels packed into four lanes."""
+        return False
+
+    def read_by_branch(self) -> None:
+        """Take note that a route, shortcut or the like reads this output as well."""
+
+    def halo(self) -> int:
+        """How many cells of zeros the layer wants to read round its sources."""
+        return 0
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        """Bind the layer to the tensors it reads and writes, and derive what `forward` needs."""
+        self.source_tensors, self.output = sources, output
+
+    def forward(self) -> None:
+        """Compute the output from the sources."""
+        raise NotImplementedError
+
+    def reset_state(self) -> None:
+        """Forget what recurrent layers keep from call to call."""
+
+    def operations(self, dialect: Dialect) -> int:
+        """Floating-point operations as `darknet ops` counts them: only sums of products count."""
+        return 0
+
+    def table_operations(self) -> float:
+        """Floating-point operations as AlexeyAB's layer table counts them."""
+        return 0.0
+
+    def table_row(self) -> str:
+        """The layer's line of AlexeyAB's table, after the index."""
+        return f"{self.kind}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The keys that change how a layer's record is read and written."""
+
+    load: bool = True
+    scales: bool = True
+    save: bool = True
+    filters: int | None = None  # only so many of the filters are in the file
+    flipped: bool = False
+
+    @classmethod
+    def from_section(cls, section: Section) -> Stored:
+        """Read the keys that all layers share, those without meaning at inference included."""
+        section.ignore("learning_rate", "stopbackward", "onlyforward", "truth", "smooth", "clip", "dont_update",
+                       "burnin_update", "train_only_bn")  # fmt: skip
+        numload = section.natural("numload", 0)
+        return cls(
+            load=not section.flag("dontload"),
+            scales=not section.flag("dontloadscales"),
+            save=not section.flag("dontsave"),
+            filters=numload or None,
+            flipped=section.flag("flipped") if section.kind in ("convolutional", "conv") else False,
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class PlainLayer(Layer):
+    """A layer that works on plain order. Its sources are unpacked for it, its result is packed for later readers."""
+
+    is_door: ClassVar[bool] = True
+    values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
+    plain_inputs: list[Array] = field(default_factory=list, repr=False)
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        batch = sources[0].layout.batch
+        self.values = np.zeros((batch, self.shape.outputs), np.float32)
+        self.plain_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
+
+    def forward(self) -> None:
+        for tensor, plain in zip(self.source_tensors, self.plain_inputs, strict=True):
+            tensor.read_into(plain)
+        self.compute(self.plain_inputs[0], self.values)
+        if self.output is not None:
+            self.output.fill(self.values)
+
+    def compute(self, x: Array, y: Array) -> None:
+        """y (batch, outputs) from x (batch, inputs), both contiguous float32 in plain order."""
+        raise NotImplementedError
+
+
+def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:
+    """Per-channel float32 values, followed by `fill` up to whole blocks of 16 lanes."""
+    lanes = np.full(blocks * 16, fill, np.float32)
+    lanes[: len(values)] = values
+    return lanes

@@ -1,0 +1,53 @@
+"""The low-pass filter of `antialiasing`: a layer computes at stride 1, then a blur takes the stride."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..kernels.activation import NONE
+from ..tensor import Layout, Shape, Tensor
+from .filters import DepthwiseConvolution, Window
+
+_KERNELS = {
+    1: np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16,
+    2: np.full((2, 2), 1 / 4, np.float32),
+}
+
+
+@dataclass(eq=False)
+class Blur:
+    """`antialiasing=1` is a 3x3 binomial filter with padding 1, any other value the mean of 2x2 cells."""
+
+    mode: int
+    stride_y: int
+    stride_x: int
+    sharp: Tensor | None = field(default=None, repr=False)
+    _arguments: tuple = field(default=(), repr=False)
+
+    @property
+    def window(self) -> Window:
+        kernel = self.kernel
+        return Window(len(kernel), self.stride_y, self.stride_x, len(kernel) // 2 if len(kernel) == 3 else 0)
+
+    @property
+    def kernel(self) -> np.ndarray:
+        return _KERNELS[2 if self.mode == 2 else 1]
+
+    def out_shape(self, sharp: Shape) -> Shape:
+        """The blurred size of a plane."""
+        return self.window.out_shape(sharp, sharp.channels)
+
+    def prepare(self, sharp: Shape, output: Tensor) -> Tensor:
+        """The tensor that the layer shall write; `run` blurs it into `output`."""
+        self.sharp = Tensor(Layout(output.layout.batch, sharp, self.window.halo(sharp)))
+        n = sharp.channels
+        weights = np.broadcast_to(self.kernel, (n, 1, *self.kernel.shape)).copy()
+        plan = DepthwiseConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32))
+        self._arguments = plan.bind(self.sharp, output, self.window, np.float32(1), NONE)
+        return self.sharp
+
+    def run(self) -> None:
+        """Blur what the layer wrote."""
+        DepthwiseConvolution.run(*self._arguments)

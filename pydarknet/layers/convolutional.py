@@ -1,0 +1,245 @@
+"""`[convolutional]`: one micro-kernel for all shapes, batch normalisation folded in, activation applied at the store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..activations import LINEAR, Activation, read_activation
+from ..config import Section
+from ..dialect import Dialect
+from ..tensor import LANES, Array, Layout, Shape, Tensor
+from .base import Layer, Parameter, Place
+from .batchnorm import BatchNorm
+from .blur import Blur
+from .filters import DepthwiseConvolution, TiledConvolution, Window
+
+LARGEST_FILTERS = 1 << 31  # weights of one layer
+
+
+@dataclass(kw_only=True, eq=False)
+class Convolutional(Layer):
+    """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
+
+    channels: int
+    filters: int
+    window: Window
+    activation: Activation
+    norm: BatchNorm | None = None
+    groups: int = 1
+    blur: Blur | None = None
+    xnor: bool = False
+    xnor_padding: float = 0.0
+    xnor_folds: bool = False
+    bin_output: bool = False
+    shares: Convolutional | None = None
+    biases: Array = field(init=False, repr=False)
+    weights: Array = field(init=False, repr=False)
+    _plan: TiledConvolution | DepthwiseConvolution | None = field(default=None, repr=False)
+    _arguments: tuple = field(default=(), repr=False)
+    _signs: Tensor | None = field(default=None, repr=False)
+    _target: Tensor | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
+        if math.prod(shape) > LARGEST_FILTERS:
+            raise self.section.shape_error(f"has {' x '.join(map(str, shape))} weights; expected at most {LARGEST_FILTERS}")
+        self.biases = np.zeros(self.filters, np.float32)
+        self.weights = np.zeros(shape, np.float32)
+        if self.shares is not None:
+            self._share(self.shares)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Convolutional:
+        filters, size = section.positive("filters", 1), section.positive("size", 1, 1 << 12)
+        stride_y, stride_x = read_strides(section)
+        dilation = section.positive("dilation", 1, 1 << 12)
+        padding = section.natural("padding", 0, 1 << 16)
+        if section.flag("pad"):
+            padding = size // 2
+        channels = place.shape(place.index - 1).channels
+        xnor = section.flag("xnor")
+        groups = 1 if section.positive("groups", 1) and xnor else section.positive("groups", 1)
+        if channels % groups or filters % groups:
+            raise section.shape_error(f"groups={groups} must divide the {channels} input channels and the {filters} filters",
+                                      "groups")  # fmt: skip
+        normalised = section.flag("batch_normalize") or section.flag("cbn")
+        section.ignore("binary", "dot", "flipped", "assisted_excitation", "sway", "rotate", "stretch", "stretch_sway",
+                       "angle", "grad_centr", "reverse", "coordconv", "stream", "wait_stream")  # fmt: skip
+        mode = section.integer("antialiasing", 0)
+        blur = Blur(mode, stride_y, stride_x) if mode else None
+        if blur:
+            stride_y = stride_x = 1
+        return cls(
+            section=section,
+            sources=place.previous,
+            channels=channels,
+            filters=filters,
+            window=Window(size, stride_y, stride_x, padding, 1 if size == 1 else dilation),
+            activation=read_activation(section, place.dialect, "logistic"),
+            norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if normalised else None,
+            groups=groups,
+            blur=blur,
+            xnor=xnor,
+            xnor_padding=place.dialect.xnor_padding,
+            xnor_folds=place.dialect.xnor_folds_batch_norm,
+            bin_output=section.flag("bin_output"),
+            shares=_shared_layer(section, place),
+        )
+
+    def _share(self, other: Convolutional) -> None:
+        if other.weights.shape != self.weights.shape or (self.norm is None) != (other.norm is None):
+            raise self.section.shape_error(
+                f"share_index: filters {self.weights.shape} must match those of the shared layer, {other.weights.shape}",
+                "share_index",
+            )
+        self.biases, self.weights, self.norm = other.biases, other.weights, other.norm
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        if shape.channels != self.channels:
+            raise self.section.shape_error(f"has filters for {self.channels} channels, but its input has {shape.channels}")
+        out = self.window.out_shape(shape, self.filters)
+        return self.blur.out_shape(out) if self.blur else out
+
+    def records(self) -> list[Parameter]:
+        if self.shares is not None:
+            return []
+        norm = self.norm.records() if self.norm else []
+        return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights, matrix=self.stored.flipped)]
+
+    def parameters_changed(self) -> None:
+        self._plan = None
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        if self.shares is not None:
+            return
+        spread = np.float32(math.sqrt(2 / (self.window.size**2 * self.channels / self.groups)))
+        if dialect.uniform_filters:
+            self.weights[:] = spread * (2 * rng.random(self.weights.shape, np.float32) - 1)
+        else:
+            self.weights[:] = spread * rng.standard_normal(self.weights.shape, np.float32)
+        self.biases[:] = 0
+        if self.norm:
+            self.norm.initialise()
+        self.parameters_changed()
+
+    def halo(self) -> int:
+        return 0 if self.xnor else self.window.halo(self.inputs[0])
+
+    @property
+    def reads_thin_input(self) -> bool:
+        return not self.xnor
+
+    def read_by_branch(self) -> None:
+        """A branch reads this output too: `bin_output` may not drop its activation."""
+        self.bin_output = False
+
+    def _gain_and_bias(self) -> tuple[Array, Array]:
+        if self.norm is None:
+            return np.ones(self.filters, np.float32), self.biases
+        return self.norm.fold(self.biases)
+
+    def _make_plan(self, lanes: int) -> TiledConvolution | DepthwiseConvolution:
+        gain, bias = self._gain_and_bias()
+        weights = self.weights
+        if self.xnor:
+            if self.xnor_folds:
+                weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
+            mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
+            weights = np.where(weights > 0, mean, -mean).astype(np.float32)
+        if self.groups == self.channels == self.filters and self.groups > 1 and lanes == LANES:
+            return DepthwiseConvolution(weights, gain, bias)
+        return TiledConvolution(weights, gain, bias, self.groups, lanes)
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        assert output is not None
+        (x,) = sources
+        if self._plan is None or getattr(self._plan, "lanes", LANES) != x.layout.lanes:
+            self._plan = self._make_plan(x.layout.lanes)
+        if self.xnor:
+            x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
+            self._signs.data.fill(self.xnor_padding)
+        self._target = output
+        if self.blur:
+            self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
+        kind = self.applied_activation
+        self._arguments = self._plan.bind(x, self._target, self.window, kind.fused_slope, kind.fused_code)
+
+    @property
+    def applied_activation(self) -> Activation:
+        """The activation, but for binary outputs that only a binary layer reads."""
+        return LINEAR if self.xnor and self.bin_output else self.activation
+
+    def forward(self) -> None:
+        assert self._plan is not None and self._target is not None
+        if self._signs is not None:
+            self._binarise(self.source_tensors[0], self._signs)
+        self._plan.run(*self._arguments)
+        if not self.applied_activation.fusable:
+            self.applied_activation.apply(self._target)
+        if self.blur:
+            self.blur.run()
+
+    @staticmethod
+    def _binarise(x: Tensor, signs: Tensor) -> None:
+        """Write the sign of every input, 0 counting as negative, inside the halo of `signs`."""
+        at, h, w = signs.layout, x.shape.height, x.shape.width
+        inner = signs.data.reshape(at.batch, at.blocks, h + 2 * at.halo, at.pitch, LANES)
+        outer = x.data.reshape(at.batch, at.blocks, h + 2 * x.layout.halo, x.layout.pitch, LANES)
+        read = outer[:, :, x.layout.halo : x.layout.halo + h, x.layout.halo : x.layout.halo + w]
+        inner[:, :, at.halo : at.halo + h, at.halo : at.halo + w] = np.where(read > 0, np.float32(1), np.float32(-1))
+
+    def operations(self, dialect: Dialect) -> int:
+        products = 2 * self.filters * self.window.size**2 * self.channels
+        if dialect.ops_per_group:
+            products //= self.groups
+        return products * self.window.out_shape(self.inputs[0], self.filters).cells
+
+    def table_operations(self) -> float:
+        operations = 2.0 * self.weights.size * self.window.out_shape(self.inputs[0], self.filters).cells
+        return operations / 32 if self.xnor else operations
+
+    def table_row(self) -> str:
+        name = "conv  "
+        if self.xnor:
+            name = "convXB" if self.bin_output else "convX "
+        elif self.shares is not None:
+            name = "convS "
+        k, window = self.window.size, self.window
+        many = f"{self.filters:5d}/{self.groups:4d} " if self.groups > 1 else f"{self.filters:5d}      "
+        if window.stride_x != window.stride_y:
+            step = f"{k:2d}x{k:2d}/{window.stride_x:2d}x{window.stride_y:2d} "
+        elif window.dilation > 1:
+            step = f"{k:2d} x{k:2d}/{window.stride_x:2d}({window.dilation:1d})"
+        else:
+            step = f"{k:2d} x{k:2d}/{window.stride_x:2d}   "
+        out = window.out_shape(self.inputs[0], self.filters)
+        return f"{name}{many}{step}{sizes(self.inputs[0])} -> {sizes(out)} {self.table_operations() / 1e9:5.3f} BF"
+
+
+def sizes(shape: Shape) -> str:
+    """Width, height and channels in the columns of darknet's tables."""
+    return f"{shape.width:4d} x{shape.height:4d} x{shape.channels:4d}"
+
+
+def read_strides(section: Section, default: int = 1) -> tuple[int, int]:
+    """(vertical, horizontal) stride: `stride_y` and `stride_x` where given, else `stride`."""
+    both = section.positive("stride", default, 1 << 12)
+    vertical, horizontal = section.integer("stride_y", -1), section.integer("stride_x", -1)
+    return (vertical if vertical > 0 else both), (horizontal if horizontal > 0 else both)
+
+
+def _shared_layer(section: Section, place: Place) -> Convolutional | None:
+    if not section.has("share_index"):
+        return None
+    index = place.resolve(section, "share_index", section.integer("share_index", 0))
+    layer = place.layers[index]
+    if not isinstance(layer, Convolutional):
+        raise section.error(f"share_index: layer {index} is [{layer.kind}]; expected [convolutional]", "share_index")
+    return layer

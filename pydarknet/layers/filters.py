@@ -1,0 +1,155 @@
+"""Filters laid out for the micro-kernel, and the tables that make a convolution's geometry data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.convolution import convolve, convolve_depthwise
+from ..kernels.jit import threads
+from ..kernels.packing import pack_depthwise, pack_filters
+from ..kernels.tile import PIXELS, ROWS, TAP_LANES
+from ..tensor import LANES, Array, Layout, Shape, Tensor
+
+Table = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a filter moves over the picture. `padding` counts cells on every side, before dilation."""
+
+    size: int
+    stride_y: int
+    stride_x: int
+    padding: int
+    dilation: int = 1
+
+    def out_shape(self, shape: Shape, filters: int) -> Shape:
+        """darknet's rule, which leaves dilation out."""
+        height = (shape.height + 2 * self.padding - self.size) // self.stride_y + 1
+        width = (shape.width + 2 * self.padding - self.size) // self.stride_x + 1
+        fits = shape.height + 2 * self.padding >= self.size and shape.width + 2 * self.padding >= self.size
+        return Shape(filters, height, width) if fits else Shape(filters, 0, 0)
+
+    def halo(self, shape: Shape) -> int:
+        """Cells of zeros that the filter reads beyond a plane's edges."""
+        out = self.out_shape(shape, 1)
+        before = self.padding * self.dilation
+        reach = (self.size - 1) * self.dilation - before
+        below = (out.height - 1) * self.stride_y + reach - (shape.height - 1)
+        right = (out.width - 1) * self.stride_x + reach - (shape.width - 1)
+        return max(before, below, right, 0)
+
+    def offset(self, layout: Layout, row: NDArray[np.int64], column: NDArray[np.int64]) -> Table:
+        """Floats from an output pixel's origin to the cell under the filter's (row, column)."""
+        rows = (row - self.padding) * self.dilation
+        columns = (column - self.padding) * self.dilation
+        return (rows * layout.pitch + columns) * layout.lanes + layout.origin
+
+
+class TiledConvolution:
+    """A convolution of any size, stride, dilation and grouping on the micro-kernel.
+
+    Packed once; bound to tensors as often as their sizes change.
+    """
+
+    def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int) -> None:
+        """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read."""
+        n, channels, self.size, _ = weights.shape
+        self.filters, self.lanes = n, lanes
+        self.units, self.groups = _tap_tables(n, channels, groups, self.size)
+        taps_end = self.groups[-1, 4] + self.groups[-1, 1] * self.groups[-1, 3] * TAP_LANES * LANES
+        self.packed = np.empty(taps_end, np.float32)
+        pack_filters(weights.reshape(-1), self.size, channels, n // groups, gain, self.units, self.groups, self.packed)
+        self.bias = np.zeros(-(-n // LANES) * LANES, np.float32)
+        self.bias[:n] = bias
+
+    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> tuple:
+        """The arguments of one call of `convolve`."""
+        channel = self.units[:, 0] * TAP_LANES
+        within = window.offset(x.layout, self.units[:, 1], self.units[:, 2])
+        taps = channel // self.lanes * x.layout.block + channel % self.lanes + within
+        shape = y.shape
+        tiles = -(-shape.cells // PIXELS)
+        by_group = self.packed.size > x.layout.item
+        chunk = _tiles_per_task(tiles, len(self.groups), y.layout.batch, by_group)
+        return (
+            x.data, x.layout.item, window.stride_y * x.layout.pitch * self.lanes, window.stride_x * self.lanes,
+            np.ascontiguousarray(taps), self.groups, self.packed, self.bias, y.layout.batch, shape.height, shape.width,
+            chunk, by_group, y.data, y.layout.item, y.layout.block, y.layout.pitch, y.layout.halo, self.filters, slope,
+            code,
+        )  # fmt: skip
+
+    run = staticmethod(convolve)
+
+
+class DepthwiseConvolution:
+    """A convolution of each channel with one filter of its own."""
+
+    def __init__(self, weights: Array, gain: Array, bias: Array) -> None:
+        """weights: (n, 1, size, size)."""
+        n, _, self.size, _ = weights.shape
+        self.filters, blocks = n, -(-n // LANES)
+        self.packed = np.empty(blocks * self.size**2 * LANES, np.float32)
+        pack_depthwise(weights.reshape(-1), self.size**2, gain, self.packed)
+        self.bias = np.zeros(blocks * LANES, np.float32)
+        self.bias[:n] = bias
+
+    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> tuple:
+        """The arguments of one call of `convolve_depthwise`."""
+        rows, columns = np.divmod(np.arange(self.size**2), self.size)
+        taps = window.offset(x.layout, rows, columns)
+        return (
+            x.data, x.layout.item, x.layout.block, window.stride_y * x.layout.pitch * LANES, window.stride_x * LANES,
+            np.ascontiguousarray(taps), self.packed, self.bias, y.layout.batch, self.filters, y.shape.height,
+            y.shape.width, y.data, y.layout.item, y.layout.block, y.layout.pitch, y.layout.halo, slope, code,
+        )  # fmt: skip
+
+    run = staticmethod(convolve_depthwise)
+
+
+def _tiles_per_task(tiles: int, groups: int, batch: int, by_group: bool) -> int:
+    """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""
+    wanted = 8 * threads()
+    pieces = max(1, -(-wanted // (groups * batch)))
+    if not by_group:
+        pieces = max(pieces, wanted)
+    return max(1, min(-(-tiles // pieces), 64))
+
+
+def _tap_tables(n: int, channels: int, groups: int, size: int) -> tuple[Table, Table]:
+    """(units, groups) as `pack_filters` and `convolve` take them.
+
+    A tap is a unit of TAP_LANES input channels under one cell of the filter. Taps run block by block of 16 channels, so
+    that the cells a filter shares between its taps stay in the nearest cache. Output blocks read only the channels of the
+    convolution groups that they belong to.
+    """
+    tables: list[Table] = []
+    rows: list[tuple[int, int, int, int, int]] = []
+    made: dict[tuple[int, int], int] = {}
+    first_tap = weights_at = 0
+    per_group = n // groups
+    block = 0
+    while block * LANES < n:
+        count = ROWS if (block + ROWS) * LANES <= -(-n // LANES) * LANES else 1
+        last = min(n, (block + count) * LANES) - 1
+        low = block * LANES // per_group * channels // TAP_LANES
+        high = -(-(last // per_group + 1) * channels // TAP_LANES)
+        if (low, high) not in made:
+            made[low, high] = first_tap
+            tables.append(_taps(low, high, size))
+            first_tap += len(tables[-1])
+        taps = (high - low) * size * size
+        rows.append((block, count, made[low, high], taps, weights_at))
+        weights_at += taps * TAP_LANES * count * LANES
+        block += count
+    return np.concatenate(tables), np.array(rows, np.int64)
+
+
+def _taps(low: int, high: int, size: int) -> Table:
+    """(unit, row, column) for units low..high, ordered by block of 16 channels, row, column, unit."""
+    unit, row, column = np.meshgrid(np.arange(low, high), np.arange(size), np.arange(size), indexing="ij")
+    order = np.lexsort((unit.ravel(), column.ravel(), row.ravel(), unit.ravel() * TAP_LANES // LANES))
+    return np.stack([unit.ravel(), row.ravel(), column.ravel()], axis=1)[order].astype(np.int64)

@@ -1,0 +1,167 @@
+"""`[maxpool]`, `[local_avgpool]` and `[avgpool]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..config import Section
+from ..kernels import pooling
+from ..tensor import Shape, Tensor
+from .base import Layer, PlainLayer, Place
+from .blur import Blur
+from .convolutional import read_strides, sizes
+
+
+@dataclass(kw_only=True, eq=False)
+class _WindowPool(Layer):
+    """A window of size x size cells; `padding` is the total on both sides, as darknet counts it."""
+
+    size: int
+    stride_y: int
+    stride_x: int
+    padding: int
+    blur: Blur | None = None
+    _target: Tensor | None = field(default=None, repr=False)
+
+    kernel: ClassVar[Callable[..., Any]]
+    word: ClassVar[str]
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Layer:
+        stride_y, stride_x = read_strides(section)
+        size = section.positive("size", section.positive("stride", 1), 1 << 12)
+        mode = section.integer("antialiasing", 0)
+        blur = Blur(mode, stride_y, stride_x) if mode else None
+        section.ignore("maxpool_zero_nonmax", "maxpool_depth", "out_channels")
+        return cls(
+            section=section,
+            sources=place.previous,
+            size=size,
+            stride_y=1 if blur else stride_y,
+            stride_x=1 if blur else stride_x,
+            padding=section.natural("padding", size - 1, 1 << 16),
+            blur=blur,
+        )
+
+    def _pooled(self, shape: Shape) -> Shape:
+        if min(shape.height, shape.width) + self.padding < self.size:
+            return Shape(shape.channels, 0, 0)
+        height = (shape.height + self.padding - self.size) // self.stride_y + 1
+        width = (shape.width + self.padding - self.size) // self.stride_x + 1
+        return Shape(shape.channels, height, width)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        pooled = self._pooled(inputs[0])
+        return self.blur.out_shape(pooled) if self.blur else pooled
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        assert output is not None
+        self._target = self.blur.prepare(self._pooled(self.inputs[0]), output) if self.blur else output
+
+    def forward(self) -> None:
+        assert self._target is not None
+        (x,) = self.source_tensors
+        type(self).kernel(*x.source, x.shape.height, x.shape.width, self.size, self.stride_y, self.stride_x,
+                          self.padding // 2, *self._target.target, *self._target.extent)  # fmt: skip
+        if self.blur:
+            self.blur.run()
+
+    def table_operations(self) -> float:
+        return float(self.size**2 * self._pooled(self.inputs[0]).outputs)
+
+    def table_row(self) -> str:
+        if self.stride_x == self.stride_y:
+            window = f"  {self.size:2d}x{self.size:2d}/{self.stride_x:2d}   "
+        else:
+            window = f" {self.size:2d}x{self.size:2d}/{self.stride_x:2d}x{self.stride_y:2d} "
+        out = self._pooled(self.inputs[0])
+        return f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {self.table_operations() / 1e9:5.3f} BF"
+
+
+@dataclass(kw_only=True, eq=False)
+class Maxpool(_WindowPool):
+    """The largest value of each window; cells outside the plane take no part."""
+
+    kernel = pooling.maxpool
+    word: ClassVar[str] = "max"
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Layer:
+        if section.flag("maxpool_depth"):
+            return DepthMaxpool.from_section(section, place)
+        return super().from_section(section, place)
+
+
+@dataclass(kw_only=True, eq=False)
+class LocalAvgpool(_WindowPool):
+    """The mean of the cells of each window that lie inside the plane."""
+
+    kernel = pooling.local_average
+    word: ClassVar[str] = "avg"
+
+
+@dataclass(kw_only=True, eq=False)
+class DepthMaxpool(PlainLayer):
+    """`maxpool_depth=1`: channel g of the output is the largest of channels g, g + out_channels, g + 2 out_channels, ..."""
+
+    out_channels: int
+    size: int
+    stride: int
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Layer:
+        section.ignore("maxpool_depth", "antialiasing", "padding", "maxpool_zero_nonmax", "stride_x", "stride_y")
+        stride = section.positive("stride", 1)
+        return cls(
+            section=section,
+            sources=place.previous,
+            out_channels=section.positive("out_channels", 1),
+            size=section.positive("size", stride),
+            stride=stride,
+        )
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        if self.out_channels > inputs[0].channels:
+            raise self.section.shape_error(f"out_channels={self.out_channels} is more than the {inputs[0].channels} it reads",
+                                           "out_channels")  # fmt: skip
+        return Shape(self.out_channels, inputs[0].height, inputs[0].width)
+
+    def compute(self, x: np.ndarray, y: np.ndarray) -> None:
+        shape = self.inputs[0]
+        channels = x.reshape(len(x), shape.channels, -1)
+        out = y.reshape(len(y), self.out_channels, -1)
+        for g in range(self.out_channels):
+            out[:, g] = channels[:, g :: self.out_channels].max(axis=1)
+
+    def table_operations(self) -> float:
+        return float(self.size**2 * self.inputs[0].channels * self.shape.cells)
+
+    def table_row(self) -> str:
+        return (f"max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {sizes(self.inputs[0])} -> "
+                f"{sizes(self.shape)} {self.table_operations() / 1e9:5.3f} BF")  # fmt: skip
+
+
+@dataclass(kw_only=True, eq=False)
+class Avgpool(Layer):
+    """The mean of each channel."""
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Avgpool:
+        return cls(section=section, sources=place.previous)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        return Shape(inputs[0].channels)
+
+    def forward(self) -> None:
+        assert self.output is not None
+        (x,), at = self.source_tensors, self.output.layout
+        pooling.global_average(*x.source, x.shape.height, x.shape.width, self.output.data, at.item, at.block, at.halo,
+                               at.batch, at.blocks)  # fmt: skip
+
+    def table_row(self) -> str:
+        return f"avg                          {sizes(self.inputs[0])} ->   {self.shape.channels:4d}"

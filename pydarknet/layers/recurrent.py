@@ -1,0 +1,375 @@
+"""The recurrent family: `[rnn]`, `[gru]`, `[lstm]`, `[crnn]`, `[conv_lstm]`. State stays from one forward pass to the next.
+
+Each is made of connected or convolutional parts. w... act on the state, u... on the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
+from ..config import Section
+from ..dialect import Dialect
+from ..tensor import Array, Layout, Shape, Tensor
+from .base import Parameter, PlainLayer, Place
+from .batchnorm import BatchNorm
+from .connected import Connected
+from .convolutional import Convolutional
+from .filters import Window
+
+
+@dataclass(kw_only=True, eq=False)
+class _Recurrent(PlainLayer):
+    """Parts in file order, and named states of (batch, n) float32 that begin as zeros."""
+
+    parts: dict[str, Connected] = field(default_factory=dict)
+    states: dict[str, Array] = field(default_factory=dict, repr=False)
+
+    def state_size(self) -> int:
+        """Numbers of one state for one item."""
+        return self.shape.outputs
+
+    def state_names(self) -> Iterable[str]:
+        return ("h",)
+
+    def records(self) -> list[Parameter]:
+        return [record for part in self.parts.values() for record in part.records()]
+
+    def parameters_changed(self) -> None:
+        for part in self.parts.values():
+            part.parameters_changed()
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        for part in self.parts.values():
+            part.initialise(rng, dialect)
+
+    def reset_state(self) -> None:
+        self.states = {}
+
+    def state(self, name: str) -> Array:
+        """The state called `name`, zeros at first or after a change of the batch."""
+        shape = (self.source_tensors[0].layout.batch, self.state_size())
+        if name not in self.states or self.states[name].shape != shape:
+            self.states[name] = np.zeros(shape, np.float32)
+        return self.states[name]
+
+    def run(self, part: str, x: Array) -> Array:
+        """What a connected part gives for x (batch, inputs)."""
+        layer = self.parts[part]
+        y = np.empty((len(x), layer.outputs_count), np.float32)
+        layer.compute(np.ascontiguousarray(x), y)
+        return y
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        first = next(iter(self.input_parts()))
+        if inputs[0].outputs != first.inputs_count:
+            raise self.section.shape_error(f"has weights for {first.inputs_count} inputs, but its input has {inputs[0].outputs}")
+        return Shape(self.outputs_count())
+
+    def input_parts(self) -> Iterable[Connected]:
+        return (part for name, part in self.parts.items() if name.startswith(("u", "input")))
+
+    def outputs_count(self) -> int:
+        return next(reversed(self.parts.values())).outputs_count
+
+    def operations(self, dialect: Dialect) -> int:
+        return sum(part.operations(dialect) for part in self.parts.values())
+
+    def _inner_rows(self) -> str:
+        return "".join(f"\n\t\t{part.table_row()}" for part in self.parts.values())
+
+
+def activated(activation: Activation, total: Array) -> Array:
+    """The activation of a contiguous array, in place."""
+    activation.apply_plain(total)
+    return total
+
+
+@dataclass(kw_only=True, eq=False)
+class Rnn(_Recurrent):
+    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s')."""
+
+    shortcut: bool
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Rnn:
+        inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
+        hidden = section.positive("hidden", 1) if "hidden" not in section.foreign else outputs
+        section.ignore("hidden", "logistic")
+        outer = read_activation(section, place.dialect, "logistic")
+        inner = {1: LOGISTIC, 2: LOGGY}.get(section.integer("logistic", 0), outer)
+        parts = {
+            "input": Connected.part(section, place, "input.", inputs, hidden, outer),
+            "self": Connected.part(section, place, "self.", hidden, hidden, inner),
+            "output": Connected.part(section, place, "output.", hidden, outputs, outer),
+        }
+        return cls(section=section, sources=place.previous, parts=parts, shortcut=section.flag("shortcut"))
+
+    def state_size(self) -> int:
+        return self.parts["self"].outputs_count
+
+    def compute(self, x: Array, y: Array) -> None:
+        state = self.state("h")
+        following = self.run("input", x) + self.run("self", state)
+        state[:] = following + state if self.shortcut else following
+        y[:] = self.run("output", state)
+
+    def table_row(self) -> str:
+        return f"RNN Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
+
+
+@dataclass(kw_only=True, eq=False)
+class Gru(_Recurrent):
+    """h' = z h + (1 - z) g, where g is logistic unless `tanh`."""
+
+    candidate: Activation
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Gru:
+        inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
+        sides = "uw" if place.dialect.gru_input_first else "wu"
+        names = [side + gate for side in sides for gate in "zrh"]
+        parts = {name: Connected.part(section, place, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
+                 for name in names}  # fmt: skip
+        candidate = TANH if section.flag("tanh") else LOGISTIC
+        return cls(section=section, sources=place.previous, parts=parts, candidate=candidate)
+
+    def compute(self, x: Array, y: Array) -> None:
+        h = self.state("h")
+        z = activated(LOGISTIC, self.run("uz", x) + self.run("wz", h))
+        r = activated(LOGISTIC, self.run("ur", x) + self.run("wr", h))
+        g = activated(self.candidate, self.run("uh", x) + self.run("wh", r * h))
+        h[:] = z * h + (1 - z) * g
+        y[:] = h
+
+    def table_row(self) -> str:
+        return f"GRU Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
+
+
+@dataclass(kw_only=True, eq=False)
+class Lstm(_Recurrent):
+    """c' = f c + i g, h' = o tanh(c'), with f, i, o logistic and g tanh of U x + W h."""
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Lstm:
+        inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
+        names = [side + gate for side in "wu" for gate in place.dialect.lstm_order]
+        parts = {name: Connected.part(section, place, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
+                 for name in names}  # fmt: skip
+        return cls(section=section, sources=place.previous, parts=parts)
+
+    def compute(self, x: Array, y: Array) -> None:
+        h, c = self.state("h"), self.state("c")
+        f, i, o = (activated(LOGISTIC, self.run(f"u{gate}", x) + self.run(f"w{gate}", h)) for gate in "fio")
+        g = activated(TANH, self.run("ug", x) + self.run("wg", h))
+        c[:] = f * c + i * g
+        h[:] = o * activated(TANH, c.copy())
+        y[:] = h
+
+    def table_row(self) -> str:
+        return f"LSTM Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
+
+
+@dataclass(kw_only=True, eq=False)
+class _ConvolutionalRecurrent(_Recurrent):
+    """The same with convolutional parts. Each part owns small tensors that it reads and writes."""
+
+    parts: dict[str, Convolutional] = field(default_factory=dict)  # type: ignore[assignment]
+
+    @staticmethod
+    def part(
+        section: Section, place: Place, channels: int, filters: int, window: Window, activation: Activation
+    ) -> Convolutional:
+        """One convolutional part with the section's common options."""
+        groups, xnor = section.positive("groups", 1), section.flag("xnor")
+        groups = 1 if xnor else groups
+        if channels % groups or filters % groups:
+            raise section.shape_error(f"groups={groups} must divide {channels} channels and {filters} filters", "groups")
+        inside_root = place.dialect.epsilon_inside_root
+        return Convolutional(
+            section=section,
+            sources=place.previous,
+            channels=channels,
+            filters=filters,
+            window=window,
+            activation=activation,
+            norm=BatchNorm(filters, inside_root) if section.flag("batch_normalize") else None,
+            groups=groups,
+            xnor=xnor,
+            xnor_padding=place.dialect.xnor_padding,
+            xnor_folds=place.dialect.xnor_folds_batch_norm,
+        )
+
+    @staticmethod
+    def window(section: Section) -> Window:
+        """The window that AlexeyAB's convolutional recurrent layers share."""
+        size = section.positive("size", 3, 1 << 8)
+        padding = section.natural("padding", 0, 1 << 8)
+        padding = size // 2 if section.flag("pad") else padding
+        stride, dilation = section.positive("stride", 1, 1 << 8), section.positive("dilation", 1, 1 << 8)
+        return Window(size, stride, stride, padding, 1 if size == 1 else dilation)
+
+    def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
+        """The shape that each part reads."""
+        raise NotImplementedError
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        for name, shape in self.part_inputs(inputs[0]).items():
+            self.parts[name].reshape([shape], self.batch)
+        sizes = {(part.shape.height, part.shape.width) for part in self.parts.values()}
+        if len(sizes) > 1:
+            raise self.section.shape_error("has parts of different size, found "
+                                           + ", ".join(f"{w} x {h}" for h, w in sorted(sizes))
+                                           + "; expected stride and padding that keep the size")  # fmt: skip
+        return next(reversed(self.parts.values())).shape
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        batch = sources[0].layout.batch
+        for part in self.parts.values():
+            x = Tensor(Layout(batch, part.inputs[0], part.halo()))
+            part.prepare([x], Tensor(Layout(batch, part.shape)))
+
+    def run(self, part: str, x: Array) -> Array:
+        layer = self.parts[part]
+        assert layer.output is not None
+        layer.source_tensors[0].fill(np.ascontiguousarray(x))
+        layer.forward()
+        return layer.output.plain()
+
+    def table_operations(self) -> float:
+        return sum(part.table_operations() for part in self.parts.values())
+
+    def operations(self, dialect: Dialect) -> int:
+        return 0  # as in C, which counts connected recurrent layers only
+
+
+@dataclass(kw_only=True, eq=False)
+class Crnn(_ConvolutionalRecurrent):
+    """`[rnn]` with convolutions."""
+
+    shortcut: bool
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Crnn:
+        channels = place.shape(place.index - 1).channels
+        if "output" in section.foreign:
+            hidden, outputs = section.positive("hidden_filters", 1), section.positive("output_filters", 1)
+            window = Window(3, 1, 1, 1)
+        else:
+            hidden, outputs = section.positive("hidden", 1), section.positive("output", 1)
+            window = cls.window(section)
+        activation = read_activation(section, place.dialect, "logistic")
+        parts = {
+            "input": cls.part(section, place, channels, hidden, window, activation),
+            "self": cls.part(section, place, hidden, hidden, window, activation),
+            "output": cls.part(section, place, hidden, outputs, window, activation),
+        }
+        return cls(section=section, sources=place.previous, parts=parts, shortcut=section.flag("shortcut"))  # type: ignore[arg-type]
+
+    def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
+        hidden = Shape(self.parts["self"].channels, inputs.height, inputs.width)
+        return {"input": inputs, "self": hidden, "output": hidden}
+
+    def state_size(self) -> int:
+        return self.parts["self"].shape.outputs
+
+    def compute(self, x: Array, y: Array) -> None:
+        state = self.state("h")
+        following = self.run("input", x) + self.run("self", state)
+        state[:] = following + state if self.shortcut else following
+        y[:] = self.run("output", state)
+
+    def table_row(self) -> str:
+        shape = self.inputs[0]
+        return (f"CRNN Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
+                + self._inner_rows())  # fmt: skip
+
+
+@dataclass(kw_only=True, eq=False)
+class ConvLstm(_ConvolutionalRecurrent):
+    """`[lstm]` with convolutions; `peephole` lets the gates see the cell; the cell is kept within +-state_constrain."""
+
+    peephole: bool
+    bottleneck: bool
+    shortcut: bool
+    gate: Activation
+    constrain: float
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> ConvLstm:
+        channels, filters = place.shape(place.index - 1).channels, section.positive("output", 1)
+        window, activation = cls.window(section), read_activation(section, place.dialect, "linear")
+        peephole, bottleneck = section.flag("peephole"), section.flag("bottleneck")
+        if bottleneck and channels != filters:
+            raise section.shape_error(f"bottleneck needs output={channels}, the channels of its input; found {filters}", "output")
+        reads = {"v": filters, "w": filters, "u": channels}
+        names = ["vf", "vi", "vo"] if peephole else []
+        names += ["wf"] if bottleneck else ["wf", "wi", "wg", "wo"]
+        names += ["uf", "ui", "ug", "uo"]
+        parts = {
+            name: cls.part(section, place, filters + channels if bottleneck and name == "wf" else reads[name[0]], filters,
+                           window, activation)
+            for name in names
+        }  # fmt: skip
+        section.ignore("time_normalizer")
+        return cls(
+            section=section,
+            sources=place.previous,
+            parts=parts,  # type: ignore[arg-type]
+            peephole=peephole,
+            bottleneck=bottleneck,
+            shortcut=section.flag("shortcut"),
+            gate=read_activation(section, place.dialect, "tanh", "lstm_activation"),
+            constrain=float(section.integer("state_constrain", 32 * max(1, place.net.integer("time_steps", 1)))),
+        )
+
+    def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
+        return {name: Shape(part.channels, inputs.height, inputs.width) for name, part in self.parts.items()}
+
+    def _gates(self, x: Array, h: Array, c: Array) -> dict[str, Array]:
+        """The sums of f, i, g and o without the peephole of o, which sees the new cell."""
+        if self.bottleneck:
+            both = np.concatenate([h, x], axis=1)
+            self.joined = activated(self.gate, self.run("wf", both))
+            sums = {gate: self.run(f"u{gate}", self.joined) for gate in "figo"}
+        else:
+            sums = {gate: self.run(f"w{gate}", h) + self.run(f"u{gate}", x) for gate in "figo"}
+        if self.peephole:
+            for gate in "fi":
+                sums[gate] += self.run(f"v{gate}", c)
+        return sums
+
+    def compute(self, x: Array, y: Array) -> None:
+        h, c = self.state("h"), self.state("c")
+        sums = self._gates(x, h, c)
+        f, i = activated(LOGISTIC, sums["f"]), activated(LOGISTIC, sums["i"])
+        c[:] = f * c + i * activated(self.gate, sums["g"])
+        if self.peephole:
+            sums["o"] += self.run("vo", c)
+        h[:] = activated(LOGISTIC, sums["o"]) * activated(self.gate, c.copy())
+        if self.constrain:
+            np.clip(c, -self.constrain, self.constrain, out=c)
+        for state in (c, h):
+            _mend(state)
+        y[:] = h
+        if self.shortcut and self.bottleneck:
+            y[:, : y.shape[1] // 2] += self.joined[:, : y.shape[1] // 2]
+
+    def table_operations(self) -> float:
+        return super().table_operations() + (12 if self.peephole else 9) * self.shape.outputs * self.batch
+
+    def table_row(self) -> str:
+        shape = self.inputs[0]
+        return (f"CONV_LSTM Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
+                + self._inner_rows())  # fmt: skip
+
+
+def _mend(state: Array) -> None:
+    """Replace NaN and infinite elements by 1 / index, as darknet does (index 0 becomes 1)."""
+    flat = state.reshape(-1)
+    broken = np.flatnonzero(~np.isfinite(flat))
+    flat[broken] = 1 / np.maximum(broken, 1)

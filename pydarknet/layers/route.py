@@ -1,0 +1,97 @@
+"""`[route]`: the channels of earlier layers, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import Section
+from ..kernels.layout import copy_channels
+from ..tensor import Shape
+from .base import Layer, PlainLayer, Place
+from .convolutional import sizes
+
+
+@dataclass(kw_only=True, eq=False)
+class Route(Layer):
+    """Sources of equal height and width. With `groups`, only the `group_id`-th of equal channel slices of each source."""
+
+    groups: int = 1
+    group_id: int = 0
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Layer:
+        references = section.integers("layers")
+        if not references:
+            raise section.error("Route Layer must specify input layers: layers=...; expected layer numbers")
+        sources = tuple(place.resolve(section, "layers", reference) for reference in references)
+        groups, group_id = section.positive("groups", 1), section.natural("group_id", 0)
+        section.ignore("stream", "wait_stream")
+        if group_id >= groups:
+            raise section.error(f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id")
+        for source in sources:
+            place.layers[source].read_by_branch()
+        shapes = [place.shape(source) for source in sources]
+        if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
+            return FlatRoute.from_sources(section, sources, shapes, groups, place)
+        return cls(section=section, sources=sources, groups=groups, group_id=group_id)
+
+    @property
+    def is_alias(self) -> bool:  # type: ignore[override]
+        return len(self.sources) == 1 and self.groups == 1
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        first = inputs[0]
+        for source, shape in zip(self.sources, inputs):
+            if (shape.height, shape.width) != (first.height, first.width):
+                raise self.section.shape_error(f"layers {self.sources[0]} and {source} differ in size: {first} and {shape} "
+                                               "(width x height x channels)", "layers")  # fmt: skip
+            if shape.channels % self.groups:
+                raise self.section.shape_error(f"groups={self.groups} does not divide the {shape.channels} channels of "
+                                               f"layer {source}", "groups")  # fmt: skip
+        return Shape(sum(shape.channels for shape in inputs) // self.groups, first.height, first.width)
+
+    def forward(self) -> None:
+        assert self.output is not None
+        to = 0
+        for source in self.source_tensors:
+            count = source.shape.channels // self.groups
+            copy_channels(*source.source, count * self.group_id, count, *self.output.target, to,
+                          self.output.layout.batch, self.shape.height, self.shape.width)  # fmt: skip
+            to += count
+
+    def table_row(self) -> str:
+        return _table_row(self.sources, self.groups, self.group_id, self.shape)
+
+
+@dataclass(kw_only=True, eq=False)
+class FlatRoute(PlainLayer):
+    """Sources of different size, joined as plain vectors: what pjreddie's darknet makes of them, for connected layers."""
+
+    @classmethod
+    def from_sources(
+        cls, section: Section, sources: tuple[int, ...], shapes: Sequence[Shape], groups: int, place: Place
+    ) -> FlatRoute:
+        """Refuse where the joined layers cannot be meant."""
+        if groups > 1:
+            raise section.shape_error("groups needs sources of equal width and height, found "
+                                      + ", ".join(map(str, shapes)), "layers")  # fmt: skip
+        return cls(section=section, sources=sources)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        return Shape(sum(shape.outputs for shape in inputs))
+
+    def compute(self, x: np.ndarray, y: np.ndarray) -> None:
+        np.concatenate(self.plain_inputs, axis=1, out=y)
+
+    def table_row(self) -> str:
+        return _table_row(self.sources, 1, 0, Shape(0, 0, 0))
+
+
+def _table_row(sources: Sequence[int], groups: int, group_id: int, shape: Shape) -> str:
+    listed = "".join(f" {source}" for source in sources)
+    filler = " \t\t            " if len(sources) == 1 else " \t            " if len(sources) <= 3 else " \t    "
+    part = f"{group_id}/{groups}" if groups > 1 else "   "
+    return f"route {listed}{filler}           {part} -> {sizes(shape)} "

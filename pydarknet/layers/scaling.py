@@ -1,0 +1,81 @@
+"""`[scale_channels]` and `[sam]`: products of two layers (squeeze-and-excitation, spatial attention)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..activations import Activation, read_activation
+from ..config import Section
+from ..kernels.elementwise import multiply
+from ..tensor import Shape
+from .base import Layer, Place
+
+
+@dataclass(kw_only=True, eq=False)
+class _Product(Layer):
+    """out = activation(previous * from), the previous layer repeated over what it lacks."""
+
+    activation: Activation
+    per_cell: bool = False
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Layer:
+        if not section.has("from"):
+            raise section.error("has no from=; expected the number of an earlier layer")
+        source = place.resolve(section, "from", section.integer("from", 0))
+        for branch in (place.index - 1, source):
+            if branch >= 0:
+                place.layers[branch].read_by_branch()
+        return cls(
+            section=section,
+            sources=(place.index - 1, source),
+            activation=read_activation(section, place.dialect, "linear"),
+            per_cell=section.flag("scale_wh"),
+        )
+
+    def _check(self, fits: bool, inputs: Sequence[Shape], expected: str) -> Shape:
+        if not fits:
+            raise self.section.shape_error(f"the previous layer gives {inputs[0]}, layer {self.sources[1]} {inputs[1]} (width x "
+                                           f"height x channels); expected {expected}", "from")  # fmt: skip
+        return inputs[1]
+
+    def _steps(self) -> tuple[int, int, int, int]:
+        """Floats between blocks, rows, columns and lanes of the previous layer; 0 repeats."""
+        at = self.source_tensors[0].layout
+        return at.block, at.pitch * 16, 16, 1
+
+    def forward(self) -> None:
+        assert self.output is not None
+        x, other = self.source_tensors
+        block, row, column, lane = self._steps()
+        multiply(x.data, x.layout.item, block, row, column, lane, x.layout.origin, *other.source, *self.output.target,
+                 *self.output.extent)  # fmt: skip
+        self.activation.apply(self.output)
+
+    def table_row(self) -> str:
+        return f"scale Layer: {self.sources[1]}"
+
+
+@dataclass(kw_only=True, eq=False)
+class ScaleChannels(_Product):
+    """The previous layer gives one factor a channel, or with `scale_wh` one a cell."""
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        factor, shape = inputs
+        if self.per_cell:
+            fits = factor == Shape(1, shape.height, shape.width)
+            return self._check(fits, inputs, f"one channel of {shape.width} x {shape.height}")
+        return self._check(factor == Shape(shape.channels), inputs, f"1 x 1 x {shape.channels}")
+
+    def _steps(self) -> tuple[int, int, int, int]:
+        at = self.source_tensors[0].layout
+        return (0, at.pitch * 16, 16, 0) if self.per_cell else (at.block, 0, 0, 1)
+
+
+@dataclass(kw_only=True, eq=False)
+class Sam(_Product):
+    """Element by element."""
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        return self._check(inputs[0] == inputs[1], inputs, "equal sizes")

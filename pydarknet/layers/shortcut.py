@@ -1,0 +1,154 @@
+"""`[shortcut]`: the previous layer plus earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..activations import Activation, read_activation
+from ..config import Section
+from ..dialect import Dialect
+from ..kernels import elementwise
+from ..tensor import Array, Shape, Tensor
+from .base import Layer, Parameter, Place, padded_lanes
+from .convolutional import sizes
+
+_WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
+_NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
+
+
+@dataclass(kw_only=True, eq=False)
+class Shortcut(Layer):
+    """out = activation(w0 x + sum of w_j from_j).
+
+    pjreddie's: one source of any size, w0 = alpha, w1 = beta, where the sizes overlap. AlexeyAB's: several sources of one
+    size, of which the channels that both have are added; weights per source or per source and channel, normalised.
+    """
+
+    activation: Activation
+    resamples: bool
+    alpha: float = 1.0
+    beta: float = 1.0
+    weights_type: str = "none"
+    normalization: str = "none"
+    weights: Array | None = field(default=None, repr=False)
+    _first: Array = field(default_factory=lambda: np.empty(0, np.float32), repr=False)
+    _terms: list[tuple[Tensor, Array, Array]] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Shortcut:
+        references = section.integers("from")
+        if not references:
+            raise section.error("has no from=; expected the number of an earlier layer")
+        resamples = place.dialect.shortcut_resamples
+        if resamples:
+            references = references[:1]
+        sources = tuple(place.resolve(section, "from", reference) for reference in references)
+        weights_type = _WEIGHTS[section.choice("weights_type", "none", _WEIGHTS)]
+        normalization = _NORMALIZATIONS[section.choice("weights_normalization", "none", _NORMALIZATIONS)]
+        if weights_type != "none" and normalization == "none":
+            raise section.error("weights_type needs weights_normalization=relu or softmax", "weights_type")
+        for source in (place.index - 1, *sources):
+            if source >= 0:
+                place.layers[source].read_by_branch()
+        layer = cls(
+            section=section,
+            sources=(place.index - 1, *sources),
+            activation=read_activation(section, place.dialect, "linear"),
+            resamples=resamples,
+            alpha=section.real("alpha", 1.0),
+            beta=section.real("beta", 1.0),
+            weights_type=weights_type,
+            normalization=normalization,
+        )
+        if weights_type != "none":
+            per_source = place.shape(place.index - 1).channels if weights_type == "per_channel" else 1
+            layer.weights = np.ones((len(layer.sources), per_source), np.float32)
+        return layer
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        first = inputs[0]
+        for source, shape in zip(self.sources[1:], inputs[1:]):
+            if self.resamples:
+                down, up = max(1, shape.width // first.width), max(1, first.width // shape.width)
+                rows = max(1, shape.height // first.height), max(1, first.height // shape.height)
+                fits = (down, up) == rows
+            else:
+                fits = (shape.height, shape.width) == (first.height, first.width)
+            if not fits:
+                raise self.section.shape_error(f"from: layer {source} gives {shape}, the previous layer {first} (width x "
+                                               "height x channels); expected sizes that match", "from")  # fmt: skip
+        return first
+
+    def records(self) -> list[Parameter]:
+        return [] if self.weights is None else [Parameter("weights", self.weights)]
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        if self.weights is not None:
+            self.weights[:] = 1
+
+    def normalised_weights(self) -> Array:
+        """(sources, channels or 1) float32: the factors of the sum, as AlexeyAB's folded test commands compute them."""
+        assert self.weights is not None
+        if self.normalization == "relu":
+            positive = np.maximum(self.weights, np.float32(0.001))
+        else:
+            positive = np.exp(self.weights - self.weights.max(axis=0))
+        return positive / (np.float32(0.0001) + positive.sum(axis=0))
+
+    @property
+    def _is_plain_sum(self) -> bool:
+        same = all(shape == self.inputs[0] for shape in self.inputs)
+        return same and len(self.sources) == 2 and self.weights is None and self.alpha == self.beta == 1.0
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        assert output is not None
+        channels, blocks = self.shape.channels, output.layout.blocks
+        factors = np.full((len(sources), 1), self.beta, np.float32) if self.weights is None else self.normalised_weights()
+        factors = np.broadcast_to(factors, (len(sources), channels))
+        first = factors[0] if self.weights is not None else np.ones(channels, np.float32)
+        self._first = padded_lanes(first, blocks)
+        self._terms = []
+        for other, factor in zip(sources[1:], factors[1:]):
+            common = min(channels, other.shape.channels)  # only channels that both have are touched
+            keep, gain = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+            keep[:common], gain[:common] = self.alpha, factor[:common]
+            self._terms.append((other, padded_lanes(keep, blocks), padded_lanes(gain, blocks)))
+
+    def forward(self) -> None:
+        assert self.output is not None
+        y, x = self.output, self.source_tensors[0]
+        if self._is_plain_sum:
+            slope = self.activation.fused_slope
+            elementwise.add(*x.source, *self.source_tensors[1].source, slope, *y.target, *y.extent)
+            if slope == 1:
+                self.activation.apply(y)
+            return
+        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), *y.target, *y.extent)
+        for other, keep, gain in self._terms:
+            self._add(other, keep, gain, y)
+        self.activation.apply(y)
+
+    def _add(self, other: Tensor, keep: Array, gain: Array, y: Tensor) -> None:
+        """y = keep y + gain other, on a coarser grid where the widths differ."""
+        mine, theirs, at = self.shape, other.shape, y.layout
+        down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
+        height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
+        elementwise.add_scaled(*other.source, down, keep, gain, y.data, at.item, at.block, at.pitch, at.origin, up,
+                               at.batch, min(at.blocks, other.layout.blocks), height, width)  # fmt: skip
+
+    def table_operations(self) -> float:
+        operations = self.shape.outputs * (len(self.sources) - 1)
+        return float(2 * operations if self.weights is not None else operations)
+
+    def table_row(self) -> str:
+        listed = "".join(f"{source}, " for source in self.sources[1:])
+        kind = {"none": 0, "per_feature": 1, "per_channel": 2}[self.weights_type]
+        normalization = {"none": 0, "relu": 1, "softmax": 2}[self.normalization]
+        row = (f"Shortcut Layer: {listed} wt = {kind}, wn = {normalization}, outputs:{sizes(self.shape)} "
+               f"{self.table_operations() / 1e9:5.3f} BF")  # fmt: skip
+        differing = [f"\n ({sizes(self.shape)}) + ({sizes(s)}) " for s in self.inputs[1:] if s != self.shape]
+        return row + "".join(differing)

@@ -1,0 +1,56 @@
+"""`[softmax]`: probabilities over groups of outputs, or over the children of each node of a word tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import Section, folder_of
+from ..resources import find_file
+from ..tensor import Array
+from ..tree import Tree, read_tree, softmax_groups
+from .base import PlainLayer, Place
+
+
+def tree_of(section: Section) -> Tree | None:
+    """The word tree that `tree=` names, looked for as darknet users expect. Raises DataError."""
+    path = section.text("tree")
+    return read_tree(find_file(path, folder_of(section.path))) if path else None
+
+
+@dataclass(kw_only=True, eq=False)
+class Softmax(PlainLayer):
+    """e^(x / T) / sum, over `groups` equal slices of the output; `spatial`: over the channels of each pixel."""
+
+    groups: int
+    temperature: float
+    tree: Tree | None
+    spatial: bool
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Softmax:
+        inputs = place.shape(place.index - 1).outputs
+        groups = section.positive("groups", 1)
+        section.ignore("noloss")
+        if inputs % groups:
+            raise section.shape_error(f"groups={groups} does not divide its {inputs} inputs", "groups")
+        tree = tree_of(section)
+        if tree is not None and len(tree.names) != inputs:
+            raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
+        return cls(section=section, sources=place.previous, groups=groups, temperature=section.real("temperature", 1.0),
+                   tree=tree, spatial=section.flag("spatial"))  # fmt: skip
+
+    def compute(self, x: Array, y: Array) -> None:
+        if self.tree is not None:
+            y[:] = softmax_groups(np.ascontiguousarray(x.T), self.tree).T
+            return
+        shape = self.inputs[0]
+        values = x.reshape(len(x), shape.channels, -1) if self.spatial else x.reshape(len(x) * self.groups, -1)
+        axis = 1
+        top = values.max(axis=axis, keepdims=True)
+        e = np.exp(values / np.float32(self.temperature) - top / np.float32(self.temperature))
+        y[:] = (e / e.sum(axis=axis, keepdims=True)).reshape(y.shape)
+
+    def table_row(self) -> str:
+        return f"softmax                                        {self.inputs[0].outputs:4d}"

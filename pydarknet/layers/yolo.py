@@ -1,0 +1,188 @@
+"""`[yolo]` (YOLOv3, v4, v7) and `[Gaussian_yolo]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..boxes import Candidates
+from ..config import Section
+from ..kernels.activation import LOGISTIC, activate_segments
+from ..tensor import Array, Shape, Tensor
+from .base import Place
+from .head import Head, above, read_anchors, read_mask, segments, stack_boxes
+
+_TRAINING_KEYS = (
+    "max", "jitter", "ignore_thresh", "truth_thresh", "random", "map", "resize", "iou_loss", "iou_normalizer",
+    "obj_normalizer", "cls_normalizer", "delta_normalizer", "uc_normalizer", "iou_thresh", "iou_thresh_kind",
+    "objectness_smooth", "focal_loss", "label_smooth_eps", "max_delta", "counters_per_class", "show_details",
+    "embedding_layer", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm",
+)  # fmt: skip
+_IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
+
+
+@dataclass(kw_only=True, eq=False)
+class Yolo(Head):
+    """Entries per anchor: x, y, w, h, objectness, classes; planar. All but w and h are logistic, unless `new_coords`, where
+    the convolution before has done it. x and y are stretched about the cell's middle by `scale_x_y`."""
+
+    entries_before_classes: ClassVar[int] = 5
+    type_number: ClassVar[int] = 28
+
+    anchors: Array
+    mask: list[int]
+    scale_x_y: float = 1.0
+    new_coords: bool = False
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Yolo:
+        total = section.positive("num", 1, 1 << 12)
+        section.ignore(*_TRAINING_KEYS)
+        return cls(
+            section=section,
+            sources=place.previous,
+            classes=section.positive("classes", 20, 1 << 20),
+            anchors=read_anchors(section, total),
+            mask=read_mask(section, total),
+            scale_x_y=section.real("scale_x_y", 1.0),
+            nms_kind=cls.read_nms(section),
+            beta_nms=section.real("beta_nms", 0.6),
+            **cls.own_options(section),
+        )
+
+    @classmethod
+    def own_options(cls, section: Section) -> dict:
+        """Options that only this head has."""
+        return {"new_coords": section.flag("new_coords")}
+
+    @classmethod
+    def read_nms(cls, section: Section) -> str:
+        """The kind of suppression; a word that nobody knows is the default, as in darknet."""
+        kind = section.text("nms_kind", "default")
+        return kind if kind in ("greedynms", "diounms") else "default"
+
+    @property
+    def entries(self) -> int:
+        """Numbers per anchor and cell."""
+        return self.entries_before_classes + self.classes
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        expected = len(self.mask) * self.entries
+        if shape.channels != expected:
+            raise self.section.shape_error(
+                f"filters= in the [convolutional]-layer doesn't correspond to classes= or mask= in [{self.kind}]-layer: the "
+                f"layer before gives {shape.channels} channels; expected filters={expected} = {len(self.mask)} masks x "
+                f"({self.classes} classes + {self.entries_before_classes})"
+            )
+        return shape
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        cells, anchors = self.shape.cells, len(self.mask) * sources[0].layout.batch
+        starts = [(a * self.entries + first) * cells for a in range(anchors) for first, _ in self.logistic_entries()]
+        counts = [count * cells for _ in range(anchors) for _, count in self.logistic_entries()]
+        self._logistic = segments(starts, counts)
+
+    def logistic_entries(self) -> list[tuple[int, int]]:
+        """(first entry, number of entries) that pass through the logistic function."""
+        return [(0, 2), (4, 1 + self.classes)]
+
+    def compute(self, x: Array, y: Array) -> None:
+        y[:] = x
+        if not self.new_coords:
+            activate_segments(y.reshape(-1), self._logistic, np.float32(1), LOGISTIC)
+        if self.scale_x_y != 1.0:
+            s = np.float32(self.scale_x_y)
+            for entry in self.centre_entries():
+                plane = self.planes(y)[:, :, entry]
+                plane *= s
+                plane -= np.float32(0.5) * (s - np.float32(1))
+
+    def centre_entries(self) -> tuple[int, int]:
+        """Where x and y stand."""
+        return 0, 1
+
+    def planes(self, values: Array) -> Array:
+        """(n, anchors, entries, height, width)"""
+        return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
+
+    def _slots(self, item: int, thresh: float) -> tuple[Array, Array, Array, Array, Array]:
+        """Entries (k, entries) of the slots whose objectness is above thresh, their column, row and anchor, objectness."""
+        planes = self.planes(self.values)[item]
+        objectness = planes[:, self.entries_before_classes - 1].transpose(1, 2, 0)
+        row, column, position = np.nonzero(objectness > np.float32(thresh))
+        return planes[position, :, row, column], column, row, position, objectness[row, column, position]
+
+    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        e, column, row, position, objectness = self._slots(item, thresh)
+        anchors = self.anchors[self.mask][position]
+        spread = 4 * e[:, 2:4] ** 2 if self.new_coords else np.exp(e[:, 2:4])
+        boxes = stack_boxes(
+            (column + e[:, 0]) / np.float32(self.shape.width),
+            (row + e[:, 1]) / np.float32(self.shape.height),
+            spread[:, 0] * anchors[:, 0] / np.float32(size[0]),
+            spread[:, 1] * anchors[:, 1] / np.float32(size[1]),
+        )
+        return Candidates(boxes, objectness, above(objectness[:, None] * e[:, 5:], thresh))
+
+    def table_row(self) -> str:
+        loss = self.section.text("iou_loss", "mse") or "mse"
+        return (f"yolo\n[yolo] params: iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
+                f"scale_x_y: {self.scale_x_y:2.2f}")  # fmt: skip
+
+    def _normalizers(self) -> str:
+        named = (("iou", 0.75), ("obj", 1.0), ("cls", 1.0), ("delta", 1.0))
+        return ", ".join(f"{name}_norm: {self.section.real(f'{name}_normalizer', default):2.2f}" for name, default in named)
+
+
+@dataclass(kw_only=True, eq=False)
+class GaussianYolo(Yolo):
+    """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes. The mean sigma lowers the confidence."""
+
+    entries_before_classes: ClassVar[int] = 9
+    type_number: ClassVar[int] = 29
+
+    point: str = "center"
+
+    @classmethod
+    def own_options(cls, section: Section) -> dict:
+        point = section.text("yolo_point", "center")
+        return {"point": point if point in ("left_top", "right_bottom") else "center"}
+
+    @classmethod
+    def read_nms(cls, section: Section) -> str:
+        kind = section.text("nms_kind", "default")
+        return kind if kind in ("greedynms", "diounms", "cornersnms") else "default"
+
+    def logistic_entries(self) -> list[tuple[int, int]]:
+        return [(0, 4), (5, 1), (7, 2 + self.classes)]
+
+    def centre_entries(self) -> tuple[int, int]:
+        return 0, 2
+
+    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        e, column, row, position, objectness = self._slots(item, thresh)
+        anchors = self.anchors[self.mask][position]
+        width = np.exp(e[:, 4]) * anchors[:, 0] / np.float32(size[0])
+        height = np.exp(e[:, 6]) * anchors[:, 1] / np.float32(size[1])
+        shift = np.float32({"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[self.point])
+        boxes = stack_boxes(
+            (column + e[:, 0]) / np.float32(self.shape.width) + shift * width,
+            (row + e[:, 2]) / np.float32(self.shape.height) + shift * height,
+            width,
+            height,
+        )
+        uncertainty = e[:, 1:8:2].astype(np.float32)
+        certainty = np.float32(1) - uncertainty.mean(axis=1)
+        probabilities = objectness[:, None] * e[:, 9:] * certainty[:, None]
+        return Candidates(boxes, objectness, above(probabilities, thresh), uncertainty)
+
+    def table_row(self) -> str:
+        loss = self.section.text("iou_loss", "mse") or "mse"
+        point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
+        return (f"[Gaussian_yolo] iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
+                f"scale: {self.scale_x_y:2.2f}, point: {point}")  # fmt: skip

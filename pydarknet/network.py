@@ -1,0 +1,293 @@
+"""A network: layers built from a .cfg file, bound to memory for one batch and input size, run forward."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+import numpy as np
+
+from .config import Config
+from .dialect import Dialect
+from .errors import ConfigError, OptionError, ShapeError
+from .layers import INPUT, Layer, Place, layer_class
+from .memory import Span, allocate, check_memory
+from .tensor import LANES, Array, Layout, Shape, Tensor
+from .weights import Header, Loaded, load_weights, save_weights
+
+log = logging.getLogger("pydarknet")
+
+THIN_LANES = 4  # a picture of up to four channels is packed into four lanes when only convolutions read it
+LARGEST_SIDE = 1 << 16  # pixels
+ONE_AT_A_TIME = threading.Lock()  # compiled kernels share one pool of threads
+
+
+class Network:
+    """Layers in order, their parameters, and the memory they run in.
+
+    Not for several threads at once: a network's buffers belong to one forward pass.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        dialect: Dialect,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        batch: int = 1,
+        seed: int | None = 0,
+    ) -> None:
+        """Build the layers. Raises ConfigError and ShapeError, naming file, line and layer."""
+        self.config, self.dialect = config, dialect
+        self.path = config.path
+        self.seed = seed
+        self.header = Header(*dialect.version, 0)
+        self.input = _input_shape(config, width, height)
+        self.batch = _checked_batch(batch)
+        self.layers: list[Layer] = []
+        self._tensors: list[Tensor | None] = []
+        self._input_tensor: Tensor | None = None
+        self._keeps_all = False
+        self._build()
+
+    def _build(self) -> None:
+        config, dialect = self.config, self.dialect
+        config.net.foreign = dialect.foreign_keys("net")
+        parameters = 0
+        for index, section in enumerate(config.layers):
+            section.foreign = dialect.foreign_keys(section.kind)
+            try:
+                cls = layer_class(section.kind, dialect)
+            except ConfigError as error:
+                raise section.error(str(error)) from None
+            place = Place(index, self.layers, self.input, dialect, config.net)
+            layer = cls.from_section(section, place)
+            layer.reshape([place.shape(source) for source in layer.sources], self.batch)
+            self.layers.append(layer)
+            parameters += sum(record.array.size for record in layer.records())
+            check_memory(8 * parameters, f"{config.path}: the parameters of layers 0 to {index}")
+            for line in section.unused():
+                log.warning("%s", line)
+
+    # --- shapes and memory -------------------------------------------------------------------------------------------
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the input the network is set up for."""
+        return self.input.channels, self.input.height, self.input.width
+
+    @property
+    def resizable(self) -> bool:
+        """Whether the network runs at other input sizes: nothing in it counts its inputs."""
+        try:
+            self._shapes(Shape(self.input.channels, self.input.height + 32, self.input.width + 32))
+        except ShapeError:
+            return False
+        return True
+
+    def _shapes(self, input_: Shape) -> list[Shape]:
+        shapes: list[Shape] = []
+        for layer in self.layers:
+            inputs = [input_ if source == INPUT else shapes[source] for source in layer.sources]
+            shapes.append(layer.out_shape(inputs))
+        return shapes
+
+    def resize(self, width: int, height: int, batch: int | None = None) -> None:
+        """Set the network up for another input size or batch; parameters stay. Raises ShapeError where it cannot."""
+        input_ = Shape(self.input.channels, _checked_side("height", height), _checked_side("width", width))
+        batch = self.batch if batch is None else _checked_batch(batch)
+        if (input_, batch) == (self.input, self.batch):
+            return
+        before = (self.input, self.batch)
+        try:
+            self._reshape(input_, batch)
+        except ShapeError:
+            self._reshape(*before)
+            raise
+
+    def _reshape(self, input_: Shape, batch: int) -> None:
+        self.input, self.batch = input_, batch
+        self._tensors = []
+        for layer in self.layers:
+            layer.reshape([input_ if s == INPUT else self.layers[s].shape for s in layer.sources], batch)
+
+    def _owner(self, index: int) -> int:
+        """The layer whose tensor layer `index` gives on."""
+        while index != INPUT and self.layers[index].is_alias:
+            index = self.layers[index].sources[0]
+        return index
+
+    def _plan(self, keep_all: bool) -> None:
+        """Lay out every tensor by what reads it and when, allocate them, and let the layers prepare."""
+        readers: dict[int, list[int]] = {}
+        for index, layer in enumerate(self.layers):
+            for source in layer.sources if not layer.is_alias else ():
+                readers.setdefault(self._owner(source), []).append(index)
+        spans: dict[int, Span] = {}
+        end = len(self.layers)
+        last = self._owner(self.output_index)
+        for index in range(INPUT, end):
+            by = readers.get(index, [])
+            if index != INPUT and (self.layers[index].is_alias or (self.layers[index].is_door and not by)):
+                continue
+            shape = self.input if index == INPUT else self.layers[index].shape
+            halo = max((self.layers[reader].halo() for reader in by), default=0)
+            lanes = LANES
+            if index == INPUT and shape.channels <= THIN_LANES and all(self.layers[r].reads_thin_input for r in by):
+                lanes = THIN_LANES
+            until = end if keep_all or index == last else max(by, default=index)
+            spans[index] = Span(Layout(self.batch, shape, halo, lanes), index, until)
+        tensors = dict(zip(spans, allocate(list(spans.values())), strict=True))
+        self._input_tensor = tensors[INPUT]
+        self._tensors = [tensors.get(self._owner(index)) for index in range(end)]
+        self._keeps_all = keep_all
+        for index, layer in enumerate(self.layers):
+            if not layer.is_alias:
+                layer.prepare([tensors[self._owner(source)] for source in layer.sources], self._tensors[index])
+
+    # --- parameters --------------------------------------------------------------------------------------------------
+
+    def initialise(self, first: int = 0) -> None:
+        """Give the layers from `first` on darknet's initial values, from the seed."""
+        rng = np.random.default_rng(self.seed)
+        for layer in self.layers[first:]:
+            layer.initialise(rng, self.dialect)
+        self.parameters_changed()
+
+    def load_weights(self, path: str | os.PathLike[str], allow_partial: bool = False) -> Loaded:
+        """Read a .weights file; layers that a partial one does not reach are initialised. Raises WeightsError."""
+        loaded = load_weights(path, self.layers, allow_partial)
+        self.header = loaded.header
+        if loaded.layers < len(self.layers):
+            self.initialise(loaded.layers)
+        self._initialise_unstored()
+        self.parameters_changed()
+        return loaded
+
+    def _initialise_unstored(self) -> None:
+        """Layers whose record the file is said not to have start from their initial values."""
+        rng = np.random.default_rng(self.seed)
+        for layer in self.layers:
+            if not layer.stored.load:
+                layer.initialise(rng, self.dialect)
+
+    def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
+        """Write all parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""
+        if cutoff is not None and not 0 <= cutoff <= len(self.layers):
+            raise OptionError(f"cutoff {cutoff}: expected a number from 0 to {len(self.layers)}, the number of layers")
+        save_weights(path, self.layers[:cutoff], self.header)
+
+    def parameters_changed(self) -> None:
+        """Derive packed filters anew before the next pass; to be called after writing to a layer's parameters."""
+        for layer in self.layers:
+            layer.parameters_changed()
+        self._tensors = []
+
+    def reset_state(self) -> None:
+        """Forget what recurrent layers keep from call to call."""
+        for layer in self.layers:
+            layer.reset_state()
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    @property
+    def heads(self) -> list[int]:
+        """Indices of the layers that decode boxes."""
+        return [index for index, layer in enumerate(self.layers) if layer.is_head]
+
+    @property
+    def output_index(self) -> int:
+        """The layer that gives the network's output: the last one that is not a cost."""
+        return next((i for i in reversed(range(len(self.layers))) if self.layers[i].gives_output), len(self.layers) - 1)
+
+    def forward(self, x: Array) -> list[Array]:
+        """(n, c, h, w) float32 RGB in 0..1, or (n, inputs), to one array per head, or that of the last layer.
+
+        Another batch or input size than the network was set up for sets it up anew. The arrays are copies, (n, c, h, w), or
+        (n, outputs) where the layer's order is not channel by channel.
+        """
+        self._run(x, keep_all=False)
+        return [self._values(index) for index in self.heads or [self.output_index]]
+
+    def layer_outputs(self, x: Array) -> list[Array | None]:
+        """The output of every layer, as `forward` gives the last; None where a layer has none."""
+        self._run(x, keep_all=True)
+        return [self._values(index) if layer.gives_output else None for index, layer in enumerate(self.layers)]
+
+    def _run(self, x: Array, keep_all: bool) -> None:
+        plain = self._checked_input(x)
+        with ONE_AT_A_TIME:
+            if not self._tensors or (keep_all and not self._keeps_all):
+                self._plan(keep_all)
+            assert self._input_tensor is not None
+            self._input_tensor.fill(plain)
+            for layer in self.layers:
+                layer.forward()
+
+    def _checked_input(self, x: Array) -> Array:
+        array = np.asarray(x)
+        if array.dtype != np.float32:
+            raise OptionError(f"the input is {array.dtype}; expected float32 (values from 0 to 1)")
+        shape = self.input
+        if array.ndim == 4 and array.shape[1] == shape.channels:
+            self.resize(array.shape[3], array.shape[2], len(array))
+        elif array.ndim == 2 and array.shape[1] == shape.outputs:
+            self.resize(shape.width, shape.height, len(array))
+        else:
+            raise OptionError(f"the input has shape {array.shape}; expected (n, {shape.channels}, {shape.height}, {shape.width})"
+                              f" or (n, {shape.outputs})")  # fmt: skip
+        return np.ascontiguousarray(array)
+
+    def _values(self, index: int) -> Array:
+        layer, tensor = self.layers[index], self._tensors[index]
+        owner = self.layers[self._owner(index)]
+        values = owner.values.copy() if owner.is_door else tensor.plain()  # type: ignore[attr-defined, union-attr]
+        if layer.order_is_planar and layer.shape.cells > 1:
+            return values.reshape(self.batch, layer.shape.channels, layer.shape.height, layer.shape.width)
+        return values
+
+    @property
+    def ops(self) -> int:
+        """Floating-point operations of one picture, as darknet counts them."""
+        return sum(layer.operations(self.dialect) for layer in self.layers)
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers in a full .weights file."""
+        return sum(record.array.size for layer in self.layers for record in layer.records())
+
+
+def _input_shape(config: Config, width: int | None, height: int | None) -> Shape:
+    net = config.net
+    h = net.natural("height", 0) if height is None else _checked_side("height", height)
+    w = net.natural("width", 0) if width is None else _checked_side("width", width)
+    channels = net.natural("channels", 0)
+    if height is not None or width is not None:
+        net.ignore("height", "width")
+    if not (h and w and channels):
+        inputs = net.natural("inputs", 0)
+        if not inputs:
+            raise net.error(f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all three, or "
+                            "inputs")  # fmt: skip
+        return Shape(inputs)
+    for name, value in (("height", h), ("width", w)):
+        if value > LARGEST_SIDE:
+            raise net.error(f"{name}={value}: expected at most {LARGEST_SIDE}", name)
+    if channels > LARGEST_SIDE:
+        raise net.error(f"channels={channels}: expected at most {LARGEST_SIDE}", "channels")
+    return Shape(channels, h, w)
+
+
+def _checked_side(name: str, value: int) -> int:
+    if not 1 <= value <= LARGEST_SIDE:
+        raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
+    return value
+
+
+def _checked_batch(batch: int) -> int:
+    if not 1 <= batch <= 1 << 16:
+        raise OptionError(f"batch {batch}: expected a number from 1 to {1 << 16}")
+    return batch
+

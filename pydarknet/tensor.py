@@ -1,0 +1,132 @@
+"""Activations: their shape, where they lie in memory, and the way to and from darknet's plain order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernels import layout
+
+Array = NDArray[np.float32]
+LANES = 16
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one layer gives for one picture: channels x height x width. A plain vector is n x 1 x 1."""
+
+    channels: int
+    height: int = 1
+    width: int = 1
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers that is."""
+        return self.channels * self.height * self.width
+
+    @property
+    def cells(self) -> int:
+        """Pixels of one channel."""
+        return self.height * self.width
+
+    def __str__(self) -> str:
+        """Width x height x channels, the order in which darknet prints sizes."""
+        return f"{self.width} x {self.height} x {self.channels}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a batch of activations lies in memory: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
+
+    The halo holds zeros; so do lanes past the last channel. Strides count floats, except `pitch`, which counts cells.
+    """
+
+    batch: int
+    shape: Shape
+    halo: int = 0
+    lanes: int = LANES
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.shape.channels // self.lanes)
+
+    @property
+    def pitch(self) -> int:
+        return self.shape.width + 2 * self.halo
+
+    @property
+    def block(self) -> int:
+        return (self.shape.height + 2 * self.halo) * self.pitch * self.lanes
+
+    @property
+    def item(self) -> int:
+        return self.blocks * self.block
+
+    @property
+    def origin(self) -> int:
+        """The first float inside the halo."""
+        return (self.halo * self.pitch + self.halo) * self.lanes
+
+    @property
+    def size(self) -> int:
+        """Floats in all."""
+        return self.batch * self.item
+
+
+class Tensor:
+    """A batch of activations in the engine's layout. `data` is flat float32 of `layout.size`."""
+
+    __slots__ = ("data", "layout")
+
+    def __init__(self, layout: Layout, data: Array | None = None) -> None:
+        self.layout = layout
+        self.data = np.zeros(layout.size, np.float32) if data is None else data
+
+    @property
+    def shape(self) -> Shape:
+        return self.layout.shape
+
+    @property
+    def source(self) -> tuple[Array, int, int, int, int]:
+        """As kernels take what they read: data, item, block, pitch, origin."""
+        at = self.layout
+        return self.data, at.item, at.block, at.pitch, at.origin
+
+    @property
+    def target(self) -> tuple[Array, int, int, int, int]:
+        """As kernels take what they write: data, item, block, pitch, halo."""
+        at = self.layout
+        return self.data, at.item, at.block, at.pitch, at.halo
+
+    @property
+    def extent(self) -> tuple[int, int, int, int]:
+        """As kernels take a size: batch, blocks, height, width."""
+        return self.layout.batch, self.layout.blocks, self.shape.height, self.shape.width
+
+    def is_vector(self) -> bool:
+        """Whether the plain order is already there, but for unused lanes at the end of each item."""
+        return self.shape.cells == 1 and self.layout.halo == 0
+
+    def fill(self, plain: Array) -> None:
+        """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
+        batch, shape = self.layout.batch, self.shape
+        layout.pack(
+            plain.reshape(-1), batch, shape.channels, shape.height, shape.width, self.layout.lanes, self.layout.halo,
+            self.data,
+        )  # fmt: skip
+
+    def read_into(self, plain: Array) -> None:
+        """Copy this tensor into (batch, outputs) float32 in plain order."""
+        batch, shape = self.layout.batch, self.shape
+        if self.is_vector():
+            plain.reshape(batch, -1)[:] = self.data.reshape(batch, -1)[:, : shape.channels]
+        else:
+            layout.unpack(*self.source, batch, shape.channels, shape.height, shape.width, plain.reshape(-1))
+
+    def plain(self) -> Array:
+        """A copy in plain order: (batch, outputs) float32."""
+        values = np.empty((self.layout.batch, self.shape.outputs), np.float32)
+        self.read_into(values)
+        return values
