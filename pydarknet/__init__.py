@@ -1,0 +1,54 @@
+"""The darknet binary in Python: the original .cfg and .weights files on a Numba-compiled engine.
+
+    net = pydarknet.load("cfg/tiny.cfg", "tiny.weights")
+    net.classify("dog.jpg")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    ConfigError,
+    DarknetError,
+    DataError,
+    ImageError,
+    OptionError,
+    OutputError,
+    ShapeError,
+    WeightsError,
+)
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .boxes import Box, Detection
+    from .model import Model, load
+
+__all__ = [
+    "Box",
+    "ConfigError",
+    "DarknetError",
+    "DataError",
+    "Detection",
+    "ImageError",
+    "Model",
+    "OptionError",
+    "OutputError",
+    "ShapeError",
+    "WeightsError",
+    "__version__",
+    "load",
+]
+
+_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "model"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs numba and OpenCV when it is first asked for: `pydarknet --help` shall not wait for them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -21,6 +21,8 @@ Measure = Callable[[Floats, Floats], Floats]
 # Candidates compared at a time with all others: enough to outweigh NumPy's calls, few enough for the cache.
 _BLOCK = 64
 
+_HALF = np.float32(0.5)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -153,13 +155,13 @@ def ciou(a: Floats, b: Floats) -> Floats:
     angle_a, angle_b = (np.arctan((box[..., 2] / box[..., 3]).astype(np.float64)) for box in (a, b))
     turn = angle_b - angle_a
     aspect = (4 / (np.pi * np.pi) * turn * turn).astype(np.float32)
-    alpha = (aspect / ((1 - overlap + aspect).astype(np.float64) + 1e-6)).astype(np.float32)
+    alpha = (aspect / ((np.float32(1) - overlap + aspect).astype(np.float64) + 1e-6)).astype(np.float32)
     return np.where(diagonal == 0, overlap, overlap - (_ratio(distance, diagonal) + alpha * aspect))
 
 
 def _intersection_and_union(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """The two areas. A negative overlap along either axis is no intersection."""
-    width, height = _shared_span(a, b, 0), _shared_span(a, b, 1)
+    width, height = _common_span(a, b, 0), _common_span(a, b, 1)
     intersection = np.where((width < 0) | (height < 0), np.float32(0), width * height)
     return intersection, a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - intersection
 
@@ -171,16 +173,16 @@ def _distance_and_diagonal(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return dx * dx + dy * dy, width * width + height * height
 
 
-def _shared_span(a: Floats, b: Floats, axis: int) -> Floats:
+def _common_span(a: Floats, b: Floats, axis: int) -> Floats:
     """The width (axis 0) or height (axis 1) that both boxes cover; below 0, the gap between them."""
-    half_a, half_b = a[..., 2 + axis] / 2, b[..., 2 + axis] / 2
+    half_a, half_b = a[..., 2 + axis] * _HALF, b[..., 2 + axis] * _HALF
     ends = np.minimum(a[..., axis] + half_a, b[..., axis] + half_b)
     return ends - np.maximum(a[..., axis] - half_a, b[..., axis] - half_b)
 
 
 def _enclosing_span(a: Floats, b: Floats, axis: int) -> Floats:
     """The width (axis 0) or height (axis 1) of the smallest box round both."""
-    half_a, half_b = a[..., 2 + axis] / 2, b[..., 2 + axis] / 2
+    half_a, half_b = a[..., 2 + axis] * _HALF, b[..., 2 + axis] * _HALF
     ends = np.maximum(a[..., axis] + half_a, b[..., axis] + half_b)
     return ends - np.minimum(a[..., axis] - half_a, b[..., axis] - half_b)
 

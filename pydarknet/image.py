@@ -26,15 +26,14 @@ Planar = NDArray[np.float32]
 Colour = tuple[int, int, int]
 PixelsAt = Callable[[NDArray[np.intp], NDArray[np.intp]], Planar]
 
-# 1.5 GiB of planar floats: enlarging the shorter side of a sliver of a picture would soon need more.
-_MAX_PIXELS = 2**27
+_MAX_PIXELS = 2**27  # 1.5 GiB of floats: enlarging the shorter side of a sliver would soon need more
 
 # The levels of red, green and blue at darknet's six colours, between which the colours of classes lie.
 _RAINBOW = ((1, 1, 1, 0, 0, 0), (0, 0, 1, 1, 1, 0), (1, 0, 0, 0, 1, 1))
 
-# OpenCV logs to stderr what we raise as an error; who wants to see it sets its variable.
+# OpenCV logs to stderr what we raise as an error; who wants to see it sets its variable. (OpenCV 4, else 5.)
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 
 def load_image(path: str | os.PathLike[str]) -> Picture:
@@ -51,8 +50,8 @@ def load_image(path: str | os.PathLike[str]) -> Picture:
 def _decode(content: bytes) -> Picture:
     if not content:
         raise ValueError("the file is empty")
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    data = np.frombuffer(content, np.uint8)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
         raise ValueError("unknown or damaged format")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
@@ -60,7 +59,7 @@ def _decode(content: bytes) -> Picture:
 
 def _reason(error: Exception) -> str:
     """One line that says what is wrong, from an error of the system, of OpenCV or of ours."""
-    text = getattr(error, "strerror", None) or getattr(error, "err", None) or str(error) or "out of memory"
+    text = getattr(error, "strerror", None) or str(error).split(" error: ")[-1] or "out of memory"
     return " ".join(text.split())
 
 
@@ -114,7 +113,7 @@ def resize(planar: Planar, width: int, height: int) -> Planar:
     OpenCV maps pixels otherwise. Raises ImageError for a size of 0 and for an absurd one.
     """
     _, rows, columns = planar.shape
-    return _resample(lambda y, x: np.take(np.take(planar, y, 1), x, 2), columns, rows, width, height)
+    return _resample(lambda y, x: planar.take(y, 1).take(x, 2), columns, rows, width, height)
 
 
 def _resize_picture(image: Picture, width: int, height: int) -> Planar:
@@ -155,7 +154,7 @@ def crop(planar: Planar, dx: int, dy: int, width: int, height: int) -> Planar:
     """A copy (c, height, width) of the part at column dx, row dy; outside, the nearest pixel of the edge."""
     columns = np.clip(np.arange(dx, dx + width), 0, planar.shape[2] - 1)
     rows = np.clip(np.arange(dy, dy + height), 0, planar.shape[1] - 1)
-    return np.take(np.take(planar, rows, 1), columns, 2)
+    return planar.take(rows, 1).take(columns, 2)
 
 
 def centre_crop(planar: Planar, width: int, height: int) -> Planar:
@@ -231,8 +230,8 @@ def class_colour(class_id: int, classes: int) -> Colour:
 def _corners(image: Picture, box: Box) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the box, truncated and clamped to the picture; NaN becomes 0."""
     height, width, _ = image.shape
-    edges = (box.left, width), (box.top, height), (box.right, width), (box.bottom, height)
-    left, top, right, bottom = (int(min(max(0.0, edge), limit - 1)) for edge, limit in edges)
+    left, right = (int(min(max(0.0, x), width - 1)) for x in (box.left, box.right))
+    top, bottom = (int(min(max(0.0, y), height - 1)) for y in (box.top, box.bottom))
     return left, top, right, bottom
 
 
@@ -248,8 +247,8 @@ def _draw_label(image: Picture, box: Box, label: str, colour: Colour) -> None:
     """The label in a filled box above the detection's upper left corner, shifted to stay in the picture."""
     height, width, _ = image.shape
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, 0.0012 * height)
-    (text_width, _), _ = cv2.getTextSize(label, font, scale, 1)
-    scale = max(0.3, scale * min(1.0, width / text_width))  # below 0.3 nobody can read it
+    unshrunk = cv2.getTextSize(label, font, scale, 1)[0][0]
+    scale = max(0.3, scale * min(1.0, width / unshrunk))  # below 0.3 nobody can read it
     thickness = max(1, round(scale))
     (text_width, text_height), baseline = cv2.getTextSize(label, font, scale, thickness)
     left, top, _, _ = _corners(image, box)
@@ -277,7 +276,7 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> Path:
     bgr = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, 90] if target.suffix.lower() in (".jpg", ".jpeg") else []
     try:
-        _, encoded = cv2.imencode(target.suffix, bgr, options)
+        encoded = cv2.imencode(target.suffix, bgr, options)[1]
     except cv2.error as error:
         raise OutputError(f"{target}: cannot write a picture: {_reason(error)}") from error
     with write_whole(target) as stream:

@@ -44,10 +44,12 @@ class Network:
         self.path = config.path
         self.seed = seed
         self.header = Header(*dialect.version, 0)
-        self.input = _input_shape(config, width, height)
-        self.batch = _checked_batch(batch)
+        self.input = self._running = _input_shape(config, width, height)
+        self.batch = self._running_batch = _checked_batch(batch)
+        self.loaded: Loaded | None = None
         self.layers: list[Layer] = []
         self._tensors: list[Tensor | None] = []
+        self._steps: list[Layer] = []
         self._input_tensor: Tensor | None = None
         self._keeps_all = False
         self._build()
@@ -94,13 +96,23 @@ class Network:
             shapes.append(layer.out_shape(inputs))
         return shapes
 
+    @property
+    def running_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the last forward pass, which may differ from the size the network is set up for."""
+        return self._running.width, self._running.height
+
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
         """Set the network up for another input size or batch; parameters stay. Raises ShapeError where it cannot."""
         input_ = Shape(self.input.channels, _checked_side("height", height), _checked_side("width", width))
         batch = self.batch if batch is None else _checked_batch(batch)
-        if (input_, batch) == (self.input, self.batch):
+        self._run_at(input_, batch)
+        self.input, self.batch = input_, batch
+
+    def _run_at(self, input_: Shape, batch: int) -> None:
+        """Give all layers the shapes for this input and batch; memory is laid out anew before the next pass."""
+        if (input_, batch) == (self._running, self._running_batch):
             return
-        before = (self.input, self.batch)
+        before = (self._running, self._running_batch)
         try:
             self._reshape(input_, batch)
         except ShapeError:
@@ -108,7 +120,7 @@ class Network:
             raise
 
     def _reshape(self, input_: Shape, batch: int) -> None:
-        self.input, self.batch = input_, batch
+        self._running, self._running_batch = input_, batch
         self._tensors = []
         for layer in self.layers:
             layer.reshape([input_ if s == INPUT else self.layers[s].shape for s in layer.sources], batch)
@@ -132,17 +144,18 @@ class Network:
             by = readers.get(index, [])
             if index != INPUT and (self.layers[index].is_alias or (self.layers[index].is_door and not by)):
                 continue
-            shape = self.input if index == INPUT else self.layers[index].shape
+            shape = self._running if index == INPUT else self.layers[index].shape
             halo = max((self.layers[reader].halo() for reader in by), default=0)
             lanes = LANES
             if index == INPUT and shape.channels <= THIN_LANES and all(self.layers[r].reads_thin_input for r in by):
                 lanes = THIN_LANES
             until = end if keep_all or index == last else max(by, default=index)
-            spans[index] = Span(Layout(self.batch, shape, halo, lanes), index, until)
+            spans[index] = Span(Layout(self._running_batch, shape, halo, lanes), index, until)
         tensors = dict(zip(spans, allocate(list(spans.values())), strict=True))
         self._input_tensor = tensors[INPUT]
         self._tensors = [tensors.get(self._owner(index)) for index in range(end)]
         self._keeps_all = keep_all
+        self._steps = [layer for layer in self.layers if not layer.is_alias]
         for index, layer in enumerate(self.layers):
             if not layer.is_alias:
                 layer.prepare([tensors[self._owner(source)] for source in layer.sources], self._tensors[index])
@@ -216,36 +229,42 @@ class Network:
         self._run(x, keep_all=True)
         return [self._values(index) if layer.gives_output else None for index, layer in enumerate(self.layers)]
 
-    def _run(self, x: Array, keep_all: bool) -> None:
-        plain = self._checked_input(x)
-        with ONE_AT_A_TIME:
-            if not self._tensors or (keep_all and not self._keeps_all):
-                self._plan(keep_all)
-            assert self._input_tensor is not None
-            self._input_tensor.fill(plain)
-            for layer in self.layers:
-                layer.forward()
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Set everything up for inputs of this shape, (n, c, h, w) or (n, inputs), so that `forward` only computes.
 
-    def _checked_input(self, x: Array) -> Array:
+        Raises OptionError, ShapeError.
+        """
+        expected = self.input
+        if len(shape) == 4 and shape[1] == expected.channels:
+            input_ = Shape(shape[1], _checked_side("height", shape[2]), _checked_side("width", shape[3]))
+        elif len(shape) == 2 and shape[1] == expected.outputs:
+            input_ = expected
+        else:
+            raise OptionError(f"the input has shape {shape}; expected (n, {expected.channels}, {expected.height}, "
+                              f"{expected.width}) or (n, {expected.outputs})")  # fmt: skip
+        self._run_at(input_, _checked_batch(shape[0]))
+        if not self._tensors:
+            self._plan(keep_all=False)
+
+    def _run(self, x: Array, keep_all: bool) -> None:
         array = np.asarray(x)
         if array.dtype != np.float32:
             raise OptionError(f"the input is {array.dtype}; expected float32 (values from 0 to 1)")
-        shape = self.input
-        if array.ndim == 4 and array.shape[1] == shape.channels:
-            self.resize(array.shape[3], array.shape[2], len(array))
-        elif array.ndim == 2 and array.shape[1] == shape.outputs:
-            self.resize(shape.width, shape.height, len(array))
-        else:
-            raise OptionError(f"the input has shape {array.shape}; expected (n, {shape.channels}, {shape.height}, {shape.width})"
-                              f" or (n, {shape.outputs})")  # fmt: skip
-        return np.ascontiguousarray(array)
+        with ONE_AT_A_TIME:
+            self.prepare(array.shape)
+            if keep_all and not self._keeps_all:
+                self._plan(keep_all)
+            assert self._input_tensor is not None
+            self._input_tensor.fill(np.ascontiguousarray(array))
+            for layer in self._steps:
+                layer.forward()
 
     def _values(self, index: int) -> Array:
         layer, tensor = self.layers[index], self._tensors[index]
         owner = self.layers[self._owner(index)]
         values = owner.values.copy() if owner.is_door else tensor.plain()  # type: ignore[attr-defined, union-attr]
         if layer.order_is_planar and layer.shape.cells > 1:
-            return values.reshape(self.batch, layer.shape.channels, layer.shape.height, layer.shape.width)
+            return values.reshape(self._running_batch, layer.shape.channels, layer.shape.height, layer.shape.width)
         return values
 
     @property

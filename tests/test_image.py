@@ -395,7 +395,7 @@ def test_broken_files_are_named_with_a_reason(tmp_path, name):
 def test_missing_files_and_directories_are_named(tmp_path):
     with pytest.raises(ImageError, match=r'Cannot load image ".*none\.jpg": No such file or directory'):
         load_image(tmp_path / "none.jpg")
-    with pytest.raises(ImageError, match='Cannot load image ".*": Is a directory'):
+    with pytest.raises(ImageError, match=r'Cannot load image ".*": Is a directory'):
         load_image(tmp_path)
     with pytest.raises(ImageError, match="null"):
         load_image("dog\0.jpg")
@@ -527,7 +527,7 @@ def test_showing_with_an_opencv_without_windows(monkeypatch):
 
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(pictures.cv2, "imshow", not_implemented)
-    with pytest.raises(OptionError, match="cannot show a picture: The function is not implemented. Rebuild"):
+    with pytest.raises(OptionError, match=r"cannot show a picture: The function is not implemented. Rebuild"):
         show_image("dog", photo(4, 4))
 
 

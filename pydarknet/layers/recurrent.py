@@ -249,9 +249,11 @@ class _ConvolutionalRecurrent(_Recurrent):
 
 @dataclass(kw_only=True, eq=False)
 class Crnn(_ConvolutionalRecurrent):
-    """`[rnn]` with convolutions."""
+    """`[rnn]` with convolutions. pjreddie's darknet takes rows for columns: with `swaps_sides`, the plain input is read as a
+    picture of its width x height."""
 
     shortcut: bool
+    swaps_sides: bool
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Crnn:
@@ -268,9 +270,12 @@ class Crnn(_ConvolutionalRecurrent):
             "self": cls.part(section, place, hidden, hidden, window, activation),
             "output": cls.part(section, place, hidden, outputs, window, activation),
         }
-        return cls(section=section, sources=place.previous, parts=parts, shortcut=section.flag("shortcut"))  # type: ignore[arg-type]
+        return cls(section=section, sources=place.previous, parts=parts, shortcut=section.flag("shortcut"),  # type: ignore[arg-type]
+                   swaps_sides="output" in section.foreign)  # fmt: skip
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
+        if self.swaps_sides:
+            inputs = Shape(inputs.channels, inputs.width, inputs.height)
         hidden = Shape(self.parts["self"].channels, inputs.height, inputs.width)
         return {"input": inputs, "self": hidden, "output": hidden}
 
