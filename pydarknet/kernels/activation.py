@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from .jit import device, kernel
+from .jit import device, kernel, scalar
 
 f32 = numba.float32
 
@@ -30,7 +30,7 @@ def _float_from_bits(typingctx, bits):
     return types.float32(types.int32), codegen
 
 
-@device
+@scalar
 def exp32(x):
     """e^x in float32, to 2 units in the last place: argument reduced by powers of two, then a polynomial.
 
@@ -51,19 +51,19 @@ def exp32(x):
     return p * _float_from_bits((n + numba.int32(127)) << numba.int32(23))
 
 
-@device
+@scalar
 def logistic(x):
     """1 / (1 + e^-x)"""
     return f32(1.0) / (f32(1.0) + exp32(-x))
 
 
-@device
+@scalar
 def tanh32(x):
     """2 / (1 + e^-2x) - 1"""
     return f32(2.0) / (f32(1.0) + exp32(f32(-2.0) * x)) - f32(1.0)
 
 
-@device
+@scalar
 def mish(x):
     """x tanh(ln(1 + e^x)), with tanh(ln(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2)"""
     e = exp32(min(x, f32(20.0)))
@@ -71,42 +71,45 @@ def mish(x):
     return x * (q / (q + f32(2.0)))
 
 
+# Loops run over slices from 0 on: an index that might be negative would keep LLVM from using SIMD.
+
+
 @device
-def activate_fused(y, at, count, code):
-    """Apply one of FUSED to y[at : at + count]."""
+def activate_fused(run, code):
+    """Apply one of FUSED in place."""
     if code == LOGISTIC:
-        for k in range(at, at + count):
-            y[k] = logistic(y[k])
+        for k in range(run.size):
+            run[k] = logistic(run[k])
     elif code == MISH:
-        for k in range(at, at + count):
-            y[k] = mish(y[k])
+        for k in range(run.size):
+            run[k] = mish(run[k])
     else:
-        for k in range(at, at + count):
-            y[k] = y[k] * logistic(y[k])
+        for k in range(run.size):
+            run[k] = run[k] * logistic(run[k])
 
 
 @device
-def _activate_smooth(y, at, count, code):
+def _activate_smooth(run, code):
     if code == LOGGY:
-        for k in range(at, at + count):
-            y[k] = f32(2.0) * logistic(y[k]) - f32(1.0)
+        for k in range(run.size):
+            run[k] = f32(2.0) * logistic(run[k]) - f32(1.0)
     elif code == ELU:
-        for k in range(at, at + count):
-            y[k] = y[k] if y[k] >= f32(0.0) else exp32(y[k]) - f32(1.0)
+        for k in range(run.size):
+            run[k] = run[k] if run[k] >= f32(0.0) else exp32(run[k]) - f32(1.0)
     elif code == SELU:
-        for k in range(at, at + count):
-            x = y[k]
-            y[k] = f32(1.0507) * x if x >= f32(0.0) else f32(1.0507 * 1.6732) * (exp32(x) - f32(1.0))
+        for k in range(run.size):
+            x = run[k]
+            run[k] = f32(1.0507) * x if x >= f32(0.0) else f32(1.0507 * 1.6732) * (exp32(x) - f32(1.0))
     elif code == GELU:
-        for k in range(at, at + count):
-            x = y[k]
-            y[k] = f32(0.5) * x * (f32(1.0) + tanh32(f32(0.797885) * x + f32(0.035677) * x * x * x))
+        for k in range(run.size):
+            x = run[k]
+            run[k] = f32(0.5) * x * (f32(1.0) + tanh32(f32(0.797885) * x + f32(0.035677) * x * x * x))
     else:
-        for k in range(at, at + count):
-            y[k] = tanh32(y[k])
+        for k in range(run.size):
+            run[k] = tanh32(run[k])
 
 
-@device
+@scalar
 def _stair(x):
     n = f32(numba.int64(x))
     if n > x:
@@ -118,9 +121,9 @@ def _stair(x):
 
 
 @device
-def _activate_pieces(y, at, count, code):
-    for k in range(at, at + count):
-        x = y[k]
+def _activate_pieces(run, code):
+    for k in range(run.size):
+        x = run[k]
         if code == RELU6:
             x = min(max(x, f32(0.0)), f32(6.0))
         elif code == RAMP:
@@ -143,26 +146,33 @@ def _activate_pieces(y, at, count, code):
                 x = f32(0.001) * (x - f32(1.0)) + f32(1.0)
         elif x <= f32(0.0):  # HARD_MISH
             x = x * x * f32(0.5) + x if x > f32(-2.0) else f32(0.0)
-        y[k] = x
+        run[k] = x
 
 
 @device
-def activate_run(y, at, count, code):
-    """Apply any function of this module, by its code, to y[at : at + count]."""
+def activate_run(run, code):
+    """Apply any function of this module, by its code, in place."""
     if code == LOGISTIC or code == MISH or code == SWISH:
-        activate_fused(y, at, count, code)
+        activate_fused(run, code)
     elif code == LOGGY or code == ELU or code == SELU or code == GELU or code == TANH:
-        _activate_smooth(y, at, count, code)
+        _activate_smooth(run, code)
     else:
-        _activate_pieces(y, at, count, code)
+        _activate_pieces(run, code)
 
 
 @device
-def clear_lanes(y, at, cells, used):
-    """Zero the lanes past the last channel (`used` of 16 are channels) of `cells` cells from `at` on."""
-    for cell in range(cells):
+def apply_slope(run, slope):
+    """Multiply what is not above zero by `slope`, in place."""
+    for k in range(run.size):
+        run[k] = run[k] if run[k] > f32(0.0) else slope * run[k]
+
+
+@device
+def clear_lanes(run, used):
+    """Zero the lanes past the last channel (`used` of 16 are channels) of all cells."""
+    for cell in range(run.size // 16):
         for lane in range(used, 16):
-            y[at + cell * 16 + lane] = 0.0
+            run[cell * 16 + lane] = 0.0
 
 
 @kernel
@@ -178,22 +188,21 @@ def activate(y, y_item, y_block, batch, channels, height, width, halo, slope, co
         block = task // height - item * blocks
         row = task - (item * blocks + block) * height
         at = item * y_item + block * y_block + ((row + halo) * pitch + halo) * 16
+        run = y[at : at + width * 16]
         if code != NONE:
-            activate_run(y, at, width * 16, code)
+            activate_run(run, code)
             if channels - block * 16 < 16:
-                clear_lanes(y, at, width, channels - block * 16)
+                clear_lanes(run, channels - block * 16)
         else:
-            for k in range(at, at + width * 16):
-                y[k] = y[k] if y[k] > f32(0.0) else slope * y[k]
+            apply_slope(run, slope)
 
 
 @kernel
 def activate_segments(y, segments, slope, code):
     """Apply an activation in place to runs of a flat array; segments: (m, 2) int64 of first float and count."""
     for s in prange(segments.shape[0]):
-        at, count = segments[s, 0], segments[s, 1]
+        run = y[segments[s, 0] : segments[s, 0] + segments[s, 1]]
         if code != NONE:
-            activate_run(y, at, count, code)
+            activate_run(run, code)
         else:
-            for k in range(at, at + count):
-                y[k] = y[k] if y[k] > f32(0.0) else slope * y[k]
+            apply_slope(run, slope)

@@ -15,9 +15,10 @@ def _finish_tile(y, at, column, width, pixels, wrap, channels, activation):
     """Apply the activation to one tile's vectors, row by row, and keep lanes past the last channel zero."""
     while pixels > 0:
         run = min(pixels, width - column)
-        activate_fused(y, at, run * 16, activation)
+        cells = y[at : at + run * 16]
+        activate_fused(cells, activation)
         if channels < 16:
-            clear_lanes(y, at, run, channels)
+            clear_lanes(cells, channels)
         at += (run - 1) * 16 + wrap
         pixels -= run
         column = 0

@@ -14,12 +14,12 @@ f32 = numba.float32
 def dense(x, x_item, weights, gain, bias, y, batch, inputs, outputs):
     """y[n, o] = gain[o] * (weights[o] . x[n]) + bias[o]; all arrays flat, items of x `x_item` floats apart."""
     for o in prange(outputs):
-        row = o * inputs
+        row = weights[o * inputs : o * inputs + inputs]
         for n in range(batch):
-            at = n * x_item
+            values = x[n * x_item : n * x_item + inputs]
             total = f32(0.0)
             for i in range(inputs):
-                total += weights[row + i] * x[at + i]
+                total += row[i] * values[i]
             y[n * outputs + o] = gain[o] * total + bias[o]
 
 
@@ -42,8 +42,10 @@ def locally_connected(x, weights, bias, batch, channels, height, width, size, st
             total = f32(0.0)
             for c in range(channels):
                 for u in range(max(0, -top), min(size, height - top)):
+                    first, last = max(0, -left), min(size, width - left)
                     from_ = ((item * channels + c) * height + top + u) * width + left
                     to = row + (c * size + u) * size
-                    for v in range(max(0, -left), min(size, width - left)):
-                        total += weights[to + v] * x[from_ + v]
+                    cells, factors = x[from_ + first : from_ + last], weights[to + first : to + last]
+                    for v in range(last - first):
+                        total += factors[v] * cells[v]
             y[(item * filters + f) * places + place] = total + bias[f * places + place]

@@ -25,9 +25,10 @@ def add(a, a_item, a_block, a_pitch, a_origin, b, b_item, b_block, b_pitch, b_or
         y_at = base + ((row + halo) * y_pitch + halo) * 16
         a_at = item * a_item + block * a_block + a_origin + row * a_pitch * 16
         b_at = item * b_item + block * b_block + b_origin + row * b_pitch * 16
+        to, first, second = y[y_at : y_at + width * 16], a[a_at : a_at + width * 16], b[b_at : b_at + width * 16]
         for k in range(width * 16):
-            value = a[a_at + k] + b[b_at + k]
-            y[y_at + k] = value if value > f32(0.0) else value * slope
+            value = first[k] + second[k]
+            to[k] = value if value > f32(0.0) else value * slope
 
 
 @kernel
@@ -43,10 +44,12 @@ def scale(x, x_item, x_block, x_pitch, x_origin, gain, bias, y, y_item, y_block,
             clear_halo(y, base, height, width, halo)
         y_at = base + ((row + halo) * y_pitch + halo) * 16
         x_at = item * x_item + block * x_block + x_origin + row * x_pitch * 16
+        to, source = y[y_at : y_at + width * 16], x[x_at : x_at + width * 16]
+        factor, offset = gain[block * 16 : block * 16 + 16], bias[block * 16 : block * 16 + 16]
         for column in range(width):
             for lane in range(16):
                 k = column * 16 + lane
-                y[y_at + k] = gain[block * 16 + lane] * x[x_at + k] + bias[block * 16 + lane]
+                to[k] = factor[lane] * source[k] + offset[lane]
 
 
 @kernel
@@ -62,11 +65,12 @@ def add_scaled(x, x_item, x_block, x_pitch, x_origin, x_stride, keep, gain, y, y
         row = task - (item * blocks + block) * height
         y_at = item * y_item + block * y_block + y_origin + row * y_stride * y_pitch * 16
         x_at = item * x_item + block * x_block + x_origin + row * x_stride * x_pitch * 16
+        k, g = keep[block * 16 : block * 16 + 16], gain[block * 16 : block * 16 + 16]
         for column in range(width):
-            to, source = y_at + column * y_stride * 16, x_at + column * x_stride * 16
+            to = y[y_at + column * y_stride * 16 : y_at + column * y_stride * 16 + 16]
+            source = x[x_at + column * x_stride * 16 : x_at + column * x_stride * 16 + 16]
             for lane in range(16):
-                c = block * 16 + lane
-                y[to + lane] = keep[c] * y[to + lane] + gain[c] * x[source + lane]
+                to[lane] = k[lane] * to[lane] + g[lane] * source[lane]
 
 
 @kernel
@@ -84,10 +88,11 @@ def multiply(a, a_item, a_block, a_row, a_column, a_lane, a_origin, b, b_item, b
         y_at = base + ((row + halo) * y_pitch + halo) * 16
         b_at = item * b_item + block * b_block + b_origin + row * b_pitch * 16
         a_at = item * a_item + block * a_block + a_origin + row * a_row
+        to, other = y[y_at : y_at + width * 16], b[b_at : b_at + width * 16]
         for column in range(width):
+            factor = a[a_at + column * a_column : a_at + column * a_column + 15 * a_lane + 1]
             for lane in range(16):
-                k = column * 16 + lane
-                y[y_at + k] = a[a_at + column * a_column + lane * a_lane] * b[b_at + k]
+                to[column * 16 + lane] = factor[lane * a_lane] * other[column * 16 + lane]
 
 
 @kernel
@@ -103,11 +108,11 @@ def upsample(x, x_item, x_block, x_pitch, x_origin, stride, factor, y, y_item, y
             clear_halo(y, base, height, width, halo)
         y_at = base + ((row + halo) * y_pitch + halo) * 16
         x_at = item * x_item + block * x_block + x_origin + row // stride * x_pitch * 16
+        to, source = y[y_at : y_at + width * 16], x[x_at : x_at + width // stride * 16]
         for column in range(width // stride):
             for repeat in range(stride):
-                to = y_at + (column * stride + repeat) * 16
                 for lane in range(16):
-                    y[to + lane] = factor * x[x_at + column * 16 + lane]
+                    to[(column * stride + repeat) * 16 + lane] = factor * source[column * 16 + lane]
 
 
 @kernel

@@ -6,17 +6,21 @@ from .jit import device
 
 
 @device
+def clear(run):
+    """Write zeros."""
+    for k in range(run.size):
+        run[k] = 0.0
+
+
+@device
 def clear_halo(y, at, height, width, halo):
     """Write zeros round the plane of `height` x `width` cells whose storage, halo included, begins at `at`."""
     pitch = (width + 2 * halo) * 16
     edge = halo * pitch + halo * 16
-    for k in range(at, at + edge):
-        y[k] = 0.0
+    clear(y[at : at + edge])
     gap = 2 * halo * 16
     for row in range(height - 1):
         start = at + edge + row * pitch + width * 16
-        for k in range(start, start + gap):
-            y[k] = 0.0
+        clear(y[start : start + gap])
     start = at + edge + (height - 1) * pitch + width * 16
-    for k in range(start, start + edge):
-        y[k] = 0.0
+    clear(y[start : start + edge])

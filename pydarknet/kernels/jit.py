@@ -82,7 +82,10 @@ def serial_kernel(function: Callable[..., Any]) -> Any:
 
 
 # A function compiled into the kernels that call it.
-device = numba.njit(inline="never", error_model="numpy", nogil=True)
+device = numba.njit(error_model="numpy", nogil=True)
+
+# A function of a few numbers, inlined so that loops over it become SIMD.
+scalar = numba.njit(error_model="numpy", nogil=True, forceinline=True)
 
 
 def threads() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import prange
 
-from .halo import clear_halo
+from .halo import clear, clear_halo
 from .jit import kernel
 
 
@@ -20,22 +20,22 @@ def pack(plain, batch, channels, height, width, lanes, halo, blocked):
         row = task - (item * blocks + block) * height
         base = (item * blocks + block) * plane
         if row == 0:
-            for k in range(base, base + halo * (pitch + 1) * lanes):
-                blocked[k] = 0.0
+            clear(blocked[base : base + halo * (pitch + 1) * lanes])
         at = base + ((row + halo) * pitch + halo) * lanes
+        end = at + width * lanes
+        cells = blocked[at:end]
         for lane in range(lanes):
             c = block * lanes + lane
-            source = ((item * channels + c) * height + row) * width
             if c < channels:
+                start = ((item * channels + c) * height + row) * width
+                source = plain[start : start + width]
                 for column in range(width):
-                    blocked[at + column * lanes + lane] = plain[source + column]
+                    cells[column * lanes + lane] = source[column]
             else:
                 for column in range(width):
-                    blocked[at + column * lanes + lane] = 0.0
-        end = at + width * lanes
+                    cells[column * lanes + lane] = 0.0
         gap = 2 * halo if row < height - 1 else halo * (pitch + 1)
-        for k in range(end, end + gap * lanes):
-            blocked[k] = 0.0
+        clear(blocked[end : end + gap * lanes])
 
 
 @kernel
@@ -50,8 +50,11 @@ def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, 
         base = i * item + c // 16 * block + origin + c % 16
         to = task * height * width
         for row in range(height):
+            line = plain[to + row * width : to + row * width + width]
+            at = base + row * pitch * 16
+            cells = blocked[at : at + (width - 1) * 16 + 1]
             for column in range(width):
-                plain[to + row * width + column] = blocked[base + (row * pitch + column) * 16]
+                line[column] = cells[column * 16]
 
 
 @kernel
@@ -73,8 +76,9 @@ def copy_channels(x, x_item, x_block, x_pitch, x_origin, first, count, y, y_item
         low, high = max(to - block * 16, 0), min(to + count - block * 16, 16)
         if low == 0 and high == 16 and shift % 16 == 0:
             x_at = x_row + (block + shift // 16) * x_block
+            source, cells = x[x_at : x_at + width * 16], y[y_at : y_at + width * 16]
             for k in range(width * 16):
-                y[y_at + k] = x[x_at + k]
+                cells[k] = source[k]
         else:
             for lane in range(low, high):
                 c = block * 16 + lane + shift

@@ -194,6 +194,8 @@ class PlainLayer(Layer):
     """A layer that works on plain order. Its sources are unpacked for it, its result is packed for later readers."""
 
     is_door: ClassVar[bool] = True
+    # Whether `compute` gets the same array for x and y.
+    in_place: ClassVar[bool] = False
     values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
     plain_inputs: list[Array] = field(default_factory=list, repr=False)
 
@@ -202,6 +204,8 @@ class PlainLayer(Layer):
         batch = sources[0].layout.batch
         self.values = np.zeros((batch, self.shape.outputs), np.float32)
         self.plain_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
+        if self.in_place:
+            self.plain_inputs = [self.values]
 
     def forward(self) -> None:
         for tensor, plain in zip(self.source_tensors, self.plain_inputs, strict=True):

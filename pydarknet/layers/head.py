@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,6 +13,8 @@ from ..boxes import Candidates
 from ..config import Section
 from ..tensor import Array
 from .base import PlainLayer
+
+log = logging.getLogger("pydarknet")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -32,26 +35,31 @@ class Head(PlainLayer):
 
 
 def read_anchors(section: Section, count: int) -> Array:
-    """(count, 2) float32 widths and heights; 0.5 where the section gives none. Raises ConfigError for a wrong number."""
-    values = section.reals("anchors")
-    anchors = np.full((count, 2), 0.5, np.float32)
-    if values is None:
-        return anchors
-    if len(values) < 2 * count:
-        raise section.error(f"anchors lists {len(values)} numbers; expected {2 * count}, width and height of num={count}",
-                            "anchors")  # fmt: skip
-    anchors[:] = np.array(values[: 2 * count], np.float32).reshape(count, 2)
+    """(count or more, 2) float32 widths and heights; 0.5 where the section lists none, as in darknet, with a warning where
+    it lists some but too few."""
+    values = section.reals("anchors") or []
+    anchors = np.full((max(count, len(values) // 2), 2), 0.5, np.float32)
+    anchors.reshape(-1)[: len(values)] = values[: anchors.size]
+    if 0 < len(values) < 2 * count:
+        log.warning("%s:%d: [%s] anchors lists %d numbers for num=%d; expected %d, the rest count as 0.5",
+                    section.path, section.line, section.kind, len(values), count, 2 * count)  # fmt: skip
     return anchors
 
 
-def read_mask(section: Section, count: int) -> list[int]:
-    """The anchors of this head; all of them where the section gives no mask. Raises ConfigError."""
+def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
+    """The anchors of this head; all of them where the section gives no mask.
+
+    A mask may go beyond `num` as far as anchors are listed, which published files do. Raises ConfigError.
+    """
     mask = section.integers("mask")
     if mask is None:
         return list(range(count))
-    wrong = [number for number in mask if not 0 <= number < count]
+    wrong = [number for number in mask if not 0 <= number < len(anchors)]
     if wrong:
-        raise section.error(f"mask names anchor {wrong[0]}; expected numbers from 0 to {count - 1} (num={count})", "mask")
+        raise section.error(f"mask names anchor {wrong[0]}; expected numbers from 0 to {len(anchors) - 1} (num={count})", "mask")
+    if max(mask) >= count:
+        log.warning("%s:%d: [%s] mask names anchor %d, beyond num=%d; the listed anchors are used",
+                    section.path, section.line, section.kind, max(mask), count)  # fmt: skip
     return mask
 
 

@@ -46,7 +46,7 @@ class Region(Head):
             section=section,
             sources=place.previous,
             classes=section.positive("classes", 20, 1 << 20),
-            anchors=read_anchors(section, num),
+            anchors=read_anchors(section, num)[:num],
             coords=section.positive("coords", 4, 1 << 12),
             softmax=section.flag("softmax"),
             tree=tree_of(section),

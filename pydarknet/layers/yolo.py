@@ -31,6 +31,7 @@ class Yolo(Head):
 
     entries_before_classes: ClassVar[int] = 5
     type_number: ClassVar[int] = 28
+    in_place: ClassVar[bool] = True
 
     anchors: Array
     mask: list[int]
@@ -41,12 +42,13 @@ class Yolo(Head):
     def from_section(cls, section: Section, place: Place) -> Yolo:
         total = section.positive("num", 1, 1 << 12)
         section.ignore(*_TRAINING_KEYS)
+        anchors = read_anchors(section, total)
         return cls(
             section=section,
             sources=place.previous,
             classes=section.positive("classes", 20, 1 << 20),
-            anchors=read_anchors(section, total),
-            mask=read_mask(section, total),
+            anchors=anchors,
+            mask=read_mask(section, total, anchors),
             scale_x_y=section.real("scale_x_y", 1.0),
             nms_kind=cls.read_nms(section),
             beta_nms=section.real("beta_nms", 0.6),
@@ -92,7 +94,6 @@ class Yolo(Head):
         return [(0, 2), (4, 1 + self.classes)]
 
     def compute(self, x: Array, y: Array) -> None:
-        y[:] = x
         if not self.new_coords:
             activate_segments(y.reshape(-1), self._logistic, np.float32(1), LOGISTIC)
         if self.scale_x_y != 1.0:
