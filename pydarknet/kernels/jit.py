@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 
 def _fingerprint() -> str:
@@ -52,14 +54,28 @@ def is_cold() -> bool:
     return not any(CACHE_FOLDER.glob("**/*.nbi"))
 
 
+class _QuickCache(FunctionCache):
+    """Numba's cache without the 0.1 s in which it gets ready to compile, before it looks whether it has to.
+
+    What is not in the cache is compiled in the ordinary way, which gets ready by itself.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
-    # Numba asks for the folder when it decorates; the setting of the user's own Numba functions is put back.
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    # Numba asks for the folder when the cache is made; the setting of the user's own Numba functions is put back.
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE_FOLDER)
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        dispatcher._cache = _QuickCache(function)
     finally:
         numba.config.CACHE_DIR = previous
+    return dispatcher
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -57,7 +57,7 @@ class Place:
         return index
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Layer:
     """Base of all layers. A subclass overrides what differs; the network's loops know no types.
 
@@ -88,6 +88,10 @@ class Layer:
 
     def __post_init__(self) -> None:
         self.stored = Stored.from_section(self.section)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(str, self.inputs))
+        return f"<{type(self).__name__} [{self.kind}] {inputs} -> {self.shape}>"
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Layer:
@@ -189,7 +193,7 @@ class Stored:
         )
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class PlainLayer(Layer):
     """A layer that works on plain order. Its sources are unpacked for it, its result is packed for later readers."""
 

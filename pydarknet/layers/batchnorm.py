@@ -52,7 +52,7 @@ class BatchNorm:
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class BatchNormLayer(Layer):
     """`[batchnorm]`. pjreddie's darknet neither stores nor trains its biases."""
 

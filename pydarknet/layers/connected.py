@@ -21,7 +21,7 @@ from .filters import TiledConvolution, Window
 LARGEST_MATRIX = 1 << 31  # weights of one layer
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Connected(PlainLayer):
     """y = activation(W x + bias), or the batch-normalised W x. The record keeps the statistics after the weights."""
 
@@ -102,7 +102,7 @@ class Connected(PlainLayer):
         return f"connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Local(PlainLayer):
     """A convolution whose every output location has filters of its own; `pad` counts cells."""
 
@@ -171,7 +171,7 @@ class Local(PlainLayer):
                 f"{out.height} x {out.width} x {self.filters} image")  # fmt: skip
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Deconvolutional(Layer):
     """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread out by
     the stride with zeros between its cells."""

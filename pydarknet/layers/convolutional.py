@@ -20,7 +20,7 @@ from .filters import DepthwiseConvolution, TiledConvolution, Window
 LARGEST_FILTERS = 1 << 31  # weights of one layer
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Convolutional(Layer):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 

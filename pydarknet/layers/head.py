@@ -17,7 +17,7 @@ from .base import PlainLayer
 log = logging.getLogger("pydarknet")
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Head(PlainLayer):
     """A layer whose output is decoded into boxes: centre, size in fractions of the network's input."""
 

@@ -16,7 +16,7 @@ from .blur import Blur
 from .convolutional import read_strides, sizes
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _WindowPool(Layer):
     """A window of size x size cells; `padding` is the total on both sides, as darknet counts it."""
 
@@ -83,7 +83,7 @@ class _WindowPool(Layer):
         return f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {self.table_operations() / 1e9:5.3f} BF"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Maxpool(_WindowPool):
     """The largest value of each window; cells outside the plane take no part."""
 
@@ -97,7 +97,7 @@ class Maxpool(_WindowPool):
         return super().from_section(section, place)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class LocalAvgpool(_WindowPool):
     """The mean of the cells of each window that lie inside the plane."""
 
@@ -105,7 +105,7 @@ class LocalAvgpool(_WindowPool):
     word: ClassVar[str] = "avg"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class DepthMaxpool(PlainLayer):
     """`maxpool_depth=1`: channel g of the output is the largest of channels g, g + out_channels, g + 2 out_channels, ..."""
 
@@ -146,7 +146,7 @@ class DepthMaxpool(PlainLayer):
                 f"{sizes(self.shape)} {self.table_operations() / 1e9:5.3f} BF")  # fmt: skip
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Avgpool(Layer):
     """The mean of each channel."""
 

@@ -21,7 +21,7 @@ from .convolutional import Convolutional
 from .filters import Window
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Recurrent(PlainLayer):
     """Parts in file order, and named states of (batch, n) float32 that begin as zeros."""
 
@@ -88,7 +88,7 @@ def activated(activation: Activation, total: Array) -> Array:
     return total
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Rnn(_Recurrent):
     """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s')."""
 
@@ -121,7 +121,7 @@ class Rnn(_Recurrent):
         return f"RNN Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Gru(_Recurrent):
     """h' = z h + (1 - z) g, where g is logistic unless `tanh`."""
 
@@ -149,7 +149,7 @@ class Gru(_Recurrent):
         return f"GRU Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Lstm(_Recurrent):
     """c' = f c + i g, h' = o tanh(c'), with f, i, o logistic and g tanh of U x + W h."""
 
@@ -173,7 +173,7 @@ class Lstm(_Recurrent):
         return f"LSTM Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _ConvolutionalRecurrent(_Recurrent):
     """The same with convolutional parts. Each part owns small tensors that it reads and writes."""
 
@@ -247,7 +247,7 @@ class _ConvolutionalRecurrent(_Recurrent):
         return 0  # as in C, which counts connected recurrent layers only
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Crnn(_ConvolutionalRecurrent):
     """`[rnn]` with convolutions. pjreddie's darknet takes rows for columns: with `swaps_sides`, the plain input is read as a
     picture of its width x height."""
@@ -294,7 +294,7 @@ class Crnn(_ConvolutionalRecurrent):
                 + self._inner_rows())  # fmt: skip
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class ConvLstm(_ConvolutionalRecurrent):
     """`[lstm]` with convolutions; `peephole` lets the gates see the cell; the cell is kept within +-state_constrain."""
 

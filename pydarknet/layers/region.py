@@ -18,7 +18,7 @@ from .head import Head, above, grid, read_anchors, stack_boxes
 from .softmax import tree_of
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Region(Head):
     """Entries per anchor: x, y, w, h (more with coords > 4), objectness, classes; anchors in cells.
 
@@ -150,7 +150,7 @@ class Region(Head):
         return "detection"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class DetectionHead(Head):
     """YOLOv1: side x side cells, each with class probabilities and `num` boxes with an objectness.
 

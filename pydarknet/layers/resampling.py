@@ -15,7 +15,7 @@ from .base import Layer, PlainLayer, Place
 from .convolutional import sizes
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Upsample(Layer):
     """Each cell repeated stride x stride times; with a negative stride, the sum of each square. Times `scale`."""
 
@@ -48,7 +48,7 @@ class Upsample(Layer):
         return f"{name}{self.stride:2d}x  {sizes(self.inputs[0])} -> {sizes(self.shape)}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Reorg(PlainLayer):
     """Space to depth. `[reorg]` keeps YOLOv2's historical order, `[reorg3d]` is the plain one."""
 
@@ -122,7 +122,7 @@ class Reorg(PlainLayer):
         return f"reorg_old              /{self.stride:2d}  {sizes(self.inputs[0])}   ->  {sizes(self.shape)}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Reorg3d(Reorg):
     """out[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s]"""
 

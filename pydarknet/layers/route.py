@@ -14,7 +14,7 @@ from .base import Layer, PlainLayer, Place
 from .convolutional import sizes
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
     """Sources of equal height and width. With `groups`, only the `group_id`-th of equal channel slices of each source."""
 
@@ -66,7 +66,7 @@ class Route(Layer):
         return _table_row(self.sources, self.groups, self.group_id, self.shape)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class FlatRoute(PlainLayer):
     """Sources of different size, joined as plain vectors: what pjreddie's darknet makes of them, for connected layers."""
 

@@ -12,7 +12,7 @@ from ..tensor import Shape
 from .base import Layer, Place
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Product(Layer):
     """out = activation(previous * from), the previous layer repeated over what it lacks."""
 
@@ -57,7 +57,7 @@ class _Product(Layer):
         return f"scale Layer: {self.sources[1]}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class ScaleChannels(_Product):
     """The previous layer gives one factor a channel, or with `scale_wh` one a cell."""
 
@@ -73,7 +73,7 @@ class ScaleChannels(_Product):
         return (0, at.pitch * 16, 16, 0) if self.per_cell else (at.block, 0, 0, 1)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Sam(_Product):
     """Element by element."""
 

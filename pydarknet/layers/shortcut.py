@@ -19,7 +19,7 @@ _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feat
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Shortcut(Layer):
     """out = activation(w0 x + sum of w_j from_j).
 

@@ -17,7 +17,7 @@ from .base import Layer, Parameter, PlainLayer, Place
 from .convolutional import sizes
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class ActivationLayer(Layer):
     """`[activation]`"""
 
@@ -37,7 +37,7 @@ class ActivationLayer(Layer):
         return f"Activation Layer: {self.inputs[0].outputs} inputs"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _PassOn(Layer):
     """A layer that does nothing at inference."""
 
@@ -51,7 +51,7 @@ class _PassOn(Layer):
         return
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Dropout(_PassOn):
     """`[dropout]`: the identity at inference."""
 
@@ -72,7 +72,7 @@ class Dropout(_PassOn):
         return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Empty(_PassOn):
     """`[empty]`, `[silence]`: the identity."""
 
@@ -80,7 +80,7 @@ class Empty(_PassOn):
         return "empty "
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Cost(_PassOn):
     """`[cost]`: a loss, without meaning at inference."""
 
@@ -95,7 +95,7 @@ class Cost(_PassOn):
         return f"cost                                           {self.inputs[0].outputs:4d}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Contrastive(_PassOn):
     """`[contrastive]`: a training loss on embeddings, without effect at inference."""
 
@@ -111,7 +111,7 @@ class Contrastive(_PassOn):
         return f"contrastive {sizes(self.inputs[0])}   classes = {self.classes:4d} "
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Crop(PlainLayer):
     """The centre of the picture, with values moved to -1..1 unless `noadjust`."""
 
@@ -149,7 +149,7 @@ class Crop(PlainLayer):
         return f"Crop Layer: {shape.height} x {shape.width} -> {self.height} x {self.width} x {shape.channels} image"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Normalization(PlainLayer):
     """Local response normalisation by darknet's recurrence over channels, which is not quite the textbook window."""
 
@@ -188,7 +188,7 @@ class Normalization(PlainLayer):
         return f"Local Response Normalization Layer: {s.width} x {s.height} x {s.channels} image, {self.size} size"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class L2Norm(PlainLayer):
     """Each pixel divided by the Euclidean norm of its channels."""
 
@@ -205,7 +205,7 @@ class L2Norm(PlainLayer):
         return f"l2norm                                         {self.inputs[0].outputs:4d}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Logistic(PlainLayer):
     """`[logistic]`: 1 / (1 + e^-x), with a cross-entropy loss in training."""
 
@@ -221,7 +221,7 @@ class Logistic(PlainLayer):
         return f"logistic x entropy                             {self.inputs[0].outputs:4d}"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Iseg(PlainLayer):
     """`[iseg]`: the first `classes` channels through the logistic function, `ids` more as they are."""
 
@@ -249,7 +249,7 @@ class Iseg(PlainLayer):
         return "iseg"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Implicit(Layer):
     """`[implicit]`: learnt values that do not depend on the picture, (filters, atoms, 1)."""
 
@@ -291,7 +291,7 @@ class Implicit(Layer):
         return f"implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class History(PlainLayer):
     """`[history]`: at inference, a copy of x in the first channels and zeros in the room for earlier frames."""
 

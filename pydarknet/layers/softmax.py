@@ -19,7 +19,7 @@ def tree_of(section: Section) -> Tree | None:
     return read_tree(find_file(path, folder_of(section.path))) if path else None
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Softmax(PlainLayer):
     """e^(x / T) / sum, over `groups` equal slices of the output; `spatial`: over the channels of each pixel."""
 

@@ -24,7 +24,7 @@ _TRAINING_KEYS = (
 _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Yolo(Head):
     """Entries per anchor: x, y, w, h, objectness, classes; planar. All but w and h are logistic, unless `new_coords`, where
     the convolution before has done it. x and y are stretched about the cell's middle by `scale_x_y`."""
@@ -140,7 +140,7 @@ class Yolo(Head):
         return ", ".join(f"{name}_norm: {self.section.real(f'{name}_normalizer', default):2.2f}" for name, default in named)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class GaussianYolo(Yolo):
     """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes. The mean sigma lowers the confidence."""
 
