@@ -1,7 +1,7 @@
 """The darknet binary in Python: the original .cfg and .weights files on a Numba-compiled engine.
 
-    net = pydarknet.load("cfg/tiny.cfg", "tiny.weights")
-    net.classify("dog.jpg")
+net = pydarknet.load("cfg/tiny.cfg", "tiny.weights")
+net.classify("dog.jpg")
 """
 
 from __future__ import annotations

@@ -54,8 +54,18 @@ class Activation:
             tensor.fill(_normalise(self.name, values.reshape(-1, shape.channels, shape.height, shape.width)))
             return
         at, shape = tensor.layout, tensor.shape
-        activate(tensor.data, at.item, at.block, at.batch, shape.channels, shape.height, shape.width, at.halo,
-                 np.float32(self.slope), self.code)  # fmt: skip
+        activate(
+            tensor.data,
+            at.item,
+            at.block,
+            at.batch,
+            shape.channels,
+            shape.height,
+            shape.width,
+            at.halo,
+            np.float32(self.slope),
+            self.code,
+        )
 
     def apply_plain(self, values: Array) -> None:
         """Apply in place to a contiguous float32 array of plain order."""
@@ -118,11 +128,17 @@ ACTIVATIONS = {
 
 
 def read_activation(section: Section, dialect: Dialect, default: str, key: str = "activation") -> Activation:
-    """The activation that `key` names. A name that the dialect does not know counts as relu, as in darknet, with a warning."""
+    """The activation that `key` names. A name that the dialect does not know counts as relu, as in darknet, with a
+    warning."""
     name = section.text(key, default) or default
     if name in ACTIVATIONS and name not in dialect.foreign_activations:
         return ACTIVATIONS[name]
     known = set(ACTIVATIONS) - dialect.foreign_activations
-    log.warning("%s:%d: Couldn't find activation function %s, going with ReLU%s",
-                section.path, section.line, name, did_you_mean(name, known))  # fmt: skip
+    log.warning(
+        "%s:%d: Couldn't find activation function %s, going with ReLU%s",
+        section.path,
+        section.line,
+        name,
+        did_you_mean(name, known),
+    )
     return RELU

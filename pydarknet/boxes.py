@@ -192,9 +192,7 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     return np.where(denominator == 0, np.float32(0), numerator / denominator)
 
 
-def suppress(
-    candidates: Candidates, threshold: float, kind: str = "default", beta: float = 0.6
-) -> Candidates:
+def suppress(candidates: Candidates, threshold: float, kind: str = "default", beta: float = 0.6) -> Candidates:
     """Non-maximum suppression: a copy in which the weaker of two that overlap more than `threshold` get 0.
 
     default, cornersnms   class by class, the overlap being `iou`

@@ -51,7 +51,8 @@ def best_fit(network: Network) -> str:
 def classify(network: Network, image: Picture, names: Sequence[str], top: int = 5, fit: str = "auto") -> Classification:
     """The `top` best classes of an HxWx3 uint8 RGB picture.
 
-    fit: auto, or one of FITS; `shorter` falls back to `crop` where the network runs at one size only. Raises OptionError.
+    fit: auto, or one of FITS; `shorter` falls back to `crop` where the network runs at one size only. Raises
+    OptionError.
     """
     if fit != "auto" and fit not in FITS:
         raise OptionError(f"fit {fit!r}: expected auto, {', '.join(FITS)}")

@@ -205,7 +205,9 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     head, *sections = _options(name, text)
     if head.options:
         option = head.options[0]
-        raise ConfigError(f"{name}:{option.line}: {option.key}={option.value} stands before any section; expected [net]")
+        raise ConfigError(
+            f"{name}:{option.line}: {option.key}={option.value} stands before any section; expected [net]"
+        )
     if not sections:
         raise ConfigError(f"{name}: Config file has no sections; expected [net] and layers")
     net, *layers = sections

@@ -23,7 +23,8 @@ HIDDEN = "dont_show"  # AlexeyAB's darknet never reports classes whose name begi
 class Found:
     """What a network saw in one picture of `width` x `height` pixels.
 
-    `candidates` are in darknet's order after suppression, as fractions of the picture. `seconds` is the forward pass alone.
+    `candidates` are in darknet's order after suppression, as fractions of the picture. `seconds` is the forward pass
+    alone.
     """
 
     candidates: Candidates
@@ -49,8 +50,8 @@ class Found:
 
     def in_array_order(self) -> list[Detection]:
         """One for each box and class above the threshold, box by box as darknet's array has them."""
-        boxes, classes = np.nonzero(self._above)
-        return [self._detection(box, int(c)) for box, c in zip(boxes, classes, strict=True) if not self._is_hidden(int(c))]
+        pairs = np.argwhere(self._above).tolist()
+        return [self._detection(box, class_id) for box, class_id in pairs if not self._is_hidden(class_id)]
 
     def best_of_each(self) -> list[Detection]:
         """The best class of each box that has one above the threshold, in array order: what label files hold."""
@@ -82,7 +83,9 @@ def heads_of(network: Network) -> list[Head]:
     """The layers that decode boxes. Raises OptionError where there is none."""
     heads = [layer for layer in network.layers if isinstance(layer, Head)]
     if not heads:
-        raise OptionError(f"{network.path}: has no detection layer ([yolo], [region], [detection]); it classifies, use classify")
+        raise OptionError(
+            f"{network.path}: has no detection layer ([yolo], [region], [detection]); it classifies, use classify"
+        )
     return heads
 
 
@@ -96,7 +99,8 @@ def letterboxes(network: Network, net: Section) -> bool:
 def decode(
     network: Network, item: int, width: int, height: int, thresh: float, hier: float, letterbox: bool
 ) -> Candidates:
-    """Boxes of one item of the last forward pass, as fractions of a picture of `width` x `height` pixels, before suppression."""
+    """Boxes of one item of the last forward pass, as fractions of a picture of `width` x `height` pixels, before
+    suppression."""
     parts = []
     size = network.running_size
     for head in heads_of(network):
@@ -119,9 +123,9 @@ def detect(
 ) -> Found:
     """Objects in an HxWx3 uint8 RGB picture.
 
-    Classes with a probability above `thresh` count; `hier` is the threshold of word trees; `nms` the overlap (IoU) from which
-    the weaker of two boxes goes, 0 to keep all. letterbox: keep the picture's proportions; None does as darknet's own command
-    for this network does. Raises OptionError.
+    Classes with a probability above `thresh` count; `hier` is the threshold of word trees; `nms` the overlap (IoU)
+    from which the weaker of two boxes goes, 0 to keep all. letterbox: keep the picture's proportions; None does as
+    darknet's own command for this network does. Raises OptionError.
     """
     for option, value in (("thresh", thresh), ("hier", hier), ("nms", nms)):
         if not 0 <= value <= 1:

@@ -1,7 +1,8 @@
 """Everything in which pjreddie's darknet and AlexeyAB's differ.
 
-The two read the same files and give the same numbers to 1e-6, save for what stands here. `pjreddie` follows its CPU build
-in batch normalisation, because the published numbers are its; where a CPU build is plainly faulty, both follow the GPU.
+The two read the same files and give the same numbers to 1e-6, save for what stands here. `pjreddie` follows its CPU
+build in batch normalisation, because the published numbers are its; where a CPU build is plainly faulty, both follow
+the GPU.
 """
 
 from __future__ import annotations

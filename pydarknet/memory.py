@@ -37,7 +37,9 @@ def place(spans: list[Span]) -> int:
     total = 0
     for span in sorted(spans, key=lambda s: -s.size):
         at = 0
-        for other in sorted((p for p in placed if p.first <= span.last and span.first <= p.last), key=lambda p: p.offset):
+        for other in sorted(
+            (p for p in placed if p.first <= span.last and span.first <= p.last), key=lambda p: p.offset
+        ):
             if other.offset - at >= span.size:
                 break
             at = max(at, other.offset + other.size)

@@ -36,7 +36,8 @@ class Model(Network):
 
     @property
     def names(self) -> list[str]:
-        """One name a class: from the names file, else the bundled list of that length, else numbers. Raises DataError."""
+        """One name a class: from the names file, else the bundled list of that length, else numbers. Raises
+        DataError."""
         if self._names is None:
             self._names = choose_names(self.classes, self._names_path, exact=bool(self.heads))
         return self._names
@@ -63,8 +64,8 @@ class Model(Network):
         nms: float = 0.45,
         letterbox: bool | None = None,
     ) -> list[Detection]:
-        """Objects above `thresh` (default: that of the dialect's `detector test`), boxes in pixels of the picture, in the
-        order in which darknet prints them; see `detector.detect`."""
+        """Objects above `thresh` (default: that of the dialect's `detector test`), boxes in pixels of the picture,
+        in the order in which darknet prints them; see `detector.detect`."""
         return self.find(image, thresh, hier, nms, letterbox).detections()
 
     def find(
@@ -99,16 +100,19 @@ def load(
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
-    Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or alexeyab. width,
-    height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process; all processors by default.
-    allow_partial: accept a weights file for other layers than these, load what fits. Raises the children of DarknetError.
+    Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
+    alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
+    all processors by default. allow_partial: accept a weights file for other layers than these, load what fits.
+    Raises the children of DarknetError.
     """
     if threads is not None:
         if threads < 1:
             raise OptionError(f"threads {threads}: expected at least 1")
         set_threads(threads)
     config = read_config(cfg)
-    model = Model(config, choose_dialect(dialect, config), width=width, height=height, batch=batch, seed=seed, names=names)
+    model = Model(
+        config, choose_dialect(dialect, config), width=width, height=height, batch=batch, seed=seed, names=names
+    )
     if weights is None:
         model.initialise()
     else:

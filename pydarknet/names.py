@@ -26,7 +26,8 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def names_from_data(data: Section, *keys: str) -> Path | None:
-    """The file that the first present of `keys` (names, labels) of a .data file calls. Raises DataError where it is missing."""
+    """The file that the first present of `keys` (names, labels) of a .data file calls. Raises DataError where it is
+    missing."""
     for key in keys:
         value = data.text(key)
         if value:
@@ -37,8 +38,8 @@ def names_from_data(data: Section, *keys: str) -> Path | None:
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool) -> list[str]:
     """The names for so many classes: from `path`, else the bundled list of that length, else the numbers.
 
-    `exact` (detectors): the list must have that many entries. Classifiers may have a longer list, as darknet's own ImageNet
-    file is. Raises DataError that states both numbers.
+    `exact` (detectors): the list must have that many entries. Classifiers may have a longer list, as darknet's own
+    ImageNet file is. Raises DataError that states both numbers.
     """
     if path is None:
         path = bundled_names(classes)

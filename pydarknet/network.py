@@ -98,7 +98,8 @@ class Network:
 
     @property
     def running_size(self) -> tuple[int, int]:
-        """(width, height) in pixels of the last forward pass, which may differ from the size the network is set up for."""
+        """(width, height) in pixels of the last forward pass, which may differ from the size the network is set up
+        for."""
         return self._running.width, self._running.height
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
@@ -218,8 +219,8 @@ class Network:
     def forward(self, x: Array) -> list[Array]:
         """(n, c, h, w) float32 RGB in 0..1, or (n, inputs), to one array per head, or that of the last layer.
 
-        Another batch or input size than the network was set up for sets it up anew. The arrays are copies, (n, c, h, w), or
-        (n, outputs) where the layer's order is not channel by channel.
+        Another batch or input size than the network was set up for sets it up anew. The arrays are copies, (n, c, h,
+        w), or (n, outputs) where the layer's order is not channel by channel.
         """
         self._run(x, keep_all=False)
         return [self._values(index) for index in self.heads or [self.output_index]]
@@ -240,8 +241,10 @@ class Network:
         elif len(shape) == 2 and shape[1] == expected.outputs:
             input_ = expected
         else:
-            raise OptionError(f"the input has shape {shape}; expected (n, {expected.channels}, {expected.height}, "
-                              f"{expected.width}) or (n, {expected.outputs})")  # fmt: skip
+            raise OptionError(
+                f"the input has shape {shape}; expected (n, {expected.channels}, {expected.height}, "
+                f"{expected.width}) or (n, {expected.outputs})"
+            )
         self._run_at(input_, _checked_batch(shape[0]))
         if not self._tensors:
             self._plan(keep_all=False)
@@ -288,8 +291,11 @@ def _input_shape(config: Config, width: int | None, height: int | None) -> Shape
     if not (h and w and channels):
         inputs = net.natural("inputs", 0)
         if not inputs:
-            raise net.error(f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all three, or "
-                            "inputs")  # fmt: skip
+            raise net.error(
+                f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all "
+                f"three, or "
+                "inputs"
+            )
         return Shape(inputs)
     for name, value in (("height", h), ("width", w)):
         if value > LARGEST_SIDE:
@@ -309,4 +315,3 @@ def _checked_batch(batch: int) -> int:
     if not 1 <= batch <= 1 << 16:
         raise OptionError(f"batch {batch}: expected a number from 1 to {1 << 16}")
     return batch
-

@@ -113,9 +113,15 @@ class Tensor:
         """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
         batch, shape = self.layout.batch, self.shape
         layout.pack(
-            plain.reshape(-1), batch, shape.channels, shape.height, shape.width, self.layout.lanes, self.layout.halo,
+            plain.reshape(-1),
+            batch,
+            shape.channels,
+            shape.height,
+            shape.width,
+            self.layout.lanes,
+            self.layout.halo,
             self.data,
-        )  # fmt: skip
+        )
 
     def read_into(self, plain: Array) -> None:
         """Copy this tensor into (batch, outputs) float32 in plain order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def read_tree(path: str | os.PathLike[str]) -> Tree:
 
 def _with_groups(names: list[str], parents: list[int]) -> Tree:
     edges = [0, *(n for n in range(1, len(parents)) if parents[n] != parents[n - 1]), len(parents)]
-    groups = list(zip(edges[:-1], edges[1:], strict=True))
+    groups = list(itertools.pairwise(edges))
     child_group = {parents[first]: g for g, (first, _) in enumerate(groups) if parents[first] >= 0}
     return Tree(names, np.array(parents, np.int64), groups, child_group)
 

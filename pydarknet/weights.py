@@ -1,7 +1,7 @@
 """The .weights file: a header, then every parameter as float32 in cfg order, without tags.
 
-Only the network knows the sizes, so lengths are accounted for exactly: a file that is too short or too long is an error that
-says how many numbers were expected and found, and where a short one ends.
+Only the network knows the sizes, so lengths are accounted for exactly: a file that is too short or too long is an
+error that says how many numbers were expected and found, and where a short one ends.
 """
 
 from __future__ import annotations
@@ -56,11 +56,16 @@ class Header:
         major, minor, revision = struct.unpack_from("<iii", content)
         header = cls(major, minor, revision, 0)
         if not all(0 <= number <= LARGEST_VERSION for number in (major, minor, revision)):
-            raise WeightsError(f"{path}: the header says version {major}.{minor}.{revision}; expected a darknet .weights file "
-                               "(version 0.1.0, 0.2.0, 0.2.5 or the like)")  # fmt: skip
+            raise WeightsError(
+                f"{path}: the header says version {major}.{minor}.{revision}; expected a darknet "
+                f".weights file "
+                "(version 0.1.0, 0.2.0, 0.2.5 or the like)"
+            )
         length = 20 if header.wide else 16
         if len(content) < length:
-            raise WeightsError(f"{path}: {len(content)} bytes; a version {major}.{minor} file begins with {length} bytes of header")
+            raise WeightsError(
+                f"{path}: {len(content)} bytes; a version {major}.{minor} file begins with {length} bytes of header"
+            )
         (seen,) = struct.unpack_from("<Q" if header.wide else "<I", content, 12)
         return cls(major, minor, revision, seen), length
 
@@ -107,15 +112,14 @@ def stored_numbers(layer: Layer) -> int:
 def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_partial: bool = False) -> Loaded:
     """Read `path` into the layers' parameters.
 
-    With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers that got
-    nothing keep what they had. Raises WeightsError.
+    With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
+    that got nothing keep what they had. Raises WeightsError.
     """
     name = os.fspath(path)
     content = read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)
-    if (len(content) - start) % 4:
-        if not allow_partial:
-            raise WeightsError(f"{name}: {len(content)} bytes; after the header of {start}, expected a multiple of 4")
+    if (len(content) - start) % 4 and not allow_partial:
+        raise WeightsError(f"{name}: {len(content)} bytes; after the header of {start}, expected a multiple of 4")
     numbers = np.frombuffer(content, "<f4", count=(len(content) - start) // 4, offset=start)
     expected = [stored_numbers(layer) for layer in layers]
     if not allow_partial:
@@ -136,14 +140,20 @@ def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequen
         return
     sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
     if found > total:
-        raise WeightsError(f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? "
-                           "(allow_partial, --allow-partial: load it all the same)")  # fmt: skip
+        raise WeightsError(
+            f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? "
+            "(allow_partial, --allow-partial: load it all the same)"
+        )
     before = 0
     for index, (layer, count) in enumerate(zip(layers, expected, strict=True)):
         if before + count > found:
-            raise WeightsError(f"{sizes}: it ends in layer {index} [{layer.kind}], which has {found - before} of its {count}; a "
-                               "wrong cfg, or a file cut short? (allow_partial, --allow-partial: load whole layers as far as "
-                               "they go)")  # fmt: skip
+            raise WeightsError(
+                f"{sizes}: it ends in layer {index} [{layer.kind}], which has {found - before} of its "
+                f"{count}; a "
+                "wrong cfg, or a file cut short? (allow_partial, --allow-partial: load whole layers "
+                "as far as "
+                "they go)"
+            )
         before += count
 
 

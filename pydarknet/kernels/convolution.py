@@ -30,12 +30,12 @@ def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, heigh
     """y = activation(bias + weights * x), over all items, groups of output blocks and pixels.
 
     x: flat input; `x_item`, `x_row`, `x_step`: floats between items, output rows and output columns (stride included).
-    taps: (sum of tap counts,) int64, offsets from a pixel's origin. groups: (g, 5) int64, per group: first output block,
-    number of blocks (ROWS or 1), first tap, number of taps, offset of its weights. weights: per group (taps, TAP_LANES,
-    blocks, 16); bias: (blocks * 16,). y: flat output with `halo` cells of zeros round each plane; `y_block`, `y_pitch`:
-    floats between blocks, cells between rows. A task is one group x `chunk` tiles; `by_group` says whether neighbouring
-    tasks share the group (weights larger than the picture) or the pixels. `slope` is the factor below zero (1: linear);
-    `activation` is what the slope cannot express, 0 for none.
+    taps: (sum of tap counts,) int64, offsets from a pixel's origin. groups: (g, 5) int64, per group: first output
+    block, number of blocks (ROWS or 1), first tap, number of taps, offset of its weights. weights: per group (taps,
+    TAP_LANES, blocks, 16); bias: (blocks * 16,). y: flat output with `halo` cells of zeros round each plane;
+    `y_block`, `y_pitch`: floats between blocks, cells between rows. A task is one group x `chunk` tiles; `by_group`
+    says whether neighbouring tasks share the group (weights larger than the picture) or the pixels. `slope` is the
+    factor below zero (1: linear); `activation` is what the slope cannot express, 0 for none.
     """
     plane = height * width
     tiles = (plane + PIXELS - 1) // PIXELS
@@ -110,7 +110,9 @@ def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, b
             tile_depthwise(x, x_at, x_step, x_wrap, taps, tap_count, weights, block * tap_count * 16, bias, block * 16,
                            y, y_at, y_wrap, column, width, last - pixel, slope)  # fmt: skip
             if activation != 0:
-                _finish_tile(y, y_at, column, width, min(PIXELS, last - pixel), y_wrap, channels - block * 16, activation)
+                _finish_tile(
+                    y, y_at, column, width, min(PIXELS, last - pixel), y_wrap, channels - block * 16, activation
+                )
             column += PIXELS
             while column >= width:
                 column -= width

@@ -26,7 +26,8 @@ def dense(x, x_item, weights, gain, bias, y, batch, inputs, outputs):
 @reducing_kernel
 def locally_connected(x, weights, bias, batch, channels, height, width, size, stride, pad, filters, out_height,
                       out_width, y):  # fmt: skip
-    """A convolution whose every output location has filters of its own: weights (location, filter, channel, row, column).
+    """A convolution whose every output location has filters of its own: weights (location, filter, channel, row,
+    column).
 
     x: plain and flat; y, bias: plain (filter, row, column).
     """

@@ -76,8 +76,8 @@ def add_scaled(x, x_item, x_block, x_pitch, x_origin, x_stride, keep, gain, y, y
 @kernel
 def multiply(a, a_item, a_block, a_row, a_column, a_lane, a_origin, b, b_item, b_block, b_pitch, b_origin,
              y, y_item, y_block, y_pitch, halo, batch, blocks, height, width):  # fmt: skip
-    """y = a * b. `a` is addressed by its own steps, so that a step of 0 repeats a vector over the plane, or a plane over
-    the channels."""
+    """y = a * b. `a` is addressed by its own steps, so that a step of 0 repeats a vector over the plane, or a plane
+    over the channels."""
     for task in prange(batch * blocks * height):
         item = task // (blocks * height)
         block = task // height - item * blocks

@@ -18,8 +18,8 @@ from numba.core.runtime import rtsys
 def _fingerprint() -> str:
     """A hash of all kernel sources and versions.
 
-    Numba's own cache looks at one file only and would miss a change in a function that a kernel inlines, so every state of
-    the sources gets a folder of its own.
+    Numba's own cache looks at one file only and would miss a change in a function that a kernel inlines, so every
+    state of the sources gets a folder of its own.
     """
     digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
@@ -33,7 +33,7 @@ def _base_folder() -> Path:
     if os.environ.get("NUMBA_CACHE_DIR"):
         candidates.append(Path(os.environ["NUMBA_CACHE_DIR"]))
     else:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         candidates.append(Path(home) / "pydarknet")
     temporary = Path(tempfile.gettempdir()) / f"pydarknet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
     for folder in candidates:
@@ -79,8 +79,8 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so the
-    result does not depend on the number of threads."""
+    """A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so
+    the result does not depend on the number of threads."""
     return _compile(function, parallel=True)
 
 

@@ -10,7 +10,8 @@ from .jit import kernel
 
 @kernel
 def pack(plain, batch, channels, height, width, lanes, halo, blocked):
-    """Plain (batch, channels, height, width), flat, into blocks of `lanes` channels (16, or 4 for a picture) with a halo."""
+    """Plain (batch, channels, height, width), flat, into blocks of `lanes` channels (16, or 4 for a picture) with a
+    halo."""
     blocks = (channels + lanes - 1) // lanes
     pitch = width + 2 * halo
     plane = (height + 2 * halo) * pitch * lanes
@@ -42,7 +43,8 @@ def pack(plain, batch, channels, height, width, lanes, halo, blocked):
 def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, plain):
     """Blocked planes (16 lanes) into plain (batch, channels, height, width), flat.
 
-    `item`, `block`: floats between items and blocks; `pitch`: cells between rows; `origin`: first float inside the halo.
+    `item`, `block`: floats between items and blocks; `pitch`: cells between rows; `origin`: first float inside the
+    halo.
     """
     for task in prange(batch * channels):
         i = task // channels
@@ -60,7 +62,8 @@ def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, 
 @kernel
 def copy_channels(x, x_item, x_block, x_pitch, x_origin, first, count, y, y_item, y_block, y_pitch, y_halo, to,
                   batch, height, width):  # fmt: skip
-    """Copy `count` channels of x from `first` on into y from `to` on, zeroing the rest of y's last block and its halo."""
+    """Copy `count` channels of x from `first` on into y from `to` on, zeroing the rest of y's last block and its
+    halo."""
     first_block = to // 16
     blocks = (to + count + 15) // 16 - first_block
     shift = first - to

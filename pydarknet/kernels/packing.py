@@ -12,9 +12,9 @@ from .tile import TAP_LANES
 def pack_filters(weights, size, channels, filters_per_group, multiplier, units, groups, packed):
     """Order (n, channels, size, size) filters by group of output blocks, tap, input lane, output block, output lane.
 
-    weights: flat; `channels`: of one group of the convolution; multiplier: (n,) float32. units: (taps, 3) int64, per tap the
-    unit of TAP_LANES input channels, kernel row and kernel column; groups: see `convolve`. Lanes that belong to no filter,
-    or whose input channel another group of the convolution reads, become 0.
+    weights: flat; `channels`: of one group of the convolution; multiplier: (n,) float32. units: (taps, 3) int64, per
+    tap the unit of TAP_LANES input channels, kernel row and kernel column; groups: see `convolve`. Lanes that belong
+    to no filter, or whose input channel another group of the convolution reads, become 0.
     """
     for g in prange(groups.shape[0]):
         block, rows, first_tap = groups[g, 0], groups[g, 1], groups[g, 2]

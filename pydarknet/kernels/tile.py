@@ -2,9 +2,9 @@
 
     out[row][column] = bias[row] + sum over taps t, lanes i of  weights[t, i, row] * x[pixel(column) + taps[t] + i]
 
-`taps` is an indirection table, one offset per (input lanes, kernel row, kernel column): kernel size, stride, dilation and
-groups are data, not code, and one compiled tile serves them all. The pixels of a tile follow one another in reading order
-and may run over the end of a row, so planes of any width fill the tile.
+`taps` is an indirection table, one offset per (input lanes, kernel row, kernel column): kernel size, stride,
+dilation and groups are data, not code, and one compiled tile serves them all. The pixels of a tile follow one
+another in reading order and may run over the end of a row, so planes of any width fill the tile.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def _constant(number: int) -> ir.Constant:
 
 
 def _pixel_offsets(b: ir.IRBuilder, at, step, wrap, column, width, pixels) -> list[ir.Value]:
-    """Offsets of the tile's pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the plane's end."""
+    """Offsets of the tile's pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the plane's
+    end."""
     offsets = [at]
     for c in range(1, PIXELS):
         column = b.add(column, _constant(1))

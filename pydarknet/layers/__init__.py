@@ -7,29 +7,19 @@ from ..dialect import Dialect
 from ..errors import ConfigError
 from .base import INPUT, Layer, Parameter, Place
 from .batchnorm import BatchNormLayer
-from .connected import Connected, Deconvolutional, Local
+from .connected import Connected, Local
 from .convolutional import Convolutional
+from .deconvolutional import Deconvolutional
+from .plain import Crop, Iseg, L2Norm, Logistic, Normalization
 from .pooling import Avgpool, LocalAvgpool, Maxpool
-from .recurrent import ConvLstm, Crnn, Gru, Lstm, Rnn
+from .recurrent import Gru, Lstm, Rnn
+from .recurrent_convolutional import ConvLstm, Crnn
 from .region import DetectionHead, Region
 from .resampling import Reorg, Reorg3d, Upsample
 from .route import Route
-from .shortcut import Shortcut
-from .simple import (
-    ActivationLayer,
-    Contrastive,
-    Cost,
-    Crop,
-    Dropout,
-    Empty,
-    History,
-    Implicit,
-    Iseg,
-    L2Norm,
-    Logistic,
-    Normalization,
-)
 from .scaling import Sam, ScaleChannels
+from .shortcut import Shortcut
+from .simple import ActivationLayer, Contrastive, Cost, Dropout, Empty, History, Implicit
 from .softmax import Softmax
 from .yolo import GaussianYolo, Yolo
 
@@ -91,7 +81,9 @@ def layer_class(section_kind: str, dialect: Dialect) -> type[Layer]:
     hint = did_you_mean(section_kind, known)
     if section_kind in LAYERS:
         hint = "; the other dialect has it, see --dialect"
-    raise ConfigError(f"Type not recognized: [{section_kind}]{hint}; the {dialect.name} dialect knows: {', '.join(known)}")
+    raise ConfigError(
+        f"Type not recognized: [{section_kind}]{hint}; the {dialect.name} dialect knows: {', '.join(known)}"
+    )
 
 
 __all__ = ["INPUT", "LAYERS", "Layer", "Parameter", "Place", "layer_class"]

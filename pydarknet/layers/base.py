@@ -13,6 +13,7 @@ from ..dialect import Dialect
 from ..tensor import Array, Shape, Tensor
 
 INPUT = -1  # the index under which a layer names the network's own input
+NOTHING = Shape(0, 0, 0)  # the shape of a layer that has not been given its inputs
 LARGEST_OUTPUT = 1 << 31  # numbers one layer may give for one picture
 
 
@@ -52,8 +53,10 @@ class Place:
                 expected = "no layer stands before the first one"
             else:
                 expected = f"expected a layer from 0 to {self.index - 1}, or from -{self.index} to -1"
-            raise section.error(f"layer {self.index}: {key}={reference} is layer {index}, which does not exist before it; "
-                                f"{expected}", key)  # fmt: skip
+            raise section.error(
+                f"layer {self.index}: {key}={reference} is layer {index}, which does not exist before it; {expected}",
+                key,
+            )
         return index
 
 
@@ -67,7 +70,7 @@ class Layer:
     section: Section
     sources: tuple[int, ...]
     inputs: tuple[Shape, ...] = ()
-    shape: Shape = Shape(0, 0, 0)
+    shape: Shape = NOTHING
     batch: int = 1
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Tensor | None = field(default=None, repr=False)
@@ -107,11 +110,15 @@ class Layer:
         """Take the sources' shapes and compute the own one. Raises ShapeError when they do not fit."""
         shape = self.out_shape(inputs)
         if min(shape.channels, shape.height, shape.width) < 1:
-            raise self.section.shape_error(f"gives an output of {shape} (width x height x channels) for an input of "
-                                           f"{inputs[0]}; expected at least 1 x 1 x 1")  # fmt: skip
+            raise self.section.shape_error(
+                f"gives an output of {shape} (width x height x channels) for an input of "
+                f"{inputs[0]}; expected at least 1 x 1 x 1"
+            )
         if shape.outputs * batch > LARGEST_OUTPUT:
-            raise self.section.shape_error(f"gives an output of {shape} (width x height x channels) x batch {batch}, "
-                                           f"more than {LARGEST_OUTPUT} numbers")  # fmt: skip
+            raise self.section.shape_error(
+                f"gives an output of {shape} (width x height x channels) x batch {batch}, "
+                f"more than {LARGEST_OUTPUT} numbers"
+            )
         self.inputs, self.shape, self.batch = tuple(inputs), shape, batch
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -181,8 +188,17 @@ class Stored:
     @classmethod
     def from_section(cls, section: Section) -> Stored:
         """Read the keys that all layers share, those without meaning at inference included."""
-        section.ignore("learning_rate", "stopbackward", "onlyforward", "truth", "smooth", "clip", "dont_update",
-                       "burnin_update", "train_only_bn")  # fmt: skip
+        section.ignore(
+            "learning_rate",
+            "stopbackward",
+            "onlyforward",
+            "truth",
+            "smooth",
+            "clip",
+            "dont_update",
+            "burnin_update",
+            "train_only_bn",
+        )
         numload = section.natural("numload", 0)
         return cls(
             load=not section.flag("dontload"),

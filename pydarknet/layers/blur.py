@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..kernels.activation import NONE
-from ..tensor import Layout, Shape, Tensor
+from ..tensor import Array, Layout, Shape, Tensor
 from .filters import DepthwiseConvolution, Window
 
-_KERNELS = {
-    1: np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16,
+_KERNELS: dict[int, Array] = {
+    1: (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype(np.float32),
     2: np.full((2, 2), 1 / 4, np.float32),
 }
 
@@ -32,7 +32,7 @@ class Blur:
         return Window(len(kernel), self.stride_y, self.stride_x, len(kernel) // 2 if len(kernel) == 3 else 0)
 
     @property
-    def kernel(self) -> np.ndarray:
+    def kernel(self) -> Array:
         return _KERNELS[2 if self.mode == 2 else 1]
 
     def out_shape(self, sharp: Shape) -> Shape:

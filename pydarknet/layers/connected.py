@@ -1,4 +1,4 @@
-"""`[connected]`, `[local]` and `[deconvolutional]`."""
+"""`[connected]` and `[local]`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from ..activations import Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
 from ..kernels.dense import dense, locally_connected
-from ..kernels.elementwise import add_scaled
-from ..tensor import Array, Layout, Shape, Tensor
-from .base import Layer, Parameter, PlainLayer, Place
+from ..tensor import Array, Shape
+from .base import Parameter, Place, PlainLayer
 from .batchnorm import BatchNorm
-from .filters import TiledConvolution, Window
 
 LARGEST_MATRIX = 1 << 31  # weights of one layer
 
@@ -38,16 +36,23 @@ class Connected(PlainLayer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.inputs_count * self.outputs_count > LARGEST_MATRIX:
-            raise self.section.shape_error(f"has {self.outputs_count} x {self.inputs_count} weights; expected at most "
-                                           f"{LARGEST_MATRIX}")  # fmt: skip
+            raise self.section.shape_error(
+                f"has {self.outputs_count} x {self.inputs_count} weights; expected at most {LARGEST_MATRIX}"
+            )
         self.biases = np.zeros(self.outputs_count, np.float32)
         self.weights = np.zeros((self.outputs_count, self.inputs_count), np.float32)
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Connected:
         outputs = section.positive("output", 1)
-        return cls.part(section, place, "", place.shape(place.index - 1).outputs, outputs,
-                        read_activation(section, place.dialect, "logistic"))  # fmt: skip
+        return cls.part(
+            section,
+            place,
+            "",
+            place.shape(place.index - 1).outputs,
+            outputs,
+            read_activation(section, place.dialect, "logistic"),
+        )
 
     @classmethod
     def part(
@@ -67,12 +72,18 @@ class Connected(PlainLayer):
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         if inputs[0].outputs != self.inputs_count:
-            raise self.section.shape_error(f"has weights for {self.inputs_count} inputs, but its input has {inputs[0].outputs} "
-                                           f"numbers ({inputs[0]}); a network with such a layer runs at one size only")  # fmt: skip
+            raise self.section.shape_error(
+                f"has weights for {self.inputs_count} inputs, but its input has "
+                f"{inputs[0].outputs} "
+                f"numbers ({inputs[0]}); a network with such a layer runs at one size only"
+            )
         return Shape(self.outputs_count)
 
     def records(self) -> list[Parameter]:
-        own = [Parameter(f"{self.prefix}biases", self.biases), Parameter(f"{self.prefix}weights", self.weights, matrix=True)]
+        own = [
+            Parameter(f"{self.prefix}biases", self.biases),
+            Parameter(f"{self.prefix}weights", self.weights, matrix=True),
+        ]
         norm = self.norm.records() if self.norm else []
         return own + [Parameter(f"{self.prefix}{record.name}", record.array) for record in norm]
 
@@ -91,8 +102,17 @@ class Connected(PlainLayer):
         if self._gain is None:
             ones = np.ones(self.outputs_count, np.float32)
             self._gain, self._offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
-        dense(x.reshape(-1), self.inputs_count, self.weights.reshape(-1), self._gain, self._offset, y.reshape(-1), len(x),
-              self.inputs_count, self.outputs_count)  # fmt: skip
+        dense(
+            x.reshape(-1),
+            self.inputs_count,
+            self.weights.reshape(-1),
+            self._gain,
+            self._offset,
+            y.reshape(-1),
+            len(x),
+            self.inputs_count,
+            self.outputs_count,
+        )
         self.activation.apply_plain(y)
 
     def operations(self, dialect: Dialect) -> int:
@@ -145,8 +165,11 @@ class Local(PlainLayer):
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         out = self._size_for(inputs[0])
         if out.cells != len(self.weights) or inputs[0].channels != self.channels:
-            raise self.section.shape_error(f"has weights for {len(self.weights)} locations of {self.channels} channels, but its "
-                                           f"input is {inputs[0]}; a network with such a layer runs at one size only")  # fmt: skip
+            raise self.section.shape_error(
+                f"has weights for {len(self.weights)} locations of {self.channels} "
+                f"channels, but its "
+                f"input is {inputs[0]}; a network with such a layer runs at one size only"
+            )
         return out
 
     def records(self) -> list[Parameter]:
@@ -155,108 +178,34 @@ class Local(PlainLayer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = 0
         spread = np.float32(math.sqrt(2 / (self.size**2 * self.channels)))
-        self.weights[0] = spread * (2 * rng.random(self.weights[0].shape, np.float32) - 1)  # as in C, the first place only
+        self.weights[0] = spread * (
+            2 * rng.random(self.weights[0].shape, np.float32) - 1
+        )  # as in C, the first place only
         self.biases[:] = 0
 
     def compute(self, x: Array, y: Array) -> None:
         shape, out = self.inputs[0], self.shape
-        locally_connected(x.reshape(-1), self.weights.reshape(-1), self.biases, len(x), shape.channels, shape.height,
-                          shape.width, self.size, self.stride, self.pad, self.filters, out.height, out.width,
-                          y.reshape(-1))  # fmt: skip
+        locally_connected(
+            x.reshape(-1),
+            self.weights.reshape(-1),
+            self.biases,
+            len(x),
+            shape.channels,
+            shape.height,
+            shape.width,
+            self.size,
+            self.stride,
+            self.pad,
+            self.filters,
+            out.height,
+            out.width,
+            y.reshape(-1),
+        )
         self.activation.apply_plain(y)
 
     def table_row(self) -> str:
         shape, out = self.inputs[0], self.shape
-        return (f"Local Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.filters} filters -> "
-                f"{out.height} x {out.width} x {self.filters} image")  # fmt: skip
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Deconvolutional(Layer):
-    """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread out by
-    the stride with zeros between its cells."""
-
-    channels: int
-    filters: int
-    size: int
-    stride: int
-    padding: int
-    activation: Activation
-    norm: BatchNorm | None
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
-    _plan: TiledConvolution | None = field(default=None, repr=False)
-    _spread: Tensor | None = field(default=None, repr=False)
-    _arguments: tuple = field(default=(), repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.biases = np.zeros(self.filters, np.float32)
-        self.weights = np.zeros((self.channels, self.filters, self.size, self.size), np.float32)
-
-    @classmethod
-    def from_section(cls, section: Section, place: Place) -> Deconvolutional:
-        filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
-        padding = section.natural("padding", 0, 1 << 16)
-        return cls(
-            section=section,
-            sources=place.previous,
-            channels=place.shape(place.index - 1).channels,
-            filters=filters,
-            size=size,
-            stride=section.positive("stride", 1, 1 << 12),
-            padding=size // 2 if section.flag("pad") else padding,
-            activation=read_activation(section, place.dialect, "logistic"),
-            norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
+        return (
+            f"Local Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.filters} filters -> "
+            f"{out.height} x {out.width} x {self.filters} image"
         )
-
-    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        (shape,) = inputs
-        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
-        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
-        return Shape(self.filters, height, width)
-
-    def records(self) -> list[Parameter]:
-        norm = self.norm.records() if self.norm else []
-        return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights)]
-
-    def parameters_changed(self) -> None:
-        self._plan = None
-
-    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
-        growth = self.shape.cells / self.inputs[0].cells
-        self.weights[:] = np.float32(0.02 * growth) * rng.standard_normal(self.weights.shape, np.float32)
-        self.biases[:] = 0
-        if self.norm:
-            self.norm.initialise()
-        self.parameters_changed()
-
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
-        assert output is not None
-        shape = self.inputs[0]
-        if self._plan is None:
-            turned = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-            ones = np.ones(self.filters, np.float32)
-            gain, offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
-            self._plan = TiledConvolution(turned, gain, offset, 1, 16)
-        wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
-        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
-        self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
-        self._arguments = self._plan.bind(self._spread, output, window, self.activation.fused_slope,
-                                          self.activation.fused_code)  # fmt: skip
-
-    def forward(self) -> None:
-        assert self._spread is not None and self._plan is not None and self.output is not None
-        (x,), at, shape = self.source_tensors, self._spread.layout, self.inputs[0]
-        keep, gain = np.zeros(at.blocks * 16, np.float32), np.ones(at.blocks * 16, np.float32)
-        add_scaled(*x.source, 1, keep, gain, self._spread.data, at.item, at.block, at.pitch, at.origin, self.stride,
-                   at.batch, at.blocks, shape.height, shape.width)  # fmt: skip
-        self._plan.run(*self._arguments)
-        if not self.activation.fusable:
-            self.activation.apply(self.output)
-
-    def table_row(self) -> str:
-        shape, out = self.inputs[0], self.shape
-        return (f"deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {shape.width:4d} x{shape.height:4d} x"
-                f"{shape.channels:4d}   ->  {out.width:4d} x{out.height:4d} x{out.channels:4d}")  # fmt: skip

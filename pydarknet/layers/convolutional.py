@@ -1,4 +1,5 @@
-"""`[convolutional]`: one micro-kernel for all shapes, batch normalisation folded in, activation applied at the store."""
+"""`[convolutional]`: one micro-kernel for all shapes, batch normalisation folded in, activation applied at the
+store."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ class Convolutional(Layer):
         super().__post_init__()
         shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
         if math.prod(shape) > LARGEST_FILTERS:
-            raise self.section.shape_error(f"has {' x '.join(map(str, shape))} weights; expected at most {LARGEST_FILTERS}")
+            raise self.section.shape_error(
+                f"has {' x '.join(map(str, shape))} weights; expected at most {LARGEST_FILTERS}"
+            )
         self.biases = np.zeros(self.filters, np.float32)
         self.weights = np.zeros(shape, np.float32)
         if self.shares is not None:
@@ -65,11 +68,26 @@ class Convolutional(Layer):
         xnor = section.flag("xnor")
         groups = 1 if section.positive("groups", 1) and xnor else section.positive("groups", 1)
         if channels % groups or filters % groups:
-            raise section.shape_error(f"groups={groups} must divide the {channels} input channels and the {filters} filters",
-                                      "groups")  # fmt: skip
+            raise section.shape_error(
+                f"groups={groups} must divide the {channels} input channels and the {filters} filters", "groups"
+            )
         normalised = section.flag("batch_normalize") or section.flag("cbn")
-        section.ignore("binary", "dot", "flipped", "assisted_excitation", "sway", "rotate", "stretch", "stretch_sway",
-                       "angle", "grad_centr", "reverse", "coordconv", "stream", "wait_stream")  # fmt: skip
+        section.ignore(
+            "binary",
+            "dot",
+            "flipped",
+            "assisted_excitation",
+            "sway",
+            "rotate",
+            "stretch",
+            "stretch_sway",
+            "angle",
+            "grad_centr",
+            "reverse",
+            "coordconv",
+            "stream",
+            "wait_stream",
+        )
         mode = section.integer("antialiasing", 0)
         blur = Blur(mode, stride_y, stride_x) if mode else None
         if blur:
@@ -94,7 +112,8 @@ class Convolutional(Layer):
     def _share(self, other: Convolutional) -> None:
         if other.weights.shape != self.weights.shape or (self.norm is None) != (other.norm is None):
             raise self.section.shape_error(
-                f"share_index: filters {self.weights.shape} must match those of the shared layer, {other.weights.shape}",
+                f"share_index: filters {self.weights.shape} must match those of the shared layer, "
+                f"{other.weights.shape}",
                 "share_index",
             )
         self.biases, self.weights, self.norm = other.biases, other.weights, other.norm
@@ -102,7 +121,9 @@ class Convolutional(Layer):
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
         if shape.channels != self.channels:
-            raise self.section.shape_error(f"has filters for {self.channels} channels, but its input has {shape.channels}")
+            raise self.section.shape_error(
+                f"has filters for {self.channels} channels, but its input has {shape.channels}"
+            )
         out = self.window.out_shape(shape, self.filters)
         return self.blur.out_shape(out) if self.blur else out
 

@@ -123,8 +123,8 @@ def _tap_tables(n: int, channels: int, groups: int, size: int) -> tuple[Table, T
     """(units, groups) as `pack_filters` and `convolve` take them.
 
     A tap is a unit of TAP_LANES input channels under one cell of the filter. Taps run block by block of 16 channels, so
-    that the cells a filter shares between its taps stay in the nearest cache. Output blocks read only the channels of the
-    convolution groups that they belong to.
+    that the cells a filter shares between its taps stay in the nearest cache. Output blocks read only the channels
+    of the convolution groups that they belong to.
     """
     tables: list[Table] = []
     rows: list[tuple[int, int, int, int, int]] = []

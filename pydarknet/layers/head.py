@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..boxes import Candidates
 from ..config import Section
@@ -15,6 +16,8 @@ from ..tensor import Array
 from .base import PlainLayer
 
 log = logging.getLogger("pydarknet")
+
+Places = NDArray[np.intp]  # columns, rows or anchor numbers of slots
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,19 +33,27 @@ class Head(PlainLayer):
     beta_nms: float = 0.6
 
     def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        """Decode one item of the batch, in darknet's order. `size`: width and height of the network's input, in pixels."""
+        """Decode one item of the batch, in darknet's order. `size`: width and height of the network's input, in
+        pixels."""
         raise NotImplementedError
 
 
 def read_anchors(section: Section, count: int) -> Array:
-    """(count or more, 2) float32 widths and heights; 0.5 where the section lists none, as in darknet, with a warning where
-    it lists some but too few."""
+    """(count or more, 2) float32 widths and heights; 0.5 where the section lists none, as in darknet, with a warning
+    where it lists some but too few."""
     values = section.reals("anchors") or []
     anchors = np.full((max(count, len(values) // 2), 2), 0.5, np.float32)
     anchors.reshape(-1)[: len(values)] = values[: anchors.size]
     if 0 < len(values) < 2 * count:
-        log.warning("%s:%d: [%s] anchors lists %d numbers for num=%d; expected %d, the rest count as 0.5",
-                    section.path, section.line, section.kind, len(values), count, 2 * count)  # fmt: skip
+        log.warning(
+            "%s:%d: [%s] anchors lists %d numbers for num=%d; expected %d, the rest count as 0.5",
+            section.path,
+            section.line,
+            section.kind,
+            len(values),
+            count,
+            2 * count,
+        )
     return anchors
 
 
@@ -56,10 +67,18 @@ def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
         return list(range(count))
     wrong = [number for number in mask if not 0 <= number < len(anchors)]
     if wrong:
-        raise section.error(f"mask names anchor {wrong[0]}; expected numbers from 0 to {len(anchors) - 1} (num={count})", "mask")
+        raise section.error(
+            f"mask names anchor {wrong[0]}; expected numbers from 0 to {len(anchors) - 1} (num={count})", "mask"
+        )
     if max(mask) >= count:
-        log.warning("%s:%d: [%s] mask names anchor %d, beyond num=%d; the listed anchors are used",
-                    section.path, section.line, section.kind, max(mask), count)  # fmt: skip
+        log.warning(
+            "%s:%d: [%s] mask names anchor %d, beyond num=%d; the listed anchors are used",
+            section.path,
+            section.line,
+            section.kind,
+            max(mask),
+            count,
+        )
     return mask
 
 
@@ -68,7 +87,7 @@ def above(probabilities: Array, thresh: float) -> Array:
     return np.where(probabilities > np.float32(thresh), probabilities, np.float32(0))
 
 
-def grid(columns: int, rows: int, anchors: int) -> tuple[Array, Array, Array]:
+def grid(columns: int, rows: int, anchors: int) -> tuple[Places, Places, Places]:
     """(column, row, anchor position) of every slot, cell by cell and then anchor by anchor."""
     row, column, position = np.meshgrid(np.arange(rows), np.arange(columns), np.arange(anchors), indexing="ij")
     return column.ravel(), row.ravel(), position.ravel()

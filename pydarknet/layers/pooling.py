@@ -11,7 +11,7 @@ import numpy as np
 from ..config import Section
 from ..kernels import pooling
 from ..tensor import Shape, Tensor
-from .base import Layer, PlainLayer, Place
+from .base import Layer, Place, PlainLayer
 from .blur import Blur
 from .convolutional import read_strides, sizes
 
@@ -66,8 +66,17 @@ class _WindowPool(Layer):
     def forward(self) -> None:
         assert self._target is not None
         (x,) = self.source_tensors
-        type(self).kernel(*x.source, x.shape.height, x.shape.width, self.size, self.stride_y, self.stride_x,
-                          self.padding // 2, *self._target.target, *self._target.extent)  # fmt: skip
+        type(self).kernel(
+            *x.source,
+            x.shape.height,
+            x.shape.width,
+            self.size,
+            self.stride_y,
+            self.stride_x,
+            self.padding // 2,
+            *self._target.target,
+            *self._target.extent,
+        )
         if self.blur:
             self.blur.run()
 
@@ -80,7 +89,8 @@ class _WindowPool(Layer):
         else:
             window = f" {self.size:2d}x{self.size:2d}/{self.stride_x:2d}x{self.stride_y:2d} "
         out = self._pooled(self.inputs[0])
-        return f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {self.table_operations() / 1e9:5.3f} BF"
+        operations = self.table_operations() / 1e9
+        return f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {operations:5.3f} BF"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -107,7 +117,8 @@ class LocalAvgpool(_WindowPool):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DepthMaxpool(PlainLayer):
-    """`maxpool_depth=1`: channel g of the output is the largest of channels g, g + out_channels, g + 2 out_channels, ..."""
+    """`maxpool_depth=1`: channel g of the output is the largest of channels g, g + out_channels, g + 2 out_channels,
+    ..."""
 
     out_channels: int
     size: int
@@ -127,8 +138,9 @@ class DepthMaxpool(PlainLayer):
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         if self.out_channels > inputs[0].channels:
-            raise self.section.shape_error(f"out_channels={self.out_channels} is more than the {inputs[0].channels} it reads",
-                                           "out_channels")  # fmt: skip
+            raise self.section.shape_error(
+                f"out_channels={self.out_channels} is more than the {inputs[0].channels} it reads", "out_channels"
+            )
         return Shape(self.out_channels, inputs[0].height, inputs[0].width)
 
     def compute(self, x: np.ndarray, y: np.ndarray) -> None:
@@ -142,8 +154,10 @@ class DepthMaxpool(PlainLayer):
         return float(self.size**2 * self.inputs[0].channels * self.shape.cells)
 
     def table_row(self) -> str:
-        return (f"max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {sizes(self.inputs[0])} -> "
-                f"{sizes(self.shape)} {self.table_operations() / 1e9:5.3f} BF")  # fmt: skip
+        return (
+            f"max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {sizes(self.inputs[0])} -> "
+            f"{sizes(self.shape)} {self.table_operations() / 1e9:5.3f} BF"
+        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -160,8 +174,9 @@ class Avgpool(Layer):
     def forward(self) -> None:
         assert self.output is not None
         (x,), at = self.source_tensors, self.output.layout
-        pooling.global_average(*x.source, x.shape.height, x.shape.width, self.output.data, at.item, at.block, at.halo,
-                               at.batch, at.blocks)  # fmt: skip
+        pooling.global_average(
+            *x.source, x.shape.height, x.shape.width, self.output.data, at.item, at.block, at.halo, at.batch, at.blocks
+        )
 
     def table_row(self) -> str:
         return f"avg                          {sizes(self.inputs[0])} ->   {self.shape.channels:4d}"

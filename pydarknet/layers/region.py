@@ -14,7 +14,7 @@ from ..config import Section
 from ..tensor import Array, Shape
 from ..tree import Tree, softmax_groups
 from .base import Place
-from .head import Head, above, grid, read_anchors, stack_boxes
+from .head import Head, Places, above, grid, read_anchors, stack_boxes
 from .softmax import tree_of
 
 
@@ -22,8 +22,8 @@ from .softmax import tree_of
 class Region(Head):
     """Entries per anchor: x, y, w, h (more with coords > 4), objectness, classes; anchors in cells.
 
-    pjreddie's output is planar with x, y and objectness logistic. AlexeyAB's is ordered cell, anchor, entry, with x and y
-    raw until they are decoded, and classes raw where neither softmax nor a tree is asked for.
+    pjreddie's output is planar with x, y and objectness logistic. AlexeyAB's is ordered cell, anchor, entry, with x
+    and y raw until they are decoded, and classes raw where neither softmax nor a tree is asked for.
     """
 
     type_number: ClassVar[int] = 27
@@ -38,9 +38,26 @@ class Region(Head):
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Region:
-        section.ignore("jitter", "rescore", "thresh", "absolute", "random", "coord_scale", "object_scale", "noobject_scale",
-                       "mask_scale", "class_scale", "bias_match", "log", "sqrt", "map", "max", "focal_loss", "resize",
-                       "temperature")  # fmt: skip
+        section.ignore(
+            "jitter",
+            "rescore",
+            "thresh",
+            "absolute",
+            "random",
+            "coord_scale",
+            "object_scale",
+            "noobject_scale",
+            "mask_scale",
+            "class_scale",
+            "bias_match",
+            "log",
+            "sqrt",
+            "map",
+            "max",
+            "focal_loss",
+            "resize",
+            "temperature",
+        )
         num = section.positive("num", 1, 1 << 12)
         return cls(
             section=section,
@@ -69,12 +86,16 @@ class Region(Head):
         expected = len(self.anchors) * self.entries
         if shape.channels != expected:
             raise self.section.shape_error(
-                f"filters= in the layer before doesn't correspond to classes= and num= in [region]: found {shape.channels} "
-                f"channels; expected filters={expected} = num={len(self.anchors)} x ({self.classes} classes + {self.coords} "
+                f"filters= in the layer before doesn't correspond to classes= and num= in [region]: found "
+                f"{shape.channels} "
+                f"channels; expected filters={expected} = num={len(self.anchors)} x ({self.classes} classes + "
+                f"{self.coords} "
                 "coords + 1)"
             )
         if self.tree is not None and len(self.tree.names) != self.classes:
-            raise self.section.shape_error(f"tree has {len(self.tree.names)} nodes; expected classes={self.classes}", "tree")
+            raise self.section.shape_error(
+                f"tree has {len(self.tree.names)} nodes; expected classes={self.classes}", "tree"
+            )
         return shape
 
     def _planes(self, x: Array) -> Array:
@@ -99,7 +120,7 @@ class Region(Head):
         order = (1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)
         y[:] = planes.transpose(order).reshape(y.shape)
 
-    def _slots(self, item: int) -> tuple[Array, Array, Array, Array]:
+    def _slots(self, item: int) -> tuple[Array, Places, Places, Places]:
         """Entries (slots, entries) and column, row and anchor of every slot, in the dialect's order."""
         anchors, width, height = len(self.anchors), self.shape.width, self.shape.height
         column, row, position = grid(width, height, anchors)
@@ -107,8 +128,12 @@ class Region(Head):
             return self.values[item].reshape(-1, self.entries), column, row, position
         entries = self.values[item].reshape(anchors, self.entries, height * width).transpose(0, 2, 1)
         cells = np.arange(height * width)
-        return (entries.reshape(-1, self.entries), np.tile(cells % width, anchors), np.tile(cells // width, anchors),
-                np.repeat(np.arange(anchors), height * width))  # fmt: skip
+        return (
+            entries.reshape(-1, self.entries),
+            np.tile(cells % width, anchors),
+            np.tile(cells // width, anchors),
+            np.repeat(np.arange(anchors), height * width),
+        )
 
     def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         e, column, row, position = self._slots(item)
@@ -141,7 +166,9 @@ class Region(Head):
             if not self.by_cell:
                 probabilities[slot, self.tree.top(values, hier)] = scale[slot]
                 continue
-            likely = np.flatnonzero(values > np.float32(0.5))  # AlexeyAB's: the last node above one half, whatever `hier` is
+            likely = np.flatnonzero(
+                values > np.float32(0.5)
+            )  # AlexeyAB's: the last node above one half, whatever `hier` is
             if len(likely):
                 probabilities[slot, likely[-1]] = values[likely[-1]]
         return probabilities
@@ -154,8 +181,8 @@ class Region(Head):
 class DetectionHead(Head):
     """YOLOv1: side x side cells, each with class probabilities and `num` boxes with an objectness.
 
-    Flat layout: cells x classes, cells x num objectness, cells x num x (x, y in the cell; w, h of the picture, or their square
-    roots with `sqrt`).
+    Flat layout: cells x classes, cells x num objectness, cells x num x (x, y in the cell; w, h of the picture, or
+    their square roots with `sqrt`).
     """
 
     corrects_letterbox: ClassVar[bool] = False
@@ -168,8 +195,18 @@ class DetectionHead(Head):
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> DetectionHead:
-        section.ignore("rescore", "coord_scale", "forced", "object_scale", "noobject_scale", "class_scale", "jitter", "random",
-                       "reorg", "max")  # fmt: skip
+        section.ignore(
+            "rescore",
+            "coord_scale",
+            "forced",
+            "object_scale",
+            "noobject_scale",
+            "class_scale",
+            "jitter",
+            "random",
+            "reorg",
+            "max",
+        )
         return cls(
             section=section,
             sources=place.previous,
@@ -185,7 +222,8 @@ class DetectionHead(Head):
         expected = self.side**2 * ((1 + self.coords) * self.num + self.classes)
         if inputs[0].outputs != expected:
             raise self.section.shape_error(
-                f"reads {inputs[0].outputs} values; expected {expected} = side={self.side} squared x ((1 + coords={self.coords}) "
+                f"reads {inputs[0].outputs} values; expected {expected} = side={self.side} squared x ((1 + "
+                f"coords={self.coords}) "
                 f"x num={self.num} + classes={self.classes})"
             )
         return inputs[0]
@@ -200,7 +238,9 @@ class DetectionHead(Head):
 
     def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         cells = self.side**2
-        probabilities, objectness, boxes = np.split(self.values[item], [cells * self.classes, cells * (self.classes + self.num)])
+        probabilities, objectness, boxes = np.split(
+            self.values[item], [cells * self.classes, cells * (self.classes + self.num)]
+        )
         column, row, _ = grid(self.side, self.side, self.num)
         x, y, w, h = boxes[: cells * self.num * self.coords].reshape(-1, self.coords)[:, :4].T
         if self.square_root:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..config import Section
 from ..kernels import elementwise
 from ..tensor import Shape, Tensor
-from .base import Layer, PlainLayer, Place
+from .base import Layer, Place, PlainLayer
 from .convolutional import sizes
 
 
@@ -28,8 +28,13 @@ class Upsample(Layer):
         stride = section.integer("stride", 2)
         if not 1 <= abs(stride) <= 1 << 12:
             raise section.error(f"stride={stride}: expected a number from 1 to {1 << 12}, or its negative", "stride")
-        return cls(section=section, sources=place.previous, stride=abs(stride), scale=section.real("scale", 1.0),
-                   reverse=stride < 0)  # fmt: skip
+        return cls(
+            section=section,
+            sources=place.previous,
+            stride=abs(stride),
+            scale=section.real("scale", 1.0),
+            reverse=stride < 0,
+        )
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -87,8 +92,11 @@ class Reorg(PlainLayer):
 
     def _require(self, fits: bool, shape: Shape) -> None:
         if not fits:
-            raise self.section.shape_error(f"stride={self.stride} does not fit its input of {shape} (width x height x "
-                                           "channels): channels must divide by stride x stride, sides by stride", "stride")  # fmt: skip
+            raise self.section.shape_error(
+                f"stride={self.stride} does not fit its input of {shape} (width x height x "
+                "channels): channels must divide by stride x stride, sides by stride",
+                "stride",
+            )
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)

@@ -10,13 +10,14 @@ import numpy as np
 from ..config import Section
 from ..kernels.layout import copy_channels
 from ..tensor import Shape
-from .base import Layer, PlainLayer, Place
+from .base import Layer, Place, PlainLayer
 from .convolutional import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
-    """Sources of equal height and width. With `groups`, only the `group_id`-th of equal channel slices of each source."""
+    """Sources of equal height and width. With `groups`, only the `group_id`-th of equal channel slices of each
+    source."""
 
     groups: int = 1
     group_id: int = 0
@@ -30,7 +31,9 @@ class Route(Layer):
         groups, group_id = section.positive("groups", 1), section.natural("group_id", 0)
         section.ignore("stream", "wait_stream")
         if group_id >= groups:
-            raise section.error(f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id")
+            raise section.error(
+                f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id"
+            )
         for source in sources:
             place.layers[source].read_by_branch()
         shapes = [place.shape(source) for source in sources]
@@ -44,13 +47,18 @@ class Route(Layer):
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         first = inputs[0]
-        for source, shape in zip(self.sources, inputs):
+        for source, shape in zip(self.sources, inputs, strict=True):
             if (shape.height, shape.width) != (first.height, first.width):
-                raise self.section.shape_error(f"layers {self.sources[0]} and {source} differ in size: {first} and {shape} "
-                                               "(width x height x channels)", "layers")  # fmt: skip
+                raise self.section.shape_error(
+                    f"layers {self.sources[0]} and {source} differ in size: {first} and "
+                    f"{shape} "
+                    "(width x height x channels)",
+                    "layers",
+                )
             if shape.channels % self.groups:
-                raise self.section.shape_error(f"groups={self.groups} does not divide the {shape.channels} channels of "
-                                               f"layer {source}", "groups")  # fmt: skip
+                raise self.section.shape_error(
+                    f"groups={self.groups} does not divide the {shape.channels} channels of layer {source}", "groups"
+                )
         return Shape(sum(shape.channels for shape in inputs) // self.groups, first.height, first.width)
 
     def forward(self) -> None:
@@ -58,8 +66,16 @@ class Route(Layer):
         to = 0
         for source in self.source_tensors:
             count = source.shape.channels // self.groups
-            copy_channels(*source.source, count * self.group_id, count, *self.output.target, to,
-                          self.output.layout.batch, self.shape.height, self.shape.width)  # fmt: skip
+            copy_channels(
+                *source.source,
+                count * self.group_id,
+                count,
+                *self.output.target,
+                to,
+                self.output.layout.batch,
+                self.shape.height,
+                self.shape.width,
+            )
             to += count
 
     def table_row(self) -> str:
@@ -68,7 +84,8 @@ class Route(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FlatRoute(PlainLayer):
-    """Sources of different size, joined as plain vectors: what pjreddie's darknet makes of them, for connected layers."""
+    """Sources of different size, joined as plain vectors: what pjreddie's darknet makes of them, for connected
+    layers."""
 
     @classmethod
     def from_sources(
@@ -76,8 +93,9 @@ class FlatRoute(PlainLayer):
     ) -> FlatRoute:
         """Refuse where the joined layers cannot be meant."""
         if groups > 1:
-            raise section.shape_error("groups needs sources of equal width and height, found "
-                                      + ", ".join(map(str, shapes)), "layers")  # fmt: skip
+            raise section.shape_error(
+                "groups needs sources of equal width and height, found " + ", ".join(map(str, shapes)), "layers"
+            )
         return cls(section=section, sources=sources)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:

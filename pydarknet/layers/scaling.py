@@ -36,8 +36,12 @@ class _Product(Layer):
 
     def _check(self, fits: bool, inputs: Sequence[Shape], expected: str) -> Shape:
         if not fits:
-            raise self.section.shape_error(f"the previous layer gives {inputs[0]}, layer {self.sources[1]} {inputs[1]} (width x "
-                                           f"height x channels); expected {expected}", "from")  # fmt: skip
+            raise self.section.shape_error(
+                f"the previous layer gives {inputs[0]}, layer {self.sources[1]} "
+                f"{inputs[1]} (width x "
+                f"height x channels); expected {expected}",
+                "from",
+            )
         return inputs[1]
 
     def _steps(self) -> tuple[int, int, int, int]:
@@ -49,8 +53,18 @@ class _Product(Layer):
         assert self.output is not None
         x, other = self.source_tensors
         block, row, column, lane = self._steps()
-        multiply(x.data, x.layout.item, block, row, column, lane, x.layout.origin, *other.source, *self.output.target,
-                 *self.output.extent)  # fmt: skip
+        multiply(
+            x.data,
+            x.layout.item,
+            block,
+            row,
+            column,
+            lane,
+            x.layout.origin,
+            *other.source,
+            *self.output.target,
+            *self.output.extent,
+        )
         self.activation.apply(self.output)
 
     def table_row(self) -> str:

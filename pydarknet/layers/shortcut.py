@@ -23,8 +23,9 @@ _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax"
 class Shortcut(Layer):
     """out = activation(w0 x + sum of w_j from_j).
 
-    pjreddie's: one source of any size, w0 = alpha, w1 = beta, where the sizes overlap. AlexeyAB's: several sources of one
-    size, of which the channels that both have are added; weights per source or per source and channel, normalised.
+    pjreddie's: one source of any size, w0 = alpha, w1 = beta, where the sizes overlap. AlexeyAB's: several sources
+    of one size, of which the channels that both have are added; weights per source or per source and channel,
+    normalised.
     """
 
     activation: Activation
@@ -70,7 +71,7 @@ class Shortcut(Layer):
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         first = inputs[0]
-        for source, shape in zip(self.sources[1:], inputs[1:]):
+        for source, shape in zip(self.sources[1:], inputs[1:], strict=True):
             if self.resamples:
                 down, up = max(1, shape.width // first.width), max(1, first.width // shape.width)
                 rows = max(1, shape.height // first.height), max(1, first.height // shape.height)
@@ -78,8 +79,12 @@ class Shortcut(Layer):
             else:
                 fits = (shape.height, shape.width) == (first.height, first.width)
             if not fits:
-                raise self.section.shape_error(f"from: layer {source} gives {shape}, the previous layer {first} (width x "
-                                               "height x channels); expected sizes that match", "from")  # fmt: skip
+                raise self.section.shape_error(
+                    f"from: layer {source} gives {shape}, the previous layer {first} "
+                    f"(width x "
+                    "height x channels); expected sizes that match",
+                    "from",
+                )
         return first
 
     def records(self) -> list[Parameter]:
@@ -107,12 +112,14 @@ class Shortcut(Layer):
         super().prepare(sources, output)
         assert output is not None
         channels, blocks = self.shape.channels, output.layout.blocks
-        factors = np.full((len(sources), 1), self.beta, np.float32) if self.weights is None else self.normalised_weights()
+        factors = (
+            np.full((len(sources), 1), self.beta, np.float32) if self.weights is None else self.normalised_weights()
+        )
         factors = np.broadcast_to(factors, (len(sources), channels))
         first = factors[0] if self.weights is not None else np.ones(channels, np.float32)
         self._first = padded_lanes(first, blocks)
         self._terms = []
-        for other, factor in zip(sources[1:], factors[1:]):
+        for other, factor in zip(sources[1:], factors[1:], strict=True):
             common = min(channels, other.shape.channels)  # only channels that both have are touched
             keep, gain = np.ones(channels, np.float32), np.zeros(channels, np.float32)
             keep[:common], gain[:common] = self.alpha, factor[:common]
@@ -137,8 +144,22 @@ class Shortcut(Layer):
         mine, theirs, at = self.shape, other.shape, y.layout
         down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
-        elementwise.add_scaled(*other.source, down, keep, gain, y.data, at.item, at.block, at.pitch, at.origin, up,
-                               at.batch, min(at.blocks, other.layout.blocks), height, width)  # fmt: skip
+        elementwise.add_scaled(
+            *other.source,
+            down,
+            keep,
+            gain,
+            y.data,
+            at.item,
+            at.block,
+            at.pitch,
+            at.origin,
+            up,
+            at.batch,
+            min(at.blocks, other.layout.blocks),
+            height,
+            width,
+        )
 
     def table_operations(self) -> float:
         operations = self.shape.outputs * (len(self.sources) - 1)
@@ -148,7 +169,9 @@ class Shortcut(Layer):
         listed = "".join(f"{source}, " for source in self.sources[1:])
         kind = {"none": 0, "per_feature": 1, "per_channel": 2}[self.weights_type]
         normalization = {"none": 0, "relu": 1, "softmax": 2}[self.normalization]
-        row = (f"Shortcut Layer: {listed} wt = {kind}, wn = {normalization}, outputs:{sizes(self.shape)} "
-               f"{self.table_operations() / 1e9:5.3f} BF")  # fmt: skip
+        row = (
+            f"Shortcut Layer: {listed} wt = {kind}, wn = {normalization}, outputs:{sizes(self.shape)} "
+            f"{self.table_operations() / 1e9:5.3f} BF"
+        )
         differing = [f"\n ({sizes(self.shape)}) + ({sizes(s)}) " for s in self.inputs[1:] if s != self.shape]
         return row + "".join(differing)

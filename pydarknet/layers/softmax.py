@@ -10,7 +10,7 @@ from ..config import Section, folder_of
 from ..resources import find_file
 from ..tensor import Array
 from ..tree import Tree, read_tree, softmax_groups
-from .base import PlainLayer, Place
+from .base import Place, PlainLayer
 
 
 def tree_of(section: Section) -> Tree | None:
@@ -38,8 +38,14 @@ class Softmax(PlainLayer):
         tree = tree_of(section)
         if tree is not None and len(tree.names) != inputs:
             raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
-        return cls(section=section, sources=place.previous, groups=groups, temperature=section.real("temperature", 1.0),
-                   tree=tree, spatial=section.flag("spatial"))  # fmt: skip
+        return cls(
+            section=section,
+            sources=place.previous,
+            groups=groups,
+            temperature=section.real("temperature", 1.0),
+            tree=tree,
+            spatial=section.flag("spatial"),
+        )
 
     def compute(self, x: Array, y: Array) -> None:
         if self.tree is not None:

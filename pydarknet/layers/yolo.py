@@ -13,21 +13,45 @@ from ..config import Section
 from ..kernels.activation import LOGISTIC, activate_segments
 from ..tensor import Array, Shape, Tensor
 from .base import Place
-from .head import Head, above, read_anchors, read_mask, segments, stack_boxes
+from .head import Head, Places, above, read_anchors, read_mask, segments, stack_boxes
 
 _TRAINING_KEYS = (
-    "max", "jitter", "ignore_thresh", "truth_thresh", "random", "map", "resize", "iou_loss", "iou_normalizer",
-    "obj_normalizer", "cls_normalizer", "delta_normalizer", "uc_normalizer", "iou_thresh", "iou_thresh_kind",
-    "objectness_smooth", "focal_loss", "label_smooth_eps", "max_delta", "counters_per_class", "show_details",
-    "embedding_layer", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm",
-)  # fmt: skip
+    "max",
+    "jitter",
+    "ignore_thresh",
+    "truth_thresh",
+    "random",
+    "map",
+    "resize",
+    "iou_loss",
+    "iou_normalizer",
+    "obj_normalizer",
+    "cls_normalizer",
+    "delta_normalizer",
+    "uc_normalizer",
+    "iou_thresh",
+    "iou_thresh_kind",
+    "objectness_smooth",
+    "focal_loss",
+    "label_smooth_eps",
+    "max_delta",
+    "counters_per_class",
+    "show_details",
+    "embedding_layer",
+    "track_history_size",
+    "sim_thresh",
+    "dets_for_track",
+    "dets_for_show",
+    "track_ciou_norm",
+)
 _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Yolo(Head):
-    """Entries per anchor: x, y, w, h, objectness, classes; planar. All but w and h are logistic, unless `new_coords`, where
-    the convolution before has done it. x and y are stretched about the cell's middle by `scale_x_y`."""
+    """Entries per anchor: x, y, w, h, objectness, classes; planar. All but w and h are logistic, unless
+    `new_coords`, where the convolution before has done it. x and y are stretched about the cell's middle by
+    `scale_x_y`."""
 
     entries_before_classes: ClassVar[int] = 5
     type_number: ClassVar[int] = 28
@@ -76,7 +100,8 @@ class Yolo(Head):
         expected = len(self.mask) * self.entries
         if shape.channels != expected:
             raise self.section.shape_error(
-                f"filters= in the [convolutional]-layer doesn't correspond to classes= or mask= in [{self.kind}]-layer: the "
+                f"filters= in the [convolutional]-layer doesn't correspond to classes= or mask= in "
+                f"[{self.kind}]-layer: the "
                 f"layer before gives {shape.channels} channels; expected filters={expected} = {len(self.mask)} masks x "
                 f"({self.classes} classes + {self.entries_before_classes})"
             )
@@ -111,8 +136,9 @@ class Yolo(Head):
         """(n, anchors, entries, height, width)"""
         return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
 
-    def _slots(self, item: int, thresh: float) -> tuple[Array, Array, Array, Array, Array]:
-        """Entries (k, entries) of the slots whose objectness is above thresh, their column, row and anchor, objectness."""
+    def _slots(self, item: int, thresh: float) -> tuple[Array, Places, Places, Places, Array]:
+        """Entries (k, entries) of the slots whose objectness is above thresh, their column, row and anchor,
+        objectness."""
         planes = self.planes(self.values)[item]
         objectness = planes[:, self.entries_before_classes - 1].transpose(1, 2, 0)
         row, column, position = np.nonzero(objectness > np.float32(thresh))
@@ -132,17 +158,22 @@ class Yolo(Head):
 
     def table_row(self) -> str:
         loss = self.section.text("iou_loss", "mse") or "mse"
-        return (f"yolo\n[yolo] params: iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
-                f"scale_x_y: {self.scale_x_y:2.2f}")  # fmt: skip
+        return (
+            f"yolo\n[yolo] params: iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
+            f"scale_x_y: {self.scale_x_y:2.2f}"
+        )
 
     def _normalizers(self) -> str:
         named = (("iou", 0.75), ("obj", 1.0), ("cls", 1.0), ("delta", 1.0))
-        return ", ".join(f"{name}_norm: {self.section.real(f'{name}_normalizer', default):2.2f}" for name, default in named)
+        return ", ".join(
+            f"{name}_norm: {self.section.real(f'{name}_normalizer', default):2.2f}" for name, default in named
+        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GaussianYolo(Yolo):
-    """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes. The mean sigma lowers the confidence."""
+    """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes. The mean sigma lowers the
+    confidence."""
 
     entries_before_classes: ClassVar[int] = 9
     type_number: ClassVar[int] = 29
@@ -185,5 +216,7 @@ class GaussianYolo(Yolo):
     def table_row(self) -> str:
         loss = self.section.text("iou_loss", "mse") or "mse"
         point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
-        return (f"[Gaussian_yolo] iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
-                f"scale: {self.scale_x_y:2.2f}, point: {point}")  # fmt: skip
+        return (
+            f"[Gaussian_yolo] iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
+            f"scale: {self.scale_x_y:2.2f}, point: {point}"
+        )

@@ -1,0 +1,159 @@
+"""An ONNX graph in the making: nodes and constants by name. The onnx package is needed only to turn it into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Shape
+
+OPSET, IR_VERSION = 17, 8  # what ONNX Runtime 1.12 and everything newer read
+LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes; protobuf ends at 2 GiB
+SMALL = 64  # numbers; equal constants up to here are stored once
+
+
+class UnsupportedError(Exception):
+    """A layer that the exporter has no ONNX for, with the reason."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a layer gives: an ONNX tensor of (n, c, h, w), or of (n, outputs) where it is `flat`."""
+
+    name: str
+    shape: Shape
+    flat: bool = False
+
+
+@dataclass
+class Node:
+    """One operator. An empty input name stands for an optional input that is left out."""
+
+    operator: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+
+
+class Graph:
+    """Nodes in order of computation. `layer` begins the names of what is added next."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.layer = ""
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._other_order: dict[str, str] = {}
+
+    # --- building ----------------------------------------------------------------------------------------------------
+
+    def _name(self, word: str) -> str:
+        return f"{self.layer}/{word}_{len(self.nodes) + len(self.constants)}"
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """A node of one output; the output's name."""
+        output = self._name(operator)
+        self.nodes.append(Node(operator, list(inputs), [output], attributes))
+        return output
+
+    def split(self, x: str, sizes: Sequence[int], axis: int) -> list[str]:
+        """Consecutive slices of the given sizes along an axis; x itself where there is only one."""
+        if len(sizes) == 1:
+            return [x]
+        stem = self._name("Split")
+        outputs = [f"{stem}_{part}" for part in range(len(sizes))]
+        self.nodes.append(Node("Split", [x, self.integers(sizes)], outputs, {"axis": axis}))
+        return outputs
+
+    def join(self, parts: Sequence[str], axis: int) -> str:
+        """The parts one after another along an axis; the part itself where there is only one."""
+        return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=axis)
+
+    def constant(self, values: Any, dtype: type[np.generic] = np.float32) -> str:
+        """An array that the file holds."""
+        array = np.ascontiguousarray(values, dtype).reshape(np.shape(values))
+        key = (array.dtype.str, array.shape, array.tobytes() if array.size <= SMALL else b"")
+        if array.size <= SMALL and key in self._small:
+            return self._small[key]
+        name = self._name("constant")
+        self.constants[name] = array
+        if array.size <= SMALL:
+            self._small[key] = name
+        return name
+
+    def integers(self, values: Sequence[int]) -> str:
+        """A constant of one axis, as operators take shapes, sizes and positions."""
+        return self.constant(list(values), np.int64)
+
+    def per_channel(self, values: np.ndarray) -> str:
+        """A constant (1, c, 1, 1)."""
+        return self.constant(np.reshape(values, (1, -1, 1, 1)))
+
+    def times(self, x: str, factor: float) -> str:
+        """x * factor; x itself where the factor is 1."""
+        return x if factor == 1 else self.add("Mul", x, self.constant(factor))
+
+    def plus(self, x: str, term: float) -> str:
+        """x + term; x itself where the term is 0."""
+        return x if term == 0 else self.add("Add", x, self.constant(term))
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """x with the batch and then `shape`."""
+        return self.add("Reshape", x, self.integers([self.batch, *shape]))
+
+    def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
+        """x with `value` round it, so many cells on each axis; x itself where there are none."""
+        if not any(before) and not any(after):
+            return x
+        filler = [self.constant(value)] if value else []
+        return self.add("Pad", x, self.integers([*before, *after]), *filler)
+
+    def cut(
+        self, x: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int], steps: Sequence[int] = ()
+    ) -> str:
+        """x[start:end:step] on each of the axes."""
+        last = [self.integers(steps)] if any(step != 1 for step in steps) else []
+        return self.add("Slice", x, self.integers(starts), self.integers(ends), self.integers(axes), *last)
+
+    def planes(self, value: Value) -> str:
+        """The value as (n, c, h, w)."""
+        if not value.flat:
+            return value.name
+        shape = value.shape
+        return self._reshaped(value.name, shape.channels, shape.height, shape.width)
+
+    def vector(self, value: Value) -> str:
+        """The value as (n, outputs)."""
+        return value.name if value.flat else self._reshaped(value.name, value.shape.outputs)
+
+    def channels_first(self, value: Value) -> str:
+        """The value with its channels on axis 1 and nothing reshaped that need not be."""
+        return value.name if value.flat and value.shape.cells == 1 else self.planes(value)
+
+    def _reshaped(self, name: str, *shape: int) -> str:
+        key = f"{name} {len(shape)}"
+        if key not in self._other_order:
+            self._other_order[key] = self.reshape(name, *shape)
+        return self._other_order[key]
+
+    # --- finishing ---------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Bytes of all constants."""
+        return sum(array.nbytes for array in self.constants.values())
+
+    def give(self, tensor: str, output: str) -> None:
+        """Call a tensor by the name of the graph's output. Nothing is added unless somebody else has named it
+        already."""
+        maker = next((node for node in reversed(self.nodes) if tensor in node.outputs), None)
+        if maker is None or "/" not in tensor:
+            self.nodes.append(Node("Identity", [tensor], [output], {}))
+            return
+        for node in self.nodes:
+            node.inputs = [output if name == tensor else name for name in node.inputs]
+            node.outputs = [output if name == tensor else name for name in node.outputs]

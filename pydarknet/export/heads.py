@@ -1,0 +1,106 @@
+"""`[softmax]` and the detection heads as ONNX. Heads give what `Network.forward` gives: activated, boxes not yet
+decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from ..layers.region import DetectionHead, Region
+from ..layers.softmax import Softmax
+from ..layers.yolo import Yolo
+from ..tree import Tree
+from .graph import Graph, Value
+
+Function = Callable[[Graph, str], str]
+
+
+def _tree_softmax(graph: Graph, x: str, tree: Tree, axis: int) -> str:
+    """A softmax over each group of siblings."""
+    parts = graph.split(x, [end - first for first, end in tree.groups], axis)
+    return graph.join([graph.add("Softmax", part, axis=axis) for part in parts], axis)
+
+
+def softmax(graph: Graph, layer: Softmax, inputs: list[Value]) -> Value:
+    if layer.tree is not None:
+        return Value(_tree_softmax(graph, graph.vector(inputs[0]), layer.tree, axis=1), layer.shape, flat=True)
+    if layer.spatial:
+        x = graph.times(graph.planes(inputs[0]), 1 / layer.temperature)
+        return Value(graph.add("Softmax", x, axis=1), layer.shape)
+    x = graph.times(graph.vector(inputs[0]), 1 / layer.temperature)
+    if layer.groups == 1:
+        return Value(graph.add("Softmax", x, axis=1), layer.shape, flat=True)
+    outputs = layer.shape.outputs
+    grouped = graph.add("Softmax", graph.reshape(x, layer.groups, outputs // layer.groups), axis=2)
+    return Value(graph.reshape(grouped, outputs), layer.shape, flat=True)
+
+
+def _raw(graph: Graph, x: str) -> str:
+    return x
+
+
+def _sigmoid(graph: Graph, x: str) -> str:
+    return graph.add("Sigmoid", x)
+
+
+def _by_entry(graph: Graph, value: Value, anchors: int, functions: Sequence[Function]) -> str:
+    """Each anchor's entries through a function each, neighbours of one function together: (n, anchors, entries, h,
+    w)."""
+    x = graph.reshape(value.name, anchors, len(functions), value.shape.height, value.shape.width)
+    runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
+    parts = graph.split(x, [count for _, count in runs], axis=2)
+    return graph.join([function(graph, part) for (function, _), part in zip(runs, parts, strict=True)], axis=2)
+
+
+def yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
+    """Both kinds of yolo head; they differ in where their entries stand."""
+    shape = layer.shape
+    functions = [_raw] * layer.entries
+    for first, count in layer.logistic_entries() if not layer.new_coords else ():
+        functions[first : first + count] = [_sigmoid] * count
+    if layer.scale_x_y != 1.0:
+        inner = functions[0]
+
+        def stretched(graph: Graph, x: str) -> str:
+            return graph.plus(graph.times(inner(graph, x), layer.scale_x_y), -0.5 * (layer.scale_x_y - 1))
+
+        for entry in layer.centre_entries():
+            functions[entry] = stretched
+    if all(function is _raw for function in functions):
+        return Value(inputs[0].name, shape, inputs[0].flat)
+    entries = _by_entry(graph, inputs[0], len(layer.mask), functions)
+    return Value(graph.reshape(entries, shape.channels, shape.height, shape.width), shape)
+
+
+def region(graph: Graph, layer: Region, inputs: list[Value]) -> Value:
+    shape, objectness = layer.shape, layer.coords
+    functions = [_raw] * layer.entries
+    if not layer.by_cell:
+        functions[:2] = [_sigmoid] * 2
+    if not layer.background:
+        functions[objectness] = _sigmoid
+    tree = layer.tree
+    first = objectness if layer.background and tree is None and layer.softmax else objectness + 1
+
+    def over_classes(graph: Graph, x: str) -> str:
+        return graph.add("Softmax", x, axis=2) if tree is None else _tree_softmax(graph, x, tree, axis=2)
+
+    if tree is not None or layer.softmax:
+        functions[first:] = [over_classes] * (layer.entries - first)
+    elif not layer.by_cell:
+        functions[first:] = [_sigmoid] * (layer.entries - first)
+    entries = _by_entry(graph, inputs[0], len(layer.anchors), functions)
+    if not layer.by_cell:
+        return Value(graph.reshape(entries, shape.channels, shape.height, shape.width), shape)
+    by_cell = graph.add("Transpose", entries, perm=[0, 3, 4, 1, 2])
+    return Value(graph.reshape(by_cell, shape.outputs), shape, flat=True)
+
+
+def detection(graph: Graph, layer: DetectionHead, inputs: list[Value]) -> Value:
+    if not layer.softmax:
+        return Value(inputs[0].name, layer.shape, inputs[0].flat)
+    cells, outputs = layer.side**2, layer.shape.outputs
+    count = cells * layer.classes
+    classes, rest = graph.split(graph.vector(inputs[0]), [count, outputs - count], axis=1)
+    classes = graph.add("Softmax", graph.reshape(classes, cells, layer.classes), axis=2)
+    return Value(graph.join([graph.reshape(classes, count), rest], axis=1), layer.shape, flat=True)

@@ -1,0 +1,125 @@
+"""`[deconvolutional]`: a transposed convolution on the convolutions' micro-kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..activations import Activation, read_activation
+from ..config import Section
+from ..dialect import Dialect
+from ..kernels.elementwise import add_scaled
+from ..tensor import Array, Layout, Shape, Tensor
+from .base import Layer, Parameter, Place
+from .batchnorm import BatchNorm
+from .filters import TiledConvolution, Window
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Deconvolutional(Layer):
+    """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
+    out by the stride with zeros between its cells."""
+
+    channels: int
+    filters: int
+    size: int
+    stride: int
+    padding: int
+    activation: Activation
+    norm: BatchNorm | None
+    biases: Array = field(init=False, repr=False)
+    weights: Array = field(init=False, repr=False)
+    _plan: TiledConvolution | None = field(default=None, repr=False)
+    _spread: Tensor | None = field(default=None, repr=False)
+    _arguments: tuple = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.biases = np.zeros(self.filters, np.float32)
+        self.weights = np.zeros((self.channels, self.filters, self.size, self.size), np.float32)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Deconvolutional:
+        filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
+        padding = section.natural("padding", 0, 1 << 16)
+        return cls(
+            section=section,
+            sources=place.previous,
+            channels=place.shape(place.index - 1).channels,
+            filters=filters,
+            size=size,
+            stride=section.positive("stride", 1, 1 << 12),
+            padding=size // 2 if section.flag("pad") else padding,
+            activation=read_activation(section, place.dialect, "logistic"),
+            norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
+        )
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
+        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
+        return Shape(self.filters, height, width)
+
+    def records(self) -> list[Parameter]:
+        norm = self.norm.records() if self.norm else []
+        return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights)]
+
+    def parameters_changed(self) -> None:
+        self._plan = None
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        growth = self.shape.cells / self.inputs[0].cells
+        self.weights[:] = np.float32(0.02 * growth) * rng.standard_normal(self.weights.shape, np.float32)
+        self.biases[:] = 0
+        if self.norm:
+            self.norm.initialise()
+        self.parameters_changed()
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        assert output is not None
+        shape = self.inputs[0]
+        if self._plan is None:
+            turned = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+            ones = np.ones(self.filters, np.float32)
+            gain, offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
+            self._plan = TiledConvolution(turned, gain, offset, 1, 16)
+        wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
+        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
+        self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
+        self._arguments = self._plan.bind(
+            self._spread, output, window, self.activation.fused_slope, self.activation.fused_code
+        )
+
+    def forward(self) -> None:
+        assert self._spread is not None and self._plan is not None and self.output is not None
+        (x,), at, shape = self.source_tensors, self._spread.layout, self.inputs[0]
+        keep, gain = np.zeros(at.blocks * 16, np.float32), np.ones(at.blocks * 16, np.float32)
+        add_scaled(
+            *x.source,
+            1,
+            keep,
+            gain,
+            self._spread.data,
+            at.item,
+            at.block,
+            at.pitch,
+            at.origin,
+            self.stride,
+            at.batch,
+            at.blocks,
+            shape.height,
+            shape.width,
+        )
+        self._plan.run(*self._arguments)
+        if not self.activation.fusable:
+            self.activation.apply(self.output)
+
+    def table_row(self) -> str:
+        shape, out = self.inputs[0], self.shape
+        window = f"{self.size:2d} x{self.size:2d} /{self.stride:2d}"
+        before = f"{shape.width:4d} x{shape.height:4d} x{shape.channels:4d}"
+        after = f"{out.width:4d} x{out.height:4d} x{out.channels:4d}"
+        return f"deconv{self.filters:5d} {window}  {before}   ->  {after}"
