@@ -41,9 +41,7 @@ class Canvas:
     def line(self, points: list[Point], colour: Colour, width: float) -> None:
         cv2.polylines(self.pixels, [_scaled(points)], False, colour, round(width * SCALE), cv2.LINE_AA)
 
-    def ellipse(
-        self, centre: Point, axes: Point, colour: Colour, width: float = -1, angle: float = 0
-    ) -> None:
+    def ellipse(self, centre: Point, axes: Point, colour: Colour, width: float = -1, angle: float = 0) -> None:
         thickness = -1 if width < 0 else round(width * SCALE)
         x, y = (round(value * SCALE) for value in centre)
         a, b = (round(value * SCALE) for value in axes)
@@ -95,8 +93,7 @@ def _smooth(points: list[Point]) -> list[Point]:
     for a, b, c, d in zip(before, knots, after, second, strict=True):
         for t in np.arange(steps) / steps:
             curve.append(
-                0.5
-                * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+                0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
             )
     return [(float(x), float(y)) for x, y in curve]
 
@@ -142,9 +139,7 @@ def draw_background(canvas: Canvas) -> None:
         x, y = canvas.random.uniform(0, WIDTH), canvas.random.uniform(390, HEIGHT)
         height = 3 + (y - 380) / 22
         green = int(canvas.random.integers(80, 160))
-        canvas.line(
-            [(x, y), (x + canvas.random.normal(0, 2), y - height)], (green - 26, green, green - 56), 0.8
-        )
+        canvas.line([(x, y), (x + canvas.random.normal(0, 2), y - height)], (green - 26, green, green - 56), 0.8)
 
 
 def draw_tree(canvas: Canvas) -> None:
@@ -169,9 +164,7 @@ def draw_car(canvas: Canvas) -> None:
     canvas.shadow((525, 306), (150, 12), 70)
     paint, dark = (178, 38, 40), (124, 22, 28)
     roof: list[Point] = [(436, 236), (474, 200), (500, 192), (590, 190), (640, 198), (664, 234)]
-    canvas.blob(
-        [(384, 292), (380, 262), (392, 246), *roof, (672, 250), (672, 288), (664, 298), (400, 300)], paint
-    )
+    canvas.blob([(384, 292), (380, 262), (392, 246), *roof, (672, 250), (672, 288), (664, 298), (400, 300)], paint)
     canvas.polygon([(382, 276), (672, 276), (670, 298), (390, 300)], dark)
     glass = (58, 72, 88)
     canvas.polygon([(450, 236), (480, 206), (530, 200), (530, 236)], glass)
@@ -238,9 +231,7 @@ def draw_dog(canvas: Canvas) -> None:
     """A brown and white dog, sitting in the grass and looking at us."""
     canvas.shadow((178, 548), (120, 16), 60)
     coat, shade, pale = (176, 128, 76), (128, 84, 46), (240, 234, 222)
-    canvas.blob(
-        [(236, 540), (270, 536), (300, 514), (306, 492), (298, 488), (286, 508), (256, 522), (232, 524)], coat
-    )
+    canvas.blob([(236, 540), (270, 536), (300, 514), (306, 492), (298, 488), (286, 508), (256, 522), (232, 524)], coat)
     canvas.blob(
         [
             (120, 548),
@@ -259,12 +250,8 @@ def draw_dog(canvas: Canvas) -> None:
     canvas.blob([(218, 548), (214, 500), (236, 470), (262, 490), (270, 530), (258, 550)], shade)
     canvas.blob([(140, 470), (142, 410), (176, 392), (206, 410), (206, 470), (192, 500), (156, 500)], pale)
     for x in (146, 198):
-        canvas.blob(
-            [(x - 18, 550), (x - 16, 480), (x - 10, 440), (x + 12, 440), (x + 16, 480), (x + 16, 550)], coat
-        )
-        canvas.blob(
-            [(x - 22, 556), (x - 20, 540), (x - 4, 532), (x + 16, 538), (x + 20, 554), (x, 560)], pale
-        )
+        canvas.blob([(x - 18, 550), (x - 16, 480), (x - 10, 440), (x + 12, 440), (x + 16, 480), (x + 16, 550)], coat)
+        canvas.blob([(x - 22, 556), (x - 20, 540), (x - 4, 532), (x + 16, 538), (x + 20, 554), (x, 560)], pale)
         for toe in (-8, 2, 10):
             canvas.line([(x + toe, 546), (x + toe, 556)], (150, 136, 118), 1.4)
     body = canvas.region([(100, 556), (106, 440), (176, 366), (244, 430), (272, 556)])
@@ -285,9 +272,7 @@ def draw_dog(canvas: Canvas) -> None:
         ],
         coat,
     )
-    canvas.blob(
-        [(128, 296), (134, 268), (116, 262), (98, 286), (92, 334), (104, 356), (118, 346), (126, 318)], shade
-    )
+    canvas.blob([(128, 296), (134, 268), (116, 262), (98, 286), (92, 334), (104, 356), (118, 346), (126, 318)], shade)
     canvas.blob(
         [(224, 298), (218, 268), (236, 262), (254, 286), (262, 334), (250, 356), (236, 346), (228, 318)],
         shade,

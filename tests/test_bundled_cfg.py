@@ -90,8 +90,7 @@ ASKED_FOR = {
     "reorg": "stride",
     "detection": "coords classes rescore num side softmax sqrt coord_scale forced object_scale "
     "noobject_scale class_scale jitter",
-    "region": "coords classes num softmax jitter thresh coord_scale object_scale noobject_scale mask_scale "
-    "class_scale",
+    "region": "coords classes num softmax jitter thresh coord_scale object_scale noobject_scale mask_scale class_scale",
     "yolo": "classes num jitter ignore_thresh truth_thresh",
 }
 

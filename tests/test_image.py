@@ -152,9 +152,7 @@ def test_resize_equals_the_two_loops_to_the_last_bit(source, size):
 
 def test_last_row_is_dimmed_where_the_product_of_row_and_scale_falls_short():
     """Darknet then leaves out the other neighbour, although its share is not 0: we must, too."""
-    short = [
-        (H, h) for H in range(2, 60) for h in range(2, 60) if F(F(h - 1) * F(F(H - 1) / F(h - 1))) < H - 1
-    ]
+    short = [(H, h) for H in range(2, 60) for h in range(2, 60) if F(F(h - 1) * F(F(H - 1) / F(h - 1))) < H - 1]
     assert short
     for H, h in short[:: max(1, len(short) // 20)]:
         planar = np.ones((1, H, 1), np.float32)
@@ -363,9 +361,7 @@ def test_exif_orientation_is_ignored_as_darknet_does(tmp_path):
     segment = b"Exif\0\0" + tiff
     content = plain.read_bytes()
     turned = tmp_path / "turned.jpg"
-    turned.write_bytes(
-        content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
-    )
+    turned.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:])
     np.testing.assert_array_equal(load_image(turned), load_image(plain))
 
 
