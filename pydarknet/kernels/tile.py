@@ -10,7 +10,7 @@ another in reading order and may run over the end of a row, so planes of any wid
 from __future__ import annotations
 
 from llvmlite import binding, ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
 
 from .simd import INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, splat, store_vector
@@ -20,14 +20,18 @@ from .simd import INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add,
 TAP_LANES = 4
 
 
+def _has_avx512() -> bool:
+    """Whether Numba compiles for AVX-512: the host has it and the user's settings do not take it away."""
+    if config.CPU_FEATURES is not None:
+        return "+avx512f" in config.CPU_FEATURES
+    return config.CPU_NAME is None and bool(binding.get_host_cpu_features().get("avx512f"))
+
+
 def _tile_shape() -> tuple[int, int]:
     """(pixels, vectors of output channels) whose accumulators fit this machine's registers beside the operands."""
-    features = binding.get_host_cpu_features()
-    if features.get("avx512f"):
+    if _has_avx512():
         return 14, 2  # 28 of 32 registers
-    if binding.get_process_triple().startswith(("aarch64", "arm64")):
-        return 6, 1  # 24 of 32, four a vector
-    return 6, 1  # 12 of 16, two a vector
+    return 6, 1  # AVX2: 12 of 16, two a vector; NEON: 24 of 32, four a vector
 
 
 PIXELS, ROWS = _tile_shape()
