@@ -53,7 +53,10 @@ def allocate(spans: list[Span]) -> list[Tensor]:
     """Tensors for the spans, in one block. Raises ShapeError when the machine does not have that much memory."""
     total = place(spans)
     check_memory(4 * total, "the layers' outputs")
-    block = np.zeros(total + ALIGN, np.float32)
+    try:
+        block = np.zeros(total + ALIGN, np.float32)
+    except MemoryError:
+        raise ShapeError(f"the layers' outputs need {total / 2**28:.1f} GiB, which the system does not give") from None
     shift = -(block.ctypes.data // 4) % ALIGN
     return [Tensor(s.layout, _cut(block, shift + s.offset, s.layout.size)) for s in spans]
 

@@ -12,15 +12,15 @@ from .config import Config
 from .dialect import Dialect
 from .errors import ConfigError, OptionError, ShapeError
 from .layers import INPUT, Layer, Place, layer_class
-from .memory import Span, allocate, check_memory
-from .tensor import LANES, Array, Layout, Shape, Tensor
+from .memory import check_memory
+from .plan import lay_out, owner_of
+from .tensor import Array, Shape, Tensor
 from .weights import Header, Loaded, load_weights, save_weights
 
 log = logging.getLogger("pydarknet")
 
-THIN_LANES = 4  # a picture of up to four channels is packed into four lanes when only convolutions read it
 LARGEST_SIDE = 1 << 16  # pixels
-ONE_AT_A_TIME = threading.Lock()  # compiled kernels share one pool of threads
+ONE_AT_A_TIME = threading.RLock()  # compiled kernels share one pool of threads
 
 
 class Network:
@@ -126,40 +126,17 @@ class Network:
         for layer in self.layers:
             layer.reshape([input_ if s == INPUT else self.layers[s].shape for s in layer.sources], batch)
 
-    def _owner(self, index: int) -> int:
-        """The layer whose tensor layer `index` gives on."""
-        while index != INPUT and self.layers[index].is_alias:
-            index = self.layers[index].sources[0]
-        return index
-
     def _plan(self, keep_all: bool) -> None:
-        """Lay out every tensor by what reads it and when, allocate them, and let the layers prepare."""
-        readers: dict[int, list[int]] = {}
-        for index, layer in enumerate(self.layers):
-            for source in layer.sources if not layer.is_alias else ():
-                readers.setdefault(self._owner(source), []).append(index)
-        spans: dict[int, Span] = {}
-        end = len(self.layers)
-        last = self._owner(self.output_index)
-        for index in range(INPUT, end):
-            by = readers.get(index, [])
-            if index != INPUT and (self.layers[index].is_alias or (self.layers[index].is_door and not by)):
-                continue
-            shape = self._running if index == INPUT else self.layers[index].shape
-            halo = max((self.layers[reader].halo() for reader in by), default=0)
-            lanes = LANES
-            if index == INPUT and shape.channels <= THIN_LANES and all(self.layers[r].reads_thin_input for r in by):
-                lanes = THIN_LANES
-            until = end if keep_all or index == last else max(by, default=index)
-            spans[index] = Span(Layout(self._running_batch, shape, halo, lanes), index, until)
-        tensors = dict(zip(spans, allocate(list(spans.values())), strict=True))
+        """Allocate the tensors between the layers and let the layers prepare."""
+        tensors = lay_out(self.layers, self._running, self._running_batch, self.output_index, keep_all)
+        owners = [owner_of(self.layers, index) for index in range(len(self.layers))]
         self._input_tensor = tensors[INPUT]
-        self._tensors = [tensors.get(self._owner(index)) for index in range(end)]
+        self._tensors = [tensors.get(owner) for owner in owners]
         self._keeps_all = keep_all
         self._steps = [layer for layer in self.layers if not layer.is_alias]
-        for index, layer in enumerate(self.layers):
+        for layer, output in zip(self.layers, self._tensors, strict=True):
             if not layer.is_alias:
-                layer.prepare([tensors[self._owner(source)] for source in layer.sources], self._tensors[index])
+                layer.prepare([tensors[owner_of(self.layers, source)] for source in layer.sources], output)
 
     # --- parameters --------------------------------------------------------------------------------------------------
 
@@ -242,12 +219,13 @@ class Network:
             input_ = expected
         else:
             raise OptionError(
-                f"the input has shape {shape}; expected (n, {expected.channels}, {expected.height}, "
-                f"{expected.width}) or (n, {expected.outputs})"
+                f"the input has shape {shape}; expected (n, {expected.channels}, {expected.height}, {expected.width}) "
+                f"or (n, {expected.outputs})"
             )
-        self._run_at(input_, _checked_batch(shape[0]))
-        if not self._tensors:
-            self._plan(keep_all=False)
+        with ONE_AT_A_TIME:
+            self._run_at(input_, _checked_batch(shape[0]))
+            if not self._tensors:
+                self._plan(keep_all=False)
 
     def _run(self, x: Array, keep_all: bool) -> None:
         array = np.asarray(x)
@@ -264,7 +242,7 @@ class Network:
 
     def _values(self, index: int) -> Array:
         layer, tensor = self.layers[index], self._tensors[index]
-        owner = self.layers[self._owner(index)]
+        owner = self.layers[owner_of(self.layers, index)]
         values = owner.values.copy() if owner.is_door else tensor.plain()  # type: ignore[attr-defined, union-attr]
         if layer.order_is_planar and layer.shape.cells > 1:
             return values.reshape(self._running_batch, layer.shape.channels, layer.shape.height, layer.shape.width)
@@ -292,8 +270,7 @@ def _input_shape(config: Config, width: int | None, height: int | None) -> Shape
         inputs = net.natural("inputs", 0)
         if not inputs:
             raise net.error(
-                f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all "
-                f"three, or "
+                f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all three, or "
                 "inputs"
             )
         return Shape(inputs)

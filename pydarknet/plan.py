@@ -1,0 +1,52 @@
+"""Which tensors a network needs between its layers, how wide their halos are, and how long each must live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .layers import INPUT, Layer
+from .memory import Span, allocate
+from .tensor import LANES, Layout, Shape, Tensor
+
+THIN_LANES = 4  # a picture of up to four channels is packed into four lanes when only convolutions read it
+
+
+def owner_of(layers: Sequence[Layer], index: int) -> int:
+    """The layer, or INPUT, whose tensor layer `index` gives on: itself, unless it only passes on what it reads."""
+    while index != INPUT and layers[index].is_alias:
+        index = layers[index].sources[0]
+    return index
+
+
+def lay_out(layers: Sequence[Layer], input_: Shape, batch: int, output_index: int, keep_all: bool) -> dict[int, Tensor]:
+    """A tensor for the input and for each layer whose output another one reads in the engine's layout.
+
+    With `keep_all` no two share memory; else a tensor lives until its last reader has run, that of the network's
+    output to the end. Raises ShapeError when the machine has too little memory.
+    """
+    readers = _readers(layers)
+    last = owner_of(layers, output_index)
+    spans: dict[int, Span] = {}
+    for index in range(INPUT, len(layers)):
+        by = readers.get(index, [])
+        if index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by)):
+            continue
+        until = len(layers) if keep_all or index == last else max(by, default=index)
+        spans[index] = Span(_layout(layers, index, by, input_, batch), index, until)
+    return dict(zip(spans, allocate(list(spans.values())), strict=True))
+
+
+def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:
+    """For each owner of a tensor, the layers that read it."""
+    readers: dict[int, list[int]] = {}
+    for index, layer in enumerate(layers):
+        for source in () if layer.is_alias else layer.sources:
+            readers.setdefault(owner_of(layers, source), []).append(index)
+    return readers
+
+
+def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shape, batch: int) -> Layout:
+    shape = input_ if index == INPUT else layers[index].shape
+    halo = max((layers[reader].halo() for reader in by), default=0)
+    thin = index == INPUT and shape.channels <= THIN_LANES and all(layers[reader].reads_thin_input for reader in by)
+    return Layout(batch, shape, halo, THIN_LANES if thin else LANES)
