@@ -1,7 +1,7 @@
 """Speed of the engine beside ONNX Runtime on the same networks, and of whole processes. `make bench` runs it.
 
-The networks get random weights from a seed. Both engines run in this process with the same number of threads, in turns,
-and each is given a rest before its turn, because idle threads of the other one still spin for a while. Times are medians.
+The networks get random weights from a seed. Both engines run in this process with the same number of threads, in
+turns, with a rest before each turn, because idle threads of the other one still spin for a while. Times are medians.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ SIZES = DEFAULT | {
 TURN = 0.25  # seconds that one engine runs before it is the other's turn
 REST = 0.05  # seconds until a turn begins
 REPEATS = 5  # of whole processes
+ADDED = 0.25  # scale of the layers that residual blocks add
+BUSY = 0.5  # programs running on average, from which times mean nothing
 
 # Runs a command and prints its wall time, peak memory and exit code. A process of its own, because the peak of a child
 # counts from that of its parent.
@@ -59,18 +61,25 @@ print(json.dumps([seconds, peak, done.returncode, done.stderr[-500:]]))
 Runner = Callable[[], object]
 
 
-def random_network(cfg: Path, size: int | None = None, threads: int | None = None) -> pydarknet.Model:
-    """A network with random weights that keep their outputs finite: a variance of 1 where darknet begins with 0."""
-    network = pydarknet.load(cfg, width=size, height=size, threads=threads, seed=0)
-    for layer in network.layers:
+def random_network(cfg: Path, size: int | None = None, threads: int | None = None, seed: int = 0) -> pydarknet.Model:
+    """A network with random weights that keep its outputs finite and apart.
+
+    The batch-norm variance is 1, where darknet begins with 0, and what residual blocks add is small, as it would
+    otherwise double the values from block to block.
+    """
+    network = pydarknet.load(cfg, width=size, height=size, threads=threads, seed=seed)
+    added = {source for layer in network.layers if layer.kind == "shortcut" for source in layer.sources[:1]}
+    for index, layer in enumerate(network.layers):
         for record in layer.records():
             if record.name.endswith("rolling_variance"):
                 record.array[:] = 1
+            elif record.name.endswith("scales") and index in added:
+                record.array[:] = ADDED
     network.parameters_changed()
     return network
 
 
-# --- forward passes ----------------------------------------------------------------------------------------------------
+# --- forward passes ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -124,7 +133,7 @@ def one_turn(runner: Runner) -> list[float]:
 
 
 def largest_difference(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
-    """Of any output, relative to that output's largest value."""
+    """Of any output, relative to that output's largest value. Not finite where an output is not."""
     pairs = zip(ours, theirs, strict=True)
     return max(float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)) for a, b in pairs)
 
@@ -144,7 +153,7 @@ def time_network(name: str, size: int, threads: int, seconds: float, folder: Pat
     return Row(f"{name} {size}", milliseconds[0], milliseconds[1] if session else None, difference)
 
 
-# --- whole processes -----------------------------------------------------------------------------------------------------
+# --- whole processes --------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -203,7 +212,7 @@ def time_processes(folder: Path, threads: int, repeats: int) -> list[list[str]]:
     ]
 
 
-# --- report --------------------------------------------------------------------------------------------------------------
+# --- report -----------------------------------------------------------------------------------------------------------
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -260,8 +269,16 @@ def read_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def warn_of_load() -> None:
+    """Say so when other programs are running: a thread that waits for its turn makes all others wait."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > BUSY:
+        print(f"The machine is busy (load {load:.2f}): do not trust these times.\n", file=sys.stderr)
+
+
 def main() -> None:
     arguments = read_arguments()
+    warn_of_load()
     parts = [
         "# Benchmarks",
         f"{processor()}, {arguments.threads} threads, one picture at a time, medians.  \n{versions()}.",

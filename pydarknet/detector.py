@@ -40,7 +40,7 @@ class Found:
         if not self.dialect.detects_best_class_first:
             return self.in_array_order()
         boxes = self.candidates.boxes
-        best = self._best_classes()
+        best = self._best_classes(self._shown_probabilities())
         shown = [index for index in np.argsort(boxes[:, 0] - boxes[:, 2] / 2, kind="stable") if best[index] >= 0]
         listed = []
         for index in shown:
@@ -55,7 +55,8 @@ class Found:
 
     def best_of_each(self) -> list[Detection]:
         """The best class of each box that has one above the threshold, in array order: what label files hold."""
-        return [self._detection(box, int(c)) for box, c in enumerate(self._best_classes()) if c >= 0]
+        best = self._best_classes(self.candidates.probabilities)
+        return [self._detection(box, int(c)) for box, c in enumerate(best) if c >= 0]
 
     @property
     def _above(self) -> np.ndarray:
@@ -64,10 +65,14 @@ class Found:
     def _is_hidden(self, class_id: int) -> bool:
         return self.dialect.detects_best_class_first and self.names[class_id].startswith(HIDDEN)
 
-    def _best_classes(self) -> np.ndarray:
-        """For each box its best class above the threshold, or -1."""
+    def _shown_probabilities(self) -> np.ndarray:
+        """A copy in which the hidden classes have 0."""
         probabilities = self.candidates.probabilities.copy()
         probabilities[:, [c for c in range(len(self.names)) if self._is_hidden(c)]] = 0
+        return probabilities
+
+    def _best_classes(self, probabilities: np.ndarray) -> np.ndarray:
+        """For each box its best class above the threshold, or -1."""
         if not probabilities.size:
             return np.zeros(len(probabilities), np.int64)
         best = probabilities.argmax(axis=1)

@@ -48,5 +48,10 @@ def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:
 def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shape, batch: int) -> Layout:
     shape = input_ if index == INPUT else layers[index].shape
     halo = max((layers[reader].halo() for reader in by), default=0)
-    thin = index == INPUT and shape.channels <= THIN_LANES and all(layers[reader].reads_thin_input for reader in by)
-    return Layout(batch, shape, halo, THIN_LANES if thin else LANES)
+    return Layout(batch, shape, halo, THIN_LANES if index == INPUT and _is_thin(layers, input_) else LANES)
+
+
+def _is_thin(layers: Sequence[Layer], input_: Shape) -> bool:
+    """Whether the input can have four lanes: few channels, and read by convolutions only, not given on by anyone."""
+    direct = [layer for layer in layers if INPUT in layer.sources]
+    return input_.channels <= THIN_LANES and all(layer.reads_thin_input and not layer.is_alias for layer in direct)

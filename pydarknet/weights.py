@@ -57,8 +57,7 @@ class Header:
         header = cls(major, minor, revision, 0)
         if not all(0 <= number <= LARGEST_VERSION for number in (major, minor, revision)):
             raise WeightsError(
-                f"{path}: the header says version {major}.{minor}.{revision}; expected a darknet "
-                f".weights file "
+                f"{path}: the header says version {major}.{minor}.{revision}; expected a darknet .weights file "
                 "(version 0.1.0, 0.2.0, 0.2.5 or the like)"
             )
         length = 20 if header.wide else 16
@@ -141,18 +140,16 @@ def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequen
     sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
     if found > total:
         raise WeightsError(
-            f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? "
-            "(allow_partial, --allow-partial: load it all the same)"
+            f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? (allow_partial, "
+            "--allow-partial: load it all the same)"
         )
     before = 0
     for index, (layer, count) in enumerate(zip(layers, expected, strict=True)):
         if before + count > found:
             raise WeightsError(
-                f"{sizes}: it ends in layer {index} [{layer.kind}], which has {found - before} of its "
-                f"{count}; a "
-                "wrong cfg, or a file cut short? (allow_partial, --allow-partial: load whole layers "
-                "as far as "
-                "they go)"
+                f"{sizes}: it ends in layer {index} [{layer.kind}], which has {found - before} of its {count}; a "
+                "wrong cfg, or a file cut short? (allow_partial, --allow-partial: load whole layers as far as they "
+                "go)"
             )
         before += count
 

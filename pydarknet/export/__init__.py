@@ -1,7 +1,7 @@
 """Networks as ONNX files, for other runtimes: the same numbers, in the operators that these know how to fuse.
 
-The layers' weights are written as the engine uses them, with batch normalisation folded in. A head gives what it
-gives in `Network.forward`: activated values, boxes not yet decoded and nothing suppressed.
+Weights are written as the engine uses them, with batch normalisation folded in. A head gives what it gives in
+`Network.forward`: activated values, boxes not yet decoded and nothing suppressed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ from .graph import IR_VERSION, LARGEST_FILE, OPSET, Graph, UnsupportedError, Val
 
 INPUT_NAME = "input"
 
-# What writes each layer. Layers that give on what they read need no entry; recurrent ones, which keep a state, have
-# none.
+# What writes each layer. Layers that give on what they read need no entry; recurrent ones, with a state, have none.
 WRITERS: dict[type[Layer], Callable[[Graph, Any, list[Value]], Value]] = {
     ActivationLayer: moves.activation,
     Avgpool: filters.avgpool,
@@ -75,9 +74,9 @@ WRITERS: dict[type[Layer], Callable[[Graph, Any, list[Value]], Value]] = {
 def export_onnx(network: Network, path: str | os.PathLike[str]) -> None:
     """Write the network as an ONNX model for its batch and input size, whole or not at all.
 
-    Its input is called `input`: (n, c, h, w) float32 RGB in 0..1. Its outputs are those of `Network.forward`, called
-    like `layer_16_yolo`. Raises OptionError without the onnx package or beyond 2 GiB, ConfigError for a layer that
-    has no ONNX form, OutputError.
+    Its input is called `input`: (n, c, h, w) float32 RGB in 0..1. Its outputs are those of `Network.forward`, with
+    names like `layer_16_yolo`. Raises OptionError without the onnx package or beyond 2 GiB, ConfigError for a layer
+    that has no ONNX form, OutputError.
     """
     try:
         import onnx
@@ -87,9 +86,7 @@ def export_onnx(network: Network, path: str | os.PathLike[str]) -> None:
     network.resize(width, height)  # the layers may stand at the size of the last picture
     graph, outputs = build(network)
     if graph.size > LARGEST_FILE:
-        raise OptionError(
-            f"{network.path}: has {graph.size / 2**30:.1f} GiB of weights; an ONNX file holds at most 2 GiB"
-        )
+        raise OptionError(f"{network.path}: {graph.size / 2**30:.1f} GiB of weights; an ONNX file holds at most 2 GiB")
     content = _model(onnx, network, graph, outputs).SerializeToString()
     with write_whole(path) as stream:
         stream.write(content)
@@ -107,7 +104,7 @@ def build(network: Network) -> tuple[Graph, dict[str, tuple[int, ...]]]:
         graph.layer = _name(index, layer)
         inputs = [values[source] for source in layer.sources]
         values[index] = inputs[0] if layer.is_alias else _write(graph, index, layer, inputs)
-    outputs = {}
+    outputs: dict[str, tuple[int, ...]] = {}
     for index in wanted:
         layer, value = network.layers[index], values[index]
         graph.layer = name = _name(index, layer)
@@ -150,11 +147,12 @@ def _model(onnx: Any, network: Network, graph: Graph, outputs: dict[str, tuple[i
     def described(name: str, shape: tuple[int, ...]) -> Any:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
+    nodes = [
+        helper.make_node(node.operator, node.inputs, node.outputs, node.outputs[0], **node.attributes)
+        for node in graph.finished_nodes()
+    ]
     body = helper.make_graph(
-        [
-            helper.make_node(node.operator, node.inputs, node.outputs, node.outputs[0], **node.attributes)
-            for node in graph.nodes
-        ],
+        nodes,
         Path(network.path).stem or "network",
         [described(INPUT_NAME, (network.batch, *_sides(network.input)))],
         [described(name, shape) for name, shape in outputs.items()],

@@ -82,8 +82,7 @@ def _signs(graph: Graph, layer: Convolutional, x: str, pads: list[int]) -> tuple
 
 
 def _binary_filters(layer: Convolutional, gain: Array) -> Array:
-    """Each filter as the sign of its weights times their mean size; in one dialect normalised before, in the other
-    after."""
+    """Each filter as the signs of its weights times their mean size; batch normalisation comes before or after."""
     before, after = (gain, np.ones_like(gain)) if layer.xnor_folds else (np.ones_like(gain), gain)
     weights = layer.weights * before[:, None, None, None]
     mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
@@ -170,16 +169,11 @@ def batchnorm(graph: Graph, layer: BatchNormLayer, inputs: list[Value]) -> Value
     zeros, ones = np.zeros_like(gain), np.ones_like(gain)
     arrays = [graph.constant(values) for values in (gain, offset, zeros, ones)]
     x = graph.channels_first(inputs[0])
-    return Value(
-        graph.add("BatchNormalization", x, *arrays, epsilon=0.0),
-        layer.shape,
-        flat=x == inputs[0].name and inputs[0].flat,
-    )
+    return x.called(graph.add("BatchNormalization", x.name, *arrays, epsilon=0.0))
 
 
 def normalization(graph: Graph, layer: Normalization, inputs: list[Value]) -> Value:
-    """x (kappa + alpha sum of squares)^-beta: darknet's recurrence over channels is a 1x1 convolution of the
-    squares."""
+    """x (kappa + alpha sum of squares)^-beta; darknet's recurrence over channels as a 1x1 convolution of squares."""
     channels, half = layer.shape.channels, layer.size // 2
     sums = np.zeros((channels, channels), np.float32)
     sums[0, :half] = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,10 @@ class Value:
     shape: Shape
     flat: bool = False
 
+    def called(self, name: str) -> Value:
+        """Another tensor of the same shape and order."""
+        return replace(self, name=name)
+
 
 @dataclass
 class Node:
@@ -48,6 +52,7 @@ class Graph:
         self.constants: dict[str, np.ndarray] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._other_order: dict[str, str] = {}
+        self._given: dict[str, str] = {}
 
     # --- building ----------------------------------------------------------------------------------------------------
 
@@ -112,12 +117,13 @@ class Graph:
         filler = [self.constant(value)] if value else []
         return self.add("Pad", x, self.integers([*before, *after]), *filler)
 
-    def cut(
-        self, x: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int], steps: Sequence[int] = ()
-    ) -> str:
-        """x[start:end:step] on each of the axes."""
-        last = [self.integers(steps)] if any(step != 1 for step in steps) else []
-        return self.add("Slice", x, self.integers(starts), self.integers(ends), self.integers(axes), *last)
+    def cut(self, x: str, slices: dict[int, slice]) -> str:
+        """x with the slice of each axis that is named."""
+        parts = list(slices.values())
+        steps = [part.step or 1 for part in parts]
+        bounds = [part.start or 0 for part in parts], [part.stop for part in parts], list(slices)
+        last = [self.integers(steps)] if max(steps) > 1 else []
+        return self.add("Slice", x, *map(self.integers, bounds), *last)
 
     def planes(self, value: Value) -> str:
         """The value as (n, c, h, w)."""
@@ -130,9 +136,9 @@ class Graph:
         """The value as (n, outputs)."""
         return value.name if value.flat else self._reshaped(value.name, value.shape.outputs)
 
-    def channels_first(self, value: Value) -> str:
-        """The value with its channels on axis 1 and nothing reshaped that need not be."""
-        return value.name if value.flat and value.shape.cells == 1 else self.planes(value)
+    def channels_first(self, value: Value) -> Value:
+        """The value with its channels on axis 1, reshaped only where it must be."""
+        return value if value.shape.cells == 1 else Value(self.planes(value), value.shape)
 
     def _reshaped(self, name: str, *shape: int) -> str:
         key = f"{name} {len(shape)}"
@@ -148,12 +154,19 @@ class Graph:
         return sum(array.nbytes for array in self.constants.values())
 
     def give(self, tensor: str, output: str) -> None:
-        """Call a tensor by the name of the graph's output. Nothing is added unless somebody else has named it
-        already."""
-        maker = next((node for node in reversed(self.nodes) if tensor in node.outputs), None)
-        if maker is None or "/" not in tensor:
+        """Make a tensor an output of the graph. It takes the output's name; only what has no node or has such a name
+        already is copied."""
+        if tensor not in self._given and any(tensor in node.outputs for node in self.nodes):
+            self._given[tensor] = output
+        else:
             self.nodes.append(Node("Identity", [tensor], [output], {}))
-            return
-        for node in self.nodes:
-            node.inputs = [output if name == tensor else name for name in node.inputs]
-            node.outputs = [output if name == tensor else name for name in node.outputs]
+
+    def finished_nodes(self) -> list[Node]:
+        """All nodes, with outputs under their own names."""
+        return [
+            Node(node.operator, self._final(node.inputs), self._final(node.outputs), node.attributes)
+            for node in self.nodes
+        ]
+
+    def _final(self, names: list[str]) -> list[str]:
+        return [self._given.get(name, name) for name in names]

@@ -1,5 +1,4 @@
-"""`[softmax]` and the detection heads as ONNX. Heads give what `Network.forward` gives: activated, boxes not yet
-decoded."""
+"""`[softmax]` and the detection heads as ONNX."""
 
 from __future__ import annotations
 
@@ -44,8 +43,7 @@ def _sigmoid(graph: Graph, x: str) -> str:
 
 
 def _by_entry(graph: Graph, value: Value, anchors: int, functions: Sequence[Function]) -> str:
-    """Each anchor's entries through a function each, neighbours of one function together: (n, anchors, entries, h,
-    w)."""
+    """(n, anchors, entries, h, w): each entry through its function, neighbours with the same one together."""
     x = graph.reshape(value.name, anchors, len(functions), value.shape.height, value.shape.width)
     runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
     parts = graph.split(x, [count for _, count in runs], axis=2)
@@ -67,7 +65,7 @@ def yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
         for entry in layer.centre_entries():
             functions[entry] = stretched
     if all(function is _raw for function in functions):
-        return Value(inputs[0].name, shape, inputs[0].flat)
+        return inputs[0]
     entries = _by_entry(graph, inputs[0], len(layer.mask), functions)
     return Value(graph.reshape(entries, shape.channels, shape.height, shape.width), shape)
 
@@ -98,7 +96,7 @@ def region(graph: Graph, layer: Region, inputs: list[Value]) -> Value:
 
 def detection(graph: Graph, layer: DetectionHead, inputs: list[Value]) -> Value:
     if not layer.softmax:
-        return Value(inputs[0].name, layer.shape, inputs[0].flat)
+        return inputs[0]
     cells, outputs = layer.side**2, layer.shape.outputs
     count = cells * layer.classes
     classes, rest = graph.split(graph.vector(inputs[0]), [count, outputs - count], axis=1)

@@ -17,7 +17,7 @@ from .graph import Graph, Value
 
 def activation(graph: Graph, layer: ActivationLayer, inputs: list[Value]) -> Value:
     x = graph.channels_first(inputs[0])
-    return Value(apply(graph, layer.activation, x), layer.shape, flat=x == inputs[0].name and inputs[0].flat)
+    return x.called(apply(graph, layer.activation, x.name))
 
 
 def route(graph: Graph, layer: Route, inputs: list[Value]) -> Value:
@@ -27,7 +27,7 @@ def route(graph: Graph, layer: Route, inputs: list[Value]) -> Value:
 
 def _slice_of_channels(graph: Graph, value: Value, groups: int, group_id: int) -> str:
     x, count = graph.planes(value), value.shape.channels // groups
-    return x if groups == 1 else graph.cut(x, [1], [count * group_id], [count * (group_id + 1)])
+    return x if groups == 1 else graph.cut(x, {1: slice(count * group_id, count * (group_id + 1))})
 
 
 def flat_route(graph: Graph, layer: FlatRoute, inputs: list[Value]) -> Value:
@@ -62,7 +62,7 @@ def _fitted(graph: Graph, other: Value, shape: Shape) -> str:
     channels = min(shape.channels, theirs.channels)
     height, width = min(shape.height, theirs.height), min(shape.width, theirs.width)
     if (channels, height, width, down) != (theirs.channels, theirs.height, theirs.width, 1):
-        x = graph.cut(x, [1, 2, 3], [0, 0, 0], [channels, height * down, width * down], [1, down, down])
+        x = graph.cut(x, {1: slice(channels), 2: slice(0, height * down, down), 3: slice(0, width * down, down)})
     if up > 1:
         spread = graph.reshape(x, channels, height, 1, width, 1)
         spread = graph.pad(spread, [0] * 6, [0, 0, 0, up - 1, 0, up - 1])
@@ -133,12 +133,12 @@ def crop(graph: Graph, layer: Crop, inputs: list[Value]) -> Value:
     x, shape, out = graph.planes(inputs[0]), inputs[0].shape, layer.shape
     if shape != out:
         top, left = (shape.height - out.height) // 2, (shape.width - out.width) // 2
-        x = graph.cut(x, [2, 3], [top, left], [top + out.height, left + out.width])
+        x = graph.cut(x, {2: slice(top, top + out.height), 3: slice(left, left + out.width)})
     return Value(x if layer.noadjust else graph.plus(graph.times(x, 2.0), -1.0), out)
 
 
 def logistic(graph: Graph, layer: Logistic, inputs: list[Value]) -> Value:
-    return Value(graph.add("Sigmoid", inputs[0].name), layer.shape, inputs[0].flat)
+    return inputs[0].called(graph.add("Sigmoid", inputs[0].name))
 
 
 def iseg(graph: Graph, layer: Iseg, inputs: list[Value]) -> Value:

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# GNU's OpenMP threads spin for milliseconds at the end of each parallel loop, which is what other programs on a busy
+# machine have to wait for, and then we for them. A short spin costs nothing on an idle one. Read when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys

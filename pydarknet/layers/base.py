@@ -111,13 +111,13 @@ class Layer:
         shape = self.out_shape(inputs)
         if min(shape.channels, shape.height, shape.width) < 1:
             raise self.section.shape_error(
-                f"gives an output of {shape} (width x height x channels) for an input of "
-                f"{inputs[0]}; expected at least 1 x 1 x 1"
+                f"gives an output of {shape} (width x height x channels) for an input of {inputs[0]}; expected at "
+                "least 1 x 1 x 1"
             )
         if shape.outputs * batch > LARGEST_OUTPUT:
             raise self.section.shape_error(
-                f"gives an output of {shape} (width x height x channels) x batch {batch}, "
-                f"more than {LARGEST_OUTPUT} numbers"
+                f"gives an output of {shape} (width x height x channels) x batch {batch}, more than {LARGEST_OUTPUT} "
+                "numbers"
             )
         self.inputs, self.shape, self.batch = tuple(inputs), shape, batch
 

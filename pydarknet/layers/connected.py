@@ -16,7 +16,7 @@ from ..tensor import Array, Shape
 from .base import Parameter, Place, PlainLayer
 from .batchnorm import BatchNorm
 
-LARGEST_MATRIX = 1 << 31  # weights of one layer
+LARGEST_MATRIX = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -73,9 +73,8 @@ class Connected(PlainLayer):
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         if inputs[0].outputs != self.inputs_count:
             raise self.section.shape_error(
-                f"has weights for {self.inputs_count} inputs, but its input has "
-                f"{inputs[0].outputs} "
-                f"numbers ({inputs[0]}); a network with such a layer runs at one size only"
+                f"has weights for {self.inputs_count} inputs, but its input has {inputs[0].outputs} numbers "
+                f"({inputs[0]}); a network with such a layer runs at one size only"
             )
         return Shape(self.outputs_count)
 
@@ -166,9 +165,8 @@ class Local(PlainLayer):
         out = self._size_for(inputs[0])
         if out.cells != len(self.weights) or inputs[0].channels != self.channels:
             raise self.section.shape_error(
-                f"has weights for {len(self.weights)} locations of {self.channels} "
-                f"channels, but its "
-                f"input is {inputs[0]}; a network with such a layer runs at one size only"
+                f"has weights for {len(self.weights)} locations of {self.channels} channels, but its input is "
+                f"{inputs[0]}; a network with such a layer runs at one size only"
             )
         return out
 

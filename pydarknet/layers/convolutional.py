@@ -18,7 +18,7 @@ from .batchnorm import BatchNorm
 from .blur import Blur
 from .filters import DepthwiseConvolution, TiledConvolution, Window
 
-LARGEST_FILTERS = 1 << 31  # weights of one layer
+LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -232,16 +232,33 @@ class Convolutional(Layer):
             name = "convXB" if self.bin_output else "convX "
         elif self.shares is not None:
             name = "convS "
-        k, window = self.window.size, self.window
-        many = f"{self.filters:5d}/{self.groups:4d} " if self.groups > 1 else f"{self.filters:5d}      "
-        if window.stride_x != window.stride_y:
-            step = f"{k:2d}x{k:2d}/{window.stride_x:2d}x{window.stride_y:2d} "
-        elif window.dilation > 1:
-            step = f"{k:2d} x{k:2d}/{window.stride_x:2d}({window.dilation:1d})"
-        else:
-            step = f"{k:2d} x{k:2d}/{window.stride_x:2d}   "
-        out = window.out_shape(self.inputs[0], self.filters)
-        return f"{name}{many}{step}{sizes(self.inputs[0])} -> {sizes(out)} {self.table_operations() / 1e9:5.3f} BF"
+        elif self.section.integer("assisted_excitation", 0):
+            name = "convAE"
+        x = self.inputs[0]
+        row = name + _row(self.filters, self.groups, self.window, x, self.table_operations())
+        return row + blur_row(self.blur, self.window.out_shape(x, self.filters))
+
+
+def _row(filters: int, groups: int, window: Window, x: Shape, operations: float) -> str:
+    """The columns of AlexeyAB's table after the word `conv`."""
+    k = window.size
+    many = f"{filters:5d}/{groups:4d} " if groups > 1 else f"{filters:5d}      "
+    if window.stride_x != window.stride_y:
+        step = f"{k:2d}x{k:2d}/{window.stride_x:2d}x{window.stride_y:2d} "
+    elif window.dilation > 1:
+        step = f"{k:2d} x{k:2d}/{window.stride_x:2d}({window.dilation:1d})"
+    else:
+        step = f"{k:2d} x{k:2d}/{window.stride_x:2d}   "
+    return f"{many}{step}{sizes(x)} -> {sizes(window.out_shape(x, filters))} {operations / 1e9:5.3f} BF"
+
+
+def blur_row(blur: Blur | None, sharp: Shape) -> str:
+    """A second line for the blur of a layer with `antialiasing`, which darknet makes as a depthwise convolution."""
+    if blur is None:
+        return ""
+    n, window = sharp.channels, blur.window
+    operations = 2.0 * n * window.size**2 * window.out_shape(sharp, n).cells
+    return "\nconv  " + _row(n, n, window, sharp, operations)
 
 
 def sizes(shape: Shape) -> str:

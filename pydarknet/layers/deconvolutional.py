@@ -14,6 +14,7 @@ from ..kernels.elementwise import add_scaled
 from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
+from .convolutional import LARGEST_FILTERS
 from .filters import TiledConvolution, Window
 
 
@@ -37,6 +38,9 @@ class Deconvolutional(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        count = self.channels * self.filters * self.size**2
+        if count > LARGEST_FILTERS:
+            raise self.section.shape_error(f"has {count} weights; expected at most {LARGEST_FILTERS}")
         self.biases = np.zeros(self.filters, np.float32)
         self.weights = np.zeros((self.channels, self.filters, self.size, self.size), np.float32)
 

@@ -36,9 +36,8 @@ class Crop(PlainLayer):
         (shape,) = inputs
         if self.height > shape.height or self.width > shape.width:
             raise self.section.shape_error(
-                f"crops {self.width} x {self.height} out of {shape} (width x height x "
-                f"channels); "
-                "expected a smaller crop"
+                f"crops {self.width} x {self.height} out of {shape} (width x height x channels); expected a smaller "
+                "crop"
             )
         return Shape(shape.channels, self.height, self.width)
 

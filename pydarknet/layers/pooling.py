@@ -13,7 +13,7 @@ from ..kernels import pooling
 from ..tensor import Shape, Tensor
 from .base import Layer, Place, PlainLayer
 from .blur import Blur
-from .convolutional import read_strides, sizes
+from .convolutional import blur_row, read_strides, sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -90,7 +90,8 @@ class _WindowPool(Layer):
             window = f" {self.size:2d}x{self.size:2d}/{self.stride_x:2d}x{self.stride_y:2d} "
         out = self._pooled(self.inputs[0])
         operations = self.table_operations() / 1e9
-        return f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {operations:5.3f} BF"
+        row = f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {operations:5.3f} BF"
+        return row + blur_row(self.blur, out)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

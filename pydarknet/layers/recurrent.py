@@ -5,9 +5,9 @@ Each is made of connected parts. w... act on the state, u... on the input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ Part = TypeVar("Part", bound=Layer)
 class Recurrent(PlainLayer, Generic[Part]):
     """Parts in file order, and named states of (batch, n) float32 that begin as zeros."""
 
+    # What stands before the rows of parts in the layer table.
+    indent: ClassVar[str] = "\t\t"
     parts: dict[str, Part]
     states: dict[str, Array] = field(default_factory=dict, repr=False)
 
@@ -57,8 +59,9 @@ class Recurrent(PlainLayer, Generic[Part]):
         """What a part gives for x (batch, inputs): a new (batch, outputs)."""
         raise NotImplementedError
 
-    def _inner_rows(self) -> str:
-        return "".join(f"\n\t\t{part.table_row()}" for part in self.parts.values())
+    def inner_rows(self, names: Iterable[str]) -> str:
+        """The rows of the parts, in the order in which AlexeyAB's darknet makes them, below the layer's own row."""
+        return "".join(f"\n{self.indent}{self.parts[name].table_row()}" for name in names if name in self.parts)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -119,7 +122,8 @@ class Rnn(_ConnectedRecurrent):
         y[:] = self.run("output", state)
 
     def table_row(self) -> str:
-        return f"RNN Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
+        row = f"RNN Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
+        return row + self.inner_rows(("input", "self", "output"))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -149,7 +153,8 @@ class Gru(_ConnectedRecurrent):
         y[:] = h
 
     def table_row(self) -> str:
-        return f"GRU Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
+        row = f"GRU Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
+        return row + self.inner_rows(("uz", "wz", "ur", "wr", "uh", "wh"))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -175,4 +180,5 @@ class Lstm(_ConnectedRecurrent):
         y[:] = h
 
     def table_row(self) -> str:
-        return f"LSTM Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs" + self._inner_rows()
+        row = f"LSTM Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
+        return row + self.inner_rows(side + gate for side in "uw" for gate in "figo")

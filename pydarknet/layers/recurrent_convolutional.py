@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from .recurrent import Recurrent, activated
 @dataclass(kw_only=True, eq=False, repr=False)
 class _ConvolutionalRecurrent(Recurrent[Convolutional]):
     """Each part owns small tensors that it reads and writes."""
+
+    indent: ClassVar[str] = ""
 
     @staticmethod
     def part(
@@ -142,10 +145,8 @@ class Crnn(_ConvolutionalRecurrent):
 
     def table_row(self) -> str:
         shape = self.inputs[0]
-        return (
-            f"CRNN Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
-            + self._inner_rows()
-        )
+        row = f"CRNN Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
+        return row + self.inner_rows(("input", "self", "output"))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -231,10 +232,8 @@ class ConvLstm(_ConvolutionalRecurrent):
 
     def table_row(self) -> str:
         shape = self.inputs[0]
-        return (
-            f"CONV_LSTM Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
-            + self._inner_rows()
-        )
+        row = f"CONV_LSTM Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
+        return row + self.inner_rows(side + gate for side in "uwv" for gate in "figo")
 
 
 def _mend(state: Array) -> None:

@@ -86,11 +86,9 @@ class Region(Head):
         expected = len(self.anchors) * self.entries
         if shape.channels != expected:
             raise self.section.shape_error(
-                f"filters= in the layer before doesn't correspond to classes= and num= in [region]: found "
-                f"{shape.channels} "
-                f"channels; expected filters={expected} = num={len(self.anchors)} x ({self.classes} classes + "
-                f"{self.coords} "
-                "coords + 1)"
+                "filters= in the layer before doesn't correspond to classes= and num= in [region]: found "
+                f"{shape.channels} channels; expected filters={expected} = num={len(self.anchors)} x ({self.classes} "
+                f"classes + {self.coords} coords + 1)"
             )
         if self.tree is not None and len(self.tree.names) != self.classes:
             raise self.section.shape_error(
@@ -223,8 +221,7 @@ class DetectionHead(Head):
         if inputs[0].outputs != expected:
             raise self.section.shape_error(
                 f"reads {inputs[0].outputs} values; expected {expected} = side={self.side} squared x ((1 + "
-                f"coords={self.coords}) "
-                f"x num={self.num} + classes={self.classes})"
+                f"coords={self.coords}) x num={self.num} + classes={self.classes})"
             )
         return inputs[0]
 

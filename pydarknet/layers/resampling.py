@@ -93,8 +93,8 @@ class Reorg(PlainLayer):
     def _require(self, fits: bool, shape: Shape) -> None:
         if not fits:
             raise self.section.shape_error(
-                f"stride={self.stride} does not fit its input of {shape} (width x height x "
-                "channels): channels must divide by stride x stride, sides by stride",
+                f"stride={self.stride} does not fit its input of {shape} (width x height x channels): channels must "
+                "divide by stride x stride, sides by stride",
                 "stride",
             )
 

@@ -50,9 +50,8 @@ class Route(Layer):
         for source, shape in zip(self.sources, inputs, strict=True):
             if (shape.height, shape.width) != (first.height, first.width):
                 raise self.section.shape_error(
-                    f"layers {self.sources[0]} and {source} differ in size: {first} and "
-                    f"{shape} "
-                    "(width x height x channels)",
+                    f"layers {self.sources[0]} and {source} differ in size: {first} and {shape} (width x height x "
+                    "channels)",
                     "layers",
                 )
             if shape.channels % self.groups:

@@ -37,9 +37,8 @@ class _Product(Layer):
     def _check(self, fits: bool, inputs: Sequence[Shape], expected: str) -> Shape:
         if not fits:
             raise self.section.shape_error(
-                f"the previous layer gives {inputs[0]}, layer {self.sources[1]} "
-                f"{inputs[1]} (width x "
-                f"height x channels); expected {expected}",
+                f"the previous layer gives {inputs[0]}, layer {self.sources[1]} {inputs[1]} (width x height x "
+                f"channels); expected {expected}",
                 "from",
             )
         return inputs[1]

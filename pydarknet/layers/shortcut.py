@@ -80,9 +80,8 @@ class Shortcut(Layer):
                 fits = (shape.height, shape.width) == (first.height, first.width)
             if not fits:
                 raise self.section.shape_error(
-                    f"from: layer {source} gives {shape}, the previous layer {first} "
-                    f"(width x "
-                    "height x channels); expected sizes that match",
+                    f"from: layer {source} gives {shape}, the previous layer {first} (width x height x channels); "
+                    "expected sizes that match",
                     "from",
                 )
         return first

@@ -69,9 +69,14 @@ class Dropout(_PassOn):
     def table_row(self) -> str:
         n = self.inputs[0].outputs
         if self.section.flag("dropblock"):
-            absolute = self.section.integer("dropblock_size_abs", 0)
+            cells = self.section.integer("dropblock_size_abs", 0)
             relative = self.section.real("dropblock_size_rel", 0)
-            size = f"l.dropblock_size_rel = {relative:.2f}" if relative else f"l.dropblock_size_abs = {absolute or 7}"
+            if cells > min(self.inputs[0].width, self.inputs[0].height):
+                cells = min(self.inputs[0].width, self.inputs[0].height)
+            if relative and not cells:
+                size = f"l.dropblock_size_rel = {relative:.2f}"
+            else:
+                size = f"l.dropblock_size_abs = {cells or 7}"
             return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"
         return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
 
@@ -105,14 +110,25 @@ class Contrastive(_PassOn):
 
     gives_output: ClassVar[bool] = False
     classes: int
+    anchors: int  # of the [yolo] layer whose embeddings they are; 0 without one
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Layer:
-        section.ignore("temperature", "cls_normalizer", "max_delta", "contrastive_neg_max", "yolo_layer")
-        return cls(section=section, sources=place.previous, classes=section.positive("classes", 1000))
+        section.ignore("temperature", "cls_normalizer", "max_delta", "contrastive_neg_max")
+        index = section.integer("yolo_layer", 0)
+        index += place.index if index < 0 else 0
+        head = place.layers[index] if 0 < index < place.index else None
+        classes = section.positive("classes", 1000)
+        anchors = len(getattr(head, "mask", ()))
+        return cls(section=section, sources=place.previous, classes=getattr(head, "classes", classes), anchors=anchors)
 
     def table_row(self) -> str:
-        return f"contrastive {sizes(self.inputs[0])}   classes = {self.classes:4d} "
+        x, count = self.inputs[0], max(1, self.anchors)
+        row = (
+            f"contrastive {sizes(Shape(count, x.height, x.width))} x emb_size {x.channels // count:4d} x batch: "
+            f"{self.batch:4d}  classes = {self.classes:4d}, step = {self.batch * count * x.cells:4d} "
+        )
+        return row + "\ndetection " if self.anchors else row
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -162,14 +178,11 @@ class History(PlainLayer):
     """`[history]`: at inference, a copy of x in the first channels and zeros in the room for earlier frames."""
 
     history_size: int
-    time_steps: int
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> History:
         size = section.positive("history_size", 4, 1 << 10)
-        return cls(
-            section=section, sources=place.previous, history_size=size, time_steps=place.net.integer("time_steps", 1)
-        )
+        return cls(section=section, sources=place.previous, history_size=size)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -180,6 +193,6 @@ class History(PlainLayer):
 
     def table_row(self) -> str:
         return (
-            f"HISTORY b = {self.batch}, s = {self.history_size:2d}, steps = {self.time_steps:2d}   "
-            f"{sizes(self.inputs[0])} -> {sizes(self.shape)} "
+            f"HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {sizes(self.inputs[0])} -> "
+            f"{sizes(self.shape)} "
         )

@@ -100,10 +100,9 @@ class Yolo(Head):
         expected = len(self.mask) * self.entries
         if shape.channels != expected:
             raise self.section.shape_error(
-                f"filters= in the [convolutional]-layer doesn't correspond to classes= or mask= in "
-                f"[{self.kind}]-layer: the "
-                f"layer before gives {shape.channels} channels; expected filters={expected} = {len(self.mask)} masks x "
-                f"({self.classes} classes + {self.entries_before_classes})"
+                "filters= in the [convolutional]-layer doesn't correspond to classes= or mask= in "
+                f"[{self.kind}]-layer: the layer before gives {shape.channels} channels; expected filters={expected} "
+                f"= {len(self.mask)} masks x ({self.classes} classes + {self.entries_before_classes})"
             )
         return shape
 
@@ -159,8 +158,8 @@ class Yolo(Head):
     def table_row(self) -> str:
         loss = self.section.text("iou_loss", "mse") or "mse"
         return (
-            f"yolo\n[yolo] params: iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
-            f"scale_x_y: {self.scale_x_y:2.2f}"
+            f"yolo\n[yolo] params: iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, scale_x_y: "
+            f"{self.scale_x_y:2.2f}"
         )
 
     def _normalizers(self) -> str:
@@ -217,6 +216,6 @@ class GaussianYolo(Yolo):
         loss = self.section.text("iou_loss", "mse") or "mse"
         point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
         return (
-            f"[Gaussian_yolo] iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, "
-            f"scale: {self.scale_x_y:2.2f}, point: {point}"
+            f"[Gaussian_yolo] iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, scale: "
+            f"{self.scale_x_y:2.2f}, point: {point}"
         )
