@@ -1,0 +1,5 @@
+"""`python -m pydarknet`: the command line."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""The `pydarknet` command: its sub-commands, loaded when they are called, and the one way in which errors end it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ..errors import DarknetError
+from ..version import __version__
+from .console import note, show_warnings
+from .options import CONTEXT, FlagsFirst
+
+# Each command X with the module that holds X_command.
+COMMANDS = {
+    "classify": "classify",
+    "detect": "detect",
+    "classifier": "legacy",
+    "detector": "legacy",
+    "yolo": "legacy",
+    "coco": "legacy",
+    "info": "info",
+    "ops": "info",
+    "export": "info",
+}
+EXAMPLES = """
+\b
+Examples:
+  pydarknet classify cfg/tiny.cfg tiny.weights dog.jpg
+  pydarknet detect cfg/yolov3-tiny.cfg yolov3-tiny.weights photos/ --out-dir found
+  pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3
+  pydarknet info cfg/yolov4.cfg
+
+Options of the commands may stand anywhere, with one dash or two. Network and .data files that are not on the disk are
+looked for among the bundled ones.
+"""
+
+
+class OneLine(click.ClickException):
+    """An error that a user can cause: its text in one line, no traceback, exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        note(" ".join(self.message.split("\n")))
+
+
+class Commands(FlagsFirst):
+    """Sub-commands that are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f".{COMMANDS[cmd_name]}", __package__)
+        return getattr(module, f"{cmd_name}_command")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. What a user can cause ends in one line; a bug keeps its traceback."""
+        show_warnings()
+        try:
+            return super().invoke(ctx)
+        except DarknetError as error:
+            raise OneLine(str(error)) from error
+        except MemoryError as error:
+            raise OneLine(f"not enough memory: {error}") from error
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
+
+
+@click.command(cls=Commands, context_settings=CONTEXT, epilog=EXAMPLES)
+@click.version_option(__version__, prog_name="pydarknet", message="%(prog)s %(version)s")
+def pydarknet() -> None:
+    """The darknet binary in Python: classify and detect from the original .cfg and .weights files."""
+
+
+def main() -> None:
+    """The console script."""
+    pydarknet(prog_name="pydarknet")

@@ -1,0 +1,66 @@
+"""What the commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+import click
+
+from ..errors import OutputError
+
+MANY = 10  # pictures, beyond which a progress bar pays
+
+_bar_shown = False
+
+
+def say(text: str, newline: bool = True) -> None:
+    """Print a result. File names and class names leave as the bytes that they came as.
+
+    Raises OutputError where standard output takes no more; a closed pipe stays a BrokenPipeError.
+    """
+    if _bar_shown and sys.stdout.isatty():
+        click.echo("\r\033[K", nl=False, err=True)  # the bar is drawn again after the next picture
+    try:
+        click.echo(text.encode("utf-8", "surrogateescape"), nl=newline)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still buffered would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"standard output: cannot write: {error.strerror or error}") from error
+
+
+def note(text: str, newline: bool = True) -> None:
+    """Print a remark, a warning or an error."""
+    click.echo(text, nl=newline, err=True)
+
+
+class Remarks(logging.Handler):
+    """The library's warnings, as plain lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+def show_warnings() -> None:
+    """Print the library's warnings from now on."""
+    logger = logging.getLogger("pydarknet")
+    if not any(isinstance(handler, Remarks) for handler in logger.handlers):
+        logger.addHandler(Remarks())
+
+
+def progress(paths: Sequence[str]) -> Iterator[str]:
+    """The paths themselves, with a bar on standard error for many of them at a terminal."""
+    global _bar_shown
+    if len(paths) <= MANY or not sys.stderr.isatty():
+        yield from paths
+        return
+    _bar_shown = True
+    try:
+        with click.progressbar(paths, label="pictures", file=sys.stderr) as bar:
+            yield from bar
+    finally:
+        _bar_shown = False

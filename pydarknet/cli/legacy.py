@@ -1,0 +1,121 @@
+"""darknet's own spellings: `classifier predict`, `detector test`, `yolo test`, `coco test`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .classify import run_classify
+from .detect import Manner, run_detect
+from .loading import read_data_file
+from .options import (
+    FILE,
+    FlagsFirst,
+    detection_options,
+    fit_option,
+    names_options,
+    network_options,
+    top_option,
+)
+
+DETECTOR = Manner(thresh=lambda dialect: dialect.detector_thresh)
+YOLO = Manner(thresh=lambda dialect: 0.2, nms=0.4, letterbox=False, always_seconds=True)
+
+
+def _pictures(function: Any) -> Any:
+    return click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]...")(function)
+
+
+@click.group("classifier", cls=FlagsFirst)
+def classifier_command() -> None:
+    """darknet's spelling of classify."""
+
+
+@classifier_command.command("predict")
+@click.argument("data_file", metavar="DATA", type=FILE)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@_pictures
+@top_option
+@fit_option
+@names_options
+@network_options
+def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Name what is in pictures, as many classes as the .data file's `top` says (else 1).
+
+    \b
+    Example:
+      pydarknet classifier predict cfg/imagenet1k.data cfg/tiny.cfg tiny.weights dog.jpg
+    """
+    data = read_data_file(data_file)
+    options["data"] = options["data"] or data_file
+    run_classify(cfg, weights, images, options, options["top"] or data.positive("top", 1))
+
+
+@click.group("detector", cls=FlagsFirst)
+def detector_command() -> None:
+    """darknet's spelling of detect."""
+
+
+@detector_command.command("test")
+@click.argument("data_file", metavar="DATA", type=FILE)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@_pictures
+@detection_options
+@names_options
+@network_options
+def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Find objects in pictures.
+
+    \b
+    Example:
+      pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
+    """
+    options["data"] = options["data"] or data_file
+    run_detect(cfg, weights, images, options, DETECTOR)
+
+
+@click.group("yolo", cls=FlagsFirst)
+def yolo_command() -> None:
+    """darknet's spelling of detect for YOLOv1 on PASCAL VOC."""
+
+
+@yolo_command.command("test")
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@_pictures
+@detection_options
+@names_options
+@network_options
+def yolo_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Find objects in pictures, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet yolo test cfg/yolov1-tiny.cfg yolov1-tiny.weights dog.jpg
+    """
+    run_detect(cfg, weights, images, options, YOLO)
+
+
+@click.group("coco", cls=FlagsFirst)
+def coco_command() -> None:
+    """darknet's spelling of detect for YOLOv1 on COCO."""
+
+
+@coco_command.command("test")
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@_pictures
+@detection_options
+@names_options
+@network_options
+def coco_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Find objects in pictures, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet coco test yolov1-coco.cfg yolov1-coco.weights dog.jpg
+    """
+    run_detect(cfg, weights, images, options, YOLO)

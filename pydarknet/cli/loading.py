@@ -1,0 +1,100 @@
+"""From the words on the command line to a network that is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..resources import bundled, find_file
+from .console import note
+
+if TYPE_CHECKING:
+    from ..config import Section
+    from ..model import Model
+    from ..network import Network
+
+Options = Mapping[str, Any]
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or folder; a name that the system refuses is none."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
+def bundled_or_own(path: str) -> str:
+    """`path`, or the bundled file below cfg/ that it names where the disk has no such file."""
+    if exists(path):
+        return path
+    found = bundled(path) or bundled(f"cfg/{path}")
+    return path if found is None else str(found)
+
+
+def build_network(cfg: str, options: Options) -> Network:
+    """The layers of a .cfg file, with parameters that nobody has set."""
+    from ..config import read_config
+    from ..dialect import choose_dialect
+    from ..network import Network
+
+    config = read_config(bundled_or_own(cfg))
+    dialect = choose_dialect(options["dialect"], config)
+    return Network(config, dialect, width=options.get("width"), height=options.get("height"))
+
+
+def load_model(cfg: str, weights: str, options: Options) -> Model:
+    """A network with its weights and names, all of which are checked before anything is computed."""
+    from ..model import load
+
+    model = load(
+        bundled_or_own(cfg),
+        weights,
+        dialect=options["dialect"],
+        width=options.get("width"),
+        height=options.get("height"),
+        threads=options["threads"],
+        allow_partial=options["allow_partial"],
+        names=names_file(options),
+    )
+    _ = model.names
+    if options["verbose"]:
+        print_table(model)
+    tell_what_was_loaded(model, weights)
+    return model
+
+
+def read_data_file(path: str) -> Section:
+    """A .data file, which may be a bundled one."""
+    from ..config import read_data
+
+    return read_data(bundled_or_own(path))
+
+
+def names_file(options: Options) -> Path | None:
+    """The names file that the options give: `--names`, else what the `--data` file calls `names` or `labels`."""
+    from ..names import names_from_data
+
+    if options.get("names"):
+        return find_file(options["names"], None)
+    if options.get("data"):
+        return names_from_data(read_data_file(options["data"]), "names", "labels")
+    return None
+
+
+def print_table(network: Network) -> None:
+    """The layer table, on standard error."""
+    from ..report import layer_table
+
+    for line in layer_table(network):
+        note(line)
+
+
+def tell_what_was_loaded(network: Network, weights: str) -> None:
+    """Say how far a file of other length went, where the user allowed that."""
+    loaded, layers = network.loaded, len(network.layers)
+    if loaded is None or (loaded.layers == layers and not loaded.left_over):
+        return
+    rest = f"; {loaded.left_over} numbers are left over" if loaded.left_over else ""
+    note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")

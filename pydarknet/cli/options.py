@@ -1,0 +1,148 @@
+"""Options as darknet spells them (`-ext_output`) and as others do (`--ext-output`), shared by several commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import click
+
+from .console import note
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+CONTEXT = {
+    "token_normalize_func": lambda token: token.replace("_", "-"),  # `_` and `-` are one in names of options
+    "max_content_width": 110,
+}
+_LONG = re.compile("-[A-Za-z][A-Za-z-]+")
+FIRST = ("--help", "--version")
+FRACTION = click.FloatRange(0, 1)
+FILE = click.Path()  # checks nothing, but lets the shell complete names of files
+
+
+def flag(name: str, *short: str, **attributes: Any) -> Callable[[Function], Function]:
+    """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`."""
+    return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, **attributes)
+
+
+class Command(click.Command):
+    """A command that calls an unknown `-thresh` unknown, where click would read `-t` with the value `hresh`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        known = {name.replace("_", "-") for option in options for name in option.opts}
+        take_value = {name.replace("_", "-") for option in options if not option.is_flag for name in option.opts}
+        for before, word in zip(["", *args], args, strict=False):
+            name = word.split("=")[0].replace("_", "-")
+            if before == "--":
+                break
+            if _LONG.fullmatch(name) and name not in known and before.replace("_", "-") not in take_value:
+                raise click.NoSuchOption(word, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
+        return super().parse_args(ctx, args)
+
+
+class FlagsFirst(click.Group):
+    """A group that takes a command's options also before the command's name, as darknet does."""
+
+    command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = self.list_commands(ctx)
+        at = next((i for i, word in enumerate(args) if word in known), 0)
+        if args[:1] and args[0].startswith("-") and not set(FIRST) & set(args[:at]):
+            args = [*args[at : at + 1], *args[:at], *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+def _ignored(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value and not ctx.resilient_parsing:
+        note(f"{parameter.opts[0]} is ignored: pydarknet computes on the CPU")
+
+
+def together(*decorators: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """One decorator that applies all, the first one outermost, so that help lists them in this order."""
+
+    def decorate(function: Function) -> Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def network_options(function: Function) -> Function:
+    """Options of every command that builds a network."""
+    return together(
+        flag(
+            "dialect",
+            type=click.Choice(["auto", "pjreddie", "alexeyab"]),
+            default="auto",
+            show_default=True,
+            help="Whose darknet to follow; auto: AlexeyAB's where the cfg uses what only it knows.",
+        ),
+        flag("threads", type=click.IntRange(min=1), metavar="N", help="Compute with N threads; default: all."),
+        flag("allow_partial", is_flag=True, help="Accept weights of other length: load whole layers while they last."),
+        click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
+        click.option("-i", metavar="N", expose_value=False, callback=_ignored, help="The GPU to use; ignored."),
+        flag("nogpu", is_flag=True, expose_value=False, callback=_ignored, help="Ignored."),
+        flag("gpus", metavar="LIST", expose_value=False, callback=_ignored, help="Ignored."),
+    )(function)
+
+
+def size_options(function: Function) -> Function:
+    """The input's size instead of the cfg's."""
+    return together(
+        flag("width", type=click.IntRange(min=1), metavar="W", help="Pixels, instead of the cfg's."),
+        flag("height", type=click.IntRange(min=1), metavar="H", help="Pixels, instead of the cfg's."),
+    )(function)
+
+
+def names_options(function: Function) -> Function:
+    """Where the names of classes come from."""
+    return together(
+        flag("names", type=FILE, metavar="FILE", help="Class names, one a line."),
+        flag("data", type=FILE, metavar="FILE.data", help="A .data file that says where the names are."),
+    )(function)
+
+
+def fit_option(function: Function) -> Function:
+    """How a picture is brought to a classifier's size."""
+    return flag(
+        "fit",
+        type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]),
+        default="auto",
+        show_default=True,
+        help="shorter: the whole picture, its shorter side resized to the network's; crop: the middle of that; "
+        "letterbox: scaled onto grey; stretch. auto: shorter, where the network runs at any size, else crop.",
+    )(function)
+
+
+def top_option(function: Function) -> Function:
+    """How many classes are printed."""
+    return click.option("-t", "-top", "--top", type=click.IntRange(min=0), default=0, metavar="N",
+                        help="Print the N best classes.")(function)  # fmt: skip
+
+
+def detection_options(function: Function) -> Function:
+    """Options of every command that finds objects."""
+    return together(
+        flag("thresh", type=FRACTION, metavar="P", help="Report what is more probable than P; default: darknet's."),
+        flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Threshold in word trees."),
+        flag("nms", type=FRACTION, metavar="IOU", help="Of boxes that overlap more, keep the best. Default: 0.45; "
+             "for the commands of YOLOv1 0.4."),
+        flag("ext_output", is_flag=True, help="Print the boxes as well."),
+        flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey."),
+        flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as darknet does."),
+        flag("json", "as_json", is_flag=True, help="Print one JSON object a line and nothing else."),
+        flag("out", type=FILE, metavar="FILE", help="FILE.json: write all detections, in AlexeyAB's form. Another "
+             "name, with a pjreddie network: write the annotated picture to FILE.jpg."),
+        flag("save_labels", is_flag=True, help="Write a label file for each picture, where training looks for it."),
+        flag("out_dir", type=FILE, metavar="DIR", help="Write annotated pictures into DIR instead of predictions.jpg."),
+        flag("no_picture", is_flag=True, help="Write no annotated picture."),
+        flag("show", is_flag=True, help="Show each annotated picture in a window until a key is pressed."),
+        flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown without --show."),
+    )(function)  # fmt: skip

@@ -1,0 +1,134 @@
+"""What `detect` leaves on the disk: annotated pictures, AlexeyAB's JSON file, label files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImageError, OutputError
+from ..files import write_whole
+from .formats import json_file, json_frame, label_lines
+
+if TYPE_CHECKING:
+    from ..detector import Found
+    from ..image import Picture
+
+PREDICTIONS = "predictions.jpg"
+WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+# Where AlexeyAB's darknet looks for the labels of a picture in these folders; of others they lie beside it.
+LABEL_FOLDERS = (
+    ("/images/train2017/", "/labels/train2017/"),
+    ("/images/val2017/", "/labels/val2017/"),
+    ("/JPEGImages/", "/labels/"),
+    ("/images/train2014/", "/labels/train2014/"),
+    ("/images/val2014/", "/labels/val2014/"),
+)
+_LABELLED = re.compile(r"\.(jpe?g|JPE?G|png|PNG|bmp|BMP|ppm|PPM|tiff|TIFF)$")
+
+
+@dataclass
+class Outputs:
+    """Where the results of a run go, besides standard output."""
+
+    picture: str | None  # each picture overwrites it, as in darknet
+    folder: Path | None
+    json: str | None
+    labels: bool
+    show: bool
+    frames: list[str] = field(default_factory=list)
+    _taken: set[Path] = field(default_factory=set)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], out_is_json: bool) -> Outputs:
+        """`out_is_json`: whether `-out` names a JSON file even without that extension. Raises OutputError."""
+        out, picture = options["out"], PREDICTIONS
+        if out is not None and not out_is_json and not out.lower().endswith(".json"):
+            picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
+        if options["out_dir"]:
+            _make_folder(Path(options["out_dir"]))
+        if out is not None:
+            _check_folder_of(out)
+        return cls(
+            picture=None if options["out_dir"] or options["no_picture"] else picture,
+            folder=Path(options["out_dir"]) if options["out_dir"] and not options["no_picture"] else None,
+            json=out,
+            labels=options["save_labels"],
+            show=options["show"],
+        )
+
+    def take(self, path: str, image: Picture, found: Found) -> None:
+        """Write or keep what is wanted of one picture. Raises OutputError."""
+        if self.json is not None:
+            self.frames.append(json_frame(len(self.frames) + 1, path, found))
+        if self.labels:
+            with write_whole(label_path(path)) as stream:
+                stream.write("".join(label_lines(found)).encode())
+        if self.picture or self.folder or self.show:
+            self._draw(path, image, found)
+
+    def _draw(self, path: str, image: Picture, found: Found) -> None:
+        from ..image import draw_detections, show_image, write_image
+
+        annotated = draw_detections(image, found.detections(), len(found.names))
+        target = self._in_folder(path) if self.folder else self.picture
+        if target:
+            write_image(target, annotated)
+        if self.show:
+            show_image(path, annotated)
+
+    def _in_folder(self, path: str) -> Path:
+        """The picture's name in the folder, with a number where an earlier picture has that name."""
+        assert self.folder is not None
+        source = Path(path)
+        name = source.name if source.suffix.lower() in WRITABLE else f"{source.name}.jpg"
+        target, number = self.folder / name, 1
+        while target in self._taken:
+            number += 1
+            target = self.folder / f"{Path(name).stem}_{number}{Path(name).suffix}"
+        self._taken.add(target)
+        if target.exists() and target.samefile(source):
+            raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
+        return target
+
+    def finish(self) -> None:
+        """Write what takes all pictures. Raises OutputError."""
+        if self.json is not None:
+            with write_whole(self.json) as stream:
+                stream.write(json_file(self.frames))
+
+
+def label_path(path: str) -> str:
+    """The label file of a picture, by AlexeyAB's rule. Raises ImageError for an extension that it does not know."""
+    for images, labels in LABEL_FOLDERS:
+        path = path.replace(images, labels, 1)
+    renamed = _LABELLED.sub(".txt", path)
+    if renamed == path:
+        raise ImageError(f"Failed to infer label file name (check image extension is supported): {path}")
+    return renamed
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
+    _check_writable(folder, folder)
+
+
+def _check_folder_of(path: str) -> None:
+    """Refuse before the first picture what could not be written after the last."""
+    if not Path(path).exists():
+        _check_writable(Path(path).parent, Path(path))
+
+
+def _check_writable(folder: Path, target: Path) -> None:
+    if not folder.is_dir():
+        raise OutputError(f"{target}: cannot write: {os.strerror(errno.ENOENT)}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{target}: cannot write: {os.strerror(errno.EACCES)}")

@@ -1,0 +1,142 @@
+"""`detect` and darknet's spellings of it: what they print, to the character."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+HEAD = " Detection layer: 1 - type = 28 "
+PIXELS = "\t(left_x:   16   top_y:   18   width:   32   height:   12)"
+LETTERBOXED = "\t(left_x:   16   top_y:   16   width:   32   height:   16)"
+
+
+@pytest.fixture
+def detect(run, detector):
+    def call(*options, command=("detect",), dialect="alexeyab", stdin=""):
+        words = [*command, detector.cfg, detector.weights, "--dialect", dialect, "--names", detector.names]
+        return run(*words, *options, stdin=stdin)
+
+    return call
+
+
+def test_alexeyabs_lines(detect):
+    head, predicted, *rest = detect("dog.png").stdout.splitlines()
+    assert head == HEAD
+    assert re.fullmatch(r"dog\.png: Predicted in \d+\.\d{6} milli-seconds\.", predicted)
+    assert rest == ["dog: 88%", "cat: 27%"]
+
+
+def test_pjreddies_lines(detect):
+    predicted, *rest = detect("dog.png", dialect="pjreddie").stdout.splitlines()
+    assert re.fullmatch(r"dog\.png: Predicted in \d+\.\d{6} seconds\.", predicted)
+    assert rest == ["dog: 88%"]  # his threshold is 0.5
+
+
+def test_boxes(detect):
+    assert detect("dog.png", "-ext_output").stdout.splitlines()[2:] == [f"dog: 88%{PIXELS}", f"cat: 27%{PIXELS}"]
+
+
+def test_letterbox_and_stretch(detect):
+    assert detect("dog.png", "-ext_output", "-letter_box").stdout.splitlines()[2] == f"dog: 88%{LETTERBOXED}"
+    pjreddie = detect("dog.png", "-ext_output", dialect="pjreddie").stdout.splitlines()
+    assert pjreddie[1] == f"dog: 88%{LETTERBOXED}"
+    both = detect("dog.png", "-letter_box", "--stretch")
+    assert both.exit_code == 2
+    assert "exclude each other" in both.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["-thresh", ".5"], ["--thresh", ".5"], ["--thresh=.5"], ["-thresh=.5"], ["-thresh", "0.5", "-hier", ".5"]],
+)
+def test_thresh(detect, words):
+    assert detect(*words, "dog.png").stdout.splitlines()[2:] == ["dog: 88%"]
+
+
+@pytest.mark.parametrize("spelling", ["-ext_output", "--ext_output", "--ext-output", "-ext-output"])
+def test_spellings(detect, spelling):
+    assert detect("dog.png", spelling, "-thresh", ".5").stdout.splitlines()[2] == f"dog: 88%{PIXELS}"
+
+
+def test_flags_may_stand_anywhere(run, detector, folder):
+    (folder / "pets.data").write_text("names = detect.names\n")
+    words = ["pets.data", detector.cfg, detector.weights, "dog.png"]
+    expected = ["dog: 88%"]
+    orders = (
+        ["detector", "test", *words, "-thresh", ".5"],
+        ["-thresh", ".5", "detector", "test", *words],
+        ["detector", "-thresh", ".5", "test", *words],
+        ["detector", "test", "-thresh", ".5", *words],
+        ["detector", "test", *words[:2], "-thresh", ".5", *words[2:]],
+        ["--threads", "1", "detector", "test", "-thresh=.5", *words],
+    )
+    for order in orders:
+        result = run(*order, "--dialect", "alexeyab")
+        assert result.stdout.splitlines()[2:] == expected, order
+
+
+def test_what_a_gpu_would_need_is_noted(detect):
+    result = detect("-i", "0", "-nogpu", "-gpus", "0,1", "-dont_show", "dog.png")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stderr.splitlines()] == ["-i", "-nogpu", "-gpus"]
+
+
+def test_unknown_flags_are_called_unknown(run, detector):
+    result = run("classify", detector.cfg, detector.weights, "-thresh", ".5")  # not -t with the value `hresh`
+    assert result.exit_code == 2
+    assert "-thresh" in result.stderr.splitlines()[-1]
+    assert re.search(r"Did you mean '?-thresh'?\?\n$", run("detect", "a", "b", "-tresh", ".5").stderr)
+
+
+def test_thresholds_of_the_commands(run, detector):
+    words = [detector.cfg, detector.weights, "dog.png", "--names", detector.names, "--dialect", "pjreddie"]
+    for command in ("yolo", "coco"):
+        first, *rest = run(command, "test", *words, "-ext_output").stdout.splitlines()
+        assert first.endswith(" seconds.")
+        assert rest == [f"dog: 88%{PIXELS}", f"cat: 27%{PIXELS}"]  # stretched, whatever the dialect
+
+
+def test_yolo_test_of_alexeyabs_prints_seconds_and_no_heads(detect):
+    first, *rest = detect("dog.png", command=("yolo", "test")).stdout.splitlines()
+    assert first.endswith(" seconds.")
+    assert rest == ["dog: 88%", "cat: 27%"]
+
+
+def test_hidden_classes(detect, detector):
+    Path(detector.names).write_text("dont_show dog\ncat\n")
+    assert detect("dog.png").stdout.splitlines()[2:] == ["cat: 27%", "dont_show dog: 88%"]
+    assert detect("dog.png", "-thresh", ".5").stdout.splitlines()[2:] == []
+
+
+def test_json_lines(detect):
+    result = detect("dog.png", "dog.png", "--json")
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert (first["filename"], first["width"], first["height"]) == ("dog.png", 64, 48)
+    assert first["seconds"] > 0
+    assert first["objects"] == second["objects"]
+    dog, cat = first["objects"]
+    assert dog == {
+        "class_id": 0,
+        "name": "dog",
+        "confidence": 0.880797,
+        "box": {"x": 16.0, "y": 18.0, "width": 32.0, "height": 12.0},
+        "relative_coordinates": {"center_x": 0.5, "center_y": 0.5, "width": 0.5, "height": 0.25},
+    }
+    assert cat["name"] == "cat"
+
+
+def test_json_lines_hold_any_name(detect, detector):
+    Path(detector.names).write_bytes(b'"dog"\\\nk\xe4tzchen \xc3\xa9\n')
+    (line,) = detect("dog.png", "--json").stdout_bytes.splitlines()
+    assert [found["name"] for found in json.loads(line)["objects"]] == ['"dog"\\', "k\N{REPLACEMENT CHARACTER}tzchen é"]
+
+
+def test_the_table_goes_to_stderr(detect):
+    result = detect("dog.png", "-v")
+    assert result.stdout.splitlines()[0] == HEAD
+    assert result.stderr.splitlines()[1].startswith(
+        "   0 conv      7       1 x 1/32     32 x  32 x   3 ->    1 x   1 x"
+    )

@@ -1,0 +1,89 @@
+"""Real processes: start-up, pipes, signals."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import BashComplete
+
+from pydarknet.cli.app import COMMANDS
+from pydarknet.cli.app import pydarknet as command
+from pydarknet.version import __version__
+
+PYDARKNET = [sys.executable, "-m", "pydarknet"]
+
+
+def start(*words, **options):
+    return subprocess.Popen([*PYDARKNET, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_help_waits_for_no_heavy_module():
+    program = """
+        import sys
+        from pydarknet.cli.app import pydarknet
+        for words in (["--help"], ["detect", "--help"], ["detector", "test", "--help"], ["--version"]):
+            try:
+                pydarknet(words)
+            except SystemExit as end:
+                assert not end.code
+        heavy = {"numpy", "numba", "cv2", "onnx", "pydarknet.model", "pydarknet.network"} & set(sys.modules)
+        sys.exit(f"imported {heavy}" if heavy else 0)
+    """
+    program = "\n".join(line.removeprefix(" " * 8) for line in program.splitlines())
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+
+
+def test_every_command_has_help_with_an_example(run):
+    for words in (*COMMANDS, "classifier predict", "detector test", "yolo test", "coco test"):
+        result = run(*words.split(), "--help")
+        assert result.exit_code == 0
+        assert "Example" in result.stdout or words in ("classifier", "detector", "yolo", "coco")
+    assert run("--version").stdout == f"pydarknet {__version__}\n"
+
+
+def test_usage_errors_exit_with_2(run):
+    for words in (["classify"], ["nothing"], ["detect", "a", "b", "-thresh", "2"], ["detector", "train"]):
+        assert run(*words).exit_code == 2
+
+
+@pytest.mark.parametrize("shown", ["info cfg/yolov4.cfg", "classify {0.cfg} {0.weights} dog.png dog.png dog.png"])
+def test_broken_pipe_is_quiet(classifier, shown):
+    process = start(*shown.format(classifier).split())
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) != 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_full_standard_output(classifier):
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run([*PYDARKNET, "info", classifier.cfg], stdout=full, stderr=subprocess.PIPE)
+    assert process.returncode == 1
+    assert process.stderr == b"standard output: cannot write: No space left on device\n"
+
+
+def test_interrupt(classifier):
+    process = start("classify", classifier.cfg, classifier.weights, "-t1", stdin=subprocess.PIPE)
+    process.stdin.write(b"dog.png\n")
+    process.stdin.flush()
+    assert b"Predicted" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out in (b"", b"1: 0.506480\n")
+    assert err == b""
+
+
+def test_shell_completion():
+    complete = BashComplete(command, {}, "pydarknet", "_PYDARKNET_COMPLETE")
+    assert [item.value for item in complete.get_completions([], "class")] == ["classify", "classifier"]
+    assert [item.value for item in complete.get_completions(["detector"], "")] == ["test"]
+    assert "--ext-output" in [item.value for item in complete.get_completions(["detect"], "--ext")]
+    assert [item.type for item in complete.get_completions(["detect"], "cf")] == ["file"]
+    assert "-thresh" in [item.value for item in complete.get_completions(["detect"], "-th")]

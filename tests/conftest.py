@@ -1,0 +1,44 @@
+"""Fixtures of the whole suite: small networks from cfg text, with seeded parameters."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from helpers import randomise
+
+from pydarknet.config import read_config
+from pydarknet.dialect import choose_dialect
+from pydarknet.network import Network
+
+
+@pytest.fixture
+def write_cfg(tmp_path):
+    """Write a text to a file and return its path; a common margin of the lines is taken away."""
+
+    def write(text, name="net.cfg"):
+        path = tmp_path / name
+        path.write_bytes(textwrap.dedent(text).encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def build(write_cfg):
+    """Build a network from cfg text; every parameter gets a seeded random value unless `seed` is None."""
+
+    def make(text, dialect="pjreddie", seed=1, **options):
+        config = read_config(write_cfg(text))
+        network = Network(config, choose_dialect(dialect, config), **options)
+        if seed is not None:
+            randomise(network, seed)
+        return network
+
+    return make
+
+
+@pytest.fixture
+def warnings(caplog):
+    """The lines that the library has logged so far."""
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "pydarknet"]

@@ -1,0 +1,88 @@
+"""`[route]`: channels of earlier layers side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import net, values
+
+from pydarknet.errors import ConfigError, ShapeError
+
+
+def conv(filters, **options):
+    lines = {"filters": filters, "activation": "linear", **options}
+    return "[convolutional]\n" + "".join(f"{key}={value}\n" for key, value in lines.items())
+
+
+@pytest.mark.parametrize("counts", [(5, 7), (16, 16), (3, 30), (17, 16, 20), (1, 1, 1, 1)])
+@pytest.mark.parametrize("halo", ["", conv(4, size=3, pad=1)])
+def test_channels_stand_in_the_order_of_the_list(build, counts, halo):
+    text = net(3, 4, 5) + "".join(conv(count) for count in counts)
+    order = list(reversed(range(len(counts))))
+    network = build(f"{text}[route]\nlayers={','.join(map(str, order))}\n{halo}")
+    outputs = network.layer_outputs(values(2, 3, 4, 5))
+    expected = np.concatenate([outputs[index] for index in order], axis=1)
+    assert (outputs[len(counts)] == expected).all()
+
+
+@pytest.mark.parametrize("channels", [(6,), (18, 36), (4, 32)])
+@pytest.mark.parametrize("group_id", [0, 1])
+def test_groups_take_one_slice_of_each_source(build, channels, group_id):
+    listed = ",".join(str(index) for index in range(len(channels)))
+    text = f"{net()}{''.join(conv(count) for count in channels)}[route]\nlayers={listed}\n"
+    network = build(f"{text}groups=2\ngroup_id={group_id}\n", "alexeyab")
+    *sources, found = network.layer_outputs(values(2, 3, 8, 8))
+    slices = [source[:, group_id * count // 2 :][:, : count // 2] for source, count in zip(sources, channels, strict=True)]
+    assert (found == np.concatenate(slices, axis=1)).all()
+
+
+def test_one_whole_source_is_not_copied(build):
+    network = build(f"{net()}{conv(4)}{conv(5)}[route]\nlayers=0\n{conv(6)}")
+    assert network.layers[2].is_alias
+    first, _, again, last = network.layer_outputs(values(2, 3, 8, 8))
+    assert (first == again).all()
+    weights = network.layers[3].weights[:, :, 0, 0]
+    np.testing.assert_allclose(last[:, 0], np.einsum("nchw,c->nhw", again, weights[0]) + network.layers[3].biases[0],
+                               atol=1e-5)  # fmt: skip
+
+
+def test_a_layer_may_be_listed_twice(build):
+    network = build(f"{net()}{conv(5)}[route]\nlayers=0,-1\n")
+    first, both = network.layer_outputs(values(1, 3, 8, 8))
+    assert (both == np.concatenate([first, first], axis=1)).all()
+
+
+def test_sources_of_different_size_are_joined_as_vectors(build):
+    network = build(f"{net()}{conv(3)}{conv(17, stride=2)}[route]\nlayers=0,1\n[connected]\noutput=4\n")
+    small, large, both, _ = network.layer_outputs(values(2, 3, 8, 8))
+    assert (both == np.concatenate([small.reshape(2, -1), large.reshape(2, -1)], axis=1)).all()
+
+
+@pytest.mark.parametrize("options, message", [
+    ("", "must specify input layers"),
+    ("layers=0\ngroups=3\n", "groups=3 does not divide the 4 channels of layer 0"),
+    ("layers=0\ngroups=2\ngroup_id=2\n", "group_id=2: expected a number from 0 to 1"),
+    ("layers=x\n", "layers=x: expected an integer"),
+])  # fmt: skip
+def test_lists_that_make_no_sense_are_errors(build, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build(f"{net()}{conv(4)}[route]\n{options}", "alexeyab")
+
+
+def test_slices_of_different_sizes_are_refused(build):
+    text = f"{net()}{conv(4)}{conv(4, stride=2)}[route]\nlayers=0,1\ngroups=2\n"
+    with pytest.raises(ShapeError, match="groups needs sources of equal width and height"):
+        build(text, "alexeyab")
+
+
+def test_sizes_that_part_when_the_network_is_resized_are_an_error(build):
+    text = f"{net(3, 8, 8)}{conv(4, stride=2)}{conv(4, stride=2)}[upsample]\n[route]\nlayers=0,2\n"
+    network = build(text)
+    with pytest.raises(ShapeError, match="layers 0 and 2 differ in size: 5 x 5 x 4 and 6 x 6 x 4"):
+        network.resize(10, 10)
+    assert network.forward(values(1, 3, 8, 8))[0].shape == (1, 8, 4, 4)
+
+
+def test_pjreddie_does_not_know_groups(build):
+    network = build(f"{net()}{conv(4)}[route]\nlayers=0\ngroups=2\n")
+    assert network.layers[1].shape.channels == 4
