@@ -22,6 +22,7 @@ log = logging.getLogger("pydarknet")
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
+LONGEST_NUMBER = 64  # characters; more is no number anyone meant
 Number = TypeVar("Number", int, float)
 
 
@@ -139,8 +140,8 @@ class Section:
         match = pattern.match(value)
         if match is None and pattern is _INTEGER and _FLOAT.match(value):
             return convert("0")  # .5 read as an integer
-        if match is None:
-            raise self.error(f"{key}={value}: expected {expected}", key)
+        if match is None or len(match.group()) > LONGEST_NUMBER:
+            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
         return convert(match.group())
 
     def unused(self) -> list[str]:

@@ -149,19 +149,19 @@ class Network:
 
     def load_weights(self, path: str | os.PathLike[str], allow_partial: bool = False) -> Loaded:
         """Read a .weights file; layers that a partial one does not reach are initialised. Raises WeightsError."""
+        self._initialise_unstored()
         loaded = load_weights(path, self.layers, allow_partial)
         self.header = loaded.header
         if loaded.layers < len(self.layers):
             self.initialise(loaded.layers)
-        self._initialise_unstored()
         self.parameters_changed()
         return loaded
 
     def _initialise_unstored(self) -> None:
-        """Layers whose record the file is said not to have start from their initial values."""
+        """Layers of whose record the file is said to lack something start from their initial values."""
         rng = np.random.default_rng(self.seed)
         for layer in self.layers:
-            if not layer.stored.load:
+            if not layer.stored.is_whole:
                 layer.initialise(rng, self.dialect)
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
@@ -242,8 +242,12 @@ class Network:
 
     def _values(self, index: int) -> Array:
         layer, tensor = self.layers[index], self._tensors[index]
-        owner = self.layers[owner_of(self.layers, index)]
-        values = owner.values.copy() if owner.is_door else tensor.plain()  # type: ignore[attr-defined, union-attr]
+        owner = owner_of(self.layers, index)
+        if owner != INPUT and self.layers[owner].is_door:
+            values = self.layers[owner].values.copy()  # type: ignore[attr-defined]
+        else:
+            assert tensor is not None
+            values = tensor.plain()
         if layer.order_is_planar and layer.shape.cells > 1:
             return values.reshape(self._running_batch, layer.shape.channels, layer.shape.height, layer.shape.width)
         return values

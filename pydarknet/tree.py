@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +89,7 @@ def _with_groups(names: list[str], parents: list[int]) -> Tree:
 def read_map(path: str | os.PathLike[str]) -> list[int]:
     """Read a map file: one class number a line. Raises DataError."""
     numbers = []
-    for number, line in enumerate(Path(path).read_text(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
         try:
             numbers.append(int(line.strip()))
         except ValueError:

@@ -15,7 +15,10 @@ f32 = numba.float32
 @kernel
 def maxpool(x, x_item, x_block, x_pitch, x_origin, in_height, in_width, size, stride_y, stride_x, pad,
             y, y_item, y_block, y_pitch, halo, batch, blocks, height, width):  # fmt: skip
-    """Largest value of each size x size window; windows begin `pad` cells before row * stride_y, column * stride_x."""
+    """Largest value of each size x size window; windows begin `pad` cells before row * stride_y, column * stride_x.
+
+    A window that lies outside the plane altogether gives 0.
+    """
     for task in prange(batch * blocks * height):
         item = task // (blocks * height)
         block = task // height - item * blocks
@@ -30,7 +33,7 @@ def maxpool(x, x_item, x_block, x_pitch, x_origin, in_height, in_width, size, st
         for column in range(width):
             left = max(column * stride_x - pad, 0)
             right = min(column * stride_x - pad + size, in_width)
-            best = vsplat(f32(-3.4028234663852886e38))
+            best = vsplat(f32(-3.4028234663852886e38) if top < bottom and left < right else f32(0.0))
             for i in range(top, bottom):
                 for j in range(left, right):
                     best = vmax(vload(x, x_at + (i * x_pitch + j) * 16), best)

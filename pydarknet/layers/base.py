@@ -185,6 +185,11 @@ class Stored:
     filters: int | None = None  # only so many of the filters are in the file
     flipped: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file has all of the record."""
+        return self.load and self.scales and self.filters is None
+
     @classmethod
     def from_section(cls, section: Section) -> Stored:
         """Read the keys that all layers share, those without meaning at inference included."""

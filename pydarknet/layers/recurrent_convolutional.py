@@ -65,16 +65,20 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
         raise NotImplementedError
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        out = inputs[0]
         for name, shape in self.part_inputs(inputs[0]).items():
-            self.parts[name].reshape([shape], self.batch)
-        sizes = {(part.shape.height, part.shape.width) for part in self.parts.values()}
-        if len(sizes) > 1:
-            raise self.section.shape_error(
-                "has parts of different size, found "
-                + ", ".join(f"{w} x {h}" for h, w in sorted(sizes))
-                + "; expected stride and padding that keep the size"
-            )
-        return next(reversed(self.parts.values())).shape
+            out = self.parts[name].out_shape([shape])
+            if (out.height, out.width) != (shape.height, shape.width):
+                raise self.section.shape_error(
+                    f"makes {out.width} x {out.height} of {shape.width} x {shape.height}; a state must keep its size: "
+                    "expected stride=1 and pad=1"
+                )
+        return out
+
+    def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
+        super().reshape(inputs, batch)
+        for name, shape in self.part_inputs(inputs[0]).items():
+            self.parts[name].reshape([shape], batch)
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
