@@ -181,10 +181,10 @@ def _options(path: str, text: str) -> list[Section]:
         key, equals, value = content.partition("=")
         if equals and value and key:
             sections[-1].options.append(Option(key, value, number))
-        elif equals or not sections[-1].kind:
+        elif not sections[-1].kind or not key:
             raise ConfigError(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
         else:
-            log.warning("%s:%d: %r has no value and is ignored (expected key=value)", path, number, content)
+            log.warning("%s:%d: Config file error, could parse: %s; it has no value and is ignored", path, number, key)
     return sections
 
 

@@ -121,6 +121,14 @@ def batch_norm(x, scales, mean, variance, bias, inside_root):
     return (x - mean) / root * scales + bias
 
 
+def finished(sums, layer, inside_root):
+    """Batch normalisation of a layer's sums (channels on axis 1) with its statistics, or else its biases added."""
+    norm = layer.norm
+    if norm is None:
+        return sums + layer.biases.reshape(1, -1, *(1,) * (sums.ndim - 2))
+    return batch_norm(sums, norm.scales, norm.rolling_mean, norm.rolling_variance, layer.biases, inside_root)
+
+
 def windows(x, size, stride, padding):
     """(row, column, the part of x under the window) of every window; `padding` is the total of both sides."""
     h, w = x.shape[2:]

@@ -99,8 +99,18 @@ def test_a_list_of_reals_ends_at_a_comment(section, value, expected):
 
 def test_absent_keys_have_defaults(section):
     found = section("other=1")
-    assert (found.integer("key", 3), found.real("key", 0.5), found.text("key", "x"), found.text("key")) == (3, 0.5, "x", None)
-    assert (found.integers("key"), found.reals("key"), found.has("key"), found.flag("key")) == (None, None, False, False)
+    assert (found.integer("key", 3), found.real("key", 0.5), found.text("key", "x"), found.text("key")) == (
+        3,
+        0.5,
+        "x",
+        None,
+    )
+    assert (found.integers("key"), found.reals("key"), found.has("key"), found.flag("key")) == (
+        None,
+        None,
+        False,
+        False,
+    )
     assert found.choice("key", "b", ["a", "b"]) == "b"
     assert found.flag("key", True)
 
@@ -180,7 +190,7 @@ def test_a_key_without_a_value_names_file_and_line(write_cfg, warnings, line):
     try:
         read_config(write_cfg(SECTION.format(line)))
     except ConfigError as error:
-        assert "net.cfg:4: Config file error, could parse: filters" in str(error)  # noqa: PT017
+        assert "net.cfg:4: Config file error, could parse: filters" in str(error)
     else:
         assert "net.cfg:4" in warnings()[0]
 

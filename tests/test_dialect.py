@@ -20,12 +20,14 @@ SIGNS = [
     "[convolutional]\nshare_index=0\n", "[maxpool]\nmaxpool_depth=1\n", "[max]\nstride_y=1\n", "[route]\ngroups=2\n",
     "[dropout]\ndropblock=1\n", "[shortcut]\nfrom=-2,-3\n", "[shortcut]\nweights_type=per_channel\n",
     "[yolo]\nscale_x_y=1.05\n", "[yolo]\nnew_coords=1\n", "[yolo]\nnms_kind=greedynms\n", "[yolo]\niou_loss=ciou\n",
-    "[crnn]\nhidden=3\noutput=2\n", "[region]\nfocal_loss=1\n", "[convolutional]\nclip=1\n", "[avgpool]\ntrain_only_bn=1\n",
+    "[crnn]\nhidden=3\noutput=2\n", "[region]\nfocal_loss=1\n", "[convolutional]\nclip=1\n",
+    "[avgpool]\ntrain_only_bn=1\n",
 ]  # fmt: skip
 
 # What both read, and what only pjreddie's does.
 NO_SIGNS = [
-    "[convolutional]\nfilters=3\nactivation=leaky\ngroups=3\n", "[rnn]\nhidden=5\nlogistic=1\n", "[shortcut]\nfrom=-2\n",
+    "[convolutional]\nfilters=3\nactivation=leaky\ngroups=3\n", "[rnn]\nhidden=5\nlogistic=1\n",
+    "[shortcut]\nfrom=-2\n",
     "[yolo]\nmask=0\nmap=x\n", "[deconvolutional]\n", "[l2norm]\n", "[shortcut]\nalpha=2\n", "[gru]\ntanh=1\n",
     "[crnn]\noutput_filters=3\nhidden_filters=3\n", "[route]\nlayers=0,1\n", "[region]\nbackground=1\n",
 ]  # fmt: skip

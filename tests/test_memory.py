@@ -35,7 +35,7 @@ def test_what_is_alive_together_lies_apart(seed):
     for a, b in itertools.combinations(spans, 2):
         if alive_together(a, b):
             assert a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
-    assert all(0 <= s.offset and s.offset + s.size <= total for s in spans)
+    assert all(s.offset >= 0 and s.offset + s.size <= total for s in spans)
     assert all(s.offset % ALIGN == 0 for s in spans)
 
 

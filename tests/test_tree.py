@@ -19,7 +19,7 @@ def tree(write_cfg):
 
 
 def test_consecutive_lines_of_one_parent_are_siblings(tree):
-    assert tree.names == "animal plant dog cat poodle pug oak".split()
+    assert tree.names == ["animal", "plant", "dog", "cat", "poodle", "pug", "oak"]
     assert tree.parent.tolist() == [-1, -1, 0, 0, 2, 2, 1]
     assert tree.groups == [(0, 2), (2, 4), (4, 6), (6, 7)]
     assert tree.child_group == {0: 1, 2: 2, 1: 3}
@@ -85,5 +85,5 @@ def test_a_map_is_a_list_of_numbers(write_cfg):
 
 @pytest.mark.parametrize("read", [read_tree, read_map])
 def test_a_missing_file_is_named(tmp_path, read):
-    with pytest.raises(DataError, match="Couldn't open file: .*nothing"):
+    with pytest.raises(DataError, match=r"Couldn't open file: .*nothing"):
         read(tmp_path / "nothing")

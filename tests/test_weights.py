@@ -12,7 +12,9 @@ from pydarknet.errors import OptionError, OutputError, WeightsError
 from pydarknet.weights import Header, load_weights, stored_numbers
 
 # Three layers with 28, 0 and 72 numbers: 100 in all.
-TEXT = net(2, 4, 4) + """[convolutional]
+TEXT = (
+    net(2, 4, 4)
+    + """[convolutional]
 filters=4
 size=2
 batch_normalize=0
@@ -24,6 +26,7 @@ size=2
 batch_normalize=1
 activation=linear
 """
+)
 FIRST, TOTAL = 4 + 4 * 2 * 4, 4 + 4 * 2 * 4 + 4 * 3 + 3 * 4 * 4
 
 EVERYTHING = """[net]
@@ -73,7 +76,9 @@ def test_the_version_tells_the_length_of_the_header(major, minor, length):
     assert found.pack() == content[:length]
 
 
-@pytest.mark.parametrize("major, minor, transposed", [(0, 2, False), (1000, 0, False), (1001, 0, True), (0, 1001, True)])
+@pytest.mark.parametrize(
+    "major, minor, transposed", [(0, 2, False), (1000, 0, False), (1001, 0, True), (0, 1001, True)]
+)
 def test_old_files_are_transposed(major, minor, transposed):
     assert Header(major, minor, 0, 0).transposed is transposed
 
@@ -167,7 +172,8 @@ def test_a_new_network_saves_the_version_of_its_dialect(build, tmp_path):
 
 
 @pytest.mark.parametrize("found, layer, kind, has, count", [
-    (0, 0, "convolutional", 0, FIRST), (1, 0, "convolutional", 1, FIRST), (FIRST - 1, 0, "convolutional", FIRST - 1, FIRST),
+    (0, 0, "convolutional", 0, FIRST), (1, 0, "convolutional", 1, FIRST),
+    (FIRST - 1, 0, "convolutional", FIRST - 1, FIRST),
     (FIRST, 2, "convolutional", 0, TOTAL - FIRST), (TOTAL - 1, 2, "convolutional", TOTAL - FIRST - 1, TOTAL - FIRST),
 ])  # fmt: skip
 def test_a_short_file_names_the_numbers_and_the_layer_in_which_it_ends(build, weights, found, layer, kind, has, count):
@@ -219,9 +225,11 @@ def test_loose_bytes_at_the_end_are_an_error_unless_allowed(build, weights):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"<!DOCTYPE html><html>", "an HTML page"), (b"\n <HTML><body>", "an HTML page"), (b"<?xml version", "an XML document"),
+    (b"<!DOCTYPE html><html>", "an HTML page"), (b"\n <HTML><body>", "an HTML page"),
+    (b"<?xml version", "an XML document"),
     (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer .*git lfs pull"),
-    (b"PK\x03\x04aaaaaaaaaaaaaaaaaaaa", "a zip archive or a PyTorch model"), (b"\x1f\x8b\x08aaaaaaaaaaaaaaaaaaaa", "gzip"),
+    (b"PK\x03\x04aaaaaaaaaaaaaaaaaaaa", "a zip archive or a PyTorch model"),
+    (b"\x1f\x8b\x08aaaaaaaaaaaaaaaaaaaa", "gzip"),
     (b"\x89HDF\r\n\x1a\naaaaaaaaaaaaaaaa", "an HDF5"), (b"[net]\nwidth=416\nheight=416\n", r"a \.cfg file"),
     (b"", "0 bytes; a .weights file begins with a header of 16 or 20 bytes"), (b"\0" * 15, "15 bytes"),
     (header(0, 2)[:18], "18 bytes; a version 0.2 file begins with 20 bytes"),

@@ -144,7 +144,8 @@ def test_a_window_larger_than_the_padded_plane_gives_nothing():
 
 
 @pytest.mark.parametrize("size, stride, padding, dilation, expected", [
-    (3, 1, 1, 1, 1), (1, 1, 0, 1, 0), (3, 2, 1, 1, 1), (2, 2, 0, 1, 0), (3, 1, 1, 4, 4), (3, 1, 0, 2, 2), (2, 1, 1, 1, 1),
+    (3, 1, 1, 1, 1), (1, 1, 0, 1, 0), (3, 2, 1, 1, 1), (2, 2, 0, 1, 0), (3, 1, 1, 4, 4), (3, 1, 0, 2, 2),
+    (2, 1, 1, 1, 1),
 ])  # fmt: skip
 def test_a_window_wants_the_zeros_that_it_reads(size, stride, padding, dilation, expected):
     assert Window(size, stride, stride, padding, dilation).halo(Shape(1, 8, 8)) == expected

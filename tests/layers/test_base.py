@@ -51,7 +51,8 @@ def test_a_layer_of_the_other_dialect_is_named_as_such(kind, dialect):
 
 @pytest.mark.parametrize("key, text", [
     ("layers=3", "layers=3 is layer 3, which does not exist before it; expected a layer from 0 to 1"),
-    ("layers=2", "layers=2 is layer 2"), ("layers=-3", "layers=-3 is layer -1"), ("layers=0,-9", "layers=-9 is layer -7"),
+    ("layers=2", "layers=2 is layer 2"), ("layers=-3", "layers=-3 is layer -1"),
+    ("layers=0,-9", "layers=-9 is layer -7"),
 ])  # fmt: skip
 def test_a_reference_to_a_layer_that_does_not_exist_names_it(build, key, text):
     with pytest.raises(ConfigError, match=f"net.cfg:16: .route. layer 2: {text}"):

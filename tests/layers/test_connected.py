@@ -11,13 +11,8 @@ from pydarknet.errors import ConfigError, ShapeError
 
 
 def product(layer, x, name, inside_root):
-    y = x.reshape(len(x), -1).astype(np.float64) @ layer.weights.T
-    if layer.norm:
-        norm = layer.norm
-        y = naive.batch_norm(y, norm.scales, norm.rolling_mean, norm.rolling_variance, layer.biases, inside_root)
-    else:
-        y += layer.biases
-    return naive.activation(name, y)
+    sums = x.reshape(len(x), -1).astype(np.float64) @ layer.weights.T
+    return naive.activation(name, naive.finished(sums, layer, inside_root))
 
 
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])

@@ -14,14 +14,8 @@ from pydarknet.errors import ConfigError, ShapeError
 
 def expected_of(layer, x, dialect, name="linear", **geometry):
     """The twin of a layer with or without batch normalisation."""
-    y = naive.convolution(x, layer.weights, np.zeros(layer.filters), **geometry)
-    if layer.norm is None:
-        y += layer.biases[:, None, None]
-    else:
-        norm = layer.norm
-        statistics = norm.scales, norm.rolling_mean, norm.rolling_variance
-        y = naive.batch_norm(y, *statistics, layer.biases, dialect == "alexeyab")
-    return naive.activation(name, y)
+    sums = naive.convolution(x, layer.weights, np.zeros(layer.filters), **geometry)
+    return naive.activation(name, naive.finished(sums, layer, dialect == "alexeyab"))
 
 
 OPTIONS = [
@@ -173,11 +167,7 @@ def test_binary_convolutions_see_only_signs(build, padding, dialect, normalised)
         weights, bias = weights * gain[:, None, None, None], bias - gain * layer.norm.rolling_mean
     binary = signs(weights) * np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
     y = naive.convolution(signs(x), binary, np.zeros(18), padding=1, outside=padding)
-    if normalised and dialect == "pjreddie":
-        norm = layer.norm
-        y = naive.batch_norm(y, norm.scales, norm.rolling_mean, norm.rolling_variance, bias, False)
-    else:
-        y += bias[:, None, None]
+    y = naive.finished(y, layer, False) if dialect == "pjreddie" else y + bias[:, None, None]
     assert_close(network.forward(x)[0], naive.activation("leaky", y))
 
 

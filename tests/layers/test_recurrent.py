@@ -10,16 +10,17 @@ from helpers import assert_close, values
 DIALECTS = ["pjreddie", "alexeyab"]
 
 
-def part(layer, name, x, activation="linear", inside_root=False):
+def part(layer, name, x, activation, inside_root):
     """What one connected part gives, in double precision."""
     connected = layer.parts[name]
-    y = x @ connected.weights.T.astype(np.float64)
-    if connected.norm:
-        norm = connected.norm
-        y = naive.batch_norm(y, norm.scales, norm.rolling_mean, norm.rolling_variance, connected.biases, inside_root)
-    else:
-        y = y + connected.biases
-    return naive.activation(activation, y)
+    return naive.activation(
+        activation, naive.finished(x @ connected.weights.T.astype(np.float64), connected, inside_root)
+    )
+
+
+def both(layer, gate, x, state, inside_root):
+    """The sum from which a gate is made: its parts for the input and for the state."""
+    return part(layer, f"u{gate}", x, "linear", inside_root) + part(layer, f"w{gate}", state, "linear", inside_root)
 
 
 def rnn(layer, frames, states, outer, inner, shortcut=False, inside_root=False):
@@ -32,13 +33,9 @@ def rnn(layer, frames, states, outer, inner, shortcut=False, inside_root=False):
 
 def gru(layer, frames, states, candidate, inside_root=False):
     h = np.zeros((len(frames[0]), states))
-
-    def both(gate, x, state):
-        return part(layer, f"u{gate}", x, inside_root=inside_root) + part(layer, f"w{gate}", state, inside_root=inside_root)
-
     for x in frames:
-        z, r = naive.sigmoid(both("z", x, h)), naive.sigmoid(both("r", x, h))
-        g = naive.activation(candidate, both("h", x, r * h))
+        z, r = (naive.sigmoid(both(layer, gate, x, h, inside_root)) for gate in "zr")
+        g = naive.activation(candidate, both(layer, "h", x, r * h, inside_root))
         h = z * h + (1 - z) * g
         yield h
 
@@ -46,17 +43,14 @@ def gru(layer, frames, states, candidate, inside_root=False):
 def lstm(layer, frames, states, inside_root=False):
     h = c = np.zeros((len(frames[0]), states))
     for x in frames:
-        f, i, o, g = (
-            part(layer, f"u{gate}", x, inside_root=inside_root) + part(layer, f"w{gate}", h, inside_root=inside_root)
-            for gate in "fiog"
-        )
+        f, i, o, g = (both(layer, gate, x, h, inside_root) for gate in "fiog")
         c = naive.sigmoid(f) * c + naive.sigmoid(i) * np.tanh(g)
         h = naive.sigmoid(o) * np.tanh(c)
         yield h
 
 
-def check(network, expected_frames, batch=2):
-    frames = [values(batch, 5, seed=step) for step in range(4)]
+def check(network, expected_frames):
+    frames = [values(2, 5, seed=step) for step in range(4)]
     for x, expected in zip(frames, expected_frames(network.layers[0], frames), strict=True):
         assert_close(network.forward(x)[0], expected)
 

@@ -13,20 +13,17 @@ from pydarknet.errors import ShapeError
 def part(layer, name, x, activation, inside_root, padding=1):
     """What one convolutional part gives, in double precision."""
     conv = layer.parts[name]
-    y = naive.convolution(x, conv.weights, np.zeros(conv.filters), padding=padding, groups=conv.groups)
-    if conv.norm:
-        norm = conv.norm
-        y = naive.batch_norm(y, norm.scales, norm.rolling_mean, norm.rolling_variance, conv.biases, inside_root)
-    else:
-        y += conv.biases[:, None, None]
-    return naive.activation(activation, y)
+    sums = naive.convolution(x, conv.weights, np.zeros(conv.filters), padding=padding, groups=conv.groups)
+    return naive.activation(activation, naive.finished(sums, conv, inside_root))
 
 
 def crnn(layer, frames, hidden, activation, shortcut, inside_root):
     n, _, h, w = frames[0].shape
     state = np.zeros((n, hidden, h, w))
     for x in frames:
-        following = part(layer, "input", x, activation, inside_root) + part(layer, "self", state, activation, inside_root)
+        following = part(layer, "input", x, activation, inside_root) + part(
+            layer, "self", state, activation, inside_root
+        )
         state = following + state if shortcut else following
         yield part(layer, "output", state, activation, inside_root)
 
@@ -34,15 +31,15 @@ def crnn(layer, frames, hidden, activation, shortcut, inside_root):
 def conv_lstm(layer, frames, filters, activation, peephole, constrain):
     n, _, height, width = frames[0].shape
     h = c = np.zeros((n, filters, height, width))
+
+    def gate(name, x, h, c):
+        total = part(layer, f"w{name}", h, activation, True) + part(layer, f"u{name}", x, activation, True)
+        return total + part(layer, f"v{name}", c, activation, True) if peephole and name != "g" else total
+
     for x in frames:
-        sums = {g: part(layer, f"w{g}", h, activation, True) + part(layer, f"u{g}", x, activation, True) for g in "figo"}
-        if peephole:
-            sums["f"] += part(layer, "vf", c, activation, True)
-            sums["i"] += part(layer, "vi", c, activation, True)
-        c = naive.sigmoid(sums["f"]) * c + naive.sigmoid(sums["i"]) * np.tanh(sums["g"])
-        if peephole:
-            sums["o"] += part(layer, "vo", c, activation, True)
-        h = naive.sigmoid(sums["o"]) * np.tanh(c)
+        f, i, g = (gate(name, x, h, c) for name in "fig")
+        c = naive.sigmoid(f) * c + naive.sigmoid(i) * np.tanh(g)
+        h = naive.sigmoid(gate("o", x, h, c)) * np.tanh(c)
         c = np.clip(c, -constrain, constrain)
         yield h
 

@@ -34,15 +34,16 @@ def test_alexeyab_has_smooth_activations_after_the_sum(build, name):
     ((5, 33), (2, 1)), ((18, 18), (4, 1)),
 ])  # fmt: skip
 @pytest.mark.parametrize("options", [(1, 1), (0.5, 2), (1, 0.25)])
-def test_pjreddies_takes_one_layer_of_any_size(build, channels, strides, options):
+@pytest.mark.parametrize("side", [8, 9])
+def test_pjreddies_takes_one_layer_of_any_size(build, channels, strides, options, side):
     alpha, beta = options
-    text = f"{net()}{conv(channels[0], strides[0])}"
+    text = f"{net(3, side, side)}{conv(channels[0], strides[0])}"
     if strides[0] > strides[1]:
         text += f"[upsample]\nstride={strides[0]}\n{conv(channels[1])}"
     else:
         text += conv(channels[1], strides[1])
     text += f"[shortcut]\nfrom=0\nalpha={alpha}\nbeta={beta}\nactivation=leaky\n"
-    *_, previous, found = outputs = build(text).layer_outputs(values(2, 3, 8, 8))
+    *_, previous, found = outputs = build(text).layer_outputs(values(2, 3, side, side))
     expected = naive.pjreddie_shortcut(previous, outputs[0], alpha, beta)
     assert_close(found, naive.activation("leaky", expected))
 

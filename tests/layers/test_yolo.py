@@ -86,14 +86,16 @@ def test_gaussian_boxes_lose_confidence_by_their_spread(build, point, shift):
 
 @pytest.mark.parametrize("kind, filters, classes_plus", [("yolo", 21, 5), ("Gaussian_yolo", 33, 9)])
 def test_filters_that_do_not_fit_say_which_would(build, kind, filters, classes_plus):
-    message = rf"\[{kind}\]-layer.* gives 24 channels; expected filters={filters} = 3 masks x \(2 classes \+ {classes_plus}"
+    message = (
+        rf"\[{kind}\]-layer.* gives 24 channels; expected filters={filters} = 3 masks x \(2 classes \+ {classes_plus}"
+    )
     with pytest.raises(ShapeError, match=message):
         build(net(24) + yolo(kind=kind), "alexeyab")
 
 
 @pytest.mark.parametrize("mask", ["3", "-1", "0,1,9"])
 def test_a_mask_names_anchors_that_exist(build, mask):
-    with pytest.raises(ConfigError, match="mask names anchor .*; expected numbers from 0 to 2"):
+    with pytest.raises(ConfigError, match=r"mask names anchor .*; expected numbers from 0 to 2"):
         build(net(21) + yolo(mask=mask))
 
 
