@@ -12,6 +12,7 @@ from .errors import (
     ConfigError,
     DarknetError,
     DataError,
+    DivergedError,
     ImageError,
     OptionError,
     OutputError,
@@ -23,6 +24,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .boxes import Box, Detection
     from .model import Model, load
+    from .trainer import train
 
 __all__ = [
     "Box",
@@ -30,6 +32,7 @@ __all__ = [
     "DarknetError",
     "DataError",
     "Detection",
+    "DivergedError",
     "ImageError",
     "Model",
     "OptionError",
@@ -38,9 +41,10 @@ __all__ = [
     "WeightsError",
     "__version__",
     "load",
+    "train",
 ]
 
-_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "model"}
+_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "model", "train": "trainer"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from .network import Network
 from .tensor import Array
 from .tree import Tree
 
+LONGEST = 16  # sides of a picture that is taken whole, one by the other
 FITS = ("shorter", "crop", "letterbox", "stretch")
 
 
@@ -60,6 +61,8 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
         raise OptionError(f"top {top}: expected at least 1")
     if fit == "auto" or (fit == "shorter" and not network.resizable):
         fit = best_fit(network)
+        if fit == "shorter" and max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
+            fit = "letterbox"  # a sliver, as wide as it would have to be, takes more memory than anyone expects
     channels, height, width = network.input_shape
     x = fit_for_classify(image, fit, width, height, channels)[None]
     network.prepare(x.shape)

@@ -50,6 +50,13 @@ ALEXEYAB_KEYS: Mapping[str, frozenset[str]] = {
     "region": frozenset({"focal_loss", "resize"}),
 }  # fmt: skip
 
+# Keys of [net] that both read.
+NET_KEYS = frozenset({
+    "batch", "subdivisions", "time_steps", "inputs", "height", "width", "channels", "learning_rate", "momentum",
+    "decay", "max_batches", "policy", "burn_in", "power", "step", "scale", "steps", "scales", "gamma", "adam", "B1",
+    "B2", "eps", "max_crop", "min_crop", "angle", "aspect", "saturation", "exposure", "hue",
+})  # fmt: skip
+
 # Keys that only pjreddie's darknet reads, by section.
 PJREDDIE_KEYS: Mapping[str, frozenset[str]] = {
     "net": frozenset({"max_ratio", "min_ratio", "center", "clip", "random", "notruth"}),
@@ -97,7 +104,29 @@ class Dialect:
     detect_thresh: float  # `detect`; `detector test` has its own below
     detector_thresh: float
     ops_per_group: bool  # operations of a grouped convolution are divided by its groups
+    smooth_cost_sign: float  # of the delta of a smooth cost beyond 1: pjreddie's darknet goes the wrong way
+    crnn_learns: bool  # whether the convolutions of [crnn] are updated
+    updates_by_seen: bool  # an update is due when the pictures seen say so; else after every `subdivisions` steps
+    trains_before_stop: bool  # layers before `stopbackward` use the batch's statistics and decay; else they are frozen
     detects_best_class_first: bool  # printing: by left edge, best class first; else every class in array order
+    yolo_max_boxes: int  # of one picture that [yolo] and [detection] learn from
+    region_max_boxes: int
+    skips_unknown_classes: bool  # labels of classes that the head does not have; else they train box and objectness
+    yolo_iou_normalizer: float
+    yolo_adds_box_deltas: bool  # several truths of one slot add up; else the last one counts
+    yolo_spares_confident_only: bool  # ignore_thresh holds for slots with a class above 0.25; else for all
+    yolo_looks_at_own_class: bool  # a slot has a class already if the delta of this very class is set; else of class 0
+    yolo_prints_losses: bool
+    region_slope_in_cost: bool  # the logistic function's slope belongs to the delta of which the cost is made
+    region_small_boxes_count_more: bool  # coord_scale times 2 - w h
+    region_keeps_classes: bool  # without softmax, the next object of a slot adds its class; else it replaces the others
+    region_class_lowers_objectness: bool  # a picture without boxes of which the class is known lowers all objectness
+
+    @property
+    def net_keys(self) -> frozenset[str]:
+        """The keys of [net] that this darknet reads."""
+        own = ALEXEYAB_KEYS if self.name == "alexeyab" else PJREDDIE_KEYS
+        return NET_KEYS | own["net"]
 
     def foreign_keys(self, kind: str) -> frozenset[str]:
         """Keys of section `kind` that this darknet does not read although the other does."""
@@ -135,7 +164,23 @@ PJREDDIE = Dialect(
     detect_thresh=0.5,
     detector_thresh=0.5,
     ops_per_group=True,
+    smooth_cost_sign=-1.0,
+    crnn_learns=False,
+    updates_by_seen=True,
+    trains_before_stop=True,
     detects_best_class_first=False,
+    yolo_max_boxes=90,
+    region_max_boxes=30,
+    skips_unknown_classes=False,
+    yolo_iou_normalizer=1.0,
+    yolo_adds_box_deltas=False,
+    yolo_spares_confident_only=False,
+    yolo_looks_at_own_class=False,
+    yolo_prints_losses=False,
+    region_slope_in_cost=False,
+    region_small_boxes_count_more=True,
+    region_keeps_classes=True,
+    region_class_lowers_objectness=True,
 )
 ALEXEYAB = Dialect(
     name="alexeyab",
@@ -155,7 +200,23 @@ ALEXEYAB = Dialect(
     detect_thresh=0.24,
     detector_thresh=0.25,
     ops_per_group=False,
+    smooth_cost_sign=1.0,
+    crnn_learns=True,
+    updates_by_seen=False,
+    trains_before_stop=False,
     detects_best_class_first=True,
+    yolo_max_boxes=200,
+    region_max_boxes=200,
+    skips_unknown_classes=True,
+    yolo_iou_normalizer=0.75,
+    yolo_adds_box_deltas=True,
+    yolo_spares_confident_only=True,
+    yolo_looks_at_own_class=True,
+    yolo_prints_losses=True,
+    region_slope_in_cost=True,
+    region_small_boxes_count_more=False,
+    region_keeps_classes=False,
+    region_class_lowers_objectness=False,
 )
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
 

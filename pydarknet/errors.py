@@ -7,6 +7,7 @@
     ├── ImageError               a picture that cannot be read or written
     ├── DataError                lists, names and other data files
     ├── OutputError              a file that cannot be written: no such folder, no permission, no space
+    ├── DivergedError            training whose loss or parameters are no longer numbers
     └── OptionError              an argument of the API or the command line that makes no sense
 
 Anything else that is raised is a bug of ours and keeps its traceback.
@@ -45,3 +46,7 @@ class OutputError(DarknetError):
 
 class OptionError(DarknetError):
     """An argument that makes no sense, of the API or of the command line."""
+
+
+class DivergedError(DarknetError):
+    """The loss or a parameter is no longer a finite number."""

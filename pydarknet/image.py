@@ -174,7 +174,7 @@ def fit_for_classify(image: Picture, mode: str, width: int, height: int, channel
 
     Raises OptionError for another mode, for channels other than 1 and 3, and for what is no picture.
     """
-    pixels = _in_channels(check_image(image), channels)
+    pixels = in_channels(check_image(image), channels)
     rows, columns, _ = pixels.shape
     sizes = {"stretch": (width, height), "letterbox": letterbox_size(columns, rows, width, height)}
     sizes["shorter"] = sizes["crop"] = _shorter_size(columns, rows, width)
@@ -195,7 +195,7 @@ def fit_for_detect(image: Picture, width: int, height: int, letterbox: bool, cha
     return fit_for_classify(image, "letterbox" if letterbox else "stretch", width, height, channels)
 
 
-def _in_channels(image: Picture, channels: int) -> Picture:
+def in_channels(image: Picture, channels: int) -> Picture:
     """(h, w, 3) -> itself, or (h, w, 1) by the weights of darknet's decoder."""
     if channels not in (1, 3):
         raise OptionError(f"a picture gives a network 3 channels or 1, not {channels}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from .boxes import Detection
@@ -16,6 +17,9 @@ from .kernels.jit import set_threads
 from .layers.head import Head
 from .names import choose_names
 from .network import Network
+from .resources import network_file
+from .tensor import Array
+from .training import Training, mini_batch
 
 Image = str | os.PathLike[str] | Picture
 
@@ -27,6 +31,7 @@ class Model(Network):
         super().__init__(*arguments, **options)
         self._names_path = names
         self._names: list[str] | None = None
+        self.training: Training | None = None
 
     @property
     def classes(self) -> int:
@@ -80,6 +85,18 @@ class Model(Network):
         thresh = self.dialect.detector_thresh if thresh is None else thresh
         return detect(self, _picture(image), self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox)
 
+    def train_step(self, images: Array, truth: Sequence[Array]) -> float:
+        """Learn from one mini-batch and give its loss; the weights change after every `subdivisions` calls.
+
+        images: (n, c, h, w) or (n, inputs) float32. truth: one array per picture: (k, 5) rows of class, x, y, w, h in
+        fractions for detectors, a vector with one entry a class for classifiers, target values for cost layers. The
+        loss is the mean over all layers with a loss of that layer's cost, summed over the mini-batch. Raises
+        OptionError where the network was not loaded with train=True, or where sizes are wrong.
+        """
+        if self.training is None:
+            raise OptionError("the network was not loaded with train=True")
+        return self.training.step(images, truth)
+
 
 def _picture(image: Image) -> Picture:
     return load_image(image) if isinstance(image, (str, os.PathLike)) else image
@@ -97,19 +114,25 @@ def load(
     allow_partial: bool = False,
     names: str | os.PathLike[str] | None = None,
     seed: int | None = 0,
+    train: bool = False,
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
+    A cfg that is not on the disk is looked for among the bundled ones (`yolov3-tiny.cfg`).
     Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
     alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
-    all processors by default. allow_partial: accept a weights file for other layers than these, load what fits.
+    all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
+    allow_partial: accept a weights file for other layers than these, load what fits.
     Raises the children of DarknetError.
     """
     if threads is not None:
         if threads < 1:
             raise OptionError(f"threads {threads}: expected at least 1")
         set_threads(threads)
-    config = read_config(cfg)
+    config = read_config(network_file(os.fspath(cfg)))
+    if train:
+        net = config.net
+        batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
     model = Model(
         config, choose_dialect(dialect, config), width=width, height=height, batch=batch, seed=seed, names=names
     )
@@ -117,4 +140,6 @@ def load(
         model.initialise()
     else:
         model.loaded = model.load_weights(weights, allow_partial)
+    if train:
+        model.training = Training(model)
     return model

@@ -57,6 +57,9 @@ class Network:
     def _build(self) -> None:
         config, dialect = self.config, self.dialect
         config.net.foreign = dialect.foreign_keys("net")
+        config.net.ignore(*dialect.net_keys)
+        for line in config.net.unused():
+            log.warning("%s", line)
         parameters = 0
         for index, section in enumerate(config.layers):
             section.foreign = dialect.foreign_keys(section.kind)
@@ -176,6 +179,10 @@ class Network:
             layer.parameters_changed()
         self._tensors = []
 
+    def rewire(self) -> None:
+        """Give all layers the shapes of the set-up again, after some have changed their part."""
+        self._reshape(self.input, self.batch)
+
     def reset_state(self) -> None:
         """Forget what recurrent layers keep from call to call."""
         for layer in self.layers:
@@ -287,7 +294,7 @@ def _input_shape(config: Config, width: int | None, height: int | None) -> Shape
 
 
 def _checked_side(name: str, value: int) -> int:
-    if not 1 <= value <= LARGEST_SIDE:
+    if not isinstance(value, (int, np.integer)) or not 1 <= value <= LARGEST_SIDE:
         raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
     return value
 

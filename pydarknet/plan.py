@@ -18,11 +18,13 @@ def owner_of(layers: Sequence[Layer], index: int) -> int:
     return index
 
 
-def lay_out(layers: Sequence[Layer], input_: Shape, batch: int, output_index: int, keep_all: bool) -> dict[int, Tensor]:
+def lay_out(
+    layers: Sequence[Layer], input_: Shape, batch: int, output_index: int, keep_all: bool, thin: bool = True
+) -> dict[int, Tensor]:
     """A tensor for the input and for each layer whose output another one reads in the engine's layout.
 
-    With `keep_all` no two share memory; else a tensor lives until its last reader has run, that of the network's
-    output to the end. Raises ShapeError when the machine has too little memory.
+    `thin` allows a packed input. With `keep_all` no two share memory; else a tensor lives until its last reader has
+    run, that of the network's output to the end. Raises ShapeError when the machine has too little memory.
     """
     readers = _readers(layers)
     last = owner_of(layers, output_index)
@@ -32,7 +34,7 @@ def lay_out(layers: Sequence[Layer], input_: Shape, batch: int, output_index: in
         if index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by)):
             continue
         until = len(layers) if keep_all or index == last else max(by, default=index)
-        spans[index] = Span(_layout(layers, index, by, input_, batch), index, until)
+        spans[index] = Span(_layout(layers, index, by, input_, batch, thin), index, until)
     return dict(zip(spans, allocate(list(spans.values())), strict=True))
 
 
@@ -45,10 +47,10 @@ def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:
     return readers
 
 
-def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shape, batch: int) -> Layout:
+def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shape, batch: int, thin: bool) -> Layout:
     shape = input_ if index == INPUT else layers[index].shape
     halo = max((layers[reader].halo() for reader in by), default=0)
-    return Layout(batch, shape, halo, THIN_LANES if index == INPUT and _is_thin(layers, input_) else LANES)
+    return Layout(batch, shape, halo, THIN_LANES if thin and index == INPUT and _is_thin(layers, input_) else LANES)
 
 
 def _is_thin(layers: Sequence[Layer], input_: Shape) -> bool:

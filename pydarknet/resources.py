@@ -36,6 +36,14 @@ def bundled(relative: str) -> Path | None:
     return path if _is_file(path) else None
 
 
+def network_file(path: str) -> str:
+    """`path`, or the bundled file below cfg/ that it names where the disk has no such file."""
+    if _is_file(Path(path)):
+        return path
+    found = bundled(path) or bundled(f"cfg/{path}")
+    return path if found is None else str(found)
+
+
 def bundled_names(classes: int) -> Path | None:
     """Return the bundled list that has exactly `classes` names, or None where there is none."""
     relative = NAMES_BY_CLASSES.get(classes)

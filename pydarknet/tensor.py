@@ -131,6 +131,12 @@ class Tensor:
         else:
             layout.unpack(*self.source, batch, shape.channels, shape.height, shape.width, plain.reshape(-1))
 
+    def add_plain(self, values: Array) -> None:
+        """Add (batch, outputs) in plain order."""
+        addition = Tensor(self.layout)
+        addition.fill(np.ascontiguousarray(values, np.float32))
+        self.data += addition.data
+
     def plain(self) -> Array:
         """A copy in plain order: (batch, outputs) float32."""
         values = np.empty((self.layout.batch, self.shape.outputs), np.float32)

@@ -118,7 +118,10 @@ def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_pa
     content = read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)
     if (len(content) - start) % 4 and not allow_partial:
-        raise WeightsError(f"{name}: {len(content)} bytes; after the header of {start}, expected a multiple of 4")
+        raise WeightsError(
+            f"{name}: {len(content)} bytes; after the header of {start}, expected "
+            f"4 for each of {sum(stored_numbers(layer) for layer in layers)} numbers"
+        )
     numbers = np.frombuffer(content, "<f4", count=(len(content) - start) // 4, offset=start)
     expected = [stored_numbers(layer) for layer in layers]
     if not allow_partial:

@@ -225,11 +225,13 @@ def test_only_close_words_are_suggested(word, expected):
     assert did_you_mean(word, ["convolutional", "maxpool"]) == expected
 
 
-def test_a_network_reports_unused_keys_of_its_layers_but_not_of_net(build, warnings):
-    build("[net]\ninputs=4\nnonsense=1\n[connected]\noutput=2\noutputs=3\n")
-    (line,) = warnings()
+def test_a_network_reports_the_keys_that_nobody_reads(build, warnings):
+    build("[net]\ninputs=4\nmomentun=1\npolicy=poly\n[connected]\noutput=2\noutputs=3\n")
+    of_net, line = warnings()
+    assert of_net.startswith("Unused field: 'momentun = 1'")
+    assert of_net.endswith("net.cfg:3, [net]; did you mean momentum?)")
     assert line.startswith("Unused field: 'outputs = 3'")
-    assert line.endswith("net.cfg:6, [connected]; did you mean output?)")
+    assert line.endswith("net.cfg:7, [connected]; did you mean output?)")
 
 
 def test_a_data_file_has_options_alone(write_cfg):

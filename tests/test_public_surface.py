@@ -13,8 +13,9 @@ import pydarknet
 HEAVY = ("numpy", "numba", "llvmlite", "cv2", "click", "onnx")
 
 PUBLIC = [
-    "Box", "ConfigError", "DarknetError", "DataError", "Detection", "ImageError", "Model", "OptionError", "OutputError",
-    "ShapeError", "WeightsError", "__version__", "load",
+    "Box", "ConfigError", "DarknetError", "DataError", "Detection", "DivergedError", "ImageError",
+    "Model", "OptionError", "OutputError",
+    "ShapeError", "WeightsError", "__version__", "load", "train",
 ]  # fmt: skip
 
 # The API that documents and users rely on: names and defaults may be added, not changed.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +18,7 @@ from .options import CONTEXT, FlagsFirst
 COMMANDS = {
     "classify": "classify",
     "detect": "detect",
+    "train": "train",
     "classifier": "legacy",
     "detector": "legacy",
     "yolo": "legacy",
@@ -77,4 +80,12 @@ def pydarknet() -> None:
 
 def main() -> None:
     """The console script."""
-    pydarknet(prog_name="pydarknet")
+    try:
+        pydarknet(prog_name="pydarknet")
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # click's own output, such as --help, to a full disk
+        if error.errno != errno.ENOSPC:
+            raise
+        note(f"cannot write to standard output: {error.strerror}")
+        os._exit(1)

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import click
 
@@ -14,6 +15,8 @@ from ..errors import OutputError
 MANY = 10  # pictures, beyond which a progress bar pays
 
 _bar_shown = False
+
+Item = TypeVar("Item")
 
 
 def say(text: str, newline: bool = True) -> None:
@@ -52,7 +55,7 @@ def show_warnings() -> None:
         logger.addHandler(Remarks())
 
 
-def progress(paths: Sequence[str]) -> Iterator[str]:
+def progress(paths: Sequence[Item]) -> Iterator[Item]:
     """The paths themselves, with a bar on standard error for many of them at a terminal."""
     global _bar_shown
     if len(paths) <= MANY or not sys.stderr.isatty():

@@ -1,4 +1,5 @@
-"""darknet's own spellings: `classifier predict`, `detector test`, `yolo test`, `coco test`."""
+"""darknet's own spellings: `classifier predict`, `detector test`, `yolo test`, `coco test`,
+and the training of both kinds."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from .options import (
     network_options,
     top_option,
 )
+from .train import run_train, train_options
 
 DETECTOR = Manner(thresh=lambda dialect: dialect.detector_thresh)
 YOLO = Manner(thresh=lambda dialect: 0.2, nms=0.4, letterbox=False, always_seconds=True)
@@ -29,7 +31,7 @@ def _pictures(function: Any) -> Any:
 
 @click.group("classifier", cls=FlagsFirst)
 def classifier_command() -> None:
-    """darknet's spelling of classify."""
+    """darknet's spelling of classify and train."""
 
 
 @classifier_command.command("predict")
@@ -53,9 +55,21 @@ def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, .
     run_classify(cfg, weights, images, options, options["top"] or data.positive("top", 1))
 
 
+@classifier_command.command("train")
+@train_options
+def classifier_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
+    """Train a classifier.
+
+    \b
+    Example:
+      pydarknet classifier train data/cifar.data cfg/cifar.cfg
+    """
+    run_train(data_file, cfg, weights, options, detector=False)
+
+
 @click.group("detector", cls=FlagsFirst)
 def detector_command() -> None:
-    """darknet's spelling of detect."""
+    """darknet's spelling of detect and train."""
 
 
 @detector_command.command("test")
@@ -75,6 +89,18 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
     """
     options["data"] = options["data"] or data_file
     run_detect(cfg, weights, images, options, DETECTOR)
+
+
+@detector_command.command("train")
+@train_options
+def detector_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
+    """Train a detector.
+
+    \b
+    Example:
+      pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
+    """
+    run_train(data_file, cfg, weights, options, detector=True)
 
 
 @click.group("yolo", cls=FlagsFirst)

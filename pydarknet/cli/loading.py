@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..resources import bundled, find_file
+from ..resources import find_file, network_file
 from .console import note
 
 if TYPE_CHECKING:
@@ -25,21 +25,13 @@ def exists(path: str) -> bool:
         return False
 
 
-def bundled_or_own(path: str) -> str:
-    """`path`, or the bundled file below cfg/ that it names where the disk has no such file."""
-    if exists(path):
-        return path
-    found = bundled(path) or bundled(f"cfg/{path}")
-    return path if found is None else str(found)
-
-
 def build_network(cfg: str, options: Options) -> Network:
     """The layers of a .cfg file, with parameters that nobody has set."""
     from ..config import read_config
     from ..dialect import choose_dialect
     from ..network import Network
 
-    config = read_config(bundled_or_own(cfg))
+    config = read_config(network_file(cfg))
     dialect = choose_dialect(options["dialect"], config)
     return Network(config, dialect, width=options.get("width"), height=options.get("height"))
 
@@ -49,7 +41,7 @@ def load_model(cfg: str, weights: str, options: Options) -> Model:
     from ..model import load
 
     model = load(
-        bundled_or_own(cfg),
+        network_file(cfg),
         weights,
         dialect=options["dialect"],
         width=options.get("width"),
@@ -69,7 +61,7 @@ def read_data_file(path: str) -> Section:
     """A .data file, which may be a bundled one."""
     from ..config import read_data
 
-    return read_data(bundled_or_own(path))
+    return read_data(network_file(path))
 
 
 def names_file(options: Options) -> Path | None:

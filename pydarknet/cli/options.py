@@ -21,7 +21,7 @@ CONTEXT = {
 _LONG = re.compile("-[A-Za-z][A-Za-z-]+")
 FIRST = ("--help", "--version")
 FRACTION = click.FloatRange(0, 1)
-FILE = click.Path()  # checks nothing, but lets the shell complete names of files
+FILE = click.Path(readable=False)  # checks nothing, but lets the shell complete names of files
 
 
 def flag(name: str, *short: str, **attributes: Any) -> Callable[[Function], Function]:

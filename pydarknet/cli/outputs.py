@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, OutputError
+from ..errors import OutputError
 from ..files import write_whole
 from .formats import json_file, json_frame, label_lines
 
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.jpg"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
-# Where AlexeyAB's darknet looks for the labels of a picture in these folders; of others they lie beside it.
-LABEL_FOLDERS = (
-    ("/images/train2017/", "/labels/train2017/"),
-    ("/images/val2017/", "/labels/val2017/"),
-    ("/JPEGImages/", "/labels/"),
-    ("/images/train2014/", "/labels/train2014/"),
-    ("/images/val2014/", "/labels/val2014/"),
-)
-_LABELLED = re.compile(r"\.(jpe?g|JPE?G|png|PNG|bmp|BMP|ppm|PPM|tiff|TIFF)$")
 
 
 @dataclass
@@ -105,12 +94,10 @@ class Outputs:
 
 def label_path(path: str) -> str:
     """The label file of a picture, by AlexeyAB's rule. Raises ImageError for an extension that it does not know."""
-    for images, labels in LABEL_FOLDERS:
-        path = path.replace(images, labels, 1)
-    renamed = _LABELLED.sub(".txt", path)
-    if renamed == path:
-        raise ImageError(f"Failed to infer label file name (check image extension is supported): {path}")
-    return renamed
+    from ..dialect import ALEXEYAB
+    from ..labels import label_path
+
+    return str(label_path(Path(path), ALEXEYAB))
 
 
 def _make_folder(folder: Path) -> None:

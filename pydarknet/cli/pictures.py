@@ -34,6 +34,8 @@ def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = Fal
     good, told = True, False
     for path in progress(paths_of(arguments)) if arguments else paths_from_input(quiet):
         try:
+            if isinstance(path, ImageError):
+                raise path
             image = load_image(path)
             if not told and is_cold():
                 note("Compiling for this machine, once: this takes about 20 seconds.")
@@ -41,20 +43,24 @@ def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = Fal
             action(path, image)
         except (ImageError, ShapeError) as error:
             text = str(error)
-            note(text if path in text else f'Cannot use image "{path}": {text}')
+            note(text if str(path) in text else f'Cannot use image "{path}": {text}')
             good = False
     return good
 
 
-def paths_of(arguments: Sequence[str]) -> list[str]:
+def paths_of(arguments: Sequence[str]) -> list[str | ImageError]:
     """The files that the arguments mean, in their order; the content of folders and patterns sorted by name.
 
-    What is neither a file nor matches anything stays as it is, to be reported when its turn comes.
+    What is neither a file nor matches anything stays as it is, and a folder without pictures gives its error, to be
+    reported when its turn comes.
     """
-    paths: list[str] = []
+    paths: list[str | ImageError] = []
     for argument in arguments:
         if exists(argument) and Path(argument).is_dir():
-            paths += _in_folder(argument)
+            try:
+                paths += _in_folder(argument)
+            except ImageError as error:
+                paths.append(error)
         elif not exists(argument) and glob.has_magic(argument):
             paths += sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207
         else:

@@ -15,9 +15,10 @@ from ..errors import OptionError
 from ..files import write_whole
 from ..layers.base import INPUT, Layer
 from ..layers.batchnorm import BatchNormLayer
-from ..layers.connected import Connected, Local
+from ..layers.connected import Connected
 from ..layers.convolutional import Convolutional
 from ..layers.deconvolutional import Deconvolutional
+from ..layers.local import Local
 from ..layers.plain import Crop, Iseg, L2Norm, Logistic, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
 from ..layers.region import DetectionHead, Region

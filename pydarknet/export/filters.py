@@ -9,10 +9,11 @@ import numpy as np
 
 from ..layers.batchnorm import BatchNorm, BatchNormLayer
 from ..layers.blur import Blur
-from ..layers.connected import Connected, Local
+from ..layers.connected import Connected
 from ..layers.convolutional import Convolutional
 from ..layers.deconvolutional import Deconvolutional
 from ..layers.filters import Window
+from ..layers.local import Local
 from ..layers.plain import L2Norm, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
 from ..tensor import Array, Shape

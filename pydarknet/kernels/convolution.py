@@ -26,7 +26,7 @@ def _finish_tile(y, at, column, width, pixels, wrap, channels, activation):
 
 @kernel
 def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, height, width, chunk, by_group,
-             y, y_item, y_block, y_pitch, halo, channels, slope, activation):  # fmt: skip
+             y, y_item, y_block, y_pitch, halo, channels, slope, activation, accumulate):  # fmt: skip
     """y = activation(bias + weights * x), over all items, groups of output blocks and pixels.
 
     x: flat input; `x_item`, `x_row`, `x_step`: floats between items, output rows and output columns (stride included).
@@ -35,7 +35,8 @@ def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, heigh
     TAP_LANES, blocks, 16); bias: (blocks * 16,). y: flat output with `halo` cells of zeros round each plane;
     `y_block`, `y_pitch`: floats between blocks, cells between rows. A task is one group x `chunk` tiles; `by_group`
     says whether neighbouring tasks share the group (weights larger than the picture) or the pixels. `slope` is the
-    factor below zero (1: linear); `activation` is what the slope cannot express, 0 for none.
+    factor below zero (1: linear); `activation` is what the slope cannot express, 0 for none. With
+    `accumulate` the sums begin with what stands in y instead of the bias.
     """
     plane = height * width
     tiles = (plane + PIXELS - 1) // PIXELS
@@ -68,10 +69,10 @@ def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, heigh
             y_at = y_origin + (row * y_pitch + column) * 16
             if rows == ROWS:
                 tile_pair(x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, block * 16,
-                          y, y_at, y_block, y_wrap, column, width, last - pixel, slope)  # fmt: skip
+                          y, y_at, y_block, y_wrap, column, width, last - pixel, slope, accumulate)  # fmt: skip
             else:
                 tile_single(x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, block * 16,
-                            y, y_at, y_block, y_wrap, column, width, last - pixel, slope)  # fmt: skip
+                            y, y_at, y_block, y_wrap, column, width, last - pixel, slope, accumulate)  # fmt: skip
             if activation != 0:
                 for r in range(rows):
                     _finish_tile(y, y_at + r * y_block, column, width, min(PIXELS, last - pixel), y_wrap,

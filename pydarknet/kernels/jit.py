@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import sys
 import tempfile
@@ -17,6 +19,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
+
+log = logging.getLogger("pydarknet")
 
 
 def _fingerprint() -> str:
@@ -39,15 +43,18 @@ def _base_folder() -> Path:
     else:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         candidates.append(Path(home) / "pydarknet")
-    temporary = Path(tempfile.gettempdir()) / f"pydarknet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
+    candidates.append(Path(tempfile.gettempdir()) / f"pydarknet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}")
     for folder in candidates:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Compiled code is trusted when it is loaded: a folder of somebody else's will not do.
+            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+                continue
             with tempfile.TemporaryFile(dir=folder):
                 return folder
         except OSError:
             continue
-    return temporary
+    return Path(tempfile.mkdtemp(prefix="pydarknet-"))
 
 
 CACHE_FOLDER = _base_folder() / f"kernels-{_fingerprint()}"
@@ -66,8 +73,20 @@ class _QuickCache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)
-        with self._guard_against_spurious_io_errors():
+        try:
             return self._load_overload(sig, target_context)
+        except Exception as error:  # whatever a damaged file makes of unpickling: it is compiled anew
+            log.warning("%s: the kernel cache is damaged and is made anew (%s)", self.cache_path, error or type(error))
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            self._save_overload(sig, data)
+        except OSError as error:
+            log.warning("%s: compiled kernels cannot be kept (%s)", self.cache_path, error.strerror or error)
+            self.disable()
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:

@@ -111,6 +111,17 @@ def vmax(typingctx, x, y):
 
 
 @intrinsic
+def vwhere_equal(typingctx, x, y, value):
+    """`value` in the lanes where x equals y, 0 in the others."""
+
+    def codegen(context, builder, signature, arguments):
+        x, y, value = arguments
+        return builder.select(builder.fcmp_ordered("==", x, y), value, ir.Constant(VECTOR, [0.0] * LANES))
+
+    return float32x16(float32x16, float32x16, float32x16), codegen
+
+
+@intrinsic
 def vmuladd(typingctx, x, y, z):
     """x * y + z, lane by lane."""
 

@@ -61,16 +61,16 @@ def make_tile(rows: int):
     @intrinsic
     def tile(
         typingctx, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-        y, y_at, y_block, y_wrap, column, width, pixels, slope,
+        y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate,
     ):  # fmt: skip
         signature = types.none(
             x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-            y, y_at, y_block, y_wrap, column, width, pixels, slope,
+            y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate,
         )  # fmt: skip
 
         def codegen(context, b, sig, arguments):
             (x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-             y, y_at, y_block, y_wrap, column, width, pixels, slope) = arguments  # fmt: skip
+             y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate) = arguments  # fmt: skip
 
             def pointer(array, position, offset):
                 return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
@@ -79,7 +79,11 @@ def make_tile(rows: int):
             sources = [b.gep(x_base, [o]) for o in _pixel_offsets(b, x_at, x_step, x_wrap, column, width, pixels)]
             offset_table = pointer(taps, 4, first_tap)
             filters = pointer(weights, 7, weights_at)
-            start = [load_vector(b, pointer(bias, 9, b.add(bias_at, _constant(r * LANES)))) for r in range(rows)]
+            offsets = _pixel_offsets(b, y_at, _constant(LANES), y_wrap, column, width, pixels)
+            places = [[b.gep(pointer(y, 11, _constant(0)), [b.add(o, b.mul(y_block, _constant(r)))]) for o in offsets]
+                      for r in range(rows)]  # fmt: skip
+            biases = [load_vector(b, pointer(bias, 9, b.add(bias_at, _constant(r * LANES)))) for r in range(rows)]
+            start = _start_of_sums(b, accumulate, biases, places)
 
             def products(t, now):
                 shift = b.load(b.gep(offset_table, [t]))
@@ -92,11 +96,7 @@ def make_tile(rows: int):
                         for r in range(rows):
                             now[r][c] = b.call(multiply_add(b), [pixel, w[r], now[r][c]])
 
-            sums = _loop_over_taps(b, tap_count, start, products)
-            offsets = _pixel_offsets(b, y_at, _constant(LANES), y_wrap, column, width, pixels)
-            places = [[b.gep(pointer(y, 11, _constant(0)), [b.add(o, b.mul(y_block, _constant(r)))]) for o in offsets]
-                      for r in range(rows)]  # fmt: skip
-            _store(b, sums, places, slope)
+            _store(b, _loop_over_taps(b, tap_count, start, products), places, slope)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -104,18 +104,37 @@ def make_tile(rows: int):
     return tile
 
 
+def _start_of_sums(b: ir.IRBuilder, accumulate, biases, places) -> list[list[ir.Value]]:
+    """start[row][pixel]: what already stands in the output where `accumulate` is not 0, else the bias."""
+    entry = b.basic_block
+    load, ready = b.append_basic_block("sums.load"), b.append_basic_block("sums.ready")
+    b.cbranch(b.icmp_signed("!=", accumulate, ir.Constant(accumulate.type, 0)), load, ready)
+    b.position_at_end(load)
+    present = [[load_vector(b, place) for place in row] for row in places]
+    b.branch(ready)
+    b.position_at_end(ready)
+    start = []
+    for bias, row in zip(biases, present):
+        phis = [b.phi(VECTOR) for _ in row]
+        for phi, value in zip(phis, row):
+            phi.add_incoming(value, load)
+            phi.add_incoming(bias, entry)
+        start.append(phis)
+    return start
+
+
 def _loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.Value]]:
-    """sums[row][pixel], begun at start[row]; `products(t, sums)` emits what tap t adds. LLVM basic blocks and phis."""
+    """sums[row][pixel], begun at start; `products(t, sums)` emits what tap t adds. LLVM basic blocks and phis."""
     entry = b.basic_block
     head, body, done = (b.append_basic_block(name) for name in ("taps.head", "taps.body", "taps.done"))
     b.branch(head)
     b.position_at_end(head)
     t = b.phi(INT64)
     t.add_incoming(_constant(0), entry)
-    sums = [[b.phi(VECTOR) for _ in range(PIXELS)] for _ in start]
+    sums = [[b.phi(VECTOR) for _ in row] for row in start]
     for row, first in zip(sums, start):
-        for value in row:
-            value.add_incoming(first, entry)
+        for value, begin in zip(row, first):
+            value.add_incoming(begin, entry)
     b.cbranch(b.icmp_signed("<", t, tap_count), body, done)
 
     b.position_at_end(body)
@@ -163,7 +182,7 @@ def tile_depthwise(
         x_base, y_base = pointer(x, 0, _constant(0)), pointer(y, 10, _constant(0))
         sources = [b.gep(x_base, [o]) for o in _pixel_offsets(b, x_at, x_step, x_wrap, column, width, pixels)]
         offset_table, filters = pointer(taps, 4, _constant(0)), pointer(weights, 6, weights_at)
-        start = [load_vector(b, pointer(bias, 8, bias_at))]
+        start = [[load_vector(b, pointer(bias, 8, bias_at))] * PIXELS]
 
         def products(t, now):
             shift = b.load(b.gep(offset_table, [t]))
@@ -174,6 +193,46 @@ def tile_depthwise(
         sums = _loop_over_taps(b, tap_count, start, products)
         offsets = _pixel_offsets(b, y_at, _constant(LANES), y_wrap, column, width, pixels)
         _store(b, sums, [[b.gep(y_base, [o]) for o in offsets]], slope)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# The weight gradient's tile: input channels x vectors of output channels.
+GRADIENT_LANES = 8 if ROWS == 2 else 4
+
+
+@intrinsic
+def tile_gradient(typingctx, x, x_at, x_step, delta, delta_at, delta_step, delta_block, count, out, out_at, out_block):
+    """out[row][lane] += sum over `count` pixels p of  delta[row][p] * x[p + lane]
+
+    The same reduction over pixels: x advances by `x_step` a pixel, delta by `delta_step`; GRADIENT_LANES input channels
+    by ROWS vectors of output channels, `delta_block` and `out_block` floats apart.
+    """
+    signature = types.none(
+        x, x_at, x_step, delta, delta_at, delta_step, delta_block, count, out, out_at, out_block,
+    )  # fmt: skip
+
+    def codegen(context, b, sig, arguments):
+        x, x_at, x_step, delta, delta_at, delta_step, delta_block, count, out, out_at, out_block = arguments
+        x_base = b.gep(data_pointer(context, b, sig.args[0], x), [x_at])
+        delta_base = b.gep(data_pointer(context, b, sig.args[3], delta), [delta_at])
+        out_base = b.gep(data_pointer(context, b, sig.args[8], out), [out_at])
+        places = [[b.gep(out_base, [b.add(b.mul(out_block, _constant(r)), _constant(c * LANES))])
+                   for c in range(GRADIENT_LANES)] for r in range(ROWS)]  # fmt: skip
+
+        def products(t, now):
+            at_x, at_delta = b.gep(x_base, [b.mul(t, x_step)]), b.gep(delta_base, [b.mul(t, delta_step)])
+            d = [load_vector(b, b.gep(at_delta, [b.mul(delta_block, _constant(r))])) for r in range(ROWS)]
+            for c in range(GRADIENT_LANES):
+                channel = splat(b, b.load(b.gep(at_x, [_constant(c)])))
+                for r in range(ROWS):
+                    now[r][c] = b.call(multiply_add(b), [channel, d[r], now[r][c]])
+
+        start = [[load_vector(b, place) for place in row] for row in places]
+        for row, targets in zip(_loop_over_taps(b, count, start, products), places):
+            for value, place in zip(row, targets):
+                store_vector(b, value, place)
         return context.get_dummy_value()
 
     return signature, codegen

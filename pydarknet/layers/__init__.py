@@ -7,9 +7,10 @@ from ..dialect import Dialect
 from ..errors import ConfigError
 from .base import INPUT, Layer, Parameter, Place
 from .batchnorm import BatchNormLayer
-from .connected import Connected, Local
+from .connected import Connected
 from .convolutional import Convolutional
 from .deconvolutional import Deconvolutional
+from .local import Local
 from .plain import Crop, Iseg, L2Norm, Logistic, Normalization
 from .pooling import Avgpool, LocalAvgpool, Maxpool
 from .recurrent import Gru, Lstm, Rnn

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..config import Section
 from ..dialect import Dialect
 from ..tensor import Array, Shape, Tensor
+
+if TYPE_CHECKING:
+    from .training import NormTraining, Trainable
 
 INPUT = -1  # the index under which a layer names the network's own input
 NOTHING = Shape(0, 0, 0)  # the shape of a layer that has not been given its inputs
@@ -40,6 +43,11 @@ class Place:
     def previous(self) -> tuple[int, ...]:
         """The sources of a layer that reads the one before it."""
         return (self.index - 1,)
+
+    @property
+    def time_steps(self) -> int:
+        """The length of the sequences that recurrent layers learn from."""
+        return self.net.positive("time_steps", 1, 1 << 16)
 
     def shape(self, index: int) -> Shape:
         """What layer `index` gives; INPUT stands for the network's input."""
@@ -74,12 +82,19 @@ class Layer:
     batch: int = 1
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Tensor | None = field(default=None, repr=False)
+    training: bool = False
+    rate: float = 1.0
+    rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
+    source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
+    delta: Tensor | None = field(default=None, repr=False)
     stored: Stored = field(init=False, repr=False)
 
     # Whether the network's last output is looked for before this layer (cost layers give nothing at inference).
     gives_output: ClassVar[bool] = True
     # Whether the output is kept in plain order in `values`, for readers outside the engine.
     is_door: ClassVar[bool] = False
+    # Whether the layer compares something with the truth: then it has `loss`.
+    has_loss: ClassVar[bool] = False
     # Whether the layer decodes boxes.
     is_head: ClassVar[bool] = False
     # Whether the layer, at inference, gives on what it reads without touching it.
@@ -91,6 +106,7 @@ class Layer:
 
     def __post_init__(self) -> None:
         self.stored = Stored.from_section(self.section)
+        self.rate = self.section.real("learning_rate", 1.0)
 
     def __repr__(self) -> str:
         inputs = ", ".join(map(str, self.inputs))
@@ -159,6 +175,41 @@ class Layer:
         """Compute the output from the sources."""
         raise NotImplementedError
 
+    # --- training ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        """Bind the layer to the deltas of what it reads (None where nobody wants them) and of what it writes."""
+        self.source_deltas, self.delta = source_deltas, delta
+
+    def trainables(self) -> list[Trainable]:
+        """The parameters that updates change, with what has been accumulated for them."""
+        return []
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        """After the forward pass, the cost against the truth, one array per item; keeps the delta for `backward`."""
+        raise NotImplementedError
+
+    def forward_training(self) -> None:
+        """Compute the output as training wants it: with the batch's statistics, with random parts."""
+        self.forward()
+
+    @property
+    def raw_delta(self) -> Array:
+        """After the way back, the delta before the activation and normalisation: (batch, outputs)."""
+        raise NotImplementedError
+
+    @property
+    def normalisation(self) -> NormTraining | None:
+        """The layer's batch normalisation in training, if it has one."""
+        return None
+
+    def refresh_inputs(self) -> None:
+        """Take note that the sources have been written to between the forward and the backward pass."""
+
+    def backward(self) -> None:
+        """From delta, accumulate the parameters' updates and add to the deltas of the sources."""
+        raise NotImplementedError
+
     def reset_state(self) -> None:
         """Forget what recurrent layers keep from call to call."""
 
@@ -223,6 +274,7 @@ class PlainLayer(Layer):
     in_place: ClassVar[bool] = False
     values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
     plain_inputs: list[Array] = field(default_factory=list, repr=False)
+    value_deltas: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
@@ -238,6 +290,28 @@ class PlainLayer(Layer):
         self.compute(self.plain_inputs[0], self.values)
         if self.output is not None:
             self.output.fill(self.values)
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        self.value_deltas = np.zeros_like(self.values)
+
+    def backward(self) -> None:
+        if self.delta is not None:  # later layers may add to what the layer's own loss has given
+            incoming = self.delta.plain()
+            self.value_deltas = self.value_deltas + incoming if self.has_loss else incoming
+        changes = self.compute_backward(self.value_deltas)
+        for target, change in zip(self.source_deltas, changes, strict=False):
+            if target is not None and change is not None:
+                target.add_plain(change)
+
+    def refresh_inputs(self) -> None:
+        for tensor, plain in zip(self.source_tensors, self.plain_inputs, strict=True):
+            tensor.read_into(plain)
+
+    def compute_backward(self, delta: Array) -> Sequence[Array | None]:
+        """From delta (batch, outputs), accumulate updates; what is to be added to the delta of each source, in plain
+        order."""
+        raise NotImplementedError
 
     def compute(self, x: Array, y: Array) -> None:
         """y (batch, outputs) from x (batch, inputs), both contiguous float32 in plain order."""

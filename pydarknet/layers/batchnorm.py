@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..config import Section
 from ..kernels import elementwise
-from ..tensor import Array, Shape, Tensor
+from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place, padded_lanes
+
+if TYPE_CHECKING:
+    from .training import NormTraining, Trainable
 
 
 @dataclass(eq=False)
@@ -61,6 +65,8 @@ class BatchNormLayer(Layer):
     biases_stored: bool
     _gain: Array | None = field(default=None, repr=False)
     _offset: Array | None = field(default=None, repr=False)
+    _training: NormTraining = field(init=False, repr=False)
+    _trainables: list[Trainable] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> BatchNormLayer:
@@ -94,9 +100,44 @@ class BatchNormLayer(Layer):
         self._gain, self._offset = padded_lanes(gain, blocks), padded_lanes(offset, blocks)
 
     def forward(self) -> None:
+        if self._gain is None:  # the parameters have changed
+            self.prepare(self.source_tensors, self.output)
         assert self.output is not None
         (x,) = self.source_tensors
         elementwise.scale(*x.source, self._gain, self._offset, *self.output.target, *self.output.extent)
+
+    # --- training ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        from .training import NormTraining, Trainable
+
+        super().prepare_training(source_deltas, delta)
+        self._trainables = [Trainable(self.biases), Trainable(self.norm.scales)] if self.biases_stored else []
+        biases, scales = self._trainables or (None, None)
+        self._training = NormTraining(self.norm, scales, biases, Layout(self.batch, self.shape))
+
+    def trainables(self) -> list[Trainable]:
+        return self._trainables
+
+    def forward_training(self) -> None:
+        assert self.output is not None
+        (x,), raw, blocks = self.source_tensors, self._training.raw, self.output.layout.blocks
+        copy = np.ones(blocks * 16, np.float32), np.zeros(blocks * 16, np.float32)
+        elementwise.scale(*x.source, *copy, *raw.target, *raw.extent)
+        gain, offset = self._training.coefficients(self.biases)
+        factors = padded_lanes(gain, blocks), padded_lanes(offset, blocks)
+        elementwise.scale(*raw.source, *factors, *self.output.target, *self.output.extent)
+
+    def backward(self) -> None:
+        from .training import write_combined
+
+        assert self.delta is not None
+        factors = self._training.backward(self.delta)
+        (target,) = self.source_deltas
+        if target is not None:
+            change = Tensor(self.delta.layout)
+            write_combined(self.delta, self._training.raw, *factors, change, 1, 1)
+            target.data += change.data
 
     def table_row(self) -> str:
         shape = self.inputs[0]

@@ -8,7 +8,9 @@ import numpy as np
 
 from ..kernels.activation import NONE
 from ..tensor import Array, Layout, Shape, Tensor
+from .convolution_training import ConvolutionGradient
 from .filters import DepthwiseConvolution, Window
+from .training import write_combined
 
 _KERNELS: dict[int, Array] = {
     1: (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype(np.float32),
@@ -47,6 +49,24 @@ class Blur:
         plan = DepthwiseConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32))
         self._arguments = plan.bind(self.sharp, output, self.window, np.float32(1), NONE)
         return self.sharp
+
+    def prepare_training(self, delta: Tensor) -> Tensor:
+        """The delta that the layer reads; `backward` fills it from `delta`, that of the blurred output."""
+        assert self.sharp is not None
+        n = self.sharp.shape.channels
+        weights = np.broadcast_to(self.kernel, (n, 1, *self.kernel.shape)).copy()
+        self._gradient = ConvolutionGradient(self.sharp, delta.shape, self.window, weights, n)
+        self._delta = delta
+        self.sharp_delta = Tensor(Layout(delta.layout.batch, self.sharp.shape))
+        return self.sharp_delta
+
+    def backward(self) -> None:
+        """Spread the blurred output's delta back over what was blurred."""
+        n, w = self._delta.shape.channels, self.window
+        ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
+        write_combined(self._delta, self._delta, ones, zeros, zeros, self._gradient.spread, w.stride_y, w.stride_x)
+        self.sharp_delta.data.fill(0)
+        self._gradient.add_input_gradient(self.sharp_delta)
 
     def run(self) -> None:
         """Blur what the layer wrote."""

@@ -1,4 +1,4 @@
-"""`[connected]` and `[local]`."""
+"""`[connected]`: a matrix."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 from ..activations import Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
-from ..kernels.dense import dense, locally_connected
-from ..tensor import Array, Shape
+from ..kernels.dense import dense
+from ..kernels.gradient import dense_input_gradient, dense_weight_gradient
+from ..tensor import Array, Layout, Shape, Tensor
 from .base import Parameter, Place, PlainLayer
 from .batchnorm import BatchNorm
+from .training import NormTraining, Trainable, activation_backward
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer
 
@@ -32,6 +34,8 @@ class Connected(PlainLayer):
     weights: Array = field(init=False, repr=False)
     _gain: Array | None = field(default=None, repr=False)
     _offset: Array | None = field(default=None, repr=False)
+    _trainables: list[Trainable] = field(default_factory=list, repr=False)
+    _norm: NormTraining | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,96 +118,88 @@ class Connected(PlainLayer):
         )
         self.activation.apply_plain(y)
 
+    # --- training ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        self.begin_training()
+
+    def begin_training(self) -> None:
+        """Set up the updates."""
+        if self._trainables:
+            return  # one of several copies in time, which share their parameters
+        self._trainables = [Trainable(self.biases), Trainable(self.weights, decays=True)]
+        if self.norm:
+            self._trainables.append(Trainable(self.norm.scales))
+
+    @property
+    def normalisation(self) -> NormTraining | None:
+        return self._norm
+
+    @property
+    def raw_delta(self) -> Array:
+        return self._raw_delta
+
+    def trainables(self) -> list[Trainable]:
+        return self._trainables
+
+    def forward_training(self) -> None:
+        self.source_tensors[0].read_into(self.plain_inputs[0])
+        self.compute_training(self.plain_inputs[0], self.values)
+        if self.output is not None:
+            self.output.fill(self.values)
+
+    def compute_training(self, x: Array, y: Array) -> None:
+        """`compute` with the statistics of these items; keeps what the way back needs."""
+        n, ones, zeros = len(x), np.ones(self.outputs_count, np.float32), np.zeros(self.outputs_count, np.float32)
+        dense(
+            x.reshape(-1),
+            self.inputs_count,
+            self.weights.reshape(-1),
+            ones,
+            zeros if self.norm else self.biases,
+            y.reshape(-1),
+            n,
+            self.inputs_count,
+            self.outputs_count,
+        )
+        self._norm = None
+        if self.norm:
+            layout = Layout(n, Shape(self.outputs_count))
+            self._norm = NormTraining(self.norm, self._trainables[2], self._trainables[0], layout)
+            self._norm.raw.fill(y)
+            gain, offset = self._norm.coefficients(self.biases)
+            y *= gain
+            y += offset
+        self.activation.apply_plain(y)
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [self.backward_from(self.plain_inputs[0], self.values, delta, self._norm)]
+
+    def backward_from(self, x: Array, y: Array, delta: Array, norm: NormTraining | None) -> Array:
+        """Accumulate updates for input x, output y (batch, ...); delta of x. delta is changed."""
+        n, inputs, outputs = len(x), self.inputs_count, self.outputs_count
+        change = Tensor(Layout(n, Shape(outputs)))
+        change.fill(delta)
+        values = Tensor(Layout(n, Shape(outputs)))
+        values.fill(y)
+        activation_backward(self.activation, change, values, values)
+        if norm:
+            a, b, c = norm.backward(change)
+            delta = change.plain() * a + norm.raw.plain() * b + c
+        else:
+            delta = change.plain()
+            self._trainables[0].update += delta.sum(axis=0)
+        self._raw_delta = delta
+        dense_weight_gradient(
+            x.reshape(-1), delta.reshape(-1), n, inputs, outputs, self._trainables[1].update.reshape(-1)
+        )
+        out = np.empty((n, inputs), np.float32)
+        dense_input_gradient(delta.reshape(-1), self.weights.reshape(-1), n, inputs, outputs, out.reshape(-1))
+        return out
+
     def operations(self, dialect: Dialect) -> int:
         return 2 * self.inputs_count * self.outputs_count
 
     def table_row(self) -> str:
         return f"connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Local(PlainLayer):
-    """A convolution whose every output location has filters of its own; `pad` counts cells."""
-
-    channels: int
-    filters: int
-    size: int
-    stride: int
-    pad: int
-    activation: Activation
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
-
-    @classmethod
-    def from_section(cls, section: Section, place: Place) -> Local:
-        previous = place.shape(place.index - 1)
-        layer = cls(
-            section=section,
-            sources=place.previous,
-            channels=previous.channels,
-            filters=section.positive("filters", 1),
-            size=section.positive("size", 1, 1 << 12),
-            stride=section.positive("stride", 1, 1 << 12),
-            pad=section.natural("pad", 0, 1 << 12),
-            activation=read_activation(section, place.dialect, "logistic"),
-        )
-        out = layer._size_for(previous)
-        count = out.cells * layer.filters * layer.channels * layer.size**2
-        if out.cells < 1 or count > LARGEST_MATRIX:
-            raise section.shape_error(f"has {count} weights for an input of {previous}; expected 1 to {LARGEST_MATRIX}")
-        layer.biases = np.zeros(out.outputs, np.float32)
-        layer.weights = np.zeros((out.cells, layer.filters, layer.channels, layer.size, layer.size), np.float32)
-        return layer
-
-    def _size_for(self, shape: Shape) -> Shape:
-        less = 1 if self.pad else self.size
-        if min(shape.height, shape.width) < less:
-            return Shape(self.filters, 0, 0)
-        return Shape(self.filters, (shape.height - less) // self.stride + 1, (shape.width - less) // self.stride + 1)
-
-    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        out = self._size_for(inputs[0])
-        if out.cells != len(self.weights) or inputs[0].channels != self.channels:
-            raise self.section.shape_error(
-                f"has weights for {len(self.weights)} locations of {self.channels} channels, but its input is "
-                f"{inputs[0]}; a network with such a layer runs at one size only"
-            )
-        return out
-
-    def records(self) -> list[Parameter]:
-        return [Parameter("biases", self.biases), Parameter("weights", self.weights)]
-
-    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
-        self.weights[:] = 0
-        spread = np.float32(math.sqrt(2 / (self.size**2 * self.channels)))
-        self.weights[0] = spread * (
-            2 * rng.random(self.weights[0].shape, np.float32) - 1
-        )  # as in C, the first place only
-        self.biases[:] = 0
-
-    def compute(self, x: Array, y: Array) -> None:
-        shape, out = self.inputs[0], self.shape
-        locally_connected(
-            x.reshape(-1),
-            self.weights.reshape(-1),
-            self.biases,
-            len(x),
-            shape.channels,
-            shape.height,
-            shape.width,
-            self.size,
-            self.stride,
-            self.pad,
-            self.filters,
-            out.height,
-            out.width,
-            y.reshape(-1),
-        )
-        self.activation.apply_plain(y)
-
-    def table_row(self) -> str:
-        shape, out = self.inputs[0], self.shape
-        return (
-            f"Local Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.filters} filters -> "
-            f"{out.height} x {out.width} x {self.filters} image"
-        )

@@ -16,7 +16,10 @@ from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
 from .blur import Blur
+from .convolution_training import ConvolutionLearning, Parameters
 from .filters import DepthwiseConvolution, TiledConvolution, Window
+from .table import blur_row, convolution_row
+from .training import NormTraining, Trainable
 
 LARGEST_FILTERS = 1 << 29  # weights of one layer
 
@@ -43,6 +46,8 @@ class Convolutional(Layer):
     _arguments: tuple = field(default=(), repr=False)
     _signs: Tensor | None = field(default=None, repr=False)
     _target: Tensor | None = field(default=None, repr=False)
+    parameters_trained: Parameters | None = field(default=None, repr=False)
+    learning: ConvolutionLearning = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,6 +178,11 @@ class Convolutional(Layer):
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
             mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
             weights = np.where(weights > 0, mean, -mean).astype(np.float32)
+        return self._plan_for(weights, gain, bias, lanes)
+
+    def _plan_for(
+        self, weights: Array, gain: Array, bias: Array, lanes: int
+    ) -> TiledConvolution | DepthwiseConvolution:
         if self.groups == self.channels == self.filters and self.groups > 1 and lanes == LANES:
             return DepthwiseConvolution(weights, gain, bias)
         return TiledConvolution(weights, gain, bias, self.groups, lanes)
@@ -198,6 +208,8 @@ class Convolutional(Layer):
         return LINEAR if self.xnor and self.bin_output else self.activation
 
     def forward(self) -> None:
+        if self._plan is None:  # the parameters have changed
+            self.prepare(self.source_tensors, self.output)
         assert self._plan is not None and self._target is not None
         if self._signs is not None:
             self._binarise(self.source_tensors[0], self._signs)
@@ -215,6 +227,49 @@ class Convolutional(Layer):
         outer = x.data.reshape(at.batch, at.blocks, h + 2 * x.layout.halo, x.layout.pitch, LANES)
         read = outer[:, :, x.layout.halo : x.layout.halo + h, x.layout.halo : x.layout.halo + w]
         inner[:, :, at.halo : at.halo + h, at.halo : at.halo + w] = np.where(read > 0, np.float32(1), np.float32(-1))
+
+    # --- training ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        if self.xnor:
+            raise self.section.error("xnor: binary convolutions cannot be trained", "xnor")
+        if self.shares:
+            self.parameters_trained = self.shares.parameters_trained
+        if self.parameters_trained is None:
+            scales = Trainable(self.norm.scales) if self.norm else None
+            self.parameters_trained = Parameters(Trainable(self.biases), scales, Trainable(self.weights, decays=True))
+        assert self._target is not None and delta is not None
+        sharp_delta = self.blur.prepare_training(delta) if self.blur else delta
+        self.learning = ConvolutionLearning(
+            self.parameters_trained, self.norm, self.source_tensors[0], self._target, self.window, self.groups,
+            self.activation, source_deltas[0], sharp_delta,
+        )  # fmt: skip
+
+    @property
+    def normalisation(self) -> NormTraining | None:
+        return self.learning.norm
+
+    def trainables(self) -> list[Trainable]:
+        if self.shares is not None or self.parameters_trained is None:
+            return []
+        return [parameter for parameter in self.parameters_trained if parameter is not None]
+
+    @property
+    def raw_delta(self) -> Array:
+        return self.learning.gradient.spread.plain()
+
+    def forward_training(self) -> None:
+        gain, bias = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
+        plan = self._plan_for(self.weights, gain, bias if self.norm else self.biases, LANES)
+        self.learning.forward(plan, self.biases)
+        if self.blur:
+            self.blur.run()
+
+    def backward(self) -> None:
+        if self.blur:
+            self.blur.backward()
+        self.learning.backward()
 
     def operations(self, dialect: Dialect) -> int:
         products = 2 * self.filters * self.window.size**2 * self.channels
@@ -235,35 +290,8 @@ class Convolutional(Layer):
         elif self.section.integer("assisted_excitation", 0):
             name = "convAE"
         x = self.inputs[0]
-        row = name + _row(self.filters, self.groups, self.window, x, self.table_operations())
+        row = name + convolution_row(self.filters, self.groups, self.window, x, self.table_operations())
         return row + blur_row(self.blur, self.window.out_shape(x, self.filters))
-
-
-def _row(filters: int, groups: int, window: Window, x: Shape, operations: float) -> str:
-    """The columns of AlexeyAB's table after the word `conv`."""
-    k = window.size
-    many = f"{filters:5d}/{groups:4d} " if groups > 1 else f"{filters:5d}      "
-    if window.stride_x != window.stride_y:
-        step = f"{k:2d}x{k:2d}/{window.stride_x:2d}x{window.stride_y:2d} "
-    elif window.dilation > 1:
-        step = f"{k:2d} x{k:2d}/{window.stride_x:2d}({window.dilation:1d})"
-    else:
-        step = f"{k:2d} x{k:2d}/{window.stride_x:2d}   "
-    return f"{many}{step}{sizes(x)} -> {sizes(window.out_shape(x, filters))} {operations / 1e9:5.3f} BF"
-
-
-def blur_row(blur: Blur | None, sharp: Shape) -> str:
-    """A second line for the blur of a layer with `antialiasing`, which darknet makes as a depthwise convolution."""
-    if blur is None:
-        return ""
-    n, window = sharp.channels, blur.window
-    operations = 2.0 * n * window.size**2 * window.out_shape(sharp, n).cells
-    return "\nconv  " + _row(n, n, window, sharp, operations)
-
-
-def sizes(shape: Shape) -> str:
-    """Width, height and channels in the columns of darknet's tables."""
-    return f"{shape.width:4d} x{shape.height:4d} x{shape.channels:4d}"
 
 
 def read_strides(section: Section, default: int = 1) -> tuple[int, int]:

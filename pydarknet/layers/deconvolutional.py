@@ -10,12 +10,15 @@ import numpy as np
 from ..activations import Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
+from ..kernels.activation import NONE
 from ..kernels.elementwise import add_scaled
 from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
+from .convolution_training import ConvolutionGradient
 from .convolutional import LARGEST_FILTERS
 from .filters import TiledConvolution, Window
+from .training import NormTraining, Trainable, activation_backward, channel_sums, write_combined, write_scaled
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -97,8 +100,8 @@ class Deconvolutional(Layer):
             self._spread, output, window, self.activation.fused_slope, self.activation.fused_code
         )
 
-    def forward(self) -> None:
-        assert self._spread is not None and self._plan is not None and self.output is not None
+    def _spread_input(self) -> None:
+        assert self._spread is not None
         (x,), at, shape = self.source_tensors, self._spread.layout, self.inputs[0]
         keep, gain = np.zeros(at.blocks * 16, np.float32), np.ones(at.blocks * 16, np.float32)
         add_scaled(
@@ -117,9 +120,83 @@ class Deconvolutional(Layer):
             shape.height,
             shape.width,
         )
+
+    def forward(self) -> None:
+        if self._plan is None:  # the parameters have changed
+            self.prepare(self.source_tensors, self.output)
+        assert self._plan is not None and self.output is not None
+        self._spread_input()
         self._plan.run(*self._arguments)
         if not self.activation.fusable:
             self.activation.apply(self.output)
+
+    # --- training: the gradients of the convolution of the spread input ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        assert self.output is not None and self._spread is not None
+        scales = Trainable(self.norm.scales) if self.norm else None
+        self._parameters = (Trainable(self.biases), scales, Trainable(self.weights, decays=True))
+        layout = Layout(self.batch, self.shape)
+        self._norm = NormTraining(self.norm, scales, self._parameters[0], layout) if self.norm else None
+        self._raw = self._norm.raw if self._norm else Tensor(layout)
+        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
+        turned = self._turned()
+        self._gradient = ConvolutionGradient(self._spread, self.shape, window, turned, 1)
+        self._spread_delta = Tensor(Layout(self.batch, self._spread.shape))
+
+    def _turned(self) -> Array:
+        return np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+
+    def trainables(self) -> list[Trainable]:
+        return [parameter for parameter in self._parameters if parameter is not None]
+
+    def forward_training(self) -> None:
+        assert self._spread is not None and self.output is not None
+        self._spread_input()
+        ones, zeros = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
+        plan = TiledConvolution(self._turned(), ones, zeros if self._norm else self.biases, 1, 16)
+        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
+        plan.run(*plan.bind(self._spread, self._raw, window, np.float32(1), NONE))
+        gain, offset = self._norm.coefficients(self.biases) if self._norm else (ones, zeros)
+        write_scaled(self._raw, gain, offset, self.output)
+        self.activation.apply(self.output)
+
+    def backward(self) -> None:
+        assert self.delta is not None and self.output is not None
+        delta, n = self.delta, self.filters
+        activation_backward(self.activation, delta, self.output, self._raw)
+        if self._norm:
+            write_combined(delta, self._raw, *self._norm.backward(delta), self._gradient.spread, 1, 1)
+        else:
+            self._parameters[0].update += channel_sums(delta)
+            zeros = np.zeros(n, np.float32)
+            write_combined(delta, delta, np.ones(n, np.float32), zeros, zeros, self._gradient.spread, 1, 1)
+        update = np.zeros((n, self.channels, self.size, self.size), np.float32)
+        self._gradient.add_filter_gradient(update)
+        self._parameters[2].update += update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        (target,), wide, shape = self.source_deltas, self._spread_delta, self.inputs[0]
+        if target is not None:
+            self._gradient.weights = self._turned()
+            wide.data.fill(0)
+            self._gradient.add_input_gradient(wide)
+            at, ones = target.layout, np.ones(target.layout.blocks * 16, np.float32)
+            add_scaled(
+                *wide.source,
+                self.stride,
+                ones,
+                ones,
+                target.data,
+                at.item,
+                at.block,
+                at.pitch,
+                at.origin,
+                1,
+                at.batch,
+                at.blocks,
+                shape.height,
+                shape.width,
+            )
 
     def table_row(self) -> str:
         shape, out = self.inputs[0], self.shape

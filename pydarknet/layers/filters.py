@@ -66,7 +66,9 @@ class TiledConvolution:
         self.bias = np.zeros(-(-n // LANES) * LANES, np.float32)
         self.bias[:n] = bias
 
-    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> tuple:
+    def bind(
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, accumulate: bool = False
+    ) -> tuple:
         """The arguments of one call of `convolve`."""
         channel = self.units[:, 0] * TAP_LANES
         within = window.offset(x.layout, self.units[:, 1], self.units[:, 2])
@@ -79,7 +81,7 @@ class TiledConvolution:
             x.data, x.layout.item, window.stride_y * x.layout.pitch * self.lanes, window.stride_x * self.lanes,
             np.ascontiguousarray(taps), self.groups, self.packed, self.bias, y.layout.batch, shape.height, shape.width,
             chunk, by_group, y.data, y.layout.item, y.layout.block, y.layout.pitch, y.layout.halo, self.filters, slope,
-            code,
+            code, accumulate,
         )  # fmt: skip
 
     run = staticmethod(convolve)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..boxes import Candidates
 from ..config import Section
 from ..tensor import Array
 from .base import PlainLayer
+from .head_training import Statistics, TrainingPictures
 
 log = logging.getLogger("pydarknet")
 
@@ -22,15 +23,46 @@ Places = NDArray[np.intp]  # columns, rows or anchor numbers of slots
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Head(PlainLayer):
-    """A layer whose output is decoded into boxes: centre, size in fractions of the network's input."""
+    """A layer whose output is decoded into boxes: centre, size in fractions of the network's input.
+
+    `loss` compares the output with the truth. What it adds to the delta of the layer before goes to `loss_delta`,
+    (batch, outputs) float32 in that layer's plain order; what darknet prints about it, to `statistics`.
+    """
 
     is_head: ClassVar[bool] = True
+    has_loss: ClassVar[bool] = True
     # Whether a letterboxed picture's boxes are moved back from the canvas to the picture.
     corrects_letterbox: ClassVar[bool] = True
 
     classes: int
     nms_kind: str = "default"
     beta_nms: float = 0.6
+    pictures: TrainingPictures = field(default_factory=TrainingPictures)
+    loss_delta: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
+    statistics: Statistics = field(default_factory=Statistics, repr=False)
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        """Fill `loss_delta` and `statistics` for the last forward pass; the layer's cost.
+
+        `truth` has, for each item of the batch, rows of class, x, y, w, h as fractions of the picture. `network_size`:
+        width and height of the network's input in pixels; `seen`: pictures so far, those of this batch included.
+        """
+        raise NotImplementedError
+
+    def training_line(self, index: int) -> str:
+        """What darknet prints about the last loss of this head, layer `index`, without the end of the line."""
+        raise NotImplementedError
+
+    def compute_backward(self, delta: Array) -> Sequence[Array | None]:
+        return [self.loss_delta]
+
+    def _clear_loss(self) -> Array:
+        """The zeroed `loss_delta`."""
+        if self.loss_delta.shape != self.values.shape:
+            self.loss_delta = np.zeros_like(self.values)
+        else:
+            self.loss_delta.fill(0)
+        return self.loss_delta
 
     def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         """Decode one item of the batch, in darknet's order. `size`: width and height of the network's input, in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,6 +49,9 @@ class Crop(PlainLayer):
         cut = planes[:, :, top : top + self.height, left : left + self.width]
         y[:] = (cut if self.noadjust else cut * np.float32(2) - np.float32(1)).reshape(y.shape)
 
+    def compute_backward(self, delta: Array) -> list[Array | None]:
+        return [None]  # as in darknet: pictures are cropped, and nothing before them learns
+
     def table_row(self) -> str:
         shape = self.inputs[0]
         return f"Crop Layer: {shape.height} x {shape.width} -> {self.height} x {self.width} x {shape.channels} image"
@@ -85,7 +89,11 @@ class Normalization(PlainLayer):
                 norms[:, k] -= squares[:, leaving]
             if entering < channels:
                 norms[:, k] += squares[:, entering]
-        y[:] = x * np.power(norms, np.float32(-self.beta)).reshape(x.shape)
+        self.factors = np.power(norms, np.float32(-self.beta)).reshape(x.shape)
+        y[:] = x * self.factors
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [delta * self.factors]  # darknet leaves the terms between channels out
 
     def table_row(self) -> str:
         s = self.inputs[0]
@@ -105,6 +113,9 @@ class L2Norm(PlainLayer):
         with np.errstate(invalid="ignore", divide="ignore"):  # as in C, a pixel of zeros gives NaN
             y[:] = (planes / np.sqrt(np.square(planes).sum(axis=1, keepdims=True))).reshape(y.shape)
 
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [delta]  # as in darknet
+
     def table_row(self) -> str:
         return f"l2norm                                         {self.inputs[0].outputs:4d}"
 
@@ -120,6 +131,19 @@ class Logistic(PlainLayer):
     def compute(self, x: Array, y: Array) -> None:
         y[:] = x
         LOGISTIC.apply_plain(y)
+
+    has_loss: ClassVar[bool] = True
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        """Cross entropy with truth, (batch, outputs) from 0 to 1."""
+        target, p = np.stack([np.asarray(t, np.float32).reshape(-1) for t in truth]), self.values
+        self.value_deltas[:] = target - p
+        tiny = np.float32(1e-38)
+        entropy = target * np.log(np.maximum(p, tiny)) + (1 - target) * np.log(np.maximum(1 - p, tiny))
+        return float(-entropy.sum(dtype=np.float64))
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [delta]
 
     def table_row(self) -> str:
         return f"logistic x entropy                             {self.inputs[0].outputs:4d}"

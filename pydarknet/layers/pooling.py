@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..config import Section
-from ..kernels import pooling
+from ..kernels import gradient, pooling
 from ..tensor import Shape, Tensor
 from .base import Layer, Place, PlainLayer
 from .blur import Blur
-from .convolutional import blur_row, read_strides, sizes
+from .convolutional import read_strides
+from .table import blur_row, sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -26,6 +27,7 @@ class _WindowPool(Layer):
     padding: int
     blur: Blur | None = None
     _target: Tensor | None = field(default=None, repr=False)
+    _pooled_delta: Tensor | None = field(default=None, repr=False)
 
     kernel: ClassVar[Callable[..., Any]]
     word: ClassVar[str]
@@ -80,6 +82,22 @@ class _WindowPool(Layer):
         if self.blur:
             self.blur.run()
 
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        self._pooled_delta = self.blur.prepare_training(delta) if self.blur and delta is not None else delta
+
+    def backward(self) -> None:
+        if self.blur:
+            self.blur.backward()
+        if self.source_deltas[0] is not None:
+            self._add_gradient(self.source_deltas[0])
+
+    def _add_gradient(self, target: Tensor) -> None:
+        raise NotImplementedError
+
+    def _window(self) -> tuple[int, int, int, int]:
+        return self.size, self.stride_y, self.stride_x, self.padding // 2
+
     def table_operations(self) -> float:
         return float(self.size**2 * self._pooled(self.inputs[0]).outputs)
 
@@ -101,6 +119,24 @@ class Maxpool(_WindowPool):
     kernel = pooling.maxpool
     word: ClassVar[str] = "max"
 
+    def _add_gradient(self, target: Tensor) -> None:
+        assert self._target is not None and self._pooled_delta is not None
+        (x,), y, delta, out = self.source_tensors, self._target, self._pooled_delta, target.layout
+        gradient.maxpool_gradient(
+            *x.source,
+            x.shape.height,
+            x.shape.width,
+            *self._window(),
+            *y.source,
+            *delta.source,
+            target.data,
+            out.item,
+            out.block,
+            out.pitch,
+            out.origin,
+            *delta.extent,
+        )
+
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Layer:
         if section.flag("maxpool_depth"):
@@ -114,6 +150,14 @@ class LocalAvgpool(_WindowPool):
 
     kernel = pooling.local_average
     word: ClassVar[str] = "avg"
+
+    def _add_gradient(self, target: Tensor) -> None:
+        assert self._pooled_delta is not None
+        delta, shape = self._pooled_delta, self.inputs[0]
+        factor = np.float32(1 / self.size**2)  # also at the borders, where the mean is over fewer cells
+        gradient.spread_gradient(
+            *delta.source, factor, *self._window(), *target.source, shape.height, shape.width, *delta.extent
+        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -151,6 +195,16 @@ class DepthMaxpool(PlainLayer):
         for g in range(self.out_channels):
             out[:, g] = channels[:, g :: self.out_channels].max(axis=1)
 
+    def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
+        shape, x = self.inputs[0], self.plain_inputs[0]
+        channels = x.reshape(len(x), shape.channels, -1)
+        out = np.zeros_like(channels)
+        for g in range(self.out_channels):
+            best = channels[:, g :: self.out_channels].argmax(axis=1)
+            change = delta.reshape(len(x), self.out_channels, -1)[:, g]
+            np.put_along_axis(out, (g + best * self.out_channels)[:, None], change[:, None], axis=1)
+        return [out.reshape(x.shape)]
+
     def table_operations(self) -> float:
         return float(self.size**2 * self.inputs[0].channels * self.shape.cells)
 
@@ -178,6 +232,24 @@ class Avgpool(Layer):
         pooling.global_average(
             *x.source, x.shape.height, x.shape.width, self.output.data, at.item, at.block, at.halo, at.batch, at.blocks
         )
+
+    def backward(self) -> None:
+        assert self.delta is not None
+        if self.source_deltas[0] is not None:
+            shape, delta = self.inputs[0], self.delta
+            side = max(shape.height, shape.width)
+            gradient.spread_gradient(
+                *delta.source,
+                np.float32(1 / shape.cells),
+                side,
+                1,
+                1,
+                0,
+                *self.source_deltas[0].source,
+                shape.height,
+                shape.width,
+                *delta.extent,
+            )
 
     def table_row(self) -> str:
         return f"avg                          {sizes(self.inputs[0])} ->   {self.shape.channels:4d}"

@@ -14,9 +14,11 @@ import numpy as np
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
-from ..tensor import Array, Shape
+from ..tensor import Array, Shape, Tensor
 from .base import Layer, Parameter, Place, PlainLayer
 from .connected import Connected
+from .training import Trainable
+from .unrolled import GruSteps, LstmSteps, RnnSteps, Steps, Unrolled
 
 Part = TypeVar("Part", bound=Layer)
 
@@ -28,6 +30,7 @@ class Recurrent(PlainLayer, Generic[Part]):
     # What stands before the rows of parts in the layer table.
     indent: ClassVar[str] = "\t\t"
     parts: dict[str, Part]
+    time_steps: int = 1
     states: dict[str, Array] = field(default_factory=dict, repr=False)
 
     def state_size(self) -> int:
@@ -59,6 +62,35 @@ class Recurrent(PlainLayer, Generic[Part]):
         """What a part gives for x (batch, inputs): a new (batch, outputs)."""
         raise NotImplementedError
 
+    # --- training: over sequences of `time_steps`, ordered by time ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        if self.batch % self.time_steps:
+            raise self.section.shape_error(f"a mini-batch of {self.batch} does not hold sequences of {self.time_steps}")
+        self.sequences = self.batch // self.time_steps
+        self.unrolled = Unrolled(self.parts, self.time_steps, self.sequences)
+        self.steps = self.make_steps(self.unrolled)
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        """The forward and backward pass over a sequence."""
+        raise NotImplementedError
+
+    def trainables(self) -> list[Trainable]:
+        return self.unrolled.trainables()
+
+    def forward_training(self) -> None:
+        x = self.plain_inputs[0]
+        self.source_tensors[0].read_into(x)
+        frames = x.reshape(self.time_steps, self.sequences, -1)
+        self.values[:] = self.steps.forward(frames).reshape(self.values.shape)
+        if self.output is not None:
+            self.output.fill(self.values)
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        self.unrolled.turn()
+        return [self.steps.backward(delta.reshape(self.time_steps, self.sequences, -1)).reshape(len(delta), -1)]
+
     def inner_rows(self, names: Iterable[str]) -> str:
         """The rows of the parts, in the order in which AlexeyAB's darknet makes them, below the layer's own row."""
         return "".join(f"\n{self.indent}{self.parts[name].table_row()}" for name in names if name in self.parts)
@@ -73,6 +105,11 @@ class _ConnectedRecurrent(Recurrent[Connected]):
         y = np.empty((len(x), layer.outputs_count), np.float32)
         layer.compute(np.ascontiguousarray(x), y)
         return y
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        for part in self.parts.values():
+            part.reshape([Shape(part.inputs_count)], self.batch)
+        super().prepare_training(source_deltas, delta)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         expected = next(part.inputs_count for name, part in self.parts.items() if name[0] in "ui")
@@ -110,7 +147,13 @@ class Rnn(_ConnectedRecurrent):
             "self": Connected.part(section, place, "self.", hidden, hidden, inner),
             "output": Connected.part(section, place, "output.", hidden, outputs, outer),
         }
-        return cls(section=section, sources=place.previous, parts=parts, shortcut=section.flag("shortcut"))
+        return cls(
+            section=section,
+            sources=place.previous,
+            parts=parts,
+            shortcut=section.flag("shortcut"),
+            time_steps=place.time_steps,
+        )
 
     def state_size(self) -> int:
         return self.parts["self"].outputs_count
@@ -120,6 +163,9 @@ class Rnn(_ConnectedRecurrent):
         following = self.run("input", x) + self.run("self", state)
         state[:] = following + state if self.shortcut else following
         y[:] = self.run("output", state)
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        return RnnSteps(unrolled, self.shortcut, self.state_size())
 
     def table_row(self) -> str:
         row = f"RNN Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
@@ -142,7 +188,9 @@ class Gru(_ConnectedRecurrent):
             for name in names
         }
         candidate = TANH if section.flag("tanh") else LOGISTIC
-        return cls(section=section, sources=place.previous, parts=parts, candidate=candidate)
+        return cls(
+            section=section, sources=place.previous, parts=parts, candidate=candidate, time_steps=place.time_steps
+        )
 
     def compute(self, x: Array, y: Array) -> None:
         h = self.state("h")
@@ -151,6 +199,9 @@ class Gru(_ConnectedRecurrent):
         g = activated(self.candidate, self.run("uh", x) + self.run("wh", r * h))
         h[:] = z * h + (1 - z) * g
         y[:] = h
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        return GruSteps(unrolled, self.candidate is TANH, self.state("h"))
 
     def table_row(self) -> str:
         row = f"GRU Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
@@ -169,7 +220,7 @@ class Lstm(_ConnectedRecurrent):
             name: Connected.part(section, place, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
             for name in names
         }
-        return cls(section=section, sources=place.previous, parts=parts)
+        return cls(section=section, sources=place.previous, parts=parts, time_steps=place.time_steps)
 
     def compute(self, x: Array, y: Array) -> None:
         h, c = self.state("h"), self.state("c")
@@ -178,6 +229,9 @@ class Lstm(_ConnectedRecurrent):
         c[:] = f * c + i * g
         h[:] = o * activated(TANH, c.copy())
         y[:] = h
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        return LstmSteps(unrolled, self.sequences, self.shape.outputs)
 
     def table_row(self) -> str:
         row = f"LSTM Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"

@@ -17,6 +17,8 @@ from .batchnorm import BatchNorm
 from .convolutional import Convolutional
 from .filters import Window
 from .recurrent import Recurrent, activated
+from .training import Trainable
+from .unrolled import ConvLstmSteps, RnnSteps, Steps, Unrolled
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -108,6 +110,7 @@ class Crnn(_ConvolutionalRecurrent):
 
     shortcut: bool
     swaps_sides: bool
+    learns: bool
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Crnn:
@@ -130,6 +133,8 @@ class Crnn(_ConvolutionalRecurrent):
             parts=parts,
             shortcut=section.flag("shortcut"),
             swaps_sides="output" in section.foreign,
+            learns=place.dialect.crnn_learns,
+            time_steps=place.time_steps,
         )
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
@@ -146,6 +151,12 @@ class Crnn(_ConvolutionalRecurrent):
         following = self.run("input", x) + self.run("self", state)
         state[:] = following + state if self.shortcut else following
         y[:] = self.run("output", state)
+
+    def trainables(self) -> list[Trainable]:
+        return super().trainables() if self.learns else []
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        return RnnSteps(unrolled, self.shortcut, self.state_size())
 
     def table_row(self) -> str:
         shape = self.inputs[0]
@@ -196,6 +207,7 @@ class ConvLstm(_ConvolutionalRecurrent):
             bottleneck=bottleneck,
             shortcut=section.flag("shortcut"),
             gate=read_activation(section, place.dialect, "tanh", "lstm_activation"),
+            time_steps=place.time_steps,
             constrain=float(section.integer("state_constrain", 32 * max(1, place.net.integer("time_steps", 1)))),
         )
 
@@ -230,6 +242,11 @@ class ConvLstm(_ConvolutionalRecurrent):
         y[:] = h
         if self.shortcut and self.bottleneck:
             y[:, : y.shape[1] // 2] += self.joined[:, : y.shape[1] // 2]
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        if self.bottleneck:
+            raise self.section.error("bottleneck: such layers cannot be trained", "bottleneck")
+        return ConvLstmSteps(unrolled, self.sequences, self.shape.outputs, self.gate, self.peephole, self.constrain)
 
     def table_operations(self) -> float:
         return super().table_operations() + (12 if self.peephole else 9) * self.shape.outputs * self.batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,10 @@ from ..config import Section
 from ..tensor import Array, Shape
 from ..tree import Tree, softmax_groups
 from .base import Place
+from .detection_loss import RANDOM_UNTIL, DetectionGrid, DetectionLoss, DetectionLossOptions
 from .head import Head, Places, above, grid, read_anchors, stack_boxes
+from .head_training import TrainingPictures, detection_line, region_line
+from .region_loss import RegionGrid, RegionLoss, RegionLossOptions
 from .softmax import tree_of
 
 
@@ -35,34 +38,18 @@ class Region(Head):
     background: bool
     by_cell: bool
     class_fix: int
+    options: RegionLossOptions
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Region:
-        section.ignore(
-            "jitter",
-            "rescore",
-            "thresh",
-            "absolute",
-            "random",
-            "coord_scale",
-            "object_scale",
-            "noobject_scale",
-            "mask_scale",
-            "class_scale",
-            "bias_match",
-            "log",
-            "sqrt",
-            "map",
-            "max",
-            "focal_loss",
-            "resize",
-            "temperature",
-        )
-        num = section.positive("num", 1, 1 << 12)
+        section.ignore("absolute", "log", "sqrt", "temperature")
+        num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls(
             section=section,
             sources=place.previous,
-            classes=section.positive("classes", 20, 1 << 20),
+            classes=classes,
+            options=RegionLossOptions.from_section(section, place.dialect, classes),
+            pictures=TrainingPictures.from_section(section, place.dialect.region_max_boxes),
             anchors=read_anchors(section, num)[:num],
             coords=section.positive("coords", 4, 1 << 12),
             softmax=section.flag("softmax"),
@@ -133,6 +120,7 @@ class Region(Head):
             np.repeat(np.arange(anchors), height * width),
         )
 
+    @np.errstate(over="ignore")  # untrained heads give what they give
     def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         e, column, row, position = self._slots(item)
         scale = np.ones(len(e), np.float32) if self.background else e[:, self.coords]
@@ -171,6 +159,26 @@ class Region(Head):
                 probabilities[slot, likely[-1]] = values[likely[-1]]
         return probabilities
 
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        places = RegionGrid(
+            width=self.shape.width,
+            height=self.shape.height,
+            anchors=self.anchors,
+            coords=self.coords,
+            classes=self.classes,
+            softmax=self.softmax,
+            tree=self.tree,
+            background=self.background,
+            by_cell=self.by_cell,
+            class_fix=self.class_fix if self.by_cell else 0,
+        )
+        run = RegionLoss(self.options, places, seen)
+        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
+        return cost
+
+    def training_line(self, index: int) -> str:
+        return region_line(self.statistics)
+
     def table_row(self) -> str:
         return "detection"
 
@@ -190,21 +198,12 @@ class DetectionHead(Head):
     side: int
     softmax: bool
     square_root: bool
+    options: DetectionLossOptions
+    _chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> DetectionHead:
-        section.ignore(
-            "rescore",
-            "coord_scale",
-            "forced",
-            "object_scale",
-            "noobject_scale",
-            "class_scale",
-            "jitter",
-            "random",
-            "reorg",
-            "max",
-        )
+        section.ignore("reorg")
         return cls(
             section=section,
             sources=place.previous,
@@ -214,6 +213,8 @@ class DetectionHead(Head):
             side=section.positive("side", 7, 1 << 12),
             softmax=section.flag("softmax"),
             square_root=section.flag("sqrt"),
+            options=DetectionLossOptions.from_section(section),
+            pictures=TrainingPictures.from_section(section, place.dialect.yolo_max_boxes),
         )
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -249,6 +250,17 @@ class DetectionHead(Head):
             objectness.copy(),
             above(objectness[:, None] * classes, thresh),
         )
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        places = DetectionGrid(self.side, self.num, self.coords, self.classes, self.square_root)
+        run = DetectionLoss(
+            self.options, places, self._chance if self.pictures.random and seen < RANDOM_UNTIL else None
+        )
+        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
+        return cost
+
+    def training_line(self, index: int) -> str:
+        return detection_line(self.statistics, self.classes)
 
     def table_row(self) -> str:
         return "Detection Layer"

@@ -12,7 +12,7 @@ from ..config import Section
 from ..kernels import elementwise
 from ..tensor import Shape, Tensor
 from .base import Layer, Place, PlainLayer
-from .convolutional import sizes
+from .table import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -47,6 +47,19 @@ class Upsample(Layer):
         (x,) = self.source_tensors
         run = elementwise.sum_blocks if self.reverse else elementwise.upsample
         run(*x.source, self.stride, np.float32(self.scale), *self.output.target, *self.output.extent)
+
+    def backward(self) -> None:
+        assert self.delta is not None
+        (target,) = self.source_deltas
+        if target is None:
+            return
+        change, factor = Tensor(target.layout), np.float32(self.scale)
+        if self.reverse:  # cells beyond the last whole square took no part
+            sides = self.shape.height * self.stride, self.shape.width * self.stride
+            elementwise.upsample(*self.delta.source, self.stride, factor, *change.target, *change.extent[:2], *sides)
+        else:
+            elementwise.sum_blocks(*self.delta.source, self.stride, factor, *change.target, *change.extent)
+        target.data += change.data
 
     def table_row(self) -> str:
         name = "downsample              " if self.reverse else "upsample                "
@@ -125,6 +138,14 @@ class Reorg(PlainLayer):
             y[:, : x.shape[1]] = x
         else:
             np.take(x, self._order, axis=1, out=y)
+
+    def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
+        x = self.plain_inputs[0]
+        if self._order is None:
+            return [delta[:, : x.shape[1]]]
+        change = np.empty_like(x)
+        change[:, self._order] = delta
+        return [change]
 
     def table_row(self) -> str:
         return f"reorg_old              /{self.stride:2d}  {sizes(self.inputs[0])}   ->  {sizes(self.shape)}"

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import Section
+from ..kernels.gradient import add_channels
 from ..kernels.layout import copy_channels
 from ..tensor import Shape
 from .base import Layer, Place, PlainLayer
-from .convolutional import sizes
+from .table import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -77,6 +78,17 @@ class Route(Layer):
             )
             to += count
 
+    def backward(self) -> None:
+        assert self.delta is not None
+        delta, first = self.delta, 0
+        for source, target in zip(self.inputs, self.source_deltas, strict=True):
+            count = source.channels // self.groups
+            if target is not None:
+                at = target.layout
+                add_channels(*delta.source, first, count, target.data, at.item, at.block, at.pitch, at.origin,
+                             count * self.group_id, at.batch, self.shape.height, self.shape.width)  # fmt: skip
+            first += count
+
     def table_row(self) -> str:
         return _table_row(self.sources, self.groups, self.group_id, self.shape)
 
@@ -102,6 +114,10 @@ class FlatRoute(PlainLayer):
 
     def compute(self, x: np.ndarray, y: np.ndarray) -> None:
         np.concatenate(self.plain_inputs, axis=1, out=y)
+
+    def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
+        edges = np.cumsum([x.shape[1] for x in self.plain_inputs])[:-1]
+        return np.split(delta, edges, axis=1)
 
     def table_row(self) -> str:
         return _table_row(self.sources, 1, 0, Shape(0, 0, 0))

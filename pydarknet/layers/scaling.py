@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ..activations import Activation, read_activation
 from ..config import Section
 from ..kernels.elementwise import multiply
-from ..tensor import Shape
+from ..tensor import Shape, Tensor
 from .base import Layer, Place
+from .training import activation_backward, needs_input
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -65,6 +66,27 @@ class _Product(Layer):
             *self.output.extent,
         )
         self.activation.apply(self.output)
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        assert self.output is not None
+        self._product = Tensor(self.output.layout) if needs_input(self.activation) else self.output
+
+    def backward(self) -> None:
+        assert self.delta is not None and self.output is not None
+        activation_backward(self.activation, self.delta, self.output, self._product)
+        shape, batch = self.shape, self.batch
+        change = self.delta.plain().reshape(batch, shape.channels, shape.height, shape.width)
+        first, second = (
+            t.plain().reshape(batch, s.channels, s.height, s.width)
+            for t, s in zip(self.source_tensors, self.inputs, strict=True)
+        )
+        to_first, to_second = self.source_deltas
+        if to_first is not None:
+            shared = tuple(axis for axis in (1, 2, 3) if first.shape[axis] != change.shape[axis])
+            to_first.add_plain((change * second).sum(axis=shared, keepdims=True).reshape(batch, -1))
+        if to_second is not None:
+            to_second.add_plain((change * first).reshape(batch, -1))
 
     def table_row(self) -> str:
         return f"scale Layer: {self.sources[1]}"

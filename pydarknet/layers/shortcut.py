@@ -13,7 +13,8 @@ from ..dialect import Dialect
 from ..kernels import elementwise
 from ..tensor import Array, Shape, Tensor
 from .base import Layer, Parameter, Place, padded_lanes
-from .convolutional import sizes
+from .table import sizes
+from .training import Trainable, activation_backward, needs_input
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
@@ -37,6 +38,8 @@ class Shortcut(Layer):
     weights: Array | None = field(default=None, repr=False)
     _first: Array = field(default_factory=lambda: np.empty(0, np.float32), repr=False)
     _terms: list[tuple[Tensor, Array, Array]] = field(default_factory=list, repr=False)
+    _sum: Tensor = field(init=False, repr=False)
+    _trainables: list[Trainable] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Shortcut:
@@ -94,10 +97,11 @@ class Shortcut(Layer):
             self.weights[:] = 1
 
     def normalised_weights(self) -> Array:
-        """(sources, channels or 1) float32: the factors of the sum, as AlexeyAB's folded test commands compute them."""
+        """(sources, channels or 1) float32: the factors of the sum. AlexeyAB's test commands, which fold them, do
+        not let one fall to 0."""
         assert self.weights is not None
         if self.normalization == "relu":
-            positive = np.maximum(self.weights, np.float32(0.001))
+            positive = np.maximum(self.weights, np.float32(0 if self.training else 0.001))
         else:
             positive = np.exp(self.weights - self.weights.max(axis=0))
         return positive / (np.float32(0.0001) + positive.sum(axis=0))
@@ -159,6 +163,75 @@ class Shortcut(Layer):
             height,
             width,
         )
+
+    # --- training ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        self._trainables = [] if self.weights is None else [Trainable(self.weights, decays=True)]
+        assert self.output is not None
+        self._sum = Tensor(self.output.layout) if needs_input(self.activation) else self.output
+
+    def trainables(self) -> list[Trainable]:
+        return self._trainables
+
+    def forward_training(self) -> None:
+        """Without the plain sum's short cut, so that the sum before the activation is kept where it is needed."""
+        assert self.output is not None
+        x, y = self.source_tensors[0], self._sum
+        if self.weights is not None:
+            self.prepare(self.source_tensors, self.output)  # the weights have changed
+        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), *y.target, *y.extent)
+        for other, keep, gain in self._terms:
+            self._add(other, keep, gain, y)
+        if y is not self.output:
+            self.output.data[:] = y.data
+        self.activation.apply(self.output)
+
+    def backward(self) -> None:
+        assert self.delta is not None and self.output is not None
+        delta = self.delta
+        activation_backward(self.activation, delta, self.output, self._sum)
+        if self.weights is not None:
+            self._add_weight_gradients(delta)
+        self._give_back(delta, np.full_like(self._first, self.alpha) if self.resamples else self._first, 0)
+        for position, (_, _, gain) in enumerate(self._terms, start=1):
+            self._give_back(delta, gain, position)
+
+    def _give_back(self, delta: Tensor, gain: Array, position: int) -> None:
+        target = self.source_deltas[position]
+        if target is None:
+            return
+        mine, theirs, at = self.shape, self.inputs[position], target.layout
+        down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
+        height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
+        blocks = min(at.blocks, delta.layout.blocks)
+        elementwise.add_scaled(
+            *delta.source,
+            up,
+            np.ones_like(gain),
+            gain,
+            target.data,
+            at.item,
+            at.block,
+            at.pitch,
+            at.origin,
+            down,
+            at.batch,
+            blocks,
+            height,
+            width,
+        )
+
+    def _add_weight_gradients(self, delta: Tensor) -> None:
+        """As in darknet, products of delta and source with the normalised weights left out of the derivative."""
+        change = delta.plain().reshape(self.batch, self.shape.channels, -1)
+        update, per_channel = self._trainables[0].update, self.weights_type == "per_channel"
+        for position, source in enumerate(self.source_tensors):
+            common = min(self.shape.channels, source.shape.channels)
+            values = source.plain().reshape(self.batch, source.shape.channels, -1)
+            products = (change[:, :common] * values[:, :common]).sum(axis=(0, 2))
+            update[position, : common if per_channel else 1] += products if per_channel else products.sum()
 
     def table_operations(self) -> float:
         operations = self.shape.outputs * (len(self.sources) - 1)

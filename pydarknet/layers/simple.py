@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -11,10 +12,16 @@ import numpy as np
 from ..activations import Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
+from ..kernels.gradient import add_channels
 from ..kernels.layout import copy_channels
-from ..tensor import Array, Shape
+from ..tensor import Array, Shape, Tensor
 from .base import Layer, Parameter, Place, PlainLayer
-from .convolutional import sizes
+from .table import sizes
+from .training import Trainable, activation_backward
+
+log = logging.getLogger("pydarknet")
+
+MASKED = np.float32(-1234)  # darknet's mark for targets that do not count
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -35,6 +42,27 @@ class ActivationLayer(Layer):
         copy_channels(*x.source, 0, shape.channels, *y.target, 0, y.layout.batch, shape.height, shape.width)
         self.activation.apply(y)
 
+    def backward(self) -> None:
+        assert self.delta is not None and self.output is not None
+        activation_backward(self.activation, self.delta, self.output, self.source_tensors[0])
+        (target,), shape = self.source_deltas, self.shape
+        if target is not None:
+            at = target.layout
+            add_channels(
+                *self.delta.source,
+                0,
+                shape.channels,
+                target.data,
+                at.item,
+                at.block,
+                at.pitch,
+                at.origin,
+                0,
+                at.batch,
+                shape.height,
+                shape.width,
+            )
+
     def table_row(self) -> str:
         return f"Activation Layer: {self.inputs[0].outputs} inputs"
 
@@ -52,12 +80,32 @@ class _PassOn(Layer):
     def forward(self) -> None:
         return
 
+    def backward(self) -> None:
+        return
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Dropout(_PassOn):
-    """`[dropout]`: the identity at inference."""
+    """`[dropout]`: the identity at inference. In training each value is 0 with `probability`, else larger by as
+    much."""
 
     probability: float
+
+    @property
+    def is_alias(self) -> bool:  # type: ignore[override]
+        return not self.training
+
+    def forward_training(self) -> None:
+        assert self.output is not None
+        x = self.source_tensors[0].plain()
+        kept = self.rng.random(x.shape, np.float32) >= np.float32(self.probability)
+        self._factors = kept * np.float32(1 / (1 - self.probability))
+        self.output.fill(x * self._factors)
+
+    def backward(self) -> None:
+        assert self.delta is not None
+        if self.source_deltas[0] is not None:
+            self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Dropout:
@@ -94,14 +142,59 @@ class Cost(_PassOn):
     """`[cost]`: a loss, without meaning at inference."""
 
     gives_output: ClassVar[bool] = False
+    has_loss: ClassVar[bool] = True
+    cost_type: str = "sse"
+    smooth_sign: float = 1.0
+    scale: float = 1.0
+
+    @property
+    def is_alias(self) -> bool:  # type: ignore[override]
+        return not self.training
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Layer:
-        section.ignore("type", "scale", "ratio", "noobj", "thresh")
-        return super().from_section(section, place)
+        section.ignore("ratio", "noobj", "thresh")
+        return cls(
+            section=section,
+            sources=place.previous,
+            cost_type=_cost_type(section),
+            scale=section.real("scale", 1.0),
+            smooth_sign=place.dialect.smooth_cost_sign,
+        )
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        """Compare what the layer reads with the truth, (batch, inputs); the cost, its delta added to the source's."""
+        x = self.source_tensors[0].plain()
+        target = np.stack([np.asarray(t, np.float32).reshape(-1) for t in truth])
+        difference = target - x
+        if self.cost_type == "masked":
+            difference[target == MASKED] = 0
+        if self.cost_type == "smooth":
+            small = np.abs(difference) < 1
+            delta = np.where(small, difference, np.sign(difference) * np.float32(self.smooth_sign))
+            cost = np.where(small, difference**2, 2 * np.abs(difference) - 1)
+        elif self.cost_type == "L1":
+            delta, cost = np.where(difference > 0, np.float32(1), np.float32(-1)), np.abs(difference)
+        else:
+            delta, cost = difference, difference**2
+        self.cost_delta = delta * np.float32(self.scale)
+        return float(cost.sum(dtype=np.float64))
+
+    def backward(self) -> None:
+        if self.source_deltas[0] is not None:
+            self.source_deltas[0].add_plain(self.cost_delta)
 
     def table_row(self) -> str:
         return f"cost                                           {self.inputs[0].outputs:4d}"
+
+
+def _cost_type(section: Section) -> str:
+    """The kind of loss; a word that darknet does not know is sse there, with a warning."""
+    name = section.text("type", "sse") or "sse"
+    if name in ("sse", "masked", "smooth", "L1"):
+        return name
+    log.warning("%s:%d: Couldn't find cost type %s, going with SSE", section.path, section.line, name)
+    return "sse"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -165,6 +258,17 @@ class Implicit(Layer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = self.mean + self.deviation * (2 * rng.random(self.weights.size, np.float32) - 1)
 
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        self._trainable = Trainable(self.weights, decays=True)
+
+    def trainables(self) -> list[Trainable]:
+        return [self._trainable]
+
+    def backward(self) -> None:
+        assert self.delta is not None
+        self._trainable.update += self.delta.plain().sum(axis=0)
+
     def forward(self) -> None:
         assert self.output is not None
         self.output.fill(np.tile(self.weights, (self.output.layout.batch, 1)))
@@ -190,6 +294,9 @@ class History(PlainLayer):
 
     def compute(self, x: Array, y: Array) -> None:
         y[:, : x.shape[1]] = x
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [delta[:, : self.plain_inputs[0].shape[1]]]
 
     def table_row(self) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..resources import find_file
 from ..tensor import Array
 from ..tree import Tree, read_tree, softmax_groups
 from .base import Place, PlainLayer
+from .simple import MASKED
 
 
 def tree_of(section: Section) -> Tree | None:
@@ -27,12 +29,16 @@ class Softmax(PlainLayer):
     temperature: float
     tree: Tree | None
     spatial: bool
+    noloss: bool = False
+
+    @property
+    def has_loss(self) -> bool:  # type: ignore[override]
+        return not self.noloss
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Softmax:
         inputs = place.shape(place.index - 1).outputs
         groups = section.positive("groups", 1)
-        section.ignore("noloss")
         if inputs % groups:
             raise section.shape_error(f"groups={groups} does not divide its {inputs} inputs", "groups")
         tree = tree_of(section)
@@ -45,6 +51,7 @@ class Softmax(PlainLayer):
             temperature=section.real("temperature", 1.0),
             tree=tree,
             spatial=section.flag("spatial"),
+            noloss=section.flag("noloss"),
         )
 
     def compute(self, x: Array, y: Array) -> None:
@@ -57,6 +64,18 @@ class Softmax(PlainLayer):
         top = values.max(axis=axis, keepdims=True)
         e = np.exp(values / np.float32(self.temperature) - top / np.float32(self.temperature))
         y[:] = (e / e.sum(axis=axis, keepdims=True)).reshape(y.shape)
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        """Cross entropy with truth, (batch, outputs); entries of -1234 do not count. Its delta is truth - p."""
+        target, p = np.stack([np.asarray(t, np.float32).reshape(-1) for t in truth]), self.values
+        counts = target != MASKED
+        self.value_deltas[:] = np.where(counts, target - p, np.float32(0))
+        true = counts & (target != 0)
+        with np.errstate(divide="ignore"):
+            return float(-np.log(p[true], dtype=np.float64).sum()) if self.has_loss else 0.0
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [delta]
 
     def table_row(self) -> str:
         return f"softmax                                        {self.inputs[0].outputs:4d}"

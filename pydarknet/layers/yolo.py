@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,30 +13,13 @@ from ..config import Section
 from ..kernels.activation import LOGISTIC, activate_segments
 from ..tensor import Array, Shape, Tensor
 from .base import Place
+from .gaussian_loss import GaussianLoss
 from .head import Head, Places, above, read_anchors, read_mask, segments, stack_boxes
+from .head_training import TrainingPictures, gaussian_line, yolo_line, yolo_losses_line
+from .yolo_loss import YoloLoss
+from .yolo_options import YoloGrid, YoloLossOptions
 
-_TRAINING_KEYS = (
-    "max",
-    "jitter",
-    "ignore_thresh",
-    "truth_thresh",
-    "random",
-    "map",
-    "resize",
-    "iou_loss",
-    "iou_normalizer",
-    "obj_normalizer",
-    "cls_normalizer",
-    "delta_normalizer",
-    "uc_normalizer",
-    "iou_thresh",
-    "iou_thresh_kind",
-    "objectness_smooth",
-    "focal_loss",
-    "label_smooth_eps",
-    "max_delta",
-    "counters_per_class",
-    "show_details",
+_TRACKING_KEYS = (
     "embedding_layer",
     "track_history_size",
     "sim_thresh",
@@ -57,22 +40,29 @@ class Yolo(Head):
     type_number: ClassVar[int] = 28
     in_place: ClassVar[bool] = True
 
+    # What computes the loss of a mini-batch.
+    loss_class: ClassVar[type[YoloLoss]] = YoloLoss
+
     anchors: Array
     mask: list[int]
+    options: YoloLossOptions
     scale_x_y: float = 1.0
     new_coords: bool = False
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Yolo:
         total = section.positive("num", 1, 1 << 12)
-        section.ignore(*_TRAINING_KEYS)
+        classes = section.positive("classes", 20, 1 << 20)
+        section.ignore(*_TRACKING_KEYS)
         anchors = read_anchors(section, total)
         return cls(
             section=section,
             sources=place.previous,
-            classes=section.positive("classes", 20, 1 << 20),
+            classes=classes,
             anchors=anchors,
             mask=read_mask(section, total, anchors),
+            options=YoloLossOptions.from_section(section, place.dialect, total, classes),
+            pictures=TrainingPictures.from_section(section, place.dialect.yolo_max_boxes),
             scale_x_y=section.real("scale_x_y", 1.0),
             nms_kind=cls.read_nms(section),
             beta_nms=section.real("beta_nms", 0.6),
@@ -143,6 +133,7 @@ class Yolo(Head):
         row, column, position = np.nonzero(objectness > np.float32(thresh))
         return planes[position, :, row, column], column, row, position, objectness[row, column, position]
 
+    @np.errstate(over="ignore")  # untrained heads give what they give
     def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         e, column, row, position, objectness = self._slots(item, thresh)
         anchors = self.anchors[self.mask][position]
@@ -154,6 +145,22 @@ class Yolo(Head):
             spread[:, 1] * anchors[:, 1] / np.float32(size[1]),
         )
         return Candidates(boxes, objectness, above(objectness[:, None] * e[:, 5:], thresh))
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        run = self.loss_class(self.options, self._grid(network_size))
+        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
+        return cost
+
+    def _grid(self, network_size: tuple[int, int]) -> YoloGrid:
+        shape = self.shape
+        return YoloGrid(shape.width, shape.height, network_size, self.anchors, self.mask, self.classes, self.new_coords)
+
+    def training_line(self, index: int) -> str:
+        options = self.options
+        if not options.dialect.yolo_prints_losses:
+            return yolo_line(self.statistics, index)
+        normalizers = (options.iou_normalizer, options.obj_normalizer, options.cls_normalizer)
+        return yolo_losses_line(self.statistics, index, options.iou_loss, normalizers, options.show_details)
 
     def table_row(self) -> str:
         loss = self.section.text("iou_loss", "mse") or "mse"
@@ -176,6 +183,7 @@ class GaussianYolo(Yolo):
 
     entries_before_classes: ClassVar[int] = 9
     type_number: ClassVar[int] = 29
+    loss_class: ClassVar[type[YoloLoss]] = GaussianLoss
 
     point: str = "center"
 
@@ -195,6 +203,7 @@ class GaussianYolo(Yolo):
     def centre_entries(self) -> tuple[int, int]:
         return 0, 2
 
+    @np.errstate(over="ignore")  # untrained heads give what they give
     def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         e, column, row, position, objectness = self._slots(item, thresh)
         anchors = self.anchors[self.mask][position]
@@ -211,6 +220,12 @@ class GaussianYolo(Yolo):
         certainty = np.float32(1) - uncertainty.mean(axis=1)
         probabilities = objectness[:, None] * e[:, 9:] * certainty[:, None]
         return Candidates(boxes, objectness, above(probabilities, thresh), uncertainty)
+
+    def _grid(self, network_size: tuple[int, int]) -> YoloGrid:
+        return replace(super()._grid(network_size), point=self.point)
+
+    def training_line(self, index: int) -> str:
+        return gaussian_line(self.statistics, index)
 
     def table_row(self) -> str:
         loss = self.section.text("iou_loss", "mse") or "mse"

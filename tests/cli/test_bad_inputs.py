@@ -47,7 +47,7 @@ WEIGHTS = {
     "version": (struct.pack("<iiiQ", 1 << 30, 2, 5, 0) + bytes(48), "bad.weights: the header says version 1073741824"),
     "truncated": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-4], "takes 12 numbers, the file holds 11"),
     "overlong": (struct.pack("<iiiQ14f", 0, 2, 5, 0, *range(14)), "takes 12 numbers, the file holds 14: 2 too many"),
-    "odd": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-1], "expected a multiple of 4"),
+    "odd": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-1], "expected 4 for each of"),
     "a cfg": (NET.encode(), "bad.weights: this is a .cfg file"),
 }
 # Bytes of a picture.

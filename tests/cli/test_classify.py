@@ -77,11 +77,20 @@ def test_bytes_of_names_leave_as_they_came(run, classifier):
     assert result.stdout_bytes.endswith(b"\nh\xfcndin: 0.506480\n")
 
 
+def test_a_sliver_is_letterboxed_where_nobody_chose(run, classifier, folder):
+    import cv2
+
+    cv2.imwrite("sliver.png", np.zeros((1, 30000, 3), np.uint8))
+    result = run("classify", classifier.cfg, classifier.weights, "sliver.png")
+    assert result.exit_code == 0
+    assert "sliver.png: Predicted" in result.stdout
+
+
 def test_a_picture_that_no_network_could_take(run, classifier, folder):
     import cv2
 
     cv2.imwrite("sliver.png", np.zeros((1, 30000, 3), np.uint8))
-    result = run("classify", classifier.cfg, classifier.weights, "sliver.png", "dog.png")
+    result = run("classify", classifier.cfg, classifier.weights, "sliver.png", "dog.png", "--fit", "shorter")
     assert result.exit_code == 1
     assert "dog.png: Predicted" in result.stdout
     (line,) = result.stderr.splitlines()

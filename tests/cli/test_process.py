@@ -83,7 +83,7 @@ def test_interrupt(classifier):
 def test_shell_completion():
     complete = BashComplete(command, {}, "pydarknet", "_PYDARKNET_COMPLETE")
     assert [item.value for item in complete.get_completions([], "class")] == ["classify", "classifier"]
-    assert [item.value for item in complete.get_completions(["detector"], "")] == ["test"]
+    assert [item.value for item in complete.get_completions(["detector"], "")] == ["test", "train"]
     assert "--ext-output" in [item.value for item in complete.get_completions(["detect"], "--ext")]
     assert [item.type for item in complete.get_completions(["detect"], "cf")] == ["file"]
     assert "-thresh" in [item.value for item in complete.get_completions(["detect"], "-th")]

@@ -1,0 +1,201 @@
+"""One mini-batch after another: forward with the batch's statistics, loss, backward, and an update in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .errors import OptionError
+from .kernels.gradient import descend
+from .layers import INPUT, Layer
+from .layers.training import Trainable
+from .network import ONE_AT_A_TIME, Network
+from .plan import lay_out, owner_of
+from .schedule import Schedule
+from .tensor import Array, Layout, Tensor
+
+
+class _Nothing:
+    """What a layer without steps has instead of them."""
+
+
+class Training:
+    """A network set up to learn: the deltas beside its activations, momentum, and the count of pictures seen."""
+
+    def __init__(self, network: Network) -> None:
+        """Lay out memory for mini-batches of the cfg's size. Raises ConfigError and ShapeError."""
+        net = network.config.net
+        self.network = network
+        self.schedule = Schedule.from_section(net)
+        self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
+        self.subdivisions = net.positive("subdivisions", 1)
+        self.seen = network.header.seen
+        self._steps = 0
+        self._rng = np.random.default_rng(network.seed)
+        self._stop = max(
+            (i for i, layer in enumerate(network.layers) if layer.section.flag("stopbackward")), default=-1
+        )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        network = self.network
+        for index, layer in enumerate(network.layers):
+            layer.training = network.dialect.trains_before_stop or index >= self._stop
+            layer.rng = self._rng
+        network.rewire()
+        input_, batch = network.input, network.batch
+        tensors = lay_out(network.layers, input_, batch, network.output_index, keep_all=True, thin=False)
+        deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop}
+        self._deltas, self._input = list(deltas.values()), tensors[INPUT]
+        self._layers = [layer for layer in network.layers if not layer.is_alias]
+        self._trainables: list[tuple[Layer, Trainable]] = []
+        for index, layer in enumerate(network.layers):
+            if layer.is_alias:
+                continue
+            sources = [owner_of(network.layers, source) for source in layer.sources]
+            owner = owner_of(network.layers, index)
+            layer.prepare([tensors[source] for source in sources], tensors.get(owner))
+            # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
+            delta = deltas.get(owner) or (Tensor(Layout(batch, layer.shape)) if owner in tensors else None)
+            layer.prepare_training([deltas.get(source) for source in sources], delta)
+            self._trainables += [(layer, trainable) for trainable in layer.trainables()]
+
+    def resize(self, width: int, height: int) -> None:
+        """Go on at another input size; what has been accumulated stays. Raises ShapeError where the network cannot."""
+        if (width, height) == (self.network.input.width, self.network.input.height):
+            return
+        self.network.resize(width, height)
+        before = [trainable.update for _, trainable in self._trainables]
+        self._prepare()
+        for (_, trainable), update in zip(self._trainables, before, strict=True):
+            trainable.update[:] = update
+
+    def arrays(self) -> dict[str, Array]:
+        """What training needs besides the network's parameters to go on as if it had not been interrupted: the
+        accumulated updates, and what recurrent layers carry from one mini-batch into the next. No copies."""
+        found = {f"update_{number}": trainable.update for number, (_, trainable) in enumerate(self._trainables)}
+        for index, layer in enumerate(self.network.layers):
+            found |= {f"state_{index}_{name}": state for name, state in getattr(layer, "states", {}).items()}
+            carried = vars(getattr(layer, "steps", None) or _Nothing())
+            found |= {f"carried_{index}_{name}": a for name, a in carried.items() if isinstance(a, np.ndarray)}
+        return found
+
+    def restore_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Take over what `arrays` gave. Raises KeyError and ValueError where it was that of another network."""
+        for number, (_, trainable) in enumerate(self._trainables):
+            trainable.update[:] = arrays[f"update_{number}"].reshape(trainable.update.shape)
+        for name, array in arrays.items():
+            kind, _, rest = name.partition("_")
+            index, _, attribute = rest.partition("_")
+            if kind == "state":
+                getattr(self.network.layers[int(index)], "states")[attribute] = array.copy()  # noqa: B009
+            elif kind == "carried":
+                setattr(getattr(self.network.layers[int(index)], "steps"), attribute, array.copy())  # noqa: B009
+
+    def counters(self) -> dict[str, Any]:
+        """The numbers that go with `arrays`, fit for JSON: pictures, steps, the states of random generators."""
+        return {
+            "seen": self.seen,
+            "steps": self._steps,
+            "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
+        }
+
+    def restore_counters(self, counters: Mapping[str, Any]) -> None:
+        """Take over what `counters` gave. Raises KeyError and ValueError where it was that of another network."""
+        self.seen, self._steps = int(counters["seen"]), int(counters["steps"])
+        for name, rng in self._generators().items():
+            rng.bit_generator.state = counters["random"][name]
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        """Every generator of random numbers that training draws from."""
+        found = {"training": self._rng}
+        for index, layer in enumerate(self.network.layers):
+            own = {name: rng for name, rng in vars(layer).items() if isinstance(rng, np.random.Generator)}
+            found |= {f"{index}.{name}": rng for name, rng in own.items() if rng is not self._rng}
+        return found
+
+    @property
+    def update_count(self) -> int:
+        """Updates done, by the count of pictures."""
+        return self.seen // (self.network.batch * self.subdivisions)
+
+    def step(self, images: Array, truth: Sequence[Array]) -> float:
+        """Learn from one mini-batch; the weights change after every `subdivisions` of them.
+
+        images: (n, c, h, w) or (n, inputs) float32; truth: one array per picture. Gives the mean over all layers
+        with a loss of that layer's cost over the mini-batch. Raises OptionError for other sizes.
+        """
+        network = self.network
+        array = np.asarray(images)
+        if (
+            array.dtype != np.float32
+            or len(array) != network.batch
+            or array.size != network.batch * network.input.outputs
+        ):
+            raise OptionError(
+                f"images are {array.dtype} of shape {array.shape}; expected float32, a mini-batch of "
+                f"{network.batch} x {network.input}"
+            )
+        if len(truth) != network.batch:
+            raise OptionError(f"truth for {len(truth)} pictures; expected {network.batch}")
+        with ONE_AT_A_TIME:
+            self.seen += network.batch
+            for delta in self._deltas:
+                delta.data.fill(0)
+            self._input.fill(np.ascontiguousarray(array))
+            loss = self._forward(truth)
+            self._backward()
+            self._steps += 1
+            if self._is_due():
+                self._update()
+        return loss
+
+    def _forward(self, truth: Sequence[Array]) -> float:
+        costs = []
+        size = self.network.input.width, self.network.input.height
+        for layer in self._layers:
+            layer.forward_training() if layer.training else layer.forward()
+            if layer.has_loss:
+                costs.append(layer.loss(truth, size, self.seen))
+        return sum(costs) / len(costs) if costs else 0.0
+
+    def _backward(self) -> None:
+        for index in reversed(range(self._stop + 1, len(self.network.layers))):
+            layer = self.network.layers[index]
+            if not layer.is_alias and not layer.section.flag("onlyforward"):
+                layer.backward()
+
+    def _is_due(self) -> bool:
+        counted = self.seen // self.network.batch if self.network.dialect.updates_by_seen else self._steps
+        return counted % self.subdivisions == 0
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the update that the pictures seen so far belong to."""
+        return self.schedule.at(self.update_count)
+
+    def _update(self) -> None:
+        count, rate = self.network.batch * self.subdivisions, self.rate
+        for layer, parameter in self._trainables:
+            if not layer.training:
+                continue
+            scaled = rate * layer.rate / count
+            decay = self.decay * count if parameter.decays else 0.0
+            descend(
+                parameter.array.reshape(-1),
+                parameter.update.reshape(-1),
+                np.float32(scaled),
+                np.float32(decay),
+                np.float32(self.momentum),
+            )
+        for layer in self.network.layers:
+            layer.parameters_changed()
+        self.network.header = replace(self.network.header, seen=self.seen)
+
+
+def mini_batch(network_batch: int, subdivisions: int, time_steps: int) -> int:
+    """Pictures of one forward pass: batch divided by subdivisions, times the length of sequences."""
+    return max(1, network_batch // subdivisions) * time_steps

@@ -1,0 +1,189 @@
+"""`train`, `detector train`, `classifier train`: darknet's lines, remarks, errors."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from training_files import classification_files, detection_files
+
+from pydarknet.cli.train import HoursLeft, no_objects
+from pydarknet.layers.head_training import Statistics, region_line, yolo_line
+
+NUMBER = r"-?\d+\.\d{6}"
+
+
+@pytest.fixture
+def files(tmp_path):
+    return detection_files(tmp_path, max_batches=3)
+
+
+def matches(text, *patterns):
+    """The lines of a text match these patterns, all of them and nothing else."""
+    lines = text.splitlines()
+    assert len(lines) == len(patterns), text
+    for line, pattern in zip(lines, patterns, strict=True):
+        assert re.fullmatch(pattern, line), (line, pattern)
+
+
+def test_pjreddie_detector(run, files):
+    result = run("detector", "train", files.data, files.cfg, "-dont_show")
+    assert result.exit_code == 0
+    head = rf"Region 3 Avg IOU: {NUMBER}, Class: {NUMBER}, Obj: {NUMBER}, No Obj: {NUMBER}, .5R: {NUMBER}, " \
+           rf".75R: {NUMBER},  count: \d+"  # fmt: skip
+    iterations = []
+    for i in (1, 2, 3):
+        iterations += [f"Loaded: {NUMBER} seconds", head, head]
+        iterations += [rf"{i}: {NUMBER}, {NUMBER} avg, {NUMBER} rate, {NUMBER} seconds, {4 * i} images"]
+    matches(result.stdout, "net", "Learning Rate: 0.001, Momentum: 0.9, Decay: 0.0001", *iterations)
+    assert "\n3: " in result.stdout and "0.001000 rate" in result.stdout
+    matches(
+        result.stderr,
+        "10 pictures, 10 objects, .*",
+        r"Waited \d+\.\d of \d+\.\d seconds for pictures \(\d+\.\d%\)",
+        f"Saving weights to {files.folder}/net_final.weights",
+    )
+
+
+def test_alexeyab_detector(run, files):
+    result = run("train", files.data, files.cfg, "--dialect", "alexeyab")
+    iterations = []
+    for i in (1, 2, 3):
+        hours = r"-1\.0" if i == 1 else r"0\.0"
+        iterations += [f"Loaded: {NUMBER} seconds", rf"{i}/3: loss=\d+\.\d hours left={hours}"]
+        iterations += [
+            rf" {i}: {NUMBER}, {NUMBER} avg loss, {NUMBER} rate, {NUMBER} seconds, {4 * i} images, {NUMBER} hours left"
+        ]
+    matches(
+        result.stdout,
+        "net",
+        "mini_batch = 2, batch = 4, time_steps = 1, train = 1 ",
+        "",
+        " Warning: You set batch=4 lower than 64! It is recommended to set batch=64 subdivision=64 ",
+        r"Weights are saved after: 1000 iterations. Last weights \(\*_last.weight\) are stored every 100 iterations. ",
+        "Learning Rate: 0.001, Momentum: 0.9, Decay: 0.0001",
+        " Detection layer: 3 - type = 28 ",
+        *iterations,
+        "If you want to train from the beginning, then use flag in the end of training command: -clear ",
+    )
+    head = r"v3 \(mse loss, Normalizer: \(iou: 0.75, obj: 1.00, cls: 1.00\) Region 3 Avg \(IOU: \S+\), count: .*"
+    boxes = [int(n) for n in re.findall(r"^ total_bbox = (\d+), rewritten_bbox = \S+ % $", result.stderr, re.M)]
+    assert len(re.findall(head, result.stderr)) == 6
+    assert boxes == sorted(boxes)
+    assert "saveweights: Using default '1000'\nsavelast: Using default '100'\n" in result.stderr
+
+
+def test_classifier(run, tmp_path):
+    files = classification_files(tmp_path)
+    result = run("classifier", "train", files.data, files.cfg, "--max-batches", "2")
+    matches(
+        result.stdout,
+        "net",
+        "1",
+        "Learning Rate: 0.01, Momentum: 0.9, Decay: 0.0001",
+        "10",
+        r"16 32",
+        f"Loaded: {NUMBER} seconds",
+        f"1, 0.400: {NUMBER}, {NUMBER} avg, 0.010000 rate, {NUMBER} seconds, 4 images",
+        f"Loaded: {NUMBER} seconds",
+        f"2, 0.800: {NUMBER}, {NUMBER} avg, 0.010000 rate, {NUMBER} seconds, 8 images",
+    )
+    result = run("train", files.data, files.cfg, "--max-batches", "1", "--dialect", "alexeyab", "--backup", "b")
+    assert re.search(f"^1, 0.400: .* 4 images, {NUMBER} hours left$", result.stdout, re.M)
+
+
+def test_sizes_are_announced(run, tmp_path):
+    files = detection_files(tmp_path, random="1", max_batches=1)
+    assert "\nResizing\n608\nLoaded: " in run("train", files.data, files.cfg).stdout
+    result = run("train", files.data, files.cfg, "--dialect", "alexeyab", "--backup", "b")
+    assert "\nResizing, random_coef = 1.40 \n\n 64 x 64 \nLoaded: " in result.stdout
+
+
+def test_heads_without_objects_say_so(run, tmp_path):
+    files = detection_files(tmp_path, objects=False, max_batches=1)
+    result = run("train", files.data, files.cfg, "--no-check")
+    assert "Region 3 Avg IOU: no objects, Class: no objects, Obj: no objects, No Obj: 0." in result.stdout
+    assert "nan" not in result.stdout
+
+
+def test_no_objects():
+    nothing, some = Statistics(slots=4), Statistics(slots=4, count=1)
+    assert no_objects(region_line(nothing), nothing) == (
+        "Region Avg IOU: no objects, Class: no objects, Obj: no objects, No Obj: 0.000000, Avg Recall: no objects,  "
+        "count: 0"
+    )
+    assert "nan" in no_objects(yolo_line(some, 1), some)  # a mean over classes that really is none
+
+
+def test_hours_left():
+    hours = HoursLeft()
+    hours.update(10, 3600)
+    assert hours.value == 10
+    hours.update(9, 7200)
+    assert hours.value == pytest.approx(0.99 * 10 + 0.01 * 18)
+
+
+def test_resume_says_where_it_goes_on(run, files):
+    assert "no checkpoint of net; this is a new run" in run("train", files.data, files.cfg, "-resume").stderr
+    result = run("train", files.data, files.cfg, "--resume", "--max-batches", "5", "--seed", "8")
+    assert f"Going on from {files.folder}/net_final.weights, iteration 3\n" in result.stderr
+    assert "the run began with seed 0, which it keeps" in result.stderr
+    assert re.findall(r"^(\d+): ", result.stdout, re.M) == ["4", "5"]
+
+
+def test_checkpoints_are_announced(run, files):
+    result = run("train", files.data, files.cfg, "--save-every", "2")
+    assert f"Saving weights to {files.folder}/net.backup\n" in result.stderr
+
+
+def test_partial_weights_are_announced(run, files):
+    import pydarknet
+
+    pydarknet.load(files.cfg).save_weights("net.conv.2", cutoff=2)
+    assert "net.conv.2: loaded 2 of 4 layers" in run("train", files.data, files.cfg, "net.conv.2").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("classifier train {data} {cfg}", "{cfg}: a detector; use detector train"),
+        ("train {data} {cfg} -map", "-map: measuring mAP during training is not there yet; train without it"),
+        ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
+        ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),
+    ],
+)
+def test_errors_are_one_line(run, files, words, error):
+    result = run(*words.format(data=files.data, cfg=files.cfg).split())
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == error.format(data=files.data, cfg=files.cfg)
+
+
+def test_no_control_characters_in_a_pipe(files):
+    words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), "--dialect", "alexeyab"]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", result.stdout + result.stderr)
+
+
+def test_at_a_terminal_there_is_progress(files):
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), "--dialect", "alexeyab"]
+    process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    text = b""
+    try:
+        while part := os.read(master, 65536):
+            text += part
+    except OSError:  # Linux, when the other side is closed
+        pass
+    os.close(master)
+    assert process.wait() == 0
+    assert b"\033[H\033[J2/3: loss=" in text
+    assert b"\a\r\n 2: " in text
+    assert re.search(rb"2/3  loss [\d.e+]+  rate [\d.e-]+  [\d.]+ images/s  0:00:\d\d left\r\033\[K", text)
+    assert not list(Path.cwd().glob("*.part"))

@@ -1,0 +1,122 @@
+"""Small data sets on the disk, and networks that learn from them in no time."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+DETECTOR = """
+    [net]
+    batch=4
+    subdivisions=2
+    width=32
+    height=32
+    channels=3
+    learning_rate=0.001
+    burn_in=3
+    max_batches=12
+    policy=constant
+    saturation=1.5
+    exposure=1.5
+    hue=.1
+
+    [convolutional]
+    batch_normalize=1
+    filters=8
+    size=3
+    stride=4
+    pad=1
+    activation=leaky
+
+    [dropout]
+    probability=.2
+
+    [convolutional]
+    filters=7
+    size=1
+    stride=1
+    activation=linear
+
+    [yolo]
+    mask=0
+    anchors=12,12
+    num=1
+    classes=2
+    random={random}
+"""
+CLASSIFIER = """
+    [net]
+    batch=4
+    subdivisions=2
+    width=16
+    height=16
+    channels=3
+    learning_rate=0.01
+    max_batches=12
+    policy=constant
+
+    [convolutional]
+    batch_normalize=1
+    filters=2
+    size=3
+    stride=2
+    pad=1
+    activation=leaky
+
+    [avgpool]
+
+    [softmax]
+"""
+
+
+@dataclass(frozen=True)
+class Files:
+    data: Path
+    cfg: Path
+    folder: Path  # for the weights
+
+
+def pictures(folder, count=10, objects=True):
+    """Coloured squares on noise, with their labels beside them."""
+    rng = np.random.default_rng(5)
+    folder.mkdir()
+    paths = []
+    for number in range(count):
+        kind = number % 2
+        image = rng.integers(0, 80, (48, 48, 3), np.uint8)
+        x, y = rng.integers(4, 28, 2)
+        image[y : y + 16, x : x + 16, kind * 2] = 250
+        path = folder / f"{'ab'[kind]}{number}.png"
+        cv2.imwrite(str(path), image)
+        label = f"{kind} {(x + 8) / 48} {(y + 8) / 48} {1 / 3} {1 / 3}\n"
+        path.with_suffix(".txt").write_text(label if objects else "")
+        paths.append(str(path))
+    return paths
+
+
+def _write(folder, text, paths, data):
+    (folder / "train.txt").write_text("\n".join(paths) + "\n")
+    (folder / "names").write_text("/a\n/b\n")
+    cfg = folder / "net.cfg"
+    cfg.write_text(textwrap.dedent(text))
+    backup = folder / "backup"
+    file = folder / "net.data"
+    file.write_text(f"classes=2\ntrain={folder}/train.txt\nbackup={backup}\n{data}")
+    return Files(file, cfg, backup)
+
+
+def detection_files(folder, random="0", objects=True, **changes):
+    """A detector, its pictures and its .data file. `changes`: of options in the cfg, such as max_batches=5."""
+    text = DETECTOR.format(random=random)
+    for key, value in changes.items():
+        text = "\n".join(f"{key}={value}" if line.strip().startswith(f"{key}=") else line for line in text.split("\n"))
+    return _write(folder, text, pictures(folder / "data", objects=objects), f"names={folder}/names\n")
+
+
+def classification_files(folder):
+    """The same for a classifier."""
+    return _write(folder, CLASSIFIER, pictures(folder / "data"), f"labels={folder}/names\n")
