@@ -75,7 +75,7 @@ class Commands(FlagsFirst):
 @click.command(cls=Commands, context_settings=CONTEXT, epilog=EXAMPLES)
 @click.version_option(__version__, prog_name="pydarknet", message="%(prog)s %(version)s")
 def pydarknet() -> None:
-    """The darknet binary in Python: classify and detect from the original .cfg and .weights files."""
+    """The darknet binary in Python: classify, detect and train with the original .cfg and .weights files."""
 
 
 def main() -> None:
