@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import OptionError
 from ..files import write_whole
 from ..layers.base import INPUT, Layer
-from ..layers.batchnorm import BatchNormLayer
+from ..layers.batchnorm_layer import BatchNormLayer
 from ..layers.connected import Connected
 from ..layers.convolutional import Convolutional
 from ..layers.deconvolutional import Deconvolutional

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..layers.batchnorm import BatchNorm, BatchNormLayer
+from ..layers.batchnorm import BatchNorm
+from ..layers.batchnorm_layer import BatchNormLayer
 from ..layers.blur import Blur
 from ..layers.connected import Connected
 from ..layers.convolutional import Convolutional

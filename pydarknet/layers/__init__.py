@@ -6,7 +6,7 @@ from ..config import did_you_mean
 from ..dialect import Dialect
 from ..errors import ConfigError
 from .base import INPUT, Layer, Parameter, Place
-from .batchnorm import BatchNormLayer
+from .batchnorm_layer import BatchNormLayer
 from .connected import Connected
 from .convolutional import Convolutional
 from .deconvolutional import Deconvolutional

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..config import Section
 from ..dialect import Dialect
 from ..tensor import Array, Shape, Tensor
-
-if TYPE_CHECKING:
-    from .training import NormTraining, Trainable
 
 INPUT = -1  # the index under which a layer names the network's own input
 NOTHING = Shape(0, 0, 0)  # the shape of a layer that has not been given its inputs
@@ -27,6 +24,18 @@ class Parameter:
     name: str
     array: Array
     matrix: bool = False
+
+
+@dataclass
+class Trainable:
+    """A parameter, what has been accumulated for it since the last update (with momentum), and whether it decays."""
+
+    array: Array
+    decays: bool = False
+    update: Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.update = np.zeros_like(self.array)
 
 
 @dataclass
@@ -198,10 +207,8 @@ class Layer:
         """After the way back, the delta before the activation and normalisation: (batch, outputs)."""
         raise NotImplementedError
 
-    @property
-    def normalisation(self) -> NormTraining | None:
-        """The layer's batch normalisation in training, if it has one."""
-        return None
+    def share_statistics(self, last: Layer) -> None:
+        """As one of several copies in time, go back with the normalisation's statistics of the last one."""
 
     def refresh_inputs(self) -> None:
         """Take note that the sources have been written to between the forward and the backward pass."""

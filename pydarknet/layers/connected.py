@@ -14,7 +14,7 @@ from ..dialect import Dialect
 from ..kernels.dense import dense
 from ..kernels.gradient import dense_input_gradient, dense_weight_gradient
 from ..tensor import Array, Layout, Shape, Tensor
-from .base import Parameter, Place, PlainLayer
+from .base import Layer, Parameter, Place, PlainLayer
 from .batchnorm import BatchNorm
 from .training import NormTraining, Trainable, activation_backward
 
@@ -132,9 +132,9 @@ class Connected(PlainLayer):
         if self.norm:
             self._trainables.append(Trainable(self.norm.scales))
 
-    @property
-    def normalisation(self) -> NormTraining | None:
-        return self._norm
+    def share_statistics(self, last: Layer) -> None:
+        if isinstance(last, Connected) and self._norm is not None and last._norm is not None:
+            self._norm.statistics = last._norm
 
     @property
     def raw_delta(self) -> Array:

@@ -19,7 +19,7 @@ from .blur import Blur
 from .convolution_training import ConvolutionLearning, Parameters
 from .filters import DepthwiseConvolution, TiledConvolution, Window
 from .table import blur_row, convolution_row
-from .training import NormTraining, Trainable
+from .training import Trainable
 
 LARGEST_FILTERS = 1 << 29  # weights of one layer
 
@@ -246,9 +246,9 @@ class Convolutional(Layer):
             self.activation, source_deltas[0], sharp_delta,
         )  # fmt: skip
 
-    @property
-    def normalisation(self) -> NormTraining | None:
-        return self.learning.norm
+    def share_statistics(self, last: Layer) -> None:
+        if isinstance(last, Convolutional) and self.learning.norm is not None and last.learning.norm is not None:
+            self.learning.norm.statistics = last.learning.norm
 
     def trainables(self) -> list[Trainable]:
         if self.shares is not None or self.parameters_trained is None:

@@ -6,8 +6,6 @@ share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from ..activations import Activation
@@ -15,23 +13,11 @@ from ..kernels import elementwise
 from ..kernels.activation_gradient import activation_gradient
 from ..kernels.gradient import channel_product, channel_total, combine
 from ..tensor import Array, Layout, Tensor
-from .base import padded_lanes
+from .base import Trainable, padded_lanes
 from .batchnorm import BatchNorm
 
 EPSILON = 1e-5  # of batch normalisation's backward pass, in both dialects
 KEPT = np.float32(0.99)  # of the rolling statistics, at each mini-batch
-
-
-@dataclass
-class Trainable:
-    """A parameter, what has been accumulated for it since the last update (with momentum), and whether it decays."""
-
-    array: Array
-    decays: bool = False
-    update: Array = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.update = np.zeros_like(self.array)
 
 
 def channel_sums(tensor: Tensor) -> Array:

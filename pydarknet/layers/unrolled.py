@@ -52,8 +52,13 @@ class Unrolled:
         return layer.output.plain()
 
     def turn(self) -> None:
-        """After the last step forward, before the first one back."""
-        use_last_statistics(self._copies)
+        """After the last step forward, before the first one back.
+
+        As in darknet, which keeps one mean and variance a layer, all steps go back with those of the last.
+        """
+        for at_step in self._copies:
+            for name, layer in at_step.items():
+                layer.share_statistics(self._copies[-1][name])
 
     def set_input(self, step: int, part: str, x: Array) -> None:
         """Put another input in place of the one that the part's filter gradient at one step would use."""
@@ -72,15 +77,6 @@ class Unrolled:
         layer.source_deltas[0].data.fill(0)
         layer.backward()
         return layer.source_deltas[0].plain()
-
-
-def use_last_statistics(copies: list[dict[str, Layer]]) -> None:
-    """As in darknet, which keeps one mean and variance a layer, all steps go back with those of the last."""
-    for name, last in copies[-1].items():
-        for at_step in copies:
-            norm = at_step[name].normalisation
-            if norm is not None and last.normalisation is not None:
-                norm.statistics = last.normalisation
 
 
 class Steps(Protocol):
