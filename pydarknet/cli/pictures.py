@@ -79,8 +79,11 @@ def _in_folder(folder: str) -> list[str]:
     return [str(Path(folder) / name) for name in pictures]
 
 
-def paths_from_input(quiet: bool) -> Iterator[str]:
-    """Paths from standard input, one a line, with darknet's prompt where a person types them."""
+def paths_from_input(quiet: bool) -> Iterator[str | ImageError]:
+    """Paths from standard input, one a line, with darknet's prompt where a person types them.
+
+    What is no text, such as a picture itself, gives one error and ends the list.
+    """
     if sys.stdin is None:  # closed by whoever started us
         return
     stream, prompts = sys.stdin.buffer, sys.stdin.isatty()
@@ -91,6 +94,9 @@ def paths_from_input(quiet: bool) -> Iterator[str]:
             say(PROMPT, newline=False)
         line = stream.readline(LONGEST_PATH)
         if not line:
+            return
+        if b"\0" in line:
+            yield ImageError("standard input: expected the paths of pictures, one a line, and found binary data")
             return
         path = os.fsdecode(line.rstrip(b"\r\n"))
         if path.strip():

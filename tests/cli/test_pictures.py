@@ -62,6 +62,13 @@ def test_paths_from_standard_input(classify):
     assert result.stderr == 'Cannot load image "missing.png": No such file or directory\n'
 
 
+def test_a_picture_itself_on_standard_input(classify, folder):
+    result = classify(stdin=b"dog.png\n" + (folder / "dog.png").read_bytes())
+    assert predicted(result) == ["dog.png"]
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("standard input: expected the paths of pictures, one a line")
+
+
 def test_prompt_at_a_terminal(classifier):
     ours, theirs = pty.openpty()
     words = ["classify", classifier.cfg, classifier.weights, "-t1"]
