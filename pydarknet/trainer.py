@@ -113,9 +113,6 @@ def open_source(pictures: Pictures, batch: int, seed: int, threads: int, positio
     return Loader(pictures, batch, seed, threads=threads, position=position)
 
 
-# --- sizes -----------------------------------------------------------------------------------------------------------
-
-
 class Trainer:
     """A training run, set up but not yet begun: iterate over `run()` once.
 
@@ -185,7 +182,6 @@ class Trainer:
                 )
             progress = Progress(self.start, self.start, None, 0, self.seed)
         else:
-            checkpoint.check_fits(self.resumed, self.model, self.training.subdivisions)
             self.iteration = progress.iteration
             self.training.resize(*self.sizes.at(max(self.iteration - 1, self.start), self.start))
             checkpoint.restore(self.resumed, self.training)
@@ -245,9 +241,7 @@ class Trainer:
             raise OutputError(f"{self.folder}: cannot make the folder: {error.strerror or error}") from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise OutputError(f"{self.folder}: cannot write to this folder")
-        checkpoint.clean(self.folder, self.base)
         self.journal = Journal(self.folder / JOURNAL)
-        self.journal.start(self.iteration, keep=self.resumed is not None or self.iteration > 0)
 
     @property
     def waited(self) -> float:
@@ -261,6 +255,8 @@ class Trainer:
     def run(self) -> Iterator[Record]:
         """One record an iteration, given when its checkpoints are written. Raises DarknetError's children."""
         try:
+            checkpoint.clean(self.folder, self.base)
+            self.journal.start(self.iteration, keep=self.resumed is not None or self.iteration > 0)
             while not self._stop and self._goes_on():
                 yield self._iterate()
             if self._goes_on():

@@ -163,6 +163,14 @@ def test_errors_are_one_line(run, files, words, error):
     assert result.stderr.splitlines()[-1] == error.format(data=files.data, cfg=files.cfg)
 
 
+def test_the_wrong_command_leaves_the_folder_of_a_run_alone(run, files):
+    run("detector", "train", files.data, files.cfg)
+    before = {path.name: path.read_bytes() for path in files.folder.iterdir()}
+    assert "train.jsonl" in before
+    assert run("classifier", "train", files.data, files.cfg).exit_code == 1
+    assert {path.name: path.read_bytes() for path in files.folder.iterdir()} == before
+
+
 def test_no_control_characters_in_a_pipe(files):
     words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), "--dialect", "alexeyab"]
     result = subprocess.run(words, capture_output=True, text=True)
