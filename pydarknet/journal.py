@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import OutputError
 from .files import write_whole
-
-log = logging.getLogger("pydarknet")
-
-FORMAT = 1  # of the state file
-STATE, NEW = ".state.npz", ".new"
-_KEYS = {"base", "weights", "hash", "dialect", "batch", "subdivisions", "progress", "training"}
-_PARAMETER = "parameter_{}_{}"  # layer, number of the array
 
 
 class Journal:

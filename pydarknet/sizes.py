@@ -122,6 +122,3 @@ def training_bytes(model: Model, width: int, height: int) -> int:
 
 def _bytes(shape: Shape) -> int:
     return 4 * LANES * -(-shape.channels // LANES) * (shape.height + 2) * (shape.width + 2)
-
-
-# --- the run ---------------------------------------------------------------------------------------------------------

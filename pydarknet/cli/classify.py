@@ -10,7 +10,7 @@ import click
 from ..errors import ImageError, OptionError
 from .console import say
 from .loading import Options, load_model
-from .options import FILE, Command, fit_option, names_options, network_options, top_option
+from .options import Command, fit_option, names_options, network_and_pictures, network_options, top_option
 from .pictures import for_each_picture
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ TOP = 5
 
 
 @click.command("classify", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
-@click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]...")
+@network_and_pictures
 @top_option
 @fit_option
 @names_options

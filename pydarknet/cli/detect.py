@@ -10,7 +10,7 @@ import click
 
 from .console import say
 from .loading import Options, load_model
-from .options import FILE, Command, detection_options, names_options, network_options
+from .options import Command, detection_options, names_options, network_and_pictures, network_options
 from .pictures import for_each_picture
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ DETECT = Manner(thresh=lambda dialect: dialect.detect_thresh)
 
 
 @click.command("detect", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
-@click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]...")
+@network_and_pictures
 @detection_options
 @names_options
 @network_options

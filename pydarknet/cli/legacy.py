@@ -16,6 +16,7 @@ from .options import (
     detection_options,
     fit_option,
     names_options,
+    network_and_pictures,
     network_options,
     top_option,
 )
@@ -25,10 +26,6 @@ DETECTOR = Manner(thresh=lambda dialect: dialect.detector_thresh)
 YOLO = Manner(thresh=lambda dialect: 0.2, nms=0.4, letterbox=False, always_seconds=True)
 
 
-def _pictures(function: Any) -> Any:
-    return click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]...")(function)
-
-
 @click.group("classifier", cls=FlagsFirst)
 def classifier_command() -> None:
     """darknet's spelling of classify and train."""
@@ -36,9 +33,7 @@ def classifier_command() -> None:
 
 @classifier_command.command("predict")
 @click.argument("data_file", metavar="DATA", type=FILE)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
-@_pictures
+@network_and_pictures
 @top_option
 @fit_option
 @names_options
@@ -74,9 +69,7 @@ def detector_command() -> None:
 
 @detector_command.command("test")
 @click.argument("data_file", metavar="DATA", type=FILE)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
-@_pictures
+@network_and_pictures
 @detection_options
 @names_options
 @network_options
@@ -109,9 +102,7 @@ def yolo_command() -> None:
 
 
 @yolo_command.command("test")
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
-@_pictures
+@network_and_pictures
 @detection_options
 @names_options
 @network_options
@@ -131,9 +122,7 @@ def coco_command() -> None:
 
 
 @coco_command.command("test")
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
-@_pictures
+@network_and_pictures
 @detection_options
 @names_options
 @network_options

@@ -12,7 +12,6 @@ import click
 from .console import note
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Decorator = Callable[[Function], Function]
 
 CONTEXT = {
     "token_normalize_func": lambda token: token.replace("_", "-"),  # `_` and `-` are one in names of options
@@ -72,6 +71,15 @@ def together(*decorators: Callable[[Function], Function]) -> Callable[[Function]
         return function
 
     return decorate
+
+
+def network_and_pictures(function: Function) -> Function:
+    """Arguments of every command that looks at pictures."""
+    return together(
+        click.argument("cfg", type=FILE),
+        click.argument("weights", type=FILE),
+        click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]..."),
+    )(function)
 
 
 def network_options(function: Function) -> Function:

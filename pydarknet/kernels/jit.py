@@ -115,11 +115,6 @@ def reducing_kernel(function: Callable[..., Any]) -> Any:
     return _compile(function, parallel=True, fastmath={"reassoc", "contract", "nsz"})
 
 
-def serial_kernel(function: Callable[..., Any]) -> Any:
-    """A kernel too small to be worth waking other threads."""
-    return _compile(function)
-
-
 # A function compiled into the kernels that call it.
 device = numba.njit(error_model="numpy", nogil=True)
 

@@ -123,8 +123,8 @@ class Layer:
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Layer:
-        """Read the layer's options. Raises ConfigError, ShapeError."""
-        raise NotImplementedError
+        """Read the layer's options; by default it has none. Raises ConfigError, ShapeError."""
+        return cls(section=section, sources=place.previous)
 
     @property
     def kind(self) -> str:

@@ -71,7 +71,9 @@ class Convolutional(Layer):
             padding = size // 2
         channels = place.shape(place.index - 1).channels
         xnor = section.flag("xnor")
-        groups = 1 if section.positive("groups", 1) and xnor else section.positive("groups", 1)
+        groups = section.positive("groups", 1)
+        if xnor:
+            groups = 1
         if channels % groups or filters % groups:
             raise section.shape_error(
                 f"groups={groups} must divide the {channels} input channels and the {filters} filters", "groups"

@@ -104,10 +104,6 @@ class Normalization(PlainLayer):
 class L2Norm(PlainLayer):
     """Each pixel divided by the Euclidean norm of its channels."""
 
-    @classmethod
-    def from_section(cls, section: Section, place: Place) -> L2Norm:
-        return cls(section=section, sources=place.previous)
-
     def compute(self, x: Array, y: Array) -> None:
         planes = x.reshape(len(x), self.shape.channels, -1)
         with np.errstate(invalid="ignore", divide="ignore"):  # as in C, a pixel of zeros gives NaN
@@ -123,10 +119,6 @@ class L2Norm(PlainLayer):
 @dataclass(kw_only=True, eq=False, repr=False)
 class Logistic(PlainLayer):
     """`[logistic]`: 1 / (1 + e^-x), with a cross-entropy loss in training."""
-
-    @classmethod
-    def from_section(cls, section: Section, place: Place) -> Logistic:
-        return cls(section=section, sources=place.previous)
 
     def compute(self, x: Array, y: Array) -> None:
         y[:] = x

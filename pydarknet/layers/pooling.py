@@ -219,10 +219,6 @@ class DepthMaxpool(PlainLayer):
 class Avgpool(Layer):
     """The mean of each channel."""
 
-    @classmethod
-    def from_section(cls, section: Section, place: Place) -> Avgpool:
-        return cls(section=section, sources=place.previous)
-
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(inputs[0].channels)
 

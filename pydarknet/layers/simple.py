@@ -73,10 +73,6 @@ class _PassOn(Layer):
 
     is_alias: ClassVar[bool] = True
 
-    @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
-        return cls(section=section, sources=place.previous)
-
     def forward(self) -> None:
         return
 
