@@ -22,7 +22,7 @@ ORDER = [
     {"dataset", "class_dataset"},
     {"network"},
     {"report", "classifier", "detector", "export", "training"},
-    {"model", "journal"},
+    {"model", "journal", "evaluation"},
     {"sizes", "checkpoint"},
     {"trainer"},
     {"cli"},

@@ -1,0 +1,285 @@
+"""Average precision as AlexeyAB's `detector map` computes it. Arrays in, figures out; no network, no files.
+
+A *record* is one box with one class. The records of a picture stand in darknet's order after suppression, box by box
+and class by class, because of two records that claim one object the first counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Candidates, iou
+from ..tensor import Array
+
+Integers = NDArray[np.int64]
+
+NOTHING = np.zeros((0, 5), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResult:
+    """One class. `tp` and `fp` count records above the report's threshold, `ap` (0 to 1) ranks all of them."""
+
+    number: int
+    ap: float
+    tp: int
+    fp: int
+    truths: int
+    overlap: float  # sum of the IoU of the true positives
+
+    @property
+    def fn(self) -> int:
+        return self.truths - self.tp
+
+    @property
+    def precision(self) -> float:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        return _ratio(self.tp, self.truths)
+
+    @property
+    def f1(self) -> float:
+        return _f1(self.precision, self.recall)
+
+    @property
+    def average_iou(self) -> float:
+        """Mean IoU with the truth, 0 for each false positive."""
+        return self.overlap / max(1, self.tp + self.fp)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `detector map` says about a set of pictures. Fractions are 0 to 1, and NaN where darknet's are 0/0.
+
+    `detections` counts records of any probability; tp, fp and what follows from them those above `thresh`.
+    `truths` includes objects of classes that the network does not have.
+    """
+
+    classes: Sequence[ClassResult]
+    thresh: float
+    iou_thresh: float
+    points: int
+    detections: int
+    truths: int
+    average_iou: float
+
+    @property
+    def mean_average_precision(self) -> float:
+        """Over all classes, with 0 for those without truth."""
+        return sum(result.ap for result in self.classes) / len(self.classes)
+
+    @property
+    def tp(self) -> int:
+        return sum(result.tp for result in self.classes)
+
+    @property
+    def fp(self) -> int:
+        return sum(result.fp for result in self.classes)
+
+    @property
+    def fn(self) -> int:
+        return self.truths - self.tp
+
+    @property
+    def precision(self) -> float:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        return _ratio(self.tp, self.truths)
+
+    @property
+    def f1(self) -> float:
+        return _f1(self.precision, self.recall)
+
+
+def _ratio(part: int, whole: int) -> float:
+    """The quotient in float32, which decides the last printed digit."""
+    return float(np.float32(part) / np.float32(whole)) if whole else float("nan")
+
+
+def _f1(precision: float, recall: float) -> float:
+    p, r = np.float32(precision), np.float32(recall)
+    return float(2 * p * r / (p + r)) if p + r != 0 else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Precision and recall of one class after each of its records, the most probable first: (k,) float64."""
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    probabilities: Array
+
+
+def records_of(candidates: Candidates) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(box, class) of every record, in darknet's order."""
+    boxes, classes = np.nonzero(candidates.probabilities > 0)
+    return boxes, classes
+
+
+def match(
+    boxes: Array, box: NDArray[np.intp], classes: NDArray[np.intp], truth: Array, iou_thresh: float
+) -> tuple[Integers, Array]:
+    """For each record (`box` and `classes`, (k,)) the truth of its class that it overlaps most, and their IoU.
+
+    boxes: (n, 4); truth: (t, 5) of class, x, y, w, h. The overlap must be more than `iou_thresh`, compared in float32;
+    the truth is -1, and the IoU 0, where none does. Of equal overlaps the first truth counts.
+    """
+    found, overlaps = np.full(len(box), -1, np.int64), np.zeros(len(box), np.float32)
+    known = np.flatnonzero(np.isin(classes, truth[:, 0]))
+    if known.size:
+        table = iou(boxes[:, None], truth[None, :, 1:])[box[known]]
+        table[classes[known, None] != truth[None, :, 0]] = 0
+        best = table.argmax(axis=1)
+        value = table[np.arange(len(known)), best]
+        hit = value > np.float32(max(iou_thresh, 0))
+        found[known[hit]], overlaps[known[hit]] = best[hit], value[hit]
+    return found, overlaps
+
+
+@dataclass
+class MeanAveragePrecision:
+    """Collects pictures, one `add` each in the order of the list; `report` then gives the figures.
+
+    thresh: records above it count in the report. points: 0 for the area under the curve, else the number of recalls
+    at which the precision is taken (11 in PASCAL VOC 2007, 101 in COCO).
+    """
+
+    classes: int
+    thresh: float = 0.25
+    iou_thresh: float = 0.5
+    points: int = 0
+    _classes: list[NDArray[np.intp]] = field(default_factory=list, repr=False)
+    _probabilities: list[Array] = field(default_factory=list, repr=False)
+    _truths: list[Integers] = field(default_factory=list, repr=False)
+    _truth_count: int = 0
+    _truths_of: Integers = field(init=False, repr=False)
+    _counts: Integers = field(init=False, repr=False)
+    _overlaps: list[Array] = field(default_factory=list, repr=False)
+    _overlap_of: Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._truths_of = np.zeros(self.classes, np.int64)
+        self._counts = np.zeros((2, self.classes), np.int64)  # true and false positives
+        self._overlap_of = np.zeros(self.classes, np.float32)
+
+    def add(self, candidates: Candidates, truth: Array, difficult: Array = NOTHING) -> int:
+        """Count one picture; how many of its objects no record above the threshold finds.
+
+        candidates: after suppression, boxes in the unit of `truth` (t, 5). `difficult` (d, 5): objects that nobody
+        need find: a record that finds one of them, and no other object, is not ranked.
+        """
+        box, classes = records_of(candidates)
+        probabilities = candidates.probabilities[box, classes]
+        found, overlaps = match(candidates.boxes, box, classes, truth, self.iou_thresh)
+        hits = self._count(classes, probabilities, found, overlaps)
+        known = truth[(truth[:, 0] >= 0) & (truth[:, 0] < self.classes), 0].astype(np.int64)
+        np.add.at(self._truths_of, known, 1)
+        ranked = found >= 0
+        if len(difficult):
+            ranked |= match(candidates.boxes, box, classes, difficult, self.iou_thresh)[0] < 0
+        else:
+            ranked[:] = True
+        self._classes.append(classes[ranked])
+        self._probabilities.append(probabilities[ranked])
+        self._truths.append(np.where(found >= 0, found + self._truth_count, -1)[ranked])
+        self._truth_count += len(truth)
+        return len(truth) - hits
+
+    def _count(self, classes: NDArray[np.intp], probabilities: Array, found: Integers, overlaps: Array) -> int:
+        """Add to the true and false positives above the threshold; how many true ones there were.
+
+        A record is true if no earlier one of the picture claims its object, whatever the probability of that one.
+        """
+        first = np.zeros(len(found), bool)
+        first[np.unique(found, return_index=True)[1]] = True
+        above = probabilities > np.float32(self.thresh)
+        true = above & first & (found >= 0)
+        np.add.at(self._counts[0], classes[true], 1)
+        np.add.at(self._counts[1], classes[above & ~true], 1)
+        np.add.at(self._overlap_of, classes[true], overlaps[true])
+        self._overlaps.append(overlaps[true])
+        return int(np.count_nonzero(true))
+
+    def curves(self) -> list[Curve]:
+        """One for each class."""
+        classes, probabilities, truths = (
+            _joined(parts) for parts in (self._classes, self._probabilities, self._truths)
+        )
+        order = np.argsort(-probabilities, kind="stable")
+        order = order[np.argsort(classes[order], kind="stable")]
+        ends = np.searchsorted(classes[order], np.arange(self.classes + 1))
+        return [
+            self._curve(probabilities[part], truths[part], int(self._truths_of[number]))
+            for number in range(self.classes)
+            for part in [order[ends[number] : ends[number + 1]]]
+        ]
+
+    @staticmethod
+    def _curve(probabilities: Array, truths: Integers, count: int) -> Curve:
+        """Of the records of one class in the order of their ranks: each object can be found once."""
+        true = np.zeros(len(truths), bool)
+        true[np.unique(truths, return_index=True)[1]] = True
+        tp = np.cumsum(true & (truths >= 0))
+        precision = tp / np.arange(1, len(truths) + 1)
+        return Curve(precision, tp / max(1, count), probabilities)
+
+    def report(self) -> Report:
+        """The figures for the pictures so far."""
+        curves = self.curves()
+        return Report(
+            [
+                ClassResult(
+                    number,
+                    average_precision(curve, self.points),
+                    int(self._counts[0, number]),
+                    int(self._counts[1, number]),
+                    int(self._truths_of[number]),
+                    float(self._overlap_of[number]),
+                )
+                for number, curve in enumerate(curves)
+            ],
+            thresh=self.thresh,
+            iou_thresh=self.iou_thresh,
+            points=self.points,
+            detections=sum(len(part) for part in self._classes),
+            truths=self._truth_count,
+            average_iou=self._average_iou(),
+        )
+
+    def _average_iou(self) -> float:
+        """Summed one by one in float32, as in darknet: for a large set the order shows in the last digit."""
+        values = _joined(self._overlaps)
+        total = np.add.accumulate(values, dtype=np.float32)[-1] if values.size else np.float32(0)
+        return float(total / np.float32(max(1, self._counts.sum())))
+
+
+def _joined(parts: Sequence[NDArray]) -> NDArray:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def average_precision(curve: Curve, points: int) -> float:
+    """The area under a precision-recall curve, or the mean of its precision at `points` recalls from 0 to 1.
+
+    Precision at a recall is the best one at that recall or a higher one. The area is summed from the last rank to the
+    first, in double precision.
+    """
+    if not len(curve.recall):
+        return 0.0
+    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    if points:
+        # (points - 1 is 0 for a single point, whose recall darknet takes as 0/0: found nowhere.)
+        recalls = np.arange(points) / (points - 1) if points > 1 else np.full(1, np.inf)
+        at = np.searchsorted(curve.recall, recalls, side="left")
+        return float(np.cumsum(np.append(best, 0.0)[at])[-1] / points)
+    # Between two ranks darknet takes the best precision from the former one on.
+    heights = np.append(best[:1], best[:-1])
+    steps = np.diff(curve.recall, prepend=0.0)
+    return float(np.cumsum((steps * heights)[::-1])[-1])
