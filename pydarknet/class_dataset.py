@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import augment
+from . import augment, mixing, views
 from .augment import Colour, Rng
 from .config import Section
 from .dialect import ALEXEYAB, PJREDDIE, Dialect
@@ -153,12 +153,12 @@ class ClassificationSet:
         indices = [index, *(int(rng.integers(len(self))) for _ in range(others))]
         canvases, truths = zip(*(self._single(i, rng, size) for i in indices), strict=True)
         if mode == 0:
-            return augment.as_input(canvases[0]), truths[0]
+            return views.as_input(canvases[0]), truths[0]
         if mode == 1:
-            canvas, shares = augment.blend(canvases), [0.5, 0.5]
+            canvas, shares = mixing.blend(canvases), [0.5, 0.5]
         else:
-            canvas, shares = augment.cutmix(canvases, rng) if mode == 2 else augment.quarters(canvases, rng)
-        return augment.as_input(canvas), augment.mix_truth(truths, shares)
+            canvas, shares = mixing.cutmix(canvases, rng) if mode == 2 else mixing.quarters(canvases, rng)
+        return views.as_input(canvas), mixing.mix_truth(truths, shares)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
         picture = self._pictures[index]
@@ -166,12 +166,12 @@ class ClassificationSet:
         if self.ratio is not None:
             crop = int(self.ratio[0] * size[0]), int(self.ratio[1] * size[0])
         inside = self.dialect.name == ALEXEYAB.name
-        view = augment.rotated_crop(rng, size_of(picture), size, crop, self.angle, self.aspect, inside)
-        canvas = augment.render(picture, view, size)
+        view = views.rotated_crop(rng, size_of(picture), size, crop, self.angle, self.aspect, inside)
+        canvas = views.render(picture, view, size)
         mirror = self.flip and augment.coin(rng)
         canvas = self.colour.change(canvas, rng)
         if mirror:
-            canvas = augment.mirrored(canvas)
+            canvas = views.mirrored(canvas)
         if self.blur:
             canvas = augment.blur_whole(np.ascontiguousarray(canvas), self.blur, rng)
         return canvas, fill_classes(self.matches(index), self.classes, self.tree, self.smooth)

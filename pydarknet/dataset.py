@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import augment
-from .augment import Colour, Margins, Rng, View
+from . import augment, mixing, views
+from .augment import Colour, Rng
 from .config import Section
 from .dialect import ALEXEYAB, PJREDDIE, Dialect
 from .errors import DataError
@@ -22,6 +22,7 @@ from .layers.head import Head
 from .layers.region import DetectionHead
 from .pictures import Complaints, Pictures, channels_of, mix_mode, size_of, train_list
 from .tensor import Array
+from .views import Margins, View
 
 log = logging.getLogger("pydarknet")
 
@@ -162,8 +163,8 @@ class DetectionSet:
             canvas, rows = self._single(index, rng, size)
             if self.mix == 1 and augment.coin(rng):
                 other, more = self._single(int(rng.integers(len(self))), rng, size)
-                canvas, rows = augment.blend([canvas, other]), np.concatenate([rows, more])
-        return augment.as_input(canvas), rows[: self.max_boxes]
+                canvas, rows = mixing.blend([canvas, other]), np.concatenate([rows, more])
+        return views.as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
         """The rows of a picture that parse, are finite and of no negative class, in a random order."""
@@ -178,25 +179,25 @@ class DetectionSet:
         """The view of a whole input, as pjreddie's and YOLOv1's detectors and AlexeyAB's have it."""
         source = size_of(picture)
         if self.grid:
-            margins = augment.checked(augment.random_margins(rng, source, self.jitter), source)
-            return augment.cropped_at_corners(source, margins, size)
+            margins = views.checked(views.random_margins(rng, source, self.jitter), source)
+            return views.cropped_at_corners(source, margins, size)
         if self.dialect.name == PJREDDIE.name:
-            return augment.placed(rng, source, size, self.jitter)
-        return augment.cropped(picture, self._margins(rng, source, size), size)
+            return views.placed(rng, source, size, self.jitter)
+        return views.cropped(picture, self._margins(rng, source, size), size)
 
     def _margins(self, rng: Rng, source: tuple[int, int], size: tuple[int, int]) -> Margins:
-        margins = augment.zoomed(rng, augment.random_margins(rng, source, self.jitter), source, self.resize)
+        margins = views.zoomed(rng, views.random_margins(rng, source, self.jitter), source, self.resize)
         if self.letter_box:
-            margins = augment.letterboxed(margins, source, size)
-        return augment.checked(margins, source)
+            margins = views.letterboxed(margins, source, size)
+        return views.checked(margins, source)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
         picture = self._pictures[index]
         view = self._view(picture, rng, size)
         mirror = self.flip and augment.coin(rng)
-        canvas = self.colour.change(augment.render(picture, view, size), rng)
+        canvas = self.colour.change(views.render(picture, view, size), rng)
         if mirror:
-            canvas = augment.mirrored(canvas)
+            canvas = views.mirrored(canvas)
         rows = self._boxes(index, rng, view, mirror, size)
         return self._blur_and_noise(canvas, rows, rng), rows
 
@@ -220,7 +221,7 @@ class DetectionSet:
         """Four pictures that meet somewhere in the middle, each as it would be alone, and what is left of their
         boxes."""
         width, height = size
-        cut = augment.cut_point(rng, size)
+        cut = mixing.cut_point(rng, size)
         canvas, found = np.empty((height, width, self.channels), np.float32), []
         for quadrant, index in enumerate(indices):
             picture = self._pictures[index]
@@ -228,14 +229,14 @@ class DetectionSet:
             margins = self._margins(rng, source, size)
             mirror = self.flip and augment.coin(rng)
             if augment.coin(rng):
-                margins = augment.towards_corner(margins, quadrant, mirror)
-            view = augment.cropped(picture, margins, size)
-            tile = augment.mosaic_tile(quadrant, cut, size, source, margins, mirror)
+                margins = mixing.towards_corner(margins, quadrant, mirror)
+            view = views.cropped(picture, margins, size)
+            tile = mixing.mosaic_tile(quadrant, cut, size, source, margins, mirror)
             left, top, tile_w, tile_h = tile.target
             from_x = width - tile.source[0] - tile_w if mirror else tile.source[0]
-            part = augment.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
+            part = views.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
             part = self.colour.change(part, rng)
-            canvas[top : top + tile_h, left : left + tile_w] = augment.mirrored(part) if mirror else part
+            canvas[top : top + tile_h, left : left + tile_w] = views.mirrored(part) if mirror else part
             rows = self._boxes(index, rng, view, mirror, size)
             bounds = (0.0, 0.0, 1.0, 1.0)
             if self.mosaic_bound:

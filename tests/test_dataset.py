@@ -1,4 +1,4 @@
-"""Lists, label files, class vectors, checks, and whole pictures with their truth."""
+"""What detectors learn from: checks, and whole pictures with their boxes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training_files import ROW, picture_set
 
 from pydarknet import pictures as kept
-from pydarknet.class_dataset import ClassificationSet
-from pydarknet.config import Option, Section, read_config, read_data
+from pydarknet.config import read_config, read_data
 from pydarknet.dataset import DetectionSet
 from pydarknet.dialect import ALEXEYAB, PJREDDIE
-from pydarknet.errors import ConfigError, DataError, ImageError
-from pydarknet.image import write_image
-from pydarknet.labels import class_vector, label_path, read_labels, read_list
+from pydarknet.errors import ConfigError, DataError
 from pydarknet.network import Network
-from pydarknet.tree import read_tree
 
 BCCD = Path(__file__).parents[1].parent / "shared" / "reference" / "bccd"
-ROW = "1 0.5 0.5 0.25 0.5\n"
 
 YOLO = """
     [net]
@@ -44,18 +40,8 @@ def generator(seed=0):
 
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
-    """A folder with six pictures in `images`, a bright rectangle in each, their labels in `labels`, and a list."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("set/images", "set/labels"):
-        Path(folder).mkdir(parents=True)
-    for k in range(6):
-        picture = np.full((60, 80, 3), 20, np.uint8)
-        picture[15:45, 30:50] = 250
-        write_image(f"set/images/{k}.png", picture)
-        Path(f"set/labels/{k}.txt").write_text(ROW)
-    Path("set/train.txt").write_text("".join(f"images/{k}.png\r\n" for k in range(6)) + "\n")
-    Path("set/x.data").write_text("classes=3\ntrain=train.txt\nlabels=labels.list\n")
-    return tmp_path / "set"
+    return picture_set(tmp_path)
 
 
 @pytest.fixture
@@ -68,81 +54,6 @@ def detection(pictures, write_cfg):
         return DetectionSet.from_config(read_data("set/x.data"), config.net, network.layers[-1], dialect)
 
     return make
-
-
-# --- lists ---
-
-
-def test_list_paths_are_looked_for_beside_the_list_too(pictures):
-    assert [p.name for p in read_list("set/train.txt")] == [f"{k}.png" for k in range(6)]
-    assert all(p.is_file() for p in read_list("set/train.txt"))
-    Path("set/lists").mkdir()
-    Path("set/lists/l.txt").write_text("images/0.png\nset/images/1.png\n/no/such.png\nnone.png")
-    assert [str(p) for p in read_list("set/lists/l.txt")] == [
-        "set/images/0.png", "set/images/1.png", "/no/such.png", "none.png"
-    ]  # fmt: skip
-
-
-def test_an_empty_list_is_an_error(tmp_path):
-    path = tmp_path / "l.txt"
-    path.write_text("\r\n\n")
-    with pytest.raises(DataError, match=r"l\.txt:1: the list is empty"):
-        read_list(path)
-
-
-# --- label files ---
-
-
-@pytest.mark.parametrize(
-    ("picture", "labels"),
-    [
-        ("/x/images/a/1.jpg", "/x/labels/a/1.txt"),
-        ("/x/images/a/images/1.JPEG", "/x/labels/a/images/1.txt"),
-        ("/x/VOC/JPEGImages/1.jpg", "/x/VOC/labels/1.txt"),
-        ("/x/raw/1.png", "/x/labels/1.txt"),
-        ("1.JPG", "1.txt"),
-    ],
-)
-def test_pjreddies_label_path(picture, labels):
-    assert label_path(Path(picture), PJREDDIE) == Path(labels)
-
-
-@pytest.mark.parametrize(
-    ("picture", "labels"),
-    [
-        ("/x/images/a/1.jpg", "/x/images/a/1.txt"),
-        ("/x/images/train2017/1.jpg", "/x/labels/train2017/1.txt"),
-        ("/x/images/val2014/1.PNG", "/x/labels/val2014/1.txt"),
-        ("/x/VOC/JPEGImages/1.jpg.bmp", "/x/VOC/labels/1.jpg.txt"),
-        ("1.tiff", "1.txt"),
-    ],
-)
-def test_alexeyabs_label_path(picture, labels):
-    assert label_path(Path(picture), ALEXEYAB) == Path(labels)
-
-
-@pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB])
-def test_label_path_of_what_is_no_picture(dialect):
-    with pytest.raises(ImageError, match="Failed to infer label file name"):
-        label_path(Path("a.gif"), dialect)
-
-
-def test_read_labels(tmp_path):
-    path = tmp_path / "1.txt"
-    path.write_text(f"{ROW}\n 2 .1 .2 .3 4e-1 0 1 1 1 1\r\n")
-    rows = read_labels(path)
-    np.testing.assert_allclose(rows, [[1, 0.5, 0.5, 0.25, 0.5], [2, 0.1, 0.2, 0.3, 0.4], [0, 1, 1, 1, 1]])
-    assert rows.dtype == np.float32
-    path.write_text("")
-    assert read_labels(path).shape == (0, 5)
-
-
-@pytest.mark.parametrize("line", ["1 0.5 0.5 0.25", "0.5 0.5 0.5 0.25 0.1", "cat 0.5 0.5 0.1 0.1", "1,0.5,0.5,1,1"])
-def test_a_wrong_label_line_is_named(tmp_path, line):
-    path = tmp_path / "1.txt"
-    path.write_text(f"{ROW}\n{line}\n")
-    with pytest.raises(DataError, match=r"1\.txt:3: found .* expected class x y w h"):
-        read_labels(path)
 
 
 @pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB])
@@ -298,82 +209,6 @@ def test_yolov1_crops(pictures, write_cfg):
     for k in range(10):
         image, rows = data.load(0, generator(k), 64, 64)
         assert enclosed(image, rows, 64, 64)[0] > 0.97 and not (image == 0.5).any()
-
-
-# --- classes ---
-
-
-@pytest.fixture
-def tree(tmp_path):
-    path = tmp_path / "x.tree"
-    path.write_text("animal -1\nthing -1\ncat 0\ndog 0\ncup 1\npen 1\n")
-    return read_tree(path)
-
-
-def test_class_vector():
-    assert class_vector("/x/cat/1.jpg", ["dog", "cat", "at"], None).tolist() == [0, 1, 1]
-    smoothed = class_vector("/x/dog.jpg", ["dog", "cat", "cow"], None, smooth=0.1)
-    np.testing.assert_allclose(smoothed, [0.9, 0.05, 0.05])
-
-
-def test_class_vector_of_a_tree(tree):
-    assert class_vector("/x/dog.jpg", tree.names, tree).tolist() == [1, 0, 0, 1, -1234, -1234]
-    assert class_vector("/x/thing.jpg", tree.names, tree).tolist() == [0, 1, -1234, -1234, -1234, -1234]
-
-
-def classification(pictures, dialect=PJREDDIE, tree=None, more="", **net):
-    (pictures / "labels.list").write_text("0.png\n1.png\nzebra\n")
-    options = {"width": 32, "height": 32, **net}
-    section = Section("net", "n.cfg", 1, [Option(key, str(value), 2) for key, value in options.items()])
-    (pictures / "x.data").write_text(f"classes=3\ntrain=train.txt\nlabels=labels.list\n{more}")
-    return ClassificationSet.from_config(read_data("set/x.data"), section, 3, tree, dialect)
-
-
-def test_check_of_classes(pictures, warnings):
-    data = classification(pictures)
-    with pytest.raises(DataError, match="6 pictures, 2 of 3 classes, 4 without a label, 0 with several; more than 50%"):
-        data.check()
-    assert data.check(0.9).startswith("6 pictures")
-    assert "train.txt:3: Too many or too few labels: 0, set/images/2.png" in warnings()[0]
-
-
-def test_tags(pictures):
-    data = classification(pictures, more="tag=1\n")
-    (pictures / "images/3.png").rename(pictures / "images/3.jpg")
-    data.paths = [Path("set/images/3.jpg"), Path("set/images/4.png")]
-    Path("set/labels/3.txt").write_text("0 2\n8\n")
-    assert data.matches(0) == [0, 2] and data.matches(1) == []
-
-
-@pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB])
-def test_a_classifiers_picture(pictures, dialect):
-    data = classification(pictures, dialect, angle=10, aspect=1.2, hue=0.1, saturation=1.5, exposure=1.5)
-    image, truth = data.load(1, generator(), 32, 32)
-    assert image.shape == (3, 32, 32) and truth.tolist() == [0, 1, 0]
-    assert data.load(1, generator(), 64, 32)[0].shape == (3, 32, 64)
-    again, _ = data.load(1, generator(), 32, 32)
-    assert np.array_equal(image, again)
-
-
-def test_crops_grow_with_the_input_for_pjreddie(pictures):
-    data = classification(pictures, min_crop=32, max_crop=48)
-    assert data.ratio == (1, 1.5)
-    assert classification(pictures, ALEXEYAB, min_crop=40, max_crop=48).crop == (40, 48)
-
-
-@pytest.mark.parametrize("key", ["mixup", "cutmix", "mosaic"])
-def test_mixtures_share_the_truth(pictures, key):
-    data = classification(pictures, ALEXEYAB, **{key: 1})
-    truths = np.array([data.load(0, generator(k), 32, 32)[1] for k in range(60)])
-    assert truths.max() <= 1 and 15 < (truths[:, 0] == 1).sum() < 50
-    assert ((truths > 0.01) & (truths < 0.99)).any()
-
-
-def test_the_list_of_labels_must_be_long_enough(pictures):
-    (pictures / "labels.list").write_text("a\n")
-    section = Section("net", "n.cfg", 1)
-    with pytest.raises(DataError, match="1 names; the network has 3 classes"):
-        ClassificationSet.from_config(read_data("set/x.data"), section, 3, None, PJREDDIE)
 
 
 # --- a real set ---

@@ -120,3 +120,21 @@ def detection_files(folder, random="0", objects=True, **changes):
 def classification_files(folder):
     """The same for a classifier."""
     return _write(folder, CLASSIFIER, pictures(folder / "data"), f"labels={folder}/names\n")
+
+
+ROW = "1 0.5 0.5 0.25 0.5\n"  # the label of each picture of `picture_set`
+
+
+def picture_set(folder):
+    """A folder with six pictures in `images`, a bright rectangle in each, their labels in `labels`, a list, and a .data
+    file; its paths are relative to `folder`."""
+    for name in ("set/images", "set/labels"):
+        (folder / name).mkdir(parents=True)
+    for k in range(6):
+        picture = np.full((60, 80, 3), 20, np.uint8)
+        picture[15:45, 30:50] = 250
+        cv2.imwrite(str(folder / f"set/images/{k}.png"), picture)
+        (folder / f"set/labels/{k}.txt").write_text(ROW)
+    (folder / "set/train.txt").write_text("".join(f"images/{k}.png\r\n" for k in range(6)) + "\n")
+    (folder / "set/x.data").write_text("classes=3\ntrain=train.txt\nlabels=labels.list\n")
+    return folder / "set"
