@@ -34,7 +34,7 @@ format: $(READY)  ## ruff: fix what can be fixed
 types: $(READY)  ## mypy
 	$(BIN)/mypy
 
-bench: $(READY)  ## speed against ONNX Runtime; writes benchmarks/results.md
+bench: $(READY)  ## speed beside other engines; writes benchmarks/results.md
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import random_network
+from networks import random_network
 
 import pydarknet
 

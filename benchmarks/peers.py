@@ -1,0 +1,180 @@
+"""The other engines: each reads what our exporter writes, or darknet's own files, and runs the same picture."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from networks import ROOT, with_options
+from turns import Timed, timed
+
+import pydarknet
+from pydarknet.export import export_onnx
+
+SAMPLE = ROOT / "data" / "sample.jpg"
+Outputs = Sequence[np.ndarray]
+
+
+@dataclass
+class Job:
+    """One network and one picture, (1, c, h, w) float32, for every engine; `folder` is for files on the way."""
+
+    name: str
+    cfg: Path
+    network: pydarknet.Model
+    x: np.ndarray
+    folder: Path
+    threads: int
+    binary: str | None = None
+
+    @cached_property
+    def onnx(self) -> str:
+        """The network as our exporter writes it."""
+        path = self.folder / f"{self.cfg.stem}.onnx"
+        export_onnx(self.network, path)
+        return str(path)
+
+    @cached_property
+    def darknet_files(self) -> tuple[str, str]:
+        """A network file of this input size, and its weights."""
+        size = self.network.input
+        cfg = with_options(self.cfg, self.folder, width=size.width, height=size.height, batch=1, subdivisions=1)
+        weights = self.folder / f"{self.cfg.stem}.weights"
+        self.network.save_weights(weights)
+        return str(cfg), str(weights)
+
+
+@dataclass
+class Runner:
+    """One engine, ready to run: `seconds` runs once; `outputs` are to equal `expected`, where both can be had."""
+
+    seconds: Timed
+    outputs: Outputs = ()
+    expected: Outputs = ()
+    close: Callable[[], None] = lambda: None
+
+    def difference(self) -> float | None:
+        """The largest, relative to the largest value of its output; not finite where an output is not."""
+        pairs = list(zip(self.outputs, self.expected, strict=True))
+        found = [np.abs(a.reshape(b.shape) - b).max() / max(np.abs(b).max(), 1e-30) for a, b in pairs]
+        return float(max(found)) if found else None
+
+
+def onnx_runtime(job: Job) -> Runner:
+    """With its default optimisations."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = job.threads
+    session = onnxruntime.InferenceSession(job.onnx, options, providers=["CPUExecutionProvider"])
+    feed = {"input": job.x}
+    return Runner(timed(lambda: session.run(None, feed)), session.run(None, feed), job.network.forward(job.x))
+
+
+def openvino(job: Job) -> Runner:
+    """Tuned for one picture at a time, in float32."""
+    import openvino as ov
+
+    core = ov.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": str(job.threads),
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    model = core.compile_model(core.read_model(job.onnx), "CPU", settings)
+    request = model.create_infer_request()
+    request.infer([job.x])
+    outputs = [request.get_output_tensor(i).data.copy() for i in range(len(model.outputs))]
+    return Runner(timed(lambda: request.infer([job.x])), outputs, job.network.forward(job.x))
+
+
+def opencv(job: Job) -> Runner:
+    """Its reader of darknet files where it still has one, which gives boxes in another form, else our ONNX file."""
+    cv2.setNumThreads(job.threads)
+    native = hasattr(cv2.dnn, "readNetFromDarknet")
+    model = cv2.dnn.readNetFromDarknet(*job.darknet_files) if native else cv2.dnn.readNetFromONNX(job.onnx)
+    names = model.getUnconnectedOutLayersNames()
+
+    def run() -> Outputs:
+        model.setInput(job.x)
+        return model.forward(names)
+
+    found = run()
+    expected = job.network.forward(job.x)
+    if native:
+        return Runner(timed(run))
+    order = sorted(range(len(names)), key=lambda position: _layer_number(names[position]))
+    return Runner(timed(run), [found[position] for position in order], expected)
+
+
+def _layer_number(name: str) -> int:
+    """Of an output that our exporter called like `layer_16_yolo`; engines may give them in another order."""
+    return int(re.findall(r"layer_(\d+)", name)[0])
+
+
+def pytorch(job: Job) -> Runner:
+    """Eager, channels_last, batch normalisation folded; without the decoding of boxes."""
+    import torch
+    from torch_network import TorchNetwork, last_layers
+
+    torch.set_num_threads(job.threads)
+    model = TorchNetwork(job.network, folded=True).eval().to(memory_format=torch.channels_last)
+    x = torch.from_numpy(job.x).contiguous(memory_format=torch.channels_last)
+    wanted = last_layers(job.network)
+
+    def run() -> list[torch.Tensor]:
+        with torch.inference_mode():
+            return model(x)
+
+    every = job.network.layer_outputs(job.x)
+    return Runner(timed(run), [y.numpy() for y in run()], [np.asarray(every[index]) for index in wanted])
+
+
+def darknet(job: Job) -> Runner:
+    """The C program, in a process of its own that reads names of pictures; the time is what it prints."""
+    cfg, weights = job.darknet_files
+    family = "detector test" if job.network.heads else "classifier predict"
+    classes = job.folder / "classes.names"
+    classes.write_text("".join(f"class {number}\n" for number in range(job.network.classes)))
+    data = job.folder / "classes.data"
+    data.write_text(f"classes={job.network.classes}\nnames={classes}\nlabels={classes}\ntop=1\n")
+    process = subprocess.Popen(
+        [str(job.binary), *family.split(), str(data), cfg, weights, "-dont_show"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=job.folder,
+        env=os.environ | {"OMP_NUM_THREADS": str(job.threads)},
+    )
+
+    def seconds() -> float:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(f"{SAMPLE}\n".encode())
+        process.stdin.flush()
+        for line in iter(process.stdout.readline, b""):
+            if found := re.search(rb"Predicted in ([\d.]+) milli-seconds", line):
+                return float(found[1]) / 1000
+        raise RuntimeError(f"{job.binary}: ended with code {process.wait()} before it had predicted anything")
+
+    def close() -> None:
+        process.terminate()
+        process.communicate()
+
+    return Runner(seconds, close=close)
+
+
+# By the name on the command line: the name in the table, and how to get it ready.
+PEERS: dict[str, tuple[str, Callable[[Job], Runner]]] = {
+    "onnxruntime": ("ONNX Runtime", onnx_runtime),
+    "openvino": ("OpenVINO", openvino),
+    "opencv": ("OpenCV", opencv),
+    "torch": ("PyTorch", pytorch),
+    "darknet": ("darknet (C)", darknet),
+}

@@ -1,0 +1,219 @@
+"""The benchmark: its options, its turns, and a real run on a small network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pydarknet
+from pydarknet.config import read_config
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+SMALL = """
+    [net]
+    batch=64
+    subdivisions = 8
+    width=96
+    height=96
+    channels=3
+
+    [convolutional]
+    batch_normalize=1
+    filters=8
+    size=3
+    stride=1
+    pad=1
+    activation=leaky
+
+    [maxpool]
+    size=2
+    stride=2
+
+    [convolutional]
+    batch_normalize=1
+    filters=8
+    size=3
+    stride=1
+    pad=1
+    activation=mish
+
+    [shortcut]
+    from=-2
+    activation=linear
+
+    [route]
+    layers=-1
+    groups=2
+    group_id=1
+
+    [maxpool]
+    size=2
+    stride=1
+
+    [upsample]
+    stride=2
+
+    [reorg]
+    stride=2
+
+    [maxpool]
+    size=3
+    stride=2
+
+    [route]
+    layers=-1
+
+    [convolutional]
+    filters=21
+    size=1
+    activation=linear
+
+    [yolo]
+    mask=0,1,2
+    anchors=10,14, 23,27, 37,58
+    num=3
+    classes=2
+"""
+
+
+@pytest.fixture(autouse=True)
+def modules_of_the_benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+
+
+def test_networks_by_name_size_and_comma():
+    from networks import SIZES, chosen
+
+    assert chosen([], SIZES) is SIZES
+    assert chosen(["tiny,yolov3:320", "other"], {}) == {"tiny": 224, "yolov3": 320, "other": 416}
+    assert chosen(["yolo-fastest-1.1", "tiny.cfg"], {}) == {"yolo-fastest-1.1": 320, "tiny.cfg": 224}
+
+
+def test_every_network_of_the_table_that_is_bundled_is_found():
+    from networks import SIZES, find_cfg
+
+    assert {name for name in SIZES if find_cfg(name) is None} <= {"yolo-fastest-1.1"}
+    assert find_cfg("nothing") is None
+
+
+def test_options_of_net_are_replaced_and_nothing_else(write_cfg, tmp_path):
+    from networks import with_options
+
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    original = read_config(write_cfg(SMALL))
+    copy = read_config(with_options(write_cfg(SMALL), folder, width=64, batch=8, subdivisions=1, momentum=1))
+    assert [copy.net.text(key) for key in ("width", "height", "batch", "subdivisions", "momentum")] == [
+        "64", "96", "8", "1", "1",
+    ]  # fmt: skip
+    assert [layer.kind for layer in copy.layers] == [layer.kind for layer in original.layers]
+
+
+def test_turns_alternate_and_give_the_median(monkeypatch):
+    import turns
+
+    monkeypatch.setattr(turns, "REST", 0)
+    order = []
+
+    def runner(name, times):
+        remaining = iter(times)
+
+        def run():
+            order.append(name)
+            return next(remaining)
+
+        return run
+
+    found = turns.take_turns([runner("a", [9, 1, 9, 3]), runner("b", [9, 5, 9, 5])], repeats=2)
+    assert found == [2, 5]
+    assert "".join(order) == "aabbaabb"
+
+
+def test_the_fastest_peer_counts():
+    from forward import Row, summary
+
+    rows = [
+        Row("a 1", 10, [20, 40, None], 0.0),
+        Row("b 1", 10, [None, 5, None], None),
+        Row("c 1", 10, [None] * 3, None),
+    ]
+    assert [row.ratio for row in rows] == [2, 0.5, None]
+    assert summary(rows).startswith("Geometric mean of fastest peer / pydarknet over 2 networks: 1.00; lowest: 0.50 (b")
+    assert rows[1].cells() == ["b 1", "10.00", "-", "5.00", "-", "0.50", "-"]
+
+
+def run_bench(*words, **options):
+    command = [sys.executable, str(FOLDER / "bench.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_a_run_compares_times_and_writes_its_report(write_cfg, tmp_path):
+    pytest.importorskip("onnxruntime")
+    report = tmp_path / "report.md"
+    words = f"--networks {write_cfg(SMALL)}:32,nothing --peers onnxruntime,opencv --repeats 1 --processes 0 --no-train"
+    process = run_bench(*words.split(), "--out", report)
+    assert process.returncode == 0, process.stderr
+    assert "nothing: left out, no nothing.cfg found" in process.stderr
+    text = report.read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| net 32"))
+    ours, theirs, opencv, ratio, difference = (float(cell) for cell in row.strip("| ").split("|")[1:])
+    assert min(theirs, opencv) / ours == pytest.approx(ratio, rel=0.2)
+    assert 0 < difference < 1e-4
+    assert "onnxruntime" in text and "bench.py --networks" in text
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--peers nobody", "--peers nobody: expected some of"),
+        ("--darknet /nowhere", "/nowhere: no such program"),
+    ],
+)
+def test_bad_options(words, message):
+    process = run_bench(*words.split())
+    assert process.returncode != 0
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_peer_that_differs_is_an_error(write_cfg, tmp_path, monkeypatch):
+    import forward
+    from peers import Runner
+
+    def wrong(job):
+        expected = job.network.forward(job.x)
+        return Runner(lambda: 0.0, [2 * array for array in expected], expected)
+
+    monkeypatch.setitem(forward.PEERS, "wrong", ("Wrong", wrong))
+    with pytest.raises(ArithmeticError, match="the outputs of Wrong differ by 1"):
+        forward.time_network(str(write_cfg(SMALL)), 32, ["wrong"], 1, 1, tmp_path, None)
+
+
+def test_the_torch_network_is_ours(write_cfg):
+    torch = pytest.importorskip("torch")
+    from networks import make_sane
+    from torch_network import TorchNetwork, last_layers
+
+    network = pydarknet.load(write_cfg(SMALL), width=33, height=31, batch=2)
+    make_sane(network)
+    x = np.random.default_rng(0).random((2, 3, 31, 33), np.float32)
+    every = network.layer_outputs(x)
+    for folded in (False, True):
+        with torch.inference_mode():
+            outputs = TorchNetwork(network, folded).eval()(torch.from_numpy(x))
+        for index, y in zip(last_layers(network), outputs, strict=True):
+            assert np.abs(y.numpy() - every[index]).max() < 1e-4 * np.abs(every[index]).max()
+
+
+def test_training_beside_torch(write_cfg, tmp_path):
+    from training import time_training
+
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    row = time_training(str(write_cfg(SMALL)), 32, 1, 1, folder)
+    assert row[0].endswith("net.cfg 32, batch 8")
+    assert float(row[1]) > 0
