@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from .dialect import ALEXEYAB, PJREDDIE, Dialect
 from .errors import DataError
 from .image import Picture
 from .image_colour import Canvas
-from .labels import candidates, parse_labels
+from .labels import candidates, find_labels, parse_labels, wrong_row
 from .layers.head import Head
 from .layers.region import DetectionHead
 from .pictures import Complaints, Pictures, channels_of, mix_mode, size_of, train_list
@@ -92,13 +91,14 @@ class DetectionSet:
 
         Which rule it was is logged once.
         """
-        for rule, path in candidates(self.paths[index], self.dialect):
-            if path.is_file():
-                if not self.rule:
-                    self.rule = rule
-                    log.info("labels are found by %s: %s", rule, path)
-                return path
-        return None
+        found = find_labels(self.paths[index], self.dialect)
+        if found is None:
+            return None
+        rule, path = found
+        if not self.rule:
+            self.rule = rule
+            log.info("labels are found by %s: %s", rule, path)
+        return path
 
     def check(self, share: float = 0.5) -> str:
         """Read every label file once and say in one line what was found; wrong lines are logged.
@@ -118,7 +118,7 @@ class DetectionSet:
             except DataError as error:
                 numbers, rows, problems = [], augment.NOWHERE, [str(error)]
             problems += [f"{path}:{number}: {p}" for number, row in zip(numbers, rows, strict=True)
-                         if (p := self._problem(row.tolist()))]  # fmt: skip
+                         if (p := wrong_row(row.tolist(), self.classes, self.dialect))]  # fmt: skip
             for problem in problems:
                 complaints.add(problem)
             wrong += len(problems)
@@ -136,20 +136,6 @@ class DetectionSet:
 
     def _tried(self, picture: Path) -> str:
         return ", ".join(dict.fromkeys(str(path) for _, path in candidates(picture, self.dialect)))
-
-    def _problem(self, row: Sequence[float]) -> str | None:
-        """What is wrong with class, x, y, w, h; None for a good row."""
-        number, *box = row
-        if not 0 <= number < self.classes:
-            return f"Wrong annotation: class_id = {number:.0f}. But class_id should be [from 0 to {self.classes - 1}]"
-        x, y, w, h = box
-        if x == 0 and y == 0 and self.dialect.name == PJREDDIE.name:
-            return None  # tells the class only
-        if not all(math.isfinite(value) for value in box) or not (0 < x <= 1 and 0 < y <= 1):
-            return f"Wrong annotation: x = {x:f}, y = {y:f}; expected fractions of the picture"
-        if not (0 < w <= 1 and 0 < h <= 1):
-            return f"Wrong annotation: w = {w:f}, h = {h:f}; expected fractions of the picture"
-        return None
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
         """One picture changed by chance, (channels, height, width) float32, and its boxes (k, 5).

@@ -70,7 +70,8 @@ def _mode_of_new_file(target: Path) -> int:
 def read_bytes(path: str | os.PathLike[str], error: type[DarknetError]) -> bytes:
     """The content of the file at `path`. Raises `error` with darknet's first words, the path and the reason."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as stream:  # noqa: PTH123 (twice as fast)
+            return stream.read()
     except OSError as reason:
         raise error(f"Couldn't open file: {path} ({reason.strerror or reason})") from reason
 

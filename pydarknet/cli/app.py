@@ -19,6 +19,7 @@ COMMANDS = {
     "classify": "classify",
     "detect": "detect",
     "train": "train",
+    "anchors": "anchors",
     "classifier": "legacy",
     "detector": "legacy",
     "yolo": "legacy",

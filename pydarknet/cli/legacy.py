@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .anchors import calc_anchors_command
 from .classify import run_classify
 from .detect import Manner, run_detect
 from .loading import read_data_file
@@ -94,6 +95,9 @@ def detector_train_command(data_file: str, cfg: str, weights: str | None, **opti
       pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
     """
     run_train(data_file, cfg, weights, options, detector=True)
+
+
+detector_command.add_command(calc_anchors_command)
 
 
 @click.group("yolo", cls=FlagsFirst)

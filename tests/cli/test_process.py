@@ -39,7 +39,7 @@ def test_help_waits_for_no_heavy_module():
 
 
 def test_every_command_has_help_with_an_example(run):
-    for words in (*COMMANDS, "classifier predict", "detector test", "yolo test", "coco test"):
+    for words in (*COMMANDS, "classifier predict", "detector test", "detector calc_anchors", "yolo test", "coco test"):
         result = run(*words.split(), "--help")
         assert result.exit_code == 0
         assert "Example" in result.stdout or words in ("classifier", "detector", "yolo", "coco")
@@ -83,7 +83,7 @@ def test_interrupt(classifier):
 def test_shell_completion():
     complete = BashComplete(command, {}, "pydarknet", "_PYDARKNET_COMPLETE")
     assert [item.value for item in complete.get_completions([], "class")] == ["classify", "classifier"]
-    assert [item.value for item in complete.get_completions(["detector"], "")] == ["test", "train"]
+    assert [item.value for item in complete.get_completions(["detector"], "t")] == ["test", "train"]
     assert "--ext-output" in [item.value for item in complete.get_completions(["detect"], "--ext")]
     assert [item.type for item in complete.get_completions(["detect"], "cf")] == ["file"]
     assert "-thresh" in [item.value for item in complete.get_completions(["detect"], "-th")]
