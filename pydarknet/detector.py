@@ -50,8 +50,15 @@ class Found:
 
     def in_array_order(self) -> list[Detection]:
         """One for each box and class above the threshold, box by box as darknet's array has them."""
-        pairs = np.argwhere(self._above).tolist()
-        return [self._detection(box, class_id) for box, class_id in pairs if not self._is_hidden(class_id)]
+        return [detection for of_a_box in self.by_box() for detection in of_a_box]
+
+    def by_box(self) -> list[list[Detection]]:
+        """The same, in one list for each box that has any."""
+        boxes: dict[int, list[Detection]] = {}
+        for box, class_id in np.argwhere(self._above).tolist():
+            if not self._is_hidden(class_id):
+                boxes.setdefault(box, []).append(self._detection(box, class_id))
+        return list(boxes.values())
 
     def best_of_each(self) -> list[Detection]:
         """The best class of each box that has one above the threshold, in array order: what label files hold."""

@@ -121,6 +121,10 @@ class Dialect:
     region_small_boxes_count_more: bool  # coord_scale times 2 - w h
     region_keeps_classes: bool  # without softmax, the next object of a slot adds its class; else it replaces the others
     region_class_lowers_objectness: bool  # a picture without boxes of which the class is known lowers all objectness
+    # `demo`: raw outputs are averaged over frames, boxes suppressed by objectness, frames scaled as pictures; else
+    # pictures lag behind by half of those frames, the last head suppresses, frames are scaled in 8 bits.
+    demo_averages_outputs: bool
+    demo_nms: float
 
     @property
     def net_keys(self) -> frozenset[str]:
@@ -181,6 +185,8 @@ PJREDDIE = Dialect(
     region_small_boxes_count_more=True,
     region_keeps_classes=True,
     region_class_lowers_objectness=True,
+    demo_averages_outputs=True,
+    demo_nms=0.4,
 )
 ALEXEYAB = Dialect(
     name="alexeyab",
@@ -217,6 +223,8 @@ ALEXEYAB = Dialect(
     region_small_boxes_count_more=False,
     region_keeps_classes=False,
     region_class_lowers_objectness=False,
+    demo_averages_outputs=False,
+    demo_nms=0.45,
 )
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
 

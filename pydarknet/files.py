@@ -26,24 +26,34 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with open_for_output(target) as stream:
             yield stream
         return
-    target = Path(os.path.realpath(target))
-    temporary = None
+    with part_of(target) as part, part.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Path]:
+    """An empty file beside `path`, for who writes by name; when the block ends well it is renamed to `path`, else it
+    is deleted. `suffix`: how its name ends. Raises OutputError with the path and the system's reason."""
+    target = Path(os.path.realpath(path))
+    part = None
     try:
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory")
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(_mode_of_new_file(target))
-        temporary.replace(target)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=suffix, dir=target.parent)
+        os.close(handle)
+        part = Path(name)
+        yield part
+        part.chmod(_mode_of_new_file(target))
+        part.replace(target)
+    except BrokenPipeError:  # of standard output, not of a file
+        raise
     except OSError as error:
         raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -290,10 +290,15 @@ def show_image(title: str, image: Picture, milliseconds: int = 0) -> int:
     Raises OptionError where there is no display or where this OpenCV was built without windows.
     """
     bgr = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2BGR)
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        raise OptionError("cannot show a picture: no display")  # here OpenCV would end the process
+    check_display()
     try:
         cv2.imshow(title, bgr)
         return cv2.waitKey(milliseconds)
     except cv2.error as error:
         raise OptionError(f"cannot show a picture: {_reason(error)}") from error
+
+
+def check_display() -> None:
+    """Raise OptionError where there is no display: OpenCV would end the process."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        raise OptionError("cannot show a picture: no display")

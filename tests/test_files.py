@@ -37,6 +37,12 @@ def test_a_full_disk_is_an_output_error_that_names_the_path(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_closed_pipe_is_not_the_files_fault(tmp_path):
+    with pytest.raises(BrokenPipeError), write_whole(tmp_path / "out"):
+        raise BrokenPipeError(32, "Broken pipe")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name, reason", [("missing/out", "No such file"), ("", "Is a directory")])
 def test_a_path_that_cannot_be_written_says_why(tmp_path, name, reason):
     with pytest.raises(OutputError, match=f"cannot write: {reason}"), write_whole(tmp_path / name):

@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pydarknet"
 # Lowest first: a module imports from lines above its own, and a folder's files from one another.
 ORDER = [
     {"errors", "version", "kernels"},
-    {"files", "resources", "boxes", "tensor"},
+    {"files", "resources", "boxes", "tensor", "streaming"},
     {"config", "tree", "memory", "image", "box_gradients", "anchors"},
-    {"dialect", "names", "schedule", "image_colour"},
+    {"dialect", "names", "schedule", "image_colour", "image_video"},
     {"activations", "augment"},
     {"layers", "views"},
     {"labels", "mixing", "plan", "weights", "loader"},
@@ -22,7 +22,8 @@ ORDER = [
     {"dataset", "class_dataset"},
     {"network"},
     {"report", "classifier", "detector", "export", "training"},
-    {"model", "journal", "evaluation"},
+    {"model", "journal", "evaluation", "video_threads"},
+    {"video"},
     {"sizes", "checkpoint"},
     {"trainer"},
     {"cli"},
@@ -34,7 +35,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 DOORS = {
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
-    "cv2": {"image", "image_colour"},
+    "cv2": {"image", "image_colour", "image_video"},
     "click": {"cli"},
     "onnx": {"export"},
 }

@@ -68,10 +68,11 @@ def relative_box(detection: Detection, found: Found) -> tuple[float, float, floa
     return box.x / found.width, box.y / found.height, box.w / found.width, box.h / found.height
 
 
-def json_frame(number: int, path: str, found: Found) -> str:
-    """One picture of `-out FILE.json`, in AlexeyAB's form, detections in array order."""
+def json_frame(number: int, path: str | None, found: Found) -> str:
+    """One picture of `-out FILE.json`, in AlexeyAB's form, detections in array order; a frame of video has no path."""
+    name = "" if path is None else f'\n "filename":{_quoted(path)}, '
     objects = ", \n".join(_json_object(d, found) for d in replace(found, thresh=JSON_THRESH).in_array_order())
-    return f'{{\n "frame_id":{number}, \n "filename":{_quoted(path)}, \n "objects": [ \n{objects}\n ] \n}}'
+    return f'{{\n "frame_id":{number}, {name}\n "objects": [ \n{objects}\n ] \n}}'
 
 
 def json_file(frames: Sequence[str]) -> bytes:

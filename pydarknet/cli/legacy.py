@@ -9,6 +9,7 @@ import click
 
 from .anchors import calc_anchors_command
 from .classify import run_classify
+from .demo import demo_options, run_demo
 from .detect import Manner, run_detect
 from .loading import read_data_file
 from .options import (
@@ -24,7 +25,8 @@ from .options import (
 from .train import run_train, train_options
 
 DETECTOR = Manner(thresh=lambda dialect: dialect.detector_thresh)
-YOLO = Manner(thresh=lambda dialect: 0.2, nms=0.4, letterbox=False, always_seconds=True)
+YOLO_THRESH = 0.2
+YOLO = Manner(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=False, always_seconds=True)
 
 
 @click.group("classifier", cls=FlagsFirst)
@@ -85,6 +87,22 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
     run_detect(cfg, weights, images, options, DETECTOR)
 
 
+@detector_command.command("demo")
+@click.argument("data_file", metavar="DATA", type=FILE)
+@demo_options
+def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    """Find objects in a video file, an address, a sequence of pictures or a camera's frames.
+
+    \b
+    Examples:
+      pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights street.mp4 -out_filename found.avi -dont_show
+      pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights -c 0 -mjpeg_port 8090 -json_port 8070
+      pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights 'frames/%05d.jpg' -prefix found/frame
+    """
+    options["data"] = options["data"] or data_file
+    run_demo(cfg, weights, video, options)
+
+
 @detector_command.command("train")
 @train_options
 def detector_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
@@ -105,6 +123,18 @@ def yolo_command() -> None:
     """darknet's spelling of detect for YOLOv1 on PASCAL VOC."""
 
 
+@yolo_command.command("demo")
+@demo_options
+def yolo_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    """Find objects in video, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet yolo demo cfg/yolov1-tiny.cfg yolov1-tiny.weights street.mp4 -out_filename found.avi -dont_show
+    """
+    run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
+
+
 @yolo_command.command("test")
 @network_and_pictures
 @detection_options
@@ -123,6 +153,18 @@ def yolo_test_command(cfg: str, weights: str, images: tuple[str, ...], **options
 @click.group("coco", cls=FlagsFirst)
 def coco_command() -> None:
     """darknet's spelling of detect for YOLOv1 on COCO."""
+
+
+@coco_command.command("demo")
+@demo_options
+def coco_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    """Find objects in video, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet coco demo cfg/yolov1-coco.cfg yolov1-coco.weights street.mp4 -out_filename found.avi -dont_show
+    """
+    run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
 
 
 @coco_command.command("test")
