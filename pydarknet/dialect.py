@@ -61,6 +61,8 @@ NET_KEYS = frozenset({
 PJREDDIE_KEYS: Mapping[str, frozenset[str]] = {
     "net": frozenset({"max_ratio", "min_ratio", "center", "clip", "random", "notruth"}),
     "cost": frozenset({"noobj", "thresh"}),
+    "connected": frozenset({"learning_rate"}),
+    "local": frozenset({"learning_rate"}),
     "shortcut": frozenset({"alpha", "beta"}),
     "reorg": frozenset({"flatten", "extra"}),
     "gru": frozenset({"tanh"}),
@@ -80,7 +82,7 @@ ALEXEYAB_ACTIVATIONS = frozenset({
 })  # fmt: skip
 # Read by AlexeyAB's darknet only, but standing in pjreddie's own files as well: no sign of either.
 _NO_SIGN = frozenset({"hidden", "logistic"})
-_ALIASES = {"conv": "convolutional", "max": "maxpool", "network": "net"}
+_ALIASES = {"conn": "connected", "conv": "convolutional", "max": "maxpool", "network": "net"}
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,10 @@ class Dialect:
     crnn_learns: bool  # whether the convolutions of [crnn] are updated
     updates_by_seen: bool  # an update is due when the pictures seen say so; else after every `subdivisions` steps
     trains_before_stop: bool  # layers before `stopbackward` use the batch's statistics and decay; else they are frozen
+    stops_for_a_while: bool  # a `stopbackward` above 1 ends after so many iterations
+    mends_updates: bool  # accumulated updates that are no finite numbers count as 0
+    adam_epsilon: float
+    adam_by_iteration: bool  # Adam's corrections for a short past count iterations; else updates of this run
     detects_best_class_first: bool  # printing: by left edge, best class first; else every class in array order
     yolo_max_boxes: int  # of one picture that [yolo] and [detection] learn from
     region_max_boxes: int
@@ -172,6 +178,10 @@ PJREDDIE = Dialect(
     crnn_learns=False,
     updates_by_seen=True,
     trains_before_stop=True,
+    stops_for_a_while=False,
+    mends_updates=False,
+    adam_epsilon=1e-7,
+    adam_by_iteration=False,
     detects_best_class_first=False,
     yolo_max_boxes=90,
     region_max_boxes=30,
@@ -210,6 +220,10 @@ ALEXEYAB = Dialect(
     crnn_learns=True,
     updates_by_seen=False,
     trains_before_stop=False,
+    stops_for_a_while=True,
+    mends_updates=True,
+    adam_epsilon=1e-6,
+    adam_by_iteration=True,
     detects_best_class_first=True,
     yolo_max_boxes=200,
     region_max_boxes=200,

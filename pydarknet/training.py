@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from .averages import MovingAverage
 from .errors import OptionError
-from .kernels.gradient import descend
 from .layers import INPUT, Layer
+from .layers.delta_rejection import DeltaRejection
+from .layers.head import Head
+from .layers.options import Clock
 from .layers.training import Trainable
 from .network import ONE_AT_A_TIME, Network
+from .optimizer import Optimizer
 from .plan import lay_out, owner_of
+from .rejection import reject_similar
 from .schedule import Schedule
 from .tensor import Array, Layout, Tensor
+from .unfollowed import unfollowed
+
+log = logging.getLogger("pydarknet")
 
 
 class _Nothing:
@@ -23,28 +32,43 @@ class _Nothing:
 
 
 class Training:
-    """A network set up to learn: the deltas beside its activations, momentum, and the count of pictures seen."""
+    """A network set up to learn: the deltas beside its activations, what updates need, and the count of pictures seen.
+
+    seen: pictures in mini-batches of the cfg's size, whatever size they have.
+    """
 
     def __init__(self, network: Network) -> None:
-        """Lay out memory for mini-batches of the cfg's size. Raises ConfigError and ShapeError."""
+        """Lay out memory for mini-batches of the cfg's size. Options that are not followed are logged. Raises
+        ConfigError and ShapeError."""
         net = network.config.net
+        for line in unfollowed(network.config):
+            log.warning("%s", line)
         self.network = network
         self.schedule = Schedule.from_section(net)
-        self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
+        self.optimizer = Optimizer(network.layers, net, network.dialect)
         self.subdivisions = net.positive("subdivisions", 1)
-        self.seen = network.header.seen
+        self.mini_batch, self.seen = network.batch, network.header.seen
+        self.average = self._moving_average(net.real("ema_alpha", 0.0))
+        self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
         self._steps = 0
         self._rng = np.random.default_rng(network.seed)
-        self._stop = max(
-            (i for i, layer in enumerate(network.layers) if layer.section.flag("stopbackward")), default=-1
-        )
+        self._clock = Clock(self.update_count, self.schedule.max_batches)
+        self._rejection = DeltaRejection.from_section(net)
+        self._stops = [(i, stop) for i, layer in enumerate(network.layers) if (stop := layer.learning_options.stop)]
+        lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
+        self._stop = max(lasting, default=-1)
         self._prepare()
+
+    def _moving_average(self, alpha: float) -> MovingAverage | None:
+        return MovingAverage(self.network, alpha, self.schedule.max_batches) if alpha else None
 
     def _prepare(self) -> None:
         network = self.network
         for index, layer in enumerate(network.layers):
             layer.training = network.dialect.trains_before_stop or index >= self._stop
-            layer.rng = self._rng
+            layer.rng, layer.clock = self._rng, self._clock
+            if isinstance(layer, Head) and layer.rejects_deltas:
+                layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
         tensors = lay_out(network.layers, input_, batch, network.output_index, keep_all=True, thin=False)
@@ -63,11 +87,13 @@ class Training:
             layer.prepare_training([deltas.get(source) for source in sources], delta)
             self._trainables += [(layer, trainable) for trainable in layer.trainables()]
 
-    def resize(self, width: int, height: int) -> None:
-        """Go on at another input size; what has been accumulated stays. Raises ShapeError where the network cannot."""
-        if (width, height) == (self.network.input.width, self.network.input.height):
+    def resize(self, width: int, height: int, batch: int | None = None) -> None:
+        """Go on at another input size and with mini-batches of `batch` pictures (default: the cfg's); what has been
+        accumulated stays. Raises ShapeError where the network cannot."""
+        batch = self.mini_batch if batch is None else batch
+        if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
-        self.network.resize(width, height)
+        self.network.resize(width, height, batch)
         before = [trainable.update for _, trainable in self._trainables]
         self._prepare()
         for (_, trainable), update in zip(self._trainables, before, strict=True):
@@ -75,8 +101,11 @@ class Training:
 
     def arrays(self) -> dict[str, Array]:
         """What training needs besides the network's parameters to go on as if it had not been interrupted: the
-        accumulated updates, and what recurrent layers carry from one mini-batch into the next. No copies."""
+        accumulated updates, moments and averages, and what recurrent layers carry from one mini-batch into the next.
+        No copies."""
         found = {f"update_{number}": trainable.update for number, (_, trainable) in enumerate(self._trainables)}
+        found |= self.optimizer.rule.arrays()
+        found |= self.average.arrays() if self.average else {}
         for index, layer in enumerate(self.network.layers):
             found |= {f"state_{index}_{name}": state for name, state in getattr(layer, "states", {}).items()}
             carried = vars(getattr(layer, "steps", None) or _Nothing())
@@ -87,6 +116,9 @@ class Training:
         """Take over what `arrays` gave. Raises KeyError and ValueError where it was that of another network."""
         for number, (_, trainable) in enumerate(self._trainables):
             trainable.update[:] = arrays[f"update_{number}"].reshape(trainable.update.shape)
+        self.optimizer.rule.restore(arrays)
+        if self.average:
+            self.average.restore(arrays)
         for name, array in arrays.items():
             kind, _, rest = name.partition("_")
             index, _, attribute = rest.partition("_")
@@ -100,12 +132,15 @@ class Training:
         return {
             "seen": self.seen,
             "steps": self._steps,
+            "rejection": dict(self._rejection.rolling),
             "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
         }
 
     def restore_counters(self, counters: Mapping[str, Any]) -> None:
         """Take over what `counters` gave. Raises KeyError and ValueError where it was that of another network."""
         self.seen, self._steps = int(counters["seen"]), int(counters["steps"])
+        self._clock.done = self.update_count
+        self._rejection.rolling.update(counters.get("rejection", {}))
         for name, rng in self._generators().items():
             rng.bit_generator.state = counters["random"][name]
 
@@ -120,7 +155,7 @@ class Training:
     @property
     def update_count(self) -> int:
         """Updates done, by the count of pictures."""
-        return self.seen // (self.network.batch * self.subdivisions)
+        return self.seen // (self.mini_batch * self.subdivisions)
 
     def step(self, images: Array, truth: Sequence[Array]) -> float:
         """Learn from one mini-batch; the weights change after every `subdivisions` of them.
@@ -142,7 +177,7 @@ class Training:
         if len(truth) != network.batch:
             raise OptionError(f"truth for {len(truth)} pictures; expected {network.batch}")
         with ONE_AT_A_TIME:
-            self.seen += network.batch
+            self.seen += self.mini_batch
             for delta in self._deltas:
                 delta.data.fill(0)
             self._input.fill(np.ascontiguousarray(array))
@@ -163,13 +198,14 @@ class Training:
         return sum(costs) / len(costs) if costs else 0.0
 
     def _backward(self) -> None:
-        for index in reversed(range(self._stop + 1, len(self.network.layers))):
+        stop = max((i for i, until in self._stops if until > self._clock.done), default=self._stop)
+        for index in reversed(range(max(stop, self._stop) + 1, len(self.network.layers))):
             layer = self.network.layers[index]
-            if not layer.is_alias and not layer.section.flag("onlyforward"):
+            if not layer.is_alias and not layer.learning_options.forward_only:
                 layer.backward()
 
     def _is_due(self) -> bool:
-        counted = self.seen // self.network.batch if self.network.dialect.updates_by_seen else self._steps
+        counted = self.seen // self.mini_batch if self.network.dialect.updates_by_seen else self._steps
         return counted % self.subdivisions == 0
 
     @property
@@ -178,22 +214,16 @@ class Training:
         return self.schedule.at(self.update_count)
 
     def _update(self) -> None:
-        count, rate = self.network.batch * self.subdivisions, self.rate
-        for layer, parameter in self._trainables:
-            if not layer.training:
-                continue
-            scaled = rate * layer.rate / count
-            decay = self.decay * count if parameter.decays else 0.0
-            descend(
-                parameter.array.reshape(-1),
-                parameter.update.reshape(-1),
-                np.float32(scaled),
-                np.float32(decay),
-                np.float32(self.momentum),
-            )
-        for layer in self.network.layers:
+        number, network = self.update_count, self.network
+        self.optimizer.update(self._trainables, number, self.rate, network.batch * self.subdivisions)
+        if self.average:
+            self.average.update(number)
+        if self._reject_every and number % self._reject_every == 0 and number < self.schedule.max_batches * 3 // 4:
+            reject_similar(network.layers, self._rng)
+        for layer in network.layers:
             layer.parameters_changed()
-        self.network.header = replace(self.network.header, seen=self.seen)
+        self._clock.done = number
+        network.header = replace(network.header, seen=self.seen)
 
 
 def mini_batch(network_batch: int, subdivisions: int, time_steps: int) -> int:

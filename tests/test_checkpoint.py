@@ -116,22 +116,41 @@ def test_every_so_often():
     assert due(naming, 130) == rolling | {100: ["n_100.weights", "n.backup"]}
 
 
-@pytest.mark.parametrize("extra", ["", "dontload=1", "dontsave=1"])
-def test_a_restored_run_goes_on_bit_for_bit(build, tmp_path, extra):
-    cfg = CFG.replace("size=3", f"size=3\n    {extra}")
-    first = Training(build(cfg, batch=2))
+LATE = "max_batches=2006\n    ema_alpha=0.9\n    weights_reject_freq=2"  # the average begins with the fourth step below
+
+
+@pytest.mark.parametrize(
+    ("extra", "of_net", "dialect"),
+    [
+        ("", "", "pjreddie"),
+        ("dontload=1", "", "pjreddie"),
+        ("dontsave=1", "", "pjreddie"),
+        ("", "adam=1", "pjreddie"),
+        ("", f"adam=1\n    {LATE}", "alexeyab"),
+        ("", LATE, "alexeyab"),
+    ],
+)
+def test_a_restored_run_goes_on_bit_for_bit(build, tmp_path, extra, of_net, dialect):
+    cfg = CFG.replace("size=3", f"size=3\n    {extra}").replace("batch=2", f"batch=2\n    {of_net}")
+    first = Training(build(cfg, dialect, batch=2))
+    if of_net:
+        first.seen = 2 * 1001
     for number in range(3):
         step(first, number)
     checkpoint.save(tmp_path, "net.backup", first, progress(3))
+    arrays = {name: array.copy() for name, array in first.arrays().items()}
     losses = [step(first, number) for number in range(3, 6)]
+    if "ema" in of_net:
+        assert any(name.startswith("average_") for name in arrays)
 
     found = newest(tmp_path, "net")
     assert (found.iteration, found.progress) == (3, progress(3))
-    network = build(cfg, batch=2, seed=5)
+    network = build(cfg, dialect, batch=2, seed=5)
     checkpoint.load_parameters(found, network)
     second = Training(network)
     checkpoint.restore(found, second)
-    assert second.seen == 6
+    assert second.seen == (2 * 1004 if of_net else 6)
+    assert all(np.array_equal(array, arrays[name]) for name, array in second.arrays().items())
     assert [step(second, number) for number in range(3, 6)] == losses
     assert np.array_equal(numbers(first), numbers(second))
 

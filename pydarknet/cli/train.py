@@ -192,7 +192,7 @@ class Printer:
             yield "1"
         elif trainer.alexeyab:
             yield from self._alexeyab_detector()
-        rates = f"Momentum: {training.momentum:g}, Decay: {training.decay:g}"
+        rates = f"Momentum: {training.optimizer.momentum:g}, Decay: {training.optimizer.decay:g}"
         yield f"Learning Rate: {training.schedule.rate:g}, {rates}"
         if not self.detector:
             yield f"{len(trainer.pictures)}"

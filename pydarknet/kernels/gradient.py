@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numba
+import numpy as np
 from numba import prange
 
 from .halo import clear
@@ -237,3 +238,20 @@ def descend(weights, updates, rate, decay, momentum):
             change = u[k] - decay * w[k]
             w[k] += rate * change
             u[k] = momentum * change
+
+
+@kernel
+def adapt(weights, updates, means, squares, rate, decay, keeps_mean, keeps_square, of_mean, of_square, epsilon):
+    """Adam (Kingma and Ba, 2015): the rolling means of change = updates - decay * weights and of its square, divided by
+    `of_mean` and `of_square`, move the weights by rate * mean / (sqrt(square) + epsilon); updates = 0."""
+    one = f32(1.0)
+    chunks = (weights.size + 4095) // 4096
+    for chunk in prange(chunks):
+        first, end = chunk * 4096, chunk * 4096 + 4096
+        w, u, m, v = weights[first:end], updates[first:end], means[first:end], squares[first:end]
+        for k in range(w.size):
+            change = u[k] - decay * w[k]
+            m[k] = keeps_mean * m[k] + (one - keeps_mean) * change
+            v[k] = keeps_square * v[k] + (one - keeps_square) * change * change
+            w[k] += rate * (m[k] / of_mean) / (np.sqrt(v[k] / of_square) + epsilon)
+            u[k] = f32(0.0)

@@ -10,6 +10,7 @@ from .batchnorm_layer import BatchNormLayer
 from .connected import Connected
 from .convolutional import Convolutional
 from .deconvolutional import Deconvolutional
+from .dropout import Dropout
 from .local import Local
 from .plain import Crop, Iseg, L2Norm, Logistic, Normalization
 from .pooling import Avgpool, LocalAvgpool, Maxpool
@@ -20,7 +21,7 @@ from .resampling import Reorg, Reorg3d, Upsample
 from .route import Route
 from .scaling import Sam, ScaleChannels
 from .shortcut import Shortcut
-from .simple import ActivationLayer, Contrastive, Cost, Dropout, Empty, History, Implicit
+from .simple import ActivationLayer, Contrastive, Cost, Empty, History, Implicit
 from .softmax import Softmax
 from .yolo import GaussianYolo, Yolo
 

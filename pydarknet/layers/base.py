@@ -11,6 +11,7 @@ import numpy as np
 from ..config import Section
 from ..dialect import Dialect
 from ..tensor import Array, Shape, Tensor
+from .options import Clock, LearningOptions, Stored
 
 INPUT = -1  # the index under which a layer names the network's own input
 NOTHING = Shape(0, 0, 0)  # the shape of a layer that has not been given its inputs
@@ -92,11 +93,12 @@ class Layer:
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Tensor | None = field(default=None, repr=False)
     training: bool = False
-    rate: float = 1.0
+    clock: Clock = field(default_factory=Clock, repr=False)
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
     source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
     delta: Tensor | None = field(default=None, repr=False)
     stored: Stored = field(init=False, repr=False)
+    learning_options: LearningOptions = field(init=False, repr=False)
 
     # Whether the network's last output is looked for before this layer (cost layers give nothing at inference).
     gives_output: ClassVar[bool] = True
@@ -110,12 +112,14 @@ class Layer:
     is_alias: ClassVar[bool] = False
     # Whether the plain order of the output is channel, row, column.
     order_is_planar: ClassVar[bool] = True
+    # Whether filters are learnt that darknet clamps, centres, averages and compares with each other by options.
+    has_filters: ClassVar[bool] = False
     # What darknet's `Detection layer: N - type = T` line calls it.
     type_number: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         self.stored = Stored.from_section(self.section)
-        self.rate = self.section.real("learning_rate", 1.0)
+        self.learning_options = LearningOptions.from_section(self.section)
 
     def __repr__(self) -> str:
         inputs = ", ".join(map(str, self.inputs))
@@ -231,45 +235,6 @@ class Layer:
     def table_row(self) -> str:
         """The layer's line of AlexeyAB's table, after the index."""
         return f"{self.kind}"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The keys that change how a layer's record is read and written."""
-
-    load: bool = True
-    scales: bool = True
-    save: bool = True
-    filters: int | None = None  # only so many of the filters are in the file
-    flipped: bool = False
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the file has all of the record."""
-        return self.load and self.scales and self.filters is None
-
-    @classmethod
-    def from_section(cls, section: Section) -> Stored:
-        """Read the keys that all layers share, those without meaning at inference included."""
-        section.ignore(
-            "learning_rate",
-            "stopbackward",
-            "onlyforward",
-            "truth",
-            "smooth",
-            "clip",
-            "dont_update",
-            "burnin_update",
-            "train_only_bn",
-        )
-        numload = section.natural("numload", 0)
-        return cls(
-            load=not section.flag("dontload"),
-            scales=not section.flag("dontloadscales"),
-            save=not section.flag("dontsave"),
-            filters=numload or None,
-            flipped=section.flag("flipped") if section.kind in ("convolutional", "conv") else False,
-        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class Convolutional(Layer):
     xnor_folds: bool = False
     bin_output: bool = False
     shares: Convolutional | None = None
+    has_filters: ClassVar[bool] = True
+
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
     _plan: TiledConvolution | DepthwiseConvolution | None = field(default=None, repr=False)
@@ -89,7 +92,6 @@ class Convolutional(Layer):
             "stretch",
             "stretch_sway",
             "angle",
-            "grad_centr",
             "reverse",
             "coordconv",
             "stream",

@@ -14,6 +14,7 @@ from ..boxes import Candidates
 from ..config import Section
 from ..tensor import Array
 from .base import PlainLayer
+from .delta_rejection import DeltaRejection
 from .head_training import Statistics, TrainingPictures
 
 log = logging.getLogger("pydarknet")
@@ -31,6 +32,8 @@ class Head(PlainLayer):
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
+    # Whether deltas may be left out late in a run.
+    rejects_deltas: ClassVar[bool] = False
     # Whether a letterboxed picture's boxes are moved back from the canvas to the picture.
     corrects_letterbox: ClassVar[bool] = True
 
@@ -40,6 +43,7 @@ class Head(PlainLayer):
     pictures: TrainingPictures = field(default_factory=TrainingPictures)
     loss_delta: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
     statistics: Statistics = field(default_factory=Statistics, repr=False)
+    rejection: DeltaRejection | None = field(default=None, repr=False)
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Fill `loss_delta` and `statistics` for the last forward pass; the layer's cost.

@@ -16,21 +16,24 @@ from .base import Place, PlainLayer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crop(PlainLayer):
-    """The centre of the picture, with values moved to -1..1 unless `noadjust`."""
+    """The centre of the picture, in training any part of that size and with `flip` half of them mirrored; with values
+    moved to -1..1 unless `noadjust`."""
 
     height: int
     width: int
     noadjust: bool
+    flip: bool = False
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Crop:
-        section.ignore("flip", "angle", "saturation", "exposure", "shift")
+        section.ignore("angle", "saturation", "exposure", "shift")
         return cls(
             section=section,
             sources=place.previous,
             height=section.positive("crop_height", 1),
             width=section.positive("crop_width", 1),
             noadjust=section.flag("noadjust"),
+            flip=section.flag("flip"),
         )
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -44,10 +47,23 @@ class Crop(PlainLayer):
 
     def compute(self, x: Array, y: Array) -> None:
         shape = self.inputs[0]
+        self._cut(x, y, (shape.height - self.height) // 2, (shape.width - self.width) // 2)
+
+    def _cut(self, x: Array, y: Array, top: int, left: int, mirror: bool = False) -> None:
+        shape = self.inputs[0]
         planes = x.reshape(len(x), shape.channels, shape.height, shape.width)
-        top, left = (shape.height - self.height) // 2, (shape.width - self.width) // 2
-        cut = planes[:, :, top : top + self.height, left : left + self.width]
+        cut = planes[:, :, top : top + self.height, left : left + self.width][..., :: -1 if mirror else 1]
         y[:] = (cut if self.noadjust else cut * np.float32(2) - np.float32(1)).reshape(y.shape)
+
+    def forward_training(self) -> None:
+        self.source_tensors[0].read_into(self.plain_inputs[0])
+        shape = self.inputs[0]
+        for x, y in zip(self.plain_inputs[0], self.values, strict=True):
+            top = int(self.rng.integers(shape.height - self.height + 1))
+            left = int(self.rng.integers(shape.width - self.width + 1))
+            self._cut(x[None], y[None], top, left, self.flip and self.rng.random() < 0.5)
+        if self.output is not None:
+            self.output.fill(self.values)
 
     def compute_backward(self, delta: Array) -> list[Array | None]:
         return [None]  # as in darknet: pictures are cropped, and nothing before them learns

@@ -1,4 +1,4 @@
-"""Layers of a few lines each: activation, dropout, empty, cost, contrastive, implicit, history."""
+"""Layers of a few lines each: activation, empty, cost, contrastive, implicit, history."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ActivationLayer(Layer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _PassOn(Layer):
+class PassOn(Layer):
     """A layer that does nothing at inference."""
 
     is_alias: ClassVar[bool] = True
@@ -81,52 +81,7 @@ class _PassOn(Layer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Dropout(_PassOn):
-    """`[dropout]`: the identity at inference. In training each value is 0 with `probability`, else larger by as
-    much."""
-
-    probability: float
-
-    @property
-    def is_alias(self) -> bool:  # type: ignore[override]
-        return not self.training
-
-    def forward_training(self) -> None:
-        assert self.output is not None
-        x = self.source_tensors[0].plain()
-        kept = self.rng.random(x.shape, np.float32) >= np.float32(self.probability)
-        self._factors = kept * np.float32(1 / (1 - self.probability))
-        self.output.fill(x * self._factors)
-
-    def backward(self) -> None:
-        assert self.delta is not None
-        if self.source_deltas[0] is not None:
-            self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
-
-    @classmethod
-    def from_section(cls, section: Section, place: Place) -> Dropout:
-        section.ignore("dropblock", "dropblock_size_rel", "dropblock_size_abs")
-        return cls(
-            section=section, sources=place.previous, probability=section.real("probability", place.dialect.dropout)
-        )
-
-    def table_row(self) -> str:
-        n = self.inputs[0].outputs
-        if self.section.flag("dropblock"):
-            cells = self.section.integer("dropblock_size_abs", 0)
-            relative = self.section.real("dropblock_size_rel", 0)
-            if cells > min(self.inputs[0].width, self.inputs[0].height):
-                cells = min(self.inputs[0].width, self.inputs[0].height)
-            if relative and not cells:
-                size = f"l.dropblock_size_rel = {relative:.2f}"
-            else:
-                size = f"l.dropblock_size_abs = {cells or 7}"
-            return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"
-        return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Empty(_PassOn):
+class Empty(PassOn):
     """`[empty]`, `[silence]`: the identity."""
 
     def table_row(self) -> str:
@@ -134,7 +89,7 @@ class Empty(_PassOn):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Cost(_PassOn):
+class Cost(PassOn):
     """`[cost]`: a loss, without meaning at inference."""
 
     gives_output: ClassVar[bool] = False
@@ -142,6 +97,7 @@ class Cost(_PassOn):
     cost_type: str = "sse"
     smooth_sign: float = 1.0
     scale: float = 1.0
+    smoothing: float = 0.0  # the share of the truth that is spread evenly over all entries
 
     @property
     def is_alias(self) -> bool:  # type: ignore[override]
@@ -156,12 +112,15 @@ class Cost(_PassOn):
             cost_type=_cost_type(section),
             scale=section.real("scale", 1.0),
             smooth_sign=place.dialect.smooth_cost_sign,
+            smoothing=section.real("smooth", 0.0),
         )
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Compare what the layer reads with the truth, (batch, inputs); the cost, its delta added to the source's."""
         x = self.source_tensors[0].plain()
         target = np.stack([np.asarray(t, np.float32).reshape(-1) for t in truth])
+        if self.smoothing:
+            target = target * np.float32(1 - self.smoothing) + np.float32(self.smoothing / target.shape[1])
         difference = target - x
         if self.cost_type == "masked":
             difference[target == MASKED] = 0
@@ -194,7 +153,7 @@ def _cost_type(section: Section) -> str:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Contrastive(_PassOn):
+class Contrastive(PassOn):
     """`[contrastive]`: a training loss on embeddings, without effect at inference."""
 
     gives_output: ClassVar[bool] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +40,7 @@ class Yolo(Head):
     entries_before_classes: ClassVar[int] = 5
     type_number: ClassVar[int] = 28
     in_place: ClassVar[bool] = True
+    rejects_deltas: ClassVar[bool] = True
 
     # What computes the loss of a mini-batch.
     loss_class: ClassVar[type[YoloLoss]] = YoloLoss
@@ -148,7 +150,10 @@ class Yolo(Head):
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         run = self.loss_class(self.options, self._grid(network_size))
-        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
+        reject = None
+        if self.rejection is not None:
+            reject = partial(self.rejection.apply, entries=self.entries, clock=self.clock)
+        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss(), reject)
         return cost
 
     def _grid(self, network_size: tuple[int, int]) -> YoloGrid:
@@ -183,6 +188,7 @@ class GaussianYolo(Yolo):
 
     entries_before_classes: ClassVar[int] = 9
     type_number: ClassVar[int] = 29
+    rejects_deltas: ClassVar[bool] = False
     loss_class: ClassVar[type[YoloLoss]] = GaussianLoss
 
     point: str = "center"

@@ -5,7 +5,7 @@ All arrays of slots run anchor by anchor and, within one, row by row. "delta" is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -46,8 +46,16 @@ class YoloLoss:
         return self.options.focal_loss
 
     @np.errstate(all="ignore")
-    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs); the cost and what is printed. `values`: the head's output."""
+    def batch(
+        self,
+        values: Array,
+        truth: Sequence[Array],
+        max_boxes: int,
+        delta: Array,
+        reject: Callable[[Array], None] | None = None,
+    ) -> tuple[float, Statistics]:
+        """Fill `delta` (batch, outputs); the cost and what is printed. `values`: the head's output; `reject` may set
+        some of delta to 0 before the cost is made of it."""
         shape = (len(values), len(self.grid.mask), self.entries, self.grid.cells)
         for planes, rows, out in zip(values.reshape(shape), truth, delta.reshape(shape), strict=True):
             truths = read_truths(rows, max_boxes)
@@ -57,6 +65,9 @@ class YoloLoss:
             change = self.picture(entries, truths.boxes, self.options.class_map(truths.classes))
             self.squares += np.square(change, dtype=np.float64).sum(axis=0)
             out[:] = change.reshape(-1, self.grid.cells, self.entries).transpose(0, 2, 1)
+        if reject is not None:
+            reject(delta)
+            self.squares = np.square(delta.reshape(shape), dtype=np.float64).sum(axis=(0, 1, 3))
         if self.options.delta_normalizer != 1:
             delta *= np.float32(self.options.delta_normalizer)
         return self.cost(), self.sums + self.losses(len(values))

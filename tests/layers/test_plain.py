@@ -8,6 +8,7 @@ import pytest
 from helpers import assert_close, net, values
 
 from pydarknet.errors import ConfigError
+from pydarknet.training import Training
 
 
 @pytest.mark.parametrize("height, width", [(8, 9), (5, 4), (1, 1), (7, 8)])
@@ -19,6 +20,23 @@ def test_crop_takes_the_middle(build, height, width, noadjust):
     cut = x[:, :, top : top + height, left : left + width]
     found = network.forward(x)[0].reshape(cut.shape)
     assert_close(found, cut if noadjust else 2 * cut - 1, 1e-6)
+
+
+def test_crop_takes_any_part_in_training(build):
+    cfg = f"{net(2, 7, 6)}[crop]\ncrop_height=4\ncrop_width=3\nflip=1\nnoadjust=1\n[avgpool]\n[softmax]\n"
+    training, x = Training(build(cfg, batch=32)), values(32, 2, 7, 6)
+    found = set()
+    for _ in range(20):
+        training.step(x, [np.eye(2, dtype=np.float32)[0]] * 32)
+        for picture, cut in zip(x, training.network.layers[0].values.reshape(32, 2, 4, 3), strict=True):
+            found |= {
+                (top, left, mirror)
+                for top in range(4)
+                for left in range(4)
+                for mirror in (False, True)
+                if np.array_equal(cut, picture[:, top : top + 4, left : left + 3][..., :: -1 if mirror else 1])
+            }
+    assert len(found) == 4 * 4 * 2
 
 
 def test_a_crop_larger_than_its_input_is_an_error(build):

@@ -8,6 +8,7 @@ import pytest
 from helpers import assert_close, net, values
 
 from pydarknet.layers.simple import Contrastive
+from pydarknet.training import Training
 
 CONV = "[convolutional]\nfilters=18\nactivation=linear\n"
 
@@ -86,3 +87,12 @@ def test_history_keeps_room_for_earlier_frames(build, size):
         assert found.shape == (2, 5 * size, 3, 4)
         assert (found[:, :5] == x).all()
         assert not found[:, 5:].any()
+
+
+def test_pjreddies_smooth_spreads_a_part_of_the_truth(build):
+    text = net(4, 1, 1) + "[connected]\noutput=4\nactivation=linear\n[cost]\ntype=sse\nsmooth=.2\n"
+    training = Training(build(text))
+    x, truth = values(1, 4, 1, 1), np.array([0, 1, 0, 0], np.float32)
+    loss = training.step(x, [truth])
+    y = training.network.layers[0].values[0]
+    assert loss == pytest.approx(np.square(0.8 * truth + 0.05 - y).sum(), rel=1e-5)
