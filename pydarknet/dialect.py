@@ -131,6 +131,10 @@ class Dialect:
     # pictures lag behind by half of those frames, the last head suppresses, frames are scaled in 8 bits.
     demo_averages_outputs: bool
     demo_nms: float
+    writes_whole_iterations: bool  # tools that write weights cut the pictures seen down to a multiple of the batch
+    oneoff_shrinks: bool  # `oneoff` divides initial weights by 10
+    oneoff_classes: int  # filters in the file that `oneoff` was made for
+    tools_know_lstm: bool  # `statistics`, `normalize` and `reset` look into [lstm]
 
     @property
     def net_keys(self) -> frozenset[str]:
@@ -197,6 +201,10 @@ PJREDDIE = Dialect(
     region_class_lowers_objectness=True,
     demo_averages_outputs=True,
     demo_nms=0.4,
+    writes_whole_iterations=False,
+    oneoff_shrinks=True,
+    oneoff_classes=11921,
+    tools_know_lstm=False,
 )
 ALEXEYAB = Dialect(
     name="alexeyab",
@@ -239,6 +247,10 @@ ALEXEYAB = Dialect(
     region_class_lowers_objectness=False,
     demo_averages_outputs=False,
     demo_nms=0.45,
+    writes_whole_iterations=True,
+    oneoff_shrinks=False,
+    oneoff_classes=9372,
+    tools_know_lstm=True,
 )
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
 

@@ -25,6 +25,7 @@ ORDER = [
     {"training"},
     {"model", "journal", "evaluation", "video_threads"},
     {"video"},
+    {"surgery", "weight_tables"},
     {"sizes", "checkpoint"},
     {"trainer"},
     {"cli"},

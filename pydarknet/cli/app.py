@@ -27,6 +27,16 @@ COMMANDS = {
     "info": "info",
     "ops": "info",
     "export": "info",
+    "partial": "weights_tools",
+    "average": "weights_tools",
+    "rescale": "weights_tools",
+    "rgbgr": "weights_tools",
+    "normalize": "weights_tools",
+    "denormalize": "weights_tools",
+    "reset": "weights_tools",
+    "oneoff": "weights_tools",
+    "statistics": "weights_tools",
+    "print": "weights_tools",
 }
 EXAMPLES = """
 \b
