@@ -106,6 +106,7 @@ class Dialect:
     detect_thresh: float  # `detect`; `detector test` has its own below
     detector_thresh: float
     ops_per_group: bool  # operations of a grouped convolution are divided by its groups
+    speed_tells_operations: bool  # `speed` prints operations, in all and a second
     smooth_cost_sign: float  # of the delta of a smooth cost beyond 1: pjreddie's darknet goes the wrong way
     crnn_learns: bool  # whether the convolutions of [crnn] are updated
     updates_by_seen: bool  # an update is due when the pictures seen say so; else after every `subdivisions` steps
@@ -178,6 +179,7 @@ PJREDDIE = Dialect(
     detect_thresh=0.5,
     detector_thresh=0.5,
     ops_per_group=True,
+    speed_tells_operations=True,
     smooth_cost_sign=-1.0,
     crnn_learns=False,
     updates_by_seen=True,
@@ -224,6 +226,7 @@ ALEXEYAB = Dialect(
     detect_thresh=0.24,
     detector_thresh=0.25,
     ops_per_group=False,
+    speed_tells_operations=False,
     smooth_cost_sign=1.0,
     crnn_learns=True,
     updates_by_seen=False,

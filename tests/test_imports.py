@@ -21,7 +21,7 @@ ORDER = [
     {"pictures", "labelled"},
     {"dataset", "class_dataset"},
     {"network", "optimizer", "rejection"},
-    {"report", "classifier", "detector", "export", "averages"},
+    {"report", "classifier", "detector", "export", "speed", "averages"},
     {"training"},
     {"model", "journal", "evaluation", "video_threads"},
     {"video"},

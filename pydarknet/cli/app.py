@@ -26,6 +26,7 @@ COMMANDS = {
     "coco": "legacy",
     "info": "info",
     "ops": "info",
+    "speed": "speed",
     "export": "info",
     "partial": "weights_tools",
     "average": "weights_tools",
