@@ -78,7 +78,8 @@ def average_precisions(records, truths, points):
 
 def _one(precision, recall, points):
     if points:
-        at = [precision[recall >= i / (points - 1)].max(initial=0) for i in range(points)]
+        step = 1 / (points - 1)  # the C is compiled to multiply by it
+        at = [precision[recall >= i * step].max(initial=0) for i in range(points)]
         return sum(at) / points
     last_recall, last_precision, area = recall[-1], precision[-1], 0.0
     for rank in reversed(range(len(recall) - 1)):

@@ -40,6 +40,7 @@ DOORS = {
     "cv2": {"image", "image_colour", "image_video"},
     "click": {"cli"},
     "onnx": {"export"},
+    "matplotlib": {"evaluation"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import click
@@ -55,15 +56,25 @@ def show_warnings() -> None:
         logger.addHandler(Remarks())
 
 
-def progress(paths: Sequence[Item]) -> Iterator[Item]:
-    """The paths themselves, with a bar on standard error for many of them at a terminal."""
+@contextmanager
+def bar(length: int) -> Iterator[Callable[[], None]]:
+    """A function that counts one more of `length` pictures: at a terminal, for many of them, a bar on standard error
+    shows it."""
     global _bar_shown
-    if len(paths) <= MANY or not sys.stderr.isatty():
-        yield from paths
+    if length <= MANY or not sys.stderr.isatty():
+        yield lambda: None
         return
     _bar_shown = True
     try:
-        with click.progressbar(paths, label="pictures", file=sys.stderr) as bar:
-            yield from bar
+        with click.progressbar(length=length, label="pictures", file=sys.stderr) as shown:
+            yield lambda: shown.update(1)
     finally:
         _bar_shown = False
+
+
+def progress(paths: Sequence[Item]) -> Iterator[Item]:
+    """The paths themselves, with a bar on standard error for many of them at a terminal."""
+    with bar(len(paths)) as count:
+        for path in paths:
+            yield path
+            count()

@@ -11,6 +11,7 @@ from .anchors import calc_anchors_command
 from .classify import run_classify
 from .demo import demo_options, run_demo
 from .detect import Manner, run_detect
+from .evaluate import map_command
 from .loading import read_data_file
 from .options import (
     FILE,
@@ -116,6 +117,7 @@ def detector_train_command(data_file: str, cfg: str, weights: str | None, **opti
 
 
 detector_command.add_command(calc_anchors_command)
+detector_command.add_command(map_command)
 
 
 @click.group("yolo", cls=FlagsFirst)

@@ -42,7 +42,7 @@ class Outputs:
         if options["out_dir"]:
             _make_folder(Path(options["out_dir"]))
         if out is not None:
-            _check_folder_of(out)
+            check_folder_of(out)
         return cls(
             picture=None if options["out_dir"] or options["no_picture"] else picture,
             folder=Path(options["out_dir"]) if options["out_dir"] and not options["no_picture"] else None,
@@ -108,7 +108,7 @@ def _make_folder(folder: Path) -> None:
     _check_writable(folder, folder)
 
 
-def _check_folder_of(path: str) -> None:
+def check_folder_of(path: str) -> None:
     """Refuse before the first picture what could not be written after the last."""
     if not Path(path).exists():
         _check_writable(Path(path).parent, Path(path))

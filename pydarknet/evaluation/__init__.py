@@ -7,8 +7,10 @@
 `evaluate` computes what AlexeyAB's `detector map` prints; the parts are
 
     average_precision   records, matches, average precision; NumPy only
+    coco                COCO's figures; NumPy only
     truth               lists of pictures and their label files
     forward             pictures through a network, decoded in threads
+    plot                precision over recall, with matplotlib
 
 A network that is being trained cannot be evaluated while it learns: its buffers hold a mini-batch. Make a second one
 from the same cfg, copy the parameters over (`records()` of the layers, in place), call `parameters_changed()` on it,
@@ -23,12 +25,15 @@ from dataclasses import dataclass
 from ..detector import heads_of
 from ..network import Network
 from .average_precision import ClassResult, MeanAveragePrecision, Report
+from .coco import CocoAveragePrecision, CocoReport
 from .forward import Clock, Look, Manner, Watcher
 from .truth import GroundTruth
 
 __all__ = [
     "ClassResult",
     "Clock",
+    "CocoAveragePrecision",
+    "CocoReport",
     "Evaluation",
     "GroundTruth",
     "Look",
@@ -44,12 +49,14 @@ MAP = Manner(thresh=0.005, nms=0.45, hier=0.0)  # of `detector map`
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The report, the ranked records behind it, how long it took, and how many pictures could not be read."""
+    """The report, the ranked records behind it, how long it took, how many pictures could not be read, and COCO's
+    figures where they were asked for."""
 
     report: Report
     records: MeanAveragePrecision
     clock: Clock
     unreadable: int
+    coco: CocoReport | None = None
 
 
 def evaluate(
@@ -62,19 +69,26 @@ def evaluate(
     manner: Manner = MAP,
     batch: int = 1,
     threads: int = 2,
+    coco: bool = False,
     each: Callable[[Look, int], None] | None = None,
 ) -> Evaluation:
     """Look at all pictures at the size that the network is set up for, and compare what is found with the truth.
 
     thresh: records above it count as found in the report; `iou_thresh`: the overlap that a match must exceed; points:
-    see `average_precision`. `each` is called after every picture, with what was found and how many of the picture's
-    objects were missed above `thresh`. Raises OptionError for a network without a detection head.
+    see `average_precision`; coco: COCO's figures as well. `each` is called after every picture, with what was found
+    and how many of the picture's objects were missed above `thresh`. Raises OptionError for a network without a
+    detection head.
     """
     heads = heads_of(network)
     records = MeanAveragePrecision(heads[-1].classes, thresh, iou_thresh, points)
+    peers = CocoAveragePrecision(heads[-1].classes) if coco else None
     watcher = Watcher(network, truth.paths, manner, batch, threads)
     for look in watcher:
-        missed = records.add(look.candidates, truth.boxes[look.index], truth.difficult_in(look.index))
+        rows = truth.boxes[look.index]
+        missed = records.add(look.candidates, rows, truth.difficult_in(look.index))
+        if peers is not None:
+            peers.add_candidates(look.candidates, rows, look.width, look.height)
         if each is not None:
             each(look, missed)
-    return Evaluation(records.report(), records, watcher.clock, watcher.unreadable)
+    figures = peers.report() if peers is not None else None
+    return Evaluation(records.report(), records, watcher.clock, watcher.unreadable, figures)

@@ -72,6 +72,11 @@ class Clock:
         """Pictures a second."""
         return self.pictures / self.total if self.total else 0.0
 
+    @property
+    def forward_rate(self) -> float:
+        """Pictures a second that the network alone would do."""
+        return self.pictures / self.forward if self.forward else 0.0
+
 
 Prepared = tuple[Array, int, int] | ImageError
 

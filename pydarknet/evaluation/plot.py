@@ -1,0 +1,88 @@
+"""Precision over recall, as a picture. The only part that needs matplotlib (extra `plot`)."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OptionError, OutputError
+from ..files import write_whole
+from .average_precision import Curve, Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAMED = 12  # classes that the legend names: those with most objects
+
+
+def check_plot(path: str | os.PathLike[str]) -> None:
+    """Raise OptionError where matplotlib is missing or does not know the extension of `path`."""
+    known = _figure().canvas.get_supported_filetypes()
+    extension = Path(path).suffix.lower().removeprefix(".")
+    if extension not in known:
+        raise OptionError(f"{path}: cannot draw a {extension or 'nameless'} file; expected one of {', '.join(known)}")
+
+
+def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Curve], names: Sequence[str]) -> None:
+    """Draw the curve of every class that has objects. Raises OptionError, OutputError."""
+    check_plot(path)
+    figure = _figure()
+    axes = figure.subplots()
+    axes.set_prop_cycle(color=_colours())
+    present = [result for result in report.classes if result.truths]
+    named = {result.number for result in sorted(present, key=lambda result: -result.truths)[:NAMED]}
+    for result in present:
+        recall, precision = steps(curves[result.number])
+        label = f"{_legible(names[result.number])}: {result.ap:.1%}" if result.number in named else None
+        axes.plot(recall, precision, label=label, linewidth=1.5 if label else 0.5, alpha=1 if label else 0.5)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(f"mAP@{report.iou_thresh:.2f} = {report.mean_average_precision:.2%}")
+    axes.grid(alpha=0.3)
+    if named:
+        axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """(recall, precision) from recall 0 on, precision being the best at that recall or a higher one; 0 beyond."""
+    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    first, last = best[:1], curve.recall[-1:]
+    return np.concatenate([[0.0], curve.recall, last]), np.concatenate([first if first.size else [0.0], best, 0 * last])
+
+
+def _legible(text: str) -> str:
+    """Text for a legend: matplotlib leaves out names that begin with `_` and reads formulas between dollars."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$").replace("_", " ", text.startswith("_"))
+
+
+def _figure() -> Figure:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise OptionError("drawing a plot needs the matplotlib package: pip install 'pydarknet[plot]'") from None
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _colours() -> Sequence[tuple[float, ...]]:
+    """Twenty, so that no two classes of the legend share one."""
+    from matplotlib import colormaps
+
+    return [colormaps["tab20"](number) for number in range(20)]
+
+
+def _save(figure: Any, path: str | os.PathLike[str]) -> None:
+    content = io.BytesIO()
+    try:
+        figure.savefig(content, format=Path(path).suffix.lower().removeprefix("."), dpi=120)
+    except (ValueError, RuntimeError) as error:
+        raise OutputError(f"{path}: cannot draw the plot: {error}") from error
+    with write_whole(path) as stream:
+        stream.write(content.getvalue())
