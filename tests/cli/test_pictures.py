@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import shutil
@@ -88,21 +89,25 @@ def test_prompt_at_a_terminal(classifier):
 
 def test_bar_for_many_pictures_at_a_terminal(classify, monkeypatch):
     shown = []
-    monkeypatch.setattr(console.click, "progressbar", lambda paths, **_: shown.append(len(paths)) or Bar(paths))
+    monkeypatch.setattr(console.click, "progressbar", lambda length, **_: shown.append(length) or Bar(shown))
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
     for count in (10, 11):
         assert predicted(classify(*["dog.png"] * count)) == ["dog.png"] * count
-    assert shown == [11]
+    assert shown == ["all"]
 
 
-class Bar(list):
-    """As much of click's bar as is used."""
+class Bar(contextlib.AbstractContextManager):
+    """As much of click's bar as is used: the number shown last is what is left to do."""
 
-    def __enter__(self):
-        return self
+    def __init__(self, shown):
+        self.shown = shown
 
     def __exit__(self, *_):
-        pass
+        assert self.shown[-1] == 0
+        self.shown[-1] = "all"
+
+    def update(self, count):
+        self.shown[-1] -= count
 
 
 def test_names_of_pictures_may_be_any_bytes(classify):
