@@ -134,11 +134,6 @@ def read_activation(section: Section, dialect: Dialect, default: str, key: str =
     if name in ACTIVATIONS and name not in dialect.foreign_activations:
         return ACTIVATIONS[name]
     known = set(ACTIVATIONS) - dialect.foreign_activations
-    log.warning(
-        "%s:%d: Couldn't find activation function %s, going with ReLU%s",
-        section.path,
-        section.line,
-        name,
-        did_you_mean(name, known),
-    )
+    message = f"Couldn't find activation function {name}, going with ReLU{did_you_mean(name, known)}"
+    log.warning("%s", section.located(message, key))
     return RELU

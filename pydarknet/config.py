@@ -10,7 +10,7 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -51,13 +51,14 @@ class Section:
 
     def error(self, message: str, key: str | None = None) -> ConfigError:
         """An error at the line of `key`, or of the section's head."""
-        return ConfigError(self._located(message, key))
+        return ConfigError(self.located(message, key))
 
     def shape_error(self, message: str, key: str | None = None) -> ShapeError:
         """A ShapeError at the line of `key`, or of the section's head."""
-        return ShapeError(self._located(message, key))
+        return ShapeError(self.located(message, key))
 
-    def _located(self, message: str, key: str | None) -> str:
+    def located(self, message: str, key: str | None = None) -> str:
+        """A message with the file, the line of `key` or of the section's head, and the section's name before it."""
         option = self._find(key) if key else None
         line = option.line if option else self.line
         return f"{self.path}:{line}: [{self.kind}] {message}"
@@ -144,22 +145,25 @@ class Section:
             raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
         return convert(match.group())
 
-    def unused(self) -> list[str]:
-        """One line for each option that nobody asked for, in darknet's words, with the key that may have been meant."""
-        lines, seen = [], set()
+    def unused_options(self) -> Iterator[tuple[Option, str]]:
+        """Each option that nobody asked for, with a hint at what may have been meant."""
+        seen = set()
         for option in self.options:
             if option.key in self._asked and option.key not in self.foreign and option.key not in seen:
                 seen.add(option.key)
-                continue
-            text = f"Unused field: '{option.key} = {option.value}'"
-            if option.key in seen:
-                hint = "; the key was set before in this section, and the first one counts"
+            elif option.key in seen:
+                yield option, "; the key was set before in this section, and the first one counts"
             elif option.key in self.foreign:
-                hint = "; the key belongs to the other dialect"
+                yield option, "; the key belongs to the other dialect"
             else:
-                hint = did_you_mean(option.key, self._asked)
-            lines.append(f"{text} ({self.path}:{option.line}, [{self.kind}]{hint})")
-        return lines
+                yield option, did_you_mean(option.key, self._asked)
+
+    def unused(self) -> list[str]:
+        """One line for each option that nobody asked for, in darknet's words, with the key that may have been meant."""
+        return [
+            f"Unused field: '{option.key} = {option.value}' ({self.path}:{option.line}, [{self.kind}]{hint})"
+            for option, hint in self.unused_options()
+        ]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -168,8 +172,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _options(path: str, text: str) -> list[Section]:
-    """All sections of a text; options before the first head stand in a section without a name."""
+def _raise(message: str) -> None:
+    raise ConfigError(message)
+
+
+def _options(path: str, text: str, wrong: Callable[[str], None] = _raise) -> list[Section]:
+    """All sections of a text; options before the first head stand in a section without a name. `wrong` is called
+    with each line that is no option; where it returns, the line is skipped."""
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
         content = re.sub(r"[ \t\r]", "", line)
@@ -182,7 +191,7 @@ def _options(path: str, text: str) -> list[Section]:
         if equals and value and key:
             sections[-1].options.append(Option(key, value, number))
         elif not sections[-1].kind or not key:
-            raise ConfigError(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
+            wrong(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
         else:
             log.warning("%s:%d: Config file error, could parse: %s; it has no value and is ignored", path, number, key)
     return sections
@@ -197,25 +206,30 @@ class Config:
     layers: list[Section]
 
 
-def read_config(path: str | os.PathLike[str]) -> Config:
-    """Read a .cfg file. Raises ConfigError with file and line for what is not one."""
-    text = read_text(path, ConfigError)
-    name = os.fspath(path)
+def read_config(path: str | os.PathLike[str], wrong: Callable[[str], None] = _raise) -> Config:
+    """Read a .cfg file. Raises ConfigError with file and line for what is not one.
+
+    With `wrong`, that is called with each fault, and where it returns, reading goes on; only what leaves nothing to
+    read is still raised.
+    """
+    return parse_config(os.fspath(path), read_text(path, ConfigError), wrong)
+
+
+def parse_config(name: str, text: str, wrong: Callable[[str], None] = _raise) -> Config:
+    """The same from the text of the file `name`."""
     if re.search(r"<(!doctype|html)", text[:1000], re.IGNORECASE):
         raise ConfigError(f"{name}: this is an HTML page, not a .cfg file; it was probably saved from a browser")
-    head, *sections = _options(name, text)
-    if head.options:
-        option = head.options[0]
-        raise ConfigError(
-            f"{name}:{option.line}: {option.key}={option.value} stands before any section; expected [net]"
-        )
+    head, *sections = _options(name, text, wrong)
+    for option in head.options:
+        wrong(f"{name}:{option.line}: {option.key}={option.value} stands before any section; expected [net]")
     if not sections:
         raise ConfigError(f"{name}: Config file has no sections; expected [net] and layers")
     net, *layers = sections
     if net.kind not in ("net", "network"):
-        raise ConfigError(f"{name}:{net.line}: First section must be [net] or [network], found [{net.kind}]")
+        wrong(f"{name}:{net.line}: First section must be [net] or [network], found [{net.kind}]")
+        net, layers = Section("net", name, net.line, head.options), sections
     if not layers:
-        raise ConfigError(f"{name}: no layer follows [net]; expected at least one")
+        wrong(f"{name}: no layer follows [net]; expected at least one")
     return Config(name, net, layers)
 
 

@@ -45,7 +45,7 @@ class Network:
         self.path = config.path
         self.seed = seed
         self.header = Header(*dialect.version, 0)
-        self.input = self._running = _input_shape(config, width, height)
+        self.input = self._running = network_input(config, width, height)
         self.batch = self._running_batch = _checked_batch(batch)
         self.loaded: Loaded | None = None
         self.layers: list[Layer] = []
@@ -288,7 +288,8 @@ class Network:
         return sum(record.array.size for layer in self.layers for record in layer.records())
 
 
-def _input_shape(config: Config, width: int | None, height: int | None) -> Shape:
+def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:
+    """What `[net]` says of the input, or the given sides. Raises ConfigError."""
     net = config.net
     h = net.natural("height", 0) if height is None else _checked_side("height", height)
     w = net.natural("width", 0) if width is None else _checked_side("width", width)

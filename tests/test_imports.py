@@ -26,6 +26,8 @@ ORDER = [
     {"model", "journal", "evaluation", "video_threads"},
     {"video"},
     {"surgery", "weight_tables"},
+    {"probe"},
+    {"cfg_check"},
     {"sizes", "checkpoint"},
     {"trainer"},
     {"cli"},

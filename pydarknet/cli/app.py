@@ -20,6 +20,7 @@ COMMANDS = {
     "detect": "detect",
     "train": "train",
     "anchors": "anchors",
+    "cfg": "cfg",
     "classifier": "legacy",
     "detector": "legacy",
     "yolo": "legacy",

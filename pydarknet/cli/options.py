@@ -82,16 +82,21 @@ def network_and_pictures(function: Function) -> Function:
     )(function)
 
 
+def dialect_option(function: Function) -> Function:
+    """Whose darknet a network file is read as."""
+    return flag(
+        "dialect",
+        type=click.Choice(["auto", "pjreddie", "alexeyab"]),
+        default="auto",
+        show_default=True,
+        help="Whose darknet to follow; auto: AlexeyAB's where the cfg uses what only it knows.",
+    )(function)
+
+
 def network_options(function: Function) -> Function:
     """Options of every command that builds a network."""
     return together(
-        flag(
-            "dialect",
-            type=click.Choice(["auto", "pjreddie", "alexeyab"]),
-            default="auto",
-            show_default=True,
-            help="Whose darknet to follow; auto: AlexeyAB's where the cfg uses what only it knows.",
-        ),
+        dialect_option,
         flag("threads", type=click.IntRange(min=1), metavar="N", help="Compute with N threads; default: all."),
         flag("allow_partial", is_flag=True, help="Accept weights of other length: load whole layers while they last."),
         click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),

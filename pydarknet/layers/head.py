@@ -81,15 +81,8 @@ def read_anchors(section: Section, count: int) -> Array:
     anchors = np.full((max(count, len(values) // 2), 2), 0.5, np.float32)
     anchors.reshape(-1)[: len(values)] = values[: anchors.size]
     if 0 < len(values) < 2 * count:
-        log.warning(
-            "%s:%d: [%s] anchors lists %d numbers for num=%d; expected %d, the rest count as 0.5",
-            section.path,
-            section.line,
-            section.kind,
-            len(values),
-            count,
-            2 * count,
-        )
+        text = f"anchors lists {len(values)} numbers for num={count}; expected {2 * count}, the rest count as 0.5"
+        log.warning("%s", section.located(text, "anchors"))
     return anchors
 
 
@@ -107,14 +100,8 @@ def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
             f"mask names anchor {wrong[0]}; expected numbers from 0 to {len(anchors) - 1} (num={count})", "mask"
         )
     if max(mask) >= count:
-        log.warning(
-            "%s:%d: [%s] mask names anchor %d, beyond num=%d; the listed anchors are used",
-            section.path,
-            section.line,
-            section.kind,
-            max(mask),
-            count,
-        )
+        text = f"mask names anchor {max(mask)}, beyond num={count}; the listed anchors are used"
+        log.warning("%s", section.located(text, "mask"))
     return mask
 
 

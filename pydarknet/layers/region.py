@@ -42,7 +42,7 @@ class Region(Head):
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Region:
-        section.ignore("absolute", "log", "sqrt", "temperature")
+        section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls(
             section=section,

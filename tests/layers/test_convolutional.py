@@ -69,9 +69,8 @@ def test_an_unknown_activation_counts_as_relu_with_a_warning(build, warnings):
     network = build(net() + "[convolutional]\nfilters=2\nactivation=leakey\n")
     x = values(1, 3, 8, 8)
     assert_close(network.forward(x)[0], expected_of(network.layers[0], x, "pjreddie", "relu"))
-    assert warnings() == [
-        f"{network.path}:5: Couldn't find activation function leakey, going with ReLU; did you mean leaky?"
-    ]
+    found = "Couldn't find activation function leakey, going with ReLU; did you mean leaky?"
+    assert warnings() == [f"{network.path}:7: [convolutional] {found}"]
 
 
 def test_pjreddie_does_not_know_mish(build, warnings, caplog):

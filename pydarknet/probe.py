@@ -1,0 +1,387 @@
+"""A network that may not fit together: every layer as far as it can be known, and everything that is wrong with it.
+
+Where `Network` stops at the first fault, `probe` notes it and goes on as if the option at fault were not there. What
+follows from a fault is not noted again: of each layer it is known whether its channels and its width and height can
+be relied on.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TypeVar
+
+from .config import Config, Number, Option, Section
+from .dialect import Dialect
+from .errors import ConfigError, DarknetError, ShapeError
+from .layers import INPUT, LAYERS, Layer, Place, layer_class
+from .layers.connected import Connected
+from .layers.convolutional import Convolutional
+from .layers.deconvolutional import Deconvolutional
+from .layers.head import Head
+from .layers.local import Local
+from .layers.pooling import Avgpool
+from .layers.recurrent import Gru, Lstm, Rnn
+from .layers.recurrent_convolutional import ConvLstm, Crnn
+from .layers.region import DetectionHead
+from .layers.route import FlatRoute, Route
+from .layers.shortcut import Shortcut
+from .layers.simple import Implicit
+from .memory import check_memory
+from .network import network_input
+from .tensor import Shape
+
+log = logging.getLogger("pydarknet")
+
+Value = TypeVar("Value")
+
+_HINT = "did you mean"  # a word that looks misspelt is an error; other unknown words may be meant for another program
+ANY_INPUT = Shape(3, 416, 416)  # where [net] does not say
+ATTEMPTS = 20  # options that one section may be rid of
+REFERENCES = ("layers", "from")  # where these are missing, the layer before is a guess
+FILES = ("tree", "map")
+
+# Layers that make their own number of channels, and those that make their own size as well.
+_OWN_CHANNELS = (Convolutional, Deconvolutional, Local, Crnn, ConvLstm)
+_OWN_SHAPE = (Connected, Rnn, Gru, Lstm, Implicit)
+# Options by which the shape of a layer's output goes.
+_CHANNEL_KEYS = frozenset({"filters", "output", "output_filters", "layers", "from", "out_channels", "history_size"})
+_SIZE_KEYS = frozenset({
+    "size", "stride", "stride_x", "stride_y", "pad", "padding", "dilation", "antialiasing", "crop_height",
+    "crop_width", "layers", "from", "atoms",
+})  # fmt: skip
+# Options by which a head knows how many channels it needs.
+_HEAD_KEYS = frozenset({"mask", "num", "classes", "coords", "side", "anchors", "tree"})
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """Something wrong in a .cfg file. `line` is 0 where no line can be named; `layer` is None for [net]."""
+
+    line: int
+    text: str
+    layer: int | None = None
+    is_error: bool = True
+
+
+@dataclass
+class TolerantSection(Section):
+    """A section whose getters tell what is wrong with a value and go on with the default."""
+
+    tell: Callable[[str], None] = field(default=lambda text: None, repr=False)
+    warn: Callable[[str], None] = field(default=lambda text: None, repr=False)
+    faulty: set[str] = field(default_factory=set)
+    last_key: str | None = None
+
+    @classmethod
+    def of(cls, section: Section, probe: Probe, layer: int | None) -> TolerantSection:
+        """A copy of a section of layer number `layer`, or of [net], that tells a probe."""
+        return cls(
+            section.kind,
+            section.path,
+            section.line,
+            list(section.options),
+            foreign=probe.dialect.foreign_keys(section.kind),
+            tell=lambda text: probe.tell(text, layer),
+            warn=lambda text: probe.tell(text, layer, is_error=False),
+        )
+
+    def error(self, message: str, key: str | None = None) -> ConfigError:
+        self.last_key = key
+        return super().error(message, key)
+
+    def shape_error(self, message: str, key: str | None = None) -> ShapeError:
+        self.last_key = key
+        return super().shape_error(message, key)
+
+    def integer(self, key: str, default: int) -> int:
+        return self._tolerant(key, default, lambda: super(TolerantSection, self).integer(key, default))
+
+    def real(self, key: str, default: float) -> float:
+        return self._tolerant(key, default, lambda: super(TolerantSection, self).real(key, default))
+
+    def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
+        return self._tolerant(key, default, lambda: super(TolerantSection, self).positive(key, default, largest))
+
+    def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
+        return self._tolerant(key, default, lambda: super(TolerantSection, self).natural(key, default, largest))
+
+    def choice(self, key: str, default: str, known: Collection[str]) -> str:  # type: ignore[override]
+        return self._tolerant(key, default, lambda: super(TolerantSection, self).choice(key, default, known))
+
+    def integers(self, key: str) -> list[int] | None:
+        return self._tolerant(key, None, lambda: super(TolerantSection, self).integers(key))
+
+    def reals(self, key: str) -> list[float] | None:
+        return self._tolerant(key, None, lambda: super(TolerantSection, self).reals(key))
+
+    def _number(
+        self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
+    ) -> Number:
+        number = super()._number(key, value, pattern, convert, expected)
+        match = pattern.match(value)
+        rest = value[match.end() :] if match else value
+        if rest and rest[0] != "#":
+            self.warn(str(super().error(f"{key}={value} is read as {number:g}", key)))
+        return number
+
+    def _tolerant(self, key: str, default: Value, read: Callable[[], Value]) -> Value:
+        try:
+            return read()
+        except ConfigError as error:
+            self.tell(str(error))
+            self.drop(key)
+            return default
+
+    def drop(self, key: str) -> None:
+        """Go on as if `key` were not there."""
+        self.faulty.add(key)
+        self.options = [option for option in self.options if option.key != key]
+
+    def repair(self, is_first: bool) -> bool:
+        """After an error, drop or add an option so that reading may go further. False where nothing can be done.
+
+        is_first: of the first layer, which has none to refer to."""
+        key, self.last_key = self.last_key, None
+        if key is None or not self.has(key):
+            key = next((file for file in FILES if self.has(file)), None)
+        if key is not None:
+            self.drop(key)
+            return True
+        missing = next((key for key in REFERENCES if key in self._asked and key not in self.faulty), None)
+        if is_first or missing is None or self.has(missing):
+            return False
+        self.faulty.add(missing)
+        self.options.append(Option(missing, "-1", self.line))
+        return True
+
+    def misspelt(self) -> set[str]:
+        """The keys that unknown ones of this section were probably meant to be."""
+        unknown = [option.key for option in self.options if option.key not in self._asked]
+        meant = {match for key in unknown for match in get_close_matches(key, list(self._asked), n=1, cutoff=0.75)}
+        return {key for key in meant if not self.has(key)}
+
+
+class TolerantPlace(Place):
+    """A place whose references lead to the layer before where they lead nowhere."""
+
+    def resolve(self, section: Section, key: str, reference: int) -> int:
+        assert isinstance(section, TolerantSection)
+        try:
+            return super().resolve(section, key, reference)
+        except ConfigError as error:
+            if self.index == 0:
+                raise
+            section.tell(str(error))
+            section.faulty.add(key)
+            return self.index - 1
+
+
+@dataclass(frozen=True)
+class Known:
+    """Whether an output's channels, and its width and height, follow from options that are right."""
+
+    channels: bool = True
+    size: bool = True
+
+
+@dataclass
+class Probe:
+    """The layers of a .cfg file as far as they can be built, and what is wrong."""
+
+    config: Config
+    dialect: Dialect
+    net: TolerantSection = field(init=False)
+    input: Shape = ANY_INPUT
+    layers: list[Layer] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def tell(self, text: str, layer: int | None = None, is_error: bool = True) -> None:
+        """Note a message of the library's, which begins with file and line."""
+        line, path = 0, f"{self.config.path}:"
+        if text.startswith(path):
+            number, colon, rest = text[len(path) :].partition(":")
+            if colon and number.isdigit():
+                line, text = int(number), rest.strip()
+            else:
+                text = text[len(path) :].strip()
+        text = text.replace(f"] layer {layer}: ", "] ")  # the number is told apart
+        problem = Problem(line, text, layer, is_error or _HINT in text)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def known_of(self, source: int) -> Known:
+        """What is known of a layer's output, or of the network's input."""
+        return self._input_known if source == INPUT else self.known[source]
+
+    def build(self) -> None:
+        """Read [net] and all layers."""
+        config, dialect = self.config, self.dialect
+        with warnings_to(lambda text: self.tell(text, is_error=False)):
+            self.net = TolerantSection.of(config.net, self, None)
+            self.net.ignore(*dialect.net_keys)
+            self._read_input()
+            self._tell_unused(self.net, None)
+        parameters = 0
+        for index, section in enumerate(config.layers):
+            with warnings_to(lambda text, index=index: self.tell(text, index, is_error=False)):  # type: ignore[misc]
+                self._add(index, section)
+            parameters += sum(record.array.size for record in self.layers[-1].records())
+            try:
+                check_memory(8 * parameters, f"the parameters of layers 0 to {index}")
+            except ShapeError as error:
+                self.problems.append(Problem(section.line, str(error), index))
+                return
+
+    def _read_input(self) -> None:
+        self._input_known = Known()
+        try:
+            self.input = network_input(Config(self.config.path, self.net, []))
+        except ConfigError as error:
+            self.tell(str(error))
+            self._input_known = Known(channels=False, size=False)
+        if self.net.faulty & {"width", "height", "channels", "inputs"}:
+            self._input_known = Known("channels" not in self.net.faulty, not self.net.faulty & {"width", "height"})
+
+    def _add(self, index: int, plain: Section) -> None:
+        section = TolerantSection.of(plain, self, index)
+        place = TolerantPlace(index, self.layers, self.input, self.dialect, self.net)
+        cls = self._class_of(section)
+        layer = self._read(cls, section, place) if cls else None
+        if layer is None:
+            layer = Layer(section=section, sources=place.previous)
+            layer.inputs = (layer.shape,) = (place.shape(index - 1),)
+            self._append(layer, Known(channels=False, size=False))
+            return
+        self._tell_unused(section, index)
+        section.faulty |= section.misspelt()
+        self._shape(layer, [place.shape(source) for source in layer.sources])
+
+    def _tell_unused(self, section: TolerantSection, layer: int | None) -> None:
+        for option, hint in section.unused_options():
+            text = f"[{section.kind}] Unused field: '{option.key} = {option.value}'{hint}"
+            self.problems.append(Problem(option.line, text, layer, is_error=_HINT in hint))
+
+    def _append(self, layer: Layer, known: Known) -> None:
+        self.layers.append(layer)
+        self.known.append(known)
+
+    def _class_of(self, section: TolerantSection) -> type[Layer] | None:
+        try:
+            return layer_class(section.kind, self.dialect)
+        except ConfigError as error:
+            text, hint, rest = str(section.error(str(error))).partition("; the ")
+            section.tell(text if _HINT in text else f"{text}{hint}{rest}")
+        if section.kind in LAYERS:
+            return LAYERS[section.kind]
+        close = get_close_matches(section.kind, list(LAYERS), n=1, cutoff=0.75)
+        return LAYERS[close[0]] if close else None
+
+    def _read(self, cls: type[Layer], section: TolerantSection, place: Place) -> Layer | None:
+        for _ in range(ATTEMPTS):
+            try:
+                return cls.from_section(section, place)
+            except DarknetError as error:
+                if not isinstance(error, ShapeError) or self.known_of(place.index - 1).channels:
+                    section.tell(str(error))
+                if not section.repair(place.index == 0):
+                    return None
+        return None
+
+    def _shape(self, layer: Layer, inputs: Sequence[Shape]) -> None:
+        known = self._known_after(layer)
+        try:
+            layer.reshape(inputs, 1)
+        except ShapeError as error:
+            if self._can_be_relied_on(layer):
+                self._section(layer).tell(f"{error}{_where_filters_stand(layer, self.layers)}")
+            if not layer.is_head:
+                known = Known(known.channels, False)
+            layer.inputs, layer.shape = tuple(inputs), _guess(layer, inputs)
+        if isinstance(layer, FlatRoute):
+            if self._can_be_relied_on(layer) and not self._is_read_as_vector(len(self.layers)):
+                listed = ", ".join(f"layer {s}: {shape}" for s, shape in zip(layer.sources, inputs, strict=True))
+                text = f"layers differ in size: {listed} (width x height x channels)"
+                self._section(layer).tell(str(layer.section.shape_error(text, "layers")))
+                known = Known(known.channels, False)
+            layer.shape = _guess(layer, inputs)
+        self._append(layer, known)
+
+    def _is_read_as_vector(self, index: int) -> bool:
+        following = self.config.layers[index + 1 : index + 2]
+        return any(issubclass(LAYERS.get(section.kind, Layer), _OWN_SHAPE) for section in following)
+
+    def _section(self, layer: Layer) -> TolerantSection:
+        assert isinstance(layer.section, TolerantSection)
+        return layer.section
+
+    def _known_after(self, layer: Layer) -> Known:
+        before = [self.known_of(source) for source in layer.sources]
+        channels, size = all(k.channels for k in before), all(k.size for k in before)
+        if isinstance(layer, _OWN_SHAPE):
+            channels = size = True
+        channels |= isinstance(layer, _OWN_CHANNELS)
+        size |= isinstance(layer, Avgpool)
+        faulty = self._section(layer).faulty
+        sliced = isinstance(layer, Route) and faulty & {"groups", "group_id"}
+        return Known(channels and not faulty & _CHANNEL_KEYS and not sliced, size and not faulty & _SIZE_KEYS)
+
+    def _can_be_relied_on(self, layer: Layer) -> bool:
+        """Whether a complaint about the shapes that a layer reads can be its own fault."""
+        before = [self.known_of(source) for source in layer.sources]
+        if isinstance(layer, Head) and self._section(layer).faulty & _HEAD_KEYS:
+            return False
+        if isinstance(layer, Head) and not isinstance(layer, DetectionHead):
+            return all(k.channels for k in before)
+        if isinstance(layer, (Route, FlatRoute, Shortcut)):
+            return all(k.size for k in before) and not self._section(layer).faulty & set(REFERENCES)
+        return all(k.channels and k.size for k in before)
+
+
+def _guess(layer: Layer, inputs: Sequence[Shape]) -> Shape:
+    """What a layer that does not fit would give if it did."""
+    first = inputs[0]
+    if isinstance(layer, (Route, FlatRoute)):
+        return Shape(max(1, sum(shape.channels for shape in inputs)), first.height, first.width)
+    if layer.is_head:
+        return first
+    try:
+        shape = layer.out_shape(inputs)
+    except ShapeError:
+        return first
+    return Shape(max(1, shape.channels), max(1, shape.height), max(1, shape.width))
+
+
+def _where_filters_stand(layer: Layer, layers: Sequence[Layer]) -> str:
+    """The line to change, where a head complains about the number of channels."""
+    if not isinstance(layer, Head) or not layers:
+        return ""
+    found = [option for option in layers[-1].section.options if option.key in ("filters", "output")]
+    return f"; {found[0].key}={found[0].value} stands in line {found[0].line}" if found else ""
+
+
+@contextmanager
+def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
+    """Give the library's warnings to `tell` instead of logging them."""
+
+    def divert(record: logging.LogRecord) -> bool:
+        tell(record.getMessage())
+        return False
+
+    log.addFilter(divert)
+    try:
+        yield
+    finally:
+        log.removeFilter(divert)
+
+
+def probe(config: Config, dialect: Dialect) -> Probe:
+    """Build what can be built and note what is wrong. Raises nothing that a .cfg file can cause."""
+    result = Probe(config, dialect)
+    result.build()
+    return result

@@ -1,0 +1,59 @@
+"""`cfg check` and `cfg set`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BAD = """\
+[net]
+width=8
+height=8
+channels=3
+max_batches=10
+
+[convolutional]
+filtres=3
+size=one
+horse=1
+"""
+
+
+def process(*words):
+    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True)
+
+
+def test_check_as_a_process(folder):
+    Path("bad.cfg").write_text(BAD)
+    result = process("cfg", "check", "bad.cfg", "yolov3.cfg")
+    assert result.returncode == 1
+    assert result.stderr == ""
+    *lines, last = result.stdout.splitlines()
+    assert lines == [
+        "bad.cfg:8: error: layer 0 [convolutional] Unused field: 'filtres = 3'; did you mean filters?",
+        "bad.cfg:9: error: layer 0 [convolutional] size=one: expected an integer",
+        "bad.cfg:10: warning: layer 0 [convolutional] Unused field: 'horse = 1'",
+        "bad.cfg: 2 errors, 1 warning (1 layers, pjreddie dialect)",
+    ]
+    assert last.endswith("yolov3.cfg: 0 errors, 0 warnings (107 layers, pjreddie dialect)")
+
+
+def test_warnings_are_errors_where_asked(run, folder):
+    Path("net.cfg").write_text(BAD.replace("filtres", "filters").replace("one", "1"))
+    assert run("cfg", "check", "net.cfg").exit_code == 0
+    assert run("cfg", "check", "net.cfg", "--strict").exit_code == 1
+
+
+def test_check_with_a_data_file(run, detector):
+    Path("net.data").write_text("classes=3\n")
+    result = run("cfg", "check", detector.cfg, "--data", "net.data")
+    assert result.exit_code == 1
+    assert "error: layer 1 [yolo] classes=2; expected 3, the number of classes in net.data\n" in result.stdout
+
+
+def test_a_file_that_is_not_there_does_not_end_the_check(run, detector):
+    result = run("cfg", "check", "none.cfg", detector.cfg)
+    assert result.exit_code == 1
+    assert result.stderr == "Couldn't open file: none.cfg (No such file or directory)\n"
+    assert "0 errors" in result.stdout
