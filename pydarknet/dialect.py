@@ -135,6 +135,11 @@ class Dialect:
     writes_whole_iterations: bool  # tools that write weights cut the pictures seen down to a multiple of the batch
     oneoff_shrinks: bool  # `oneoff` divides initial weights by 10
     oneoff_classes: int  # filters in the file that `oneoff` was made for
+    validates_on_square: bool  # `classifier valid` shows the largest square of a picture; else its middle
+    validates_longer_side: bool  # `classifier validmulti` scales the longer side, and leaves mirrored ones without tree
+    validation_sizes: tuple[int, ...]  # of `classifier validmulti`, in pixels
+    limits_top: bool  # no more classes are looked at than there are
+    valid_prints_scores: bool  # `classifier valid` prints class and outputs of each picture; else a line feed first
     tools_know_lstm: bool  # `statistics`, `normalize` and `reset` look into [lstm]
 
     @property
@@ -206,6 +211,11 @@ PJREDDIE = Dialect(
     writes_whole_iterations=False,
     oneoff_shrinks=True,
     oneoff_classes=11921,
+    validates_on_square=True,
+    validates_longer_side=True,
+    validation_sizes=(224, 256, 288, 320),
+    limits_top=False,
+    valid_prints_scores=True,
     tools_know_lstm=False,
 )
 ALEXEYAB = Dialect(
@@ -253,6 +263,11 @@ ALEXEYAB = Dialect(
     writes_whole_iterations=True,
     oneoff_shrinks=False,
     oneoff_classes=9372,
+    validates_on_square=False,
+    validates_longer_side=False,
+    validation_sizes=(224, 288, 320, 352, 384),
+    limits_top=True,
+    valid_prints_scores=False,
     tools_know_lstm=True,
 )
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}

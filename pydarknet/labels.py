@@ -44,13 +44,18 @@ def read_list(path: str | os.PathLike[str]) -> list[Path]:
 
 def numbered_list(path: str | os.PathLike[str]) -> list[tuple[int, Path]]:
     """(line, picture) of every line that is not empty."""
+    return [(number, picture) for number, _, picture in listed(path)]
+
+
+def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
+    """(line, text, picture) of every line that is not empty; the text is the path as the list has it."""
     folder = Path(path).parent
     bases = [Path(), folder, folder.parent if folder.name else folder / ".."]
     entries = []
     for number, line in enumerate(read_text(path, DataError).split("\n"), start=1):
         name = line.strip()
         if name:
-            entries.append((number, _found(Path(name), bases)))
+            entries.append((number, name, _found(Path(name), bases)))
     if not entries:
         raise DataError(f"{path}:1: the list is empty; expected one picture a line")
     return entries

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pydarknet"
 # Lowest first: a module imports from lines above its own, and a folder's files from one another.
 ORDER = [
     {"errors", "version", "kernels"},
-    {"files", "resources", "boxes", "tensor", "streaming"},
+    {"files", "resources", "boxes", "tensor", "streaming", "ahead"},
     {"config", "tree", "memory", "image", "box_gradients", "anchors"},
     {"dialect", "names", "schedule", "image_colour", "image_video", "unfollowed"},
     {"activations", "augment"},
@@ -25,7 +25,8 @@ ORDER = [
     {"training"},
     {"model", "journal", "evaluation", "video_threads"},
     {"video"},
-    {"surgery", "weight_tables"},
+    {"surgery", "weight_tables", "classifier_views"},
+    {"classifier_evaluation"},
     {"probe"},
     {"cfg_check"},
     {"sizes", "checkpoint"},

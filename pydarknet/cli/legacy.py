@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from .anchors import calc_anchors_command
+from .classifier_lists import LIST_COMMANDS
+from .classifier_valid import VALID_COMMANDS
 from .classify import run_classify
 from .demo import demo_options, run_demo
 from .detect import Manner, run_detect
@@ -32,7 +34,7 @@ YOLO = Manner(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=False, alwa
 
 @click.group("classifier", cls=FlagsFirst)
 def classifier_command() -> None:
-    """darknet's spelling of classify and train."""
+    """darknet's spelling of classify and train; accuracy on lists of pictures, and what is in them."""
 
 
 @classifier_command.command("predict")
@@ -64,6 +66,10 @@ def classifier_train_command(data_file: str, cfg: str, weights: str | None, **op
       pydarknet classifier train data/cifar.data cfg/cifar.cfg
     """
     run_train(data_file, cfg, weights, options, detector=False)
+
+
+for command in (*VALID_COMMANDS, *LIST_COMMANDS):
+    classifier_command.add_command(command)
 
 
 @click.group("detector", cls=FlagsFirst)
