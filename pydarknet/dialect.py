@@ -105,6 +105,9 @@ class Dialect:
     version: tuple[int, int, int]  # of saved files
     detect_thresh: float  # `detect`; `detector test` has its own below
     detector_thresh: float
+    valid_thresh: float  # `detector valid`
+    valid_nms: float
+    coco_id_after_underscore: bool  # image_id: the number after the last `_` of a name; else its first number
     ops_per_group: bool  # operations of a grouped convolution are divided by its groups
     speed_tells_operations: bool  # `speed` prints operations, in all and a second
     smooth_cost_sign: float  # of the delta of a smooth cost beyond 1: pjreddie's darknet goes the wrong way
@@ -183,6 +186,9 @@ PJREDDIE = Dialect(
     version=(0, 2, 0),
     detect_thresh=0.5,
     detector_thresh=0.5,
+    valid_thresh=0.005,
+    valid_nms=0.45,
+    coco_id_after_underscore=True,
     ops_per_group=True,
     speed_tells_operations=True,
     smooth_cost_sign=-1.0,
@@ -235,6 +241,9 @@ ALEXEYAB = Dialect(
     version=(0, 2, 5),
     detect_thresh=0.24,
     detector_thresh=0.25,
+    valid_thresh=0.001,
+    valid_nms=0.6,
+    coco_id_after_underscore=False,
     ops_per_group=False,
     speed_tells_operations=False,
     smooth_cost_sign=1.0,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .console import bar, note, say
-from .loading import Options, load_model, read_data_file
+from .loading import Options, load_model, read_data_file, tell_if_compiling
 from .options import FILE, FRACTION, Command, flag, names_options, network_options, size_options, together
 
 if TYPE_CHECKING:
@@ -98,10 +98,8 @@ def look_at_all(
 ) -> Evaluation:
     """Compare what the network finds with the truth, with a progress bar."""
     from ..evaluation import evaluate
-    from ..kernels.jit import is_cold
 
-    if is_cold():
-        note("Compiling for this machine, once: this takes about 20 seconds.")
+    tell_if_compiling()
     with bar(len(truth)) as count:
 
         def seen(look: Look, missed: int) -> None:

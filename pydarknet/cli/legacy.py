@@ -26,6 +26,7 @@ from .options import (
     top_option,
 )
 from .train import run_train, train_options
+from .validate import COCO_COMMANDS, YOLO_COMMANDS, recall_command, valid_command
 
 DETECTOR = Manner(thresh=lambda dialect: dialect.detector_thresh)
 YOLO_THRESH = 0.2
@@ -122,8 +123,9 @@ def detector_train_command(data_file: str, cfg: str, weights: str | None, **opti
     run_train(data_file, cfg, weights, options, detector=True)
 
 
-detector_command.add_command(calc_anchors_command)
-detector_command.add_command(map_command)
+command: click.Command
+for command in (calc_anchors_command, map_command, valid_command, recall_command):
+    detector_command.add_command(command)
 
 
 @click.group("yolo", cls=FlagsFirst)
@@ -188,3 +190,9 @@ def coco_test_command(cfg: str, weights: str, images: tuple[str, ...], **options
       pydarknet coco test yolov1-coco.cfg yolov1-coco.weights dog.jpg
     """
     run_detect(cfg, weights, images, options, YOLO)
+
+
+for command in YOLO_COMMANDS:
+    yolo_command.add_command(command)
+for command in COCO_COMMANDS:
+    coco_command.add_command(command)

@@ -90,3 +90,11 @@ def tell_what_was_loaded(network: Network, weights: str) -> None:
         return
     rest = f"; {loaded.left_over} numbers are left over" if loaded.left_over else ""
     note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")
+
+
+def tell_if_compiling() -> None:
+    """Say why the first run on a machine takes its time."""
+    from ..kernels.jit import is_cold
+
+    if is_cold():
+        note("Compiling for this machine, once: this takes about 20 seconds.")

@@ -11,6 +11,8 @@
     truth               lists of pictures and their label files
     forward             pictures through a network, decoded in threads
     plot                precision over recall, with matplotlib
+    results             the files of `detector valid`
+    recall              the figures of `detector recall`
 
 A network that is being trained cannot be evaluated while it learns: its buffers hold a mini-batch. Make a second one
 from the same cfg, copy the parameters over (`records()` of the layers, in place), call `parameters_changed()` on it,

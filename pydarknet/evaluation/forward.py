@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -29,9 +29,12 @@ AHEAD = 2  # batches that are prepared while the network works on another
 
 @dataclass(frozen=True)
 class Manner:
-    """How pictures are looked at: the thresholds of boxes and word trees, the overlap from which boxes are suppressed.
+    """How pictures are looked at: the thresholds of boxes and word trees, the overlap from which boxes are suppressed
+    (0: none is).
 
     letterbox: None does as darknet's own command for the network does. nms_kind: None is that of the last head.
+    pixels: boxes are in pixels of the picture, before suppression already: where that compares distances, as greedynms
+    does, the result depends on the unit.
     """
 
     thresh: float = 0.005
@@ -39,11 +42,13 @@ class Manner:
     hier: float = 0.5
     letterbox: bool | None = None
     nms_kind: str | None = None
+    pixels: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a network found in picture `index`: candidates after suppression, boxes in fractions of the picture.
+    """What a network found in picture `index`: candidates after suppression, boxes in fractions of the picture or, if
+    its manner says so, in pixels.
 
     width, height: pixels; 0 for a picture that cannot be read, in which nothing is found.
     """
@@ -145,4 +150,6 @@ class Watcher:
     def _found(self, item: int, width: int, height: int) -> Candidates:
         m = self.manner
         found = decode(self.network, item, width, height, m.thresh, m.hier, self._letterbox)
-        return suppress(found, m.nms, self._kind, self._beta)
+        if m.pixels:
+            found = replace(found, boxes=found.boxes * np.array([width, height, width, height], np.float32))
+        return suppress(found, m.nms, self._kind, self._beta) if m.nms else found

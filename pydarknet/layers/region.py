@@ -39,6 +39,7 @@ class Region(Head):
     by_cell: bool
     class_fix: int
     options: RegionLossOptions
+    class_map: Sequence[int] = ()  # nodes of the tree that count as the classes of detections
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Region:
@@ -143,11 +144,13 @@ class Region(Head):
         return Candidates(boxes, objectness, self._probabilities(e[:, self.coords + 1 :], scale, thresh, hier))
 
     def _probabilities(self, classes: Array, scale: Array, thresh: float, hier: float) -> Array:
-        """(k, classes): scale x class above the threshold, or one class of the tree."""
+        """(k, classes): scale x class above the threshold, or one class of the tree, or those of the map."""
         if self.tree is None:
             return above(scale[:, None] * classes, thresh)
         probabilities = np.zeros((len(scale), self.classes), np.float32)
         absolute = self.tree.absolute(np.ascontiguousarray(classes.T)).T
+        if self.class_map:
+            return above(scale[:, None] * absolute[:, list(self.class_map)], thresh)
         for slot, values in enumerate(absolute):
             if not self.by_cell:
                 probabilities[slot, self.tree.top(values, hier)] = scale[slot]
