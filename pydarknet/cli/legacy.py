@@ -33,6 +33,11 @@ YOLO_THRESH = 0.2
 YOLO = Manner(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=False, always_seconds=True)
 
 
+def _add(group: click.Group, *commands: click.Command) -> None:
+    for command in commands:
+        group.add_command(command)
+
+
 @click.group("classifier", cls=FlagsFirst)
 def classifier_command() -> None:
     """darknet's spelling of classify and train; accuracy on lists of pictures, and what is in them."""
@@ -69,8 +74,7 @@ def classifier_train_command(data_file: str, cfg: str, weights: str | None, **op
     run_train(data_file, cfg, weights, options, detector=False)
 
 
-for command in (*VALID_COMMANDS, *LIST_COMMANDS):
-    classifier_command.add_command(command)
+_add(classifier_command, *VALID_COMMANDS, *LIST_COMMANDS)
 
 
 @click.group("detector", cls=FlagsFirst)
@@ -123,9 +127,7 @@ def detector_train_command(data_file: str, cfg: str, weights: str | None, **opti
     run_train(data_file, cfg, weights, options, detector=True)
 
 
-command: click.Command
-for command in (calc_anchors_command, map_command, valid_command, recall_command):
-    detector_command.add_command(command)
+_add(detector_command, calc_anchors_command, map_command, valid_command, recall_command)
 
 
 @click.group("yolo", cls=FlagsFirst)
@@ -192,7 +194,5 @@ def coco_test_command(cfg: str, weights: str, images: tuple[str, ...], **options
     run_detect(cfg, weights, images, options, YOLO)
 
 
-for command in YOLO_COMMANDS:
-    yolo_command.add_command(command)
-for command in COCO_COMMANDS:
-    coco_command.add_command(command)
+_add(yolo_command, *YOLO_COMMANDS)
+_add(coco_command, *COCO_COMMANDS)
