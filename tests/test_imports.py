@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pydarknet"
 ORDER = [
     {"errors", "version", "kernels"},
     {"files", "resources", "boxes", "tensor", "streaming", "ahead"},
-    {"config", "tree", "memory", "image", "box_gradients", "anchors"},
-    {"dialect", "names", "schedule", "image_colour", "image_video", "unfollowed"},
+    {"config", "tree", "memory", "image", "box_gradients", "anchors", "figure"},
+    {"dialect", "names", "schedule", "image_colour", "image_video", "unfollowed", "cfg_text", "anchor_plot"},
     {"activations", "augment"},
     {"layers", "views"},
     {"labels", "mixing", "plan", "weights", "loader"},
@@ -28,7 +28,7 @@ ORDER = [
     {"surgery", "weight_tables", "classifier_views"},
     {"classifier_evaluation"},
     {"probe"},
-    {"cfg_check"},
+    {"cfg_check", "retarget"},
     {"sizes", "checkpoint"},
     {"trainer"},
     {"cli"},
@@ -43,7 +43,7 @@ DOORS = {
     "cv2": {"image", "image_colour", "image_video"},
     "click": {"cli"},
     "onnx": {"export"},
-    "matplotlib": {"evaluation"},
+    "matplotlib": {"figure", "anchor_plot", "evaluation"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

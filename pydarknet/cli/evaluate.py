@@ -151,7 +151,7 @@ def check_files(options: Options) -> None:
     from .outputs import check_folder_of
 
     if options["plot"]:
-        from ..evaluation.plot import check_plot
+        from ..figure import check_plot
 
         check_plot(options["plot"])
     for path in (options["json_file"], options["plot"]):
