@@ -94,7 +94,8 @@ def test_set_on_a_file_that_does_not_fit(run, detector):
     Path("bad.cfg").write_text(BAD)
     result = run("cfg", "set", "bad.cfg", "new.cfg", "--net", "batch=2")
     assert result.exit_code == 1
-    assert result.stderr.startswith(
-        "bad.cfg:8: [convolutional] Unused field: 'filtres = 3'; did you mean filters?, after"
+    assert result.stderr == (
+        "bad.cfg: [convolutional] Unused field: 'filtres = 3'; did you mean filters? (line 9 of the changed file and 1 "
+        "more errors, see `cfg check`)\n"
     )
     assert not Path("new.cfg").exists()
