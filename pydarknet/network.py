@@ -14,7 +14,7 @@ from .dialect import Dialect
 from .errors import ConfigError, OptionError, ShapeError
 from .layers import INPUT, Layer, Place, layer_class
 from .memory import check_memory
-from .plan import lay_out, owner_of
+from .plan import absorbed_pools, lay_out, owner_of
 from .tensor import Array, Shape, Tensor
 from .weights import Header, Loaded, load_weights, save_weights
 
@@ -133,14 +133,16 @@ class Network:
     def _plan(self, keep_all: bool) -> None:
         """Allocate the tensors between the layers and let the layers prepare."""
         tensors = lay_out(self.layers, self._running, self._running_batch, self.output_index, keep_all)
-        owners = [owner_of(self.layers, index) for index in range(len(self.layers))]
+        absorbed = {} if keep_all else absorbed_pools(self.layers, self.output_index)
         self._input_tensor = tensors[INPUT]
-        self._tensors = [tensors.get(owner) for owner in owners]
+        self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
         self._keeps_all = keep_all
-        self._steps = [layer for layer in self.layers if not layer.is_alias]
-        for layer, output in zip(self.layers, self._tensors, strict=True):
-            if not layer.is_alias:
+        self._steps = []
+        for index, layer in enumerate(self.layers):
+            if not layer.is_alias and index not in absorbed.values():
+                output = self._tensors[absorbed.get(index, index)]
                 layer.prepare([tensors[owner_of(self.layers, source)] for source in layer.sources], output)
+                self._steps.append(layer)
 
     # --- parameters --------------------------------------------------------------------------------------------------
 

@@ -28,14 +28,27 @@ def lay_out(
     """
     readers = _readers(layers)
     last = owner_of(layers, output_index)
+    absorbed = {} if keep_all else absorbed_pools(layers, output_index)
     spans: dict[int, Span] = {}
     for index in range(INPUT, len(layers)):
         by = readers.get(index, [])
-        if index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by)):
+        if index in absorbed or (index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by))):
             continue
         until = len(layers) if keep_all or index == last else max(by, default=index)
-        spans[index] = Span(_layout(layers, index, by, input_, batch, thin), index, until)
+        first = index - 1 if index - 1 in absorbed else index
+        spans[index] = Span(_layout(layers, index, by, input_, batch, thin), first, until)
     return dict(zip(spans, allocate(list(spans.values())), strict=True))
+
+
+def absorbed_pools(layers: Sequence[Layer], output_index: int) -> dict[int, int]:
+    """Layers that write the output of the maxpool after them, which nobody else reads, and that maxpool."""
+    readers, last = _readers(layers), owner_of(layers, output_index)
+    pairs = [(index, index + 1) for index in range(len(layers) - 1) if index != last]
+    return {
+        index: after
+        for index, after in pairs
+        if layers[index].can_pool and layers[after].pools_pairs and readers.get(index) == [after]
+    }
 
 
 def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:

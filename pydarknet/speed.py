@@ -77,11 +77,11 @@ def peak() -> float:
     batch = threads()  # each thread's own picture
     x = Tensor(Layout(batch, PEAK_SHAPE), rng.standard_normal(Layout(batch, PEAK_SHAPE).size, np.float32))
     y = Tensor(Layout(batch, Shape(PEAK_FILTERS, PEAK_SHAPE.height, PEAK_SHAPE.width)))
-    arguments = plan.bind(x, y, Window(1, 1, 1, 0), np.float32(1), 0)
+    convolve = plan.bind(x, y, Window(1, 1, 1, 0), np.float32(1), 0)
     operations = 2.0 * weights.size * PEAK_SHAPE.cells * batch
-    plan.run(*arguments)
+    convolve()
     best, end = float("inf"), time.perf_counter() + PEAK_SECONDS
     while (start := time.perf_counter()) < end:
-        plan.run(*arguments)
+        convolve()
         best = min(best, time.perf_counter() - start)
     return operations / best

@@ -11,6 +11,8 @@ from numba import prange, types
 from numba.extending import intrinsic
 
 from .jit import device, kernel, scalar
+from .simd import vload, vstore
+from .simd_functions import vlogistic, vmish, vswish
 
 f32 = numba.float32
 
@@ -77,14 +79,21 @@ def mish(x):
 @device
 def activate_fused(run, code):
     """Apply one of FUSED in place."""
+    whole = run.size - run.size % 16
     if code == LOGISTIC:
-        for k in range(run.size):
+        for k in range(0, whole, 16):
+            vstore(run, k, vlogistic(vload(run, k)))
+        for k in range(whole, run.size):
             run[k] = logistic(run[k])
     elif code == MISH:
-        for k in range(run.size):
+        for k in range(0, whole, 16):
+            vstore(run, k, vmish(vload(run, k)))
+        for k in range(whole, run.size):
             run[k] = mish(run[k])
     else:
-        for k in range(run.size):
+        for k in range(0, whole, 16):
+            vstore(run, k, vswish(vload(run, k)))
+        for k in range(whole, run.size):
             run[k] = run[k] * logistic(run[k])
 
 

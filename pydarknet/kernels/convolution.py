@@ -7,7 +7,17 @@ from numba import prange
 from .activation import activate_fused, clear_lanes
 from .halo import clear_halo
 from .jit import device, kernel
-from .tile import PIXELS, ROWS, tile_depthwise, tile_pair, tile_single
+from .simd import vload, vmax, vstore
+from .tile import (
+    COLOURS,
+    PIXELS,
+    ROWS,
+    tile_depthwise,
+    tile_pair,
+    tile_pair_of_colours,
+    tile_single,
+    tile_single_of_colours,
+)  # fmt: skip
 
 
 @device
@@ -24,19 +34,46 @@ def _finish_tile(y, at, column, width, pixels, wrap, channels, activation):
         column = 0
 
 
+@device
+def _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+          y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
+    """The tile for so many vectors of output channels and lanes of a tap."""
+    if rows == ROWS:
+        if lanes == COLOURS:
+            tile_pair_of_colours(
+                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
+                y_block, y_wrap, column, width, pixels, slope, accumulate,
+            )  # fmt: skip
+        else:
+            tile_pair(
+                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
+                y_block, y_wrap, column, width, pixels, slope, accumulate,
+            )  # fmt: skip
+    elif lanes == COLOURS:
+        tile_single_of_colours(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+    else:
+        tile_single(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+
+
 @kernel
-def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, height, width, chunk, by_group,
+def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch, height, width, chunk, by_group,
              y, y_item, y_block, y_pitch, halo, channels, slope, activation, accumulate):  # fmt: skip
     """y = activation(bias + weights * x), over all items, groups of output blocks and pixels.
 
     x: flat input; `x_item`, `x_row`, `x_step`: floats between items, output rows and output columns (stride included).
-    taps: (sum of tap counts,) int64, offsets from a pixel's origin. groups: (g, 5) int64, per group: first output
-    block, number of blocks (ROWS or 1), first tap, number of taps, offset of its weights. weights: per group (taps,
-    TAP_LANES, blocks, 16); bias: (blocks * 16,). y: flat output with `halo` cells of zeros round each plane;
-    `y_block`, `y_pitch`: floats between blocks, cells between rows. A task is one group x `chunk` tiles; `by_group`
-    says whether neighbouring tasks share the group (weights larger than the picture) or the pixels. `slope` is the
-    factor below zero (1: linear); `activation` is what the slope cannot express, 0 for none. With
-    `accumulate` the sums begin with what stands in y instead of the bias.
+    taps: (sum of tap counts,) int64, offsets from a pixel's origin, where the first `lanes` are in use. groups: (g, 5)
+    int64, per group: first output block, number of blocks (ROWS or 1), first tap, number of taps, offset of its
+    weights. weights: per group (taps, TAP_LANES, blocks, 16); bias: (blocks * 16,). y: flat output with `halo` cells
+    of zeros round each plane; `y_block`, `y_pitch`: floats between blocks, cells between rows. A task is one group x
+    `chunk` tiles; `by_group` says whether neighbouring tasks share the group (weights larger than the picture) or the
+    pixels. `slope` is the factor below zero (1: linear); `activation` is what the slope cannot express, 0 for none.
+    With `accumulate` the sums begin with what stands in y instead of the bias.
     """
     plane = height * width
     tiles = (plane + PIXELS - 1) // PIXELS
@@ -67,12 +104,8 @@ def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, heigh
         for pixel in range(first, last, PIXELS):
             x_at = item * x_item + row * x_row + column * x_step
             y_at = y_origin + (row * y_pitch + column) * 16
-            if rows == ROWS:
-                tile_pair(x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, block * 16,
-                          y, y_at, y_block, y_wrap, column, width, last - pixel, slope, accumulate)  # fmt: skip
-            else:
-                tile_single(x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, block * 16,
-                            y, y_at, y_block, y_wrap, column, width, last - pixel, slope, accumulate)  # fmt: skip
+            _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+                  block * 16, y, y_at, y_block, y_wrap, column, width, last - pixel, slope, accumulate)  # fmt: skip
             if activation != 0:
                 for r in range(rows):
                     _finish_tile(y, y_at + r * y_block, column, width, min(PIXELS, last - pixel), y_wrap,
@@ -81,6 +114,56 @@ def convolve(x, x_item, x_row, x_step, taps, groups, weights, bias, batch, heigh
             while column >= width:
                 column -= width
                 row += 1
+
+
+@kernel
+def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch, height, width,
+                    y, y_item, y_block, y_pitch, halo, channels, slope, activation,
+                    workers, work, work_size):  # fmt: skip
+    """The largest of each 2 x 2 cells of `convolve`'s output, of those that there are.
+
+    `height`, `width`: before pooling; the other arguments as `convolve`. A task is two rows of one group's blocks. Each
+    worker has `work_size` floats of `work` for them.
+    """
+    half, group_count = (height + 1) // 2, groups.shape[0]
+    tasks = batch * half * group_count
+    x_wrap = x_row - (width - 1) * x_step
+    for worker in prange(workers):
+        scratch = worker * work_size
+        for task in range(tasks * worker // workers, tasks * (worker + 1) // workers):
+            item = task // (half * group_count)
+            pair = task // group_count - item * half
+            group = task - (item * half + pair) * group_count
+            block, rows = groups[group, 0], groups[group, 1]
+            pixels = width * min(2, height - 2 * pair)
+            for first in range(0, pixels, PIXELS):
+                row = first // width
+                column = first - row * width
+                x_at = item * x_item + (2 * pair + row) * x_row + column * x_step
+                _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, groups[group, 2], groups[group, 3], weights,
+                      groups[group, 4], bias, block * 16, work, scratch + first * 16, 2 * width * 16, 16, column, width,
+                      pixels - first, slope, False)  # fmt: skip
+            for r in range(rows):
+                cells = scratch + r * 2 * width * 16
+                if activation != 0:
+                    _finish_tile(work, cells, 0, pixels, pixels, 16, channels - (block + r) * 16, activation)
+                y_at = item * y_item + (block + r) * y_block
+                if pair == 0 and halo > 0:
+                    clear_halo(y, y_at, half, (width + 1) // 2, halo)
+                _pool_rows(work, cells, width, pixels // width, y, y_at + ((pair + halo) * y_pitch + halo) * 16)
+
+
+@device
+def _pool_rows(work, at, width, rows, y, y_at):
+    """The largest of each 2 x 2 cells of one or two rows that follow one another."""
+    for j in range((width + 1) // 2):
+        cell = at + 2 * j * 16
+        right = cell + 16 if 2 * j + 1 < width else cell
+        best = vmax(vload(work, cell), vload(work, right))
+        if rows == 2:
+            below = vmax(vload(work, cell + width * 16), vload(work, right + width * 16))
+            best = vmax(best, below)
+        vstore(y, y_at + j * 16, best)
 
 
 @kernel

@@ -53,6 +53,15 @@ def store_vector(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> N
     builder.store(value, builder.bitcast(address, VECTOR.as_pointer())).align = 4
 
 
+def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the cache line at `address` before it is needed."""
+    pointer = ir.IntType(8).as_pointer()
+    signature = ir.FunctionType(ir.VoidType(), [pointer, INT32, INT32, INT32])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0i8")
+    read, keep, data = (ir.Constant(INT32, number) for number in (0, 2, 1))
+    builder.call(function, [builder.bitcast(address, pointer), read, keep, data])
+
+
 def splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
     """One float in all lanes."""
     first = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), scalar, ir.Constant(INT32, 0))
@@ -64,6 +73,37 @@ def multiply_add(builder: ir.IRBuilder) -> ir.Function:
     """a * b + c lane by lane, fused where the machine can do it in one instruction."""
     signature = ir.FunctionType(VECTOR, [VECTOR] * 3)
     return cgutils.get_or_insert_function(builder.module, signature, "llvm.fmuladd.v16f32")
+
+
+class Term:
+    """A vector of LLVM's, with Python's operators, for formulas. Products and sums may become one instruction."""
+
+    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
+        self.builder, self.value = builder, value
+
+    def _apply(self, operation: str, other: Term | float) -> Term:
+        value = other.value if isinstance(other, Term) else ir.Constant(VECTOR, [other] * LANES)
+        return Term(self.builder, getattr(self.builder, operation)(self.value, value, flags=("contract",)))
+
+    def __add__(self, other: Term | float) -> Term:
+        return self._apply("fadd", other)
+
+    def __sub__(self, other: Term | float) -> Term:
+        return self._apply("fsub", other)
+
+    def __mul__(self, other: Term | float) -> Term:
+        return self._apply("fmul", other)
+
+    def __truediv__(self, other: Term | float) -> Term:
+        return self._apply("fdiv", other)
+
+    def clipped(self, low: float, high: float) -> Term:
+        """No less than `low`, no more than `high`; NaN stays."""
+        value = self.value
+        for beyond, bound in (("<", low), (">", high)):
+            limit = ir.Constant(VECTOR, [bound] * LANES)
+            value = self.builder.select(self.builder.fcmp_ordered(beyond, value, limit), limit, value)
+        return Term(self.builder, value)
 
 
 @intrinsic

@@ -13,11 +13,12 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from .simd import INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, splat, store_vector
+from .simd import INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, prefetch, splat, store_vector
 
 # Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
 # loop costs nothing beside its products.
 TAP_LANES = 4
+COLOURS = 3  # lanes that the picture itself uses
 
 
 def _has_avx512() -> bool:
@@ -55,8 +56,9 @@ def _pixel_offsets(b: ir.IRBuilder, at, step, wrap, column, width, pixels) -> li
     return offsets
 
 
-def make_tile(rows: int):
-    """The tile for `rows` vectors of output channels, as a Numba intrinsic."""
+def make_tile(rows: int, lanes: int = TAP_LANES):
+    """The tile for `rows` vectors of output channels, as a Numba intrinsic, where the first `lanes` of a tap are in
+    use."""
 
     @intrinsic
     def tile(
@@ -88,7 +90,7 @@ def make_tile(rows: int):
             def products(t, now):
                 shift = b.load(b.gep(offset_table, [t]))
                 at_tap = b.gep(filters, [b.mul(t, _constant(TAP_LANES * rows * LANES))])
-                for lane in range(TAP_LANES):
+                for lane in range(lanes):
                     at_lane = [b.gep(at_tap, [_constant((lane * rows + r) * LANES)]) for r in range(rows)]
                     w = [load_vector(b, address) for address in at_lane]
                     for c, source in enumerate(sources):
@@ -198,6 +200,50 @@ def tile_depthwise(
     return signature, codegen
 
 
+def make_products(columns: int):
+    """The matrix product of Winograd's method, as a Numba intrinsic, for `columns` tiles of the picture.
+
+    y[column][row] = sum over t < tap_count, lanes i of  weights[t, i, row] * x[column + t * x_tap + i]
+
+    weights: (tap_count, 16, ROWS, 16); y: (columns, ROWS, 16); columns of x are 16 floats apart.
+    Meanwhile some of the weights that come next, those from `next_at` on, are fetched from memory.
+    """
+
+    @intrinsic
+    def products_of(typingctx, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
+        signature = types.none(x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
+
+        def codegen(context, b, sig, arguments):
+            x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at = arguments
+            x_base = b.gep(data_pointer(context, b, sig.args[0], x), [x_at])
+            filters = b.gep(data_pointer(context, b, sig.args[4], weights), [weights_at])
+            following = b.gep(data_pointer(context, b, sig.args[4], weights), [next_at])
+            y_base = b.gep(data_pointer(context, b, sig.args[7], y), [y_at])
+
+            def products(t, now):
+                pixels = b.gep(x_base, [b.mul(t, x_tap)])
+                at_tap = b.gep(filters, [b.mul(t, _constant(LANES * ROWS * LANES))])
+                next_tap = b.gep(following, [b.mul(t, _constant(LANES * ROWS * LANES))])
+                for line in range(columns * ROWS):
+                    prefetch(b, b.gep(next_tap, [_constant(line * LANES)]))
+                for lane in range(LANES):
+                    w = [load_vector(b, b.gep(at_tap, [_constant((lane * ROWS + r) * LANES)])) for r in range(ROWS)]
+                    for c in range(columns):
+                        pixel = splat(b, b.load(b.gep(pixels, [_constant(c * LANES + lane)])))
+                        for r in range(ROWS):
+                            now[r][c] = b.call(multiply_add(b), [pixel, w[r], now[r][c]])
+
+            start = [[ir.Constant(VECTOR, [0.0] * LANES)] * columns for _ in range(ROWS)]
+            for r, row in enumerate(_loop_over_taps(b, tap_count, start, products)):
+                for c, value in enumerate(row):
+                    store_vector(b, value, b.gep(y_base, [_constant((c * ROWS + r) * LANES)]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return products_of
+
+
 # The weight gradient's tile: input channels x vectors of output channels.
 GRADIENT_LANES = 8 if ROWS == 2 else 4
 
@@ -238,5 +284,5 @@ def tile_gradient(typingctx, x, x_at, x_step, delta, delta_at, delta_step, delta
     return signature, codegen
 
 
-tile_pair = make_tile(ROWS)
-tile_single = make_tile(1)
+tile_pair, tile_pair_of_colours = make_tile(ROWS), make_tile(ROWS, COLOURS)
+tile_single, tile_single_of_colours = make_tile(1), make_tile(1, COLOURS)

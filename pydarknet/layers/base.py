@@ -173,6 +173,17 @@ class Layer:
         """Whether the layer can read a picture of up to four channels packed into four lanes."""
         return False
 
+    @property
+    def can_pool(self) -> bool:
+        """Whether the layer can write the largest of each 2 x 2 cells instead of its output: `prepare` then gets a
+        tensor of that shape."""
+        return False
+
+    @property
+    def pools_pairs(self) -> bool:
+        """Whether the layer gives the largest of each 2 x 2 cells, of those that there are."""
+        return False
+
     def read_by_branch(self) -> None:
         """Take note that a route, shortcut or the like reads this output as well."""
 

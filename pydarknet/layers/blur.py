@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.activation import NONE
 from ..tensor import Array, Layout, Shape, Tensor
 from .convolution_training import ConvolutionGradient
-from .filters import DepthwiseConvolution, Window
+from .filters import Call, DepthwiseConvolution, Window, not_bound
 from .training import write_combined
 
 _KERNELS: dict[int, Array] = {
@@ -26,7 +26,7 @@ class Blur:
     stride_y: int
     stride_x: int
     sharp: Tensor | None = field(default=None, repr=False)
-    _arguments: tuple = field(default=(), repr=False)
+    _call: Call = field(default=not_bound, repr=False)
 
     @property
     def window(self) -> Window:
@@ -47,7 +47,7 @@ class Blur:
         n = sharp.channels
         weights = np.broadcast_to(self.kernel, (n, 1, *self.kernel.shape)).copy()
         plan = DepthwiseConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32))
-        self._arguments = plan.bind(self.sharp, output, self.window, np.float32(1), NONE)
+        self._call = plan.bind(self.sharp, output, self.window, np.float32(1), NONE)
         return self.sharp
 
     def prepare_training(self, delta: Tensor) -> Tensor:
@@ -70,4 +70,4 @@ class Blur:
 
     def run(self) -> None:
         """Blur what the layer wrote."""
-        DepthwiseConvolution.run(*self._arguments)
+        self._call()

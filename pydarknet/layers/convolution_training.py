@@ -14,7 +14,8 @@ from ..kernels.gradient import depthwise_gradient, filter_gradient, unpack_filte
 from ..kernels.tile import GRADIENT_LANES, ROWS
 from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .batchnorm import BatchNorm
-from .filters import DepthwiseConvolution, TiledConvolution, Window
+from .filters import DepthwiseConvolution, Window
+from .method import Convolution, Method
 from .training import (
     NormTraining,
     Trainable,
@@ -57,9 +58,9 @@ class ConvolutionLearning:
         n = output.shape.channels
         self._ones, self._zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
 
-    def forward(self, plan: TiledConvolution | DepthwiseConvolution, biases: Array) -> None:
+    def forward(self, plan: Convolution, biases: Array) -> None:
         """`plan` holds the weights as they are now, without normalisation."""
-        plan.run(*plan.bind(self.x, self.raw, self.window, np.float32(1), NONE))
+        plan.bind(self.x, self.raw, self.window, np.float32(1), NONE)()
         if self.norm:
             write_scaled(self.raw, *self.norm.coefficients(biases), self.before)
         if self.before is not self.output:
@@ -186,16 +187,18 @@ class ConvolutionGradient:
         turned = Window(w.size, 1, 1, w.size - 1 - w.padding, w.dilation)
         if self._depthwise:
             filters = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1])
-            plan = DepthwiseConvolution(filters, np.ones(n, np.float32), np.zeros(n, np.float32))
+            depthwise = DepthwiseConvolution(filters, np.ones(n, np.float32), np.zeros(n, np.float32))
             addition = Tensor(target.layout)
-            plan.run(*plan.bind(self.spread, addition, turned, np.float32(1), NONE))
+            depthwise.bind(self.spread, addition, turned, np.float32(1), NONE)()
             target.data += addition.data
             return
         filters = _transposed(self.weights, self.groups)
         channels = len(filters)
         ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-        tiled = TiledConvolution(filters, ones, zeros, self.groups, LANES)
-        tiled.run(*tiled.bind(self.spread, target, turned, np.float32(1), NONE, accumulate=True))
+        method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
+        plan = method.pack(filters, ones, zeros, self.groups)
+        assert not isinstance(plan, DepthwiseConvolution)
+        plan.bind(self.spread, target, turned, np.float32(1), NONE, accumulate=True)()
 
 
 def _transposed(weights: Array, groups: int) -> Array:

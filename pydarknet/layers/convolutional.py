@@ -18,7 +18,8 @@ from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
 from .blur import Blur
 from .convolution_training import ConvolutionLearning, Parameters
-from .filters import DepthwiseConvolution, TiledConvolution, Window
+from .filters import Call, Window, not_bound
+from .method import Convolution, Method
 from .table import blur_row, convolution_row
 from .training import Trainable
 
@@ -45,8 +46,9 @@ class Convolutional(Layer):
 
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
-    _plan: TiledConvolution | DepthwiseConvolution | None = field(default=None, repr=False)
-    _arguments: tuple = field(default=(), repr=False)
+    _method: Method | None = field(default=None, repr=False)
+    _plan: Convolution | None = field(default=None, repr=False)
+    _call: Call = field(default=not_bound, repr=False)
     _signs: Tensor | None = field(default=None, repr=False)
     _target: Tensor | None = field(default=None, repr=False)
     parameters_trained: Parameters | None = field(default=None, repr=False)
@@ -174,7 +176,7 @@ class Convolutional(Layer):
             return np.ones(self.filters, np.float32), self.biases
         return self.norm.fold(self.biases)
 
-    def _make_plan(self, lanes: int) -> TiledConvolution | DepthwiseConvolution:
+    def _pack(self, method: Method) -> Convolution:
         gain, bias = self._gain_and_bias()
         weights = self.weights
         if self.xnor:
@@ -182,21 +184,22 @@ class Convolutional(Layer):
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
             mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
             weights = np.where(weights > 0, mean, -mean).astype(np.float32)
-        return self._plan_for(weights, gain, bias, lanes)
+        return method.pack(weights, gain, bias, self.groups)
 
-    def _plan_for(
-        self, weights: Array, gain: Array, bias: Array, lanes: int
-    ) -> TiledConvolution | DepthwiseConvolution:
-        if self.groups == self.channels == self.filters and self.groups > 1 and lanes == LANES:
-            return DepthwiseConvolution(weights, gain, bias)
-        return TiledConvolution(weights, gain, bias, self.groups, lanes)
+    def _method_for(self, x: Layout, pooled: bool = False) -> Method:
+        if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs
+            return Method(x.lanes)
+        out = self.window.out_shape(self.inputs[0], self.filters)
+        return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled)
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
         assert output is not None
         (x,) = sources
-        if self._plan is None or getattr(self._plan, "lanes", LANES) != x.layout.lanes:
-            self._plan = self._make_plan(x.layout.lanes)
+        pooled = output.shape != self.shape
+        method = self._method_for(x.layout, pooled)
+        if self._plan is None or method != self._method:
+            self._method, self._plan = method, self._pack(method)
         if self.xnor:
             x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
             self._signs.data.fill(self.xnor_padding)
@@ -204,7 +207,13 @@ class Convolutional(Layer):
         if self.blur:
             self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
-        self._arguments = self._plan.bind(x, self._target, self.window, kind.fused_slope, kind.fused_code)
+        extra = {"pooled": True} if pooled else {}
+        self._call = self._plan.bind(x, self._target, self.window, kind.fused_slope, kind.fused_code, **extra)
+
+    @property
+    def can_pool(self) -> bool:
+        plain = not self.xnor and self.blur is None and self.applied_activation.fusable
+        return plain and not self.groups == self.channels == self.filters
 
     @property
     def applied_activation(self) -> Activation:
@@ -217,7 +226,7 @@ class Convolutional(Layer):
         assert self._plan is not None and self._target is not None
         if self._signs is not None:
             self._binarise(self.source_tensors[0], self._signs)
-        self._plan.run(*self._arguments)
+        self._call()
         if not self.applied_activation.fusable:
             self.applied_activation.apply(self._target)
         if self.blur:
@@ -265,7 +274,8 @@ class Convolutional(Layer):
 
     def forward_training(self) -> None:
         gain, bias = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
-        plan = self._plan_for(self.weights, gain, bias if self.norm else self.biases, LANES)
+        method = self._method_for(self.source_tensors[0].layout)
+        plan = method.pack(self.weights, gain, bias if self.norm else self.biases, self.groups)
         self.learning.forward(plan, self.biases)
         if self.blur:
             self.blur.run()

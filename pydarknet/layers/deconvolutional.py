@@ -17,7 +17,7 @@ from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
 from .convolution_training import ConvolutionGradient
 from .convolutional import LARGEST_FILTERS
-from .filters import TiledConvolution, Window
+from .filters import Call, TiledConvolution, Window, not_bound
 from .training import NormTraining, Trainable, activation_backward, channel_sums, write_combined, write_scaled
 
 
@@ -37,7 +37,7 @@ class Deconvolutional(Layer):
     weights: Array = field(init=False, repr=False)
     _plan: TiledConvolution | None = field(default=None, repr=False)
     _spread: Tensor | None = field(default=None, repr=False)
-    _arguments: tuple = field(default=(), repr=False)
+    _call: Call = field(default=not_bound, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,7 +96,7 @@ class Deconvolutional(Layer):
         wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
         window = Window(self.size, 1, 1, self.size - 1 - self.padding)
         self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
-        self._arguments = self._plan.bind(
+        self._call = self._plan.bind(
             self._spread, output, window, self.activation.fused_slope, self.activation.fused_code
         )
 
@@ -126,7 +126,7 @@ class Deconvolutional(Layer):
             self.prepare(self.source_tensors, self.output)
         assert self._plan is not None and self.output is not None
         self._spread_input()
-        self._plan.run(*self._arguments)
+        self._call()
         if not self.activation.fusable:
             self.activation.apply(self.output)
 
@@ -157,7 +157,7 @@ class Deconvolutional(Layer):
         ones, zeros = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
         plan = TiledConvolution(self._turned(), ones, zeros if self._norm else self.biases, 1, 16)
         window = Window(self.size, 1, 1, self.size - 1 - self.padding)
-        plan.run(*plan.bind(self._spread, self._raw, window, np.float32(1), NONE))
+        plan.bind(self._spread, self._raw, window, np.float32(1), NONE)()
         gain, offset = self._norm.coefficients(self.biases) if self._norm else (ones, zeros)
         write_scaled(self._raw, gain, offset, self.output)
         self.activation.apply(self.output)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.convolution import convolve, convolve_depthwise
+from ..kernels.convolution import convolve, convolve_depthwise, convolve_pooled
 from ..kernels.jit import threads
 from ..kernels.packing import pack_depthwise, pack_filters
-from ..kernels.tile import PIXELS, ROWS, TAP_LANES
+from ..kernels.tile import COLOURS, PIXELS, ROWS, TAP_LANES
 from ..tensor import LANES, Array, Layout, Shape, Tensor
+from .workspace import with_workspace
 
 Table = NDArray[np.int64]
+Call = Callable[[], None]
+
+
+def not_bound() -> None:
+    """What a layer would call before it has been prepared."""
+    raise RuntimeError("forward before prepare")
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,11 @@ class Window:
     stride_x: int
     padding: int
     dilation: int = 1
+
+    @property
+    def is_plain_3x3(self) -> bool:
+        """Whether Winograd's method can compute it."""
+        return (self.size, self.stride_y, self.stride_x, self.dilation) == (3, 1, 1, 1)
 
     def out_shape(self, shape: Shape, filters: int) -> Shape:
         """darknet's rule, which leaves dilation out."""
@@ -59,6 +73,7 @@ class TiledConvolution:
         """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read."""
         n, channels, self.size, _ = weights.shape
         self.filters, self.lanes = n, lanes
+        self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
         self.units, self.groups = _tap_tables(n, channels, groups, self.size)
         taps_end = self.groups[-1, 4] + self.groups[-1, 1] * self.groups[-1, 3] * TAP_LANES * LANES
         self.packed = np.empty(taps_end, np.float32)
@@ -67,24 +82,28 @@ class TiledConvolution:
         self.bias[:n] = bias
 
     def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, accumulate: bool = False
-    ) -> tuple:
-        """The arguments of one call of `convolve`."""
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, accumulate: bool = False,
+        pooled: bool = False,
+    ) -> Call:  # fmt: skip
+        """What computes y from x, with the slope below zero and the activation's code. With `accumulate` it adds to
+        y; with `pooled` y takes the largest of each 2 x 2 cells."""
         channel = self.units[:, 0] * TAP_LANES
         within = window.offset(x.layout, self.units[:, 1], self.units[:, 2])
         taps = channel // self.lanes * x.layout.block + channel % self.lanes + within
-        shape = y.shape
+        shape = window.out_shape(x.shape, self.filters) if pooled else y.shape
+        source = (
+            x.data, x.layout.item, window.stride_y * x.layout.pitch * self.lanes, window.stride_x * self.lanes,
+            np.ascontiguousarray(taps), self.used, self.groups, self.packed, self.bias, x.layout.batch, shape.height,
+            shape.width,
+        )  # fmt: skip
+        target = (*y.target, self.filters, slope, code)
+        if pooled:
+            size = ROWS * 2 * shape.width * LANES
+            return partial(with_workspace, convolve_pooled, threads(), size, (*source, *target))
         tiles = -(-shape.cells // PIXELS)
         by_group = self.packed.size > x.layout.item
-        chunk = _tiles_per_task(tiles, len(self.groups), y.layout.batch, by_group)
-        return (
-            x.data, x.layout.item, window.stride_y * x.layout.pitch * self.lanes, window.stride_x * self.lanes,
-            np.ascontiguousarray(taps), self.groups, self.packed, self.bias, y.layout.batch, shape.height, shape.width,
-            chunk, by_group, y.data, y.layout.item, y.layout.block, y.layout.pitch, y.layout.halo, self.filters, slope,
-            code, accumulate,
-        )  # fmt: skip
-
-    run = staticmethod(convolve)
+        chunk = _tiles_per_task(tiles, len(self.groups), x.layout.batch, by_group)
+        return partial(convolve, *source, chunk, by_group, *target, accumulate)
 
 
 class DepthwiseConvolution:
@@ -99,17 +118,16 @@ class DepthwiseConvolution:
         self.bias = np.zeros(blocks * LANES, np.float32)
         self.bias[:n] = bias
 
-    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> tuple:
-        """The arguments of one call of `convolve_depthwise`."""
+    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> Call:
+        """What computes y from x, with the slope below zero and the activation's code."""
         rows, columns = np.divmod(np.arange(self.size**2), self.size)
         taps = window.offset(x.layout, rows, columns)
-        return (
+        return partial(
+            convolve_depthwise,
             x.data, x.layout.item, x.layout.block, window.stride_y * x.layout.pitch * LANES, window.stride_x * LANES,
             np.ascontiguousarray(taps), self.packed, self.bias, y.layout.batch, self.filters, y.shape.height,
-            y.shape.width, y.data, y.layout.item, y.layout.block, y.layout.pitch, y.layout.halo, slope, code,
+            y.shape.width, *y.target, slope, code,
         )  # fmt: skip
-
-    run = staticmethod(convolve_depthwise)
 
 
 def _tiles_per_task(tiles: int, groups: int, batch: int, by_group: bool) -> int:

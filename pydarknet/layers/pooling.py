@@ -119,6 +119,13 @@ class Maxpool(_WindowPool):
     kernel = pooling.maxpool
     word: ClassVar[str] = "max"
 
+    @property
+    def pools_pairs(self) -> bool:
+        (shape,) = self.inputs
+        whole = Shape(shape.channels, (shape.height + 1) // 2, (shape.width + 1) // 2)
+        window = self.size, self.stride_y, self.stride_x, self.padding // 2
+        return window == (2, 2, 2, 0) and self.blur is None and self.shape == whole
+
     def _add_gradient(self, target: Tensor) -> None:
         assert self._target is not None and self._pooled_delta is not None
         (x,), y, delta, out = self.source_tensors, self._target, self._pooled_delta, target.layout

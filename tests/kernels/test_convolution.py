@@ -44,7 +44,7 @@ def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear
         plan = DepthwiseConvolution(weights, ones, bias)
     else:
         plan = TiledConvolution(weights, ones, bias, groups, lanes)
-    plan.run(*plan.bind(source, target, window, activation.fused_slope, activation.fused_code))
+    plan.bind(source, target, window, activation.fused_slope, activation.fused_code)()
     stride = window.stride_y, window.stride_x
     expected = naive.convolution(x, weights, bias, stride, window.padding, window.dilation, groups)
     assert_blocked(target, naive.activation(kind, expected), 2e-5)
@@ -130,7 +130,7 @@ def test_a_gain_scales_each_filter():
     window = Window(3, 1, 1, 1)
     source, target = blocked(x, 1), dirty(1, 20, 6, 6)
     plan = TiledConvolution(weights, gain, bias, 1, 16)
-    plan.run(*plan.bind(source, target, window, np.float32(1), 0))
+    plan.bind(source, target, window, np.float32(1), 0)()
     assert_blocked(target, naive.convolution(x, weights * gain[:, None, None, None], bias, padding=1))
 
 

@@ -1,0 +1,132 @@
+"""The one-dimensional transforms of Winograd's method over vectors of 16 channels, as Numba intrinsics.
+
+F(m, 3) interpolates at the first m + 1 of the points 0, 1, -1, 2, -2 and at infinity: row i of B^T holds the
+coefficients of the product of (x - p) over the other points p, row k of A^T the k-th powers of the points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .jit import device
+from .simd import INT64, LANES, VECTOR, Term, data_pointer, load_vector, splat, store_vector
+
+Formula = Callable[..., Sequence[Term]]
+
+
+def _input4(a, b, c, d):
+    return c - a, b + c, c - b, d - b
+
+
+def _input5(a, b, c, d, e):
+    p = d - c
+    return a * 2 - b + (d - c * 2), p - b * 2, p + (b - c) * 2, d - b, (b - d) * 2 + (e - c)
+
+
+def _input6(a, b, c, d, e, f):
+    p, q, r, s = e - c * 4, d - b * 4, e - c, (d - b) * 2
+    return a * 4 - c * 5 + e, p + q, p - q, r + s, r - s, b * 4 - d * 5 + f
+
+
+def _output4(a, b, c, d):
+    return a + (b + c), b - c + d
+
+
+def _output5(a, b, c, d, e):
+    p = b + c
+    return a + p + d, b - c + d * 2, p + d * 4 + e
+
+
+def _output6(a, b, c, d, e, f):
+    p, q, r, s = b + c, b - c, d + e, d - e
+    return a + p + r, q + s * 2, p + r * 4, q + s * 8 + f
+
+
+def _terms(context, b, array_type, array, at, step, count) -> list[Term]:
+    base = b.gep(data_pointer(context, b, array_type, array), [at])
+    return [Term(b, load_vector(b, b.gep(base, [b.mul(step, ir.Constant(INT64, i))]))) for i in range(count)]
+
+
+def _make_line(count: int, formula: Formula):
+    """y[i] = formula(x)[i]: `count` vectors, `x_step` floats apart, to as many as the formula gives, `y_step` apart."""
+
+    @intrinsic
+    def line(typingctx, x, x_at, x_step, y, y_at, y_step):
+        def codegen(context, b, signature, arguments):
+            x, x_at, x_step, y, y_at, y_step = arguments
+            base = b.gep(data_pointer(context, b, signature.args[3], y), [y_at])
+            terms = _terms(context, b, signature.args[0], x, x_at, x_step, count)
+            for i, term in enumerate(formula(*terms)):
+                store_vector(b, term.value, b.gep(base, [b.mul(y_step, ir.Constant(INT64, i))]))
+            return context.get_dummy_value()
+
+        return types.none(x, x_at, x_step, y, y_at, y_step), codegen
+
+    return line
+
+
+def _make_last_line(count: int, formula: Formula):
+    """The same with the bias added, and what is then not above zero multiplied by `slope`; to cells that follow one
+    another."""
+
+    @intrinsic
+    def line(typingctx, x, x_at, bias, bias_at, slope, y, y_at):
+        def codegen(context, b, signature, arguments):
+            x, x_at, bias, bias_at, slope, y, y_at = arguments
+            base = b.gep(data_pointer(context, b, signature.args[5], y), [y_at])
+            step = ir.Constant(INT64, LANES)
+            (offset,) = _terms(context, b, signature.args[2], bias, bias_at, step, 1)
+            slopes, zero = splat(b, slope), ir.Constant(VECTOR, [0.0] * LANES)
+            for i, term in enumerate(formula(*_terms(context, b, signature.args[0], x, x_at, step, count))):
+                value = (term + offset).value
+                positive = b.fcmp_ordered(">", value, zero)
+                value = b.select(positive, value, b.fmul(value, slopes))
+                store_vector(b, value, b.gep(base, [ir.Constant(INT64, i * LANES)]))
+            return context.get_dummy_value()
+
+        return types.none(x, x_at, bias, bias_at, slope, y, y_at), codegen
+
+    return line
+
+
+_input_line4, _input_line5, _input_line6 = _make_line(4, _input4), _make_line(5, _input5), _make_line(6, _input6)
+_output_line4, _output_line5, _output_line6 = _make_line(4, _output4), _make_line(5, _output5), _make_line(6, _output6)
+_last_line4, _last_line5 = _make_last_line(4, _output4), _make_last_line(5, _output5)
+_last_line6 = _make_last_line(6, _output6)
+
+
+@device
+def input_line(m, x, x_at, x_step, y, y_at, y_step):
+    """B^T of m + 2 vectors, `x_step` floats apart, to as many, `y_step` floats apart."""
+    if m == 4:
+        _input_line6(x, x_at, x_step, y, y_at, y_step)
+    elif m == 3:
+        _input_line5(x, x_at, x_step, y, y_at, y_step)
+    else:
+        _input_line4(x, x_at, x_step, y, y_at, y_step)
+
+
+@device
+def output_line(m, x, x_at, x_step, y, y_at, y_step):
+    """A^T of m + 2 vectors, `x_step` floats apart, to m, `y_step` floats apart."""
+    if m == 4:
+        _output_line6(x, x_at, x_step, y, y_at, y_step)
+    elif m == 3:
+        _output_line5(x, x_at, x_step, y, y_at, y_step)
+    else:
+        _output_line4(x, x_at, x_step, y, y_at, y_step)
+
+
+@device
+def last_line(m, x, x_at, bias, bias_at, slope, y, y_at):
+    """A^T of m + 2 cells that follow one another to m, with the bias, and the slope below zero."""
+    if m == 4:
+        _last_line6(x, x_at, bias, bias_at, slope, y, y_at)
+    elif m == 3:
+        _last_line5(x, x_at, bias, bias_at, slope, y, y_at)
+    else:
+        _last_line4(x, x_at, bias, bias_at, slope, y, y_at)

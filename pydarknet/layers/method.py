@@ -1,0 +1,66 @@
+"""Which way a convolution is computed: directly, channel by channel, or by Winograd's method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..kernels.tile import ROWS
+from ..tensor import LANES, Array, Layout, Shape
+from .filters import DepthwiseConvolution, TiledConvolution, Window
+from .winograd import OUTPUT_BLOCK, PATCH_COST, PRODUCT_COST, WinogradConvolution, packed_size, tile_count
+
+# The cost of one float of filters, in multiply-adds of a SIMD vector: memory is slow, and start-up packs them all.
+FILTER_COST = 0.3
+
+Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0; a
+    filter a channel where it is depthwise."""
+
+    lanes: int
+    depthwise: bool = False
+    m: int = 0
+
+    @classmethod
+    def of(
+        cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False
+    ) -> Method:
+        """The fastest, for filters over `channels` / `groups` channels."""
+        if groups == channels == filters and groups > 1 and x.lanes == LANES:
+            return cls(x.lanes, depthwise=True)
+        if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
+            return cls(x.lanes, m=fastest_tile(filters, channels, out, pooled))
+        return cls(x.lanes)
+
+    def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
+        """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
+        if self.depthwise:
+            return DepthwiseConvolution(weights, gain, bias)
+        if self.m:
+            return WinogradConvolution(weights, gain, bias, self.m)
+        return TiledConvolution(weights, gain, bias, groups, self.lanes)
+
+
+def fastest_tile(filters: int, channels: int, out: Shape, pooled: bool = False) -> int:
+    """m of the fastest F(m x m, 3 x 3) by a count of operations and memory; 0 where the direct method is faster.
+
+    For a batch of one, whatever the batch: a picture shall give the same alone and among others.
+    """
+    costs = {m: _winograd_cost(m, filters, channels, out) for m in ((4, 2) if pooled else (4, 3, 2))}
+    best = min(costs, key=lambda m: costs[m])
+    return best if costs[best] < _direct_cost(filters, channels, out) else 0
+
+
+def _direct_cost(filters: int, channels: int, out: Shape) -> float:
+    weights = 9 * channels * -(-filters // LANES)
+    return out.cells * weights + weights * LANES * FILTER_COST
+
+
+def _winograd_cost(m: int, filters: int, channels: int, out: Shape) -> float:
+    values = tile_count(m, out, 1) * (m + 2) ** 2
+    blocks_in, blocks_out = -(-channels // LANES), -(-filters // OUTPUT_BLOCK) * ROWS
+    transforms = values * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)
+    return transforms + values * blocks_in * LANES * blocks_out + packed_size(m, filters, channels) * FILTER_COST

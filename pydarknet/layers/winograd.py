@@ -1,0 +1,120 @@
+"""3x3 convolutions by Winograd's method: transformed filters, and how the work is cut to fit the caches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.jit import threads
+from ..kernels.tile import ROWS
+from ..kernels.winograd import PATCH, SKEW, convolve_winograd, pack_winograd
+from ..tensor import LANES, Array, Shape, Tensor
+from .filters import Call, Window
+from .workspace import with_workspace
+
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
+NEAR = 128 << 10  # floats that a core's second cache holds: 512 KiB on most machines, more on some
+LARGEST = 512 << 10  # floats of a worker's patches
+AT_ONCE = 2  # groups of filters between which the patches of one point stay in the first cache
+# Costs in multiply-adds of one SIMD vector, measured on Zen 3: of a vector of a patch, of one of a product, of a float
+# of filters, of a float of patches that has to come from the cache that all cores share.
+PATCH_COST, PRODUCT_COST, MEMORY_COST, FAR_COST = 7.0, 7.0, 0.6, 0.6
+OUTPUT_BLOCK = ROWS * LANES
+
+
+def filter_matrix(m: int) -> NDArray[np.float64]:
+    """G of F(m, 3), (m + 2, 3): the powers of each point over the product of its distances from the others."""
+    points = POINTS[: m + 1]
+    rows = [[p**k / np.prod([p - q for q in points if q != p]) for k in range(3)] for p in points]
+    return np.array([*rows, [0.0, 0.0, 1.0]])
+
+
+def tile_count(m: int, out: Shape, batch: int) -> int:
+    """How many m x m tiles cover a batch of planes."""
+    return batch * -(-out.height // m) * -(-out.width // m)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The division of one convolution: tiles a task, groups of filters multiplied at once, ranges of groups."""
+
+    chunk: int
+    at_once: int
+    splits: int
+
+    @classmethod
+    @lru_cache(1024)
+    def of(cls, m: int, tiles: int, blocks: int, groups: int, workers: int) -> Cut:
+        """The one that should be fastest: few tiles a task keep the patches near the core, many read the filters
+        less often; where the tiles are few, the workers divide the filters, each transforming all patches."""
+        even = tiles + tiles % 2
+        pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
+        chunks = {-(-tiles // count) for count in pieces if tiles >= 8 * count or count == 1}
+        cuts = [
+            cls(min(even, chunk + chunk % 2), min(AT_ONCE, groups // splits), splits)
+            for chunk in sorted(chunks)
+            for splits in (1, workers, 2 * workers)
+            if splits <= groups
+        ]
+        small = [cut for cut in cuts if cut.chunk * (m + 2) ** 2 * blocks * LANES <= LARGEST]
+        return min(small or cuts[:1], key=lambda cut: cut._cost(m, tiles, blocks, groups, workers))
+
+    def _cost(self, m: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
+        """Multiply-adds of one vector that the busiest worker has time for meanwhile."""
+        points, own = (m + 2) ** 2, -(-groups // self.splits)
+        tasks = -(-(-(-tiles // self.chunk) * self.splits) // workers)
+        patches = points * self.chunk * blocks
+        filters = points * blocks * LANES * own * OUTPUT_BLOCK
+        products = patches * LANES * own * ROWS
+        transforms = PATCH_COST * patches + PRODUCT_COST * points * self.chunk * own * ROWS
+        near = patches * LANES + self.at_once * points * self.chunk * OUTPUT_BLOCK <= NEAR
+        reread = 0.0 if near else patches * LANES * own / self.at_once * FAR_COST
+        return tasks * (products + transforms + filters * MEMORY_COST + reread)
+
+
+class WinogradConvolution:
+    """A 3x3 convolution of stride 1 as F(m x m, 3 x 3). Packed once, bound to tensors as often as
+    their sizes change."""
+
+    lanes = LANES
+
+    def __init__(self, weights: Array, gain: Array, bias: Array, m: int) -> None:
+        """weights: (n, channels, 3, 3); gain, bias: (n,)."""
+        n, channels, _, _ = weights.shape
+        self.m, self.filters, self.blocks = m, n, -(-channels // LANES)
+        self.groups = -(-n // OUTPUT_BLOCK)
+        self.packed = np.empty(packed_size(m, n, channels), np.float32)
+        pack_winograd(m, weights.reshape(-1), filter_matrix(m), channels, gain, self.packed)
+        self.bias = np.zeros(self.groups * OUTPUT_BLOCK, np.float32)
+        self.bias[:n] = bias
+
+    def bind(
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, accumulate: bool = False,
+        pooled: bool = False,
+    ) -> Call:  # fmt: skip
+        """What computes y from x, as `TiledConvolution.bind`."""
+        workers, at = threads(), x.layout
+        out = window.out_shape(x.shape, self.filters) if pooled else y.shape
+        cut = Cut.of(self.m, tile_count(self.m, out, at.batch), self.blocks, self.groups, workers)
+        start = at.origin - window.padding * (at.pitch + 1) * LANES
+        reach = at.halo + window.padding
+        arguments = (
+            self.m, x.data, at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach,
+            self.blocks, self.packed, self.groups, self.bias, at.batch, *y.target, out.height, out.width, self.filters,
+            slope, code, int(accumulate), int(pooled), cut.chunk, cut.at_once, cut.splits,
+        )  # fmt: skip
+        return partial(with_workspace, convolve_winograd, workers, self._work_size(cut), arguments)
+
+    def _work_size(self, cut: Cut) -> int:
+        """Floats that one worker needs, in whole cache lines."""
+        points = (self.m + 2) ** 2
+        patches = points * (self.blocks * cut.chunk * LANES + SKEW)
+        return 2 * PATCH + patches + cut.at_once * points * cut.chunk * OUTPUT_BLOCK + LANES
+
+
+def packed_size(m: int, filters: int, channels: int) -> int:
+    """Floats of the transformed filters."""
+    return -(-filters // OUTPUT_BLOCK) * OUTPUT_BLOCK * (m + 2) ** 2 * -(-channels // LANES) * LANES
