@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "train",
     "anchors": "anchors",
     "cfg": "cfg",
+    "dataset": "dataset",
     "classifier": "legacy",
     "detector": "legacy",
     "yolo": "legacy",

@@ -1,0 +1,115 @@
+"""`dataset check` and `dataset convert`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import click
+
+from ..resources import network_file
+from .console import bar, say
+from .options import FILE, FlagsFirst, flag
+
+if TYPE_CHECKING:
+    from ..dataset_check import DatasetReport, Finding
+    from ..labelled import DataSet
+
+
+@click.group("dataset", cls=FlagsFirst)
+def dataset_command() -> None:
+    """Check and convert data sets of detectors."""
+
+
+@dataset_command.command("check")
+@click.argument("data", metavar="DATA_OR_LIST", type=FILE)
+@flag("names", type=FILE, metavar="FILE", help="Class names, one a line; default: those of the .data file.")
+@flag("dialect", type=click.Choice(["pjreddie", "alexeyab"]), default="alexeyab", show_default=True,
+      help="Whose rule for the place of label files comes first.")  # fmt: skip
+@flag("no_decode", is_flag=True, help="Do not read the pictures whole, which takes long for many.")
+@flag("show", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Of each kind, print the "
+      "first N.")  # fmt: skip
+@flag("strict", is_flag=True, help="Let warnings count as errors.")
+def check_command(data: str, names: str | None, dialect: str, no_decode: bool, show: int, strict: bool) -> None:
+    """Print what is missing, wrong or there twice in a data set, and how many objects of each class there are.
+
+    DATA_OR_LIST is a .data file, of which train, valid and test are read, or a list of pictures. The exit code is 1
+    where there are errors.
+
+    \b
+    Examples:
+      pydarknet dataset check data/obj.data
+      pydarknet dataset check train.txt --names obj.names --no-decode
+    """
+    from ..dataset_check import check_dataset
+    from ..dialect import DIALECTS
+    from ..labelled import DataSet
+
+    opened = DataSet.open(network_file(data))
+    listed = _names(opened, names)
+    with bar(sum(1 for path in opened.lists.values() for line in path.open("rb") if line.strip())) as count:
+        report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
+    for line in _findings(report.findings, show):
+        say(line)
+    for line in [*_lists(report), "", *_classes(report, listed), "", *_kinds(report)]:
+        say(line)
+    if report.errors or (strict and report.findings):
+        raise click.exceptions.Exit(1)
+
+
+def _names(data: DataSet, path: str | None) -> list[str]:
+    """The names of the classes: a given file's, else the .data file's, else numbers for as many as it says."""
+    from ..errors import DataError
+    from ..names import names_from_data, read_names
+    from ..resources import find_file
+
+    found = find_file(path, None) if path else data.data and names_from_data(data.data, "names")
+    if not found:
+        return [str(number) for number in range(data.classes or 0)]
+    names = read_names(found)
+    if data.classes not in (None, len(names)):
+        raise DataError(f"{found}: {len(names)} names; expected {data.classes}, the number of classes in {data.path}")
+    return names
+
+
+def _findings(findings: list[Finding], show: int) -> list[str]:
+    """One line each, of each kind the first few."""
+    by_kind: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    lines = []
+    for kind, of_kind in by_kind.items():
+        severity = "error" if of_kind[0].is_error else "warning"
+        lines += [f"{severity}: {kind}: {finding.text}" for finding in of_kind[:show]]
+        if len(of_kind) > show:
+            lines.append(f"{severity}: {kind}: and {len(of_kind) - show} more")
+    return [*lines, ""] if lines else []
+
+
+def _lists(report: DatasetReport) -> list[str]:
+    lines = [f"{'list':<8}{'pictures':>10}{'objects':>10}{'without objects':>17}"]
+    for name, counts in report.lists.items():
+        lines.append(f"{name:<8}{counts.pictures:>10}{counts.objects.total():>10}{counts.without_objects:>17}")
+    return lines
+
+
+def _classes(report: DatasetReport, names: list[str]) -> list[str]:
+    """Objects of each class, and in how many pictures, for each list."""
+    numbers = sorted({*range(len(names)), *(number for counts in report.lists.values() for number in counts.objects)})
+    title = {number: names[number] if number < len(names) else "" for number in numbers}
+    width = max([4, *map(len, title.values())])
+    heads = "".join(f"{name:>10}{'pictures':>10}" for name in report.lists)
+    lines = [f"class  {'name':<{width}}{heads}"]
+    for number in numbers:
+        cells = "".join(f"{c.objects[number]:>10}{c.pictures_with[number]:>10}" for c in report.lists.values())
+        lines.append(f"{number:>5}  {title[number]:<{width}}{cells}")
+    return lines
+
+
+def _kinds(report: DatasetReport) -> list[str]:
+    from ..dataset_check import KINDS
+
+    found = [f"{report.kinds[kind]} {kind}" for kind in KINDS if report.kinds[kind]]
+    warnings = len(report.findings) - report.errors
+    lines = [f"{report.errors} errors, {warnings} warnings"]
+    return [f"{lines[0]}: {', '.join(found)}"] if found else lines
