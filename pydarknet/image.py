@@ -210,13 +210,22 @@ def draw_detections(image: Picture, detections: Sequence[Detection], classes: in
 
     The colours are spread over the number of `classes`. Boxes are cut at the edges of the picture.
     """
-    result = np.array(check_image(image), order="C")
     ranked = sorted(detections, key=lambda detection: detection.confidence)
-    for detection in ranked:
-        _draw_box(result, detection.box, class_colour(detection.class_id, classes))
-    for detection in ranked:
-        label = f"{detection.name}: {detection.confidence * 100:.0f}%"
-        _draw_label(result, detection.box, _ascii(label), class_colour(detection.class_id, classes))
+    return draw_boxes(image, [(d.box, percent_label(d), class_colour(d.class_id, classes)) for d in ranked])
+
+
+def percent_label(detection: Detection) -> str:
+    """`name: 87%`"""
+    return f"{detection.name}: {detection.confidence * 100:.0f}%"
+
+
+def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Picture:
+    """A copy of the picture with boxes in their colours and, above all of them, their labels; later ones on top."""
+    result = np.array(check_image(image), order="C")
+    for box, _, colour in boxes:
+        _draw_box(result, box, colour)
+    for box, label, colour in boxes:
+        _draw_label(result, box, _ascii(label), colour)
     return result
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "classify": "classify",
     "detect": "detect",
     "train": "train",
+    "evaluate": "evaluate",
     "anchors": "anchors",
     "cfg": "cfg",
     "dataset": "dataset",

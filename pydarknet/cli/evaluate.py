@@ -1,32 +1,43 @@
-"""How good a detector is: `detector map`."""
+"""How good a detector is: `evaluate`, and AlexeyAB's `detector map`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .console import bar, note, say
+from .evaluation_formats import SORTS, class_table, coco_lines, evaluation_json, speed_line
 from .loading import Options, load_model, read_data_file, tell_if_compiling
-from .options import FILE, FRACTION, Command, flag, names_options, network_options, size_options, together
+from .options import (
+    FILE,
+    FRACTION,
+    Command,
+    batch_option,
+    flag,
+    names_options,
+    network_options,
+    size_options,
+    together,
+)
 
 if TYPE_CHECKING:
-    from ..config import Section
     from ..evaluation import Evaluation, GroundTruth, Look
+    from ..evaluation.worst import Worst
     from ..model import Model
 
 
-def _data_and_network(function: Callable[..., Any]) -> Callable[..., Any]:
+SHOWN = 10  # label files that are missing
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What both commands take."""
     return together(
         click.argument("data_file", metavar="DATA", type=FILE),
         click.argument("cfg", type=FILE),
         click.argument("weights", type=FILE),
-    )(function)
-
-
-def _map_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    return together(
         flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
              help="Count true and false positives among what is more probable than P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
@@ -36,25 +47,17 @@ def _map_options(function: Callable[..., Any]) -> Callable[..., Any]:
         flag("json", "json_file", type=FILE, metavar="FILE", help="Write all figures to FILE as JSON."),
         flag("plot", type=FILE, metavar="FILE", help="Draw precision over recall: FILE.png, .svg or .pdf (extra "
              "`plot`)."),
-        _running_options,
-    )(function)  # fmt: skip
-
-
-def _running_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    return together(
-        flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N",
-             help="Pictures that go through the network at a time."),
-        flag("letter_box", is_flag=True, help="Ignored, as in darknet: letter_box=1 in the cfg decides."),
-        flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown."),
+        batch_option,
+        names_options,
+        size_options,
+        network_options,
     )(function)  # fmt: skip
 
 
 @click.command("map", cls=Command)
-@_data_and_network
-@_map_options
-@names_options
-@size_options
-@network_options
+@_options
+@flag("letter_box", is_flag=True, help="Ignored, as in darknet: letter_box=1 in the cfg decides.")
+@flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown.")
 def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """Mean average precision on the pictures of the list `valid`, as AlexeyAB's darknet reports it.
 
@@ -65,40 +68,69 @@ def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     Example:
       pydarknet detector map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights -iou_thresh .75
     """
-    _, model, truth = prepare(data_file, cfg, weights, options, "alexeyab")
-    result = run_map(model, truth, options)
+    if options["letter_box"]:
+        note("-letter_box is ignored, as in darknet; set letter_box=1 in the cfg")
+    if options["dialect"] == "auto":
+        options["dialect"] = "alexeyab"
+    model, truth = _prepare(data_file, cfg, weights, options)
+    _end(run_map(model, truth, options))
+
+
+@click.command("evaluate", cls=Command)
+@_options
+@flag("sort", type=click.Choice(SORTS), default="ap", show_default=True, help="The order of the classes.")
+@flag(
+    "worst",
+    type=FILE,
+    metavar="DIR",
+    help="Write the ten pictures with most missed objects into DIR: truth green, what was found red.",
+)
+@flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey.")
+@flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as `detect` does.")
+def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """How good a detector is on the pictures of the list `valid`: a table of its classes, and the worst pictures.
+
+    \b
+    Examples:
+      pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights
+      pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
+    """
+    if options["letter_box"] and options["stretch"]:
+        raise click.UsageError("-letter_box and -stretch exclude each other")
+    model, truth = _prepare(data_file, cfg, weights, options)
+    _end(_run_evaluate(model, truth, options))
+
+
+def _end(result: Evaluation) -> None:
+    """Scripts learn by the exit code that pictures could not be read."""
     if result.unreadable:
         raise click.exceptions.Exit(1)
 
 
-def prepare(
-    data_file: str, cfg: str, weights: str, options: dict[str, Any], dialect: str | None = None
-) -> tuple[Section, Model, GroundTruth]:
-    """The .data file, the network and the pictures, all checked before anything is computed.
-
-    `dialect` is what `auto` means for the command, where not what the cfg shows.
-    """
+def _prepare(data_file: str, cfg: str, weights: str, options: dict[str, Any]) -> tuple[Model, GroundTruth]:
+    """The network and the pictures, all checked before anything is computed."""
     from ..detector import heads_of
     from ..evaluation import GroundTruth
 
     data = read_data_file(data_file)
     options["data"] = options["data"] or data_file
-    if dialect and options["dialect"] == "auto":
-        options["dialect"] = dialect
-    if options["letter_box"]:
-        note("-letter_box is ignored, as in darknet; set letter_box=1 in the cfg")
     model = load_model(cfg, weights, options)
     heads_of(model)
-    truth = GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
-    return data, model, truth
+    _check_files(options)
+    if data.text("train") and not data.text("valid"):
+        note(f"{data_file}: valid= is missing; these are the pictures of train=")
+    return model, GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
 
 
-def look_at_all(
+def _look_at_all(
     model: Model, truth: GroundTruth, options: Options, each: Callable[[Look, int], None] | None = None
 ) -> Evaluation:
     """Compare what the network finds with the truth, with a progress bar."""
-    from ..evaluation import evaluate
+    from dataclasses import replace
 
+    from ..evaluation import MAP, evaluate
+
+    letterbox = False if options.get("stretch") else (True if options["letter_box"] and "stretch" in options else None)
     tell_if_compiling()
     with bar(len(truth)) as count:
 
@@ -113,6 +145,7 @@ def look_at_all(
             thresh=options["thresh"],
             iou_thresh=options["iou_thresh"],
             points=options["points"],
+            manner=replace(MAP, letterbox=letterbox),
             batch=options["batch"],
             coco=True,
             each=seen,
@@ -123,46 +156,74 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
     """Print the report."""
     from .map_formats import POINTS_HELP, map_report, map_start
 
-    check_files(options)
     for line in map_start([(index, model.layers[index].type_number) for index in model.heads], truth.missing):
         say(line)
-    result = look_at_all(model, truth, options)
+    result = _look_at_all(model, truth, options)
     for line in map_report(result.report, model.names):
         say(line)
     note(f"Total Detection Time: {result.clock.total:.0f} Seconds")
     for line in POINTS_HELP:
         say(line)
-    add_remarks(result)
-    write_files(result, model, options)
+    for line in [*coco_lines(result.coco), speed_line(result)]:
+        note(line)
+    _write_files(result, model, options)
     return result
 
 
-def add_remarks(result: Evaluation) -> None:
-    """COCO's figures and the speed, on standard error."""
-    from .evaluation_formats import coco_lines, speed_line
+def _run_evaluate(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
+    """Print the table and the worst pictures."""
+    from ..evaluation.worst import Worst
 
-    assert result.coco is not None
-    for line in [*coco_lines(result.coco), speed_line(result)]:
-        note(line)
+    worst = Worst()
+    for path in truth.missing[:SHOWN]:
+        note(f"no label file: {path}")
+    if len(truth.missing) > SHOWN:
+        note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
+    result = _look_at_all(model, truth, options, worst.add)
+    for line in [*class_table(result, model.names, options["sort"]), "", *coco_lines(result.coco)]:
+        say(line)
+    _tell_worst(worst, model, truth, options)
+    note(speed_line(result))
+    _write_files(result, model, options)
+    return result
 
 
-def check_files(options: Options) -> None:
+def _tell_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
+    """List the pictures with most missed objects, and write them where `--worst` wants it. Raises OutputError."""
+    from ..evaluation.worst import annotated
+    from ..image import write_image
+    from .outputs import WRITABLE
+
+    ranked = worst.ranked()
+    if ranked:
+        say("\nMost missed objects:")
+    for place, (missed, look) in enumerate(ranked, start=1):
+        rows = truth.boxes[look.index]
+        say(f"{missed:4d} of {len(rows):4d}  {look.path}")
+        if options["worst"] and look.is_readable:
+            name = look.path.name if look.path.suffix.lower() in WRITABLE else f"{look.path.name}.jpg"
+            picture = annotated(look, rows, model.names, options["thresh"], model.dialect)
+            write_image(Path(options["worst"]) / f"{place:02d}_{name}", picture)
+
+
+def _check_files(options: Options) -> None:
     """Refuse before the first picture what could not be written after the last. Raises OptionError, OutputError."""
-    from .outputs import check_folder_of
+    from .outputs import check_folder_of, make_folder
 
     if options["plot"]:
         from ..figure import check_plot
 
         check_plot(options["plot"])
+    if options.get("worst"):
+        make_folder(Path(options["worst"]))
     for path in (options["json_file"], options["plot"]):
         if path:
             check_folder_of(path)
 
 
-def write_files(result: Evaluation, model: Model, options: Options) -> None:
+def _write_files(result: Evaluation, model: Model, options: Options) -> None:
     """Write what `--json` and `--plot` ask for. Raises OutputError."""
     from ..files import write_whole
-    from .evaluation_formats import evaluation_json
 
     if options["json_file"]:
         with write_whole(options["json_file"]) as stream:

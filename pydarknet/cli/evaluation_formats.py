@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ..evaluation.coco import CocoReport
 
 
-def coco_lines(coco: CocoReport) -> Iterator[str]:
+def coco_lines(coco: CocoReport | None) -> Iterator[str]:
     """COCO's figures in per cent, two lines."""
+    if coco is None:
+        return
     yield (
         f"COCO AP .50:.95 {_percent(coco.ap)}, .50 {_percent(coco.ap50)}, .75 {_percent(coco.ap75)}; "
         f"small {_percent(coco.small)}, medium {_percent(coco.medium)}, large {_percent(coco.large)}"
@@ -110,11 +112,12 @@ def class_table(result: Evaluation, names: Sequence[str], sort: str) -> Iterator
 
 
 def _row(name: str, width: int, truths: int, ap: float, coco_ap: float, c: ClassResult | Any) -> str:
+    shown_ap = _cell(100 * ap if truths else math.nan, 6, 2, "%")
     return (
-        f"{name:{width}} {truths:8d} {100 * ap:6.2f}% {_cell(100 * coco_ap, 8, 2)}% {_cell(c.precision, 6, 2)} "
+        f"{name:{width}} {truths:8d} {shown_ap} {_cell(100 * coco_ap, 8, 2, '%')} {_cell(c.precision, 6, 2)} "
         f"{_cell(c.recall, 6, 2)} {_cell(c.f1, 5, 2)} {_cell(c.average_iou, 5, 2)} {c.tp:6d} {c.fp:6d} {c.fn:6d}"
     )
 
 
-def _cell(value: float, width: int, digits: int) -> str:
-    return f"{'-':>{width}}" if math.isnan(value) else f"{value:{width}.{digits}f}"
+def _cell(value: float, width: int, digits: int, unit: str = "") -> str:
+    return f"{'-':>{width + len(unit)}}" if math.isnan(value) else f"{value:{width}.{digits}f}{unit}"

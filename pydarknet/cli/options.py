@@ -114,6 +114,12 @@ def size_options(function: Function) -> Function:
     )(function)
 
 
+def batch_option(function: Function) -> Function:
+    """How many pictures of a set are computed at a time."""
+    return flag("batch", type=click.IntRange(1, 1 << 10), default=4, show_default=True, metavar="N",
+                help="Pictures that go through the network at a time; the results are the same.")(function)  # fmt: skip
+
+
 def names_options(function: Function) -> Function:
     """Where the names of classes come from."""
     return together(

@@ -40,7 +40,7 @@ class Outputs:
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
             picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
         if options["out_dir"]:
-            _make_folder(Path(options["out_dir"]))
+            make_folder(Path(options["out_dir"]))
         if out is not None:
             check_folder_of(out)
         return cls(
@@ -100,7 +100,7 @@ def label_path(path: str) -> str:
     return str(label_path(Path(path), ALEXEYAB))
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

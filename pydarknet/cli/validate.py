@@ -11,7 +11,7 @@ import click
 
 from .console import bar, note, say
 from .loading import Options, load_model, read_data_file, tell_if_compiling
-from .options import FILE, Command, flag, names_options, network_options, together
+from .options import FILE, Command, batch_option, flag, names_options, network_options, together
 
 if TYPE_CHECKING:
     from ..evaluation import GroundTruth, Look, Manner, Watcher
@@ -31,8 +31,7 @@ def _network(function: Callable[..., Any]) -> Callable[..., Any]:
     return together(
         click.argument("cfg", type=FILE),
         click.argument("weights", type=FILE),
-        flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N",
-             help="Pictures that go through the network at a time."),
+        batch_option,
         names_options,
         network_options,
     )(function)  # fmt: skip

@@ -11,6 +11,7 @@
     truth               lists of pictures and their label files
     forward             pictures through a network, decoded in threads
     plot                precision over recall, with matplotlib
+    worst               the pictures with most missed objects
     results             the files of `detector valid`
     recall              the figures of `detector recall`
 
@@ -69,7 +70,7 @@ def evaluate(
     iou_thresh: float = 0.5,
     points: int = 0,
     manner: Manner = MAP,
-    batch: int = 1,
+    batch: int = 4,
     threads: int = 2,
     coco: bool = False,
     each: Callable[[Look, int], None] | None = None,

@@ -1,0 +1,55 @@
+"""The pictures in which most objects were missed."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..boxes import Box, Detection
+from ..detector import Found
+from ..dialect import Dialect
+from ..image import Colour, Picture, draw_boxes, load_image, percent_label
+from ..tensor import Array
+from .forward import Look
+
+GREEN: Colour = (0, 200, 0)
+RED: Colour = (230, 0, 0)
+
+
+@dataclass
+class Worst:
+    """Keeps the `count` pictures with most missed objects; of equal ones the earlier."""
+
+    count: int = 10
+    _kept: list[tuple[int, int, Look]] = field(default_factory=list, repr=False)
+
+    def add(self, look: Look, missed: int) -> None:
+        """Consider one picture. One in which nothing was missed is never kept."""
+        if missed:
+            keep = heapq.heappush if len(self._kept) < self.count else heapq.heappushpop
+            keep(self._kept, (missed, -look.index, look))
+
+    def ranked(self) -> list[tuple[int, Look]]:
+        """(missed objects, look), the worst first."""
+        return [(missed, look) for missed, _, look in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+
+
+def detections_in(look: Look, names: Sequence[str], thresh: float, dialect: Dialect) -> list[Detection]:
+    """What was found above the threshold, boxes in pixels."""
+    return Found(look.candidates, names, look.width, look.height, thresh, dialect, 0.0).detections()
+
+
+def annotated(look: Look, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
+    """The picture with the objects of `truth` (t, 5) in green and what was found above the threshold in red.
+
+    Raises ImageError where the picture cannot be read.
+    """
+    image = load_image(look.path)
+    height, width, _ = image.shape
+    marks = []
+    for number, x, y, w, h in truth.tolist():
+        name = names[int(number)] if 0 <= number < len(names) else f"{number:.0f}"
+        marks.append((Box(x * width, y * height, w * width, h * height), name, GREEN))
+    found = sorted(detections_in(look, names, thresh, dialect), key=lambda detection: detection.confidence)
+    return draw_boxes(image, [*marks, *((d.box, percent_label(d), RED) for d in found)])
