@@ -140,6 +140,16 @@ def vsplat(typingctx, scalar):
 
 
 @intrinsic
+def vfirst(typingctx, x):
+    """The first lane."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.extract_element(arguments[0], ir.Constant(INT32, 0))
+
+    return types.float32(float32x16), codegen
+
+
+@intrinsic
 def vmax(typingctx, x, y):
     """The larger of both, lane by lane; y where they cannot be compared (NaN)."""
 
