@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,31 @@ def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Pat
 
 
 @contextlib.contextmanager
+def write_folder_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; when the block ends well, it becomes `path`, else it is removed.
+
+    Raises OutputError where `path` is there already and not an empty folder, and for what the system refuses.
+    """
+    target = Path(path)
+    temporary = None
+    try:
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise OutputError(f"{path}: is there already; expected a new or empty folder")
+        name = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.absolute().parent)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o777 & ~_mask())
+        if target.exists():
+            target.rmdir()
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def open_for_output(path: Path) -> Iterator[BinaryIO]:
     """`path` opened for writing in place. Raises OutputError."""
     try:
@@ -72,9 +98,13 @@ def _mode_of_new_file(target: Path) -> int:
     """The permissions `target` has, or those that an ordinary `open` would give it."""
     if target.exists():
         return target.stat().st_mode & 0o7777
+    return 0o666 & ~_mask()
+
+
+def _mask() -> int:
     mask = os.umask(0)
     os.umask(mask)
-    return 0o666 & ~mask
+    return mask
 
 
 def read_bytes(path: str | os.PathLike[str], error: type[DarknetError]) -> bytes:

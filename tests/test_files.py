@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from pydarknet.errors import ConfigError, DataError, OutputError
-from pydarknet.files import read_bytes, read_text, write_whole
+from pydarknet.files import read_bytes, read_text, write_folder_whole, write_whole
 
 
 def test_a_file_appears_with_its_whole_content(tmp_path):
@@ -107,3 +107,32 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
     (tmp_path / "binary").write_bytes(b"a\0b")
     with pytest.raises(DataError, match="binary: not a text file"):
         read_text(tmp_path / "binary", DataError)
+
+
+def test_a_folder_appears_with_its_whole_content(tmp_path):
+    with write_folder_whole(tmp_path / "out") as folder:
+        (folder / "a").mkdir()
+        (folder / "a" / "b").write_text("x")
+        assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out" / "a" / "b").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "plain").mkdir()
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_exception_leaves_no_folder(tmp_path, error):
+    expected = OutputError if isinstance(error, OSError) else error
+    with pytest.raises(expected), write_folder_whole(tmp_path / "out") as folder:
+        (folder / "half").write_text("x")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_an_empty_folder_is_replaced(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with write_folder_whole(tmp_path / "empty") as folder:
+        (folder / "a").write_text("x")
+    for path in (tmp_path / "empty", tmp_path / "empty" / "a"):
+        with pytest.raises(OutputError, match="is there already"), write_folder_whole(path):
+            pass

@@ -19,7 +19,7 @@ ORDER = [
     {"layers", "views"},
     {"labels", "mixing", "plan", "weights", "loader"},
     {"pictures", "labelled"},
-    {"dataset", "class_dataset", "dataset_check"},
+    {"dataset", "class_dataset", "dataset_check", "convert"},
     {"network", "optimizer", "rejection"},
     {"report", "classifier", "detector", "export", "speed", "averages"},
     {"training"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..resources import network_file
-from .console import bar, say
+from .console import bar, note, say
 from .options import FILE, FlagsFirst, flag
 
 if TYPE_CHECKING:
@@ -55,6 +55,56 @@ def check_command(data: str, names: str | None, dialect: str, no_decode: bool, s
         say(line)
     if report.errors or (strict and report.findings):
         raise click.exceptions.Exit(1)
+
+
+@dataset_command.command("convert")
+@click.argument("sources", metavar="SOURCE...", type=FILE, nargs=-1, required=True)
+@flag("to", "to", type=click.Choice(["darknet", "voc", "coco"]), required=True, help="The new form.")
+@flag("out", type=FILE, metavar="DIR", required=True, help="The folder to make.")
+@flag("from", "form", type=click.Choice(["auto", "darknet", "voc", "coco"]), default="auto", show_default=True,
+      help="The form that SOURCE has.")  # fmt: skip
+@flag("names", type=FILE, metavar="FILE", help="Class names in their order; default: those of the .data file, the "
+      "categories by id, or the names found in XML by alphabet.")  # fmt: skip
+@flag("pictures", type=FILE, metavar="DIR", help="Where the pictures of VOC and COCO are.")
+@flag("copy", is_flag=True, help="Copy the pictures; else they are linked or referred to.")
+@flag("keep_difficult", is_flag=True, help="To darknet: keep difficult and crowd objects as ordinary ones.")
+def convert_command(
+    sources: tuple[str, ...],
+    to: str,
+    out: str,
+    form: str,
+    names: str | None,
+    pictures: str | None,
+    copy: bool,
+    keep_difficult: bool,
+) -> None:
+    """Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
+
+    SOURCE is a .data file or a list of pictures, a VOC folder (or one of XML files), or COCO's JSON files. The new
+    data set is written whole or not at all.
+
+    \b
+    Examples:
+      pydarknet dataset convert obj.data --to coco --out obj-coco
+      pydarknet dataset convert VOC2007 --to darknet --out voc --names data/voc.names
+      pydarknet dataset convert instances_train2017.json instances_val2017.json --pictures coco --to darknet --out mine
+    """
+    from ..convert import read_set, write_set
+    from ..names import read_names
+    from ..resources import find_file
+
+    classes = read_names(find_file(names, None)) if names else None
+    found = read_set([network_file(source) for source in sources], form, classes, pictures)
+    written = write_set(found, out, to, copy, keep_difficult)
+    for name, listed in written.lists.items():
+        say(f"{name}: {len(listed)} pictures, {sum(len(picture.boxes) for picture in listed)} objects")
+    say(f"{len(written.classes)} classes: {', '.join(written.classes)}")
+    for what, number in written.left_out.items():
+        if number:
+            note(f"{number} {what}")
+    if missing := written.missing:
+        note(f"{len(missing)} pictures are not there, the first is {missing[0]}; see --pictures")
+    note(f"{out}: written")
 
 
 def _names(data: DataSet, path: str | None) -> list[str]:

@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pydarknet.dialect import DIALECTS
+from pydarknet.labels import label_path
+
 
 def process(*words):
     return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True)
@@ -71,3 +74,48 @@ def test_names(run, objects):
     result = run("dataset", "check", "train.txt", "--names", "three.names")
     assert "warning: class without objects: train.txt: class 2 has no objects\n" in result.stdout
     assert "    2  c" in result.stdout
+
+
+def test_convert_as_a_process(objects):
+    result = process("dataset", "convert", objects, "--to", "voc", "--out", "xml")
+    assert (result.returncode, result.stderr) == (0, "xml: written\n")
+    assert result.stdout.splitlines() == [
+        "train: 2 pictures, 4 objects",
+        "valid: 1 pictures, 2 objects",
+        "2 classes: dog, Eskimo cat",
+    ]
+    assert process("dataset", "convert", "xml", "--to", "darknet", "--out", "new", "--copy").returncode == 0
+    assert Path("new/obj.names").read_text() == "Eskimo cat\ndog\n"  # by alphabet
+    assert process("dataset", "check", "new/obj.data").returncode == 0
+
+
+def test_convert_tells_what_is_left_out(run, objects):
+    Path("set/a.txt").write_text("0 .5 .5 .25 .5\n9 .5 .5 .25 .5\n")
+    Path("set/b.txt").unlink()
+    result = run("dataset", "convert", objects, "--to", "coco", "--out", "new")
+    assert result.stderr.splitlines() == [
+        "1 label files missing",
+        "1 labels with a wrong class or box left out",
+        "new: written",
+    ]
+
+
+def test_what_convert_writes_is_what_training_reads(run, objects):
+    """Labels are found by both dialects' own rules."""
+    run("dataset", "convert", objects, "--to", "darknet", "--out", "new")
+    for dialect in ("pjreddie", "alexeyab"):
+        assert run("dataset", "check", "new/obj.data", "--dialect", dialect).exit_code == 0
+        assert label_path(Path("new/JPEGImages/a.png"), DIALECTS[dialect]) == Path("new/labels/a.txt")
+
+
+def test_bad_sources_are_one_line(run, objects):
+    for words, message in (
+        (["none.json"], "Couldn't open file: none.json"),
+        (["set"], "set: a folder without .xml and .json files"),
+        ([objects, "--names", "none.names"], "Couldn't open file: none.names"),
+        ([objects, "--out", "set"], "set: is there already; expected a new or empty folder"),
+    ):
+        result = run("dataset", "convert", "--to", "voc", "--out", "new", *words)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert message in result.stderr
+    assert run("dataset", "convert", objects, "--to", "voc").exit_code == 2
