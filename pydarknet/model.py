@@ -115,6 +115,7 @@ def load(
     names: str | os.PathLike[str] | None = None,
     seed: int | None = 0,
     train: bool = False,
+    tune: bool = False,
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
@@ -122,6 +123,8 @@ def load(
     Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
     alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
     all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
+    tune: time the ways in which convolutions can be computed, where they are not known yet on this machine, and
+    remember the fastest for this run and later ones.
     allow_partial: accept a weights file for other layers than these, load what fits.
     Raises the children of DarknetError.
     """
@@ -136,6 +139,7 @@ def load(
     model = Model(
         config, choose_dialect(dialect, config), width=width, height=height, batch=batch, seed=seed, names=names
     )
+    model.tune = tune
     if weights is None:
         model.initialise()
     else:

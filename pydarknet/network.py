@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -13,6 +14,7 @@ from .config import Config
 from .dialect import Dialect
 from .errors import ConfigError, OptionError, ShapeError
 from .layers import INPUT, Layer, Place, layer_class
+from .layers.tuning import tuning
 from .memory import check_memory
 from .plan import absorbed_pools, lay_out, owner_of
 from .tensor import Array, Shape, Tensor
@@ -53,6 +55,7 @@ class Network:
         self._steps: list[Layer] = []
         self._input_tensor: Tensor | None = None
         self._keeps_all = False
+        self.tune = False  # whether ways of computing that are not known yet on this machine are timed
         self._build()
 
     def _build(self) -> None:
@@ -137,12 +140,12 @@ class Network:
         self._input_tensor = tensors[INPUT]
         self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
         self._keeps_all = keep_all
-        self._steps = []
-        for index, layer in enumerate(self.layers):
-            if not layer.is_alias and index not in absorbed.values():
+        steps = [(i, layer) for i, layer in enumerate(self.layers) if not layer.is_alias and i not in absorbed.values()]
+        self._steps = [layer for _, layer in steps]
+        with tuning.measured() if self.tune else contextlib.nullcontext():
+            for index, layer in steps:
                 output = self._tensors[absorbed.get(index, index)]
                 layer.prepare([tensors[owner_of(self.layers, source)] for source in layer.sources], output)
-                self._steps.append(layer)
 
     # --- parameters --------------------------------------------------------------------------------------------------
 

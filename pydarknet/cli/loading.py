@@ -49,6 +49,7 @@ def load_model(cfg: str, weights: str, options: Options) -> Model:
         threads=options["threads"],
         allow_partial=options["allow_partial"],
         names=names_file(options),
+        tune=options.get("tune", False),
     )
     _ = model.names
     if options["verbose"]:

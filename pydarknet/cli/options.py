@@ -98,6 +98,12 @@ def network_options(function: Function) -> Function:
     return together(
         dialect_option,
         flag("threads", type=click.IntRange(min=1), metavar="N", help="Compute with N threads; default: all."),
+        flag(
+            "tune",
+            is_flag=True,
+            help="Time the ways of computing each convolution and remember the fastest, for this "
+            "run and later ones on this machine.",
+        ),
         flag("allow_partial", is_flag=True, help="Accept weights of other length: load whole layers while they last."),
         click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
         click.option("-i", metavar="N", expose_value=False, callback=_ignored, help="The GPU to use; ignored."),

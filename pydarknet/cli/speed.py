@@ -67,6 +67,7 @@ def _load(cfg: str, options: dict[str, Any]) -> Network:
         batch=options["batch"],
         threads=options["threads"],
         allow_partial=options["allow_partial"],
+        tune=options["tune"],
     )
     if options["verbose"]:
         print_table(model)

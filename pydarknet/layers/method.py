@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..kernels.activation import NONE
 from ..kernels.tile import ROWS
-from ..tensor import LANES, Array, Layout, Shape
-from .filters import DepthwiseConvolution, TiledConvolution, Window
+from ..tensor import LANES, Array, Layout, Shape, Tensor
+from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
+from .tuning import tuning
 from .winograd import OUTPUT_BLOCK, PATCH_COST, PRODUCT_COST, WinogradConvolution, packed_size, tile_count
 
 # The cost of one float of filters, in multiply-adds of a SIMD vector: memory is slow, and start-up packs them all.
@@ -26,13 +30,16 @@ class Method:
 
     @classmethod
     def of(
-        cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False
-    ) -> Method:
-        """The fastest, for filters over `channels` / `groups` channels."""
+        cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
+        tuned: bool = False,
+    ) -> Method:  # fmt: skip
+        """The fastest, for filters over `channels` / `groups` channels: by the cost model, and with `tuned` by what
+        was measured on this machine, where that is known."""
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
-            return cls(x.lanes, m=fastest_tile(filters, channels, out, pooled))
+            choose = measured_tile if tuned else fastest_tile
+            return cls(x.lanes, m=choose(filters, channels, out, pooled))
         return cls(x.lanes)
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
@@ -52,6 +59,28 @@ def fastest_tile(filters: int, channels: int, out: Shape, pooled: bool = False) 
     costs = {m: _winograd_cost(m, filters, channels, out) for m in ((4, 2) if pooled else (4, 3, 2))}
     best = min(costs, key=lambda m: costs[m])
     return best if costs[best] < _direct_cost(filters, channels, out) else 0
+
+
+def measured_tile(filters: int, channels: int, out: Shape, pooled: bool = False) -> int:
+    """The same by measurement, where it has been measured or is to be now."""
+    key = f"3x3 {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
+    guess = fastest_tile(filters, channels, out, pooled)
+    return tuning.choose(key, guess, lambda: _candidates(filters, channels, out, pooled))
+
+
+def _candidates(filters: int, channels: int, out: Shape, pooled: bool) -> dict[int, Call]:
+    """A convolution with each method, on made-up numbers."""
+    weights = np.full((filters, channels, 3, 3), 0.01, np.float32)
+    gain, bias = np.ones(filters, np.float32), np.zeros(filters, np.float32)
+    x = Tensor(Layout(1, Shape(channels, out.height, out.width), 1))
+    x.data.fill(1)
+    target = (
+        Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
+    )
+    y, window, extra = Tensor(Layout(1, target)), Window(3, 1, 1, 1), {"pooled": True} if pooled else {}
+    methods = [Method(LANES, m=m) for m in ((0, 2, 4) if pooled else (0, 2, 3, 4))]
+    plans = {method.m: method.pack(weights, gain, bias, 1) for method in methods}
+    return {m: plan.bind(x, y, window, np.float32(0.1), NONE, **extra) for m, plan in plans.items()}
 
 
 def _direct_cost(filters: int, channels: int, out: Shape) -> float:
