@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from .boxes import letterbox_size
 from .image import Picture, crop, fit_for_classify
 from .network import Network
+from .planes import mirrored
 from .tensor import Array
 
 SHIFT = 32  # pixels by which the ten crops lie apart
@@ -85,8 +84,3 @@ def ten_crops(image: Picture, network: Network) -> list[View]:
     large = fit_for_classify(image, "stretch", width + SHIFT, height + SHIFT, channels)
     corners = ((-SHIFT, -SHIFT), (SHIFT, -SHIFT), (0, 0), (-SHIFT, SHIFT), (SHIFT, SHIFT))
     return [View(crop(pixels, *corner, width, height)) for pixels in (large, mirrored(large)) for corner in corners]
-
-
-def mirrored(pixels: Array) -> Array:
-    """Left and right exchanged: a copy."""
-    return np.ascontiguousarray(pixels[:, :, ::-1])

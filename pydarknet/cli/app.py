@@ -41,6 +41,10 @@ COMMANDS = {
     "oneoff": "weights_tools",
     "statistics": "weights_tools",
     "print": "weights_tools",
+    "visualize": "picture_tools",
+    "mkimg": "picture_tools",
+    "imtest": "picture_tools",
+    "nightmare": "picture_tools",
 }
 EXAMPLES = """
 \b

@@ -101,6 +101,7 @@ def label_path(path: str) -> str:
 
 
 def make_folder(folder: Path) -> None:
+    """Make a folder that can be written to, if it is not there. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

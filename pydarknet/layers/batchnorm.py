@@ -14,11 +14,13 @@ from .base import Parameter
 class BatchNorm:
     """Scale and rolling statistics of n channels. At inference it is a gain and an offset per channel.
 
-    `inside_root` chooses between (x - m) / sqrt(v + 1e-5) and (x - m) / (sqrt(v) + 1e-6).
+    `inside_root` chooses between (x - m) / sqrt(v + 1e-5) and (x - m) / (sqrt(v) + 1e-6). `frozen`: a pass that could
+    be a training one takes the rolling statistics as well, and leaves them.
     """
 
     channels: int
     inside_root: bool
+    frozen: bool = field(default=False, init=False, repr=False)
     scales: Array = field(init=False, repr=False)
     rolling_mean: Array = field(init=False, repr=False)
     rolling_variance: Array = field(init=False, repr=False)

@@ -56,6 +56,9 @@ class Crop(PlainLayer):
         y[:] = (cut if self.noadjust else cut * np.float32(2) - np.float32(1)).reshape(y.shape)
 
     def forward_training(self) -> None:
+        if not self.training:
+            self.forward()
+            return
         self.source_tensors[0].read_into(self.plain_inputs[0])
         shape = self.inputs[0]
         for x, y in zip(self.plain_inputs[0], self.values, strict=True):

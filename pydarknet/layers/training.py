@@ -83,17 +83,23 @@ class NormTraining:
 
     def coefficients(self, biases: Array) -> tuple[Array, Array]:
         """Take the statistics of `raw`, update the rolling ones; (gain, offset) of the normalised, scaled output."""
-        n = max(self.count, 2)
-        self.mean = channel_sums(self.raw) / np.float32(self.count)
-        squares = channel_products(self.raw, self.mean, self.raw, self.mean)
-        self.variance = (squares / (n - 1)).astype(np.float32)
         norm = self.norm
-        norm.rolling_mean[:] = KEPT * norm.rolling_mean + (1 - KEPT) * self.mean
-        norm.rolling_variance[:] = KEPT * norm.rolling_variance + (1 - KEPT) * self.variance
+        if norm.frozen:
+            self.mean, self.variance = norm.rolling_mean.copy(), norm.rolling_variance.copy()
+        else:
+            self._take_statistics()
         variance = self.variance.astype(np.float64)
         self._root = np.sqrt(variance + EPSILON) if norm.inside_root else np.sqrt(variance) + 1e-6
         gain = norm.scales / self._root
         return gain.astype(np.float32), (biases - gain * self.mean).astype(np.float32)
+
+    def _take_statistics(self) -> None:
+        n, norm = max(self.count, 2), self.norm
+        self.mean = channel_sums(self.raw) / np.float32(self.count)
+        squares = channel_products(self.raw, self.mean, self.raw, self.mean)
+        self.variance = (squares / (n - 1)).astype(np.float32)
+        norm.rolling_mean[:] = KEPT * norm.rolling_mean + (1 - KEPT) * self.mean
+        norm.rolling_variance[:] = KEPT * norm.rolling_variance + (1 - KEPT) * self.variance
 
     def backward(self, delta: Tensor) -> tuple[Array, Array, Array]:
         """Accumulate scales (and biases); (a, b, c) such that delta of `raw` is a delta + b raw + c."""
