@@ -10,10 +10,8 @@ NAME.state.npz.new, whose hash fits the new weights; one before both leaves the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from .errors import OutputError, WeightsError
-from .files import write_whole
+from .files import flush, hash_of, write_whole
+from .naming import base_name
 from .network import Network
 from .tensor import Array
 from .training import Training
@@ -47,6 +46,8 @@ class Progress:
     position: int  # pictures that the loader has given
     seed: int
     saved: Mapping[str, int] = field(default_factory=dict)  # AlexeyAB's: the iteration of the last save of each kind
+    measured: Mapping[str, Any] = field(default_factory=dict)  # what `Measuring.state` gives
+    min_size: int | None = None  # of input sizes that change, where the user chose it
 
 
 @dataclass(frozen=True)
@@ -64,73 +65,6 @@ class Checkpoint:
     @property
     def progress(self) -> Progress:
         return Progress(**self.content["progress"])
-
-
-def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
-    """The name of a cfg file up to its first dot; AlexeyAB's darknet takes backslashes for separators as well."""
-    name = os.fspath(cfg).rpartition("/")[2]
-    return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]
-
-
-@dataclass
-class Naming:
-    """Which checkpoints are due after an iteration, and under which names: darknet's, by dialect and command.
-
-    `batch`: pictures of an iteration; `pictures`: in the training list. `every`: also keep the rolling checkpoint up
-    to date every so many iterations.
-    """
-
-    base: str
-    alexeyab: bool
-    detector: bool
-    batch: int
-    pictures: int
-    weights_interval: int = 1000  # AlexeyAB's keys saveweights and savelast of the .data file
-    last_interval: int = 100
-    every: int | None = None
-    saved: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def rolling(self) -> str:
-        """The one that is overwritten again and again."""
-        return f"{self.base}_last.weights" if self.alexeyab else f"{self.base}.backup"
-
-    @property
-    def final(self) -> str:
-        return f"{self.base}_final.weights" if self.alexeyab or self.detector else f"{self.base}.weights"
-
-    def due(self, iteration: int, seen: int) -> list[str]:
-        """File names of the checkpoints to write now, the rolling one last."""
-        names = self._alexeyab(iteration) if self.alexeyab else self._pjreddie(iteration, seen)
-        if self.every and iteration % self.every == 0 and self.rolling not in names:
-            names.append(self.rolling)
-        return names
-
-    def _pjreddie(self, iteration: int, seen: int) -> list[str]:
-        names = []
-        if self.detector:
-            if iteration % 10000 == 0 or (iteration < 1000 and iteration % 100 == 0):
-                names.append(f"{self.base}_{iteration}.weights")
-        elif (epoch := seen // self.pictures) > (seen - self.batch) // self.pictures:
-            names.append(f"{self.base}_{epoch}.weights")
-        if iteration % (100 if self.detector else 1000) == 0:
-            names.append(self.rolling)
-        return names
-
-    def _alexeyab(self, iteration: int) -> list[str]:
-        names = []
-        every, last = (self.weights_interval, self.last_interval) if self.detector else (1000, 100)
-        if self._is_due("weights", iteration, every, multiples=self.detector):
-            names.append(f"{self.base}_{iteration}.weights")
-        if every > last and self._is_due("last", iteration, last, multiples=self.detector and iteration > 1):
-            names.append(self.rolling)
-        return names
-
-    def _is_due(self, kind: str, iteration: int, interval: int, multiples: bool) -> bool:
-        due = iteration >= self.saved[kind] + interval or (multiples and iteration % interval == 0)
-        if due:
-            self.saved[kind] = iteration
-        return due
 
 
 def _is_in_file(network: Network) -> bool:
@@ -153,46 +87,24 @@ def save(folder: Path, name: str, training: Training, progress: Progress) -> Pat
             "format": FORMAT,
             "base": base_name(network.path, backslashes=network.dialect.name == "alexeyab"),
             "weights": name,
-            "hash": _hash(weights),
+            "hash": hash_of(weights),
             "dialect": network.dialect.name,
-            "batch": network.batch,
+            "batch": training.mini_batch,
             "subdivisions": training.subdivisions,
-            "progress": {**vars(progress), "saved": dict(progress.saved)},
+            "progress": {**vars(progress), "saved": dict(progress.saved), "measured": dict(progress.measured)},
             "training": training.counters(),
         }
         with write_whole(state) as stream:
             np.savez(stream, content=np.array(json.dumps(content)), **arrays)  # type: ignore[arg-type]
         weights.replace(target)
-        _flush(folder)
+        flush(folder)
         state.replace(folder / f"{name}{STATE}")
-        _flush(folder)
+        flush(folder)
     except (OSError, OutputError) as error:
         weights.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or str(error).rpartition(": ")[2]
         raise OutputError(f"{target}: cannot write: {reason}") from error
     return target
-
-
-def _flush(folder: Path) -> None:
-    """Have the folder's entries on the disk, in this order, also should the power fail."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # systems on which folders cannot be opened
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _parameters(network: Network) -> list[tuple[int, int, Array]]:
@@ -215,7 +127,7 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
         elif (content["base"], content["weights"]) == (base, name):
             found.append(Checkpoint(folder / name, path, content))
     for checkpoint in sorted(found, key=lambda c: c.iteration, reverse=True):
-        if checkpoint.weights.is_file() and _hash(checkpoint.weights) == checkpoint.content["hash"]:
+        if checkpoint.weights.is_file() and hash_of(checkpoint.weights) == checkpoint.content["hash"]:
             for line in wrong:
                 log.warning("%s; it is passed over", line)
             return checkpoint

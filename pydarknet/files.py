@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -125,3 +126,26 @@ def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
     if b"\0" in content:
         raise error(f"{path}: not a text file (it contains NUL bytes)")
     return content.decode("utf-8-sig", errors="surrogateescape")
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def flush(folder: Path) -> None:
+    """Have the folder's entries on the disk, in this order, also should the power fail."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # systems on which folders cannot be opened
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

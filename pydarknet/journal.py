@@ -10,6 +10,8 @@ from typing import Any
 from .errors import OutputError
 from .files import write_whole
 
+JOURNAL = "train.jsonl"
+
 
 class Journal:
     """train.jsonl: one JSON object a line for each iteration, appended."""

@@ -29,7 +29,7 @@ class Model(Network):
 
     def __init__(self, *arguments: Any, names: str | os.PathLike[str] | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._names_path = names
+        self.names_path = names
         self._names: list[str] | None = None
         self.training: Training | None = None
 
@@ -44,7 +44,7 @@ class Model(Network):
         """One name a class: from the names file, else the bundled list of that length, else numbers. Raises
         DataError."""
         if self._names is None:
-            self._names = choose_names(self.classes, self._names_path, exact=bool(self.heads))
+            self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads))
         return self._names
 
     @names.setter

@@ -64,7 +64,7 @@ class Problem:
 
     line: int
     text: str
-    layer: int | None = field(default=None, compare=False)
+    layer: int | None = None
     is_error: bool = True
 
 

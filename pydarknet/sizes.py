@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .errors import OptionError
 from .layers.head import Head
 from .layers.training import needs_input
 from .model import Model
 from .tensor import LANES, Shape
 
-if TYPE_CHECKING:
-    pass
-
-log = logging.getLogger("pydarknet")
-
 CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
-JOURNAL = "train.jsonl"
+SMALLEST, LARGEST = 320, 608  # sides of pjreddie's detectors
+LAST_AT_LARGEST = 200  # iterations at the end of a run
 _SIZES = 0x517E  # sets the random numbers of sizes apart from others of the same seed
 
 
@@ -39,32 +34,50 @@ class Sizes:
     step: int = 32
     seed: int = 0
     max_batches: int = 0
+    smallest: int = SMALLEST  # side, of the rule "square"
+    mini_batch: int = 1
+    grows_batch: bool = False  # whether mini-batches are larger where pictures are smaller
 
     @classmethod
-    def of(cls, model: Model, seed: int, max_batches: int) -> Sizes:
-        """By `random` of the last head, or for pjreddie's classifiers of [net]."""
+    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> Sizes:
+        """By `random` of the last head, or for pjreddie's classifiers of [net].
+
+        smallest: side in pixels, instead of 320. Raises OptionError where it has no meaning.
+        """
+        sizes = cls._of(model, seed, max_batches)
+        if smallest is None:
+            return sizes
+        if sizes.rule != "square":
+            raise OptionError(
+                f"min_size {smallest}: only pjreddie's detectors with random=1 in the last layer change between "
+                f"{SMALLEST} and {LARGEST}"
+            )
+        if smallest % 32 or not 32 <= smallest <= LARGEST:
+            raise OptionError(f"min_size {smallest}: expected a multiple of 32 from 32 to {LARGEST}")
+        return replace(sizes, smallest=smallest)
+
+    @classmethod
+    def _of(cls, model: Model, seed: int, max_batches: int) -> Sizes:
         net, last = model.config.net, model.layers[-1]
-        width, height = model.input.width, model.input.height
         alexeyab = model.dialect.name == "alexeyab"
+        fixed = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)
         if not model.heads:
             if alexeyab or not net.flag("random"):
-                return cls(width, height)
-            return cls(width, height, CLASSIFIER_PERIOD, "classifier", seed=seed, max_batches=max_batches)
+                return fixed
+            return replace(fixed, period=CLASSIFIER_PERIOD, rule="classifier")
         head = model.layers[model.heads[-1]] if alexeyab else last
         random = head.pictures.random if isinstance(head, Head) else 0.0
         if not random:
-            return cls(width, height)
-        if alexeyab and net.flag("dynamic_minibatch"):
-            log.warning("%s:%d: dynamic_minibatch is not supported: mini-batches keep their size", net.path, net.line)
-        return cls(
-            width,
-            height,
-            DETECTOR_PERIOD,
-            "coefficient" if alexeyab else "square",
+            return fixed
+        if not alexeyab:
+            return replace(fixed, period=DETECTOR_PERIOD, rule="square")
+        return replace(
+            fixed,
+            period=DETECTOR_PERIOD,
+            rule="coefficient",
             coefficient=1.4 if random == 1 else random,
             step=net.positive("resize_step", 32),
-            seed=seed,
-            max_batches=max_batches,
+            grows_batch=net.flag("dynamic_minibatch"),
         )
 
     @property
@@ -77,7 +90,7 @@ class Sizes:
         if self.rule == "coefficient":
             factor = max(self.coefficient, 1 / self.coefficient)
             return self._scaled(self.width, factor), self._scaled(self.height, factor)
-        side = {"square": 608, "classifier": 448}.get(self.rule)
+        side = {"square": LARGEST, "classifier": 448}.get(self.rule)
         return (side, side) if side else (self.width, self.height)
 
     def at(self, done: int, start: int) -> tuple[int, int]:
@@ -90,8 +103,8 @@ class Sizes:
             side = 32 * int(rng.integers(4, 15))
             return side, side
         if self.rule == "square":
-            side = 32 * int(rng.integers(10, 20))
-            side = 608 if done + 200 > self.max_batches else side
+            side = 32 * int(rng.integers(self.smallest // 32, LARGEST // 32 + 1))
+            side = LARGEST if done + LAST_AT_LARGEST > self.max_batches else side
             return side, side
         if done == start or done > self.max_batches - 100:
             return self._scaled(self.width, self.coefficient), self._scaled(self.height, self.coefficient)
@@ -101,6 +114,15 @@ class Sizes:
         if factor < 1 and (width > self.width or height > self.height):
             return self.width, self.height
         return width, height
+
+    def batch_at(self, width: int, height: int) -> int:
+        """Pictures of a mini-batch at that size: with AlexeyAB's `dynamic_minibatch` about four fifths of what takes as
+        much memory as the largest size."""
+        if not self.grows_batch:
+            return self.mini_batch
+        (most_w, most_h) = (self._scaled(side, self.coefficient) for side in (self.width, self.height))
+        fits = self.mini_batch * most_w * most_h // (width * height)
+        return int(fits * 0.8) if int(fits * 0.8) > self.mini_batch else max(1, fits)
 
     def _scaled(self, side: int, factor: float) -> int:
         return max(self.step, math.floor(factor * side / self.step + 1 + 0.5) * self.step)

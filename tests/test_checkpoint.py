@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from pydarknet import checkpoint
-from pydarknet.checkpoint import Naming, Progress, base_name, newest
+from pydarknet.checkpoint import Progress, newest
 from pydarknet.errors import OutputError, WeightsError
 from pydarknet.journal import Journal
+from pydarknet.naming import Naming, base_name
 from pydarknet.training import Training
 
 CFG = """

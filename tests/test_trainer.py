@@ -14,7 +14,7 @@ import pytest
 from training_files import classification_files, detection_files
 
 import pydarknet
-from pydarknet import trainer
+from pydarknet import sizes
 from pydarknet.errors import ConfigError, DivergedError, OptionError, OutputError, ShapeError, WeightsError
 from pydarknet.sizes import Sizes
 from pydarknet.trainer import Trainer, train
@@ -73,7 +73,7 @@ def test_a_classifier(tmp_path):
 @pytest.mark.parametrize("random", ["0", "1"])
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
 def test_going_on_gives_the_same_weights(tmp_path, random, dialect, monkeypatch):
-    monkeypatch.setattr(trainer, "DETECTOR_PERIOD", 3)
+    monkeypatch.setattr(sizes, "DETECTOR_PERIOD", 3)
     files = detection_files(tmp_path, random, max_batches=7 if random == "1" else 12)
     expected = undisturbed(files, tmp_path, dialect=dialect)
     rolling = "net_last.weights" if dialect == "alexeyab" else "net.backup"
@@ -83,7 +83,7 @@ def test_going_on_gives_the_same_weights(tmp_path, random, dialect, monkeypatch)
             if record.iteration == stop_at:
                 run.stop()
         assert run.interrupted
-        assert run.last_saved == files.folder / rolling
+        assert run.keeper.last_saved == files.folder / rolling
     list(train(files.data, files.cfg, dialect=dialect, resume=True))
     assert final(files) == expected
     assert [entry["iteration"] for entry in journal(files)] == list(range(1, 8 if random == "1" else 13))
@@ -193,7 +193,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(DivergedError, match=r"iteration 5: the loss is nan, at a learning rate of 0\.001; ") as caught:
         list(run.run())
     assert f"the last checkpoint is {files.folder}/net.backup. Try a lower learning_rate" in str(caught.value)
-    assert pydarknet.load(files.cfg, run.last_saved).header.seen == 16
+    assert pydarknet.load(files.cfg, run.keeper.last_saved).header.seen == 16
     assert not (files.folder / "net_final.weights").exists()
 
 
@@ -209,11 +209,11 @@ def test_parameters_that_are_no_numbers_are_not_saved(files):
     with pytest.raises(DivergedError, match=r"iteration 6: layer 2 \[convolutional\] has parameters that are not"):
         for record in run.run():
             if record.iteration == 4:
-                run._save = lambda name, save=run._save: (
-                    run.model.layers[2].parameters()[0].fill(np.inf), save(name)
+                run.keeper.save = lambda name, progress, save=run.keeper.save: (
+                    run.model.layers[2].parameters()[0].fill(np.inf), save(name, progress)
                 )  # fmt: skip
-    assert run.last_saved == files.folder / "net.backup"
-    assert pydarknet.load(files.cfg, run.last_saved).header.seen == 16
+    assert run.keeper.last_saved == files.folder / "net.backup"
+    assert pydarknet.load(files.cfg, run.keeper.last_saved).header.seen == 16
 
 
 def test_starting_from_weights(files, tmp_path):
@@ -254,25 +254,70 @@ def test_memory_is_checked_for_the_largest_size(tmp_path, monkeypatch):
         Trainer(files.data, files.cfg)
 
 
-def sizes(rule, **options):
+def make_sizes(rule, **options):
     fields = {"period": 10, "coefficient": 1.4, "seed": 1, "max_batches": 3000} | options
     return Sizes(416, 320, rule=rule, **fields)
 
 
 def test_sizes_of_pjreddie():
-    square = sizes("square")
+    square = make_sizes("square")
     found = [square.at(done, 0) for done in range(3000)]
     assert {w for w, _ in found} == set(range(320, 609, 32))
     assert all(w == h for w, h in found)
     assert all(found[i] == found[i // 10 * 10] for i in range(3000))
     assert set(found[2810:]) == {(608, 608)}
     assert square.largest == (608, 608)
-    classifier = sizes("classifier", period=40)
+    classifier = make_sizes("classifier", period=40)
     assert {classifier.at(done, 0)[0] for done in range(9000)} == set(range(128, 449, 32))
 
 
+def test_the_smallest_size_of_pjreddie(tmp_path):
+    files = detection_files(tmp_path, random="1")
+    model = pydarknet.load(files.cfg)
+    smaller = Sizes.of(model, 0, 3000, 288)
+    assert {smaller.at(done, 0)[0] for done in range(2800)} == set(range(288, 609, 32))
+    for wrong in (300, 0, 640):
+        with pytest.raises(OptionError, match=f"min_size {wrong}: expected a multiple of 32 from 32 to 608"):
+            Sizes.of(model, 0, 3000, wrong)
+    with pytest.raises(OptionError, match="only pjreddie's detectors with random=1"):
+        Sizes.of(pydarknet.load(files.cfg, dialect="alexeyab"), 0, 3000, 288)
+
+
+def test_a_resumed_run_keeps_its_smallest_size(tmp_path, warnings):
+    files = detection_files(tmp_path, random="1", max_batches=400)
+    run = Trainer(files.data, files.cfg, min_size=32)
+    for _ in run.run():
+        run.stop()
+    again = Trainer(files.data, files.cfg, resume=True, min_size=64)
+    again.source.close()
+    assert again.plan.sizes.smallest == 32
+    assert "the run began with min_size 32, which it keeps" in warnings()
+
+
+def test_mini_batches_that_grow():
+    scaled = make_sizes("coefficient", mini_batch=10, grows_batch=True)
+    assert scaled.batch_at(608, 480) == 10
+    assert scaled.batch_at(576, 448) == 11  # four fifths of it would be fewer than 10
+    assert scaled.batch_at(416, 320) == 16  # int(0.8 * 21)
+    assert make_sizes("coefficient", mini_batch=10).batch_at(416, 320) == 10
+
+
+def test_going_on_with_mini_batches_that_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr(sizes, "DETECTOR_PERIOD", 2)
+    files = detection_files(tmp_path, random="1.4", max_batches=120, dynamic_minibatch=1)
+    list(train(files.data, files.cfg, backup=tmp_path / "undisturbed", dialect="alexeyab", chart=False))
+    run = Trainer(files.data, files.cfg, dialect="alexeyab", chart=False)
+    for record in run.run():
+        if record.iteration == 5:
+            run.stop()
+    list(train(files.data, files.cfg, dialect="alexeyab", resume=True, chart=False))
+    assert final(files) == (tmp_path / "undisturbed/net_final.weights").read_bytes()
+    assert len({entry["batch"] for entry in journal(files)}) > 1
+    assert pydarknet.load(files.cfg, files.folder / "net_final.weights").header.seen == 4 * 120
+
+
 def test_sizes_of_alexeyab():
-    scaled = sizes("coefficient")
+    scaled = make_sizes("coefficient")
     found = [scaled.at(done, 7) for done in range(7, 3000)]
     assert found[0] == scaled.largest == (608, 480)
     assert set(found[2905:]) == {(608, 480)}
@@ -281,14 +326,14 @@ def test_sizes_of_alexeyab():
 
 
 def test_sizes_depend_on_the_seed():
-    assert [sizes("square", seed=s).at(0, 0) for s in range(20)] != [sizes("square", seed=1).at(0, 0)] * 20
+    assert [make_sizes("square", seed=s).at(0, 0) for s in range(20)] != [make_sizes("square", seed=1).at(0, 0)] * 20
 
 
 def test_one_size_without_random(files):
     run = Trainer(files.data, files.cfg)
     run.source.close()
-    assert not run.sizes.vary
-    assert run.sizes.at(5, 0) == run.sizes.largest == (32, 32)
+    assert not run.plan.sizes.vary
+    assert run.plan.sizes.at(5, 0) == run.plan.sizes.largest == (32, 32)
 
 
 @pytest.mark.parametrize("option", ["max_batches", "save_every"])

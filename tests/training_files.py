@@ -110,10 +110,12 @@ def _write(folder, text, paths, data):
 
 
 def detection_files(folder, random="0", objects=True, **changes):
-    """A detector, its pictures and its .data file. `changes`: of options in the cfg, such as max_batches=5."""
+    """A detector, its pictures and its .data file. `changes`: options of the cfg, such as max_batches=5; those that
+    it has not go to [net]."""
     text = DETECTOR.format(random=random)
     for key, value in changes.items():
-        text = "\n".join(f"{key}={value}" if line.strip().startswith(f"{key}=") else line for line in text.split("\n"))
+        lines = [f"{key}={value}" if line.strip().startswith(f"{key}=") else line for line in text.split("\n")]
+        text = "\n".join(lines) if f"{key}={value}" in lines else text.replace("[net]", f"[net]\n{key}={value}")
     return _write(folder, text, pictures(folder / "data", objects=objects), f"names={folder}/names\n")
 
 

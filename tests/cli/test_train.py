@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 from training_files import classification_files, detection_files
 
-from pydarknet.cli.train import HoursLeft, no_objects
+import pydarknet
+from pydarknet.cli.train_lines import HoursLeft, no_objects
 from pydarknet.layers.head_training import Statistics, region_line, yolo_line
 
 NUMBER = r"-?\d+\.\d{6}"
@@ -104,6 +106,81 @@ def test_sizes_are_announced(run, tmp_path):
     assert "\nResizing, random_coef = 1.40 \n\n 64 x 64 \nLoaded: " in result.stdout
 
 
+def test_sizes_of_mini_batches_are_announced(run, tmp_path):
+    files = detection_files(tmp_path, random="1", max_batches=104, dynamic_minibatch=1)
+    model = pydarknet.load(files.cfg, dialect="alexeyab")
+    model.header = model.header.__class__(0, 2, 5, 4 * 83)
+    model.save_weights("start.weights")
+    result = run("train", files.data, files.cfg, "start.weights", "--dialect", "alexeyab", "--max-batches", "204")
+    assert result.exit_code == 0, result.stderr
+    found = [
+        tuple(map(int, sizes)) for sizes in re.findall(r"^ (\d+) x (\d+)  \(batch = (\d+)\) $", result.stdout, re.M)
+    ]
+    assert found[0] == (64, 64, 2)
+    assert set(found) == {(64, 64, 2), (32, 32, 6)}
+    entries = [json.loads(line) for line in (files.folder / "train.jsonl").read_text().splitlines()]
+    assert {(e["width"], e["height"], e["batch"]) for e in entries} == set(found)
+    assert [e["images"] for e in entries] == [4 * e["iteration"] for e in entries]
+
+
+def test_map_of_alexeyab(run, tmp_path):
+    files = detection_files(tmp_path, max_batches=102, learning_rate=0.01)
+    result = run("detector", "train", files.data, files.cfg, "--dialect", "alexeyab", "-map", "-iou_thresh", ".3")
+    assert result.exit_code == 0
+    out = result.stdout
+    assert out.startswith(
+        " Prepare additional network for mAP calculation...\nmini_batch = 1, batch = 1, time_steps = 1, "
+    )
+    assert re.search(r"\n\n \(next mAP calculation at 100 iterations\) 1/102: loss=\d+\.\d hours left=-1\.0\n 1: ", out)
+    assert out.count("calculation mAP (mean average precision)...") == 2
+    report = re.search(
+        r"^ 100: .*\n\n calculation mAP .*\n Detection layer: 3 - type = 28 \n\n detections_count = \d+, "
+        r"unique_truth_count = 10  \nclass_id = 0, name = /a, ap = (?s:.*?)\n mean average precision \(mAP@0\.30\) = "
+        r"(\d\.\d{6}), or .* % \n(?s:.*?)`-points 0`.*\n\n mean_average_precision \(mAP@0\.30\) = (\d\.\d{6}) \n"
+        r"(New best mAP!\n)?Loaded",
+        out,
+        re.M,
+    )
+    assert report and report[1] == report[2] and report[3]
+    value = float(report[1])
+    assert value > 0
+    assert (
+        f"\n (next mAP calculation at 200 iterations) \n Last accuracy mAP@0.30 = {100 * value:2.2f} %, best = "
+        f"{100 * value:2.2f} % 101/102: loss="
+    ) in out
+    assert re.search(rf" map={value:.2f} best={value:.2f} hours left=", out)
+    assert f"Saving weights to {files.folder}/net_best.weights\n" in result.stderr
+    assert re.search(r"^Total Detection Time: \d+ Seconds$", result.stderr, re.M)
+    assert not re.search(r"[\r\033\a]", out)
+
+
+def test_map_of_pjreddie_stands_on_standard_error(run, tmp_path):
+    files = detection_files(tmp_path, max_batches=2)
+    result = run("detector", "train", files.data, files.cfg, "-map")
+    assert "mAP" not in result.stdout
+    assert re.search(r"^ mean_average_precision \(mAP@0\.50\) = \d\.\d{6} $", result.stderr, re.M)
+
+
+def test_accuracy_of_a_classifier(run, tmp_path):
+    files = classification_files(tmp_path)
+    files.data.write_text(files.data.read_text() + "top=1\n")
+    words = (files.data, files.cfg, "--dialect", "alexeyab", "--max-batches", "111")
+    result = run("classifier", "train", *words, "-topk")
+    found = re.findall(r"\n\n accuracy top1 = (\d\.\d{6}) \n(\d+), ", result.stdout)
+    assert [number for _, number in found] == ["100", "105", "110", "111"]
+    assert "\n (next TOP1 calculation at 100 iterations) " in result.stderr
+    value = 100 * float(found[1][0])
+    assert f"\n (next TOP1 calculation at 110 iterations)  Last accuracy TOP1 = {value:2.2f} % \n" in result.stderr
+
+
+def test_no_chart(run, files):
+    run("train", files.data, files.cfg, "--no-chart")
+    assert not (files.folder / "chart.png").exists()
+    pytest.importorskip("matplotlib", reason="needs matplotlib (extra plot)")
+    run("train", files.data, files.cfg)
+    assert (files.folder / "chart.png").exists()
+
+
 def test_heads_without_objects_say_so(run, tmp_path):
     files = detection_files(tmp_path, objects=False, max_batches=1)
     result = run("train", files.data, files.cfg, "--no-check")
@@ -152,7 +229,11 @@ def test_partial_weights_are_announced(run, files):
     ("words", "error"),
     [
         ("classifier train {data} {cfg}", "{cfg}: a detector; use detector train"),
-        ("train {data} {cfg} -map", "-map: measuring mAP during training is not there yet; train without it"),
+        ("train {data} {cfg} -topk", "{cfg}: -topk does not go with this network; use -map"),
+        (
+            "train {data} {cfg} --min-size 288",
+            "min_size 288: only pjreddie's detectors with random=1 in the last layer change between 320 and 608",
+        ),
         ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
         ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),
     ],

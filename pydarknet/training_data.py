@@ -1,0 +1,55 @@
+"""Where a training run's mini-batches come from: the sets and the loader, as the trainer sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from .class_dataset import ClassificationSet
+from .config import Section
+from .dataset import DetectionSet
+from .layers.head import Head
+from .loader import Loader
+from .model import Model
+from .tensor import Array
+
+
+class Pictures(Protocol):
+    """A training list."""
+
+    channels: int
+
+    def __len__(self) -> int: ...
+
+    def check(self, share: float = 0.5) -> str: ...
+
+    def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
+
+
+class Source(Protocol):
+    """What gives mini-batches; two that begin at one position give the same. `mini_batch`: pictures of the next one."""
+
+    mini_batch: int
+    position: int
+    waited: float
+
+    def next(self, width: int, height: int) -> tuple[Array, Sequence[Array]]: ...
+
+    def close(self) -> None: ...
+
+
+def open_pictures(data: Section, model: Model) -> Pictures:
+    """The training list of a .data file, as the network's last layer wants it."""
+    net = model.config.net
+    heads = [layer for layer in model.layers if isinstance(layer, Head)]
+    if heads:
+        return DetectionSet.from_config(data, net, heads[-1], model.dialect)
+    tree = next((tree for layer in model.layers if (tree := getattr(layer, "tree", None)) is not None), None)
+    return ClassificationSet.from_config(data, net, model.classes, tree, model.dialect)
+
+
+def open_source(pictures: Pictures, batch: int, seed: int, threads: int, position: int) -> Source:
+    """Threads that prepare mini-batches of these pictures."""
+    return Loader(pictures, batch, seed, threads=threads, position=position)
