@@ -64,7 +64,7 @@ class Problem:
 
     line: int
     text: str
-    layer: int | None = None
+    layer: int | None = field(default=None, compare=False)
     is_error: bool = True
 
 

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pydarknet"
 ORDER = [
     {"errors", "version", "kernels"},
     {"files", "resources", "boxes", "tensor", "streaming", "ahead"},
-    {"config", "tree", "memory", "image", "box_gradients", "anchors"},
-    {"dialect", "names", "schedule", "image_colour", "image_video", "unfollowed"},
+    {"config", "tree", "memory", "image", "box_gradients", "anchors", "figure"},
+    {"dialect", "names", "schedule", "image_colour", "image_video", "unfollowed", "cfg_text", "anchor_plot"},
     {"activations", "augment"},
     {"layers", "views"},
     {"labels", "mixing", "plan", "weights", "loader"},
@@ -29,7 +29,7 @@ ORDER = [
     {"classifier_views", "filter_pictures", "input_gradient", "showcase"},
     {"classifier_evaluation", "dream"},
     {"probe"},
-    {"cfg_check"},
+    {"cfg_check", "retarget"},
     {"sizes", "checkpoint", "records", "training_data"},
     {"measuring", "best", "chart"},
     {"run_plan"},
@@ -47,7 +47,7 @@ DOORS = {
     "cv2": {"image", "image_colour", "image_video"},
     "click": {"cli"},
     "onnx": {"export"},
-    "matplotlib": {"evaluation", "chart"},
+    "matplotlib": {"figure", "anchor_plot", "evaluation", "chart"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

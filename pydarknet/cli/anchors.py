@@ -11,11 +11,12 @@ import click
 from ..errors import DataError
 from ..resources import network_file
 from .console import note, say
-from .options import FILE, Command, flag, together
+from .options import FILE, Command, dialect_option, flag, together
 
 if TYPE_CHECKING:
     from ..anchors import Sizes
     from ..labelled import DataSet, LabelledPicture
+    from ..retarget import Retarget
     from ..tensor import Array
 
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
@@ -37,14 +38,18 @@ def clustering_options(function: Any) -> Any:
 
 @click.command("anchors", cls=Command)
 @click.argument("data", metavar="DATA_OR_LIST", type=FILE)
-@click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=click.IntRange(min=1), default=9,
-              metavar="N", help="Anchors. Default: 9.")  # fmt: skip
+@click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=click.IntRange(min=1), metavar="N",
+              help="Anchors. Default: as many as the cfg has, else 9.")  # fmt: skip
 @clustering_options
 @flag("distance", type=click.Choice(["iou", "sse"]), default="iou", show_default=True, help="1 - IoU, as in YOLOv2, "
       "or the squared difference of sizes.")  # fmt: skip
 @flag("anchors", "given", metavar="LIST", help="Other anchors to compare with: 10,13, 16,30, ...")
 @flag("table", is_flag=True, help="Print the table of the YOLOv2 paper for this data set instead.")
-def anchors_command(data: str, count: int, **options: Any) -> None:
+@flag("cfg", type=FILE, metavar="CFG", help="Say what goes into this network file, and how good its anchors are.")
+@flag("write", type=FILE, metavar="NEW.cfg", help="Write a changed copy of that file.")
+@flag("plot", type=FILE, metavar="FILE.png", help="Draw boxes and anchors. Needs the extra `plot`.")
+@dialect_option
+def anchors_command(data: str, count: int | None, **options: Any) -> None:
     """Find anchors for the boxes of a data set by k-means.
 
     DATA_OR_LIST is a .data file, of which `train` is used, or a list of pictures.
@@ -52,28 +57,88 @@ def anchors_command(data: str, count: int, **options: Any) -> None:
     \b
     Examples:
       pydarknet anchors obj.data -n 9 --width 416 --height 416
+      pydarknet anchors obj.data --cfg yolov4-tiny.cfg --write mine.cfg
       pydarknet anchors train.txt --table --width 416 --height 416 --anchors "10,13, 16,30, 33,23"
     """
     from ..anchors import average_iou, find_anchors, format_anchors, parse_anchors
+    from ..figure import check_plot
 
-    width, height = options["width"], options["height"]
-    if not width or not height:
-        raise click.UsageError("--width and --height of the network's input are missing")
+    if options["write"] and not options["cfg"]:
+        raise click.UsageError("--write needs --cfg, the file to change")
+    if options["plot"]:
+        check_plot(options["plot"])
+    change = _network(options["cfg"], options["dialect"]) if options["cfg"] else None
+    width, height = _unit(change, options["width"], options["height"])
     given = parse_anchors(options["given"]) if options["given"] else None
-    boxes = _boxes(data, width, height)
+    labels = _labels(data)
+    boxes = labels.sizes * (width, height)
     if options["table"]:
         _print_table(boxes, given, options["seed"], options["restarts"])
         return
+    count = count or (len(change.anchors) if change else 9)
     found = find_anchors(boxes, count, options["distance"], options["seed"], options["restarts"])
-    say(f"anchors = {format_anchors(found.anchors, width)}")
+    say(f"anchors = {format_anchors(found.anchors, 1 if change and change.in_cells else width)}")
     say(f"num = {count}")
-    say(f"avg IoU = {100 * found.average_iou:.2f} %")
+    say(f"avg IoU = {_percent(found.average_iou)}")
     if given is not None:
-        say(f"given anchors: avg IoU = {100 * average_iou(boxes, given):.2f} %")
+        say(f"given anchors: avg IoU = {_percent(average_iou(boxes, given))}")
+    if change:
+        say(
+            f"{options['cfg']}: avg IoU = {_percent(average_iou(boxes, change.anchors))} with its {len(change.anchors)}"
+        )
+        _fit(change, found.anchors, labels.classes, options["write"])
+    if options["plot"]:
+        from ..anchor_plot import write_anchor_plot
+
+        write_anchor_plot(options["plot"], boxes, found.anchors, found.average_iou)
+        note(f"{options['plot']}: written")
 
 
-def _boxes(path: str, width: int, height: int) -> Sizes:
-    """(n, 2) widths and heights in pixels of all usable boxes; what is not usable is counted on standard error."""
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _network(cfg: str, dialect: str) -> Retarget:
+    from ..retarget import Retarget
+
+    return Retarget(network_file(cfg), dialect)
+
+
+def _unit(change: Retarget | None, width: int | None, height: int | None) -> tuple[int, int]:
+    """What boxes of the size of a picture measure: pixels of the network's input or, for [region], cells."""
+    of_cfg = change.unit if change else (None, None)
+    width, height = width or of_cfg[0], height or of_cfg[1]
+    if not width or not height:
+        raise click.UsageError("--width and --height of the network's input are missing; or give --cfg")
+    return width, height
+
+
+def _fit(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
+    """Print what each head needs for these anchors and so many classes, and write the changed file where asked."""
+    for plan in change.plans(classes, len(anchors)):
+        head = plan.head
+        mask = f"mask = {','.join(map(str, plan.mask))}; " if plan.mask else ""
+        say(f"layer {plan.index} [{head.kind}], {head.shape.width} x {head.shape.height} cells: {mask}filters = "
+            f"{plan.channels} in layer {plan.source} (classes = {classes or head.classes})")  # fmt: skip
+    if out:
+        if classes is not None:
+            change.set_classes(classes)
+        change.set_anchors(anchors)
+        change.fit(classes, len(anchors))
+        change.write(out)
+        note(f"{out}: written, with {len(change.text.changes)} changes")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """(n, 2) widths and heights of boxes as fractions, and how many classes the .data file says there are."""
+
+    sizes: Sizes
+    classes: int | None
+
+
+def _labels(path: str) -> Labels:
+    """All usable boxes of the training list; what is not usable is counted on standard error."""
     import numpy as np
 
     from ..labelled import DataSet, usable
@@ -86,11 +151,11 @@ def _boxes(path: str, width: int, height: int) -> Sizes:
         pictures += 1
         missing += picture.labels is None
         wrong += len(picture.wrong) + len(picture.rows) - len(good)
-    boxes = np.concatenate(rows).astype(np.float64) * (width, height)
+    boxes = np.concatenate(rows).astype(np.float64)
     note(f"{pictures} pictures, {len(boxes)} boxes, {missing} label files missing, {wrong} wrong labels left out")
     if not len(boxes):
         raise DataError(f"{path}: no boxes in the label files of its pictures")
-    return boxes
+    return Labels(boxes, data.classes)
 
 
 def _print_table(boxes: Sizes, given: Sizes | None, seed: int, restarts: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ..errors import ConfigError
@@ -9,6 +11,9 @@ from ..resources import network_file
 from .console import note, say
 from .loading import read_data_file
 from .options import FILE, FlagsFirst, dialect_option, flag
+
+if TYPE_CHECKING:
+    from ..retarget import Retarget
 
 
 @click.group("cfg", cls=FlagsFirst)
@@ -50,6 +55,72 @@ def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect
         failed |= checked.errors > 0 or (strict and warnings > 0)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+@cfg_command.command("set")
+@click.argument("cfg", type=FILE)
+@click.argument("out", metavar="NEW.cfg", type=FILE, required=False)
+@flag("classes", type=click.IntRange(min=1), metavar="N", help="Of all heads, or of a classifier.")
+@flag("anchors", metavar="LIST", help="10,13, 16,30, ...: for all heads, with masks by area.")
+@flag("net", "net", metavar="KEY=VALUE", multiple=True, help="An option of [net]; may be given several times.")
+@flag("out", "out_option", type=FILE, metavar="FILE", help="The same as NEW.cfg.")
+@dialect_option
+def set_command(
+    cfg: str,
+    out: str | None,
+    classes: int | None,
+    anchors: str | None,
+    net: tuple[str, ...],
+    out_option: str | None,
+    dialect: str,
+) -> None:
+    """Write a changed copy of a network file: classes, and the filters and masks that follow from them.
+
+    Comments and layout stay. NEW.cfg may be CFG itself; it is written whole, and only where the network fits together.
+
+    \b
+    Examples:
+      pydarknet cfg set yolov4-tiny.cfg mine.cfg --classes 3
+      pydarknet cfg set yolov4-tiny.cfg mine.cfg --classes 3 --net max_batches=6000 --net steps=4800,5400
+    """
+    from ..anchors import parse_anchors
+    from ..retarget import Retarget
+
+    out = out or out_option
+    if out is None:
+        raise click.UsageError("NEW.cfg is missing: the file to write")
+    if classes is None and anchors is None and not net:
+        raise click.UsageError("nothing to set; expected --classes, --anchors or --net")
+    values = dict(_key_and_value(text) for text in net)
+    pairs = parse_anchors(anchors) if anchors else None
+    change = Retarget(network_file(cfg), dialect)
+    if classes is not None:
+        change.set_classes(classes)
+    if pairs is not None:
+        change.set_anchors(pairs)
+    if values:
+        change.set_net(values)
+    change.fit(classes, None if pairs is None else len(pairs))
+    change.write(out)
+    for line in changes(change):
+        say(line)
+    note(f"{out}: written")
+
+
+def changes(change: Retarget) -> list[str]:
+    """One line for each option of a network file that has changed, by line."""
+    return [
+        f"{c.line}: {'' if c.layer is None else f'layer {c.layer} '}[{c.kind}] {c.key}={c.before or ''} -> "
+        f"{'a comment' if c.after is None else c.after}"
+        for c in sorted(change.text.changes, key=lambda c: c.line)
+    ]
+
+
+def _key_and_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals and value.strip()):
+        raise click.UsageError(f"--net {text}: expected KEY=VALUE")
+    return key.strip(), value.strip()
 
 
 def _count(number: int, what: str) -> str:

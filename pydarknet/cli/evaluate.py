@@ -211,7 +211,7 @@ def _check_files(options: Options) -> None:
     from .outputs import check_folder_of, make_folder
 
     if options["plot"]:
-        from ..evaluation.plot import check_plot
+        from ..figure import check_plot
 
         check_plot(options["plot"])
     if options.get("worst"):

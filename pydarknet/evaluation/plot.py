@@ -1,37 +1,22 @@
-"""Precision over recall, as a picture. The only part that needs matplotlib (extra `plot`)."""
+"""Precision over recall, as a picture."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OptionError, OutputError
-from ..files import write_whole
+from ..figure import check_plot, new_figure, save_figure
 from .average_precision import Curve, Report
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 NAMED = 12  # classes that the legend names: those with most objects
-
-
-def check_plot(path: str | os.PathLike[str]) -> None:
-    """Raise OptionError where matplotlib is missing or does not know the extension of `path`."""
-    known = _figure().canvas.get_supported_filetypes()
-    extension = Path(path).suffix.lower().removeprefix(".")
-    if extension not in known:
-        raise OptionError(f"{path}: cannot draw a {extension or 'nameless'} file; expected one of {', '.join(known)}")
 
 
 def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Curve], names: Sequence[str]) -> None:
     """Draw the curve of every class that has objects. Raises OptionError, OutputError."""
     check_plot(path)
-    figure = _figure()
+    figure = new_figure()
     axes = figure.subplots()
     axes.set_prop_cycle(color=_colours())
     present = [result for result in report.classes if result.truths]
@@ -45,7 +30,7 @@ def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Cu
     axes.grid(alpha=0.3)
     if named:
         axes.legend(fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
@@ -60,29 +45,8 @@ def _legible(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("$", r"\$").replace("_", " ", text.startswith("_"))
 
 
-def _figure() -> Figure:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise OptionError("drawing a plot needs the matplotlib package: pip install 'pydarknet[plot]'") from None
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _colours() -> Sequence[tuple[float, ...]]:
     """Twenty, so that no two classes of the legend share one."""
     from matplotlib import colormaps
 
     return [colormaps["tab20"](number) for number in range(20)]
-
-
-def _save(figure: Any, path: str | os.PathLike[str]) -> None:
-    content = io.BytesIO()
-    try:
-        figure.savefig(content, format=Path(path).suffix.lower().removeprefix("."), dpi=120)
-    except (ValueError, RuntimeError) as error:
-        raise OutputError(f"{path}: cannot draw the plot: {error}") from error
-    with write_whole(path) as stream:
-        stream.write(content.getvalue())

@@ -145,3 +145,31 @@ def test_bad_input_is_one_line(run, objects, words, message):
 
 def test_a_size_is_needed(run, objects):
     assert run("anchors", objects).exit_code == 2
+
+
+def test_a_network_file_is_fitted(run, objects, detector):
+    result = run("anchors", objects, "-n", 2, "--cfg", detector.cfg, "--write", "new.cfg")
+    assert result.stdout.splitlines() == [
+        "anchors = 8.0000,8.0000, 8.0000,16.0000",
+        "num = 2",
+        "avg IoU = 79.17 %",
+        "detect.cfg: avg IoU = 41.67 % with its 1",
+        "layer 1 [yolo], 1 x 1 cells: mask = 0,1; filters = 14 in layer 0 (classes = 2)",
+    ]
+    assert run("cfg", "check", "new.cfg", "--data", objects).exit_code == 0
+    again = run("anchors", objects, "-n", 2, "--cfg", "new.cfg").stdout.splitlines()
+    assert again[3] == "new.cfg: avg IoU = 79.17 % with its 2"
+
+
+def test_plot(run, objects):
+    pytest.importorskip("matplotlib")
+    result = run("anchors", objects, "-n", 2, "--width", 416, "--height", 416, "--plot", "plot.png")
+    assert result.exit_code == 0
+    assert Path("plot.png").read_bytes().startswith(b"\x89PNG")
+    result = run("anchors", objects, "-n", 2, "--width", 416, "--height", 416, "--plot", "plot.xyz")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("plot.xyz: cannot draw a xyz file")
+
+
+def test_write_needs_a_network_file(run, objects):
+    assert run("anchors", objects, "--width", 416, "--height", 416, "--write", "new.cfg").exit_code == 2
