@@ -16,8 +16,9 @@ from .layers.head import Head
 from .layers.region import DetectionHead
 from .layers.yolo import Yolo
 from .names import names_from_data, read_names
-from .probe import Probe, Problem, probe, warnings_to
+from .probe import Probe, probe
 from .schedule import Schedule
+from .tolerant import Problem, warnings_to
 
 USUAL_STRIDE = 32  # of detectors
 

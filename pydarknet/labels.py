@@ -105,17 +105,25 @@ def _parallel_folder(image: Path) -> Path:
 
 def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, Path]]:
     """(rule, label file) by the dialect's rule, the other's, and that of neither in which only whole folders count."""
+    return ((rule, Path(name)) for rule, name in _candidates(image, dialect))
+
+
+def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """The same as plain names, which are made much faster."""
     text = str(image)
     for rule in (dialect, PJREDDIE if dialect.name == ALEXEYAB.name else ALEXEYAB):
         name = _label_name(text, rule)
         if name is not None:
-            yield f"{rule.name}'s rule", Path(name)
-    yield "a labels folder beside that of the pictures", _parallel_folder(image)
+            yield f"{rule.name}'s rule", name
+    yield "a labels folder beside that of the pictures", str(_parallel_folder(image))
 
 
 def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
     """(rule, label file) of a picture, by the dialect's rule or else by another; None where there is no such file."""
-    return next(((rule, path) for rule, path in candidates(image, dialect) if path.is_file()), None)
+    for rule, name in _candidates(image, dialect):
+        if os.path.isfile(name):  # noqa: PTH113 (much faster)
+            return rule, Path(name)
+    return None
 
 
 def read_labels(path: str | os.PathLike[str]) -> Array:

@@ -7,15 +7,11 @@ be relied on.
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TypeVar
 
-from .config import Config, Number, Option, Section
+from .config import Config, Section
 from .dialect import Dialect
 from .errors import ConfigError, DarknetError, ShapeError
 from .layers import INPUT, LAYERS, Layer, Place, layer_class
@@ -34,16 +30,11 @@ from .layers.simple import Implicit
 from .memory import check_memory
 from .network import network_input
 from .tensor import Shape
-
-log = logging.getLogger("pydarknet")
-
-Value = TypeVar("Value")
+from .tolerant import REFERENCES, Problem, TolerantPlace, TolerantSection, warnings_to
 
 _HINT = "did you mean"  # a word that looks misspelt is an error; other unknown words may be meant for another program
 ANY_INPUT = Shape(3, 416, 416)  # where [net] does not say
 ATTEMPTS = 20  # options that one section may be rid of
-REFERENCES = ("layers", "from")  # where these are missing, the layer before is a guess
-FILES = ("tree", "map")
 
 # Layers that make their own number of channels, and those that make their own size as well.
 _OWN_CHANNELS = (Convolutional, Deconvolutional, Local, Crnn, ConvLstm)
@@ -56,129 +47,6 @@ _SIZE_KEYS = frozenset({
 })  # fmt: skip
 # Options by which a head knows how many channels it needs.
 _HEAD_KEYS = frozenset({"mask", "num", "classes", "coords", "side", "anchors", "tree"})
-
-
-@dataclass(frozen=True, order=True)
-class Problem:
-    """Something wrong in a .cfg file. `line` is 0 where no line can be named; `layer` is None for [net]."""
-
-    line: int
-    text: str
-    layer: int | None = field(default=None, compare=False)
-    is_error: bool = True
-
-
-@dataclass
-class TolerantSection(Section):
-    """A section whose getters tell what is wrong with a value and go on with the default."""
-
-    tell: Callable[[str], None] = field(default=lambda text: None, repr=False)
-    warn: Callable[[str], None] = field(default=lambda text: None, repr=False)
-    faulty: set[str] = field(default_factory=set)
-    last_key: str | None = None
-
-    @classmethod
-    def of(cls, section: Section, probe: Probe, layer: int | None) -> TolerantSection:
-        """A copy of a section of layer number `layer`, or of [net], that tells a probe."""
-        return cls(
-            section.kind,
-            section.path,
-            section.line,
-            list(section.options),
-            foreign=probe.dialect.foreign_keys(section.kind),
-            tell=lambda text: probe.tell(text, layer),
-            warn=lambda text: probe.tell(text, layer, is_error=False),
-        )
-
-    def error(self, message: str, key: str | None = None) -> ConfigError:
-        self.last_key = key
-        return super().error(message, key)
-
-    def shape_error(self, message: str, key: str | None = None) -> ShapeError:
-        self.last_key = key
-        return super().shape_error(message, key)
-
-    def integer(self, key: str, default: int) -> int:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).integer(key, default))
-
-    def real(self, key: str, default: float) -> float:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).real(key, default))
-
-    def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).positive(key, default, largest))
-
-    def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).natural(key, default, largest))
-
-    def choice(self, key: str, default: str, known: Collection[str]) -> str:  # type: ignore[override]
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).choice(key, default, known))
-
-    def integers(self, key: str) -> list[int] | None:
-        return self._tolerant(key, None, lambda: super(TolerantSection, self).integers(key))
-
-    def reals(self, key: str) -> list[float] | None:
-        return self._tolerant(key, None, lambda: super(TolerantSection, self).reals(key))
-
-    def _number(
-        self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
-    ) -> Number:
-        number = super()._number(key, value, pattern, convert, expected)
-        match = pattern.match(value)
-        rest = value[match.end() :] if match else value
-        if rest and rest[0] != "#":
-            self.warn(str(super().error(f"{key}={value} is read as {number:g}", key)))
-        return number
-
-    def _tolerant(self, key: str, default: Value, read: Callable[[], Value]) -> Value:
-        try:
-            return read()
-        except ConfigError as error:
-            self.tell(str(error))
-            self.drop(key)
-            return default
-
-    def drop(self, key: str) -> None:
-        """Go on as if `key` were not there."""
-        self.faulty.add(key)
-        self.options = [option for option in self.options if option.key != key]
-
-    def repair(self, is_first: bool) -> bool:
-        """After an error, drop or add an option so that reading may go further. False where nothing can be done.
-
-        is_first: of the first layer, which has none to refer to."""
-        key, self.last_key = self.last_key, None
-        if key is None or not self.has(key):
-            key = next((file for file in FILES if self.has(file)), None)
-        if key is not None:
-            self.drop(key)
-            return True
-        missing = next((key for key in REFERENCES if key in self._asked and key not in self.faulty), None)
-        if is_first or missing is None or self.has(missing):
-            return False
-        self.faulty.add(missing)
-        self.options.append(Option(missing, "-1", self.line))
-        return True
-
-    def misspelt(self) -> set[str]:
-        """The keys that unknown ones of this section were probably meant to be."""
-        unknown = [option.key for option in self.options if option.key not in self._asked]
-        meant = {match for key in unknown for match in get_close_matches(key, list(self._asked), n=1, cutoff=0.75)}
-        return {key for key in meant if not self.has(key)}
-
-
-class TolerantPlace(Place):
-    """A place whose references lead to the layer before where they lead nowhere."""
-
-    def resolve(self, section: Section, key: str, reference: int) -> int:
-        assert isinstance(section, TolerantSection)
-        try:
-            return super().resolve(section, key, reference)
-        except ConfigError as error:
-            if self.index == 0:
-                raise
-            section.tell(str(error))
-            section.faulty.add(key)
-            return self.index - 1
 
 
 @dataclass(frozen=True)
@@ -215,6 +83,10 @@ class Probe:
         if problem not in self.problems:
             self.problems.append(problem)
 
+    def _tolerant(self, section: Section, layer: int | None) -> TolerantSection:
+        foreign = self.dialect.foreign_keys(section.kind)
+        return TolerantSection.of(section, foreign, lambda text, is_error: self.tell(text, layer, is_error))
+
     def known_of(self, source: int) -> Known:
         """What is known of a layer's output, or of the network's input."""
         return self._input_known if source == INPUT else self.known[source]
@@ -223,7 +95,7 @@ class Probe:
         """Read [net] and all layers."""
         config, dialect = self.config, self.dialect
         with warnings_to(lambda text: self.tell(text, is_error=False)):
-            self.net = TolerantSection.of(config.net, self, None)
+            self.net = self._tolerant(config.net, None)
             self.net.ignore(*dialect.net_keys)
             self._read_input()
             self._tell_unused(self.net, None)
@@ -249,7 +121,7 @@ class Probe:
             self._input_known = Known("channels" not in self.net.faulty, not self.net.faulty & {"width", "height"})
 
     def _add(self, index: int, plain: Section) -> None:
-        section = TolerantSection.of(plain, self, index)
+        section = self._tolerant(plain, index)
         place = TolerantPlace(index, self.layers, self.input, self.dialect, self.net)
         cls = self._class_of(section)
         layer = self._read(cls, section, place) if cls else None
@@ -363,21 +235,6 @@ def _where_filters_stand(layer: Layer, layers: Sequence[Layer]) -> str:
         return ""
     found = [option for option in layers[-1].section.options if option.key in ("filters", "output")]
     return f"; {found[0].key}={found[0].value} stands in line {found[0].line}" if found else ""
-
-
-@contextmanager
-def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
-    """Give the library's warnings to `tell` instead of logging them."""
-
-    def divert(record: logging.LogRecord) -> bool:
-        tell(record.getMessage())
-        return False
-
-    log.addFilter(divert)
-    try:
-        yield
-    finally:
-        log.removeFilter(divert)
 
 
 def probe(config: Config, dialect: Dialect) -> Probe:

@@ -28,6 +28,7 @@ ORDER = [
     {"surgery", "weight_tables", "planes"},
     {"classifier_views", "filter_pictures", "input_gradient", "showcase"},
     {"classifier_evaluation", "dream"},
+    {"tolerant"},
     {"probe"},
     {"cfg_check", "retarget"},
     {"sizes", "checkpoint", "records", "training_data"},

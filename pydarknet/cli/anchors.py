@@ -146,12 +146,13 @@ def _labels(path: str) -> Labels:
     data = DataSet.open(network_file(path), "train")
     rows, pictures, missing, wrong = [], 0, 0, 0
     for picture in data.pictures("train"):
-        good = usable(picture.rows)
-        rows.append(good[:, 3:])
+        rows.append(picture.rows)
         pictures += 1
         missing += picture.labels is None
-        wrong += len(picture.wrong) + len(picture.rows) - len(good)
-    boxes = np.concatenate(rows).astype(np.float64)
+        wrong += len(picture.wrong)
+    table = np.concatenate(rows)
+    boxes = usable(table)[:, 3:].astype(np.float64)
+    wrong += len(table) - len(boxes)
     note(f"{pictures} pictures, {len(boxes)} boxes, {missing} label files missing, {wrong} wrong labels left out")
     if not len(boxes):
         raise DataError(f"{path}: no boxes in the label files of its pictures")
@@ -278,10 +279,10 @@ def _loaded(picture: LabelledPicture, image: int, boxes: int, bad: BadLists) -> 
         bad.missing.append(str(path))
         return [f"Can't open label file. (This can be normal only if you use MSCOCO): {path} \n"], picture.rows
     rows = picture.rows
-    good = usable(rows[(rows[:, 0] >= 0) & (rows[:, 0] < LARGEST_CLASS)])
-    box = rows[:, 1:]
-    if len(good) == len(rows) and ((box > 0) & (box <= 1)).all():
+    classes, box = rows[:, 0], rows[:, 1:]
+    if not len(rows) or (classes.min() >= 0 and classes.max() < LARGEST_CLASS and box.min() > 0 and box.max() <= 1):
         return [_progress(image, boxes + k) for k in range(1, len(rows) + 1)], rows
+    good = usable(rows[(classes >= 0) & (classes < LARGEST_CLASS)])
     lines, used = [], 0
     for number, row in enumerate(rows):
         x, y, w, h = row[1:].tolist()
