@@ -1,15 +1,17 @@
-"""`chart.png`: loss and mAP over the iterations of `train.jsonl`. The only other part that needs matplotlib."""
+"""`chart.png`: loss and mAP over the iterations of `train.jsonl`."""
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import OutputError
-from .files import write_whole
+from .errors import OptionError, OutputError
+from .figure import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("pydarknet")
 
@@ -34,28 +36,20 @@ class Chart:
         if self._is_off:
             return
         try:
-            content = self._png(read_entries(self.journal))
-            with write_whole(self.path) as stream:
-                stream.write(content)
-        except ImportError:
+            save_figure(self._figure(read_entries(self.journal)), self.path)
+        except (OptionError, OutputError) as error:
             self._is_off = True
-            log.warning("%s is not drawn: it needs the matplotlib package: pip install 'pydarknet[plot]'", self.path)
-        except OutputError as error:
-            self._is_off = True
-            log.warning("%s; the run goes on without it", error)
+            log.warning("%s is not drawn: %s", self.path.name, error)
 
-    def _png(self, entries: list[dict[str, Any]]) -> bytes:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(10, 7), layout="constrained")
-        FigureCanvasAgg(figure)
+    def _figure(self, entries: list[dict[str, Any]]) -> Figure:
+        figure = new_figure()
+        figure.set_size_inches(10, 7)
         axes = figure.subplots()
         iterations = [entry["iteration"] for entry in entries]
         axes.plot(iterations, [entry["loss"] for entry in entries], ".", color="tab:blue", markersize=2, alpha=0.3)
         averages = [entry["average"] for entry in entries]
         axes.plot(iterations, averages, color="tab:blue", label="average loss")
-        axes.set_xlim(0, max(self.max_batches, *iterations, 1))
+        axes.set_xlim(0, max([self.max_batches, *iterations[-1:], 1]))
         axes.set_ylim(0, self._top(averages))
         axes.set(xlabel="iteration", ylabel="loss", title=self._title(entries))
         axes.grid(alpha=0.3)
@@ -67,16 +61,13 @@ class Chart:
                 handles += other.plot(*zip(*measured, strict=True), color="tab:red", marker="o", label=f"{name}, %")
                 other.set(ylabel=f"{name}, %", ylim=(0, 100))
         axes.legend(handles=handles, loc="upper right")
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=100)
-        return content.getvalue()
+        return figure
 
     def _top(self, averages: list[float]) -> float:
         if self.top is not None:
             return self.top
-        return (
-            TOP if min(averages, default=0.0) < TOP < max(averages, default=0.0) else 1.05 * max(averages, default=1.0)
-        )
+        most = max(averages, default=1.0)
+        return TOP if min(averages, default=most) < TOP < most else 1.05 * most
 
     def _title(self, entries: list[dict[str, Any]]) -> str:
         if not entries:

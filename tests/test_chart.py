@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from pydarknet.chart import Chart
-from pydarknet.errors import OutputError
 
 BLUE, RED = (180, 119, 31), (40, 39, 214)  # matplotlib's tab:blue and tab:red, as OpenCV has them
 
@@ -73,18 +72,22 @@ def test_without_matplotlib_there_is_one_note(tmp_path, journal, monkeypatch, wa
     chart = Chart(tmp_path / "chart.png", journal, "net", 10)
     chart.draw()
     chart.draw()
-    assert warnings() == [f"{chart.path} is not drawn: it needs the matplotlib package: pip install 'pydarknet[plot]'"]
+    assert warnings() == [
+        "chart.png is not drawn: drawing a plot needs the matplotlib package: pip install 'pydarknet[plot]'"
+    ]
     assert not chart.path.exists()
 
 
 def test_a_chart_that_cannot_be_written_costs_no_run(tmp_path, journal, monkeypatch, warnings):
-    def full(*_):
-        raise OutputError("chart.png: cannot write: No space left on device")
+    pytest.importorskip("matplotlib", reason="needs matplotlib (extra plot)")
 
-    monkeypatch.setattr("pydarknet.chart.write_whole", full)
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
     write(journal, 3)
     chart = Chart(tmp_path / "chart.png", journal, "net", 10)
-    chart._png = lambda entries: b""
+    monkeypatch.setattr("pydarknet.files.os.fsync", full)
     chart.draw()
     chart.draw()
-    assert warnings() == ["chart.png: cannot write: No space left on device; the run goes on without it"]
+    assert warnings() == [f"chart.png is not drawn: {chart.path}: cannot write: No space left on device"]
+    assert not list(tmp_path.glob("*.p*"))
