@@ -88,7 +88,7 @@ class RunPlan:
         self._check_classes()
         width, height = self.sizes.largest
         what = f"{self.model.path}: training mini-batches of {self.model.batch} at {width} x {height}"
-        check_memory(training_bytes(self.model, width, height), what)
+        check_memory(training_bytes(self.model, width, height, options.measure), what)
 
     @property
     def net(self) -> Section:

@@ -128,9 +128,10 @@ class Sizes:
         return max(self.step, math.floor(factor * side / self.step + 1 + 0.5) * self.step)
 
 
-def training_bytes(model: Model, width: int, height: int) -> int:
+def training_bytes(model: Model, width: int, height: int, twin: bool = False) -> int:
     """About the memory that training at this size takes: each layer's output, delta and what its way back keeps, and
-    parameters as stored, accumulated and packed twice."""
+    parameters as stored, accumulated and packed twice, with their moments and averages. `twin`: a second network
+    measures."""
     shapes = model._shapes(Shape(model.input.channels, height, width))
     total = _bytes(Shape(model.input.channels, height, width))
     for layer, shape in zip(model.layers, shapes, strict=True):
@@ -139,7 +140,9 @@ def training_bytes(model: Model, width: int, height: int) -> int:
         kept += activation is not None and needs_input(activation)
         kept += layer.kind in ("convolutional", "conv", "deconvolutional")
         total += kept * _bytes(shape)
-    return total * model.batch + 5 * 4 * model.parameter_count
+    net = model.config.net
+    copies = 5 + 2 * net.flag("adam") + bool(net.real("ema_alpha", 0.0)) + 2 * twin
+    return total * model.batch + 4 * copies * model.parameter_count
 
 
 def _bytes(shape: Shape) -> int:

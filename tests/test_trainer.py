@@ -254,6 +254,14 @@ def test_memory_is_checked_for_the_largest_size(tmp_path, monkeypatch):
         Trainer(files.data, files.cfg)
 
 
+def test_memory_counts_moments_averages_and_the_second_network(tmp_path):
+    files = detection_files(tmp_path, adam=1, ema_alpha=0.9)
+    model = pydarknet.load(files.cfg, dialect="alexeyab")
+    plain = pydarknet.load(detection_files(tmp_path / "plain").cfg)
+    more = sizes.training_bytes(model, 32, 32, True) - sizes.training_bytes(plain, 32, 32)
+    assert more == 4 * 5 * model.parameter_count
+
+
 def make_sizes(rule, **options):
     fields = {"period": 10, "coefficient": 1.4, "seed": 1, "max_batches": 3000} | options
     return Sizes(416, 320, rule=rule, **fields)

@@ -83,7 +83,7 @@ class Files:
 def pictures(folder, count=10, objects=True):
     """Coloured squares on noise, with their labels beside them."""
     rng = np.random.default_rng(5)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     paths = []
     for number in range(count):
         kind = number % 2

@@ -45,16 +45,17 @@ class ConvolutionLearning:
     """
 
     def __init__(
-        self, parameters: Parameters, norm: BatchNorm | None, x: Tensor, output: Tensor, window: Window, groups: int,
-        activation: Activation, source_delta: Tensor | None, delta: Tensor,
+        self, parameters: Parameters, weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor, window: Window,
+        groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
     ) -> None:  # fmt: skip
+        """`weights`: what x is convolved with; those of `parameters`, or what is made of them."""
         self.parameters, self.x, self.output, self.window = parameters, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
         self.norm = NormTraining(norm, parameters.scales, parameters.biases, layout) if norm else None
         self.before = Tensor(layout) if needs_input(activation) else output
         self.raw = self.norm.raw if self.norm else self.before
-        self.gradient = ConvolutionGradient(x, output.shape, window, parameters.weights.array, groups)
+        self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
         n = output.shape.channels
         self._ones, self._zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
 

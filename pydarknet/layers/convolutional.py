@@ -13,9 +13,10 @@ import numpy as np
 from ..activations import LINEAR, Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
-from ..tensor import LANES, Array, Layout, Shape, Tensor
+from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
+from .binary import BinaryLearning, binary_weights, write_signs
 from .blur import Blur
 from .convolution_training import ConvolutionLearning, Parameters
 from .filters import Call, Window, not_bound
@@ -53,6 +54,7 @@ class Convolutional(Layer):
     _target: Tensor | None = field(default=None, repr=False)
     parameters_trained: Parameters | None = field(default=None, repr=False)
     learning: ConvolutionLearning = field(init=False, repr=False)
+    binary: BinaryLearning | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,8 +184,7 @@ class Convolutional(Layer):
         if self.xnor:
             if self.xnor_folds:
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
-            mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
-            weights = np.where(weights > 0, mean, -mean).astype(np.float32)
+            weights = binary_weights(weights)
         return method.pack(weights, gain, bias, self.groups)
 
     def _method_for(self, x: Layout, pooled: bool = False, tuned: bool = False) -> Method:
@@ -225,28 +226,17 @@ class Convolutional(Layer):
             self.prepare(self.source_tensors, self.output)
         assert self._plan is not None and self._target is not None
         if self._signs is not None:
-            self._binarise(self.source_tensors[0], self._signs)
+            write_signs(self.source_tensors[0], self._signs)
         self._call()
         if not self.applied_activation.fusable:
             self.applied_activation.apply(self._target)
         if self.blur:
             self.blur.run()
 
-    @staticmethod
-    def _binarise(x: Tensor, signs: Tensor) -> None:
-        """Write the sign of every input, 0 counting as negative, inside the halo of `signs`."""
-        at, h, w = signs.layout, x.shape.height, x.shape.width
-        inner = signs.data.reshape(at.batch, at.blocks, h + 2 * at.halo, at.pitch, LANES)
-        outer = x.data.reshape(at.batch, at.blocks, h + 2 * x.layout.halo, x.layout.pitch, LANES)
-        read = outer[:, :, x.layout.halo : x.layout.halo + h, x.layout.halo : x.layout.halo + w]
-        inner[:, :, at.halo : at.halo + h, at.halo : at.halo + w] = np.where(read > 0, np.float32(1), np.float32(-1))
-
     # --- training ---
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)
-        if self.xnor:
-            raise self.section.error("xnor: binary convolutions cannot be trained", "xnor")
         if self.shares:
             self.parameters_trained = self.shares.parameters_trained
         if self.parameters_trained is None:
@@ -254,9 +244,13 @@ class Convolutional(Layer):
             self.parameters_trained = Parameters(Trainable(self.biases), scales, Trainable(self.weights, decays=True))
         assert self._target is not None and delta is not None
         sharp_delta = self.blur.prepare_training(delta) if self.blur else delta
+        x, source_delta, weights = self.source_tensors[0], source_deltas[0], self.weights
+        if self.xnor:
+            self.binary = BinaryLearning(weights, x, source_delta, self.window)
+            x, source_delta, weights = self.binary.signs, self.binary.delta, self.binary.weights
         self.learning = ConvolutionLearning(
-            self.parameters_trained, self.norm, self.source_tensors[0], self._target, self.window, self.groups,
-            self.activation, source_deltas[0], sharp_delta,
+            self.parameters_trained, weights, self.norm, x, self._target, self.window, self.groups,
+            self.activation, source_delta, sharp_delta,
         )  # fmt: skip
 
     def share_statistics(self, last: Layer) -> None:
@@ -274,8 +268,10 @@ class Convolutional(Layer):
 
     def forward_training(self) -> None:
         gain, bias = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
-        method = self._method_for(self.source_tensors[0].layout)
-        plan = method.pack(self.weights, gain, bias if self.norm else self.biases, self.groups)
+        if self.binary:
+            self.binary.forward()
+        method = self._method_for(self.learning.x.layout)
+        plan = method.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
         self.learning.forward(plan, self.biases)
         if self.blur:
             self.blur.run()
@@ -284,6 +280,8 @@ class Convolutional(Layer):
         if self.blur:
             self.blur.backward()
         self.learning.backward()
+        if self.binary:
+            self.binary.backward()
 
     def operations(self, dialect: Dialect) -> int:
         products = 2 * self.filters * self.window.size**2 * self.channels
