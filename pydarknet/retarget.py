@@ -68,6 +68,13 @@ class Retarget:
         return any(isinstance(head, Region) for _, head in self.heads)
 
     @property
+    def count(self) -> int:
+        """How many anchors the file says there are. Raises ConfigError for a network without anchors."""
+        _ = self.unit
+        return max(h.options.num if isinstance(h, Yolo) else len(h.anchors)
+                   for _, h in self.heads if isinstance(h, (Yolo, Region)))  # fmt: skip
+
+    @property
     def anchors(self) -> Sizes:
         """(k, 2) the anchors that the heads use now, by their number."""
         used: dict[int, Array] = {}

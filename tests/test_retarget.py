@@ -114,9 +114,11 @@ def test_masks_keep_their_lengths_where_these_fit(yolo):
 def test_anchors_in_use(yolo):
     yolo.write_text(YOLO.replace("mask=2,3", "mask=3"))
     np.testing.assert_array_equal(Retarget(yolo).anchors, [[1, 1], [2, 2], [4, 4]])
+    assert Retarget(yolo).count == 4
     assert Retarget(yolo).unit == (64, 64)
     assert Retarget(CFG / "yolov2.cfg").unit == (19, 19)
     assert Retarget(CFG / "yolov2.cfg").in_cells
+    assert Retarget(CFG / "yolov2.cfg").count == 5
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CFG.glob("*.cfg")))

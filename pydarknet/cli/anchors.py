@@ -75,7 +75,7 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
     if options["table"]:
         _print_table(boxes, given, options["seed"], options["restarts"])
         return
-    count = count or (len(change.anchors) if change else 9)
+    count = count or (change.count if change else 9)
     found = find_anchors(boxes, count, options["distance"], options["seed"], options["restarts"])
     say(f"anchors = {format_anchors(found.anchors, 1 if change and change.in_cells else width)}")
     say(f"num = {count}")
