@@ -1,4 +1,4 @@
-"""Boxes: overlap measures, non-maximum suppression, and the way back from a letterboxed picture. NumPy only.
+"""Boxes: overlap measures, non-maximum suppression, and the way back from a letterboxed picture.
 
 Arrays of boxes are float32 `(..., 4)`: centre x, centre y, width, height, in any one unit. The arithmetic is
 float32 in the order of darknet's `box.c`, so that a comparison with a threshold falls as it does there.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,11 +207,11 @@ def suppress(candidates: Candidates, threshold: float, kind: str = "default", be
         return _suppress_pairs(candidates, threshold)
     if kind == "obj":
         return _suppress_by_objectness(_drop_empty(candidates), threshold)
-    by_beta = partial(diou_nms, beta=beta)
-    measures: dict[str, Measure] = {"default": iou, "cornersnms": iou, "greedynms": diou, "diounms": by_beta}
-    if kind not in measures:
-        raise OptionError(f'nms_kind "{kind}" is none of {", ".join(measures)}, obj, plain')
-    return _suppress_by_class(_drop_empty(candidates), threshold, measures[kind])
+    # Of the distance in `diou`; None for `iou`. The C keeps beta_nms in float32.
+    exponents = {"default": None, "cornersnms": None, "greedynms": 0.6, "diounms": float(np.float32(beta))}
+    if kind not in exponents:
+        raise OptionError(f'nms_kind "{kind}" is none of {", ".join(exponents)}, obj, plain')
+    return _suppress_by_class(_drop_empty(candidates), threshold, exponents[kind])
 
 
 def _drop_empty(candidates: Candidates) -> Candidates:
@@ -224,15 +223,14 @@ def _drop_empty(candidates: Candidates) -> Candidates:
     return candidates.select(order)
 
 
-def _suppress_by_class(candidates: Candidates, threshold: float, measure: Measure) -> Candidates:
-    by_class = np.array(candidates.probabilities.T, order="C")
+def _suppress_by_class(candidates: Candidates, threshold: float, exponent: float | None) -> Candidates:
+    from .kernels.suppression import suppress_classes  # commands that only compare boxes need no compiler
+
+    by_class = np.array(candidates.probabilities.T, np.float32, order="C")
+    boxes = np.ascontiguousarray(candidates.boxes, np.float32)
     order = np.arange(len(candidates))
-    for row in by_class:
-        if not row.any():
-            continue  # a stable sort of equal values moves nothing
-        order = order[np.argsort(-row[order], kind="stable")]
-        members = order[row[order] != 0]
-        row[members[~_survivors(candidates.boxes[members], threshold, measure)]] = 0
+    distance = exponent is not None, 0.0 if exponent is None else exponent
+    suppress_classes(boxes, by_class, order, np.float32(threshold), *distance, np.empty_like(order))
     return replace(candidates, probabilities=by_class.T).select(order)
 
 

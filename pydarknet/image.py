@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from .files import write_whole
 Picture = NDArray[np.uint8]
 Planar = NDArray[np.float32]
 Colour = tuple[int, int, int]
-PixelsAt = Callable[[NDArray[np.intp], NDArray[np.intp]], Planar]
 
+_LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 _MAX_PIXELS = 2**27  # 1.5 GiB of floats: enlarging the shorter side of a sliver would soon need more
 
 # The levels of red, green and blue at darknet's six colours, between which the colours of classes lie.
@@ -79,32 +80,32 @@ def as_planar(image: Picture) -> Planar:
     return np.divide(image.transpose(2, 0, 1), np.float32(255), out=planar)
 
 
-def _neighbours(source: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Planar]:
-    """For each of `size` outputs along one axis: the positions it lies between, its distance to the first.
+@dataclass(frozen=True)
+class _Grid:
+    """Between which source pixels (2, n) the n outputs along one axis lie, and the shares of the nearer and the
+    farther one. Corners lie on corners; float32 as in darknet's `resize_image`. A size of 1 takes the scale 0."""
 
-    Corners lie on corners; float32 as in darknet's `resize_image`. A size of 1 takes the scale 0.
-    """
-    scale = np.float32(source - 1) / np.float32(size - 1) if size > 1 else np.float32(0)
-    position = np.arange(size, dtype=np.float32) * scale
-    low = np.minimum(position.astype(np.intp), source - 1)
-    return low, np.minimum(low + 1, source - 1), position - low.astype(np.float32)
+    places: NDArray[np.uintp]
+    near: Planar
+    far: Planar
+
+    @classmethod
+    def between(cls, source: int, size: int) -> _Grid:
+        scale = np.float32(source - 1) / np.float32(size - 1) if size > 1 else np.float32(0)
+        position = np.arange(size, dtype=np.float32) * scale
+        low = np.minimum(position.astype(np.uintp), source - 1)
+        far = position - low.astype(np.float32)
+        return cls(np.stack([low, np.minimum(low + 1, source - 1)]).astype(np.uintp), np.float32(1) - far, far)
 
 
-def _resample(pixels_at: PixelsAt, source_width: int, source_height: int, width: int, height: int) -> Planar:
-    """(c, height, width) from a source whose planar pixels at some rows and columns `pixels_at` gives.
-
-    Only the neighbours of each output are read, so that the size of a photograph hardly matters.
-    """
+def _grids(source_width: int, source_height: int, width: int, height: int) -> tuple[_Grid, _Grid]:
+    """For the columns and the rows of a resized picture. Raises ImageError for a size of 0 and for an absurd one."""
     if min(width, height) < 1 or width * height > _MAX_PIXELS:
         raise ImageError(f"cannot resize a picture of {source_width}x{source_height} to {width}x{height}")
-    left, right, far_x = _neighbours(source_width, width)
-    top, bottom, far_y = _neighbours(source_height, height)
-    left[-1], far_x[-1] = source_width - 1, 0  # the last column is the last of the source
-    near_x, near_y = np.float32(1) - far_x, np.float32(1) - far_y
-    far_y[-1] = 0  # the last row is its upper neighbour, dimmed where rounding left near_y below 1
-    upper = near_x * pixels_at(top, left) + far_x * pixels_at(top, right)
-    lower = near_x * pixels_at(bottom, left) + far_x * pixels_at(bottom, right)
-    return upper * near_y[:, None] + lower * far_y[:, None]
+    x, y = _Grid.between(source_width, width), _Grid.between(source_height, height)
+    x.places[0, -1], x.near[-1], x.far[-1] = source_width - 1, 1, 0  # the last column is the last of the source
+    y.far[-1] = 0  # the last row is its upper neighbour, dimmed where rounding left its share below 1
+    return x, y
 
 
 def resize(planar: Planar, width: int, height: int) -> Planar:
@@ -113,13 +114,24 @@ def resize(planar: Planar, width: int, height: int) -> Planar:
     OpenCV maps pixels otherwise. Raises ImageError for a size of 0 and for an absurd one.
     """
     _, rows, columns = planar.shape
-    return _resample(lambda y, x: planar.take(y, 1).take(x, 2), columns, rows, width, height)
+    x, y = _grids(columns, rows, width, height)
+    upper, lower = planar.take(y.places[0], 1), planar.take(y.places[1], 1)
+    upper = x.near * upper.take(x.places[0], 2) + x.far * upper.take(x.places[1], 2)
+    lower = x.near * lower.take(x.places[0], 2) + x.far * lower.take(x.places[1], 2)
+    return upper * y.near[:, None] + lower * y.far[:, None]
 
 
 def _resize_picture(image: Picture, width: int, height: int) -> Planar:
     """`resize(as_planar(image), width, height)`, converting only the pixels that take part."""
-    rows, columns, _ = image.shape
-    return _resample(lambda y, x: as_planar(image.take(y, 0).take(x, 1)), columns, rows, width, height)
+    from .kernels.pictures import resample  # commands that look at no picture need no compiler
+
+    rows, columns, channels = image.shape
+    x, y = _grids(columns, rows, width, height)
+    out = np.empty((channels, height, width), np.float32)
+    scratch = np.empty((2, channels, width), np.float32)
+    pixels = np.ascontiguousarray(image)
+    resample(pixels, _LEVELS, x.places, x.far, x.near, y.places, y.far, y.near, scratch[0], scratch[1], out)
+    return out
 
 
 def resize_shorter(planar: Planar, size: int) -> Planar:

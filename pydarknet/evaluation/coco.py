@@ -80,6 +80,7 @@ class CocoAveragePrecision:
             (classes.astype(np.int32), scores.astype(np.float32), rank.astype(np.int8), taken, left_out)
         )
 
+    @np.errstate(all="ignore")  # a network that diverges gives infinite boxes
     def add_candidates(self, candidates: Candidates, truth: Array, width: int, height: int) -> None:
         """The same from candidates after suppression and rows of class, x, y, w, h, in fractions of a picture.
 

@@ -102,21 +102,32 @@ class Watcher:
         self._beta, self._classes = last.beta_nms, last.classes
 
     def __iter__(self) -> Iterator[Look]:
-        """One look a picture, in their order."""
+        """One look a picture, in their order. The network works on the next batch while the caller uses a look."""
         start = time.perf_counter()
-        with one_thread_per_call(), ThreadPoolExecutor(self.threads, thread_name_prefix="decoder") as pool:
-            waiting: deque[Future[Prepared]] = deque()
-            todo = iter(self.paths)
+        with (
+            one_thread_per_call(),
+            ThreadPoolExecutor(self.threads, thread_name_prefix="decoder") as decoders,
+            ThreadPoolExecutor(1, thread_name_prefix="engine") as engine,
+        ):
             try:
+                todo, decoding, computing = iter(self.paths), deque[Future[Prepared]](), deque[Future[list[Look]]]()
                 for first in range(0, len(self.paths), self.batch):
-                    wanted = self.batch * (1 + AHEAD) - len(waiting)
-                    waiting.extend(pool.submit(self._prepare, path) for path in islice(todo, wanted))
-                    ready = [waiting.popleft().result() for _ in range(min(self.batch, len(waiting)))]
-                    yield from self._look(first, ready)
-                    self.clock.pictures += len(ready)
-                    self.clock.total = time.perf_counter() - start
+                    wanted = self.batch * (1 + AHEAD) - len(decoding)
+                    decoding.extend(decoders.submit(self._prepare, path) for path in islice(todo, wanted))
+                    ready = [decoding.popleft().result() for _ in range(min(self.batch, len(decoding)))]
+                    computing.append(engine.submit(self._look, first, ready))
+                    if len(computing) > 1:
+                        yield from self._counted(computing.popleft().result(), start)
+                while computing:
+                    yield from self._counted(computing.popleft().result(), start)
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                for pool in (decoders, engine):
+                    pool.shutdown(wait=True, cancel_futures=True)
+
+    def _counted(self, looks: list[Look], start: float) -> list[Look]:
+        self.clock.pictures += len(looks)
+        self.clock.total = time.perf_counter() - start
+        return looks
 
     def _prepare(self, path: Path) -> Prepared:
         """The input for a picture and its width and height; the error of one that cannot be read."""
@@ -128,7 +139,8 @@ class Watcher:
         rows, columns, _ = image.shape
         return fit_for_detect(image, width, height, self._letterbox, channels), columns, rows
 
-    def _look(self, first: int, ready: Sequence[Prepared]) -> Iterator[Look]:
+    def _look(self, first: int, ready: Sequence[Prepared]) -> list[Look]:
+        """One batch through the network."""
         readable = [item for item in ready if not isinstance(item, ImageError)]
         if readable:
             x = np.stack([pixels for pixels, _, _ in readable])
@@ -136,16 +148,17 @@ class Watcher:
             start = time.perf_counter()
             self.network.forward(x)
             self.clock.forward += time.perf_counter() - start
-        item = 0
+        looks, item = [], 0
         for index, prepared in enumerate(ready, start=first):
             if isinstance(prepared, ImageError):
                 self.unreadable += 1
                 self._complaints.add(f"{prepared}; it counts as a picture in which nothing is found")
-                yield Look(index, self.paths[index], 0, 0, Candidates.empty(self._classes))
+                looks.append(Look(index, self.paths[index], 0, 0, Candidates.empty(self._classes)))
             else:
                 _, width, height = prepared
-                yield Look(index, self.paths[index], width, height, self._found(item, width, height))
+                looks.append(Look(index, self.paths[index], width, height, self._found(item, width, height)))
                 item += 1
+        return looks
 
     def _found(self, item: int, width: int, height: int) -> Candidates:
         m = self.manner

@@ -115,6 +115,11 @@ def reducing_kernel(function: Callable[..., Any]) -> Any:
     return _compile(function, parallel=True, fastmath={"reassoc", "contract", "nsz"})
 
 
+def one_thread_kernel(function: Callable[..., Any]) -> Any:
+    """A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done."""
+    return _compile(function)
+
+
 # A function compiled into the kernels that call it.
 device = numba.njit(error_model="numpy", nogil=True)
 
