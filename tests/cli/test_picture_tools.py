@@ -75,10 +75,14 @@ def test_imtest(files):
     assert np.array_equal(cv2.imread("shown/Original.png"), cv2.imread("noise.png"))
 
 
-def test_nightmare(files):
+def test_nightmare(run, files):
     words = ["nightmare", "net.cfg", "net.weights", "noise.png", "1", "-rounds", "2", "-iters", "3", "-zoom", ".9"]
-    result = process(*words, "-range", "2", "-octaves", "2", "-rotate", ".1", "-prefix", "dreams")
+    words += ["-range", "2", "-octaves", "2", "-rotate", ".1"]
+    run(*words, "-prefix", "here")  # which also compiles what the process needs
+    result = process(*words, "-prefix", "dreams")
     assert result.returncode == 0
+    for name in ("noise_net_1_000000.jpg", "noise_net_1_000001.jpg"):
+        assert (Path("dreams") / name).read_bytes() == (Path("here") / name).read_bytes()
     assert result.stdout == "0 dreams/noise_net_1_000000\n1 dreams/noise_net_1_000001\n"
     assert result.stderr.count("Iteration: 0, 1, 2, done\n") == 2
     assert result.stderr.endswith("dreams/noise_net_1_000001.jpg: written\n")
