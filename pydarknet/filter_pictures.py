@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,9 +12,10 @@ from .errors import OptionError
 from .image import Planar
 from .layers.convolutional import Convolutional
 from .network import Network
-from .planes import distorted, over, quarter_turned, spread, stacked
+from .planes import distorted, enlarged, over, quarter_turned, spread, stacked
 
 SCATTERED = 100  # filters on one picture of `mkimg`
+LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet: those of wide layers are large as they are
 
 
 def filters_of(layer: Convolutional) -> list[Planar]:
@@ -32,6 +34,13 @@ def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, Pla
             if layer.weights.shape[1] != 3:
                 filters = [stacked([plane[None] for plane in planes], len(planes)) for planes in filters]
             yield index, spread(stacked(filters, columns))
+
+
+def zoomed(sheet: Planar, zoom: int) -> tuple[Planar, int]:
+    """The sheet enlarged, and how often: `zoom` times, or fewer where it would become larger than LARGEST_ZOOMED."""
+    _, height, width = sheet.shape
+    times = max(1, min(zoom, math.isqrt(LARGEST_ZOOMED // (height * width))))
+    return enlarged(sheet, times), times
 
 
 def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> Planar:

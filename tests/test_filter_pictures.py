@@ -7,7 +7,7 @@ import pytest
 from helpers import net
 
 from pydarknet.errors import OptionError
-from pydarknet.filter_pictures import filter_sheets, scattered_filters
+from pydarknet.filter_pictures import filter_sheets, scattered_filters, zoomed
 
 TEXT = net() + "[convolutional]\nfilters=4\nsize=3\npad=1\n[maxpool]\n[convolutional]\nfilters=2\nsize=2\ngroups=2\n"
 
@@ -51,3 +51,11 @@ def test_scattered_refuses(build):
     for text in (net(channels=1) + "[convolutional]\nfilters=4\nsize=3\n", net() + "[maxpool]\n[avgpool]\n"):
         with pytest.raises(OptionError, match=r"layer 0 must be a \[convolutional\] with filters of 3 channels"):
             scattered_filters(build(text), 9, 9, rng)
+
+
+def test_zoom_has_a_limit():
+    sheet = np.zeros((1, 100, 200), np.float32)
+    assert zoomed(sheet, 3)[0].shape == (1, 300, 600)
+    picture, times = zoomed(np.zeros((1, 2000, 2000), np.float32), 4)
+    assert (times, picture.shape) == (2, (1, 4000, 4000))
+    assert zoomed(np.zeros((1, 5000, 5000), np.float32), 2)[1] == 1

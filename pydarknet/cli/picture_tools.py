@@ -45,8 +45,7 @@ def visualize_command(
     Example:
       pydarknet visualize cfg/darknet19.cfg darknet19.weights --out-dir filters --columns 8 --zoom 8
     """
-    from ..filter_pictures import filter_sheets
-    from ..planes import enlarged
+    from ..filter_pictures import filter_sheets, zoomed
     from .outputs import make_folder
 
     network = build_network(cfg, options)
@@ -56,7 +55,10 @@ def visualize_command(
         print_table(network)
     make_folder(Path(out_dir))
     for index, sheet in filter_sheets(network, columns):
-        _write(Path(out_dir) / f"Layer {index}.png", enlarged(sheet, zoom))
+        picture, times = zoomed(sheet, zoom)
+        if times < zoom:
+            note(f"layer {index}: {times} pixels for each weight, not {zoom}: the picture would be too large")
+        _write(Path(out_dir) / f"Layer {index}.png", picture)
 
 
 @click.command("mkimg", cls=Command)
