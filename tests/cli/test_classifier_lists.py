@@ -33,7 +33,7 @@ def files(folder):
 
 def process(*words):
     command = [sys.executable, "-m", "pydarknet", "classifier", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize("command", ["valid10", "validmulti", "validfull"])

@@ -42,7 +42,7 @@ def files(folder):
 
 
 def process(*words):
-    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=180)
+    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=600)
 
 
 def size(path):

@@ -50,7 +50,7 @@ def written(path="out.weights"):
 
 
 def process(*words):
-    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=600)
 
 
 COMMANDS = {
