@@ -13,6 +13,10 @@ from .resources import bundled_names, find_file
 
 log = logging.getLogger("pydarknet")
 
+# The categories of COCO have numbers with gaps; this is that of each class.
+COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
+
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
     """One name a line; nothing is trimmed but the end of the line. Raises DataError."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import read_text
+from ..names import COCO_IDS
 from .annotations import Annotated, AnnotatedSet, Box, locate, numbers_of, size_of_file
 from .pictures import Placing
 
@@ -112,20 +113,24 @@ def _annotated(item: Json, boxes: list[Box], folders: Sequence[Path]) -> Annotat
 
 
 def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
-    """Into an empty folder: annotations/instances_NAME.json, and `images` where pictures are copied."""
+    """Into an empty folder: annotations/instances_NAME.json, and `images` where pictures are copied.
+
+    Pictures and categories have the numbers by which the result files of `detector valid` call them.
+    """
     (folder / "annotations").mkdir()
     if placing.copy:
         found.check_stems()
         (folder / "images").mkdir()
-    categories = [{"id": number, "name": name} for number, name in enumerate(found.classes, start=1)]
-    identity = 0
+    identities = iter(_image_ids([picture.path.stem for picture in found]))
+    numbers = COCO_IDS if len(found.classes) <= len(COCO_IDS) else range(1, len(found.classes) + 1)
+    categories = [{"id": number, "name": name} for number, name in zip(numbers, found.classes, strict=False)]
     for key, pictures in found.lists.items():
         images, annotations = [], []
         for picture in pictures:
-            identity += 1
+            identity = next(identities)
             name = picture.path.name if placing.copy else placing.reference(picture.path)
             images.append({"id": identity, "file_name": name, "width": picture.width, "height": picture.height})
-            annotations += [_annotation(box, identity) for box in picture.boxes]
+            annotations += [_annotation(box, identity, numbers[box.number]) for box in picture.boxes]
             if placing.copy:
                 placing.place(picture.path, folder / "images")
         for number, annotation in enumerate(annotations, start=1):
@@ -135,12 +140,20 @@ def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
         file.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _annotation(box: Box, image: int) -> dict[str, Any]:
+def _image_ids(stems: Sequence[str]) -> list[int]:
+    """The number at the end of each name, as the result files of `detector valid` have it; where not all names end in
+    one of their own, 1, 2, ..."""
+    found = [re.search(r"[0-9]{1,18}$", stem) for stem in stems]
+    numbers = [int(match[0]) for match in found if match]
+    return numbers if len(set(numbers)) == len(stems) else list(range(1, len(stems) + 1))
+
+
+def _annotation(box: Box, image: int, category: int) -> dict[str, Any]:
     width, height = round(box.right - box.left, 4), round(box.bottom - box.top, 4)
     annotation = {
         "id": 0,
         "image_id": image,
-        "category_id": box.number + 1,
+        "category_id": category,
         "bbox": [round(box.left, 4), round(box.top, 4), width, height],
         "area": round(width * height, 4),
         "iscrowd": int(box.crowd),

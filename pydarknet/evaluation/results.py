@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import OptionError, OutputError
 from ..files import write_whole
+from ..names import COCO_IDS
 from .average_precision import records_of
 from .forward import Look
 
@@ -25,9 +26,6 @@ BASES = {
     "bdd": "bdd_results",
     "kitti": "kitti_results",
 }
-# The categories of COCO have numbers with gaps.
-COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
-COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
 BDD_NAMES = ["bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign", "train", "truck"]
 KITTI_NAMES = ["car", "pedestrian", "cyclist"]
 IMAGENET_CLASSES = 200

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pydarknet.convert import Box, form_of, read_set, write_set
+from pydarknet.convert import Annotated, AnnotatedSet, Box, form_of, read_set, write_set
 from pydarknet.errors import DataError, OptionError, OutputError
 from pydarknet.image import write_image
 
@@ -201,6 +201,23 @@ def test_coco_is_written(darknet):
     assert [item["image_id"] for item in content["annotations"]] == [1, 1]
     second = json.loads(Path("new/annotations/instances_val.json").read_text())
     assert [item["id"] for item in second["images"]] == [3], "ids are those of no other list"
+
+
+def test_numbers_of_coco_are_those_of_the_result_files(folder):
+    """Ends of names and COCO's categories: what `detector valid` found can be compared with the converted truth."""
+    names = [str(number) for number in range(80)]
+    ending = ["COCO_val2014_000000000042", "000000000007"]
+    for stems, ids in ((ending, [42, 7]), (["a1", "b1"], [1, 2]), (["a9", "b"], [1, 2])):
+        pictures = [Annotated(Path(f"{stem}.jpg"), 9, 9, [Box(79, 1, 1, 2, 2)]) for stem in stems]
+        write_set(AnnotatedSet(names, {"valid": pictures}), folder / stems[0], "coco")
+        content = json.loads((folder / stems[0] / "annotations" / "instances_val.json").read_text())
+        assert [item["id"] for item in content["images"]] == ids
+        assert [item["image_id"] for item in content["annotations"]] == ids
+        assert content["annotations"][0]["category_id"] == 90
+        assert read_set([folder / stems[0]]).lists["valid"][1].boxes == [Box(79, 1, 1, 2, 2)]
+    write_set(AnnotatedSet([*names, "80"], {"valid": pictures}), folder / "more", "coco")
+    content = json.loads((folder / "more" / "annotations" / "instances_val.json").read_text())
+    assert content["annotations"][0]["category_id"] == 80
 
 
 @pytest.mark.parametrize("copy", [False, True])
