@@ -91,6 +91,8 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
         raise OptionError(f"{cfg}: {given} does not go with this network; use {right}")
     if options["verbose"]:
         print_table(trainer.model)
+    if options["tune"]:
+        note("-tune is ignored: in training the ways of computing do not change, so that a run can be repeated")
     _tell_start(trainer, weights, options["resume"])
     printer = Printer(trainer, is_detector)
     for line in printer.opening():

@@ -173,6 +173,10 @@ def test_accuracy_of_a_classifier(run, tmp_path):
     assert f"\n (next TOP1 calculation at 110 iterations)  Last accuracy TOP1 = {value:2.2f} % \n" in result.stderr
 
 
+def test_tune_is_ignored(run, files):
+    assert "-tune is ignored: in training" in run("train", files.data, files.cfg, "--max-batches", "1", "-tune").stderr
+
+
 def test_no_chart(run, files):
     run("train", files.data, files.cfg, "--no-chart")
     assert not (files.folder / "chart.png").exists()
