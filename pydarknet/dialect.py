@@ -135,6 +135,9 @@ class Dialect:
     # pictures lag behind by half of those frames, the last head suppresses, frames are scaled in 8 bits.
     demo_averages_outputs: bool
     demo_nms: float
+    rnn_restart: int  # `rnn train`: one in so many streams jumps to another place after a mini-batch
+    rnn_saves: tuple[int, int]  # iterations between numbered weights, and between backups
+    rnn_tells_bits: bool  # `rnn valid` prints bits a character
     writes_whole_iterations: bool  # tools that write weights cut the pictures seen down to a multiple of the batch
     oneoff_shrinks: bool  # `oneoff` divides initial weights by 10
     oneoff_classes: int  # filters in the file that `oneoff` was made for
@@ -214,6 +217,9 @@ PJREDDIE = Dialect(
     region_class_lowers_objectness=True,
     demo_averages_outputs=True,
     demo_nms=0.4,
+    rnn_restart=64,
+    rnn_saves=(10000, 100),
+    rnn_tells_bits=True,
     writes_whole_iterations=False,
     oneoff_shrinks=True,
     oneoff_classes=11921,
@@ -269,6 +275,9 @@ ALEXEYAB = Dialect(
     region_class_lowers_objectness=False,
     demo_averages_outputs=False,
     demo_nms=0.45,
+    rnn_restart=10,
+    rnn_saves=(1000, 10),
+    rnn_tells_bits=False,
     writes_whole_iterations=True,
     oneoff_shrinks=False,
     oneoff_classes=9372,

@@ -23,6 +23,7 @@ from .weights import Header, Loaded, load_weights, save_weights
 log = logging.getLogger("pydarknet")
 
 LARGEST_SIDE = 1 << 16  # pixels
+LARGEST_BATCH = 1 << 20  # sequences of recurrent networks count with all their steps
 ONE_AT_A_TIME = threading.RLock()  # compiled kernels share one pool of threads
 
 
@@ -324,6 +325,6 @@ def _checked_side(name: str, value: int) -> int:
 
 
 def _checked_batch(batch: int) -> int:
-    if not 1 <= batch <= 1 << 16:
-        raise OptionError(f"batch {batch}: expected a number from 1 to {1 << 16}")
+    if not 1 <= batch <= LARGEST_BATCH:
+        raise OptionError(f"batch {batch}: expected a number from 1 to {LARGEST_BATCH}")
     return batch

@@ -67,9 +67,10 @@ class RunPlan:
     stands. start: the iteration after which it began.
     """
 
-    def __init__(self, data: File, cfg: File, weights: File | None, options: TrainOptions) -> None:
-        """Raises the children of DarknetError."""
-        self.options, self.data, self.weights = options, read_data(data), weights
+    def __init__(self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions) -> None:
+        """data: a .data file, or what would stand in it. Raises the children of DarknetError."""
+        self.options, self.weights = options, weights
+        self.data = data if isinstance(data, Section) else read_data(data)
         self.model = self._build(cfg)
         net = self.net
         self.alexeyab = self.model.dialect.name == "alexeyab"

@@ -12,13 +12,14 @@ import numpy as np
 
 from . import checkpoint
 from .checkpoint import Progress
+from .config import Section
 from .keeping import Keeper
 from .layers.head import Head
 from .measuring import Measuring, examination_of
 from .records import HeadReport, Measurement, Record
 from .run_plan import File, RunPlan, TrainOptions
 from .training import Training
-from .training_data import open_pictures, open_source
+from .training_data import Pictures, Source, open_pictures, open_source
 
 
 class Trainer:
@@ -28,10 +29,12 @@ class Trainer:
     memory, labels, the folder for the weights.
     """
 
-    def __init__(self, data: File, cfg: File, weights: File | None = None, **options: Any) -> None:
-        plan = self.plan = RunPlan(data, cfg, weights, TrainOptions(**options))
+    plan_class: type[RunPlan] = RunPlan
+
+    def __init__(self, data: File | Section, cfg: File, weights: File | None = None, **options: Any) -> None:
+        plan = self.plan = self.plan_class(data, cfg, weights, TrainOptions(**options))
         self.model = plan.model
-        self.pictures = open_pictures(plan.data, plan.model)
+        self.pictures = self._open_pictures()
         self.summary = self.pictures.check() if plan.options.checks else ""
         self.measuring = self._measuring()
         self.training = self.model.training = Training(plan.model)
@@ -41,10 +44,17 @@ class Trainer:
             self.training.resize(width, height, plan.sizes.batch_at(width, height))
             checkpoint.restore(plan.resumed, self.training)
         self.keeper = Keeper(plan, self.training, len(self.pictures))
-        threads = plan.options.threads or 2
-        self.source = open_source(self.pictures, self.model.batch, plan.seed, threads, plan.progress.position)
+        self.source = self._open_source()
         self.seconds = 0.0  # that iterations took, waiting for pictures included
         self.finished = self.interrupted = self._stop = False
+
+    def _open_pictures(self) -> Pictures:
+        return open_pictures(self.plan.data, self.plan.model)
+
+    def _open_source(self) -> Source:
+        plan = self.plan
+        threads = plan.options.threads or 2
+        return open_source(self.pictures, self.model.batch, plan.seed, threads, plan.progress.position)
 
     def _measuring(self) -> Measuring | None:
         """What measures the network, made before it is set up to learn."""

@@ -108,8 +108,7 @@ class Training:
         found |= self.average.arrays() if self.average else {}
         for index, layer in enumerate(self.network.layers):
             found |= {f"state_{index}_{name}": state for name, state in getattr(layer, "states", {}).items()}
-            carried = vars(getattr(layer, "steps", None) or _Nothing())
-            found |= {f"carried_{index}_{name}": a for name, a in carried.items() if isinstance(a, np.ndarray)}
+            found |= {f"carried_{index}_{name}": array for name, array in _carried(layer).items()}
         return found
 
     def restore_arrays(self, arrays: Mapping[str, Array]) -> None:
@@ -126,6 +125,12 @@ class Training:
                 getattr(self.network.layers[int(index)], "states")[attribute] = array.copy()  # noqa: B009
             elif kind == "carried":
                 setattr(getattr(self.network.layers[int(index)], "steps"), attribute, array.copy())  # noqa: B009
+
+    def forget(self, sequence: int) -> None:
+        """Have recurrent layers begin a sequence of the mini-batch anew: what they carry of it becomes 0."""
+        for layer in self.network.layers:
+            for array in _carried(layer).values():
+                array[sequence] = 0
 
     def counters(self) -> dict[str, Any]:
         """The numbers that go with `arrays`, fit for JSON: pictures, steps, the states of random generators."""
@@ -224,6 +229,12 @@ class Training:
             layer.parameters_changed()
         self._clock.done = number
         network.header = replace(network.header, seen=self.seen)
+
+
+def _carried(layer: Layer) -> dict[str, Array]:
+    """What a layer carries from one mini-batch into the next: (sequences, n) each."""
+    steps = vars(getattr(layer, "steps", None) or _Nothing())
+    return {name: array for name, array in steps.items() if isinstance(array, np.ndarray)}
 
 
 def mini_batch(network_batch: int, subdivisions: int, time_steps: int) -> int:

@@ -22,8 +22,8 @@ NETWORKS = sorted(path.stem for path in CFG.glob("*.cfg"))
 DATA_FILES = sorted(path.stem for path in CFG.glob("*.data"))
 LISTS = sorted(path for path in DATA.iterdir() if path.suffix != ".jpg")
 
-# SqueezeNet has no file in darknet; the others are compared with the original.
-WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe"}
+# SqueezeNet has no file in darknet, and the small recurrent network is ours; the others are compared with the original.
+WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe", "lstm-small"}
 
 # These score the classes before the average pooling, the originals after it. Both steps are linear.
 POOLED_AFTER_SCORING = {"darknet", "resnet50"}
@@ -51,6 +51,9 @@ PUBLISHED = {
 KEYS = {
     "convolutional": "batch_normalize filters size stride pad padding activation",
     "connected": "output activation",
+    "rnn": "batch_normalize output hidden activation",
+    "gru": "output",
+    "lstm": "batch_normalize output",
     "local": "filters size stride pad activation",
     "maxpool": "size stride padding",
     "avgpool": "",
@@ -79,6 +82,9 @@ ASKED_FOR = {
     "net": "batch subdivisions learning_rate momentum decay max_batches policy",
     "convolutional": "filters size stride activation",
     "connected": "output activation",
+    "rnn": "output hidden activation",
+    "gru": "output",
+    "lstm": "output",
     "local": "filters size stride pad activation",
     "maxpool": "size stride",
     "dropout": "probability",
@@ -123,6 +129,8 @@ def measure(sections: list[Section], side: int | None = None) -> list[tuple[str,
     net = sections[0][1]
     channels = number(net, "channels")
     height, width = side or number(net, "height"), side or number(net, "width")
+    if "inputs" in net:
+        channels, height, width = number(net, "inputs"), 1, 1
     sizes: list[tuple[int, int, int]] = []
     layers = []
     for index, (kind, options) in enumerate(sections[1:]):
@@ -138,6 +146,13 @@ def measure(sections: list[Section], side: int | None = None) -> list[tuple[str,
         elif kind == "connected":
             height, width, channels = 1, 1, number(options, "output", 1)
             parameters, operations = channels * (inputs + 1), 2 * inputs * channels
+        elif kind in ("rnn", "gru", "lstm"):
+            channels, each = number(options, "output", 1), 4 if number(options, "batch_normalize") else 1
+            if kind == "rnn":
+                hidden = number(options, "hidden", 1)
+                parameters = hidden * (inputs + hidden + 2 * each) + channels * (hidden + each)
+            else:  # gates, each with a part for the input and one for the state
+                parameters = {"gru": 3, "lstm": 4}[kind] * channels * (inputs + channels + 2 * each)
         elif kind == "local":
             channels = number(options, "filters", 1)
             reach = 1 if number(options, "pad") else size

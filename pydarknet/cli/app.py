@@ -11,6 +11,7 @@ import click
 
 from ..errors import DarknetError
 from ..version import __version__
+from .absent import ABSENT, absent_command
 from .console import note, show_warnings
 from .options import CONTEXT, FlagsFirst
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "detector": "legacy",
     "yolo": "legacy",
     "coco": "legacy",
+    "rnn": "rnn",
     "info": "info",
     "ops": "info",
     "speed": "speed",
@@ -73,6 +75,8 @@ class Commands(FlagsFirst):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in ABSENT:
+            return absent_command(cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f".{COMMANDS[cmd_name]}", __package__)

@@ -93,15 +93,16 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
         print_table(trainer.model)
     if options["tune"]:
         note("-tune is ignored: in training the ways of computing do not change, so that a run can be repeated")
-    _tell_start(trainer, weights, options["resume"])
+    tell_start(trainer, weights, options["resume"])
     printer = Printer(trainer, is_detector)
     for line in printer.opening():
         say(line)
-    with _first_interrupt_stops(trainer):
+    with first_interrupt_stops(trainer):
         for record in trainer.run():
             printer.show(record)
     printer.close()
-    _tell_end(trainer)
+    _tell_waiting(trainer)
+    tell_end(trainer)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
 
@@ -121,7 +122,7 @@ def _library_options(options: Options) -> dict[str, Any]:
 
 
 @contextmanager
-def _first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
+def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
     """Ctrl-C ends training after the iteration in progress; a second one ends it at once."""
 
     def stop(number: int, frame: Any) -> None:
@@ -136,7 +137,8 @@ def _first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
+def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
+    """What is learned from, and where the run begins."""
     from ..kernels.jit import is_cold
 
     if trainer.summary:
@@ -153,10 +155,14 @@ def _tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
         note("Compiling for this machine, once: this takes about a minute.")
 
 
-def _tell_end(trainer: Trainer) -> None:
+def _tell_waiting(trainer: Trainer) -> None:
     if trainer.seconds:
         share = trainer.waited / trainer.seconds
         note(f"Waited {trainer.waited:.1f} of {trainer.seconds:.1f} seconds for pictures ({share:.1%})")
+
+
+def tell_end(trainer: Trainer) -> None:
+    """Where the weights are, and how to go on."""
     note(f"Saving weights to {trainer.keeper.last_saved}")
     if trainer.interrupted:
         note(f"Stopped after iteration {trainer.iteration}. To go on, give the same command with --resume.")

@@ -1,0 +1,42 @@
+"""Commands of darknet that are not offered: games, and experiments on data or weights that nobody has."""
+
+from __future__ import annotations
+
+import click
+
+from ..errors import OptionError
+
+# Each command with the reason.
+ABSENT = {
+    "3d": "it joins two pictures for coloured glasses, which has nothing to do with networks",
+    "art": "it rates what a camera sees with weights that were never published",
+    "captcha": "its pictures and their solutions were never published",
+    "cifar": "it reads one data set from fixed places; classifier train and classifier valid do it for any",
+    "compare": "its pairs of pictures were never published",
+    "dice": "its pictures of dice were never published",
+    "go": "it plays a board game, with recorded games and weights of its own",
+    "isegmenter": "its training data were never published",
+    "lsd": "it is an unfinished experiment on lists of pictures that were never published",
+    "regressor": "its networks were never published",
+    "segmenter": "its networks were never published",
+    "super": "its networks for enlarging pictures were never published",
+    "tag": "its pictures and tags were never published",
+    "vid": "it is an unfinished experiment on videos that were never published",
+    "voxel": "its networks for pictures in depth were never published",
+    "writing": "its pictures of handwriting were never published",
+}
+
+
+def absent_command(name: str) -> click.Command:
+    """A command that takes anything and says why it is not offered."""
+
+    @click.command(
+        name,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        add_help_option=False,
+        hidden=True,
+    )
+    def command() -> None:
+        raise OptionError(f"{name} is not offered: {ABSENT[name]}")
+
+    return command

@@ -1,0 +1,32 @@
+"""Commands of darknet that are not offered say so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pydarknet.cli.absent import ABSENT
+from pydarknet.cli.app import COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(ABSENT))
+def test_one_line_says_so(run, command):
+    for words in ([], ["train", "a.cfg", "-clear", "-thresh", ".5"], ["--help"]):
+        result = run(command, *words)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"{command} is not offered: {ABSENT[command]}\n"
+
+
+def test_what_is_offered_is_not_among_them(run):
+    assert not set(ABSENT) & set(COMMANDS)
+    listed = {line.split()[0] for line in run("--help").stdout.splitlines() if line.strip()}
+    assert "detect" in listed
+    assert not set(ABSENT) & listed
+
+
+def test_as_a_process():
+    process = subprocess.run([sys.executable, "-m", "pydarknet", "go", "engine"], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr == f"go is not offered: {ABSENT['go']}\n"
