@@ -8,7 +8,7 @@ import click
 
 from ..errors import ConfigError
 from ..resources import network_file
-from .console import note, say
+from .console import counted, note, say
 from .loading import read_data_file
 from .options import FILE, FlagsFirst, dialect_option, flag
 
@@ -51,7 +51,7 @@ def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect
             say(line)
         warnings = len(checked.problems) - checked.errors
         kind = f"{checked.layers} layers, {checked.dialect.name} dialect"
-        say(f"{checked.path}: {_count(checked.errors, 'error')}, {_count(warnings, 'warning')} ({kind})")
+        say(f"{checked.path}: {counted(checked.errors, 'error')}, {counted(warnings, 'warning')} ({kind})")
         failed |= checked.errors > 0 or (strict and warnings > 0)
     if failed:
         raise click.exceptions.Exit(1)
@@ -121,7 +121,3 @@ def _key_and_value(text: str) -> tuple[str, str]:
     if not (key.strip() and equals and value.strip()):
         raise click.UsageError(f"--net {text}: expected KEY=VALUE")
     return key.strip(), value.strip()
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -42,6 +42,11 @@ def note(text: str, newline: bool = True) -> None:
     click.echo(text, nl=newline, err=True)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 error`, `2 errors`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 class Remarks(logging.Handler):
     """The library's warnings, as plain lines on standard error."""
 

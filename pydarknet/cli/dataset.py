@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..resources import network_file
-from .console import bar, note, say
+from .console import bar, counted, note, say
 from .options import FILE, FlagsFirst, flag
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def convert_command(
     found = read_set([network_file(source) for source in sources], form, classes, pictures)
     written = write_set(found, out, to, copy, keep_difficult)
     for name, listed in written.lists.items():
-        say(f"{name}: {len(listed)} pictures, {sum(len(picture.boxes) for picture in listed)} objects")
+        objects = sum(len(picture.boxes) for picture in listed)
+        say(f"{name}: {counted(len(listed), 'picture')}, {counted(objects, 'object')}")
     say(f"{len(written.classes)} classes: {', '.join(written.classes)}")
     for what, number in written.left_out.items():
         if number:
@@ -161,5 +162,5 @@ def _kinds(report: DatasetReport) -> list[str]:
 
     found = [f"{report.kinds[kind]} {kind}" for kind in KINDS if report.kinds[kind]]
     warnings = len(report.findings) - report.errors
-    lines = [f"{report.errors} errors, {warnings} warnings"]
-    return [f"{lines[0]}: {', '.join(found)}"] if found else lines
+    total = f"{counted(report.errors, 'error')}, {counted(warnings, 'warning')}"
+    return [f"{total}: {', '.join(found)}"] if found else [total]

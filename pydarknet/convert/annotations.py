@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from ..errors import DataError, ImageError
 from ..image import load_image
 
 TOLERANCE = 0.5  # pixels by which a box may stand out of its picture before that is worth a word
+LARGEST_SIDE = 1 << 20  # pixels
 NUMBER = 0.01  # pixels; what is nearer to a whole number was one
 
 
@@ -101,6 +103,11 @@ def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
     """The first file of one of these names in one of these folders; the first of all where there is none."""
     candidates = [folder / name for name in names if name for folder in folders]
     return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def is_side(value: object) -> TypeGuard[int]:
+    """Whether a value can be the width or height of a picture."""
+    return isinstance(value, int) and 0 < value <= LARGEST_SIDE
 
 
 def size_of_file(path: Path) -> tuple[int, int]:

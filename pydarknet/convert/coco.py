@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import DataError
 from ..files import read_text
 from ..names import COCO_IDS
-from .annotations import Annotated, AnnotatedSet, Box, locate, numbers_of, size_of_file
+from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file
 from .pictures import Placing
 
 _LIST = re.compile(r"(train|val|test)")
@@ -48,8 +48,9 @@ def _list_name(file: Path, files: Sequence[Path]) -> str:
 def _parse(file: Path) -> Json:
     try:
         content = json.loads(read_text(file, DataError))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file}:{error.lineno}: no JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # also numbers of absurd length
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
+        raise DataError(f"{file}:{line}: no JSON: {reason}") from error
     missing = [key for key in ("images", "annotations", "categories") if not _is_list(content, key)]
     if missing:
         raise DataError(f"{file}: no list {missing[0]!r}; expected images, annotations and categories")
@@ -107,7 +108,7 @@ def _box(file: Path, position: int, item: Json, number: int, box: Any) -> Box:
 def _annotated(item: Json, boxes: list[Box], folders: Sequence[Path]) -> Annotated:
     path = locate([str(item["file_name"])], folders)
     width, height = item.get("width"), item.get("height")
-    if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
+    if not (is_side(width) and is_side(height)):
         width, height = size_of_file(path)
     return Annotated(path, width, height, boxes)
 

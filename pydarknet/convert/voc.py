@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from ..errors import DataError
 from ..files import read_bytes
-from .annotations import Annotated, AnnotatedSet, Box, locate, numbers_of, size_of_file, whole
+from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file, whole
 from .pictures import Placing
 
 SETS = {"train": "train", "val": "valid", "test": "test"}  # VOC's names of lists, and ours
@@ -74,7 +74,7 @@ def _annotated(file: Path, tree: ElementTree.Element, numbers: dict[str, int], f
     plain = [listed, f"{listed}.jpg", where, Path(where).name, f"{file.stem}.jpg", f"{file.stem}.png"]
     picture = locate([name for name in plain if name not in ("", ".jpg")], folders)
     size = [_integer(tree.findtext(f"size/{side}")) for side in ("width", "height")]
-    width, height = size if min(size) > 0 else size_of_file(picture)
+    width, height = size if all(map(is_side, size)) else size_of_file(picture)
     boxes = [_box(file, number, item, numbers) for number, item in enumerate(tree.iter("object"), start=1)]
     return Annotated(picture, width, height, boxes)
 

@@ -48,7 +48,7 @@ def test_check_as_a_process(objects):
         "    0  dog                1         1         1         1",
         "    1  Eskimo cat         2         2         1         1",
         "",
-        "1 errors, 0 warnings: 1 out of range",
+        "1 error, 0 warnings: 1 out of range",
     ]
 
 
@@ -81,7 +81,7 @@ def test_convert_as_a_process(objects):
     assert (result.returncode, result.stderr) == (0, "xml: written\n")
     assert result.stdout.splitlines() == [
         "train: 2 pictures, 4 objects",
-        "valid: 1 pictures, 2 objects",
+        "valid: 1 picture, 2 objects",
         "2 classes: dog, Eskimo cat",
     ]
     assert process("dataset", "convert", "xml", "--to", "darknet", "--out", "new", "--copy").returncode == 0

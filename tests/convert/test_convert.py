@@ -329,6 +329,8 @@ def changed(key, **values):
 
 BAD_COCO = [
     ("{", "instances_train2017.json:1: no JSON"),
+    ("[" * 100_000, "no JSON"),
+    ('{"images": ' + "9" * 5000 + "}", "no JSON|no list 'images'"),
     ([], "no list 'images'; expected images, annotations and categories"),
     ({**COCO, "annotations": {}}, "no list 'annotations'"),
     ({**COCO, "images": [{"id": 7}]}, r"images\[0\] has no 'file_name'"),
@@ -338,6 +340,7 @@ BAD_COCO = [
     (changed("annotations", category_id=5), r"annotations\[0\] is of category 5, which the file does not have"),
     (changed("annotations", image_id=[5]), r"annotations\[0\]: image_id is \[5\]; expected a whole number"),
     (changed("images", width=None, file_name="z.png"), r"z\.png.*its size is needed"),
+    (changed("images", width=10**400, file_name="z.png"), r"z\.png.*its size is needed"),
 ]
 
 
