@@ -16,7 +16,7 @@ from .errors import ConfigError, OptionError, ShapeError
 from .layers import INPUT, Layer, Place, layer_class
 from .layers.tuning import tuning
 from .memory import check_memory
-from .plan import absorbed_pools, lay_out, owner_of
+from .plan import absorptions, lay_out, owner_of
 from .tensor import Array, Shape, Tensor
 from .weights import Header, Loaded, load_weights, save_weights
 
@@ -137,7 +137,7 @@ class Network:
     def _plan(self, keep_all: bool) -> None:
         """Allocate the tensors between the layers and let the layers prepare."""
         tensors = lay_out(self.layers, self._running, self._running_batch, self.output_index, keep_all)
-        absorbed = {} if keep_all else absorbed_pools(self.layers, self.output_index)
+        absorbed = {} if keep_all else absorptions(self.layers, self.output_index)
         self._input_tensor = tensors[INPUT]
         self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
         self._keeps_all = keep_all
@@ -145,8 +145,9 @@ class Network:
         self._steps = [layer for _, layer in steps]
         with tuning.measured() if self.tune else contextlib.nullcontext():
             for index, layer in steps:
-                output = self._tensors[absorbed.get(index, index)]
-                layer.prepare([tensors[owner_of(self.layers, source)] for source in layer.sources], output)
+                last = absorbed.get(index, index)
+                sources = [*layer.sources, *(self.layers[last].sources[1:] if last != index else ())]
+                layer.prepare([tensors[owner_of(self.layers, source)] for source in sources], self._tensors[last])
 
     # --- parameters --------------------------------------------------------------------------------------------------
 

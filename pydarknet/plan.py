@@ -28,7 +28,7 @@ def lay_out(
     """
     readers = _readers(layers)
     last = owner_of(layers, output_index)
-    absorbed = {} if keep_all else absorbed_pools(layers, output_index)
+    absorbed = {} if keep_all else absorptions(layers, output_index)
     spans: dict[int, Span] = {}
     for index in range(INPUT, len(layers)):
         by = readers.get(index, [])
@@ -40,14 +40,14 @@ def lay_out(
     return dict(zip(spans, allocate(list(spans.values())), strict=True))
 
 
-def absorbed_pools(layers: Sequence[Layer], output_index: int) -> dict[int, int]:
-    """Layers that write the output of the maxpool after them, which nobody else reads, and that maxpool."""
+def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, int]:
+    """Layers that write the output of the layer after them, which alone reads theirs, and that layer."""
     readers, last = _readers(layers), owner_of(layers, output_index)
     pairs = [(index, index + 1) for index in range(len(layers) - 1) if index != last]
     return {
         index: after
         for index, after in pairs
-        if layers[index].can_pool and layers[after].pools_pairs and readers.get(index) == [after]
+        if readers.get(index) == [after] and layers[after].sources[0] == index and layers[index].absorbs(layers[after])
     }
 
 

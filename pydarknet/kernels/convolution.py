@@ -35,6 +35,17 @@ def _finish_tile(y, at, column, width, pixels, wrap, channels, activation):
 
 
 @device
+def _add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
+    """Add what stands in another tensor to one tile's vectors."""
+    for _ in range(pixels):
+        vstore(y, y_at, vload(y, y_at) + vload(added, a_at))
+        column += 1
+        y_at += 16 if column < width else y_wrap
+        a_at += 16 if column < width else a_wrap
+        column = column if column < width else 0
+
+
+@device
 def _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
           y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
     """The tile for so many vectors of output channels and lanes of a tap."""
@@ -63,7 +74,8 @@ def _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weig
 
 @kernel
 def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch, height, width, chunk, by_group,
-             y, y_item, y_block, y_pitch, halo, channels, slope, activation, accumulate):  # fmt: skip
+             y, y_item, y_block, y_pitch, halo, channels, slope, activation,
+             accumulate, adds, added, a_item, a_block, a_pitch, a_origin):  # fmt: skip
     """y = activation(bias + weights * x), over all items, groups of output blocks and pixels.
 
     x: flat input; `x_item`, `x_row`, `x_step`: floats between items, output rows and output columns (stride included).
@@ -73,7 +85,8 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
     of zeros round each plane; `y_block`, `y_pitch`: floats between blocks, cells between rows. A task is one group x
     `chunk` tiles; `by_group` says whether neighbouring tasks share the group (weights larger than the picture) or the
     pixels. `slope` is the factor below zero (1: linear); `activation` is what the slope cannot express, 0 for none.
-    With `accumulate` the sums begin with what stands in y instead of the bias.
+    With `accumulate` the sums begin with what stands in y instead of the bias. Where `adds` is set, what stands in
+    `added` (flat, its first float inside the halo at `a_origin`) is added after the activation.
     """
     plane = height * width
     tiles = (plane + PIXELS - 1) // PIXELS
@@ -110,6 +123,11 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
                 for r in range(rows):
                     _finish_tile(y, y_at + r * y_block, column, width, min(PIXELS, last - pixel), y_wrap,
                                  channels - (block + r) * 16, activation)  # fmt: skip
+            if adds:
+                for r in range(rows):
+                    a_at = a_origin + item * a_item + (block + r) * a_block + (row * a_pitch + column) * 16
+                    _add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, (a_pitch - width + 1) * 16, column, width,
+                                 min(PIXELS, last - pixel))  # fmt: skip
             column += PIXELS
             while column >= width:
                 column -= width

@@ -22,7 +22,7 @@ from .halo import clear_halo
 from .jit import device, kernel
 from .simd import vload, vmax, vstore
 from .tile import PIXELS, ROWS, make_products
-from .winograd_lines import input_line, last_line, output_line
+from .winograd_lines import filter_line, input_line, last_line, output_line
 
 f32 = numba.float32
 
@@ -58,8 +58,17 @@ class Target(NamedTuple):
     channels: int
     slope: float
     activation: int
-    accumulate: int
     pool: int
+
+
+class Added(NamedTuple):
+    """Where that is read which is added to the output, unless it is not asked for: `start` is inside the halo."""
+
+    asked: bool
+    item: int
+    block: int
+    pitch: int
+    start: int
 
 
 class Tiles(NamedTuple):
@@ -153,7 +162,7 @@ def _multiply(points, blocks, width, work, patches, filters, group, count, produ
 
 
 @device
-def _finish_row(work, at, target, block, cells, y, to):
+def _finish_row(work, at, target, block, cells, y, to, adds, added, added_at):
     """Activate some cells of one row and take them to their place."""
     if target.activation != 0:
         run = work[at : at + cells * 16]
@@ -161,11 +170,11 @@ def _finish_row(work, at, target, block, cells, y, to):
         if target.channels - block * 16 < 16:
             clear_lanes(run, target.channels - block * 16)
     if target.pool == 0:
-        for cell in range(cells):
-            value = vload(work, at + cell * 16)
-            if target.accumulate != 0:
-                value = value + vload(y, to + cell * 16)
-            vstore(y, to + cell * 16, value)
+        for cell in range(0, cells * 16, 16):
+            value = vload(work, at + cell)
+            if adds:
+                value = value + vload(added, added_at + cell)
+            vstore(y, to + cell, value)
 
 
 @device
@@ -185,14 +194,14 @@ def _pool(work, at, m, rows, columns, y, to, pitch):
 
 
 @device
-def _transform_output(tiles, block, work, products, scratch, bias, y, target):
-    """A^T M A of a task's tiles for one output block, with bias and activation, pooled where that is asked for."""
+def _transform_output(tiles, block, work, products, scratch, bias, y, target, more, added):
+    """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with `added` added."""
     m = tiles.m
     n = m + 2
     step = tiles.width * ROWS * 16
     line = scratch + PATCH
     shrink = 1 + target.pool
-    whole = target.accumulate == 0 and target.activation == 0 and target.pool == 0
+    whole = target.activation == 0 and target.pool == 0 and not more.asked
     for t in range(tiles.used):
         item, top, left = _place(tiles, t)
         at = products + (t * ROWS + block % ROWS) * 16
@@ -200,6 +209,7 @@ def _transform_output(tiles, block, work, products, scratch, bias, y, target):
             output_line(m, work, at + j * step, n * step, work, line + j * 16, n * 16)
         to = item * target.item + block * target.block
         to += ((top // shrink + target.halo) * target.pitch + left // shrink + target.halo) * 16
+        other = more.start + item * more.item + block * more.block + (top * more.pitch + left) * 16
         rows, columns = min(m, target.height - top), min(m, target.width - left)
         for i in range(rows):
             row = line + i * n * 16
@@ -208,7 +218,8 @@ def _transform_output(tiles, block, work, products, scratch, bias, y, target):
             else:
                 cells = scratch + i * m * 16
                 last_line(m, work, row, bias, block * 16, target.slope, work, cells)
-                _finish_row(work, cells, target, block, columns, y, to + i * target.pitch * 16)
+                _finish_row(work, cells, target, block, columns, y, to + i * target.pitch * 16, more.asked, added,
+                            other + i * more.pitch * 16)  # fmt: skip
         if target.pool != 0:
             _pool(work, scratch, m, rows, columns, y, to, target.pitch)
 
@@ -226,9 +237,11 @@ def _clear_halos(tiles, block, y, target):
 
 @kernel
 def convolve_winograd(m, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks, filters, groups, bias, batch,
-                      y, y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, accumulate, pool,
-                      chunk, at_once, splits, workers, work, work_size):  # fmt: skip
-    """y = activation(bias + filters * x), and of that the largest of each 2 x 2 where `pool` is 1 (m even).
+                      y, y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, pool,
+                      adds, added, a_item, a_block, a_pitch, a_origin, chunk, at_once, splits,
+                      workers, work, work_size):  # fmt: skip
+    """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `pool` is 1 (m even), or plus
+    what stands in `added` where `adds` is set.
 
     x, y: flat, see Source and Target; `height`, `width`: of the output before pooling. filters: as `pack_winograd`
     gives them, `groups` groups of ROWS output blocks; bias: (groups * ROWS * 16,). A task is `chunk` tiles (even) of
@@ -237,7 +250,8 @@ def convolve_winograd(m, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns
     """
     points = (m + 2) * (m + 2)
     source = Source(x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks)
-    target = Target(y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, accumulate, pool)
+    target = Target(y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, pool)
+    more = Added(adds, a_item, a_block, a_pitch, a_origin)
     a_row = (width + m - 1) // m
     an_item = (height + m - 1) // m * a_row
     tasks = (batch * an_item + chunk - 1) // chunk * splits
@@ -262,33 +276,35 @@ def convolve_winograd(m, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns
                     if halo > 0:
                         _clear_halos(tiles, block, y, target)
                     at = products + (block // ROWS - group) * points * tiles.width * ROWS * 16
-                    _transform_output(tiles, block, work, at, scratch, bias, y, target)
+                    _transform_output(tiles, block, work, at, scratch, bias, y, target, more, added)
                 group += now
 
 
 @kernel
-def pack_winograd(m, weights, matrix, channels, multiplier, packed):
+def pack_winograd(m, weights, channels, multiplier, packed, workers, work, work_size):
     """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (groups, points, channels rounded up to blocks,
-    ROWS, 16).
+    ROWS, 16), zeros where there is no filter or channel.
 
-    weights: flat; matrix: G, (m + 2, 3) float64; multiplier: (n,) float32.
+    weights: flat; multiplier: (n,) float32. Each worker has `work_size` floats of `work` for itself.
     """
-    n = m + 2
-    filters = multiplier.shape[0]
-    panel = (channels + 15) // 16 * 16 * ROWS * 16
-    for g in prange((filters + ROWS * 16 - 1) // (ROWS * 16)):
-        base = g * n * n * panel
-        packed[base : base + n * n * panel] = f32(0)
-        for f in range(g * ROWS * 16, min(filters, (g + 1) * ROWS * 16)):
-            for c in range(channels):
-                w = weights[(f * channels + c) * 9 : (f * channels + c + 1) * 9]
-                to = base + c * ROWS * 16 + f - g * ROWS * 16
+    n, filters = m + 2, multiplier.shape[0]
+    padded = (channels + 15) // 16 * 16
+    panel = padded * ROWS * 16
+    blocks = (filters + ROWS * 16 - 1) // (ROWS * 16) * ROWS
+    for worker in prange(workers):
+        filter_at, line = worker * work_size, worker * work_size + PATCH
+        for block in range(blocks * worker // workers, blocks * (worker + 1) // workers):
+            base = block // ROWS * n * n * panel + block % ROWS * 16
+            for c in range(padded):
+                for lane in range(16):
+                    f = block * 16 + lane
+                    for t in range(9):
+                        value = f32(0)
+                        if f < filters and c < channels:
+                            value = weights[(f * channels + c) * 9 + t] * multiplier[f]
+                        work[filter_at + t * 16 + lane] = value
+                for j in range(3):
+                    filter_line(m, work, filter_at + j * 16, 48, work, line + j * 16, 48)
                 for i in range(n):
-                    a, b, d = matrix[i, 0] * multiplier[f], matrix[i, 1] * multiplier[f], matrix[i, 2] * multiplier[f]
-                    p, q, r = (
-                        a * w[0] + b * w[3] + d * w[6],
-                        a * w[1] + b * w[4] + d * w[7],
-                        a * w[2] + b * w[5] + d * w[8],
-                    )
-                    for j in range(n):
-                        packed[to + (i * n + j) * panel] = matrix[j, 0] * p + matrix[j, 1] * q + matrix[j, 2] * r
+                    to = base + i * n * panel + c * ROWS * 16
+                    filter_line(m, work, line + i * 48, 16, packed, to, panel)

@@ -1,7 +1,8 @@
 """The one-dimensional transforms of Winograd's method over vectors of 16 channels, as Numba intrinsics.
 
 F(m, 3) interpolates at the first m + 1 of the points 0, 1, -1, 2, -2 and at infinity: row i of B^T holds the
-coefficients of the product of (x - p) over the other points p, row k of A^T the k-th powers of the points.
+coefficients of the product of (x - p) over the other points p, row k of A^T the k-th powers of the
+points, row i of G the powers of point i over the product of its distances from the other points.
 """
 
 from __future__ import annotations
@@ -30,6 +31,21 @@ def _input5(a, b, c, d, e):
 def _input6(a, b, c, d, e, f):
     p, q, r, s = e - c * 4, d - b * 4, e - c, (d - b) * 2
     return a * 4 - c * 5 + e, p + q, p - q, r + s, r - s, b * 4 - d * 5 + f
+
+
+def _filter4(a, b, c):
+    p = a + c
+    return a * -1.0, (p + b) * (1 / 2), (p - b) * (1 / 2), c
+
+
+def _filter5(a, b, c):
+    p = a + c
+    return a * (1 / 2), (p + b) * (-1 / 2), (p - b) * (-1 / 6), (a + b * 2 + c * 4) * (1 / 6), c
+
+
+def _filter6(a, b, c):
+    p, q = a + c, a + c * 4
+    return a * (1 / 4), (p + b) * (-1 / 6), (p - b) * (-1 / 6), (q + b * 2) * (1 / 24), (q - b * 2) * (1 / 24), c
 
 
 def _output4(a, b, c, d):
@@ -93,10 +109,22 @@ def _make_last_line(count: int, formula: Formula):
     return line
 
 
+_filter_line4, _filter_line5, _filter_line6 = _make_line(3, _filter4), _make_line(3, _filter5), _make_line(3, _filter6)
 _input_line4, _input_line5, _input_line6 = _make_line(4, _input4), _make_line(5, _input5), _make_line(6, _input6)
 _output_line4, _output_line5, _output_line6 = _make_line(4, _output4), _make_line(5, _output5), _make_line(6, _output6)
 _last_line4, _last_line5 = _make_last_line(4, _output4), _make_last_line(5, _output5)
 _last_line6 = _make_last_line(6, _output6)
+
+
+@device
+def filter_line(m, x, x_at, x_step, y, y_at, y_step):
+    """G of 3 vectors, `x_step` floats apart, to m + 2, `y_step` floats apart."""
+    if m == 4:
+        _filter_line6(x, x_at, x_step, y, y_at, y_step)
+    elif m == 3:
+        _filter_line5(x, x_at, x_step, y, y_at, y_step)
+    else:
+        _filter_line4(x, x_at, x_step, y, y_at, y_step)
 
 
 @device

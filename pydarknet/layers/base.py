@@ -173,15 +173,19 @@ class Layer:
         """Whether the layer can read a picture of up to four channels packed into four lanes."""
         return False
 
-    @property
-    def can_pool(self) -> bool:
-        """Whether the layer can write the largest of each 2 x 2 cells instead of its output: `prepare` then gets a
-        tensor of that shape."""
+    def absorbs(self, after: Layer) -> bool:
+        """Whether the layer can write the output of `after`, which follows it, instead of its own. `prepare` then gets
+        that output, and after its own source the other sources of `after`."""
         return False
 
     @property
     def pools_pairs(self) -> bool:
         """Whether the layer gives the largest of each 2 x 2 cells, of those that there are."""
+        return False
+
+    @property
+    def adds_to_previous(self) -> bool:
+        """Whether the layer gives the sum of the one before it and another of the same shape."""
         return False
 
     def read_by_branch(self) -> None:

@@ -199,7 +199,7 @@ class ConvolutionGradient:
         method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
         plan = method.pack(filters, ones, zeros, self.groups)
         assert not isinstance(plan, DepthwiseConvolution)
-        plan.bind(self.spread, target, turned, np.float32(1), NONE, accumulate=True)()
+        plan.bind(self.spread, target, turned, np.float32(1), NONE, added=target)()
 
 
 def _transposed(weights: Array, groups: int) -> Array:

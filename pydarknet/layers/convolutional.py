@@ -19,7 +19,7 @@ from .batchnorm import BatchNorm
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur import Blur
 from .convolution_training import ConvolutionLearning, Parameters
-from .filters import Call, Window, not_bound
+from .filters import Call, DepthwiseConvolution, Window, not_bound
 from .method import Convolution, Method
 from .table import blur_row, convolution_row
 from .training import Trainable
@@ -196,7 +196,7 @@ class Convolutional(Layer):
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
         assert output is not None
-        (x,) = sources
+        x, *added = sources
         pooled = output.shape != self.shape
         method = self._method_for(x.layout, pooled, tuned=True)
         if self._plan is None or method != self._method:
@@ -208,13 +208,16 @@ class Convolutional(Layer):
         if self.blur:
             self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
-        extra = {"pooled": True} if pooled else {}
-        self._call = self._plan.bind(x, self._target, self.window, kind.fused_slope, kind.fused_code, **extra)
+        plan, arguments = self._plan, (x, self._target, self.window, kind.fused_slope, kind.fused_code)
+        if isinstance(plan, DepthwiseConvolution):
+            self._call = plan.bind(*arguments)
+        else:
+            self._call = plan.bind(*arguments, pooled=pooled, added=added[0] if added else None)
 
-    @property
-    def can_pool(self) -> bool:
+    def absorbs(self, after: Layer) -> bool:
         plain = not self.xnor and self.blur is None and self.applied_activation.fusable
-        return plain and not self.groups == self.channels == self.filters
+        depthwise = self.groups == self.channels == self.filters and self.groups > 1
+        return plain and not depthwise and (after.pools_pairs or after.adds_to_previous)
 
     @property
     def applied_activation(self) -> Activation:

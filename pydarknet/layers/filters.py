@@ -82,11 +82,12 @@ class TiledConvolution:
         self.bias[:n] = bias
 
     def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, accumulate: bool = False,
-        pooled: bool = False,
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
+        added: Tensor | None = None,
     ) -> Call:  # fmt: skip
-        """What computes y from x, with the slope below zero and the activation's code. With `accumulate` it adds to
-        y; with `pooled` y takes the largest of each 2 x 2 cells."""
+        """What computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the largest
+        of each 2 x 2 cells. `added`: what is there is added after the activation; where there is none, y itself
+        may be given."""
         channel = self.units[:, 0] * TAP_LANES
         within = window.offset(x.layout, self.units[:, 1], self.units[:, 2])
         taps = channel // self.lanes * x.layout.block + channel % self.lanes + within
@@ -103,7 +104,8 @@ class TiledConvolution:
         tiles = -(-shape.cells // PIXELS)
         by_group = self.packed.size > x.layout.item
         chunk = _tiles_per_task(tiles, len(self.groups), x.layout.batch, by_group)
-        return partial(convolve, *source, chunk, by_group, *target, accumulate)
+        adds = added is y, added is not None and added is not y, *(added or y).source
+        return partial(convolve, *source, chunk, by_group, *target, *adds)
 
 
 class DepthwiseConvolution:

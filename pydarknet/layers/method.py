@@ -56,7 +56,7 @@ def fastest_tile(filters: int, channels: int, out: Shape, pooled: bool = False) 
 
     For a batch of one, whatever the batch: a picture shall give the same alone and among others.
     """
-    costs = {m: _winograd_cost(m, filters, channels, out) for m in ((4, 2) if pooled else (4, 3, 2))}
+    costs = {m: _winograd_cost(m, filters, channels, out) for m in _tiles(pooled)}
     best = min(costs, key=lambda m: costs[m])
     return best if costs[best] < _direct_cost(filters, channels, out) else 0
 
@@ -77,10 +77,16 @@ def _candidates(filters: int, channels: int, out: Shape, pooled: bool) -> dict[i
     target = (
         Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
     )
-    y, window, extra = Tensor(Layout(1, target)), Window(3, 1, 1, 1), {"pooled": True} if pooled else {}
-    methods = [Method(LANES, m=m) for m in ((0, 2, 4) if pooled else (0, 2, 3, 4))]
-    plans = {method.m: method.pack(weights, gain, bias, 1) for method in methods}
-    return {m: plan.bind(x, y, window, np.float32(0.1), NONE, **extra) for m, plan in plans.items()}
+    y, window = Tensor(Layout(1, target)), Window(3, 1, 1, 1)
+    plans: dict[int, TiledConvolution | WinogradConvolution] = {0: TiledConvolution(weights, gain, bias, 1, LANES)}
+    for m in _tiles(pooled):
+        plans[m] = WinogradConvolution(weights, gain, bias, m)
+    return {m: plan.bind(x, y, window, np.float32(0.1), NONE, pooled=pooled) for m, plan in plans.items()}
+
+
+def _tiles(pooled: bool) -> tuple[int, ...]:
+    """The m to choose from; tiles that are pooled have even sides."""
+    return (4, 2) if pooled else (4, 3, 2)
 
 
 def _direct_cost(filters: int, channels: int, out: Shape) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..activations import Activation, read_activation
+from ..activations import LINEAR, Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
 from ..kernels import elementwise
@@ -105,6 +105,10 @@ class Shortcut(Layer):
         else:
             positive = np.exp(self.weights - self.weights.max(axis=0))
         return positive / (np.float32(0.0001) + positive.sum(axis=0))
+
+    @property
+    def adds_to_previous(self) -> bool:
+        return self._is_plain_sum and self.activation is LINEAR and self.sources[0] != self.sources[1]
 
     @property
     def _is_plain_sum(self) -> bool:

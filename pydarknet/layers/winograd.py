@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..kernels.jit import threads
 from ..kernels.tile import ROWS
@@ -15,7 +14,6 @@ from ..tensor import LANES, Array, Shape, Tensor
 from .filters import Call, Window
 from .workspace import with_workspace
 
-POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
 NEAR = 128 << 10  # floats that a core's second cache holds: 512 KiB on most machines, more on some
 LARGEST = 512 << 10  # floats of a worker's patches
 AT_ONCE = 2  # groups of filters between which the patches of one point stay in the first cache
@@ -23,13 +21,6 @@ AT_ONCE = 2  # groups of filters between which the patches of one point stay in 
 # of filters, of a float of patches that has to come from the cache that all cores share.
 PATCH_COST, PRODUCT_COST, MEMORY_COST, FAR_COST = 7.0, 7.0, 0.6, 0.6
 OUTPUT_BLOCK = ROWS * LANES
-
-
-def filter_matrix(m: int) -> NDArray[np.float64]:
-    """G of F(m, 3), (m + 2, 3): the powers of each point over the product of its distances from the others."""
-    points = POINTS[: m + 1]
-    rows = [[p**k / np.prod([p - q for q in points if q != p]) for k in range(3)] for p in points]
-    return np.array([*rows, [0.0, 0.0, 1.0]])
 
 
 def tile_count(m: int, out: Shape, batch: int) -> int:
@@ -87,13 +78,13 @@ class WinogradConvolution:
         self.m, self.filters, self.blocks = m, n, -(-channels // LANES)
         self.groups = -(-n // OUTPUT_BLOCK)
         self.packed = np.empty(packed_size(m, n, channels), np.float32)
-        pack_winograd(m, weights.reshape(-1), filter_matrix(m), channels, gain, self.packed)
+        with_workspace(pack_winograd, threads(), 2 * PATCH, (m, weights.reshape(-1), channels, gain, self.packed))
         self.bias = np.zeros(self.groups * OUTPUT_BLOCK, np.float32)
         self.bias[:n] = bias
 
     def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, accumulate: bool = False,
-        pooled: bool = False,
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
+        added: Tensor | None = None,
     ) -> Call:  # fmt: skip
         """What computes y from x, as `TiledConvolution.bind`."""
         workers, at = threads(), x.layout
@@ -104,7 +95,7 @@ class WinogradConvolution:
         arguments = (
             self.m, x.data, at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach,
             self.blocks, self.packed, self.groups, self.bias, at.batch, *y.target, out.height, out.width, self.filters,
-            slope, code, int(accumulate), int(pooled), cut.chunk, cut.at_once, cut.splits,
+            slope, code, int(pooled), added is not None, *(added or y).source, cut.chunk, cut.at_once, cut.splits,
         )  # fmt: skip
         return partial(with_workspace, convolve_winograd, workers, self._work_size(cut), arguments)
 

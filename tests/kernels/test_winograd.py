@@ -12,7 +12,7 @@ from helpers import assert_blocked, blocked, cells, dirty, values
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.jit import set_threads, threads
 from pydarknet.layers.filters import TiledConvolution, Window
-from pydarknet.layers.winograd import Cut, WinogradConvolution, filter_matrix
+from pydarknet.layers.winograd import Cut, WinogradConvolution
 from pydarknet.tensor import Shape
 
 PLANES = range(1, 34)
@@ -93,11 +93,11 @@ def test_every_padding_equals_the_twin(padding):
     check(winograd(weights, bias, 4), x, weights, bias, Window(3, 1, 1, padding))
 
 
-def test_accumulate_adds_to_what_stands_in_the_output():
+def test_what_stands_in_the_output_can_be_added_to():
     x, weights = values(2, 18, 9, 10), values(21, 18, 3, 3)
     before, zeros = values(2, 21, 9, 10, seed=5), np.zeros(21, np.float32)
     source, target = blocked(x, 1), blocked(before, 2)
-    winograd(weights, zeros, 4).bind(source, target, WINDOW, np.float32(1), 0, accumulate=True)()
+    winograd(weights, zeros, 4).bind(source, target, WINDOW, np.float32(1), 0, added=target)()
     assert_blocked(target, before + naive.convolution(x, weights, zeros, (1, 1), 1, 1, 1), TOLERANCE)
 
 
@@ -127,13 +127,21 @@ def test_the_number_of_threads_does_not_change_a_bit():
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize("m", [2, 3, 4])
-def test_filter_matrix_interpolates_exactly(m):
-    """G g holds g(p) / (product of p's distances from the other points), and g's highest coefficient at infinity."""
-    g = np.array([3.0, -5.0, 7.0])
-    points = [0.0, 1.0, -1.0, 2.0, -2.0][: m + 1]
-    expected = [np.polyval(g[::-1], p) / np.prod([p - q for q in points if q != p]) for p in points] + [7.0]
-    np.testing.assert_allclose(filter_matrix(m) @ g, expected, rtol=1e-15)
+@pytest.mark.parametrize("method", [0, 2, 3, 4])
+@pytest.mark.parametrize("size", [1, 3])
+def test_another_tensor_is_added_after_the_activation(method, size):
+    x, weights, bias = values(2, 18, 9, 10), values(21, 18, size, size), values(21)
+    other, window = values(2, 21, 9, 10, seed=5), Window(size, 1, 1, size // 2)
+    if method and size == 1:
+        return
+    tiled = TiledConvolution(weights, np.ones(21, np.float32), bias, 1, 16)
+    plan = winograd(weights, bias, method) if method else tiled
+    for kind in ("leaky", "mish"):
+        source, target, added = blocked(x, window.padding), dirty(2, 21, 9, 10, 1), blocked(other, 2)
+        activation = ACTIVATIONS[kind]
+        plan.bind(source, target, window, activation.fused_slope, activation.fused_code, added=added)()
+        expected = naive.convolution(x, weights, bias, (1, 1), window.padding, 1, 1)
+        assert_blocked(target, naive.activation(kind, expected) + other, TOLERANCE)
 
 
 @pytest.mark.parametrize("size, stride, channels, lanes", [(3, 1, 3, 4), (3, 1, 3, 16), (7, 2, 3, 4), (1, 1, 20, 16)])

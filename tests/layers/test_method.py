@@ -83,3 +83,35 @@ def test_other_maxpools_are_computed_on_their_own(build, text):
     assert any(layer.kind == "maxpool" for layer in network._steps)
     assert_close(found, network.layer_outputs(x)[-1], 1e-6)
     assert np.isfinite(found).all()
+
+
+SUM = "[shortcut]\nfrom={}\nactivation=linear\n"
+
+
+def test_a_shortcut_that_alone_reads_a_convolution_is_computed_with_it(build):
+    thin = CONV.replace("size=3\npad=1", "size=1")
+    network = build(f"{net(height=14, width=9)}{CONV}{CONV}{SUM.format(-2)}{thin}{thin}{SUM.format(-3)}{CONV}")
+    network.initialise()
+    x = values(2, 3, 14, 9)
+    (absorbed,) = network.forward(x)
+    assert [layer.kind for layer in network._steps] == ["convolutional"] * 5
+    outputs = network.layer_outputs(x)
+    assert len(network._steps) == 7
+    assert_close(absorbed, outputs[-1], 1e-5)
+
+
+@pytest.mark.parametrize("text", [
+    f"{CONV}{CONV}{SUM.format(-2).replace('linear', 'leaky')}",
+    f"{CONV}{CONV}{SUM.format(-2)}[route]\nlayers=1,2\n",  # the convolution is read by others too
+    f"{CONV}{CONV}{SUM.format(-2)}alpha=2\n",
+    f"{CONV}{CONV}{SUM.format(-1)}",
+    f"{CONV}{CONV.replace('leaky', 'elu')}{SUM.format(-2)}",
+    f"{CONV}{CONV}[dropout]\n{SUM.format(-3)}",
+])  # fmt: skip
+def test_other_shortcuts_are_computed_on_their_own(build, text):
+    network = build(f"{net(height=12, width=13)}{text}")
+    network.initialise()
+    x = values(1, 3, 12, 13)
+    (found,) = network.forward(x)
+    assert any(layer.kind == "shortcut" for layer in network._steps)
+    assert_close(found, network.layer_outputs(x)[-1], 1e-5)
