@@ -224,5 +224,5 @@ def everything():
 def test_networks_that_work_have_no_errors(path):
     checked = check_config(path)
     assert checked.errors == 0, checked.lines()
-    if path.parent.name == "cfg":
-        assert checked.lines() == []
+    if path.parent.name == "cfg":  # keys that let a file work in both dialects are only remarked upon
+        assert [line for line in checked.lines() if "the key belongs to the other dialect" not in line] == []
