@@ -76,9 +76,12 @@ def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list
     missing = [name for name in fields if not isinstance(item, dict) or name not in item]
     if missing:
         raise DataError(f"{file}: {key}[{position}] has no {missing[0]!r}")
-    wrong = [name for name in fields if name.endswith("id") and not isinstance(item[name], int)]
-    if wrong:
-        raise DataError(f"{file}: {key}[{position}]: {wrong[0]} is {item[wrong[0]]!r}; expected a whole number")
+    for name in fields:
+        value = item[name]
+        if name.endswith("id") and not isinstance(value, int):
+            raise DataError(f"{file}: {key}[{position}]: {name} is {value!r}; expected a whole number")
+        if name.endswith("name") and not (isinstance(value, str) and value.isprintable() and value):
+            raise DataError(f"{file}: {key}[{position}]: {name} is {value!r}; expected a name")
     return [item[name] for name in fields]
 
 

@@ -339,6 +339,8 @@ BAD_COCO = [
     (changed("annotations", image_id=5), r"annotations\[0\] is of image 5, which the file does not have"),
     (changed("annotations", category_id=5), r"annotations\[0\] is of category 5, which the file does not have"),
     (changed("annotations", image_id=[5]), r"annotations\[0\]: image_id is \[5\]; expected a whole number"),
+    (changed("images", file_name=""), r"images\[0\]: file_name is ''; expected a name"),
+    (changed("categories", name="a\nb"), r"categories\[0\]: name is 'a\\nb'; expected a name"),
     (changed("images", width=None, file_name="z.png"), r"z\.png.*its size is needed"),
     (changed("images", width=10**400, file_name="z.png"), r"z\.png.*its size is needed"),
 ]
