@@ -243,7 +243,7 @@ def test_a_picture_gives_the_same_alone_and_in_a_batch(build, dialect):
 
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
 def test_a_picture_gives_the_same_at_any_number_of_threads(build, dialect):
-    if jit.numba.config.NUMBA_NUM_THREADS < 2:
+    if jit.most_threads() < 2:
         pytest.skip("one processor")
     x, before, found = values(2, 3, 13, 11), jit.threads(), []
     try:

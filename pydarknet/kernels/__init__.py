@@ -5,3 +5,7 @@ is one SIMD vector of 16 channels, lanes past the last channel are zero, and the
 that a convolution reads its border without a copy. Kernels see these arrays flat, as offsets in floats;
 `pydarknet.tensor` knows how to lay them out.
 """
+
+from . import saved
+
+saved.install()

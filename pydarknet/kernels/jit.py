@@ -1,68 +1,25 @@
-"""The two decorators that every kernel uses, and where compiled code is kept between runs."""
+"""The two decorators that every kernel uses, and the cache behind them."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import os
-import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-# GNU's OpenMP threads spin for milliseconds at the end of each parallel loop, which is what other programs on a busy
-# machine have to wait for, and then we for them. A short spin costs nothing on an idle one. Read when it is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-
+from . import saving  # isort: skip  (sets what has to be set before Numba is loaded)
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 
+from .threads import CACHE_FOLDER, is_cold, most_threads, set_threads, threads
+
+__all__ = [
+    "CACHE_FOLDER", "device", "is_cold", "kernel", "most_threads", "reducing_kernel", "scalar", "set_threads",
+    "threads",
+]  # fmt: skip
+
 log = logging.getLogger("pydarknet")
-
-
-def _fingerprint() -> str:
-    """A hash of all kernel sources and versions.
-
-    Numba's own cache looks at one file only and would miss a change in a function that a kernel inlines, so every
-    state of the sources gets a folder of its own.
-    """
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _base_folder() -> Path:
-    """The first writable one of: $NUMBA_CACHE_DIR, the user's cache folder, the temporary folder."""
-    candidates = []
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        candidates.append(Path(os.environ["NUMBA_CACHE_DIR"]))
-    else:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        candidates.append(Path(home) / "pydarknet")
-    candidates.append(Path(tempfile.gettempdir()) / f"pydarknet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}")
-    for folder in candidates:
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Compiled code is trusted when it is loaded: a folder of somebody else's will not do.
-            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-                continue
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return Path(tempfile.mkdtemp(prefix="pydarknet-"))
-
-
-CACHE_FOLDER = _base_folder() / f"kernels-{_fingerprint()}"
-
-
-def is_cold() -> bool:
-    """Whether nothing has been compiled yet on this machine, so that the first run will take its time."""
-    return not any(CACHE_FOLDER.glob("**/*.nbi"))
 
 
 class _QuickCache(FunctionCache):
@@ -71,15 +28,23 @@ class _QuickCache(FunctionCache):
     What is not in the cache is compiled in the ordinary way, which gets ready by itself.
     """
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._kernel = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)
         try:
-            return self._load_overload(sig, target_context)
+            found = self._load_overload(sig, target_context)
         except Exception as error:  # whatever a damaged file makes of unpickling: it is compiled anew
             log.warning("%s: the kernel cache is damaged and is made anew (%s)", self.cache_path, error or type(error))
             with contextlib.suppress(OSError):
                 self.flush()
             return None
+        if found is not None and saving.is_wanted(self._kernel, sig):
+            library = self._cache_file.load(self._index_key(sig, target_context.codegen()))[0]
+            saving.save(self._kernel, sig, library[2][0], found.fndesc)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
@@ -87,6 +52,9 @@ class _QuickCache(FunctionCache):
         except OSError as error:
             log.warning("%s: compiled kernels cannot be kept (%s)", self.cache_path, error.strerror or error)
             self.disable()
+            return
+        if saving.is_wanted(self._kernel, sig):
+            saving.save(self._kernel, sig, data.library.serialize_using_object_code()[2][0], data.fndesc)
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
@@ -125,13 +93,3 @@ device = numba.njit(error_model="numpy", nogil=True)
 
 # A function of a few numbers, inlined so that loops over it become SIMD.
 scalar = numba.njit(error_model="numpy", nogil=True, forceinline=True)
-
-
-def threads() -> int:
-    """How many threads kernels spread over."""
-    return int(numba.get_num_threads())
-
-
-def set_threads(count: int) -> None:
-    """Spread over `count` threads, at most as many as the machine has processors."""
-    numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))

@@ -1,0 +1,255 @@
+"""Kernels that an earlier process compiled, run without importing Numba.
+
+Importing Numba takes longer than everything else that a command does before it computes. What a process with Numba
+compiles is therefore also kept as bare machine code (`saving.py`), and where that is to be had, `install` puts modules
+in the place of the real ones that hold the kernels' names and constants only. A call finds the code for the kinds of
+its arguments; what is missing, damaged or of another make is left to the real modules, which are then imported, Numba
+with them. Numbers are the same either way: it is the same code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import pickle
+import platform
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .folder import CACHE_FOLDER, package_folder
+from .pool import Pool, address_of, extension
+
+log = logging.getLogger("pydarknet")
+
+PACKAGE = __package__
+CATALOGUE = "modules.saved"
+OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # what of Numba's environment is followed here too
+KINDS: dict[type, str] = {
+    int: "int64", np.int64: "int64", bool: "bool", np.bool_: "bool", float: "float64", np.float64: "float64",
+    np.float32: "float32",
+}  # fmt: skip
+LOCK = threading.RLock()
+
+_stand_ins: dict[str, ModuleType] = {}
+_layer = ""
+_real: dict[str, ModuleType] = {}
+
+Checks = list[tuple[int, np.dtype, int]]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def folder() -> Path:
+    """The folder for this processor and this llvmlite. Raises ImportError without llvmlite."""
+    import llvmlite.binding as llvm
+
+    digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes())
+    features = llvm.get_host_cpu_features().flatten()
+    digest.update(f"{platform.machine()} {llvm.get_host_cpu_name()} {features}".encode())
+    return CACHE_FOLDER / f"saved-{digest.hexdigest()[:16]}"
+
+
+def file_of(kernel: str, kinds: tuple[str, ...]) -> str:
+    """The name of the file with the code of `module.name` for arguments of these kinds."""
+    return f"{kernel}-{hashlib.sha256(' '.join(kinds).encode()).hexdigest()[:16]}.saved"
+
+
+def write(name: str, content: Any) -> None:
+    """Keep something in a file of the folder, whole or not at all. Raises OSError."""
+    data = pickle.dumps(content)
+    folder().mkdir(parents=True, exist_ok=True)
+    path = folder() / name
+    temporary = path.with_name(f"{name}.{os.getpid()}.{threading.get_ident()}")
+    temporary.write_bytes(hashlib.sha256(data).digest() + data)
+    temporary.replace(path)
+
+
+def read(name: str) -> Any:
+    """What `write` kept, or None where there is nothing, or nothing whole; a damaged file is taken away."""
+    path = folder() / name
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(data[32:]).digest() == data[:32]:
+        return pickle.loads(data[32:])
+    log.warning("%s: the kernel cache is damaged and is made anew", path)
+    path.unlink(missing_ok=True)
+    return None
+
+
+# --- the modules ------------------------------------------------------------------------------------------------------
+
+
+def is_possible() -> bool:
+    """Whether saved code may be used or made here: on Linux, with none of Numba's own settings in force."""
+    settings = {name for name in os.environ if name.startswith("NUMBA_")} - OWN_SETTINGS
+    return (
+        sys.platform == "linux"
+        and sys.byteorder == "little"
+        and not settings
+        and os.environ.get("NUMBA_NUM_THREADS", "1").isdecimal()
+        and not Path(".numba_config.yaml").exists()
+    )
+
+
+def is_used() -> bool:
+    """Whether kernels run without Numba in this process."""
+    return bool(_stand_ins) and not _real
+
+
+def install() -> None:
+    """Put stand-ins in the place of the modules of this package, where an earlier process has saved them."""
+    global _layer
+    if "numba" in sys.modules or not is_possible():
+        return
+    try:
+        catalogue = read(CATALOGUE)
+        if catalogue is None:
+            return
+        _layer = catalogue["layer"]
+        pool()
+    except (ImportError, AttributeError, OSError) as error:  # without llvmlite, without the pool's own library
+        log.info("compiled kernels need Numba here: %s", error)
+        return
+    for name, (kernels, constants) in catalogue["modules"].items():
+        module = _stand_ins[name] = ModuleType(f"{PACKAGE}.{name}")
+        module.__dict__.update(constants)
+        module.__dict__.update({kernel: SavedKernel(name, kernel) for kernel in kernels})
+        module.__dict__["__getattr__"] = _missing_from(name)
+        sys.modules[module.__name__] = module
+    from . import threads
+
+    public = {name: vars(threads)[name] for name in threads.__all__}
+    _stand_ins["jit"].__dict__.update(public)
+
+
+def _missing_from(name: str) -> Callable[[str], Any]:
+    """`__getattr__` of a stand-in: everything that it does not hold, the real module does."""
+
+    def attribute(wanted: str) -> Any:
+        if wanted.startswith("__"):
+            raise AttributeError(f"module {PACKAGE}.{name} has no attribute {wanted}")
+        return getattr(real_module(name), wanted)
+
+    return attribute
+
+
+def real_module(name: str) -> ModuleType:
+    """The real module, with Numba, which from then on compiles and runs what has not been saved."""
+    with LOCK:
+        if not _real:
+            count = pool().count
+            for stand_in in _stand_ins.values():
+                sys.modules.pop(stand_in.__name__, None)
+            import numba
+
+            _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _stand_ins})
+            numba.set_num_threads(count)
+        return _real[name]
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+class SavedKernel:
+    """Called like the kernel that it stands for."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+        self._loaded: dict[tuple[type, ...], list[tuple[Callable[..., Any], Checks]]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        for function, checks in self._loaded.get(tuple(map(type, arguments)), ()):
+            for position, dtype, dimensions in checks:
+                array = arguments[position]
+                if array.dtype is not dtype or array.ndim != dimensions or not array.flags.carray:
+                    break
+            else:
+                return function(*arguments)
+        return self._first_call(arguments)
+
+    def __getattr__(self, wanted: str) -> Any:
+        return getattr(self.dispatcher, wanted)
+
+    @property
+    def dispatcher(self) -> Any:
+        """The real kernel."""
+        return getattr(real_module(self.module), self.name)
+
+    def _first_call(self, arguments: tuple) -> Any:
+        """Find the code for arguments of these types, and remember it."""
+        with LOCK:
+            kinds = kinds_of(arguments)
+            function = load(self.module, self.name, kinds) if kinds else None
+            checks = [(i, a.dtype, a.ndim) for i, a in enumerate(arguments) if type(a) is np.ndarray]
+            if function is None:
+                function, checks = self.dispatcher, []
+            self._loaded.setdefault(tuple(map(type, arguments)), []).append((function, checks))
+        return function(*arguments)
+
+
+def kinds_of(arguments: tuple) -> tuple[str, ...] | None:
+    """What code for these arguments depends on; None where one is of a kind that no saved code takes."""
+    kinds = []
+    for argument in arguments:
+        if type(argument) is np.ndarray and argument.flags.carray:
+            kinds.append(array_kind(argument.dtype, argument.ndim))
+        elif type(argument) in KINDS:
+            kinds.append(KINDS[type(argument)])
+        else:
+            return None
+    return tuple(kinds)
+
+
+def array_kind(dtype: np.dtype, dimensions: int) -> str:
+    """The kind of a contiguous array that can be written to."""
+    return f"{dtype.str}[{dimensions}]"
+
+
+# --- machine code -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def pool() -> Pool:
+    """Numba's pool of threads."""
+    return Pool(_layer)
+
+
+def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
+    """The saved code as a function, or None where there is none that can be used here."""
+    found = read(file_of(f"{module}.{name}", kinds))
+    if found is None:
+        return None
+    addresses = {symbol: address_of(symbol, _layer) for symbol in found["symbols"]}
+    if None in addresses.values():  # LLVM would end the process
+        return None
+    import llvmlite.binding as llvm
+
+    # An engine of its own for each: the names of inner functions are unique in one process only.
+    for symbol, address in addresses.items():
+        llvm.add_symbol(symbol, address)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(found["code"]))
+    engine.finalize_object()
+    dynfunc = extension("_dynfunc")
+    environment = dynfunc.Environment({})
+    place = engine.get_global_value_address(found["environment"])
+    ctypes.c_void_p.from_address(place).value = id(environment)
+    start = engine.get_function_address(found["function"])
+    return dynfunc.make_function(sys.modules[PACKAGE], name, "", start, environment, (engine, environment))
