@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .boxes import Detection
 from .classifier import Classification, classify
@@ -19,7 +19,9 @@ from .names import choose_names
 from .network import Network
 from .resources import network_file
 from .tensor import Array
-from .training import Training, mini_batch
+
+if TYPE_CHECKING:
+    from .training import Training
 
 Image = str | os.PathLike[str] | Picture
 
@@ -134,6 +136,8 @@ def load(
         set_threads(threads)
     config = read_config(network_file(os.fspath(cfg)))
     if train:
+        from .training import Training, mini_batch
+
         net = config.net
         batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
     model = Model(

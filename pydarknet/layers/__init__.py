@@ -2,77 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
 from ..config import did_you_mean
 from ..dialect import Dialect
 from ..errors import ConfigError
 from .base import INPUT, Layer, Parameter, Place
-from .batchnorm_layer import BatchNormLayer
-from .connected import Connected
-from .convolutional import Convolutional
-from .deconvolutional import Deconvolutional
-from .dropout import Dropout
-from .local import Local
-from .plain import Crop, Iseg, L2Norm, Logistic, Normalization
-from .pooling import Avgpool, LocalAvgpool, Maxpool
-from .recurrent import Gru, Lstm, Rnn
-from .recurrent_convolutional import ConvLstm, Crnn
-from .region import DetectionHead, Region
-from .resampling import Reorg, Reorg3d, Upsample
-from .route import Route
-from .scaling import Sam, ScaleChannels
-from .shortcut import Shortcut
-from .simple import ActivationLayer, Contrastive, Cost, Empty, History, Implicit
-from .softmax import Softmax
-from .yolo import GaussianYolo, Yolo
 
-LAYERS: dict[str, type[Layer]] = {
-    "activation": ActivationLayer,
-    "avg": Avgpool,
-    "avgpool": Avgpool,
-    "batchnorm": BatchNormLayer,
-    "conn": Connected,
-    "connected": Connected,
-    "contrastive": Contrastive,
-    "conv": Convolutional,
-    "conv_lstm": ConvLstm,
-    "convolutional": Convolutional,
-    "cost": Cost,
-    "crnn": Crnn,
-    "crop": Crop,
-    "deconv": Deconvolutional,
-    "deconvolutional": Deconvolutional,
-    "detection": DetectionHead,
-    "dropout": Dropout,
-    "empty": Empty,
-    "Gaussian_yolo": GaussianYolo,
-    "gru": Gru,
-    "history": History,
-    "implicit": Implicit,
-    "iseg": Iseg,
-    "l2norm": L2Norm,
-    "local": Local,
-    "local_avg": LocalAvgpool,
-    "local_avgpool": LocalAvgpool,
-    "logistic": Logistic,
-    "lrn": Normalization,
-    "lstm": Lstm,
-    "max": Maxpool,
-    "maxpool": Maxpool,
-    "normalization": Normalization,
-    "region": Region,
-    "reorg": Reorg,
-    "reorg3d": Reorg3d,
-    "rnn": Rnn,
-    "route": Route,
-    "sam": Sam,
-    "scale_channels": ScaleChannels,
-    "shortcut": Shortcut,
-    "silence": Empty,
-    "soft": Softmax,
-    "softmax": Softmax,
-    "upsample": Upsample,
-    "yolo": Yolo,
-}
+
+class _Table(Mapping[str, type[Layer]]):
+    """Layers by name, each imported when it is asked for: a network has few of them, and start-up counts."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> type[Layer]:
+        module, _, layer = self._places[name].partition(".")
+        return getattr(import_module(f".{module}", __name__), layer)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+# Where each layer stands: file and class.
+LAYERS = _Table({
+    "activation": "simple.ActivationLayer",
+    "avg": "pooling.Avgpool",
+    "avgpool": "pooling.Avgpool",
+    "batchnorm": "batchnorm_layer.BatchNormLayer",
+    "conn": "connected.Connected",
+    "connected": "connected.Connected",
+    "contrastive": "simple.Contrastive",
+    "conv": "convolutional.Convolutional",
+    "conv_lstm": "recurrent_convolutional.ConvLstm",
+    "convolutional": "convolutional.Convolutional",
+    "cost": "simple.Cost",
+    "crnn": "recurrent_convolutional.Crnn",
+    "crop": "plain.Crop",
+    "deconv": "deconvolutional.Deconvolutional",
+    "deconvolutional": "deconvolutional.Deconvolutional",
+    "detection": "region.DetectionHead",
+    "dropout": "dropout.Dropout",
+    "empty": "simple.Empty",
+    "Gaussian_yolo": "yolo.GaussianYolo",
+    "gru": "recurrent.Gru",
+    "history": "simple.History",
+    "implicit": "simple.Implicit",
+    "iseg": "plain.Iseg",
+    "l2norm": "plain.L2Norm",
+    "local": "local.Local",
+    "local_avg": "pooling.LocalAvgpool",
+    "local_avgpool": "pooling.LocalAvgpool",
+    "logistic": "plain.Logistic",
+    "lrn": "plain.Normalization",
+    "lstm": "recurrent.Lstm",
+    "max": "pooling.Maxpool",
+    "maxpool": "pooling.Maxpool",
+    "normalization": "plain.Normalization",
+    "region": "region.Region",
+    "reorg": "resampling.Reorg",
+    "reorg3d": "resampling.Reorg3d",
+    "rnn": "recurrent.Rnn",
+    "route": "route.Route",
+    "sam": "scaling.Sam",
+    "scale_channels": "scaling.ScaleChannels",
+    "shortcut": "shortcut.Shortcut",
+    "silence": "simple.Empty",
+    "soft": "softmax.Softmax",
+    "softmax": "softmax.Softmax",
+    "upsample": "resampling.Upsample",
+    "yolo": "yolo.Yolo",
+})  # fmt: skip
 
 
 def layer_class(section_kind: str, dialect: Dialect) -> type[Layer]:

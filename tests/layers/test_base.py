@@ -9,7 +9,7 @@ from helpers import net, values
 from pydarknet.config import Section
 from pydarknet.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.errors import ConfigError, ShapeError
-from pydarknet.layers import INPUT, LAYERS, layer_class
+from pydarknet.layers import INPUT, LAYERS, Layer, layer_class
 from pydarknet.layers.base import padded_lanes
 from pydarknet.tensor import Shape
 
@@ -155,3 +155,15 @@ def test_alexeyab_does_not_know_these_keys(build, text):
 
 def test_sections_without_options_are_layers():
     assert Section("avgpool", "net.cfg", 7).unused() == []
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_line_of_the_table_leads_to_a_layer(name):
+    assert issubclass(LAYERS[name], Layer)
+
+
+def test_the_table_is_a_mapping():
+    assert "yolo" in LAYERS and "yolov9" not in LAYERS
+    assert len(LAYERS) == len(list(LAYERS)) > 40
+    with pytest.raises(KeyError):
+        LAYERS["yolov9"]
