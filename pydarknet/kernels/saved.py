@@ -175,7 +175,9 @@ class SavedKernel:
         for function, checks in self._loaded.get(tuple(map(type, arguments)), ()):
             for position, dtype, dimensions in checks:
                 array = arguments[position]
-                if array.dtype is not dtype or array.ndim != dimensions or not array.flags.carray:
+                if array.dtype is not dtype and array.dtype != dtype:  # equal types are not always one object
+                    break
+                if array.ndim != dimensions or not array.flags.carray:
                     break
             else:
                 return function(*arguments)

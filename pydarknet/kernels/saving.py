@@ -53,7 +53,7 @@ def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
     code: an ELF object file; description: Numba's of the function.
     """
     kinds = kinds_of_types(signature)
-    if kinds is None:
+    if kinds is None or description.restype not in (types.none, *SCALARS):  # others need more than code to be returned
         return
     needed = undefined_symbols(code)
     # What cannot be kept, Numba's own cache beside it has told of; what cannot be linked here cannot be used here.
