@@ -61,7 +61,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
     """
     from ..text_trainer import TextTrainer
-    from .train import first_interrupt_stops, tell_end, tell_start
+    from .train import TUNE_IGNORED, first_interrupt_stops, tell_end, tell_start
 
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
     trainer = TextTrainer(
@@ -74,6 +74,8 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
     )
     if options["verbose"]:
         print_table(trainer.model)
+    if options["tune"]:
+        note(TUNE_IGNORED)
     tell_start(trainer, weights, options["resume"])
     _print_opening(trainer)
     with first_interrupt_stops(trainer):

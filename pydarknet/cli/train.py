@@ -19,6 +19,7 @@ from .train_lines import CLEAR_LINE, Printer
 
 if TYPE_CHECKING:
     from ..trainer import Trainer
+TUNE_IGNORED = "-tune is ignored: in training the ways of computing do not change, so that a run can be repeated"
 
 Function = Callable[..., Any]
 
@@ -92,7 +93,7 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     if options["verbose"]:
         print_table(trainer.model)
     if options["tune"]:
-        note("-tune is ignored: in training the ways of computing do not change, so that a run can be repeated")
+        note(TUNE_IGNORED)
     tell_start(trainer, weights, options["resume"])
     printer = Printer(trainer, is_detector)
     for line in printer.opening():

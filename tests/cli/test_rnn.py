@@ -65,6 +65,12 @@ def test_training_prints_alexeyabs_lines(run, files):
     assert result.stderr.splitlines()[1:3] == ["net", "Learning Rate: 0.1, Momentum: 0.9, Decay: 0"]
 
 
+def test_what_has_no_effect_is_noted(run, files):
+    result = run("rnn", "train", "net.cfg", "-file", "text", "-tune", "--max-batches", "1", "--no-chart")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("-tune is ignored")
+
+
 def test_writing(run, alphabet):
     words = [*alphabet, "pjreddie", "-seed", "abc", "-len", "5", "-temp", ".2", "-srand", "1"]
     result = run("rnn", "generate", *words)
