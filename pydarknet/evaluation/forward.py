@@ -18,6 +18,7 @@ from ..detector import decode, heads_of, letterboxes
 from ..errors import ImageError
 from ..image import fit_for_detect, load_image
 from ..image_colour import one_thread_per_call
+from ..kernels.jit import set_threads, threads
 from ..network import Network
 from ..pictures import Complaints
 from ..tensor import Array
@@ -107,7 +108,8 @@ class Watcher:
         with (
             one_thread_per_call(),
             ThreadPoolExecutor(self.threads, thread_name_prefix="decoder") as decoders,
-            ThreadPoolExecutor(1, thread_name_prefix="engine") as engine,
+            # How many threads kernels spread over is a property of the thread that calls them.
+            ThreadPoolExecutor(1, "engine", initializer=set_threads, initargs=(threads(),)) as engine,
         ):
             try:
                 todo, decoding, computing = iter(self.paths), deque[Future[Prepared]](), deque[Future[list[Look]]]()

@@ -13,6 +13,7 @@ from pydarknet.config import read_data
 from pydarknet.dialect import ALEXEYAB
 from pydarknet.errors import ConfigError, DataError, OptionError
 from pydarknet.evaluation import MAP, GroundTruth, Manner, Watcher, evaluate
+from pydarknet.kernels import jit
 
 
 @pytest.fixture
@@ -61,6 +62,18 @@ def test_batches_and_threads_change_nothing(model, truth, batch, threads):
     for a, b in zip(one, many, strict=True):
         np.testing.assert_allclose(a.candidates.boxes, b.candidates.boxes, rtol=1e-5)
         np.testing.assert_allclose(a.candidates.probabilities, b.candidates.probabilities, rtol=1e-5)
+
+
+def test_kernels_spread_over_as_many_threads_as_the_caller_s(model, truth, monkeypatch):
+    seen, before = [], jit.threads()
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda x: seen.append(jit.threads()) or forward(x))
+    try:
+        jit.set_threads(1)
+        list(Watcher(model, truth.paths, MAP, batch=5))
+    finally:
+        jit.set_threads(before)
+    assert seen == [1, 1]
 
 
 def test_each_tells_what_was_missed(model, truth):
