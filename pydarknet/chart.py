@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pydarknet")
 
-TOP = 20.0  # of the loss axis, as AlexeyAB's `max_chart_loss` has it, once the average has come below it
+TOP = 20.0  # of the loss axis, as AlexeyAB's `max_chart_loss` has it
+MARGIN = 2.5  # times the last average, what is shown at least
 MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl with their names
 
 
@@ -66,8 +67,9 @@ class Chart:
     def _top(self, averages: list[float]) -> float:
         if self.top is not None:
             return self.top
-        most = max(averages, default=1.0)
-        return TOP if min(averages, default=most) < TOP < most else 1.05 * most
+        if not averages:
+            return 1.0
+        return min(1.05 * max(averages), max(TOP, MARGIN * averages[-1]))
 
     def _title(self, entries: list[dict[str, Any]]) -> str:
         if not entries:
