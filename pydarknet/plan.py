@@ -29,26 +29,30 @@ def lay_out(
     readers = _readers(layers)
     last = owner_of(layers, output_index)
     absorbed = {} if keep_all else absorptions(layers, output_index)
+    begins = {after: index for index, after in absorbed.items()}
     spans: dict[int, Span] = {}
     for index in range(INPUT, len(layers)):
         by = readers.get(index, [])
         if index in absorbed or (index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by))):
             continue
         until = len(layers) if keep_all or index == last else max(by, default=index)
-        first = index - 1 if index - 1 in absorbed else index
-        spans[index] = Span(_layout(layers, index, by, input_, batch, thin), first, until)
+        spans[index] = Span(_layout(layers, index, by, input_, batch, thin), begins.get(index, index), until)
     return dict(zip(spans, allocate(list(spans.values())), strict=True))
 
 
 def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, int]:
-    """Layers that write the output of the layer after them, which alone reads theirs, and that layer."""
-    readers, last = _readers(layers), owner_of(layers, output_index)
-    pairs = [(index, index + 1) for index in range(len(layers) - 1) if index != last]
-    return {
-        index: after
-        for index, after in pairs
-        if readers.get(index) == [after] and layers[after].sources[0] == index and layers[index].absorbs(layers[after])
-    }
+    """Layers that write the output of a later one, which alone reads theirs, and that layer. Between the two stand
+    only layers that pass it on."""
+    last, absorbed = owner_of(layers, output_index), {}
+    for index, by in _readers(layers).items():
+        if index in (INPUT, last) or len(by) != 1:
+            continue
+        (after,) = by
+        between = all(owner_of(layers, i) == index for i in range(index + 1, after))
+        read_first = between and owner_of(layers, layers[after].sources[0]) == index
+        if read_first and layers[index].absorbs(layers[after]):
+            absorbed[index] = after
+    return absorbed
 
 
 def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:

@@ -191,6 +191,12 @@ class SavedKernel:
         """The real kernel."""
         return getattr(real_module(self.module), self.name)
 
+    def code_for(self, arguments: tuple) -> Callable[..., Any]:
+        """The code for arguments of these types, without a look at them at each call."""
+        kinds = kinds_of(arguments)
+        function = load(self.module, self.name, kinds) if kinds else None
+        return function or compiled(self.dispatcher, *arguments)
+
     def _first_call(self, arguments: tuple) -> Any:
         """Find the code for arguments of these types, and remember it."""
         with LOCK:
@@ -201,6 +207,17 @@ class SavedKernel:
                 function, checks = self.dispatcher, []
             self._loaded.setdefault(tuple(map(type, arguments)), []).append((function, checks))
         return function(*arguments)
+
+
+def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
+    """The machine code of a kernel for arguments of these types, in contiguous arrays: a call of it saves the
+    microseconds in which each call of the kernel looks at the types anew."""
+    if isinstance(kernel, SavedKernel):
+        with LOCK:
+            return kernel.code_for(arguments)
+    import numba
+
+    return kernel.compile(tuple(map(numba.typeof, arguments)))
 
 
 def kinds_of(arguments: tuple) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class WinogradConvolution:
         self.m, self.filters, self.blocks = m, n, -(-channels // LANES)
         self.groups = -(-n // OUTPUT_BLOCK)
         self.packed = np.empty(packed_size(m, n, channels), np.float32)
-        with_workspace(pack_winograd, threads(), 2 * PATCH, (m, weights.reshape(-1), channels, gain, self.packed))
+        with_workspace(pack_winograd, threads(), 2 * PATCH, m, weights.reshape(-1), channels, gain, self.packed)()
         self.bias = np.zeros(self.groups * OUTPUT_BLOCK, np.float32)
         self.bias[:n] = bias
 
@@ -97,7 +97,7 @@ class WinogradConvolution:
             self.blocks, self.packed, self.groups, self.bias, at.batch, *y.target, out.height, out.width, self.filters,
             slope, code, int(pooled), added is not None, *(added or y).source, cut.chunk, cut.at_once, cut.splits,
         )  # fmt: skip
-        return partial(with_workspace, convolve_winograd, workers, self._work_size(cut), arguments)
+        return with_workspace(convolve_winograd, workers, self._work_size(cut), *arguments)
 
     def _work_size(self, cut: Cut) -> int:
         """Floats that one worker needs, in whole cache lines."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..kernels.saved import compiled
 from ..tensor import LANES, Array
 
 
@@ -24,6 +26,7 @@ class _Workspace:
 _workspace = _Workspace()
 
 
-def with_workspace(kernel: Any, workers: int, size: int, arguments: tuple[Any, ...]) -> None:
-    """Call a kernel with its arguments, the number of workers, memory for them, and how many floats each has."""
-    kernel(*arguments, workers, _workspace.of(workers * size), size)
+def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> Callable[[], None]:
+    """A call of a kernel with its arguments, the number of workers, memory for them, and how many floats each has."""
+    call = compiled(kernel, *arguments, workers, _workspace.array, size)
+    return lambda: call(*arguments, workers, _workspace.of(workers * size), size)
