@@ -170,6 +170,7 @@ class SavedKernel:
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
         self._loaded: dict[tuple[type, ...], list[tuple[Callable[..., Any], Checks]]] = {}
+        self._codes: dict[tuple[str, ...], Callable[..., Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         for function, checks in self._loaded.get(tuple(map(type, arguments)), ()):
@@ -192,19 +193,21 @@ class SavedKernel:
         return getattr(real_module(self.module), self.name)
 
     def code_for(self, arguments: tuple) -> Callable[..., Any]:
-        """The code for arguments of these types, without a look at them at each call."""
+        """The code for arguments of these types, loaded once."""
         kinds = kinds_of(arguments)
-        function = load(self.module, self.name, kinds) if kinds else None
-        return function or compiled(self.dispatcher, *arguments)
+        if kinds is None:
+            return compiled(self.dispatcher, *arguments)
+        if kinds not in self._codes:
+            self._codes[kinds] = load(self.module, self.name, kinds) or compiled(self.dispatcher, *arguments)
+        return self._codes[kinds]
 
     def _first_call(self, arguments: tuple) -> Any:
         """Find the code for arguments of these types, and remember it."""
         with LOCK:
-            kinds = kinds_of(arguments)
-            function = load(self.module, self.name, kinds) if kinds else None
+            if kinds_of(arguments) is None:
+                return self.dispatcher(*arguments)
+            function = self.code_for(arguments)
             checks = [(i, a.dtype, a.ndim) for i, a in enumerate(arguments) if type(a) is np.ndarray]
-            if function is None:
-                function, checks = self.dispatcher, []
             self._loaded.setdefault(tuple(map(type, arguments)), []).append((function, checks))
         return function(*arguments)
 
