@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+SCENES := build/toys/valid.list
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types bench clean
+.PHONY: help demo scenes train-demo test lint format types bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,8 +17,18 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## run detect and classify on the bundled sample picture
-	$(BIN)/python benchmarks/demo.py
+demo: $(READY)  ## find the toys in the bundled picture; writes demo-out/sample.jpg
+	$(BIN)/pydarknet detector test cfg/toys.data cfg/toys.cfg data/toys.weights data/sample.jpg -thresh .3 --out-dir demo-out
+	@echo "The picture with the boxes is demo-out/sample.jpg."
+
+scenes: $(SCENES)  ## draw the 2,400 pictures that train-demo learns from
+
+$(SCENES): scenes/draw_scenes.py scenes/toy_shapes.py scenes/toy_tables.py | $(READY)
+	$(BIN)/python scenes/draw_scenes.py $(@D)
+
+train-demo: $(SCENES)  ## train the model of the demo anew and measure it, below build/toys
+	$(BIN)/pydarknet train cfg/toys.data cfg/toys.cfg --seed 1
+	$(BIN)/pydarknet detector map cfg/toys.data cfg/toys.cfg build/toys/backup/toys_final.weights
 
 test: $(READY)  ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint types

@@ -121,7 +121,7 @@ def load(
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
-    A cfg that is not on the disk is looked for among the bundled ones (`yolov3-tiny.cfg`).
+    A file that is not on the disk is looked for among the bundled ones (`toys.cfg`, `toys.weights`).
     Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
     alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
     all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
@@ -147,7 +147,7 @@ def load(
     if weights is None:
         model.initialise()
     else:
-        model.loaded = model.load_weights(weights, allow_partial)
+        model.loaded = model.load_weights(network_file(os.fspath(weights)), allow_partial)
     if train:
         model.training = Training(model)
     return model

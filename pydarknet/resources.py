@@ -1,4 +1,4 @@
-"""Find the files that come with the package: networks in `cfg/`; names, trees and a picture in `data/`.
+"""Find the files that come with the package: networks in `cfg/`; names, trees, a picture and weights in `data/`.
 
 An installed wheel has both folders inside the package; a checkout or an editable install has them beside it.
 Nothing here imports more than the standard library.
@@ -37,10 +37,10 @@ def bundled(relative: str) -> Path | None:
 
 
 def network_file(path: str) -> str:
-    """`path`, or the bundled file below cfg/ that it names where the disk has no such file."""
+    """`path`, or the bundled .cfg, .data or .weights file that it names where the disk has no such file."""
     if _is_file(Path(path)):
         return path
-    found = bundled(path) or bundled(f"cfg/{path}")
+    found = bundled(path) or bundled(f"cfg/{path}") or bundled(f"data/{path}")
     return path if found is None else str(found)
 
 

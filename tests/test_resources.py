@@ -79,6 +79,19 @@ def test_a_wheel_does_not_look_beside_itself(tmp_path: Path, monkeypatch: pytest
     assert resources.bundled("data/other.names") is None
 
 
+@pytest.mark.parametrize("name", ["toys.cfg", "toys.data", "toys.weights", "data/toys.weights"])
+def test_a_network_is_found_by_its_bare_name(elsewhere: Path, name: str) -> None:
+    found = Path(resources.network_file(name))
+    assert found.is_file()
+    assert found.name == Path(name).name
+    write(elsewhere / name)
+    assert resources.network_file(name) == name, "a file on the disk comes first"
+
+
+def test_a_network_that_is_nowhere_keeps_its_name(elsewhere: Path) -> None:
+    assert resources.network_file("toys.wheights") == "toys.wheights"
+
+
 @pytest.mark.parametrize("classes", [20, 80, 601, 1000, 9418])
 def test_bundled_names_have_exactly_that_many(classes: int) -> None:
     path = resources.bundled_names(classes)
