@@ -20,6 +20,8 @@ log = logging.getLogger("pydarknet")
 
 Numbers = NDArray[np.int64]  # classes of objects
 
+TABLE = 1 << 16  # overlaps that are computed at once: few enough for the cache
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -146,10 +148,14 @@ def square_sum(values: Array) -> float:
 def best_overlaps(boxes: Array, truths: Array) -> tuple[Array, NDArray[np.intp]]:
     """For each of `boxes` the largest IoU with any of `truths`, and the first of those; 0, 0 without overlap."""
     best, which = np.zeros(len(boxes), np.float32), np.zeros(len(boxes), np.intp)
-    for number, truth in enumerate(truths):
-        overlap = iou(boxes, truth)
+    at_once = max(1, TABLE // max(1, len(boxes)))
+    for first in range(0, len(truths), at_once):
+        table = iou(boxes[None], truths[first : first + at_once, None])
+        table[np.isnan(table)] = 0
+        number = table.argmax(axis=0)
+        overlap = np.take_along_axis(table, number[None], axis=0)[0]
         better = overlap > best
-        best[better], which[better] = overlap[better], number
+        best[better], which[better] = overlap[better], first + number[better]
     return best, which
 
 

@@ -5,7 +5,7 @@ All arrays of slots run anchor by anchor and, within one, row by row. "delta" is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -89,9 +89,8 @@ class YoloLoss:
         """The deltas (slots, entries) of one picture with those objects."""
         delta = np.zeros_like(entries)
         self._without_object(entries, delta, boxes, classes)
-        for slots, box, number in zip(self._responsible(boxes), boxes, classes, strict=True):
-            if len(slots):
-                self._with_object(entries, delta, slots, box, number)
+        for slots, owners in rounds(self._responsible(boxes)):
+            self._with_objects(entries, delta, slots, boxes[owners], classes[owners])
         self._average(delta)
         return delta
 
@@ -165,12 +164,12 @@ class YoloLoss:
         """(k, 2): the point of each box that decides about its cell."""
         return boxes[:, :2]
 
-    def _with_object(self, entries: Array, delta: Array, slots: Places, box: Array, number: np.int64) -> None:
-        classes = np.full(len(slots), number)
+    def _with_objects(self, entries: Array, delta: Array, slots: Places, boxes: Array, classes: Numbers) -> None:
+        """Slots that are all different learn an object each."""
         multiplier = self._multiplier(classes)
         here = entries[slots]
-        change, overlap, missing = self.box_change(here, slots, np.broadcast_to(box, (len(slots), 4)), multiplier)
-        self.missing_overlap += float(missing.sum())
+        change, overlap, missing = self.box_change(here, slots, boxes, multiplier)
+        self.missing_overlap += float(missing.sum(dtype=np.float64))
         self._add_boxes(delta, slots, change)
         objectness = here[:, self.objectness]
         wanted = multiplier * np.float32(self.options.obj_normalizer) * (1 - objectness)
@@ -179,11 +178,11 @@ class YoloLoss:
         self.sums += Statistics(
             count=len(slots),
             class_count=len(slots),
-            iou=float(overlap.sum()),
+            iou=float(overlap.sum(dtype=np.float64)),
             recalled=int((overlap > 0.5).sum()),
             recalled75=int((overlap > 0.75).sum()),
-            class_probability=float(own.sum()),
-            objectness=float(objectness.sum()),
+            class_probability=float(own.sum(dtype=np.float64)),
+            objectness=float(objectness.sum(dtype=np.float64)),
         )
 
     def _teach_objectness(self, delta: Array, slots: Places, wanted: Array) -> None:
@@ -274,3 +273,18 @@ class YoloLoss:
             positive[delta[:, self.objectness] == 0] = 0
         slots = np.flatnonzero(positive)
         delta[slots, : self.box_entries] /= positive[slots, None].astype(np.float32)
+
+
+def rounds(responsible: Sequence[Places]) -> Iterator[tuple[Places, Places]]:
+    """Slots with the number of the object that each learns, in the objects' order, cut where a slot comes again: what
+    stands between two cuts can be learned at once."""
+    slots: list[int] = []
+    owners: list[int] = []
+    for owner, wanted in enumerate(responsible):
+        if not set(slots).isdisjoint(wanted.tolist()):
+            yield np.array(slots, np.int64), np.array(owners, np.int64)
+            slots, owners = [], []
+        slots += wanted.tolist()
+        owners += [owner] * len(wanted)
+    if slots:
+        yield np.array(slots, np.int64), np.array(owners, np.int64)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pydarknet.errors import ConfigError, DataError
+from pydarknet.layers.yolo_loss import rounds
 
 SIZE = (64, 96)  # of the network's input
 CLASSES, HEIGHT, WIDTH = 3, 6, 4
@@ -242,3 +243,16 @@ def test_line_of_gaussian_yolo():
     end += f"uc_loss = {squares[4:8].sum():.2f}, total_loss = {squares.sum():.2f} "
     assert head.training_line(3).startswith("Region 3 Avg IOU: ")
     assert head.training_line(3).endswith(f",  count: {head.statistics.count}, {end}")
+
+
+@pytest.mark.parametrize("responsible, expected", [
+    ([], []),
+    ([[], []], []),
+    ([[3], [], [5, 1]], [([3, 5, 1], [0, 2, 2])]),
+    ([[3], [4, 3], [3], [9]], [([3], [0]), ([4, 3], [1, 1]), ([3, 9], [2, 3])]),
+])  # fmt: skip
+def test_objects_are_learned_at_once_until_a_slot_comes_again(responsible, expected):
+    found = [
+        (slots.tolist(), owners.tolist()) for slots, owners in rounds([np.array(r, np.int64) for r in responsible])
+    ]
+    assert found == expected
