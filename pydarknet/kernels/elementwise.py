@@ -32,9 +32,10 @@ def add(a, a_item, a_block, a_pitch, a_origin, b, b_item, b_block, b_pitch, b_or
 
 
 @kernel
-def scale(x, x_item, x_block, x_pitch, x_origin, gain, bias, y, y_item, y_block, y_pitch, halo,
+def scale(x, x_item, x_block, x_pitch, x_origin, gain, bias, slope, y, y_item, y_block, y_pitch, halo,
           batch, blocks, height, width):  # fmt: skip
-    """y = gain * x + bias, channel by channel; gain, bias: (blocks * 16,)."""
+    """y = gain * x + bias, channel by channel, and `slope` times that where it is not above 0; gain, bias: (blocks *
+    16,)."""
     for task in prange(batch * blocks * height):
         item = task // (blocks * height)
         block = task // height - item * blocks
@@ -49,7 +50,8 @@ def scale(x, x_item, x_block, x_pitch, x_origin, gain, bias, y, y_item, y_block,
         for column in range(width):
             for lane in range(16):
                 k = column * 16 + lane
-                to[k] = factor[lane] * source[k] + offset[lane]
+                value = factor[lane] * source[k] + offset[lane]
+                to[k] = value if value > f32(0.0) else slope * value
 
 
 @kernel

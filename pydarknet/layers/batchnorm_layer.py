@@ -63,7 +63,7 @@ class BatchNormLayer(Layer):
             self.prepare(self.source_tensors, self.output)
         assert self.output is not None
         (x,) = self.source_tensors
-        elementwise.scale(*x.source, self._gain, self._offset, *self.output.target, *self.output.extent)
+        elementwise.scale(*x.source, self._gain, self._offset, np.float32(1), *self.output.target, *self.output.extent)
 
     # --- training ---
 
@@ -80,10 +80,10 @@ class BatchNormLayer(Layer):
         assert self.output is not None
         (x,), raw, blocks = self.source_tensors, self._training.raw, self.output.layout.blocks
         copy = np.ones(blocks * 16, np.float32), np.zeros(blocks * 16, np.float32)
-        elementwise.scale(*x.source, *copy, *raw.target, *raw.extent)
+        elementwise.scale(*x.source, *copy, np.float32(1), *raw.target, *raw.extent)
         gain, offset = self._training.coefficients(self.biases)
         factors = padded_lanes(gain, blocks), padded_lanes(offset, blocks)
-        elementwise.scale(*raw.source, *factors, *self.output.target, *self.output.extent)
+        elementwise.scale(*raw.source, *factors, np.float32(1), *self.output.target, *self.output.extent)
 
     def backward(self) -> None:
         assert self.delta is not None

@@ -61,12 +61,15 @@ class ConvolutionLearning:
 
     def forward(self, plan: Convolution, biases: Array) -> None:
         """`plan` holds the weights as they are now, without normalisation."""
-        plan.bind(self.x, self.raw, self.window, np.float32(1), NONE)()
+        sloped = self.activation.code == NONE and not self.activation.over_channels
+        slope = np.float32(self.activation.slope if sloped else 1)
+        plan.bind(self.x, self.raw, self.window, np.float32(1) if self.norm else slope, NONE)()
         if self.norm:
-            write_scaled(self.raw, *self.norm.coefficients(biases), self.before)
+            write_scaled(self.raw, *self.norm.coefficients(biases), self.before, slope)
         if self.before is not self.output:
             write_scaled(self.before, self._ones, self._zeros, self.output)
-        self.activation.apply(self.output)
+        if not sloped:
+            self.activation.apply(self.output)
 
     def backward(self) -> None:
         """Accumulate the parameters' updates and add to the source's delta."""

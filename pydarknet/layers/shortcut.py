@@ -141,7 +141,7 @@ class Shortcut(Layer):
             if slope == 1:
                 self.activation.apply(y)
             return
-        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), *y.target, *y.extent)
+        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), np.float32(1), *y.target, *y.extent)
         for other, keep, gain in self._terms:
             self._add(other, keep, gain, y)
         self.activation.apply(y)
@@ -185,7 +185,7 @@ class Shortcut(Layer):
         x, y = self.source_tensors[0], self._sum
         if self.weights is not None:
             self.prepare(self.source_tensors, self.output)  # the weights have changed
-        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), *y.target, *y.extent)
+        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), np.float32(1), *y.target, *y.extent)
         for other, keep, gain in self._terms:
             self._add(other, keep, gain, y)
         if y is not self.output:

@@ -19,6 +19,8 @@ from .batchnorm import BatchNorm
 EPSILON = 1e-5  # of batch normalisation's backward pass, in both dialects
 KEPT = np.float32(0.99)  # of the rolling statistics, at each mini-batch
 
+_ONE = np.float32(1)
+
 
 def channel_sums(tensor: Tensor) -> Array:
     """(channels,) float32: the sum over batch and pixels, item by item and then over items in order."""
@@ -120,10 +122,10 @@ class NormTraining:
         return (scales / root).astype(np.float32), b.astype(np.float32), c.astype(np.float32)
 
 
-def write_scaled(x: Tensor, gain: Array, offset: Array, out: Tensor) -> None:
-    """out = gain x + offset, channel by channel."""
-    blocks = x.layout.blocks
-    elementwise.scale(*x.source, padded_lanes(gain, blocks), padded_lanes(offset, blocks), *out.target, *out.extent)
+def write_scaled(x: Tensor, gain: Array, offset: Array, out: Tensor, slope: np.float32 = _ONE) -> None:
+    """out = gain x + offset, channel by channel; below zero times `slope`."""
+    lanes = [padded_lanes(values, x.layout.blocks) for values in (gain, offset)]
+    elementwise.scale(*x.source, *lanes, slope, *out.target, *out.extent)
 
 
 def write_combined(

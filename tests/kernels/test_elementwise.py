@@ -27,13 +27,16 @@ def test_add_applies_a_slope_below_zero(shape, slope):
     assert_blocked(y, np.where(total > 0, total, total * np.float32(slope)), 1e-7)
 
 
+@pytest.mark.parametrize("slope", [1, 0.1, 0])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_scale_has_a_gain_and_an_offset_per_channel(shape):
+def test_scale_has_a_gain_and_an_offset_per_channel(shape, slope):
     x, gain, offset = values(*shape), values(shape[1], seed=3), values(shape[1], seed=4)
     y = dirty(*shape, 2)
     blocks = y.layout.blocks
-    elementwise.scale(*blocked(x, 1).source, per_lane(gain, blocks), per_lane(offset, blocks), *y.target, *y.extent)
-    assert_blocked(y, gain[:, None, None] * x + offset[:, None, None], 1e-6)
+    elementwise.scale(*blocked(x, 1).source, per_lane(gain, blocks), per_lane(offset, blocks), np.float32(slope),
+                      *y.target, *y.extent)  # fmt: skip
+    scaled = gain[:, None, None] * x + offset[:, None, None]
+    assert_blocked(y, np.where(scaled > 0, scaled, scaled * np.float32(slope)), 1e-6)
 
 
 @pytest.mark.parametrize("down, up", [(1, 1), (2, 1), (1, 2), (3, 1), (1, 3)])
