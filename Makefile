@@ -23,8 +23,8 @@ demo: $(READY)  ## find the toys in the bundled picture; writes demo-out/sample.
 
 scenes: $(SCENES)  ## draw the 2,400 pictures that train-demo learns from
 
-$(SCENES): scenes/draw_scenes.py scenes/toy_shapes.py scenes/toy_tables.py | $(READY)
-	$(BIN)/python scenes/draw_scenes.py $(@D)
+$(SCENES): benchmarks/scenes/draw_scenes.py benchmarks/scenes/toy_shapes.py benchmarks/scenes/toy_tables.py | $(READY)
+	$(BIN)/python benchmarks/scenes/draw_scenes.py $(@D)
 
 train-demo: $(SCENES)  ## train the model of the demo anew and measure it, below build/toys
 	$(BIN)/pydarknet train cfg/toys.data cfg/toys.cfg --seed 1

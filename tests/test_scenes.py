@@ -14,7 +14,7 @@ from pydarknet.image import load_image
 from pydarknet.names import read_names
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = ROOT / "scenes" / "draw_scenes.py"
+SCRIPT = ROOT / "benchmarks" / "scenes" / "draw_scenes.py"
 RED, BLUE = (250, 0, 0), (0, 0, 250)
 SQUARE = [("main", np.array([(-1.0, -1.0), (1, -1), (1, 1), (-1, 1)]))]
 

@@ -1,7 +1,7 @@
 """Draw pictures of toys on cluttered tables, with labels: the set that cfg/toys.cfg learns from, and data/sample.jpg.
 
-    python scenes/draw_scenes.py OUT                    # OUT/train, OUT/valid and lists of both
-    python scenes/draw_scenes.py --sample data/sample.jpg
+    python benchmarks/scenes/draw_scenes.py OUT                    # OUT/train, OUT/valid and lists of both
+    python benchmarks/scenes/draw_scenes.py --sample data/sample.jpg
 
 Every picture has its own random generator, made from the seed, the part of the set and the picture's number: the same
 seed gives the same picture, whatever else is drawn. A label's box is that of the pixels of a toy that can be seen.
