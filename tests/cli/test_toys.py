@@ -25,7 +25,7 @@ NAMES = ["ball", "boat", "car", "duck", "fish", "flower", "house", "mushroom", "
 @pytest.fixture(scope="module")
 def scenes():
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "scenes")
+        patch.syspath_prepend(ROOT / "benchmarks" / "scenes")
         yield importlib.import_module("draw_scenes")
 
 
