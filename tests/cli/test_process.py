@@ -85,7 +85,9 @@ def test_full_standard_output(classifier):
 
 
 def test_interrupt(classifier):
-    process = start("classify", classifier.cfg, classifier.weights, "-t1", stdin=subprocess.PIPE)
+    # Shells start background jobs with the signal ignored, which children inherit.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = start("classify", classifier.cfg, classifier.weights, "-t1", stdin=subprocess.PIPE, **heard)
     process.stdin.write(b"dog.png\n")
     process.stdin.flush()
     assert b"Predicted" in process.stdout.readline()
