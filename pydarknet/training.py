@@ -66,7 +66,7 @@ class Training:
         network = self.network
         for index, layer in enumerate(network.layers):
             layer.training = network.dialect.trains_before_stop or index >= self._stop
-            layer.rng, layer.clock = self._rng, self._clock
+            layer.rng, layer.clock, layer.tuned = self._rng, self._clock, False
             if isinstance(layer, Head) and layer.rejects_deltas:
                 layer.rejection = self._rejection
         network.rewire()

@@ -7,7 +7,8 @@ from numba import prange
 from .activation import activate_fused, clear_lanes
 from .halo import clear_halo
 from .jit import device, kernel
-from .simd import vload, vmax, vstore
+from .pooling import pool_rows
+from .simd import vload, vstore
 from .tile import (
     COLOURS,
     PIXELS,
@@ -168,20 +169,7 @@ def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias
                 y_at = item * y_item + (block + r) * y_block
                 if pair == 0 and halo > 0:
                     clear_halo(y, y_at, half, (width + 1) // 2, halo)
-                _pool_rows(work, cells, width, pixels // width, y, y_at + ((pair + halo) * y_pitch + halo) * 16)
-
-
-@device
-def _pool_rows(work, at, width, rows, y, y_at):
-    """The largest of each 2 x 2 cells of one or two rows that follow one another."""
-    for j in range((width + 1) // 2):
-        cell = at + 2 * j * 16
-        right = cell + 16 if 2 * j + 1 < width else cell
-        best = vmax(vload(work, cell), vload(work, right))
-        if rows == 2:
-            below = vmax(vload(work, cell + width * 16), vload(work, right + width * 16))
-            best = vmax(best, below)
-        vstore(y, y_at + j * 16, best)
+                pool_rows(work, cells, width, pixels // width, width, y, y_at + ((pair + halo) * y_pitch + halo) * 16)
 
 
 @kernel

@@ -6,10 +6,23 @@ import numba
 from numba import prange
 
 from .halo import clear_halo
-from .jit import kernel
+from .jit import device, kernel
 from .simd import vload, vmax, vsplat, vstore
 
 f32 = numba.float32
+
+
+@device
+def pool_rows(x, at, pitch, rows, columns, y, y_at):
+    """The largest of each 2 x 2 cells of one or two rows, `pitch` cells apart, to cells that follow one another."""
+    for j in range((columns + 1) // 2):
+        cell = at + 2 * j * 16
+        right = cell + 16 if 2 * j + 1 < columns else cell
+        best = vmax(vload(x, cell), vload(x, right))
+        if rows == 2:
+            below = vmax(vload(x, cell + pitch * 16), vload(x, right + pitch * 16))
+            best = vmax(best, below)
+        vstore(y, y_at + j * 16, best)
 
 
 @kernel

@@ -20,7 +20,8 @@ from numba import prange
 from .activation import activate_fused, clear_lanes
 from .halo import clear_halo
 from .jit import device, kernel
-from .simd import vload, vmax, vstore
+from .pooling import pool_rows
+from .simd import vload, vstore
 from .tile import PIXELS, ROWS, make_products
 from .winograd_lines import filter_line, input_line, last_line, output_line
 
@@ -178,22 +179,6 @@ def _finish_row(work, at, target, block, cells, y, to, adds, added, added_at):
 
 
 @device
-def _pool(work, at, m, rows, columns, y, to, pitch):
-    """The largest of each 2 x 2 of a tile's cells, of those that lie in the plane."""
-    for i in range((rows + 1) // 2):
-        for j in range((columns + 1) // 2):
-            cell = at + (2 * i * m + 2 * j) * 16
-            best = vload(work, cell)
-            if 2 * j + 1 < columns:
-                best = vmax(vload(work, cell + 16), best)
-            if 2 * i + 1 < rows:
-                best = vmax(vload(work, cell + m * 16), best)
-                if 2 * j + 1 < columns:
-                    best = vmax(vload(work, cell + m * 16 + 16), best)
-            vstore(y, to + (i * pitch + j) * 16, best)
-
-
-@device
 def _transform_output(tiles, block, work, products, scratch, bias, y, target, more, added):
     """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with `added` added."""
     m = tiles.m
@@ -221,7 +206,9 @@ def _transform_output(tiles, block, work, products, scratch, bias, y, target, mo
                 _finish_row(work, cells, target, block, columns, y, to + i * target.pitch * 16, more.asked, added,
                             other + i * more.pitch * 16)  # fmt: skip
         if target.pool != 0:
-            _pool(work, scratch, m, rows, columns, y, to, target.pitch)
+            for i in range(0, rows, 2):
+                below = to + i // 2 * target.pitch * 16
+                pool_rows(work, scratch + i * m * 16, m, min(2, rows - i), columns, y, below)
 
 
 @device

@@ -109,44 +109,28 @@ def _make_last_line(count: int, formula: Formula):
     return line
 
 
-_filter_line4, _filter_line5, _filter_line6 = _make_line(3, _filter4), _make_line(3, _filter5), _make_line(3, _filter6)
-_input_line4, _input_line5, _input_line6 = _make_line(4, _input4), _make_line(5, _input5), _make_line(6, _input6)
-_output_line4, _output_line5, _output_line6 = _make_line(4, _output4), _make_line(5, _output5), _make_line(6, _output6)
+def _by_size(line4, line5, line6):
+    """One function of m and the rest for the lines of all three sizes."""
+
+    @device
+    def line(m, x, x_at, x_step, y, y_at, y_step):
+        if m == 4:
+            line6(x, x_at, x_step, y, y_at, y_step)
+        elif m == 3:
+            line5(x, x_at, x_step, y, y_at, y_step)
+        else:
+            line4(x, x_at, x_step, y, y_at, y_step)
+
+    return line
+
+
+# G of 3 vectors to m + 2, B^T of m + 2 to as many, A^T of m + 2 to m: `x_step` floats apart, to `y_step` floats apart.
+filter_line = _by_size(_make_line(3, _filter4), _make_line(3, _filter5), _make_line(3, _filter6))
+input_line = _by_size(_make_line(4, _input4), _make_line(5, _input5), _make_line(6, _input6))
+output_line = _by_size(_make_line(4, _output4), _make_line(5, _output5), _make_line(6, _output6))
+
 _last_line4, _last_line5 = _make_last_line(4, _output4), _make_last_line(5, _output5)
 _last_line6 = _make_last_line(6, _output6)
-
-
-@device
-def filter_line(m, x, x_at, x_step, y, y_at, y_step):
-    """G of 3 vectors, `x_step` floats apart, to m + 2, `y_step` floats apart."""
-    if m == 4:
-        _filter_line6(x, x_at, x_step, y, y_at, y_step)
-    elif m == 3:
-        _filter_line5(x, x_at, x_step, y, y_at, y_step)
-    else:
-        _filter_line4(x, x_at, x_step, y, y_at, y_step)
-
-
-@device
-def input_line(m, x, x_at, x_step, y, y_at, y_step):
-    """B^T of m + 2 vectors, `x_step` floats apart, to as many, `y_step` floats apart."""
-    if m == 4:
-        _input_line6(x, x_at, x_step, y, y_at, y_step)
-    elif m == 3:
-        _input_line5(x, x_at, x_step, y, y_at, y_step)
-    else:
-        _input_line4(x, x_at, x_step, y, y_at, y_step)
-
-
-@device
-def output_line(m, x, x_at, x_step, y, y_at, y_step):
-    """A^T of m + 2 vectors, `x_step` floats apart, to m, `y_step` floats apart."""
-    if m == 4:
-        _output_line6(x, x_at, x_step, y, y_at, y_step)
-    elif m == 3:
-        _output_line5(x, x_at, x_step, y, y_at, y_step)
-    else:
-        _output_line4(x, x_at, x_step, y, y_at, y_step)
 
 
 @device

@@ -93,6 +93,7 @@ class Layer:
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Tensor | None = field(default=None, repr=False)
     training: bool = False
+    tuned: bool = True  # whether what was measured on this machine is followed; numbers of training do not depend on it
     clock: Clock = field(default_factory=Clock, repr=False)
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
     source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)

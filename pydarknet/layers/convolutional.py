@@ -187,18 +187,18 @@ class Convolutional(Layer):
             weights = binary_weights(weights)
         return method.pack(weights, gain, bias, self.groups)
 
-    def _method_for(self, x: Layout, pooled: bool = False, tuned: bool = False) -> Method:
+    def _method_for(self, x: Layout, pooled: bool = False) -> Method:
         if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs
             return Method(x.lanes)
         out = self.window.out_shape(self.inputs[0], self.filters)
-        return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, tuned)
+        return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned)
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
         assert output is not None
         x, *added = sources
         pooled = output.shape != self.shape
-        method = self._method_for(x.layout, pooled, tuned=True)
+        method = self._method_for(x.layout, pooled)
         if self._plan is None or method != self._method:
             self._method, self._plan = method, self._pack(method)
         if self.xnor:

@@ -11,6 +11,7 @@ from helpers import assert_close, net, values
 
 from pydarknet.layers import method
 from pydarknet.layers.tuning import Tuning
+from pydarknet.training import Training
 
 CONV = "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
 POOL = "[maxpool]\nsize=2\nstride=2\n"
@@ -89,4 +90,6 @@ def test_training_does_not_depend_on_what_was_measured(build, tuning):
     network.forward(values(1, 3, 16, 16))
     layer = network.layers[1]
     assert layer._method.m == 2
+    Training(network)
+    assert layer._method.m == 4  # that of layers that are frozen
     assert layer._method_for(layer.source_tensors[0].layout).m == 4
