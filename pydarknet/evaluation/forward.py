@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from ..ahead import ahead
 from ..boxes import Candidates, suppress
 from ..detector import decode, heads_of, letterboxes
 from ..errors import ImageError
@@ -104,27 +104,18 @@ class Watcher:
 
     def __iter__(self) -> Iterator[Look]:
         """One look a picture, in their order. The network works on the next batch while the caller uses a look."""
-        start = time.perf_counter()
-        with (
-            one_thread_per_call(),
-            ThreadPoolExecutor(self.threads, thread_name_prefix="decoder") as decoders,
-            # How many threads kernels spread over is a property of the thread that calls them.
-            ThreadPoolExecutor(1, "engine", initializer=set_threads, initargs=(threads(),)) as engine,
-        ):
-            try:
-                todo, decoding, computing = iter(self.paths), deque[Future[Prepared]](), deque[Future[list[Look]]]()
-                for first in range(0, len(self.paths), self.batch):
-                    wanted = self.batch * (1 + AHEAD) - len(decoding)
-                    decoding.extend(decoders.submit(self._prepare, path) for path in islice(todo, wanted))
-                    ready = [decoding.popleft().result() for _ in range(min(self.batch, len(decoding)))]
-                    computing.append(engine.submit(self._look, first, ready))
-                    if len(computing) > 1:
-                        yield from self._counted(computing.popleft().result(), start)
-                while computing:
-                    yield from self._counted(computing.popleft().result(), start)
-            finally:
-                for pool in (decoders, engine):
-                    pool.shutdown(wait=True, cancel_futures=True)
+        start, count = time.perf_counter(), threads()
+
+        def keep_threads() -> None:  # how many kernels spread over is a property of the thread that calls them
+            set_threads(count)
+
+        decoded = ahead(self._prepare, self.paths, self.threads, self.batch * (1 + AHEAD))
+        firsts = range(0, len(self.paths), self.batch)
+        batches = ((first, list(islice(decoded, self.batch))) for first in firsts)
+        computed = ahead(self._look, batches, threads=1, count=2, at_start=keep_threads)
+        with one_thread_per_call(), closing(decoded), closing(computed):
+            for looks in computed:
+                yield from self._counted(looks, start)
 
     def _counted(self, looks: list[Look], start: float) -> list[Look]:
         self.clock.pictures += len(looks)
@@ -141,8 +132,9 @@ class Watcher:
         rows, columns, _ = image.shape
         return fit_for_detect(image, width, height, self._letterbox, channels), columns, rows
 
-    def _look(self, first: int, ready: Sequence[Prepared]) -> list[Look]:
-        """One batch through the network."""
+    def _look(self, batch: tuple[int, Sequence[Prepared]]) -> list[Look]:
+        """One batch, from picture `first` on, through the network."""
+        first, ready = batch
         readable = [item for item in ready if not isinstance(item, ImageError)]
         if readable:
             x = np.stack([pixels for pixels, _, _ in readable])
