@@ -44,6 +44,7 @@ class InputGradient:
         for index, layer in enumerate(self.layers):
             if layer.is_alias:
                 continue
+            layer.overwrites = False
             sources = [owner_of(self.layers, source) for source in layer.sources]
             layer.prepare([tensors[source] for source in sources], tensors.get(index))
             layer.prepare_training([self._deltas[source] for source in sources], self._deltas.get(index))

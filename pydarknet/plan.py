@@ -26,7 +26,7 @@ def lay_out(
     `thin` allows a packed input. With `keep_all` no two share memory; else a tensor lives until its last reader has
     run, that of the network's output to the end. Raises ShapeError when the machine has too little memory.
     """
-    readers = _readers(layers)
+    readers = readers_of(layers)
     last = owner_of(layers, output_index)
     absorbed = {} if keep_all else absorptions(layers, output_index)
     begins = {after: index for index, after in absorbed.items()}
@@ -44,7 +44,7 @@ def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, int]:
     """Layers that write the output of a later one, which alone reads theirs, and that layer. Between the two stand
     only layers that pass it on."""
     last, absorbed = owner_of(layers, output_index), {}
-    for index, by in _readers(layers).items():
+    for index, by in readers_of(layers).items():
         if index in (INPUT, last) or len(by) != 1:
             continue
         (after,) = by
@@ -55,7 +55,7 @@ def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, int]:
     return absorbed
 
 
-def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:
+def readers_of(layers: Sequence[Layer]) -> dict[int, list[int]]:
     """For each owner of a tensor, the layers that read it."""
     readers: dict[int, list[int]] = {}
     for index, layer in enumerate(layers):

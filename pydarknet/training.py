@@ -18,7 +18,7 @@ from .layers.options import Clock
 from .layers.training import Trainable
 from .network import ONE_AT_A_TIME, Network
 from .optimizer import Optimizer
-from .plan import lay_out, owner_of
+from .plan import lay_out, owner_of, readers_of
 from .rejection import reject_similar
 from .schedule import Schedule
 from .tensor import Array, Layout, Tensor
@@ -71,9 +71,11 @@ class Training:
                 layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
-        tensors = lay_out(network.layers, input_, batch, network.output_index, keep_all=True, thin=False)
+        tensors = lay_out(network.layers, input_, batch, network.output_index, keep_all=True)
         deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop}
-        self._deltas, self._input = list(deltas.values()), tensors[INPUT]
+        overwriting = _overwriting(network.layers)
+        self._deltas = [delta for owner, delta in deltas.items() if owner not in overwriting]
+        self._input = tensors[INPUT]
         self._layers = [layer for layer in network.layers if not layer.is_alias]
         self._trainables: list[tuple[Layer, Trainable]] = []
         for index, layer in enumerate(network.layers):
@@ -81,6 +83,7 @@ class Training:
                 continue
             sources = [owner_of(network.layers, source) for source in layer.sources]
             owner = owner_of(network.layers, index)
+            layer.overwrites = index in overwriting.values()
             layer.prepare([tensors[source] for source in sources], tensors.get(owner))
             # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
             delta = deltas.get(owner) or (Tensor(Layout(batch, layer.shape)) if owner in tensors else None)
@@ -229,6 +232,17 @@ class Training:
             layer.parameters_changed()
         self._clock.done = number
         network.header = replace(network.header, seen=self.seen)
+
+
+def _overwriting(layers: Sequence[Layer]) -> dict[int, int]:
+    """The layers whose deltas need not be 0 before the way back, and for each the one that writes its delta first: its
+    last reader."""
+    found = {}
+    for owner, readers in readers_of(layers).items():
+        last = layers[readers[-1]]
+        if last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
+            found[owner] = readers[-1]
+    return found
 
 
 def _carried(layer: Layer) -> dict[str, Array]:

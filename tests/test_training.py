@@ -101,6 +101,23 @@ def test_a_network_learns_a_small_set_by_heart(write_cfg):
     assert losses[-1] < 0.2 * losses[0]
 
 
+def test_what_an_earlier_step_left_in_the_deltas_does_not_matter(write_cfg):
+    text = CLASSIFIER.replace("[avgpool]", f"{CONV}groups=5\n[shortcut]\nfrom=-2\nactivation=linear\n[avgpool]")
+    path, results = write_cfg(text), []
+    for dirt in (0, np.nan):
+        network = Network(read_config(path), choose_dialect("auto", read_config(path)), batch=2)
+        network.initialise()
+        training = Training(network)
+        for delta in filter(None, (layer.delta for layer in network.layers)):
+            delta.data.fill(dirt)
+        for k in range(2):
+            training.step(values(2, 2, 9, 7, seed=k), [np.eye(5, dtype=np.float32)[0]] * 2)
+        results.append(numbers(network))
+        assert any(layer.overwrites for layer in network.layers)
+    assert (results[0] == results[1]).all()
+    assert np.isfinite(results[1]).all()
+
+
 @pytest.mark.parametrize(
     "images, truth",
     [

@@ -1,4 +1,4 @@
-"""What training adds: sums over pixels, the gradients of filters, and the sums behind batch normalisation."""
+"""What training adds: sums over pixels, the gradients of filters, and the ways back through pooling and routes."""
 
 from __future__ import annotations
 
@@ -108,47 +108,25 @@ def channel_total(a, a_item, a_block, a_pitch, a_origin, batch, blocks, height, 
 
 
 @kernel
-def channel_product(a, a_item, a_block, a_pitch, a_origin, a_mean, b, b_item, b_block, b_pitch, b_origin, b_mean,
-                    batch, blocks, height, width, out):  # fmt: skip
-    """out (batch, blocks * 16): the sum of (a - a_mean)(b - b_mean) of each channel of each item."""
-    for task in prange(batch * blocks):
-        item = task // blocks
-        block = task - item * blocks
-        a_at = item * a_item + block * a_block + a_origin
-        b_at = item * b_item + block * b_block + b_origin
-        of_a, of_b = vload(a_mean, block * 16), vload(b_mean, block * 16)
-        total = vsplat(f32(0.0))
-        for row in range(height):
-            line = vsplat(f32(0.0))
-            for column in range(width):
-                first = vload(a, a_at + (row * a_pitch + column) * 16) - of_a
-                line = vmuladd(first, vload(b, b_at + (row * b_pitch + column) * 16) - of_b, line)
-            total = total + line
-        vstore(out, task * 16, total)
-
-
-@kernel
-def combine(a, a_item, a_block, a_pitch, a_origin, a_gain, b, b_item, b_block, b_pitch, b_origin, b_gain, offset,
-            y, y_item, y_block, y_origin, y_row, y_step, batch, blocks, height, width):  # fmt: skip
-    """y = a_gain * a + b_gain * b + offset, channel by channel; y's cells `y_step` floats apart, its rows `y_row`."""
+def spread_cells(x, x_item, x_block, x_pitch, x_origin, y, y_item, y_block, y_origin, y_row, y_step,
+                 batch, blocks, height, width):  # fmt: skip
+    """Copy x to y, whose cells are `y_step` floats apart, its rows `y_row`."""
     for task in prange(batch * blocks * height):
         item = task // (blocks * height)
         block = task // height - item * blocks
         row = task - (item * blocks + block) * height
-        a_at = item * a_item + block * a_block + a_origin + row * a_pitch * 16
-        b_at = item * b_item + block * b_block + b_origin + row * b_pitch * 16
+        x_at = item * x_item + block * x_block + x_origin + row * x_pitch * 16
         y_at = item * y_item + block * y_block + y_origin + row * y_row
-        of_a, of_b, constant = vload(a_gain, block * 16), vload(b_gain, block * 16), vload(offset, block * 16)
         for column in range(width):
-            value = vmuladd(vload(a, a_at + column * 16), of_a, constant)
-            vstore(y, y_at + column * y_step, vmuladd(vload(b, b_at + column * 16), of_b, value))
+            vstore(y, y_at + column * y_step, vload(x, x_at + column * 16))
 
 
 @kernel
 def maxpool_gradient(x, x_item, x_block, x_pitch, x_origin, in_height, in_width, size, stride_y, stride_x, pad,
                      y, y_item, y_block, y_pitch, y_origin, delta, d_item, d_block, d_pitch, d_origin,
-                     out, o_item, o_block, o_pitch, o_origin, batch, blocks, height, width):  # fmt: skip
-    """out at the first cell, in reading order, of each window that equals its maximum += delta."""
+                     out, o_item, o_block, o_pitch, o_origin, adds, batch, blocks, height, width):  # fmt: skip
+    """out at the first cell, in reading order, of each window that equals its maximum += delta. Unless it `adds`, out
+    is written: delta there, 0 at the other cells of the window; no two windows may then share a cell."""
     for task in prange(batch * blocks):
         item = task // blocks
         block = task - item * blocks
@@ -164,8 +142,8 @@ def maxpool_gradient(x, x_item, x_block, x_pitch, x_origin, in_height, in_width,
                     for j in range(left, right):
                         to = o_at + (i * o_pitch + j) * 16
                         found = vwhere_equal(vload(x, x_at + (i * x_pitch + j) * 16), best, pending)
-                        vstore(out, to, vload(out, to) + found)
                         pending = pending - found
+                        vstore(out, to, vload(out, to) + found if adds else found)
 
 
 @kernel

@@ -172,6 +172,17 @@ def vwhere_equal(typingctx, x, y, value):
 
 
 @intrinsic
+def vwhere_positive(typingctx, x, y, other):
+    """y in the lanes where x is above zero, `other` in those where it is not."""
+
+    def codegen(context, builder, signature, arguments):
+        x, y, other = arguments
+        return builder.select(builder.fcmp_ordered(">", x, ir.Constant(VECTOR, [0.0] * LANES)), y, other)
+
+    return float32x16(float32x16, float32x16, float32x16), codegen
+
+
+@intrinsic
 def vmuladd(typingctx, x, y, z):
     """x * y + z, lane by lane."""
 

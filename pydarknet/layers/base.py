@@ -100,6 +100,8 @@ class Layer:
     delta: Tensor | None = field(default=None, repr=False)
     stored: Stored = field(init=False, repr=False)
     learning_options: LearningOptions = field(init=False, repr=False)
+    # Whether `backward` shall write the delta of the first source, whatever is there, instead of adding to it.
+    overwrites: bool = False
 
     # Whether the network's last output is looked for before this layer (cost layers give nothing at inference).
     gives_output: ClassVar[bool] = True
@@ -209,6 +211,12 @@ class Layer:
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         """Bind the layer to the deltas of what it reads (None where nobody wants them) and of what it writes."""
         self.source_deltas, self.delta = source_deltas, delta
+
+    @property
+    def can_overwrite(self) -> bool:
+        """Whether `backward` gives every cell of its only source's delta a value, and can write it where it would
+        add."""
+        return False
 
     def trainables(self) -> list[Trainable]:
         """The parameters that updates change, with what has been accumulated for them."""

@@ -12,7 +12,7 @@ from ..kernels import elementwise
 from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place, Trainable, padded_lanes
 from .batchnorm import BatchNorm
-from .training import NormTraining, write_combined
+from .training import NormTraining
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -81,17 +81,14 @@ class BatchNormLayer(Layer):
         (x,), raw, blocks = self.source_tensors, self._training.raw, self.output.layout.blocks
         copy = np.ones(blocks * 16, np.float32), np.zeros(blocks * 16, np.float32)
         elementwise.scale(*x.source, *copy, np.float32(1), *raw.target, *raw.extent)
-        gain, offset = self._training.coefficients(self.biases)
-        factors = padded_lanes(gain, blocks), padded_lanes(offset, blocks)
-        elementwise.scale(*raw.source, *factors, np.float32(1), *self.output.target, *self.output.extent)
+        self._training.forward(self.biases, self.output)
 
     def backward(self) -> None:
         assert self.delta is not None
-        factors = self._training.backward(self.delta)
         (target,) = self.source_deltas
+        change = Tensor(self.delta.layout)
+        self._training.backward(self.delta, change)
         if target is not None:
-            change = Tensor(self.delta.layout)
-            write_combined(self.delta, self._training.raw, *factors, change, 1, 1)
             target.data += change.data
 
     def table_row(self) -> str:

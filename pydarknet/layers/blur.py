@@ -10,7 +10,7 @@ from ..kernels.activation import NONE
 from ..tensor import Array, Layout, Shape, Tensor
 from .convolution_training import ConvolutionGradient
 from .filters import Call, DepthwiseConvolution, Window, not_bound
-from .training import write_combined
+from .training import write_spread
 
 _KERNELS: dict[int, Array] = {
     1: (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype(np.float32),
@@ -62,9 +62,7 @@ class Blur:
 
     def backward(self) -> None:
         """Spread the blurred output's delta back over what was blurred."""
-        n, w = self._delta.shape.channels, self.window
-        ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
-        write_combined(self._delta, self._delta, ones, zeros, zeros, self._gradient.spread, w.stride_y, w.stride_x)
+        write_spread(self._delta, self._gradient.spread, self.window.stride_y, self.window.stride_x)
         self.sharp_delta.data.fill(0)
         self._gradient.add_input_gradient(self.sharp_delta)
 

@@ -168,9 +168,9 @@ class Connected(PlainLayer):
             layout = Layout(n, Shape(self.outputs_count))
             self._norm = NormTraining(self.norm, self._trainables[2], self._trainables[0], layout)
             self._norm.raw.fill(y)
-            gain, offset = self._norm.coefficients(self.biases)
-            y *= gain
-            y += offset
+            scaled = Tensor(layout)
+            self._norm.forward(self.biases, scaled)
+            scaled.read_into(y)
         self.activation.apply_plain(y)
 
     def compute_backward(self, delta: Array) -> list[Array]:
@@ -185,8 +185,8 @@ class Connected(PlainLayer):
         values.fill(y)
         activation_backward(self.activation, change, values, values)
         if norm:
-            a, b, c = norm.backward(change)
-            delta = change.plain() * a + norm.raw.plain() * b + c
+            norm.backward(change, change)
+            delta = change.plain()
         else:
             delta = change.plain()
             self._trainables[0].update += delta.sum(axis=0)

@@ -22,8 +22,7 @@ from .training import (
     activation_backward,
     channel_sums,
     needs_input,
-    write_combined,
-    write_scaled,
+    write_spread,
 )
 
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
@@ -52,38 +51,39 @@ class ConvolutionLearning:
         self.parameters, self.x, self.output, self.window = parameters, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
-        self.norm = NormTraining(norm, parameters.scales, parameters.biases, layout) if norm else None
+        self._sloped = activation.code == NONE and not activation.over_channels
+        self._slope = np.float32(activation.slope if self._sloped else 1)
+        of_norm = parameters.scales, parameters.biases, layout, self._slope
+        self.norm = NormTraining(norm, *of_norm) if norm else None
         self.before = Tensor(layout) if needs_input(activation) else output
         self.raw = self.norm.raw if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
-        n = output.shape.channels
-        self._ones, self._zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
 
     def forward(self, plan: Convolution, biases: Array) -> None:
         """`plan` holds the weights as they are now, without normalisation."""
-        sloped = self.activation.code == NONE and not self.activation.over_channels
-        slope = np.float32(self.activation.slope if sloped else 1)
-        plan.bind(self.x, self.raw, self.window, np.float32(1) if self.norm else slope, NONE)()
+        slope = np.float32(1) if self.norm else self._slope
+        plan.bind(self.x, self.raw, self.window, slope, NONE)()
         if self.norm:
-            write_scaled(self.raw, *self.norm.coefficients(biases), self.before, slope)
+            self.norm.forward(biases, self.before)
         if self.before is not self.output:
-            write_scaled(self.before, self._ones, self._zeros, self.output)
-        if not sloped:
+            write_spread(self.before, self.output)
+        if not self._sloped:
             self.activation.apply(self.output)
 
-    def backward(self) -> None:
-        """Accumulate the parameters' updates and add to the source's delta."""
+    def backward(self, overwrites: bool = False) -> None:
+        """Accumulate the parameters' updates and add to the source's delta, or write it."""
         delta, spread = self.delta, self.gradient.spread
-        activation_backward(self.activation, delta, self.output, self.before)
+        if not (self.norm and self._sloped):
+            activation_backward(self.activation, delta, self.output, self.before)
         steps = self.window.stride_y, self.window.stride_x
         if self.norm:
-            write_combined(delta, self.raw, *self.norm.backward(delta), spread, *steps)
+            self.norm.backward(delta, spread, *steps)
         else:
             self.parameters.biases.update += channel_sums(delta)
-            write_combined(delta, delta, self._ones, self._zeros, self._zeros, spread, *steps)
+            write_spread(delta, spread, *steps)
         self.gradient.add_filter_gradient(self.parameters.weights.update)
         if self.source_delta is not None:
-            self.gradient.add_input_gradient(self.source_delta)
+            self.gradient.add_input_gradient(self.source_delta, overwrites)
 
 
 @dataclass(eq=False)
@@ -112,7 +112,8 @@ class ConvolutionGradient:
             0,
         )
         self.spread = Tensor(Layout(self.x.layout.batch, wide, halo))
-        self._depthwise = self.groups == shape.channels == out.channels and self.groups > 1
+        by_channel = self.groups == shape.channels == out.channels and self.groups > 1
+        self._depthwise = by_channel and self.x.layout.lanes == LANES
         if self._depthwise:
             self._packed = np.empty(-(-out.channels // LANES) * w.size**2 * LANES, np.float32)
         else:
@@ -127,7 +128,7 @@ class ConvolutionGradient:
         w, x, d = self.window, self.x.layout, self.spread.layout
         row, column = np.divmod(np.arange(w.size**2), w.size)
         taps = np.ascontiguousarray(w.offset(x, row, column))
-        steps = (w.stride_y * x.pitch * LANES, w.stride_x * LANES)
+        steps = (w.stride_y * x.pitch * x.lanes, w.stride_x * x.lanes)
         delta_steps = (w.stride_y * d.pitch * LANES, w.stride_x * LANES)
         if self._depthwise:
             start = self.spread.data[d.origin :]
@@ -185,16 +186,17 @@ class ConvolutionGradient:
     def _second_block(self) -> int:
         return GRADIENT_LANES * LANES * self.window.size**2
 
-    def add_input_gradient(self, target: Tensor) -> None:
-        """target, of the input's shape, += the gradient."""
+    def add_input_gradient(self, target: Tensor, overwrites: bool = False) -> None:
+        """target, of the input's shape, += the gradient, or = where it overwrites."""
         w, n = self.window, self.out.channels
         turned = Window(w.size, 1, 1, w.size - 1 - w.padding, w.dilation)
         if self._depthwise:
             filters = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1])
             depthwise = DepthwiseConvolution(filters, np.ones(n, np.float32), np.zeros(n, np.float32))
-            addition = Tensor(target.layout)
+            addition = target if overwrites else Tensor(target.layout)
             depthwise.bind(self.spread, addition, turned, np.float32(1), NONE)()
-            target.data += addition.data
+            if not overwrites:
+                target.data += addition.data
             return
         filters = _transposed(self.weights, self.groups)
         channels = len(filters)
@@ -202,7 +204,7 @@ class ConvolutionGradient:
         method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
         plan = method.pack(filters, ones, zeros, self.groups)
         assert not isinstance(plan, DepthwiseConvolution)
-        plan.bind(self.spread, target, turned, np.float32(1), NONE, added=target)()
+        plan.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 
 
 def _transposed(weights: Array, groups: int) -> Array:
@@ -226,7 +228,7 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
         high = -(-(last // per_group + 1) * channels // GRADIENT_LANES)
         for unit in range(low, high):
             channel = unit * GRADIENT_LANES
-            tasks.append((channel // LANES * x.block + channel % LANES, d.origin + block * d.block, at, count))
+            tasks.append((channel // x.lanes * x.block + channel % x.lanes, d.origin + block * d.block, at, count))
             units.append((block, unit, section))
             at += section * count
         block += count

@@ -260,6 +260,10 @@ class Convolutional(Layer):
         if isinstance(last, Convolutional) and self.learning.norm is not None and last.learning.norm is not None:
             self.learning.norm.statistics = last.learning.norm
 
+    @property
+    def can_overwrite(self) -> bool:
+        return not self.xnor
+
     def trainables(self) -> list[Trainable]:
         if self.shares is not None or self.parameters_trained is None:
             return []
@@ -282,7 +286,7 @@ class Convolutional(Layer):
     def backward(self) -> None:
         if self.blur:
             self.blur.backward()
-        self.learning.backward()
+        self.learning.backward(self.overwrites)
         if self.binary:
             self.binary.backward()
 

@@ -18,7 +18,7 @@ from .batchnorm import BatchNorm
 from .convolution_training import ConvolutionGradient
 from .convolutional import LARGEST_FILTERS
 from .filters import Call, TiledConvolution, Window, not_bound
-from .training import NormTraining, Trainable, activation_backward, channel_sums, write_combined, write_scaled
+from .training import NormTraining, Trainable, activation_backward, channel_sums, write_spread
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -158,8 +158,10 @@ class Deconvolutional(Layer):
         plan = TiledConvolution(self._turned(), ones, zeros if self._norm else self.biases, 1, 16)
         window = Window(self.size, 1, 1, self.size - 1 - self.padding)
         plan.bind(self._spread, self._raw, window, np.float32(1), NONE)()
-        gain, offset = self._norm.coefficients(self.biases) if self._norm else (ones, zeros)
-        write_scaled(self._raw, gain, offset, self.output)
+        if self._norm:
+            self._norm.forward(self.biases, self.output)
+        else:
+            write_spread(self._raw, self.output)
         self.activation.apply(self.output)
 
     def backward(self) -> None:
@@ -167,11 +169,10 @@ class Deconvolutional(Layer):
         delta, n = self.delta, self.filters
         activation_backward(self.activation, delta, self.output, self._raw)
         if self._norm:
-            write_combined(delta, self._raw, *self._norm.backward(delta), self._gradient.spread, 1, 1)
+            self._norm.backward(delta, self._gradient.spread)
         else:
             self._parameters[0].update += channel_sums(delta)
-            zeros = np.zeros(n, np.float32)
-            write_combined(delta, delta, np.ones(n, np.float32), zeros, zeros, self._gradient.spread, 1, 1)
+            write_spread(delta, self._gradient.spread)
         update = np.zeros((n, self.channels, self.size, self.size), np.float32)
         self._gradient.add_filter_gradient(update)
         self._parameters[2].update += update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)

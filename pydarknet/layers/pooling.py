@@ -126,6 +126,10 @@ class Maxpool(_WindowPool):
         window = self.size, self.stride_y, self.stride_x, self.padding // 2
         return window == (2, 2, 2, 0) and self.blur is None and self.shape == whole
 
+    @property
+    def can_overwrite(self) -> bool:
+        return self.pools_pairs
+
     def _add_gradient(self, target: Tensor) -> None:
         assert self._target is not None and self._pooled_delta is not None
         (x,), y, delta, out = self.source_tensors, self._target, self._pooled_delta, target.layout
@@ -141,6 +145,7 @@ class Maxpool(_WindowPool):
             out.block,
             out.pitch,
             out.origin,
+            not self.overwrites,
             *delta.extent,
         )
 

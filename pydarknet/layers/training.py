@@ -11,7 +11,8 @@ import numpy as np
 from ..activations import Activation
 from ..kernels import elementwise
 from ..kernels.activation_gradient import activation_gradient
-from ..kernels.gradient import channel_product, channel_total, combine
+from ..kernels.gradient import channel_total, spread_cells
+from ..kernels.normalisation import channel_moments, sloped_combine, sloped_sums
 from ..tensor import Array, Layout, Tensor
 from .base import Trainable, padded_lanes
 from .batchnorm import BatchNorm
@@ -28,15 +29,6 @@ def channel_sums(tensor: Tensor) -> Array:
     out = np.empty((at.batch, at.blocks * 16), np.float32)
     channel_total(*tensor.source, *tensor.extent, out.reshape(-1))
     return out.sum(axis=0, dtype=np.float64)[: tensor.shape.channels].astype(np.float32)
-
-
-def channel_products(a: Tensor, a_mean: Array, b: Tensor, b_mean: Array) -> Array:
-    """(channels,) float64: the sum of (a - a_mean)(b - b_mean) over batch and pixels."""
-    at = a.layout
-    out = np.empty((at.batch, at.blocks * 16), np.float32)
-    first, second = padded_lanes(a_mean, at.blocks), padded_lanes(b_mean, at.blocks)
-    channel_product(*a.source, first, *b.source, second, *a.extent, out.reshape(-1))
-    return out.sum(axis=0, dtype=np.float64)[: a.shape.channels]
 
 
 def activation_backward(activation: Activation, delta: Tensor, y: Tensor, x: Tensor) -> None:
@@ -71,20 +63,29 @@ def _normalised_backward(name: str, delta: Tensor, y: Tensor) -> Array:
 class NormTraining:
     """Batch normalisation over one mini-batch: statistics of the batch, rolling averages, and the way back.
 
-    `raw` holds what is normalised. pjreddie's CPU build divides by sqrt(v) + 1e-6 on the way forward and by
+    `raw` holds what is normalised. An activation with a slope below zero may be part of it: the way back asks `raw` on
+    which side of zero its input was. pjreddie's CPU build divides by sqrt(v) + 1e-6 on the way forward and by
     sqrt(v + 1e-5) on the way back; AlexeyAB's by the latter both times.
     """
 
-    def __init__(self, norm: BatchNorm, scales: Trainable | None, biases: Trainable | None, layout: Layout) -> None:
-        self.norm, self.scales, self.biases = norm, scales, biases
+    def __init__(
+        self,
+        norm: BatchNorm,
+        scales: Trainable | None,
+        biases: Trainable | None,
+        layout: Layout,
+        slope: np.float32 = _ONE,
+    ) -> None:
+        self.norm, self.scales, self.biases, self.slope = norm, scales, biases, slope
         self.raw = Tensor(layout)
         self.count = layout.batch * layout.shape.cells
         self.statistics = self  # whose mean and variance the way back takes: another's in a sequence
         zeros = np.zeros(norm.channels, np.float32)
         self.mean, self.variance, self._root = zeros, zeros.copy(), zeros.copy()
+        self._line = self._lanes(zeros), self._lanes(zeros)  # gain and offset
 
-    def coefficients(self, biases: Array) -> tuple[Array, Array]:
-        """Take the statistics of `raw`, update the rolling ones; (gain, offset) of the normalised, scaled output."""
+    def forward(self, biases: Array, out: Tensor) -> None:
+        """Take the statistics of `raw`, update the rolling ones, and write what it gives, with the slope."""
         norm = self.norm
         if norm.frozen:
             self.mean, self.variance = norm.rolling_mean.copy(), norm.rolling_variance.copy()
@@ -93,21 +94,45 @@ class NormTraining:
         variance = self.variance.astype(np.float64)
         self._root = np.sqrt(variance + EPSILON) if norm.inside_root else np.sqrt(variance) + 1e-6
         gain = norm.scales / self._root
-        return gain.astype(np.float32), (biases - gain * self.mean).astype(np.float32)
+        self._line = self._lanes(gain), self._lanes(biases - gain * self.mean)
+        elementwise.scale(*self.raw.source, *self._line, self.slope, *out.target, *out.extent)
+
+    def backward(self, delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
+        """Accumulate scales (and biases), and write the delta of `raw`, its cells `stride` apart."""
+        factors = [self._lanes(values) for values in self._back(delta)]
+        sloped_combine(
+            *delta.source, *self.raw.source, *self._line, self.slope, *factors, *_spread(out, stride_y, stride_x),
+            *delta.extent,
+        )  # fmt: skip
+
+    def _lanes(self, values: Array) -> Array:
+        return padded_lanes(values, self.raw.layout.blocks)
 
     def _take_statistics(self) -> None:
-        n, norm = max(self.count, 2), self.norm
-        self.mean = channel_sums(self.raw) / np.float32(self.count)
-        squares = channel_products(self.raw, self.mean, self.raw, self.mean)
-        self.variance = (squares / (n - 1)).astype(np.float32)
+        norm, cells = self.norm, self.raw.shape.cells
+        means, squares = (np.empty((self.raw.layout.batch, self.raw.layout.blocks * 16), np.float32) for _ in range(2))
+        channel_moments(*self.raw.source, *self.raw.extent, means.reshape(-1), squares.reshape(-1))
+        mean = means.mean(axis=0, dtype=np.float64)
+        square = squares.sum(axis=0, dtype=np.float64) + cells * np.square(means - mean).sum(axis=0)
+        self.mean = mean[: norm.channels].astype(np.float32)
+        self.variance = (square[: norm.channels] / (max(self.count, 2) - 1)).astype(np.float32)
         norm.rolling_mean[:] = KEPT * norm.rolling_mean + (1 - KEPT) * self.mean
         norm.rolling_variance[:] = KEPT * norm.rolling_variance + (1 - KEPT) * self.variance
 
-    def backward(self, delta: Tensor) -> tuple[Array, Array, Array]:
-        """Accumulate scales (and biases); (a, b, c) such that delta of `raw` is a delta + b raw + c."""
-        nothing = np.zeros(self.norm.channels, np.float32)
-        total = channel_sums(delta).astype(np.float64)
-        with_raw = channel_products(delta, nothing, self.raw, self.mean)
+    def _sums(self, delta: Tensor) -> tuple[Array, Array]:
+        """(channels,) float64: the sums of delta, below zero times the slope, and of that times raw - mean."""
+        at, mean = delta.layout, self._lanes(self.mean)
+        totals, products = (np.empty((at.batch, at.blocks * 16), np.float32) for _ in range(2))
+        sloped_sums(
+            *delta.source, *self.raw.source, *self._line, self.slope, mean, *delta.extent,
+            totals.reshape(-1), products.reshape(-1),
+        )  # fmt: skip
+        total, product = (sums.sum(axis=0, dtype=np.float64)[: self.norm.channels] for sums in (totals, products))
+        return total, product
+
+    def _back(self, delta: Tensor) -> tuple[Array, Array, Array]:
+        """Accumulate; (a, b, c) such that delta of `raw` is a delta + b raw + c."""
+        total, with_raw = self._sums(delta)
         if self.biases is not None:
             self.biases.update += total.astype(np.float32)
         if self.scales is not None:
@@ -119,31 +144,15 @@ class NormTraining:
         variance_part = -0.5 * root**-3 * with_raw * scales
         b = 2 * variance_part / self.count
         c = mean_part / self.count - b * mean
-        return (scales / root).astype(np.float32), b.astype(np.float32), c.astype(np.float32)
+        return scales / root, b, c
 
 
-def write_scaled(x: Tensor, gain: Array, offset: Array, out: Tensor, slope: np.float32 = _ONE) -> None:
-    """out = gain x + offset, channel by channel; below zero times `slope`."""
-    lanes = [padded_lanes(values, x.layout.blocks) for values in (gain, offset)]
-    elementwise.scale(*x.source, *lanes, slope, *out.target, *out.extent)
+def write_spread(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
+    """Copy delta to out, its cells `stride` apart."""
+    spread_cells(*delta.source, *_spread(out, stride_y, stride_x), *delta.extent)
 
 
-def write_combined(
-    delta: Tensor, raw: Tensor, a: Array, b: Array, c: Array, out: Tensor, stride_y: int, stride_x: int
-) -> None:
-    """out = a delta + b raw + c channel by channel, its cells `stride` apart."""
-    at, blocks = out.layout, delta.layout.blocks
-    combine(
-        *delta.source,
-        padded_lanes(a, blocks),
-        *raw.source,
-        padded_lanes(b, blocks),
-        padded_lanes(c, blocks),
-        out.data,
-        at.item,
-        at.block,
-        at.origin,
-        stride_y * at.pitch * 16,
-        stride_x * 16,
-        *delta.extent,
-    )
+def _spread(out: Tensor, stride_y: int, stride_x: int) -> tuple[Array, int, int, int, int, int]:
+    """As kernels take what they write with cells a stride apart."""
+    at = out.layout
+    return out.data, at.item, at.block, at.origin, stride_y * at.pitch * 16, stride_x * 16
