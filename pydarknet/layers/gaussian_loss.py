@@ -44,26 +44,24 @@ class GaussianLoss(YoloLoss):
         x_y, w_h, others = (float(part.sum()) / batch for part in np.split(self.squares, (4, 8)))
         return Statistics(class_loss=others, iou_loss=x_y, uncertainty_loss=w_h, total_loss=x_y + w_h + others)
 
-    def _spare(self, entries: Array, delta: Array, slots: Places, match: Array, classes: Numbers) -> None:
+    def _spare(self, entries: Array, delta: Array, match: Array, classes: Numbers) -> None:
         if not self.options.objectness_smooth:
-            super()._spare(entries, delta, slots, match, classes)
+            super()._spare(entries, delta, match, classes)
             return
-        wanted = match * match - entries[slots, self.objectness]
-        delta[slots, self.objectness] = np.float32(self.options.obj_normalizer) * wanted
-        self._teach_class(entries, delta, slots, classes)
+        wanted = match * match - entries[:, self.objectness]
+        delta[:, self.objectness] = np.float32(self.options.obj_normalizer) * wanted
+        self._teach_class(entries, delta, classes)
 
-    def _teach_objectness(self, delta: Array, slots: Places, wanted: Array) -> None:
-        delta[slots, self.objectness] = wanted
+    def _teach_objectness(self, delta: Array, wanted: Array) -> None:
+        delta[:, self.objectness] = wanted
 
     def corner(self, boxes: Array) -> Array:
         return boxes[:, :2] + self.shift * boxes[:, 2:]
 
-    def boxes(self, entries: Array, slots: Places) -> Array:
-        grid = self.grid
-        cell, anchors = grid.places(slots)
-        size = np.exp(entries[:, 4:8:2]) * anchors / grid.pixels
-        corner = (cell + entries[:, 0:4:2]) / grid.size
-        return np.concatenate([corner - self.shift * size, size], axis=1)
+    def boxes(self, entries: Array, cell: Array, anchors: Array) -> Array:
+        decoded = super().boxes(entries[0:8:2], cell, anchors)
+        decoded[:2] -= self.shift * decoded[2:]
+        return decoded
 
     def box_change(self, entries: Array, slots: Places, boxes: Array, multiplier: Array) -> tuple[Array, Array, Array]:
         options, grid = self.options, self.grid
@@ -76,7 +74,7 @@ class GaussianLoss(YoloLoss):
         scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
         pull = np.float32(0.5) * density / (density + np.float32(1e-9)) * scale
         means, sigmas = pull * z / sigma, pull * (z * z / sigma - 1 / (sigma + _SIGMA))
-        predicted = self.boxes(entries, slots)
+        predicted = self.boxes(entries.T, cell.T, anchors.T).T
         overlap = iou(predicted, boxes)
         if options.iou_loss != "mse":
             overlap = giou(predicted, boxes)

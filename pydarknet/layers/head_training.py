@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..boxes import iou
 from ..config import Section, folder_of
 from ..errors import DataError
+from ..kernels.overlaps import best_of_pictures
 from ..resources import find_file
 from ..tensor import Array
 from ..tree import read_map
@@ -19,8 +20,6 @@ from ..tree import read_map
 log = logging.getLogger("pydarknet")
 
 Numbers = NDArray[np.int64]  # classes of objects
-
-TABLE = 1 << 16  # overlaps that are computed at once: few enough for the cache
 
 
 @dataclass(frozen=True)
@@ -140,23 +139,46 @@ class ClassMap:
         return self._numbers[classes]
 
 
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a mini-batch, one picture's after another's: their classes and boxes (k, 4). Those of picture p
+    stand from starts[p] to starts[p + 1]."""
+
+    classes: Numbers
+    boxes: Array
+    starts: Numbers
+
+    @classmethod
+    def read(cls, truth: Sequence[Array], limit: int, known: int | None, class_map: ClassMap) -> Objects:
+        """`read_truths` of each picture, only classes below `known` where it is given. Raises DataError."""
+        found = [read_truths(rows, limit) for rows in truth]
+        if known is not None:
+            found = [truths.known(known) for truths in found]
+        classes = class_map(np.concatenate([truths.classes for truths in found]))
+        starts = np.cumsum([0, *map(len, found)])
+        return cls(classes, np.concatenate([truths.boxes for truths in found]), starts)
+
+    @property
+    def picture(self) -> Numbers:
+        """(k,): the picture of each object."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+
 def square_sum(values: Array) -> float:
     """The sum of squares."""
     return float(np.square(values, dtype=np.float64).sum())
 
 
-def best_overlaps(boxes: Array, truths: Array) -> tuple[Array, NDArray[np.intp]]:
-    """For each of `boxes` the largest IoU with any of `truths`, and the first of those; 0, 0 without overlap."""
-    best, which = np.zeros(len(boxes), np.float32), np.zeros(len(boxes), np.intp)
-    at_once = max(1, TABLE // max(1, len(boxes)))
-    for first in range(0, len(truths), at_once):
-        table = iou(boxes[None], truths[first : first + at_once, None])
-        table[np.isnan(table)] = 0
-        number = table.argmax(axis=0)
-        overlap = np.take_along_axis(table, number[None], axis=0)[0]
-        better = overlap > best
-        best[better], which[better] = overlap[better], first + number[better]
-    return best, which
+def best_overlaps(boxes: Array, truths: Array, starts: Numbers) -> tuple[Array, NDArray[np.int32]]:
+    """For each of `boxes` (4, pictures, ...) the largest IoU with any truth of its picture, and the first of those.
+
+    truths: (k, 4), those of picture p from starts[p] to starts[p + 1]. Both results are flat, one number for each box;
+    without overlap they are 0 and the first truth of the picture.
+    """
+    slots = np.ascontiguousarray(boxes, np.float32).reshape(4, len(starts) - 1, -1)
+    best, which = np.empty(slots.shape[1:], np.float32), np.empty(slots.shape[1:], np.int32)
+    best_of_pictures(slots, np.ascontiguousarray(truths, np.float32), starts, best, which)
+    return best.reshape(-1), which.reshape(-1)
 
 
 @np.errstate(all="ignore")

@@ -185,7 +185,7 @@ class RegionLoss:
         options, grid = self.options, self.grid
         objectness = entries[:, self.objectness]
         self.sums += Statistics(any_objectness=float(objectness.sum(dtype=np.float64)))
-        best, which = best_overlaps(predicted, truths.boxes)
+        best, which = best_overlaps(predicted.T[:, None], truths.boxes, np.array([0, len(truths)]))
         scale = np.float32(options.noobject_scale)
         if grid.class_fix == -1:
             delta[:, self.objectness] = scale * (best - objectness)

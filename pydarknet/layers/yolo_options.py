@@ -12,7 +12,7 @@ from ..config import Section
 from ..dialect import Dialect
 from ..tensor import Array
 from .head import Places
-from .head_training import ClassMap
+from .head_training import ClassMap, Numbers
 
 MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
@@ -68,6 +68,10 @@ class YoloLossOptions:
             show_details=section.flag("show_details", True),
         )
 
+    def multiplier(self, classes: Numbers) -> Array:
+        """(k,): what `counters_per_class` makes of the weight of objects of these classes."""
+        return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
+
 
 def _class_multipliers(section: Section, classes: int, largest: float) -> Array | None:
     """How many times rarer each class is than the commonest one."""
@@ -85,7 +89,8 @@ def _class_multipliers(section: Section, classes: int, largest: float) -> Array 
 
 @dataclass(frozen=True)
 class YoloGrid:
-    """The slots of a yolo head, for one size of the network's input."""
+    """The slots of a yolo head, for one size of the network's input: those of a mini-batch are numbered picture by
+    picture, anchor by anchor and, within one, row by row."""
 
     width: int
     height: int
@@ -100,11 +105,16 @@ class YoloGrid:
     def cells(self) -> int:
         return self.width * self.height
 
+    def at(self, slots: Places) -> tuple[Places, slice, Places]:
+        """Where slots stand in planes (pictures x anchors, entries, cells); the index gives (k, entries)."""
+        row, cell = np.divmod(slots, self.cells)
+        return row, slice(None), cell
+
     def places(self, slots: Places) -> tuple[Array, Array]:
         """(k, 2) float32 column and row, and (k, 2) anchor sizes of slots."""
-        position, cell = np.divmod(slots, self.cells)
+        row, _, cell = self.at(slots)
         corner = np.stack([cell % self.width, cell // self.width], axis=1).astype(np.float32)
-        return corner, self.anchors[np.asarray(self.mask)[position]]
+        return corner, self.anchors[np.asarray(self.mask)[row % len(self.mask)]]
 
     @property
     def size(self) -> Array:

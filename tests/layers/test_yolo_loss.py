@@ -245,14 +245,30 @@ def test_line_of_gaussian_yolo():
     assert head.training_line(3).endswith(f",  count: {head.statistics.count}, {end}")
 
 
-@pytest.mark.parametrize("responsible, expected", [
+@pytest.mark.parametrize("slots, expected", [
     ([], []),
-    ([[], []], []),
-    ([[3], [], [5, 1]], [([3, 5, 1], [0, 2, 2])]),
-    ([[3], [4, 3], [3], [9]], [([3], [0]), ([4, 3], [1, 1]), ([3, 9], [2, 3])]),
+    ([3, 5, 1], [[0, 1, 2]]),
+    ([3, 4, 3, 3, 9, 4], [[0, 1, 4], [2, 5], [3]]),
 ])  # fmt: skip
-def test_objects_are_learned_at_once_until_a_slot_comes_again(responsible, expected):
-    found = [
-        (slots.tolist(), owners.tolist()) for slots, owners in rounds([np.array(r, np.int64) for r in responsible])
-    ]
-    assert found == expected
+def test_each_slot_learns_its_objects_one_after_another(slots, expected):
+    assert [turn.tolist() for turn in rounds(np.array(slots, np.intp))] == expected
+
+
+@pytest.mark.parametrize("kind, options", [
+    ("yolo", {"iou_loss": "ciou", "iou_thresh": 0.2, "objectness_smooth": 1}),
+    ("yolo", {}),
+    ("Gaussian_yolo", {}),
+])  # fmt: skip
+def test_pictures_of_a_batch_are_learned_independently(kind, options):
+    options = BASE | THRESHOLDS | options
+    head, truth = made(kind, options, "alexeyab", batch=4)
+    head.loss(truth, SIZE, 0)
+    values, together, count = head.values.copy(), head.loss_delta.copy(), head.statistics.count
+    alone = naive.make_head(kind, options, (head.shape.channels, HEIGHT, WIDTH), "alexeyab", 1)
+    for item in range(4):
+        naive.run(alone, np.zeros_like(values[:1]))
+        alone.values[:] = values[item : item + 1]
+        alone.loss(truth[item : item + 1], SIZE, 0)
+        np.testing.assert_array_equal(alone.loss_delta[0], together[item])
+        count -= alone.statistics.count
+    assert count == 0
