@@ -13,6 +13,9 @@ from .tile import (
     COLOURS,
     PIXELS,
     ROWS,
+    straight_depthwise,
+    straight_pair,
+    straight_single,
     tile_depthwise,
     tile_pair,
     tile_pair_of_colours,
@@ -47,12 +50,25 @@ def _add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
 
 
 @device
+def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels):
+    """Whether a whole tile's cells follow one another, in the input and in the output."""
+    joined = x_wrap == 16 and y_wrap == 16
+    return x_step == 16 and pixels >= PIXELS and (joined or column + PIXELS <= width)
+
+
+@device
 def _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
           y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
-    """The tile for so many vectors of output channels and lanes of a tap."""
+    """The tile for so many vectors of output channels and lanes of a tap, and for the way that its cells lie."""
+    straight = _is_straight(x_step, x_wrap, y_wrap, column, width, pixels)
     if rows == ROWS:
         if lanes == COLOURS:
             tile_pair_of_colours(
+                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
+                y_block, y_wrap, column, width, pixels, slope, accumulate,
+            )  # fmt: skip
+        elif straight:
+            straight_pair(
                 x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
                 y_block, y_wrap, column, width, pixels, slope, accumulate,
             )  # fmt: skip
@@ -63,6 +79,11 @@ def _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weig
             )  # fmt: skip
     elif lanes == COLOURS:
         tile_single_of_colours(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+    elif straight:
+        straight_single(
             x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
             y_wrap, column, width, pixels, slope, accumulate,
         )  # fmt: skip
@@ -197,8 +218,12 @@ def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, b
         for pixel in range(row * width, last, PIXELS):
             x_at = item * x_item + block * x_block + row * x_row + column * x_step
             y_at = y_base + ((row + halo) * y_pitch + column + halo) * 16
-            tile_depthwise(x, x_at, x_step, x_wrap, taps, tap_count, weights, block * tap_count * 16, bias, block * 16,
-                           y, y_at, y_wrap, column, width, last - pixel, slope)  # fmt: skip
+            if _is_straight(x_step, x_wrap, y_wrap, column, width, last - pixel):
+                straight_depthwise(x, x_at, x_step, x_wrap, taps, tap_count, weights, block * tap_count * 16, bias,
+                                   block * 16, y, y_at, y_wrap, column, width, last - pixel, slope)  # fmt: skip
+            else:
+                tile_depthwise(x, x_at, x_step, x_wrap, taps, tap_count, weights, block * tap_count * 16, bias,
+                               block * 16, y, y_at, y_wrap, column, width, last - pixel, slope)  # fmt: skip
             if activation != 0:
                 _finish_tile(
                     y, y_at, column, width, min(PIXELS, last - pixel), y_wrap, channels - block * 16, activation

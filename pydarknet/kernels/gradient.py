@@ -9,7 +9,8 @@ from numba import prange
 from .halo import clear
 from .jit import kernel
 from .simd import vload, vmuladd, vsplat, vstore, vwhere_equal
-from .tile import GRADIENT_LANES, ROWS, tile_gradient
+from .tile import ROWS
+from .tile_products import GRADIENT_LANES, tile_gradient
 
 f32 = numba.float32
 

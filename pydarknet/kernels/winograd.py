@@ -22,7 +22,8 @@ from .halo import clear_halo
 from .jit import device, kernel
 from .pooling import pool_rows
 from .simd import vload, vstore
-from .tile import PIXELS, ROWS, make_products
+from .tile import PIXELS, ROWS
+from .tile_products import make_products
 from .winograd_lines import filter_line, input_line, last_line, output_line
 
 f32 = numba.float32

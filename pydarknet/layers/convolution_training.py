@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..activations import Activation
 from ..kernels.activation import NONE
 from ..kernels.gradient import depthwise_gradient, filter_gradient, unpack_filter_gradient
-from ..kernels.tile import GRADIENT_LANES, ROWS
+from ..kernels.tile import ROWS
+from ..kernels.tile_products import GRADIENT_LANES
 from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .batchnorm import BatchNorm
 from .filters import DepthwiseConvolution, Window

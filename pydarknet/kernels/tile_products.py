@@ -1,0 +1,94 @@
+"""Two more products kept in registers as `tile.py` keeps them: Winograd's, and that of a filter's gradient."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .simd import LANES, VECTOR, data_pointer, load_vector, multiply_add, prefetch, splat, store_vector
+from .tile import ROWS, constant, loop_over_taps
+
+
+def make_products(columns: int):
+    """The matrix product of Winograd's method, as a Numba intrinsic, for `columns` tiles of the picture.
+
+    y[column][row] = sum over t < tap_count, lanes i of  weights[t, i, row] * x[column + t * x_tap + i]
+
+    weights: (tap_count, 16, ROWS, 16); y: (columns, ROWS, 16); columns of x are 16 floats apart.
+    Meanwhile some of the weights that come next, those from `next_at` on, are fetched from memory.
+    """
+
+    @intrinsic
+    def products_of(typingctx, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
+        signature = types.none(x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
+
+        def codegen(context, b, sig, arguments):
+            x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at = arguments
+            x_base = b.gep(data_pointer(context, b, sig.args[0], x), [x_at])
+            filters = b.gep(data_pointer(context, b, sig.args[4], weights), [weights_at])
+            following = b.gep(data_pointer(context, b, sig.args[4], weights), [next_at])
+            y_base = b.gep(data_pointer(context, b, sig.args[7], y), [y_at])
+
+            def products(t, now):
+                pixels = b.gep(x_base, [b.mul(t, x_tap)])
+                at_tap = b.gep(filters, [b.mul(t, constant(LANES * ROWS * LANES))])
+                next_tap = b.gep(following, [b.mul(t, constant(LANES * ROWS * LANES))])
+                for line in range(columns * ROWS):
+                    prefetch(b, b.gep(next_tap, [constant(line * LANES)]))
+                for lane in range(LANES):
+                    w = [load_vector(b, b.gep(at_tap, [constant((lane * ROWS + r) * LANES)])) for r in range(ROWS)]
+                    for c in range(columns):
+                        pixel = splat(b, b.load(b.gep(pixels, [constant(c * LANES + lane)])))
+                        for r in range(ROWS):
+                            now[r][c] = b.call(multiply_add(b), [pixel, w[r], now[r][c]])
+
+            start = [[ir.Constant(VECTOR, [0.0] * LANES)] * columns for _ in range(ROWS)]
+            for r, row in enumerate(loop_over_taps(b, tap_count, start, products)):
+                for c, value in enumerate(row):
+                    store_vector(b, value, b.gep(y_base, [constant((c * ROWS + r) * LANES)]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return products_of
+
+
+# The weight gradient's tile: input channels x vectors of output channels.
+GRADIENT_LANES = 8 if ROWS == 2 else 4
+
+
+@intrinsic
+def tile_gradient(typingctx, x, x_at, x_step, delta, delta_at, delta_step, delta_block, count, out, out_at, out_block):
+    """out[row][lane] += sum over `count` pixels p of  delta[row][p] * x[p + lane]
+
+    The same reduction over pixels: x advances by `x_step` a pixel, delta by `delta_step`; GRADIENT_LANES input channels
+    by ROWS vectors of output channels, `delta_block` and `out_block` floats apart.
+    """
+    signature = types.none(
+        x, x_at, x_step, delta, delta_at, delta_step, delta_block, count, out, out_at, out_block,
+    )  # fmt: skip
+
+    def codegen(context, b, sig, arguments):
+        x, x_at, x_step, delta, delta_at, delta_step, delta_block, count, out, out_at, out_block = arguments
+        x_base = b.gep(data_pointer(context, b, sig.args[0], x), [x_at])
+        delta_base = b.gep(data_pointer(context, b, sig.args[3], delta), [delta_at])
+        out_base = b.gep(data_pointer(context, b, sig.args[8], out), [out_at])
+        places = [[b.gep(out_base, [b.add(b.mul(out_block, constant(r)), constant(c * LANES))])
+                   for c in range(GRADIENT_LANES)] for r in range(ROWS)]  # fmt: skip
+
+        def products(t, now):
+            at_x, at_delta = b.gep(x_base, [b.mul(t, x_step)]), b.gep(delta_base, [b.mul(t, delta_step)])
+            d = [load_vector(b, b.gep(at_delta, [b.mul(delta_block, constant(r))])) for r in range(ROWS)]
+            for c in range(GRADIENT_LANES):
+                channel = splat(b, b.load(b.gep(at_x, [constant(c)])))
+                for r in range(ROWS):
+                    now[r][c] = b.call(multiply_add(b), [channel, d[r], now[r][c]])
+
+        start = [[load_vector(b, place) for place in row] for row in places]
+        for row, targets in zip(loop_over_taps(b, count, start, products), places):
+            for value, place in zip(row, targets):
+                store_vector(b, value, place)
+        return context.get_dummy_value()
+
+    return signature, codegen
