@@ -1,4 +1,4 @@
-"""Work done ahead of its use by a few threads."""
+"""Work done beside the caller's: ahead of its use by a few threads, or behind its turn by one."""
 
 from __future__ import annotations
 
@@ -32,3 +32,34 @@ def ahead(
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Behind:
+    """Work that one thread does in its order while the caller goes on. A context manager: at its end all is done."""
+
+    def __init__(self, count: int = 2) -> None:
+        """count: how much may wait, so that memory stays flat."""
+        self._pool = ThreadPoolExecutor(1, "behind")
+        self._waiting: deque[Future[None]] = deque()
+        self._count = count
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Have it done. Raises here what earlier work has raised."""
+        while len(self._waiting) >= self._count:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(work))
+
+    def finish(self) -> None:
+        """Wait for all of it. Raises what it has raised."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,13 +1,14 @@
-"""Work done ahead: order, limits, errors."""
+"""Work done ahead and behind: order, limits, errors."""
 
 from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
-from pydarknet.ahead import ahead
+from pydarknet.ahead import Behind, ahead
 
 
 def test_results_keep_the_order_of_the_items():
@@ -53,3 +54,37 @@ def test_leaving_early_ends_the_threads():
     next(results)
     results.close()
     assert threading.active_count() == before
+
+
+def test_work_behind_keeps_its_order_and_is_done_at_the_end():
+    done: list[int] = []
+    with Behind() as behind:
+        for number in range(20):
+            behind.do(partial(done.append, number))
+    assert done == list(range(20))
+
+
+def test_no_more_than_count_works_wait_behind():
+    gate, begun = threading.Event(), threading.Event()
+    with Behind(2) as behind:
+        behind.do(gate.wait)
+        behind.do(gate.wait)
+        late = threading.Thread(target=lambda: (behind.do(begun.set), None))
+        late.start()
+        late.join(0.05)
+        assert late.is_alive()
+        gate.set()
+        late.join()
+    assert begun.is_set()
+
+
+def test_what_work_behind_raises_comes_to_the_caller():
+    def fail():
+        raise ValueError("behind")
+
+    with pytest.raises(ValueError, match="behind"), Behind() as behind:
+        behind.do(fail)
+    with pytest.raises(ValueError, match="behind"), Behind(1) as behind:
+        behind.do(fail)
+        for _ in range(2):
+            behind.do(lambda: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -77,9 +77,9 @@ def bar(length: int) -> Iterator[Callable[[], None]]:
         _bar_shown = False
 
 
-def progress(paths: Sequence[Item]) -> Iterator[Item]:
-    """The paths themselves, with a bar on standard error for many of them at a terminal."""
-    with bar(len(paths)) as count:
-        for path in paths:
-            yield path
+def progress(items: Iterable[Item], total: int) -> Iterator[Item]:
+    """The items themselves, with a bar on standard error for many of them at a terminal."""
+    with bar(total) as count:
+        for item in items:
+            yield item
             count()

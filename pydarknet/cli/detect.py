@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     """Print and write the objects of each picture."""
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
+    from ..ahead import Behind
     from ..detector import heads_of
     from .outputs import Outputs
 
@@ -72,7 +74,8 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
         print_found(path, found, heads if in_milliseconds else [], in_milliseconds, options)
         outputs.take(path, image, found)
 
-    good = for_each_picture(images, detect_one, quiet=options["as_json"])
+    with Behind() if images else contextlib.nullcontext() as outputs.behind:
+        good = for_each_picture(images, detect_one, quiet=options["as_json"])
     outputs.finish()
     if not good:
         raise click.exceptions.Exit(1)

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ..files import write_whole
 from .formats import json_file, json_frame, label_lines
 
 if TYPE_CHECKING:
+    from ..ahead import Behind
     from ..detector import Found
     from ..image import Picture
 
@@ -30,6 +32,7 @@ class Outputs:
     json: str | None
     labels: bool
     show: bool
+    behind: Behind | None = None  # who draws and writes pictures meanwhile
     frames: list[str] = field(default_factory=list)
     _taken: set[Path] = field(default_factory=set)
 
@@ -62,14 +65,12 @@ class Outputs:
             self._draw(path, image, found)
 
     def _draw(self, path: str, image: Picture, found: Found) -> None:
-        from ..image import draw_detections, show_image, write_image
-
-        annotated = draw_detections(image, found.detections(), len(found.names))
         target = self._in_folder(path) if self.folder else self.picture
-        if target:
-            write_image(target, annotated)
-        if self.show:
-            show_image(path, annotated)
+        work = partial(_draw, path, image, found, target, self.show)
+        if self.behind and not self.show:  # a window belongs to the main thread
+            self.behind.do(work)
+        else:
+            work()
 
     def _in_folder(self, path: str) -> Path:
         """The picture's name in the folder, with a number where an earlier picture has that name."""
@@ -90,6 +91,16 @@ class Outputs:
         if self.json is not None:
             with write_whole(self.json) as stream:
                 stream.write(json_file(self.frames))
+
+
+def _draw(path: str, image: Picture, found: Found, target: str | Path | None, show: bool) -> None:
+    from ..image import draw_detections, show_image, write_image
+
+    annotated = draw_detections(image, found.detections(), len(found.names))
+    if target:
+        write_image(target, annotated)
+    if show:
+        show_image(path, annotated)
 
 
 def label_path(path: str) -> str:

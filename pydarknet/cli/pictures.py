@@ -28,15 +28,13 @@ def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = Fal
 
     One that cannot is reported and the others go on. `quiet`: standard output is for results only, not for a prompt.
     """
-    from ..image import load_image
     from ..kernels.jit import is_cold
 
     good, told = True, False
-    for path in progress(paths_of(arguments)) if arguments else paths_from_input(quiet):
+    for path, image in _loaded(paths_of(arguments)) if arguments else map(_load, paths_from_input(quiet)):
         try:
-            if isinstance(path, ImageError):
-                raise path
-            image = load_image(path)
+            if isinstance(image, ImageError):
+                raise image
             if not told and is_cold():
                 note("Compiling for this machine, once: this takes about 20 seconds.")
             told = True
@@ -46,6 +44,28 @@ def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = Fal
             note(text if str(path) in text else f'Cannot use image "{path}": {text}')
             good = False
     return good
+
+
+def _load(path: str | ImageError) -> tuple[str, Picture | ImageError]:
+    """A path with its picture, or with what is wrong with it."""
+    from ..image import load_image
+
+    if isinstance(path, ImageError):
+        return str(path), path
+    try:
+        return path, load_image(path)
+    except ImageError as error:
+        return path, error
+
+
+def _loaded(paths: Sequence[str | ImageError]) -> Iterator[tuple[str, Picture | ImageError]]:
+    """The pictures of all paths; the next ones are read while the caller works on one. From standard input that would
+    mean to wait for a path before the one at hand is answered."""
+    if len(paths) == 1:
+        return map(_load, paths)
+    from ..ahead import ahead
+
+    return progress(ahead(_load, paths, threads=1, count=2), len(paths))
 
 
 def paths_of(arguments: Sequence[str]) -> list[str | ImageError]:

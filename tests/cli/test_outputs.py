@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pydarknet.cli.outputs import label_path
-from pydarknet.errors import ImageError
+from pydarknet.errors import ImageError, OutputError
 
 FRAMES = (
     "[\n"
@@ -57,6 +57,18 @@ def test_out_dir_holds_one_picture_each(detect, folder):
     assert detect("dog.png", "sub", "--out-dir", "made/here").exit_code == 0
     assert files("made/here") == ["dog.pgm.jpg", "dog.png", "dog_2.png"]
     assert files() == ["dog.png"]
+
+
+def test_a_picture_that_cannot_be_written_ends_the_run(detect, monkeypatch):
+    def refuse(path, image):
+        raise OutputError(f"{path}: cannot write: no space left")
+
+    monkeypatch.setattr("pydarknet.image.write_image", refuse)
+    result = detect(*["dog.png"] * 6, "--out-dir", "made")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("cannot write: no space left")
+    assert result.stdout.count("dog.png: Predicted") < 6
+    assert files("made") == []
 
 
 def test_out_dir_does_not_overwrite_the_pictures(detect):
