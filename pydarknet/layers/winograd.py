@@ -15,7 +15,7 @@ from .filters import Call, Window
 from .workspace import with_workspace
 
 NEAR = 128 << 10  # floats that a core's second cache holds: 512 KiB on most machines, more on some
-LARGEST = 512 << 10  # floats of a worker's patches
+LARGEST = 1 << 20  # floats of a worker's patches
 AT_ONCE = 2  # groups of filters between which the patches of one point stay in the first cache
 # Costs in multiply-adds of one SIMD vector, measured on Zen 3: of a vector of a patch, of one of a product, of a float
 # of filters, of a float of patches that has to come from the cache that all cores share.
