@@ -6,24 +6,36 @@ import click
 
 from ..errors import OptionError
 
-# Each command with the reason.
+# Each command, of a group with the group's name before it, and the reason.
 ABSENT = {
     "3d": "it joins two pictures for coloured glasses, which has nothing to do with networks",
     "art": "it rates what a camera sees with weights that were never published",
     "captcha": "its pictures and their solutions were never published",
     "cifar": "it reads one data set from fixed places; classifier train and classifier valid do it for any",
+    "classifier demo": "it names what a camera sees; classify takes pictures",
+    "classifier gun": "its network was never published",
+    "classifier threat": "its network was never published",
+    "classifier try": "it prepares pictures for a network that was never published; classify does it for any",
+    "coco train": "it reads one data set from fixed places; detector train takes any",
     "compare": "its pairs of pictures were never published",
+    "detector draw": "it changes a picture until a detector errs, in builds for GPUs only",
+    "detector valid2": "it puts boxes half a cell from where they are; detector valid does not",
     "dice": "its pictures of dice were never published",
     "go": "it plays a board game, with recorded games and weights of its own",
     "isegmenter": "its training data were never published",
     "lsd": "it is an unfinished experiment on lists of pictures that were never published",
+    "oneoff2": "it loads one file twice into one network, for an experiment that was never published",
     "regressor": "its networks were never published",
+    "rnn generatetactic": "it writes for one data set that was never published; rnn generate does it for any",
+    "rnn validtactic": "it measures on one data set that was never published; rnn valid does it for any",
     "segmenter": "its networks were never published",
     "super": "its networks for enlarging pictures were never published",
     "tag": "its pictures and tags were never published",
+    "test": "it shows a picture in several colours; imtest writes them as files",
     "vid": "it is an unfinished experiment on videos that were never published",
     "voxel": "its networks for pictures in depth were never published",
     "writing": "its pictures of handwriting were never published",
+    "yolo train": "it reads one data set from fixed places; detector train takes any",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .absent import ABSENT, absent_command
 from .console import note
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -45,9 +46,14 @@ class Command(click.Command):
 
 
 class FlagsFirst(click.Group):
-    """A group that takes a command's options also before the command's name, as darknet does."""
+    """A group that takes a command's options also before the command's name, as darknet does; of darknet's commands
+    that it has not, it says so."""
 
     command_class = Command
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        words = f"{self.name} {cmd_name}"
+        return absent_command(words) if words in ABSENT else super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = self.list_commands(ctx)

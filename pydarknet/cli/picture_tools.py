@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import DarknetError, OptionError
 from .console import note, say
 from .loading import build_network, load_model, print_table, tell_what_was_loaded
 from .options import FILE, Command, flag, network_options, size_options, together
@@ -120,6 +122,11 @@ def imtest_command(image: str, out_dir: str, seed: int) -> None:
         _write(Path(out_dir) / f"{name}.png", planar)
 
 
+def _refuse_reconstruct(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        raise OptionError("nightmare -reconstruct is not offered: in darknet it does nothing without a GPU")
+
+
 _dream_options = together(
     flag("rounds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Pictures to write."),
     flag("iters", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Steps of a round."),
@@ -136,6 +143,7 @@ _dream_options = together(
          help="After each round, the middle Z of the picture becomes the whole."),
     flag("rotate", type=float, default=0.0, show_default=True, metavar="RADIANS", help="After each round, turn."),
     flag("prefix", type=FILE, metavar="DIR", help="The folder for the pictures. Default: this one."),
+    flag("reconstruct", is_flag=True, hidden=True, expose_value=False, callback=_refuse_reconstruct),
     flag("longest", type=click.IntRange(min=1), metavar="N", help="First scale the picture so that its longer side "
          "has N pixels. Default: as it is."),
 )  # fmt: skip
@@ -180,12 +188,22 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
         note("Compiling for this machine, once: this takes about a minute.")
     rng = np.random.default_rng(options["seed"])
     for number in range(options["rounds"]):
-        note("Iteration: ", newline=False)
-        for step, changed in enumerate(dream.round(network, picture, rng)):
-            note(f"{step}, ", newline=False)
-            picture = changed
-        note("done")
+        picture = _dreamt(dream.round(network, picture, rng), picture)
         name = f"{base_name(image)}_{base_name(cfg)}_{layer}_{number:06d}"
         say(f"{number} {folder / name if options['prefix'] else name}")
         _write(folder / f"{name}.jpg", picture)
         picture = dream.between(picture)
+
+
+def _dreamt(steps: Iterator[Planar], picture: Planar) -> Planar:
+    """The picture after all steps, which are counted on one line; an error begins another one."""
+    note("Iteration: ", newline=False)
+    try:
+        for step, changed in enumerate(steps):
+            note(f"{step}, ", newline=False)
+            picture = changed
+    except DarknetError:
+        note("")
+        raise
+    note("done")
+    return picture

@@ -14,7 +14,7 @@ from pydarknet.cli.app import COMMANDS
 @pytest.mark.parametrize("command", sorted(ABSENT))
 def test_one_line_says_so(run, command):
     for words in ([], ["train", "a.cfg", "-clear", "-thresh", ".5"], ["--help"]):
-        result = run(command, *words)
+        result = run(*command.split(), *words)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr == f"{command} is not offered: {ABSENT[command]}\n"
 
@@ -24,6 +24,8 @@ def test_what_is_offered_is_not_among_them(run):
     listed = {line.split()[0] for line in run("--help").stdout.splitlines() if line.strip()}
     assert "detect" in listed
     assert not set(ABSENT) & listed
+    for group, name in (words.split() for words in ABSENT if " " in words):
+        assert name not in {line.split()[0] for line in run(group, "--help").stdout.splitlines() if line.strip()}
 
 
 def test_as_a_process():

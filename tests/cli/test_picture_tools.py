@@ -104,6 +104,7 @@ def test_nightmare_scales_the_picture_first(run, files):
         ("nightmare net.cfg net.weights noise.png 4", "layers 4 to 4: net.cfg has layers 0 to 3"),
         ("nightmare net.cfg net.weights gone.png 1", 'Cannot load image "gone.png": No such file or directory'),
         ("nightmare net.cfg net.weights noise.png 1 -prefix net.cfg", "net.cfg: cannot make the folder: File exists"),
+        ("nightmare net.cfg net.weights noise.png 1 -reconstruct", "nightmare -reconstruct is not offered: "),
         ("imtest net.cfg", 'Cannot load image "net.cfg": unknown or damaged format'),
         ("imtest noise.png --out-dir net.cfg", "net.cfg: cannot make the folder: File exists"),
         ("mkimg net.cfg net.weights 2 50 1 made", "50x2 pixels: expected at least 3x3, a filter"),
@@ -116,6 +117,12 @@ def test_errors_are_one_line(run, files, words, message):
     (line,) = result.stderr.splitlines()
     assert line.startswith(message)
     assert not Path("made").exists()
+
+
+def test_an_error_in_a_step_of_nightmare_stands_on_a_line_of_its_own(run, files):
+    result = run("nightmare", "net.cfg", "net.weights", "noise.png", 1, "--longest", 3)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("cannot resize a picture of ")
 
 
 def test_usage_errors(run, files):
