@@ -127,6 +127,6 @@ def numbers_of(classes: Sequence[str], names: Sequence[str], where: str) -> dict
     return {name: list(classes).index(name) for name in names}
 
 
-def whole(value: float) -> float:
+def whole(value: float, digits: int = 3) -> float:
     """A coordinate as it is written: whole where it was before its fraction was rounded."""
-    return round(value) if abs(value - round(value)) < NUMBER else round(value, 3)
+    return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)

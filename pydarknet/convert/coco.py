@@ -11,12 +11,13 @@ from typing import Any
 from ..errors import DataError
 from ..files import read_text
 from ..names import COCO_IDS
-from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file
+from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file, whole
 from .pictures import Placing
 
 _LIST = re.compile(r"(train|val|test)")
 _OURS = {"val": "valid"}
 _FILE_OF = {"valid": "val"}
+DIGITS = 6  # of a pixel: as many as a label file has of a picture
 
 Json = Mapping[str, Any]
 
@@ -153,13 +154,14 @@ def _image_ids(stems: Sequence[str]) -> list[int]:
 
 
 def _annotation(box: Box, image: int, category: int) -> dict[str, Any]:
-    width, height = round(box.right - box.left, 4), round(box.bottom - box.top, 4)
+    left, top, right, bottom = (whole(edge, DIGITS) for edge in (box.left, box.top, box.right, box.bottom))
+    width, height = round(right - left, DIGITS), round(bottom - top, DIGITS)
     annotation = {
         "id": 0,
         "image_id": image,
         "category_id": category,
-        "bbox": [round(box.left, 4), round(box.top, 4), width, height],
-        "area": round(width * height, 4),
+        "bbox": [left, top, width, height],
+        "area": round(width * height, DIGITS),
         "iscrowd": int(box.crowd),
         "segmentation": [],
     }

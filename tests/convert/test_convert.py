@@ -235,6 +235,18 @@ def test_all_ways(darknet, first, second, copy):
         assert all(Path("two").resolve() in picture.path.resolve().parents for picture in end)
 
 
+@pytest.mark.parametrize("form", ["voc", "coco"])
+def test_label_files_of_whole_pixels_come_back_as_they_were(darknet, form):
+    write_image("set/images/a.png", np.zeros((960, 1281, 3), np.uint8))
+    pixels = [(7, 11, 31, 49), (0, 3, 1281, 77)] + [(k, 3 * k, 5 * k, 960) for k in range(1, 250)]  # down to the edge
+    sizes = [((a + c) / 2562, (b + d) / 1920, (c - a) / 1281, (d - b) / 960) for a, b, c, d in pixels]
+    text = "".join("1 {:.6f} {:.6f} {:.6f} {:.6f}\n".format(*row) for row in sizes)
+    Path("set/labels/a.txt").write_text(text)
+    write_set(read_set([darknet]), "one", form)
+    write_set(read_set([source("one", form)], names=NAMES), "two", "darknet")
+    assert Path("two/labels/a.txt").read_text() == text
+
+
 def source(folder, form):
     return f"{folder}/obj.data" if form == "darknet" else folder
 
