@@ -146,6 +146,7 @@ def _set_up(
     from ..image_video import write_video
     from ..kernels.jit import is_cold
     from ..video import Demo, Manner, Watcher, to_numbered_files, to_stream
+    from .outputs import make_folder
 
     manner = Manner.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
     sinks: list[Sink] = []
@@ -153,6 +154,7 @@ def _set_up(
         writer = stack.enter_context(write_video(options["out_filename"], frames.rate))
         sinks.append(lambda number, picture: writer.write(picture))
     if options["prefix"]:
+        make_folder(Path(options["prefix"]).parent)
         sinks.append(to_numbered_files(options["prefix"]))
     if mjpeg is not None:
         sinks.append(to_stream(mjpeg))
