@@ -157,9 +157,12 @@ def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> N
 
     model = _load(cfg, weights, options)
     tells_bits = model.dialect.rnn_tells_bits
+    score = None
     for score in scores(model, _symbols(options["seed"]), (byte for block in _blocks(file) for byte in block)):
         bits = f"BPC: {score.bits:4.4f}   " if tells_bits else ""
         say(f"{score.count} {bits}Perplexity: {score.perplexity:4.4f}    Word Perplexity: {score.word_perplexity:4.4f}")
+    if score is None:
+        raise DataError(f"{file or 'standard input'}: fewer than 2 symbols, of which none is foretold")
 
 
 @rnn_command.command("vec")

@@ -134,10 +134,13 @@ def test_vectors(run, alphabet):
     (["train", "net.cfg", "net.weights", "-file", "dog.png"], "dog.png:"),
     (["generate", "net.cfg", "text"], "text:"),
     (["valid", "net.cfg", "net.weights", "-file", "nothing"], "Couldn't open file: nothing"),
+    (["valid", "net.cfg", "net.weights"], "standard input: fewer than 2 symbols"),
+    (["valid", "net.cfg", "net.weights", "-file", "short"], "short: fewer than 2 symbols"),
     (["generate", "net.cfg", "net.weights", "-tokens", "nothing"], "Couldn't open file: nothing"),
 ])  # fmt: skip
 def test_what_cannot_be_done_ends_with_one_line(run, files, command, reason):
     Path("wide.cfg").write_text(Path("net.cfg").read_text().replace("inputs=256", "inputs=300"))
+    Path("short").write_text("a")
     result = run("rnn", *command)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1].startswith(reason)
