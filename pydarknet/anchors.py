@@ -97,7 +97,8 @@ def _checked(sizes: Sizes, what: str) -> Sizes:
     if not len(array):
         raise DataError(f"no {what}; expected at least one")
     if not (np.isfinite(array) & (array > 0)).all():
-        raise OptionError(f"{what} have sizes that are not above 0")
+        wrong = array[~(np.isfinite(array) & (array > 0)).all(axis=1)][0]
+        raise OptionError(f"{what}: found {wrong[0]:g},{wrong[1]:g}; expected sizes above 0")
     return array
 
 

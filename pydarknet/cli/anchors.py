@@ -65,6 +65,8 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
 
     if options["write"] and not options["cfg"]:
         raise click.UsageError("--write needs --cfg, the file to change")
+    if options["table"] and (options["write"] or options["plot"]):
+        raise click.UsageError("--table prints a table instead; give --write or --plot without it")
     if options["plot"]:
         check_plot(options["plot"])
     change = _network(options["cfg"], options["dialect"]) if options["cfg"] else None

@@ -132,6 +132,10 @@ def test_table(run, folder):
         (["no.data", "--width", "416", "--height", "416"], "no.data:1: [data] train= is missing"),
         (["b.txt", "--width", "416", "--height", "416"], "b.txt: no boxes in the label files of its pictures"),
         (["obj.data", "-n", "1", "--width", "9", "--height", "9", "--anchors", "1,x"], "anchors '1,x': expected pairs"),
+        (
+            ["obj.data", "-n", "1", "--width", "9", "--height", "9", "--anchors", "1,2, 0,3"],
+            "anchors: found 0,3; expected",
+        ),
     ],
 )
 def test_bad_input_is_one_line(run, objects, words, message):
@@ -141,6 +145,13 @@ def test_bad_input_is_one_line(run, objects, words, message):
     result = run("anchors", *words)
     assert result.exit_code == 1
     assert message in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [["--plot", "a.png"], ["--cfg", "net.cfg", "--write", "new.cfg"]])
+def test_a_table_is_all_that_is_made(run, objects, words):
+    result = run("anchors", objects, "--width", 9, "--height", 9, "--table", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--table prints a table instead" in result.stderr
 
 
 def test_a_size_is_needed(run, objects):
