@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 SHOWN = 10  # label files that are missing
 
 
+def _not_one(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value == 1:
+        raise click.BadParameter("1 recall is no curve; expected 0, or 2 and more")
+    return value
+
+
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What both commands take."""
     return together(
@@ -42,7 +48,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
              help="Count true and false positives among what is more probable than P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
              help="An object is found by a box that overlaps it more than this."),
-        flag("points", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+        flag("points", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", callback=_not_one,
              help="0: area under the curve; 11: PASCAL VOC 2007; 101: COCO."),
         flag("json", "json_file", type=FILE, metavar="FILE", help="Write all figures to FILE as JSON."),
         flag("plot", type=FILE, metavar="FILE", help="Draw precision over recall: FILE.png, .svg or .pdf (extra "

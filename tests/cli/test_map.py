@@ -173,6 +173,12 @@ def test_a_missing_label_file_and_a_picture_that_is_none(detector_map, folder):
     assert "the file is empty; it counts as a picture in which nothing is found" in result.stderr
 
 
+def test_one_point_is_no_curve(detector_map):
+    result = detector_map("-points", 1)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "expected 0, or 2 and more" in result.stderr
+
+
 def test_bad_input(detector_map, run, set_of_pictures, classifier):
     files, _ = set_of_pictures
     for options, message in (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -21,6 +23,15 @@ def test_what_pjreddies_darknet_prints(run, classifier):
     seconds, each, rate = map(float, found.groups())
     assert each == pytest.approx(seconds / 5, abs=1e-6)
     assert rate == pytest.approx(5 / seconds, rel=0.01)
+
+
+def test_as_a_process(classifier):
+    for words, last in ((["speed", classifier.cfg, "2"], "Hz"), (["ops", classifier.cfg], "Bn")):
+        result = subprocess.run(
+            [sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=600
+        )
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.endswith(f" {last}\n")
 
 
 def test_what_alexeyabs_darknet_prints(run, classifier):
