@@ -1,10 +1,11 @@
-"""Convolution with 3x3 filters and stride 1 by Winograd's method, F(m x m, 3 x 3) for m = 2, 3 and 4.
+"""Convolution with 3x3 filters and stride 1 or 2 by Winograd's method, F(m x m, 3 x 3) for m = 2, 3 and 4.
 
     Y = A^T [ sum over channels of (G g G^T) o (B^T d B) ] A
 
 d: a patch of m + 2 cells a side, g: a filter, Y: m x m cells of the output. Where the direct method takes 9 products an
-output cell, this takes (m + 2)^2 / m^2 of them: 2.25 with m = 4. Andrew Lavin and Scott Gray, "Fast Algorithms for
-Convolutional Neural Networks" (2016).
+output cell, this takes (m + 2)^2 / m^2 of them: 2.25 with m = 4. With stride 2 patches have 2 m + 1 cells a side, and
+5.4 products are taken with m = 3 (see `winograd_lines.py`); several points then share a filter. Andrew Lavin and Scott
+Gray, "Fast Algorithms for Convolutional Neural Networks" (2016).
 
 A worker transforms the patches of a few tiles into memory that stays in its core's own cache, multiplies them by the
 filters of a few output blocks, transforms those back, and goes on to the next output blocks.
@@ -31,7 +32,7 @@ f32 = numba.float32
 # How many tiles one call of the product takes: what the registers hold, then what is left over.
 MOST, SOME, FEW = (14, 4, 2) if PIXELS == 14 else (6, 4, 2)
 _most, _some, _few = make_products(MOST), make_products(SOME), make_products(FEW)
-PATCH = 36 * 16  # floats of the largest patch
+PATCH = 49 * 16  # floats of the largest patch
 SKEW = 16  # floats between planes of transformed patches, so that they do not share the cache's sets
 
 
@@ -74,9 +75,12 @@ class Added(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """Those of one task: `used` of them from `first` on, in reading order over all items; memory for `width`."""
+    """Those of one task: `used` of them from `first` on, in reading order over all items; memory for `width`. `side`:
+    of a patch, in cells."""
 
     m: int
+    stride: int
+    side: int
     a_row: int
     an_item: int
     first: int
@@ -109,25 +113,26 @@ def _copy_patch(x, x_at, pitch, rows, columns, n, work, patch):
 @device
 def _transform_input(x, source, tiles, work, scratch, patches):
     """B^T d B of a task's patches, to work from `patches` on: (n n, blocks, width, 16), SKEW between planes."""
-    n = tiles.m + 2
+    n, m, stride = tiles.side, tiles.m, tiles.stride
     plane = source.blocks * tiles.width * 16 + SKEW
     line = scratch + PATCH
     for t in range(tiles.used):
         item, top, left = _place(tiles, t)
+        top, left = top * stride, left * stride
         start = item * source.item + source.start + (top * source.pitch + left) * 16
         inside = top + n <= source.rows and left + n <= source.columns
         for block in range(source.blocks):
             at = start + block * source.block
             if inside:
                 for j in range(n):
-                    input_line(tiles.m, x, at + j * 16, source.pitch * 16, work, line + j * 16, n * 16)
+                    input_line(m, stride, x, at + j * 16, source.pitch * 16, work, line + j * 16, n * 16)
             else:
                 _copy_patch(x, at, source.pitch, source.rows - top, source.columns - left, n, work, scratch)
                 for j in range(n):
-                    input_line(tiles.m, work, scratch + j * 16, n * 16, work, line + j * 16, n * 16)
+                    input_line(m, stride, work, scratch + j * 16, n * 16, work, line + j * 16, n * 16)
             to = patches + (block * tiles.width + t) * 16
             for i in range(n):
-                input_line(tiles.m, work, line + i * n * 16, 16, work, to + i * n * plane, plane)
+                input_line(m, stride, work, line + i * n * 16, 16, work, to + i * n * plane, plane)
 
 
 @device
@@ -149,18 +154,29 @@ def _multiply_point(work, x_at, width, blocks, filters, w_at, next_at, y_at):
 
 
 @device
-def _multiply(points, blocks, width, work, patches, filters, group, count, products):
+def _panel(m, side, point):
+    """Which of the (m + 2)^2 transformed filters meets a point of the patches: odd cells all meet the last."""
+    row = point // side
+    return min(row, m + 1) * (m + 2) + min(point - row * side, m + 1)
+
+
+@device
+def _multiply(tiles, blocks, work, patches, filters, group, count, products):
     """The products of all patches with `count` groups of filters. work from `products` on: (count, points, width,
-    ROWS, 16); filters: (groups, points, blocks, 16, ROWS, 16)."""
+    ROWS, 16); filters: (groups, (m + 2)^2, blocks, 16, ROWS, 16)."""
+    points, width = tiles.side * tiles.side, tiles.width
     plane = blocks * width * 16 + SKEW
     panel = blocks * 16 * ROWS * 16
+    whole = (tiles.m + 2) * (tiles.m + 2) * panel
     for point in range(points):
+        first = group * whole + _panel(tiles.m, tiles.side, point) * panel
+        following = (group + count) * whole
+        if point + 1 < points:
+            following = group * whole + _panel(tiles.m, tiles.side, point + 1) * panel
         for g in range(count):
-            w_at = ((group + g) * points + point) * panel
-            last = g + 1 == count
-            next_at = (group * points + point + 1) * panel if last else w_at + points * panel
+            next_at = following if g + 1 == count else first + (g + 1) * whole
             y_at = products + (g * points + point) * width * ROWS * 16
-            _multiply_point(work, patches + point * plane, width, blocks, filters, w_at, next_at, y_at)
+            _multiply_point(work, patches + point * plane, width, blocks, filters, first + g * whole, next_at, y_at)
 
 
 @device
@@ -182,8 +198,7 @@ def _finish_row(work, at, target, block, cells, y, to, adds, added, added_at):
 @device
 def _transform_output(tiles, block, work, products, scratch, bias, y, target, more, added):
     """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with `added` added."""
-    m = tiles.m
-    n = m + 2
+    m, n, stride = tiles.m, tiles.side, tiles.stride
     step = tiles.width * ROWS * 16
     line = scratch + PATCH
     shrink = 1 + target.pool
@@ -192,7 +207,7 @@ def _transform_output(tiles, block, work, products, scratch, bias, y, target, mo
         item, top, left = _place(tiles, t)
         at = products + (t * ROWS + block % ROWS) * 16
         for j in range(n):
-            output_line(m, work, at + j * step, n * step, work, line + j * 16, n * 16)
+            output_line(m, stride, work, at + j * step, n * step, work, line + j * 16, n * 16)
         to = item * target.item + block * target.block
         to += ((top // shrink + target.halo) * target.pitch + left // shrink + target.halo) * 16
         other = more.start + item * more.item + block * more.block + (top * more.pitch + left) * 16
@@ -200,10 +215,10 @@ def _transform_output(tiles, block, work, products, scratch, bias, y, target, mo
         for i in range(rows):
             row = line + i * n * 16
             if whole and columns == m:
-                last_line(m, work, row, bias, block * 16, target.slope, y, to + i * target.pitch * 16)
+                last_line(m, stride, work, row, bias, block * 16, target.slope, y, to + i * target.pitch * 16)
             else:
                 cells = scratch + i * m * 16
-                last_line(m, work, row, bias, block * 16, target.slope, work, cells)
+                last_line(m, stride, work, row, bias, block * 16, target.slope, work, cells)
                 _finish_row(work, cells, target, block, columns, y, to + i * target.pitch * 16, more.asked, added,
                             other + i * more.pitch * 16)  # fmt: skip
         if target.pool != 0:
@@ -224,8 +239,8 @@ def _clear_halos(tiles, block, y, target):
 
 
 @kernel
-def convolve_winograd(m, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks, filters, groups, bias, batch,
-                      y, y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, pool,
+def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks, filters, groups,
+                      bias, batch, y, y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, pool,
                       adds, added, a_item, a_block, a_pitch, a_origin, chunk, at_once, splits,
                       workers, work, work_size):  # fmt: skip
     """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `pool` is 1 (m even), or plus
@@ -236,7 +251,8 @@ def convolve_winograd(m, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns
     the batch x one of `splits` ranges of groups, `at_once` groups at a time. Each worker takes its share of the tasks
     and has `work_size` floats of `work` for itself.
     """
-    points = (m + 2) * (m + 2)
+    side = m + 2 if stride == 1 else 2 * m + 1
+    points = side * side
     source = Source(x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks)
     target = Target(y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, pool)
     more = Added(adds, a_item, a_block, a_pitch, a_origin)
@@ -252,14 +268,14 @@ def convolve_winograd(m, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns
             piece = task // splits
             split = task - piece * splits
             count = min(chunk, batch * an_item - piece * chunk)
-            tiles = Tiles(m, a_row, an_item, piece * chunk, count, (count + 1) // 2 * 2)
+            tiles = Tiles(m, stride, side, a_row, an_item, piece * chunk, count, (count + 1) // 2 * 2)
             if piece != present:
                 _transform_input(x, source, tiles, work, scratch, patches)
                 present = piece
             group, end = groups * split // splits, groups * (split + 1) // splits
             while group < end:
                 now = min(at_once, end - group)
-                _multiply(points, blocks, tiles.width, work, patches, filters, group, now, products)
+                _multiply(tiles, blocks, work, patches, filters, group, now, products)
                 for block in range(group * ROWS, min((group + now) * ROWS, (channels + 15) // 16)):
                     if halo > 0:
                         _clear_halos(tiles, block, y, target)
@@ -269,7 +285,7 @@ def convolve_winograd(m, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns
 
 
 @kernel
-def pack_winograd(m, weights, channels, multiplier, packed, workers, work, work_size):
+def pack_winograd(m, stride, weights, channels, multiplier, packed, workers, work, work_size):
     """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (groups, points, channels rounded up to blocks,
     ROWS, 16), zeros where there is no filter or channel.
 
@@ -292,7 +308,7 @@ def pack_winograd(m, weights, channels, multiplier, packed, workers, work, work_
                             value = weights[(f * channels + c) * 9 + t] * multiplier[f]
                         work[filter_at + t * 16 + lane] = value
                 for j in range(3):
-                    filter_line(m, work, filter_at + j * 16, 48, work, line + j * 16, 48)
+                    filter_line(m, stride, work, filter_at + j * 16, 48, work, line + j * 16, 48)
                 for i in range(n):
                     to = base + i * n * panel + c * ROWS * 16
-                    filter_line(m, work, line + i * 48, 16, packed, to, panel)
+                    filter_line(m, stride, work, line + i * 48, 16, packed, to, panel)

@@ -3,6 +3,9 @@
 F(m, 3) interpolates at the first m + 1 of the points 0, 1, -1, 2, -2 and at infinity: row i of B^T holds the
 coefficients of the product of (x - p) over the other points p, row k of A^T the k-th powers of the
 points, row i of G the powers of point i over the product of its distances from the other points.
+
+With stride 2, three filter cells meet two cells at even places and one at an odd place between them: F(m, 2) of the
+even ones, at the first m of the points and at infinity, and m products of the odd ones with the middle of the filter.
 """
 
 from __future__ import annotations
@@ -62,6 +65,30 @@ def _output6(a, b, c, d, e, f):
     return a + p + r, q + s * 2, p + r * 4, q + s * 8 + f
 
 
+def _input_even2(a, b, c, d, e):
+    return a - c, c, e - c, b, d
+
+
+def _input_even3(a, b, c, d, e, f, g):
+    return *_input4(a, c, e, g), b, d, f
+
+
+def _filter_even2(a, b, c):
+    return a, a + c, c, b
+
+
+def _filter_even3(a, b, c):
+    return a * -1.0, (a + c) * (1 / 2), (a - c) * (1 / 2), c, b
+
+
+def _output_even2(a, b, c, d, e):
+    return a + b + d, b + c + e
+
+
+def _output_even3(a, b, c, d, e, f, g):
+    return a + (b + c) + e, b - c + f, (b + c) + d + g
+
+
 def _terms(context, b, array_type, array, at, step, count) -> list[Term]:
     base = b.gep(data_pointer(context, b, array_type, array), [at])
     return [Term(b, load_vector(b, b.gep(base, [b.mul(step, ir.Constant(INT64, i))]))) for i in range(count)]
@@ -109,12 +136,16 @@ def _make_last_line(count: int, formula: Formula):
     return line
 
 
-def _by_size(line4, line5, line6):
-    """One function of m and the rest for the lines of all three sizes."""
+def _by_size(line4, line5, line6, even2, even3):
+    """One function of m, the stride and the rest for the lines of all sizes."""
 
     @device
-    def line(m, x, x_at, x_step, y, y_at, y_step):
-        if m == 4:
+    def line(m, stride, x, x_at, x_step, y, y_at, y_step):
+        if stride == 2 and m == 3:
+            even3(x, x_at, x_step, y, y_at, y_step)
+        elif stride == 2:
+            even2(x, x_at, x_step, y, y_at, y_step)
+        elif m == 4:
             line6(x, x_at, x_step, y, y_at, y_step)
         elif m == 3:
             line5(x, x_at, x_step, y, y_at, y_step)
@@ -124,19 +155,31 @@ def _by_size(line4, line5, line6):
     return line
 
 
-# G of 3 vectors to m + 2, B^T of m + 2 to as many, A^T of m + 2 to m: `x_step` floats apart, to `y_step` floats apart.
-filter_line = _by_size(_make_line(3, _filter4), _make_line(3, _filter5), _make_line(3, _filter6))
-input_line = _by_size(_make_line(4, _input4), _make_line(5, _input5), _make_line(6, _input6))
-output_line = _by_size(_make_line(4, _output4), _make_line(5, _output5), _make_line(6, _output6))
+def _lines(counts: Sequence[int], *formulas: Formula):
+    return _by_size(*(_make_line(count, formula) for count, formula in zip(counts, formulas, strict=True)))
+
+
+_sides = (4, 5, 6, 5, 7)
+
+# G of 3 vectors to m + 2, B^T of a patch's side to as many, A^T of as many to m: `x_step` floats apart, to `y_step`
+# floats apart.
+filter_line = _lines((3,) * 5, _filter4, _filter5, _filter6, _filter_even2, _filter_even3)
+input_line = _lines(_sides, _input4, _input5, _input6, _input_even2, _input_even3)
+output_line = _lines(_sides, _output4, _output5, _output6, _output_even2, _output_even3)
 
 _last_line4, _last_line5 = _make_last_line(4, _output4), _make_last_line(5, _output5)
 _last_line6 = _make_last_line(6, _output6)
+_last_even2, _last_even3 = _make_last_line(5, _output_even2), _make_last_line(7, _output_even3)
 
 
 @device
-def last_line(m, x, x_at, bias, bias_at, slope, y, y_at):
-    """A^T of m + 2 cells that follow one another to m, with the bias, and the slope below zero."""
-    if m == 4:
+def last_line(m, stride, x, x_at, bias, bias_at, slope, y, y_at):
+    """A^T of cells that follow one another to m, with the bias, and the slope below zero."""
+    if stride == 2 and m == 3:
+        _last_even3(x, x_at, bias, bias_at, slope, y, y_at)
+    elif stride == 2:
+        _last_even2(x, x_at, bias, bias_at, slope, y, y_at)
+    elif m == 4:
         _last_line6(x, x_at, bias, bias_at, slope, y, y_at)
     elif m == 3:
         _last_line5(x, x_at, bias, bias_at, slope, y, y_at)

@@ -11,7 +11,7 @@ from ..kernels.tile import ROWS
 from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
 from .tuning import tuning
-from .winograd import OUTPUT_BLOCK, PATCH_COST, PRODUCT_COST, WinogradConvolution, packed_size, tile_count
+from .winograd import OUTPUT_BLOCK, PATCH_COST, PRODUCT_COST, WinogradConvolution, packed_size, patch_side, tile_count
 
 # The cost of one float of filters, in multiply-adds of a SIMD vector: memory is slow, and start-up packs them all.
 FILTER_COST = 0.3
@@ -22,11 +22,12 @@ Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution
 @dataclass(frozen=True)
 class Method:
     """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0; a
-    filter a channel where it is depthwise."""
+    filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it."""
 
     lanes: int
     depthwise: bool = False
     m: int = 0
+    stride: int = 1
 
     @classmethod
     def of(
@@ -38,8 +39,9 @@ class Method:
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
-            choose = measured_tile if tuned else fastest_tile
-            return cls(x.lanes, m=choose(filters, channels, out, pooled))
+            choose, stride = (measured_tile if tuned else fastest_tile), window.stride_x
+            m = choose(filters, channels, out, stride, pooled)
+            return cls(x.lanes, m=m, stride=stride if m else 1)
         return cls(x.lanes)
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
@@ -47,46 +49,48 @@ class Method:
         if self.depthwise:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
-            return WinogradConvolution(weights, gain, bias, self.m)
+            return WinogradConvolution(weights, gain, bias, self.m, self.stride)
         return TiledConvolution(weights, gain, bias, groups, self.lanes)
 
 
-def fastest_tile(filters: int, channels: int, out: Shape, pooled: bool = False) -> int:
+def fastest_tile(filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False) -> int:
     """m of the fastest F(m x m, 3 x 3) by a count of operations and memory; 0 where the direct method is faster.
 
     For a batch of one, whatever the batch: a picture shall give the same alone and among others.
     """
-    costs = {m: _winograd_cost(m, filters, channels, out) for m in _tiles(pooled)}
+    costs = {m: _winograd_cost(m, filters, channels, out, stride) for m in _tiles(stride, pooled)}
     best = min(costs, key=lambda m: costs[m])
     return best if costs[best] < _direct_cost(filters, channels, out) else 0
 
 
-def measured_tile(filters: int, channels: int, out: Shape, pooled: bool = False) -> int:
+def measured_tile(filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False) -> int:
     """The same by measurement, where it has been measured or is to be now."""
-    key = f"3x3 {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
-    guess = fastest_tile(filters, channels, out, pooled)
-    return tuning.choose(key, guess, lambda: _candidates(filters, channels, out, pooled))
+    kind = "3x3" if stride == 1 else "3x3/2"
+    key = f"{kind} {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
+    guess = fastest_tile(filters, channels, out, stride, pooled)
+    return tuning.choose(key, guess, lambda: _candidates(filters, channels, out, stride, pooled))
 
 
-def _candidates(filters: int, channels: int, out: Shape, pooled: bool) -> dict[int, Call]:
+def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool) -> dict[int, Call]:
     """A convolution with each method, on made-up numbers."""
     weights = np.full((filters, channels, 3, 3), 0.01, np.float32)
     gain, bias = np.ones(filters, np.float32), np.zeros(filters, np.float32)
-    x = Tensor(Layout(1, Shape(channels, out.height, out.width), 1))
+    x = Tensor(Layout(1, Shape(channels, out.height * stride, out.width * stride), 1))
     x.data.fill(1)
     target = (
         Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
     )
-    y, window = Tensor(Layout(1, target)), Window(3, 1, 1, 1)
+    y, window = Tensor(Layout(1, target)), Window(3, stride, stride, 1)
     plans: dict[int, TiledConvolution | WinogradConvolution] = {0: TiledConvolution(weights, gain, bias, 1, LANES)}
-    for m in _tiles(pooled):
-        plans[m] = WinogradConvolution(weights, gain, bias, m)
+    for m in _tiles(stride, pooled):
+        plans[m] = WinogradConvolution(weights, gain, bias, m, stride)
     return {m: plan.bind(x, y, window, np.float32(0.1), NONE, pooled=pooled) for m, plan in plans.items()}
 
 
-def _tiles(pooled: bool) -> tuple[int, ...]:
+def _tiles(stride: int, pooled: bool) -> tuple[int, ...]:
     """The m to choose from; tiles that are pooled have even sides."""
-    return (4, 2) if pooled else (4, 3, 2)
+    known = (4, 3, 2) if stride == 1 else (3, 2)
+    return tuple(m for m in known if m % 2 == 0 or not pooled)
 
 
 def _direct_cost(filters: int, channels: int, out: Shape) -> float:
@@ -94,8 +98,9 @@ def _direct_cost(filters: int, channels: int, out: Shape) -> float:
     return out.cells * weights + weights * LANES * FILTER_COST
 
 
-def _winograd_cost(m: int, filters: int, channels: int, out: Shape) -> float:
-    values = tile_count(m, out, 1) * (m + 2) ** 2
+def _winograd_cost(m: int, filters: int, channels: int, out: Shape, stride: int) -> float:
+    """With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
+    values = tile_count(m, out, 1) * patch_side(m, stride) ** 2
     blocks_in, blocks_out = -(-channels // LANES), -(-filters // OUTPUT_BLOCK) * ROWS
-    transforms = values * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)
+    transforms = values * stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)
     return transforms + values * blocks_in * LANES * blocks_out + packed_size(m, filters, channels) * FILTER_COST

@@ -23,6 +23,11 @@ PATCH_COST, PRODUCT_COST, MEMORY_COST, FAR_COST = 7.0, 7.0, 0.6, 0.6
 OUTPUT_BLOCK = ROWS * LANES
 
 
+def patch_side(m: int, stride: int) -> int:
+    """Cells a side of what one m x m tile reads; as many points are multiplied."""
+    return m + 2 if stride == 1 else 2 * m + 1
+
+
 def tile_count(m: int, out: Shape, batch: int) -> int:
     """How many m x m tiles cover a batch of planes."""
     return batch * -(-out.height // m) * -(-out.width // m)
@@ -38,10 +43,10 @@ class Cut:
 
     @classmethod
     @lru_cache(1024)
-    def of(cls, m: int, tiles: int, blocks: int, groups: int, workers: int) -> Cut:
+    def of(cls, m: int, stride: int, tiles: int, blocks: int, groups: int, workers: int) -> Cut:
         """The one that should be fastest: few tiles a task keep the patches near the core, many read the filters
         less often; where the tiles are few, the workers divide the filters, each transforming all patches."""
-        even = tiles + tiles % 2
+        even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
         pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
         chunks = {-(-tiles // count) for count in pieces if tiles >= 8 * count or count == 1}
         cuts = [
@@ -50,15 +55,17 @@ class Cut:
             for splits in (1, workers, 2 * workers)
             if splits <= groups
         ]
-        small = [cut for cut in cuts if cut.chunk * (m + 2) ** 2 * blocks * LANES <= LARGEST]
-        return min(small or cuts[:1], key=lambda cut: cut._cost(m, tiles, blocks, groups, workers))
+        small = [cut for cut in cuts if cut.chunk * points * blocks * LANES <= LARGEST]
+        panels = (m + 2) ** 2
+        return min(small or cuts[:1], key=lambda cut: cut._cost(points, panels, tiles, blocks, groups, workers))
 
-    def _cost(self, m: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
-        """Multiply-adds of one vector that the busiest worker has time for meanwhile."""
-        points, own = (m + 2) ** 2, -(-groups // self.splits)
+    def _cost(self, points: int, panels: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
+        """Multiply-adds of one vector that the busiest worker has time for meanwhile, of so many `points` of a patch
+        and `panels` of transformed filters."""
+        own = -(-groups // self.splits)
         tasks = -(-(-(-tiles // self.chunk) * self.splits) // workers)
         patches = points * self.chunk * blocks
-        filters = points * blocks * LANES * own * OUTPUT_BLOCK
+        filters = panels * blocks * LANES * own * OUTPUT_BLOCK
         products = patches * LANES * own * ROWS
         transforms = PATCH_COST * patches + PRODUCT_COST * points * self.chunk * own * ROWS
         near = patches * LANES + self.at_once * points * self.chunk * OUTPUT_BLOCK <= NEAR
@@ -67,18 +74,20 @@ class Cut:
 
 
 class WinogradConvolution:
-    """A 3x3 convolution of stride 1 as F(m x m, 3 x 3). Packed once, bound to tensors as often as
-    their sizes change."""
+    """A 3x3 convolution of stride 1 or 2 as F(m x m, 3 x 3). Packed once, bound to tensors as often as their sizes
+    change."""
 
     lanes = LANES
 
-    def __init__(self, weights: Array, gain: Array, bias: Array, m: int) -> None:
+    def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1) -> None:
         """weights: (n, channels, 3, 3); gain, bias: (n,)."""
         n, channels, _, _ = weights.shape
-        self.m, self.filters, self.blocks = m, n, -(-channels // LANES)
+        self.m, self.stride, self.filters, self.blocks = m, stride, n, -(-channels // LANES)
         self.groups = -(-n // OUTPUT_BLOCK)
         self.packed = np.empty(packed_size(m, n, channels), np.float32)
-        with_workspace(pack_winograd, threads(), 2 * PATCH, m, weights.reshape(-1), channels, gain, self.packed)()
+        with_workspace(
+            pack_winograd, threads(), 2 * PATCH, m, stride, weights.reshape(-1), channels, gain, self.packed
+        )()
         self.bias = np.zeros(self.groups * OUTPUT_BLOCK, np.float32)
         self.bias[:n] = bias
 
@@ -89,19 +98,20 @@ class WinogradConvolution:
         """What computes y from x, as `TiledConvolution.bind`."""
         workers, at = threads(), x.layout
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
-        cut = Cut.of(self.m, tile_count(self.m, out, at.batch), self.blocks, self.groups, workers)
+        cut = Cut.of(self.m, self.stride, tile_count(self.m, out, at.batch), self.blocks, self.groups, workers)
         start = at.origin - window.padding * (at.pitch + 1) * LANES
         reach = at.halo + window.padding
         arguments = (
-            self.m, x.data, at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach,
-            self.blocks, self.packed, self.groups, self.bias, at.batch, *y.target, out.height, out.width, self.filters,
-            slope, code, int(pooled), added is not None, *(added or y).source, cut.chunk, cut.at_once, cut.splits,
+            self.m, self.stride, x.data, at.item, at.block, at.pitch, start, x.shape.height + reach,
+            x.shape.width + reach, self.blocks, self.packed, self.groups, self.bias, at.batch, *y.target, out.height,
+            out.width, self.filters, slope, code, int(pooled), added is not None, *(added or y).source, cut.chunk,
+            cut.at_once, cut.splits,
         )  # fmt: skip
         return with_workspace(convolve_winograd, workers, self._work_size(cut), *arguments)
 
     def _work_size(self, cut: Cut) -> int:
         """Floats that one worker needs, in whole cache lines."""
-        points = (self.m + 2) ** 2
+        points = patch_side(self.m, self.stride) ** 2
         patches = points * (self.blocks * cut.chunk * LANES + SKEW)
         return 2 * PATCH + patches + cut.at_once * points * cut.chunk * OUTPUT_BLOCK + LANES
 

@@ -19,6 +19,7 @@ PLANES = range(1, 34)
 CHANNELS = range(1, 71)
 TOLERANCE = 2e-5  # of the largest value: F(4x4, 3x3) loses about three bits to the direct method
 WINDOW = Window(3, 1, 1, 1)
+FORMS = [(2, 1), (3, 1), (4, 1), (2, 2), (3, 2)]  # m and stride
 
 
 def largest_of_pairs(y):
@@ -32,7 +33,8 @@ def largest_of_pairs(y):
 def check(plan, x, weights, bias, window=WINDOW, kind="linear", out_halo=0, pooled=False):
     """Run one convolution into dirty memory and compare it with the twin."""
     out = window.out_shape(Shape(*x.shape[1:]), len(weights))
-    expected = naive.activation(kind, naive.convolution(x, weights, bias, (1, 1), window.padding, 1, 1))
+    strides = window.stride_y, window.stride_x
+    expected = naive.activation(kind, naive.convolution(x, weights, bias, strides, window.padding, 1, 1))
     if pooled:
         expected = largest_of_pairs(expected)
         out = Shape(*expected.shape[1:])
@@ -43,8 +45,8 @@ def check(plan, x, weights, bias, window=WINDOW, kind="linear", out_halo=0, pool
     assert_blocked(target, expected, TOLERANCE)
 
 
-def winograd(weights, bias, m):
-    return WinogradConvolution(weights, np.ones(len(weights), np.float32), bias, m)
+def winograd(weights, bias, m, stride=1):
+    return WinogradConvolution(weights, np.ones(len(weights), np.float32), bias, m, stride)
 
 
 def sampled_case(seed):
@@ -59,18 +61,18 @@ def sampled_case(seed):
     )
 
 
-@pytest.mark.parametrize("m", [2, 3, 4])
+@pytest.mark.parametrize("m, stride", FORMS)
 @pytest.mark.parametrize("seed", range(40))
-def test_sampled_convolutions_equal_the_twin(seed, m):
+def test_sampled_convolutions_equal_the_twin(seed, m, stride):
     x, weights, bias = sampled_case(seed)
-    check(winograd(weights, bias, m), x, weights, bias, out_halo=seed % 3)
+    check(winograd(weights, bias, m, stride), x, weights, bias, Window(3, stride, stride, 1), out_halo=seed % 3)
 
 
-@pytest.mark.parametrize("m", [2, 3, 4])
+@pytest.mark.parametrize("m, stride", FORMS)
 @pytest.mark.parametrize("side", PLANES)
-def test_every_plane_equals_the_twin(side, m):
+def test_every_plane_equals_the_twin(side, m, stride):
     x, weights, bias = values(1, 17, side, 34 - side), values(33, 17, 3, 3), values(33)
-    check(winograd(weights, bias, m), x, weights, bias, out_halo=1)
+    check(winograd(weights, bias, m, stride), x, weights, bias, Window(3, stride, stride, 1), out_halo=1)
 
 
 @pytest.mark.parametrize("m", [2, 4])
@@ -79,6 +81,7 @@ def test_pooled_output_is_the_largest_of_each_pair_of_rows_and_columns(height, w
     x, weights, bias = values(2, 20, height, width), values(35, 20, 3, 3), values(35)
     for kind in ("leaky", "mish"):
         check(winograd(weights, bias, m), x, weights, bias, kind=kind, out_halo=1, pooled=True)
+    check(winograd(weights, bias, 2, 2), x, weights, bias, Window(3, 2, 2, 1), pooled=True)
 
 
 @pytest.mark.parametrize("kind", ["linear", "leaky", "relu", "logistic", "mish", "swish"])
@@ -91,6 +94,7 @@ def test_activations_leave_unused_lanes_zero(kind):
 def test_every_padding_equals_the_twin(padding):
     x, weights, bias = values(1, 16, 10, 7), values(16, 16, 3, 3), values(16)
     check(winograd(weights, bias, 4), x, weights, bias, Window(3, 1, 1, padding))
+    check(winograd(weights, bias, 3, 2), x, weights, bias, Window(3, 2, 2, padding))
 
 
 def test_what_stands_in_the_output_can_be_added_to():

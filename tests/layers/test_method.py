@@ -21,11 +21,12 @@ def method(window=Window(3, 1, 1, 1), filters=64, channels=64, groups=1, lanes=1
 
 
 def test_plain_3x3_convolutions_are_computed_by_winograds_method():
-    assert method().m == 4
+    assert method() == Method(16, m=4)
+    assert method(Window(3, 2, 2, 1), side=104) == Method(16, m=3, stride=2)
 
 
 @pytest.mark.parametrize("options", [
-    {"window": Window(1, 1, 1, 0)}, {"window": Window(3, 2, 2, 1)}, {"window": Window(3, 1, 2, 1)},
+    {"window": Window(1, 1, 1, 0)}, {"window": Window(3, 3, 3, 1)}, {"window": Window(3, 1, 2, 1)},
     {"window": Window(3, 1, 1, 2, 2)}, {"window": Window(5, 1, 1, 2)}, {"groups": 2},
     {"channels": 3, "lanes": 4}, {"side": 1},
 ])  # fmt: skip
@@ -40,15 +41,16 @@ def test_depthwise_convolutions_have_a_way_of_their_own():
 @pytest.mark.parametrize("side", range(4, 80))
 def test_pooled_tiles_have_even_sides(side):
     assert fastest_tile(256, 128, Shape(256, side, side), pooled=True) in (0, 2, 4)
+    assert fastest_tile(256, 128, Shape(256, side, side), 2, pooled=True) in (0, 2)
 
 
 def test_few_tiles_are_not_divided_but_the_filters_are():
-    assert Cut.of(4, 16, 32, 64, 2) == Cut(16, 2, 2)
+    assert Cut.of(4, 1, 16, 32, 64, 2) == Cut(16, 2, 2)
 
 
 @pytest.mark.parametrize("tiles, blocks, groups, workers", [(1, 1, 1, 1), (1, 1, 1, 8), (5000, 1, 1, 2), (7, 80, 3, 4)])
 def test_every_cut_covers_the_work(tiles, blocks, groups, workers):
-    cut = Cut.of(4, tiles, blocks, groups, workers)
+    cut = Cut.of(4, 1, tiles, blocks, groups, workers)
     assert cut.chunk % 2 == 0
     assert cut.chunk >= 2
     assert 1 <= cut.splits <= groups
