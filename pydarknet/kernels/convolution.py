@@ -22,6 +22,7 @@ from .tile import (
     tile_single,
     tile_single_of_colours,
 )  # fmt: skip
+from .turns import begin_turns, next_turn
 
 
 @device
@@ -159,18 +160,20 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
 @kernel
 def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch, height, width,
                     y, y_item, y_block, y_pitch, halo, channels, slope, activation,
-                    workers, work, work_size):  # fmt: skip
+                    turns, workers, work, work_size):  # fmt: skip
     """The largest of each 2 x 2 cells of `convolve`'s output, of those that there are.
 
-    `height`, `width`: before pooling; the other arguments as `convolve`. A task is two rows of one group's blocks. Each
-    worker has `work_size` floats of `work` for them.
+    `height`, `width`: before pooling; the other arguments as `convolve`. A task is two rows of one group's blocks.
+    Workers take turns (`turns.py`); each has `work_size` floats of `work` for its rows.
     """
     half, group_count = (height + 1) // 2, groups.shape[0]
     tasks = batch * half * group_count
     x_wrap = x_row - (width - 1) * x_step
+    begin_turns(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
-        for task in range(tasks * worker // workers, tasks * (worker + 1) // workers):
+        task = next_turn(turns, worker, workers, tasks)
+        while task >= 0:
             item = task // (half * group_count)
             pair = task // group_count - item * half
             group = task - (item * half + pair) * group_count
@@ -191,6 +194,7 @@ def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias
                 if pair == 0 and halo > 0:
                     clear_halo(y, y_at, half, (width + 1) // 2, halo)
                 pool_rows(work, cells, width, pixels // width, width, y, y_at + ((pair + halo) * y_pitch + halo) * 16)
+            task = next_turn(turns, worker, workers, tasks)
 
 
 @kernel

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numba
 from numba import prange
 
 from .jit import kernel
-from .tile import TAP_LANES
+from .tile import ROWS, TAP_LANES
+from .turns import begin_turns, next_turn
+from .winograd import PATCH
+from .winograd_lines import filter_line
+
+f32 = numba.float32
 
 
 @kernel
@@ -45,3 +51,36 @@ def pack_depthwise(weights, taps, multiplier, packed):
                 if f < multiplier.shape[0]:
                     value = weights[f * taps + t] * multiplier[f]
                 packed[(block * taps + t) * 16 + lane] = value
+
+
+@kernel
+def pack_winograd(m, stride, weights, channels, multiplier, packed, turns, workers, work, work_size):
+    """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (groups, points, channels rounded up to blocks,
+    ROWS, 16), zeros where there is no filter or channel.
+
+    weights: flat; multiplier: (n,) float32. Each worker has `work_size` floats of `work` for itself.
+    """
+    n, filters = m + 2, multiplier.shape[0]
+    padded = (channels + 15) // 16 * 16
+    panel = padded * ROWS * 16
+    blocks = (filters + ROWS * 16 - 1) // (ROWS * 16) * ROWS
+    begin_turns(turns, workers)
+    for worker in prange(workers):
+        filter_at, line = worker * work_size, worker * work_size + PATCH
+        block = next_turn(turns, worker, workers, blocks)
+        while block >= 0:
+            base = block // ROWS * n * n * panel + block % ROWS * 16
+            for c in range(padded):
+                for lane in range(16):
+                    f = block * 16 + lane
+                    for t in range(9):
+                        value = f32(0)
+                        if f < filters and c < channels:
+                            value = weights[(f * channels + c) * 9 + t] * multiplier[f]
+                        work[filter_at + t * 16 + lane] = value
+                for j in range(3):
+                    filter_line(m, stride, work, filter_at + j * 16, 48, work, line + j * 16, 48)
+                for i in range(n):
+                    to = base + i * n * panel + c * ROWS * 16
+                    filter_line(m, stride, work, line + i * 48, 16, packed, to, panel)
+            block = next_turn(turns, worker, workers, blocks)

@@ -25,7 +25,8 @@ from .pooling import pool_rows
 from .simd import vload, vstore
 from .tile import PIXELS, ROWS
 from .tile_products import make_products
-from .winograd_lines import filter_line, input_line, last_line, output_line
+from .turns import begin_turns, next_turn
+from .winograd_lines import input_line, last_line, output_line
 
 f32 = numba.float32
 
@@ -242,14 +243,14 @@ def _clear_halos(tiles, block, y, target):
 def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks, filters, groups,
                       bias, batch, y, y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, pool,
                       adds, added, a_item, a_block, a_pitch, a_origin, chunk, at_once, splits,
-                      workers, work, work_size):  # fmt: skip
+                      turns, workers, work, work_size):  # fmt: skip
     """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `pool` is 1 (m even), or plus
     what stands in `added` where `adds` is set.
 
     x, y: flat, see Source and Target; `height`, `width`: of the output before pooling. filters: as `pack_winograd`
     gives them, `groups` groups of ROWS output blocks; bias: (groups * ROWS * 16,). A task is `chunk` tiles (even) of
-    the batch x one of `splits` ranges of groups, `at_once` groups at a time. Each worker takes its share of the tasks
-    and has `work_size` floats of `work` for itself.
+    the batch x one of `splits` ranges of groups, `at_once` groups at a time. Workers take turns (`turns.py`); each has
+    `work_size` floats of `work` for itself.
     """
     side = m + 2 if stride == 1 else 2 * m + 1
     points = side * side
@@ -259,12 +260,14 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
     a_row = (width + m - 1) // m
     an_item = (height + m - 1) // m * a_row
     tasks = (batch * an_item + chunk - 1) // chunk * splits
+    begin_turns(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
         patches = scratch + 2 * PATCH
         products = patches + points * (blocks * chunk * 16 + SKEW)
         present = -1
-        for task in range(tasks * worker // workers, tasks * (worker + 1) // workers):
+        task = next_turn(turns, worker, workers, tasks)
+        while task >= 0:
             piece = task // splits
             split = task - piece * splits
             count = min(chunk, batch * an_item - piece * chunk)
@@ -282,33 +285,4 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
                     at = products + (block // ROWS - group) * points * tiles.width * ROWS * 16
                     _transform_output(tiles, block, work, at, scratch, bias, y, target, more, added)
                 group += now
-
-
-@kernel
-def pack_winograd(m, stride, weights, channels, multiplier, packed, workers, work, work_size):
-    """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (groups, points, channels rounded up to blocks,
-    ROWS, 16), zeros where there is no filter or channel.
-
-    weights: flat; multiplier: (n,) float32. Each worker has `work_size` floats of `work` for itself.
-    """
-    n, filters = m + 2, multiplier.shape[0]
-    padded = (channels + 15) // 16 * 16
-    panel = padded * ROWS * 16
-    blocks = (filters + ROWS * 16 - 1) // (ROWS * 16) * ROWS
-    for worker in prange(workers):
-        filter_at, line = worker * work_size, worker * work_size + PATCH
-        for block in range(blocks * worker // workers, blocks * (worker + 1) // workers):
-            base = block // ROWS * n * n * panel + block % ROWS * 16
-            for c in range(padded):
-                for lane in range(16):
-                    f = block * 16 + lane
-                    for t in range(9):
-                        value = f32(0)
-                        if f < filters and c < channels:
-                            value = weights[(f * channels + c) * 9 + t] * multiplier[f]
-                        work[filter_at + t * 16 + lane] = value
-                for j in range(3):
-                    filter_line(m, stride, work, filter_at + j * 16, 48, work, line + j * 16, 48)
-                for i in range(n):
-                    to = base + i * n * panel + c * ROWS * 16
-                    filter_line(m, stride, work, line + i * 48, 16, packed, to, panel)
+            task = next_turn(turns, worker, workers, tasks)

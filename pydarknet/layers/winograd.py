@@ -8,18 +8,21 @@ from functools import lru_cache
 import numpy as np
 
 from ..kernels.jit import threads
+from ..kernels.packing import pack_winograd
 from ..kernels.tile import ROWS
-from ..kernels.winograd import PATCH, SKEW, convolve_winograd, pack_winograd
+from ..kernels.winograd import PATCH, SKEW, convolve_winograd
 from ..tensor import LANES, Array, Shape, Tensor
 from .filters import Call, Window
 from .workspace import with_workspace
 
-NEAR = 128 << 10  # floats that a core's second cache holds: 512 KiB on most machines, more on some
+NEAR = 96 << 10  # floats of patches and products in flight that a core's own caches cope with
+SHARED = 2 << 20  # floats of filters that the cache of all cores keeps while tasks read them again and again
 LARGEST = 1 << 20  # floats of a worker's patches
-AT_ONCE = 2  # groups of filters between which the patches of one point stay in the first cache
 # Costs in multiply-adds of one SIMD vector, measured on Zen 3: of a vector of a patch, of one of a product, of a float
-# of filters, of a float of patches that has to come from the cache that all cores share.
-PATCH_COST, PRODUCT_COST, MEMORY_COST, FAR_COST = 7.0, 7.0, 0.6, 0.6
+# of filters from the shared cache and from memory, of a float of patches that is not near.
+PATCH_COST, PRODUCT_COST, SHARED_COST, MEMORY_COST, FAR_COST = 7.0, 7.0, 0.05, 0.6, 0.1
+AT_ONCE = 2, 4  # groups of filters: fewer read the patches of a point more often, more write further products
+UNEVEN = 0.3  # of a task: how long the other workers wait for the last one
 OUTPUT_BLOCK = ROWS * LANES
 
 
@@ -46,31 +49,32 @@ class Cut:
     def of(cls, m: int, stride: int, tiles: int, blocks: int, groups: int, workers: int) -> Cut:
         """The one that should be fastest: few tiles a task keep the patches near the core, many read the filters
         less often; where the tiles are few, the workers divide the filters, each transforming all patches."""
-        even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
+        even, points, panels = tiles + tiles % 2, patch_side(m, stride) ** 2, (m + 2) ** 2
         pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
-        chunks = {-(-tiles // count) for count in pieces if tiles >= 8 * count or count == 1}
+        chunks = {-(-tiles // count) for count in pieces if tiles >= 6 * count or count == 1}
         cuts = [
-            cls(min(even, chunk + chunk % 2), min(AT_ONCE, groups // splits), splits)
+            cls(min(even, chunk + chunk % 2), min(at_once, groups // splits), splits)
             for chunk in sorted(chunks)
-            for splits in (1, workers, 2 * workers)
+            for at_once in AT_ONCE
+            for splits in (1, workers, 2 * workers, 4 * workers)
             if splits <= groups
         ]
         small = [cut for cut in cuts if cut.chunk * points * blocks * LANES <= LARGEST]
-        panels = (m + 2) ** 2
         return min(small or cuts[:1], key=lambda cut: cut._cost(points, panels, tiles, blocks, groups, workers))
 
     def _cost(self, points: int, panels: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
         """Multiply-adds of one vector that the busiest worker has time for meanwhile, of so many `points` of a patch
         and `panels` of transformed filters."""
-        own = -(-groups // self.splits)
-        tasks = -(-(-(-tiles // self.chunk) * self.splits) // workers)
-        patches = points * self.chunk * blocks
-        filters = panels * blocks * LANES * own * OUTPUT_BLOCK
-        products = patches * LANES * own * ROWS
-        transforms = PATCH_COST * patches + PRODUCT_COST * points * self.chunk * own * ROWS
-        near = patches * LANES + self.at_once * points * self.chunk * OUTPUT_BLOCK <= NEAR
-        reread = 0.0 if near else patches * LANES * own / self.at_once * FAR_COST
-        return tasks * (products + transforms + filters * MEMORY_COST + reread)
+        pieces = -(-tiles // self.chunk)
+        tasks, values = pieces * self.splits, points * pieces * self.chunk
+        transforms = points * self.chunk * blocks * min(tasks, pieces + workers - 1)
+        products = values * blocks * LANES * groups * ROWS
+        filters = panels * blocks * LANES * groups * OUTPUT_BLOCK
+        work = products + PATCH_COST * transforms + PRODUCT_COST * values * groups * ROWS
+        work += filters * pieces * (SHARED_COST if filters <= SHARED else MEMORY_COST)
+        if points * self.chunk * (blocks * LANES + self.at_once * OUTPUT_BLOCK) > NEAR:
+            work += products / (self.at_once * ROWS) * FAR_COST
+        return work / tasks * -(-tasks // workers) * (1 + UNEVEN * workers / tasks)
 
 
 class WinogradConvolution:

