@@ -141,13 +141,16 @@ class Network:
         self._input_tensor = tensors[INPUT]
         self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
         self._keeps_all = keep_all
-        steps = [(i, layer) for i, layer in enumerate(self.layers) if not layer.is_alias and i not in absorbed.values()]
+        taken = {i for run in absorbed.values() for i in run}
+        steps = [(i, layer) for i, layer in enumerate(self.layers) if not layer.is_alias and i not in taken]
         self._steps = [layer for _, layer in steps]
         with tuning.measured() if self.tune else contextlib.nullcontext():
             for index, layer in steps:
-                last = absorbed.get(index, index)
-                sources = [*layer.sources, *(self.layers[last].sources[1:] if last != index else ())]
-                layer.prepare([tensors[owner_of(self.layers, source)] for source in sources], self._tensors[last])
+                run = absorbed.get(index, [])
+                layer.absorbed = [self.layers[i] for i in run]
+                sources = [*layer.sources, *(self.layers[run[-1]].sources[1:] if run else ())]
+                output = self._tensors[run[-1] if run else index]
+                layer.prepare([tensors[owner_of(self.layers, source)] for source in sources], output)
 
     # --- parameters --------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from .layers import INPUT, Layer
 from .memory import Span, allocate
 from .tensor import LANES, Layout, Shape, Tensor
 
+LONGEST = 3  # layers that one layer computes besides its own work
 THIN_LANES = 4  # a picture of up to four channels is packed into four lanes when only convolutions read it
 
 
@@ -29,30 +30,44 @@ def lay_out(
     readers = readers_of(layers)
     last = owner_of(layers, output_index)
     absorbed = {} if keep_all else absorptions(layers, output_index)
-    begins = {after: index for index, after in absorbed.items()}
+    begins = {run[-1]: index for index, run in absorbed.items()}
+    inner = {i for index, run in absorbed.items() for i in (index, *run[:-1])}
     spans: dict[int, Span] = {}
     for index in range(INPUT, len(layers)):
         by = readers.get(index, [])
-        if index in absorbed or (index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by))):
+        if index in inner or (index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by))):
             continue
         until = len(layers) if keep_all or index == last else max(by, default=index)
         spans[index] = Span(_layout(layers, index, by, input_, batch, thin), begins.get(index, index), until)
     return dict(zip(spans, allocate(list(spans.values())), strict=True))
 
 
-def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, int]:
-    """Layers that write the output of a later one, which alone reads theirs, and that layer. Between the two stand
-    only layers that pass it on."""
-    last, absorbed = owner_of(layers, output_index), {}
-    for index, by in readers_of(layers).items():
-        if index in (INPUT, last) or len(by) != 1:
+def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, list[int]]:
+    """Layers that compute others as well, and those, in their order."""
+    readers, absorbed = readers_of(layers), {}
+    taken: set[int] = set()
+    for index in range(len(layers)):
+        if index in taken or layers[index].is_alias:
             continue
-        (after,) = by
-        between = all(owner_of(layers, i) == index for i in range(index + 1, after))
-        read_first = between and owner_of(layers, layers[after].sources[0]) == index
-        if read_first and layers[index].absorbs(layers[after]):
-            absorbed[index] = after
+        run = _run_after(layers, readers, index, owner_of(layers, output_index))
+        count = layers[index].absorbs([layers[i] for i in run])
+        if count:
+            absorbed[index] = run[:count]
+            taken.update(run[:count])
     return absorbed
+
+
+def _run_after(layers: Sequence[Layer], readers: dict[int, list[int]], index: int, last: int) -> list[int]:
+    """Layers after `index` of which each alone reads the one before, as its first source, up to `last`, the network's
+    output, and no more of them than any layer absorbs. Between them stand only layers that pass it on."""
+    run: list[int] = []
+    while index != last and len(readers.get(index, [])) == 1 and len(run) < LONGEST:
+        (after,) = readers[index]
+        between = all(owner_of(layers, i) == index for i in range(index + 1, after))
+        if not between or owner_of(layers, layers[after].sources[0]) != index:
+            break
+        run.append(index := after)
+    return run
 
 
 def readers_of(layers: Sequence[Layer]) -> dict[int, list[int]]:

@@ -61,10 +61,12 @@ def time_layers(network: Network, passes: int) -> list[LayerTime]:
 
 
 def _operations(network: Network, index: int) -> float:
+    """Of a layer and of those that it computes as well."""
     if index == INPUT:
         return 0.0
     layer = network.layers[index]
-    return network.batch * (layer.table_operations() or layer.operations(network.dialect))
+    computed = [layer, *layer.absorbed]
+    return network.batch * sum(each.table_operations() or each.operations(network.dialect) for each in computed)
 
 
 def peak() -> float:

@@ -6,22 +6,29 @@ from numba import prange
 
 from .activation import activate_fused, clear_lanes
 from .halo import clear_halo
-from .jit import device, kernel
+from .jit import device, inlined, kernel
 from .pooling import pool_rows
 from .simd import vload, vstore
 from .tile import (
     COLOURS,
+    MANY_PIXELS,
+    NARROW,
     PIXELS,
     ROWS,
+    half_depthwise,
     straight_depthwise,
+    straight_half,
+    straight_half_depthwise,
     straight_pair,
     straight_single,
     tile_depthwise,
+    tile_half,
+    tile_half_of_colours,
     tile_pair,
     tile_pair_of_colours,
     tile_single,
     tile_single_of_colours,
-)  # fmt: skip
+)
 from .turns import begin_turns, next_turn
 
 
@@ -50,35 +57,39 @@ def _add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
         column = column if column < width else 0
 
 
-@device
-def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels):
-    """Whether a whole tile's cells follow one another, in the input and in the output."""
+@inlined
+def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
+    """Whether the cells of a tile of `count` pixels follow one another, in the input and in the output."""
     joined = x_wrap == 16 and y_wrap == 16
-    return x_step == 16 and pixels >= PIXELS and (joined or column + PIXELS <= width)
+    return x_step == 16 and pixels >= count and (joined or column + count <= width)
 
 
-@device
-def _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+@inlined
+def _pair(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
           y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
-    """The tile for so many vectors of output channels and lanes of a tap, and for the way that its cells lie."""
-    straight = _is_straight(x_step, x_wrap, y_wrap, column, width, pixels)
-    if rows == ROWS:
-        if lanes == COLOURS:
-            tile_pair_of_colours(
-                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
-                y_block, y_wrap, column, width, pixels, slope, accumulate,
-            )  # fmt: skip
-        elif straight:
-            straight_pair(
-                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
-                y_block, y_wrap, column, width, pixels, slope, accumulate,
-            )  # fmt: skip
-        else:
-            tile_pair(
-                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
-                y_block, y_wrap, column, width, pixels, slope, accumulate,
-            )  # fmt: skip
-    elif lanes == COLOURS:
+    """The tile for ROWS vectors of output channels: of colours, straight, or any."""
+    if lanes == COLOURS:
+        tile_pair_of_colours(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+    elif straight:
+        straight_pair(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+    else:
+        tile_pair(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+
+
+@inlined
+def _single(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+            y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
+    """The same for one vector."""
+    if lanes == COLOURS:
         tile_single_of_colours(
             x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
             y_wrap, column, width, pixels, slope, accumulate,
@@ -93,6 +104,67 @@ def _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weig
             x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
             y_wrap, column, width, pixels, slope, accumulate,
         )  # fmt: skip
+
+
+@inlined
+def _half(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+          y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
+    """The same for half a vector and twice as many pixels."""
+    if lanes == COLOURS:
+        tile_half_of_colours(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+    elif straight:
+        straight_half(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+    else:
+        tile_half(
+            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
+            y_wrap, column, width, pixels, slope, accumulate,
+        )  # fmt: skip
+
+
+@device
+def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, tap_count, weights, weights_at, bias,
+                    bias_at, y, y_origin, y_block, y_pitch, first, last, width, channels, slope, activation, accumulate,
+                    adds, added, a_origin, a_block, a_pitch):  # fmt: skip
+    """`rows` blocks of output channels at the pixels from `first` to `last` of a plane, in reading order.
+
+    `x_origin`, `y_origin`, `a_origin`: where the plane's first pixel lies; `channels`: how many there are from the
+    first of these blocks on; the other arguments as `convolve`.
+    """
+    x_wrap = x_row - (width - 1) * x_step
+    y_wrap, a_wrap = (y_pitch - width + 1) * 16, (a_pitch - width + 1) * 16
+    row = first // width
+    column = first - row * width
+    count = MANY_PIXELS if channels <= NARROW else PIXELS
+    for pixel in range(first, last, count):
+        x_at = x_origin + row * x_row + column * x_step
+        y_at = y_origin + (row * y_pitch + column) * 16
+        pixels = min(count, last - pixel)
+        straight = _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
+        if count == MANY_PIXELS:
+            _half(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+                  bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
+        elif rows == ROWS:
+            _pair(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+                  bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
+        else:
+            _single(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+                    bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
+        for r in range(rows):
+            if activation != 0:
+                _finish_tile(y, y_at + r * y_block, column, width, pixels, y_wrap, channels - r * 16, activation)
+            if adds:
+                a_at = a_origin + r * a_block + (row * a_pitch + column) * 16
+                _add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, a_wrap, column, width, pixels)
+        column += count
+        while column >= width:
+            column -= width
+            row += 1
 
 
 @kernel
@@ -115,8 +187,6 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
     tiles = (plane + PIXELS - 1) // PIXELS
     chunks = (tiles + chunk - 1) // chunk
     group_count = groups.shape[0]
-    x_wrap = x_row - (width - 1) * x_step
-    y_wrap = (y_pitch - width + 1) * 16
     for task in prange(batch * chunks * group_count):
         item = task // (chunks * group_count)
         rest = task - item * chunks * group_count
@@ -126,35 +196,18 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
         else:
             piece = rest // group_count
             group = rest - piece * group_count
-        block, rows, first_tap = groups[group, 0], groups[group, 1], groups[group, 2]
-        tap_count, weights_at = groups[group, 3], groups[group, 4]
+        block, rows = groups[group, 0], groups[group, 1]
         y_base = item * y_item + block * y_block
         if piece == 0 and halo > 0:
             for r in range(rows):
                 clear_halo(y, y_base + r * y_block, height, width, halo)
-        y_origin = y_base + (halo * y_pitch + halo) * 16
         first = piece * chunk * PIXELS
-        last = min(plane, first + chunk * PIXELS)
-        row = first // width
-        column = first - row * width
-        for pixel in range(first, last, PIXELS):
-            x_at = item * x_item + row * x_row + column * x_step
-            y_at = y_origin + (row * y_pitch + column) * 16
-            _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
-                  block * 16, y, y_at, y_block, y_wrap, column, width, last - pixel, slope, accumulate)  # fmt: skip
-            if activation != 0:
-                for r in range(rows):
-                    _finish_tile(y, y_at + r * y_block, column, width, min(PIXELS, last - pixel), y_wrap,
-                                 channels - (block + r) * 16, activation)  # fmt: skip
-            if adds:
-                for r in range(rows):
-                    a_at = a_origin + item * a_item + (block + r) * a_block + (row * a_pitch + column) * 16
-                    _add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, (a_pitch - width + 1) * 16, column, width,
-                                 min(PIXELS, last - pixel))  # fmt: skip
-            column += PIXELS
-            while column >= width:
-                column -= width
-                row += 1
+        convolve_pixels(
+            rows, lanes, x, item * x_item, x_row, x_step, taps, groups[group, 2], groups[group, 3], weights,
+            groups[group, 4], bias, block * 16, y, y_base + (halo * y_pitch + halo) * 16, y_block, y_pitch, first,
+            min(plane, first + chunk * PIXELS), width, channels - block * 16, slope, activation, accumulate, adds,
+            added, a_origin + item * a_item + block * a_block, a_block, a_pitch,
+        )  # fmt: skip
 
 
 @kernel
@@ -168,7 +221,6 @@ def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias
     """
     half, group_count = (height + 1) // 2, groups.shape[0]
     tasks = batch * half * group_count
-    x_wrap = x_row - (width - 1) * x_step
     begin_turns(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
@@ -179,22 +231,52 @@ def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias
             group = task - (item * half + pair) * group_count
             block, rows = groups[group, 0], groups[group, 1]
             pixels = width * min(2, height - 2 * pair)
-            for first in range(0, pixels, PIXELS):
-                row = first // width
-                column = first - row * width
-                x_at = item * x_item + (2 * pair + row) * x_row + column * x_step
-                _tile(rows, lanes, x, x_at, x_step, x_wrap, taps, groups[group, 2], groups[group, 3], weights,
-                      groups[group, 4], bias, block * 16, work, scratch + first * 16, 2 * width * 16, 16, column, width,
-                      pixels - first, slope, False)  # fmt: skip
+            convolve_pixels(
+                rows, lanes, x, item * x_item + 2 * pair * x_row, x_row, x_step, taps, groups[group, 2],
+                groups[group, 3], weights, groups[group, 4], bias, block * 16, work, scratch, 2 * width * 16, width, 0,
+                pixels, width, channels - block * 16, slope, activation, False, False, work, 0, 0, 0,
+            )  # fmt: skip
             for r in range(rows):
                 cells = scratch + r * 2 * width * 16
-                if activation != 0:
-                    _finish_tile(work, cells, 0, pixels, pixels, 16, channels - (block + r) * 16, activation)
                 y_at = item * y_item + (block + r) * y_block
                 if pair == 0 and halo > 0:
                     clear_halo(y, y_at, half, (width + 1) // 2, halo)
                 pool_rows(work, cells, width, pixels // width, width, y, y_at + ((pair + halo) * y_pitch + halo) * 16)
             task = next_turn(turns, worker, workers, tasks)
+
+
+@device
+def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias_at, y, y_at, y_pitch, rows, width,
+                   channels, slope, activation):  # fmt: skip
+    """One block of `convolve_depthwise`: `rows` rows, from those on that begin at `x_at` and `y_at`; `channels`: how
+    many there are from the block's first one on."""
+    x_wrap = x_row - (width - 1) * x_step
+    y_wrap = (y_pitch - width + 1) * 16
+    row, column = 0, 0
+    count = MANY_PIXELS if channels <= NARROW else PIXELS
+    for pixel in range(0, rows * width, count):
+        source = x_at + row * x_row + column * x_step
+        target = y_at + (row * y_pitch + column) * 16
+        pixels = min(count, rows * width - pixel)
+        straight = _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
+        if count == MANY_PIXELS and straight:
+            straight_half_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at,
+                                    y, target, y_wrap, column, width, pixels, slope)  # fmt: skip
+        elif count == MANY_PIXELS:
+            half_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
+                               target, y_wrap, column, width, pixels, slope)  # fmt: skip
+        elif straight:
+            straight_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
+                                   target, y_wrap, column, width, pixels, slope)  # fmt: skip
+        else:
+            tile_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
+                               target, y_wrap, column, width, pixels, slope)  # fmt: skip
+        if activation != 0:
+            _finish_tile(y, target, column, width, pixels, y_wrap, channels, activation)
+        column += count
+        while column >= width:
+            column -= width
+            row += 1
 
 
 @kernel
@@ -205,9 +287,6 @@ def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, b
     weights: (blocks, taps, 16). A task is one block of one item.
     """
     blocks = (channels + 15) // 16
-    tap_count = taps.shape[0]
-    x_wrap = x_row - (width - 1) * x_step
-    y_wrap = (y_pitch - width + 1) * 16
     bands = max(1, min(8, height // 8))
     for task in prange(batch * blocks * bands):
         item = task // (blocks * bands)
@@ -216,23 +295,9 @@ def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, b
         y_base = item * y_item + block * y_block
         if band == 0 and halo > 0:
             clear_halo(y, y_base, height, width, halo)
-        row = height * band // bands
-        last = height * (band + 1) // bands * width
-        column = 0
-        for pixel in range(row * width, last, PIXELS):
-            x_at = item * x_item + block * x_block + row * x_row + column * x_step
-            y_at = y_base + ((row + halo) * y_pitch + column + halo) * 16
-            if _is_straight(x_step, x_wrap, y_wrap, column, width, last - pixel):
-                straight_depthwise(x, x_at, x_step, x_wrap, taps, tap_count, weights, block * tap_count * 16, bias,
-                                   block * 16, y, y_at, y_wrap, column, width, last - pixel, slope)  # fmt: skip
-            else:
-                tile_depthwise(x, x_at, x_step, x_wrap, taps, tap_count, weights, block * tap_count * 16, bias,
-                               block * 16, y, y_at, y_wrap, column, width, last - pixel, slope)  # fmt: skip
-            if activation != 0:
-                _finish_tile(
-                    y, y_at, column, width, min(PIXELS, last - pixel), y_wrap, channels - block * 16, activation
-                )
-            column += PIXELS
-            while column >= width:
-                column -= width
-                row += 1
+        row, end = height * band // bands, height * (band + 1) // bands
+        depthwise_rows(
+            x, item * x_item + block * x_block + row * x_row, x_row, x_step, taps, weights,
+            block * taps.shape[0] * 16, bias, block * 16, y, y_base + ((row + halo) * y_pitch + halo) * 16, y_pitch,
+            end - row, width, channels - block * 16, slope, activation,
+        )  # fmt: skip

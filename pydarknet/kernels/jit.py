@@ -15,8 +15,8 @@ from numba.core.runtime import rtsys
 from .threads import CACHE_FOLDER, is_cold, most_threads, set_threads, threads
 
 __all__ = [
-    "CACHE_FOLDER", "device", "is_cold", "kernel", "most_threads", "reducing_kernel", "scalar", "set_threads",
-    "threads",
+    "CACHE_FOLDER", "device", "inlined", "is_cold", "kernel", "most_threads", "reducing_kernel", "scalar",
+    "set_threads", "threads",
 ]  # fmt: skip
 
 log = logging.getLogger("pydarknet")
@@ -91,5 +91,8 @@ def one_thread_kernel(function: Callable[..., Any]) -> Any:
 # A function compiled into the kernels that call it.
 device = numba.njit(error_model="numpy", nogil=True)
 
+# The same, but inlined: a call, which takes seven numbers for each array, would cost as much as what it does.
+inlined = numba.njit(error_model="numpy", nogil=True, forceinline=True)
+
 # A function of a few numbers, inlined so that loops over it become SIMD.
-scalar = numba.njit(error_model="numpy", nogil=True, forceinline=True)
+scalar = inlined

@@ -16,6 +16,7 @@ from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16
 VECTOR = ir.VectorType(ir.FloatType(), LANES)
+HALF = ir.VectorType(ir.FloatType(), LANES // 2)
 INT64 = ir.IntType(64)
 INT32 = ir.IntType(32)
 
@@ -41,16 +42,16 @@ def data_pointer(context: Any, builder: ir.IRBuilder, type_: types.Type, array: 
     return cgutils.create_struct_proxy(type_)(context, builder, value=array).data
 
 
-def load_vector(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Sixteen floats at `address` (a float pointer that need not be aligned to more than a float)."""
-    value = builder.load(builder.bitcast(address, VECTOR.as_pointer()))
+def load_vector(builder: ir.IRBuilder, address: ir.Value, vector: ir.VectorType = VECTOR) -> ir.Value:
+    """The floats of a vector at `address` (a float pointer that need not be aligned to more than a float)."""
+    value = builder.load(builder.bitcast(address, vector.as_pointer()))
     value.align = 4
     return value
 
 
 def store_vector(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
-    """Write sixteen floats to `address`."""
-    builder.store(value, builder.bitcast(address, VECTOR.as_pointer())).align = 4
+    """Write a vector's floats to `address`."""
+    builder.store(value, builder.bitcast(address, value.type.as_pointer())).align = 4
 
 
 def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
@@ -62,17 +63,17 @@ def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     builder.call(function, [builder.bitcast(address, pointer), read, keep, data])
 
 
-def splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
+def splat(builder: ir.IRBuilder, scalar: ir.Value, vector: ir.VectorType = VECTOR) -> ir.Value:
     """One float in all lanes."""
-    first = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), scalar, ir.Constant(INT32, 0))
-    lanes = ir.Constant(ir.VectorType(INT32, LANES), [0] * LANES)
-    return builder.shuffle_vector(first, ir.Constant(VECTOR, ir.Undefined), lanes)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(INT32, 0))
+    lanes = ir.Constant(ir.VectorType(INT32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lanes)
 
 
-def multiply_add(builder: ir.IRBuilder) -> ir.Function:
+def multiply_add(builder: ir.IRBuilder, vector: ir.VectorType = VECTOR) -> ir.Function:
     """a * b + c lane by lane, fused where the machine can do it in one instruction."""
-    signature = ir.FunctionType(VECTOR, [VECTOR] * 3)
-    return cgutils.get_or_insert_function(builder.module, signature, "llvm.fmuladd.v16f32")
+    signature = ir.FunctionType(vector, [vector] * 3)
+    return cgutils.get_or_insert_function(builder.module, signature, f"llvm.fmuladd.v{vector.count}f32")
 
 
 class Term:

@@ -13,7 +13,7 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from .simd import INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, splat, store_vector
+from .simd import HALF, INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, splat, store_vector
 
 # Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
 # loop costs nothing beside its products.
@@ -37,16 +37,21 @@ def _tile_shape() -> tuple[int, int]:
 
 PIXELS, ROWS = _tile_shape()
 
+# A block of up to so many channels is computed in half vectors, and the registers hold twice as many pixels of it. With
+# AVX-512, half a vector would take as long as a whole one.
+NARROW = LANES // 2 if ROWS == 1 else 0
+MANY_PIXELS = 2 * PIXELS
+
 
 def constant(number: int) -> ir.Constant:
     return ir.Constant(INT64, number)
 
 
-def _pixel_offsets(b: ir.IRBuilder, at, step, wrap, column, width, pixels) -> list[ir.Value]:
-    """Offsets of the tile's pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the plane's
-    end."""
+def _pixel_offsets(b: ir.IRBuilder, count: int, at, step, wrap, column, width, pixels) -> list[ir.Value]:
+    """Offsets of a tile's `count` pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the
+    plane's end."""
     offsets = [at]
-    for c in range(1, PIXELS):
+    for c in range(1, count):
         column = b.add(column, constant(1))
         ends = b.icmp_signed("==", column, width)
         column = b.select(ends, constant(0), column)
@@ -56,14 +61,16 @@ def _pixel_offsets(b: ir.IRBuilder, at, step, wrap, column, width, pixels) -> li
     return offsets
 
 
-def _straight_offsets(b: ir.IRBuilder, at) -> list[ir.Value]:
+def _straight_offsets(b: ir.IRBuilder, count: int, at) -> list[ir.Value]:
     """The same for cells that follow one another: distances that stand in the instructions, not in registers."""
-    return [b.add(at, constant(c * LANES)) for c in range(PIXELS)]
+    return [b.add(at, constant(c * LANES)) for c in range(count)]
 
 
-def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False):
+def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False, vector: ir.VectorType = VECTOR):
     """The tile for `rows` vectors of output channels, as a Numba intrinsic, where the first `lanes` of a tap are in
-    use; `straight` where neither the pixels nor what they read leave their rows, 16 floats from cell to cell."""
+    use; `straight` where neither the pixels nor what they read leave their rows, 16 floats from cell to cell. With
+    a `vector` of HALF, it is for twice as many pixels of up to NARROW output channels."""
+    count = PIXELS * LANES // vector.count
 
     @intrinsic
     def tile(
@@ -84,16 +91,18 @@ def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False):
 
             x_base = pointer(x, 0, constant(0))
             if straight:
-                offsets_of_x, offsets = _straight_offsets(b, x_at), _straight_offsets(b, y_at)
+                offsets_of_x, offsets = _straight_offsets(b, count, x_at), _straight_offsets(b, count, y_at)
             else:
-                offsets_of_x = _pixel_offsets(b, x_at, x_step, x_wrap, column, width, pixels)
-                offsets = _pixel_offsets(b, y_at, constant(LANES), y_wrap, column, width, pixels)
+                offsets_of_x = _pixel_offsets(b, count, x_at, x_step, x_wrap, column, width, pixels)
+                offsets = _pixel_offsets(b, count, y_at, constant(LANES), y_wrap, column, width, pixels)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table = pointer(taps, 4, first_tap)
             filters = pointer(weights, 7, weights_at)
             places = [[b.gep(pointer(y, 11, constant(0)), [b.add(o, b.mul(y_block, constant(r)))]) for o in offsets]
                       for r in range(rows)]  # fmt: skip
-            biases = [load_vector(b, pointer(bias, 9, b.add(bias_at, constant(r * LANES)))) for r in range(rows)]
+            biases = [
+                load_vector(b, pointer(bias, 9, b.add(bias_at, constant(r * LANES))), vector) for r in range(rows)
+            ]
             start = _start_of_sums(b, accumulate, biases, places)
 
             def products(t, now):
@@ -101,11 +110,11 @@ def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False):
                 at_tap = b.gep(filters, [b.mul(t, constant(TAP_LANES * rows * LANES))])
                 for lane in range(lanes):
                     at_lane = [b.gep(at_tap, [constant((lane * rows + r) * LANES)]) for r in range(rows)]
-                    w = [load_vector(b, address) for address in at_lane]
+                    w = [load_vector(b, address, vector) for address in at_lane]
                     for c, source in enumerate(sources):
-                        pixel = splat(b, b.load(b.gep(source, [b.add(shift, constant(lane))])))
+                        pixel = splat(b, b.load(b.gep(source, [b.add(shift, constant(lane))])), vector)
                         for r in range(rows):
-                            now[r][c] = b.call(multiply_add(b), [pixel, w[r], now[r][c]])
+                            now[r][c] = b.call(multiply_add(b, vector), [pixel, w[r], now[r][c]])
 
             _store(b, loop_over_taps(b, tap_count, start, products), places, slope)
             return context.get_dummy_value()
@@ -121,12 +130,12 @@ def _start_of_sums(b: ir.IRBuilder, accumulate, biases, places) -> list[list[ir.
     load, ready = b.append_basic_block("sums.load"), b.append_basic_block("sums.ready")
     b.cbranch(b.icmp_signed("!=", accumulate, ir.Constant(accumulate.type, 0)), load, ready)
     b.position_at_end(load)
-    present = [[load_vector(b, place) for place in row] for row in places]
+    present = [[load_vector(b, place, biases[0].type) for place in row] for row in places]
     b.branch(ready)
     b.position_at_end(ready)
     start = []
     for bias, row in zip(biases, present):
-        phis = [b.phi(VECTOR) for _ in row]
+        phis = [b.phi(bias.type) for _ in row]
         for phi, value in zip(phis, row):
             phi.add_incoming(value, load)
             phi.add_incoming(bias, entry)
@@ -142,7 +151,7 @@ def loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.
     b.position_at_end(head)
     t = b.phi(INT64)
     t.add_incoming(constant(0), entry)
-    sums = [[b.phi(VECTOR) for _ in row] for row in start]
+    sums = [[b.phi(value.type) for value in row] for row in start]
     for row, first in zip(sums, start):
         for value, begin in zip(row, first):
             value.add_incoming(begin, entry)
@@ -161,19 +170,24 @@ def loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.
 
 
 def _store(b: ir.IRBuilder, sums, places, slope) -> None:
-    """Write every sum to its place, multiplied by `slope` where it is not above zero."""
-    slopes, zero = splat(b, slope), ir.Constant(VECTOR, [0.0] * LANES)
+    """Write every sum to its place, multiplied by `slope`, which is at most 1, where it is not above zero; zeros after
+    half a vector."""
+    vector = sums[0][0].type
+    slopes, zero = splat(b, slope, vector), ir.Constant(vector, [0.0] * vector.count)
     for row, targets in zip(sums, places):
         for value, place in zip(row, targets):
-            positive = b.fcmp_ordered(">", value, zero)
-            store_vector(b, b.select(positive, value, b.fmul(value, slopes)), place)
+            less = b.fmul(value, slopes)
+            store_vector(b, b.select(b.fcmp_ordered(">", less, value), less, value), place)
+            if vector == HALF:
+                store_vector(b, zero, b.gep(place, [constant(HALF.count)]))
 
 
-def make_depthwise_tile(straight: bool = False):
+def make_depthwise_tile(straight: bool = False, vector: ir.VectorType = VECTOR):
     """The same for a convolution of each channel with its own filter: products of whole vectors, no sum over lanes.
 
     weights: (taps, 16).
     """
+    count = PIXELS * LANES // vector.count
 
     @intrinsic
     def tile(
@@ -194,19 +208,20 @@ def make_depthwise_tile(straight: bool = False):
 
             x_base, y_base = pointer(x, 0, constant(0)), pointer(y, 10, constant(0))
             if straight:
-                offsets_of_x, offsets = _straight_offsets(b, x_at), _straight_offsets(b, y_at)
+                offsets_of_x, offsets = _straight_offsets(b, count, x_at), _straight_offsets(b, count, y_at)
             else:
-                offsets_of_x = _pixel_offsets(b, x_at, x_step, x_wrap, column, width, pixels)
-                offsets = _pixel_offsets(b, y_at, constant(LANES), y_wrap, column, width, pixels)
+                offsets_of_x = _pixel_offsets(b, count, x_at, x_step, x_wrap, column, width, pixels)
+                offsets = _pixel_offsets(b, count, y_at, constant(LANES), y_wrap, column, width, pixels)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table, filters = pointer(taps, 4, constant(0)), pointer(weights, 6, weights_at)
-            start = [[load_vector(b, pointer(bias, 8, bias_at))] * PIXELS]
+            start = [[load_vector(b, pointer(bias, 8, bias_at), vector)] * count]
 
             def products(t, now):
                 shift = b.load(b.gep(offset_table, [t]))
-                w = load_vector(b, b.gep(filters, [b.mul(t, constant(LANES))]))
+                w = load_vector(b, b.gep(filters, [b.mul(t, constant(LANES))]), vector)
                 for c, source in enumerate(sources):
-                    now[0][c] = b.call(multiply_add(b), [load_vector(b, b.gep(source, [shift])), w, now[0][c]])
+                    cell = load_vector(b, b.gep(source, [shift]), vector)
+                    now[0][c] = b.call(multiply_add(b, vector), [cell, w, now[0][c]])
 
             sums = loop_over_taps(b, tap_count, start, products)
             _store(b, sums, [[b.gep(y_base, [o]) for o in offsets]], slope)
@@ -221,3 +236,6 @@ tile_pair, tile_pair_of_colours = make_tile(ROWS), make_tile(ROWS, COLOURS)
 tile_single, tile_single_of_colours = make_tile(1), make_tile(1, COLOURS)
 straight_pair, straight_single = make_tile(ROWS, straight=True), make_tile(1, straight=True)
 tile_depthwise, straight_depthwise = make_depthwise_tile(), make_depthwise_tile(straight=True)
+tile_half, tile_half_of_colours = make_tile(1, vector=HALF), make_tile(1, COLOURS, vector=HALF)
+straight_half = make_tile(1, straight=True, vector=HALF)
+half_depthwise, straight_half_depthwise = make_depthwise_tile(vector=HALF), make_depthwise_tile(True, HALF)

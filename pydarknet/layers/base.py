@@ -92,6 +92,7 @@ class Layer:
     batch: int = 1
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Tensor | None = field(default=None, repr=False)
+    absorbed: Sequence[Layer] = field(default=(), repr=False)  # layers that this one computes as well
     training: bool = False
     tuned: bool = True  # whether what was measured on this machine is followed; numbers of training do not depend on it
     clock: Clock = field(default_factory=Clock, repr=False)
@@ -151,7 +152,7 @@ class Layer:
                 f"gives an output of {shape} (width x height x channels) x batch {batch}, more than {LARGEST_OUTPUT} "
                 "numbers"
             )
-        self.inputs, self.shape, self.batch = tuple(inputs), shape, batch
+        self.inputs, self.shape, self.batch, self.absorbed = tuple(inputs), shape, batch, ()
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The output's shape for given sources; the same as the first source's unless overridden."""
@@ -176,10 +177,11 @@ class Layer:
         """Whether the layer can read a picture of up to four channels packed into four lanes."""
         return False
 
-    def absorbs(self, after: Layer) -> bool:
-        """Whether the layer can write the output of `after`, which follows it, instead of its own. `prepare` then gets
-        that output, and after its own source the other sources of `after`."""
-        return False
+    def absorbs(self, after: Sequence[Layer]) -> int:
+        """How many of the layers that follow, each of which alone reads the one before, this one can compute as well,
+        without their outputs but the last. They are `absorbed` when `prepare` gets that last output, and after the
+        own sources the others of the last one."""
+        return 0
 
     @property
     def pools_pairs(self) -> bool:

@@ -4,7 +4,7 @@ store."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur import Blur
+from .chain import bind_chain, chain_length
 from .convolution_training import ConvolutionLearning, Parameters
 from .filters import Call, DepthwiseConvolution, Window, not_bound
 from .method import Convolution, Method
@@ -49,6 +50,7 @@ class Convolutional(Layer):
     weights: Array = field(init=False, repr=False)
     _method: Method | None = field(default=None, repr=False)
     _plan: Convolution | None = field(default=None, repr=False)
+    _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go, from this one on
     _call: Call = field(default=not_bound, repr=False)
     _signs: Tensor | None = field(default=None, repr=False)
     _target: Tensor | None = field(default=None, repr=False)
@@ -87,20 +89,9 @@ class Convolutional(Layer):
             )
         normalised = section.flag("batch_normalize") or section.flag("cbn")
         section.ignore(
-            "binary",
-            "dot",
-            "flipped",
-            "assisted_excitation",
-            "sway",
-            "rotate",
-            "stretch",
-            "stretch_sway",
-            "angle",
-            "reverse",
-            "coordconv",
-            "stream",
-            "wait_stream",
-        )
+            "binary", "dot", "flipped", "assisted_excitation", "sway", "rotate", "stretch", "stretch_sway", "angle",
+            "reverse", "coordconv", "stream", "wait_stream",
+        )  # fmt: skip
         mode = section.integer("antialiasing", 0)
         blur = Blur(mode, stride_y, stride_x) if mode else None
         if blur:
@@ -193,31 +184,59 @@ class Convolutional(Layer):
         out = self.window.out_shape(self.inputs[0], self.filters)
         return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned)
 
+    def packed(self, x: Layout, pooled: bool = False) -> Convolution:
+        """The filters, laid out for what is read and for whether the output is pooled."""
+        method = self._method_for(x, pooled)
+        if self._plan is None or method != self._method:
+            self._method, self._plan = method, self._pack(method)
+        return self._plan
+
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
         assert output is not None
         x, *added = sources
-        pooled = output.shape != self.shape
-        method = self._method_for(x.layout, pooled)
-        if self._plan is None or method != self._method:
-            self._method, self._plan = method, self._pack(method)
+        self._links = [self, *_leading(self.absorbed)]
+        self._target = output
+        if len(self._links) > 1:
+            self._call = bind_chain(self._links, x, output, added[0] if added else None)
+            return
+        pooled = any(layer.pools_pairs for layer in self.absorbed)
+        plan = self.packed(x.layout, pooled)
         if self.xnor:
             x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
             self._signs.data.fill(self.xnor_padding)
-        self._target = output
         if self.blur:
             self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
-        plan, arguments = self._plan, (x, self._target, self.window, kind.fused_slope, kind.fused_code)
+        arguments = (x, self._target, self.window, kind.fused_slope, kind.fused_code)
         if isinstance(plan, DepthwiseConvolution):
             self._call = plan.bind(*arguments)
         else:
             self._call = plan.bind(*arguments, pooled=pooled, added=added[0] if added else None)
 
-    def absorbs(self, after: Layer) -> bool:
-        plain = not self.xnor and self.blur is None and self.applied_activation.fusable
-        depthwise = self.groups == self.channels == self.filters and self.groups > 1
-        return plain and not depthwise and (after.pools_pairs or after.adds_to_previous)
+    @property
+    def is_pointwise(self) -> bool:
+        return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self._applies_as_it_stores
+
+    @property
+    def is_depthwise(self) -> bool:
+        return self._has_filter_a_channel and self.window.dilation == 1 and self._applies_as_it_stores
+
+    @property
+    def _has_filter_a_channel(self) -> bool:
+        return self.groups == self.channels == self.filters and self.groups > 1
+
+    @property
+    def _applies_as_it_stores(self) -> bool:
+        return not self.xnor and self.blur is None and self.applied_activation.fusable
+
+    def absorbs(self, after: Sequence[Layer]) -> int:
+        links = [self, *_leading(after)]
+        count = chain_length(links)
+        last, rest = links[count - 1], after[count - 1 :]
+        if not rest or last._has_filter_a_channel or not last._applies_as_it_stores:
+            return count - 1
+        return count - 1 + (rest[0].adds_to_previous or (count == 1 and rest[0].pools_pairs))
 
     @property
     def applied_activation(self) -> Activation:
@@ -225,9 +244,9 @@ class Convolutional(Layer):
         return LINEAR if self.xnor and self.bin_output else self.activation
 
     def forward(self) -> None:
-        if self._plan is None:  # the parameters have changed
+        if any(link._plan is None for link in self._links):  # the parameters have changed
             self.prepare(self.source_tensors, self.output)
-        assert self._plan is not None and self._target is not None
+        assert self._target is not None
         if self._signs is not None:
             write_signs(self.source_tensors[0], self._signs)
         self._call()
@@ -311,6 +330,14 @@ class Convolutional(Layer):
         x = self.inputs[0]
         row = name + convolution_row(self.filters, self.groups, self.window, x, self.table_operations())
         return row + blur_row(self.blur, self.window.out_shape(x, self.filters))
+
+
+def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
+    """The convolutions that the layers begin with."""
+    for layer in layers:
+        if not isinstance(layer, Convolutional):
+            return
+        yield layer
 
 
 def read_strides(section: Section, default: int = 1) -> tuple[int, int]:
