@@ -170,7 +170,7 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
 @kernel
 def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch, height, width, chunk, by_group,
              y, y_item, y_block, y_pitch, halo, channels, slope, activation,
-             accumulate, adds, added, a_item, a_block, a_pitch, a_origin):  # fmt: skip
+             accumulate, adds, added, a_item, a_block, a_pitch, a_origin, turns, workers):  # fmt: skip
     """y = activation(bias + weights * x), over all items, groups of output blocks and pixels.
 
     x: flat input; `x_item`, `x_row`, `x_step`: floats between items, output rows and output columns (stride included).
@@ -181,33 +181,39 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
     `chunk` tiles; `by_group` says whether neighbouring tasks share the group (weights larger than the picture) or the
     pixels. `slope` is the factor below zero (1: linear); `activation` is what the slope cannot express, 0 for none.
     With `accumulate` the sums begin with what stands in y instead of the bias. Where `adds` is set, what stands in
-    `added` (flat, its first float inside the halo at `a_origin`) is added after the activation.
+    `added` (flat, its first float inside the halo at `a_origin`) is added after the activation. Workers take turns
+    (`turns.py`).
     """
     plane = height * width
     tiles = (plane + PIXELS - 1) // PIXELS
     chunks = (tiles + chunk - 1) // chunk
     group_count = groups.shape[0]
-    for task in prange(batch * chunks * group_count):
-        item = task // (chunks * group_count)
-        rest = task - item * chunks * group_count
-        if by_group:
-            group = rest // chunks
-            piece = rest - group * chunks
-        else:
-            piece = rest // group_count
-            group = rest - piece * group_count
-        block, rows = groups[group, 0], groups[group, 1]
-        y_base = item * y_item + block * y_block
-        if piece == 0 and halo > 0:
-            for r in range(rows):
-                clear_halo(y, y_base + r * y_block, height, width, halo)
-        first = piece * chunk * PIXELS
-        convolve_pixels(
-            rows, lanes, x, item * x_item, x_row, x_step, taps, groups[group, 2], groups[group, 3], weights,
-            groups[group, 4], bias, block * 16, y, y_base + (halo * y_pitch + halo) * 16, y_block, y_pitch, first,
-            min(plane, first + chunk * PIXELS), width, channels - block * 16, slope, activation, accumulate, adds,
-            added, a_origin + item * a_item + block * a_block, a_block, a_pitch,
-        )  # fmt: skip
+    tasks = batch * chunks * group_count
+    begin_turns(turns, workers)
+    for worker in prange(workers):
+        task = next_turn(turns, worker, workers, tasks)
+        while task >= 0:
+            item = task // (chunks * group_count)
+            rest = task - item * chunks * group_count
+            if by_group:
+                group = rest // chunks
+                piece = rest - group * chunks
+            else:
+                piece = rest // group_count
+                group = rest - piece * group_count
+            block, rows = groups[group, 0], groups[group, 1]
+            y_base = item * y_item + block * y_block
+            if piece == 0 and halo > 0:
+                for r in range(rows):
+                    clear_halo(y, y_base + r * y_block, height, width, halo)
+            first = piece * chunk * PIXELS
+            convolve_pixels(
+                rows, lanes, x, item * x_item, x_row, x_step, taps, groups[group, 2], groups[group, 3], weights,
+                groups[group, 4], bias, block * 16, y, y_base + (halo * y_pitch + halo) * 16, y_block, y_pitch, first,
+                min(plane, first + chunk * PIXELS), width, channels - block * 16, slope, activation, accumulate, adds,
+                added, a_origin + item * a_item + block * a_block, a_block, a_pitch,
+            )  # fmt: skip
+            task = next_turn(turns, worker, workers, tasks)
 
 
 @kernel
@@ -281,23 +287,28 @@ def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias
 
 @kernel
 def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, batch, channels, height, width,
-                       y, y_item, y_block, y_pitch, halo, slope, activation):  # fmt: skip
+                       y, y_item, y_block, y_pitch, halo, slope, activation, turns, workers):  # fmt: skip
     """y = activation(bias + each channel convolved with its own filter); arguments as `convolve`.
 
-    weights: (blocks, taps, 16). A task is one block of one item.
+    weights: (blocks, taps, 16). A task is some rows of one block of one item.
     """
     blocks = (channels + 15) // 16
     bands = max(1, min(8, height // 8))
-    for task in prange(batch * blocks * bands):
-        item = task // (blocks * bands)
-        block = task // bands - item * blocks
-        band = task - (item * blocks + block) * bands
-        y_base = item * y_item + block * y_block
-        if band == 0 and halo > 0:
-            clear_halo(y, y_base, height, width, halo)
-        row, end = height * band // bands, height * (band + 1) // bands
-        depthwise_rows(
-            x, item * x_item + block * x_block + row * x_row, x_row, x_step, taps, weights,
-            block * taps.shape[0] * 16, bias, block * 16, y, y_base + ((row + halo) * y_pitch + halo) * 16, y_pitch,
-            end - row, width, channels - block * 16, slope, activation,
-        )  # fmt: skip
+    tasks = batch * blocks * bands
+    begin_turns(turns, workers)
+    for worker in prange(workers):
+        task = next_turn(turns, worker, workers, tasks)
+        while task >= 0:
+            item = task // (blocks * bands)
+            block = task // bands - item * blocks
+            band = task - (item * blocks + block) * bands
+            y_base = item * y_item + block * y_block
+            if band == 0 and halo > 0:
+                clear_halo(y, y_base, height, width, halo)
+            row, end = height * band // bands, height * (band + 1) // bands
+            depthwise_rows(
+                x, item * x_item + block * x_block + row * x_row, x_row, x_step, taps, weights,
+                block * taps.shape[0] * 16, bias, block * 16, y, y_base + ((row + halo) * y_pitch + halo) * 16, y_pitch,
+                end - row, width, channels - block * 16, slope, activation,
+            )  # fmt: skip
+            task = next_turn(turns, worker, workers, tasks)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +11,12 @@ from numpy.typing import NDArray
 from ..kernels.convolution import convolve, convolve_depthwise, convolve_pooled
 from ..kernels.jit import threads
 from ..kernels.packing import pack_depthwise, pack_filters
-from ..kernels.saved import compiled
 from ..kernels.tile import COLOURS, PIXELS, ROWS, TAP_LANES
 from ..tensor import LANES, Array, Layout, Shape, Tensor
-from .workspace import with_workspace
+from .workspace import with_turns, with_workspace
 
 Table = NDArray[np.int64]
 Call = Callable[[], None]
-
-
-def bound(kernel: Any, *arguments: Any) -> Call:
-    """A call of a kernel with these arguments."""
-    return partial(compiled(kernel, *arguments), *arguments)
 
 
 def not_bound() -> None:
@@ -112,7 +104,7 @@ class TiledConvolution:
         by_group = self.packed.size > x.layout.item
         chunk = _tiles_per_task(tiles, len(self.groups), x.layout.batch, by_group)
         adds = added is y, added is not None and added is not y, *(added or y).source
-        return bound(convolve, *source, chunk, by_group, *target, *adds)
+        return with_turns(convolve, *source, chunk, by_group, *target, *adds)
 
 
 class DepthwiseConvolution:
@@ -131,7 +123,7 @@ class DepthwiseConvolution:
         """What computes y from x, with the slope below zero and the activation's code."""
         rows, columns = np.divmod(np.arange(self.size**2), self.size)
         taps = window.offset(x.layout, rows, columns)
-        return bound(
+        return with_turns(
             convolve_depthwise,
             x.data, x.layout.item, x.layout.block, window.stride_y * x.layout.pitch * LANES, window.stride_x * LANES,
             np.ascontiguousarray(taps), self.packed, self.bias, y.layout.batch, self.filters, y.shape.height,

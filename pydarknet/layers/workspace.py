@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..kernels.jit import most_threads
+from ..kernels.jit import most_threads, threads
 from ..kernels.saved import compiled
 from ..kernels.turns import APART
 from ..tensor import LANES, Array
@@ -27,6 +28,12 @@ class _Workspace:
 
 
 _workspace = _Workspace()
+
+
+def with_turns(kernel: Any, *arguments: Any) -> Callable[[], None]:
+    """A call of a kernel with its arguments, memory for the workers' turns, and their number."""
+    whole = *arguments, _workspace.turns, threads()
+    return partial(compiled(kernel, *whole), *whole)
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> Callable[[], None]:
