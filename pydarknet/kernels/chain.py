@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from .convolution import convolve_pixels, depthwise_rows
+from .convolution import convolve_pixels, depthwise_rows, unknown
 from .halo import clear, clear_halo
 from .jit import device, kernel
 from .turns import begin_turns, next_turn
@@ -93,14 +93,15 @@ def _expand(x, x_at, x_row, expand, group, depthwise, band, plane, work, at):
     """The blocks of one group, `depthwise.block` floats apart from `at` on."""
     block, count = expand.groups[group, 0], expand.groups[group, 1]
     pitch = plane.width + 2 * plane.side
+    none, never = unknown(count)
     for r in range(count):
         _clear_outside(work, at + r * depthwise.block, band, plane)
     convolve_pixels(
         count, expand.lanes, x, x_at + band.first * x_row, x_row, expand.step, expand.taps, expand.groups[group, 2],
         expand.groups[group, 3], expand.weights, expand.groups[group, 4], expand.bias, block * 16, work,
-        at + ((band.first - band.low) * pitch + plane.side) * 16, depthwise.block, pitch, 0,
+        at + ((band.first - band.low) * pitch + plane.side) * 16, depthwise.block, pitch, none,
         (band.last - band.first) * plane.width, plane.width, depthwise.channels - block * 16, expand.slope,
-        expand.activation, False, False, work, 0, 0, 0,
+        expand.activation, never, never, work, none, none, none,
     )  # fmt: skip
 
 
@@ -155,6 +156,7 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
                 _convolve_block(x, x_at, depthwise, block, band, work, scratch + block * between)
             for group in range(p_groups.shape[0]):
                 block, count = p_groups[group, 0], p_groups[group, 1]
+                none, never = unknown(count)
                 y_at, a_at = item * y_item + block * y_block, a_origin + item * a_item + block * a_block
                 if band.top == 0 and halo > 0:
                     for r in range(count):
@@ -162,8 +164,8 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
                 convolve_pixels(
                     count, p_lanes, work, scratch, width * p_step, p_step, p_taps, p_groups[group, 2],
                     p_groups[group, 3], p_weights, p_groups[group, 4], p_bias, block * 16, y,
-                    y_at + ((band.top + halo) * y_pitch + halo) * 16, y_block, y_pitch, 0, band.rows * width, width,
-                    channels - block * 16, p_slope, p_activation, False, adds, added, a_at + band.top * a_pitch * 16,
+                    y_at + ((band.top + halo) * y_pitch + halo) * 16, y_block, y_pitch, none, band.rows * width, width,
+                    channels - block * 16, p_slope, p_activation, never, adds, added, a_at + band.top * a_pitch * 16,
                     a_block, a_pitch,
                 )  # fmt: skip
             task = next_turn(turns, worker, workers, batch * bands)

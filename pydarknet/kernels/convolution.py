@@ -167,6 +167,13 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
             row += 1
 
 
+@device
+def unknown(count):
+    """0 and False, for `count` above zero, so that the compiler does not know it: it would compile all tiles once more
+    for arguments of `convolve_pixels` that it knows."""
+    return 0 * count, count < 0
+
+
 @kernel
 def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch, height, width, chunk, by_group,
              y, y_item, y_block, y_pitch, halo, channels, slope, activation,
@@ -237,10 +244,11 @@ def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias
             group = task - (item * half + pair) * group_count
             block, rows = groups[group, 0], groups[group, 1]
             pixels = width * min(2, height - 2 * pair)
+            none, never = unknown(rows)
             convolve_pixels(
                 rows, lanes, x, item * x_item + 2 * pair * x_row, x_row, x_step, taps, groups[group, 2],
-                groups[group, 3], weights, groups[group, 4], bias, block * 16, work, scratch, 2 * width * 16, width, 0,
-                pixels, width, channels - block * 16, slope, activation, False, False, work, 0, 0, 0,
+                groups[group, 3], weights, groups[group, 4], bias, block * 16, work, scratch, 2 * width * 16, width,
+                none, pixels, width, channels - block * 16, slope, activation, never, never, work, none, none, none,
             )  # fmt: skip
             for r in range(rows):
                 cells = scratch + r * 2 * width * 16
