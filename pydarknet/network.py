@@ -13,6 +13,7 @@ import numpy as np
 from .config import Config
 from .dialect import Dialect
 from .errors import ConfigError, OptionError, ShapeError
+from .input_shape import checked_batch, checked_side, network_input
 from .layers import INPUT, Layer, Place, layer_class
 from .layers.tuning import tuning
 from .memory import check_memory
@@ -22,8 +23,6 @@ from .weights import Header, Loaded, load_weights, save_weights
 
 log = logging.getLogger("pydarknet")
 
-LARGEST_SIDE = 1 << 16  # pixels
-LARGEST_BATCH = 1 << 20  # sequences of recurrent networks count with all their steps
 ONE_AT_A_TIME = threading.RLock()  # compiled kernels share one pool of threads
 
 
@@ -49,7 +48,7 @@ class Network:
         self.seed = seed
         self.header = Header(*dialect.version, 0)
         self.input = self._running = network_input(config, width, height)
-        self.batch = self._running_batch = _checked_batch(batch)
+        self.batch = self._running_batch = checked_batch(batch)
         self.loaded: Loaded | None = None
         self.layers: list[Layer] = []
         self._tensors: list[Tensor | None] = []
@@ -112,8 +111,8 @@ class Network:
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
         """Set the network up for another input size or batch; parameters stay. Raises ShapeError where it cannot."""
-        input_ = Shape(self.input.channels, _checked_side("height", height), _checked_side("width", width))
-        batch = self.batch if batch is None else _checked_batch(batch)
+        input_ = Shape(self.input.channels, checked_side("height", height), checked_side("width", width))
+        batch = self.batch if batch is None else checked_batch(batch)
         self._run_at(input_, batch)
         self.input, self.batch = input_, batch
 
@@ -232,7 +231,7 @@ class Network:
         """
         expected = self.input
         if len(shape) == 4 and shape[1] == expected.channels:
-            input_ = Shape(shape[1], _checked_side("height", shape[2]), _checked_side("width", shape[3]))
+            input_ = Shape(shape[1], checked_side("height", shape[2]), checked_side("width", shape[3]))
         elif len(shape) == 2 and shape[1] == expected.outputs:
             input_ = expected
         else:
@@ -241,7 +240,7 @@ class Network:
                 f"or (n, {expected.outputs})"
             )
         with ONE_AT_A_TIME:
-            self._run_at(input_, _checked_batch(shape[0]))
+            self._run_at(input_, checked_batch(shape[0]))
             if not self._tensors:
                 self._plan(keep_all=False)
 
@@ -296,39 +295,3 @@ class Network:
     def parameter_count(self) -> int:
         """Numbers in a full .weights file."""
         return sum(record.array.size for layer in self.layers for record in layer.records())
-
-
-def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:
-    """What `[net]` says of the input, or the given sides. Raises ConfigError."""
-    net = config.net
-    h = net.natural("height", 0) if height is None else _checked_side("height", height)
-    w = net.natural("width", 0) if width is None else _checked_side("width", width)
-    channels = net.natural("channels", 0)
-    if height is not None or width is not None:
-        net.ignore("height", "width")
-    if not (h and w and channels):
-        inputs = net.natural("inputs", 0)
-        if not inputs:
-            raise net.error(
-                f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all three, or "
-                "inputs"
-            )
-        return Shape(inputs)
-    for name, value in (("height", h), ("width", w)):
-        if value > LARGEST_SIDE:
-            raise net.error(f"{name}={value}: expected at most {LARGEST_SIDE}", name)
-    if channels > LARGEST_SIDE:
-        raise net.error(f"channels={channels}: expected at most {LARGEST_SIDE}", "channels")
-    return Shape(channels, h, w)
-
-
-def _checked_side(name: str, value: int) -> int:
-    if not isinstance(value, (int, np.integer)) or not 1 <= value <= LARGEST_SIDE:
-        raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
-    return value
-
-
-def _checked_batch(batch: int) -> int:
-    if not 1 <= batch <= LARGEST_BATCH:
-        raise OptionError(f"batch {batch}: expected a number from 1 to {LARGEST_BATCH}")
-    return batch

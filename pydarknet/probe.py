@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from .config import Config, Section
 from .dialect import Dialect
 from .errors import ConfigError, DarknetError, ShapeError
+from .input_shape import network_input
 from .layers import INPUT, LAYERS, Layer, Place, layer_class
 from .layers.connected import Connected
 from .layers.convolutional import Convolutional
@@ -28,7 +29,6 @@ from .layers.route import FlatRoute, Route
 from .layers.shortcut import Shortcut
 from .layers.simple import Implicit
 from .memory import check_memory
-from .network import network_input
 from .tensor import Shape
 from .tolerant import REFERENCES, Problem, TolerantPlace, TolerantSection, warnings_to
 

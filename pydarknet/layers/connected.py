@@ -14,8 +14,9 @@ from ..dialect import Dialect
 from ..kernels.dense import dense
 from ..kernels.gradient import dense_input_gradient, dense_weight_gradient
 from ..tensor import Array, Layout, Shape, Tensor
-from .base import Layer, Parameter, Place, PlainLayer
+from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
+from .plain_layer import PlainLayer
 from .training import NormTraining, Trainable, activation_backward
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer

@@ -19,6 +19,7 @@ from .batchnorm import BatchNorm
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur import Blur
 from .chain import bind_chain, chain_length
+from .convolution_section import UNUSED, read_groups, read_window
 from .convolution_training import ConvolutionLearning, Parameters
 from .filters import Call, DepthwiseConvolution, Window, not_bound
 from .method import Convolution, Method
@@ -72,36 +73,18 @@ class Convolutional(Layer):
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Convolutional:
-        filters, size = section.positive("filters", 1), section.positive("size", 1, 1 << 12)
-        stride_y, stride_x = read_strides(section)
-        dilation = section.positive("dilation", 1, 1 << 12)
-        padding = section.natural("padding", 0, 1 << 16)
-        if section.flag("pad"):
-            padding = size // 2
-        channels = place.shape(place.index - 1).channels
+        filters, channels = section.positive("filters", 1), place.shape(place.index - 1).channels
         xnor = section.flag("xnor")
-        groups = section.positive("groups", 1)
-        if xnor:
-            groups = 1
-        if channels % groups or filters % groups:
-            raise section.shape_error(
-                f"groups={groups} must divide the {channels} input channels and the {filters} filters", "groups"
-            )
+        groups = read_groups(section, channels, filters, xnor)
         normalised = section.flag("batch_normalize") or section.flag("cbn")
-        section.ignore(
-            "binary", "dot", "flipped", "assisted_excitation", "sway", "rotate", "stretch", "stretch_sway", "angle",
-            "reverse", "coordconv", "stream", "wait_stream",
-        )  # fmt: skip
-        mode = section.integer("antialiasing", 0)
-        blur = Blur(mode, stride_y, stride_x) if mode else None
-        if blur:
-            stride_y = stride_x = 1
+        section.ignore(*UNUSED)
+        window, blur = read_window(section)
         return cls(
             section=section,
             sources=place.previous,
             channels=channels,
             filters=filters,
-            window=Window(size, stride_y, stride_x, padding, 1 if size == 1 else dilation),
+            window=window,
             activation=read_activation(section, place.dialect, "logistic"),
             norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if normalised else None,
             groups=groups,
@@ -338,13 +321,6 @@ def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
         if not isinstance(layer, Convolutional):
             return
         yield layer
-
-
-def read_strides(section: Section, default: int = 1) -> tuple[int, int]:
-    """(vertical, horizontal) stride: `stride_y` and `stride_x` where given, else `stride`."""
-    both = section.positive("stride", default, 1 << 12)
-    vertical, horizontal = section.integer("stride_y", -1), section.integer("stride_x", -1)
-    return (vertical if vertical > 0 else both), (horizontal if horizontal > 0 else both)
 
 
 def _shared_layer(section: Section, place: Place) -> Convolutional | None:

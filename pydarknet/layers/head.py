@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..boxes import Candidates
 from ..config import Section
 from ..tensor import Array
-from .base import PlainLayer
 from .delta_rejection import DeltaRejection
 from .head_training import Statistics, TrainingPictures
+from .plain_layer import PlainLayer
 
 log = logging.getLogger("pydarknet")
 

@@ -14,7 +14,8 @@ from ..config import Section
 from ..dialect import Dialect
 from ..kernels.dense import locally_connected
 from ..tensor import Array, Layout, Shape, Tensor
-from .base import Parameter, Place, PlainLayer
+from .base import Parameter, Place
+from .plain_layer import PlainLayer
 from .training import Trainable, activation_backward
 
 LARGEST_WEIGHTS = 1 << 29  # of one layer

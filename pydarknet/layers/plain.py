@@ -11,7 +11,8 @@ import numpy as np
 from ..activations import LOGISTIC
 from ..config import Section
 from ..tensor import Array, Shape
-from .base import Place, PlainLayer
+from .base import Place
+from .plain_layer import PlainLayer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -11,9 +11,10 @@ import numpy as np
 from ..config import Section
 from ..kernels import gradient, pooling
 from ..tensor import Shape, Tensor
-from .base import Layer, Place, PlainLayer
+from .base import Layer, Place
 from .blur import Blur
-from .convolutional import read_strides
+from .convolution_section import read_strides
+from .plain_layer import PlainLayer
 from .table import blur_row, sizes
 
 

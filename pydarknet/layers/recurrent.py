@@ -15,8 +15,9 @@ from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activa
 from ..config import Section
 from ..dialect import Dialect
 from ..tensor import Array, Shape, Tensor
-from .base import Layer, Parameter, Place, PlainLayer
+from .base import Layer, Parameter, Place
 from .connected import Connected
+from .plain_layer import PlainLayer
 from .training import Trainable
 from .unrolled import GruSteps, LstmSteps, RnnSteps, Steps, Unrolled
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..config import Section
 from ..kernels import elementwise
 from ..tensor import Shape, Tensor
-from .base import Layer, Place, PlainLayer
+from .base import Layer, Place
+from .plain_layer import PlainLayer
 from .table import sizes
 
 

@@ -11,7 +11,8 @@ from ..config import Section
 from ..kernels.gradient import add_channels
 from ..kernels.layout import copy_channels
 from ..tensor import Shape
-from .base import Layer, Place, PlainLayer
+from .base import Layer, Place
+from .plain_layer import PlainLayer
 from .table import sizes
 
 

@@ -15,7 +15,8 @@ from ..dialect import Dialect
 from ..kernels.gradient import add_channels
 from ..kernels.layout import copy_channels
 from ..tensor import Array, Shape, Tensor
-from .base import Layer, Parameter, Place, PlainLayer
+from .base import Layer, Parameter, Place
+from .plain_layer import PlainLayer
 from .table import sizes
 from .training import Trainable, activation_backward
 

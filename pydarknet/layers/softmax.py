@@ -11,7 +11,8 @@ from ..config import Section, folder_of
 from ..resources import find_file
 from ..tensor import Array
 from ..tree import Tree, read_tree, softmax_groups
-from .base import Place, PlainLayer
+from .base import Place
+from .plain_layer import PlainLayer
 from .simple import MASKED
 
 
