@@ -14,7 +14,7 @@ from .tuning import tuning
 from .winograd import OUTPUT_BLOCK, PATCH_COST, PRODUCT_COST, WinogradConvolution, packed_size, patch_side, tile_count
 
 # The cost of one float of filters, in multiply-adds of a SIMD vector: memory is slow, and start-up packs them all.
-FILTER_COST = 0.3
+FILTER_COST = 0.8
 
 Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution
 
