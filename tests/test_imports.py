@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pydarknet"
 ORDER = [
     {"errors", "version", "kernels"},
     {"files", "resources", "boxes", "tensor", "streaming", "ahead"},
-    {"config", "tree", "memory", "image", "box_gradients", "anchors", "figure"},
+    {"config", "tree", "memory", "image", "box_gradients", "anchors", "figure", "input_shape"},
     {"dialect", "names", "schedule", "image_colour", "image_video", "text", "unfollowed", "cfg_text", "anchor_plot"},
     {"activations", "augment"},
     {"layers", "views"},
