@@ -34,7 +34,8 @@ class InputGradient:
         self._owner = owner_of(self.layers, last)
         if self._owner == INPUT:
             raise OptionError(f"layer {last} [{self.layers[last].kind}] only gives on the input")
-        self._prepare(last)
+        with ONE_AT_A_TIME:
+            self._prepare(last)
 
     def _prepare(self, last: int) -> None:
         tensors = lay_out(self.layers, self._shape, 1, last, keep_all=True, thin=False)

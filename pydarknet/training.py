@@ -78,17 +78,22 @@ class Training:
         self._input = tensors[INPUT]
         self._layers = [layer for layer in network.layers if not layer.is_alias]
         self._trainables: list[tuple[Layer, Trainable]] = []
-        for index, layer in enumerate(network.layers):
-            if layer.is_alias:
-                continue
-            sources = [owner_of(network.layers, source) for source in layer.sources]
-            owner = owner_of(network.layers, index)
-            layer.overwrites = index in overwriting.values()
-            layer.prepare([tensors[source] for source in sources], tensors.get(owner))
-            # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
-            delta = deltas.get(owner) or (Tensor(Layout(batch, layer.shape)) if owner in tensors else None)
-            layer.prepare_training([deltas.get(source) for source in sources], delta)
-            self._trainables += [(layer, trainable) for trainable in layer.trainables()]
+        with ONE_AT_A_TIME:
+            for index, layer in enumerate(network.layers):
+                if not layer.is_alias:
+                    layer.overwrites = index in overwriting.values()
+                    self._prepare_layer(index, layer, tensors, deltas)
+
+    def _prepare_layer(
+        self, index: int, layer: Layer, tensors: Mapping[int, Tensor], deltas: Mapping[int, Tensor]
+    ) -> None:
+        layers = self.network.layers
+        sources, owner = [owner_of(layers, source) for source in layer.sources], owner_of(layers, index)
+        layer.prepare([tensors[source] for source in sources], tensors.get(owner))
+        # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
+        delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
+        layer.prepare_training([deltas.get(source) for source in sources], delta)
+        self._trainables += [(layer, trainable) for trainable in layer.trainables()]
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
         """Go on at another input size and with mini-batches of `batch` pictures (default: the cfg's); what has been

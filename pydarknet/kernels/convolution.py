@@ -64,67 +64,35 @@ def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
     return x_step == 16 and pixels >= count and (joined or column + count <= width)
 
 
-@inlined
-def _pair(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-          y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
-    """The tile for ROWS vectors of output channels: of colours, straight, or any."""
-    if lanes == COLOURS:
-        tile_pair_of_colours(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
-    elif straight:
-        straight_pair(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
-    else:
-        tile_pair(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
+def _one_of(of_colours, straight_one, any_one):
+    """The tile of three that the lanes in use and the way its cells lie ask for."""
+
+    @inlined
+    def tile(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+             y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
+        if lanes == COLOURS:
+            of_colours(
+                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
+                y_block, y_wrap, column, width, pixels, slope, accumulate,
+            )  # fmt: skip
+        elif straight:
+            straight_one(
+                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
+                y_block, y_wrap, column, width, pixels, slope, accumulate,
+            )  # fmt: skip
+        else:
+            any_one(
+                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
+                y_block, y_wrap, column, width, pixels, slope, accumulate,
+            )  # fmt: skip
+
+    return tile
 
 
-@inlined
-def _single(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-            y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
-    """The same for one vector."""
-    if lanes == COLOURS:
-        tile_single_of_colours(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
-    elif straight:
-        straight_single(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
-    else:
-        tile_single(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
-
-
-@inlined
-def _half(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-          y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
-    """The same for half a vector and twice as many pixels."""
-    if lanes == COLOURS:
-        tile_half_of_colours(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
-    elif straight:
-        straight_half(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
-    else:
-        tile_half(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_block,
-            y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
+# For ROWS vectors of output channels, for one, and for half of one and twice as many pixels.
+_pair = _one_of(tile_pair_of_colours, straight_pair, tile_pair)
+_single = _one_of(tile_single_of_colours, straight_single, tile_single)
+_half = _one_of(tile_half_of_colours, straight_half, tile_half)
 
 
 @device

@@ -61,9 +61,12 @@ def _pixel_offsets(b: ir.IRBuilder, count: int, at, step, wrap, column, width, p
     return offsets
 
 
-def _straight_offsets(b: ir.IRBuilder, count: int, at) -> list[ir.Value]:
-    """The same for cells that follow one another: distances that stand in the instructions, not in registers."""
-    return [b.add(at, constant(c * LANES)) for c in range(count)]
+def _offsets(b: ir.IRBuilder, straight: bool, count: int, at, *row) -> list[ir.Value]:
+    """The same, with `row` as above; of cells that follow one another the distances stand in the instructions, not in
+    registers."""
+    if straight:
+        return [b.add(at, constant(c * LANES)) for c in range(count)]
+    return _pixel_offsets(b, count, at, *row)
 
 
 def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False, vector: ir.VectorType = VECTOR):
@@ -90,11 +93,8 @@ def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False, vector:
                 return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
 
             x_base = pointer(x, 0, constant(0))
-            if straight:
-                offsets_of_x, offsets = _straight_offsets(b, count, x_at), _straight_offsets(b, count, y_at)
-            else:
-                offsets_of_x = _pixel_offsets(b, count, x_at, x_step, x_wrap, column, width, pixels)
-                offsets = _pixel_offsets(b, count, y_at, constant(LANES), y_wrap, column, width, pixels)
+            offsets_of_x = _offsets(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
+            offsets = _offsets(b, straight, count, y_at, constant(LANES), y_wrap, column, width, pixels)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table = pointer(taps, 4, first_tap)
             filters = pointer(weights, 7, weights_at)
@@ -207,11 +207,8 @@ def make_depthwise_tile(straight: bool = False, vector: ir.VectorType = VECTOR):
                 return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
 
             x_base, y_base = pointer(x, 0, constant(0)), pointer(y, 10, constant(0))
-            if straight:
-                offsets_of_x, offsets = _straight_offsets(b, count, x_at), _straight_offsets(b, count, y_at)
-            else:
-                offsets_of_x = _pixel_offsets(b, count, x_at, x_step, x_wrap, column, width, pixels)
-                offsets = _pixel_offsets(b, count, y_at, constant(LANES), y_wrap, column, width, pixels)
+            offsets_of_x = _offsets(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
+            offsets = _offsets(b, straight, count, y_at, constant(LANES), y_wrap, column, width, pixels)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table, filters = pointer(taps, 4, constant(0)), pointer(weights, 6, weights_at)
             start = [[load_vector(b, pointer(bias, 8, bias_at), vector)] * count]
