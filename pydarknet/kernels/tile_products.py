@@ -9,6 +9,10 @@ from numba.extending import intrinsic
 from .simd import LANES, VECTOR, data_pointer, load_vector, multiply_add, prefetch, splat, store_vector
 from .tile import ROWS, constant, loop_over_taps
 
+# Input channels that one step of the product takes. With AVX-512 all registers hold sums, and of a longer step LLVM
+# loads everything first, for which there is no room: the sums went to memory and back, and took twice as long.
+STEP = 4 if ROWS == 2 else LANES
+
 
 def make_products(columns: int):
     """The matrix product of Winograd's method, as a Numba intrinsic, for `columns` tiles of the picture.
@@ -30,21 +34,26 @@ def make_products(columns: int):
             following = b.gep(data_pointer(context, b, sig.args[4], weights), [next_at])
             y_base = b.gep(data_pointer(context, b, sig.args[7], y), [y_at])
 
+            steps = LANES // STEP
+            lines = columns * ROWS // steps  # to be fetched meanwhile
+
             def products(t, now):
-                pixels = b.gep(x_base, [b.mul(t, x_tap)])
-                at_tap = b.gep(filters, [b.mul(t, constant(LANES * ROWS * LANES))])
-                next_tap = b.gep(following, [b.mul(t, constant(LANES * ROWS * LANES))])
-                for line in range(columns * ROWS):
-                    prefetch(b, b.gep(next_tap, [constant(line * LANES)]))
-                for lane in range(LANES):
-                    w = [load_vector(b, b.gep(at_tap, [constant((lane * ROWS + r) * LANES)])) for r in range(ROWS)]
+                tap, part = b.udiv(t, constant(steps)), b.urem(t, constant(steps))
+                pixels = b.gep(x_base, [b.add(b.mul(tap, x_tap), b.mul(part, constant(STEP)))])
+                at_step = b.gep(filters, [b.mul(t, constant(STEP * ROWS * LANES))])
+                next_tap = b.gep(following, [b.mul(tap, constant(LANES * ROWS * LANES))])
+                next_lines = b.gep(next_tap, [b.mul(part, constant(lines * LANES))])
+                for line in range(lines):
+                    prefetch(b, b.gep(next_lines, [constant(line * LANES)]))
+                for lane in range(STEP):
+                    w = [load_vector(b, b.gep(at_step, [constant((lane * ROWS + r) * LANES)])) for r in range(ROWS)]
                     for c in range(columns):
                         pixel = splat(b, b.load(b.gep(pixels, [constant(c * LANES + lane)])))
                         for r in range(ROWS):
                             now[r][c] = b.call(multiply_add(b), [pixel, w[r], now[r][c]])
 
             start = [[ir.Constant(VECTOR, [0.0] * LANES)] * columns for _ in range(ROWS)]
-            for r, row in enumerate(loop_over_taps(b, tap_count, start, products)):
+            for r, row in enumerate(loop_over_taps(b, b.mul(tap_count, constant(steps)), start, products)):
                 for c, value in enumerate(row):
                     store_vector(b, value, b.gep(y_base, [constant((c * ROWS + r) * LANES)]))
             return context.get_dummy_value()

@@ -20,7 +20,7 @@ from numba import prange
 
 from .activation import activate_fused, clear_lanes
 from .halo import clear_halo
-from .jit import device, kernel
+from .jit import device, inlined, kernel
 from .pooling import pool_rows
 from .simd import vload, vstore
 from .tile import PIXELS, ROWS
@@ -30,9 +30,7 @@ from .winograd_lines import input_line, last_line, output_line
 
 f32 = numba.float32
 
-# How many tiles one call of the product takes: what the registers hold, then what is left over.
-MOST, SOME, FEW = (14, 4, 2) if PIXELS == 14 else (6, 4, 2)
-_most, _some, _few = make_products(MOST), make_products(SOME), make_products(FEW)
+MOST = PIXELS  # tiles that one product takes: what the registers hold
 PATCH = 49 * 16  # floats of the largest patch
 SKEW = 16  # floats between planes of transformed patches, so that they do not share the cache's sets
 
@@ -136,22 +134,42 @@ def _transform_input(x, source, tiles, work, scratch, patches):
                 input_line(m, stride, work, line + i * n * 16, 16, work, to + i * n * plane, plane)
 
 
+def _products_up_to(most):
+    """The product of so many tiles, at most `most`, as one function: each number of them has code of its own."""
+    these = make_products(most)
+    if most == 2:
+
+        @inlined
+        def product(columns, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
+            these(x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
+
+        return product
+    fewer = _products_up_to(most - 2)
+
+    @inlined
+    def product(columns, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
+        if columns == most:
+            these(x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
+        else:
+            fewer(columns, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
+
+    return product
+
+
+_product = _products_up_to(MOST)
+
+
 @device
 def _multiply_point(work, x_at, width, blocks, filters, w_at, next_at, y_at):
-    """The products of all patches with one group of filters, at one point."""
-    done = 0
-    while width - done >= MOST:
+    """The products of all patches with one group of filters, at one point: of as many at a time as the registers hold,
+    in parts of about the same size, as each part reads the filters anew."""
+    parts = (width + MOST - 1) // MOST
+    pairs = width // 2
+    for part in range(parts):
+        done, end = 2 * (pairs * part // parts), 2 * (pairs * (part + 1) // parts)
         next_line = next_at + done * ROWS * 16
-        _most(work, x_at + done * 16, width * 16, blocks, filters, w_at, next_line, work, y_at + done * ROWS * 16)
-        done += MOST
-    while width - done >= SOME:
-        next_line = next_at + done * ROWS * 16
-        _some(work, x_at + done * 16, width * 16, blocks, filters, w_at, next_line, work, y_at + done * ROWS * 16)
-        done += SOME
-    while width - done > 0:
-        next_line = next_at + done * ROWS * 16
-        _few(work, x_at + done * 16, width * 16, blocks, filters, w_at, next_line, work, y_at + done * ROWS * 16)
-        done += FEW
+        _product(end - done, work, x_at + done * 16, width * 16, blocks, filters, w_at, next_line, work,
+                 y_at + done * ROWS * 16)  # fmt: skip
 
 
 @device

@@ -1,0 +1,29 @@
+"""Winograd's products: right, and with their sums in registers."""
+
+import re
+
+import numba
+import numpy as np
+import pytest
+
+from pydarknet.kernels.tile import PIXELS, ROWS
+from pydarknet.kernels.tile_products import make_products
+
+
+@pytest.mark.parametrize("columns", [2, PIXELS])
+def test_products_stay_in_registers(columns):
+    products = make_products(columns)
+
+    @numba.njit
+    def multiply(x, weights, y):
+        products(x, 0, columns * 16, 3, weights, 0, 0, y, 0)
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, columns, 16), np.float32)
+    weights = rng.standard_normal((3, 16, ROWS, 16), np.float32)
+    y = np.zeros((columns, ROWS, 16), np.float32)
+    multiply(x.ravel(), weights.ravel(), y.ravel())
+    np.testing.assert_allclose(y, np.einsum("tci,tirl->crl", x, weights), rtol=1e-4, atol=1e-4)
+    (assembly,) = multiply.inspect_asm().values()
+    # Where AVX-512's whole registers are in use, none of them goes to the stack (half ones do, with the arguments).
+    assert not re.findall(r"vmov\w+\s+%zmm\d+, -?\d*\(%r[sb]p\)", assembly)
