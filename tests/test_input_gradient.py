@@ -24,12 +24,14 @@ def test_against_differences(build, last):
     network = build(TEXT)
     gradient = InputGradient(network, last, 10, 6)
     x = values(3, 6, 10)
-    output = gradient.forward(x).ravel()
+    output = gradient.forward(x)
     delta = values(output.size)
     found = gradient.backward(delta)
     assert found.shape == x.shape
     rng, step = np.random.default_rng(1), np.float32(1e-3)  # so small that no maximum changes its place
-    rounding = np.abs(output) @ np.abs(delta) * 2.0**-24 / float(step)  # of the outputs, seen in their difference
+    rounding = (
+        float(np.abs(output) @ np.abs(delta)) * 2.0**-24 / float(step)
+    )  # of the outputs, seen in their difference
     for _ in range(12):
         at = tuple(rng.integers(side) for side in x.shape)
         above, below = x.copy(), x.copy()
