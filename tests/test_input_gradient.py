@@ -29,9 +29,7 @@ def test_against_differences(build, last):
     found = gradient.backward(delta)
     assert found.shape == x.shape
     rng, step = np.random.default_rng(1), np.float32(1e-3)  # so small that no maximum changes its place
-    rounding = (
-        float(np.abs(output) @ np.abs(delta)) * 2.0**-24 / float(step)
-    )  # of the outputs, seen in their difference
+    rounding = float(np.abs(output) @ np.abs(delta)) * 2.0**-24 / float(step)  # of the outputs
     for _ in range(12):
         at = tuple(rng.integers(side) for side in x.shape)
         above, below = x.copy(), x.copy()
