@@ -18,6 +18,7 @@ from .folder import package_folder
 # machine have to wait for, and then we for them. A short spin costs nothing on an idle one. Read when it is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
+LOOP = "numba_parallel_for"  # the name by which compiled code knows it
 LAYERS = {"omp": "omppool", "workqueue": "workqueue"}
 SCHEDULING = (
     "get_num_threads", "set_num_threads", "get_thread_id", "set_parallel_chunksize", "get_parallel_chunksize",
@@ -88,7 +89,7 @@ def symbols(layer: str) -> dict[str, int]:
     classes = [value for value in vars(builtins).values() if isinstance(value, type)]
     found |= {f"PyExc_{kind.__name__}": id(kind) for kind in classes if issubclass(kind, BaseException)}
     library = extension(f"np.ufunc.{LAYERS[layer]}")
-    return found | {name: getattr(library, name) for name in SCHEDULING} | {"numba_parallel_for": library.parallel_for}
+    return found | {name: getattr(library, name) for name in SCHEDULING} | {LOOP: library.parallel_for}
 
 
 def address_of(symbol: str, layer: str) -> int | None:

@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 
 from .folder import CACHE_FOLDER, package_folder
-from .pool import Pool, address_of, extension
+from .pool import LOOP, Pool, address_of, extension, most_threads
+from .team import start as start_team
 
 log = logging.getLogger("pydarknet")
 
 PACKAGE = __package__
-CATALOGUE = "modules.saved"
+CATALOGUE, TEAM = "modules.saved", "team.saved"
 OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # what of Numba's environment is followed here too
 KINDS: dict[type, str] = {
     int: "int64", np.int64: "int64", bool: "bool", np.bool_: "bool", float: "float64", np.float64: "float64",
@@ -250,14 +251,24 @@ def pool() -> Pool:
     return Pool(_layer)
 
 
-def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
-    """The saved code as a function, or None where there is none that can be used here."""
-    found = read(file_of(f"{module}.{name}", kinds))
-    if found is None:
+@cache
+def team() -> int | None:
+    """The address of what runs parallel loops in the pool's place (`team.py`), its threads started; None where there
+    is none."""
+    found = read(TEAM)
+    names = ("sem_wait", "sem_post", "sched_yield")
+    addresses = {name: address_of(name, _layer) for name in names}
+    if found is None or None in addresses.values():
         return None
-    addresses = {symbol: address_of(symbol, _layer) for symbol in found["symbols"]}
-    if None in addresses.values():  # LLVM would end the process
-        return None
+    engine = linked(found["code"], addresses)
+    board, serve, loop = map(engine.get_global_value_address, ("board", "serve", "parallel_for"))
+    engine.detach()  # its threads run until the process ends, and so long their code stays
+    start_team(board, serve, most_threads() - 1)
+    return int(loop)
+
+
+def linked(code: bytes, addresses: dict[str, int | None]) -> Any:
+    """An engine of llvmlite's with an object file, in which the names have these addresses."""
     import llvmlite.binding as llvm
 
     # An engine of its own for each: the names of inner functions are unique in one process only.
@@ -267,8 +278,22 @@ def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] |
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(found["code"]))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
+    return engine
+
+
+def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
+    """The saved code as a function, or None where there is none that can be used here."""
+    found = read(file_of(f"{module}.{name}", kinds))
+    if found is None:
+        return None
+    addresses = {symbol: address_of(symbol, _layer) for symbol in found["symbols"]}
+    if None in addresses.values():  # LLVM would end the process
+        return None
+    if LOOP in addresses:
+        addresses[LOOP] = team() or addresses[LOOP]
+    engine = linked(found["code"], addresses)
     dynfunc = extension("_dynfunc")
     environment = dynfunc.Environment({})
     place = engine.get_global_value_address(found["environment"])

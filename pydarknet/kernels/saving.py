@@ -19,10 +19,11 @@ from numba.np.numpy_support import as_dtype
 
 from . import saved
 from .pool import LAYERS, address_of
+from .team_code import machine_code
 
 log = logging.getLogger("pydarknet")
 
-WITHOUT_KERNELS = {"__init__", "folder", "pool", "saved", "saving", "threads"}
+WITHOUT_KERNELS = {"__init__", "folder", "pool", "saved", "saving", "team", "team_code", "threads"}
 SCALARS = {types.int64: "int64", types.boolean: "bool", types.float64: "float64", types.float32: "float32"}
 PLAIN = (bool, int, float, str, bytes, type(None), np.generic)
 UNDEFINED, SYMBOL_TABLE = 0, 2  # ELF's numbers for a symbol's section and a section's type
@@ -69,6 +70,7 @@ def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
         }
         saved.write(saved.file_of(kernel, kinds), content)
         if not (saved.folder() / saved.CATALOGUE).exists():
+            saved.write(saved.TEAM, {"code": machine_code()})
             saved.write(saved.CATALOGUE, {"layer": layer, "modules": catalogue()})
 
 

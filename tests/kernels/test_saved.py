@@ -80,7 +80,7 @@ def test_the_second_process_does_without_numba(cache):
     told, errors = start(cache)
     assert not told["numba"]
     assert errors == ""
-    assert set(files(cache)) == {"gradient.descend", "modules.saved"}
+    assert set(files(cache)) == {"gradient.descend", "modules.saved", "team.saved"}
 
 
 def test_another_kind_of_argument_is_left_to_numba(cache):
