@@ -11,23 +11,20 @@ from .pooling import pool_rows
 from .simd import vload, vstore
 from .tile import (
     COLOURS,
+    FEW_PIXELS,
+    HALF_TILES,
     MANY_PIXELS,
     NARROW,
+    PAIR_TILES,
     PIXELS,
     ROWS,
+    SINGLE_TILES,
+    THIN,
+    THIN_2,
     half_depthwise,
     straight_depthwise,
-    straight_half,
     straight_half_depthwise,
-    straight_pair,
-    straight_single,
     tile_depthwise,
-    tile_half,
-    tile_half_of_colours,
-    tile_pair,
-    tile_pair_of_colours,
-    tile_single,
-    tile_single_of_colours,
 )
 from .turns import begin_turns, next_turn
 
@@ -59,40 +56,60 @@ def _add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
 
 @inlined
 def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
-    """Whether the cells of a tile of `count` pixels follow one another, in the input and in the output."""
-    joined = x_wrap == 16 and y_wrap == 16
-    return x_step == 16 and pixels >= count and (joined or column + count <= width)
+    """Whether the cells of a tile of `count` pixels are all as far apart, in the input and in the output."""
+    joined = x_wrap == x_step and y_wrap == 16
+    return pixels >= count and (joined or column + count <= width)
 
 
-def _one_of(of_colours, straight_one, any_one):
-    """The tile of three that the lanes in use and the way its cells lie ask for."""
+# Kinds of tiles: those with distances in their instructions, any others, short ones; and the same for pictures of three
+# colours, of which the straight ones read four lanes, with stride 1 or 2.
+STRAIGHT, ANY, FEW, COLOURED, COLOURED_THIN, COLOURED_THIN_2 = range(6)
+
+
+@inlined
+def _kind(lanes, straight, x_step, pixels):
+    """The kind of tile that the lanes in use and the way its cells lie ask for."""
+    if lanes == COLOURS:
+        if straight and x_step == THIN:
+            return COLOURED_THIN
+        if straight and x_step == THIN_2:
+            return COLOURED_THIN_2
+        return COLOURED
+    if straight and x_step == 16:
+        return STRAIGHT
+    return FEW if FEW_PIXELS > 0 and pixels <= FEW_PIXELS else ANY
+
+
+def _one_of(tiles):
+    """Tiles of all kinds, in their order, as one function of the kind and the rest."""
+    first, *others = tiles
+    following = _one_of(others) if others else None
 
     @inlined
-    def tile(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
+    def tile(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
              y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
-        if lanes == COLOURS:
-            of_colours(
-                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
-                y_block, y_wrap, column, width, pixels, slope, accumulate,
-            )  # fmt: skip
-        elif straight:
-            straight_one(
+        if following is None or kind == 0:
+            first(
                 x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
                 y_block, y_wrap, column, width, pixels, slope, accumulate,
             )  # fmt: skip
         else:
-            any_one(
-                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
-                y_block, y_wrap, column, width, pixels, slope, accumulate,
+            following(
+                kind - 1, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y,
+                y_at, y_block, y_wrap, column, width, pixels, slope, accumulate,
             )  # fmt: skip
 
     return tile
 
 
 # For ROWS vectors of output channels, for one, and for half of one and twice as many pixels.
-_pair = _one_of(tile_pair_of_colours, straight_pair, tile_pair)
-_single = _one_of(tile_single_of_colours, straight_single, tile_single)
-_half = _one_of(tile_half_of_colours, straight_half, tile_half)
+_pair, _single, _half = _one_of(PAIR_TILES), _one_of(SINGLE_TILES), _one_of(HALF_TILES)
+
+
+@inlined
+def _next_pixels(left, most):
+    """How many pixels of those that are left the next tile takes: as few as that takes no more tiles."""
+    return FEW_PIXELS if most < left <= 2 * FEW_PIXELS else min(most, left)
 
 
 @device
@@ -108,20 +125,22 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
     y_wrap, a_wrap = (y_pitch - width + 1) * 16, (a_pitch - width + 1) * 16
     row = first // width
     column = first - row * width
-    count = MANY_PIXELS if channels <= NARROW else PIXELS
-    for pixel in range(first, last, count):
+    count = MANY_PIXELS if NARROW > 0 and channels <= NARROW else PIXELS
+    pixel = first
+    while pixel < last:
         x_at = x_origin + row * x_row + column * x_step
         y_at = y_origin + (row * y_pitch + column) * 16
-        pixels = min(count, last - pixel)
+        pixels = _next_pixels(last - pixel, count)
         straight = _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
+        kind = _kind(lanes, straight, x_step, pixels)
         if count == MANY_PIXELS:
-            _half(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+            _half(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
                   bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
-        elif rows == ROWS:
-            _pair(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+        elif rows == ROWS and ROWS > 1:
+            _pair(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
                   bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
         else:
-            _single(lanes, straight, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+            _single(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
                     bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
         for r in range(rows):
             if activation != 0:
@@ -129,7 +148,8 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
             if adds:
                 a_at = a_origin + r * a_block + (row * a_pitch + column) * 16
                 _add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, a_wrap, column, width, pixels)
-        column += count
+        pixel += pixels
+        column += pixels
         while column >= width:
             column -= width
             row += 1
@@ -235,12 +255,12 @@ def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias
     x_wrap = x_row - (width - 1) * x_step
     y_wrap = (y_pitch - width + 1) * 16
     row, column = 0, 0
-    count = MANY_PIXELS if channels <= NARROW else PIXELS
+    count = MANY_PIXELS if NARROW > 0 and channels <= NARROW else PIXELS
     for pixel in range(0, rows * width, count):
         source = x_at + row * x_row + column * x_step
         target = y_at + (row * y_pitch + column) * 16
         pixels = min(count, rows * width - pixel)
-        straight = _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
+        straight = x_step == 16 and _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
         if count == MANY_PIXELS and straight:
             straight_half_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at,
                                     y, target, y_wrap, column, width, pixels, slope)  # fmt: skip

@@ -37,6 +37,9 @@ def _tile_shape() -> tuple[int, int]:
 
 PIXELS, ROWS = _tile_shape()
 
+# With AVX-512, what is left of a plane is computed in shorter tiles, where those are enough.
+FEW_PIXELS = 8 if ROWS == 2 else 0
+
 # A block of up to so many channels is computed in half vectors, and the registers hold twice as many pixels of it. With
 # AVX-512, half a vector would take as long as a whole one.
 NARROW = LANES // 2 if ROWS == 1 else 0
@@ -61,19 +64,22 @@ def _pixel_offsets(b: ir.IRBuilder, count: int, at, step, wrap, column, width, p
     return offsets
 
 
-def _offsets(b: ir.IRBuilder, straight: bool, count: int, at, *row) -> list[ir.Value]:
-    """The same, with `row` as above; of cells that follow one another the distances stand in the instructions, not in
-    registers."""
-    if straight:
-        return [b.add(at, constant(c * LANES)) for c in range(count)]
+def _offsets(b: ir.IRBuilder, distance: int, count: int, at, *row) -> list[ir.Value]:
+    """The same, with `row` as above; of cells that are all `distance` floats apart it stands in the instructions, not
+    in registers."""
+    if distance:
+        return [b.add(at, constant(c * distance)) for c in range(count)]
     return _pixel_offsets(b, count, at, *row)
 
 
-def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False, vector: ir.VectorType = VECTOR):
-    """The tile for `rows` vectors of output channels, as a Numba intrinsic, where the first `lanes` of a tap are in
-    use; `straight` where neither the pixels nor what they read leave their rows, 16 floats from cell to cell. With
-    a `vector` of HALF, it is for twice as many pixels of up to NARROW output channels."""
-    count = PIXELS * LANES // vector.count
+def make_tile(
+    rows: int, lanes: int = TAP_LANES, straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = PIXELS
+):
+    """The tile for `rows` vectors of output channels and up to `pixels` pixels, as a Numba intrinsic, where the first
+    `lanes` of a tap are in use; `straight` where neither the pixels nor what they read leave their rows, so many
+    floats from one's input to the next one's. With a `vector` of HALF, it is for twice as many pixels of up to NARROW
+    output channels."""
+    count = pixels * LANES // vector.count
 
     @intrinsic
     def tile(
@@ -94,7 +100,7 @@ def make_tile(rows: int, lanes: int = TAP_LANES, straight: bool = False, vector:
 
             x_base = pointer(x, 0, constant(0))
             offsets_of_x = _offsets(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
-            offsets = _offsets(b, straight, count, y_at, constant(LANES), y_wrap, column, width, pixels)
+            offsets = _offsets(b, LANES if straight else 0, count, y_at, constant(LANES), y_wrap, column, width, pixels)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table = pointer(taps, 4, first_tap)
             filters = pointer(weights, 7, weights_at)
@@ -182,7 +188,7 @@ def _store(b: ir.IRBuilder, sums, places, slope) -> None:
                 store_vector(b, zero, b.gep(place, [constant(HALF.count)]))
 
 
-def make_depthwise_tile(straight: bool = False, vector: ir.VectorType = VECTOR):
+def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR):
     """The same for a convolution of each channel with its own filter: products of whole vectors, no sum over lanes.
 
     weights: (taps, 16).
@@ -229,10 +235,19 @@ def make_depthwise_tile(straight: bool = False, vector: ir.VectorType = VECTOR):
     return tile
 
 
-tile_pair, tile_pair_of_colours = make_tile(ROWS), make_tile(ROWS, COLOURS)
-tile_single, tile_single_of_colours = make_tile(1), make_tile(1, COLOURS)
-straight_pair, straight_single = make_tile(ROWS, straight=True), make_tile(1, straight=True)
-tile_depthwise, straight_depthwise = make_depthwise_tile(), make_depthwise_tile(straight=True)
-tile_half, tile_half_of_colours = make_tile(1, vector=HALF), make_tile(1, COLOURS, vector=HALF)
-straight_half = make_tile(1, straight=True, vector=HALF)
-half_depthwise, straight_half_depthwise = make_depthwise_tile(vector=HALF), make_depthwise_tile(True, HALF)
+THIN, THIN_2 = TAP_LANES, 2 * TAP_LANES  # from pixel to pixel of a picture in four lanes, with stride 1 and 2
+
+
+def _tiles_of_all_kinds(rows: int, vector: ir.VectorType = VECTOR):
+    """Straight, any, short; for three colours any, straight in a picture of four lanes, with stride 1 and 2."""
+    return (
+        make_tile(rows, straight=LANES, vector=vector),
+        make_tile(rows, vector=vector),
+        make_tile(rows, vector=vector, pixels=FEW_PIXELS or PIXELS),
+        *(make_tile(rows, COLOURS, step, vector) for step in (0, THIN, THIN_2)),
+    )
+
+
+PAIR_TILES, SINGLE_TILES, HALF_TILES = _tiles_of_all_kinds(ROWS), _tiles_of_all_kinds(1), _tiles_of_all_kinds(1, HALF)
+tile_depthwise, straight_depthwise = make_depthwise_tile(), make_depthwise_tile(LANES)
+half_depthwise, straight_half_depthwise = make_depthwise_tile(vector=HALF), make_depthwise_tile(LANES, HALF)

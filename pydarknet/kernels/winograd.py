@@ -74,8 +74,9 @@ class Added(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """Those of one task: `used` of them from `first` on, in reading order over all items; memory for `width`. `side`:
-    of a patch, in cells."""
+    """Those of one task: `used` of them from `first` on, in reading order over all items; memory for `width`, which is
+    even, in `parts`: as few as a product takes at a time, of about the same size, as each reads all filters. `side`: of
+    a patch, in cells."""
 
     m: int
     stride: int
@@ -85,6 +86,7 @@ class Tiles(NamedTuple):
     first: int
     used: int
     width: int
+    parts: int
 
 
 @device
@@ -110,28 +112,37 @@ def _copy_patch(x, x_at, pitch, rows, columns, n, work, patch):
 
 
 @device
+def _part(width, parts, part):
+    """The tiles from the first to the last of one part, each part an even number and all about as many."""
+    return 2 * (width // 2 * part // parts), 2 * (width // 2 * (part + 1) // parts)
+
+
+@device
 def _transform_input(x, source, tiles, work, scratch, patches):
-    """B^T d B of a task's patches, to work from `patches` on: (n n, blocks, width, 16), SKEW between planes."""
+    """B^T d B of a task's patches, to work from `patches` on: (n n, for each part: (blocks, its width, 16)), SKEW
+    between planes."""
     n, m, stride = tiles.side, tiles.m, tiles.stride
     plane = source.blocks * tiles.width * 16 + SKEW
     line = scratch + PATCH
-    for t in range(tiles.used):
-        item, top, left = _place(tiles, t)
-        top, left = top * stride, left * stride
-        start = item * source.item + source.start + (top * source.pitch + left) * 16
-        inside = top + n <= source.rows and left + n <= source.columns
-        for block in range(source.blocks):
-            at = start + block * source.block
-            if inside:
-                for j in range(n):
-                    input_line(m, stride, x, at + j * 16, source.pitch * 16, work, line + j * 16, n * 16)
-            else:
-                _copy_patch(x, at, source.pitch, source.rows - top, source.columns - left, n, work, scratch)
-                for j in range(n):
-                    input_line(m, stride, work, scratch + j * 16, n * 16, work, line + j * 16, n * 16)
-            to = patches + (block * tiles.width + t) * 16
-            for i in range(n):
-                input_line(m, stride, work, line + i * n * 16, 16, work, to + i * n * plane, plane)
+    for part in range(tiles.parts):
+        begin, end = _part(tiles.width, tiles.parts, part)
+        for t in range(begin, min(end, tiles.used)):
+            item, top, left = _place(tiles, t)
+            top, left = top * stride, left * stride
+            start = item * source.item + source.start + (top * source.pitch + left) * 16
+            inside = top + n <= source.rows and left + n <= source.columns
+            for block in range(source.blocks):
+                at = start + block * source.block
+                if inside:
+                    for j in range(n):
+                        input_line(m, stride, x, at + j * 16, source.pitch * 16, work, line + j * 16, n * 16)
+                else:
+                    _copy_patch(x, at, source.pitch, source.rows - top, source.columns - left, n, work, scratch)
+                    for j in range(n):
+                        input_line(m, stride, work, scratch + j * 16, n * 16, work, line + j * 16, n * 16)
+                to = patches + (begin * source.blocks + block * (end - begin) + t - begin) * 16
+                for i in range(n):
+                    input_line(m, stride, work, line + i * n * 16, 16, work, to + i * n * plane, plane)
 
 
 def _products_up_to(most):
@@ -160,16 +171,12 @@ _product = _products_up_to(MOST)
 
 
 @device
-def _multiply_point(work, x_at, width, blocks, filters, w_at, next_at, y_at):
-    """The products of all patches with one group of filters, at one point: of as many at a time as the registers hold,
-    in parts of about the same size, as each part reads the filters anew."""
-    parts = (width + MOST - 1) // MOST
-    pairs = width // 2
-    for part in range(parts):
-        done, end = 2 * (pairs * part // parts), 2 * (pairs * (part + 1) // parts)
-        next_line = next_at + done * ROWS * 16
-        _product(end - done, work, x_at + done * 16, width * 16, blocks, filters, w_at, next_line, work,
-                 y_at + done * ROWS * 16)  # fmt: skip
+def _multiply_point(tiles, work, x_at, blocks, filters, w_at, next_at, y_at):
+    """The products of all patches with one group of filters, at one point."""
+    for part in range(tiles.parts):
+        begin, end = _part(tiles.width, tiles.parts, part)
+        _product(end - begin, work, x_at + begin * blocks * 16, (end - begin) * 16, blocks, filters, w_at,
+                 next_at + begin * ROWS * 16, work, y_at + begin * ROWS * 16)  # fmt: skip
 
 
 @device
@@ -195,7 +202,7 @@ def _multiply(tiles, blocks, work, patches, filters, group, count, products):
         for g in range(count):
             next_at = following if g + 1 == count else first + (g + 1) * whole
             y_at = products + (g * points + point) * width * ROWS * 16
-            _multiply_point(work, patches + point * plane, width, blocks, filters, first + g * whole, next_at, y_at)
+            _multiply_point(tiles, work, patches + point * plane, blocks, filters, first + g * whole, next_at, y_at)
 
 
 @device
@@ -289,7 +296,9 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
             piece = task // splits
             split = task - piece * splits
             count = min(chunk, batch * an_item - piece * chunk)
-            tiles = Tiles(m, stride, side, a_row, an_item, piece * chunk, count, (count + 1) // 2 * 2)
+            held = (count + 1) // 2 * 2
+            parts = (held + MOST - 1) // MOST
+            tiles = Tiles(m, stride, side, a_row, an_item, piece * chunk, count, held, parts)
             if piece != present:
                 _transform_input(x, source, tiles, work, scratch, patches)
                 present = piece

@@ -11,10 +11,11 @@ from ..kernels.tile import ROWS
 from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
 from .tuning import tuning
-from .winograd import OUTPUT_BLOCK, PATCH_COST, PRODUCT_COST, WinogradConvolution, packed_size, patch_side, tile_count
+from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side, tile_count
 
-# The cost of one float of filters, in multiply-adds of a SIMD vector: memory is slow, and start-up packs them all.
-FILTER_COST = 0.8
+# Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a patch, of one of a product, of one
+# float of filters; memory is slow, and start-up packs them all.
+PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
 
 Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution
 

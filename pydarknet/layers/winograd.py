@@ -10,19 +10,12 @@ import numpy as np
 from ..kernels.jit import threads
 from ..kernels.packing import pack_winograd
 from ..kernels.tile import ROWS
-from ..kernels.winograd import PATCH, SKEW, convolve_winograd
+from ..kernels.winograd import MOST, PATCH, SKEW, convolve_winograd
 from ..tensor import LANES, Array, Shape, Tensor
+from .costs import COSTS
 from .filters import Call, Window
 from .workspace import with_workspace
 
-NEAR = 96 << 10  # floats of patches and products in flight that a core's own caches cope with
-SHARED = 2 << 20  # floats of filters that the cache of all cores keeps while tasks read them again and again
-LARGEST = 1 << 20  # floats of a worker's patches
-# Costs in multiply-adds of one SIMD vector, measured on Zen 3: of a vector of a patch, of one of a product, of a float
-# of filters from the shared cache and from memory, of a float of patches that is not near.
-PATCH_COST, PRODUCT_COST, SHARED_COST, MEMORY_COST, FAR_COST = 7.0, 7.0, 0.05, 0.6, 0.1
-AT_ONCE = 2, 4  # groups of filters: fewer read the patches of a point more often, more write further products
-UNEVEN = 0.3  # of a task: how long the other workers wait for the last one
 OUTPUT_BLOCK = ROWS * LANES
 
 
@@ -55,11 +48,11 @@ class Cut:
         cuts = [
             cls(min(even, chunk + chunk % 2), min(at_once, groups // splits), splits)
             for chunk in sorted(chunks)
-            for at_once in AT_ONCE
+            for at_once in COSTS.at_once
             for splits in (1, workers, 2 * workers, 4 * workers)
             if splits <= groups
         ]
-        small = [cut for cut in cuts if cut.chunk * points * blocks * LANES <= LARGEST]
+        small = [c for c in cuts if c.chunk <= MOST or c.chunk * points * blocks * LANES <= COSTS.largest]
         return min(small or cuts[:1], key=lambda cut: cut._cost(points, panels, tiles, blocks, groups, workers))
 
     def _cost(self, points: int, panels: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
@@ -70,11 +63,11 @@ class Cut:
         transforms = points * self.chunk * blocks * min(tasks, pieces + workers - 1)
         products = values * blocks * LANES * groups * ROWS
         filters = panels * blocks * LANES * groups * OUTPUT_BLOCK
-        work = products + PATCH_COST * transforms + PRODUCT_COST * values * groups * ROWS
-        work += filters * pieces * (SHARED_COST if filters <= SHARED else MEMORY_COST)
-        if points * self.chunk * (blocks * LANES + self.at_once * OUTPUT_BLOCK) > NEAR:
-            work += products / (self.at_once * ROWS) * FAR_COST
-        return work / tasks * -(-tasks // workers) * (1 + UNEVEN * workers / tasks)
+        work = products + COSTS.patch * transforms + COSTS.product * values * groups * ROWS
+        work += filters * pieces * (COSTS.shared_filter if filters <= COSTS.shared else COSTS.memory_filter)
+        if points * self.chunk * (blocks * LANES + self.at_once * OUTPUT_BLOCK) > COSTS.near:
+            work += products / (self.at_once * ROWS) * COSTS.far
+        return work / tasks * -(-tasks // workers) * (1 + COSTS.uneven * workers / tasks)
 
 
 class WinogradConvolution:
