@@ -8,8 +8,7 @@ from numba import prange
 from .jit import kernel
 from .tile import ROWS, TAP_LANES
 from .turns import begin_turns, next_turn
-from .winograd import PATCH
-from .winograd_lines import filter_line
+from .winograd_transforms import transform_filter
 
 f32 = numba.float32
 
@@ -66,7 +65,7 @@ def pack_winograd(m, stride, weights, channels, multiplier, packed, turns, worke
     blocks = (filters + ROWS * 16 - 1) // (ROWS * 16) * ROWS
     begin_turns(turns, workers)
     for worker in prange(workers):
-        filter_at, line = worker * work_size, worker * work_size + PATCH
+        filter_at = worker * work_size
         block = next_turn(turns, worker, workers, blocks)
         while block >= 0:
             base = block // ROWS * n * n * panel + block % ROWS * 16
@@ -78,9 +77,6 @@ def pack_winograd(m, stride, weights, channels, multiplier, packed, turns, worke
                         if f < filters and c < channels:
                             value = weights[(f * channels + c) * 9 + t] * multiplier[f]
                         work[filter_at + t * 16 + lane] = value
-                for j in range(3):
-                    filter_line(m, stride, work, filter_at + j * 16, 48, work, line + j * 16, 48)
-                for i in range(n):
-                    to = base + i * n * panel + c * ROWS * 16
-                    filter_line(m, stride, work, line + i * 48, 16, packed, to, panel)
+                to = base + c * ROWS * 16
+                transform_filter(m, stride, work, filter_at, 48, 16, packed, to, panel, work, filter_at)
             block = next_turn(turns, worker, workers, blocks)

@@ -4,8 +4,8 @@
 
 d: a patch of m + 2 cells a side, g: a filter, Y: m x m cells of the output. Where the direct method takes 9 products an
 output cell, this takes (m + 2)^2 / m^2 of them: 2.25 with m = 4. With stride 2 patches have 2 m + 1 cells a side, and
-5.4 products are taken with m = 3 (see `winograd_lines.py`); several points then share a filter. Andrew Lavin and Scott
-Gray, "Fast Algorithms for Convolutional Neural Networks" (2016).
+5.4 products are taken with m = 3 (see `winograd_transforms.py`); several points then share a filter. Andrew Lavin and
+Scott Gray, "Fast Algorithms for Convolutional Neural Networks" (2016).
 
 A worker transforms the patches of a few tiles into memory that stays in its core's own cache, multiplies them by the
 filters of a few output blocks, transforms those back, and goes on to the next output blocks.
@@ -26,7 +26,7 @@ from .simd import vload, vstore
 from .tile import PIXELS, ROWS
 from .tile_products import make_products
 from .turns import begin_turns, next_turn
-from .winograd_lines import input_line, last_line, output_line
+from .winograd_transforms import transform_patch, transform_products
 
 f32 = numba.float32
 
@@ -123,7 +123,6 @@ def _transform_input(x, source, tiles, work, scratch, patches):
     between planes."""
     n, m, stride = tiles.side, tiles.m, tiles.stride
     plane = source.blocks * tiles.width * 16 + SKEW
-    line = scratch + PATCH
     for part in range(tiles.parts):
         begin, end = _part(tiles.width, tiles.parts, part)
         for t in range(begin, min(end, tiles.used)):
@@ -133,16 +132,12 @@ def _transform_input(x, source, tiles, work, scratch, patches):
             inside = top + n <= source.rows and left + n <= source.columns
             for block in range(source.blocks):
                 at = start + block * source.block
+                to = patches + (begin * source.blocks + block * (end - begin) + t - begin) * 16
                 if inside:
-                    for j in range(n):
-                        input_line(m, stride, x, at + j * 16, source.pitch * 16, work, line + j * 16, n * 16)
+                    transform_patch(m, stride, x, at, source.pitch * 16, 16, work, to, plane, work, scratch)
                 else:
                     _copy_patch(x, at, source.pitch, source.rows - top, source.columns - left, n, work, scratch)
-                    for j in range(n):
-                        input_line(m, stride, work, scratch + j * 16, n * 16, work, line + j * 16, n * 16)
-                to = patches + (begin * source.blocks + block * (end - begin) + t - begin) * 16
-                for i in range(n):
-                    input_line(m, stride, work, line + i * n * 16, 16, work, to + i * n * plane, plane)
+                    transform_patch(m, stride, work, scratch, n * 16, 16, work, to, plane, work, scratch)
 
 
 def _products_up_to(most):
@@ -226,27 +221,24 @@ def _transform_output(tiles, block, work, products, scratch, bias, y, target, mo
     """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with `added` added."""
     m, n, stride = tiles.m, tiles.side, tiles.stride
     step = tiles.width * ROWS * 16
-    line = scratch + PATCH
     shrink = 1 + target.pool
-    whole = target.activation == 0 and target.pool == 0 and not more.asked
+    plain = target.activation == 0 and target.pool == 0 and not more.asked
     for t in range(tiles.used):
         item, top, left = _place(tiles, t)
         at = products + (t * ROWS + block % ROWS) * 16
-        for j in range(n):
-            output_line(m, stride, work, at + j * step, n * step, work, line + j * 16, n * 16)
         to = item * target.item + block * target.block
         to += ((top // shrink + target.halo) * target.pitch + left // shrink + target.halo) * 16
-        other = more.start + item * more.item + block * more.block + (top * more.pitch + left) * 16
         rows, columns = min(m, target.height - top), min(m, target.width - left)
+        if plain and rows == m and columns == m:
+            transform_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to,
+                               target.pitch * 16, work, scratch)  # fmt: skip
+            continue
+        transform_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, work, scratch,
+                           m * 16, work, scratch)  # fmt: skip
+        other = more.start + item * more.item + block * more.block + (top * more.pitch + left) * 16
         for i in range(rows):
-            row = line + i * n * 16
-            if whole and columns == m:
-                last_line(m, stride, work, row, bias, block * 16, target.slope, y, to + i * target.pitch * 16)
-            else:
-                cells = scratch + i * m * 16
-                last_line(m, stride, work, row, bias, block * 16, target.slope, work, cells)
-                _finish_row(work, cells, target, block, columns, y, to + i * target.pitch * 16, more.asked, added,
-                            other + i * more.pitch * 16)  # fmt: skip
+            _finish_row(work, scratch + i * m * 16, target, block, columns, y, to + i * target.pitch * 16, more.asked,
+                        added, other + i * more.pitch * 16)  # fmt: skip
         if target.pool != 0:
             for i in range(0, rows, 2):
                 below = to + i // 2 * target.pitch * 16
@@ -288,7 +280,7 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
     begin_turns(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
-        patches = scratch + 2 * PATCH
+        patches = scratch + PATCH
         products = patches + points * (blocks * chunk * 16 + SKEW)
         present = -1
         task = next_turn(turns, worker, workers, tasks)

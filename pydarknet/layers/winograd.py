@@ -82,9 +82,7 @@ class WinogradConvolution:
         self.m, self.stride, self.filters, self.blocks = m, stride, n, -(-channels // LANES)
         self.groups = -(-n // OUTPUT_BLOCK)
         self.packed = np.empty(packed_size(m, n, channels), np.float32)
-        with_workspace(
-            pack_winograd, threads(), 2 * PATCH, m, stride, weights.reshape(-1), channels, gain, self.packed
-        )()
+        with_workspace(pack_winograd, threads(), PATCH, m, stride, weights.reshape(-1), channels, gain, self.packed)()
         self.bias = np.zeros(self.groups * OUTPUT_BLOCK, np.float32)
         self.bias[:n] = bias
 
@@ -110,7 +108,7 @@ class WinogradConvolution:
         """Floats that one worker needs, in whole cache lines."""
         points = patch_side(self.m, self.stride) ** 2
         patches = points * (self.blocks * cut.chunk * LANES + SKEW)
-        return 2 * PATCH + patches + cut.at_once * points * cut.chunk * OUTPUT_BLOCK + LANES
+        return PATCH + patches + cut.at_once * points * cut.chunk * OUTPUT_BLOCK + LANES
 
 
 def packed_size(m: int, filters: int, channels: int) -> int:
