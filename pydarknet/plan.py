@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from .layers import INPUT, Layer
 from .memory import Span, allocate
@@ -19,13 +20,22 @@ def owner_of(layers: Sequence[Layer], index: int) -> int:
     return index
 
 
+@dataclass(frozen=True)
+class Part:
+    """Where a tensor lies that is a part of another one's: of the `whole` (a layer), from a channel on."""
+
+    whole: int
+    channel: int
+
+
 def lay_out(
     layers: Sequence[Layer], input_: Shape, batch: int, output_index: int, keep_all: bool, thin: bool = True
 ) -> dict[int, Tensor]:
     """A tensor for the input and for each layer whose output another one reads in the engine's layout.
 
     `thin` allows a packed input. With `keep_all` no two share memory; else a tensor lives until its last reader has
-    run, that of the network's output to the end. Raises ShapeError when the machine has too little memory.
+    run, that of the network's output to the end, and joined layers write into the join. Raises ShapeError when the
+    machine has too little memory.
     """
     readers = readers_of(layers)
     last = owner_of(layers, output_index)
@@ -39,7 +49,51 @@ def lay_out(
             continue
         until = len(layers) if keep_all or index == last else max(by, default=index)
         spans[index] = Span(_layout(layers, index, by, input_, batch, thin), begins.get(index, index), until)
-    return dict(zip(spans, allocate(list(spans.values())), strict=True))
+    parts = {} if keep_all or batch > 1 else _parts(layers, spans)
+    for index, part in parts.items():
+        _unite(spans[part.whole], spans[index])
+    wholes = [index for index in spans if index not in parts]
+    tensors = dict(zip(wholes, allocate([spans[index] for index in wholes]), strict=True))
+    return tensors | {index: _cut_out(tensors[part.whole], spans[index], part) for index, part in parts.items()}
+
+
+def _parts(layers: Sequence[Layer], spans: dict[int, Span]) -> dict[int, Part]:
+    """Tensors that can be parts of others, for one picture: sources that stand in a join from a whole block on, and
+    cuts of whole blocks of a source."""
+    found: dict[int, Part] = {}
+    for index in (index for index in spans if index != INPUT):
+        layer = layers[index]
+        sources = [owner_of(layers, source) for source in layer.sources]
+        channel = layer.cut_from()
+        if channel is not None and channel % LANES == 0 and sources[0] != INPUT:
+            found[index] = Part(sources[0], channel)
+        for source, start in zip(sources, layer.joined_at(), strict=False):
+            end = start + layers[source].shape.channels
+            whole_blocks = start % LANES == 0 and (end % LANES == 0 or end == layer.shape.channels)
+            if whole_blocks and source != INPUT and source not in found:
+                found[source] = Part(index, start)
+    return {index: _outermost(found, index) for index in found}
+
+
+def _outermost(parts: dict[int, Part], index: int) -> Part:
+    """Where a part lies in what is not a part itself."""
+    whole, channel = index, 0
+    while whole in parts:
+        channel += parts[whole].channel
+        whole = parts[whole].whole
+    return Part(whole, channel)
+
+
+def _unite(whole: Span, part: Span) -> None:
+    """Let a whole exist as long as its part, with zeros for the readers of both."""
+    whole.first, whole.last = min(whole.first, part.first), max(whole.last, part.last)
+    whole.layout = replace(whole.layout, halo=max(whole.layout.halo, part.layout.halo))
+
+
+def _cut_out(whole: Tensor, span: Span, part: Part) -> Tensor:
+    layout = replace(span.layout, halo=whole.layout.halo)
+    start = part.channel // LANES * layout.block
+    return Tensor(layout, whole.data[start : start + layout.size])
 
 
 def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, list[int]]:

@@ -183,6 +183,14 @@ class Layer:
         own sources the others of the last one."""
         return 0
 
+    def joined_at(self) -> list[int]:
+        """For each source the channel of the output from which on it stands there, where the output is nothing else."""
+        return []
+
+    def cut_from(self) -> int | None:
+        """The channel of the only source from which on the output stands there, where it is nothing else."""
+        return None
+
     @property
     def pools_pairs(self) -> bool:
         """Whether the layer gives the largest of each 2 x 2 cells, of those that there are."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..config import Section
 from ..kernels.gradient import add_channels
 from ..kernels.layout import copy_channels
-from ..tensor import Shape
+from ..tensor import LANES, Shape, Tensor
 from .base import Layer, Place
 from .plain_layer import PlainLayer
 from .table import sizes
@@ -23,6 +23,8 @@ class Route(Layer):
 
     groups: int = 1
     group_id: int = 0
+    # What has to be copied: a source, its first channel and how many, and the first one of the output.
+    _copies: list[tuple[Tensor, int, int, int]] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Layer:
@@ -62,14 +64,30 @@ class Route(Layer):
                 )
         return Shape(sum(shape.channels for shape in inputs) // self.groups, first.height, first.width)
 
+    def joined_at(self) -> list[int]:
+        if self.groups > 1:
+            return []
+        return [sum(shape.channels for shape in self.inputs[:position]) for position in range(len(self.sources))]
+
+    def cut_from(self) -> int | None:
+        return self.group_id * self.shape.channels if self.groups > 1 and len(self.sources) == 1 else None
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        assert output is not None
+        to, self._copies = 0, []
+        for source in sources:
+            count = source.shape.channels // self.groups
+            if not _lies_there(source, count * self.group_id, output, to):
+                self._copies.append((source, count * self.group_id, count, to))
+            to += count
+
     def forward(self) -> None:
         assert self.output is not None
-        to = 0
-        for source in self.source_tensors:
-            count = source.shape.channels // self.groups
+        for source, first, count, to in self._copies:
             copy_channels(
                 *source.source,
-                count * self.group_id,
+                first,
                 count,
                 *self.output.target,
                 to,
@@ -77,7 +95,6 @@ class Route(Layer):
                 self.shape.height,
                 self.shape.width,
             )
-            to += count
 
     def backward(self) -> None:
         assert self.delta is not None
@@ -92,6 +109,16 @@ class Route(Layer):
 
     def table_row(self) -> str:
         return _table_row(self.sources, self.groups, self.group_id, self.shape)
+
+
+def _lies_there(source: Tensor, first: int, output: Tensor, to: int) -> bool:
+    """Whether a source's channels from `first` on are, in memory, the output's from `to` on (see `plan.py`)."""
+    if first % LANES or to % LANES or source.layout.block != output.layout.block:
+        return False
+    places = [
+        each.data.ctypes.data + 4 * at // LANES * each.layout.block for each, at in ((source, first), (output, to))
+    ]
+    return places[0] == places[1]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -8,6 +8,8 @@ import pytest
 from helpers import assert_close, net, values
 
 from pydarknet.errors import ConfigError, ShapeError
+from pydarknet.kernels.layout import copy_channels
+from pydarknet.layers import route as module
 
 
 def conv(filters, **options):
@@ -88,3 +90,41 @@ def test_sizes_that_part_when_the_network_is_resized_are_an_error(build):
 def test_pjreddie_does_not_know_groups(build):
     network = build(f"{net()}{conv(4)}[route]\nlayers=0\ngroups=2\n")
     assert network.layers[1].shape.channels == 4
+
+
+POOL, UP, DROPOUT = "[maxpool]\nsize=2\nstride=2\n", "[upsample]\nstride=2\n", "[dropout]\n"
+READ = conv(5, size=3, pad=1)
+
+
+def route(*layers, groups=1, group_id=0):
+    return f"[route]\nlayers={','.join(map(str, layers))}\ngroups={groups}\ngroup_id={group_id}\n"
+
+
+@pytest.mark.parametrize("body, copies", [
+    (conv(16) + conv(32) + route(-1, -2), 0),
+    (conv(16) + conv(5) + route(0, 1), 0),  # the last one may end within a block
+    (conv(5) + conv(16) + route(0, 1), 2),  # not so another one, nor may one begin there
+    (conv(16) + conv(16, size=3, pad=1) + route(0, 1), 0),  # with zeros round both
+    (conv(16) + conv(16) + route(0, 0, 1), 1),  # what stands there twice is copied once
+    (conv(16) + conv(16) + route(0, 1) + conv(16) + route(-1, -2), 0),  # a join within a join
+    (conv(16) + conv(16) + route(0, 1) + READ + route(1, 0), 2),  # two joins of the same
+    (conv(48) + route(-1, groups=3, group_id=1), 0),
+    (conv(48) + route(-1, groups=3, group_id=1) + conv(16) + route(-1, -2), 1),  # the cut has its place already
+    (conv(48) + conv(16) + route(0, 1) + route(-1, groups=2, group_id=1), 0),  # a cut of a join
+    (conv(30) + route(-1, groups=3, group_id=1), 1),
+    (conv(32) + conv(32) + route(0, 1, groups=2), 2),
+    (conv(16) + DROPOUT + conv(16) + route(1, 2), 0),
+    (conv(32, size=3, pad=1) + POOL + conv(16) + UP + conv(16) + route(-1, -2), 0),
+    (conv(3) + route(-1), 0),  # nothing is joined: it passes on
+])  # fmt: skip
+def test_sources_are_written_where_they_are_joined(build, monkeypatch, body, copies):
+    copied = []
+    monkeypatch.setattr(module, "copy_channels", lambda *arguments: copied.append(1) or copy_channels(*arguments))
+    network = build(net(3, 6, 8) + body + READ + conv(4), "alexeyab")
+    x = values(1, 3, 6, 8)
+    (found,) = network.forward(x)
+    assert len(copied) == copies
+    (in_a_batch, _) = network.forward(np.concatenate([x, -x]))[0]
+    expected = network.layer_outputs(x)[-1]
+    assert (found.reshape(expected.shape) == expected).all()
+    assert (in_a_batch.reshape(expected.shape) == expected).all()
