@@ -250,7 +250,7 @@ class Network:
             raise OptionError(f"the input is {array.dtype}; expected float32 (values from 0 to 1)")
         with ONE_AT_A_TIME:
             self.prepare(array.shape)
-            if keep_all and not self._keeps_all:
+            if keep_all != self._keeps_all:
                 self._plan(keep_all)
             assert self._input_tensor is not None
             self._input_tensor.fill(np.ascontiguousarray(array))
