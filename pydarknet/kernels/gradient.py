@@ -14,6 +14,9 @@ from .tile_products import GRADIENT_LANES, tile_gradient
 
 f32 = numba.float32
 
+# Pixels whose inputs and deltas stay in a core's first cache while all cells of a filter meet them.
+AT_ONCE = 160
+
 
 @kernel
 def filter_gradient(x, x_item, x_row, x_step, taps, delta, delta_item, delta_block, delta_row, delta_step, tasks,
@@ -35,15 +38,18 @@ def filter_gradient(x, x_item, x_row, x_step, taps, delta, delta_item, delta_blo
         # A single block at the end is computed as a pair of the same: the second result falls on the first.
         delta_second = delta_block if blocks == ROWS else 0
         out_second = out_block if blocks == ROWS else 0
-        for line in range(batch * height * split // splits, batch * height * (split + 1) // splits):
+        line, end = batch * height * split // splits, batch * height * (split + 1) // splits
+        while line < end:
             item = line // height
             row = line - item * height
+            rows = min(end - line, height - row, max(1, AT_ONCE // width))
             for tap in range(tap_count):
                 tile_gradient(
-                    x, item * x_item + row * x_row + taps[tap] + x_at, x_step,
-                    delta, item * delta_item + row * delta_row + delta_at, delta_step, delta_second, width,
-                    out, out_at + tap * GRADIENT_LANES * 16, out_second,
+                    x, item * x_item + row * x_row + taps[tap] + x_at, x_row, x_step,
+                    delta, item * delta_item + row * delta_row + delta_at, delta_row, delta_step, delta_second,
+                    rows, width, out, out_at + tap * GRADIENT_LANES * 16, out_second,
                 )  # fmt: skip
+            line += rows
 
 
 @kernel
