@@ -9,6 +9,7 @@ with them. Numbers are the same either way: it is the same code.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -253,14 +254,19 @@ def pool() -> Pool:
 
 @cache
 def team() -> int | None:
-    """The address of what runs parallel loops in the pool's place (`team.py`), its threads started; None where there
-    is none."""
-    found = read(TEAM)
-    names = ("sem_wait", "sem_post", "sched_yield")
-    addresses = {name: address_of(name, _layer) for name in names}
-    if found is None or None in addresses.values():
+    """The address of what runs parallel loops in the pool's place (`team.py`), its threads started; None where the
+    system lacks what they call."""
+    addresses = {name: address_of(name, _layer) for name in ("sem_wait", "sem_post", "sched_yield")}
+    if None in addresses.values():
         return None
-    engine = linked(found["code"], addresses)
+    code = read(TEAM)
+    if code is None:
+        from .team_code import machine_code
+
+        code = machine_code()
+        with contextlib.suppress(OSError):  # without it, the next process makes it too
+            write(TEAM, code)
+    engine = linked(code, addresses)
     board, serve, loop = map(engine.get_global_value_address, ("board", "serve", "parallel_for"))
     engine.detach()  # its threads run until the process ends, and so long their code stays
     start_team(board, serve, most_threads() - 1)

@@ -19,7 +19,6 @@ from numba.np.numpy_support import as_dtype
 
 from . import saved
 from .pool import LAYERS, address_of
-from .team_code import machine_code
 
 log = logging.getLogger("pydarknet")
 
@@ -70,7 +69,6 @@ def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
         }
         saved.write(saved.file_of(kernel, kinds), content)
         if not (saved.folder() / saved.CATALOGUE).exists():
-            saved.write(saved.TEAM, {"code": machine_code()})
             saved.write(saved.CATALOGUE, {"layer": layer, "modules": catalogue()})
 
 

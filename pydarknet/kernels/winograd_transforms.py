@@ -107,9 +107,11 @@ def _square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) 
     cell = ir.Constant(INT64, LANES)
     columns = []
     for j in range(side):
-        columns.append(formula(*_load_line(b, b.gep(x, [b.mul(column, ir.Constant(INT64, j))]), row, side)))
-        for i in range(0 if ROWS == 2 else len(columns[j])):
-            store_vector(b, columns[j][i].value, b.gep(half, [ir.Constant(INT64, (i * side + j) * LANES)]))
+        line = formula(*_load_line(b, b.gep(x, [b.mul(column, ir.Constant(INT64, j))]), row, side))
+        columns.append(line)
+        if ROWS == 1:
+            for i, term in enumerate(line):
+                store_vector(b, term.value, b.gep(half, [ir.Constant(INT64, (i * side + j) * LANES)]))
     b.fence("seq_cst", targetscope="singlethread")  # else LLVM keeps in registers what it has none for
     for i, row_of_columns in enumerate(zip(*columns, strict=True)):
         if ROWS == 2:

@@ -31,10 +31,16 @@ class Costs:
     uneven: float
 
 
-# Measured on Zen 3, with AVX2.
-NARROW = Costs(7.0, 7.0, 0.05, 0.6, 0.1, 96 << 10, 2 << 20, 1 << 20, (2, 4), 0.3)
+# Measured on Zen 3; for NEON too.
+AVX2 = Costs(
+    patch=7.0, product=7.0, shared_filter=0.05, memory_filter=0.6, far=0.1, near=96 << 10, shared=2 << 20,
+    largest=1 << 20, at_once=(2, 4), uneven=0.3,
+)  # fmt: skip
 
-# Measured on Zen 5, with AVX-512, where products take half the time and the rest does not.
-WIDE = Costs(8.7, 1.8, 0.27, 1.6, 0.145, 160 << 10, 1760 << 10, 464 << 10, (1, 2), 0.5)
+# Measured on Zen 5, where products take half the time and the rest does not.
+AVX512 = Costs(
+    patch=8.7, product=1.8, shared_filter=0.27, memory_filter=1.6, far=0.145, near=160 << 10, shared=1760 << 10,
+    largest=464 << 10, at_once=(1, 2), uneven=0.5,
+)  # fmt: skip
 
-COSTS = WIDE if ROWS == 2 else NARROW
+COSTS = AVX512 if ROWS == 2 else AVX2

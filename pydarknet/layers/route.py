@@ -116,7 +116,7 @@ def _lies_there(source: Tensor, first: int, output: Tensor, to: int) -> bool:
     if first % LANES or to % LANES or source.layout.block != output.layout.block:
         return False
     places = [
-        each.data.ctypes.data + 4 * at // LANES * each.layout.block for each, at in ((source, first), (output, to))
+        each.data.ctypes.data + at // LANES * each.layout.block * 4 for each, at in ((source, first), (output, to))
     ]
     return places[0] == places[1]
 

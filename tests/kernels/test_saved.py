@@ -106,6 +106,16 @@ def test_a_damaged_file_is_made_anew(cache, damage):
     assert (told["numba"], errors) == (False, "")
 
 
+def test_damaged_code_of_the_threads_is_made_anew(cache):
+    start(cache)
+    path = files(cache)["team.saved"]
+    path.write_bytes(path.read_bytes()[:-1])
+    told, errors = start(cache)
+    assert (told["numba"], errors) == (False, f"{path}: the kernel cache is damaged and is made anew\n")
+    assert path.exists()
+    assert start(cache)[1] == ""
+
+
 def test_without_the_list_of_modules_nothing_is_used(cache):
     files(cache)["modules.saved"].unlink()
     assert start(cache)[0]["numba"]

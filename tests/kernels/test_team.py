@@ -14,7 +14,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the team is use
 PROGRAM = """
 import ctypes, os, sys, threading, time
 import numpy as np
-import llvmlite.binding as llvm
 from pydarknet.kernels import saved, team, team_code
 
 names = ("sem_wait", "sem_post", "sched_yield")
