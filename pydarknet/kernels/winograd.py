@@ -26,7 +26,8 @@ from .simd import vload, vstore
 from .tile import PIXELS, ROWS
 from .tile_products import make_products
 from .turns import begin_turns, next_turn
-from .winograd_transforms import transform_patch, transform_products
+from .winograd_store import add_products, pool_products, store_products
+from .winograd_transforms import transform_patch
 
 f32 = numba.float32
 
@@ -201,19 +202,23 @@ def _multiply(tiles, blocks, work, patches, filters, group, count, products):
 
 
 @device
-def _finish_row(work, at, target, block, cells, y, to, adds, added, added_at):
-    """Activate some cells of one row and take them to their place."""
-    if target.activation != 0:
-        run = work[at : at + cells * 16]
-        activate_fused(run, target.activation)
-        if target.channels - block * 16 < 16:
-            clear_lanes(run, target.channels - block * 16)
-    if target.pool == 0:
-        for cell in range(0, cells * 16, 16):
-            value = vload(work, at + cell)
-            if adds:
-                value = value + vload(added, added_at + cell)
-            vstore(y, to + cell, value)
+def _finish_activated(work, cells, m, target, block, rows, columns, y, to, more, added, added_at):
+    """Activate the m x m cells of a tile and take the first rows x columns of them to their place."""
+    run = work[cells : cells + m * m * 16]
+    activate_fused(run, target.activation)
+    if target.channels - block * 16 < 16:
+        clear_lanes(run, target.channels - block * 16)
+    if target.pool != 0:
+        for i in range(0, rows, 2):
+            below = to + i // 2 * target.pitch * 16
+            pool_rows(work, cells + i * m * 16, m, min(2, rows - i), columns, y, below)
+        return
+    for i in range(rows):
+        for j in range(columns):
+            value = vload(work, cells + (i * m + j) * 16)
+            if more.asked:
+                value = value + vload(added, added_at + (i * more.pitch + j) * 16)
+            vstore(y, to + (i * target.pitch + j) * 16, value)
 
 
 @device
@@ -222,27 +227,27 @@ def _transform_output(tiles, block, work, products, scratch, bias, y, target, mo
     m, n, stride = tiles.m, tiles.side, tiles.stride
     step = tiles.width * ROWS * 16
     shrink = 1 + target.pool
-    plain = target.activation == 0 and target.pool == 0 and not more.asked
+    y_row, a_row = target.pitch * 16, more.pitch * 16
     for t in range(tiles.used):
         item, top, left = _place(tiles, t)
         at = products + (t * ROWS + block % ROWS) * 16
         to = item * target.item + block * target.block
         to += ((top // shrink + target.halo) * target.pitch + left // shrink + target.halo) * 16
-        rows, columns = min(m, target.height - top), min(m, target.width - left)
-        if plain and rows == m and columns == m:
-            transform_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to,
-                               target.pitch * 16, work, scratch)  # fmt: skip
-            continue
-        transform_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, work, scratch,
-                           m * 16, work, scratch)  # fmt: skip
         other = more.start + item * more.item + block * more.block + (top * more.pitch + left) * 16
-        for i in range(rows):
-            _finish_row(work, scratch + i * m * 16, target, block, columns, y, to + i * target.pitch * 16, more.asked,
-                        added, other + i * more.pitch * 16)  # fmt: skip
-        if target.pool != 0:
-            for i in range(0, rows, 2):
-                below = to + i // 2 * target.pitch * 16
-                pool_rows(work, scratch + i * m * 16, m, min(2, rows - i), columns, y, below)
+        rows, columns = min(m, target.height - top), min(m, target.width - left)
+        if target.activation != 0:
+            store_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, work, scratch, m * 16,
+                           m, m, added, other, a_row, work, scratch)  # fmt: skip
+            _finish_activated(work, scratch, m, target, block, rows, columns, y, to, more, added, other)
+        elif target.pool != 0:
+            pool_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows,
+                          columns, added, other, a_row, work, scratch)  # fmt: skip
+        elif more.asked:
+            add_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows,
+                         columns, added, other, a_row, work, scratch)  # fmt: skip
+        else:
+            store_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows,
+                           columns, added, other, a_row, work, scratch)  # fmt: skip
 
 
 @device

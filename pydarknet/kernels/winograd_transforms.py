@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import device
-from .simd import INT64, LANES, VECTOR, Term, data_pointer, load_vector, splat, store_vector
+from .simd import INT64, LANES, Term, data_pointer, load_vector, store_vector
 from .tile import ROWS
 
 Formula = Callable[..., Sequence[Term]]
@@ -97,7 +97,7 @@ def _load_line(b: ir.IRBuilder, start, step, count: int) -> list[Term]:
     return [Term(b, load_vector(b, b.gep(start, [b.mul(step, ir.Constant(INT64, i))]))) for i in range(count)]
 
 
-def _square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
+def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
     """The formula over the columns and then the rows of side x side vectors from x on, `row` and `column` floats apart:
     line by line, each of which is to be stored before the next one is asked for.
 
@@ -129,7 +129,7 @@ def _make_transform(side: int, formula: Formula):
         def codegen(context, b, signature, arguments):
             _, x_at, x_row, x_column, _, y_at, y_step, _, half = arguments
             source, target, room = (data_pointer(context, b, signature.args[i], arguments[i]) for i in (0, 4, 7))
-            lines = _square(b, b.gep(source, [x_at]), x_row, x_column, b.gep(room, [half]), side, formula)
+            lines = square(b, b.gep(source, [x_at]), x_row, x_column, b.gep(room, [half]), side, formula)
             for i, line in enumerate(lines):
                 for j, term in enumerate(line):
                     place = b.add(y_at, b.mul(y_step, ir.Constant(INT64, i * len(line) + j)))
@@ -137,34 +137,6 @@ def _make_transform(side: int, formula: Formula):
             return context.get_dummy_value()
 
         return types.none(x, x_at, x_row, x_column, y, y_at, y_step, work, half), codegen
-
-    return transform
-
-
-def _make_last_transform(side: int, formula: Formula):
-    """The same with the bias added, and what is then not above zero multiplied by `slope`; to rows of cells that follow
-    one another, `y_row` floats apart."""
-
-    @intrinsic
-    def transform(typingctx, x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half):
-        def codegen(context, b, signature, arguments):
-            _, x_at, x_row, x_column, _, bias_at, slope, _, y_at, y_row, _, half = arguments
-            source, biases, target, room = (
-                data_pointer(context, b, signature.args[i], arguments[i]) for i in (0, 4, 7, 10)
-            )
-            offset = Term(b, load_vector(b, b.gep(biases, [bias_at])))
-            slopes, zero = splat(b, slope), ir.Constant(VECTOR, [0.0] * LANES)
-            lines = _square(b, b.gep(source, [x_at]), x_row, x_column, b.gep(room, [half]), side, formula)
-            for i, line in enumerate(lines):
-                to = b.gep(target, [b.add(y_at, b.mul(y_row, ir.Constant(INT64, i)))])
-                for j, term in enumerate(line):
-                    value = (term + offset).value
-                    positive = b.fcmp_ordered(">", value, zero)
-                    value = b.select(positive, value, b.fmul(value, slopes))
-                    store_vector(b, value, b.gep(to, [ir.Constant(INT64, j * LANES)]))
-            return context.get_dummy_value()
-
-        return types.none(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half), codegen
 
     return transform
 
@@ -191,24 +163,8 @@ def _by_form(square4, square5, square6, even2, even3):
 SIDES = (4, 5, 6, 5, 7)  # of patches, in the order of forms: m = 2, 3, 4, and m = 2, 3 with stride 2
 _filters: tuple[Formula, ...] = (_filter4, _filter5, _filter6, _filter_even2, _filter_even3)
 _inputs: tuple[Formula, ...] = (_input4, _input5, _input6, _input_even2, _input_even3)
-_outputs: tuple[Formula, ...] = (_output4, _output5, _output6, _output_even2, _output_even3)
+OUTPUTS: tuple[Formula, ...] = (_output4, _output5, _output6, _output_even2, _output_even3)
 
 # G g G^T of 3 x 3 vectors, and B^T d B of a patch.
 transform_filter = _by_form(*(_make_transform(3, formula) for formula in _filters))
 transform_patch = _by_form(*map(_make_transform, SIDES, _inputs))
-_last4, _last5, _last6, _last_even2, _last_even3 = map(_make_last_transform, SIDES, _outputs)
-
-
-@device
-def transform_products(m, stride, x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half):
-    """A^T M A of a tile's products, with the bias, and the slope below zero."""
-    if stride == 2 and m == 3:
-        _last_even3(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half)
-    elif stride == 2:
-        _last_even2(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half)
-    elif m == 4:
-        _last6(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half)
-    elif m == 3:
-        _last5(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half)
-    else:
-        _last4(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, work, half)
