@@ -131,6 +131,18 @@ def vstore(typingctx, array, index, value):
 
 
 @intrinsic
+def fetch(typingctx, array, index):
+    """Ask for the cache line of array[index] before it is needed."""
+
+    def codegen(context, builder, signature, arguments):
+        base = data_pointer(context, builder, signature.args[0], arguments[0])
+        prefetch(builder, builder.gep(base, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return types.none(array, index), codegen
+
+
+@intrinsic
 def vsplat(typingctx, scalar):
     """`scalar` (float32) in all lanes."""
 

@@ -22,7 +22,7 @@ from .activation import activate_fused, clear_lanes
 from .halo import clear_halo
 from .jit import device, inlined, kernel
 from .pooling import pool_rows
-from .simd import vload, vstore
+from .simd import fetch, vload, vstore
 from .tile import PIXELS, ROWS
 from .tile_products import make_products
 from .turns import begin_turns, next_turn
@@ -33,6 +33,11 @@ f32 = numba.float32
 
 MOST = PIXELS  # tiles that one product takes: what the registers hold
 PATCH = 49 * 16  # floats of the largest patch
+
+# From so many input blocks and floats on, what is needed soon is asked for while products are computed: of smaller
+# tensors a good part is in the cores' own caches, and beside fewer products the asking takes too long.
+MANY_BLOCKS, LARGE = 4, 5 << 18
+
 SKEW = 16  # floats between planes of transformed patches, so that they do not share the cache's sets
 
 
@@ -88,6 +93,16 @@ class Tiles(NamedTuple):
     used: int
     width: int
     parts: int
+
+
+@device
+def _tiles(m, stride, a_row, an_item, piece, chunk, batch):
+    """Those of the piece-th `chunk` of a batch's tiles; none behind the last."""
+    first = min(piece * chunk, batch * an_item)
+    count = min(chunk, batch * an_item - first)
+    held = (count + 1) // 2 * 2
+    side = m + 2 if stride == 1 else 2 * m + 1
+    return Tiles(m, stride, side, a_row, an_item, first, count, held, (held + MOST - 1) // MOST)
 
 
 @device
@@ -183,14 +198,68 @@ def _panel(m, side, point):
 
 
 @device
-def _multiply(tiles, blocks, work, patches, filters, group, count, products):
+def _fetch_patches(x, source, tiles, begin, end):
+    """Ask for what some patches of a task read, in the order of blocks of tiles, but for what their neighbours
+    above and on the left have read."""
+    n, step = tiles.side, tiles.m * tiles.stride
+    for patch in range(begin, end):
+        t = patch // source.blocks
+        item, top, left = _place(tiles, t)
+        at = item * source.item + source.start + (top * tiles.stride * source.pitch + left * tiles.stride) * 16
+        at += (patch - t * source.blocks) * source.block
+        for i in range(n - step, n):
+            for j in range(n - step, n):
+                fetch(x, at + (i * source.pitch + j) * 16)
+
+
+@device
+def _fetch_targets(y, target, added, more, tiles, first_block, begin, end):
+    """Ask for where some tiles of a task are to be written, and for what is added there, in the order of tiles of
+    blocks."""
+    shrink = 1 + target.pool
+    side = tiles.m // shrink
+    for cell in range(begin, end):
+        block = cell // tiles.used
+        item, top, left = _place(tiles, cell - block * tiles.used)
+        block += first_block
+        to = item * target.item + block * target.block
+        to += ((top // shrink + target.halo) * target.pitch + left // shrink + target.halo) * 16
+        other = more.start + item * more.item + block * more.block + (top * more.pitch + left) * 16
+        for i in range(side):
+            for j in range(side):
+                fetch(y, to + (i * target.pitch + j) * 16)
+                if more.asked:
+                    fetch(added, other + (i * more.pitch + j) * 16)
+
+
+class Ahead(NamedTuple):
+    """What is asked for while products are computed: patches of the task `tiles` from the first to the last, and where
+    the products' own tiles go in so many output blocks. Nothing at all where there are few products."""
+
+    tiles: Tiles
+    first: int
+    last: int
+    block: int
+    blocks: int
+
+
+@device
+def _multiply(tiles, blocks, work, patches, filters, group, count, products, ahead, x, source, y, target, added,
+              more):  # fmt: skip
     """The products of all patches with `count` groups of filters. work from `products` on: (count, points, width,
     ROWS, 16); filters: (groups, (m + 2)^2, blocks, 16, ROWS, 16)."""
     points, width = tiles.side * tiles.side, tiles.width
     plane = blocks * width * 16 + SKEW
     panel = blocks * 16 * ROWS * 16
     whole = (tiles.m + 2) * (tiles.m + 2) * panel
+    fetched, written = ahead.last - ahead.first, ahead.blocks * tiles.used
     for point in range(points):
+        if fetched > 0:
+            _fetch_patches(x, source, ahead.tiles, ahead.first + fetched * point // points,
+                           ahead.first + fetched * (point + 1) // points)  # fmt: skip
+        if written > 0:
+            _fetch_targets(y, target, added, more, tiles, ahead.block, written * point // points,
+                           written * (point + 1) // points)  # fmt: skip
         first = group * whole + _panel(tiles.m, tiles.side, point) * panel
         following = (group + count) * whole
         if point + 1 < points:
@@ -282,6 +351,8 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
     a_row = (width + m - 1) // m
     an_item = (height + m - 1) // m * a_row
     tasks = (batch * an_item + chunk - 1) // chunk * splits
+    fetches_x = blocks >= MANY_BLOCKS and blocks * x_block > LARGE
+    fetches_y = blocks >= MANY_BLOCKS and groups * ROWS * y_block > LARGE
     begin_turns(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
@@ -292,21 +363,26 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
         while task >= 0:
             piece = task // splits
             split = task - piece * splits
-            count = min(chunk, batch * an_item - piece * chunk)
-            held = (count + 1) // 2 * 2
-            parts = (held + MOST - 1) // MOST
-            tiles = Tiles(m, stride, side, a_row, an_item, piece * chunk, count, held, parts)
+            tiles = _tiles(m, stride, a_row, an_item, piece, chunk, batch)
             if piece != present:
                 _transform_input(x, source, tiles, work, scratch, patches)
                 present = piece
+            following = _tiles(m, stride, a_row, an_item, piece + 1, chunk, batch)
             group, end = groups * split // splits, groups * (split + 1) // splits
+            steps, step = (end - group + at_once - 1) // at_once, 0
+            soon = following.used * blocks if split == splits - 1 and fetches_x else 0
             while group < end:
                 now = min(at_once, end - group)
-                _multiply(tiles, blocks, work, patches, filters, group, now, products)
-                for block in range(group * ROWS, min((group + now) * ROWS, (channels + 15) // 16)):
+                first, last = group * ROWS, min((group + now) * ROWS, (channels + 15) // 16)
+                written = last - first if fetches_y else 0
+                ahead = Ahead(following, soon * step // steps, soon * (step + 1) // steps, first, written)
+                _multiply(tiles, blocks, work, patches, filters, group, now, products, ahead, x, source, y, target,
+                          added, more)  # fmt: skip
+                for block in range(first, last):
                     if halo > 0:
                         _clear_halos(tiles, block, y, target)
                     at = products + (block // ROWS - group) * points * tiles.width * ROWS * 16
                     _transform_output(tiles, block, work, at, scratch, bias, y, target, more, added)
                 group += now
+                step += 1
             task = next_turn(turns, worker, workers, tasks)
