@@ -10,7 +10,8 @@ import numpy as np
 from ..kernels.jit import threads
 from ..kernels.packing import pack_winograd
 from ..kernels.tile import ROWS
-from ..kernels.winograd import MOST, PATCH, SKEW, convolve_winograd
+from ..kernels.winograd import convolve_winograd
+from ..kernels.winograd_tiles import MOST, PATCH, SKEW
 from ..tensor import LANES, Array, Shape, Tensor
 from .costs import COSTS
 from .filters import Call, Window
