@@ -6,6 +6,7 @@ import numpy as np
 
 from .errors import OptionError
 from .layers import INPUT
+from .layers.bf16 import FLOAT32
 from .network import ONE_AT_A_TIME, Network
 from .plan import lay_out, owner_of
 from .tensor import Array, Layout, Shape, Tensor
@@ -22,6 +23,8 @@ class InputGradient:
         """Lay out memory. Raises OptionError, ShapeError."""
         if not 0 <= last < len(network.layers):
             raise OptionError(f"layer {last}: expected a number from 0 to {len(network.layers) - 1}")
+        if network.precision != FLOAT32:
+            raise OptionError(f"precision {network.precision}: gradients are always in {FLOAT32}")
         self.layers = network.layers[: last + 1]
         self._shape = Shape(network.input.channels, height, width)
         for layer in self.layers:

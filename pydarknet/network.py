@@ -15,9 +15,10 @@ from .dialect import Dialect
 from .errors import ConfigError, OptionError, ShapeError
 from .input_shape import checked_batch, checked_side, network_input
 from .layers import INPUT, Layer, Place, layer_class
+from .layers.bf16 import FLOAT32, checked_precision
 from .layers.tuning import tuning
 from .memory import check_memory
-from .plan import absorptions, lay_out, owner_of
+from .plan import absorptions, compute_in, lay_out, owner_of
 from .tensor import Array, Shape, Tensor
 from .weights import Header, Loaded, load_weights, save_weights
 
@@ -56,6 +57,7 @@ class Network:
         self._input_tensor: Tensor | None = None
         self._keeps_all = False
         self.tune = False  # whether ways of computing that are not known yet on this machine are timed
+        self._precision = FLOAT32
         self._build()
 
     def _build(self) -> None:
@@ -136,6 +138,7 @@ class Network:
     def _plan(self, keep_all: bool) -> None:
         """Allocate the tensors between the layers and let the layers prepare."""
         tensors = lay_out(self.layers, self._running, self._running_batch, self.output_index, keep_all)
+        compute_in(self.layers, self.precision)
         absorbed = {} if keep_all else absorptions(self.layers, self.output_index)
         self._input_tensor = tensors[INPUT]
         self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
@@ -150,6 +153,17 @@ class Network:
                 sources = [*layer.sources, *(self.layers[run[-1]].sources[1:] if run else ())]
                 output = self._tensors[run[-1] if run else index]
                 layer.prepare([tensors[owner_of(self.layers, source)] for source in sources], output)
+
+    @property
+    def precision(self) -> str:
+        """What direct convolutions multiply at inference: "float32", or "bf16" on a processor with AVX-512 BF16.
+        Setting it raises OptionError where that cannot be."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self._precision = checked_precision(precision)
+        self._tensors = []
 
     # --- parameters --------------------------------------------------------------------------------------------------
 

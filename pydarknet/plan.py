@@ -124,6 +124,14 @@ def _run_after(layers: Sequence[Layer], readers: dict[int, list[int]], index: in
     return run
 
 
+def compute_in(layers: Sequence[Layer], precision: str) -> None:
+    """Tell all layers in which precision to compute."""
+    readers = readers_of(layers)
+    for index, layer in enumerate(layers):
+        sources = [owner for source in layer.sources if (owner := owner_of(layers, source)) != INPUT]
+        layer.compute_in(precision, [layers[i] for i in sources], [layers[i] for i in readers.get(index, [])])
+
+
 def readers_of(layers: Sequence[Layer]) -> dict[int, list[int]]:
     """For each owner of a tensor, the layers that read it."""
     readers: dict[int, list[int]] = {}

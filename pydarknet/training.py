@@ -12,6 +12,7 @@ import numpy as np
 from .averages import MovingAverage
 from .errors import OptionError
 from .layers import INPUT, Layer
+from .layers.bf16 import FLOAT32
 from .layers.delta_rejection import DeltaRejection
 from .layers.head import Head
 from .layers.options import Clock
@@ -39,7 +40,9 @@ class Training:
 
     def __init__(self, network: Network) -> None:
         """Lay out memory for mini-batches of the cfg's size. Options that are not followed are logged. Raises
-        ConfigError and ShapeError."""
+        ConfigError and ShapeError, and OptionError where the network computes in another precision than float32."""
+        if network.precision != FLOAT32:
+            raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
         net = network.config.net
         for line in unfollowed(network.config):
             log.warning("%s", line)

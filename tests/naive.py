@@ -100,6 +100,12 @@ def convolution(x, weights, bias, stride=(1, 1), padding=0, dilation=1, groups=1
     return y + np.asarray(bias, np.float64)[:, None, None]
 
 
+def bfloat16(x):
+    """Float32 numbers rounded to the nearest with 8 binary digits, of two equally near ones to the even one."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return (bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
 def deconvolution(x, weights, bias, stride, padding):
     """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]"""
     n, _, h, w = x.shape

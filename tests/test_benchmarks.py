@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import pydarknet
+from pydarknet.boxes import Box, Detection
 from pydarknet.config import read_config
+from pydarknet.layers.bf16 import MISSING
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = """
@@ -217,3 +219,45 @@ def test_training_beside_torch(write_cfg, tmp_path):
     row = time_training(str(write_cfg(SMALL)), 32, 1, 1, folder)
     assert row[0].endswith("net.cfg 32, batch 8")
     assert float(row[1]) > 0
+
+
+def found_object(number, left, confidence):
+    return Detection(number, str(number), confidence, Box(left + 5, 5, 10, 10))
+
+
+def test_objects_of_two_precisions_are_matched_by_class_and_overlap():
+    from precision import objects_line
+
+    expected = [found_object(0, 0, 0.9), found_object(0, 20, 0.8), found_object(1, 0, 0.7), found_object(2, 0, 0.6)]
+    found = [found_object(0, 20, 0.8), found_object(0, 1, 0.88), found_object(1, 0, 0.7), found_object(3, 0, 0.6)]
+    assert objects_line(found, expected) == (
+        "3 of 4 objects found again, 1 others; lowest IoU 0.818, probabilities within 2.00 points"
+    )
+    assert objects_line([], []) == "0 of 0 objects found again, 0 others"
+
+
+def test_classes_of_two_precisions_are_compared():
+    from precision import classes_line
+
+    expected = [("cat", 0.5), ("dog", 0.3), ("hen", 0.2)]
+    assert classes_line([("cat", 0.49), ("dog", 0.31), ("hen", 0.2)], expected) == (
+        "the same class, the five best in the same order, probabilities within 1.00 points"
+    )
+    assert classes_line([("dog", 0.41), ("cat", 0.4), ("hen", 0.2)], expected) == (
+        "dog instead of cat, the five best in another order, probabilities within 11.00 points"
+    )
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
+def test_a_comparison_of_precisions(write_cfg):
+    words = ["--networks", f"{write_cfg(SMALL)}:32,nothing", "--repeats", "1"]
+    process = subprocess.run(
+        [sys.executable, str(FOLDER / "precision.py"), *words], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert "nothing: left out, no nothing.cfg found" in process.stderr
+    name, rounded, *numbers = [cell.strip() for cell in process.stdout.splitlines()[-1].strip("| ").split("|")]
+    exact, fast, ratio, largest, last = map(float, numbers)
+    assert (name, rounded) == ("net 32", "2 of 3")
+    assert exact / fast == pytest.approx(ratio, rel=0.2)
+    assert 0 < last <= largest < 0.03

@@ -50,6 +50,7 @@ def load_model(cfg: str, weights: str, options: Options) -> Model:
         allow_partial=options["allow_partial"],
         names=names_file(options),
         tune=options.get("tune", False),
+        precision=options.get("precision", "float32"),
     )
     _ = model.names
     if options["verbose"]:

@@ -110,6 +110,14 @@ def network_options(function: Function) -> Function:
             help="Time the ways of computing each convolution and remember the fastest, for this "
             "run and later ones on this machine.",
         ),
+        flag(
+            "precision",
+            type=click.Choice(["float32", "bf16"]),
+            default="float32",
+            show_default=True,
+            help="bf16: direct convolutions multiply numbers of 8 binary digits, about twice as fast; needs a "
+            "processor with AVX-512 BF16; not for training.",
+        ),
         flag("allow_partial", is_flag=True, help="Accept weights of other length: load whole layers while they last."),
         click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
         click.option("-i", metavar="N", expose_value=False, callback=_ignored, help="The GPU to use; ignored."),

@@ -61,8 +61,9 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
     """
     from ..text_trainer import TextTrainer
-    from .train import TUNE_IGNORED, first_interrupt_stops, tell_end, tell_start
+    from .train import TUNE_IGNORED, check_precision, first_interrupt_stops, tell_end, tell_start
 
+    check_precision(options)
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
     trainer = TextTrainer(
         options["file"],

@@ -68,6 +68,7 @@ def _load(cfg: str, options: dict[str, Any]) -> Network:
         threads=options["threads"],
         allow_partial=options["allow_partial"],
         tune=options["tune"],
+        precision=options["precision"],
     )
     if options["verbose"]:
         print_table(model)

@@ -80,6 +80,7 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     """Train and print what darknet prints. `detector`: which kind of network the command is for."""
     from ..trainer import Trainer
 
+    check_precision(options)
     trainer = Trainer(network_file(data), network_file(cfg), weights, **_library_options(options))
     is_detector = bool(trainer.model.heads)
     if detector is not None and detector != is_detector:
@@ -106,6 +107,12 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     tell_end(trainer)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
+
+
+def check_precision(options: Options) -> None:
+    """Raises OptionError where training shall be in another precision than it is."""
+    if options["precision"] != "float32":
+        raise OptionError(f"--precision {options['precision']}: training is always in float32")
 
 
 def _library_options(options: Options) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from .turns import begin_turns, next_turn
 
 
 @device
-def _finish_tile(y, at, column, width, pixels, wrap, channels, activation):
+def finish_tile(y, at, column, width, pixels, wrap, channels, activation):
     """Apply the activation to one tile's vectors, row by row, and keep lanes past the last channel zero."""
     while pixels > 0:
         run = min(pixels, width - column)
@@ -44,7 +44,7 @@ def _finish_tile(y, at, column, width, pixels, wrap, channels, activation):
 
 
 @device
-def _add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
+def add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
     """Add what stands in another tensor to one tile's vectors."""
     for _ in range(pixels):
         vstore(y, y_at, vload(y, y_at) + vload(added, a_at))
@@ -55,7 +55,7 @@ def _add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
 
 
 @inlined
-def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
+def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
     """Whether the cells of a tile of `count` pixels are all as far apart, in the input and in the output."""
     joined = x_wrap == x_step and y_wrap == 16
     return pixels >= count and (joined or column + count <= width)
@@ -80,10 +80,10 @@ def _kind(lanes, straight, x_step, pixels):
     return FEW if FEW_PIXELS > 0 and pixels <= FEW_PIXELS else ANY
 
 
-def _one_of(tiles):
+def one_of(tiles):
     """Tiles of all kinds, in their order, as one function of the kind and the rest."""
     first, *others = tiles
-    following = _one_of(others) if others else None
+    following = one_of(others) if others else None
 
     @inlined
     def tile(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
@@ -103,11 +103,11 @@ def _one_of(tiles):
 
 
 # For ROWS vectors of output channels, for one, and for half of one and twice as many pixels.
-_pair, _single, _half = _one_of(PAIR_TILES), _one_of(SINGLE_TILES), _one_of(HALF_TILES)
+_pair, _single, _half = one_of(PAIR_TILES), one_of(SINGLE_TILES), one_of(HALF_TILES)
 
 
 @inlined
-def _next_pixels(left, most):
+def next_pixels(left, most):
     """How many pixels of those that are left the next tile takes: as few as that takes no more tiles."""
     return FEW_PIXELS if most < left <= 2 * FEW_PIXELS else min(most, left)
 
@@ -130,8 +130,8 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
     while pixel < last:
         x_at = x_origin + row * x_row + column * x_step
         y_at = y_origin + (row * y_pitch + column) * 16
-        pixels = _next_pixels(last - pixel, count)
-        straight = _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
+        pixels = next_pixels(last - pixel, count)
+        straight = is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
         kind = _kind(lanes, straight, x_step, pixels)
         if count == MANY_PIXELS:
             _half(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
@@ -144,10 +144,10 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
                     bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
         for r in range(rows):
             if activation != 0:
-                _finish_tile(y, y_at + r * y_block, column, width, pixels, y_wrap, channels - r * 16, activation)
+                finish_tile(y, y_at + r * y_block, column, width, pixels, y_wrap, channels - r * 16, activation)
             if adds:
                 a_at = a_origin + r * a_block + (row * a_pitch + column) * 16
-                _add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, a_wrap, column, width, pixels)
+                add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, a_wrap, column, width, pixels)
         pixel += pixels
         column += pixels
         while column >= width:
@@ -260,7 +260,7 @@ def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias
         source = x_at + row * x_row + column * x_step
         target = y_at + (row * y_pitch + column) * 16
         pixels = min(count, rows * width - pixel)
-        straight = x_step == 16 and _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
+        straight = x_step == 16 and is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
         if count == MANY_PIXELS and straight:
             straight_half_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at,
                                     y, target, y_wrap, column, width, pixels, slope)  # fmt: skip
@@ -274,7 +274,7 @@ def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias
             tile_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
                                target, y_wrap, column, width, pixels, slope)  # fmt: skip
         if activation != 0:
-            _finish_tile(y, target, column, width, pixels, y_wrap, channels, activation)
+            finish_tile(y, target, column, width, pixels, y_wrap, channels, activation)
         column += count
         while column >= width:
             column -= width

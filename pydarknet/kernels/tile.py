@@ -21,16 +21,16 @@ TAP_LANES = 4
 COLOURS = 3  # lanes that the picture itself uses
 
 
-def _has_avx512() -> bool:
-    """Whether Numba compiles for AVX-512: the host has it and the user's settings do not take it away."""
+def has_feature(name: str) -> bool:
+    """Whether Numba compiles for what LLVM calls `name`: the host has it, and the user's settings leave it."""
     if config.CPU_FEATURES is not None:
-        return "+avx512f" in config.CPU_FEATURES
-    return config.CPU_NAME is None and bool(binding.get_host_cpu_features().get("avx512f"))
+        return f"+{name}" in config.CPU_FEATURES.split(",")
+    return config.CPU_NAME is None and bool(binding.get_host_cpu_features().get(name))
 
 
 def _tile_shape() -> tuple[int, int]:
     """(pixels, vectors of output channels) whose accumulators fit this machine's registers beside the operands."""
-    if _has_avx512():
+    if has_feature("avx512f"):
         return 14, 2  # 28 of 32 registers
     return 6, 1  # AVX2: 12 of 16, two a vector; NEON: 24 of 32, four a vector
 
@@ -64,7 +64,7 @@ def _pixel_offsets(b: ir.IRBuilder, count: int, at, step, wrap, column, width, p
     return offsets
 
 
-def _offsets(b: ir.IRBuilder, distance: int, count: int, at, *row) -> list[ir.Value]:
+def offsets_of_pixels(b: ir.IRBuilder, distance: int, count: int, at, *row) -> list[ir.Value]:
     """The same, with `row` as above; of cells that are all `distance` floats apart it stands in the instructions, not
     in registers."""
     if distance:
@@ -99,8 +99,9 @@ def make_tile(
                 return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
 
             x_base = pointer(x, 0, constant(0))
-            offsets_of_x = _offsets(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
-            offsets = _offsets(b, LANES if straight else 0, count, y_at, constant(LANES), y_wrap, column, width, pixels)
+            row = column, width, pixels
+            offsets_of_x = offsets_of_pixels(b, straight, count, x_at, x_step, x_wrap, *row)
+            offsets = offsets_of_pixels(b, LANES if straight else 0, count, y_at, constant(LANES), y_wrap, *row)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table = pointer(taps, 4, first_tap)
             filters = pointer(weights, 7, weights_at)
@@ -109,7 +110,7 @@ def make_tile(
             biases = [
                 load_vector(b, pointer(bias, 9, b.add(bias_at, constant(r * LANES))), vector) for r in range(rows)
             ]
-            start = _start_of_sums(b, accumulate, biases, places)
+            start = start_of_sums(b, accumulate, biases, places)
 
             def products(t, now):
                 shift = b.load(b.gep(offset_table, [t]))
@@ -122,7 +123,7 @@ def make_tile(
                         for r in range(rows):
                             now[r][c] = b.call(multiply_add(b, vector), [pixel, w[r], now[r][c]])
 
-            _store(b, loop_over_taps(b, tap_count, start, products), places, slope)
+            store_sums(b, loop_over_taps(b, tap_count, start, products), places, slope)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -130,7 +131,7 @@ def make_tile(
     return tile
 
 
-def _start_of_sums(b: ir.IRBuilder, accumulate, biases, places) -> list[list[ir.Value]]:
+def start_of_sums(b: ir.IRBuilder, accumulate, biases, places) -> list[list[ir.Value]]:
     """start[row][pixel]: what already stands in the output where `accumulate` is not 0, else the bias."""
     entry = b.basic_block
     load, ready = b.append_basic_block("sums.load"), b.append_basic_block("sums.ready")
@@ -175,7 +176,7 @@ def loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.
     return sums
 
 
-def _store(b: ir.IRBuilder, sums, places, slope) -> None:
+def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
     """Write every sum to its place, multiplied by `slope`, which is at most 1, where it is not above zero; zeros after
     half a vector."""
     vector = sums[0][0].type
@@ -213,8 +214,8 @@ def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR):
                 return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
 
             x_base, y_base = pointer(x, 0, constant(0)), pointer(y, 10, constant(0))
-            offsets_of_x = _offsets(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
-            offsets = _offsets(b, straight, count, y_at, constant(LANES), y_wrap, column, width, pixels)
+            offsets_of_x = offsets_of_pixels(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
+            offsets = offsets_of_pixels(b, straight, count, y_at, constant(LANES), y_wrap, column, width, pixels)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table, filters = pointer(taps, 4, constant(0)), pointer(weights, 6, weights_at)
             start = [[load_vector(b, pointer(bias, 8, bias_at), vector)] * count]
@@ -227,7 +228,7 @@ def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR):
                     now[0][c] = b.call(multiply_add(b, vector), [cell, w, now[0][c]])
 
             sums = loop_over_taps(b, tap_count, start, products)
-            _store(b, sums, [[b.gep(y_base, [o]) for o in offsets]], slope)
+            store_sums(b, sums, [[b.gep(y_base, [o]) for o in offsets]], slope)
             return context.get_dummy_value()
 
         return signature, codegen

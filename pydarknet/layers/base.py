@@ -201,6 +201,10 @@ class Layer:
         """Whether the layer gives the sum of the one before it and another of the same shape."""
         return False
 
+    def compute_in(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
+        """From the next `prepare` on, compute in this precision at inference, where that pays and the layers that this
+        one reads and that read it are not computed with it."""
+
     def read_by_branch(self) -> None:
         """Take note that a route, shortcut or the like reads this output as well."""
 

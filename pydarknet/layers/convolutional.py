@@ -16,6 +16,7 @@ from ..dialect import Dialect
 from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
+from .bf16 import FLOAT32
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur import Blur
 from .chain import bind_chain, chain_length
@@ -49,6 +50,7 @@ class Convolutional(Layer):
 
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
+    precision: str = field(default=FLOAT32, repr=False)
     _method: Method | None = field(default=None, repr=False)
     _plan: Convolution | None = field(default=None, repr=False)
     _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go, from this one on
@@ -161,15 +163,23 @@ class Convolutional(Layer):
             weights = binary_weights(weights)
         return method.pack(weights, gain, bias, self.groups)
 
-    def _method_for(self, x: Layout, pooled: bool = False) -> Method:
+    def compute_in(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
+        # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
+        # outputs, on which in turn numbers shall not depend: what may be part of one always is.
+        beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
+        chained = any(layer._has_filter_a_channel for layer in beside)
+        pooled = len(readers) == 1 and readers[0].pools_pairs
+        self.precision = FLOAT32 if chained or pooled else precision
+
+    def _method_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Method:
         if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs
             return Method(x.lanes)
         out = self.window.out_shape(self.inputs[0], self.filters)
-        return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned)
+        return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned, precision)
 
-    def packed(self, x: Layout, pooled: bool = False) -> Convolution:
-        """The filters, laid out for what is read and for whether the output is pooled."""
-        method = self._method_for(x, pooled)
+    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Convolution:
+        """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
+        method = self._method_for(x, pooled, precision)
         if self._plan is None or method != self._method:
             self._method, self._plan = method, self._pack(method)
         return self._plan
@@ -184,7 +194,7 @@ class Convolutional(Layer):
             self._call = bind_chain(self._links, x, output, added[0] if added else None)
             return
         pooled = any(layer.pools_pairs for layer in self.absorbed)
-        plan = self.packed(x.layout, pooled)
+        plan = self.packed(x.layout, pooled, self.precision)
         if self.xnor:
             x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
             self._signs.data.fill(self.xnor_padding)

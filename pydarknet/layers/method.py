@@ -9,6 +9,7 @@ import numpy as np
 from ..kernels.activation import NONE
 from ..kernels.tile import ROWS
 from ..tensor import LANES, Array, Layout, Shape, Tensor
+from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
 from .tuning import tuning
 from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side, tile_count
@@ -17,33 +18,36 @@ from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side
 # float of filters; memory is slow, and start-up packs them all.
 PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
 
-Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution
+Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution | Bf16Convolution
 
 
 @dataclass(frozen=True)
 class Method:
     """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0; a
-    filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it."""
+    filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it; `rounded`: to bfloat16."""
 
     lanes: int
     depthwise: bool = False
     m: int = 0
     stride: int = 1
+    rounded: bool = False
 
     @classmethod
     def of(
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
-        tuned: bool = False,
+        tuned: bool = False, precision: str = FLOAT32,
     ) -> Method:  # fmt: skip
         """The fastest, for filters over `channels` / `groups` channels: by the cost model, and with `tuned` by what
-        was measured on this machine, where that is known."""
+        was measured on this machine, where that is known. With the precision BF16, direct convolutions are rounded,
+        except those of pictures and those that are pooled."""
+        rounded = precision == BF16 and x.lanes == LANES and not pooled
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
             choose, stride = (measured_tile if tuned else fastest_tile), window.stride_x
-            m = choose(filters, channels, out, stride, pooled)
-            return cls(x.lanes, m=m, stride=stride if m else 1)
-        return cls(x.lanes)
+            m = choose(filters, channels, out, stride, pooled, rounded)
+            return cls(x.lanes, m=m, stride=stride) if m else cls(x.lanes, rounded=rounded)
+        return cls(x.lanes, rounded=rounded)
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
         """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
@@ -51,28 +55,39 @@ class Method:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride)
+        if self.rounded:
+            return Bf16Convolution(weights, gain, bias, groups)
         return TiledConvolution(weights, gain, bias, groups, self.lanes)
 
 
-def fastest_tile(filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False) -> int:
-    """m of the fastest F(m x m, 3 x 3) by a count of operations and memory; 0 where the direct method is faster.
+def fastest_tile(
+    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, rounded: bool = False
+) -> int:
+    """m of the fastest F(m x m, 3 x 3) by a count of operations and memory; 0 where the direct method is faster, which
+    may be that on rounded numbers.
 
     For a batch of one, whatever the batch: a picture shall give the same alone and among others.
     """
     costs = {m: _winograd_cost(m, filters, channels, out, stride) for m in _tiles(stride, pooled)}
     best = min(costs, key=lambda m: costs[m])
-    return best if costs[best] < _direct_cost(filters, channels, out) else 0
+    direct = _direct_cost(filters, channels, out)
+    if rounded:
+        direct = bf16_cost(filters, channels, Window(3, stride, stride, 1), out)
+    return best if costs[best] < direct else 0
 
 
-def measured_tile(filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False) -> int:
+def measured_tile(
+    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, rounded: bool = False
+) -> int:
     """The same by measurement, where it has been measured or is to be now."""
     kind = "3x3" if stride == 1 else "3x3/2"
     key = f"{kind} {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
-    guess = fastest_tile(filters, channels, out, stride, pooled)
-    return tuning.choose(key, guess, lambda: _candidates(filters, channels, out, stride, pooled))
+    key += f" {BF16}" if rounded else ""
+    guess = fastest_tile(filters, channels, out, stride, pooled, rounded)
+    return tuning.choose(key, guess, lambda: _candidates(filters, channels, out, stride, pooled, rounded))
 
 
-def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool) -> dict[int, Call]:
+def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, rounded: bool) -> dict[int, Call]:
     """A convolution with each method, on made-up numbers."""
     weights = np.full((filters, channels, 3, 3), 0.01, np.float32)
     gain, bias = np.ones(filters, np.float32), np.zeros(filters, np.float32)
@@ -82,10 +97,11 @@ def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bo
         Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
     )
     y, window = Tensor(Layout(1, target)), Window(3, stride, stride, 1)
-    plans: dict[int, TiledConvolution | WinogradConvolution] = {0: TiledConvolution(weights, gain, bias, 1, LANES)}
-    for m in _tiles(stride, pooled):
-        plans[m] = WinogradConvolution(weights, gain, bias, m, stride)
-    return {m: plan.bind(x, y, window, np.float32(0.1), NONE, pooled=pooled) for m, plan in plans.items()}
+    plans = {m: Method(LANES, False, m, stride, rounded and not m) for m in (0, *_tiles(stride, pooled))}
+    return {
+        m: plan.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)  # type: ignore[call-arg]
+        for m, plan in plans.items()
+    }
 
 
 def _tiles(stride: int, pooled: bool) -> tuple[int, ...]:

@@ -1,0 +1,126 @@
+"""What `--precision bf16` gains and what it costs: times and outputs beside those of float32.
+
+    python benchmarks/precision.py [--networks NAME[:SIZE] ...]
+    python benchmarks/precision.py --trained CFG WEIGHTS IMAGE...
+
+The first form takes networks with random weights and random pixels, the second a trained one and pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from networks import SIZES, chosen, find_cfg, random_network
+from report import table
+from turns import take_turns, timed, warn_of_load
+
+import pydarknet
+from pydarknet.boxes import Box, Detection
+from pydarknet.layers.bf16 import Bf16Convolution
+from pydarknet.tensor import Array
+
+PRECISIONS = "float32", "bf16"
+
+
+def difference(found: Sequence[Array | None], expected: Sequence[Array | None]) -> float:
+    """The largest between the outputs of layers, in proportion to the largest value of each."""
+    pairs = [(a, b) for a, b in zip(found, expected, strict=True) if a is not None and b is not None]
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+
+
+def compared(name: str, size: int, repeats: int, threads: int | None) -> list[str] | None:
+    """The row of one network; None where its file is not found."""
+    cfg = find_cfg(name)
+    if cfg is None:
+        print(f"{name}: left out, no {name}.cfg found", file=sys.stderr)
+        return None
+    networks = [random_network(cfg, size, threads) for _ in PRECISIONS]
+    for network, precision in zip(networks, PRECISIONS, strict=True):
+        network.precision = precision
+    x = np.random.default_rng(1).random((1, *networks[0].input_shape), np.float32)
+    expected, found = (network.layer_outputs(x) for network in networks)
+    anywhere, last = difference(found, expected), difference(found[-1:], expected[-1:])
+    del expected, found
+    for network in networks:
+        network.forward(x)
+    convolutions = [layer for layer in networks[1].layers if layer.kind == "convolutional"]
+    rounded = sum(isinstance(layer._plan, Bf16Convolution) for layer in convolutions)  # type: ignore[attr-defined]
+    exact, fast = take_turns([timed(lambda net=network: net.forward(x)) for network in networks], repeats)
+    return [
+        f"{cfg.stem} {size}", f"{rounded} of {len(convolutions)}", f"{1000 * exact:.2f}", f"{1000 * fast:.2f}",
+        f"{exact / fast:.2f}", f"{anywhere:.1e}", f"{last:.1e}",
+    ]  # fmt: skip
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width, height = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
+    shared = max(0.0, width) * max(0.0, height)
+    return shared / (a.w * a.h + b.w * b.h - shared)
+
+
+def objects_line(found: Sequence[Detection], expected: Sequence[Detection]) -> str:
+    """What becomes of the objects in a picture."""
+    left, overlaps, changes = list(found), [], []
+    for right in expected:
+        same = [mine for mine in left if mine.class_id == right.class_id]
+        if same:
+            mine = max(same, key=lambda candidate: overlap(candidate.box, right.box))
+            left.remove(mine)
+            overlaps.append(overlap(mine.box, right.box))
+            changes.append(abs(mine.confidence - right.confidence))
+    text = f"{len(overlaps)} of {len(expected)} objects found again, {len(left)} others"
+    if overlaps:
+        text += f"; lowest IoU {min(overlaps):.3f}, probabilities within {100 * max(changes):.2f} points"
+    return text
+
+
+def classes_line(found: Sequence[tuple[str, float]], expected: Sequence[tuple[str, float]]) -> str:
+    """What becomes of a picture's classes, all of them, the best ones first."""
+    names, right = ([name for name, _ in all_[:5]] for all_ in (found, expected))
+    best = "the same class" if names[0] == right[0] else f"{names[0]} instead of {right[0]}"
+    order = "the same order" if names == right else "another order"
+    mine = dict(found)
+    change = max(abs(mine[name] - probability) for name, probability in expected)
+    return f"{best}, the five best in {order}, probabilities within {100 * change:.2f} points"
+
+
+def show_trained(cfg: str, weights: str, images: Sequence[str]) -> None:
+    """One line for each picture."""
+    exact, fast = (pydarknet.load(cfg, weights, precision=precision) for precision in PRECISIONS)
+    for image in images:
+        if exact.heads:
+            line = objects_line(fast.detect(image), exact.detect(image))
+        else:
+            line = classes_line(*(network.classify(image, network.classes) for network in (fast, exact)))
+        print(f"{Path(weights).name}, {Path(image).name}: {line}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compares the precision bf16 with float32.")
+    parser.add_argument("--networks", nargs="+", default=[], metavar="NAME[:SIZE]",
+                        help=f"network files, by name or path (default: {', '.join(SIZES)})")  # fmt: skip
+    parser.add_argument("--threads", type=int, help="default: all")
+    parser.add_argument("--repeats", type=int, default=7, help="turns of each precision (default 7)")
+    parser.add_argument("--trained", nargs="+", metavar="FILE", help="cfg, weights and pictures to compare instead")
+    options = parser.parse_args()
+    try:
+        if options.trained:
+            if len(options.trained) < 3:
+                parser.error("--trained: expected a cfg, a weights file and pictures")
+            show_trained(*options.trained[:2], options.trained[2:])
+            return
+        warn_of_load()
+        rows = [compared(*item, options.repeats, options.threads) for item in chosen(options.networks, SIZES).items()]
+    except pydarknet.DarknetError as error:
+        raise SystemExit(str(error)) from None
+    head = ["network", "rounded", "float32", "bf16", "float32 / bf16", "largest difference", "of the output"]
+    print(table(head, [row for row in rows if row is not None]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""`--precision`: taken by commands that compute, refused by those that train and where the processor cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pydarknet.layers import bf16
+
+needs_bf16 = pytest.mark.skipif(bool(bf16.MISSING), reason=f"this processor has no {' and no '.join(bf16.MISSING)}")
+
+
+def process(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, env=os.environ | environment
+    )
+
+
+@needs_bf16
+def test_as_a_process(classifier, detector):
+    result = process("speed", classifier.cfg, "2", "-precision", "bf16")
+    assert (result.returncode, result.stderr) == (0, "")
+    for files, command in ((classifier, "classify"), (detector, "detect")):
+        words = command, files.cfg, files.weights, "dog.png", "--names", files.names
+        rounded, exact = process(*words, "--precision", "bf16"), process(*words, "--precision", "float32")
+        assert rounded.returncode == exact.returncode == 0, rounded.stderr
+        assert [line for line in rounded.stdout.splitlines() if "Predicted" not in line] == [
+            line for line in exact.stdout.splitlines() if "Predicted" not in line
+        ]
+
+
+def test_a_processor_without_it_ends_in_one_line(classifier):
+    """A process whose Numba shall compile for any processor."""
+    result = process("speed", classifier.cfg, "2", "--precision", "bf16", NUMBA_CPU_NAME="generic")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "precision bf16: needs a processor with AVX-512 BF16; this one (generic) is without avx512f and avx512bf16\n"
+    )
+
+
+def test_another_precision_is_a_usage_error(classifier):
+    result = process("speed", classifier.cfg, "--precision", "fp16")
+    assert result.returncode == 2
+    assert "'fp16' is not one of 'float32', 'bf16'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("words", [
+    ("train", "any.data", "any.cfg"), ("detector", "train", "any.data", "any.cfg"),
+    ("classifier", "train", "any.data", "any.cfg"), ("rnn", "train", "any.cfg", "-file", "text"),
+])  # fmt: skip
+def test_training_refuses_it(run, words):
+    result = run(*words, "--precision", "bf16")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("--precision bf16: training is always in float32\n")
+
+
+def test_the_help_tells_what_it_needs(run):
+    assert "--precision [float32|bf16]" in run("detect", "--help").stdout
