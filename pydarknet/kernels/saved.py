@@ -102,7 +102,6 @@ def is_possible() -> bool:
         sys.platform == "linux"
         and sys.byteorder == "little"
         and not settings
-        and os.environ.get("NUMBA_NUM_THREADS", "1").isdecimal()
         and not Path(".numba_config.yaml").exists()
     )
 
