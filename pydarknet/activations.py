@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from .config import Section, did_you_mean
 from .dialect import Dialect
 from .kernels import activation as codes
 from .kernels.activation import activate, activate_segments
+from .kernels.native import Bound, Call
 from .tensor import Array, Tensor
 
 log = logging.getLogger("pydarknet")
@@ -53,19 +56,19 @@ class Activation:
             shape = tensor.shape
             tensor.fill(_normalise(self.name, values.reshape(-1, shape.channels, shape.height, shape.width)))
             return
+        activate(*self._arguments(tensor))
+
+    def calls(self, tensor: Tensor) -> list[Call]:
+        """What `apply` does, to be done as often as wanted."""
+        if self.is_linear:
+            return []
+        return [partial(self.apply, tensor) if self.over_channels else Bound(activate, *self._arguments(tensor))]
+
+    def _arguments(self, tensor: Tensor) -> tuple[Any, ...]:
+        """As the kernel takes them."""
         at, shape = tensor.layout, tensor.shape
-        activate(
-            tensor.data,
-            at.item,
-            at.block,
-            at.batch,
-            shape.channels,
-            shape.height,
-            shape.width,
-            at.halo,
-            np.float32(self.slope),
-            self.code,
-        )
+        planes = at.item, at.block, at.batch, shape.channels, shape.height, shape.width, at.halo
+        return tensor.data, *planes, np.float32(self.slope), self.code
 
     def apply_plain(self, values: Array) -> None:
         """Apply in place to a contiguous float32 array of plain order."""

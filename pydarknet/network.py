@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from .config import Config
 from .dialect import Dialect
 from .errors import ConfigError, OptionError, ShapeError
 from .input_shape import checked_batch, checked_side, network_input
-from .layers import INPUT, Layer, Place, layer_class
+from .kernels.native import Call, joined
+from .layers import INPUT, Changes, Layer, Place, layer_class
 from .layers.bf16 import FLOAT32, checked_precision
 from .layers.tuning import tuning
 from .memory import check_memory
@@ -54,6 +56,8 @@ class Network:
         self.layers: list[Layer] = []
         self._tensors: list[Tensor | None] = []
         self._steps: list[Layer] = []
+        self._calls: list[Call] = []  # what the steps do, as it is run
+        self._changes = Changes()
         self._input_tensor: Tensor | None = None
         self._keeps_all = False
         self.tune = False  # whether ways of computing that are not known yet on this machine are timed
@@ -75,6 +79,7 @@ class Network:
                 raise section.error(str(error)) from None
             place = Place(index, self.layers, self.input, dialect, config.net)
             layer = cls.from_section(section, place)
+            layer.changes = self._changes
             layer.reshape([place.shape(source) for source in layer.sources], self.batch)
             self.layers.append(layer)
             parameters += sum(record.array.size for record in layer.records())
@@ -153,6 +158,16 @@ class Network:
                 sources = [*layer.sources, *(self.layers[run[-1]].sources[1:] if run else ())]
                 output = self._tensors[run[-1] if run else index]
                 layer.prepare([tensors[owner_of(self.layers, source)] for source in sources], output)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Gather what the steps do; what needs no Python between them becomes one call."""
+        self._calls = joined([call for layer in self._steps for call in layer.calls()])
+        self._changes.unseen = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy lays out memory of its own."""
+        return vars(self) | {"_tensors": [], "_calls": []}
 
     @property
     def precision(self) -> str:
@@ -268,8 +283,10 @@ class Network:
                 self._plan(keep_all)
             assert self._input_tensor is not None
             self._input_tensor.fill(np.ascontiguousarray(array))
-            for layer in self._steps:
-                layer.forward()
+            if self._changes.unseen:
+                self._bind()
+            for call in self._calls:
+                call()
 
     def layer_seconds(self, x: Array) -> dict[int, float]:
         """A forward pass with a clock: what each layer that computes took, by its index, in seconds. INPUT stands for

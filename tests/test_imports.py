@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pydarknet"
 
 # Lowest first: a module imports from lines above its own, and a folder's files from one another.
 ORDER = [
-    {"errors", "version", "kernels"},
+    {"errors", "version"},
+    {"kernels"},
     {"files", "resources", "boxes", "tensor", "streaming", "ahead"},
     {"config", "tree", "memory", "image", "box_gradients", "anchors", "figure"},
     {

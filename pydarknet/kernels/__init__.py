@@ -6,6 +6,7 @@ that a convolution reads its border without a copy. Kernels see these arrays fla
 `pydarknet.tensor` knows how to lay them out.
 """
 
-from . import saved
+from . import pool, saved
 
+pool.most_threads()  # refuses a number of threads that makes no sense, before Numba reads it
 saved.install()

@@ -12,6 +12,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 
+from ..errors import OptionError
 from .folder import package_folder
 
 # GNU's OpenMP threads spin for milliseconds at the end of each parallel loop, which is what other programs on a busy
@@ -27,9 +28,16 @@ SCHEDULING = (
 
 
 def most_threads() -> int:
-    """As many as there are processors for this process, or what $NUMBA_NUM_THREADS says. The rule is Numba's."""
-    if os.environ.get("NUMBA_NUM_THREADS"):
-        return int(os.environ["NUMBA_NUM_THREADS"])
+    """As many as there are processors for this process, or what $NUMBA_NUM_THREADS says. The rule is Numba's.
+
+    Raises OptionError where that is no number of threads: Numba would wait for ever without any.
+    """
+    wanted = os.environ.get("NUMBA_NUM_THREADS")
+    if wanted:
+        count = int(wanted) if wanted.strip().isdecimal() else 0
+        if count < 1:
+            raise OptionError(f"NUMBA_NUM_THREADS={wanted}: expected a whole number from 1, the number of threads")
+        return count
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1

@@ -11,31 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import logging
-import os
-import pickle
-import platform
 import sys
 import threading
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .folder import CACHE_FOLDER, package_folder
 from .pool import LOOP, Pool, address_of, extension, most_threads
+from .saved_files import CATALOGUE, TEAM, file_of, is_possible, read, write
 from .team import start as start_team
 
 log = logging.getLogger("pydarknet")
 
 PACKAGE = __package__
-CATALOGUE, TEAM = "modules.saved", "team.saved"
-OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # what of Numba's environment is followed here too
 KINDS: dict[type, str] = {
     int: "int64", np.int64: "int64", bool: "bool", np.bool_: "bool", float: "float64", np.float64: "float64",
     np.float32: "float32",
@@ -45,66 +38,12 @@ LOCK = threading.RLock()
 _stand_ins: dict[str, ModuleType] = {}
 _layer = ""
 _real: dict[str, ModuleType] = {}
+thunks: dict[Callable[..., Any], Thunk] = {}  # of the functions that `load` has given
 
 Checks = list[tuple[int, np.dtype, int]]
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def folder() -> Path:
-    """The folder for this processor and this llvmlite. Raises ImportError without llvmlite."""
-    import llvmlite.binding as llvm
-
-    digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes())
-    features = llvm.get_host_cpu_features().flatten()
-    digest.update(f"{platform.machine()} {llvm.get_host_cpu_name()} {features}".encode())
-    return CACHE_FOLDER / f"saved-{digest.hexdigest()[:16]}"
-
-
-def file_of(kernel: str, kinds: tuple[str, ...]) -> str:
-    """The name of the file with the code of `module.name` for arguments of these kinds."""
-    return f"{kernel}-{hashlib.sha256(' '.join(kinds).encode()).hexdigest()[:16]}.saved"
-
-
-def write(name: str, content: Any) -> None:
-    """Keep something in a file of the folder, whole or not at all. Raises OSError."""
-    data = pickle.dumps(content)
-    folder().mkdir(parents=True, exist_ok=True)
-    path = folder() / name
-    temporary = path.with_name(f"{name}.{os.getpid()}.{threading.get_ident()}")
-    temporary.write_bytes(hashlib.sha256(data).digest() + data)
-    temporary.replace(path)
-
-
-def read(name: str) -> Any:
-    """What `write` kept, or None where there is nothing, or nothing whole; a damaged file is taken away."""
-    path = folder() / name
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(data[32:]).digest() == data[:32]:
-        return pickle.loads(data[32:])
-    log.warning("%s: the kernel cache is damaged and is made anew", path)
-    path.unlink(missing_ok=True)
-    return None
-
-
 # --- the modules ------------------------------------------------------------------------------------------------------
-
-
-def is_possible() -> bool:
-    """Whether saved code may be used or made here: on Linux, with none of Numba's own settings in force."""
-    settings = {name for name in os.environ if name.startswith("NUMBA_")} - OWN_SETTINGS
-    return (
-        sys.platform == "linux"
-        and sys.byteorder == "little"
-        and not settings
-        and os.environ.get("NUMBA_NUM_THREADS", "1").isdecimal()
-        and not Path(".numba_config.yaml").exists()
-    )
 
 
 def is_used() -> bool:
@@ -252,10 +191,24 @@ def pool() -> Pool:
     return Pool(_layer)
 
 
+class Team(NamedTuple):
+    """Addresses in the team's code: of what runs parallel loops in the pool's place (`team.py`), and of what runs
+    kernels one after another (`native.py`)."""
+
+    loop: int
+    run: int
+
+
+class Thunk(NamedTuple):
+    """Addresses of a kernel's thunk (`thunks.py`) and of the kernel itself."""
+
+    code: int
+    kernel: int
+
+
 @cache
-def team() -> int | None:
-    """The address of what runs parallel loops in the pool's place (`team.py`), its threads started; None where the
-    system lacks what they call."""
+def team() -> Team | None:
+    """The team's code, its threads started; None where the system lacks what they call."""
     addresses = {name: address_of(name, _layer) for name in ("sem_wait", "sem_post", "sched_yield")}
     if None in addresses.values():
         return None
@@ -267,14 +220,14 @@ def team() -> int | None:
         with contextlib.suppress(OSError):  # without it, the next process makes it too
             write(TEAM, code)
     engine = linked(code, addresses)
-    board, serve, loop = map(engine.get_global_value_address, ("board", "serve", "parallel_for"))
+    board, serve, loop, run = map(engine.get_global_value_address, ("board", "serve", "parallel_for", "run"))
     engine.detach()  # its threads run until the process ends, and so long their code stays
     start_team(board, serve, most_threads() - 1)
-    return int(loop)
+    return Team(loop, run)
 
 
-def linked(code: bytes, addresses: dict[str, int | None]) -> Any:
-    """An engine of llvmlite's with an object file, in which the names have these addresses."""
+def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = None) -> Any:
+    """An engine of llvmlite's with an object file, in which the names have these addresses, and perhaps a thunk's."""
     import llvmlite.binding as llvm
 
     # An engine of its own for each: the names of inner functions are unique in one process only.
@@ -285,6 +238,8 @@ def linked(code: bytes, addresses: dict[str, int | None]) -> Any:
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    if thunk:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(thunk))
     engine.finalize_object()
     return engine
 
@@ -297,12 +252,15 @@ def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] |
     addresses = {symbol: address_of(symbol, _layer) for symbol in found["symbols"]}
     if None in addresses.values():  # LLVM would end the process
         return None
-    if LOOP in addresses:
-        addresses[LOOP] = team() or addresses[LOOP]
-    engine = linked(found["code"], addresses)
+    if LOOP in addresses and (loops := team()):
+        addresses[LOOP] = loops.loop
+    engine = linked(found["code"], addresses, found["thunk"])
     dynfunc = extension("_dynfunc")
     environment = dynfunc.Environment({})
     place = engine.get_global_value_address(found["environment"])
     ctypes.c_void_p.from_address(place).value = id(environment)
     start = engine.get_function_address(found["function"])
-    return dynfunc.make_function(sys.modules[PACKAGE], name, "", start, environment, (engine, environment))
+    function = dynfunc.make_function(sys.modules[PACKAGE], name, "", start, environment, (engine, environment))
+    if found["thunk"] and (kernel := engine.get_function_address(found["kernel"])):
+        thunks[function] = Thunk(engine.get_function_address("thunk"), kernel)
+    return function

@@ -19,10 +19,14 @@ from numba.np.numpy_support import as_dtype
 
 from . import saved
 from .pool import LAYERS, address_of
+from .saved_files import CATALOGUE, file_of, folder, is_possible, write
+from .thunks import thunk
 
 log = logging.getLogger("pydarknet")
 
-WITHOUT_KERNELS = {"__init__", "folder", "pool", "saved", "saving", "team", "team_code", "threads"}
+WITHOUT_KERNELS = {
+    "__init__", "folder", "native", "pool", "saved", "saved_files", "saving", "team", "team_code", "threads", "thunks",
+}  # fmt: skip
 SCALARS = {types.int64: "int64", types.boolean: "bool", types.float64: "float64", types.float32: "float32"}
 PLAIN = (bool, int, float, str, bytes, type(None), np.generic)
 UNDEFINED, SYMBOL_TABLE = 0, 2  # ELF's numbers for a symbol's section and a section's type
@@ -44,7 +48,7 @@ def kinds_of_types(signature: tuple) -> tuple[str, ...] | None:
 def is_wanted(kernel: str, signature: tuple) -> bool:
     """Whether code for these types can be saved and has not been."""
     kinds = kinds_of_types(signature)
-    return kinds is not None and saved.is_possible() and not (saved.folder() / saved.file_of(kernel, kinds)).exists()
+    return kinds is not None and is_possible() and not (folder() / file_of(kernel, kinds)).exists()
 
 
 def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
@@ -65,11 +69,13 @@ def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
             "code": code,
             "function": description.llvm_cpython_wrapper_name,
             "environment": description.env_name,
+            "kernel": description.llvm_func_name,
+            "thunk": thunk(signature, description),
             "symbols": needed,
         }
-        saved.write(saved.file_of(kernel, kinds), content)
-        if not (saved.folder() / saved.CATALOGUE).exists():
-            saved.write(saved.CATALOGUE, {"layer": layer, "modules": catalogue()})
+        write(file_of(kernel, kinds), content)
+        if not (folder() / CATALOGUE).exists():
+            write(CATALOGUE, {"layer": layer, "modules": catalogue()})
 
 
 def threading_layer() -> str:

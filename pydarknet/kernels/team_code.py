@@ -1,4 +1,5 @@
-"""The code of `team.py`: written in LLVM's language with llvmlite, without Numba, and kept as machine code."""
+"""The code of `team.py`, and what `native.py` runs: written in LLVM's language with llvmlite, without Numba, and kept
+as machine code."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ FUNCTION, ARGUMENTS, SIZES, STEPS, DATA, DIMENSIONS, ARRAYS = range(7)
 
 LOOP = ir.FunctionType(NOTHING, [LONG, LONG, LONG, LONG, LONG, LONG, LONG, INT])
 PART = ir.FunctionType(NOTHING, [ADDRESS, ADDRESS, LONG, LONG])
+STEP = ir.FunctionType(INT, [ADDRESS])  # a thunk
 
 
 def word(number: int) -> ir.Constant:
@@ -209,7 +211,21 @@ def _share(b: _Code, job: ir.Value, parts: ir.Value, part: ir.Function, help_: i
     b.position_at_end(ready)
 
 
-def write_module() -> str:
+def _write_run(module: ir.Module) -> None:
+    """run(program, count): call what so many pairs of words name, code and its argument, in their order, up to the
+    first that does not give 0; how many did."""
+    b = _Code(module, "run", ir.FunctionType(LONG, [ADDRESS, LONG]))
+    program, count = b.function.args
+    with b.counting(count) as i:
+        pair = b.at(program, b.mul(i, word(2)))
+        code, argument = b.load(pair), b.load(b.at(pair, 1))
+        status = b.call(b.inttoptr(code, STEP.as_pointer()), [b.inttoptr(argument, ADDRESS)])
+        with b.if_then(b.icmp_signed("!=", status, ir.Constant(INT, 0))):
+            b.ret(i)
+    b.ret(count)
+
+
+def write_module() -> ir.Module:
     """The team's code, in LLVM's language."""
     module = ir.Module("team")
     board = ir.GlobalVariable(module, ir.ArrayType(LONG, BOARD_WORDS), "board")
@@ -218,15 +234,21 @@ def write_module() -> str:
     help_ = _write_help(module, part)
     _write_serve(module, help_)
     _write_loop(module, part, help_)
-    return str(module)
+    _write_run(module)
+    return module
 
 
 def machine_code() -> bytes:
     """The team's code as an object file for this machine."""
+    return object_file(write_module())
+
+
+def object_file(module: ir.Module) -> bytes:
+    """A module's machine code."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    module = llvm.parse_assembly(write_module())
-    module.triple, module.data_layout = machine.triple, str(machine.target_data)
-    module.verify()
-    return machine.emit_object(module)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.triple, parsed.data_layout = machine.triple, str(machine.target_data)
+    parsed.verify()
+    return machine.emit_object(parsed)

@@ -8,7 +8,7 @@ from importlib import import_module
 from ..config import did_you_mean
 from ..dialect import Dialect
 from ..errors import ConfigError
-from .base import INPUT, Layer, Parameter, Place
+from .base import INPUT, Changes, Layer, Parameter, Place
 
 
 class _Table(Mapping[str, type[Layer]]):
@@ -95,4 +95,4 @@ def layer_class(section_kind: str, dialect: Dialect) -> type[Layer]:
     )
 
 
-__all__ = ["INPUT", "LAYERS", "Layer", "Parameter", "Place", "layer_class"]
+__all__ = ["INPUT", "LAYERS", "Changes", "Layer", "Parameter", "Place", "layer_class"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..config import Section
 from ..dialect import Dialect
+from ..kernels.native import Call
 from ..tensor import Array, Shape, Tensor
 from .options import Clock, LearningOptions, Stored
 
@@ -37,6 +38,13 @@ class Trainable:
 
     def __post_init__(self) -> None:
         self.update = np.zeros_like(self.array)
+
+
+@dataclass
+class Changes:
+    """Whether parameters of a network have changed since somebody looked."""
+
+    unseen: bool = False
 
 
 @dataclass
@@ -103,6 +111,7 @@ class Layer:
     learning_options: LearningOptions = field(init=False, repr=False)
     # Whether `backward` shall write the delta of the first source, whatever is there, instead of adding to it.
     overwrites: bool = False
+    changes: Changes = field(default_factory=Changes, repr=False)  # the network's, which all its layers share
 
     # Whether the network's last output is looked for before this layer (cost layers give nothing at inference).
     gives_output: ClassVar[bool] = True
@@ -168,6 +177,7 @@ class Layer:
 
     def parameters_changed(self) -> None:
         """Forget what was derived from the parameters."""
+        self.changes.unseen = True
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         """Give the parameters darknet's initial values."""
@@ -219,6 +229,11 @@ class Layer:
     def forward(self) -> None:
         """Compute the output from the sources."""
         raise NotImplementedError
+
+    def calls(self) -> Sequence[Call]:
+        """What `forward` does, as calls that stay valid until the next `prepare` or until parameters change. Those of
+        kernels can be made without Python (`kernels/native.py`)."""
+        return [self.forward]
 
     # --- training ---
 

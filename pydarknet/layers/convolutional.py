@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from ..activations import LINEAR, Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
+from ..kernels.native import Call
 from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
@@ -22,7 +24,8 @@ from .blur import Blur
 from .chain import bind_chain, chain_length
 from .convolution_section import UNUSED, read_groups, read_window
 from .convolution_training import ConvolutionLearning, Parameters
-from .filters import Call, DepthwiseConvolution, Window, not_bound
+from .filters import DepthwiseConvolution, Window, not_bound
+from .kernel_layer import KernelLayer
 from .method import Convolution, Method
 from .table import blur_row, convolution_row
 from .training import Trainable
@@ -31,7 +34,7 @@ LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Convolutional(Layer):
+class Convolutional(KernelLayer):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
     channels: int
@@ -123,6 +126,7 @@ class Convolutional(Layer):
         return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights, matrix=self.stored.flipped)]
 
     def parameters_changed(self) -> None:
+        super().parameters_changed()
         self._plan = None
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
@@ -236,17 +240,16 @@ class Convolutional(Layer):
         """The activation, but for binary outputs that only a binary layer reads."""
         return LINEAR if self.xnor and self.bin_output else self.activation
 
-    def forward(self) -> None:
+    def calls(self) -> Sequence[Call]:
         if any(link._plan is None for link in self._links):  # the parameters have changed
             self.prepare(self.source_tensors, self.output)
+        return super().calls()
+
+    def bind(self) -> list[Call]:
         assert self._target is not None
-        if self._signs is not None:
-            write_signs(self.source_tensors[0], self._signs)
-        self._call()
-        if not self.applied_activation.fusable:
-            self.applied_activation.apply(self._target)
-        if self.blur:
-            self.blur.run()
+        signs = [] if self._signs is None else [partial(write_signs, self.source_tensors[0], self._signs)]
+        applied = [] if self.applied_activation.fusable else self.applied_activation.calls(self._target)
+        return [*signs, self._call, *applied, *([self.blur.run] if self.blur else [])]
 
     # --- training ---
 

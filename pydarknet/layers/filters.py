@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +9,13 @@ from numpy.typing import NDArray
 
 from ..kernels.convolution import convolve, convolve_depthwise, convolve_pooled
 from ..kernels.jit import threads
+from ..kernels.native import Call
 from ..kernels.packing import pack_depthwise, pack_filters
 from ..kernels.tile import COLOURS, PIXELS, ROWS, TAP_LANES
 from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .workspace import with_turns, with_workspace
 
 Table = NDArray[np.int64]
-Call = Callable[[], None]
 
 
 def not_bound() -> None:

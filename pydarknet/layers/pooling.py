@@ -10,16 +10,18 @@ import numpy as np
 
 from ..config import Section
 from ..kernels import gradient, pooling
+from ..kernels.native import Bound, Call
 from ..tensor import Shape, Tensor
 from .base import Layer, Place
 from .blur import Blur
 from .convolution_section import read_strides
+from .kernel_layer import KernelLayer
 from .plain_layer import PlainLayer
 from .table import blur_row, sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _WindowPool(Layer):
+class _WindowPool(KernelLayer):
     """A window of size x size cells; `padding` is the total on both sides, as darknet counts it."""
 
     size: int
@@ -66,22 +68,11 @@ class _WindowPool(Layer):
         assert output is not None
         self._target = self.blur.prepare(self._pooled(self.inputs[0]), output) if self.blur else output
 
-    def forward(self) -> None:
+    def bind(self) -> list[Call]:
         assert self._target is not None
-        (x,) = self.source_tensors
-        type(self).kernel(
-            *x.source,
-            x.shape.height,
-            x.shape.width,
-            self.size,
-            self.stride_y,
-            self.stride_x,
-            self.padding // 2,
-            *self._target.target,
-            *self._target.extent,
-        )
-        if self.blur:
-            self.blur.run()
+        (x,), y = self.source_tensors, self._target
+        pool = Bound(type(self).kernel, *x.source, x.shape.height, x.shape.width, *self._window(), *y.target, *y.extent)
+        return [pool, self.blur.run] if self.blur else [pool]
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)
@@ -229,18 +220,17 @@ class DepthMaxpool(PlainLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Avgpool(Layer):
+class Avgpool(KernelLayer):
     """The mean of each channel."""
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(inputs[0].channels)
 
-    def forward(self) -> None:
+    def bind(self) -> list[Call]:
         assert self.output is not None
         (x,), at = self.source_tensors, self.output.layout
-        pooling.global_average(
-            *x.source, x.shape.height, x.shape.width, self.output.data, at.item, at.block, at.halo, at.batch, at.blocks
-        )
+        y = self.output.data, at.item, at.block, at.halo, at.batch, at.blocks
+        return [Bound(pooling.global_average, *x.source, x.shape.height, x.shape.width, *y)]
 
     def backward(self) -> None:
         assert self.delta is not None

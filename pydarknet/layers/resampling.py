@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from ..config import Section
 from ..kernels import elementwise
+from ..kernels.native import Bound, Call
 from ..tensor import Shape, Tensor
-from .base import Layer, Place
+from .base import Place
+from .kernel_layer import KernelLayer
 from .plain_layer import PlainLayer
 from .table import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Upsample(Layer):
+class Upsample(KernelLayer):
     """Each cell repeated stride x stride times; with a negative stride, the sum of each square. Times `scale`."""
 
     stride: int
@@ -43,11 +45,11 @@ class Upsample(Layer):
             return Shape(shape.channels, shape.height // self.stride, shape.width // self.stride)
         return Shape(shape.channels, shape.height * self.stride, shape.width * self.stride)
 
-    def forward(self) -> None:
+    def bind(self) -> list[Call]:
         assert self.output is not None
-        (x,) = self.source_tensors
-        run = elementwise.sum_blocks if self.reverse else elementwise.upsample
-        run(*x.source, self.stride, np.float32(self.scale), *self.output.target, *self.output.extent)
+        (x,), y = self.source_tensors, self.output
+        kernel = elementwise.sum_blocks if self.reverse else elementwise.upsample
+        return [Bound(kernel, *x.source, self.stride, np.float32(self.scale), *y.target, *y.extent)]
 
     def backward(self) -> None:
         assert self.delta is not None

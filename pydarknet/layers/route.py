@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..config import Section
 from ..kernels.gradient import add_channels
 from ..kernels.layout import copy_channels
+from ..kernels.native import Bound, Call
 from ..tensor import LANES, Shape, Tensor
 from .base import Layer, Place
+from .kernel_layer import KernelLayer
 from .plain_layer import PlainLayer
 from .table import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Route(Layer):
+class Route(KernelLayer):
     """Sources of equal height and width. With `groups`, only the `group_id`-th of equal channel slices of each
     source."""
 
     groups: int = 1
     group_id: int = 0
-    # What has to be copied: a source, its first channel and how many, and the first one of the output.
-    _copies: list[tuple[Tensor, int, int, int]] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Layer:
@@ -72,29 +72,18 @@ class Route(Layer):
     def cut_from(self) -> int | None:
         return self.group_id * self.shape.channels if self.groups > 1 and len(self.sources) == 1 else None
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
-        assert output is not None
-        to, self._copies = 0, []
-        for source in sources:
-            count = source.shape.channels // self.groups
-            if not _lies_there(source, count * self.group_id, output, to):
-                self._copies.append((source, count * self.group_id, count, to))
-            to += count
-
-    def forward(self) -> None:
+    def bind(self) -> list[Call]:
         assert self.output is not None
-        for source, first, count, to in self._copies:
-            copy_channels(
-                *source.source,
-                first,
-                count,
-                *self.output.target,
-                to,
-                self.output.layout.batch,
-                self.shape.height,
-                self.shape.width,
-            )
+        copies: list[Call] = []
+        y, to = self.output, 0
+        for x in self.source_tensors:
+            count = x.shape.channels // self.groups
+            first = count * self.group_id
+            if not _lies_there(x, first, y, to):
+                size = y.layout.batch, self.shape.height, self.shape.width
+                copies.append(Bound(copy_channels, *x.source, first, count, *y.target, to, *size))
+            to += count
+        return copies
 
     def backward(self) -> None:
         assert self.delta is not None

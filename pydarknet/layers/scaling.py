@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from ..activations import Activation, read_activation
 from ..config import Section
 from ..kernels.elementwise import multiply
+from ..kernels.native import Bound, Call
 from ..tensor import Shape, Tensor
 from .base import Layer, Place
+from .kernel_layer import KernelLayer
 from .training import activation_backward, needs_input
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _Product(Layer):
+class _Product(KernelLayer):
     """out = activation(previous * from), the previous layer repeated over what it lacks."""
 
     activation: Activation
@@ -49,23 +51,11 @@ class _Product(Layer):
         at = self.source_tensors[0].layout
         return at.block, at.pitch * 16, 16, 1
 
-    def forward(self) -> None:
+    def bind(self) -> list[Call]:
         assert self.output is not None
-        x, other = self.source_tensors
-        block, row, column, lane = self._steps()
-        multiply(
-            x.data,
-            x.layout.item,
-            block,
-            row,
-            column,
-            lane,
-            x.layout.origin,
-            *other.source,
-            *self.output.target,
-            *self.output.extent,
-        )
-        self.activation.apply(self.output)
+        (x, other), y = self.source_tensors, self.output
+        first = x.data, x.layout.item, *self._steps(), x.layout.origin
+        return [Bound(multiply, *first, *other.source, *y.target, *y.extent), *self.activation.calls(y)]
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)

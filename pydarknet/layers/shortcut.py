@@ -11,8 +11,10 @@ from ..activations import LINEAR, Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
 from ..kernels import elementwise
+from ..kernels.native import Bound, Call
 from ..tensor import Array, Shape, Tensor
-from .base import Layer, Parameter, Place, padded_lanes
+from .base import Parameter, Place, padded_lanes
+from .kernel_layer import KernelLayer
 from .table import sizes
 from .training import Trainable, activation_backward, needs_input
 
@@ -21,7 +23,7 @@ _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Shortcut(Layer):
+class Shortcut(KernelLayer):
     """out = activation(w0 x + sum of w_j from_j).
 
     pjreddie's: one source of any size, w0 = alpha, w1 = beta, where the sizes overlap. AlexeyAB's: several sources
@@ -132,26 +134,28 @@ class Shortcut(Layer):
             keep[:common], gain[:common] = self.alpha, factor[:common]
             self._terms.append((other, padded_lanes(keep, blocks), padded_lanes(gain, blocks)))
 
-    def forward(self) -> None:
+    def bind(self) -> list[Call]:
         assert self.output is not None
         y, x = self.output, self.source_tensors[0]
         if self._is_plain_sum:
             slope = self.activation.fused_slope
-            elementwise.add(*x.source, *self.source_tensors[1].source, slope, *y.target, *y.extent)
-            if slope == 1:
-                self.activation.apply(y)
-            return
-        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), np.float32(1), *y.target, *y.extent)
-        for other, keep, gain in self._terms:
-            self._add(other, keep, gain, y)
-        self.activation.apply(y)
+            total = Bound(elementwise.add, *x.source, *self.source_tensors[1].source, slope, *y.target, *y.extent)
+            return [total, *(self.activation.calls(y) if slope == 1 else [])]
+        return [*self._sums(y), *self.activation.calls(y)]
 
-    def _add(self, other: Tensor, keep: Array, gain: Array, y: Tensor) -> None:
+    def _sums(self, y: Tensor) -> list[Call]:
+        """What gives y its first term, and then adds the others."""
+        x, nothing = self.source_tensors[0], np.zeros_like(self._first)
+        first = Bound(elementwise.scale, *x.source, self._first, nothing, np.float32(1), *y.target, *y.extent)
+        return [first, *(self._addition(other, keep, gain, y) for other, keep, gain in self._terms)]
+
+    def _addition(self, other: Tensor, keep: Array, gain: Array, y: Tensor) -> Call:
         """y = keep y + gain other, on a coarser grid where the widths differ."""
         mine, theirs, at = self.shape, other.shape, y.layout
         down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
-        elementwise.add_scaled(
+        return Bound(
+            elementwise.add_scaled,
             *other.source,
             down,
             keep,
@@ -182,12 +186,11 @@ class Shortcut(Layer):
     def forward_training(self) -> None:
         """Without the plain sum's short cut, so that the sum before the activation is kept where it is needed."""
         assert self.output is not None
-        x, y = self.source_tensors[0], self._sum
+        y = self._sum
         if self.weights is not None:
             self.prepare(self.source_tensors, self.output)  # the weights have changed
-        elementwise.scale(*x.source, self._first, np.zeros_like(self._first), np.float32(1), *y.target, *y.extent)
-        for other, keep, gain in self._terms:
-            self._add(other, keep, gain, y)
+        for call in self._sums(y):
+            call()
         if y is not self.output:
             self.output.data[:] = y.data
         self.activation.apply(self.output)

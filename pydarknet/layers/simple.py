@@ -14,8 +14,10 @@ from ..config import Section
 from ..dialect import Dialect
 from ..kernels.gradient import add_channels
 from ..kernels.layout import copy_channels
+from ..kernels.native import Bound, Call
 from ..tensor import Array, Shape, Tensor
 from .base import Layer, Parameter, Place
+from .kernel_layer import KernelLayer
 from .plain_layer import PlainLayer
 from .table import sizes
 from .training import Trainable, activation_backward
@@ -26,7 +28,7 @@ MASKED = np.float32(-1234)  # darknet's mark for targets that do not count
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ActivationLayer(Layer):
+class ActivationLayer(KernelLayer):
     """`[activation]`"""
 
     activation: Activation
@@ -37,11 +39,12 @@ class ActivationLayer(Layer):
             section=section, sources=place.previous, activation=read_activation(section, place.dialect, "linear")
         )
 
-    def forward(self) -> None:
+    def bind(self) -> list[Call]:
         assert self.output is not None
         (x,), y, shape = self.source_tensors, self.output, self.shape
-        copy_channels(*x.source, 0, shape.channels, *y.target, 0, y.layout.batch, shape.height, shape.width)
-        self.activation.apply(y)
+        size = y.layout.batch, shape.height, shape.width
+        copy = Bound(copy_channels, *x.source, 0, shape.channels, *y.target, 0, *size)
+        return [copy, *self.activation.calls(y)]
 
     def backward(self) -> None:
         assert self.delta is not None and self.output is not None

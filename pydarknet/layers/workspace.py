@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..kernels.jit import most_threads, threads
-from ..kernels.saved import compiled
+from ..kernels.native import Bound
 from ..kernels.turns import APART
 from ..tensor import LANES, Array
 
@@ -30,15 +28,26 @@ class _Workspace:
 _workspace = _Workspace()
 
 
-def with_turns(kernel: Any, *arguments: Any) -> Callable[[], None]:
+def with_turns(kernel: Any, *arguments: Any) -> Bound:
     """A call of a kernel with its arguments, memory for the workers' turns, and their number."""
-    whole = *arguments, _workspace.turns, threads()
-    return partial(compiled(kernel, *whole), *whole)
+    return Bound(kernel, *arguments, _workspace.turns, threads())
 
 
-def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> Callable[[], None]:
+def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> Bound:
     """A call of a kernel with its arguments, memory for the workers' turns, their number, memory for them, and how many
     floats each has."""
-    turns = _workspace.turns
-    call = compiled(kernel, *arguments, turns, workers, _workspace.array, size)
-    return lambda: call(*arguments, turns, workers, _workspace.of(workers * size), size)
+    _workspace.of(workers * size)
+    return _InWorkspace(kernel, size, *arguments, _workspace.turns, workers)
+
+
+class _InWorkspace(Bound):
+    """A call whose last arguments are memory, which is replaced when a later call needs more, and its size."""
+
+    def __init__(self, kernel: Any, size: int, *arguments: Any) -> None:
+        super().__init__(kernel, *arguments, _workspace.array, size)
+        self._arguments = *arguments, size
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        *others, size = self._arguments
+        return *others, _workspace.array, size

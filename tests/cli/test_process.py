@@ -40,6 +40,26 @@ def test_help_waits_for_no_heavy_module():
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "x", "1.5", " "])
+@pytest.mark.parametrize("mode", [{}, {"NUMBA_OPT": "3"}], ids=["saved code", "with Numba"])
+def test_a_number_of_threads_that_makes_no_sense_is_refused(count, mode, tmp_path):
+    options = {"text": True, "env": os.environ | mode | {"NUMBA_NUM_THREADS": count}}
+    for words in (["classify", "cfg/tiny.cfg", "none.weights", "none.jpg"], ["speed", "tiny.cfg"]):
+        process = start(*words, cwd=tmp_path, **options)
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, output) == (1, "")
+        assert errors == f"NUMBA_NUM_THREADS={count}: expected a whole number from 1, the number of threads\n"
+
+
+def test_where_numba_was_imported_first_the_number_of_threads_is_refused_as_well():
+    program = "import numba, os; os.environ['NUMBA_NUM_THREADS'] = '0'\n"
+    program += "import pydarknet\n"
+    program += "try: pydarknet.load\nexcept pydarknet.OptionError as error: print(error)"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("NUMBA_NUM_THREADS=0: ")
+
+
 def every_command(group=command, words=()):
     """The words of every command, darknet's own spellings among them."""
     context = click.Context(group)

@@ -8,7 +8,7 @@ import pytest
 from helpers import assert_close, net, values
 
 from pydarknet.errors import ConfigError, ShapeError
-from pydarknet.kernels.layout import copy_channels
+from pydarknet.kernels.native import Bound
 from pydarknet.layers import route as module
 
 
@@ -119,7 +119,7 @@ def route(*layers, groups=1, group_id=0):
 ])  # fmt: skip
 def test_sources_are_written_where_they_are_joined(build, monkeypatch, body, copies):
     copied = []
-    monkeypatch.setattr(module, "copy_channels", lambda *arguments: copied.append(1) or copy_channels(*arguments))
+    monkeypatch.setattr(module, "Bound", lambda *arguments: copied.append(1) or Bound(*arguments))
     network = build(net(3, 6, 8) + body + READ + conv(4), "alexeyab")
     x = values(1, 3, 6, 8)
     (found,) = network.forward(x)
