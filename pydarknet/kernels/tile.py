@@ -13,7 +13,7 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from .simd import HALF, INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, splat, store_vector
+from .simd import HALF, INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, prefetch, splat, store_vector
 
 # Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
 # loop costs nothing beside its products.
@@ -111,9 +111,12 @@ def make_tile(
                 load_vector(b, pointer(bias, 9, b.add(bias_at, constant(r * LANES))), vector) for r in range(rows)
             ]
             start = start_of_sums(b, accumulate, biases, places)
+            _fetch_targets(b, places)
 
             def products(t, now):
                 shift = b.load(b.gep(offset_table, [t]))
+                if lanes == TAP_LANES:
+                    _fetch_inputs(b, b.gep(sources[0], [shift]), constant(straight) if straight else x_step, count, t)
                 at_tap = b.gep(filters, [b.mul(t, constant(TAP_LANES * rows * LANES))])
                 for lane in range(lanes):
                     at_lane = [b.gep(at_tap, [constant((lane * rows + r) * LANES)]) for r in range(rows)]
@@ -129,6 +132,23 @@ def make_tile(
         return signature, codegen
 
     return tile
+
+
+def _fetch_targets(b: ir.IRBuilder, places) -> None:
+    """Ask for where the next tile of the row will be written."""
+    for row in places:
+        for place in row:
+            prefetch(b, b.gep(place, [constant(len(row) * LANES)]))
+
+
+def _fetch_inputs(b: ir.IRBuilder, cell, step, count: int, t) -> None:
+    """Ask for the cells that the tile after the next one reads where this one reads `cell` and those after it, `step`
+    floats apart: at each of the taps of a cell for some of them."""
+    taps = LANES // TAP_LANES
+    share = -(-count // taps)
+    first = b.add(b.mul(b.urem(t, constant(taps)), constant(share)), constant(2 * count))
+    for k in range(share):
+        prefetch(b, b.gep(cell, [b.mul(b.add(first, constant(k)), step)]))
 
 
 def start_of_sums(b: ir.IRBuilder, accumulate, biases, places) -> list[list[ir.Value]]:
