@@ -41,7 +41,7 @@ from .winograd_tiles import (
 
 # From so many input blocks and floats on, what is needed soon is asked for while products are computed: of smaller
 # tensors a good part is in the cores' own caches, and beside fewer products the asking takes too long.
-MANY_BLOCKS, LARGE = 4, 5 << 18
+MANY_BLOCKS, LARGE = 2, 5 << 18
 
 
 def _products_up_to(most):
