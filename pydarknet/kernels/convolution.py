@@ -63,7 +63,7 @@ def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
 
 # Kinds of tiles: those with distances in their instructions, any others, short ones; and the same for pictures of three
 # colours, of which the straight ones read four lanes, with stride 1 or 2.
-STRAIGHT, ANY, FEW, COLOURED, COLOURED_THIN, COLOURED_THIN_2 = range(6)
+STRAIGHT, STRAIGHT_2, ANY, FEW, COLOURED, COLOURED_THIN, COLOURED_THIN_2 = range(7)
 
 
 @inlined
@@ -77,6 +77,8 @@ def _kind(lanes, straight, x_step, pixels):
         return COLOURED
     if straight and x_step == 16:
         return STRAIGHT
+    if straight and x_step == 32:
+        return STRAIGHT_2
     return FEW if FEW_PIXELS > 0 and pixels <= FEW_PIXELS else ANY
 
 

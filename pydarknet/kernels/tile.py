@@ -111,12 +111,14 @@ def make_tile(
                 load_vector(b, pointer(bias, 9, b.add(bias_at, constant(r * LANES))), vector) for r in range(rows)
             ]
             start = start_of_sums(b, accumulate, biases, places)
-            _fetch_targets(b, places)
+            fetches = straight >= LANES  # of large planes, memory is to be asked early; elsewhere there is no time to
+            if fetches:
+                _fetch_targets(b, places)
 
             def products(t, now):
                 shift = b.load(b.gep(offset_table, [t]))
-                if lanes == TAP_LANES:
-                    _fetch_inputs(b, b.gep(sources[0], [shift]), constant(straight) if straight else x_step, count, t)
+                if fetches:
+                    _fetch_inputs(b, b.gep(sources[0], [shift]), straight, count, t)
                 at_tap = b.gep(filters, [b.mul(t, constant(TAP_LANES * rows * LANES))])
                 for lane in range(lanes):
                     at_lane = [b.gep(at_tap, [constant((lane * rows + r) * LANES)]) for r in range(rows)]
@@ -141,14 +143,14 @@ def _fetch_targets(b: ir.IRBuilder, places) -> None:
             prefetch(b, b.gep(place, [constant(len(row) * LANES)]))
 
 
-def _fetch_inputs(b: ir.IRBuilder, cell, step, count: int, t) -> None:
+def _fetch_inputs(b: ir.IRBuilder, cell, step: int, count: int, t) -> None:
     """Ask for the cells that the tile after the next one reads where this one reads `cell` and those after it, `step`
     floats apart: at each of the taps of a cell for some of them."""
     taps = LANES // TAP_LANES
     share = -(-count // taps)
-    first = b.add(b.mul(b.urem(t, constant(taps)), constant(share)), constant(2 * count))
-    for k in range(share):
-        prefetch(b, b.gep(cell, [b.mul(b.add(first, constant(k)), step)]))
+    first = b.gep(cell, [b.mul(b.urem(t, constant(taps)), constant(share * step))])
+    for k in range(2 * count, 2 * count + share):
+        prefetch(b, b.gep(first, [constant(k * step)]))
 
 
 def start_of_sums(b: ir.IRBuilder, accumulate, biases, places) -> list[list[ir.Value]]:
@@ -260,9 +262,10 @@ THIN, THIN_2 = TAP_LANES, 2 * TAP_LANES  # from pixel to pixel of a picture in f
 
 
 def _tiles_of_all_kinds(rows: int, vector: ir.VectorType = VECTOR):
-    """Straight, any, short; for three colours any, straight in a picture of four lanes, with stride 1 and 2."""
+    """Straight with stride 1 and 2, any, short; for three colours any, straight in a picture of four lanes, with stride
+    1 and 2."""
     return (
-        make_tile(rows, straight=LANES, vector=vector),
+        *(make_tile(rows, straight=step, vector=vector) for step in (LANES, 2 * LANES)),
         make_tile(rows, vector=vector),
         make_tile(rows, vector=vector, pixels=FEW_PIXELS or PIXELS),
         *(make_tile(rows, COLOURS, step, vector) for step in (0, THIN, THIN_2)),
