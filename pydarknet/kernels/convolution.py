@@ -12,8 +12,8 @@ from .simd import vload, vstore
 from .tile import (
     COLOURS,
     FEW_PIXELS,
-    HALF_TILES,
     MANY_PIXELS,
+    MANY_TILES,
     NARROW,
     PAIR_TILES,
     PIXELS,
@@ -21,9 +21,9 @@ from .tile import (
     SINGLE_TILES,
     THIN,
     THIN_2,
-    half_depthwise,
+    many_depthwise,
+    many_straight_depthwise,
     straight_depthwise,
-    straight_half_depthwise,
     tile_depthwise,
 )
 from .turns import begin_turns, next_turn
@@ -61,9 +61,9 @@ def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
     return pixels >= count and (joined or column + count <= width)
 
 
-# Kinds of tiles: those with distances in their instructions, any others, short ones; and the same for pictures of three
-# colours, of which the straight ones read four lanes, with stride 1 or 2.
-STRAIGHT, STRAIGHT_2, ANY, FEW, COLOURED, COLOURED_THIN, COLOURED_THIN_2 = range(7)
+# Kinds of tiles: straight ones, whose distances stand in their instructions, with stride 1 or 2, and the same for
+# pictures of three colours in four lanes; any others, short ones, any others for three colours.
+STRAIGHT, STRAIGHT_2, COLOURED_THIN, COLOURED_THIN_2, ANY, FEW, COLOURED = range(7)
 
 
 @inlined
@@ -104,8 +104,8 @@ def one_of(tiles):
     return tile
 
 
-# For ROWS vectors of output channels, for one, and for half of one and twice as many pixels.
-_pair, _single, _half = one_of(PAIR_TILES), one_of(SINGLE_TILES), one_of(HALF_TILES)
+# For ROWS vectors of output channels, for one, and for one narrow one and twice as many pixels.
+_pair, _single, _many = one_of(PAIR_TILES), one_of(SINGLE_TILES), one_of(MANY_TILES)
 
 
 @inlined
@@ -127,16 +127,20 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
     y_wrap, a_wrap = (y_pitch - width + 1) * 16, (a_pitch - width + 1) * 16
     row = first // width
     column = first - row * width
-    count = MANY_PIXELS if NARROW > 0 and channels <= NARROW else PIXELS
     pixel = first
     while pixel < last:
         x_at = x_origin + row * x_row + column * x_step
         y_at = y_origin + (row * y_pitch + column) * 16
-        pixels = next_pixels(last - pixel, count)
-        straight = is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
+        many = channels <= NARROW
+        pixels = next_pixels(last - pixel, MANY_PIXELS if many else PIXELS)
+        straight = is_straight(x_step, x_wrap, y_wrap, column, width, pixels, MANY_PIXELS if many else PIXELS)
         kind = _kind(lanes, straight, x_step, pixels)
-        if count == MANY_PIXELS:
-            _half(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
+        if ROWS > 1 and many and kind >= ANY:
+            many = False
+            pixels = next_pixels(last - pixel, PIXELS)
+            kind = _kind(lanes, is_straight(x_step, x_wrap, y_wrap, column, width, pixels, PIXELS), x_step, pixels)
+        if many:
+            _many(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
                   bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
         elif rows == ROWS and ROWS > 1:
             _pair(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
@@ -256,28 +260,34 @@ def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias
     many there are from the block's first one on."""
     x_wrap = x_row - (width - 1) * x_step
     y_wrap = (y_pitch - width + 1) * 16
-    row, column = 0, 0
-    count = MANY_PIXELS if NARROW > 0 and channels <= NARROW else PIXELS
-    for pixel in range(0, rows * width, count):
+    row, column, pixel = 0, 0, 0
+    while pixel < rows * width:
         source = x_at + row * x_row + column * x_step
         target = y_at + (row * y_pitch + column) * 16
-        pixels = min(count, rows * width - pixel)
-        straight = x_step == 16 and is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count)
-        if count == MANY_PIXELS and straight:
-            straight_half_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at,
+        left = rows * width - pixel
+        many = ROWS > 1 or channels <= NARROW
+        count = MANY_PIXELS if many else PIXELS
+        straight = x_step == 16 and is_straight(x_step, x_wrap, y_wrap, column, width, min(count, left), count)
+        if ROWS > 1 and many and not straight:
+            many, count = False, PIXELS
+            straight = x_step == 16 and is_straight(x_step, x_wrap, y_wrap, column, width, min(count, left), count)
+        pixels = min(count, left)
+        if many and straight:
+            many_straight_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at,
                                     y, target, y_wrap, column, width, pixels, slope)  # fmt: skip
-        elif count == MANY_PIXELS:
-            half_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
-                               target, y_wrap, column, width, pixels, slope)  # fmt: skip
+        elif many:
+            many_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
+                           target, y_wrap, column, width, pixels, slope)  # fmt: skip
         elif straight:
             straight_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
-                                   target, y_wrap, column, width, pixels, slope)  # fmt: skip
+                               target, y_wrap, column, width, pixels, slope)  # fmt: skip
         else:
             tile_depthwise(x, source, x_step, x_wrap, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
-                               target, y_wrap, column, width, pixels, slope)  # fmt: skip
+                           target, y_wrap, column, width, pixels, slope)  # fmt: skip
         if activation != 0:
             finish_tile(y, target, column, width, pixels, y_wrap, channels, activation)
-        column += count
+        pixel += pixels
+        column += pixels
         while column >= width:
             column -= width
             row += 1

@@ -40,9 +40,9 @@ PIXELS, ROWS = _tile_shape()
 # With AVX-512, what is left of a plane is computed in shorter tiles, where those are enough.
 FEW_PIXELS = 8 if ROWS == 2 else 0
 
-# A block of up to so many channels is computed in half vectors, and the registers hold twice as many pixels of it. With
-# AVX-512, half a vector would take as long as a whole one.
-NARROW = LANES // 2 if ROWS == 1 else 0
+# For a block of up to so many channels, the registers hold twice as many pixels: as half vectors, or, where registers
+# are as wide as a block, because it is computed alone.
+NARROW = LANES // 2 if ROWS == 1 else LANES
 MANY_PIXELS = 2 * PIXELS
 
 
@@ -211,12 +211,12 @@ def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
                 store_vector(b, zero, b.gep(place, [constant(HALF.count)]))
 
 
-def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR):
+def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = PIXELS):
     """The same for a convolution of each channel with its own filter: products of whole vectors, no sum over lanes.
 
     weights: (taps, 16).
     """
-    count = PIXELS * LANES // vector.count
+    count = pixels * LANES // vector.count
 
     @intrinsic
     def tile(
@@ -261,17 +261,28 @@ def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR):
 THIN, THIN_2 = TAP_LANES, 2 * TAP_LANES  # from pixel to pixel of a picture in four lanes, with stride 1 and 2
 
 
+def _straight_tiles(rows: int, vector: ir.VectorType, pixels: int):
+    """With stride 1 and 2; for three colours, in a picture of four lanes, the same."""
+    steps = (TAP_LANES, LANES), (TAP_LANES, 2 * LANES), (COLOURS, THIN), (COLOURS, THIN_2)
+    return tuple(make_tile(rows, lanes, step, vector, pixels) for lanes, step in steps)
+
+
 def _tiles_of_all_kinds(rows: int, vector: ir.VectorType = VECTOR):
-    """Straight with stride 1 and 2, any, short; for three colours any, straight in a picture of four lanes, with stride
-    1 and 2."""
+    """Straight ones, any, short, any for three colours."""
     return (
-        *(make_tile(rows, straight=step, vector=vector) for step in (LANES, 2 * LANES)),
+        *_straight_tiles(rows, vector, PIXELS),
         make_tile(rows, vector=vector),
         make_tile(rows, vector=vector, pixels=FEW_PIXELS or PIXELS),
-        *(make_tile(rows, COLOURS, step, vector) for step in (0, THIN, THIN_2)),
+        make_tile(rows, COLOURS, vector=vector),
     )
 
 
-PAIR_TILES, SINGLE_TILES, HALF_TILES = _tiles_of_all_kinds(ROWS), _tiles_of_all_kinds(1), _tiles_of_all_kinds(1, HALF)
+PAIR_TILES, SINGLE_TILES = _tiles_of_all_kinds(ROWS), _tiles_of_all_kinds(1)
+# Many pixels of a narrow block: in whole vectors only where they lie straight, as their addresses would fill registers.
+MANY_TILES = _tiles_of_all_kinds(1, HALF) if ROWS == 1 else _straight_tiles(1, VECTOR, MANY_PIXELS)
+
 tile_depthwise, straight_depthwise = make_depthwise_tile(), make_depthwise_tile(LANES)
-half_depthwise, straight_half_depthwise = make_depthwise_tile(vector=HALF), make_depthwise_tile(LANES, HALF)
+if ROWS == 1:
+    many_depthwise, many_straight_depthwise = make_depthwise_tile(vector=HALF), make_depthwise_tile(LANES, HALF)
+else:
+    many_depthwise, many_straight_depthwise = tile_depthwise, make_depthwise_tile(LANES, pixels=MANY_PIXELS)
