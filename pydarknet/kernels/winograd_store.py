@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import device
+from .jit import inlined
 from .simd import LANES, VECTOR, Term, data_pointer, load_vector, splat, store_vector
 from .tile import constant
 from .winograd_transforms import OUTPUTS, SIDES, Formula, square
@@ -123,7 +123,7 @@ def _of_all_forms(finish: Finish):
         _make_last_transform(side, formula, finish) for side, formula in zip(SIDES, OUTPUTS, strict=True)
     )
 
-    @device
+    @inlined
     def transform(m, stride, x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added,
                   added_at, added_row, work, half):  # fmt: skip
         if stride == 2 and m == 3:

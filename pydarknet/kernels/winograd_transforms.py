@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import device
+from .jit import inlined
 from .simd import INT64, LANES, Term, data_pointer, load_vector, store_vector
 from .tile import ROWS
 
@@ -144,7 +144,7 @@ def _make_transform(side: int, formula: Formula):
 def _by_form(square4, square5, square6, even2, even3):
     """One function of m, the stride and the rest for the transforms of all forms."""
 
-    @device
+    @inlined
     def transform(m, stride, x, x_at, x_row, x_column, y, y_at, y_step, work, half):
         if stride == 2 and m == 3:
             even3(x, x_at, x_row, x_column, y, y_at, y_step, work, half)
