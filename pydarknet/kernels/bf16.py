@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import prange
 
 from .bf16_tile import CELL, MISSING, PAIR_TILES, PROCESSOR, SINGLE_TILES, TAP_PAIRS, round_cell, round_pairs
-from .convolution import add_to_tile, finish_tile, is_straight, next_pixels, one_of
+from .convolution_pixels import add_to_tile, finish_tile, is_straight, next_pixels, one_of
 from .halo import clear_halo
 from .jit import device, kernel
 from .tile import FEW_PIXELS, PIXELS, ROWS

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from .convolution import convolve_pixels, depthwise_rows, unknown
+from .convolution import depthwise_rows
+from .convolution_pixels import convolve_pixels, unknown
 from .halo import clear, clear_halo
 from .jit import device, kernel
 from .turns import begin_turns, next_turn
@@ -101,7 +102,7 @@ def _expand(x, x_at, x_row, expand, group, depthwise, band, plane, work, at):
         expand.groups[group, 3], expand.weights, expand.groups[group, 4], expand.bias, block * 16, work,
         at + ((band.first - band.low) * pitch + plane.side) * 16, depthwise.block, pitch, none,
         (band.last - band.first) * plane.width, plane.width, depthwise.channels - block * 16, expand.slope,
-        expand.activation, never, never, work, none, none, none,
+        expand.activation, never, never, work, none, none, none, never,
     )  # fmt: skip
 
 
@@ -166,6 +167,6 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
                     p_groups[group, 3], p_weights, p_groups[group, 4], p_bias, block * 16, y,
                     y_at + ((band.top + halo) * y_pitch + halo) * 16, y_block, y_pitch, none, band.rows * width, width,
                     channels - block * 16, p_slope, p_activation, never, adds, added, a_at + band.top * a_pitch * 16,
-                    a_block, a_pitch,
+                    a_block, a_pitch, never,
                 )  # fmt: skip
             task = next_turn(turns, worker, workers, batch * bands)

@@ -73,12 +73,13 @@ def offsets_of_pixels(b: ir.IRBuilder, distance: int, count: int, at, *row) -> l
 
 
 def make_tile(
-    rows: int, lanes: int = TAP_LANES, straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = PIXELS
-):
+    rows: int, lanes: int = TAP_LANES, straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = PIXELS,
+    filters_ahead: bool = False,
+):  # fmt: skip
     """The tile for `rows` vectors of output channels and up to `pixels` pixels, as a Numba intrinsic, where the first
     `lanes` of a tap are in use; `straight` where neither the pixels nor what they read leave their rows, so many
     floats from one's input to the next one's. With a `vector` of HALF, it is for twice as many pixels of up to NARROW
-    output channels."""
+    output channels. With `filters_ahead` it asks for the filters that follow its own in memory."""
     count = pixels * LANES // vector.count
 
     @intrinsic
@@ -120,6 +121,10 @@ def make_tile(
                 if fetches:
                     _fetch_inputs(b, b.gep(sources[0], [shift]), straight, count, t)
                 at_tap = b.gep(filters, [b.mul(t, constant(TAP_LANES * rows * LANES))])
+                if filters_ahead:
+                    following = b.gep(at_tap, [b.mul(tap_count, constant(TAP_LANES * rows * LANES))])
+                    for line in range(TAP_LANES * rows):
+                        prefetch(b, b.gep(following, [constant(line * LANES)]))
                 for lane in range(lanes):
                     at_lane = [b.gep(at_tap, [constant((lane * rows + r) * LANES)]) for r in range(rows)]
                     w = [load_vector(b, address, vector) for address in at_lane]
@@ -268,12 +273,13 @@ def _straight_tiles(rows: int, vector: ir.VectorType, pixels: int):
 
 
 def _tiles_of_all_kinds(rows: int, vector: ir.VectorType = VECTOR):
-    """Straight ones, any, short, any for three colours."""
+    """Straight ones, any, short, any for three colours, straight with filters ahead."""
     return (
         *_straight_tiles(rows, vector, PIXELS),
         make_tile(rows, vector=vector),
         make_tile(rows, vector=vector, pixels=FEW_PIXELS or PIXELS),
         make_tile(rows, COLOURS, vector=vector),
+        make_tile(rows, straight=LANES, vector=vector, filters_ahead=True),
     )
 
 
