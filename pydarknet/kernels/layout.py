@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from numba import prange
+from llvmlite import ir
+from numba import prange, types
+from numba.extending import intrinsic
 
 from .halo import clear, clear_halo
 from .jit import device, kernel
+from .simd import INT32, INT64, LANES, data_pointer, load_vector, store_vector
 
 
 @device
@@ -53,6 +56,46 @@ def pack(plain, batch, channels, height, width, lanes, halo, blocked):
         clear(blocked[end : end + gap * lanes])
 
 
+@intrinsic
+def _transpose(typingctx, cells, at, plain, to, step, channels):
+    """Sixteen cells, one after another from `at` on, to sixteen values of each of the first `channels` channels, `step`
+    floats apart from `to` on."""
+
+    def codegen(context, b, signature, arguments):
+        cells, at, plain, to, step, channels = arguments
+        source = b.gep(data_pointer(context, b, signature.args[0], cells), [at])
+        target = b.gep(data_pointer(context, b, signature.args[2], plain), [to])
+        rows = [load_vector(b, b.gep(source, [ir.Constant(INT64, i * LANES)])) for i in range(LANES)]
+        for half in (8, 4, 2, 1):  # blocks of half x half values change places across the diagonal
+            keep = [lane if lane & half == 0 else LANES + lane - half for lane in range(LANES)]
+            take = [lane + half if lane & half == 0 else LANES + lane for lane in range(LANES)]
+            masks = [ir.Constant(ir.VectorType(INT32, LANES), lanes) for lanes in (keep, take)]
+            for i in range(LANES):
+                if i & half == 0:
+                    pair = rows[i], rows[i + half]
+                    rows[i], rows[i + half] = (b.shuffle_vector(*pair, mask) for mask in masks)
+        for i, row in enumerate(rows):
+            with b.if_then(b.icmp_signed("<", ir.Constant(INT64, i), channels), likely=True):
+                store_vector(b, row, b.gep(target, [b.mul(step, ir.Constant(INT64, i))]))
+        return context.get_dummy_value()
+
+    return types.none(cells, at, plain, to, step, channels), codegen
+
+
+@device
+def _unpack_row(blocked, at, channels, plain, to, plane, width):
+    """`width` cells of one block, to its first `channels` channels."""
+    last = width - 16
+    if last < 0:
+        for c in range(channels):
+            for column in range(width):
+                plain[to + c * plane + column] = blocked[at + column * 16 + c]
+        return
+    for column in range(0, last, 16):
+        _transpose(blocked, at + column * 16, plain, to + column, plane, channels)
+    _transpose(blocked, at + last * 16, plain, to + last, plane, channels)
+
+
 @kernel
 def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, plain):
     """Blocked planes (16 lanes) into plain (batch, channels, height, width), flat.
@@ -60,17 +103,16 @@ def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, 
     `item`, `block`: floats between items and blocks; `pitch`: cells between rows; `origin`: first float inside the
     halo.
     """
-    for task in prange(batch * channels):
-        i = task // channels
-        c = task - i * channels
-        base = i * item + c // 16 * block + origin + c % 16
-        to = task * height * width
-        for row in range(height):
-            line = plain[to + row * width : to + row * width + width]
-            at = base + row * pitch * 16
-            cells = blocked[at : at + (width - 1) * 16 + 1]
-            for column in range(width):
-                line[column] = cells[column * 16]
+    blocks, plane = (channels + 15) // 16, height * width
+    rows, cells = (1, plane) if pitch == width else (height, width)  # without a halo, a plane is one row
+    for task in prange(batch * blocks):
+        i = task // blocks
+        b = task - i * blocks
+        count = min(channels - b * 16, 16)
+        at = i * item + b * block + origin
+        to = (i * channels + b * 16) * plane
+        for row in range(rows):
+            _unpack_row(blocked, at + row * pitch * 16, count, plain, to + row * width, plane, cells)
 
 
 @kernel

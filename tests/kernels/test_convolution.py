@@ -68,6 +68,19 @@ def test_every_size_and_stride_equals_the_twin(size, stride):
     check(values(1, 5, 13, 11), weights, bias, Window(size, stride, stride, size // 2), out_halo=1)
 
 
+@pytest.mark.parametrize("filters", [7, 16, 20, 40])
+@pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_wide_planes_equal_the_twin(size, stride, filters):
+    weights, bias = parameters(filters, 21, size)
+    check(values(1, 21, 3, 5 * PIXELS), weights, bias, Window(size, stride, stride, size // 2), out_halo=1)
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (5, 6), (8, 8), (1, 2 * PIXELS)])
+def test_filters_that_outweigh_the_picture_equal_the_twin(height, width):
+    weights, bias = parameters(200, 40, 1)
+    check(values(1, 40, height, width), weights, bias, Window(1, 1, 1, 0))
+
+
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (33, 1), (2, 2), (3, 7), (19, 5), (5, PIXELS), (33, 33)])
 def test_every_shape_of_plane_fills_the_tiles(height, width):
     weights, bias = parameters(18, 6, 3)

@@ -36,10 +36,11 @@ def test_a_channel_lies_in_its_lane_of_its_block(channel):
     assert cells(blocked(x, 1))[0, channel // 16, 2, 3, channel % 16] == 7
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_unpacking_gives_back_what_was_packed(shape):
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 21, 5, 17), (1, 5, 3, 40), (1, 33, 4, 16)])
+@pytest.mark.parametrize("halo", [0, 2])
+def test_unpacking_gives_back_what_was_packed(shape, halo):
     x = values(*shape)
-    assert (blocked(x, 2).plain() == x.reshape(len(x), -1)).all()
+    assert (blocked(x, halo).plain() == x.reshape(len(x), -1)).all()
 
 
 def copy(x, first, count, target, to):

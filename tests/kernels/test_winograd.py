@@ -11,6 +11,7 @@ from helpers import assert_blocked, blocked, cells, dirty, values
 
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.jit import set_threads, threads
+from pydarknet.kernels.winograd import LARGE
 from pydarknet.layers.filters import TiledConvolution, Window
 from pydarknet.layers.winograd import Cut, WinogradConvolution
 from pydarknet.tensor import Shape
@@ -146,6 +147,23 @@ def test_another_tensor_is_added_after_the_activation(method, size):
         plan.bind(source, target, window, activation.fused_slope, activation.fused_code, added=added)()
         expected = naive.convolution(x, weights, bias, (1, 1), window.padding, 1, 1)
         assert_blocked(target, naive.activation(kind, expected) + other, TOLERANCE)
+
+
+@pytest.mark.parametrize("m, stride", FORMS)
+@pytest.mark.parametrize("adds", [False, True])
+def test_large_planes_whose_memory_is_asked_for_ahead(m, stride, adds):
+    channels, side = 32, int((LARGE / 32) ** 0.5) + 3  # of x and y, more than LARGE
+    weights, bias = values(channels, channels, 3, 3), values(channels)
+    x, window = values(1, channels, side * stride, side * stride), Window(3, stride, stride, 1)
+    added, results = blocked(values(1, channels, side, side, seed=3), 1), []
+    for plan in (
+        winograd(weights, bias, m, stride),
+        TiledConvolution(weights, np.ones(channels, np.float32), bias, 1, 16),
+    ):
+        target = dirty(1, channels, side, side, 1)
+        plan.bind(blocked(x, 1), target, window, np.float32(0.1), 0, added=added if adds else None)()
+        results.append(target.plain())
+    assert np.abs(results[0] - results[1]).max() < TOLERANCE * np.abs(results[1]).max()
 
 
 @pytest.mark.parametrize("size, stride, channels, lanes", [(3, 1, 3, 4), (3, 1, 3, 16), (7, 2, 3, 4), (1, 1, 20, 16)])
