@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -11,20 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from .building import build_layers
 from .config import Config
 from .dialect import Dialect
-from .errors import ConfigError, OptionError, ShapeError
+from .errors import OptionError, ShapeError
 from .input_shape import checked_batch, checked_side, network_input
 from .kernels.native import Call, joined
-from .layers import INPUT, Changes, Layer, Place, layer_class
+from .layers import INPUT, Changes, Layer
 from .layers.bf16 import FLOAT32, checked_precision
 from .layers.tuning import tuning
-from .memory import check_memory
 from .plan import absorptions, compute_in, lay_out, owner_of
 from .tensor import Array, Shape, Tensor
 from .weights import Header, Loaded, load_weights, save_weights
-
-log = logging.getLogger("pydarknet")
 
 ONE_AT_A_TIME = threading.RLock()  # compiled kernels share one pool of threads
 
@@ -53,7 +50,6 @@ class Network:
         self.input = self._running = network_input(config, width, height)
         self.batch = self._running_batch = checked_batch(batch)
         self.loaded: Loaded | None = None
-        self.layers: list[Layer] = []
         self._tensors: list[Tensor | None] = []
         self._steps: list[Layer] = []
         self._calls: list[Call] = []  # what the steps do, as it is run
@@ -62,30 +58,7 @@ class Network:
         self._keeps_all = False
         self.tune = False  # whether ways of computing that are not known yet on this machine are timed
         self._precision = FLOAT32
-        self._build()
-
-    def _build(self) -> None:
-        config, dialect = self.config, self.dialect
-        config.net.foreign = dialect.foreign_keys("net")
-        config.net.ignore(*dialect.net_keys)
-        for line in config.net.unused():
-            log.warning("%s", line)
-        parameters = 0
-        for index, section in enumerate(config.layers):
-            section.foreign = dialect.foreign_keys(section.kind)
-            try:
-                cls = layer_class(section.kind, dialect)
-            except ConfigError as error:
-                raise section.error(str(error)) from None
-            place = Place(index, self.layers, self.input, dialect, config.net)
-            layer = cls.from_section(section, place)
-            layer.changes = self._changes
-            layer.reshape([place.shape(source) for source in layer.sources], self.batch)
-            self.layers.append(layer)
-            parameters += sum(record.array.size for record in layer.records())
-            check_memory(8 * parameters, f"{config.path}: the parameters of layers 0 to {index}")
-            for line in section.unused():
-                log.warning("%s", line)
+        self.layers = build_layers(config, dialect, self.input, self.batch, self._changes)
 
     # --- shapes and memory -------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ ORDER = [
     },
     {"activations", "augment"},
     {"layers", "views"},
-    {"labels", "mixing", "plan", "weights", "loader"},
+    {"building", "labels", "mixing", "plan", "weights", "loader"},
     {"pictures", "labelled"},
     {"dataset", "class_dataset", "dataset_check", "convert"},
     {"network", "optimizer", "rejection"},

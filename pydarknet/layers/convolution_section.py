@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from ..config import Section
+from .base import Layer, Place
 from .blur import Blur
 from .filters import Window
+
+L = TypeVar("L", bound=Layer)
 
 # Keys that mean nothing to the numbers, or are answered elsewhere.
 UNUSED = (
@@ -45,3 +50,14 @@ def read_strides(section: Section, default: int = 1) -> tuple[int, int]:
     both = section.positive("stride", default, 1 << 12)
     vertical, horizontal = section.integer("stride_y", -1), section.integer("stride_x", -1)
     return (vertical if vertical > 0 else both), (horizontal if horizontal > 0 else both)
+
+
+def shared_layer(section: Section, place: Place, kind: type[L]) -> L | None:
+    """The layer whose parameters `share_index` asks for. Raises ConfigError where it is of another kind."""
+    if not section.has("share_index"):
+        return None
+    index = place.resolve(section, "share_index", section.integer("share_index", 0))
+    layer = place.layers[index]
+    if not isinstance(layer, kind):
+        raise section.error(f"share_index: layer {index} is [{layer.kind}]; expected [convolutional]", "share_index")
+    return layer

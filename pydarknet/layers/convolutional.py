@@ -22,7 +22,7 @@ from .bf16 import FLOAT32
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur import Blur
 from .chain import bind_chain, chain_length
-from .convolution_section import UNUSED, read_groups, read_window
+from .convolution_section import UNUSED, read_groups, read_window, shared_layer
 from .convolution_training import ConvolutionLearning, Parameters
 from .filters import DepthwiseConvolution, Window, not_bound
 from .kernel_layer import KernelLayer
@@ -98,7 +98,7 @@ class Convolutional(KernelLayer):
             xnor_padding=place.dialect.xnor_padding,
             xnor_folds=place.dialect.xnor_folds_batch_norm,
             bin_output=section.flag("bin_output"),
-            shares=_shared_layer(section, place),
+            shares=shared_layer(section, place, cls),
         )
 
     def _share(self, other: Convolutional) -> None:
@@ -334,13 +334,3 @@ def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
         if not isinstance(layer, Convolutional):
             return
         yield layer
-
-
-def _shared_layer(section: Section, place: Place) -> Convolutional | None:
-    if not section.has("share_index"):
-        return None
-    index = place.resolve(section, "share_index", section.integer("share_index", 0))
-    layer = place.layers[index]
-    if not isinstance(layer, Convolutional):
-        raise section.error(f"share_index: layer {index} is [{layer.kind}]; expected [convolutional]", "share_index")
-    return layer
