@@ -64,7 +64,8 @@ def time_processes(folder: Path, threads: int, repeats: int) -> list[list[str]]:
 
     cold = run_process(commands["classify"], NUMBA_CACHE_DIR=str(folder / "empty-1")).seconds
     cold_detect = run_process(commands["detect"], NUMBA_CACHE_DIR=str(folder / "empty-2")).seconds
-    run_process(commands["classify"])
+    for command in commands.values():  # compiles what the cache lacks
+        run_process(command)
     peak = run_process(commands["detect"]).peak_mib
     imports = [sys.executable, "-c", "import numpy, cv2, click, numba"]
     help_, importing, classify, detect = median_seconds(
