@@ -80,7 +80,7 @@ def _multiply_point(tiles, work, x_at, blocks, filters, w_at, next_at, y_at):
 
 class Ahead(NamedTuple):
     """What is asked for while products are computed: patches of the task `tiles` from the first to the last, and where
-    the products' own tiles go in so many output blocks. Nothing at all where there are few products."""
+    the products' own tiles go in so many output blocks. Nothing of tensors that are not LARGE."""
 
     tiles: Tiles
     first: int
