@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import prange
 
 from .bf16_tile import CELL, MISSING, PAIR_TILES, PROCESSOR, SINGLE_TILES, TAP_PAIRS, round_cell, round_pairs
-from .convolution_pixels import add_to_tile, finish_tile, is_straight, next_pixels, one_of
+from .convolution_pixels import finish_tiles, is_straight, next_pixels, one_of
 from .halo import clear_halo
 from .jit import device, kernel
 from .tile import FEW_PIXELS, PIXELS, ROWS
@@ -55,12 +55,9 @@ def _convolve_pixels(rows, x, x_origin, x_row, x_step, taps, first_tap, tap_coun
         else:
             _single(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y,
                     y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
-        for r in range(rows):
-            if activation != 0:
-                finish_tile(y, y_at + r * y_block, column, width, pixels, y_wrap, channels - r * 16, activation)
-            if adds:
-                a_at = a_origin + r * a_block + (row * a_pitch + column) * 16
-                add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, a_wrap, column, width, pixels)
+        a_at = a_origin + (row * a_pitch + column) * 16
+        finish_tiles(rows, y, y_at, y_block, y_wrap, column, width, pixels, channels, activation, adds, added, a_at,
+                     a_block, a_wrap)  # fmt: skip
         pixel += pixels
         column += pixels
         while column >= width:

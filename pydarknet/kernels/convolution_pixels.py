@@ -35,7 +35,7 @@ def finish_tile(y, at, column, width, pixels, wrap, channels, activation):
 
 
 @device
-def add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
+def _add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
     """Add what stands in another tensor to one tile's vectors."""
     for _ in range(pixels):
         vstore(y, y_at, vload(y, y_at) + vload(added, a_at))
@@ -43,6 +43,18 @@ def add_to_tile(y, y_at, y_wrap, added, a_at, a_wrap, column, width, pixels):
         y_at += 16 if column < width else y_wrap
         a_at += 16 if column < width else a_wrap
         column = column if column < width else 0
+
+
+@inlined
+def finish_tiles(rows, y, y_at, y_block, y_wrap, column, width, pixels, channels, activation, adds, added, a_at,
+                 a_block, a_wrap):  # fmt: skip
+    """What is done after the products of a tile of `rows` blocks: the activation, then what stands in another tensor
+    added, where they are asked for. `channels`: how many there are from the first of these blocks on."""
+    for r in range(rows):
+        if activation != 0:
+            finish_tile(y, y_at + r * y_block, column, width, pixels, y_wrap, channels - r * 16, activation)
+        if adds:
+            _add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at + r * a_block, a_wrap, column, width, pixels)
 
 
 @inlined
@@ -143,12 +155,9 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
         else:
             _single(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
                     bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
-        for r in range(rows):
-            if activation != 0:
-                finish_tile(y, y_at + r * y_block, column, width, pixels, y_wrap, channels - r * 16, activation)
-            if adds:
-                a_at = a_origin + r * a_block + (row * a_pitch + column) * 16
-                add_to_tile(y, y_at + r * y_block, y_wrap, added, a_at, a_wrap, column, width, pixels)
+        a_at = a_origin + (row * a_pitch + column) * 16
+        finish_tiles(rows, y, y_at, y_block, y_wrap, column, width, pixels, channels, activation, adds, added, a_at,
+                     a_block, a_wrap)  # fmt: skip
         pixel += pixels
         column += pixels
         while column >= width:
