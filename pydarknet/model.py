@@ -129,7 +129,7 @@ def load(
     tune: time the ways in which convolutions can be computed, where they are not known yet on this machine, and
     remember the fastest for this run and later ones.
     precision: float32, or bf16, in which convolutions that are computed directly multiply numbers rounded to 8 binary
-    digits, about twice as fast, on processors with AVX-512 BF16; not for training.
+    digits, up to twice as fast, on processors with AVX-512 BF16; not for training.
     allow_partial: accept a weights file for other layers than these, load what fits.
     Raises the children of DarknetError.
     """

@@ -115,7 +115,7 @@ def network_options(function: Function) -> Function:
             type=click.Choice(["float32", "bf16"]),
             default="float32",
             show_default=True,
-            help="bf16: direct convolutions multiply numbers of 8 binary digits, about twice as fast; needs a "
+            help="bf16: direct convolutions multiply numbers of 8 binary digits, up to twice as fast; needs a "
             "processor with AVX-512 BF16; not for training.",
         ),
         flag("allow_partial", is_flag=True, help="Accept weights of other length: load whole layers while they last."),
