@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import numpy as np
-
 from .errors import ShapeError
-from .tensor import Array, Layout, Tensor
+from .tensor import Array, Layout, Tensor, aligned_zeros
 
 ALIGN = 16  # floats: one cache line
 
@@ -54,11 +52,10 @@ def allocate(spans: list[Span]) -> list[Tensor]:
     total = place(spans)
     check_memory(4 * total, "the layers' outputs")
     try:
-        block = np.zeros(total + ALIGN, np.float32)
+        block = aligned_zeros(total)
     except MemoryError:
         raise ShapeError(f"the layers' outputs need {total / 2**28:.1f} GiB, which the system does not give") from None
-    shift = -(block.ctypes.data // 4) % ALIGN
-    return [Tensor(s.layout, _cut(block, shift + s.offset, s.layout.size)) for s in spans]
+    return [Tensor(s.layout, _cut(block, s.offset, s.layout.size)) for s in spans]
 
 
 def _cut(block: Array, start: int, size: int) -> Array:

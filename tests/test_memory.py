@@ -77,7 +77,7 @@ def test_a_system_that_gives_no_memory_is_reported(monkeypatch):
     def refuse(*_):
         raise MemoryError
 
-    monkeypatch.setattr(memory.np, "zeros", refuse)
+    monkeypatch.setattr(memory, "aligned_zeros", refuse)
     with pytest.raises(ShapeError, match="which the system does not give"):
         allocate([span(1, 0, 1)])
 

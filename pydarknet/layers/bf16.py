@@ -8,7 +8,7 @@ from ..errors import OptionError
 from ..kernels.bf16 import CELL, MISSING, PROCESSOR, convolve_bf16, pack_pairs
 from ..kernels.jit import threads
 from ..kernels.tile import PIXELS, TAP_LANES
-from ..tensor import LANES, Array, Layout, Shape, Tensor
+from ..tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
 from .filters import Call, TiledConvolution, Window
 from .workspace import with_workspace
 
@@ -53,7 +53,7 @@ class Bf16Convolution:
         plan = TiledConvolution(weights, gain, bias, groups, LANES)
         self.filters, self.size, self.units, self.groups = plan.filters, plan.size, plan.units, plan.groups
         self.bias = plan.bias
-        self.packed = np.empty(plan.packed.size // 2, np.float32)  # two bfloat16 in the bits of each
+        self.packed = aligned_empty(plan.packed.size // 2)  # two bfloat16 in the bits of each
         pack_pairs(plan.packed, self.groups, self.packed)
 
     def bind(

@@ -13,7 +13,7 @@ from ..kernels.activation import NONE
 from ..kernels.gradient import depthwise_gradient, filter_gradient, unpack_filter_gradient
 from ..kernels.tile import ROWS
 from ..kernels.tile_products import GRADIENT_LANES
-from ..tensor import LANES, Array, Layout, Shape, Tensor
+from ..tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
 from .batchnorm import BatchNorm
 from .filters import DepthwiseConvolution, Window
 from .method import Convolution, Method
@@ -116,13 +116,13 @@ class ConvolutionGradient:
         by_channel = self.groups == shape.channels == out.channels and self.groups > 1
         self._depthwise = by_channel and self.x.layout.lanes == LANES
         if self._depthwise:
-            self._packed = np.empty(-(-out.channels // LANES) * w.size**2 * LANES, np.float32)
+            self._packed = aligned_empty(-(-out.channels // LANES) * w.size**2 * LANES)
         else:
             self._tasks, self._units, size = _tasks(self.x.layout, self.spread.layout, self.weights, self.groups)
             lines = self.x.layout.batch * out.height
             self._splits = min(lines, max(1, -(-TASKS_WANTED // len(self._tasks))))
             self._split_size = size
-            self._packed = np.empty(self._splits * size, np.float32)
+            self._packed = aligned_empty(self._splits * size)
 
     def add_filter_gradient(self, update: Array) -> None:
         """update, of the weights' shape, += the gradient."""

@@ -12,7 +12,7 @@ from ..kernels.jit import threads
 from ..kernels.native import Call
 from ..kernels.packing import pack_depthwise, pack_filters
 from ..kernels.tile import COLOURS, PIXELS, ROWS, TAP_LANES
-from ..tensor import LANES, Array, Layout, Shape, Tensor
+from ..tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty, aligned_zeros
 from .workspace import with_turns, with_workspace
 
 Table = NDArray[np.int64]
@@ -74,9 +74,9 @@ class TiledConvolution:
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
         self.units, self.groups = _tap_tables(n, channels, groups, self.size)
         taps_end = self.groups[-1, 4] + self.groups[-1, 1] * self.groups[-1, 3] * TAP_LANES * LANES
-        self.packed = np.empty(taps_end, np.float32)
+        self.packed = aligned_empty(taps_end)
         pack_filters(weights.reshape(-1), self.size, channels, n // groups, gain, self.units, self.groups, self.packed)
-        self.bias = np.zeros(-(-n // LANES) * LANES, np.float32)
+        self.bias = aligned_zeros(-(-n // LANES) * LANES)
         self.bias[:n] = bias
 
     def bind(
@@ -113,9 +113,9 @@ class DepthwiseConvolution:
         """weights: (n, 1, size, size)."""
         n, _, self.size, _ = weights.shape
         self.filters, blocks = n, -(-n // LANES)
-        self.packed = np.empty(blocks * self.size**2 * LANES, np.float32)
+        self.packed = aligned_empty(blocks * self.size**2 * LANES)
         pack_depthwise(weights.reshape(-1), self.size**2, gain, self.packed)
-        self.bias = np.zeros(blocks * LANES, np.float32)
+        self.bias = aligned_zeros(blocks * LANES)
         self.bias[:n] = bias
 
     def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> Call:

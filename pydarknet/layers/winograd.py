@@ -12,7 +12,7 @@ from ..kernels.packing import pack_winograd
 from ..kernels.tile import ROWS
 from ..kernels.winograd import convolve_winograd
 from ..kernels.winograd_tiles import MOST, PATCH, SKEW
-from ..tensor import LANES, Array, Shape, Tensor
+from ..tensor import LANES, Array, Shape, Tensor, aligned_empty, aligned_zeros
 from .costs import COSTS
 from .filters import Call, Window
 from .workspace import with_workspace
@@ -82,9 +82,9 @@ class WinogradConvolution:
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks = m, stride, n, -(-channels // LANES)
         self.groups = -(-n // OUTPUT_BLOCK)
-        self.packed = np.empty(packed_size(m, n, channels), np.float32)
+        self.packed = aligned_empty(packed_size(m, n, channels))
         with_workspace(pack_winograd, threads(), PATCH, m, stride, weights.reshape(-1), channels, gain, self.packed)()
-        self.bias = np.zeros(self.groups * OUTPUT_BLOCK, np.float32)
+        self.bias = aligned_zeros(self.groups * OUTPUT_BLOCK)
         self.bias[:n] = bias
 
     def bind(

@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.jit import most_threads, threads
 from ..kernels.native import Bound
 from ..kernels.turns import APART
-from ..tensor import LANES, Array
+from ..tensor import LANES, Array, aligned_zeros
 
 
 class _Workspace:
@@ -20,8 +20,7 @@ class _Workspace:
     def of(self, size: int) -> Array:
         """At least `size` floats, from a cache line's start on."""
         if self.array.size < size:
-            block = np.zeros(size + LANES, np.float32)
-            self.array = block[-(block.ctypes.data // 4) % LANES :]
+            self.array = aligned_zeros(size)
         return self.array
 
 

@@ -1,0 +1,29 @@
+"""Where tensors and packed filters begin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution
+from pydarknet.layers.winograd import WinogradConvolution
+from pydarknet.tensor import Layout, Shape, Tensor, aligned_empty, aligned_zeros
+
+LINE = 64  # bytes
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 1000, 1 << 20])
+def test_aligned_arrays_have_their_size_and_begin_with_a_cache_line(size):
+    for array in (aligned_empty(size), aligned_zeros(size)):
+        assert array.shape == (size,) and array.dtype == np.float32 and array.ctypes.data % LINE == 0
+    assert not aligned_zeros(size).any()
+
+
+def test_tensors_and_packed_filters_begin_with_a_cache_line():
+    ones, weights = np.ones(48, np.float32), np.ones((48, 32, 3, 3), np.float32)
+    tiled, winograd = TiledConvolution(weights, ones, ones, 1, 16), WinogradConvolution(weights, ones, ones, 4)
+    depthwise = DepthwiseConvolution(weights[:, :1], ones, ones)
+    arrays = [plan.packed for plan in (tiled, winograd, depthwise)] + [
+        plan.bias for plan in (tiled, winograd, depthwise)
+    ]
+    assert all(array.ctypes.data % LINE == 0 for array in (*arrays, Tensor(Layout(1, Shape(3, 5, 7), 1)).data))
