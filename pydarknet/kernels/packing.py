@@ -5,9 +5,11 @@ from __future__ import annotations
 import numba
 from numba import prange
 
-from .jit import kernel
+from .compact import compact_panel, panel_size
+from .jit import device, kernel
 from .tile import ROWS, TAP_LANES
 from .turns import begin_turns, next_turn
+from .winograd_tiles import PATCH
 from .winograd_transforms import transform_filter
 
 f32 = numba.float32
@@ -53,30 +55,43 @@ def pack_depthwise(weights, taps, multiplier, packed):
 
 
 @kernel
-def pack_winograd(m, stride, weights, channels, multiplier, packed, turns, workers, work, work_size):
+def pack_winograd(m, stride, weights, channels, multiplier, compact, packed, turns, workers, work, work_size):
     """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (groups, points, channels rounded up to blocks,
-    ROWS, 16), zeros where there is no filter or channel.
+    ROWS, 16), zeros where there is no filter or channel; with `compact` so many panels as in `compact.py`.
 
-    weights: flat; multiplier: (n,) float32. Each worker has `work_size` floats of `work` for itself.
+    weights: flat; multiplier: (n,) float32. Each worker has `work_size` floats of `work` for itself: a PATCH, and if
+    `compact` a group's panels.
     """
-    n, filters = m + 2, multiplier.shape[0]
-    padded = (channels + 15) // 16 * 16
-    panel = padded * ROWS * 16
-    blocks = (filters + ROWS * 16 - 1) // (ROWS * 16) * ROWS
+    points, blocks = (m + 2) * (m + 2), (channels + 15) // 16
+    panel, plain = panel_size(blocks, compact), panel_size(blocks, 0)
+    groups = (multiplier.shape[0] + ROWS * 16 - 1) // (ROWS * 16)
     begin_turns(turns, workers)
     for worker in prange(workers):
         filter_at = worker * work_size
-        block = next_turn(turns, worker, workers, blocks)
-        while block >= 0:
-            base = block // ROWS * n * n * panel + block % ROWS * 16
-            for c in range(padded):
-                for lane in range(16):
-                    f = block * 16 + lane
-                    for t in range(9):
-                        value = f32(0)
-                        if f < filters and c < channels:
-                            value = weights[(f * channels + c) * 9 + t] * multiplier[f]
-                        work[filter_at + t * 16 + lane] = value
-                to = base + c * ROWS * 16
-                transform_filter(m, stride, work, filter_at, 48, 16, packed, to, panel, work, filter_at)
-            block = next_turn(turns, worker, workers, blocks)
+        panels = filter_at + PATCH
+        group = next_turn(turns, worker, workers, groups)
+        while group >= 0:
+            to = group * points * panel
+            if compact != 0:
+                _transform_group(m, stride, weights, channels, multiplier, group, work, filter_at, work, panels, plain)
+                for point in range(points):
+                    compact_panel(work, panels + point * plain, blocks, packed, to + point * panel)
+            else:
+                _transform_group(m, stride, weights, channels, multiplier, group, work, filter_at, packed, to, plain)
+            group = next_turn(turns, worker, workers, groups)
+
+
+@device
+def _transform_group(m, stride, weights, channels, multiplier, group, work, filter_at, out, out_at, panel):
+    """The panels of one group of filters in float32; in `work` from `filter_at` on there is room for a PATCH."""
+    for c in range((channels + 15) // 16 * 16):
+        for row in range(ROWS):
+            for lane in range(16):
+                f = (group * ROWS + row) * 16 + lane
+                for t in range(9):
+                    value = f32(0)
+                    if f < multiplier.shape[0] and c < channels:
+                        value = weights[(f * channels + c) * 9 + t] * multiplier[f]
+                    work[filter_at + t * 16 + lane] = value
+            to = out_at + (c * ROWS + row) * 16
+            transform_filter(m, stride, work, filter_at, 48, 16, out, to, panel, work, filter_at)

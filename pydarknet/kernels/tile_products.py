@@ -6,6 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .compact import KEPT, QUAD, SCALES, compact_vectors, plain_vectors
 from .simd import LANES, VECTOR, data_pointer, load_vector, multiply_add, prefetch, splat, store_vector
 from .tile import ROWS, constant, loop_over_taps
 
@@ -14,14 +15,18 @@ from .tile import ROWS, constant, loop_over_taps
 STEP = 4 if ROWS == 2 else LANES
 
 
-def make_products(columns: int):
+def make_products(columns: int, compact: bool = False):
     """The matrix product of Winograd's method, as a Numba intrinsic, for `columns` tiles of the picture.
 
     y[column][row] = sum over t < tap_count, lanes i of  weights[t, i, row] * x[column + t * x_tap + i]
 
-    weights: (tap_count, 16, ROWS, 16); y: (columns, ROWS, 16); columns of x are 16 floats apart.
-    Meanwhile some of the weights that come next, those from `next_at` on, are fetched from memory.
+    weights: (tap_count, 16, ROWS, 16), with `compact` a panel of `compact.py`; y: (columns, ROWS, 16); columns of x are
+    16 floats apart. Meanwhile some of the weights that come next, those from `next_at` on, are fetched from memory.
     """
+    vectors, head = (compact_vectors, SCALES) if compact else (plain_vectors, 0)
+    steps = LANES // STEP
+    stored = STEP * ROWS * KEPT // QUAD if compact else STEP * ROWS  # vectors in memory that a step reads
+    lines = -(-columns * stored // LANES)  # to be fetched meanwhile
 
     @intrinsic
     def products_of(typingctx, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
@@ -33,20 +38,19 @@ def make_products(columns: int):
             filters = b.gep(data_pointer(context, b, sig.args[4], weights), [weights_at])
             following = b.gep(data_pointer(context, b, sig.args[4], weights), [next_at])
             y_base = b.gep(data_pointer(context, b, sig.args[7], y), [y_at])
-
-            steps = LANES // STEP
-            lines = columns * ROWS // steps  # to be fetched meanwhile
+            scales = [load_vector(b, b.gep(filters, [constant(r * LANES)])) for r in range(ROWS)] if compact else None
+            filters, following = (b.gep(panel, [constant(head)]) for panel in (filters, following))
 
             def products(t, now):
                 tap, part = b.udiv(t, constant(steps)), b.urem(t, constant(steps))
                 pixels = b.gep(x_base, [b.add(b.mul(tap, x_tap), b.mul(part, constant(STEP)))])
-                at_step = b.gep(filters, [b.mul(t, constant(STEP * ROWS * LANES))])
-                next_tap = b.gep(following, [b.mul(tap, constant(LANES * ROWS * LANES))])
+                w_of_lanes = vectors(b, b.gep(filters, [b.mul(t, constant(stored * LANES))]))
+                next_tap = b.gep(following, [b.mul(tap, constant(steps * stored * LANES))])
                 next_lines = b.gep(next_tap, [b.mul(part, constant(lines * LANES))])
                 for line in range(lines):
                     prefetch(b, b.gep(next_lines, [constant(line * LANES)]))
                 for lane in range(STEP):
-                    w = [load_vector(b, b.gep(at_step, [constant((lane * ROWS + r) * LANES)])) for r in range(ROWS)]
+                    w = [next(w_of_lanes) for _ in range(ROWS)]
                     for c in range(columns):
                         pixel = splat(b, b.load(b.gep(pixels, [constant(c * LANES + lane)])))
                         for r in range(ROWS):
@@ -55,7 +59,8 @@ def make_products(columns: int):
             start = [[ir.Constant(VECTOR, [0.0] * LANES)] * columns for _ in range(ROWS)]
             for r, row in enumerate(loop_over_taps(b, b.mul(tap_count, constant(steps)), start, products)):
                 for c, value in enumerate(row):
-                    store_vector(b, value, b.gep(y_base, [constant((c * ROWS + r) * LANES)]))
+                    product = b.fmul(value, scales[r]) if scales else value
+                    store_vector(b, product, b.gep(y_base, [constant((c * ROWS + r) * LANES)]))
             return context.get_dummy_value()
 
         return signature, codegen

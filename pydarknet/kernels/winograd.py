@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from numba import prange
 
+from .compact import KEPT, QUAD, panel_size
 from .jit import device, inlined, kernel
 from .tile import ROWS
 from .tile_products import make_products
@@ -44,9 +45,9 @@ from .winograd_tiles import (
 MANY_BLOCKS, LARGE = 2, 5 << 18
 
 
-def _products_up_to(most):
+def _products_up_to(most, compact):
     """The product of so many tiles, at most `most`, as one function: each number of them has code of its own."""
-    these = make_products(most)
+    these = make_products(most, compact)
     if most == 2:
 
         @inlined
@@ -54,7 +55,7 @@ def _products_up_to(most):
             these(x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
 
         return product
-    fewer = _products_up_to(most - 2)
+    fewer = _products_up_to(most - 2, compact)
 
     @inlined
     def product(columns, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
@@ -66,16 +67,21 @@ def _products_up_to(most):
     return product
 
 
-_product = _products_up_to(MOST)
+_product, _compact_product = _products_up_to(MOST, False), _products_up_to(MOST, True)
 
 
 @device
-def _multiply_point(tiles, work, x_at, blocks, filters, w_at, next_at, y_at):
+def _multiply_point(tiles, work, x_at, blocks, filters, compact, w_at, next_at, y_at):
     """The products of all patches with one group of filters, at one point."""
     for part in range(tiles.parts):
         begin, end = part_of(tiles.width, tiles.parts, part)
-        _product(end - begin, work, x_at + begin * blocks * 16, (end - begin) * 16, blocks, filters, w_at,
-                 next_at + begin * ROWS * 16, work, y_at + begin * ROWS * 16)  # fmt: skip
+        count, x_part, y_part = end - begin, x_at + begin * blocks * 16, y_at + begin * ROWS * 16
+        if compact != 0:
+            soon = next_at + begin * ROWS * KEPT // QUAD * 16
+            _compact_product(count, work, x_part, count * 16, blocks, filters, w_at, soon, work, y_part)
+        else:
+            soon = next_at + begin * ROWS * 16
+            _product(count, work, x_part, count * 16, blocks, filters, w_at, soon, work, y_part)
 
 
 class Ahead(NamedTuple):
@@ -90,13 +96,13 @@ class Ahead(NamedTuple):
 
 
 @device
-def _multiply(tiles, blocks, work, patches, filters, group, count, products, ahead, x, source, y, target, added,
-              more):  # fmt: skip
+def _multiply(tiles, blocks, work, patches, filters, compact, group, count, products, ahead, x, source, y, target,
+              added, more):  # fmt: skip
     """The products of all patches with `count` groups of filters. work from `products` on: (count, points, width,
-    ROWS, 16); filters: (groups, (m + 2)^2, blocks, 16, ROWS, 16)."""
+    ROWS, 16); filters: (groups, (m + 2)^2) panels."""
     points, width = tiles.side * tiles.side, tiles.width
     plane = blocks * width * 16 + SKEW
-    panel = blocks * 16 * ROWS * 16
+    panel = panel_size(blocks, compact)
     whole = (tiles.m + 2) * (tiles.m + 2) * panel
     fetched, written = ahead.last - ahead.first, ahead.blocks * tiles.used
     for point in range(points):
@@ -113,21 +119,22 @@ def _multiply(tiles, blocks, work, patches, filters, group, count, products, ahe
         for g in range(count):
             next_at = following if g + 1 == count else first + (g + 1) * whole
             y_at = products + (g * points + point) * width * ROWS * 16
-            _multiply_point(tiles, work, patches + point * plane, blocks, filters, first + g * whole, next_at, y_at)
+            w_at = first + g * whole
+            _multiply_point(tiles, work, patches + point * plane, blocks, filters, compact, w_at, next_at, y_at)
 
 
 @kernel
-def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks, filters, groups,
-                      bias, batch, y, y_item, y_block, y_pitch, halo, height, width, channels, slope, activation, pool,
-                      adds, added, a_item, a_block, a_pitch, a_origin, chunk, at_once, splits,
+def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x_columns, blocks, filters, compact,
+                      groups, bias, batch, y, y_item, y_block, y_pitch, halo, height, width, channels, slope,
+                      activation, pool, adds, added, a_item, a_block, a_pitch, a_origin, chunk, at_once, splits,
                       turns, workers, work, work_size):  # fmt: skip
     """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `pool` is 1 (m even), or plus
     what stands in `added` where `adds` is set.
 
     x, y: flat, see Source and Target; `height`, `width`: of the output before pooling. filters: as `pack_winograd`
-    gives them, `groups` groups of ROWS output blocks; bias: (groups * ROWS * 16,). A task is `chunk` tiles (even) of
-    the batch x one of `splits` ranges of groups, `at_once` groups at a time. Workers take turns (`turns.py`); each has
-    `work_size` floats of `work` for itself.
+    gives them, `compact` or not, `groups` groups of ROWS output blocks; bias: (groups * ROWS * 16,). A task is `chunk`
+    tiles (even) of the batch x one of `splits` ranges of groups, `at_once` groups at a time. Workers take turns
+    (`turns.py`); each has `work_size` floats of `work` for itself.
     """
     side = m + 2 if stride == 1 else 2 * m + 1
     points = side * side
@@ -162,8 +169,8 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
                 first, last = group * ROWS, min((group + now) * ROWS, (channels + 15) // 16)
                 written = last - first if fetches_y else 0
                 ahead = Ahead(following, soon * step // steps, soon * (step + 1) // steps, first, written)
-                _multiply(tiles, blocks, work, patches, filters, group, now, products, ahead, x, source, y, target,
-                          added, more)  # fmt: skip
+                _multiply(tiles, blocks, work, patches, filters, compact, group, now, products, ahead, x, source, y,
+                          target, added, more)  # fmt: skip
                 for block in range(first, last):
                     if halo > 0:
                         clear_halos(tiles, block, y, target)

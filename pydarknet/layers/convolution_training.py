@@ -203,7 +203,7 @@ class ConvolutionGradient:
         channels = len(filters)
         ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
         method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
-        plan = method.pack(filters, ones, zeros, self.groups)
+        plan = method.whole.pack(filters, ones, zeros, self.groups)
         assert not isinstance(plan, DepthwiseConvolution)
         plan.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 

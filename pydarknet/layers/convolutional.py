@@ -293,7 +293,7 @@ class Convolutional(KernelLayer):
         if self.binary:
             self.binary.forward()
         method = self._method_for(self.learning.x.layout)
-        plan = method.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
+        plan = method.whole.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
         self.learning.forward(plan, self.biases)
         if self.blur:
             self.blur.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from ..kernels.activation import NONE
 from ..kernels.tile import ROWS
 from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
+from .costs import COSTS, LARGE
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
 from .tuning import tuning
 from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side, tile_count
@@ -24,13 +25,15 @@ Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution | Bf
 @dataclass(frozen=True)
 class Method:
     """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0; a
-    filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it; `rounded`: to bfloat16."""
+    filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it; `rounded`: to bfloat16;
+    `compact`: in 24 bits."""
 
     lanes: int
     depthwise: bool = False
     m: int = 0
     stride: int = 1
     rounded: bool = False
+    compact: bool = False
 
     @classmethod
     def of(
@@ -46,18 +49,30 @@ class Method:
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
             choose, stride = (measured_tile if tuned else fastest_tile), window.stride_x
             m = choose(filters, channels, out, stride, pooled, rounded)
-            return cls(x.lanes, m=m, stride=stride) if m else cls(x.lanes, rounded=rounded)
+            if m:
+                return cls(x.lanes, m=m, stride=stride, compact=is_compact(m, filters, channels, out))
         return cls(x.lanes, rounded=rounded)
+
+    @property
+    def whole(self) -> Method:
+        """The same for filters that change with every pass, which are not worth compacting."""
+        return replace(self, compact=False)
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
         """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
         if self.depthwise:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
-            return WinogradConvolution(weights, gain, bias, self.m, self.stride)
+            return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.compact)
         if self.rounded:
             return Bf16Convolution(weights, gain, bias, groups)
         return TiledConvolution(weights, gain, bias, groups, self.lanes)
+
+
+def is_compact(m: int, filters: int, channels: int, out: Shape) -> bool:
+    """Whether the filters of F(m x m, 3 x 3) are better read in 24 bits than in 32; for a batch of one, as
+    `fastest_tile`."""
+    return tile_count(m, out, 1) <= COSTS.compact and packed_size(m, filters, channels) > LARGE
 
 
 def fastest_tile(
@@ -97,7 +112,10 @@ def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bo
         Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
     )
     y, window = Tensor(Layout(1, target)), Window(3, stride, stride, 1)
-    plans = {m: Method(LANES, False, m, stride, rounded and not m) for m in (0, *_tiles(stride, pooled))}
+    plans = {
+        m: Method(LANES, False, m, stride, rounded and not m, m > 0 and is_compact(m, filters, channels, out))
+        for m in (0, *_tiles(stride, pooled))
+    }
     return {
         m: plan.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)  # type: ignore[call-arg]
         for m, plan in plans.items()

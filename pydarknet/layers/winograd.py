@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..kernels.compact import KEPT, QUAD, SCALES
 from ..kernels.jit import threads
 from ..kernels.packing import pack_winograd
 from ..kernels.tile import ROWS
@@ -40,10 +41,11 @@ class Cut:
 
     @classmethod
     @lru_cache(1024)
-    def of(cls, m: int, stride: int, tiles: int, blocks: int, groups: int, workers: int) -> Cut:
+    def of(cls, m: int, stride: int, tiles: int, blocks: int, groups: int, workers: int, compact: bool = False) -> Cut:
         """The one that should be fastest: few tiles a task keep the patches near the core, many read the filters
         less often; where the tiles are few, the workers divide the filters, each transforming all patches."""
-        even, points, panels = tiles + tiles % 2, patch_side(m, stride) ** 2, (m + 2) ** 2
+        even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
+        filters = packed_size(m, groups * OUTPUT_BLOCK, blocks * LANES, compact)
         pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
         chunks = {-(-tiles // count) for count in pieces if tiles >= 6 * count or count == 1}
         cuts = [
@@ -54,16 +56,15 @@ class Cut:
             if splits <= groups
         ]
         small = [c for c in cuts if c.chunk <= MOST or c.chunk * points * blocks * LANES <= COSTS.largest]
-        return min(small or cuts[:1], key=lambda cut: cut._cost(points, panels, tiles, blocks, groups, workers))
+        return min(small or cuts[:1], key=lambda cut: cut._cost(points, filters, tiles, blocks, groups, workers))
 
-    def _cost(self, points: int, panels: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
+    def _cost(self, points: int, filters: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
         """Multiply-adds of one vector that the busiest worker has time for meanwhile, of so many `points` of a patch
-        and `panels` of transformed filters."""
+        and floats of transformed filters."""
         pieces = -(-tiles // self.chunk)
         tasks, values = pieces * self.splits, points * pieces * self.chunk
         transforms = points * self.chunk * blocks * min(tasks, pieces + workers - 1)
         products = values * blocks * LANES * groups * ROWS
-        filters = panels * blocks * LANES * groups * OUTPUT_BLOCK
         work = products + COSTS.patch * transforms + COSTS.product * values * groups * ROWS
         work += filters * pieces * (COSTS.shared_filter if filters <= COSTS.shared else COSTS.memory_filter)
         if points * self.chunk * (blocks * LANES + self.at_once * OUTPUT_BLOCK) > COSTS.near:
@@ -77,13 +78,17 @@ class WinogradConvolution:
 
     lanes = LANES
 
-    def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1) -> None:
-        """weights: (n, channels, 3, 3); gain, bias: (n,)."""
+    def __init__(
+        self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, compact: bool = False
+    ) -> None:
+        """weights: (n, channels, 3, 3); gain, bias: (n,). compact: keep the filters as in `kernels/compact.py`."""
         n, channels, _, _ = weights.shape
-        self.m, self.stride, self.filters, self.blocks = m, stride, n, -(-channels // LANES)
+        self.m, self.stride, self.filters, self.blocks, self.compact = m, stride, n, -(-channels // LANES), compact
         self.groups = -(-n // OUTPUT_BLOCK)
-        self.packed = aligned_empty(packed_size(m, n, channels))
-        with_workspace(pack_winograd, threads(), PATCH, m, stride, weights.reshape(-1), channels, gain, self.packed)()
+        self.packed = aligned_empty(packed_size(m, n, channels, compact))
+        room = PATCH + (packed_size(m, OUTPUT_BLOCK, channels) if compact else 0)
+        flat = weights.reshape(-1)
+        with_workspace(pack_winograd, threads(), room, m, stride, flat, channels, gain, int(compact), self.packed)()
         self.bias = aligned_zeros(self.groups * OUTPUT_BLOCK)
         self.bias[:n] = bias
 
@@ -94,14 +99,15 @@ class WinogradConvolution:
         """What computes y from x, as `TiledConvolution.bind`."""
         workers, at = threads(), x.layout
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
-        cut = Cut.of(self.m, self.stride, tile_count(self.m, out, at.batch), self.blocks, self.groups, workers)
+        tiles = tile_count(self.m, out, at.batch)
+        cut = Cut.of(self.m, self.stride, tiles, self.blocks, self.groups, workers, self.compact)
         start = at.origin - window.padding * (at.pitch + 1) * LANES
         reach = at.halo + window.padding
         arguments = (
             self.m, self.stride, x.data, at.item, at.block, at.pitch, start, x.shape.height + reach,
-            x.shape.width + reach, self.blocks, self.packed, self.groups, self.bias, at.batch, *y.target, out.height,
-            out.width, self.filters, slope, code, int(pooled), added is not None, *(added or y).source, cut.chunk,
-            cut.at_once, cut.splits,
+            x.shape.width + reach, self.blocks, self.packed, int(self.compact), self.groups, self.bias, at.batch,
+            *y.target, out.height, out.width, self.filters, slope, code, int(pooled), added is not None,
+            *(added or y).source, cut.chunk, cut.at_once, cut.splits,
         )  # fmt: skip
         return with_workspace(convolve_winograd, workers, self._work_size(cut), *arguments)
 
@@ -112,6 +118,8 @@ class WinogradConvolution:
         return PATCH + patches + cut.at_once * points * cut.chunk * OUTPUT_BLOCK + LANES
 
 
-def packed_size(m: int, filters: int, channels: int) -> int:
-    """Floats of the transformed filters."""
-    return -(-filters // OUTPUT_BLOCK) * OUTPUT_BLOCK * (m + 2) ** 2 * -(-channels // LANES) * LANES
+def packed_size(m: int, filters: int, channels: int, compact: bool = False) -> int:
+    """Floats of memory for the transformed filters."""
+    values = -(-channels // LANES) * LANES * OUTPUT_BLOCK
+    panel = SCALES + values // QUAD * KEPT if compact else values
+    return -(-filters // OUTPUT_BLOCK) * (m + 2) ** 2 * panel

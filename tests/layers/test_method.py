@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import assert_close, net, values
 
+from pydarknet.layers.costs import COSTS
 from pydarknet.layers.filters import Window
 from pydarknet.layers.method import Method, fastest_tile
 from pydarknet.layers.winograd import Cut
@@ -32,6 +33,14 @@ def test_plain_3x3_convolutions_are_computed_by_winograds_method():
 ])  # fmt: skip
 def test_others_are_not(options):
     assert method(**options).m == 0
+
+
+def test_large_filters_of_few_tiles_are_compact_unless_they_change_in_every_pass():
+    few = method(filters=1024, channels=512, side=8)
+    assert few.compact == (COSTS.compact >= 16)
+    assert not few.whole.compact
+    assert not method(filters=1024, channels=512, side=19).compact
+    assert not method(filters=64, channels=64, side=8).compact
 
 
 def test_depthwise_convolutions_have_a_way_of_their_own():
