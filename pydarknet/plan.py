@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .layers import INPUT, Layer
+from .layers.planar import is_thin
 from .memory import Span, allocate
-from .tensor import LANES, Layout, Shape, Tensor
+from .tensor import LANES, PLANAR, Layout, Shape, Tensor
 
 LONGEST = 3  # layers that one layer computes besides its own work
 THIN_LANES = 4  # a picture of up to four channels is packed into four lanes when only convolutions read it
@@ -42,13 +43,15 @@ def lay_out(
     absorbed = {} if keep_all else absorptions(layers, output_index)
     begins = {run[-1]: index for index, run in absorbed.items()}
     inner = {i for index, run in absorbed.items() for i in (index, *run[:-1])}
+    planar = set[int]() if keep_all or not thin else _planar(layers, absorbed, input_, last)
     spans: dict[int, Span] = {}
     for index in range(INPUT, len(layers)):
         by = readers.get(index, [])
         if index in inner or (index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by))):
             continue
         until = len(layers) if keep_all or index == last else max(by, default=index)
-        spans[index] = Span(_layout(layers, index, by, input_, batch, thin), begins.get(index, index), until)
+        lanes = PLANAR if index in planar else _lanes(layers, index, input_, thin)
+        spans[index] = Span(_layout(layers, index, by, input_, batch, lanes), begins.get(index, index), until)
     parts = {} if keep_all or batch > 1 else _parts(layers, spans)
     for index, part in parts.items():
         _unite(spans[part.whole], spans[index])
@@ -141,10 +144,36 @@ def readers_of(layers: Sequence[Layer]) -> dict[int, list[int]]:
     return readers
 
 
-def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shape, batch: int, thin: bool) -> Layout:
+def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shape, batch: int, lanes: int) -> Layout:
     shape = input_ if index == INPUT else layers[index].shape
-    halo = max((layers[reader].halo() for reader in by), default=0)
-    return Layout(batch, shape, halo, THIN_LANES if thin and index == INPUT and _is_thin(layers, input_) else LANES)
+    return Layout(batch, shape, max((layers[reader].halo() for reader in by), default=0), lanes)
+
+
+def _planar(layers: Sequence[Layer], absorbed: dict[int, list[int]], input_: Shape, last: int) -> set[int]:
+    """Tensors that are planar: thin ones whose writer and all of whose readers, with what they absorb, can do with
+    that, where these read such tensors only. `last`: the network's output, which is none."""
+    taken = {i for run in absorbed.values() for i in run}
+    runs = {i: [i, *absorbed.get(i, [])] for i in range(len(layers)) if i not in taken}
+    head_of = {i: head for head, run in runs.items() for i in run}
+    lanes = {head: layers[head].lanes_from_planes([layers[i] for i in run[1:]]) for head, run in runs.items()}
+    others = {head: layers[run[-1]].sources[1:] if len(run) > 1 else () for head, run in runs.items()}
+    sources = {head: {owner_of(layers, s) for s in (*layers[head].sources, *others[head])} for head in runs}
+    readers = readers_of(layers)
+
+    def can_be(owner: int) -> bool:
+        by = readers[owner] if owner == INPUT else [owner, *readers[owner]]
+        shape = input_ if owner == INPUT else layers[owner].shape
+        return owner != last and is_thin(shape) and all(head_of[i] in able for i in by)
+
+    able, before = {head for head in runs if lanes[head]}, set[int]()
+    while able != before:
+        planar, before = {owner for head in able for owner in sources[head] if can_be(owner)}, able
+        able = {h for h in able if sources[h] <= planar and (runs[h][-1] in planar or LANES in lanes[h])}
+    return planar if able else set()
+
+
+def _lanes(layers: Sequence[Layer], index: int, input_: Shape, thin: bool) -> int:
+    return THIN_LANES if thin and index == INPUT and _is_thin(layers, input_) else LANES
 
 
 def _is_thin(layers: Sequence[Layer], input_: Shape) -> bool:

@@ -11,6 +11,7 @@ from .kernels import layout
 
 Array = NDArray[np.float32]
 LANES = 16
+PLANAR = 1  # lanes of a tensor that is kept plane after plane
 
 
 def aligned_zeros(size: int) -> Array:
@@ -55,7 +56,8 @@ class Shape:
 class Layout:
     """How a batch of activations lies in memory: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
 
-    The halo holds zeros; so do lanes past the last channel. Strides count floats, except `pitch`, which counts cells.
+    The halo holds zeros; so do lanes past the last channel. PLANAR tensors exist at inference only, between layers that
+    can do with that (`layers/planar.py`). Strides count floats, except `pitch`, which counts cells.
     """
 
     batch: int

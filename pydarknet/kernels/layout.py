@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba import prange, types
-from numba.extending import intrinsic
+from numba import prange
 
 from .halo import clear, clear_halo
 from .jit import device, kernel
-from .simd import INT32, INT64, LANES, data_pointer, load_vector, store_vector
+from .transpose import transpose
 
 
 @device
@@ -56,32 +54,6 @@ def pack(plain, batch, channels, height, width, lanes, halo, blocked):
         clear(blocked[end : end + gap * lanes])
 
 
-@intrinsic
-def _transpose(typingctx, cells, at, plain, to, step, channels):
-    """Sixteen cells, one after another from `at` on, to sixteen values of each of the first `channels` channels, `step`
-    floats apart from `to` on."""
-
-    def codegen(context, b, signature, arguments):
-        cells, at, plain, to, step, channels = arguments
-        source = b.gep(data_pointer(context, b, signature.args[0], cells), [at])
-        target = b.gep(data_pointer(context, b, signature.args[2], plain), [to])
-        rows = [load_vector(b, b.gep(source, [ir.Constant(INT64, i * LANES)])) for i in range(LANES)]
-        for half in (8, 4, 2, 1):  # blocks of half x half values change places across the diagonal
-            keep = [lane if lane & half == 0 else LANES + lane - half for lane in range(LANES)]
-            take = [lane + half if lane & half == 0 else LANES + lane for lane in range(LANES)]
-            masks = [ir.Constant(ir.VectorType(INT32, LANES), lanes) for lanes in (keep, take)]
-            for i in range(LANES):
-                if i & half == 0:
-                    pair = rows[i], rows[i + half]
-                    rows[i], rows[i + half] = (b.shuffle_vector(*pair, mask) for mask in masks)
-        for i, row in enumerate(rows):
-            with b.if_then(b.icmp_signed("<", ir.Constant(INT64, i), channels), likely=True):
-                store_vector(b, row, b.gep(target, [b.mul(step, ir.Constant(INT64, i))]))
-        return context.get_dummy_value()
-
-    return types.none(cells, at, plain, to, step, channels), codegen
-
-
 @device
 def _unpack_row(blocked, at, channels, plain, to, plane, width):
     """`width` cells of one block, to its first `channels` channels."""
@@ -92,8 +64,8 @@ def _unpack_row(blocked, at, channels, plain, to, plane, width):
                 plain[to + c * plane + column] = blocked[at + column * 16 + c]
         return
     for column in range(0, last, 16):
-        _transpose(blocked, at + column * 16, plain, to + column, plane, channels)
-    _transpose(blocked, at + last * 16, plain, to + last, plane, channels)
+        transpose(blocked, at + column * 16, 16, plain, to + column, plane, channels)
+    transpose(blocked, at + last * 16, 16, plain, to + last, plane, channels)
 
 
 @kernel

@@ -193,6 +193,11 @@ class Layer:
         own sources the others of the last one."""
         return 0
 
+    def lanes_from_planes(self, after: Sequence[Layer]) -> tuple[int, ...]:
+        """In how many lanes the layer, with those after it that it absorbs, can write what it computes from planar
+        tensors; none where it cannot."""
+        return ()
+
     def joined_at(self) -> list[int]:
         """For each source the channel of the output from which on it stands there, where the output is nothing else."""
         return []

@@ -15,10 +15,11 @@ from ..activations import Activation
 from ..kernels.chain import convolve_chain
 from ..kernels.jit import threads
 from ..kernels.tile import ROWS, TAP_LANES
-from ..tensor import LANES, Layout, Shape, Tensor
+from ..tensor import LANES, PLANAR, Layout, Shape, Tensor
 from .base import INPUT
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
 from .method import Convolution
+from .planar import bind_planar_chain, is_planar
 from .workspace import with_workspace
 
 NEAR = 128 << 10  # floats that a core's second cache holds: 512 KiB on most machines, more on some
@@ -37,6 +38,7 @@ class Link(Protocol):
     sources: tuple[int, ...]
     inputs: tuple[Shape, ...]
     batch: int
+    filters: int
     window: Window
 
     @property
@@ -46,6 +48,10 @@ class Link(Protocol):
     @property
     def is_depthwise(self) -> bool:
         """Whether each channel has one filter without dilation, and its activation is applied as it stores."""
+
+    @property
+    def activates_by_slope(self) -> bool:
+        """Whether all that is done with the sums is to multiply them by a slope below zero."""
 
     @property
     def applied_activation(self) -> Activation:
@@ -136,8 +142,22 @@ def chain_length(links: Sequence[Link]) -> int:
     return 2 + expands if bands else 1
 
 
+def lanes_from_planes(links: Sequence[Link]) -> tuple[int, ...]:
+    """In how many lanes convolutions that are computed in one go, or a single one, can write what they compute from a
+    planar tensor; none where they cannot."""
+    if not all(map(is_planar, links)):
+        return ()
+    if len(links) == 1:
+        return () if links[0].is_depthwise else (PLANAR,)
+    if len(links) != 3:
+        return ()
+    return (PLANAR, LANES) if links[-1].filters <= LANES else (PLANAR,)
+
+
 def bind_chain(links: Sequence[Link], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
     """What computes y from x through all links; `added`: what is there is added after the last activation."""
+    if x.layout.lanes == PLANAR:
+        return bind_planar_chain(links, x, y, added)
     *expand, middle, project = links
     window, workers = middle.window, threads()
     # There may be more threads than when the chain was made; the fewest bands are never too many.

@@ -14,6 +14,7 @@ import numpy as np
 from ..activations import LINEAR, Activation, read_activation
 from ..config import Section
 from ..dialect import Dialect
+from ..kernels.activation import NONE
 from ..kernels.native import Call
 from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
@@ -21,12 +22,13 @@ from .batchnorm import BatchNorm
 from .bf16 import FLOAT32
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur import Blur
-from .chain import bind_chain, chain_length
+from .chain import bind_chain, chain_length, lanes_from_planes
 from .convolution_section import UNUSED, read_groups, read_window, shared_layer
 from .convolution_training import ConvolutionLearning, Parameters
 from .filters import DepthwiseConvolution, Window, not_bound
 from .kernel_layer import KernelLayer
 from .method import Convolution, Method
+from .planar import PlanarConvolution
 from .table import blur_row, convolution_row
 from .training import Trainable
 
@@ -206,7 +208,9 @@ class Convolutional(KernelLayer):
             self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
         arguments = (x, self._target, self.window, kind.fused_slope, kind.fused_code)
-        if isinstance(plan, DepthwiseConvolution):
+        if isinstance(plan, PlanarConvolution):
+            self._call = plan.bind(*arguments[:-1])
+        elif isinstance(plan, DepthwiseConvolution):
             self._call = plan.bind(*arguments)
         else:
             self._call = plan.bind(*arguments, pooled=pooled, added=added[0] if added else None)
@@ -234,6 +238,16 @@ class Convolutional(KernelLayer):
         if not rest or last._has_filter_a_channel or not last._applies_as_it_stores:
             return count - 1
         return count - 1 + (rest[0].adds_to_previous or (count == 1 and rest[0].pools_pairs))
+
+    def lanes_from_planes(self, after: Sequence[Layer]) -> tuple[int, ...]:
+        links = [self, *_leading(after)]
+        if len(links) == 1 and (after or self.groups > 1):
+            return ()
+        return lanes_from_planes(links)
+
+    @property
+    def activates_by_slope(self) -> bool:
+        return self._applies_as_it_stores and self.applied_activation.fused_code == NONE
 
     @property
     def applied_activation(self) -> Activation:
@@ -294,6 +308,7 @@ class Convolutional(KernelLayer):
             self.binary.forward()
         method = self._method_for(self.learning.x.layout)
         plan = method.whole.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
+        assert not isinstance(plan, PlanarConvolution)
         self.learning.forward(plan, self.biases)
         if self.blur:
             self.blur.run()

@@ -8,10 +8,11 @@ import numpy as np
 
 from ..kernels.activation import NONE
 from ..kernels.tile import ROWS
-from ..tensor import LANES, Array, Layout, Shape, Tensor
+from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .costs import COSTS, LARGE
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
+from .planar import PlanarConvolution
 from .tuning import tuning
 from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side, tile_count
 
@@ -19,7 +20,8 @@ from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side
 # float of filters; memory is slow, and start-up packs them all.
 PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
 
-Convolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution | Bf16Convolution
+BlockedConvolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution | Bf16Convolution
+Convolution = BlockedConvolution | PlanarConvolution
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Method:
         was measured on this machine, where that is known. With the precision BF16, direct convolutions are rounded,
         except those of pictures and those that are pooled."""
         rounded = precision == BF16 and x.lanes == LANES and not pooled
+        if x.lanes == PLANAR:
+            return cls(PLANAR)
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
@@ -60,6 +64,8 @@ class Method:
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
         """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
+        if self.lanes == PLANAR:
+            return PlanarConvolution(weights, gain, bias, groups)
         if self.depthwise:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:

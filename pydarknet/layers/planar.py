@@ -1,0 +1,98 @@
+"""Thin layers in planar tensors: which convolutions can be computed there, and how their filters lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..kernels.jit import threads
+from ..kernels.planar import convolve_planar, convolve_planar_chain
+from ..kernels.planar_tile import OUTS, PLANE_SPAN
+from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor, aligned_empty
+from .filters import Call, Table, Window
+from .workspace import with_turns, with_workspace
+
+if TYPE_CHECKING:
+    from .chain import Link
+
+MOST_CHANNELS = LANES // 2  # of a thin layer: more fill a block's lanes well enough
+
+
+class PlanarConvolution:
+    """A convolution over all channels, or of each with its own filter, that reads a planar tensor."""
+
+    lanes = PLANAR
+
+    def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
+        """weights: (n, channels / groups, size, size), `groups` 1 or n; gain, bias: (n,)."""
+        n, self.channels, self.size, _ = weights.shape
+        self.filters, outs = n, OUTS if groups == 1 else 1
+        scaled = (weights * gain[:, None, None, None]).transpose(0, 2, 3, 1)  # in the order of a blocked one's taps
+        self.packed = aligned_empty(weights.size)
+        self.packed[:] = scaled.reshape(n // outs, outs, -1).transpose(0, 2, 1).ravel()
+        self.bias = bias
+
+    def taps(self, x: Layout, window: Window) -> Table:
+        """Floats from an output pixel's origin to what a filter reads, in the order of its weights."""
+        row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
+        return np.ascontiguousarray((channel * x.block + window.offset(x, row, column)).ravel())
+
+    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32) -> Call:
+        """What computes y from x, both planar, with the slope below zero."""
+        at = x.layout
+        return with_turns(
+            convolve_planar,
+            x.data, at.item, window.stride_y * at.pitch, window.stride_x, self.taps(at, window), self.packed, self.bias,
+            slope, at.batch, y.shape.height, y.shape.width, y.data, y.layout.item, y.layout.block, self.filters,
+        )  # fmt: skip
+
+
+def is_planar(link: Link) -> bool:
+    """Whether a convolution can be computed in planar tensors: rows long enough, planes that fill the tiles, steps and
+    an activation that these know."""
+    window, x = link.window, link.inputs[0]
+    out = window.out_shape(x, link.filters)
+    whole = link.filters % OUTS == 0 or link.is_depthwise
+    steps = window.stride_y == window.stride_x in (1, 2) and window.dilation == 1
+    return whole and steps and out.width >= PLANE_SPAN and link.activates_by_slope
+
+
+def is_thin(shape: Shape) -> bool:
+    """Whether a tensor should be planar, where what writes and reads it can do with that."""
+    return shape.channels <= MOST_CHANNELS
+
+
+def bind_planar_chain(links: Sequence[Link], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
+    """As `bind_chain`, from a planar tensor to a planar one or to one block."""
+    expand, middle, project = links
+    window, shape, out = middle.window, middle.inputs[0], y.shape
+    size = window.size
+    side = -(-window.halo(shape) // LANES) * LANES  # so that rows begin with a cache line, where these are whole ones
+    pitch = shape.width + 2 * side
+    blocked = y.layout.lanes != PLANAR
+    assert not blocked or y.layout.blocks == 1
+    ring, between = (Layout(1, Shape(shape.channels, *sides), 0, PLANAR) for sides in ((size, pitch), (1, out.width)))
+    slot, row, column = np.meshgrid(*[np.arange(size)] * 3, indexing="ij")
+    steps = ((slot + row) % size * pitch + column - window.padding + side).ravel()
+    arguments = (
+        x.data, x.layout.item, x.layout.pitch, shape.height, shape.width, *_filters(expand, x.layout),
+        *_filters(middle, ring, np.ascontiguousarray(steps)), size, window.stride_y, window.padding, side,
+        shape.channels, *_filters(project, between), x.layout.batch, out.height, out.width, *y.target, out.channels,
+        blocked, added is not None, (added or x).data, (added or x).layout.item, (added or x).layout.block,
+    )  # fmt: skip
+    room = ring.size + between.size + LANES * out.width + LANES  # the last ones are read beyond what is needed
+    return with_workspace(convolve_planar_chain, threads(), -(-room // LANES) * LANES, *arguments)
+
+
+def _filters(link: Link, x: Layout, taps: Table | None = None) -> tuple[Any, ...]:
+    """As the kernels take them."""
+    plan = link.packed(x)
+    assert isinstance(plan, PlanarConvolution)
+    return (
+        plan.taps(x, link.window) if taps is None else taps,
+        plan.packed,
+        plan.bias,
+        link.applied_activation.fused_slope,
+    )
