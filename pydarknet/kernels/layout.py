@@ -55,7 +55,7 @@ def pack(plain, batch, channels, height, width, lanes, halo, blocked):
 
 
 @device
-def _unpack_row(blocked, at, channels, plain, to, plane, width):
+def unpack_row(blocked, at, channels, plain, to, plane, width):
     """`width` cells of one block, to its first `channels` channels."""
     last = width - 16
     if last < 0:
@@ -84,7 +84,7 @@ def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, 
         at = i * item + b * block + origin
         to = (i * channels + b * 16) * plane
         for row in range(rows):
-            _unpack_row(blocked, at + row * pitch * 16, count, plain, to + row * width, plane, cells)
+            unpack_row(blocked, at + row * pitch * 16, count, plain, to + row * width, plane, cells)
 
 
 @kernel

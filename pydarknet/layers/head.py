@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ..boxes import Candidates
 from ..config import Section
+from ..kernels.heads import unpack_head
+from ..kernels.native import Bound, Call
 from ..tensor import Array
 from .delta_rejection import DeltaRejection
 from .head_training import Statistics, TrainingPictures
@@ -56,6 +58,22 @@ class Head(PlainLayer):
     def training_line(self, index: int) -> str:
         """What darknet prints about the last loss of this head, layer `index`, without the end of the line."""
         raise NotImplementedError
+
+    def unpacking(
+        self, anchors: int, logistic: NDArray[np.bool_], scale: float = 1.0, scaled: Sequence[int] = ()
+    ) -> Call:
+        """What takes the source into `values`, planar, as a call of a kernel: for each of `anchors` the entries for
+        which `logistic` (entries,) is set as their logistic functions, and those in `scaled` then stretched about
+        1/2."""
+        (source,) = self.source_tensors
+        batch, shape = source.layout.batch, source.shape
+        scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
+        scales[list(scaled)] = scale
+        shifts[list(scaled)] = np.float32(0.5) * (np.float32(scale) - np.float32(1))
+        return Bound(
+            unpack_head, *source.source, batch, shape.channels, shape.height, shape.width,
+            *(np.tile(rule, anchors) for rule in (logistic, scales, shifts)), self.values.reshape(-1),
+        )  # fmt: skip
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
         return [self.loss_delta]
@@ -119,8 +137,3 @@ def grid(columns: int, rows: int, anchors: int) -> tuple[Places, Places, Places]
 def stack_boxes(x: Array, y: Array, w: Array, h: Array) -> Array:
     """(k, 4) float32 of centre and size."""
     return np.stack([x, y, w, h], axis=1).astype(np.float32)
-
-
-def segments(starts: Sequence[int], counts: Sequence[int]) -> np.ndarray:
-    """(m, 2) int64 as the activation kernel takes runs."""
-    return np.ascontiguousarray(np.stack([starts, counts], axis=1).astype(np.int64))

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..kernels.layout import pack
+from ..kernels.native import Bound, Call
 from ..tensor import Array, Tensor
 from .base import Layer
 
@@ -22,9 +24,11 @@ class PlainLayer(Layer):
     values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
     plain_inputs: list[Array] = field(default_factory=list, repr=False)
     value_deltas: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
+    _calls: Sequence[Call] | None = field(default=None, repr=False)
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
+        self._calls = None
         batch = sources[0].layout.batch
         self.values = np.zeros((batch, self.shape.outputs), np.float32)
         self.plain_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
@@ -32,11 +36,33 @@ class PlainLayer(Layer):
             self.plain_inputs = [self.values]
 
     def forward(self) -> None:
+        for call in self.calls():
+            call()
+
+    def calls(self) -> Sequence[Call]:
+        if self._calls is None:
+            self._calls = self.bind()
+        return self._calls
+
+    def bind(self) -> Sequence[Call]:
+        """What `calls` gives, for the tensors that the layer is bound to."""
+        return [self.compute_all]
+
+    def compute_all(self) -> None:
+        """The forward pass by Python."""
         for tensor, plain in zip(self.source_tensors, self.plain_inputs, strict=True):
             tensor.read_into(plain)
         self.compute(self.plain_inputs[0], self.values)
         if self.output is not None:
             self.output.fill(self.values)
+
+    def packing(self) -> list[Call]:
+        """What `compute_all` ends with, as calls of kernels."""
+        if self.output is None:
+            return []
+        at, shape = self.output.layout, self.output.shape
+        sides = at.batch, shape.channels, shape.height, shape.width, at.lanes, at.halo
+        return [Bound(pack, self.values.reshape(-1), *sides, self.output.data)]
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)

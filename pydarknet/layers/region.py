@@ -11,6 +11,8 @@ import numpy as np
 from ..activations import LOGISTIC
 from ..boxes import Candidates
 from ..config import Section
+from ..kernels.heads import softmax_planes
+from ..kernels.native import Bound, Call
 from ..tensor import Array, Shape
 from ..tree import Tree, softmax_groups
 from .base import Place
@@ -88,9 +90,24 @@ class Region(Head):
         """A view (entries, n, anchors, cells) of planar values."""
         return x.reshape(len(x), len(self.anchors), self.entries, -1).transpose(2, 0, 1, 3)
 
+    def bind(self) -> Sequence[Call]:
+        if self.by_cell or self.tree is not None or self.coords < 2:
+            return [self.compute_all]
+        first = self.coords + (not self.background)
+        logistic = np.zeros(self.entries, np.bool_)
+        logistic[[0, 1, self.coords]] = True, True, not self.background
+        logistic[self.coords + 1 :] |= not self.softmax
+        taken, values = [self.unpacking(len(self.anchors), logistic)], self.values.reshape(-1)
+        if self.softmax:
+            cells = self.shape.cells
+            starts = np.arange(len(self.values) * len(self.anchors)) * (self.entries * cells) + first * cells
+            room = np.empty(2 * cells * len(starts), np.float32)
+            count = self.entries - first
+            taken.append(Bound(softmax_planes, values, values, starts, count, cells, cells, np.float32(1), room))
+        return [*taken, *self.packing()]
+
     def compute(self, x: Array, y: Array) -> None:
-        planes = self._planes(x).copy()
-        c = self.coords
+        planes, c = self._planes(x).copy(), self.coords
         if not self.background:
             LOGISTIC.apply_plain(planes[c])
         if not self.by_cell:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import Section, folder_of
+from ..kernels.heads import softmax_planes, softmax_rows
+from ..kernels.layout import unpack
+from ..kernels.native import Bound, Call
 from ..resources import find_file
 from ..tensor import Array
 from ..tree import Tree, read_tree, softmax_groups
@@ -55,16 +58,22 @@ class Softmax(PlainLayer):
             noloss=section.flag("noloss"),
         )
 
-    def compute(self, x: Array, y: Array) -> None:
+    def bind(self) -> Sequence[Call]:
         if self.tree is not None:
-            y[:] = softmax_groups(np.ascontiguousarray(x.T), self.tree).T
-            return
-        shape = self.inputs[0]
-        values = x.reshape(len(x), shape.channels, -1) if self.spatial else x.reshape(len(x) * self.groups, -1)
-        axis = 1
-        top = values.max(axis=axis, keepdims=True)
-        e = np.exp(values / np.float32(self.temperature) - top / np.float32(self.temperature))
-        y[:] = (e / e.sum(axis=axis, keepdims=True)).reshape(y.shape)
+            return [self.compute_all]
+        (source,), x, y = self.source_tensors, self.plain_inputs[0].reshape(-1), self.values.reshape(-1)
+        batch, shape, temperature = len(self.values), source.shape, np.float32(self.temperature)
+        taken = Bound(unpack, *source.source, batch, shape.channels, shape.height, shape.width, x)
+        if self.spatial:
+            starts, room = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
+            sizes = shape.channels, shape.cells, shape.cells
+            return [taken, Bound(softmax_planes, x, y, starts, *sizes, temperature, room), *self.packing()]
+        rows = batch * self.groups
+        return [taken, Bound(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.packing()]
+
+    def compute(self, x: Array, y: Array) -> None:
+        assert self.tree is not None
+        y[:] = softmax_groups(np.ascontiguousarray(x.T), self.tree).T
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Cross entropy with truth, (batch, outputs); entries of -1234 do not count. Its delta is truth - p."""

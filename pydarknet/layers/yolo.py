@@ -11,11 +11,11 @@ import numpy as np
 
 from ..boxes import Candidates
 from ..config import Section
-from ..kernels.activation import LOGISTIC, activate_segments
-from ..tensor import Array, Shape, Tensor
+from ..kernels.native import Call
+from ..tensor import Array, Shape
 from .base import Place
 from .gaussian_loss import GaussianLoss
-from .head import Head, Places, above, read_anchors, read_mask, segments, stack_boxes
+from .head import Head, Places, above, read_anchors, read_mask, stack_boxes
 from .head_training import TrainingPictures, gaussian_line, yolo_line, yolo_losses_line
 from .yolo_loss import YoloLoss
 from .yolo_options import YoloGrid, YoloLossOptions
@@ -98,26 +98,15 @@ class Yolo(Head):
             )
         return shape
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
-        cells, anchors = self.shape.cells, len(self.mask) * sources[0].layout.batch
-        starts = [(a * self.entries + first) * cells for a in range(anchors) for first, _ in self.logistic_entries()]
-        counts = [count * cells for _ in range(anchors) for _, count in self.logistic_entries()]
-        self._logistic = segments(starts, counts)
-
     def logistic_entries(self) -> list[tuple[int, int]]:
         """(first entry, number of entries) that pass through the logistic function."""
         return [(0, 2), (4, 1 + self.classes)]
 
-    def compute(self, x: Array, y: Array) -> None:
-        if not self.new_coords:
-            activate_segments(y.reshape(-1), self._logistic, np.float32(1), LOGISTIC)
-        if self.scale_x_y != 1.0:
-            s = np.float32(self.scale_x_y)
-            for entry in self.centre_entries():
-                plane = self.planes(y)[:, :, entry]
-                plane *= s
-                plane -= np.float32(0.5) * (s - np.float32(1))
+    def bind(self) -> Sequence[Call]:
+        logistic = np.zeros(self.entries, np.bool_)
+        for first, count in self.logistic_entries():
+            logistic[first : first + count] = not self.new_coords
+        return [self.unpacking(len(self.mask), logistic, self.scale_x_y, self.centre_entries()), *self.packing()]
 
     def centre_entries(self) -> tuple[int, int]:
         """Where x and y stand."""
