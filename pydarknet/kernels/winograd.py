@@ -41,7 +41,8 @@ from .winograd_tiles import (
 )
 
 # From so many input blocks and floats on, what is needed soon is asked for while products are computed: of smaller
-# tensors a good part is in the cores' own caches, and beside fewer products the asking takes too long.
+# tensors a good part is in the cores' own caches, and beside fewer products the asking takes too long. Where the output
+# goes is asked for only if something is read there too: stores alone wait for nobody.
 MANY_BLOCKS, LARGE = 2, 5 << 18
 
 
@@ -86,7 +87,8 @@ def _multiply_point(tiles, work, x_at, blocks, filters, compact, w_at, next_at, 
 
 class Ahead(NamedTuple):
     """What is asked for while products are computed: patches of the task `tiles` from the first to the last, and where
-    the products' own tiles go in so many output blocks. Nothing of tensors that are not LARGE."""
+    the products' own tiles go in so many output blocks, and what is added there. Nothing of tensors that are not
+    LARGE."""
 
     tiles: Tiles
     first: int
@@ -145,7 +147,7 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
     an_item = (height + m - 1) // m * a_row
     tasks = (batch * an_item + chunk - 1) // chunk * splits
     fetches_x = blocks >= MANY_BLOCKS and blocks * x_block > LARGE
-    fetches_y = blocks >= MANY_BLOCKS and groups * ROWS * y_block > LARGE
+    fetches_y = adds and blocks >= MANY_BLOCKS and groups * ROWS * y_block > LARGE
     begin_turns(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
