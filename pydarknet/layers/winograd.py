@@ -55,7 +55,15 @@ class Cut:
             for splits in (1, workers, 2 * workers, 4 * workers)
             if splits <= groups
         ]
-        small = [c for c in cuts if c.chunk <= MOST or c.chunk * points * blocks * LANES <= COSTS.largest]
+        # Where two products take all tiles, they read the filters once, which makes up for patches in a farther cache,
+        # as long as there are few products beside them.
+        whole = even if even <= 2 * MOST else MOST
+        small = [
+            cut
+            for cut in cuts
+            if cut.chunk * points * blocks * LANES <= COSTS.largest
+            or cut.chunk <= (whole if cut.at_once == 1 else MOST)
+        ]
         return min(small or cuts[:1], key=lambda cut: cut._cost(points, filters, tiles, blocks, groups, workers))
 
     def _cost(self, points: int, filters: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
