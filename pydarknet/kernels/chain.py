@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from .convolution import depthwise_rows
+from .convolution import depthwise_rows, straight_rows
 from .convolution_pixels import convolve_pixels, unknown
 from .halo import clear, clear_halo
 from .jit import device, kernel
@@ -29,7 +29,8 @@ class Pointwise(NamedTuple):
 
 class Depthwise(NamedTuple):
     """A convolution of each of `channels` channels with `size` rows of its own, as `convolve_depthwise` takes it;
-    `block`, `row`, `step`: floats between blocks, output rows and output columns of what it reads."""
+    `block`, `row`, `step`: floats between blocks, output rows and output columns of what it reads; `is_straight`:
+    whether `straight_rows` can be used, as cells lie side by side, and memory that may be read follows the last."""
 
     taps: Any
     block: int
@@ -43,6 +44,7 @@ class Depthwise(NamedTuple):
     stride: int
     padding: int
     channels: int
+    is_straight: bool
 
 
 class Plane(NamedTuple):
@@ -109,10 +111,16 @@ def _expand(x, x_at, x_row, expand, group, depthwise, band, plane, work, at):
 @device
 def _convolve_block(x, x_at, depthwise, block, band, work, at):
     """One block of the depthwise convolution, its rows one after another from `at` on."""
+    weights_at = block * depthwise.taps.shape[0] * 16
+    if depthwise.is_straight and straight_rows(
+        x, x_at, depthwise.row, depthwise.taps, depthwise.weights, weights_at, depthwise.bias, block * 16, work, at,
+        band.rows, band.width, depthwise.slope,
+    ):  # fmt: skip
+        return
     depthwise_rows(
-        x, x_at, depthwise.row, depthwise.step, depthwise.taps, depthwise.weights, block * depthwise.taps.shape[0] * 16,
-        depthwise.bias, block * 16, work, at, band.width, band.rows, band.width, depthwise.channels - block * 16,
-        depthwise.slope, depthwise.activation,
+        x, x_at, depthwise.row, depthwise.step, depthwise.taps, depthwise.weights, weights_at, depthwise.bias,
+        block * 16, work, at, band.width, band.rows, band.width, depthwise.channels - block * 16, depthwise.slope,
+        depthwise.activation,
     )  # fmt: skip
 
 
@@ -130,11 +138,12 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
     e, d, p: see Pointwise and Depthwise; x, which is expanded: `x_row` floats from row to row, see Plane. A task is one
     of `bands` parts of an item's `height` rows, of at most `most` rows. Workers take turns (`turns.py`); each has
     `work_size` floats of `work`: for the depthwise rows of all `middle` channels, then for the expanded rows of as many
-    blocks as a group has.
+    blocks as a group has, and room for MANY_PIXELS more.
     """
     expand = Pointwise(e_taps, e_step, e_lanes, e_groups, e_weights, e_bias, e_slope, e_activation)
+    straight = d_step == 16 and d_activation == 0 and e_groups.shape[0] > 0
     depthwise = Depthwise(d_taps, d_block, d_row, d_step, d_weights, d_bias, d_slope, d_activation, size, stride,
-                          padding, middle)  # fmt: skip
+                          padding, middle, straight)  # fmt: skip
     plane = Plane(in_height, in_width, side)
     blocks, between = (middle + 15) // 16, most * width * 16
     begin_turns(turns, workers)

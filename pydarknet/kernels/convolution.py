@@ -149,6 +149,33 @@ def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias
             row += 1
 
 
+@device
+def straight_rows(x, x_at, x_row, taps, weights, weights_at, bias, bias_at, y, y_at, rows, width, slope):
+    """The same with stride 1, to rows that follow one another: in tiles that begin in their row and may go beyond its
+    end, into what the next row's then overwrite. Whether that could be: not where they would go beyond the next row.
+    Up to MANY_PIXELS are read and written behind the last row."""
+    count = MANY_PIXELS if ROWS > 1 and width > PIXELS else PIXELS
+    rest = width % count
+    if ROWS > 1 and rest <= PIXELS and width > PIXELS:
+        rest = rest % PIXELS
+    over = (PIXELS if rest <= PIXELS else count) - rest if rest > 0 else 0
+    if over > width:
+        return False
+    for row in range(rows):
+        column = 0
+        while column < width:
+            source, target = x_at + row * x_row + column * 16, y_at + (row * width + column) * 16
+            if ROWS > 1 and width - column > PIXELS:
+                many_straight_depthwise(x, source, 16, 16, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
+                                        target, 16, 0, MANY_PIXELS, MANY_PIXELS, slope)  # fmt: skip
+                column += MANY_PIXELS
+            else:
+                straight_depthwise(x, source, 16, 16, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
+                                   target, 16, 0, PIXELS, PIXELS, slope)  # fmt: skip
+                column += PIXELS
+    return True
+
+
 @kernel
 def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, batch, channels, height, width,
                        y, y_item, y_block, y_pitch, halo, slope, activation, turns, workers):  # fmt: skip
