@@ -67,10 +67,13 @@ def compact_panel(values, at, blocks, panel, to):
     vectors = blocks * 16 * ROWS
     words = panel.view(np.int32)
     for lane in range(SCALES):
-        largest = np.float32(0)
+        largest, finite = np.float32(0), True
         for channel in range(blocks * 16):
-            largest = max(largest, abs(values[at + channel * SCALES + lane]))
-        panel[to + lane] = largest / np.float32(2147483392)  # 2^31 - 2^8, from where on nothing would be rounded up
+            value = abs(values[at + channel * SCALES + lane])
+            finite = finite and value < np.inf
+            largest = max(largest, value)
+        # From 2^31 - 2^8 on nothing would be rounded up. A filter that is no number makes no numbers.
+        panel[to + lane] = largest / np.float32(2147483392) if finite else np.float32(np.nan)
     for quad in range(vectors // QUAD):
         first, word = at + quad * QUAD * 16, to + SCALES + quad * KEPT * 16
         for lane in range(16):

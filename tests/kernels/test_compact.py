@@ -62,3 +62,12 @@ def test_three_quarters_of_the_memory_and_the_scales():
     assert panel_size(BLOCKS, 1) == floats * 3 // 4 + OUTPUT_BLOCK
     for compact in (False, True):
         assert packed_size(2, 1, BLOCKS * LANES, compact) == 16 * panel_size(BLOCKS, int(compact))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_does_not_become_one(wrong):
+    panel = values(BLOCKS * LANES, ROWS * LANES)
+    panel[3, 5] = wrong
+    packed = compacted(panel.ravel(), BLOCKS)
+    assert np.isnan(packed[5])
+    assert np.isfinite(np.delete(packed[: ROWS * LANES], 5)).all()
