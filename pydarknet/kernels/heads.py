@@ -7,7 +7,7 @@ from numba import prange
 
 from .activation import LOGISTIC, activate_fused, exp32
 from .jit import kernel, scalar
-from .layout import unpack_row
+from .layout import unpack_block
 
 f32 = numba.float32
 
@@ -25,15 +25,11 @@ def unpack_head(blocked, item, block, pitch, origin, batch, channels, height, wi
     """As `unpack`, and of the channels for which `logistic` (channels,) is set the logistic function, and then those
     whose `scale` (channels,) is not 1 times that, minus `shift` (channels,)."""
     blocks, plane = (channels + 15) // 16, height * width
-    rows, cells = (1, plane) if pitch == width else (height, width)
     for task in prange(batch * blocks):
         i = task // blocks
         b = task - i * blocks
-        count = min(channels - b * 16, 16)
-        at = i * item + b * block + origin
-        to = (i * channels + b * 16) * plane
-        for row in range(rows):
-            unpack_row(blocked, at + row * pitch * 16, count, plain, to + row * width, plane, cells)
+        unpack_block(blocked, item, block, pitch, origin, channels, height, width, i, b, plain)
+        count, to = min(channels - b * 16, 16), (i * channels + b * 16) * plane
         for c in range(count):
             values, channel = plain[to + c * plane : to + (c + 1) * plane], b * 16 + c
             if logistic[channel]:

@@ -55,7 +55,7 @@ def pack(plain, batch, channels, height, width, lanes, halo, blocked):
 
 
 @device
-def unpack_row(blocked, at, channels, plain, to, plane, width):
+def _unpack_row(blocked, at, channels, plain, to, plane, width):
     """`width` cells of one block, to its first `channels` channels."""
     last = width - 16
     if last < 0:
@@ -68,6 +68,16 @@ def unpack_row(blocked, at, channels, plain, to, plane, width):
     transpose(blocked, at + last * 16, 16, plain, to + last, plane, channels)
 
 
+@device
+def unpack_block(blocked, item, block, pitch, origin, channels, height, width, i, b, plain):
+    """The b-th block of the i-th item, as `unpack`."""
+    plane, count = height * width, min(channels - b * 16, 16)
+    rows, cells = (1, plane) if pitch == width else (height, width)  # without a halo, a plane is one row
+    at, to = i * item + b * block + origin, (i * channels + b * 16) * plane
+    for row in range(rows):
+        _unpack_row(blocked, at + row * pitch * 16, count, plain, to + row * width, plane, cells)
+
+
 @kernel
 def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, plain):
     """Blocked planes (16 lanes) into plain (batch, channels, height, width), flat.
@@ -75,16 +85,10 @@ def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, 
     `item`, `block`: floats between items and blocks; `pitch`: cells between rows; `origin`: first float inside the
     halo.
     """
-    blocks, plane = (channels + 15) // 16, height * width
-    rows, cells = (1, plane) if pitch == width else (height, width)  # without a halo, a plane is one row
+    blocks = (channels + 15) // 16
     for task in prange(batch * blocks):
         i = task // blocks
-        b = task - i * blocks
-        count = min(channels - b * 16, 16)
-        at = i * item + b * block + origin
-        to = (i * channels + b * 16) * plane
-        for row in range(rows):
-            unpack_row(blocked, at + row * pitch * 16, count, plain, to + row * width, plane, cells)
+        unpack_block(blocked, item, block, pitch, origin, channels, height, width, i, task - i * blocks, plain)
 
 
 @kernel
