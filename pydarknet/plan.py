@@ -43,7 +43,7 @@ def lay_out(
     absorbed = {} if keep_all else absorptions(layers, output_index)
     begins = {run[-1]: index for index, run in absorbed.items()}
     inner = {i for index, run in absorbed.items() for i in (index, *run[:-1])}
-    planar = set[int]() if keep_all or not thin else _planar(layers, absorbed, input_, last)
+    planar = set[int]() if keep_all or not thin else _planar(layers, absorbed, readers, input_, last)
     spans: dict[int, Span] = {}
     for index in range(INPUT, len(layers)):
         by = readers.get(index, [])
@@ -149,7 +149,9 @@ def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shap
     return Layout(batch, shape, max((layers[reader].halo() for reader in by), default=0), lanes)
 
 
-def _planar(layers: Sequence[Layer], absorbed: dict[int, list[int]], input_: Shape, last: int) -> set[int]:
+def _planar(
+    layers: Sequence[Layer], absorbed: dict[int, list[int]], readers: dict[int, list[int]], input_: Shape, last: int
+) -> set[int]:
     """Tensors that are planar: thin ones whose writer and all of whose readers, with what they absorb, can do with
     that, where these read such tensors only. `last`: the network's output, which is none."""
     taken = {i for run in absorbed.values() for i in run}
@@ -158,7 +160,6 @@ def _planar(layers: Sequence[Layer], absorbed: dict[int, list[int]], input_: Sha
     lanes = {head: layers[head].lanes_from_planes([layers[i] for i in run[1:]]) for head, run in runs.items()}
     others = {head: layers[run[-1]].sources[1:] if len(run) > 1 else () for head, run in runs.items()}
     sources = {head: {owner_of(layers, s) for s in (*layers[head].sources, *others[head])} for head in runs}
-    readers = readers_of(layers)
 
     def can_be(owner: int) -> bool:
         by = readers[owner] if owner == INPUT else [owner, *readers[owner]]

@@ -122,31 +122,26 @@ class Tensor:
         """As kernels take a size: batch, blocks, height, width."""
         return self.layout.batch, self.layout.blocks, self.shape.height, self.shape.width
 
+    @property
+    def plain_extent(self) -> tuple[int, int, int, int]:
+        """The same in plain order: batch, channels, height, width."""
+        return self.layout.batch, self.shape.channels, self.shape.height, self.shape.width
+
     def is_vector(self) -> bool:
         """Whether the plain order is already there, but for unused lanes at the end of each item."""
         return self.shape.cells == 1 and self.layout.halo == 0
 
     def fill(self, plain: Array) -> None:
         """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
-        batch, shape = self.layout.batch, self.shape
-        layout.pack(
-            plain.reshape(-1),
-            batch,
-            shape.channels,
-            shape.height,
-            shape.width,
-            self.layout.lanes,
-            self.layout.halo,
-            self.data,
-        )
+        layout.pack(plain.reshape(-1), *self.plain_extent, self.layout.lanes, self.layout.halo, self.data)
 
     def read_into(self, plain: Array) -> None:
         """Copy this tensor into (batch, outputs) float32 in plain order."""
-        batch, shape = self.layout.batch, self.shape
+        batch = self.layout.batch
         if self.is_vector():
-            plain.reshape(batch, -1)[:] = self.data.reshape(batch, -1)[:, : shape.channels]
+            plain.reshape(batch, -1)[:] = self.data.reshape(batch, -1)[:, : self.shape.channels]
         else:
-            layout.unpack(*self.source, batch, shape.channels, shape.height, shape.width, plain.reshape(-1))
+            layout.unpack(*self.source, *self.plain_extent, plain.reshape(-1))
 
     def add_plain(self, values: Array) -> None:
         """Add (batch, outputs) in plain order."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from .convolution import depthwise_rows, straight_rows
+from .convolution import SHORTEST, depthwise_rows, straight_rows
 from .convolution_pixels import convolve_pixels, unknown
 from .halo import clear, clear_halo
 from .jit import device, kernel
@@ -112,16 +112,17 @@ def _expand(x, x_at, x_row, expand, group, depthwise, band, plane, work, at):
 def _convolve_block(x, x_at, depthwise, block, band, work, at):
     """One block of the depthwise convolution, its rows one after another from `at` on."""
     weights_at = block * depthwise.taps.shape[0] * 16
-    if depthwise.is_straight and straight_rows(
-        x, x_at, depthwise.row, depthwise.taps, depthwise.weights, weights_at, depthwise.bias, block * 16, work, at,
-        band.rows, band.width, depthwise.slope,
-    ):  # fmt: skip
-        return
-    depthwise_rows(
-        x, x_at, depthwise.row, depthwise.step, depthwise.taps, depthwise.weights, weights_at, depthwise.bias,
-        block * 16, work, at, band.width, band.rows, band.width, depthwise.channels - block * 16, depthwise.slope,
-        depthwise.activation,
-    )  # fmt: skip
+    if depthwise.is_straight:
+        straight_rows(
+            x, x_at, depthwise.row, depthwise.taps, depthwise.weights, weights_at, depthwise.bias, block * 16, work, at,
+            band.rows, band.width, depthwise.slope,
+        )  # fmt: skip
+    else:
+        depthwise_rows(
+            x, x_at, depthwise.row, depthwise.step, depthwise.taps, depthwise.weights, weights_at, depthwise.bias,
+            block * 16, work, at, band.width, band.rows, band.width, depthwise.channels - block * 16, depthwise.slope,
+            depthwise.activation,
+        )  # fmt: skip
 
 
 @kernel
@@ -138,10 +139,10 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
     e, d, p: see Pointwise and Depthwise; x, which is expanded: `x_row` floats from row to row, see Plane. A task is one
     of `bands` parts of an item's `height` rows, of at most `most` rows. Workers take turns (`turns.py`); each has
     `work_size` floats of `work`: for the depthwise rows of all `middle` channels, then for the expanded rows of as many
-    blocks as a group has, and room for MANY_PIXELS more.
+    blocks as a group has, and room for PIXELS more.
     """
     expand = Pointwise(e_taps, e_step, e_lanes, e_groups, e_weights, e_bias, e_slope, e_activation)
-    straight = d_step == 16 and d_activation == 0 and e_groups.shape[0] > 0
+    straight = d_step == 16 and d_activation == 0 and e_groups.shape[0] > 0 and width >= SHORTEST
     depthwise = Depthwise(d_taps, d_block, d_row, d_step, d_weights, d_bias, d_slope, d_activation, size, stride,
                           padding, middle, straight)  # fmt: skip
     plane = Plane(in_height, in_width, side)

@@ -20,6 +20,7 @@ from .tile import (
 )
 from .turns import begin_turns, next_turn
 
+SHORTEST = (PIXELS + 1) // 2  # pixels of a row, so that a tile goes no farther than the end of the next
 FEW_TILES = 8  # of a plane: its products take about as long as its filters from memory
 
 
@@ -151,16 +152,9 @@ def depthwise_rows(x, x_at, x_row, x_step, taps, weights, weights_at, bias, bias
 
 @device
 def straight_rows(x, x_at, x_row, taps, weights, weights_at, bias, bias_at, y, y_at, rows, width, slope):
-    """The same with stride 1, to rows that follow one another: in tiles that begin in their row and may go beyond its
-    end, into what the next row's then overwrite. Whether that could be: not where they would go beyond the next row.
-    Up to MANY_PIXELS are read and written behind the last row."""
-    count = MANY_PIXELS if ROWS > 1 and width > PIXELS else PIXELS
-    rest = width % count
-    if ROWS > 1 and rest <= PIXELS and width > PIXELS:
-        rest = rest % PIXELS
-    over = (PIXELS if rest <= PIXELS else count) - rest if rest > 0 else 0
-    if over > width:
-        return False
+    """The same with stride 1, to rows of at least SHORTEST pixels that follow one another: in tiles that begin in their
+    row and may go beyond its end, into what the next row's then overwrite. Up to PIXELS are read and written behind
+    the last row."""
     for row in range(rows):
         column = 0
         while column < width:
@@ -173,7 +167,6 @@ def straight_rows(x, x_at, x_row, taps, weights, weights_at, bias, bias_at, y, y
                 straight_depthwise(x, source, 16, 16, taps, taps.shape[0], weights, weights_at, bias, bias_at, y,
                                    target, 16, 0, PIXELS, PIXELS, slope)  # fmt: skip
                 column += PIXELS
-    return True
 
 
 @kernel

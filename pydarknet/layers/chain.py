@@ -14,7 +14,7 @@ import numpy as np
 from ..activations import Activation
 from ..kernels.chain import convolve_chain
 from ..kernels.jit import threads
-from ..kernels.tile import MANY_PIXELS, ROWS, TAP_LANES
+from ..kernels.tile import PIXELS, ROWS, TAP_LANES
 from ..tensor import LANES, PLANAR, Layout, Shape, Tensor
 from .base import INPUT
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
@@ -117,7 +117,7 @@ class Bands:
     @property
     def work_size(self) -> int:
         """Floats between the convolutions of one band."""
-        expanded = min(ROWS, self.between.blocks) * self.expanded_block + MANY_PIXELS * LANES
+        expanded = min(ROWS, self.between.blocks) * self.expanded_block + PIXELS * LANES
         return self.between.size + (expanded if self.expands else 0)
 
     @property

@@ -66,12 +66,11 @@ class Head(PlainLayer):
         which `logistic` (entries,) is set as their logistic functions, and those in `scaled` then stretched about
         1/2."""
         (source,) = self.source_tensors
-        batch, shape = source.layout.batch, source.shape
         scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
         scales[list(scaled)] = scale
         shifts[list(scaled)] = np.float32(0.5) * (np.float32(scale) - np.float32(1))
         return Bound(
-            unpack_head, *source.source, batch, shape.channels, shape.height, shape.width,
+            unpack_head, *source.source, *source.plain_extent,
             *(np.tile(rule, anchors) for rule in (logistic, scales, shifts)), self.values.reshape(-1),
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The base of layers that do nothing but call kernels."""
+"""The base of layers whose forward pass is known beforehand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .base import Layer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class KernelLayer(Layer):
-    """A layer whose forward pass is calls with arguments that stay the same from one `prepare` to the next."""
+    """A layer whose forward pass is calls, of kernels if it can be, with arguments that stay the same from one
+    `prepare` to the next."""
 
     _calls: Sequence[Call] | None = field(default=None, repr=False)
 

@@ -11,11 +11,11 @@ import numpy as np
 from ..kernels.layout import pack
 from ..kernels.native import Bound, Call
 from ..tensor import Array, Tensor
-from .base import Layer
+from .kernel_layer import KernelLayer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class PlainLayer(Layer):
+class PlainLayer(KernelLayer):
     """A layer that works on plain order. Its sources are unpacked for it, its result is packed for later readers."""
 
     is_door: ClassVar[bool] = True
@@ -24,28 +24,16 @@ class PlainLayer(Layer):
     values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
     plain_inputs: list[Array] = field(default_factory=list, repr=False)
     value_deltas: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
-    _calls: Sequence[Call] | None = field(default=None, repr=False)
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().prepare(sources, output)
-        self._calls = None
         batch = sources[0].layout.batch
         self.values = np.zeros((batch, self.shape.outputs), np.float32)
         self.plain_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
         if self.in_place:
             self.plain_inputs = [self.values]
 
-    def forward(self) -> None:
-        for call in self.calls():
-            call()
-
-    def calls(self) -> Sequence[Call]:
-        if self._calls is None:
-            self._calls = self.bind()
-        return self._calls
-
     def bind(self) -> Sequence[Call]:
-        """What `calls` gives, for the tensors that the layer is bound to."""
         return [self.compute_all]
 
     def compute_all(self) -> None:
@@ -60,9 +48,8 @@ class PlainLayer(Layer):
         """What `compute_all` ends with, as calls of kernels."""
         if self.output is None:
             return []
-        at, shape = self.output.layout, self.output.shape
-        sides = at.batch, shape.channels, shape.height, shape.width, at.lanes, at.halo
-        return [Bound(pack, self.values.reshape(-1), *sides, self.output.data)]
+        at = self.output.layout
+        return [Bound(pack, self.values.reshape(-1), *self.output.plain_extent, at.lanes, at.halo, self.output.data)]
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)

@@ -63,7 +63,7 @@ class Softmax(PlainLayer):
             return [self.compute_all]
         (source,), x, y = self.source_tensors, self.plain_inputs[0].reshape(-1), self.values.reshape(-1)
         batch, shape, temperature = len(self.values), source.shape, np.float32(self.temperature)
-        taken = Bound(unpack, *source.source, batch, shape.channels, shape.height, shape.width, x)
+        taken = Bound(unpack, *source.source, *source.plain_extent, x)
         if self.spatial:
             starts, room = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
             sizes = shape.channels, shape.cells, shape.cells

@@ -7,7 +7,7 @@ import random
 import naive
 import numpy as np
 import pytest
-from helpers import assert_close, values
+from helpers import assert_close, blocked, values
 
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.jit import set_threads, threads
@@ -79,12 +79,6 @@ class Link:
         return y
 
 
-def blocked(x):
-    tensor = Tensor(Layout(len(x), Shape(*x.shape[1:]), HALO))
-    tensor.fill(x)
-    return tensor
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("size, padding", [(1, 0), (3, 1), (3, 0), (5, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
@@ -95,7 +89,7 @@ def test_convolutions_equal_the_twin_and_blocked_ones(width, size, padding, stri
     source, target = planar(x, window.halo(link.inputs[0])), dirty_like(2, link.shape, PLANAR)
     link.packed(source.layout).bind(source, target, window, link.applied_activation.fused_slope)()
     assert_close(plain(target), link.twin(x), 1e-5)
-    np.testing.assert_array_equal(plain(target), plain(link.blocked(blocked(x))))
+    np.testing.assert_array_equal(plain(target), plain(link.blocked(blocked(x, HALO))))
 
 
 def chain_of(shape, middle, filters, window):
@@ -115,7 +109,7 @@ def test_sampled_chains_equal_the_twin_and_blocked_ones(seed):
     x, more = values(batch, *_sides(shape)), values(batch, *_sides(out), seed=5) if rng.random() < 0.5 else None
     target = dirty_like(batch, out, lanes, 0 if lanes == PLANAR else rng.randint(0, 2))
     bind_planar_chain(links, planar(x), target, None if more is None else planar(more))()
-    expected, step = x, blocked(x)
+    expected, step = x, blocked(x, HALO)
     for link in links:
         expected, step = link.twin(expected), link.blocked(step)
     terms = 0 if more is None else more
