@@ -70,6 +70,11 @@ def splat(builder: ir.IRBuilder, scalar: ir.Value, vector: ir.VectorType = VECTO
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lanes)
 
 
+def larger(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """The larger of both, lane by lane; y where they cannot be compared (NaN)."""
+    return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+
 def multiply_add(builder: ir.IRBuilder, vector: ir.VectorType = VECTOR) -> ir.Function:
     """a * b + c lane by lane, fused where the machine can do it in one instruction."""
     signature = ir.FunctionType(vector, [vector] * 3)
@@ -167,8 +172,7 @@ def vmax(typingctx, x, y):
     """The larger of both, lane by lane; y where they cannot be compared (NaN)."""
 
     def codegen(context, builder, signature, arguments):
-        x, y = arguments
-        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+        return larger(builder, *arguments)
 
     return float32x16(float32x16, float32x16), codegen
 

@@ -13,7 +13,19 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from .simd import HALF, INT64, LANES, VECTOR, data_pointer, load_vector, multiply_add, prefetch, splat, store_vector
+from .simd import (
+    HALF,
+    INT64,
+    LANES,
+    VECTOR,
+    data_pointer,
+    larger,
+    load_vector,
+    multiply_add,
+    prefetch,
+    splat,
+    store_vector,
+)
 
 # Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
 # loop costs nothing beside its products.
@@ -210,8 +222,7 @@ def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
     slopes, zero = splat(b, slope, vector), ir.Constant(vector, [0.0] * vector.count)
     for row, targets in zip(sums, places):
         for value, place in zip(row, targets):
-            less = b.fmul(value, slopes)
-            store_vector(b, b.select(b.fcmp_ordered(">", less, value), less, value), place)
+            store_vector(b, larger(b, b.fmul(value, slopes), value), place)
             if vector == HALF:
                 store_vector(b, zero, b.gep(place, [constant(HALF.count)]))
 

@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import inlined
-from .simd import LANES, VECTOR, Term, data_pointer, load_vector, splat, store_vector
+from .simd import LANES, VECTOR, Term, data_pointer, larger, load_vector, splat, store_vector
 from .tile import constant
 from .winograd_transforms import OUTPUTS, SIDES, Formula, square
 
@@ -76,8 +76,7 @@ def _pooled(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) -> None
 def _largest(b: ir.IRBuilder, values: Sequence[ir.Value], both: ir.Value) -> ir.Value:
     """Of two vectors the larger, lane by lane, where there are `both`, else the first."""
     first, last = values[0], values[-1]
-    larger = b.select(b.fcmp_ordered(">", first, last), first, last)
-    return b.select(both, larger, first)
+    return b.select(both, larger(b, first, last), first)
 
 
 def _make_last_transform(side: int, formula: Formula, finish: Finish):

@@ -50,6 +50,10 @@ class Link(Protocol):
         """Whether each channel has one filter without dilation, and its activation is applied as it stores."""
 
     @property
+    def applies_as_it_stores(self) -> bool:
+        """Whether the activation is, and nothing else is done with the sums."""
+
+    @property
     def activates_by_slope(self) -> bool:
         """Whether all that is done with the sums is to multiply them by a slope below zero."""
 

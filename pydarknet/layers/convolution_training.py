@@ -16,8 +16,7 @@ from ..kernels.tile_products import GRADIENT_LANES
 from ..tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
 from .batchnorm import BatchNorm
 from .filters import DepthwiseConvolution, Window
-from .method import BlockedConvolution, Method
-from .planar import PlanarConvolution
+from .method import BlockedConvolution, FromPlanes, Method
 from .training import (
     NormTraining,
     Trainable,
@@ -205,7 +204,7 @@ class ConvolutionGradient:
         ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
         method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
         plan = method.whole.pack(filters, ones, zeros, self.groups)
-        assert not isinstance(plan, (DepthwiseConvolution, PlanarConvolution))
+        assert not isinstance(plan, DepthwiseConvolution | FromPlanes)
         plan.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 
 

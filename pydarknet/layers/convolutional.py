@@ -16,7 +16,7 @@ from ..config import Section
 from ..dialect import Dialect
 from ..kernels.activation import NONE
 from ..kernels.native import Call
-from ..tensor import Array, Layout, Shape, Tensor
+from ..tensor import LANES, Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
 from .bf16 import FLOAT32
@@ -27,7 +27,8 @@ from .convolution_section import UNUSED, read_groups, read_window, shared_layer
 from .convolution_training import ConvolutionLearning, Parameters
 from .filters import DepthwiseConvolution, Window, not_bound
 from .kernel_layer import KernelLayer
-from .method import Convolution, Method
+from .method import Convolution, FromPlanes, Method
+from .picture import PictureConvolution, reads_picture
 from .planar import PlanarConvolution
 from .table import blur_row, convolution_row
 from .training import Trainable
@@ -210,6 +211,8 @@ class Convolutional(KernelLayer):
         arguments = (x, self._target, self.window, kind.fused_slope, kind.fused_code)
         if isinstance(plan, PlanarConvolution):
             self._call = plan.bind(*arguments[:-1])
+        elif isinstance(plan, PictureConvolution):
+            self._call = plan.bind(*arguments, pooled=pooled)
         elif isinstance(plan, DepthwiseConvolution):
             self._call = plan.bind(*arguments)
         else:
@@ -217,37 +220,41 @@ class Convolutional(KernelLayer):
 
     @property
     def is_pointwise(self) -> bool:
-        return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self._applies_as_it_stores
+        return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self.applies_as_it_stores
 
     @property
     def is_depthwise(self) -> bool:
-        return self._has_filter_a_channel and self.window.dilation == 1 and self._applies_as_it_stores
+        return self._has_filter_a_channel and self.window.dilation == 1 and self.applies_as_it_stores
 
     @property
     def _has_filter_a_channel(self) -> bool:
         return self.groups == self.channels == self.filters and self.groups > 1
 
     @property
-    def _applies_as_it_stores(self) -> bool:
+    def applies_as_it_stores(self) -> bool:
         return not self.xnor and self.blur is None and self.applied_activation.fusable
 
     def absorbs(self, after: Sequence[Layer]) -> int:
         links = [self, *_leading(after)]
         count = chain_length(links)
         last, rest = links[count - 1], after[count - 1 :]
-        if not rest or last._has_filter_a_channel or not last._applies_as_it_stores:
+        if not rest or last._has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
         return count - 1 + (rest[0].adds_to_previous or (count == 1 and rest[0].pools_pairs))
 
     def lanes_from_planes(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
-        if len(links) == 1 and (after or self.groups > 1):
+        if len(links) > 1:
+            return lanes_from_planes(links)
+        if self.groups > 1 or not all(layer.pools_pairs for layer in after):
             return ()
-        return lanes_from_planes(links)
+        if reads_picture(self, pooled=bool(after)):
+            return (LANES,)
+        return () if after else lanes_from_planes(links)
 
     @property
     def activates_by_slope(self) -> bool:
-        return self._applies_as_it_stores and self.applied_activation.fused_code == NONE
+        return self.applies_as_it_stores and self.applied_activation.fused_code == NONE
 
     @property
     def applied_activation(self) -> Activation:
@@ -308,7 +315,7 @@ class Convolutional(KernelLayer):
             self.binary.forward()
         method = self._method_for(self.learning.x.layout)
         plan = method.whole.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
-        assert not isinstance(plan, PlanarConvolution)
+        assert not isinstance(plan, FromPlanes)
         self.learning.forward(plan, self.biases)
         if self.blur:
             self.blur.run()

@@ -12,6 +12,7 @@ from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .costs import COSTS, LARGE
 from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
+from .picture import PictureConvolution, is_picture_filter
 from .planar import PlanarConvolution
 from .tuning import tuning
 from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side, tile_count
@@ -21,14 +22,15 @@ from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side
 PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
 
 BlockedConvolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution | Bf16Convolution
-Convolution = BlockedConvolution | PlanarConvolution
+FromPlanes = PlanarConvolution | PictureConvolution
+Convolution = BlockedConvolution | FromPlanes
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0; a
-    filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it; `rounded`: to bfloat16;
-    `compact`: in 24 bits."""
+    """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0,
+    F(m, 3) for planar ones; a filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it;
+    `rounded`: to bfloat16; `compact`: in 24 bits."""
 
     lanes: int
     depthwise: bool = False
@@ -47,7 +49,7 @@ class Method:
         except those of pictures and those that are pooled."""
         rounded = precision == BF16 and x.lanes == LANES and not pooled
         if x.lanes == PLANAR:
-            return cls(PLANAR)
+            return cls(PLANAR, m=2 if is_picture_filter(filters, channels, groups, window) else 0)
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
@@ -65,7 +67,8 @@ class Method:
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
         """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
         if self.lanes == PLANAR:
-            return PlanarConvolution(weights, gain, bias, groups)
+            kind = PictureConvolution if self.m else PlanarConvolution
+            return kind(weights, gain, bias, groups)
         if self.depthwise:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import net, randomise, values
+from helpers import assert_close, net, randomise, values
 
 from pydarknet.layers import INPUT
 from pydarknet.tensor import PLANAR
@@ -48,6 +48,33 @@ def test_thin_layers_with_long_rows_are_planar(build, text, expected):
     randomise(network)
     found = planar_of(network, values(2, 3, 22, 170))
     assert [i for i in found if i == INPUT or not network.layers[i].is_alias] == expected
+
+
+PICTURE = f"[convolutional]\nfilters=16\nsize=3\npad=1\n{BIT}"
+POOL = "[maxpool]\nsize=2\nstride=2\n"
+
+
+@pytest.mark.parametrize("text, height, width, planar", [
+    (PICTURE + WIDE, 9, 50, True),
+    (PICTURE + POOL + WIDE, 10, 50, True),
+    (PICTURE.replace("leaky", "logistic") + WIDE, 9, 50, True),
+    (PICTURE.replace("leaky", "logistic") + POOL + WIDE, 10, 50, False),  # some functions are not largest where the sum is
+    (PICTURE + POOL + WIDE, 9, 50, False),
+    (PICTURE + POOL + WIDE, 10, 51, False),
+    (PICTURE + WIDE, 50, 15, False),
+    (PICTURE.replace("16", "24") + WIDE, 9, 50, False),
+    (PICTURE.replace("size=3", "size=5") + WIDE, 9, 50, False),
+    (PICTURE.replace("size=3", "size=3\nstride=2") + WIDE, 9, 100, False),
+    (PICTURE + PICTURE + "[shortcut]\nfrom=-2\nactivation=linear\n" + WIDE, 9, 50, True),
+    (PICTURE + "[route]\nlayers=0\n" + WIDE, 9, 50, True),
+])  # fmt: skip
+def test_pictures_are_read_plane_by_plane(build, text, height, width, planar):
+    network = build(net(height=height, width=width) + text)
+    randomise(network)
+    x = values(2, 3, height, width)
+    (output,) = network.forward(x)
+    assert network._input_tensor.layout.lanes == (PLANAR if planar else 4)
+    assert_close(output, network.layer_outputs(x)[network.output_index])
 
 
 def test_a_pass_that_keeps_all_outputs_has_none(build):

@@ -1,0 +1,128 @@
+"""3 x 3 convolutions of pictures, which lie plane after plane, to blocks of channels, two rows at a time."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .activation import activate_fused
+from .halo import clear_halo
+from .jit import device, kernel
+from .picture_tile import (
+    NARROW,
+    OUTS,
+    POINTS,
+    WIDE,
+    narrow_pooled_tile,
+    narrow_tile,
+    wide_pooled_tile,
+    wide_tile,
+)
+from .simd import fetch, vload, vstore
+from .transpose import cells_of, pooled_cells_of
+from .turns import begin_turns, next_turn
+
+BANDS = 8  # of rows, for each worker
+SPAN = WIDE * 16  # pixels, for whose sums a worker has room
+
+
+@device
+def _transform_rows(x, x_at, x_plane, x_row, last, channels, width, work, at, pitch):
+    """t = B^T d of each plane's rows from `x_at` on, the fourth of which is `last` floats after the first: (channels,
+    POINTS, pitch). The last vector of a row covers some of the one before again."""
+    for channel in range(channels):
+        first, to = x_at + channel * x_plane, at + channel * POINTS * pitch
+        for start in range(0, width, 16):
+            column = min(start, width - 16)
+            source, target = first + column, to + column
+            d1, d2 = vload(x, source + x_row), vload(x, source + 2 * x_row)
+            vstore(work, target, vload(x, source) - d2)
+            vstore(work, target + pitch, d1 + d2)
+            vstore(work, target + 2 * pitch, d2 - d1)
+            vstore(work, target + 3 * pitch, vload(x, source + last) - d1)
+
+
+@device
+def _convolve_span(vectors, pooled, work, t_at, pitch, taps, weights, weights_at, bias, bias_at, sums, y, y_at, y_row):
+    """Sixteen planes of the output, `vectors` vectors of their rows: SPAN floats for each plane, pooled, or for each
+    plane of the first row and then of the second."""
+    count = taps.shape[0]
+    for out in range(0, 16, OUTS):
+        filters, to = weights_at + out * POINTS * count, sums + out * SPAN
+        if pooled:
+            for cell in range(out * vectors // 2, (out + OUTS) * vectors // 2):
+                fetch(y, y_at + cell * 16)
+        else:
+            for cell in range(out * vectors, (out + OUTS) * vectors):
+                fetch(y, y_at + (vectors * 16 + cell) * 16)
+                fetch(y, y_at + y_row + (vectors * 16 + cell) * 16)
+        if pooled and vectors == WIDE:
+            wide_pooled_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0)
+        elif pooled:
+            narrow_pooled_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0)
+        elif vectors == WIDE:
+            wide_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 16 * SPAN)
+        else:
+            narrow_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN,
+                        16 * SPAN)  # fmt: skip
+
+
+@device
+def _store_span(vectors, pooled, rows, work, sums, y, y_at, y_row, slope, activation):
+    """What `_convolve_span` has left, to the cells of a block: of `rows` rows, or of one where they are pooled."""
+    for v in range(vectors):
+        if pooled:
+            pooled_cells_of(work, sums + v * 16, SPAN, y, y_at + v * 8 * 16, slope)
+        else:
+            for row in range(rows):
+                cells_of(work, sums + row * 16 * SPAN + v * 16, SPAN, y, y_at + row * y_row + v * 16 * 16, slope)
+    if activation != 0:
+        for row in range(rows):
+            activate_fused(y[y_at + row * y_row : y_at + row * y_row + vectors * 16 * 16], activation)
+
+
+@kernel
+def convolve_picture(x, x_item, x_plane, x_row, x_first, taps, weights, bias, batch, channels, height, width, pooled,
+                     y, y_item, y_block, y_pitch, halo, filters, slope, activation,
+                     turns, workers, work, work_size):  # fmt: skip
+    """y = activation(bias + weights * x), or where it is `pooled` (1, else 0) the largest of each 2 x 2 cells of that.
+
+    x: planar, with a halo; x_first: where its first pixel's upper left neighbour stands. taps, weights: see
+    `picture_tile.py`. height, width: before pooling, the width at least SPAN, both even where they are pooled; then the
+    slope is applied afterwards, and no activation. filters: a multiple of 16. The other arguments as `convolve`. A task
+    is some pairs of rows. Workers take turns (`turns.py`); each has `work_size` floats of `work`: for a pair's rows
+    after B^T and for two rows of sixteen planes of SPAN pixels.
+    """
+    pairs = (height + 1) // 2
+    bands = min(pairs, BANDS * workers)
+    pitch = (width + 2 + 15) // 16 * 16
+    y_row = y_pitch * 16
+    begin_turns(turns, workers)
+    for worker in prange(workers):
+        t_at = worker * work_size
+        sums = t_at + channels * POINTS * pitch
+        task = next_turn(turns, worker, workers, batch * bands)
+        while task >= 0:
+            item = task // bands
+            band = task - item * bands
+            if band == 0 and halo > 0:
+                for block in range(filters // 16):
+                    clear_halo(y, item * y_item + block * y_block, height >> pooled, width >> pooled, halo)
+            y_first = item * y_item + (halo * y_pitch + halo) * 16
+            for pair in range(pairs * band // bands, pairs * (band + 1) // bands):
+                rows = min(2, height - 2 * pair)
+                x_at = item * x_item + x_first + 2 * pair * x_row
+                last = 3 * x_row if rows == 2 else -2 * pair * x_row  # past the picture: zeros, as above it
+                _transform_rows(x, x_at, x_plane, x_row, last, channels, width + 2, work, t_at, pitch)
+                left, start = (width + 15) // 16, 0
+                while left > 0:
+                    vectors = NARROW if left == NARROW or left == 2 * NARROW else WIDE
+                    column = min(start, width - vectors * 16)
+                    cell = y_first + ((2 * pair >> pooled) * y_pitch + (column >> pooled)) * 16
+                    for block in range(filters // 16):
+                        y_at, weights_at = cell + block * y_block, block * 16 * POINTS * taps.shape[0]
+                        _convolve_span(vectors, pooled, work, t_at + column, pitch, taps, weights, weights_at, bias,
+                                       block * 16, sums, y, y_at, y_row)  # fmt: skip
+                        _store_span(vectors, pooled, rows, work, sums, y, y_at, y_row, slope, activation)
+                    start += vectors * 16
+                    left -= vectors
+            task = next_turn(turns, worker, workers, batch * bands)
