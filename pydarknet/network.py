@@ -255,16 +255,17 @@ class Network:
             if keep_all != self._keeps_all:
                 self._plan(keep_all)
             assert self._input_tensor is not None
-            self._input_tensor.fill(np.ascontiguousarray(array))
+            self._input_tensor.fill(np.require(array, requirements=("C", "A")))
             if self._changes.unseen:
                 self._bind()
             for call in self._calls:
                 call()
+            self._input_tensor.let_go()
 
     def layer_seconds(self, x: Array) -> dict[int, float]:
         """A forward pass with a clock: what each layer that computes took, by its index, in seconds. INPUT stands for
         bringing the input into the engine's layout."""
-        array = np.ascontiguousarray(x)
+        array = np.require(x, requirements=("C", "A"))
         index_of = {layer: index for index, layer in enumerate(self.layers)}
         with ONE_AT_A_TIME:
             self.prepare(array.shape)
@@ -275,6 +276,7 @@ class Network:
             for layer in self._steps:
                 layer.forward()
                 clock.append(time.perf_counter())
+            self._input_tensor.let_go()
         indices = [INPUT, *(index_of[layer] for layer in self._steps)]
         return {index: after - before for index, before, after in zip(indices, clock, clock[1:], strict=False)}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .layers import INPUT, Layer
 from .layers.planar import is_thin
 from .memory import Span, allocate
-from .tensor import LANES, PLANAR, Layout, Shape, Tensor
+from .tensor import LANES, PLANAR, Layout, Lent, Shape, Tensor
 
 LONGEST = 3  # layers that one layer computes besides its own work
 THIN_LANES = 4  # a picture of up to four channels is packed into four lanes when only convolutions read it
@@ -55,8 +55,9 @@ def lay_out(
     parts = {} if keep_all or batch > 1 else _parts(layers, spans)
     for index, part in parts.items():
         _unite(spans[part.whole], spans[index])
-    wholes = [index for index in spans if index not in parts]
-    tensors = dict(zip(wholes, allocate([spans[index] for index in wholes]), strict=True))
+    lent = {INPUT: Lent(spans[INPUT].layout)} if spans[INPUT].layout.is_plain else {}
+    wholes = [index for index in spans if index not in parts and index not in lent]
+    tensors = lent | dict(zip(wholes, allocate([spans[index] for index in wholes]), strict=True))
     return tensors | {index: _cut_out(tensors[part.whole], spans[index], part) for index, part in parts.items()}
 
 
@@ -146,7 +147,7 @@ def readers_of(layers: Sequence[Layer]) -> dict[int, list[int]]:
 
 def _layout(layers: Sequence[Layer], index: int, by: Sequence[int], input_: Shape, batch: int, lanes: int) -> Layout:
     shape = input_ if index == INPUT else layers[index].shape
-    return Layout(batch, shape, max((layers[reader].halo() for reader in by), default=0), lanes)
+    return Layout(batch, shape, max((layers[reader].halo(lanes) for reader in by), default=0), lanes)
 
 
 def _planar(

@@ -87,6 +87,11 @@ class Layout:
         return (self.halo * self.pitch + self.halo) * self.lanes
 
     @property
+    def is_plain(self) -> bool:
+        """Whether that is the plain order."""
+        return self.lanes == PLANAR and self.halo == 0
+
+    @property
     def size(self) -> int:
         """Floats in all."""
         return self.batch * self.item
@@ -104,6 +109,12 @@ class Tensor:
     @property
     def shape(self) -> Shape:
         return self.layout.shape
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """The address of `data`, as kernels take what may stand elsewhere in the next pass; the tensor has to live as
+        long."""
+        return np.array([self.data.ctypes.data], np.int64)
 
     @property
     def source(self) -> tuple[Array, int, int, int, int]:
@@ -135,6 +146,9 @@ class Tensor:
         """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
         layout.pack(plain.reshape(-1), *self.plain_extent, self.layout.lanes, self.layout.halo, self.data)
 
+    def let_go(self) -> None:
+        """Forget what is not this tensor's own: nobody will read it any more."""
+
     def read_into(self, plain: Array) -> None:
         """Copy this tensor into (batch, outputs) float32 in plain order."""
         batch = self.layout.batch
@@ -154,3 +168,25 @@ class Tensor:
         values = np.empty((self.layout.batch, self.shape.outputs), np.float32)
         self.read_into(values)
         return values
+
+
+class Lent(Tensor):
+    """A planar tensor without a halo, thus in plain order: its floats are those that it was last filled with, where
+    they stand."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout, np.empty(0, np.float32))
+        self._place = np.zeros(1, np.int64)
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        return self._place
+
+    def fill(self, plain: Array) -> None:
+        self.data = plain.reshape(-1)
+        self._place[0] = self.data.__array_interface__["data"][0]
+
+    def let_go(self) -> None:
+        self.data = np.empty(0, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 from numba import prange
 
 from .activation import activate_fused
@@ -17,28 +18,48 @@ from .picture_tile import (
     wide_pooled_tile,
     wide_tile,
 )
-from .simd import fetch, vload, vstore
+from .simd import fetch, floats_at, vload, vsplat, vstore
 from .transpose import cells_of, pooled_cells_of
 from .turns import begin_turns, next_turn
 
+f32 = numba.float32
+
 BANDS = 8  # of rows, for each worker
+FIRST = 16  # where a row of the picture begins in the memory of a worker, so that there is a zero before it
 SPAN = WIDE * 16  # pixels, for whose sums a worker has room
 
 
 @device
-def _transform_rows(x, x_at, x_plane, x_row, last, channels, width, work, at, pitch):
-    """t = B^T d of each plane's rows from `x_at` on, the fourth of which is `last` floats after the first: (channels,
-    POINTS, pitch). The last vector of a row covers some of the one before again."""
+def _row(x, at, exists):
+    """Sixteen pixels, zeros where there is no such row."""
+    return vload(x, at) if exists else vsplat(f32(0))
+
+
+@device
+def _transform_rows(x, x_at, x_plane, channels, height, width, row, work, at, pitch):
+    """t = B^T d of each plane's four rows from the one above `row` on: (channels, POINTS, pitch), pixels from FIRST on.
+    The last vector of a row covers some of the one before again."""
+    above, second, third = row > 0, row + 1 < height, row + 2 < height
     for channel in range(channels):
-        first, to = x_at + channel * x_plane, at + channel * POINTS * pitch
+        first, to = x_at + channel * x_plane + row * width, at + channel * POINTS * pitch + FIRST
         for start in range(0, width, 16):
             column = min(start, width - 16)
             source, target = first + column, to + column
-            d1, d2 = vload(x, source + x_row), vload(x, source + 2 * x_row)
-            vstore(work, target, vload(x, source) - d2)
+            fetch(x, source + 3 * width)
+            fetch(x, source + 4 * width)
+            d1, d2 = vload(x, source), _row(x, source + width, second)
+            vstore(work, target, _row(x, source - width, above) - d2)
             vstore(work, target + pitch, d1 + d2)
             vstore(work, target + 2 * pitch, d2 - d1)
-            vstore(work, target + 3 * pitch, vload(x, source + last) - d1)
+            vstore(work, target + 3 * pitch, _row(x, source + 2 * width, third) - d1)
+
+
+@device
+def _clear_sides(work, at, rows, pitch, width):
+    """Zeros left and right of `rows` rows of pixels."""
+    for row in range(rows):
+        work[at + row * pitch + FIRST - 1] = 0
+        work[at + row * pitch + FIRST + width] = 0
 
 
 @device
@@ -81,25 +102,25 @@ def _store_span(vectors, pooled, rows, work, sums, y, y_at, y_row, slope, activa
 
 
 @kernel
-def convolve_picture(x, x_item, x_plane, x_row, x_first, taps, weights, bias, batch, channels, height, width, pooled,
+def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height, width, pooled,
                      y, y_item, y_block, y_pitch, halo, filters, slope, activation,
                      turns, workers, work, work_size):  # fmt: skip
     """y = activation(bias + weights * x), or where it is `pooled` (1, else 0) the largest of each 2 x 2 cells of that.
 
-    x: planar, with a halo; x_first: where its first pixel's upper left neighbour stands. taps, weights: see
-    `picture_tile.py`. height, width: before pooling, the width at least SPAN, both even where they are pooled; then the
-    slope is applied afterwards, and no activation. filters: a multiple of 16. The other arguments as `convolve`. A task
-    is some pairs of rows. Workers take turns (`turns.py`); each has `work_size` floats of `work`: for a pair's rows
-    after B^T and for two rows of sixteen planes of SPAN pixels.
+    place: the address of x, (batch, channels, height, width). taps, weights: see `picture_tile.py`. height, width:
+    before pooling, the width at least SPAN, both even where they are pooled; then the slope is applied afterwards, and
+    no activation. filters: a multiple of 16. The other arguments as `convolve`. A task is some pairs of rows. Workers
+    take turns (`turns.py`); each has `work_size` floats of `work`: for the rows of a pair after B^T, `pitch` floats
+    apart, and for two rows of sixteen planes of SPAN pixels.
     """
-    pairs = (height + 1) // 2
-    bands = min(pairs, BANDS * workers)
-    pitch = (width + 2 + 15) // 16 * 16
-    y_row = y_pitch * 16
+    pairs, plane = (height + 1) // 2, height * width
+    bands, y_row = min(pairs, BANDS * workers), y_pitch * 16
     begin_turns(turns, workers)
     for worker in prange(workers):
+        x = floats_at(place, batch * channels * plane)
         t_at = worker * work_size
         sums = t_at + channels * POINTS * pitch
+        _clear_sides(work, t_at, channels * POINTS, pitch, width)
         task = next_turn(turns, worker, workers, batch * bands)
         while task >= 0:
             item = task // bands
@@ -109,11 +130,9 @@ def convolve_picture(x, x_item, x_plane, x_row, x_first, taps, weights, bias, ba
                     clear_halo(y, item * y_item + block * y_block, height >> pooled, width >> pooled, halo)
             y_first = item * y_item + (halo * y_pitch + halo) * 16
             for pair in range(pairs * band // bands, pairs * (band + 1) // bands):
-                rows = min(2, height - 2 * pair)
-                x_at = item * x_item + x_first + 2 * pair * x_row
-                last = 3 * x_row if rows == 2 else -2 * pair * x_row  # past the picture: zeros, as above it
-                _transform_rows(x, x_at, x_plane, x_row, last, channels, width + 2, work, t_at, pitch)
-                left, start = (width + 15) // 16, 0
+                x_at = item * channels * plane
+                _transform_rows(x, x_at, plane, channels, height, width, 2 * pair, work, t_at, pitch)
+                rows, left, start = min(2, height - 2 * pair), (width + 15) // 16, 0
                 while left > 0:
                     vectors = NARROW if left == NARROW or left == 2 * NARROW else WIDE
                     column = min(start, width - vectors * 16)

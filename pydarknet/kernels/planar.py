@@ -23,7 +23,7 @@ from .planar_tile import (
     tile_planes,
     tile_planes_2,
 )
-from .simd import vload, vstore
+from .simd import floats_at, vload, vstore
 from .transpose import transpose
 from .turns import begin_turns, next_turn
 
@@ -57,14 +57,16 @@ def _convolve_row(x, x_at, stride, filters, y, y_at, y_plane, outs, width):
 
 
 @kernel
-def convolve_planar(x, x_item, x_row, stride, taps, weights, bias, slope, batch, height, width, y, y_item, y_plane,
-                    outs, turns, workers):  # fmt: skip
-    """y = slope(bias + weights * x) with `stride` 1 or 2; for the arguments see Filters and `convolve`. x_row: floats
-    between what two rows of the output read. A task is some rows. Workers take turns (`turns.py`)."""
+def convolve_planar(place, x_size, x_item, x_row, stride, taps, weights, bias, slope, batch, height, width, y, y_item,
+                    y_plane, outs, turns, workers):  # fmt: skip
+    """y = slope(bias + weights * x) with `stride` 1 or 2; for the arguments see Filters and `convolve`. place: the
+    address of x, of `x_size` floats. x_row: floats between what two rows of the output read. A task is some rows.
+    Workers take turns (`turns.py`)."""
     filters = Filters(taps, weights, bias, slope)
     bands = min(height, BANDS * workers)
     begin_turns(turns, workers)
     for worker in prange(workers):
+        x = floats_at(place, x_size)
         task = next_turn(turns, worker, workers, batch * bands)
         while task >= 0:
             item = task // bands
@@ -157,14 +159,15 @@ def _interleave_row(work, at, width, y, y_at):
 
 
 @kernel
-def convolve_planar_chain(x, x_item, x_row, in_height, in_width, e_taps, e_weights, e_bias, e_slope,
+def convolve_planar_chain(place, x_size, x_item, x_row, in_height, in_width, e_taps, e_weights, e_bias, e_slope,
                           d_taps, d_weights, d_bias, d_slope, size, stride, padding, side, middle,
                           p_taps, p_weights, p_bias, p_slope, batch, height, width,
                           y, y_item, y_block, y_pitch, halo, channels, blocked, adds, added, a_item, a_plane,
                           turns, workers, work, work_size):  # fmt: skip
     """y = project(depthwise(expand(x))), plus what stands in the planar `added` where `adds` is set.
 
-    e, d, p: see Filters; d_taps: for each slot of the first row. x: planar, `in_height` x `in_width`. y: planar, or
+    e, d, p: see Filters; d_taps: for each slot of the first row. place: the address of x, planar, of `x_size` floats,
+    `in_height` x `in_width`. y: planar, or
     where it is `blocked` one block with `halo` cells of zeros; `y_block`: floats between planes or blocks. A task is
     some rows. Workers take turns (`turns.py`); each has `work_size` floats of `work`: for a Ring of `middle` planes,
     one row of these after the depthwise convolution, and one row of sixteen planes of the output.
@@ -174,6 +177,7 @@ def convolve_planar_chain(x, x_item, x_row, in_height, in_width, e_taps, e_weigh
     bands = min(height, BANDS * workers)
     begin_turns(turns, workers)
     for worker in prange(workers):
+        x = floats_at(place, x_size)
         ring = Ring(worker * work_size, middle, size, in_width, side)
         between = ring.at + middle * size * (in_width + 2 * side)
         out = between + middle * width

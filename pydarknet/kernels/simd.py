@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
+from numba.np import arrayobj
 
 LANES = 16
 VECTOR = ir.VectorType(ir.FloatType(), LANES)
@@ -110,6 +111,23 @@ class Term:
             limit = ir.Constant(VECTOR, [bound] * LANES)
             value = self.builder.select(self.builder.fcmp_ordered(beyond, value, limit), limit, value)
         return Term(self.builder, value)
+
+
+@intrinsic
+def floats_at(typingctx, places, size):
+    """The `size` floats whose address is the first of `places`, as a flat array."""
+
+    def codegen(context, builder, signature, arguments):
+        pointers, count = arguments
+        address = builder.load(data_pointer(context, builder, signature.args[0], pointers))
+        data = builder.inttoptr(address, ir.FloatType().as_pointer())
+        array = arrayobj.make_array(floats)(context, builder)
+        item = context.get_constant(types.intp, 4)
+        arrayobj.populate_array(array, data, [count], [item], item, None)
+        return array._getvalue()
+
+    floats = types.Array(types.float32, 1, "C")
+    return floats(places, size), codegen
 
 
 @intrinsic

@@ -11,7 +11,7 @@ import numpy as np
 from ..config import Section
 from ..dialect import Dialect
 from ..kernels.native import Call
-from ..tensor import Array, Shape, Tensor
+from ..tensor import LANES, Array, Shape, Tensor
 from .options import Clock, LearningOptions, Stored
 
 INPUT = -1  # the index under which a layer names the network's own input
@@ -223,8 +223,8 @@ class Layer:
     def read_by_branch(self) -> None:
         """Take note that a route, shortcut or the like reads this output as well."""
 
-    def halo(self) -> int:
-        """How many cells of zeros the layer wants to read round its sources."""
+    def halo(self, lanes: int = LANES) -> int:
+        """How many cells of zeros the layer wants to read round its sources, which are tensors of so many lanes."""
         return 0
 
     def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:

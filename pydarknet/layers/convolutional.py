@@ -16,7 +16,7 @@ from ..config import Section
 from ..dialect import Dialect
 from ..kernels.activation import NONE
 from ..kernels.native import Call
-from ..tensor import LANES, Array, Layout, Shape, Tensor
+from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
 from .bf16 import FLOAT32
@@ -28,7 +28,7 @@ from .convolution_training import ConvolutionLearning, Parameters
 from .filters import DepthwiseConvolution, Window, not_bound
 from .kernel_layer import KernelLayer
 from .method import Convolution, FromPlanes, Method
-from .picture import PictureConvolution, reads_picture
+from .picture import PictureConvolution, is_picture_filter, reads_picture
 from .planar import PlanarConvolution
 from .table import blur_row, convolution_row
 from .training import Trainable
@@ -145,7 +145,9 @@ class Convolutional(KernelLayer):
             self.norm.initialise()
         self.parameters_changed()
 
-    def halo(self) -> int:
+    def halo(self, lanes: int = LANES) -> int:
+        if lanes == PLANAR and is_picture_filter(self.filters, self.channels, self.groups, self.window):
+            return 0
         return 0 if self.xnor else self.window.halo(self.inputs[0])
 
     @property

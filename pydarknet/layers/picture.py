@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..kernels.jit import threads
-from ..kernels.picture import SPAN, convolve_picture
+from ..kernels.picture import FIRST, SPAN, convolve_picture
 from ..kernels.picture_tile import OUTS, POINTS
 from ..tensor import LANES, Array, Tensor, aligned_empty
 from .filters import Call, Window
@@ -24,7 +24,7 @@ MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0
 
 
 class PictureConvolution:
-    """A 3 x 3 convolution that reads a planar tensor and writes blocks."""
+    """A 3 x 3 convolution that reads a planar tensor without a halo and writes blocks."""
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
         """weights: (n, channels, 3, 3), n a multiple of LANES; gain, bias: (n,); groups: 1."""
@@ -40,13 +40,12 @@ class PictureConvolution:
         """What computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the largest of
         each 2 x 2 cells, to which the slope is applied then; a code is not."""
         assert not (pooled and code)
-        at, shape = x.layout, x.shape
-        first = at.origin - window.padding * (at.pitch + 1)
-        pitch = -(-(shape.width + 2) // LANES) * LANES
-        taps = np.add.outer(POINTS * pitch * np.arange(self.channels), np.arange(3)).ravel()
+        pitch = -(-(FIRST + x.shape.width + 1) // LANES) * LANES
+        columns = FIRST - window.padding + np.arange(window.size)
+        taps = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
         arguments = (
-            x.data, at.item, at.block, at.pitch, first, taps, self.packed, self.bias, at.batch,
-            self.channels, shape.height, shape.width, int(pooled), *y.target, self.filters, slope, code,
+            x.place, taps, pitch, self.packed, self.bias, *x.plain_extent, int(pooled), *y.target, self.filters, slope,
+            code,
         )  # fmt: skip
         size = self.channels * POINTS * pitch + 2 * LANES * SPAN
         return with_workspace(convolve_picture, threads(), size, *arguments)

@@ -44,8 +44,9 @@ class PlanarConvolution:
         at = x.layout
         return with_turns(
             convolve_planar,
-            x.data, at.item, window.stride_y * at.pitch, window.stride_x, self.taps(at, window), self.packed, self.bias,
-            slope, at.batch, y.shape.height, y.shape.width, y.data, y.layout.item, y.layout.block, self.filters,
+            x.place, at.size, at.item, window.stride_y * at.pitch, window.stride_x, self.taps(at, window), self.packed,
+            self.bias, slope, at.batch, y.shape.height, y.shape.width, y.data, y.layout.item, y.layout.block,
+            self.filters,
         )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def bind_planar_chain(links: Sequence[Link], x: Tensor, y: Tensor, added: Tensor
     slot, row, column = np.meshgrid(*[np.arange(size)] * 3, indexing="ij")
     steps = ((slot + row) % size * pitch + column - window.padding + side).ravel()
     arguments = (
-        x.data, x.layout.item, x.layout.pitch, shape.height, shape.width, *_filters(expand, x.layout),
+        x.place, x.layout.size, x.layout.item, x.layout.pitch, shape.height, shape.width, *_filters(expand, x.layout),
         *_filters(middle, ring, np.ascontiguousarray(steps)), size, window.stride_y, window.padding, side,
         shape.channels, *_filters(project, between), x.layout.batch, out.height, out.width, *y.target, out.channels,
         blocked, added is not None, (added or x).data, (added or x).layout.item, (added or x).layout.block,

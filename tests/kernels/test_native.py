@@ -134,7 +134,7 @@ assert check(tiny, x) == first
 
 kept = tiny.layer_outputs(x)
 assert native_calls(tiny) > 17, "pools of their own"
-assert kept[-1].tobytes() == first[0]
+assert np.allclose(kept[-1], np.frombuffer(first[0], np.float32).reshape(kept[-1].shape), 1e-4, 1e-6)
 assert outputs(tiny, x) == first
 
 told["threads"] = threads()

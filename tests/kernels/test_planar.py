@@ -108,7 +108,8 @@ def test_sampled_chains_equal_the_twin_and_blocked_ones(seed):
     out, batch, lanes = links[-1].shape, rng.choice([1, 2]), rng.choice([PLANAR, LANES])
     x, more = values(batch, *_sides(shape)), values(batch, *_sides(out), seed=5) if rng.random() < 0.5 else None
     target = dirty_like(batch, out, lanes, 0 if lanes == PLANAR else rng.randint(0, 2))
-    bind_planar_chain(links, planar(x), target, None if more is None else planar(more))()
+    source = planar(x)
+    bind_planar_chain(links, source, target, None if more is None else planar(more))()
     expected, step = x, blocked(x, HALO)
     for link in links:
         expected, step = link.twin(expected), link.blocked(step)
@@ -125,11 +126,12 @@ def test_sampled_chains_equal_the_twin_and_blocked_ones(seed):
 
 def test_the_number_of_threads_does_not_change_a_bit():
     links, before, results = chain_of(Shape(4, 33, SPAN), 8, 8, Window(3, 1, 1, 1)), threads(), []
+    x = planar(values(1, 4, 33, SPAN))
     try:
         for count in (1, before):
             set_threads(count)
             target = dirty_like(1, links[-1].shape, LANES)
-            bind_planar_chain(links, planar(values(1, 4, 33, SPAN)), target, None)()
+            bind_planar_chain(links, x, target, None)()
             results.append(target.data)
     finally:
         set_threads(before)

@@ -58,7 +58,7 @@ POOL = "[maxpool]\nsize=2\nstride=2\n"
     (PICTURE + WIDE, 9, 50, True),
     (PICTURE + POOL + WIDE, 10, 50, True),
     (PICTURE.replace("leaky", "logistic") + WIDE, 9, 50, True),
-    (PICTURE.replace("leaky", "logistic") + POOL + WIDE, 10, 50, False),  # some functions are not largest where the sum is
+    (PICTURE.replace("leaky", "logistic") + POOL + WIDE, 10, 50, False),  # not every function grows
     (PICTURE + POOL + WIDE, 9, 50, False),
     (PICTURE + POOL + WIDE, 10, 51, False),
     (PICTURE + WIDE, 50, 15, False),
