@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 from numba import prange
 
-from .activation import activate_fused
+from .cells import store_cells, store_pooled_cells
 from .halo import clear_halo
 from .jit import device, kernel
 from .picture_tile import (
@@ -19,7 +19,6 @@ from .picture_tile import (
     wide_tile,
 )
 from .simd import fetch, floats_at, vload, vsplat, vstore
-from .transpose import cells_of, pooled_cells_of
 from .turns import begin_turns, next_turn
 
 f32 = numba.float32
@@ -87,20 +86,6 @@ def _convolve_span(vectors, pooled, work, t_at, pitch, taps, weights, weights_at
                         16 * SPAN)  # fmt: skip
 
 
-@device
-def _store_span(vectors, pooled, rows, work, sums, y, y_at, y_row, slope, activation):
-    """What `_convolve_span` has left, to the cells of a block: of `rows` rows, or of one where they are pooled."""
-    for v in range(vectors):
-        if pooled:
-            pooled_cells_of(work, sums + v * 16, SPAN, y, y_at + v * 8 * 16, slope)
-        else:
-            for row in range(rows):
-                cells_of(work, sums + row * 16 * SPAN + v * 16, SPAN, y, y_at + row * y_row + v * 16 * 16, slope)
-    if activation != 0:
-        for row in range(rows):
-            activate_fused(y[y_at + row * y_row : y_at + row * y_row + vectors * 16 * 16], activation)
-
-
 @kernel
 def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height, width, pooled,
                      y, y_item, y_block, y_pitch, halo, filters, slope, activation,
@@ -141,7 +126,10 @@ def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height,
                         y_at, weights_at = cell + block * y_block, block * 16 * POINTS * taps.shape[0]
                         _convolve_span(vectors, pooled, work, t_at + column, pitch, taps, weights, weights_at, bias,
                                        block * 16, sums, y, y_at, y_row)  # fmt: skip
-                        _store_span(vectors, pooled, rows, work, sums, y, y_at, y_row, slope, activation)
+                        if pooled:
+                            store_pooled_cells(vectors, work, sums, SPAN, y, y_at, slope)
+                        else:
+                            store_cells(vectors, rows, work, sums, SPAN, y, y_at, y_row, slope, activation)
                     start += vectors * 16
                     left -= vectors
             task = next_turn(turns, worker, workers, batch * bands)

@@ -1,80 +1,23 @@
-"""Convolutions of thin layers in planar tensors, row by row: one of any size, and chains as in `chain.py`.
+"""Chains of convolutions as in `chain.py`, of thin layers in planar tensors, row by row.
 
-A planar tensor is (batch, channels, rows, columns). Rows have at least PLANE_SPAN pixels, those written no halo; the
-last tile of a row computes some pixels of the one before once more rather than being a shorter one.
+A planar tensor is (batch, channels, rows, columns), without a halo; rows have at least PLANE_SPAN pixels.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from numba import prange
 
 from .halo import clear, clear_halo
 from .jit import device, kernel
-from .planar_tile import (
-    OUTS,
-    PLANE_SPAN,
-    SPAN,
-    tile_plane,
-    tile_plane3,
-    tile_plane3_2,
-    tile_plane_2,
-    tile_planes,
-    tile_planes_2,
-)
+from .planar_rows import Filters, convolve_row
+from .planar_tile import PLANE_SPAN, tile_plane, tile_plane3, tile_plane3_2, tile_plane_2
 from .simd import floats_at, vload, vstore
 from .transpose import transpose
 from .turns import begin_turns, next_turn
 
 BANDS = 4  # of rows, for each worker
-
-
-class Filters(NamedTuple):
-    """taps: offsets in what is read, where a filter reads, from one of its pixels; weights: (outs / OUTS, taps, OUTS),
-    of a depthwise convolution (channels, taps); bias: (outs,); slope: the factor below zero."""
-
-    taps: Any
-    weights: Any
-    bias: Any
-    slope: float
-
-
-@device
-def _convolve_row(x, x_at, stride, filters, y, y_at, y_plane, outs, width):
-    """One row of all `outs` planes."""
-    count = filters.taps.shape[0]
-    for first in range(0, outs, OUTS):
-        for column in range(0, width, SPAN):
-            left = min(column, width - SPAN)
-            to = y_at + first * y_plane + left
-            if stride == 1:
-                tile_planes(x, x_at + left, filters.taps, 0, count, filters.weights, first * count, filters.bias, first,
-                            y, to, y_plane, filters.slope)  # fmt: skip
-            else:
-                tile_planes_2(x, x_at + 2 * left, filters.taps, 0, count, filters.weights, first * count, filters.bias,
-                              first, y, to, y_plane, filters.slope)  # fmt: skip
-
-
-@kernel
-def convolve_planar(place, x_size, x_item, x_row, stride, taps, weights, bias, slope, batch, height, width, y, y_item,
-                    y_plane, outs, turns, workers):  # fmt: skip
-    """y = slope(bias + weights * x) with `stride` 1 or 2; for the arguments see Filters and `convolve`. place: the
-    address of x, of `x_size` floats. x_row: floats between what two rows of the output read. A task is some rows.
-    Workers take turns (`turns.py`)."""
-    filters = Filters(taps, weights, bias, slope)
-    bands = min(height, BANDS * workers)
-    begin_turns(turns, workers)
-    for worker in prange(workers):
-        x = floats_at(place, x_size)
-        task = next_turn(turns, worker, workers, batch * bands)
-        while task >= 0:
-            item = task // bands
-            band = task - item * bands
-            for row in range(height * band // bands, height * (band + 1) // bands):
-                _convolve_row(x, item * x_item + row * x_row, stride, filters, y, item * y_item + row * width, y_plane,
-                              outs, width)  # fmt: skip
-            task = next_turn(turns, worker, workers, batch * bands)
 
 
 class Ring(NamedTuple):
@@ -94,7 +37,7 @@ def _expand_row(x, x_at, filters, work, ring, row, exists):
     pitch = ring.width + 2 * ring.side
     at = ring.at + row % ring.size * pitch + ring.side
     if exists:
-        _convolve_row(x, x_at, 1, filters, work, at, ring.size * pitch, ring.channels, ring.width)
+        convolve_row(x, x_at, filters, work, at, ring.size * pitch, ring.channels, ring.width)
     else:
         for channel in range(ring.channels):
             start = at + channel * ring.size * pitch
@@ -201,9 +144,9 @@ def convolve_planar_chain(place, x_size, x_item, x_row, in_height, in_width, e_t
                 _depthwise_row(work, ring, stride, padding, depthwise, low % size, between, width)
                 y_at, a_at = item * y_item + row * width, item * a_item + row * width
                 if not blocked and not adds:
-                    _convolve_row(work, between, 1, project, y, y_at, y_block, channels, width)
+                    convolve_row(work, between, project, y, y_at, y_block, channels, width)
                 else:
-                    _convolve_row(work, between, 1, project, work, out, width, channels, width)
+                    convolve_row(work, between, project, work, out, width, channels, width)
                     if not blocked:
                         _add_row(work, out, channels, width, added, a_at, a_plane, y, y_at, y_block)
                     elif adds:

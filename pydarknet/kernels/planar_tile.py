@@ -12,13 +12,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .simd import INT32, LANES, data_pointer, load_vector, multiply_add, splat
+from .simd import INT32, LANES, data_pointer, load_vector, multiply_add, splat, store_vector
 from .tile import ROWS, constant, loop_over_taps, store_sums
 
 OUTS = 4  # planes of the output in one tile
 VECTORS = 5 if ROWS == 2 else 1  # of their row, as many as registers hold sums for
+FEWEST = (VECTORS + 1) // 2  # so that with tiles of these sizes any longer row can be divided
 PLANE_VECTORS = 5  # where there is only one plane
-SPAN, PLANE_SPAN = VECTORS * LANES, PLANE_VECTORS * LANES  # pixels
+SPAN, LEAST, PLANE_SPAN = VECTORS * LANES, FEWEST * LANES, PLANE_VECTORS * LANES  # pixels
 
 
 def _load_pixels(b: ir.IRBuilder, cell, vector: int, stride: int) -> ir.Value:
@@ -30,9 +31,8 @@ def _load_pixels(b: ir.IRBuilder, cell, vector: int, stride: int) -> ir.Value:
     return b.shuffle_vector(*values, even)
 
 
-def make_planar_tile(outs: int, stride: int):
-    """The tile for `outs` planes of the output, OUTS or one, and their SPAN pixels, as a Numba intrinsic."""
-    vectors = VECTORS if outs == OUTS else PLANE_VECTORS
+def make_planar_tile(outs: int, vectors: int, stride: int):
+    """The tile for `outs` planes of the output and `vectors` vectors of their row, as a Numba intrinsic."""
 
     @intrinsic
     def tile(typingctx, x, x_at, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_plane,
@@ -69,6 +69,23 @@ def make_planar_tile(outs: int, stride: int):
         return signature, codegen
 
     return tile
+
+
+@intrinsic
+def split_pairs(typingctx, x, x_at, y, even_at, odd_at):
+    """The even ones of 32 numbers to y from `even_at` on, the odd ones from `odd_at` on."""
+
+    def codegen(context, b, signature, arguments):
+        x, x_at, y, even_at, odd_at = arguments
+        source = b.gep(data_pointer(context, b, signature.args[0], x), [x_at])
+        target = data_pointer(context, b, signature.args[2], y)
+        pair = [load_vector(b, b.gep(source, [constant(k * LANES)])) for k in range(2)]
+        for first, at in enumerate((even_at, odd_at)):
+            lanes = ir.Constant(ir.VectorType(INT32, LANES), list(range(first, 2 * LANES, 2)))
+            store_vector(b, b.shuffle_vector(*pair, lanes), b.gep(target, [at]))
+        return context.get_dummy_value()
+
+    return types.none(x, x_at, y, even_at, odd_at), codegen
 
 
 def make_plane3_tile(stride: int):
@@ -123,6 +140,6 @@ def _neighbours(b: ir.IRBuilder, cell, stride: int) -> tuple[list[ir.Value], lis
     return before, here, behind
 
 
-tile_planes, tile_planes_2 = make_planar_tile(OUTS, 1), make_planar_tile(OUTS, 2)
-tile_plane, tile_plane_2 = make_planar_tile(1, 1), make_planar_tile(1, 2)
+tiles_of_planes = tuple(make_planar_tile(OUTS, vectors, 1) for vectors in range(FEWEST, VECTORS + 1))
+tile_plane, tile_plane_2 = (make_planar_tile(1, PLANE_VECTORS, stride) for stride in (1, 2))
 tile_plane3, tile_plane3_2 = make_plane3_tile(1), make_plane3_tile(2)

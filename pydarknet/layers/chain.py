@@ -148,13 +148,9 @@ def chain_length(links: Sequence[Link]) -> int:
 
 
 def lanes_from_planes(links: Sequence[Link]) -> tuple[int, ...]:
-    """In how many lanes convolutions that are computed in one go, or a single one, can write what they compute from a
-    planar tensor; none where they cannot."""
-    if not all(map(is_planar, links)):
-        return ()
-    if len(links) == 1:
-        return () if links[0].is_depthwise else (PLANAR,)
-    if len(links) != 3:
+    """In how many lanes convolutions that are computed in one go can write what they compute from a planar tensor; none
+    where they cannot."""
+    if len(links) != 3 or not all(map(is_planar, links)):
         return ()
     return (PLANAR, LANES) if links[-1].filters <= LANES else (PLANAR,)
 

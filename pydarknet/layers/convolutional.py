@@ -28,8 +28,8 @@ from .convolution_training import ConvolutionLearning, Parameters
 from .filters import DepthwiseConvolution, Window, not_bound
 from .kernel_layer import KernelLayer
 from .method import Convolution, FromPlanes, Method
-from .picture import PictureConvolution, is_picture_filter, reads_picture
-from .planar import PlanarConvolution
+from .picture import PictureConvolution, reads_picture
+from .planar import PlanarConvolution, lanes_from_rows
 from .table import blur_row, convolution_row
 from .training import Trainable
 
@@ -146,9 +146,7 @@ class Convolutional(KernelLayer):
         self.parameters_changed()
 
     def halo(self, lanes: int = LANES) -> int:
-        if lanes == PLANAR and is_picture_filter(self.filters, self.channels, self.groups, self.window):
-            return 0
-        return 0 if self.xnor else self.window.halo(self.inputs[0])
+        return 0 if self.xnor or lanes == PLANAR else self.window.halo(self.inputs[0])
 
     @property
     def reads_thin_input(self) -> bool:
@@ -211,12 +209,10 @@ class Convolutional(KernelLayer):
             self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
         arguments = (x, self._target, self.window, kind.fused_slope, kind.fused_code)
-        if isinstance(plan, PlanarConvolution):
-            self._call = plan.bind(*arguments[:-1])
+        if isinstance(plan, DepthwiseConvolution | PlanarConvolution):
+            self._call = plan.bind(*arguments)
         elif isinstance(plan, PictureConvolution):
             self._call = plan.bind(*arguments, pooled=pooled)
-        elif isinstance(plan, DepthwiseConvolution):
-            self._call = plan.bind(*arguments)
         else:
             self._call = plan.bind(*arguments, pooled=pooled, added=added[0] if added else None)
 
@@ -252,7 +248,7 @@ class Convolutional(KernelLayer):
             return ()
         if reads_picture(self, pooled=bool(after)):
             return (LANES,)
-        return () if after else lanes_from_planes(links)
+        return () if after else lanes_from_rows(self)
 
     @property
     def activates_by_slope(self) -> bool:

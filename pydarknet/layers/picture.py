@@ -11,13 +11,13 @@ from ..kernels.picture import FIRST, SPAN, convolve_picture
 from ..kernels.picture_tile import OUTS, POINTS
 from ..tensor import LANES, Array, Tensor, aligned_empty
 from .filters import Call, Window
+from .planar import MOST_PLANES
 from .workspace import with_workspace
 
 if TYPE_CHECKING:
     from .chain import Link
 
 WINDOW = Window(3, 1, 1, 1)
-MOST_PLANES = 4  # of a picture
 
 # Of three rows of a filter those of its points, the middle points first, and which rows these are.
 MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0, 0], [0, 0, 1]])

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..kernels.jit import threads
-from ..kernels.planar import convolve_planar, convolve_planar_chain
-from ..kernels.planar_tile import OUTS, PLANE_SPAN
+from ..kernels.planar import convolve_planar_chain
+from ..kernels.planar_rows import FIRST, convolve_rows
+from ..kernels.planar_tile import LEAST, OUTS, PLANE_SPAN, SPAN
 from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor, aligned_empty
 from .filters import Call, Table, Window
-from .workspace import with_turns, with_workspace
+from .workspace import with_workspace
 
 if TYPE_CHECKING:
     from .chain import Link
 
 MOST_CHANNELS = LANES // 2  # of a thin layer: more fill a block's lanes well enough
+MOST_PLANES = 4  # of a picture
 
 
 class PlanarConvolution:
@@ -39,20 +41,39 @@ class PlanarConvolution:
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         return np.ascontiguousarray((channel * x.block + window.offset(x, row, column)).ravel())
 
-    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32) -> Call:
-        """What computes y from x, both planar, with the slope below zero."""
-        at = x.layout
-        return with_turns(
-            convolve_planar,
-            x.place, at.size, at.item, window.stride_y * at.pitch, window.stride_x, self.taps(at, window), self.packed,
-            self.bias, slope, at.batch, y.shape.height, y.shape.width, y.data, y.layout.item, y.layout.block,
-            self.filters,
+    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> Call:
+        """What computes y, planar or blocked, from x, planar, with the slope below zero and the activation's code."""
+        step, blocked = window.stride_x, y.layout.lanes != PLANAR
+        row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
+        cell, phase = np.divmod(column - window.padding, step)
+        width = max(y.shape.width + int(cell.max()), -(-x.shape.width // step))
+        pitch = -(-(FIRST + width) // LANES) * LANES
+        taps = np.ascontiguousarray((((channel * self.size + row) * step + phase) * pitch + FIRST + cell).ravel())
+        arguments = (
+            x.place, self.channels, x.shape.height, x.shape.width, self.size, step, window.padding, pitch, taps,
+            self.packed, self.bias, slope, code, x.layout.batch, y.shape.height, y.shape.width, *y.target, self.filters,
+            blocked,
         )  # fmt: skip
+        room = self.channels * self.size * step * pitch + LANES * SPAN
+        return with_workspace(convolve_rows, threads(), room, *arguments)
+
+
+def lanes_from_rows(link: Link) -> tuple[int, ...]:
+    """In how many lanes a convolution over all channels can write what it computes from a planar tensor, row by row:
+    in planes, and in blocks those of pictures; none where it cannot."""
+    window, x = link.window, link.inputs[0]
+    out = window.out_shape(x, link.filters)
+    steps = window.stride_y == window.stride_x in (1, 2) and window.dilation == 1 and window.padding <= FIRST
+    if not steps or out.width < LEAST or x.width < LANES:
+        return ()
+    planar = link.filters % OUTS == 0 and out.width >= PLANE_SPAN and link.activates_by_slope
+    blocked = link.filters % LANES == 0 and x.channels <= MOST_PLANES and link.applies_as_it_stores
+    return (PLANAR,) * planar + (LANES,) * blocked
 
 
 def is_planar(link: Link) -> bool:
-    """Whether a convolution can be computed in planar tensors: rows long enough, planes that fill the tiles, steps and
-    an activation that these know."""
+    """Whether a link of a chain can be computed in planar tensors: rows long enough, planes that fill the tiles, steps
+    and an activation that these know."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     whole = link.filters % OUTS == 0 or link.is_depthwise

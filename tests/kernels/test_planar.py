@@ -7,26 +7,24 @@ import random
 import naive
 import numpy as np
 import pytest
-from helpers import assert_close, blocked, values
+from helpers import assert_clean, assert_close, blocked, values
 
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.jit import set_threads, threads
-from pydarknet.kernels.planar_tile import OUTS
+from pydarknet.kernels.planar_tile import LEAST, OUTS
 from pydarknet.kernels.planar_tile import PLANE_SPAN as SPAN
 from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution, Window
-from pydarknet.layers.planar import PlanarConvolution, bind_planar_chain
+from pydarknet.layers.planar import PlanarConvolution, bind_planar_chain, lanes_from_rows
 from pydarknet.tensor import LANES, PLANAR, Layout, Shape, Tensor
 
 POINT = Window(1, 1, 1, 0)
-HALO = 6  # enough for every window
+HALO = 8  # enough for every window
 WIDTHS = [SPAN, SPAN + 1, SPAN + 15, 2 * SPAN, 2 * SPAN + 7]
 
 
-def planar(x, halo=0):
-    """A planar tensor of (n, c, h, w), with zeros round its planes."""
-    tensor = Tensor(Layout(len(x), Shape(*x.shape[1:]), halo, PLANAR))
-    tensor.data[:] = np.pad(x, ((0, 0), (0, 0), (halo, halo), (halo, halo))).ravel()
-    return tensor
+def planar(x):
+    """A planar tensor of (n, c, h, w)."""
+    return Tensor(Layout(len(x), Shape(*x.shape[1:]), 0, PLANAR), x.ravel())
 
 
 def dirty_like(batch, shape, lanes, halo=0):
@@ -54,6 +52,8 @@ class Link:
         self.weights = values(filters, shape.channels // groups, window.size, window.size, seed=filters)
         self.gain, self.bias = values(filters, seed=1), values(filters, seed=2)
 
+    activates_by_slope = applies_as_it_stores = True
+
     @property
     def shape(self):
         return self.window.out_shape(self.inputs[0], self.filters)
@@ -79,17 +79,31 @@ class Link:
         return y
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("size, padding", [(1, 0), (3, 1), (3, 0), (5, 2)])
+@pytest.mark.parametrize("width", [LEAST, LEAST + 1, 6 * LANES - 1, *WIDTHS])
+@pytest.mark.parametrize("size, padding", [(1, 0), (3, 1), (3, 0), (5, 2), (7, 3), (2, 5)])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_convolutions_equal_the_twin_and_blocked_ones(width, size, padding, stride):
+@pytest.mark.parametrize("lanes, filters", [(PLANAR, 2 * OUTS), (LANES, 2 * LANES)])
+def test_convolutions_equal_the_twin_and_blocked_ones(width, size, padding, stride, lanes, filters):
     window = Window(size, stride, stride, padding)
-    x = values(2, 3, 9, stride * width + size)
-    link = Link(Shape(*x.shape[1:]), 2 * OUTS, window)
-    source, target = planar(x, window.halo(link.inputs[0])), dirty_like(2, link.shape, PLANAR)
-    link.packed(source.layout).bind(source, target, window, link.applied_activation.fused_slope)()
+    x = values(2, 3, 9, stride * width + size + (width + padding) % 2)
+    link = Link(Shape(*x.shape[1:]), filters, window)
+    assert lanes in lanes_from_rows(link) or link.shape.width < SPAN
+    source, target = planar(x), dirty_like(2, link.shape, lanes, 0 if lanes == PLANAR else width % 3)
+    link.packed(source.layout).bind(source, target, window, link.applied_activation.fused_slope, 0)()
     assert_close(plain(target), link.twin(x), 1e-5)
     np.testing.assert_array_equal(plain(target), plain(link.blocked(blocked(x, HALO))))
+    if lanes == LANES:
+        assert_clean(target)
+
+
+@pytest.mark.parametrize("kind", ["mish", "logistic"])
+def test_blocks_take_any_activation(kind):
+    link = Link(Shape(3, 9, LEAST), LANES, Window(3, 1, 1, 1), kind)
+    x = values(1, 3, 9, LEAST)
+    source, target = planar(x), dirty_like(1, link.shape, LANES)
+    activation = link.applied_activation
+    link.packed(source.layout).bind(source, target, link.window, activation.fused_slope, activation.fused_code)()
+    assert_close(plain(target), naive.activation(kind, link.twin(x)), 1e-5)
 
 
 def chain_of(shape, middle, filters, window):

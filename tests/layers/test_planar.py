@@ -63,8 +63,10 @@ POOL = "[maxpool]\nsize=2\nstride=2\n"
     (PICTURE + POOL + WIDE, 10, 51, False),
     (PICTURE + WIDE, 50, 15, False),
     (PICTURE.replace("16", "24") + WIDE, 9, 50, False),
-    (PICTURE.replace("size=3", "size=5") + WIDE, 9, 50, False),
-    (PICTURE.replace("size=3", "size=3\nstride=2") + WIDE, 9, 100, False),
+    (PICTURE.replace("size=3", "size=5") + WIDE, 9, 54, True),
+    (PICTURE.replace("size=3", "size=3\nstride=2") + WIDE, 9, 100, True),
+    (PICTURE.replace("size=3", "size=3\nstride=2") + POOL + WIDE, 8, 100, False),
+    (PICTURE.replace("size=3", "size=3\nstride=3") + WIDE, 9, 180, False),
     (PICTURE + PICTURE + "[shortcut]\nfrom=-2\nactivation=linear\n" + WIDE, 9, 50, True),
     (PICTURE + "[route]\nlayers=0\n" + WIDE, 9, 50, True),
 ])  # fmt: skip
