@@ -15,6 +15,8 @@ from .tile import (
     PIXELS,
     ROWS,
     SINGLE_TILES,
+    SQUARE,
+    TAP_LANES,
     THIN,
     THIN_2,
 )
@@ -66,8 +68,8 @@ def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
 
 # Kinds of tiles: straight ones, whose distances stand in their instructions, with stride 1 or 2, and the same for
 # pictures of three colours in four lanes; any others, short ones, any others for three colours; straight ones that ask
-# for the filters of the next group.
-STRAIGHT, STRAIGHT_2, COLOURED_THIN, COLOURED_THIN_2, ANY, FEW, COLOURED, AHEAD = range(8)
+# for the filters of the next group; the whole of a small plane, of single blocks only.
+STRAIGHT, STRAIGHT_2, COLOURED_THIN, COLOURED_THIN_2, ANY, FEW, COLOURED, AHEAD, WHOLE = range(9)
 
 
 @inlined
@@ -133,6 +135,7 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
     row = first // width
     column = first - row * width
     pixel = first
+    whole = rows == 1 and lanes == TAP_LANES and x_step == 16 and width == SQUARE and last - first == SQUARE * SQUARE
     while pixel < last:
         x_at = x_origin + row * x_row + column * x_step
         y_at = y_origin + (row * y_pitch + column) * 16
@@ -146,6 +149,8 @@ def convolve_pixels(rows, lanes, x, x_origin, x_row, x_step, taps, first_tap, ta
             kind = _kind(lanes, is_straight(x_step, x_wrap, y_wrap, column, width, pixels, PIXELS), x_step, pixels)
         if distant and not many and kind == STRAIGHT and last - pixel <= 3 * PIXELS:
             kind = AHEAD
+        if whole:
+            many, kind, pixels = False, WHOLE, SQUARE * SQUARE
         if many:
             _many(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias,
                   bias_at, y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip

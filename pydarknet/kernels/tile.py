@@ -57,6 +57,11 @@ FEW_PIXELS = 8 if ROWS == 2 else 0
 NARROW = LANES // 2 if ROWS == 1 else LANES
 MANY_PIXELS = 2 * PIXELS
 
+# Planes of so many pixels a side, whose filters take longest to come from memory, are computed block by block in one
+# tile, so that every filter is read once, and asked for so many vectors before.
+SQUARE = 4 if ROWS == 2 else 0
+SOON = 128
+
 
 def constant(number: int) -> ir.Constant:
     return ir.Constant(INT64, number)
@@ -84,15 +89,23 @@ def offsets_of_pixels(b: ir.IRBuilder, distance: int, count: int, at, *row) -> l
     return _pixel_offsets(b, count, at, *row)
 
 
+def _offsets_of_square(b: ir.IRBuilder, side: int, at, wrap) -> list[ir.Value]:
+    """Offsets of all pixels of a plane, side by side, with `wrap` at the end of a row."""
+    pitch = b.add(wrap, constant((side - 1) * LANES))
+    rows = [b.add(at, b.mul(pitch, constant(i))) for i in range(side)]
+    return [b.add(row, constant(j * LANES)) for row in rows for j in range(side)]
+
+
 def make_tile(
     rows: int, lanes: int = TAP_LANES, straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = PIXELS,
-    filters_ahead: bool = False,
+    filters_ahead: bool = False, square: int = 0,
 ):  # fmt: skip
     """The tile for `rows` vectors of output channels and up to `pixels` pixels, as a Numba intrinsic, where the first
     `lanes` of a tap are in use; `straight` where neither the pixels nor what they read leave their rows, so many
     floats from one's input to the next one's. With a `vector` of HALF, it is for twice as many pixels of up to NARROW
-    output channels. With `filters_ahead` it asks for the filters that follow its own in memory."""
-    count = pixels * LANES // vector.count
+    output channels. With `filters_ahead` it asks for the filters that follow its own in memory. With `square` it is
+    for a plane of so many pixels a side, side by side, and asks for filters SOON."""
+    count = square * square or pixels * LANES // vector.count
 
     @intrinsic
     def tile(
@@ -113,8 +126,13 @@ def make_tile(
 
             x_base = pointer(x, 0, constant(0))
             row = column, width, pixels
-            offsets_of_x = offsets_of_pixels(b, straight, count, x_at, x_step, x_wrap, *row)
-            offsets = offsets_of_pixels(b, LANES if straight else 0, count, y_at, constant(LANES), y_wrap, *row)
+            if square:
+                offsets_of_x, offsets = (
+                    _offsets_of_square(b, square, *place) for place in ((x_at, x_wrap), (y_at, y_wrap))
+                )
+            else:
+                offsets_of_x = offsets_of_pixels(b, straight, count, x_at, x_step, x_wrap, *row)
+                offsets = offsets_of_pixels(b, LANES if straight else 0, count, y_at, constant(LANES), y_wrap, *row)
             sources = [b.gep(x_base, [o]) for o in offsets_of_x]
             offset_table = pointer(taps, 4, first_tap)
             filters = pointer(weights, 7, weights_at)
@@ -133,6 +151,9 @@ def make_tile(
                 if fetches:
                     _fetch_inputs(b, b.gep(sources[0], [shift]), straight, count, t)
                 at_tap = b.gep(filters, [b.mul(t, constant(TAP_LANES * rows * LANES))])
+                if square:
+                    for line in range(TAP_LANES * rows):
+                        prefetch(b, b.gep(at_tap, [constant((SOON + line) * LANES)]))
                 if filters_ahead:
                     following = b.gep(at_tap, [b.mul(tap_count, constant(TAP_LANES * rows * LANES))])
                     for line in range(TAP_LANES * rows):
@@ -295,6 +316,8 @@ def _tiles_of_all_kinds(rows: int, vector: ir.VectorType = VECTOR):
 
 
 PAIR_TILES, SINGLE_TILES = _tiles_of_all_kinds(ROWS), _tiles_of_all_kinds(1)
+if SQUARE:
+    SINGLE_TILES = (*SINGLE_TILES, make_tile(1, square=SQUARE))
 # Many pixels of a narrow block: in whole vectors only where they lie straight, as their addresses would fill registers.
 MANY_TILES = _tiles_of_all_kinds(1, HALF) if ROWS == 1 else _straight_tiles(1, VECTOR, MANY_PIXELS)
 

@@ -67,12 +67,13 @@ class TiledConvolution:
     Packed once; bound to tensors as often as their sizes change.
     """
 
-    def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int) -> None:
-        """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read."""
+    def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int, rows: int = ROWS) -> None:
+        """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read; rows:
+        blocks that are computed together."""
         n, channels, self.size, _ = weights.shape
         self.filters, self.lanes = n, lanes
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
-        self.units, self.groups = _tap_tables(n, channels, groups, self.size)
+        self.units, self.groups = _tap_tables(n, channels, groups, self.size, rows)
         taps_end = self.groups[-1, 4] + self.groups[-1, 1] * self.groups[-1, 3] * TAP_LANES * LANES
         self.packed = aligned_empty(taps_end)
         pack_filters(weights.reshape(-1), self.size, channels, n // groups, gain, self.units, self.groups, self.packed)
@@ -139,7 +140,7 @@ def _tiles_per_task(tiles: int, groups: int, batch: int, by_group: bool) -> int:
     return max(1, min(-(-tiles // pieces), 64))
 
 
-def _tap_tables(n: int, channels: int, groups: int, size: int) -> tuple[Table, Table]:
+def _tap_tables(n: int, channels: int, groups: int, size: int, together: int) -> tuple[Table, Table]:
     """(units, groups) as `pack_filters` and `convolve` take them.
 
     A tap is a unit of TAP_LANES input channels under one cell of the filter. Taps run block by block of 16 channels, so
@@ -153,7 +154,7 @@ def _tap_tables(n: int, channels: int, groups: int, size: int) -> tuple[Table, T
     per_group = n // groups
     block = 0
     while block * LANES < n:
-        count = ROWS if (block + ROWS) * LANES <= -(-n // LANES) * LANES else 1
+        count = together if (block + together) * LANES <= -(-n // LANES) * LANES else 1
         last = min(n, (block + count) * LANES) - 1
         low = block * LANES // per_group * channels // TAP_LANES
         high = -(-(last // per_group + 1) * channels // TAP_LANES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..kernels.activation import NONE
-from ..kernels.tile import ROWS
+from ..kernels.tile import ROWS, SQUARE
 from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .costs import COSTS, LARGE
@@ -30,7 +30,7 @@ Convolution = BlockedConvolution | FromPlanes
 class Method:
     """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0,
     F(m, 3) for planar ones; a filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it;
-    `rounded`: to bfloat16; `compact`: in 24 bits."""
+    `rounded`: to bfloat16; `compact`: in 24 bits; `single`: block by block."""
 
     lanes: int
     depthwise: bool = False
@@ -38,6 +38,7 @@ class Method:
     stride: int = 1
     rounded: bool = False
     compact: bool = False
+    single: bool = False
 
     @classmethod
     def of(
@@ -57,7 +58,8 @@ class Method:
             m = choose(filters, channels, out, stride, pooled, rounded)
             if m:
                 return cls(x.lanes, m=m, stride=stride, compact=is_compact(m, filters, channels, out))
-        return cls(x.lanes, rounded=rounded)
+        single = (out.height, out.width) == (SQUARE, SQUARE) and not rounded and not pooled
+        return cls(x.lanes, rounded=rounded, single=single)
 
     @property
     def whole(self) -> Method:
@@ -75,7 +77,7 @@ class Method:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.compact)
         if self.rounded:
             return Bf16Convolution(weights, gain, bias, groups)
-        return TiledConvolution(weights, gain, bias, groups, self.lanes)
+        return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.single else ROWS)
 
 
 def is_compact(m: int, filters: int, channels: int, out: Shape) -> bool:

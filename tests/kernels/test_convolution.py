@@ -12,7 +12,8 @@ from helpers import assert_blocked, blocked, dirty, values
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.tile import PIXELS, ROWS
 from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution, Window
-from pydarknet.tensor import Shape
+from pydarknet.layers.method import Method
+from pydarknet.tensor import Layout, Shape
 
 PLANES = [1, 2, 3, 4, 5, 7, 8, 12, 13, 16, 17, 24, 33]
 CHANNELS = [1, 2, 3, 4, 5, 8, 15, 16, 17, 24, 31, 32, 33, 48, 64, 70]
@@ -33,7 +34,7 @@ def sampled_case(seed):
             return plane, channels, filters, groups, window, rng.choice([1, 1, 2, 3]), rng.randint(0, 3)
 
 
-def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear", depthwise=False):
+def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear", depthwise=False, rows=ROWS):
     """Run one convolution into dirty memory and compare it with the twin."""
     shape = Shape(*x.shape[1:])
     out = window.out_shape(shape, len(weights))
@@ -43,7 +44,7 @@ def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear
     if depthwise:
         plan = DepthwiseConvolution(weights, ones, bias)
     else:
-        plan = TiledConvolution(weights, ones, bias, groups, lanes)
+        plan = TiledConvolution(weights, ones, bias, groups, lanes, rows)
     plan.bind(source, target, window, activation.fused_slope, activation.fused_code)()
     stride = window.stride_y, window.stride_x
     expected = naive.convolution(x, weights, bias, stride, window.padding, window.dilation, groups)
@@ -66,6 +67,23 @@ def test_sampled_convolutions_equal_the_twin(seed):
 def test_every_size_and_stride_equals_the_twin(size, stride):
     weights, bias = parameters(17, 5, size)
     check(values(1, 5, 13, 11), weights, bias, Window(size, stride, stride, size // 2), out_halo=1)
+
+
+@pytest.mark.parametrize("channels, filters", [(1, 16), (5, 7), (21, 40), (70, 64)])
+@pytest.mark.parametrize("size, stride", [(1, 1), (3, 1), (5, 1), (3, 2)])
+@pytest.mark.parametrize("kind", ["leaky", "mish"])
+def test_small_planes_are_computed_block_by_block(channels, filters, size, stride, kind):
+    weights, bias = parameters(filters, channels, size)
+    window, side = Window(size, stride, stride, size // 2), 4 * stride
+    check(values(2, channels, side, side), weights, bias, window, out_halo=1, kind=kind, rows=1)
+
+
+@pytest.mark.parametrize("height, width, pooled, expected", [
+    (4, 4, False, ROWS > 1), (4, 4, True, False), (4, 5, False, False), (2, 8, False, False),
+])  # fmt: skip
+def test_which_planes_are_computed_block_by_block(height, width, pooled, expected):
+    shape = Shape(64, height, width)
+    assert Method.of(64, 64, 1, Window(1, 1, 1, 0), Layout(1, shape), shape, pooled).single == expected
 
 
 @pytest.mark.parametrize("filters", [7, 16, 20, 40])
