@@ -65,24 +65,32 @@ def _shift_in(b: ir.IRBuilder, word: ir.Value, below: ir.Value) -> ir.Value:
 def compact_panel(values, at, blocks, panel, to):
     """Write the panel of float32 `values` from `at` on, (channels, ROWS, 16), to `panel` from `to` on."""
     vectors = blocks * 16 * ROWS
-    words = panel.view(np.int32)
-    for lane in range(SCALES):
-        largest, finite = np.float32(0), True
-        for channel in range(blocks * 16):
-            value = abs(values[at + channel * SCALES + lane])
-            finite = finite and value < np.inf
-            largest = max(largest, value)
-        # From 2^31 - 2^8 on nothing would be rounded up. A filter that is no number makes no numbers.
-        panel[to + lane] = largest / np.float32(2147483392) if finite else np.float32(np.nan)
+    _write_scales(values.view(np.int32)[at : at + vectors * 16], panel[to : to + SCALES])
     for quad in range(vectors // QUAD):
         first, word = at + quad * QUAD * 16, to + SCALES + quad * KEPT * 16
+        numbers, words = values[first : first + QUAD * 16], panel.view(np.int32)[word : word + KEPT * 16]
         for lane in range(16):
-            below = _upper_bits(_scaled(values, first, 0, lane, panel, to), 0) >> 16 & 255
-            fourth = _upper_bits(_scaled(values, first, KEPT, lane, panel, to), below)
+            below = _upper_bits(_scaled(numbers, 0, lane, panel, to), 0) >> 16 & 255
+            fourth = _upper_bits(_scaled(numbers, KEPT, lane, panel, to), below)
             for k in range(KEPT):
                 byte = fourth >> 8 * k & 255
-                upper = _upper_bits(_scaled(values, first, k, lane, panel, to), byte)
-                words[word + k * 16 + lane] = upper * 256 + byte
+                upper = _upper_bits(_scaled(numbers, k, lane, panel, to), byte)
+                words[k * 16 + lane] = upper * 256 + byte
+
+
+@device
+def _write_scales(bits, scales):
+    """The largest of each lane's numbers, whose bits these are, as a multiple of the largest word. From 2^31 - 2^8 on
+    nothing would be rounded up. A filter that is no number makes no numbers."""
+    largest = scales.view(np.int32)  # of numbers without their sign: what is larger has larger bits
+    for lane in range(SCALES):
+        largest[lane] = 0
+    for channel in range(bits.size // SCALES):
+        row = bits[channel * SCALES : (channel + 1) * SCALES]
+        for lane in range(SCALES):
+            largest[lane] = max(largest[lane], row[lane] & np.int32(0x7FFFFFFF))
+    for lane in range(SCALES):
+        scales[lane] = scales[lane] / np.float32(2147483392) if scales[lane] < np.inf else np.float32(np.nan)
 
 
 @device
@@ -92,7 +100,7 @@ def _upper_bits(number, byte):
 
 
 @device
-def _scaled(values, first, k, lane, panel, scales):
+def _scaled(numbers, k, lane, panel, scales):
     """One number as a multiple of its lane's scale; all are 0 where that is."""
     scale = panel[scales + k % ROWS * 16 + lane]
-    return np.float64(values[first + k * 16 + lane]) / scale if scale > 0 else 0.0
+    return np.float64(numbers[k * 16 + lane]) / scale if scale > 0 else 0.0

@@ -5,19 +5,11 @@ from __future__ import annotations
 from numba import prange
 
 from .convolution_pixels import convolve_pixels, finish_tile, is_straight, unknown
+from .depthwise_tile import many_depthwise, many_straight_depthwise, straight_depthwise, tile_depthwise
 from .halo import clear_halo
 from .jit import device, kernel
 from .pooling import pool_rows
-from .tile import (
-    MANY_PIXELS,
-    NARROW,
-    PIXELS,
-    ROWS,
-    many_depthwise,
-    many_straight_depthwise,
-    straight_depthwise,
-    tile_depthwise,
-)
+from .tile import MANY_PIXELS, NARROW, PIXELS, ROWS
 from .turns import begin_turns, next_turn
 
 SHORTEST = (PIXELS + 1) // 2  # pixels of a row, so that a tile goes no farther than the end of the next

@@ -248,53 +248,6 @@ def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
                 store_vector(b, zero, b.gep(place, [constant(HALF.count)]))
 
 
-def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = PIXELS):
-    """The same for a convolution of each channel with its own filter: products of whole vectors, no sum over lanes.
-
-    weights: (taps, 16).
-    """
-    count = pixels * LANES // vector.count
-
-    @intrinsic
-    def tile(
-        typingctx, x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
-        column, width, pixels, slope,
-    ):  # fmt: skip
-        signature = types.none(
-            x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
-            column, width, pixels, slope,
-        )  # fmt: skip
-
-        def codegen(context, b, sig, arguments):
-            (x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
-             column, width, pixels, slope) = arguments  # fmt: skip
-
-            def pointer(array, position, offset):
-                return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
-
-            x_base, y_base = pointer(x, 0, constant(0)), pointer(y, 10, constant(0))
-            offsets_of_x = offsets_of_pixels(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
-            offsets = offsets_of_pixels(b, straight, count, y_at, constant(LANES), y_wrap, column, width, pixels)
-            sources = [b.gep(x_base, [o]) for o in offsets_of_x]
-            offset_table, filters = pointer(taps, 4, constant(0)), pointer(weights, 6, weights_at)
-            start = [[load_vector(b, pointer(bias, 8, bias_at), vector)] * count]
-
-            def products(t, now):
-                shift = b.load(b.gep(offset_table, [t]))
-                w = load_vector(b, b.gep(filters, [b.mul(t, constant(LANES))]), vector)
-                for c, source in enumerate(sources):
-                    cell = load_vector(b, b.gep(source, [shift]), vector)
-                    now[0][c] = b.call(multiply_add(b, vector), [cell, w, now[0][c]])
-
-            sums = loop_over_taps(b, tap_count, start, products)
-            store_sums(b, sums, [[b.gep(y_base, [o]) for o in offsets]], slope)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return tile
-
-
 THIN, THIN_2 = TAP_LANES, 2 * TAP_LANES  # from pixel to pixel of a picture in four lanes, with stride 1 and 2
 
 
@@ -320,9 +273,3 @@ if SQUARE:
     SINGLE_TILES = (*SINGLE_TILES, make_tile(1, square=SQUARE))
 # Many pixels of a narrow block: in whole vectors only where they lie straight, as their addresses would fill registers.
 MANY_TILES = _tiles_of_all_kinds(1, HALF) if ROWS == 1 else _straight_tiles(1, VECTOR, MANY_PIXELS)
-
-tile_depthwise, straight_depthwise = make_depthwise_tile(), make_depthwise_tile(LANES)
-if ROWS == 1:
-    many_depthwise, many_straight_depthwise = make_depthwise_tile(vector=HALF), make_depthwise_tile(LANES, HALF)
-else:
-    many_depthwise, many_straight_depthwise = tile_depthwise, make_depthwise_tile(LANES, pixels=MANY_PIXELS)

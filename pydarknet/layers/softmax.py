@@ -45,6 +45,9 @@ class Softmax(PlainLayer):
         groups = section.positive("groups", 1)
         if inputs % groups:
             raise section.shape_error(f"groups={groups} does not divide its {inputs} inputs", "groups")
+        temperature = section.real("temperature", 1.0)
+        if temperature == 0:
+            raise section.error("temperature=0: expected another number, by which inputs are divided", "temperature")
         tree = tree_of(section)
         if tree is not None and len(tree.names) != inputs:
             raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
@@ -52,7 +55,7 @@ class Softmax(PlainLayer):
             section=section,
             sources=place.previous,
             groups=groups,
-            temperature=section.real("temperature", 1.0),
+            temperature=temperature,
             tree=tree,
             spatial=section.flag("spatial"),
             noloss=section.flag("noloss"),

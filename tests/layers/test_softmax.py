@@ -51,6 +51,11 @@ def test_groups_must_divide(build):
         build("[net]\ninputs=12\n[softmax]\ngroups=5\n")
 
 
+def test_inputs_cannot_be_divided_by_0(build):
+    with pytest.raises(ConfigError, match="temperature=0: expected another number"):
+        build("[net]\ninputs=12\n[softmax]\ntemperature=0\n")
+
+
 def test_a_tree_of_another_size_is_an_error(build, write_cfg):
     write_cfg(TREE, "some.tree")
     with pytest.raises(ConfigError, match="tree has 7 nodes, but the layer reads 8 values"):
