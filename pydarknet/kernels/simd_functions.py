@@ -14,20 +14,24 @@ ROUND = 1.5 * 2**23
 ROUND_BITS = 0x4B400000
 
 
-def _exp(x: Term) -> Term:
+# e^r for |r| <= ln(2)/2: of the polynomials of degree 5 that begin with 1, the one with the smallest largest relative
+# error, 9.2e-8 (by least squares, with weights that follow the error until it is the same everywhere).
+COEFFICIENTS = 0.0082902721, 0.0418981603, 0.1666763813, 0.4999914784, 0.9999997063, 1.0
+
+
+def _exp(x: Term, largest: float = 88.3) -> Term:
     """e^x to 2 units in the last place: the argument reduced by powers of two, then a polynomial.
 
-    Saturates at e^88.3 and e^-87.3 instead of overflowing. The polynomial is the classic minimax one of the Cephes
-    library for |r| <= ln(2)/2.
+    Saturates at e^`largest` and e^-87.3 instead of overflowing.
     """
-    x = x.clipped(-87.3, 88.3)
+    x = x.clipped(-87.3, largest)
     shifted = x * 1.44269504 + ROUND
     n = shifted - ROUND
     r = x - n * 0.693359375 - n * -2.12194440e-4
-    p = r * 1.9875691500e-4 + 1.3981999507e-3
-    for coefficient in (8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+    first, second, *others = COEFFICIENTS
+    p = r * first + second
+    for coefficient in others:
         p = p * r + coefficient
-    p = p * (r * r) + r + 1.0
     b, whole = x.builder, ir.VectorType(INT32, LANES)
     exponent = b.add(b.bitcast(shifted.value, whole), ir.Constant(whole, [127 - ROUND_BITS] * LANES))
     power = b.bitcast(b.shl(exponent, ir.Constant(whole, [23] * LANES)), VECTOR)
@@ -48,7 +52,7 @@ def _swish(x: Term) -> Term:
 
 def _mish(x: Term) -> Term:
     """x tanh(ln(1 + e^x)), with tanh(ln(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2)"""
-    e = _exp(x.clipped(-87.3, 20.0))
+    e = _exp(x, 20.0)
     q = e * (e + 2.0)
     return x * (q / (q + 2.0))
 

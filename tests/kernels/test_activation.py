@@ -40,6 +40,14 @@ def test_plain_values_equal_the_twin(name):
     np.testing.assert_allclose(found, naive.activation(name, RANGE), rtol=4e-6, atol=4e-7)
 
 
+@pytest.mark.parametrize("name", ["logistic", "swish", "mish"])
+def test_exponentials_over_vectors_are_nearly_as_exact_as_float32(name):
+    x = np.linspace(-20, 20, 1 << 14, dtype=np.float32)
+    found = x.copy()
+    ACTIVATIONS[name].apply_plain(found)
+    np.testing.assert_allclose(found, naive.activation(name, x.astype(np.float64)), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("name", POINTWISE)
 @pytest.mark.parametrize("size", [0, 1, 3, 17])
 def test_short_runs_are_computed_to_the_last_value(name, size):
