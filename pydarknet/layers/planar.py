@@ -63,22 +63,23 @@ def lanes_from_rows(link: Link) -> tuple[int, ...]:
     in planes, and in blocks those of pictures; none where it cannot."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
-    steps = window.stride_y == window.stride_x in (1, 2) and window.dilation == 1 and window.padding <= FIRST
-    if not steps or out.width < LEAST or x.width < LANES:
+    if not _has_known_steps(window) or window.padding > FIRST or out.width < LEAST or x.width < LANES:
         return ()
-    planar = link.filters % OUTS == 0 and out.width >= PLANE_SPAN and link.activates_by_slope
     blocked = link.filters % LANES == 0 and x.channels <= MOST_PLANES and link.applies_as_it_stores
-    return (PLANAR,) * planar + (LANES,) * blocked
+    return (PLANAR,) * is_planar(link) + (LANES,) * blocked
 
 
 def is_planar(link: Link) -> bool:
-    """Whether a link of a chain can be computed in planar tensors: rows long enough, planes that fill the tiles, steps
-    and an activation that these know."""
+    """Whether a convolution can be computed from a planar tensor to another: rows long enough, planes that fill the
+    tiles, steps and an activation that these know."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     whole = link.filters % OUTS == 0 or link.is_depthwise
-    steps = window.stride_y == window.stride_x in (1, 2) and window.dilation == 1
-    return whole and steps and out.width >= PLANE_SPAN and link.activates_by_slope
+    return whole and _has_known_steps(window) and out.width >= PLANE_SPAN and link.activates_by_slope
+
+
+def _has_known_steps(window: Window) -> bool:
+    return window.stride_y == window.stride_x in (1, 2) and window.dilation == 1
 
 
 def is_thin(shape: Shape) -> bool:

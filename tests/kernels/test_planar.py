@@ -53,6 +53,7 @@ class Link:
         self.gain, self.bias = values(filters, seed=1), values(filters, seed=2)
 
     activates_by_slope = applies_as_it_stores = True
+    is_depthwise = False
 
     @property
     def shape(self):
