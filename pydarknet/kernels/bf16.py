@@ -6,7 +6,7 @@ from numba import prange
 
 from .bf16_tile import CELL, MISSING, PAIR_TILES, PROCESSOR, SINGLE_TILES, TAP_PAIRS, round_cell, round_pairs
 from .convolution_pixels import finish_tiles, is_straight, next_pixels, one_of
-from .halo import clear_halo
+from .halo import clear_halos
 from .jit import device, kernel
 from .tile import FEW_PIXELS, PIXELS, ROWS
 from .turns import begin_turns, next_turn
@@ -123,9 +123,8 @@ def convolve_bf16(x, x_item, x_block, x_row, x_step, x_low, x_reach, blocks, spa
             start = first * CELL if gathers else row * pair_row
             block, rows = groups[group, 0], groups[group, 1]
             y_base = item * y_item + block * y_block
-            if piece == 0 and halo > 0:
-                for r in range(rows):
-                    clear_halo(y, y_base + r * y_block, height, width, halo)
+            if piece == 0:
+                clear_halos(y, y_base, y_block, rows, height, width, halo)
             _convolve_pixels(
                 rows, work, scratch - start, pair_row, pair_step, taps, groups[group, 2], groups[group, 3], weights,
                 groups[group, 4] // 2, bias, block * 16, y, y_base + (halo * y_pitch + halo) * 16, y_block, y_pitch,

@@ -9,7 +9,7 @@ from numba import prange
 
 from .convolution import SHORTEST, depthwise_rows, straight_rows
 from .convolution_pixels import convolve_pixels, unknown
-from .halo import clear, clear_halo
+from .halo import clear, clear_halos
 from .jit import device, kernel
 from .turns import begin_turns, next_turn
 
@@ -169,9 +169,8 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
                 block, count = p_groups[group, 0], p_groups[group, 1]
                 none, never = unknown(count)
                 y_at, a_at = item * y_item + block * y_block, a_origin + item * a_item + block * a_block
-                if band.top == 0 and halo > 0:
-                    for r in range(count):
-                        clear_halo(y, y_at + r * y_block, height, width, halo)
+                if band.top == 0:
+                    clear_halos(y, y_at, y_block, count, height, width, halo)
                 convolve_pixels(
                     count, p_lanes, work, scratch, width * p_step, p_step, p_taps, p_groups[group, 2],
                     p_groups[group, 3], p_weights, p_groups[group, 4], p_bias, block * 16, y,

@@ -6,7 +6,7 @@ from numba import prange
 
 from .convolution_pixels import convolve_pixels, finish_tile, is_straight, unknown
 from .depthwise_tile import many_depthwise, many_straight_depthwise, straight_depthwise, tile_depthwise
-from .halo import clear_halo
+from .halo import clear_halo, clear_halos
 from .jit import device, kernel
 from .pooling import pool_rows
 from .tile import MANY_PIXELS, NARROW, PIXELS, ROWS
@@ -52,9 +52,8 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
                 group = rest - piece * group_count
             block, rows = groups[group, 0], groups[group, 1]
             y_base = item * y_item + block * y_block
-            if piece == 0 and halo > 0:
-                for r in range(rows):
-                    clear_halo(y, y_base + r * y_block, height, width, halo)
+            if piece == 0:
+                clear_halos(y, y_base, y_block, rows, height, width, halo)
             first = piece * chunk * PIXELS
             convolve_pixels(
                 rows, lanes, x, item * x_item, x_row, x_step, taps, groups[group, 2], groups[group, 3], weights,

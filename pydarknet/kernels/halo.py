@@ -24,3 +24,10 @@ def clear_halo(y, at, height, width, halo):
         clear(y[start : start + gap])
     start = at + edge + (height - 1) * pitch + width * 16
     clear(y[start : start + edge])
+
+
+@device
+def clear_halos(y, at, y_block, blocks, height, width, halo):
+    """The same of so many blocks, `y_block` floats apart; nothing where there is no halo."""
+    for block in range(blocks if halo > 0 else 0):
+        clear_halo(y, at + block * y_block, height, width, halo)

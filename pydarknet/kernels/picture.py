@@ -6,7 +6,7 @@ import numba
 from numba import prange
 
 from .cells import store_cells, store_pooled_cells
-from .halo import clear_halo
+from .halo import clear_halos
 from .jit import device, kernel
 from .picture_tile import (
     NARROW,
@@ -110,9 +110,8 @@ def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height,
         while task >= 0:
             item = task // bands
             band = task - item * bands
-            if band == 0 and halo > 0:
-                for block in range(filters // 16):
-                    clear_halo(y, item * y_item + block * y_block, height >> pooled, width >> pooled, halo)
+            if band == 0:
+                clear_halos(y, item * y_item, y_block, filters // 16, height >> pooled, width >> pooled, halo)
             y_first = item * y_item + (halo * y_pitch + halo) * 16
             for pair in range(pairs * band // bands, pairs * (band + 1) // bands):
                 x_at = item * channels * plane

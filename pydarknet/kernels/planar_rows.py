@@ -9,7 +9,7 @@ import numba
 from numba import prange
 
 from .cells import store_cells
-from .halo import clear, clear_halo
+from .halo import clear, clear_halos
 from .jit import device, inlined, kernel
 from .planar_tile import FEWEST, OUTS, SPAN, VECTORS, split_pairs, tiles_of_planes
 from .simd import fetch, floats_at, vload, vstore
@@ -138,9 +138,8 @@ def convolve_rows(place, channels, in_height, in_width, size, stride, padding, p
         while task >= 0:
             item = task // bands
             band = task - item * bands
-            if band == 0 and halo > 0:
-                for block in range(outs // 16):
-                    clear_halo(y, item * y_item + block * y_block, height, width, halo)
+            if band == 0:
+                clear_halos(y, item * y_item, y_block, outs // 16, height, width, halo)
             for row in range(height * band // bands, height * (band + 1) // bands):
                 for line in range(lines):
                     channel = line // size
