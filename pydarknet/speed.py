@@ -10,7 +10,8 @@ import numpy as np
 
 from .kernels.jit import threads
 from .layers import INPUT
-from .layers.filters import TiledConvolution, Window
+from .layers.filters import TiledConvolution
+from .layers.geometry import Window
 from .network import Network
 from .tensor import Layout, Shape, Tensor
 

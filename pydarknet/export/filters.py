@@ -13,7 +13,7 @@ from ..layers.blur import Blur
 from ..layers.connected import Connected
 from ..layers.convolutional import Convolutional
 from ..layers.deconvolutional import Deconvolutional
-from ..layers.filters import Window
+from ..layers.geometry import Window
 from ..layers.local import Local
 from ..layers.plain import L2Norm, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool

@@ -7,9 +7,11 @@ import numpy as np
 from ..errors import OptionError
 from ..kernels.bf16 import CELL, MISSING, PROCESSOR, convolve_bf16, pack_pairs
 from ..kernels.jit import threads
+from ..kernels.native import Call
 from ..kernels.tile import PIXELS, TAP_LANES
 from ..tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
-from .filters import Call, TiledConvolution, Window
+from .filters import TiledConvolution
+from .geometry import Window
 from .workspace import with_workspace
 
 FLOAT32, BF16 = "float32", "bf16"
@@ -60,7 +62,7 @@ class Bf16Convolution:
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
-        """What computes y from x, as `TiledConvolution.bind`, but never pooled."""
+        """What computes y from x, as `PackedConvolution.bind` says, but never pooled."""
         assert not pooled
         at, shape, workers = x.layout, y.shape, threads()
         chunk = self._tiles_per_task(at, shape, window, workers)

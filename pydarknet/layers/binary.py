@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import LANES, Array, Layout, Tensor
-from .filters import Window
+from .geometry import Window
 
 
 def binary_weights(weights: Array) -> Array:

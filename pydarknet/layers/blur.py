@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..kernels.activation import NONE
+from ..kernels.native import Call
 from ..tensor import Array, Layout, Shape, Tensor
 from .convolution_training import ConvolutionGradient
-from .filters import Call, DepthwiseConvolution, Window, not_bound
+from .filters import DepthwiseConvolution
+from .geometry import Window, not_bound
 from .training import write_spread
 
 _KERNELS: dict[int, Array] = {

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import gcd
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ..activations import Activation
 from ..kernels.chain import convolve_chain
 from ..kernels.jit import threads
+from ..kernels.native import Call
 from ..kernels.tile import PIXELS, ROWS, TAP_LANES
 from ..tensor import LANES, PLANAR, Layout, Shape, Tensor
 from .base import INPUT
-from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
-from .method import Convolution
+from .filters import DepthwiseConvolution, TiledConvolution
+from .geometry import FusableConvolution, Window
 from .planar import bind_planar_chain, is_planar
 from .workspace import with_workspace
 
@@ -30,39 +30,6 @@ NOTHING = (
     np.zeros(0, np.int64), LANES, TAP_LANES, np.zeros((0, 5), np.int64), np.zeros(0, np.float32),
     np.zeros(0, np.float32), np.float32(1), 0,
 )  # fmt: skip
-
-
-class Link(Protocol):
-    """What a chain asks of its convolutions."""
-
-    sources: tuple[int, ...]
-    inputs: tuple[Shape, ...]
-    batch: int
-    filters: int
-    window: Window
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether it is 1x1 over all channels, and its activation is applied as it stores."""
-
-    @property
-    def is_depthwise(self) -> bool:
-        """Whether each channel has one filter without dilation, and its activation is applied as it stores."""
-
-    @property
-    def applies_as_it_stores(self) -> bool:
-        """Whether the activation is, and nothing else is done with the sums."""
-
-    @property
-    def activates_by_slope(self) -> bool:
-        """Whether all that is done with the sums is to multiply them by a slope below zero."""
-
-    @property
-    def applied_activation(self) -> Activation:
-        """What is applied to the sums."""
-
-    def packed(self, x: Layout) -> Convolution:
-        """The filters, laid out for what is read."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +102,7 @@ class Bands:
         return sum(max(0, min(self.x.height, end) - low) for low, end in zip(lows, ends, strict=True)) / self.x.height
 
 
-def chain_length(links: Sequence[Link]) -> int:
+def chain_length(links: Sequence[FusableConvolution]) -> int:
     """How many convolutions, from the first on, of which each alone reads the one before, are computed in one go."""
     expands = links[0].is_pointwise
     middle, project = (*links[expands : expands + 2], None, None)[:2]
@@ -147,7 +114,7 @@ def chain_length(links: Sequence[Link]) -> int:
     return 2 + expands if bands else 1
 
 
-def lanes_from_planes(links: Sequence[Link]) -> tuple[int, ...]:
+def lanes_from_planes(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
     """In how many lanes convolutions that are computed in one go can write what they compute from a planar tensor; none
     where they cannot."""
     if len(links) != 3 or not all(map(is_planar, links)):
@@ -155,7 +122,7 @@ def lanes_from_planes(links: Sequence[Link]) -> tuple[int, ...]:
     return (PLANAR, LANES) if links[-1].filters <= LANES else (PLANAR,)
 
 
-def bind_chain(links: Sequence[Link], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
+def bind_chain(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
     """What computes y from x through all links; `added`: what is there is added after the last activation."""
     if x.layout.lanes == PLANAR:
         return bind_planar_chain(links, x, y, added)
@@ -175,7 +142,7 @@ def bind_chain(links: Sequence[Link], x: Tensor, y: Tensor, added: Tensor | None
     return with_workspace(convolve_chain, workers, bands.work_size, *arguments)
 
 
-def _pointwise(link: Link, x: Layout) -> tuple[Any, ...]:
+def _pointwise(link: FusableConvolution, x: Layout) -> tuple[Any, ...]:
     """A 1x1 convolution as the kernel takes it."""
     plan, kind = link.packed(x), link.applied_activation
     assert isinstance(plan, TiledConvolution)
@@ -184,7 +151,7 @@ def _pointwise(link: Link, x: Layout) -> tuple[Any, ...]:
     return taps, x.lanes, plan.used, plan.groups, plan.packed, plan.bias, kind.fused_slope, kind.fused_code
 
 
-def _depthwise(link: Link, bands: Bands, x: Layout) -> tuple[Any, ...]:
+def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> tuple[Any, ...]:
     """The convolution in the middle as the kernel takes it; it reads an expanded band, or x where there is none."""
     plan, kind, window = link.packed(bands.between), link.applied_activation, link.window
     assert isinstance(plan, DepthwiseConvolution)

@@ -7,7 +7,7 @@ from typing import TypeVar
 from ..config import Section
 from .base import Layer, Place
 from .blur import Blur
-from .filters import Window
+from .geometry import Window
 
 L = TypeVar("L", bound=Layer)
 

@@ -15,8 +15,9 @@ from ..kernels.tile import ROWS
 from ..kernels.tile_products import GRADIENT_LANES
 from ..tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
 from .batchnorm import BatchNorm
-from .filters import DepthwiseConvolution, Window
-from .method import BlockedConvolution, FromPlanes, Method
+from .filters import DepthwiseConvolution
+from .geometry import PackedConvolution, Window
+from .method import Method
 from .training import (
     NormTraining,
     Trainable,
@@ -60,7 +61,7 @@ class ConvolutionLearning:
         self.raw = self.norm.raw if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
-    def forward(self, plan: BlockedConvolution, biases: Array) -> None:
+    def forward(self, plan: PackedConvolution, biases: Array) -> None:
         """`plan` holds the weights as they are now, without normalisation."""
         slope = np.float32(1) if self.norm else self._slope
         plan.bind(self.x, self.raw, self.window, slope, NONE)()
@@ -204,7 +205,6 @@ class ConvolutionGradient:
         ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
         method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
         plan = method.whole.pack(filters, ones, zeros, self.groups)
-        assert not isinstance(plan, DepthwiseConvolution | FromPlanes)
         plan.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 
 

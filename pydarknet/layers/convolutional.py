@@ -25,11 +25,11 @@ from .blur import Blur
 from .chain import bind_chain, chain_length, lanes_from_planes
 from .convolution_section import UNUSED, read_groups, read_window, shared_layer
 from .convolution_training import ConvolutionLearning, Parameters
-from .filters import DepthwiseConvolution, Window, not_bound
+from .geometry import PackedConvolution, Window, not_bound
 from .kernel_layer import KernelLayer
-from .method import Convolution, FromPlanes, Method
-from .picture import PictureConvolution, reads_picture
-from .planar import PlanarConvolution, lanes_from_rows
+from .method import Method
+from .picture import reads_picture
+from .planar import lanes_from_rows
 from .table import blur_row, convolution_row
 from .training import Trainable
 
@@ -58,7 +58,7 @@ class Convolutional(KernelLayer):
     weights: Array = field(init=False, repr=False)
     precision: str = field(default=FLOAT32, repr=False)
     _method: Method | None = field(default=None, repr=False)
-    _plan: Convolution | None = field(default=None, repr=False)
+    _plan: PackedConvolution | None = field(default=None, repr=False)
     _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go, from this one on
     _call: Call = field(default=not_bound, repr=False)
     _signs: Tensor | None = field(default=None, repr=False)
@@ -161,7 +161,7 @@ class Convolutional(KernelLayer):
             return np.ones(self.filters, np.float32), self.biases
         return self.norm.fold(self.biases)
 
-    def _pack(self, method: Method) -> Convolution:
+    def _pack(self, method: Method) -> PackedConvolution:
         gain, bias = self._gain_and_bias()
         weights = self.weights
         if self.xnor:
@@ -184,7 +184,7 @@ class Convolutional(KernelLayer):
         out = self.window.out_shape(self.inputs[0], self.filters)
         return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned, precision)
 
-    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Convolution:
+    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
         """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
         method = self._method_for(x, pooled, precision)
         if self._plan is None or method != self._method:
@@ -208,13 +208,8 @@ class Convolutional(KernelLayer):
         if self.blur:
             self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
-        arguments = (x, self._target, self.window, kind.fused_slope, kind.fused_code)
-        if isinstance(plan, DepthwiseConvolution | PlanarConvolution):
-            self._call = plan.bind(*arguments)
-        elif isinstance(plan, PictureConvolution):
-            self._call = plan.bind(*arguments, pooled=pooled)
-        else:
-            self._call = plan.bind(*arguments, pooled=pooled, added=added[0] if added else None)
+        slope, code = kind.fused_slope, kind.fused_code
+        self._call = plan.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
 
     @property
     def is_pointwise(self) -> bool:
@@ -313,7 +308,6 @@ class Convolutional(KernelLayer):
             self.binary.forward()
         method = self._method_for(self.learning.x.layout)
         plan = method.whole.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
-        assert not isinstance(plan, FromPlanes)
         self.learning.forward(plan, self.biases)
         if self.blur:
             self.blur.run()

@@ -12,12 +12,14 @@ from ..config import Section
 from ..dialect import Dialect
 from ..kernels.activation import NONE
 from ..kernels.elementwise import add_scaled
+from ..kernels.native import Call
 from ..tensor import Array, Layout, Shape, Tensor
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
 from .convolution_training import ConvolutionGradient
 from .convolutional import LARGEST_FILTERS
-from .filters import Call, TiledConvolution, Window, not_bound
+from .filters import TiledConvolution
+from .geometry import Window, not_bound
 from .training import NormTraining, Trainable, activation_backward, channel_sums, write_spread
 
 

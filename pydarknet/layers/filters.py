@@ -1,64 +1,17 @@
-"""Filters laid out for the micro-kernel, and the tables that make a convolution's geometry data."""
+"""Filters laid out for the direct micro-kernels, and the tables that make a convolution's geometry data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..kernels.convolution import convolve, convolve_depthwise, convolve_pooled
 from ..kernels.jit import threads
 from ..kernels.native import Call
 from ..kernels.packing import pack_depthwise, pack_filters
 from ..kernels.tile import COLOURS, PIXELS, ROWS, TAP_LANES
-from ..tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty, aligned_zeros
+from ..tensor import LANES, Array, Tensor, aligned_empty, aligned_zeros
+from .geometry import Table, Window
 from .workspace import with_turns, with_workspace
-
-Table = NDArray[np.int64]
-
-
-def not_bound() -> None:
-    """What a layer would call before it has been prepared."""
-    raise RuntimeError("forward before prepare")
-
-
-@dataclass(frozen=True)
-class Window:
-    """How a filter moves over the picture. `padding` counts cells on every side, before dilation."""
-
-    size: int
-    stride_y: int
-    stride_x: int
-    padding: int
-    dilation: int = 1
-
-    @property
-    def is_plain_3x3(self) -> bool:
-        """Whether Winograd's method can compute it."""
-        return (self.size, self.dilation) == (3, 1) and self.stride_y == self.stride_x in (1, 2)
-
-    def out_shape(self, shape: Shape, filters: int) -> Shape:
-        """darknet's rule, which leaves dilation out."""
-        height = (shape.height + 2 * self.padding - self.size) // self.stride_y + 1
-        width = (shape.width + 2 * self.padding - self.size) // self.stride_x + 1
-        fits = shape.height + 2 * self.padding >= self.size and shape.width + 2 * self.padding >= self.size
-        return Shape(filters, height, width) if fits else Shape(filters, 0, 0)
-
-    def halo(self, shape: Shape) -> int:
-        """Cells of zeros that the filter reads beyond a plane's edges."""
-        out = self.out_shape(shape, 1)
-        before = self.padding * self.dilation
-        reach = (self.size - 1) * self.dilation - before
-        below = (out.height - 1) * self.stride_y + reach - (shape.height - 1)
-        right = (out.width - 1) * self.stride_x + reach - (shape.width - 1)
-        return max(before, below, right, 0)
-
-    def offset(self, layout: Layout, row: NDArray[np.int64], column: NDArray[np.int64]) -> Table:
-        """Floats from an output pixel's origin to the cell under the filter's (row, column)."""
-        rows = (row - self.padding) * self.dilation
-        columns = (column - self.padding) * self.dilation
-        return (rows * layout.pitch + columns) * layout.lanes + layout.origin
 
 
 class TiledConvolution:
@@ -84,9 +37,7 @@ class TiledConvolution:
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
-        """What computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the largest
-        of each 2 x 2 cells. `added`: what is there is added after the activation; where there is none, y itself
-        may be given."""
+        """See `PackedConvolution.bind`."""
         channel = self.units[:, 0] * TAP_LANES
         within = window.offset(x.layout, self.units[:, 1], self.units[:, 2])
         taps = channel // self.lanes * x.layout.block + channel % self.lanes + within
@@ -119,8 +70,12 @@ class DepthwiseConvolution:
         self.bias = aligned_zeros(blocks * LANES)
         self.bias[:n] = bias
 
-    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> Call:
-        """What computes y from x, with the slope below zero and the activation's code."""
+    def bind(
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
+        added: Tensor | None = None,
+    ) -> Call:  # fmt: skip
+        """See `PackedConvolution.bind`; neither pooled nor added to."""
+        assert not pooled and added is None
         rows, columns = np.divmod(np.arange(self.size**2), self.size)
         taps = window.offset(x.layout, rows, columns)
         return with_turns(

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..kernels.activation import NONE
+from ..kernels.native import Call
 from ..kernels.tile import ROWS, SQUARE
 from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .costs import COSTS, LARGE
-from .filters import Call, DepthwiseConvolution, TiledConvolution, Window
+from .filters import DepthwiseConvolution, TiledConvolution
+from .geometry import PackedConvolution, Window
 from .picture import PictureConvolution, is_picture_filter
 from .planar import PlanarConvolution
 from .tuning import tuning
@@ -20,10 +22,6 @@ from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side
 # Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a patch, of one of a product, of one
 # float of filters; memory is slow, and start-up packs them all.
 PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
-
-BlockedConvolution = TiledConvolution | DepthwiseConvolution | WinogradConvolution | Bf16Convolution
-FromPlanes = PlanarConvolution | PictureConvolution
-Convolution = BlockedConvolution | FromPlanes
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Method:
         """The same for filters that change with every pass, which are not worth compacting."""
         return replace(self, compact=False)
 
-    def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> Convolution:
+    def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> PackedConvolution:
         """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
         if self.lanes == PLANAR:
             kind = PictureConvolution if self.m else PlanarConvolution
@@ -128,7 +126,7 @@ def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bo
         for m in (0, *_tiles(stride, pooled))
     }
     return {
-        m: plan.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)  # type: ignore[call-arg]
+        m: plan.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)
         for m, plan in plans.items()
     }
 

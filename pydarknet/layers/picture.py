@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..kernels.jit import threads
+from ..kernels.native import Call
 from ..kernels.picture import FIRST, SPAN, convolve_picture
 from ..kernels.picture_tile import OUTS, POINTS
 from ..tensor import LANES, Array, Tensor, aligned_empty
-from .filters import Call, Window
+from .geometry import FusableConvolution, Window
 from .planar import MOST_PLANES
 from .workspace import with_workspace
-
-if TYPE_CHECKING:
-    from .chain import Link
 
 WINDOW = Window(3, 1, 1, 1)
 
@@ -36,10 +32,13 @@ class PictureConvolution:
         self.packed[:] = np.stack(points, axis=1).ravel()
         self.bias = bias
 
-    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False) -> Call:
-        """What computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the largest of
-        each 2 x 2 cells, to which the slope is applied then; a code is not."""
-        assert not (pooled and code)
+    def bind(
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
+        added: Tensor | None = None,
+    ) -> Call:  # fmt: skip
+        """See `PackedConvolution.bind`. Where it is pooled, the slope is applied after that, and a code is not; nothing
+        is added."""
+        assert not (pooled and code) and added is None
         pitch = -(-(FIRST + x.shape.width + 1) // LANES) * LANES
         columns = FIRST - window.padding + np.arange(window.size)
         taps = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
@@ -56,7 +55,7 @@ def is_picture_filter(filters: int, channels: int, groups: int, window: Window) 
     return window == WINDOW and filters % LANES == 0 and channels <= MOST_PLANES and groups == 1
 
 
-def reads_picture(link: Link, pooled: bool) -> bool:
+def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
     """Whether a convolution over all channels is: rows long enough, and where they are pooled, pairs of rows and
     columns and an activation that may as well come after that."""
     shape = link.inputs[0]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..kernels.jit import threads
+from ..kernels.native import Call
 from ..kernels.planar import convolve_planar_chain
 from ..kernels.planar_rows import FIRST, convolve_rows
 from ..kernels.planar_tile import LEAST, OUTS, PLANE_SPAN, SPAN
 from ..tensor import LANES, PLANAR, Array, Layout, Shape, Tensor, aligned_empty
-from .filters import Call, Table, Window
+from .geometry import FusableConvolution, Table, Window
 from .workspace import with_workspace
-
-if TYPE_CHECKING:
-    from .chain import Link
 
 MOST_CHANNELS = LANES // 2  # of a thin layer: more fill a block's lanes well enough
 MOST_PLANES = 4  # of a picture
@@ -41,8 +39,12 @@ class PlanarConvolution:
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         return np.ascontiguousarray((channel * x.block + window.offset(x, row, column)).ravel())
 
-    def bind(self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int) -> Call:
-        """What computes y, planar or blocked, from x, planar, with the slope below zero and the activation's code."""
+    def bind(
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
+        added: Tensor | None = None,
+    ) -> Call:  # fmt: skip
+        """See `PackedConvolution.bind`; y is planar or blocked, neither pooled nor added to."""
+        assert not pooled and added is None
         step, blocked = window.stride_x, y.layout.lanes != PLANAR
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         cell, phase = np.divmod(column - window.padding, step)
@@ -58,7 +60,7 @@ class PlanarConvolution:
         return with_workspace(convolve_rows, threads(), room, *arguments)
 
 
-def lanes_from_rows(link: Link) -> tuple[int, ...]:
+def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
     """In how many lanes a convolution over all channels can write what it computes from a planar tensor, row by row:
     in planes, and in blocks those of pictures; none where it cannot."""
     window, x = link.window, link.inputs[0]
@@ -69,7 +71,7 @@ def lanes_from_rows(link: Link) -> tuple[int, ...]:
     return (PLANAR,) * is_planar(link) + (LANES,) * blocked
 
 
-def is_planar(link: Link) -> bool:
+def is_planar(link: FusableConvolution) -> bool:
     """Whether a convolution can be computed from a planar tensor to another: rows long enough, planes that fill the
     tiles, steps and an activation that these know."""
     window, x = link.window, link.inputs[0]
@@ -87,7 +89,7 @@ def is_thin(shape: Shape) -> bool:
     return shape.channels <= MOST_CHANNELS
 
 
-def bind_planar_chain(links: Sequence[Link], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
+def bind_planar_chain(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
     """As `bind_chain`, from a planar tensor to a planar one or to one block."""
     expand, middle, project = links
     window, shape, out = middle.window, middle.inputs[0], y.shape
@@ -109,7 +111,7 @@ def bind_planar_chain(links: Sequence[Link], x: Tensor, y: Tensor, added: Tensor
     return with_workspace(convolve_planar_chain, threads(), -(-room // LANES) * LANES, *arguments)
 
 
-def _filters(link: Link, x: Layout, taps: Table | None = None) -> tuple[Any, ...]:
+def _filters(link: FusableConvolution, x: Layout, taps: Table | None = None) -> tuple[Any, ...]:
     """As the kernels take them."""
     plan = link.packed(x)
     assert isinstance(plan, PlanarConvolution)

@@ -15,7 +15,7 @@ from ..tensor import Array, Layout, Shape, Tensor
 from .base import Place
 from .batchnorm import BatchNorm
 from .convolutional import Convolutional
-from .filters import Window
+from .geometry import Window
 from .recurrent import Recurrent, activated
 from .training import Trainable
 from .unrolled import ConvLstmSteps, RnnSteps, Steps, Unrolled

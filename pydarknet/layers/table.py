@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..tensor import Shape
 from .blur import Blur
-from .filters import Window
+from .geometry import Window
 
 
 def convolution_row(filters: int, groups: int, window: Window, x: Shape, operations: float) -> str:

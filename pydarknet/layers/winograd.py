@@ -9,13 +9,14 @@ import numpy as np
 
 from ..kernels.compact import KEPT, QUAD, SCALES
 from ..kernels.jit import threads
+from ..kernels.native import Call
 from ..kernels.packing import pack_winograd
 from ..kernels.tile import ROWS
 from ..kernels.winograd import convolve_winograd
 from ..kernels.winograd_tiles import MOST, PATCH, SKEW
 from ..tensor import LANES, Array, Shape, Tensor, aligned_empty, aligned_zeros
 from .costs import COSTS
-from .filters import Call, Window
+from .geometry import Window
 from .workspace import with_workspace
 
 OUTPUT_BLOCK = ROWS * LANES
@@ -104,7 +105,7 @@ class WinogradConvolution:
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
-        """What computes y from x, as `TiledConvolution.bind`."""
+        """What computes y from x, as `PackedConvolution.bind` says."""
         workers, at = threads(), x.layout
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         tiles = tile_count(self.m, out, at.batch)

@@ -18,7 +18,7 @@ from pydarknet.kernels.jit import set_threads, threads
 from pydarknet.kernels.tile import FEW_PIXELS, PIXELS, ROWS
 from pydarknet.layers import bf16
 from pydarknet.layers.bf16 import Bf16Convolution
-from pydarknet.layers.filters import Window
+from pydarknet.layers.geometry import Window
 from pydarknet.tensor import LANES, Shape
 
 from .test_convolution import parameters, sampled_case

@@ -15,7 +15,8 @@ from pydarknet.activations import ACTIVATIONS, Activation
 from pydarknet.kernels.turns import APART
 from pydarknet.layers import chain, workspace
 from pydarknet.layers.chain import Bands, bind_chain, chain_length
-from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution, Window
+from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution
+from pydarknet.layers.geometry import Window
 from pydarknet.tensor import Shape, Tensor
 
 PLANES = [1, 2, 3, 5, 7, 8, 12, 13, 16, 17, 24, 33]

@@ -11,7 +11,8 @@ from helpers import assert_blocked, blocked, dirty, values
 
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.tile import PIXELS, ROWS
-from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution, Window
+from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution
+from pydarknet.layers.geometry import Window
 from pydarknet.layers.method import Method
 from pydarknet.tensor import Layout, Shape
 

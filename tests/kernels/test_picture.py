@@ -12,7 +12,7 @@ from helpers import assert_blocked, dirty, values
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.jit import set_threads, threads
 from pydarknet.kernels.picture import SPAN
-from pydarknet.layers.filters import Window
+from pydarknet.layers.geometry import Window
 from pydarknet.layers.picture import PictureConvolution
 from pydarknet.tensor import PLANAR, Layout, Lent, Shape
 

@@ -13,7 +13,8 @@ from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.jit import set_threads, threads
 from pydarknet.kernels.planar_tile import LEAST, OUTS
 from pydarknet.kernels.planar_tile import PLANE_SPAN as SPAN
-from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution, Window
+from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution
+from pydarknet.layers.geometry import Window
 from pydarknet.layers.planar import PlanarConvolution, bind_planar_chain, lanes_from_rows
 from pydarknet.tensor import LANES, PLANAR, Layout, Shape, Tensor
 

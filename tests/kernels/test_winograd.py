@@ -12,7 +12,8 @@ from helpers import assert_blocked, blocked, cells, dirty, values
 from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.jit import set_threads, threads
 from pydarknet.kernels.winograd import LARGE
-from pydarknet.layers.filters import TiledConvolution, Window
+from pydarknet.layers.filters import TiledConvolution
+from pydarknet.layers.geometry import Window
 from pydarknet.layers.winograd import Cut, WinogradConvolution
 from pydarknet.tensor import Shape
 

@@ -16,7 +16,7 @@ from pydarknet import OptionError
 from pydarknet.input_gradient import InputGradient
 from pydarknet.layers import bf16
 from pydarknet.layers.bf16 import BF16, MISSING, Bf16Convolution
-from pydarknet.layers.filters import Window
+from pydarknet.layers.geometry import Window
 from pydarknet.layers.method import Method, fastest_tile
 from pydarknet.layers.tuning import tuning
 from pydarknet.tensor import Layout, Shape

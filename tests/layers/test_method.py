@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_close, net, values
 
 from pydarknet.layers.costs import COSTS
-from pydarknet.layers.filters import Window
+from pydarknet.layers.geometry import Window
 from pydarknet.layers.method import Method, fastest_tile
 from pydarknet.layers.winograd import Cut
 from pydarknet.tensor import Layout, Shape
