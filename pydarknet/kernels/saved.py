@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import threads
 from .pool import LOOP, Pool, address_of, extension, most_threads
 from .saved_files import CATALOGUE, TEAM, file_of, is_possible, read, write
 from .team import start as start_team
@@ -71,8 +72,7 @@ def install() -> None:
         module.__dict__.update({kernel: SavedKernel(name, kernel) for kernel in kernels})
         module.__dict__["__getattr__"] = _missing_from(name)
         sys.modules[module.__name__] = module
-    from . import threads
-
+    threads.use_pool(pool())
     public = {name: vars(threads)[name] for name in threads.__all__}
     _stand_ins["jit"].__dict__.update(public)
 
@@ -99,6 +99,7 @@ def real_module(name: str) -> ModuleType:
 
             _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _stand_ins})
             numba.set_num_threads(count)
+            threads.use_pool(None)
         return _real[name]
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from . import saved
 from .folder import CACHE_FOLDER, is_cold
-from .pool import most_threads
+from .pool import Pool, most_threads
 
 __all__ = ["CACHE_FOLDER", "is_cold", "most_threads", "set_threads", "threads"]  # what `jit` gives on
+
+_pool: Pool | None = None  # what runs kernels in Numba's place; set by the loader of saved kernels (`saved.py`)
+
+
+def use_pool(pool: Pool | None) -> None:
+    """From now on this pool runs the kernels; None: Numba does."""
+    global _pool
+    _pool = pool
 
 
 def threads() -> int:
     """How many threads kernels spread over."""
-    if saved.is_used():
-        return saved.pool().count
+    pool = _pool  # another thread may take it away
+    if pool is not None:
+        return pool.count
     import numba
 
     return int(numba.get_num_threads())
@@ -20,8 +28,9 @@ def threads() -> int:
 
 def set_threads(count: int) -> None:
     """Spread over `count` threads, at most as many as the machine has processors."""
-    if saved.is_used():
-        saved.pool().count = count
+    pool = _pool
+    if pool is not None:
+        pool.count = count
     else:
         import numba
 
