@@ -22,8 +22,9 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .api import load
     from .boxes import Box, Detection
-    from .model import Model, load
+    from .model import Model
     from .trainer import train
 
 __all__ = [
@@ -44,7 +45,7 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "model", "train": "trainer"}
+_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "api", "train": "trainer"}
 
 
 def __getattr__(name: str) -> Any:

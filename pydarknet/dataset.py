@@ -17,8 +17,6 @@ from .errors import DataError
 from .image import Picture
 from .image_colour import Canvas
 from .labels import candidates, find_labels, parse_labels, wrong_row
-from .layers.head import Head
-from .layers.region import DetectionHead
 from .pictures import Complaints, Pictures, channels_of, mix_mode, size_of, train_list
 from .tensor import Array
 from .views import Margins, View
@@ -52,8 +50,12 @@ class DetectionSet:
         self._pictures = Pictures(self.paths, self.channels)
 
     @classmethod
-    def from_config(cls, data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionSet:
-        """From the list `train` of a .data file, the options of `[net]`, and those of the last head.
+    def from_config(
+        cls, data: Section, net: Section, dialect: Dialect, *, classes: int, jitter: float, resize: float,
+        max_boxes: int, grid: bool,
+    ) -> DetectionSet:  # fmt: skip
+        """From the list `train` of a .data file, the options of `[net]`, and what the last head says: the fields of
+        these names.
 
         Raises DataError and ConfigError.
         """
@@ -67,12 +69,12 @@ class DetectionSet:
             raise net.error("mosaic=1 and letter_box=1 do not go together; use one of them", "letter_box")
         return cls(
             paths=paths,
-            classes=head.classes,
+            classes=classes,
             dialect=dialect,
             channels=channels_of(net),
-            jitter=head.pictures.jitter,
-            resize=head.pictures.resize,
-            max_boxes=head.pictures.max_boxes,
+            jitter=jitter,
+            resize=resize,
+            max_boxes=max_boxes,
             colour=Colour.from_section(net),
             flip=net.flag("flip", True),
             letter_box=letter_box,
@@ -80,7 +82,7 @@ class DetectionSet:
             mosaic_bound=net.flag("mosaic_bound"),
             blur=net.natural("blur", 0, 1 << 10),
             noise=net.real("gaussian_noise", 0),
-            grid=isinstance(head, DetectionHead),
+            grid=grid,
         )
 
     def __len__(self) -> int:

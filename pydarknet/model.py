@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .boxes import Detection
 from .classifier import Classification, classify
-from .config import read_config
+from .config import Config, read_config
 from .detector import Found, detect
 from .dialect import choose_dialect
 from .errors import OptionError
@@ -20,20 +20,25 @@ from .network import Network
 from .resources import network_file
 from .tensor import Array
 
-if TYPE_CHECKING:
-    from .training import Training
+File = str | os.PathLike[str]
+Image = File | Picture
 
-Image = str | os.PathLike[str] | Picture
+
+class Learner(Protocol):
+    """What teaches a model: `training.Training`, which knows the model, not the other way round."""
+
+    def step(self, images: Array, truth: Sequence[Array]) -> float:
+        """Learn from one mini-batch and give its loss."""
 
 
 class Model(Network):
-    """A network with the names of its classes. Made by `load`."""
+    """A network with the names of its classes. Made by `load_model`, and for training by `api.load`."""
 
-    def __init__(self, *arguments: Any, names: str | os.PathLike[str] | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, names: File | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.names_path = names
         self._names: list[str] | None = None
-        self.training: Training | None = None
+        self.training: Learner | None = None
 
     @property
     def classes(self) -> int:
@@ -104,9 +109,9 @@ def _picture(image: Image) -> Picture:
     return load_image(image) if isinstance(image, (str, os.PathLike)) else image
 
 
-def load(
-    cfg: str | os.PathLike[str],
-    weights: str | os.PathLike[str] | None = None,
+def load_model(
+    cfg: File | Config,
+    weights: File | None = None,
     *,
     dialect: str = "auto",
     width: int | None = None,
@@ -114,35 +119,20 @@ def load(
     batch: int = 1,
     threads: int | None = None,
     allow_partial: bool = False,
-    names: str | os.PathLike[str] | None = None,
+    names: File | None = None,
     seed: int | None = 0,
-    train: bool = False,
     tune: bool = False,
     precision: str = "float32",
 ) -> Model:
-    """Build the network of a .cfg file and fill it from a .weights file.
+    """The network of a .cfg file (or what was read of it) with the parameters of a .weights file, not set up to learn.
 
-    A file that is not on the disk is looked for among the bundled ones (`toys.cfg`, `toys.weights`).
-    Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
-    alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
-    all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
-    tune: time the ways in which convolutions can be computed, where they are not known yet on this machine, and
-    remember the fastest for this run and later ones.
-    precision: float32, or bf16, in which convolutions that are computed directly multiply numbers rounded to 8 binary
-    digits, up to twice as fast, on processors with AVX-512 BF16; not for training.
-    allow_partial: accept a weights file for other layers than these, load what fits.
-    Raises the children of DarknetError.
+    Options are those of `api.load`. Raises the children of DarknetError.
     """
     if threads is not None:
         if threads < 1:
             raise OptionError(f"threads {threads}: expected at least 1")
         set_threads(threads)
-    config = read_config(network_file(os.fspath(cfg)))
-    if train:
-        from .training import Training, mini_batch
-
-        net = config.net
-        batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
+    config = cfg if isinstance(cfg, Config) else read_config(network_file(os.fspath(cfg)))
     model = Model(
         config, choose_dialect(dialect, config), width=width, height=height, batch=batch, seed=seed, names=names
     )
@@ -151,6 +141,4 @@ def load(
         model.initialise()
     else:
         model.loaded = model.load_weights(network_file(os.fspath(weights)), allow_partial)
-    if train:
-        model.training = Training(model)
     return model

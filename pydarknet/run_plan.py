@@ -13,7 +13,7 @@ from .config import Option, Section, read_config, read_data
 from .errors import OptionError
 from .measuring import Options as MeasuringOptions
 from .memory import check_memory
-from .model import Model, load
+from .model import Model, load_model
 from .naming import Naming, base_name
 from .sizes import Sizes, training_bytes
 from .training import mini_batch
@@ -97,11 +97,12 @@ class RunPlan:
         return self.model.config.net
 
     def _build(self, cfg: File) -> Model:
-        options, net = self.options, read_config(cfg).net
+        options, config = self.options, read_config(cfg)
+        net = config.net
         batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
-        model = load(cfg, dialect=options.dialect, batch=batch, threads=options.threads, seed=options.seed or 0)
+        seed = options.seed or 0
+        model = load_model(config, dialect=options.dialect, batch=batch, threads=options.threads, seed=seed)
         if options.max_batches is not None:
-            net = model.config.net
             net.options.insert(0, Option("max_batches", str(options.max_batches), net.line))
         return model
 

@@ -10,7 +10,9 @@ import numpy as np
 from .class_dataset import ClassificationSet
 from .config import Section
 from .dataset import DetectionSet
+from .dialect import Dialect
 from .layers.head import Head
+from .layers.region import DetectionHead
 from .loader import Loader
 from .model import Model
 from .tensor import Array
@@ -45,9 +47,18 @@ def open_pictures(data: Section, model: Model) -> Pictures:
     net = model.config.net
     heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads:
-        return DetectionSet.from_config(data, net, heads[-1], model.dialect)
+        return detection_set(data, net, heads[-1], model.dialect)
     tree = next((tree for layer in model.layers if (tree := getattr(layer, "tree", None)) is not None), None)
     return ClassificationSet.from_config(data, net, model.classes, tree, model.dialect)
+
+
+def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionSet:
+    """The training list of a .data file, with boxes, as this head wants it."""
+    wanted = head.pictures
+    return DetectionSet.from_config(
+        data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,
+        max_boxes=wanted.max_boxes, grid=isinstance(head, DetectionHead),
+    )  # fmt: skip
 
 
 def open_source(pictures: Pictures, batch: int, seed: int, threads: int, position: int) -> Source:

@@ -11,10 +11,10 @@ from training_files import ROW, picture_set
 
 from pydarknet import pictures as kept
 from pydarknet.config import read_config, read_data
-from pydarknet.dataset import DetectionSet
 from pydarknet.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.errors import ConfigError, DataError
 from pydarknet.network import Network
+from pydarknet.training_data import detection_set
 
 BCCD = Path(__file__).parents[1].parent / "shared" / "reference" / "bccd"
 
@@ -51,7 +51,7 @@ def detection(pictures, write_cfg):
     def make(dialect=PJREDDIE, net="", head=""):
         config = read_config(write_cfg(YOLO.format(net=f"{net}\nchannels=3", head=head)))
         network = Network(config, dialect)
-        return DetectionSet.from_config(read_data("set/x.data"), config.net, network.layers[-1], dialect)
+        return detection_set(read_data("set/x.data"), config.net, network.layers[-1], dialect)
 
     return make
 
@@ -204,7 +204,7 @@ def test_yolov1_crops(pictures, write_cfg):
     text += "[detection]\nclasses=3\ncoords=4\nside=4\nnum=1\njitter=.2\nsoftmax=0\nsqrt=1\n"
     config = read_config(write_cfg(text))
     network = Network(config, PJREDDIE)
-    data = DetectionSet.from_config(read_data("set/x.data"), config.net, network.layers[-1], PJREDDIE)
+    data = detection_set(read_data("set/x.data"), config.net, network.layers[-1], PJREDDIE)
     assert data.grid
     for k in range(10):
         image, rows = data.load(0, generator(k), 64, 64)
@@ -219,7 +219,7 @@ def test_blood_cells():
         pytest.skip("the blood-cell set is not here")
     config = read_config(BCCD / "bccd-tiny.cfg")
     network = Network(config, PJREDDIE)
-    data = DetectionSet.from_config(read_data(BCCD / "bccd.data"), config.net, network.layers[-1], PJREDDIE)
+    data = detection_set(read_data(BCCD / "bccd.data"), config.net, network.layers[-1], PJREDDIE)
     assert data.check().startswith("292 pictures, 3941 objects, 0 label files missing, 0 wrong labels")
     image, rows = data.load(0, generator(), 224, 160)
     assert image.shape == (3, 160, 224) and len(rows) > 0

@@ -47,7 +47,7 @@ ORDER = [
     {"measuring", "best", "chart"},
     {"run_plan"},
     {"keeping"},
-    {"trainer"},
+    {"trainer", "api"},
     {"text_trainer"},
     {"cli"},
     {"__init__", "__main__"},
@@ -65,6 +65,8 @@ DOORS = {
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+# Each module, as the names that lead to it from the package on, and its file; a folder's name is its `__init__`'s.
+MODULES = {tuple(p for p in path.relative_to(PACKAGE).with_suffix("").parts if p != "__init__"): path for path in FILES}
 IDS = [str(path.relative_to(PACKAGE)) for path in FILES]
 
 
@@ -73,17 +75,51 @@ def room_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path):
-    """(room of this package, None) or (None, outside package) of every import in a file."""
+def import_statements(path):
+    """The import statements of a file, also those in functions and for type checkers; and for relative ones the names
+    that lead from the package to where they look, else None."""
     folder = path.relative_to(PACKAGE).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((None, alias.name.partition(".")[0]) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield None, node.module.partition(".")[0]
-        elif isinstance(node, ast.ImportFrom):
-            base = folder[: len(folder) + 1 - node.level] + tuple((node.module or "").split(".") if node.module else ())
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield node, folder[: len(folder) + 1 - node.level] + tuple(node.module.split(".") if node.module else ())
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield node, None
+
+
+def imports(path):
+    """(room of this package, None) or (None, outside package) of every import in a file."""
+    for node, base in import_statements(path):
+        if base is not None:
             yield from ((base[0] if base else alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield None, node.module.partition(".")[0]
+        else:
+            yield from ((None, alias.name.partition(".")[0]) for alias in node.names)
+
+
+def imported_modules(path):
+    """The modules of this package that a file imports, as in MODULES. `from .room import name` is `room.name` where
+    there is such a module, else `room`, that is its `__init__`.
+
+    That Python runs a folder's `__init__` before the folder's modules does not count: what it imports of them would be
+    a circle each time. Nor is seen what is imported by a name that is put together when the program runs: layers by the
+    table of `layers/__init__`, commands by that of `cli/app`, kernels by `kernels/saved`, which so gives way to Numba.
+    """
+    for base, name in ((b, alias.name) for node, b in import_statements(path) if b is not None for alias in node.names):
+        yield (*base, name) if (*base, name) in MODULES else base
+
+
+def circles(arrows):
+    """The largest groups in a graph, {node: nodes}, of which each node leads to each, itself among them."""
+    reached = {node: set() for node in arrows}
+    for node, found in reached.items():
+        to_do = list(arrows[node])
+        while to_do:
+            if (each := to_do.pop()) not in found:
+                found.add(each)
+                to_do += arrows[each]
+    groups = {frozenset(other for other in reached[node] if node in reached[other]) for node in arrows}
+    return sorted(sorted(group) for group in groups if group)
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
@@ -110,6 +146,17 @@ def test_the_library_never_prints_nor_exits_nor_reads_the_command_line(path):
             assert node.func.id not in {"print", "exit", "quit", "input", "SystemExit", "exec", "eval"}
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
             assert node.attr not in {"exit", "argv", "stdout", "stderr", "stdin"}
+
+
+def test_no_two_files_import_each_other_in_a_circle():
+    arrows = {module: set(imported_modules(path)) for module, path in MODULES.items()}
+    assert all(target in MODULES for targets in arrows.values() for target in targets)
+    assert [[".".join(module) for module in circle] for circle in circles(arrows)] == []
+
+
+def test_circles_are_found():
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": {"e"}, "e": {"f"}, "f": {"f"}}
+    assert circles(arrows) == [["b", "c"], ["f"]]
 
 
 def test_the_order_names_no_module_that_is_gone():

@@ -38,7 +38,7 @@ def build_network(cfg: str, options: Options) -> Network:
 
 def load_model(cfg: str, weights: str, options: Options) -> Model:
     """A network with its weights and names, all of which are checked before anything is computed."""
-    from ..model import load
+    from ..model import load_model as load
 
     model = load(
         network_file(cfg),

@@ -55,10 +55,10 @@ def speed_command(cfg: str, n: int | None, **options: Any) -> None:
 
 
 def _load(cfg: str, options: dict[str, Any]) -> Network:
-    from ..model import load
+    from ..model import load_model
 
     side, weights = options["size"], options["weights"]
-    model = load(
+    model = load_model(
         network_file(cfg),
         weights,
         dialect=options["dialect"],

@@ -1,0 +1,55 @@
+"""The Python API's way to a network: `pydarknet.load`."""
+
+from __future__ import annotations
+
+import os
+
+from .config import read_config
+from .model import Model, load_model
+from .resources import network_file
+
+File = str | os.PathLike[str]
+
+
+def load(
+    cfg: File,
+    weights: File | None = None,
+    *,
+    dialect: str = "auto",
+    width: int | None = None,
+    height: int | None = None,
+    batch: int = 1,
+    threads: int | None = None,
+    allow_partial: bool = False,
+    names: File | None = None,
+    seed: int | None = 0,
+    train: bool = False,
+    tune: bool = False,
+    precision: str = "float32",
+) -> Model:
+    """Build the network of a .cfg file and fill it from a .weights file.
+
+    A file that is not on the disk is looked for among the bundled ones (`toys.cfg`, `toys.weights`).
+    Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
+    alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
+    all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
+    tune: time the ways in which convolutions can be computed, where they are not known yet on this machine, and
+    remember the fastest for this run and later ones.
+    precision: float32, or bf16, in which convolutions that are computed directly multiply numbers rounded to 8 binary
+    digits, up to twice as fast, on processors with AVX-512 BF16; not for training.
+    allow_partial: accept a weights file for other layers than these, load what fits.
+    Raises the children of DarknetError.
+    """
+    config = read_config(network_file(os.fspath(cfg)))
+    if train:
+        from .training import Training, mini_batch  # inference starts without
+
+        net = config.net
+        batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
+    model = load_model(
+        config, weights, dialect=dialect, width=width, height=height, batch=batch, threads=threads,
+        allow_partial=allow_partial, names=names, seed=seed, tune=tune, precision=precision,
+    )  # fmt: skip
+    if train:
+        model.training = Training(model)
+    return model
