@@ -44,7 +44,7 @@ class MovingAverage:
         """After update `number`; whether the parameters have been replaced."""
         if number < self.first:
             return False
-        current = self._parameters()
+        current = self.parameters()
         if not self._averages:
             self._averages = {name: array.copy() for name, array in current.items()}
         if number == self.last:
@@ -59,7 +59,7 @@ class MovingAverage:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .weights file with the averages in the place of what they are averages of. Raises OutputError."""
-        current = self._parameters()
+        current = self.parameters()
         before = {name: array.copy() for name, array in current.items()}
         self._write(current, self._averages)
         try:
@@ -67,21 +67,20 @@ class MovingAverage:
         finally:
             self._write(current, before)
 
-    def arrays(self) -> dict[str, Array]:
-        """The averages, for a checkpoint."""
-        return {f"average_{name}": array for name, array in self._averages.items()}
+    def state_dict(self) -> dict[str, Array]:
+        """The averages, none before they have begun: no copies."""
+        return dict(self._averages)
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take over what `arrays` gave, from among others."""
-        found = {name.removeprefix("average_"): array for name, array in arrays.items() if name.startswith("average_")}
-        self._averages = {name: found[name].copy() for name in self._parameters() if found}
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Go on from a state: nothing, or an array for each of `parameters`, which the caller has compared."""
+        self._averages = {name: state[name].copy() for name in self.parameters() if state}
 
-    def _parameters(self) -> dict[str, Array]:
-        """Biases, scales and weights of every convolution with a record of its own."""
+    def parameters(self) -> dict[str, Array]:
+        """Biases, scales and weights of every convolution with a record of its own, by their names in checkpoints."""
         found: dict[str, Array] = {}
         for index, layer in enumerate(self.network.layers):
             learnt = layer.trainables() if layer.has_filters else []
-            found |= {f"{index}_{number}": parameter.array for number, parameter in enumerate(learnt)}
+            found |= {f"layer.{index}.{parameter.name}": parameter.array for parameter in learnt}
         return found
 
     @staticmethod

@@ -10,10 +10,13 @@ NAME.state.npz.new, whose hash fits the new weights; one before both leaves the 
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,16 +27,26 @@ from .errors import OutputError, WeightsError
 from .files import flush, hash_of, write_whole
 from .naming import base_name
 from .network import Network
+from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
 from .tensor import Array
 from .training import Training
 from .weights import Header
 
 log = logging.getLogger("pydarknet")
 
-FORMAT = 1  # of the state file
+FORMAT = 2  # of the state file: raised when names or meanings change. 1 named arrays by numbers
 STATE, NEW = ".state.npz", ".new"
-_KEYS = {"base", "weights", "hash", "dialect", "batch", "subdivisions", "progress", "training"}
-_PARAMETER = "parameter_{}_{}"  # layer, number of the array
+_CONTENT, _NPY = "content", ".npy"
+_KINDS = {
+    "format": COUNT, "base": TEXT, "weights": TEXT, "hash": TEXT, "dialect": TEXT, "batch": COUNT,
+    "subdivisions": COUNT, "progress": TABLE, "training": TABLE,
+}  # fmt: skip
+_PROGRESS = {
+    "iteration": COUNT, "start": COUNT, "average": or_none(FINITE), "position": COUNT, "seed": SEED, "saved": TABLE,
+    "measured": TABLE, "min_size": or_none(COUNT),
+}  # fmt: skip
+_SAVED = {"weights": COUNT, "last": COUNT}
+_MEASURED = {"last": COUNT, "value": FINITE, "best": FINITE}
 
 
 @dataclass(frozen=True)
@@ -78,9 +91,9 @@ def save(folder: Path, name: str, training: Training, progress: Progress) -> Pat
     network.header = Header(*network.dialect.version, training.seen)
     target = folder / name
     weights, state = folder / f".{name}{NEW}", folder / f"{name}{STATE}{NEW}"
-    arrays = dict(training.arrays())
+    arrays = training.state_dict()
     if not _is_in_file(network):
-        arrays |= {_PARAMETER.format(i, j): array for i, j, array in _parameters(network)}
+        arrays |= _parameters(network)
     try:
         network.save_weights(weights)
         content = {
@@ -95,7 +108,7 @@ def save(folder: Path, name: str, training: Training, progress: Progress) -> Pat
             "training": training.counters(),
         }
         with write_whole(state) as stream:
-            np.savez(stream, content=np.array(json.dumps(content)), **arrays)  # type: ignore[arg-type]
+            np.savez(stream, **{_CONTENT: np.array(json.dumps(content))}, **arrays)  # type: ignore[arg-type]
         weights.replace(target)
         flush(folder)
         state.replace(folder / f"{name}{STATE}")
@@ -107,8 +120,13 @@ def save(folder: Path, name: str, training: Training, progress: Progress) -> Pat
     return target
 
 
-def _parameters(network: Network) -> list[tuple[int, int, Array]]:
-    return [(i, j, r.array) for i, layer in enumerate(network.layers) for j, r in enumerate(layer.records())]
+def _parameters(network: Network) -> dict[str, Array]:
+    """All parameters by their names in a state file: layer, number and name of the array in a .weights file's order."""
+    return {
+        f"parameter.layer.{index}.{number}.{record.name}": record.array
+        for index, layer in enumerate(network.layers)
+        for number, record in enumerate(layer.records())
+    }
 
 
 def newest(folder: Path, base: str) -> Checkpoint | None:
@@ -121,10 +139,12 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
         if not path.name.endswith((STATE, STATE + NEW)):
             continue
         name = path.name.removesuffix(NEW).removesuffix(STATE)
-        content = _content(path)
-        if content is None:
-            wrong.append(f"{path} is no state of a training run")
-        elif (content["base"], content["weights"]) == (base, name):
+        try:
+            content = _content(path)
+        except WeightsError as error:
+            wrong.append(str(error))
+            continue
+        if (content["base"], content["weights"]) == (base, name):
             found.append(Checkpoint(folder / name, path, content))
     for checkpoint in sorted(found, key=lambda c: c.iteration, reverse=True):
         if checkpoint.weights.is_file() and hash_of(checkpoint.weights) == checkpoint.content["hash"]:
@@ -148,16 +168,66 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
         raise OutputError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
 
 
-def _content(path: Path) -> dict[str, Any] | None:
+def _content(path: Path) -> dict[str, Any]:
+    """What a state file says besides arrays, compared with what this version writes. Raises WeightsError."""
+    arrays = _read(path, lambda name: name == _CONTENT)
+    if _CONTENT not in arrays:
+        raise WeightsError(f"{path} is no state of a training run: it has no {_CONTENT}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = json.loads(str(archive["content"]))
-        if content["format"] != FORMAT:
-            return None
-        Progress(**content["progress"])
-        return content if set(content) >= _KEYS else None
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        return None
+        content = json.loads(str(arrays[_CONTENT]))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is no state of a training run: {_one_line(error)}") from error
+    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+        weights = path.name.removesuffix(NEW).removesuffix(STATE)
+        raise WeightsError(
+            f"{path} has format {str(content['format'])[:20]!r} of another version of pydarknet; expected {FORMAT}. To "
+            f"start a new run from its weights, name them without resume: {path.with_name(weights)}"
+        )
+    try:
+        check_values(content, _KINDS, "")
+        progress = content["progress"]
+        check_values(progress, _PROGRESS, "progress")
+        check_values(progress["saved"], _SAVED if progress["saved"] else {}, "progress.saved")
+        check_values(progress["measured"], _MEASURED if progress["measured"] else {}, "progress.measured")
+    except WeightsError as error:
+        raise WeightsError(f"{path} is no state of a training run: {error}") from error
+    return dict(content)
+
+
+def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
+    """Arrays of a state file by name; no memory is taken for more than the file holds. Raises WeightsError."""
+    found: dict[str, Array] = {}
+    try:
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(_NPY)
+                if not is_wanted(name):
+                    continue
+                if name in found:
+                    raise ValueError(f"it has two arrays {name[:60]!r}")
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+                    raise ValueError(f"array {name[:60]!r} is not stored as it was written")
+                found[name] = _array(archive.read(info))
+    except Exception as error:  # zipfile and numpy raise a dozen kinds over garbage
+        raise WeightsError(f"{path} is no state of a training run: {_one_line(error)}") from error
+    return found
+
+
+def _array(data: bytes) -> Array:
+    """The array of an .npy file as numpy.savez writes it, without pickled objects. Raises ValueError and others."""
+    stream = io.BytesIO(data)
+    if (version := np.lib.format.read_magic(stream)) != (1, 0):
+        raise ValueError(f"it has an array of version {version}")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError(f"an array {dtype} of shape {shape} has {len(data) - stream.tell()} bytes")
+    values: Array = np.frombuffer(data, dtype, offset=stream.tell())
+    return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
@@ -177,32 +247,32 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
     if _is_in_file(network):
         network.loaded = network.load_weights(checkpoint.weights)
         return
-    with _reading(checkpoint, network), np.load(checkpoint.state, allow_pickle=False) as archive:
-        for i, j, array in _parameters(network):
-            array[:] = archive[_PARAMETER.format(i, j)]
+    expected = _parameters(network)
+    found = _read(checkpoint.state, lambda name: name.startswith("parameter."))
+    with _naming(checkpoint, network):
+        check_arrays(found, expected)
+    for name, array in expected.items():
+        array[...] = found[name]
     network.parameters_changed()
 
 
 def restore(checkpoint: Checkpoint, training: Training) -> None:
-    """Give training, set up at the right input size, everything else. Raises WeightsError."""
-    with _reading(checkpoint, training.network), np.load(checkpoint.state, allow_pickle=False) as archive:
-        names = [name for name in archive.files if not name.startswith(("content", "parameter"))]
-        training.restore_arrays({name: archive[name] for name in names})
-        training.restore_counters(checkpoint.content["training"])
+    """Give training, set up at the right input size, everything else. Raises WeightsError, and then changes nothing."""
+    with_parameters = not _is_in_file(training.network)
+    state = _read(checkpoint.state, lambda name: name != _CONTENT)
+    parameters = {name: state.pop(name) for name in list(state) if with_parameters and name.startswith("parameter.")}
+    with _naming(checkpoint, training.network):
+        check_arrays(parameters, _parameters(training.network) if with_parameters else {})
+        training.load_state_dict(state, checkpoint.content["training"])
 
 
-class _reading:  # noqa: N801
-    """What goes wrong while a state is read is the fault of a file that is not this network's."""
-
-    def __init__(self, checkpoint: Checkpoint, network: Network) -> None:
-        self.text = f"{checkpoint.state}: not the state of a training run of {network.path}"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, ValueError, KeyError, IndexError, AttributeError, zipfile.BadZipFile)):
-            raise WeightsError(f"{self.text} ({error})") from error
+@contextmanager
+def _naming(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
+    """Name the file of a state that is not this network's."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{checkpoint.state}: not the state of a training run of {network.path}: {error}") from error
 
 
 def clean(folder: Path, base: str) -> None:

@@ -15,32 +15,31 @@ from .layers import Layer
 from .layers.training import Trainable
 from .tensor import Array
 
-Trainables = Sequence[tuple[Layer, Trainable]]
+Trainables = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 
 
 @dataclass(frozen=True)
 class Step:
     """What all parameters of an update have in common.
 
-    number: counted from 1. pictures: whose gradients have been summed up. decay: weight decay of one picture.
+    number: counted from 1 over all runs. of_run: counted from 1 since the run began, which a resumed run continues.
+    pictures: whose gradients have been summed up. decay: weight decay of one picture.
     """
 
     number: int
+    of_run: int
     rate: float
     pictures: int
     decay: float
 
 
 class Rule(Protocol):
-    """One way to change a parameter. `index` tells parameters apart, `rate` includes the layer's own factor."""
+    """One way to change a parameter. `name` tells parameters apart, `rate` includes the layer's own factor."""
 
-    def change(self, index: int, parameter: Trainable, step: Step, rate: float) -> None: ...
+    def change(self, name: str, parameter: Trainable, step: Step, rate: float) -> None: ...
 
-    def begin(self) -> None: ...
-
-    def arrays(self) -> dict[str, Array]: ...
-
-    def restore(self, arrays: Mapping[str, Array]) -> None: ...
+    def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
+        """What the rule keeps of a parameter from update to update: arrays of its shape, no copies."""
 
 
 @dataclass
@@ -49,20 +48,14 @@ class Descent:
 
     momentum: float
 
-    def change(self, index: int, parameter: Trainable, step: Step, rate: float) -> None:
+    def change(self, name: str, parameter: Trainable, step: Step, rate: float) -> None:
         decay = step.decay * step.pictures if parameter.decays else 0.0
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
         descend(weights, update, np.float32(rate / step.pictures), np.float32(decay), np.float32(self.momentum))
 
-    def begin(self) -> None:
-        """Another update."""
-
-    def arrays(self) -> dict[str, Array]:
-        """What the next update needs besides the parameters and what is accumulated for them."""
+    def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
+        """Nothing: momentum is part of what is accumulated."""
         return {}
-
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take over what `arrays` gave, from among others."""
 
 
 @dataclass
@@ -74,16 +67,12 @@ class Adam:
     keeps_square: float = 0.999
     epsilon: float = 1e-7
     by_iteration: bool = False
-    updates: int = 0  # of this run
-    _moments: dict[int, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+    _moments: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
 
-    def begin(self) -> None:
-        self.updates += 1
-
-    def change(self, index: int, parameter: Trainable, step: Step, rate: float) -> None:
+    def change(self, name: str, parameter: Trainable, step: Step, rate: float) -> None:
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
-        mean, square = self._moments.setdefault(index, (np.zeros_like(weights), np.zeros_like(weights)))
-        past = step.number if self.by_iteration else self.updates
+        mean, square = (moment.reshape(-1) for moment in self._moments_of(name, parameter))
+        past = step.number if self.by_iteration else step.of_run
         kept = np.float32(self.keeps_mean), np.float32(self.keeps_square)
         adapt(
             weights,
@@ -97,16 +86,16 @@ class Adam:
             np.float32(self.epsilon),
         )
 
-    def arrays(self) -> dict[str, Array]:
-        found: dict[str, Array] = {}
-        for index, (mean, square) in self._moments.items():
-            found |= {f"mean_{index}": mean, f"square_{index}": square}
-        return found | {"adam": np.array([self.updates])}
+    def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
+        mean, square = self._moments_of(name, parameter)
+        return {"mean": mean, "square": square}
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.updates = int(arrays["adam"][0])
-        indices = [int(name.removeprefix("mean_")) for name in arrays if name.startswith("mean_")]
-        self._moments = {i: (arrays[f"mean_{i}"].copy(), arrays[f"square_{i}"].copy()) for i in indices}
+    def _moments_of(self, name: str, parameter: Trainable) -> tuple[Array, Array]:
+        """The averages of a parameter's changes and of their squares, zeros before its first update."""
+        if name not in self._moments:
+            shape = parameter.array.shape
+            self._moments[name] = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        return self._moments[name]
 
 
 def read_rule(net: Section, dialect: Dialect) -> Rule:
@@ -127,6 +116,7 @@ class Optimizer:
     def __init__(self, layers: Sequence[Layer], net: Section, dialect: Dialect) -> None:
         """Read the keys of `[net]` about updates."""
         self.rule = read_rule(net, dialect)
+        self.updates = 0  # since the run began
         self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
         self._clip, self._burn_in = net.real("clip", 0.0), net.natural("burn_in", 0, 1 << 40)
         self._mends = dialect.mends_updates
@@ -135,16 +125,24 @@ class Optimizer:
 
     def update(self, trainables: Trainables, number: int, rate: float, pictures: int) -> None:
         """The update of that number, counted from 1, with the gradients of so many pictures."""
-        step = Step(number, rate, pictures, self.decay)
-        self.rule.begin()
-        for index, (layer, parameter) in enumerate(trainables):
+        self.updates += 1
+        step = Step(number, self.updates, rate, pictures, self.decay)
+        for name, (layer, parameter) in trainables.items():
             if self._rests(layer, number):
                 continue
             self._prepare(layer, parameter)
-            self.rule.change(index, parameter, step, rate * layer.learning_options.rate)
+            self.rule.change(name, parameter, step, rate * layer.learning_options.rate)
             limit = layer.learning_options.clip or (self._clip if layer.has_filters else 0.0)
             if limit and parameter.decays:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)
+
+    def state_dict(self, trainables: Trainables) -> dict[str, Array]:
+        """What the next update needs besides the parameters, what is accumulated for them, and `updates`: no copies."""
+        return {
+            f"{name}.{kind}": array
+            for name, (_, parameter) in trainables.items()
+            for kind, array in self.rule.state_of(name, parameter).items()
+        }
 
     def _rests(self, layer: Layer, number: int) -> bool:
         options = layer.learning_options

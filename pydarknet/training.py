@@ -22,20 +22,18 @@ from .optimizer import Optimizer
 from .plan import lay_out, owner_of, readers_of
 from .rejection import reject_similar
 from .schedule import Schedule
+from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
 from .tensor import Array, Layout, Tensor
 from .unfollowed import unfollowed
 
 log = logging.getLogger("pydarknet")
 
 
-class _Nothing:
-    """What a layer without steps has instead of them."""
-
-
 class Training:
     """A network set up to learn: the deltas beside its activations, what updates need, and the count of pictures seen.
 
-    seen: pictures in mini-batches of the cfg's size, whatever size they have.
+    seen: pictures in mini-batches of the cfg's size, whatever size they have. trainables: the parameters that updates
+    change, each with its layer, by their names in checkpoints, such as layer.3.weights.
     """
 
     def __init__(self, network: Network) -> None:
@@ -80,7 +78,7 @@ class Training:
         self._deltas = [delta for owner, delta in deltas.items() if owner not in overwriting]
         self._input = tensors[INPUT]
         self._layers = [layer for layer in network.layers if not layer.is_alias]
-        self._trainables: list[tuple[Layer, Trainable]] = []
+        self.trainables: dict[str, tuple[Layer, Trainable]] = {}
         with ONE_AT_A_TIME:
             for index, layer in enumerate(network.layers):
                 if not layer.is_alias:
@@ -96,7 +94,10 @@ class Training:
         # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
         delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
         layer.prepare_training([deltas.get(source) for source in sources], delta)
-        self._trainables += [(layer, trainable) for trainable in layer.trainables()]
+        for trainable in layer.trainables():
+            name = f"layer.{index}.{trainable.name}"
+            assert name not in self.trainables
+            self.trainables[name] = layer, trainable
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
         """Go on at another input size and with mini-batches of `batch` pictures (default: the cfg's); what has been
@@ -105,68 +106,86 @@ class Training:
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
         self.network.resize(width, height, batch)
-        before = [trainable.update for _, trainable in self._trainables]
+        before = {name: trainable.update for name, (_, trainable) in self.trainables.items()}
         self._prepare()
-        for (_, trainable), update in zip(self._trainables, before, strict=True):
-            trainable.update[:] = update
+        for name, (_, trainable) in self.trainables.items():
+            trainable.update[:] = before[name]
 
-    def arrays(self) -> dict[str, Array]:
-        """What training needs besides the network's parameters to go on as if it had not been interrupted: the
-        accumulated updates, moments and averages, and what recurrent layers carry from one mini-batch into the next.
-        No copies."""
-        found = {f"update_{number}": trainable.update for number, (_, trainable) in enumerate(self._trainables)}
-        found |= self.optimizer.rule.arrays()
-        found |= self.average.arrays() if self.average else {}
+    def state_dict(self) -> dict[str, Array]:
+        """What training needs besides the network's parameters and `counters` to go on as if it had not been
+        interrupted: accumulated updates, moments, averages, and what layers keep from one mini-batch to the next.
+
+        No copies. The names stand in checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
+        average.layer.3.weights, layer.3.carried.hidden.
+        """
+        return self._own_state() | _prefixed("average", self.average.state_dict() if self.average else {})
+
+    def _own_state(self) -> dict[str, Array]:
+        """The state without the moving average, which has no arrays before it begins."""
+        state = {f"update.{name}": trainable.update for name, (_, trainable) in self.trainables.items()}
+        state |= _prefixed("optimizer", self.optimizer.state_dict(self.trainables))
         for index, layer in enumerate(self.network.layers):
-            found |= {f"state_{index}_{name}": state for name, state in getattr(layer, "states", {}).items()}
-            found |= {f"carried_{index}_{name}": array for name, array in _carried(layer).items()}
-        return found
+            state |= _prefixed(f"layer.{index}", layer.state_dict())
+        return state
 
-    def restore_arrays(self, arrays: Mapping[str, Array]) -> None:
-        """Take over what `arrays` gave. Raises KeyError and ValueError where it was that of another network."""
-        for number, (_, trainable) in enumerate(self._trainables):
-            trainable.update[:] = arrays[f"update_{number}"].reshape(trainable.update.shape)
-        self.optimizer.rule.restore(arrays)
+    def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` and `counters` gave at the same input size and batch.
+
+        Raises WeightsError, before anything is changed, where a name, shape, dtype or value is not the expected one.
+        """
+        self._check_counters(counters)
+        own, averages = self._own_state(), {}
+        if self.average and counters["average_begun"]:
+            averages = _prefixed("average", self.average.parameters())
+        check_arrays(state, own | averages)
+        for name, array in own.items():
+            if not name.startswith("layer."):
+                array[...] = state[name]
+        for index, layer in enumerate(self.network.layers):
+            layer.load_state_dict(_under(f"layer.{index}", state))
         if self.average:
-            self.average.restore(arrays)
-        for name, array in arrays.items():
-            kind, _, rest = name.partition("_")
-            index, _, attribute = rest.partition("_")
-            if kind == "state":
-                getattr(self.network.layers[int(index)], "states")[attribute] = array.copy()  # noqa: B009
-            elif kind == "carried":
-                setattr(getattr(self.network.layers[int(index)], "steps"), attribute, array.copy())  # noqa: B009
-
-    def forget(self, sequence: int) -> None:
-        """Have recurrent layers begin a sequence of the mini-batch anew: what they carry of it becomes 0."""
-        for layer in self.network.layers:
-            for array in _carried(layer).values():
-                array[sequence] = 0
+            self.average.load_state_dict(_under("average", state))
+        self._load_counters(counters)
 
     def counters(self) -> dict[str, Any]:
-        """The numbers that go with `arrays`, fit for JSON: pictures, steps, the states of random generators."""
+        """The numbers that go with `state_dict`, fit for JSON: pictures, steps, updates, states of random generators."""
         return {
             "seen": self.seen,
             "steps": self._steps,
-            "rejection": dict(self._rejection.rolling),
+            "updates": self.optimizer.updates,
+            "average_begun": self.average is not None and self.average.begun,
+            "rejection": self._rejection.state_dict(),
             "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
         }
 
-    def restore_counters(self, counters: Mapping[str, Any]) -> None:
-        """Take over what `counters` gave. Raises KeyError and ValueError where it was that of another network."""
-        self.seen, self._steps = int(counters["seen"]), int(counters["steps"])
+    def _check_counters(self, counters: Mapping[str, Any]) -> None:
+        kinds = {"seen": COUNT, "steps": COUNT, "updates": COUNT, "average_begun": FLAG}
+        check_values(counters, kinds | {"rejection": TABLE, "random": TABLE}, "training")
+        check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
+        generators = self._generators()
+        check_values(counters["random"], dict.fromkeys(generators, TABLE), "training.random")
+        for name, rng in generators.items():
+            check_generator(counters["random"][name], rng, f"training.random.{name}")
+
+    def _load_counters(self, counters: Mapping[str, Any]) -> None:
+        self.seen, self._steps, self.optimizer.updates = counters["seen"], counters["steps"], counters["updates"]
         self._clock.done = self.update_count
-        self._rejection.rolling.update(counters.get("rejection", {}))
+        self._rejection.load_state_dict(counters["rejection"])
         for name, rng in self._generators().items():
             rng.bit_generator.state = counters["random"][name]
 
     def _generators(self) -> dict[str, np.random.Generator]:
-        """Every generator of random numbers that training draws from."""
+        """Every generator of random numbers that training draws from, by its name in checkpoints."""
         found = {"training": self._rng}
         for index, layer in enumerate(self.network.layers):
-            own = {name: rng for name, rng in vars(layer).items() if isinstance(rng, np.random.Generator)}
-            found |= {f"{index}.{name}": rng for name, rng in own.items() if rng is not self._rng}
+            found |= {f"layer.{index}.{name}": rng for name, rng in layer.generators().items()}
         return found
+
+    def forget(self, sequence: int) -> None:
+        """Have recurrent layers begin a sequence of the mini-batch anew: what they carry of it becomes 0."""
+        for layer in self.network.layers:
+            for array in layer.carried().values():
+                array[sequence] = 0
 
     @property
     def update_count(self) -> int:
@@ -231,7 +250,7 @@ class Training:
 
     def _update(self) -> None:
         number, network = self.update_count, self.network
-        self.optimizer.update(self._trainables, number, self.rate, network.batch * self.subdivisions)
+        self.optimizer.update(self.trainables, number, self.rate, network.batch * self.subdivisions)
         if self.average:
             self.average.update(number)
         if self._reject_every and number % self._reject_every == 0 and number < self.schedule.max_batches * 3 // 4:
@@ -253,10 +272,14 @@ def _overwriting(layers: Sequence[Layer]) -> dict[int, int]:
     return found
 
 
-def _carried(layer: Layer) -> dict[str, Array]:
-    """What a layer carries from one mini-batch into the next: (sequences, n) each."""
-    steps = vars(getattr(layer, "steps", None) or _Nothing())
-    return {name: array for name, array in steps.items() if isinstance(array, np.ndarray)}
+def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays below a prefix, by the rest of their names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 def mini_batch(network_batch: int, subdivisions: int, time_steps: int) -> int:

@@ -64,12 +64,12 @@ def test_what_is_restored_goes_on_alike(network):
     first, second = (MovingAverage(network, 0.9, 4000) for _ in range(2))
     first.update(2000)
     randomise(network, 5)
-    second.restore({name: array.copy() for name, array in first.arrays().items()} | {"update_0": np.zeros(3)})
+    second.load_state_dict(first.state_dict())
     for average in (first, second):
         average.update(2001)
-    assert all((a == b).all() for a, b in zip(first.arrays().values(), second.arrays().values(), strict=True))
+    assert all((a == b).all() for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
     empty = MovingAverage(network, 0.9, 4000)
-    empty.restore({})
+    empty.load_state_dict({})
     assert not empty.begun
 
 

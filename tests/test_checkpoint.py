@@ -80,10 +80,10 @@ def test_a_restored_run_goes_on_bit_for_bit(build, tmp_path, extra, of_net, dial
     for number in range(3):
         step(first, number)
     checkpoint.save(tmp_path, "net.backup", first, progress(3))
-    arrays = {name: array.copy() for name, array in first.arrays().items()}
+    arrays = {name: array.copy() for name, array in first.state_dict().items()}
     losses = [step(first, number) for number in range(3, 6)]
     if "ema" in of_net:
-        assert any(name.startswith("average_") for name in arrays)
+        assert any(name.startswith("average.") for name in arrays)
 
     found = newest(tmp_path, "net")
     assert (found.iteration, found.progress) == (3, progress(3))
@@ -92,7 +92,7 @@ def test_a_restored_run_goes_on_bit_for_bit(build, tmp_path, extra, of_net, dial
     second = Training(network)
     checkpoint.restore(found, second)
     assert second.seen == (2 * 1004 if of_net else 6)
-    assert all(np.array_equal(array, arrays[name]) for name, array in second.arrays().items())
+    assert all(np.array_equal(array, arrays[name]) for name, array in second.state_dict().items())
     assert [step(second, number) for number in range(3, 6)] == losses
     assert np.array_equal(numbers(first), numbers(second))
 

@@ -32,7 +32,7 @@ ORDER = [
     {"building", "labels", "mixing", "plan", "weights", "loader"},
     {"pictures", "labelled"},
     {"dataset", "class_dataset", "dataset_check", "convert"},
-    {"network", "optimizer", "rejection"},
+    {"network", "optimizer", "rejection", "state"},
     {"report", "classifier", "detector", "export", "recurrent", "speed", "averages"},
     {"training"},
     {"model", "journal", "naming", "evaluation", "video_threads"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -30,8 +30,12 @@ class Parameter:
 
 @dataclass
 class Trainable:
-    """A parameter, what has been accumulated for it since the last update (with momentum), and whether it decays."""
+    """A parameter, what has been accumulated for it since the last update (with momentum), and whether it decays.
 
+    name: unique in its layer; checkpoints use it, so it never changes.
+    """
+
+    name: str
     array: Array
     decays: bool = False
     update: Array = field(init=False, repr=False)
@@ -281,6 +285,26 @@ class Layer:
 
     def reset_state(self) -> None:
         """Forget what recurrent layers keep from call to call."""
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """The layer's own generators of random numbers, by the names that checkpoints use, without the shared `rng`."""
+        return {}
+
+    def carried(self) -> dict[str, Array]:
+        """What training carries from one mini-batch into the next, by the names that checkpoints use: (sequences, n)
+        float32 each, no copies."""
+        return {}
+
+    def state_dict(self) -> dict[str, Array]:
+        """What the layer keeps from pass to pass besides its parameters, by the names that checkpoints use: no copies.
+
+        The layer must be bound to its tensors, and in training to its deltas."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Copy a state of the same names and shapes, which the caller has compared, into the layer's own arrays."""
+        for name, array in self.state_dict().items():
+            array[...] = state[name]
 
     def operations(self, dialect: Dialect) -> int:
         """Floating-point operations as `darknet ops` counts them: only sums of products count."""

@@ -69,7 +69,9 @@ class BatchNormLayer(Layer):
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)
-        self._trainables = [Trainable(self.biases), Trainable(self.norm.scales)] if self.biases_stored else []
+        self._trainables = (
+            [Trainable("biases", self.biases), Trainable("scales", self.norm.scales)] if self.biases_stored else []
+        )
         biases, scales = self._trainables or (None, None)
         self._training = NormTraining(self.norm, scales, biases, Layout(self.batch, self.shape))
 

@@ -129,9 +129,9 @@ class Connected(PlainLayer):
         """Set up the updates."""
         if self._trainables:
             return  # one of several copies in time, which share their parameters
-        self._trainables = [Trainable(self.biases), Trainable(self.weights, decays=True)]
+        self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
         if self.norm:
-            self._trainables.append(Trainable(self.norm.scales))
+            self._trainables.append(Trainable("scales", self.norm.scales))
 
     def share_statistics(self, last: Layer) -> None:
         if isinstance(last, Connected) and self._norm is not None and last._norm is not None:

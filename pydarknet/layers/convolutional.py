@@ -272,8 +272,10 @@ class Convolutional(KernelLayer):
         if self.shares:
             self.parameters_trained = self.shares.parameters_trained
         if self.parameters_trained is None:
-            scales = Trainable(self.norm.scales) if self.norm else None
-            self.parameters_trained = Parameters(Trainable(self.biases), scales, Trainable(self.weights, decays=True))
+            scales = Trainable("scales", self.norm.scales) if self.norm else None
+            self.parameters_trained = Parameters(
+                Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True)
+            )
         assert self._target is not None and delta is not None
         sharp_delta = self.blur.prepare_training(delta) if self.blur else delta
         x, source_delta, weights = self.source_tensors[0], source_deltas[0], self.weights

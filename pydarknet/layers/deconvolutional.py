@@ -137,8 +137,8 @@ class Deconvolutional(Layer):
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)
         assert self.output is not None and self._spread is not None
-        scales = Trainable(self.norm.scales) if self.norm else None
-        self._parameters = (Trainable(self.biases), scales, Trainable(self.weights, decays=True))
+        scales = Trainable("scales", self.norm.scales) if self.norm else None
+        self._parameters = (Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
         layout = Layout(self.batch, self.shape)
         self._norm = NormTraining(self.norm, scales, self._parameters[0], layout) if self.norm else None
         self._raw = self._norm.raw if self._norm else Tensor(layout)

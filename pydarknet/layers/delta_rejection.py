@@ -3,6 +3,7 @@ very small ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +41,14 @@ class DeltaRejection:
             sigmas=net.real("num_sigmas_reject_badlabels", 0.0),
             equidistant=net.natural("equidistant_point", 0, 1 << 40),
         )
+
+    def state_dict(self) -> dict[str, float]:
+        """What later mini-batches need of those before."""
+        return dict(self.rolling)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from a state, of the same names."""
+        self.rolling = {name: float(state[name]) for name in self.rolling}
 
     def apply(self, delta: Array, entries: int, clock: Clock) -> None:
         """Set deltas of one head to 0, in place. entries: numbers of an anchor and cell."""

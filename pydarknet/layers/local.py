@@ -107,7 +107,7 @@ class Local(PlainLayer):
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)
-        self._trainables = [Trainable(self.biases), Trainable(self.weights, decays=True)]
+        self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
 
     def trainables(self) -> list[Trainable]:
         return self._trainables

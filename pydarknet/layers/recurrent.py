@@ -5,7 +5,7 @@ Each is made of connected parts. w... act on the state, u... on the input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
@@ -30,9 +30,12 @@ class Recurrent(PlainLayer, Generic[Part]):
 
     # What stands before the rows of parts in the layer table.
     indent: ClassVar[str] = "\t\t"
+    # The states, each with its name in checkpoints.
+    state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     parts: dict[str, Part]
     time_steps: int = 1
     states: dict[str, Array] = field(default_factory=dict, repr=False)
+    steps: Steps | None = field(default=None, init=False, repr=False)  # since `prepare_training`
 
     def state_size(self) -> int:
         """Numbers of one state for one item."""
@@ -59,6 +62,10 @@ class Recurrent(PlainLayer, Generic[Part]):
             self.states[name] = np.zeros(shape, np.float32)
         return self.states[name]
 
+    def state_dict(self) -> dict[str, Array]:
+        states = {f"state.{name}": self.state(key) for key, name in self.state_names.items()}
+        return states | {f"carried.{name}": array for name, array in self.carried().items()}
+
     def run(self, part: str, x: Array) -> Array:
         """What a part gives for x (batch, inputs): a new (batch, outputs)."""
         raise NotImplementedError
@@ -73,6 +80,9 @@ class Recurrent(PlainLayer, Generic[Part]):
         self.unrolled = Unrolled(self.parts, self.time_steps, self.sequences)
         self.steps = self.make_steps(self.unrolled)
 
+    def carried(self) -> dict[str, Array]:
+        return self.steps.carried() if self.steps else {}
+
     def make_steps(self, unrolled: Unrolled) -> Steps:
         """The forward and backward pass over a sequence."""
         raise NotImplementedError
@@ -81,6 +91,7 @@ class Recurrent(PlainLayer, Generic[Part]):
         return self.unrolled.trainables()
 
     def forward_training(self) -> None:
+        assert self.steps is not None
         x = self.plain_inputs[0]
         self.source_tensors[0].read_into(x)
         frames = x.reshape(self.time_steps, self.sequences, -1)
@@ -89,6 +100,7 @@ class Recurrent(PlainLayer, Generic[Part]):
             self.output.fill(self.values)
 
     def compute_backward(self, delta: Array) -> list[Array]:
+        assert self.steps is not None
         self.unrolled.turn()
         return [self.steps.backward(delta.reshape(self.time_steps, self.sequences, -1)).reshape(len(delta), -1)]
 
@@ -212,6 +224,8 @@ class Gru(_ConnectedRecurrent):
 @dataclass(kw_only=True, eq=False, repr=False)
 class Lstm(_ConnectedRecurrent):
     """c' = f c + i g, h' = o tanh(c'), with f, i, o logistic and g tanh of U x + W h."""
+
+    state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
 
     @classmethod
     def from_section(cls, section: Section, place: Place) -> Lstm:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -167,6 +167,8 @@ class Crnn(_ConvolutionalRecurrent):
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConvLstm(_ConvolutionalRecurrent):
     """`[lstm]` with convolutions; `peephole` lets the gates see the cell; the cell is kept within +-state_constrain."""
+
+    state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
 
     peephole: bool
     bottleneck: bool

@@ -246,6 +246,9 @@ class DetectionHead(Head):
             )
         return inputs[0]
 
+    def generators(self) -> dict[str, np.random.Generator]:
+        return {"assignment": self._chance}
+
     def compute(self, x: Array, y: Array) -> None:
         y[:] = x
         if self.softmax:

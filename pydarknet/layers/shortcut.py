@@ -176,7 +176,7 @@ class Shortcut(KernelLayer):
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)
-        self._trainables = [] if self.weights is None else [Trainable(self.weights, decays=True)]
+        self._trainables = [] if self.weights is None else [Trainable("weights", self.weights, decays=True)]
         assert self.output is not None
         self._sum = Tensor(self.output.layout) if needs_input(self.activation) else self.output
 

@@ -219,7 +219,7 @@ class Implicit(Layer):
 
     def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().prepare_training(source_deltas, delta)
-        self._trainable = Trainable(self.weights, decays=True)
+        self._trainable = Trainable("weights", self.weights, decays=True)
 
     def trainables(self) -> list[Trainable]:
         return [self._trainable]

@@ -37,7 +37,9 @@ class Unrolled:
                 at_step[name] = layer
                 first = first or layer
             assert first is not None
-            self._trainables += first.trainables()
+            for trainable in first.trainables():
+                trainable.name = f"{name}.{trainable.name}"
+                self._trainables.append(trainable)
 
     def trainables(self) -> list[Trainable]:
         """The parameters of the parts, which all steps share."""
@@ -86,6 +88,9 @@ class Steps(Protocol):
 
     def backward(self, delta: Array) -> Array: ...
 
+    def carried(self) -> dict[str, Array]:
+        """What goes on into the next mini-batch: (b, n) each, no copies. The names stand in checkpoints."""
+
 
 class RnnSteps:
     """s' = input(x) + self(s) (+ s with shortcut), y = output(s'), from s = 0 in every mini-batch."""
@@ -101,6 +106,9 @@ class RnnSteps:
             state = following + state if self.shortcut else following
             outputs.append(self.unrolled.run(t, "output", state))
         return np.stack(outputs)
+
+    def carried(self) -> dict[str, Array]:
+        return {}
 
     def backward(self, delta: Array) -> Array:
         changes, carried = [], np.zeros((delta.shape[1], self.hidden), np.float32)
@@ -134,6 +142,9 @@ class GruSteps:
             self._kept.append((h, z, r, g))
             outputs.append(self.h)
         return np.stack(outputs)
+
+    def carried(self) -> dict[str, Array]:
+        return {"hidden": self.h}
 
     def backward(self, delta: Array) -> Array:
         back, changes, carried = self.unrolled.back, [], np.zeros_like(delta[0])
@@ -176,6 +187,9 @@ class LstmSteps:
             self._kept.append((f, i, o, g, self.c, self.h))
             outputs.append(self.h)
         return np.stack(outputs)
+
+    def carried(self) -> dict[str, Array]:
+        return {"hidden": self.h, "cell": self.c, "cell_delta": self.of_c}
 
     def backward(self, delta: Array) -> Array:
         back, changes, carried = self.unrolled.back, [], np.zeros_like(delta[0])
@@ -232,6 +246,9 @@ class ConvLstmSteps:
             self._kept.append((before, f, i, g, o, cell))
             outputs.append(self.h)
         return np.stack(outputs)
+
+    def carried(self) -> dict[str, Array]:
+        return {"hidden": self.h, "cell": self.c}
 
     def backward(self, delta: Array) -> Array:
         back, changes = self.unrolled.back, []
