@@ -198,7 +198,7 @@ def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
     """Arrays of a state file by name; no memory is taken for more than the file holds. Raises WeightsError."""
     found: dict[str, Array] = {}
     try:
-        size = path.stat().st_size
+        left = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(_NPY)
@@ -206,7 +206,8 @@ def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
                     continue
                 if name in found:
                     raise ValueError(f"it has two arrays {name[:60]!r}")
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+                left -= info.file_size
+                if info.compress_type != zipfile.ZIP_STORED or left < 0:
                     raise ValueError(f"array {name[:60]!r} is not stored as it was written")
                 found[name] = _array(archive.read(info))
     except Exception as error:  # zipfile and numpy raise a dozen kinds over garbage

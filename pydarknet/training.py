@@ -148,7 +148,7 @@ class Training:
         self._load_counters(counters)
 
     def counters(self) -> dict[str, Any]:
-        """The numbers that go with `state_dict`, fit for JSON: pictures, steps, updates, states of random generators."""
+        """The numbers that go with `state_dict`, fit for JSON: counts, and the states of random generators."""
         return {
             "seen": self.seen,
             "steps": self._steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,272 @@ def test_the_journal_is_cut_where_the_run_goes_on(tmp_path):
     journal.start(0, keep=False)
     assert not journal.path.exists()
     assert (tmp_path / "train.old.jsonl").exists()
+
+
+RECURRENT = """
+    [net]
+    inputs=3
+    batch=2
+    time_steps=2
+    learning_rate=0.1
+    adam=1
+
+    [lstm]
+    output=4
+    batch_normalize=1
+
+    [gru]
+    output=4
+
+    [connected]
+    output=4
+    activation=linear
+
+    [softmax]
+"""
+DONTSAVE = CFG.replace("size=3", "size=3\n    dontsave=1")
+
+
+def rewrite(path, change):
+    """Change the arrays of a state file by name, and the content as JSON."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    content = json.loads(str(arrays.pop("content")))
+    content = change(arrays, content)
+    np.savez(path, content=np.array(json.dumps(content)), **arrays)
+
+
+def saved(build, folder, cfg, dialect="pjreddie", batch=2):
+    """A network that has learnt a little, the state beside its weights, and how to set another one up."""
+    training = Training(build(cfg, dialect, batch=batch))
+    size = training.network.input.outputs
+    training.seen = 2 * 1003 if training.average else 0  # so that the average has begun
+    for number in range(2):
+        images = np.random.default_rng(number).random((batch, size), np.float32)
+        training.step(images, [np.eye(4, dtype=np.float32)[number]] * batch)
+    checkpoint.save(folder, "net.backup", training, progress(2))
+    return training, folder / "net.backup.state.npz", lambda: Training(build(cfg, dialect, batch=batch, seed=5))
+
+
+def everything(training):
+    """All that a restored state may change, as copies."""
+    arrays = {name: array.copy() for name, array in training.state_dict().items()}
+    return arrays, training.counters(), numbers(training)
+
+
+def assert_same(found, expected):
+    assert found[0].keys() == expected[0].keys()
+    assert all(np.array_equal(array, expected[0][name], equal_nan=True) for name, array in found[0].items())
+    assert found[1] == expected[1]
+    assert np.array_equal(found[2], expected[2], equal_nan=True)
+
+
+def test_names_of_arrays_are_those_that_the_documentation_says(build, tmp_path):
+    late = CFG.replace("batch=2", f"batch=2\n    adam=1\n    {LATE}")
+    training = Training(build(late, "alexeyab", batch=2))
+    training.seen = 2 * 1003
+    step(training, 0)
+    kinds = ("update.{}", "optimizer.{}.mean", "optimizer.{}.square", "average.{}")
+    names = [kind.format(f"layer.0.{name}") for kind in kinds for name in ("biases", "scales", "weights")]
+    assert sorted(training.state_dict()) == sorted(names)
+    training, state, _ = saved(build, tmp_path, RECURRENT, batch=4)
+    others = {name for name in training.state_dict() if name.startswith("layer.")}
+    assert others == {
+        "layer.0.state.hidden", "layer.0.state.cell", "layer.0.carried.hidden", "layer.0.carried.cell",
+        "layer.0.carried.cell_delta", "layer.1.state.hidden", "layer.1.carried.hidden",
+    }  # fmt: skip
+    assert "update.layer.0.uf.weights" in training.state_dict()
+    _, state, _ = saved(build, tmp_path, DONTSAVE)
+    with np.load(state) as archive:
+        assert "parameter.layer.0.0.biases" in archive.files
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda a, c: a.update({"optimizer.layer.0.weights.mean": np.zeros(1, np.float32)}),
+         r"array optimizer\.layer\.0\.weights\.mean is float32 of shape \(1,\); expected float32 of shape \(4, 3"),
+        (lambda a, c: a.pop("update.layer.0.biases"), r"array update\.layer\.0\.biases is missing"),
+        (lambda a, c: a.update({"layer.0.carried.batch": np.zeros(2)}), r"array 'layer\.0\.carried\.batch' is unknown"),
+        (lambda a, c: a.update({"update.layer.0.biases": np.zeros(4)}), r"is float64 of shape \(4,\); expected fl"),
+        (lambda a, c: c["training"].update(seen="3"), r"training\.seen is '3'; expected an integer"),
+        (lambda a, c: c["training"]["rejection"].update(largest=float("nan")), r"rejection\.largest is nan; expect"),
+        (lambda a, c: c["training"]["random"]["training"]["state"].update(state=float("inf")), r"a state of PCG64"),
+        (lambda a, c: c["training"]["random"].pop("training"), r"training\.random\.training is missing"),
+    ],
+)  # fmt: skip
+def test_a_state_that_does_not_fit_is_one_line_and_changes_nothing(build, tmp_path, change, text):
+    _, state, another = saved(build, tmp_path, CFG.replace("batch=2", "batch=2\n    adam=1"))
+
+    def changed(arrays, content):
+        change(arrays, content)
+        return content
+
+    rewrite(state, changed)
+    training = another()
+    before = everything(training)
+    with pytest.raises(WeightsError, match=text) as caught:
+        checkpoint.restore(newest(tmp_path, "net"), training)
+    assert str(caught.value).startswith(f"{state}: not the state of a training run of ")
+    assert "\n" not in str(caught.value)
+    assert_same(everything(training), before)
+
+
+def test_a_run_of_another_format_says_what_to_do(training, tmp_path):
+    checkpoint.save(tmp_path, "net.backup", training, progress(1))
+    state = tmp_path / "net.backup.state.npz"
+    rewrite(state, lambda arrays, content: content | {"format": 1})
+    with pytest.raises(WeightsError) as caught:
+        newest(tmp_path, "net")
+    assert str(caught.value) == (
+        f"{tmp_path}: no checkpoint of net to go on from: {state} has format '1' of another version of pydarknet; "
+        f"expected 2. To start a new run from its weights, name them without resume: {tmp_path}/net.backup"
+    )
+
+
+VALUES = [None, True, False, -1, 0, 3, 1 << 63, 10**400, -2.5, 1e308, float("nan"), float("inf"), "", "x", "7", [], [1],
+          {}, {"a": 1}, [[[]]]]  # fmt: skip
+SHAPES = [(), (0,), (1,), (3, 0), (1, 1, 1, 1, 1), (100003,)]
+DTYPES = ["<f4", "<f8", "<f2", ">f4", "<i4", "<c8", "?", "S3", "U2", "<M8[s]", "V5"]
+
+
+def places(values, path=()):
+    """Every place in nested JSON objects."""
+    for name, value in values.items():
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from places(value, (*path, name))
+
+
+def damage_content(rng, content):
+    """Remove, add or replace something in a JSON object."""
+    if rng.random() < 0.05:
+        return VALUES[rng.integers(len(VALUES))]
+    *path, last = list(places(content))[rng.integers(len(list(places(content))))]
+    at = content
+    for name in path:
+        at = at[name]
+    kind = rng.integers(4)
+    if kind == 0:
+        del at[last]
+    elif kind == 1:
+        at[["", "a", "iteration", "training\n", "x" * 999][rng.integers(5)]] = at[last]
+    else:
+        at[last] = VALUES[rng.integers(len(VALUES))]
+    return content
+
+
+def damage_arrays(rng, arrays):
+    """Remove, rename, exchange or replace arrays."""
+    names = sorted(arrays)
+    name, other = names[rng.integers(len(names))], names[rng.integers(len(names))]
+    kind = rng.integers(7)
+    if kind == 0:
+        del arrays[name]
+    elif kind == 1:
+        arrays[[name + ".", "x" * 300, "average.layer.0.weights", "layer.0.carried.sequences", "state_0_h"][
+            rng.integers(5)]] = arrays.pop(name)  # fmt: skip
+    elif kind == 2:
+        arrays[name], arrays[other] = arrays[other], arrays[name]
+    elif kind == 3:
+        arrays[name] = np.zeros(SHAPES[rng.integers(len(SHAPES))], np.float32)
+    elif kind == 4:
+        arrays[name] = np.zeros(arrays[name].shape, DTYPES[rng.integers(len(DTYPES))])
+    elif kind == 5:
+        arrays[name] = arrays[name].T
+    else:
+        arrays[name] = np.array([{}, None], dtype=object)
+
+
+def npy(shape, descr="<f4", data=b""):
+    """The bytes of an .npy file with that header, true or not."""
+    header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+def damage_members(rng, path):
+    """Write an array of the archive in a way that numpy.savez never does."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    names = list(members)
+    name = names[rng.integers(len(names))]
+    members[name] = [
+        npy((10**12,)), npy((10**15,)), npy((10**30, 0)), npy((-1, -4), data=bytes(16)), npy("(" * 60),
+        npy((2,), "|O", b"x"),
+        npy((1,), [("a", "<f4")], bytes(4)), b"", b"\x93NUMPY\x09\x09", members[name][:-3], members[name] + b"more",
+        bytes(rng.bytes(200)), npy("(2, True, 'x')"), npy((), "<U99999999999"), npy("x" * 90),
+    ][rng.integers(15)]  # fmt: skip
+    compression = zipfile.ZIP_DEFLATED if rng.random() < 0.1 else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def damage_bytes(rng, path):
+    """Cut the file, or overwrite some of its bytes."""
+    data = bytearray(path.read_bytes())
+    if rng.random() < 0.3:
+        data = data[: rng.integers(len(data))]
+    else:
+        for at in rng.integers(len(data), size=rng.integers(1, 20)):
+            data[at] = rng.integers(256)
+        at = rng.integers(max(1, len(data) - 400), len(data))  # the directory of the archive
+        data[at] = rng.integers(256)
+    path.write_bytes(data)
+
+
+def damage(rng, path):
+    """Damage a state file in one of many ways."""
+    kind = rng.integers(8)
+    if kind < 3:
+        rewrite(path, lambda arrays, content: damage_content(rng, content))
+    elif kind < 6:
+        rewrite(path, lambda arrays, content: damage_arrays(rng, arrays) or content)
+    elif kind == 6:
+        damage_members(rng, path)
+    else:
+        damage_bytes(rng, path)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "dialect", "batch"),
+    [
+        (CFG.replace("batch=2", f"batch=2\n    adam=1\n    {LATE}"), "alexeyab", 2),
+        (RECURRENT, "pjreddie", 4),
+        (DONTSAVE, "pjreddie", 2),
+    ],
+)
+def test_a_damaged_state_is_one_line_or_restored_with_all_shapes(build, tmp_path, cfg, dialect, batch):
+    """No other exception, no array of another size, and nothing changed where the state is refused."""
+    first, state, another = saved(build, tmp_path, cfg, dialect, batch)
+    whole, good, training = first.state_dict(), state.read_bytes(), another()
+    assert any(name.startswith("average.") for name in whole) == ("ema_alpha" in cfg)
+    rng, refused, seen = np.random.default_rng(11), 0, set()
+    for number in range(250):
+        state.write_bytes(good)
+        damage(rng, state)
+        before = everything(training)
+        try:
+            found = newest(tmp_path, "net")
+            if found is None:  # of another network
+                continue
+            checkpoint.load_parameters(found, training.network)
+            before = everything(training)
+            checkpoint.restore(found, training)
+        except WeightsError as error:
+            refused += 1
+            seen.add(str(error).split(": ")[-1][:20])
+            assert "\n" not in str(error) and len(str(error)) < 800, number
+            assert "net.backup" in str(error), number
+            assert_same(everything(training), before)
+        else:
+            restored = training.state_dict()
+            assert restored.keys() == whole.keys()
+            assert all((a.dtype, a.shape) == (whole[name].dtype, whole[name].shape) for name, a in restored.items())
+    assert refused > 150
+    assert len(seen) > 15, seen
+    state.write_bytes(good)
+    found = newest(tmp_path, "net")
+    checkpoint.load_parameters(found, training.network)
+    checkpoint.restore(found, training)
+    assert_same(everything(training), everything(first))
