@@ -18,9 +18,9 @@ import numpy as np
 from make_text import make_text
 
 import pydarknet
-from pydarknet.recurrent import generate, scores
-from pydarknet.resources import network_file
-from pydarknet.text_trainer import TextTrainer
+from pydarknet.inference.text_generation import generate, scores
+from pydarknet.training.text_trainer import TextTrainer
+from pydarknet.utils.resources import network_file
 
 CFG = "lstm-small.cfg"
 TRAINING, HELD_OUT = (400_000, 1), (20_000, 2)  # characters, seed

@@ -16,7 +16,7 @@ from networks import ROOT, with_options
 from turns import Timed, timed
 
 import pydarknet
-from pydarknet.export import export_onnx
+from pydarknet.export.exporter import export_onnx
 
 SAMPLE = ROOT / "data" / "sample.jpg"
 Outputs = Sequence[np.ndarray]

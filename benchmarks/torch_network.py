@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pydarknet.layers import INPUT, Layer
-from pydarknet.layers.convolutional import Convolutional
+from pydarknet.layers.convolution.convolutional import Convolutional
 from pydarknet.layers.pooling import Maxpool
-from pydarknet.layers.resampling import Reorg, Reorg3d, Upsample
+from pydarknet.layers.resample import Reorg, Reorg3d, Upsample
 from pydarknet.layers.route import Route
 from pydarknet.layers.shortcut import Shortcut
-from pydarknet.network import Network
+from pydarknet.network.network import Network
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "linear": nn.Identity,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .api import load
     from .boxes import Box, Detection
     from .model import Model
-    from .trainer import train
+    from .training.trainer import train
 
 __all__ = [
     "Box",
@@ -45,7 +45,7 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "api", "train": "trainer"}
+_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "api", "train": "training.trainer"}
 
 
 def __getattr__(name: str) -> Any:

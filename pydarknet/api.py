@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from .config import read_config
+from .config.sections import read_config
 from .model import Model, load_model
-from .resources import network_file
+from .utils.resources import network_file
 
 File = str | os.PathLike[str]
 
@@ -42,7 +42,7 @@ def load(
     """
     config = read_config(network_file(os.fspath(cfg)))
     if train:
-        from .training import Training, mini_batch  # inference starts without
+        from .training.learner import Training, mini_batch  # inference starts without
 
         net = config.net
         batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))

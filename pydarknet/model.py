@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .boxes import Detection
-from .classifier import Classification, classify
-from .config import Config, read_config
-from .detector import Found, detect
-from .dialect import choose_dialect
+from .config.dialect import choose_dialect
+from .config.names import choose_names
+from .config.sections import Config, read_config
 from .errors import OptionError
-from .image import Picture, load_image
-from .kernels.jit import set_threads
-from .layers.head import Head
-from .names import choose_names
-from .network import Network
-from .resources import network_file
+from .images.image import Picture, load_image
+from .inference.classifier import Classification, classify
+from .inference.detector import Found, detect
+from .layers.heads.base import Head
+from .network.network import Network
+from .runtime.threads import set_threads
 from .tensor import Array
+from .utils.resources import network_file
 
 File = str | os.PathLike[str]
 Image = File | Picture

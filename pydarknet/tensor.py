@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import layout
+from .kernels import reorder
 
 Array = NDArray[np.float32]
 LANES = 16
@@ -57,7 +57,7 @@ class Layout:
     """How a batch of activations lies in memory: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
 
     The halo holds zeros; so do lanes past the last channel. PLANAR tensors exist at inference only, between layers that
-    can do with that (`layers/planar.py`). Strides count floats, except `pitch`, which counts cells.
+    can do with that (`layers/convolution/planar.py`). Strides count floats, except `pitch`, which counts cells.
     """
 
     batch: int
@@ -144,7 +144,7 @@ class Tensor:
 
     def fill(self, plain: Array) -> None:
         """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
-        layout.pack(plain.reshape(-1), *self.plain_extent, self.layout.lanes, self.layout.halo, self.data)
+        reorder.pack(plain.reshape(-1), *self.plain_extent, self.layout.lanes, self.layout.halo, self.data)
 
     def let_go(self) -> None:
         """Forget what is not this tensor's own: nobody will read it any more."""
@@ -155,7 +155,7 @@ class Tensor:
         if self.is_vector():
             plain.reshape(batch, -1)[:] = self.data.reshape(batch, -1)[:, : self.shape.channels]
         else:
-            layout.unpack(*self.source, *self.plain_extent, plain.reshape(-1))
+            reorder.unpack(*self.source, *self.plain_extent, plain.reshape(-1))
 
     def add_plain(self, values: Array) -> None:
         """Add (batch, outputs) in plain order."""

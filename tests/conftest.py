@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from helpers import randomise
+from support.helpers import randomise
 
-from pydarknet.config import read_config
-from pydarknet.dialect import choose_dialect
-from pydarknet.network import Network
+from pydarknet.config.dialect import choose_dialect
+from pydarknet.config.sections import read_config
+from pydarknet.network.network import Network
 
 
 @pytest.fixture

@@ -10,18 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pydarknet.boxes import (
-    Box,
-    Candidates,
-    ciou,
-    diou,
-    diou_nms,
-    giou,
-    iou,
-    letterbox_size,
-    suppress,
-    undo_letterbox,
-)
+from pydarknet.boxes import Box, Candidates, ciou, diou, diou_nms, giou, iou, letterbox_size, suppress, undo_letterbox
 from pydarknet.errors import OptionError, ShapeError
 
 GOLDEN = Path(__file__).parents[1].parent / "shared" / "golden"

@@ -9,13 +9,13 @@ import json
 
 import numpy as np
 import pytest
-from helpers import SHARED
+from support.helpers import SHARED
 
 from pydarknet.boxes import suppress
-from pydarknet.config import read_config
-from pydarknet.detector import decode, heads_of
-from pydarknet.dialect import choose_dialect
-from pydarknet.network import Network
+from pydarknet.config.dialect import choose_dialect
+from pydarknet.config.sections import read_config
+from pydarknet.inference.detector import decode, heads_of
+from pydarknet.network.network import Network
 
 GOLDEN = SHARED / "golden"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import net, values, write_weights
+from support.helpers import net, values, write_weights
 
 import pydarknet
 from pydarknet.errors import ConfigError, DataError, ImageError, OptionError, WeightsError
-from pydarknet.image import fit_for_classify
-from pydarknet.kernels import jit
+from pydarknet.images.image import fit_for_classify
+from pydarknet.runtime import threads
 
 CLASSIFIER = net() + "[convolutional]\nfilters=4\nactivation=linear\n[avgpool]\n[softmax]\n"
 ONE_SIZE = net() + "[connected]\noutput=4\nactivation=linear\n[softmax]\n"
@@ -84,12 +84,12 @@ def test_load_takes_another_size_and_batch(write_cfg):
 
 
 def test_load_sets_the_threads_of_the_process(write_cfg):
-    before = jit.threads()
+    before = threads.threads()
     try:
         pydarknet.load(write_cfg(CLASSIFIER), threads=1)
-        assert jit.threads() == 1
+        assert threads.threads() == 1
     finally:
-        jit.set_threads(before)
+        threads.set_threads(before)
 
 
 @pytest.mark.parametrize("options, message", [

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pydarknet.image import load_image
-from pydarknet.names import read_names
+from pydarknet.config.names import read_names
+from pydarknet.images.image import load_image
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "benchmarks" / "scenes" / "draw_scenes.py"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pydarknet.layers.filters import DepthwiseConvolution, TiledConvolution
-from pydarknet.layers.winograd import WinogradConvolution
+from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
+from pydarknet.layers.convolution.winograd import WinogradConvolution
 from pydarknet.tensor import Layout, Shape, Tensor, aligned_empty, aligned_zeros
 
 LINE = 64  # bytes

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from toy_shapes import CLUTTER, INKS, NAMES, TOYS, Colour, Shape
 from toy_tables import TABLES, Pixels, Rng, noise
 
-from pydarknet.image import Picture, write_image
+from pydarknet.images.image import Picture, write_image
 
 WIDTH, HEIGHT = 320, 240
 PARTS = {"train": 2000, "valid": 400}

@@ -11,8 +11,8 @@ import click
 
 from ..errors import DarknetError
 from ..version import __version__
-from .absent import ABSENT, absent_command
 from .console import note, show_warnings
+from .not_offered import ABSENT, absent_command
 from .options import CONTEXT, FlagsFirst
 
 # Each command X with the module that holds X_command.
@@ -24,29 +24,29 @@ COMMANDS = {
     "anchors": "anchors",
     "cfg": "cfg",
     "dataset": "dataset",
-    "classifier": "legacy",
-    "detector": "legacy",
-    "yolo": "legacy",
-    "coco": "legacy",
+    "classifier": "darknet_spellings",
+    "detector": "darknet_spellings",
+    "yolo": "darknet_spellings",
+    "coco": "darknet_spellings",
     "rnn": "rnn",
     "info": "info",
     "ops": "info",
     "speed": "speed",
     "export": "info",
-    "partial": "weights_tools",
-    "average": "weights_tools",
-    "rescale": "weights_tools",
-    "rgbgr": "weights_tools",
-    "normalize": "weights_tools",
-    "denormalize": "weights_tools",
-    "reset": "weights_tools",
-    "oneoff": "weights_tools",
-    "statistics": "weights_tools",
-    "print": "weights_tools",
-    "visualize": "picture_tools",
-    "mkimg": "picture_tools",
-    "imtest": "picture_tools",
-    "nightmare": "picture_tools",
+    "partial": "weights",
+    "average": "weights",
+    "rescale": "weights",
+    "rgbgr": "weights",
+    "normalize": "weights",
+    "denormalize": "weights",
+    "reset": "weights",
+    "oneoff": "weights",
+    "statistics": "weights",
+    "print": "weights",
+    "visualize": "pictures",
+    "mkimg": "pictures",
+    "imtest": "pictures",
+    "nightmare": "pictures",
 }
 EXAMPLES = """
 \b
@@ -79,7 +79,7 @@ class Commands(FlagsFirst):
             return absent_command(cmd_name)
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f".{COMMANDS[cmd_name]}", __package__)
+        module = import_module(f".commands.{COMMANDS[cmd_name]}", __package__)
         return getattr(module, f"{cmd_name}_command")
 
     def invoke(self, ctx: click.Context) -> Any:

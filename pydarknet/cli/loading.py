@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..resources import find_file, network_file
+from ..utils.resources import find_file, network_file
 from .console import note
 
 if TYPE_CHECKING:
-    from ..config import Section
+    from ..config.sections import Section
     from ..model import Model
-    from ..network import Network
+    from ..network.network import Network
 
 Options = Mapping[str, Any]
 
@@ -27,9 +27,9 @@ def exists(path: str) -> bool:
 
 def build_network(cfg: str, options: Options) -> Network:
     """The layers of a .cfg file, with parameters that nobody has set."""
-    from ..config import read_config
-    from ..dialect import choose_dialect
-    from ..network import Network
+    from ..config.dialect import choose_dialect
+    from ..config.sections import read_config
+    from ..network.network import Network
 
     config = read_config(network_file(cfg))
     dialect = choose_dialect(options["dialect"], config)
@@ -61,14 +61,14 @@ def load_model(cfg: str, weights: str, options: Options) -> Model:
 
 def read_data_file(path: str) -> Section:
     """A .data file, which may be a bundled one."""
-    from ..config import read_data
+    from ..config.sections import read_data
 
     return read_data(network_file(path))
 
 
 def names_file(options: Options) -> Path | None:
     """The names file that the options give: `--names`, else what the `--data` file calls `names` or `labels`."""
-    from ..names import names_from_data
+    from ..config.names import names_from_data
 
     if options.get("names"):
         return find_file(options["names"], None)
@@ -79,7 +79,7 @@ def names_file(options: Options) -> Path | None:
 
 def print_table(network: Network) -> None:
     """The layer table, on standard error."""
-    from ..report import layer_table
+    from ..tools.summary import layer_table
 
     for line in layer_table(network):
         note(line)
@@ -96,7 +96,7 @@ def tell_what_was_loaded(network: Network, weights: str) -> None:
 
 def tell_if_compiling() -> None:
     """Say why the first run on a machine takes its time."""
-    from ..kernels.jit import is_cold
+    from ..runtime.cache import is_cold
 
     if is_cold():
         note("Compiling for this machine, once: this takes about 20 seconds.")

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from .absent import ABSENT, absent_command
 from .console import note
+from .not_offered import ABSENT, absent_command
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError
-from ..files import write_whole
-from .formats import json_file, json_frame, label_lines
+from ..utils.files import write_whole
+from .formats.inference import json_file, json_frame, label_lines
 
 if TYPE_CHECKING:
-    from ..ahead import Behind
-    from ..detector import Found
-    from ..image import Picture
+    from ..images.image import Picture
+    from ..inference.detector import Found
+    from ..utils.prefetch import Behind
 
 PREDICTIONS = "predictions.jpg"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -94,7 +94,7 @@ class Outputs:
 
 
 def _draw(path: str, image: Picture, found: Found, target: str | Path | None, show: bool) -> None:
-    from ..image import draw_detections, show_image, write_image
+    from ..images.image import draw_detections, show_image, write_image
 
     annotated = draw_detections(image, found.detections(), len(found.names))
     if target:
@@ -105,8 +105,8 @@ def _draw(path: str, image: Picture, found: Found, target: str | Path | None, sh
 
 def label_path(path: str) -> str:
     """The label file of a picture, by AlexeyAB's rule. Raises ImageError for an extension that it does not know."""
-    from ..dialect import ALEXEYAB
-    from ..labels import label_path
+    from ..config.dialect import ALEXEYAB
+    from ..datasets.labels import label_path
 
     return str(label_path(Path(path), ALEXEYAB))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..figure import check_plot, new_figure, save_figure
+from ..utils.figure import check_plot, new_figure, save_figure
 from .average_precision import Curve, Report
 
 NAMED = 12  # classes that the legend names: those with most objects

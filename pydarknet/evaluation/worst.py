@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..boxes import Box, Detection
-from ..detector import Found
-from ..dialect import Dialect
-from ..image import Colour, Picture, draw_boxes, load_image, percent_label
+from ..config.dialect import Dialect
+from ..images.image import Colour, Picture, draw_boxes, load_image, percent_label
+from ..inference.detector import Found
 from ..tensor import Array
-from .forward import Look
+from .runner import Look
 
 GREEN: Colour = (0, 200, 0)
 RED: Colour = (230, 0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..activations import Activation
+from ..layers.activations import Activation
 from .graph import Graph, UnsupportedError
 
 Function = Callable[[Graph, str], str]

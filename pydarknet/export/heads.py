@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from ..layers.region import DetectionHead, Region
+from ..config.word_tree import Tree
+from ..layers.heads.region import DetectionHead, Region
+from ..layers.heads.yolo import Yolo
 from ..layers.softmax import Softmax
-from ..layers.yolo import Yolo
-from ..tree import Tree
 from .graph import Graph, Value
 
 Function = Callable[[Graph, str], str]

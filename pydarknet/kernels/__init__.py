@@ -6,7 +6,7 @@ that a convolution reads its border without a copy. Kernels see these arrays fla
 `pydarknet.tensor` knows how to lay them out.
 """
 
-from . import pool, saved
+from ..runtime import numba_libraries, object_loader
 
-pool.most_threads()  # refuses a number of threads that makes no sense, before Numba reads it
-saved.install()
+numba_libraries.most_threads()  # refuses a number of threads that makes no sense, before Numba reads it
+object_loader.install()

@@ -10,9 +10,9 @@ from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from .jit import device, kernel, scalar
-from .simd import vfirst, vload, vsplat, vstore
-from .simd_functions import vlogistic, vmish, vswish
+from ..runtime.jit import device, kernel, scalar
+from .simd.math import vlogistic, vmish, vswish
+from .simd.vector import vfirst, vload, vsplat, vstore
 
 f32 = numba.float32
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 from numba import prange
 
-from .jit import reducing_kernel
+from ..runtime.jit import reducing_kernel
 
 f32 = numba.float32
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numba
 from numba import prange
 
+from ..runtime.jit import kernel
 from .halo import clear_halo
-from .jit import kernel
 
 f32 = numba.float32
 

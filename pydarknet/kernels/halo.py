@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .jit import device
+from ..runtime.jit import device
 
 
 @device

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numba
 from numba import prange
 
+from ..runtime.jit import device, kernel
 from .halo import clear_halo
-from .jit import device, kernel
-from .simd import vload, vmax, vsplat, vstore
+from .simd.vector import vload, vmax, vsplat, vstore
 
 f32 = numba.float32
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..config import Section
-from ..dialect import Dialect
-from ..kernels.native import Call
+from ..config.dialect import Dialect
+from ..config.sections import Section
+from ..runtime.program import Call
 from ..tensor import LANES, Array, Shape, Tensor
 from .options import Clock, LearningOptions, Stored
 
@@ -241,7 +241,7 @@ class Layer:
 
     def calls(self) -> Sequence[Call]:
         """What `forward` does, as calls that stay valid until the next `prepare` or until parameters change. Those of
-        kernels can be made without Python (`kernels/native.py`)."""
+        kernels can be made without Python (`runtime/program.py`)."""
         return [self.forward]
 
     # --- training ---

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..config import Section
+from ..config.sections import Section
 from ..kernels import elementwise
 from ..tensor import Array, Layout, Shape, Tensor
+from .backward_ops import NormTraining
 from .base import Layer, Parameter, Place, Trainable, padded_lanes
 from .batchnorm import BatchNorm
-from .training import NormTraining
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..activations import Activation, read_activation
-from ..config import Section
-from ..dialect import Dialect
+from ..config.dialect import Dialect
+from ..config.sections import Section
 from ..kernels.dense import dense
-from ..kernels.gradient import dense_input_gradient, dense_weight_gradient
+from ..kernels.training.gradients import dense_input_gradient, dense_weight_gradient
 from ..tensor import Array, Layout, Shape, Tensor
+from .activations import Activation, read_activation
+from .backward_ops import NormTraining, Trainable, activation_backward
 from .base import Layer, Parameter, Place
 from .batchnorm import BatchNorm
-from .plain_layer import PlainLayer
-from .training import NormTraining, Trainable, activation_backward
+from .nchw_layer import PlainLayer
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer
 

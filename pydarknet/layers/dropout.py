@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import Section
+from ..config.sections import Section
 from ..tensor import Array
 from .base import Place
 from .simple import PassOn

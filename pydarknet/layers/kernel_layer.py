@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..kernels.native import Call
+from ..runtime.program import Call
 from ..tensor import Tensor
 from .base import Layer
 

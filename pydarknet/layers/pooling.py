@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..config import Section
-from ..kernels import gradient, pooling
-from ..kernels.native import Bound, Call
+from ..config.sections import Section
+from ..kernels import pooling
+from ..kernels.training import gradients
+from ..runtime.program import Bound, Call
 from ..tensor import Shape, Tensor
 from .base import Layer, Place
-from .blur import Blur
-from .convolution_section import read_strides
+from .convolution.blur_pool import Blur
+from .convolution.section import read_strides
 from .kernel_layer import KernelLayer
-from .plain_layer import PlainLayer
-from .table import blur_row, sizes
+from .nchw_layer import PlainLayer
+from .summary_row import blur_row, sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -125,7 +126,7 @@ class Maxpool(_WindowPool):
     def _add_gradient(self, target: Tensor) -> None:
         assert self._target is not None and self._pooled_delta is not None
         (x,), y, delta, out = self.source_tensors, self._target, self._pooled_delta, target.layout
-        gradient.maxpool_gradient(
+        gradients.maxpool_gradient(
             *x.source,
             x.shape.height,
             x.shape.width,
@@ -159,7 +160,7 @@ class LocalAvgpool(_WindowPool):
         assert self._pooled_delta is not None
         delta, shape = self._pooled_delta, self.inputs[0]
         factor = np.float32(1 / self.size**2)  # also at the borders, where the mean is over fewer cells
-        gradient.spread_gradient(
+        gradients.spread_gradient(
             *delta.source, factor, *self._window(), *target.source, shape.height, shape.width, *delta.extent
         )
 
@@ -237,7 +238,7 @@ class Avgpool(KernelLayer):
         if self.source_deltas[0] is not None:
             shape, delta = self.inputs[0], self.delta
             side = max(shape.height, shape.width)
-            gradient.spread_gradient(
+            gradients.spread_gradient(
                 *delta.source,
                 np.float32(1 / shape.cells),
                 side,

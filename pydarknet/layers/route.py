@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import Section
-from ..kernels.gradient import add_channels
-from ..kernels.layout import copy_channels
-from ..kernels.native import Bound, Call
+from ..config.sections import Section
+from ..kernels.reorder import copy_channels
+from ..kernels.training.gradients import add_channels
+from ..runtime.program import Bound, Call
 from ..tensor import LANES, Shape, Tensor
 from .base import Layer, Place
 from .kernel_layer import KernelLayer
-from .plain_layer import PlainLayer
-from .table import sizes
+from .nchw_layer import PlainLayer
+from .summary_row import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..activations import LINEAR, Activation, read_activation
-from ..config import Section
-from ..dialect import Dialect
+from ..config.dialect import Dialect
+from ..config.sections import Section
 from ..kernels import elementwise
-from ..kernels.native import Bound, Call
+from ..runtime.program import Bound, Call
 from ..tensor import Array, Shape, Tensor
+from .activations import LINEAR, Activation, read_activation
+from .backward_ops import Trainable, activation_backward, needs_input
 from .base import Parameter, Place, padded_lanes
 from .kernel_layer import KernelLayer
-from .table import sizes
-from .training import Trainable, activation_backward, needs_input
+from .summary_row import sizes
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}

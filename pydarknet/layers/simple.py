@@ -9,18 +9,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..activations import Activation, read_activation
-from ..config import Section
-from ..dialect import Dialect
-from ..kernels.gradient import add_channels
-from ..kernels.layout import copy_channels
-from ..kernels.native import Bound, Call
+from ..config.dialect import Dialect
+from ..config.sections import Section
+from ..kernels.reorder import copy_channels
+from ..kernels.training.gradients import add_channels
+from ..runtime.program import Bound, Call
 from ..tensor import Array, Shape, Tensor
+from .activations import Activation, read_activation
+from .backward_ops import Trainable, activation_backward
 from .base import Layer, Parameter, Place
 from .kernel_layer import KernelLayer
-from .plain_layer import PlainLayer
-from .table import sizes
-from .training import Trainable, activation_backward
+from .nchw_layer import PlainLayer
+from .summary_row import sizes
 
 log = logging.getLogger("pydarknet")
 

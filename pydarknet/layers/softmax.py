@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import Section, folder_of
-from ..kernels.heads import softmax_planes, softmax_rows
-from ..kernels.layout import unpack
-from ..kernels.native import Bound, Call
-from ..resources import find_file
+from ..config.sections import Section, folder_of
+from ..config.word_tree import Tree, read_tree, softmax_groups
+from ..kernels.head_output import softmax_planes, softmax_rows
+from ..kernels.reorder import unpack
+from ..runtime.program import Bound, Call
 from ..tensor import Array
-from ..tree import Tree, read_tree, softmax_groups
+from ..utils.resources import find_file
 from .base import Place
-from .plain_layer import PlainLayer
+from .nchw_layer import PlainLayer
 from .simple import MASKED
 
 

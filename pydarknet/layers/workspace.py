@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.jit import most_threads, threads
-from ..kernels.native import Bound
-from ..kernels.turns import APART
+from ..kernels.task_queue import APART
+from ..runtime.program import Bound
+from ..runtime.threads import most_threads, threads
 from ..tensor import LANES, Array, aligned_zeros
 
 

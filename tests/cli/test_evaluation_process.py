@@ -8,7 +8,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from evaluation_files import evaluation_files
+from support.evaluation_files import evaluation_files
 
 import pydarknet
 

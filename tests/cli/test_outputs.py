@@ -63,7 +63,7 @@ def test_a_picture_that_cannot_be_written_ends_the_run(detect, monkeypatch):
     def refuse(path, image):
         raise OutputError(f"{path}: cannot write: no space left")
 
-    monkeypatch.setattr("pydarknet.image.write_image", refuse)
+    monkeypatch.setattr("pydarknet.images.image.write_image", refuse)
     result = detect(*["dog.png"] * 6, "--out-dir", "made")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith("cannot write: no space left")
@@ -111,7 +111,7 @@ def test_an_old_file_stays_where_a_run_breaks_off(detect, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pydarknet.cli.detect.print_found", stop)
+    monkeypatch.setattr("pydarknet.cli.commands.detect.print_found", stop)
     result = detect("dog.png", "-out", "found.json")
     assert result.exit_code == 130
     assert Path("found.json").read_text() == "old"

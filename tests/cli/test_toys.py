@@ -15,7 +15,7 @@ import pytest
 import pydarknet
 from pydarknet.boxes import iou
 from pydarknet.evaluation import GroundTruth, evaluate
-from pydarknet.image import load_image
+from pydarknet.images.image import load_image
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample.jpg"

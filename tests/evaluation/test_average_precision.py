@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import naive_map
 import numpy as np
 import pytest
+from reference import average_precision as naive_map
 
 from pydarknet.boxes import Candidates
 from pydarknet.evaluation.average_precision import NOTHING, Curve, MeanAveragePrecision, average_precision

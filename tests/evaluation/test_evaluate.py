@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import cv2
-import naive_map
 import numpy as np
 import pytest
-from training_files import detection_files
+from reference import average_precision as naive_map
+from support.training_files import detection_files
 
 import pydarknet
-from pydarknet.config import read_data
-from pydarknet.dialect import ALEXEYAB
+from pydarknet.config.dialect import ALEXEYAB
+from pydarknet.config.sections import read_data
 from pydarknet.errors import ConfigError, DataError, OptionError
 from pydarknet.evaluation import MAP, GroundTruth, Manner, Watcher, evaluate
-from pydarknet.kernels import jit
+from pydarknet.runtime import threads
 
 
 @pytest.fixture
@@ -65,14 +65,14 @@ def test_batches_and_threads_change_nothing(model, truth, batch, threads):
 
 
 def test_kernels_spread_over_as_many_threads_as_the_caller_s(model, truth, monkeypatch):
-    seen, before = [], jit.threads()
+    seen, before = [], threads.threads()
     forward = model.forward
-    monkeypatch.setattr(model, "forward", lambda x: seen.append(jit.threads()) or forward(x))
+    monkeypatch.setattr(model, "forward", lambda x: seen.append(threads.threads()) or forward(x))
     try:
-        jit.set_threads(1)
+        threads.set_threads(1)
         list(Watcher(model, truth.paths, MAP, batch=5))
     finally:
-        jit.set_threads(before)
+        threads.set_threads(before)
     assert seen == [1, 1]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import naive_map
 import numpy as np
+from reference import average_precision as naive_map
 
 from pydarknet.boxes import Candidates
 from pydarknet.evaluation.recall import Recall

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from pydarknet.boxes import Candidates
-from pydarknet.dialect import ALEXEYAB
+from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.evaluation import Look
 from pydarknet.evaluation.worst import GREEN, RED, Worst, annotated
 

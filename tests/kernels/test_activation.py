@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
-from helpers import assert_blocked, blocked, values
+from reference import layers as naive
+from support.helpers import assert_blocked, blocked, values
 
-from pydarknet.activations import ACTIVATIONS
 from pydarknet.kernels.activation import FUSED, exp32
+from pydarknet.layers.activations import ACTIVATIONS
 
 POINTWISE = sorted(naive.ACTIVATIONS)
 OVER_CHANNELS = sorted(name for name, activation in ACTIVATIONS.items() if activation.over_channels)

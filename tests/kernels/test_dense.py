@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
-from helpers import assert_close, values
+from reference import layers as naive
+from support.helpers import assert_close, values
 
 from pydarknet.kernels.dense import dense, locally_connected
 

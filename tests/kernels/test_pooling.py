@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
-from helpers import assert_blocked, assert_clean, blocked, dirty, values
+from reference import layers as naive
+from support.helpers import assert_blocked, assert_clean, blocked, dirty, values
 
 from pydarknet.kernels import pooling
 

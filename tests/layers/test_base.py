@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import net, values
+from support.helpers import net, values
 
-from pydarknet.config import Section
-from pydarknet.dialect import ALEXEYAB, PJREDDIE
+from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
+from pydarknet.config.sections import Section
 from pydarknet.errors import ConfigError, ShapeError
 from pydarknet.layers import INPUT, LAYERS, Layer, layer_class
 from pydarknet.layers.base import padded_lanes

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
-from helpers import assert_close, net, values
+from reference import layers as naive
+from support.helpers import assert_close, net, values
 
 from pydarknet.layers.batchnorm import BatchNorm
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import net
+from support.helpers import net
 
-from pydarknet.config import Option, Section
+from pydarknet.config.sections import Option, Section
 from pydarknet.layers.dropout import Squares
-from pydarknet.training import Training
+from pydarknet.training.learner import Training
 
 CONV = "[convolutional]\nfilters=8\nsize=1\nactivation=linear\n"
 

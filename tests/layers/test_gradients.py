@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import net, values
+from support.helpers import net, values
 
-from pydarknet.training import Training
+from pydarknet.training.learner import Training
 
 HEAD = net(3, 16, 14).replace("[net]", "[net]\nbatch=8000\nsubdivisions=2000\ntime_steps=TIME")
 FIRST = "[convolutional]\nfilters=6\nsize=3\npad=1\nactivation=tanh\n"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
-from helpers import assert_close, net, values
+from reference import layers as naive
+from support.helpers import assert_close, net, values
 
 from pydarknet.errors import ConfigError, ShapeError
-from pydarknet.kernels.native import Bound
 from pydarknet.layers import route as module
+from pydarknet.runtime.program import Bound
 
 
 def conv(filters, **options):

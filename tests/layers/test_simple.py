@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
-from helpers import assert_close, net, values
+from reference import layers as naive
+from support.helpers import assert_close, net, values
 
 from pydarknet.layers.simple import Contrastive
-from pydarknet.training import Training
+from pydarknet.training.learner import Training
 
 CONV = "[convolutional]\nfilters=18\nactivation=linear\n"
 

@@ -1,0 +1,302 @@
+"""`anchors` and AlexeyAB's `detector calc_anchors`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import DataError
+from ...utils.resources import network_file
+from ..console import note, say
+from ..options import FILE, Command, dialect_option, flag, together
+
+if TYPE_CHECKING:
+    from ...datasets.listing import DataSet, LabelledPicture
+    from ...tensor import Array
+    from ...tools.anchors import Sizes
+    from ...tools.cfg.retarget import Retarget
+
+TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
+LARGEST_CLASS = 1 << 20
+AT_ONCE = 1 << 16  # characters of progress that are printed together
+
+
+def clustering_options(function: Any) -> Any:
+    """Options of both commands."""
+    return together(
+        flag("width", type=click.IntRange(min=1), metavar="W", help="Of the network's input, in pixels."),
+        flag("height", type=click.IntRange(min=1), metavar="H", help="Of the network's input, in pixels."),
+        flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of the starts; one "
+             "seed gives one result."),
+        flag("restarts", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Starts, of "
+             "which the best is kept."),
+    )(function)  # fmt: skip
+
+
+@click.command("anchors", cls=Command)
+@click.argument("data", metavar="DATA_OR_LIST", type=FILE)
+@click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=click.IntRange(min=1), metavar="N",
+              help="Anchors. Default: as many as the cfg has, else 9.")  # fmt: skip
+@clustering_options
+@flag("distance", type=click.Choice(["iou", "sse"]), default="iou", show_default=True, help="1 - IoU, as in YOLOv2, "
+      "or the squared difference of sizes.")  # fmt: skip
+@flag("anchors", "given", metavar="LIST", help="Other anchors to compare with: 10,13, 16,30, ...")
+@flag("table", is_flag=True, help="Print the table of the YOLOv2 paper for this data set instead.")
+@flag("cfg", type=FILE, metavar="CFG", help="Say what goes into this network file, and how good its anchors are.")
+@flag("write", type=FILE, metavar="NEW.cfg", help="Write a changed copy of that file.")
+@flag("plot", type=FILE, metavar="FILE.png", help="Draw boxes and anchors. Needs the extra `plot`.")
+@dialect_option
+def anchors_command(data: str, count: int | None, **options: Any) -> None:
+    """Find anchors for the boxes of a data set by k-means.
+
+    DATA_OR_LIST is a .data file, of which `train` is used, or a list of pictures.
+
+    \b
+    Examples:
+      pydarknet anchors obj.data -n 9 --width 416 --height 416
+      pydarknet anchors obj.data --cfg yolov4-tiny.cfg --write mine.cfg
+      pydarknet anchors train.txt --table --width 416 --height 416 --anchors "10,13, 16,30, 33,23"
+    """
+    from ...tools.anchors import average_iou, find_anchors, format_anchors, parse_anchors
+    from ...utils.figure import check_plot
+
+    if options["write"] and not options["cfg"]:
+        raise click.UsageError("--write needs --cfg, the file to change")
+    if options["table"] and (options["write"] or options["plot"]):
+        raise click.UsageError("--table prints a table instead; give --write or --plot without it")
+    if options["plot"]:
+        check_plot(options["plot"])
+    change = _network(options["cfg"], options["dialect"]) if options["cfg"] else None
+    width, height = _unit(change, options["width"], options["height"])
+    given = parse_anchors(options["given"]) if options["given"] else None
+    labels = _labels(data)
+    boxes = labels.sizes * (width, height)
+    if options["table"]:
+        _print_table(boxes, given, options["seed"], options["restarts"])
+        return
+    count = count or (change.count if change else 9)
+    found = find_anchors(boxes, count, options["distance"], options["seed"], options["restarts"])
+    say(f"anchors = {format_anchors(found.anchors, 1 if change and change.in_cells else width)}")
+    say(f"num = {count}")
+    say(f"avg IoU = {_percent(found.average_iou)}")
+    if given is not None:
+        say(f"given anchors: avg IoU = {_percent(average_iou(boxes, given))}")
+    if change:
+        say(
+            f"{options['cfg']}: avg IoU = {_percent(average_iou(boxes, change.anchors))} with its {len(change.anchors)}"
+        )
+        _fit(change, found.anchors, labels.classes, options["write"])
+    if options["plot"]:
+        from ...tools.anchor_plot import write_anchor_plot
+
+        write_anchor_plot(options["plot"], boxes, found.anchors, found.average_iou)
+        note(f"{options['plot']}: written")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _network(cfg: str, dialect: str) -> Retarget:
+    from ...tools.cfg.retarget import Retarget
+
+    return Retarget(network_file(cfg), dialect)
+
+
+def _unit(change: Retarget | None, width: int | None, height: int | None) -> tuple[int, int]:
+    """What boxes of the size of a picture measure: pixels of the network's input or, for [region], cells."""
+    of_cfg = change.unit if change else (None, None)
+    width, height = width or of_cfg[0], height or of_cfg[1]
+    if not width or not height:
+        raise click.UsageError("--width and --height of the network's input are missing; or give --cfg")
+    return width, height
+
+
+def _fit(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
+    """Print what each head needs for these anchors and so many classes, and write the changed file where asked."""
+    for plan in change.plans(classes, len(anchors)):
+        head = plan.head
+        mask = f"mask = {','.join(map(str, plan.mask))}; " if plan.mask else ""
+        say(f"layer {plan.index} [{head.kind}], {head.shape.width} x {head.shape.height} cells: {mask}filters = "
+            f"{plan.channels} in layer {plan.source} (classes = {classes or head.classes})")  # fmt: skip
+    if out:
+        if classes is not None:
+            change.set_classes(classes)
+        change.set_anchors(anchors)
+        change.fit(classes, len(anchors))
+        change.write(out)
+        note(f"{out}: written, with {len(change.text.changes)} changes")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """(n, 2) widths and heights of boxes as fractions, and how many classes the .data file says there are."""
+
+    sizes: Sizes
+    classes: int | None
+
+
+def _labels(path: str) -> Labels:
+    """All usable boxes of the training list; what is not usable is counted on standard error."""
+    import numpy as np
+
+    from ...datasets.listing import DataSet, usable
+
+    data = DataSet.open(network_file(path), "train")
+    rows, pictures, missing, wrong = [], 0, 0, 0
+    for picture in data.pictures("train"):
+        rows.append(picture.rows)
+        pictures += 1
+        missing += picture.labels is None
+        wrong += len(picture.wrong)
+    table = np.concatenate(rows)
+    boxes = usable(table)[:, 3:].astype(np.float64)
+    wrong += len(table) - len(boxes)
+    note(f"{pictures} pictures, {len(boxes)} boxes, {missing} label files missing, {wrong} wrong labels left out")
+    if not len(boxes):
+        raise DataError(f"{path}: no boxes in the label files of its pictures")
+    return Labels(boxes, data.classes)
+
+
+def _print_table(boxes: Sizes, given: Sizes | None, seed: int, restarts: int) -> None:
+    from ...tools.anchors import average_iou, find_anchors
+
+    rows = [(name, n, find_anchors(boxes, n, distance, seed, restarts).average_iou) for name, n, distance in TABLE]
+    if given is not None:
+        rows.insert(2, ("Given anchors", len(given), average_iou(boxes, given)))
+    say(f"{'Box generation':<16}{'#':>3}{'Avg IOU':>10}")
+    for name, n, iou in rows:
+        say(f"{name:<16}{n:>3}{100 * iou:>10.1f}")
+
+
+@click.command("calc_anchors", cls=Command)
+@click.argument("data", metavar="DATA", type=FILE)
+@click.option("-num_of_clusters", "--num-of-clusters", "-n", "count", type=click.IntRange(min=1), default=5,
+              show_default=True, metavar="N", help="Anchors.")  # fmt: skip
+@clustering_options
+@flag("show", is_flag=True, help="Accepted; for a picture see `pydarknet anchors --plot`.")
+def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> None:
+    """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
+
+    \b
+    Example:
+      pydarknet detector calc_anchors data/obj.data -num_of_clusters 9 -width 416 -height 416
+    """
+    width, height = options["width"], options["height"]
+    say(f"\n num_of_clusters = {count}, width = {width or -1}, height = {height or -1} ")
+    if not width or not height:
+        say("Usage: darknet detector calc_anchors data/voc.data -num_of_clusters 9 -width 416 -height 416 ")
+        say("Error: set width and height ")
+        raise click.exceptions.Exit(2)
+    if show:
+        note("-show is ignored; `pydarknet anchors --plot FILE.png` draws boxes and anchors")
+    _calc_anchors(data, count, width, height, options["seed"], options["restarts"])
+
+
+def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, restarts: int) -> None:
+    from ...datasets.listing import DataSet
+    from ...tools.anchors import find_anchors, format_anchors
+    from ...utils.files import write_whole
+
+    data = DataSet.open(network_file(path), "train")
+    sizes, counters = _load(data)
+    say("\n all loaded. \n\n calculating k-means++ ...")
+    found = find_anchors(sizes * (width, height), count, "iou", seed, restarts)
+    say(f"\n iterations = {found.iterations if count > 1 else 0} \n\n")
+    listed = ", ".join(map(str, counters))
+    say(f"counters_per_class = {listed}")
+    say(f"\n avg IoU = {100 * found.average_iou:2.2f} % ")
+    say("\nSaving anchors to the file: anchors.txt ")
+    anchors = format_anchors(found.anchors, width)
+    say(f"anchors = {anchors}")
+    for name, text in (("counters_per_class.txt", f"counters_per_class = {listed}"), ("anchors.txt", anchors)):
+        with write_whole(name) as stream:
+            stream.write(text.encode())
+
+
+def _load(data: DataSet) -> tuple[Sizes, list[int]]:
+    """Print what is loaded: (n, 2) widths and heights as fractions, and the number of boxes of each class."""
+    import numpy as np
+
+    from ...datasets.labels import numbered_list
+
+    say(f" read labels from {len(numbered_list(data.lists['train']))} images ")
+    rows: list[Array] = []
+    text: list[str] = []
+    boxes = size = listed = 0
+    bad = BadLists()
+    for image, picture in enumerate(data.pictures("train"), start=1):
+        lines, good = _loaded(picture, image, boxes, bad)
+        boxes, listed = boxes + len(good), listed + len(picture.rows)
+        rows.append(good)
+        text += lines
+        size += sum(map(len, lines))
+        if size > AT_ONCE:
+            say("".join(text), newline=False)
+            text, size = [], 0
+    say("".join(text), newline=False)
+    bad.write()
+    if listed > boxes:
+        note(f"{listed - boxes} boxes without a size above 0 or with a class below 0 are left out")
+    table = np.concatenate(rows)
+    if not len(table):
+        raise DataError(f"{data.path}: no boxes in the label files of its pictures")
+    counters = np.bincount(table[:, 0].astype(np.int64), minlength=data.classes or 1)
+    return table[:, 3:].astype(np.float64), counters.tolist()
+
+
+@dataclass
+class BadLists:
+    """What darknet appends to files in the current folder: label files that are missing, boxes that are wrong."""
+
+    missing: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def write(self) -> None:
+        """Append to bad.list and bad_label.list what there is."""
+        from ...utils.files import read_bytes, write_whole
+
+        for name, lines in (("bad.list", self.missing), ("bad_label.list", self.wrong)):
+            if lines:
+                before = read_bytes(name, DataError) if Path(name).exists() else b""
+                with write_whole(name) as stream:
+                    stream.write(before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+
+
+def _loaded(picture: LabelledPicture, image: int, boxes: int, bad: BadLists) -> tuple[list[str], Array]:
+    """What darknet prints while it reads the labels of picture number `image`, and the rows that are used."""
+    import numpy as np
+
+    from ...config.dialect import ALEXEYAB
+    from ...datasets.labels import candidates
+    from ...datasets.listing import usable
+
+    for message in picture.wrong:
+        note(message)
+    if picture.labels is None:
+        _, path = next(candidates(picture.picture, ALEXEYAB))
+        bad.missing.append(str(path))
+        return [f"Can't open label file. (This can be normal only if you use MSCOCO): {path} \n"], picture.rows
+    rows = picture.rows
+    classes, box = rows[:, 0], rows[:, 1:]
+    if not len(rows) or (classes.min() >= 0 and classes.max() < LARGEST_CLASS and box.min() > 0 and box.max() <= 1):
+        return [_progress(image, boxes + k) for k in range(1, len(rows) + 1)], rows
+    good = usable(rows[(classes >= 0) & (classes < LARGEST_CLASS)])
+    lines, used = [], 0
+    for number, row in enumerate(rows):
+        x, y, w, h = row[1:].tolist()
+        if not all(0 < value <= 1 for value in (x, y, w, h)):
+            text = f"Wrong label: {picture.labels} - j = {number}, x = {x:f}, y = {y:f}, width = {w:f}, height = {h:f}"
+            lines.append(f"\n\n{text} \n")
+            bad.wrong.append(text)
+        if used < len(good) and np.array_equal(row, good[used]):
+            used += 1
+            lines.append(_progress(image, boxes + used))
+    return lines, good
+
+
+def _progress(image: int, box: int) -> str:
+    return f"\r loaded \t image: {image} \t box: {box}"

@@ -1,0 +1,123 @@
+"""`cfg check` and `cfg set`: .cfg files as texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ...errors import ConfigError
+from ...utils.resources import network_file
+from ..console import counted, note, say
+from ..loading import read_data_file
+from ..options import FILE, FlagsFirst, dialect_option, flag
+
+if TYPE_CHECKING:
+    from ...tools.cfg.retarget import Retarget
+
+
+@click.group("cfg", cls=FlagsFirst)
+def cfg_command() -> None:
+    """Check and change network files."""
+
+
+@cfg_command.command("check")
+@click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True)
+@flag("data", type=FILE, metavar="FILE.data", help="Also compare the number of classes with this file's.")
+@flag("strict", is_flag=True, help="Let warnings count as errors.")
+@dialect_option
+def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect: str) -> None:
+    """Print everything in network files that does not fit, with lines.
+
+    Errors keep the network from working as its file says; warnings are for what darknet accepts but is hardly meant.
+    The exit code is 1 where there are errors.
+
+    \b
+    Examples:
+      pydarknet cfg check my.cfg
+      pydarknet cfg check my.cfg --data obj.data
+    """
+    from ...tools.cfg.check import check_config
+
+    section, failed = read_data_file(data) if data else None, False
+    for cfg in cfgs:
+        try:
+            checked = check_config(network_file(cfg), dialect, section)
+        except ConfigError as error:
+            failed = True
+            note(str(error))
+            continue
+        for line in checked.lines():
+            say(line)
+        warnings = len(checked.problems) - checked.errors
+        kind = f"{checked.layers} layers, {checked.dialect.name} dialect"
+        say(f"{checked.path}: {counted(checked.errors, 'error')}, {counted(warnings, 'warning')} ({kind})")
+        failed |= checked.errors > 0 or (strict and warnings > 0)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@cfg_command.command("set")
+@click.argument("cfg", type=FILE)
+@click.argument("out", metavar="NEW.cfg", type=FILE, required=False)
+@flag("classes", type=click.IntRange(min=1), metavar="N", help="Of all heads, or of a classifier.")
+@flag("anchors", metavar="LIST", help="10,13, 16,30, ...: for all heads, with masks by area.")
+@flag("net", "net", metavar="KEY=VALUE", multiple=True, help="An option of [net]; may be given several times.")
+@flag("out", "out_option", type=FILE, metavar="FILE", help="The same as NEW.cfg.")
+@dialect_option
+def set_command(
+    cfg: str,
+    out: str | None,
+    classes: int | None,
+    anchors: str | None,
+    net: tuple[str, ...],
+    out_option: str | None,
+    dialect: str,
+) -> None:
+    """Write a changed copy of a network file: classes, and the filters and masks that follow from them.
+
+    Comments and layout stay. NEW.cfg may be CFG itself; it is written whole, and only where the network fits together.
+
+    \b
+    Examples:
+      pydarknet cfg set yolov4-tiny.cfg mine.cfg --classes 3
+      pydarknet cfg set yolov4-tiny.cfg mine.cfg --classes 3 --net max_batches=6000 --net steps=4800,5400
+    """
+    from ...tools.anchors import parse_anchors
+    from ...tools.cfg.retarget import Retarget
+
+    out = out or out_option
+    if out is None:
+        raise click.UsageError("NEW.cfg is missing: the file to write")
+    if classes is None and anchors is None and not net:
+        raise click.UsageError("nothing to set; expected --classes, --anchors or --net")
+    values = dict(_key_and_value(text) for text in net)
+    pairs = parse_anchors(anchors) if anchors else None
+    change = Retarget(network_file(cfg), dialect)
+    if classes is not None:
+        change.set_classes(classes)
+    if pairs is not None:
+        change.set_anchors(pairs)
+    if values:
+        change.set_net(values)
+    change.fit(classes, None if pairs is None else len(pairs))
+    change.write(out)
+    for line in changes(change):
+        say(line)
+    note(f"{out}: written")
+
+
+def changes(change: Retarget) -> list[str]:
+    """One line for each option of a network file that has changed, by line."""
+    return [
+        f"{c.line}: {'' if c.layer is None else f'layer {c.layer} '}[{c.kind}] {c.key}={c.before or ''} -> "
+        f"{'a comment' if c.after is None else c.after}"
+        for c in sorted(change.text.changes, key=lambda c: c.line)
+    ]
+
+
+def _key_and_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals and value.strip()):
+        raise click.UsageError(f"--net {text}: expected KEY=VALUE")
+    return key.strip(), value.strip()

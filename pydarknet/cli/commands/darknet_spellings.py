@@ -1,0 +1,198 @@
+"""darknet's own spellings: `classifier predict`, `detector test`, `yolo test`, `coco test`,
+and the training of both kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..loading import read_data_file
+from ..options import (
+    FILE,
+    FlagsFirst,
+    detection_options,
+    fit_option,
+    names_options,
+    network_and_pictures,
+    network_options,
+    top_option,
+)
+from .anchors import calc_anchors_command
+from .classifier_lists import LIST_COMMANDS
+from .classifier_valid import VALID_COMMANDS
+from .classify import run_classify
+from .demo import demo_options, run_demo
+from .detect import Manner, run_detect
+from .evaluate import map_command
+from .train import run_train, train_options
+from .validate import COCO_COMMANDS, YOLO_COMMANDS, recall_command, valid_command
+
+DETECTOR = Manner(thresh=lambda dialect: dialect.detector_thresh)
+YOLO_THRESH = 0.2
+YOLO = Manner(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=False, always_seconds=True)
+
+
+def _add(group: click.Group, *commands: click.Command) -> None:
+    for command in commands:
+        group.add_command(command)
+
+
+@click.group("classifier", cls=FlagsFirst)
+def classifier_command() -> None:
+    """darknet's spelling of classify and train; accuracy on lists of pictures, and what is in them."""
+
+
+@classifier_command.command("predict")
+@click.argument("data_file", metavar="DATA", type=FILE)
+@network_and_pictures
+@top_option
+@fit_option
+@names_options
+@network_options
+def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Name what is in pictures, as many classes as the .data file's `top` says (else 1).
+
+    \b
+    Example:
+      pydarknet classifier predict cfg/imagenet1k.data cfg/tiny.cfg tiny.weights dog.jpg
+    """
+    data = read_data_file(data_file)
+    options["data"] = options["data"] or data_file
+    run_classify(cfg, weights, images, options, options["top"] or data.positive("top", 1))
+
+
+@classifier_command.command("train")
+@train_options
+def classifier_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
+    """Train a classifier.
+
+    \b
+    Example:
+      pydarknet classifier train data/cifar.data cfg/cifar.cfg
+    """
+    run_train(data_file, cfg, weights, options, detector=False)
+
+
+_add(classifier_command, *VALID_COMMANDS, *LIST_COMMANDS)
+
+
+@click.group("detector", cls=FlagsFirst)
+def detector_command() -> None:
+    """darknet's spelling of detect and train."""
+
+
+@detector_command.command("test")
+@click.argument("data_file", metavar="DATA", type=FILE)
+@network_and_pictures
+@detection_options
+@names_options
+@network_options
+def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Find objects in pictures.
+
+    \b
+    Example:
+      pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
+    """
+    options["data"] = options["data"] or data_file
+    run_detect(cfg, weights, images, options, DETECTOR)
+
+
+@detector_command.command("demo")
+@click.argument("data_file", metavar="DATA", type=FILE)
+@demo_options
+def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    """Find objects in a video file, an address, a sequence of pictures or a camera's frames.
+
+    \b
+    Examples:
+      pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights street.mp4 -out_filename found.avi -dont_show
+      pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights -c 0 -mjpeg_port 8090 -json_port 8070
+      pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights 'frames/%05d.jpg' -prefix found/frame
+    """
+    options["data"] = options["data"] or data_file
+    run_demo(cfg, weights, video, options)
+
+
+@detector_command.command("train")
+@train_options
+def detector_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
+    """Train a detector.
+
+    \b
+    Example:
+      pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
+    """
+    run_train(data_file, cfg, weights, options, detector=True)
+
+
+_add(detector_command, calc_anchors_command, map_command, valid_command, recall_command)
+
+
+@click.group("yolo", cls=FlagsFirst)
+def yolo_command() -> None:
+    """darknet's spelling of detect for YOLOv1 on PASCAL VOC."""
+
+
+@yolo_command.command("demo")
+@demo_options
+def yolo_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    """Find objects in video, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet yolo demo cfg/yolov1-tiny.cfg yolov1-tiny.weights street.mp4 -out_filename found.avi -dont_show
+    """
+    run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
+
+
+@yolo_command.command("test")
+@network_and_pictures
+@detection_options
+@names_options
+@network_options
+def yolo_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Find objects in pictures, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet yolo test cfg/yolov1-tiny.cfg yolov1-tiny.weights dog.jpg
+    """
+    run_detect(cfg, weights, images, options, YOLO)
+
+
+@click.group("coco", cls=FlagsFirst)
+def coco_command() -> None:
+    """darknet's spelling of detect for YOLOv1 on COCO."""
+
+
+@coco_command.command("demo")
+@demo_options
+def coco_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    """Find objects in video, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet coco demo cfg/yolov1-coco.cfg yolov1-coco.weights street.mp4 -out_filename found.avi -dont_show
+    """
+    run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
+
+
+@coco_command.command("test")
+@network_and_pictures
+@detection_options
+@names_options
+@network_options
+def coco_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Find objects in pictures, above a threshold of 0.2 unless told otherwise.
+
+    \b
+    Example:
+      pydarknet coco test yolov1-coco.cfg yolov1-coco.weights dog.jpg
+    """
+    run_detect(cfg, weights, images, options, YOLO)
+
+
+_add(yolo_command, *YOLO_COMMANDS)
+_add(coco_command, *COCO_COMMANDS)

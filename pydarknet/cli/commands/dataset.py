@@ -1,0 +1,166 @@
+"""`dataset check` and `dataset convert`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import click
+
+from ...utils.resources import network_file
+from ..console import bar, counted, note, say
+from ..options import FILE, FlagsFirst, flag
+
+if TYPE_CHECKING:
+    from ...datasets.check import DatasetReport, Finding
+    from ...datasets.listing import DataSet
+
+
+@click.group("dataset", cls=FlagsFirst)
+def dataset_command() -> None:
+    """Check and convert data sets of detectors."""
+
+
+@dataset_command.command("check")
+@click.argument("data", metavar="DATA_OR_LIST", type=FILE)
+@flag("names", type=FILE, metavar="FILE", help="Class names, one a line; default: those of the .data file.")
+@flag("dialect", type=click.Choice(["pjreddie", "alexeyab"]), default="alexeyab", show_default=True,
+      help="Whose rule for the place of label files comes first.")  # fmt: skip
+@flag("no_decode", is_flag=True, help="Do not read the pictures whole, which takes long for many.")
+@flag("show", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Of each kind, print the "
+      "first N.")  # fmt: skip
+@flag("strict", is_flag=True, help="Let warnings count as errors.")
+def check_command(data: str, names: str | None, dialect: str, no_decode: bool, show: int, strict: bool) -> None:
+    """Print what is missing, wrong or there twice in a data set, and how many objects of each class there are.
+
+    DATA_OR_LIST is a .data file, of which train, valid and test are read, or a list of pictures. The exit code is 1
+    where there are errors.
+
+    \b
+    Examples:
+      pydarknet dataset check data/obj.data
+      pydarknet dataset check train.txt --names obj.names --no-decode
+    """
+    from ...config.dialect import DIALECTS
+    from ...datasets.check import check_dataset
+    from ...datasets.listing import DataSet
+
+    opened = DataSet.open(network_file(data))
+    listed = _names(opened, names)
+    with bar(sum(1 for path in opened.lists.values() for line in path.open("rb") if line.strip())) as count:
+        report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
+    for line in _findings(report.findings, show):
+        say(line)
+    for line in [*_lists(report), "", *_classes(report, listed), "", *_kinds(report)]:
+        say(line)
+    if report.errors or (strict and report.findings):
+        raise click.exceptions.Exit(1)
+
+
+@dataset_command.command("convert")
+@click.argument("sources", metavar="SOURCE...", type=FILE, nargs=-1, required=True)
+@flag("to", "to", type=click.Choice(["darknet", "voc", "coco"]), required=True, help="The new form.")
+@flag("out", type=FILE, metavar="DIR", required=True, help="The folder to make.")
+@flag("from", "form", type=click.Choice(["auto", "darknet", "voc", "coco"]), default="auto", show_default=True,
+      help="The form that SOURCE has.")  # fmt: skip
+@flag("names", type=FILE, metavar="FILE", help="Class names in their order; default: those of the .data file, the "
+      "categories by id, or the names found in XML by alphabet.")  # fmt: skip
+@flag("pictures", type=FILE, metavar="DIR", help="Where the pictures of VOC and COCO are.")
+@flag("copy", is_flag=True, help="Copy the pictures; else they are linked or referred to.")
+@flag("keep_difficult", is_flag=True, help="To darknet: keep difficult and crowd objects as ordinary ones.")
+def convert_command(
+    sources: tuple[str, ...],
+    to: str,
+    out: str,
+    form: str,
+    names: str | None,
+    pictures: str | None,
+    copy: bool,
+    keep_difficult: bool,
+) -> None:
+    """Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
+
+    SOURCE is a .data file or a list of pictures, a VOC folder (or one of XML files), or COCO's JSON files. The new
+    data set is written whole or not at all.
+
+    \b
+    Examples:
+      pydarknet dataset convert obj.data --to coco --out obj-coco
+      pydarknet dataset convert VOC2007 --to darknet --out voc --names data/voc.names
+      pydarknet dataset convert instances_train2017.json instances_val2017.json --pictures coco --to darknet --out mine
+    """
+    from ...config.names import read_names
+    from ...datasets.convert.convert import read_set, write_set
+    from ...utils.resources import find_file
+
+    classes = read_names(find_file(names, None)) if names else None
+    found = read_set([network_file(source) for source in sources], form, classes, pictures)
+    written = write_set(found, out, to, copy, keep_difficult)
+    for name, listed in written.lists.items():
+        objects = sum(len(picture.boxes) for picture in listed)
+        say(f"{name}: {counted(len(listed), 'picture')}, {counted(objects, 'object')}")
+    say(f"{len(written.classes)} classes: {', '.join(written.classes)}")
+    for what, number in written.left_out.items():
+        if number:
+            note(f"{number} {what}")
+    if missing := written.missing:
+        note(f"{len(missing)} pictures are not there, the first is {missing[0]}; see --pictures")
+    note(f"{out}: written")
+
+
+def _names(data: DataSet, path: str | None) -> list[str]:
+    """The names of the classes: a given file's, else the .data file's, else numbers for as many as it says."""
+    from ...config.names import names_from_data, read_names
+    from ...errors import DataError
+    from ...utils.resources import find_file
+
+    found = find_file(path, None) if path else data.data and names_from_data(data.data, "names")
+    if not found:
+        return [str(number) for number in range(data.classes or 0)]
+    names = read_names(found)
+    if data.classes not in (None, len(names)):
+        raise DataError(f"{found}: {len(names)} names; expected {data.classes}, the number of classes in {data.path}")
+    return names
+
+
+def _findings(findings: list[Finding], show: int) -> list[str]:
+    """One line each, of each kind the first few."""
+    by_kind: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    lines = []
+    for kind, of_kind in by_kind.items():
+        severity = "error" if of_kind[0].is_error else "warning"
+        lines += [f"{severity}: {kind}: {finding.text}" for finding in of_kind[:show]]
+        if len(of_kind) > show:
+            lines.append(f"{severity}: {kind}: and {len(of_kind) - show} more")
+    return [*lines, ""] if lines else []
+
+
+def _lists(report: DatasetReport) -> list[str]:
+    lines = [f"{'list':<8}{'pictures':>10}{'objects':>10}{'without objects':>17}"]
+    for name, counts in report.lists.items():
+        lines.append(f"{name:<8}{counts.pictures:>10}{counts.objects.total():>10}{counts.without_objects:>17}")
+    return lines
+
+
+def _classes(report: DatasetReport, names: list[str]) -> list[str]:
+    """Objects of each class, and in how many pictures, for each list."""
+    numbers = sorted({*range(len(names)), *(number for counts in report.lists.values() for number in counts.objects)})
+    title = {number: names[number] if number < len(names) else "" for number in numbers}
+    width = max([4, *map(len, title.values())])
+    heads = "".join(f"{name:>10}{'pictures':>10}" for name in report.lists)
+    lines = [f"class  {'name':<{width}}{heads}"]
+    for number in numbers:
+        cells = "".join(f"{c.objects[number]:>10}{c.pictures_with[number]:>10}" for c in report.lists.values())
+        lines.append(f"{number:>5}  {title[number]:<{width}}{cells}")
+    return lines
+
+
+def _kinds(report: DatasetReport) -> list[str]:
+    from ...datasets.check import KINDS
+
+    found = [f"{report.kinds[kind]} {kind}" for kind in KINDS if report.kinds[kind]]
+    warnings = len(report.findings) - report.errors
+    total = f"{counted(report.errors, 'error')}, {counted(warnings, 'warning')}"
+    return [f"{total}: {', '.join(found)}"] if found else [total]

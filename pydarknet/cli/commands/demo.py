@@ -1,0 +1,303 @@
+"""`detector demo`, `yolo demo`, `coco demo`: objects in video."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from glob import has_magic
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from ...errors import OptionError
+from ..console import note, say
+from ..inputs import EXTENSIONS, paths_of
+from ..loading import Options, exists, load_model
+from ..options import FILE, FRACTION, flag, names_options, network_options, together
+
+if TYPE_CHECKING:
+    from ...boxes import Detection
+    from ...images.image import Picture
+    from ...inference.detector import Found
+    from ...inference.video.capture import Frames
+    from ...inference.video.demo import Demo, Rate, Sink
+    from ...inference.video.mjpeg_server import Stream
+    from ...model import Model
+
+TITLE = "Demo"
+ESCAPE = 27
+CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}
+PORT = click.IntRange(0, 65535)
+
+Function = Callable[..., Any]
+
+
+def demo_options(function: Function) -> Function:
+    """Arguments and options of every demo."""
+    return together(
+        click.argument("cfg", type=FILE),
+        click.argument("weights", type=FILE),
+        click.argument("video", type=FILE, required=False),
+        click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+                     help="The camera, where no VIDEO is given."),
+        flag("thresh", type=FRACTION, metavar="P", help="Report what is more probable than P; default: darknet's."),
+        flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Threshold in word trees; with "
+             "AlexeyAB's dialect -thresh counts."),
+        flag("avgframes", "-avg", "--avg", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N",
+             help="pjreddie: average the network's output over N frames. AlexeyAB: draw objects into the picture "
+             "N/2 frames before."),
+        flag("out_filename", type=FILE, metavar="FILE", help="Write the annotated video: .avi, .mkv, .mp4, .mov."),
+        flag("prefix", type=FILE, metavar="P", help="Write annotated frames to P_00000001.jpg and so on; no window."),
+        flag("json_file_output", type=FILE, metavar="FILE", help="Write the objects of all frames as JSON."),
+        flag("json_port", type=PORT, metavar="PORT", help="Serve the objects as a JSON stream over HTTP. 0: any port."),
+        flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve the annotated frames as MJPEG over HTTP. 0: any "
+             "port."),
+        flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where the ports listen; 0.0.0.0: "
+             "to the whole network."),
+        flag("dont_show", is_flag=True, help="Open no window."),
+        flag("fullscreen", is_flag=True, help="Let the window fill the screen."),
+        flag("ext_output", is_flag=True, help="Print the boxes as well."),
+        flag("letter_box", is_flag=True, help="Keep the frame's proportions, on grey."),
+        flag("dontdraw_bbox", is_flag=True, help="Draw no objects, print none."),
+        click.option("-s", "skip", type=click.IntRange(min=0), default=0, metavar="N", help="Show each drawn frame for "
+                     "N more."),
+        click.option("-w", "frame_width", type=click.IntRange(min=1), metavar="W", help="Ask the camera for frames of "
+                     "this width."),
+        click.option("-h", "frame_height", type=click.IntRange(min=1), metavar="H", help="Ask it for this height."),
+        flag("fps", type=click.IntRange(min=1), metavar="N", help="Ask it for N frames a second."),
+        flag("fps_lim", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Look at no more than N frames "
+             "a second."),
+        flag("time_limit_sec", type=click.FloatRange(min=0, min_open=True), metavar="N", help="End after N seconds."),
+        flag("benchmark", is_flag=True, help="Look at the first frame for ever and draw nothing, to measure."),
+        names_options,
+        network_options,
+    )(function)  # fmt: skip
+
+
+def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh: float | None = None) -> None:
+    """Print and write the objects of each frame. thresh: None for that of the dialect's `detector demo`."""
+    with ExitStack() as stack:
+        json_stream, mjpeg_stream = _open_streams(options, stack)
+        say(TITLE)
+        model = load_model(cfg, weights, options)
+        frames = _open_frames(video, options, stack)
+        say(f"video file: {video}" if video is not None else f"Webcam index: {options['camera']}")
+        given = options["thresh"]
+        demo, window = _set_up(model, frames, thresh if given is None else given, mjpeg_stream, options, stack)
+        printer = Printer(model, options, json_stream)
+        printer.json_file = _open_json(options["json_file_output"], stack)
+        with _interrupt_stops(demo) as interrupted:
+            for number, found in demo.run():
+                printer.show(number, found, demo.rate)
+                if window is not None and window.show() == ESCAPE:
+                    demo.stop()
+        printer.end(demo.ended)
+    if options["out_filename"] and not options["benchmark"] and model.dialect.name == "alexeyab":
+        say("output_video_writer closed. ")
+    if interrupted:
+        raise click.exceptions.Exit(130)
+
+
+def _open_streams(options: Options, stack: ExitStack) -> list[Stream | None]:
+    from ...inference.video.mjpeg_server import JSON, MJPEG, Stream
+
+    opened: list[Stream | None] = []
+    for name, format_ in (("json", JSON), ("mjpeg", MJPEG)):
+        port = options[f"{name}_port"]
+        if port is None:
+            opened.append(None)
+            continue
+        stream = stack.enter_context(Stream(port, format_, options["bind"]))
+        note(f"{name.upper()} at {stream.url}")
+        opened.append(stream)
+    return opened
+
+
+def _open_frames(video: str | None, options: Options, stack: ExitStack) -> Frames:
+    from ...inference.video.capture import Capture, PictureSequence, is_pattern, numbered_paths
+
+    if video is None:
+        return Capture(options["camera"], options["frame_width"], options["frame_height"], options["fps"])
+    if is_pattern(video):
+        return PictureSequence(numbered_paths(video))
+    is_folder = exists(video) and Path(video).is_dir()
+    if is_folder or (not exists(video) and has_magic(video) and "://" not in video):
+        paths = paths_of([video])
+        for path in paths:
+            if isinstance(path, Exception):
+                raise path
+        return PictureSequence([str(path) for path in paths])
+    return PictureSequence([video]) if Path(video).suffix.lower() in EXTENSIONS else Capture(video)
+
+
+def _open_json(path: str | None, stack: ExitStack) -> IO[bytes] | None:
+    from ...utils.files import write_whole
+
+    return None if path is None else stack.enter_context(write_whole(path))
+
+
+def _set_up(
+    model: Model, frames: Frames, thresh: float | None, mjpeg: Stream | None, options: Options, stack: ExitStack
+) -> tuple[Demo, Window | None]:
+    from ...inference.video.capture import write_video
+    from ...inference.video.demo import Demo, Manner, Watcher, to_numbered_files, to_stream
+    from ...runtime.cache import is_cold
+    from ..outputs import make_folder
+
+    manner = Manner.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
+    sinks: list[Sink] = []
+    if options["out_filename"] and not options["benchmark"]:
+        writer = stack.enter_context(write_video(options["out_filename"], frames.rate))
+        sinks.append(lambda number, picture: writer.write(picture))
+    if options["prefix"]:
+        make_folder(Path(options["prefix"]).parent)
+        sinks.append(to_numbered_files(options["prefix"]))
+    if mjpeg is not None:
+        sinks.append(to_stream(mjpeg))
+    window = None
+    if not (options["dont_show"] or options["prefix"] or options["benchmark"]):
+        window = _open_window(options["fullscreen"])
+    if window is not None:
+        sinks.append(window.take)
+    if is_cold():
+        note("Compiling for this machine, once: this takes about 20 seconds.")
+    demo = Demo(
+        Watcher(model, model.names, manner),
+        frames,
+        sinks,
+        hold=options["skip"],
+        boxes=not options["dontdraw_bbox"],
+        repeat_first=options["benchmark"],
+        limit=options["time_limit_sec"],
+        most=options["fps_lim"],
+    )
+    return stack.enter_context(demo), window
+
+
+class Window:
+    """The newest picture, on the screen."""
+
+    def __init__(self) -> None:
+        self._newest: deque[Picture] = deque(maxlen=1)
+
+    def take(self, number: int, picture: Picture) -> None:
+        """Called by the thread that draws; the screen belongs to the main one."""
+        self._newest.append(picture)
+
+    def show(self) -> int:
+        """The key that is pressed, or -1."""
+        from ...images.image import show_image
+
+        return show_image(TITLE, self._newest[-1], 1) if self._newest else -1
+
+
+def _open_window(full_screen: bool) -> Window | None:
+    from ...inference.video.capture import open_window
+
+    try:
+        open_window(TITLE, full_screen)
+    except OptionError as error:
+        note(f"{error}; going on without a window, as with -dont_show")
+        return None
+    return Window()
+
+
+@contextmanager
+def _interrupt_stops(demo: Demo) -> Iterator[list[int]]:
+    """Ctrl-C ends the demo after the frame in progress, with all files whole; a second one ends it at once. Gives a
+    list that is filled when that happens."""
+    happened: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        happened.append(number)
+        demo.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield happened
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Printer:
+    """darknet's lines for each frame, and its JSON."""
+
+    def __init__(self, model: Model, options: Options, json_stream: Stream | None) -> None:
+        self.alexeyab = model.dialect.name == "alexeyab"
+        self.clear = CLEAR[model.dialect.name] if sys.stdout.isatty() else ""
+        self.objects = not (options["dontdraw_bbox"] or options["benchmark"])
+        self.extended = options["ext_output"]
+        self.mjpeg = options["mjpeg_port"] is not None and not options["benchmark"]
+        self.writes = bool(options["out_filename"]) and not options["benchmark"]
+        self.json_stream = json_stream
+        self.json_file: IO[bytes] | None = None
+        self._separator = b"[\n"
+
+    def show(self, number: int, found: Found, rate: Rate) -> None:
+        """Print and send what is in frame `number`."""
+        lines = self._alexeyab(number, found, rate) if self.alexeyab else self._pjreddie(found, rate)
+        say("\n".join(lines))
+        self._send(number, found)
+
+    def _alexeyab(self, number: int, found: Found, rate: Rate) -> Iterator[str]:
+        if number == 1:
+            yield f"Video stream: {found.width} x {found.height} "
+        yield f"{self.clear}Objects:\n"
+        if self.json_stream is not None:
+            yield " JSON-stream sent. "
+        for objects in found.by_box() if self.objects else ():
+            yield objects_line(objects, found, self.extended)
+        yield f"\nFPS:{rate.smoothed:.1f} \t AVG_FPS:{rate.average:.1f}"
+        if self.mjpeg:
+            yield " MJPEG-stream sent. "
+        if self.writes:
+            yield "\n cvWriteFrame "
+
+    def _pjreddie(self, found: Found, rate: Rate) -> Iterator[str]:
+        from ..formats.inference import detection_line
+
+        yield f"{self.clear}\nFPS:{rate.last:.1f}"
+        yield "Objects:\n"
+        for detection in found.in_array_order() if self.objects else ():
+            yield detection_line(detection, found, self.extended)
+
+    def _send(self, number: int, found: Found) -> None:
+        if self.json_stream is None and self.json_file is None:
+            return
+        from ..formats.inference import json_frame
+
+        frame = json_frame(number, None, found).encode()
+        if self.json_stream is not None:
+            self.json_stream.publish(frame)
+        if self.json_file is not None:
+            self.json_file.write(self._separator + frame)
+            self._separator = b", \n"
+
+    def end(self, at_the_end: bool) -> None:
+        """`at_the_end`: whether there are no more frames."""
+        if self.alexeyab and at_the_end:
+            say("Stream closed.")
+        if self.alexeyab:
+            say("input video stream closed. ")
+        if self.json_file is not None:
+            self.json_file.write(b"\n]" if self._separator != b"[\n" else b"[\n\n]")
+
+
+def objects_line(objects: Sequence[Detection], found: Found, extended: bool) -> str:
+    """AlexeyAB's line for the classes of one box in a frame, of which the corner is cut at the frame's edges."""
+    import numpy as np
+
+    from ..formats.inference import relative_box
+
+    line = ", ".join(f"{o.name}: {np.float32(o.confidence) * np.float32(100):.0f}% " for o in objects)
+    if not extended:
+        return line
+    x, y, w, h = (min(value, 1.0) if np.isfinite(value) else 0.5 for value in relative_box(objects[0], found))
+    left, top = max(0, int((x - w / 2) * found.width)), max(0, int((y - h / 2) * found.height))
+    size = f"width: {w * found.width:4.0f}   height: {h * found.height:4.0f}"
+    return f"{line}\t(left_x: {left:4d}   top_y: {top:4d}   {size})"

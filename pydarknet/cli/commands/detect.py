@@ -1,0 +1,97 @@
+"""`detect`, and what `detector test`, `yolo test` and `coco test` share with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console import say
+from ..inputs import for_each_picture
+from ..loading import Options, load_model
+from ..options import Command, detection_options, names_options, network_and_pictures, network_options
+
+if TYPE_CHECKING:
+    from ...config.dialect import Dialect
+    from ...images.image import Picture
+    from ...inference.detector import Found
+
+
+@dataclass(frozen=True)
+class Manner:
+    """In what darknet's commands differ: the default threshold and suppression, and the form of the first lines."""
+
+    thresh: Callable[[Dialect], float]
+    nms: float = 0.45
+    letterbox: bool | None = None  # None: as the dialect does
+    always_seconds: bool = False
+
+
+DETECT = Manner(thresh=lambda dialect: dialect.detect_thresh)
+
+
+@click.command("detect", cls=Command)
+@network_and_pictures
+@detection_options
+@names_options
+@network_options
+def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Find objects in pictures: files, folders, patterns, or paths from standard input.
+
+    Writes the last annotated picture to predictions.jpg.
+
+    \b
+    Examples:
+      pydarknet detect cfg/yolov4.cfg yolov4.weights dog.jpg -ext_output
+      pydarknet detect cfg/yolov4.cfg yolov4.weights 'photos/*.jpg' --out-dir found -out found.json
+    """
+    run_detect(cfg, weights, images, options, DETECT)
+
+
+def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, manner: Manner) -> None:
+    """Print and write the objects of each picture."""
+    if options["letter_box"] and options["stretch"]:
+        raise click.UsageError("-letter_box and -stretch exclude each other")
+    from ...inference.detector import heads_of
+    from ...utils.prefetch import Behind
+    from ..outputs import Outputs
+
+    model = load_model(cfg, weights, options)
+    heads_of(model)
+    outputs = Outputs.from_options(options, out_is_json=model.dialect.detects_best_class_first)
+    thresh, nms = options["thresh"], options["nms"]
+    thresh = manner.thresh(model.dialect) if thresh is None else thresh
+    nms = manner.nms if nms is None else nms
+    letterbox = True if options["letter_box"] else False if options["stretch"] else manner.letterbox
+    heads = [(index, model.layers[index].type_number) for index in model.heads]
+    in_milliseconds = model.dialect.detects_best_class_first and not manner.always_seconds
+
+    def detect_one(path: str, image: Picture) -> None:
+        found = model.find(image, thresh, options["hier"], nms, letterbox)
+        print_found(path, found, heads if in_milliseconds else [], in_milliseconds, options)
+        outputs.take(path, image, found)
+
+    with Behind() if images else contextlib.nullcontext() as outputs.behind:
+        good = for_each_picture(images, detect_one, quiet=options["as_json"])
+    outputs.finish()
+    if not good:
+        raise click.exceptions.Exit(1)
+
+
+def print_found(
+    path: str, found: Found, heads: Sequence[tuple[int, int]], in_milliseconds: bool, options: Options
+) -> None:
+    """The lines of one picture."""
+    from ..formats.inference import detection_line, head_lines, json_line, predicted_line
+
+    if options["as_json"]:
+        say(json_line(path, found))
+        return
+    for line in head_lines(heads):
+        say(line)
+    say(predicted_line(path, found.seconds, in_milliseconds))
+    for detection in found.detections():
+        say(detection_line(detection, found, options["ext_output"]))

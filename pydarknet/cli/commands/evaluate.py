@@ -1,0 +1,240 @@
+"""How good a detector is: `evaluate`, and AlexeyAB's `detector map`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console import bar, note, say
+from ..formats.evaluation import SORTS, class_table, coco_lines, evaluation_json, speed_line
+from ..loading import Options, load_model, read_data_file, tell_if_compiling
+from ..options import (
+    FILE,
+    FRACTION,
+    Command,
+    batch_option,
+    flag,
+    names_options,
+    network_options,
+    size_options,
+    together,
+)
+
+if TYPE_CHECKING:
+    from ...evaluation import Evaluation, GroundTruth, Look
+    from ...evaluation.worst import Worst
+    from ...model import Model
+
+
+SHOWN = 10  # label files that are missing
+
+
+def _not_one(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value == 1:
+        raise click.BadParameter("1 recall is no curve; expected 0, or 2 and more")
+    return value
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What both commands take."""
+    return together(
+        click.argument("data_file", metavar="DATA", type=FILE),
+        click.argument("cfg", type=FILE),
+        click.argument("weights", type=FILE),
+        flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
+             help="Count true and false positives among what is more probable than P."),
+        flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
+             help="An object is found by a box that overlaps it more than this."),
+        flag("points", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", callback=_not_one,
+             help="0: area under the curve; 11: PASCAL VOC 2007; 101: COCO."),
+        flag("json", "json_file", type=FILE, metavar="FILE", help="Write all figures to FILE as JSON."),
+        flag("plot", type=FILE, metavar="FILE", help="Draw precision over recall: FILE.png, .svg or .pdf (extra "
+             "`plot`)."),
+        batch_option,
+        names_options,
+        size_options,
+        network_options,
+    )(function)  # fmt: skip
+
+
+@click.command("map", cls=Command)
+@_options
+@flag("letter_box", is_flag=True, help="Ignored, as in darknet: letter_box=1 in the cfg decides.")
+@flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown.")
+def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """Mean average precision on the pictures of the list `valid`, as AlexeyAB's darknet reports it.
+
+    Follows AlexeyAB's dialect unless told otherwise, because only his darknet has this command. COCO's figures and the
+    speed go to standard error.
+
+    \b
+    Example:
+      pydarknet detector map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights -iou_thresh .75
+    """
+    if options["letter_box"]:
+        note("-letter_box is ignored, as in darknet; set letter_box=1 in the cfg")
+    if options["dialect"] == "auto":
+        options["dialect"] = "alexeyab"
+    model, truth = _prepare(data_file, cfg, weights, options)
+    _end(run_map(model, truth, options))
+
+
+@click.command("evaluate", cls=Command)
+@_options
+@flag("sort", type=click.Choice(SORTS), default="ap", show_default=True, help="The order of the classes.")
+@flag(
+    "worst",
+    type=FILE,
+    metavar="DIR",
+    help="Write the ten pictures with most missed objects into DIR: truth green, what was found red.",
+)
+@flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey.")
+@flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as `detect` does.")
+def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """How good a detector is on the pictures of the list `valid`: a table of its classes, and the worst pictures.
+
+    \b
+    Examples:
+      pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights
+      pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
+    """
+    if options["letter_box"] and options["stretch"]:
+        raise click.UsageError("-letter_box and -stretch exclude each other")
+    model, truth = _prepare(data_file, cfg, weights, options)
+    _end(_run_evaluate(model, truth, options))
+
+
+def _end(result: Evaluation) -> None:
+    """Scripts learn by the exit code that pictures could not be read."""
+    if result.unreadable:
+        raise click.exceptions.Exit(1)
+
+
+def _prepare(data_file: str, cfg: str, weights: str, options: dict[str, Any]) -> tuple[Model, GroundTruth]:
+    """The network and the pictures, all checked before anything is computed."""
+    from ...evaluation import GroundTruth
+    from ...inference.detector import heads_of
+
+    data = read_data_file(data_file)
+    options["data"] = options["data"] or data_file
+    model = load_model(cfg, weights, options)
+    heads_of(model)
+    _check_files(options)
+    if data.text("train") and not data.text("valid"):
+        note(f"{data_file}: valid= is missing; these are the pictures of train=")
+    return model, GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
+
+
+def _look_at_all(
+    model: Model, truth: GroundTruth, options: Options, each: Callable[[Look, int], None] | None = None
+) -> Evaluation:
+    """Compare what the network finds with the truth, with a progress bar."""
+    from dataclasses import replace
+
+    from ...evaluation import MAP, evaluate
+
+    letterbox = False if options.get("stretch") else (True if options["letter_box"] and "stretch" in options else None)
+    tell_if_compiling()
+    with bar(len(truth)) as count:
+
+        def seen(look: Look, missed: int) -> None:
+            count()
+            if each is not None:
+                each(look, missed)
+
+        return evaluate(
+            model,
+            truth,
+            thresh=options["thresh"],
+            iou_thresh=options["iou_thresh"],
+            points=options["points"],
+            manner=replace(MAP, letterbox=letterbox),
+            batch=options["batch"],
+            coco=True,
+            each=seen,
+        )
+
+
+def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
+    """Print the report."""
+    from ..formats.map import POINTS_HELP, map_report, map_start
+
+    for line in map_start([(index, model.layers[index].type_number) for index in model.heads], truth.missing):
+        say(line)
+    result = _look_at_all(model, truth, options)
+    for line in map_report(result.report, model.names):
+        say(line)
+    note(f"Total Detection Time: {result.clock.total:.0f} Seconds")
+    for line in POINTS_HELP:
+        say(line)
+    for line in [*coco_lines(result.coco), speed_line(result)]:
+        note(line)
+    _write_files(result, model, options)
+    return result
+
+
+def _run_evaluate(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
+    """Print the table and the worst pictures."""
+    from ...evaluation.worst import Worst
+
+    worst = Worst()
+    for path in truth.missing[:SHOWN]:
+        note(f"no label file: {path}")
+    if len(truth.missing) > SHOWN:
+        note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
+    result = _look_at_all(model, truth, options, worst.add)
+    for line in [*class_table(result, model.names, options["sort"]), "", *coco_lines(result.coco)]:
+        say(line)
+    _tell_worst(worst, model, truth, options)
+    note(speed_line(result))
+    _write_files(result, model, options)
+    return result
+
+
+def _tell_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
+    """List the pictures with most missed objects, and write them where `--worst` wants it. Raises OutputError."""
+    from ...evaluation.worst import annotated
+    from ...images.image import write_image
+    from ..outputs import WRITABLE
+
+    ranked = worst.ranked()
+    if ranked:
+        say("\nMost missed objects:")
+    for place, (missed, look) in enumerate(ranked, start=1):
+        rows = truth.boxes[look.index]
+        say(f"{missed:4d} of {len(rows):4d}  {look.path}")
+        if options["worst"] and look.is_readable:
+            name = look.path.name if look.path.suffix.lower() in WRITABLE else f"{look.path.name}.jpg"
+            picture = annotated(look, rows, model.names, options["thresh"], model.dialect)
+            write_image(Path(options["worst"]) / f"{place:02d}_{name}", picture)
+
+
+def _check_files(options: Options) -> None:
+    """Refuse before the first picture what could not be written after the last. Raises OptionError, OutputError."""
+    from ..outputs import check_folder_of, make_folder
+
+    if options["plot"]:
+        from ...utils.figure import check_plot
+
+        check_plot(options["plot"])
+    if options.get("worst"):
+        make_folder(Path(options["worst"]))
+    for path in (options["json_file"], options["plot"]):
+        if path:
+            check_folder_of(path)
+
+
+def _write_files(result: Evaluation, model: Model, options: Options) -> None:
+    """Write what `--json` and `--plot` ask for. Raises OutputError."""
+    from ...utils.files import write_whole
+
+    if options["json_file"]:
+        with write_whole(options["json_file"]) as stream:
+            stream.write(evaluation_json(result, model.names))
+    if options["plot"]:
+        from ...evaluation.plot import write_plot
+
+        write_plot(options["plot"], result.report, result.records.curves(), model.names)

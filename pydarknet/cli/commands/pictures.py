@@ -1,0 +1,209 @@
+"""darknet's tools that make pictures: `visualize`, `mkimg`, `imtest`, `nightmare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import DarknetError, OptionError
+from ..console import note, say
+from ..loading import build_network, load_model, print_table, tell_what_was_loaded
+from ..options import FILE, Command, flag, network_options, size_options, together
+
+if TYPE_CHECKING:
+    from ...images.image import Planar
+
+seed_option = flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+                   help="Of what is left to chance; one seed gives one result.")  # fmt: skip
+folder_option = flag("out_dir", type=FILE, default=".", metavar="DIR", help="The folder for the pictures. "
+                     "Default: this one.")  # fmt: skip
+
+
+def _write(path: Path | str, planar: Planar) -> None:
+    from ...images.image import write_image
+    from ...images.operations import as_picture
+
+    note(f"{write_image(path, as_picture(planar))}: written")
+
+
+@click.command("visualize", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@folder_option
+@flag("columns", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Filters in a row.")
+@flag("zoom", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Pixels for each weight.")
+@network_options
+def visualize_command(
+    cfg: str, weights: str, out_dir: str, columns: int, zoom: int, **options: Any
+) -> None:  # fmt: skip
+    """Write the filters of every convolution as a picture, `Layer 0.png` and so on.
+
+    Filters of three channels are in colour; of others the channels stand side by side in grey.
+
+    \b
+    Example:
+      pydarknet visualize cfg/darknet19.cfg darknet19.weights --out-dir filters --columns 8 --zoom 8
+    """
+    from ...tools.pictures.filters import filter_sheets, zoomed
+    from ..outputs import make_folder
+
+    network = build_network(cfg, options)
+    network.loaded = network.load_weights(weights, options["allow_partial"])
+    tell_what_was_loaded(network, weights)
+    if options["verbose"]:
+        print_table(network)
+    make_folder(Path(out_dir))
+    for index, sheet in filter_sheets(network, columns):
+        picture, times = zoomed(sheet, zoom)
+        if times < zoom:
+            note(f"layer {index}: {times} pixels for each weight, not {zoom}: the picture would be too large")
+        _write(Path(out_dir) / f"Layer {index}.png", picture)
+
+
+@click.command("mkimg", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@click.argument("height", metavar="H", type=click.IntRange(1, 1 << 14))
+@click.argument("width", metavar="W", type=click.IntRange(1, 1 << 14))
+@click.argument("number", metavar="NUM", type=click.IntRange(min=1))
+@click.argument("folder", metavar="DIR", type=FILE)
+@seed_option
+@network_options
+def mkimg_command(
+    cfg: str, weights: str, height: int, width: int, number: int, folder: str, seed: int, **options: Any
+) -> None:  # fmt: skip
+    """Write NUM pictures of H x W pixels, gen_0.jpg and so on, with the filters of the first layer scattered on grey.
+
+    \b
+    Example:
+      pydarknet mkimg cfg/darknet19.cfg darknet19.weights 240 320 10 generated --seed 1
+    """
+    import numpy as np
+
+    from ...tools.pictures.filters import scattered_filters
+    from ..outputs import make_folder
+
+    network = build_network(cfg, options)
+    network.loaded = network.load_weights(weights, options["allow_partial"])
+    rng = np.random.default_rng(seed)
+    first = scattered_filters(network, width, height, rng)  # fails before anything is written
+    make_folder(Path(folder))
+    _write(Path(folder) / "gen_0.jpg", first)
+    for index in range(1, number):
+        _write(Path(folder) / f"gen_{index}.jpg", scattered_filters(network, width, height, rng))
+
+
+@click.command("imtest", cls=Command)
+@click.argument("image", type=FILE)
+@folder_option
+@seed_option
+def imtest_command(image: str, out_dir: str, seed: int) -> None:
+    """Write what each operation on pictures makes of IMAGE, as PNG files; print the norm of its values.
+
+    Original, Gray and C1 to C4 are darknet's; aug and rand show what training may do, by chance.
+
+    \b
+    Example:
+      pydarknet imtest dog.jpg --out-dir operations
+    """
+    import numpy as np
+
+    from ...images.image import load_image
+    from ...tools.pictures.imtest import norm, showcase
+    from ..outputs import make_folder
+
+    picture = load_image(image)
+    make_folder(Path(out_dir))
+    say(f"L2 Norm: {norm(picture):f}")
+    for name, planar in showcase(picture, np.random.default_rng(seed)):
+        _write(Path(out_dir) / f"{name}.png", planar)
+
+
+def _refuse_reconstruct(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        raise OptionError("nightmare -reconstruct is not offered: in darknet it does nothing without a GPU")
+
+
+_dream_options = together(
+    flag("rounds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Pictures to write."),
+    flag("iters", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Steps of a round."),
+    flag("range", "layers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+         help="Each step takes one of N layers round LAYER."),
+    flag("octaves", type=click.IntRange(1, 20), default=4, show_default=True, metavar="N",
+         help="Each step looks at the picture in one of N sizes, each 3/4 of the one before."),
+    flag("rate", type=float, default=0.04, show_default=True, metavar="R", help="How far each step goes."),
+    flag("thresh", type=float, default=1.0, show_default=True, metavar="T",
+         help="Outputs below the mean plus T standard deviations do not count."),
+    flag("norm", type=click.IntRange(0, 1), default=1, show_default=True, metavar="0|1",
+         help="Whether each change is brought to mean 0 and variance 1."),
+    flag("zoom", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, metavar="Z",
+         help="After each round, the middle Z of the picture becomes the whole."),
+    flag("rotate", type=float, default=0.0, show_default=True, metavar="RADIANS", help="After each round, turn."),
+    flag("prefix", type=FILE, metavar="DIR", help="The folder for the pictures. Default: this one."),
+    flag("reconstruct", is_flag=True, hidden=True, expose_value=False, callback=_refuse_reconstruct),
+    flag("longest", type=click.IntRange(min=1), metavar="N", help="First scale the picture so that its longer side "
+         "has N pixels. Default: as it is."),
+)  # fmt: skip
+
+
+@click.command("nightmare", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@click.argument("image", type=FILE)
+@click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
+@_dream_options
+@seed_option
+@size_options
+@network_options
+def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options: Any) -> None:
+    """Change a picture so that what LAYER sees in it grows. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
+
+    Prints the number and the name of each picture.
+
+    \b
+    Example:
+      pydarknet nightmare cfg/jnet-conv.cfg jnet-conv.weights dog.jpg 11 -rounds 4 -iters 20 -range 3 -zoom .99
+    """
+    import numpy as np
+
+    from ...images.image import as_planar, in_channels, load_image, resize_longer
+    from ...runtime.cache import is_cold
+    from ...tools.pictures.nightmare import Dream
+    from ...training.checkpoint import base_name
+    from ..outputs import make_folder
+
+    network = load_model(cfg, weights, options)
+    names = ("iters", "octaves", "rate", "thresh", "zoom", "rotate")
+    dream = Dream(layer, options["layers"], norm=bool(options["norm"]), **{name: options[name] for name in names})
+    dream.check(network)
+    picture = as_planar(in_channels(load_image(image), network.input.channels))
+    if options["longest"]:
+        picture = resize_longer(picture, options["longest"])
+    folder = Path(options["prefix"] or ".")
+    make_folder(folder)
+    if is_cold():
+        note("Compiling for this machine, once: this takes about a minute.")
+    rng = np.random.default_rng(options["seed"])
+    for number in range(options["rounds"]):
+        picture = _dreamt(dream.round(network, picture, rng), picture)
+        name = f"{base_name(image)}_{base_name(cfg)}_{layer}_{number:06d}"
+        say(f"{number} {folder / name if options['prefix'] else name}")
+        _write(folder / f"{name}.jpg", picture)
+        picture = dream.between(picture)
+
+
+def _dreamt(steps: Iterator[Planar], picture: Planar) -> Planar:
+    """The picture after all steps, which are counted on one line; an error begins another one."""
+    note("Iteration: ", newline=False)
+    try:
+        for step, changed in enumerate(steps):
+            note(f"{step}, ", newline=False)
+            picture = changed
+    except DarknetError:
+        note("")
+        raise
+    note("done")
+    return picture

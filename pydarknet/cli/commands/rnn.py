@@ -1,0 +1,234 @@
+"""`rnn train`, `rnn generate`, `rnn valid`, `rnn vec`: recurrent networks and text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import DataError
+from ...utils.resources import network_file
+from ..console import note, say
+from ..loading import Options, load_model, print_table
+from ..options import FILE, FlagsFirst, flag, network_options, together
+
+if TYPE_CHECKING:
+    from ...model import Model
+    from ...training.records import Record
+    from ...training.text_trainer import TextTrainer
+
+Function = Callable[..., Any]
+
+seed_option = flag("seed", default="\n\n", metavar="TEXT", help="What the network reads first. Default: two line ends.")
+file_option = flag("file", type=FILE, metavar="FILE", help="Read this file instead of standard input.")
+BLOCK = 1 << 16  # bytes read at a time
+
+
+@click.group("rnn", cls=FlagsFirst)
+def rnn_command() -> None:
+    """Train a recurrent network on text, write more of it, measure how well it is foretold."""
+
+
+def _train_options(function: Function) -> Function:
+    return together(
+        click.argument("cfg", type=FILE),
+        click.argument("weights", type=FILE, required=False),
+        flag("file", type=FILE, required=True, metavar="FILE", help="The text to learn."),
+        flag("tokenized", is_flag=True, help="The file holds numbers, one a symbol, instead of text."),
+        flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
+        flag("seed", "-srand", "--srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N",
+             help="Of everything random; one seed gives one result. Default: 0."),
+        flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
+        flag("backup", type=FILE, default="backup", show_default=True, metavar="DIR", help="The folder for weights."),
+        flag("resume", is_flag=True, help="Go on from the newest checkpoint in that folder; begin where it has none."),
+        flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
+             "iterations."),
+        flag("no_chart", is_flag=True, help="Draw no chart.png."),
+        network_options,
+    )(function)  # fmt: skip
+
+
+@rnn_command.command("train")
+@_train_options
+def train_command(cfg: str, weights: str | None, **options: Any) -> None:
+    """Learn to foretell each symbol of a text from those before it.
+
+    \b
+    Examples:
+      pydarknet rnn train cfg/rnn.train.cfg -file tales.txt
+      pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
+    """
+    from ...training.text_trainer import TextTrainer
+    from .train import TUNE_IGNORED, check_precision, first_interrupt_stops, tell_end, tell_start
+
+    check_precision(options)
+    named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
+    trainer = TextTrainer(
+        options["file"],
+        network_file(cfg),
+        weights,
+        allow_partial=options["allow_partial"],
+        chart=not options["no_chart"],
+        **{name: options[name] for name in named},
+    )
+    if options["verbose"]:
+        print_table(trainer.model)
+    if options["tune"]:
+        note(TUNE_IGNORED)
+    tell_start(trainer, weights, options["resume"])
+    _print_opening(trainer)
+    with first_interrupt_stops(trainer):
+        for record in trainer.run():
+            note(_iteration_line(record, len(trainer.pictures)))
+    tell_end(trainer)
+    if trainer.interrupted:
+        raise click.exceptions.Exit(130)
+
+
+def _print_opening(trainer: TextTrainer) -> None:
+    """darknet's first lines; of AlexeyAB's some on standard output."""
+    training, optimizer, batch = trainer.training, trainer.training.optimizer, trainer.model.batch
+    if trainer.plan.alexeyab:
+        say(f"mini_batch = {batch}, batch = {trainer.plan.imgs}, time_steps = {trainer.steps}, train = 1 ")
+    note(trainer.plan.base)
+    line = f"Learning Rate: {training.schedule.rate:g}, Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
+    if not trainer.plan.alexeyab:
+        note(f"{line}, Inputs: {trainer.model.input.outputs} {batch} {trainer.steps}")
+        return
+    note(line)
+    counts = f"streams = {trainer.streams}, subdivisions = {training.subdivisions}, text_size = {len(trainer.pictures)}"
+    say(f"\n batch = {batch}, steps = {trainer.steps}, {counts} ")
+    say(f" global_batch = {trainer.plan.imgs} ")
+
+
+def _iteration_line(record: Record, size: int) -> str:
+    numbers = f"{record.loss:f}, {record.average:f} avg, {record.rate:f} rate"
+    return f"{record.iteration}: {numbers}, {record.seconds:f} seconds, {record.images / size:f} epochs"
+
+
+def _reading_options(function: Function) -> Function:
+    return together(
+        click.argument("cfg", type=FILE), click.argument("weights", type=FILE), seed_option, network_options
+    )(function)
+
+
+@rnn_command.command("generate")
+@_reading_options
+@flag("len", "count", type=click.IntRange(min=0), default=1000, show_default=True, metavar="N", help="Symbols to add.")
+@flag("temp", type=click.FloatRange(min=0, min_open=True), default=0.7, show_default=True, metavar="T",
+      help="Below 1 the probable becomes more so, above less.")  # fmt: skip
+@flag("srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N", help="One number gives one text. "
+      "Default: another each time.")  # fmt: skip
+@flag("tokens", type=FILE, metavar="FILE", help="Print these names of symbols, one a line in the file, instead of "
+      "characters.")  # fmt: skip
+def generate_command(cfg: str, weights: str, **options: Any) -> None:
+    """Go on with a text, symbol by symbol.
+
+    \b
+    Example:
+      pydarknet rnn generate cfg/rnn.cfg backup/rnn_final.weights -seed 'Once upon ' -len 200 -temp .5 -srand 1
+    """
+    import numpy as np
+
+    from ...inference.text_generation import generate
+
+    model = _load(cfg, weights, options)
+    show = _shower(options["tokens"])
+    seed = _symbols(options["seed"])
+    for symbol in seed:
+        say(show(symbol), newline=False)
+    for symbol in generate(model, seed, options["count"], options["temp"], np.random.default_rng(options["srand"])):
+        say(show(symbol), newline=False)
+    say("")
+
+
+@rnn_command.command("valid")
+@_reading_options
+@file_option
+def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
+    """Measure how well a text from standard input is foretold; the last line counts all of it.
+
+    \b
+    Example:
+      pydarknet rnn valid cfg/rnn.cfg backup/rnn_final.weights < held_out.txt | tail -n 1
+    """
+    from ...inference.text_generation import scores
+
+    model = _load(cfg, weights, options)
+    tells_bits = model.dialect.rnn_tells_bits
+    score = None
+    for score in scores(model, _symbols(options["seed"]), (byte for block in _blocks(file) for byte in block)):
+        bits = f"BPC: {score.bits:4.4f}   " if tells_bits else ""
+        say(f"{score.count} {bits}Perplexity: {score.perplexity:4.4f}    Word Perplexity: {score.word_perplexity:4.4f}")
+    if score is None:
+        raise DataError(f"{file or 'standard input'}: fewer than 2 symbols, of which none is foretold")
+
+
+@rnn_command.command("vec")
+@_reading_options
+@file_option
+def vec_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
+    """Print each line of standard input without blanks, and the first layer's output after it.
+
+    \b
+    Example:
+      pydarknet rnn vec cfg/rnn.cfg backup/rnn_final.weights < words.txt > vectors.csv
+    """
+    from ...inference.text_generation import vectors
+
+    model = _load(cfg, weights, options)
+    for line, vector in vectors(model, _symbols(options["seed"]), _lines(file)):
+        say(_text(line) + "".join(f",{value:g}" for value in vector))
+
+
+def _load(cfg: str, weights: str, options: Options) -> Model:
+    from ...training.checkpoint_schedule import base_name
+
+    model = load_model(cfg, weights, options)
+    note(base_name(cfg, backslashes=model.dialect.name == "alexeyab"))
+    return model
+
+
+def _symbols(text: str) -> bytes:
+    """The bytes that stood on the command line."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _shower(tokens: str | None) -> Callable[[int], str]:
+    """How a symbol is printed: as a byte, or by its name and a blank."""
+    if tokens is None:
+        return lambda symbol: _text(bytes([symbol]))
+    from ...utils.files import read_text
+
+    names = ["\n" if line == "<NEWLINE>" else line for line in read_text(tokens, DataError).split("\n")]
+
+    def name(symbol: int) -> str:
+        if symbol >= len(names):
+            raise DataError(f"{tokens}: {len(names)} names; there is none for symbol {symbol}")
+        return f"{names[symbol]} "
+
+    return name
+
+
+def _blocks(path: str | None) -> Iterator[bytes]:
+    """The bytes of a file, or of standard input as they come."""
+    if path is not None:
+        from ...utils.files import read_bytes
+
+        yield read_bytes(path, DataError)
+    elif sys.stdin is not None:
+        while block := sys.stdin.buffer.readline(BLOCK):
+            yield block
+
+
+def _lines(path: str | None) -> Iterator[bytes]:
+    if path is None:
+        yield from sys.stdin.buffer if sys.stdin is not None else ()
+    else:
+        yield from b"".join(_blocks(path)).splitlines()

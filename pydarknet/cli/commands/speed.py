@@ -1,0 +1,123 @@
+"""`speed`: how long a network takes, as a whole or layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...utils.resources import network_file
+from ..console import note, say
+from ..loading import print_table, tell_what_was_loaded
+from ..options import FILE, Command, flag, network_options, size_options
+
+if TYPE_CHECKING:
+    from ...network.network import Network
+    from ...tools.profile import LayerTime
+
+PASSES, LAYER_PASSES = 1000, 20
+
+
+@click.command("speed", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("n", type=click.IntRange(min=0), required=False)
+@flag("layers", is_flag=True, help="Time each layer; the slowest first.")
+@flag("weights", type=FILE, metavar="FILE", help="Weights; default: random ones.")
+@flag("size", type=click.IntRange(min=1), metavar="S", help="Width and height in pixels, instead of the cfg's.")
+@size_options
+@flag("batch", type=click.IntRange(min=1, max=1 << 16), default=1, metavar="B", help="Pictures of a pass; default: 1.")
+@network_options
+def speed_command(cfg: str, n: int | None, **options: Any) -> None:
+    """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
+
+    \b
+    With --layers, for each layer: its input and output, the median time, its share of the whole, what it computes in
+    GFLOP/s, and how much that is of the peak: of what the direct micro-kernel reaches here with everything in the
+    cache. Operations are those of the direct method; a layer that needs fewer can be above 100 %.
+
+    \b
+    Examples:
+      pydarknet speed cfg/yolov3-tiny.cfg 100
+      pydarknet speed cfg/yolov4.cfg --size 416 --threads 1 --layers
+    """
+    from ...tools.profile import peak, time_layers, time_passes
+
+    network = _load(cfg, options)
+    if options["layers"]:
+        times = time_layers(network, n or LAYER_PASSES)
+        for line in layer_lines(network, times, peak()):
+            say(line)
+        return
+    passes = n or PASSES
+    for line in total_lines(network, passes, time_passes(network, passes)):
+        say(line)
+
+
+def _load(cfg: str, options: dict[str, Any]) -> Network:
+    from ...model import load_model
+
+    side, weights = options["size"], options["weights"]
+    model = load_model(
+        network_file(cfg),
+        weights,
+        dialect=options["dialect"],
+        width=options["width"] or side,
+        height=options["height"] or side,
+        batch=options["batch"],
+        threads=options["threads"],
+        allow_partial=options["allow_partial"],
+        tune=options["tune"],
+        precision=options["precision"],
+    )
+    if options["verbose"]:
+        print_table(model)
+    if weights is not None:
+        tell_what_was_loaded(model, weights)
+    if options["batch"] > 1:
+        note(f"each of the passes computes {options['batch']} pictures")
+    return model
+
+
+def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
+    """What darknet prints. AlexeyAB's measures in whole seconds, we do not."""
+    yield f"\n{passes} evals, {seconds:f} Seconds"
+    if network.dialect.speed_tells_operations:
+        billions = network.ops * network.batch / 1e9
+        yield f"Floating Point Operations: {billions:.2f} Bn"
+        yield f"FLOPS: {billions * passes / seconds:.2f} Bn"
+    yield f"Speed: {seconds / passes:f} sec/eval"
+    yield f"Speed: {passes / seconds:f} Hz"
+
+
+def layer_lines(network: Network, times: Sequence[LayerTime], peak: float) -> Iterator[str]:
+    """A table of the layers, the slowest first, and the whole."""
+    whole = sum(layer.seconds for layer in times)
+    columns = f"{'ms':>9s} {'share':>7s} {'GFLOP/s':>8s} {'of peak':>8s}"
+    yield f"layer {'kind':15s} {'input':^16s}    {'output':^16s} {columns}"
+    for layer in sorted(times, key=lambda layer: -layer.seconds):
+        yield f"{_described(network, layer)} {_numbers(layer, whole, peak)}"
+    operations = sum(layer.operations for layer in times)
+    rate = operations / whole
+    yield ""
+    yield f"total {1000 * whole:.3f} ms, {operations / 1e9:.3f} GFLOP, {rate / 1e9:.1f} GFLOP/s"
+    yield f"peak  {peak / 1e9:.1f} GFLOP/s, of which the whole reaches {100 * rate / peak:.1f} %"
+
+
+def _described(network: Network, time: LayerTime) -> str:
+    from ...layers import INPUT
+    from ...layers.summary_row import sizes
+
+    if time.index == INPUT:
+        return f"    - {'input':15s} {sizes(network.input)} -> {sizes(network.input)}"
+    layer = network.layers[time.index]
+    return f"{time.index:5d} {layer.kind:15s} {sizes(layer.inputs[0])} -> {sizes(layer.shape)}"
+
+
+def _numbers(time: LayerTime, whole: float, peak: float) -> str:
+    text = f"{1000 * time.seconds:9.3f} {100 * time.seconds / whole:6.1f}%"
+    return (
+        f"{text} {time.rate / 1e9:8.1f} {100 * time.rate / peak:7.1f}%"
+        if time.operations
+        else f"{text}        -        -"
+    )

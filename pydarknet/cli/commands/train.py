@@ -1,0 +1,178 @@
+"""`train`, `detector train` and `classifier train`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import OptionError
+from ...utils.resources import network_file
+from ..console import note, say
+from ..formats.training import CLEAR_LINE, Printer
+from ..loading import Options, print_table, tell_what_was_loaded
+from ..options import FILE, FRACTION, Command, flag, network_options, together
+
+if TYPE_CHECKING:
+    from ...training.trainer import Trainer
+TUNE_IGNORED = "-tune is ignored: in training the ways of computing do not change, so that a run can be repeated"
+
+Function = Callable[..., Any]
+
+
+def train_options(function: Function) -> Function:
+    """Options of every command that trains."""
+    return together(
+        click.argument("data_file", metavar="DATA", type=FILE),
+        click.argument("cfg", type=FILE),
+        click.argument("weights", type=FILE, required=False),
+        flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
+        flag("seed", type=click.IntRange(min=0), metavar="N", help="Of everything random; one seed gives one result. "
+             "Default: 0."),
+        flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
+        flag("backup", type=FILE, metavar="DIR", help="The folder for weights, instead of the .data file's."),
+        flag("resume", is_flag=True, help="Go on from the newest checkpoint in that folder; begin where it has none."),
+        flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
+             "iterations."),
+        flag("no_check", is_flag=True, help="Do not look at all labels before the first iteration."),
+        measuring_options,
+        flag("min_size", type=click.IntRange(min=32), metavar="N", help="The smallest side where pjreddie's detectors "
+             "change their size, such as 288. Default: 320."),
+        flag("no_chart", is_flag=True, help="Draw no chart.png."),
+        flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown."),
+        network_options,
+    )(function)  # fmt: skip
+
+
+def measuring_options(function: Function) -> Function:
+    """Options of what is measured while a network learns."""
+    return together(
+        flag("map", is_flag=True, help="Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
+        flag("mAP_epochs", "map_epochs", type=click.IntRange(min=1), default=4, show_default=True, metavar="N",
+             help="Epochs between two measurements."),
+        flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
+             help="In the report of -map, count what is more probable than P."),
+        flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
+             help="For -map, an object is found by a box that overlaps it more than this."),
+        flag("topk", is_flag=True, help="For classifiers: how often the class is among the `top` (5) best on the list "
+             "`valid`, every 2 epochs."),
+    )(function)  # fmt: skip
+
+
+@click.command("train", cls=Command)
+@train_options
+def train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
+    """Train a detector or a classifier, by the network's last layer.
+
+    \b
+    Examples:
+      pydarknet train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29
+      pydarknet train data/obj.data yolov4-tiny.cfg --resume
+    """
+    run_train(data_file, cfg, weights, options)
+
+
+def run_train(data: str, cfg: str, weights: str | None, options: Options, detector: bool | None = None) -> None:
+    """Train and print what darknet prints. `detector`: which kind of network the command is for."""
+    from ...training.trainer import Trainer
+
+    check_precision(options)
+    trainer = Trainer(network_file(data), network_file(cfg), weights, **_library_options(options))
+    is_detector = bool(trainer.model.heads)
+    if detector is not None and detector != is_detector:
+        trainer.source.close()
+        kinds = ("a detector", "detector train") if is_detector else ("a classifier", "classifier train")
+        raise OptionError(f"{cfg}: {kinds[0]}; use {kinds[1]}")
+    if options["topk" if is_detector else "map"]:
+        trainer.source.close()
+        given, right = ("-topk", "-map") if is_detector else ("-map", "-topk")
+        raise OptionError(f"{cfg}: {given} does not go with this network; use {right}")
+    if options["verbose"]:
+        print_table(trainer.model)
+    if options["tune"]:
+        note(TUNE_IGNORED)
+    tell_start(trainer, weights, options["resume"])
+    printer = Printer(trainer, is_detector)
+    for line in printer.opening():
+        say(line)
+    with first_interrupt_stops(trainer):
+        for record in trainer.run():
+            printer.show(record)
+    printer.close()
+    _tell_waiting(trainer)
+    tell_end(trainer)
+    if trainer.interrupted:
+        raise click.exceptions.Exit(130)
+
+
+def check_precision(options: Options) -> None:
+    """Raises OptionError where training shall be in another precision than it is."""
+    if options["precision"] != "float32":
+        raise OptionError(f"--precision {options['precision']}: training is always in float32")
+
+
+def _library_options(options: Options) -> dict[str, Any]:
+    """The words of the command line as the library's options."""
+    from ...training.validation import Options as MeasuringOptions
+
+    same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
+    return {
+        **{name: options[name] for name in (*same, "min_size")},
+        "checks": not options["no_check"],
+        "chart": not options["no_chart"],
+        "measure": options["map"] or options["topk"],
+        "measuring": MeasuringOptions(options["thresh"], options["iou_thresh"], epochs=options["map_epochs"]),
+    }
+
+
+@contextmanager
+def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C ends training after the iteration in progress; a second one ends it at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        note(f"{CLEAR_LINE if sys.stderr.isatty() else ''}Finishing the iteration; press Ctrl-C again to end at once.")
+        trainer.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
+    """What is learned from, and where the run begins."""
+    from ...runtime.cache import is_cold
+
+    if trainer.summary:
+        note(trainer.summary)
+    plan = trainer.plan
+    if plan.resumed is not None:
+        note(f"Going on from {plan.resumed.weights}, iteration {trainer.iteration}")
+    else:
+        if resume:
+            note(f"{plan.folder}: no checkpoint of {plan.base}; this is a new run")
+        if weights is not None:
+            tell_what_was_loaded(trainer.model, weights)
+    if is_cold():
+        note("Compiling for this machine, once: this takes about a minute.")
+
+
+def _tell_waiting(trainer: Trainer) -> None:
+    if trainer.seconds:
+        share = trainer.waited / trainer.seconds
+        note(f"Waited {trainer.waited:.1f} of {trainer.seconds:.1f} seconds for pictures ({share:.1%})")
+
+
+def tell_end(trainer: Trainer) -> None:
+    """Where the weights are, and how to go on."""
+    note(f"Saving weights to {trainer.keeper.last_saved}")
+    if trainer.interrupted:
+        note(f"Stopped after iteration {trainer.iteration}. To go on, give the same command with --resume.")
+    elif trainer.plan.alexeyab and trainer.model.heads:
+        say("If you want to train from the beginning, then use flag in the end of training command: -clear ")

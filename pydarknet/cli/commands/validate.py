@@ -1,0 +1,232 @@
+"""`detector valid` and `recall`, and what `yolo` and `coco` call so: results for other people's tools."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console import bar, note, say
+from ..loading import Options, load_model, read_data_file, tell_if_compiling
+from ..options import FILE, Command, batch_option, flag, names_options, network_options, together
+
+if TYPE_CHECKING:
+    from ...evaluation import GroundTruth, Look, Manner, Watcher
+    from ...evaluation.result_files import ResultFiles
+    from ...model import Model
+
+EVERY = 4  # pictures after which darknet tells how far it is
+KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")
+VOC_LIST, COCO_LIST = "2007_test.txt", "data/coco_val_5k.list"
+
+
+def _data_and_network(function: Callable[..., Any]) -> Callable[..., Any]:
+    return together(click.argument("data_file", metavar="DATA", type=FILE), _network)(function)
+
+
+def _network(function: Callable[..., Any]) -> Callable[..., Any]:
+    return together(
+        click.argument("cfg", type=FILE),
+        click.argument("weights", type=FILE),
+        batch_option,
+        names_options,
+        network_options,
+    )(function)  # fmt: skip
+
+
+def _list_option(default: str) -> Callable[..., Any]:
+    return flag("list", "list_file", type=FILE, default=default, show_default=True, metavar="FILE",
+                help="The pictures, one path a line.")  # fmt: skip
+
+
+_out_options = together(
+    flag("out", metavar="NAME", help="What the names of the files begin with, instead of darknet's."),
+    flag("results", type=FILE, metavar="DIR", help="The folder for them; default: that of the .data file, else "
+         "results."),
+)  # fmt: skip
+
+
+@click.command("valid", cls=Command)
+@_data_and_network
+@_out_options
+@flag("eval", "kind", type=click.Choice(KINDS), help="The kind of files; default: `eval` of the .data file, else voc.")
+def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """Write what is found in the pictures of the list `valid` as PASCAL VOC, COCO, ImageNet, BDD or KITTI want it.
+
+    \b
+    Example:
+      pydarknet detector valid cfg/coco.data cfg/yolov4.cfg yolov4.weights --eval coco -out my_results
+    """
+    from ...evaluation import Manner
+
+    data = read_data_file(data_file)
+    options["data"] = options["data"] or data_file
+    named = data.text("eval", "voc")
+    kind = options["kind"] or (named if named in KINDS else "voc")
+    if kind != named and not options["kind"]:
+        note(f"{data_file}: eval={named} is none of {', '.join(KINDS)}; writing voc files")
+    model = load_model(cfg, weights, options)
+    names = _mapped(model, data.text("map"), data.path, kind)
+    dialect = model.dialect
+    _write(
+        model,
+        _list_of(data, "valid", "train"),
+        Manner(thresh=dialect.valid_thresh, nms=dialect.valid_nms, pixels=True),
+        _files(kind, options, names, data.text("results"), dialect.coco_id_after_underscore),
+        options,
+    )
+
+
+def _mapped(model: Model, path: str | None, near: str, kind: str) -> Sequence[str]:
+    """The names of the classes that are written; with the map of a word tree, of those that it names."""
+    from ...config.sections import folder_of
+    from ...config.word_tree import read_map
+    from ...errors import OptionError
+    from ...layers.heads.region import Region
+    from ...utils.resources import find_file
+
+    if not path:
+        return model.names
+    head = model.layers[model.heads[-1]] if model.heads else None
+    if not isinstance(head, Region) or head.tree is None:
+        raise OptionError(f"{near}: map={path}: only a [region] with a tree has classes to map")
+    head.class_map = read_map(find_file(path, folder_of(near)))
+    wrong = [node for node in head.class_map if not 0 <= node < head.classes]
+    if wrong:
+        raise OptionError(f"{path}: class {wrong[0]}; the tree has nodes 0 to {head.classes - 1}")
+    return [model.names[node] for node in head.class_map]
+
+
+def _list_of(data: Any, *keys: str) -> list[Path]:
+    from ...config.sections import folder_of
+    from ...datasets.labels import read_list
+    from ...utils.resources import find_file
+
+    named = next((value for key in keys if (value := data.text(key))), None)
+    if named is None:
+        raise data.error(f"{keys[0]}= is missing: the list of pictures")
+    return read_list(find_file(named, folder_of(data.path)))
+
+
+def _files(kind: str, options: Options, names: Sequence[str], folder: str | None, underscore: bool) -> ResultFiles:
+    from ...evaluation.result_files import ResultFiles
+
+    return ResultFiles(kind, Path(options["results"] or folder or "results"), names, options["out"], underscore)
+
+
+def _write(model: Model, paths: Sequence[Path], manner: Manner, files: ResultFiles, options: Options) -> None:
+    """Look at the pictures and write the files, telling what darknet tells."""
+    from ...evaluation import Watcher
+    from ..formats.inference import head_lines
+
+    watcher = Watcher(model, paths, manner, options["batch"])
+    _tell_rates(model)
+    if model.dialect.detects_best_class_first:
+        for line in head_lines([(index, model.layers[index].type_number) for index in model.heads]):
+            say(line)
+    if files.kind == "kitti":
+        say(str(files.base))
+    with files:
+        _watch(watcher, files.take)
+    note(f"Total Detection Time: {watcher.clock.total:f} Seconds")
+    if watcher.unreadable:
+        raise click.exceptions.Exit(1)
+
+
+def _tell_rates(model: Model) -> None:
+    net = model.config.net
+    rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
+    note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
+
+
+def _watch(watcher: Watcher, take: Callable[[Look], None]) -> None:
+    """Give each look to `take`, with a bar at a terminal, else darknet's count of pictures."""
+    total, step = len(watcher.paths), min(EVERY, len(watcher.paths))
+    counts = not sys.stderr.isatty()
+    tell_if_compiling()
+    with bar(total) as count:
+        for look in watcher:
+            if counts and look.index % step == 0:
+                note(str(look.index + step))
+            take(look)
+            count()
+
+
+@click.command("recall", cls=Command)
+@_data_and_network
+def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """How many objects of the list `valid` the boxes cover, whatever their classes; a line a picture, on standard
+    error as in darknet.
+
+    \b
+    Example:
+      pydarknet detector recall data/voc.data cfg/yolov2-voc.cfg yolov2-voc.weights
+    """
+    from ...evaluation import GroundTruth
+
+    data = read_data_file(data_file)
+    options["data"] = options["data"] or data_file
+    model = load_model(cfg, weights, options)
+    _recall(model, GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train"), 0.4, options)
+
+
+def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> None:
+    from ...evaluation import Manner, Watcher
+    from ...evaluation.recall import Recall
+
+    totals = Recall()
+    manner = Manner(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
+    watcher = Watcher(model, truth.paths, manner, options["batch"])
+    tell_if_compiling()
+    for look in watcher:
+        totals.add(look.candidates, truth.boxes[look.index])
+        note(totals.line())
+    if watcher.unreadable:
+        raise click.exceptions.Exit(1)
+
+
+def _version_1(command: str, default: str) -> tuple[click.Command, click.Command]:
+    """`valid` and `recall` of YOLOv1's commands, whose lists are options here."""
+    coco = command == "coco"
+    example = f"pydarknet {command} {{}} cfg/yolov1.cfg yolov1.weights --list pictures.txt"
+
+    @click.command("valid", cls=Command)
+    @_network
+    @_list_option(default)
+    @_out_options
+    def valid(cfg: str, weights: str, **options: Any) -> None:
+        from ...datasets.labels import read_list
+        from ...evaluation import Manner
+
+        model = load_model(cfg, weights, options)
+        files = _files("coco" if coco else "voc", options, model.names, None, True)
+        files.first_corner = 0
+        manner = Manner(thresh=0.01 if coco else 0.001, nms=0.5, letterbox=False, pixels=True)
+        _write(model, read_list(options["list_file"]), manner, files, options)
+
+    @click.command("recall", cls=Command)
+    @_network
+    @_list_option(default)
+    def recall(cfg: str, weights: str, **options: Any) -> None:
+        from ...evaluation import GroundTruth
+
+        model = load_model(cfg, weights, options)
+        truth = GroundTruth.read(options["list_file"], model.classes, model.dialect)
+        _recall(model, truth, 0, options)
+
+    kind = "COCO" if coco else "PASCAL VOC"
+    valid.help = f"Write what is found in the pictures of a list as {kind} wants it.\n\n\b\nExample:\n  " + (
+        example.format("valid")
+    )
+    recall.help = (
+        "How many objects of a list the boxes cover, whatever their classes; on standard error, as in darknet.\n\n"
+        "\b\nExample:\n  " + example.format("recall")
+    )
+    return valid, recall
+
+
+YOLO_COMMANDS = _version_1("yolo", VOC_LIST)
+COCO_COMMANDS = _version_1("coco", COCO_LIST)

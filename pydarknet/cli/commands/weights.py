@@ -1,0 +1,273 @@
+"""darknet's tools for weights files: `partial`, `average`, `rescale`, `rgbgr`, `normalize`, `denormalize`, `reset`,
+`oneoff`, `statistics`, `print`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console import note, say
+from ..loading import Options, build_network, print_table, tell_what_was_loaded
+from ..options import FILE, Command, flag, network_options, together
+
+if TYPE_CHECKING:
+    from ...network.network import Network
+
+Function = Callable[..., Any]
+
+write_cfg_option = flag("write_cfg", type=FILE, metavar="OUT.cfg", help="Also write the cfg that fits the new file.")
+
+
+def _in_and_out(function: Function) -> Function:
+    return together(
+        click.argument("cfg", type=FILE),
+        click.argument("weights", type=FILE),
+        click.argument("out", metavar="OUT", type=FILE),
+    )(function)
+
+
+def _network(cfg: str, options: Options) -> Network:
+    network = build_network(cfg, options)
+    if options["verbose"]:
+        print_table(network)
+    return network
+
+
+def _loaded(cfg: str, weights: str, options: Options) -> Network:
+    network = _network(cfg, options)
+    network.loaded = network.load_weights(weights, options["allow_partial"])
+    tell_what_was_loaded(network, weights)
+    return network
+
+
+def _save(network: Network, out: str, seen: int | None = None, cutoff: int | None = None) -> None:
+    from ...tools.weights_surgery import stamp
+
+    stamp(network, seen)
+    network.save_weights(out, cutoff)
+    note(f"Saving weights to {out}")
+
+
+def _write_cfg(network: Network, out: str | None, weights: str) -> None:
+    from ...tools.weights_surgery import cfg_text
+    from ...utils.files import write_whole
+
+    if out is not None:
+        with write_whole(out) as stream:
+            stream.write(cfg_text(network).encode("utf-8", "surrogateescape"))
+        note(f"{out}: written, the cfg for {weights}")
+
+
+@click.command("partial", cls=Command)
+@_in_and_out
+@click.argument("layers", metavar="N", type=click.IntRange(min=0))
+@network_options
+def partial_command(cfg: str, weights: str, out: str, layers: int, **options: Any) -> None:
+    """Write the first N layers of a weights file, to train another network from.
+
+    The pictures seen become 0. --allow-partial takes a file that was cut before.
+
+    \b
+    Example:
+      pydarknet partial cfg/yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.conv.29 29
+    """
+    from ...tools.weights_surgery import load_first_layers
+
+    network = _network(cfg, options)
+    load_first_layers(network, weights, layers, options["allow_partial"])
+    tell_what_was_loaded(network, weights)
+    _save(network, out, seen=0, cutoff=layers)
+
+
+@click.command("average", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("out", metavar="OUT", type=FILE)
+@click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE)
+@network_options
+def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any) -> None:
+    """Write the mean of several weights files of one network.
+
+    As in darknet: convolutions as a whole, biases and weights of [connected]; everything else, and the number of
+    pictures seen, is the first file's.
+
+    \b
+    Example:
+      pydarknet average cfg/tiny.cfg mean.weights tiny_1.weights tiny_2.weights tiny_3.weights
+    """
+    from ...tools.weights_surgery import average
+
+    network = _network(cfg, options)
+    average(network, weights, options["allow_partial"])
+    _save(network, out)
+
+
+@click.command("rescale", cls=Command)
+@_in_and_out
+@network_options
+def rescale_command(cfg: str, weights: str, out: str, **options: Any) -> None:
+    """Make a network for pixels from -1 to 1 one for pixels from 0 to 1, in its first convolution.
+
+    \b
+    Example:
+      pydarknet rescale net.cfg old.weights new.weights
+    """
+    from ...tools.weights_surgery import rescale
+
+    network = _loaded(cfg, weights, options)
+    rescale(network)
+    _save(network, out)
+
+
+@click.command("rgbgr", cls=Command)
+@_in_and_out
+@network_options
+def rgbgr_command(cfg: str, weights: str, out: str, **options: Any) -> None:
+    """Swap red and blue in the filters of the first convolution.
+
+    \b
+    Example:
+      pydarknet rgbgr net.cfg bgr.weights rgb.weights
+    """
+    from ...tools.weights_surgery import swap_red_and_blue
+
+    network = _loaded(cfg, weights, options)
+    swap_red_and_blue(network)
+    _save(network, out)
+
+
+@click.command("normalize", cls=Command)
+@_in_and_out
+@flag(
+    "variance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="V",
+    help="Of the new layers. darknet's 0 is for networks that are trained on; 1 keeps what the network computes.",
+)
+@write_cfg_option
+@network_options
+def normalize_command(
+    cfg: str, weights: str, out: str, variance: float, write_cfg: str | None, **options: Any
+) -> None:  # fmt: skip
+    """Give batch normalisation to every convolution and [connected] layer that has none.
+
+    The result fits a cfg with batch_normalize=1 in these layers.
+
+    \b
+    Example:
+      pydarknet normalize plain.cfg plain.weights normal.weights --variance 1 --write-cfg normal.cfg
+    """
+    from ...tools.weights_surgery import normalize
+
+    network = _loaded(cfg, weights, options)
+    normalize(network, variance)
+    _save(network, out)
+    _write_cfg(network, write_cfg, out)
+
+
+@click.command("denormalize", cls=Command)
+@_in_and_out
+@write_cfg_option
+@network_options
+def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None, **options: Any) -> None:
+    """Fold batch normalisation into weights and biases, and drop it.
+
+    The result fits a cfg with batch_normalize=0. Of recurrent layers only [gru] is treated, as in darknet.
+
+    \b
+    Example:
+      pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
+    """
+    from ...tools.weights_surgery import denormalize, norms_left
+
+    network = _loaded(cfg, weights, options)
+    denormalize(network)
+    for index in norms_left(network):
+        note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
+    _save(network, out)
+    _write_cfg(network, write_cfg, out)
+
+
+@click.command("reset", cls=Command)
+@_in_and_out
+@network_options
+def reset_command(cfg: str, weights: str, out: str, **options: Any) -> None:
+    """Fold batch normalisation into weights and biases, and start it anew: scales 1, means 0, variances 1.
+
+    \b
+    Example:
+      pydarknet reset net.cfg net.weights reset.weights
+    """
+    from ...tools.weights_surgery import fold
+
+    network = _loaded(cfg, weights, options)
+    fold(network)
+    _save(network, out)
+
+
+@click.command("oneoff", cls=Command)
+@_in_and_out
+@flag(
+    "classes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Filters of that layer in the file. Default: darknet's own case, 11921; AlexeyAB's 9372.",
+)
+@network_options
+def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **options: Any) -> None:
+    """Make a layer of N classes one of three anchors with N classes each, as was done for YOLO9000.
+
+    The last layer but one of the cfg has 3 x (5 + N) filters, in the file N. They become the classes of all three
+    anchors. Prints the number of filters; the pictures seen become 0.
+
+    \b
+    Example:
+      pydarknet oneoff boxes.cfg classes.weights boxes.weights --classes 9372
+    """  # fmt: skip
+    from ...tools.weights_surgery import one_off
+
+    network = _network(cfg, options)
+    say(str(one_off(network, weights, network.dialect.oneoff_classes if classes is None else classes)))
+    _save(network, out, seen=0)
+
+
+@click.command("statistics", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@network_options
+def statistics_command(cfg: str, weights: str, **options: Any) -> None:
+    """Print moments of the scales, biases and first weights of [connected] and recurrent layers; a line a layer.
+
+    \b
+    Example:
+      pydarknet statistics rnn.cfg rnn.weights
+    """
+    from ...tools.weights_statistics import statistics
+
+    for blocks in statistics(_loaded(cfg, weights, options)):
+        for title, lines in blocks:
+            say(title)
+            for name, square, mean, variance in lines:
+                say(f"{name} MSE: {square:.6f}, Mean: {mean:.6f}, Variance: {variance:.6f}")
+        say("")
+
+
+@click.command("print", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
+@network_options
+def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
+    """Print the weights of a convolution, a line a filter, before batch normalisation.
+
+    \b
+    Example:
+      pydarknet print cfg/tiny.cfg tiny.weights 0
+    """
+    from ...tools.weights_statistics import filter_rows
+
+    for row in filter_rows(_loaded(cfg, weights, options), layer):
+        say("".join(f"{value:g} " for value in row.tolist()))

@@ -1,0 +1,1 @@
+"""Results as the text that darknet prints."""

@@ -1,0 +1,123 @@
+"""Results of an evaluation as text of ours: COCO's figures, JSON, the table of classes. Nothing here prints."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...evaluation import ClassResult, Evaluation
+    from ...evaluation.coco import CocoReport
+
+
+def coco_lines(coco: CocoReport | None) -> Iterator[str]:
+    """COCO's figures in per cent, two lines."""
+    if coco is None:
+        return
+    yield (
+        f"COCO AP .50:.95 {_percent(coco.ap)}, .50 {_percent(coco.ap50)}, .75 {_percent(coco.ap75)}; "
+        f"small {_percent(coco.small)}, medium {_percent(coco.medium)}, large {_percent(coco.large)}"
+    )
+    one, ten, hundred = (_percent(value) for value in coco.recall)
+    small, medium, large = (_percent(value) for value in coco.recall_by_area)
+    yield (f"COCO AR with 1 detection {one}, 10 {ten}, 100 {hundred}; small {small}, medium {medium}, large {large}")
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def speed_line(result: Evaluation) -> str:
+    """How long it took, and how much of it the network did not compute."""
+    clock = result.clock
+    return (
+        f"{clock.pictures} pictures in {clock.total:.1f} s: {clock.rate:.2f} pictures/s "
+        f"(the network alone: {clock.forward_rate:.2f})"
+    )
+
+
+def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:
+    """All figures; null where there is nothing to divide by. Fractions are 0 to 1."""
+    report, coco = result.report, result.coco
+    content: dict[str, Any] = {
+        "pictures": result.clock.pictures,
+        "unreadable": result.unreadable,
+        "seconds": result.clock.total,
+        "pictures_per_second": result.clock.rate,
+        "forward_pictures_per_second": result.clock.forward_rate,
+        "thresh": report.thresh,
+        "iou_thresh": report.iou_thresh,
+        "points": report.points,
+        "detections": report.detections,
+        "truths": report.truths,
+        "mean_average_precision": report.mean_average_precision,
+        **_counts(report),
+    }
+    if coco is not None:
+        content["coco"] = {key: value for key, value in asdict(coco).items() if key != "classes"}
+    content["classes"] = [
+        {
+            "class_id": c.number,
+            "name": names[c.number].encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            "truths": c.truths,
+            "ap": c.ap,
+            **_counts(c),
+            **({} if coco is None else {"coco_ap": coco.classes[c.number]}),
+        }
+        for c in report.classes
+    ]
+    return (json.dumps(_without_nan(content), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _counts(result: Any) -> dict[str, float]:
+    keys = ("tp", "fp", "fn", "precision", "recall", "f1", "average_iou")
+    return {key: getattr(result, key) for key in keys}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+SORTS = ("ap", "name", "truths", "missed")
+
+
+def class_table(result: Evaluation, names: Sequence[str], sort: str) -> Iterator[str]:
+    """One line for each class that has objects or false positives, the best first (`sort`: ap), and the means."""
+    report, coco = result.report, result.coco
+    shown = [c for c in report.classes if c.truths or c.fp]
+    keys = {
+        "ap": lambda c: -c.ap,
+        "name": lambda c: names[c.number],
+        "truths": lambda c: -c.truths,
+        "missed": lambda c: -c.fn,
+    }
+    width = max([len("class"), len("all"), *(len(names[c.number]) for c in shown)])
+    yield (
+        f"{'class':{width}} {'objects':>8} {'AP':>7} {'AP.5:.95':>9} {'prec.':>6} {'recall':>6} {'F1':>5} {'IoU':>5}"
+        + (f" {'TP':>6} {'FP':>6} {'FN':>6}")
+    )
+    for c in sorted(shown, key=keys[sort]):
+        yield _row(names[c.number], width, c.truths, c.ap, coco.classes[c.number] if coco else math.nan, c)
+    yield _row("all", width, report.truths, report.mean_average_precision, coco.ap if coco else math.nan, report)
+    hidden = len(report.classes) - len(shown)
+    if hidden:
+        yield f"{hidden} classes without objects and without detections are left out; in mAP they count as 0"
+
+
+def _row(name: str, width: int, truths: int, ap: float, coco_ap: float, c: ClassResult | Any) -> str:
+    shown_ap = _cell(100 * ap if truths else math.nan, 6, 2, "%")
+    return (
+        f"{name:{width}} {truths:8d} {shown_ap} {_cell(100 * coco_ap, 8, 2, '%')} {_cell(c.precision, 6, 2)} "
+        f"{_cell(c.recall, 6, 2)} {_cell(c.f1, 5, 2)} {_cell(c.average_iou, 5, 2)} {c.tp:6d} {c.fp:6d} {c.fn:6d}"
+    )
+
+
+def _cell(value: float, width: int, digits: int, unit: str = "") -> str:
+    return f"{'-':>{width + len(unit)}}" if math.isnan(value) else f"{value:{width}.{digits}f}{unit}"

@@ -1,0 +1,144 @@
+"""Results as text: darknet's lines to the character, JSON, label files. Functions of values; nothing here prints."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...boxes import Detection
+from ...inference.classifier import Classification
+
+if TYPE_CHECKING:
+    from ...inference.detector import Found
+
+JSON_THRESH = 0.005  # AlexeyAB's darknet writes what is above, where -thresh was lower
+
+
+def classification_lines(path: str, result: Classification) -> Iterator[str]:
+    """The time and the classes of one picture, as darknet printed them when its numbers were published."""
+    yield f"{path}: Predicted in {result.seconds:f} seconds."
+    for found in result.predictions:
+        if found.parent is None:
+            yield f"{found.name}: {found.probability:f}"
+        else:
+            yield f"{found.class_id}, {found.name}: {found.probability:f}, parent: {found.parent} "
+
+
+def head_lines(heads: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """AlexeyAB's lines before each picture: (index, type number) of every head that has a number."""
+    for index, number in heads:
+        if number:
+            yield f" Detection layer: {index} - type = {number} "
+
+
+def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
+    """The time of one picture: in seconds as pjreddie's darknet has it, or in milliseconds as AlexeyAB's."""
+    if milliseconds:
+        return f"{path}: Predicted in {1000 * seconds:f} milli-seconds."
+    return f"{path}: Predicted in {seconds:f} seconds."
+
+
+def detection_line(detection: Detection, found: Found, extended: bool) -> str:
+    """`name: 87%`, and after a tab the box in pixels."""
+    percent = np.float32(detection.confidence) * np.float32(100)
+    line = f"{detection.name}: {percent:.0f}%"
+    if not extended:
+        return line
+    x, y, w, h = (np.float32(value) for value in relative_box(detection, found))
+    half = np.float32(2)
+    left, top = _rounded((x - w / half) * np.float32(found.width)), _rounded((y - h / half) * np.float32(found.height))
+    width, height = _rounded(w * np.float32(found.width)), _rounded(h * np.float32(found.height))
+    return f"{line}\t(left_x: {left:4.0f}   top_y: {top:4.0f}   width: {width:4.0f}   height: {height:4.0f})"
+
+
+def _rounded(value: np.float32) -> float:
+    """C's round(): halves go away from zero."""
+    number = float(value)
+    return math.copysign(math.floor(abs(number) + 0.5), number) if math.isfinite(number) else number
+
+
+def relative_box(detection: Detection, found: Found) -> tuple[float, float, float, float]:
+    """Centre and size as fractions of the picture: the very float32 values that the network gave."""
+    box = detection.box
+    return box.x / found.width, box.y / found.height, box.w / found.width, box.h / found.height
+
+
+def json_frame(number: int, path: str | None, found: Found) -> str:
+    """One picture of `-out FILE.json`, in AlexeyAB's form, detections in array order; a frame of video has no path."""
+    name = "" if path is None else f'\n "filename":{_quoted(path)}, '
+    objects = ", \n".join(_json_object(d, found) for d in replace(found, thresh=JSON_THRESH).in_array_order())
+    return f'{{\n "frame_id":{number}, {name}\n "objects": [ \n{objects}\n ] \n}}'
+
+
+def json_file(frames: Sequence[str]) -> bytes:
+    """All pictures of `-out FILE.json`."""
+    return ("[\n" + ", \n".join(frames) + "\n]").encode("utf-8")
+
+
+def _json_object(detection: Detection, found: Found) -> str:
+    x, y, w, h = (_number(value) for value in relative_box(detection, found))
+    return (
+        f'  {{"class_id":{detection.class_id}, "name":{_quoted(detection.name)}, "relative_coordinates":'
+        f'{{"center_x":{x}, "center_y":{y}, "width":{w}, "height":{h}}}, "confidence":{_number(detection.confidence)}}}'
+    )
+
+
+def _number(value: float) -> str:
+    """%f; null for what JSON has no number for."""
+    return f"{value:f}" if math.isfinite(value) else "null"
+
+
+def _text(text: str) -> str:
+    """Text that JSON can hold: bytes that were no UTF-8 become the replacement character."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(_text(text), ensure_ascii=False)
+
+
+def json_line(path: str, found: Found) -> str:
+    """One picture of `--json`: a JSON object in one line; `box` is left, top, width, height in pixels."""
+    objects = [_as_object(detection, found) for detection in found.detections()]
+    return json.dumps(
+        {
+            "filename": _text(path),
+            "width": found.width,
+            "height": found.height,
+            "seconds": round(found.seconds, 6),
+            "objects": objects,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _as_object(detection: Detection, found: Found) -> dict[str, Any]:
+    box = detection.box
+    x, y, w, h = relative_box(detection, found)
+    return {
+        "class_id": detection.class_id,
+        "name": _text(detection.name),
+        "confidence": _rounded_or_null(detection.confidence, 6),
+        "box": _named(("x", "y", "width", "height"), (box.left, box.top, box.w, box.h), 3),
+        "relative_coordinates": _named(("center_x", "center_y", "width", "height"), (x, y, w, h), 6),
+    }
+
+
+def _named(names: Sequence[str], values: Sequence[float], digits: int) -> dict[str, float | None]:
+    return {name: _rounded_or_null(value, digits) for name, value in zip(names, values, strict=True)}
+
+
+def _rounded_or_null(value: float, digits: int) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def label_lines(found: Found) -> Iterator[str]:
+    """A label file: the best class of each box and the box as fractions of the picture."""
+    for detection in found.best_of_each():
+        x, y, w, h = relative_box(detection, found)
+        yield f"{detection.class_id} {x:2.4f} {y:2.4f} {w:2.4f} {h:2.4f}\n"

@@ -1,0 +1,1 @@
+"""The .cfg, .data and .names files: sections, dialects, names, editing."""

@@ -1,0 +1,70 @@
+"""A .cfg file as a text in which single options change: comments, blank lines and layout stay as they are."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from ..utils.files import read_text, write_whole
+from .sections import Section
+
+# Up to the value, the value, and what follows it: a comment, the end of the line.
+_OPTION = re.compile(r"([^=]*=[ \t]*)([^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?\r?\n?)")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One option that has another value now; `before` is None where it was not there, `after` where it is gone."""
+
+    line: int
+    kind: str
+    layer: int | None
+    key: str
+    before: str | None
+    after: str | None
+
+
+class CfgText:
+    """The lines of a .cfg file and what has been changed in them. Line numbers stay those of the original."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read the file. Raises ConfigError."""
+        self.path = os.fspath(path)
+        self._lines = read_text(path, ConfigError).splitlines(keepends=True)
+        self._newline = "\r\n" if self._lines and self._lines[0].endswith("\r\n") else "\n"
+        self.changes: list[Change] = []
+
+    @property
+    def text(self) -> str:
+        """The whole file as it is now."""
+        return "".join(self._lines)
+
+    def set(self, section: Section, key: str, value: str, layer: int | None = None) -> None:
+        """Give `key` of a section of this file a value, in its line or in a new one below the section's last."""
+        option = next((option for option in section.options if option.key == key), None)
+        if option is None:
+            line = max((option.line for option in section.options), default=section.line)
+            self._lines[line - 1] = f"{self._lines[line - 1].rstrip()}{self._newline}{key}={value}{self._newline}"
+            self.changes.append(Change(line, section.kind, layer, key, None, value))
+            return
+        before, after = option.value, re.sub(r"\s", "", value)
+        if before.partition("#")[0] == after:
+            return
+        match = _OPTION.fullmatch(self._lines[option.line - 1])
+        assert match is not None, "the section was read from this text"
+        self._lines[option.line - 1] = f"{match[1]}{value}{match[3]}"
+        self.changes.append(Change(option.line, section.kind, layer, key, before.partition("#")[0], after))
+
+    def comment_out(self, section: Section, key: str, layer: int | None = None) -> None:
+        """Turn the lines that set `key` into comments."""
+        for option in section.options:
+            if option.key == key:
+                self._lines[option.line - 1] = f"#{self._lines[option.line - 1]}"
+                self.changes.append(Change(option.line, section.kind, layer, key, option.value, None))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the text as a whole new file, which may be the old one. Raises OutputError."""
+        with write_whole(path) as stream:
+            stream.write(self.text.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,249 @@
+"""The text of .cfg and .data files, as sections with typed getters.
+
+The syntax is darknet's: every blank is deleted, also inside values; `#` and `;` begin a comment line; the first of two
+equal keys counts; a number is the longest numeric prefix of its value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import ConfigError, ShapeError
+from ..utils.files import read_text
+
+log = logging.getLogger("pydarknet")
+
+_INTEGER = re.compile(r"[+-]?\d+")
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
+LONGEST_NUMBER = 64  # characters; more is no number anyone meant
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One `key=value` line."""
+
+    key: str
+    value: str
+    line: int
+
+
+@dataclass
+class Section:
+    """A `[kind]` of a .cfg file with its options, which remembers the keys that were asked for.
+
+    `foreign` holds keys that the chosen dialect does not know: they are treated as absent, as that darknet would.
+    """
+
+    kind: str
+    path: str
+    line: int
+    options: list[Option] = field(default_factory=list)
+    foreign: Collection[str] = ()
+    _asked: set[str] = field(default_factory=set, repr=False)
+
+    def error(self, message: str, key: str | None = None) -> ConfigError:
+        """An error at the line of `key`, or of the section's head."""
+        return ConfigError(self.located(message, key))
+
+    def shape_error(self, message: str, key: str | None = None) -> ShapeError:
+        """A ShapeError at the line of `key`, or of the section's head."""
+        return ShapeError(self.located(message, key))
+
+    def located(self, message: str, key: str | None = None) -> str:
+        """A message with the file, the line of `key` or of the section's head, and the section's name before it."""
+        option = self._find(key) if key else None
+        line = option.line if option else self.line
+        return f"{self.path}:{line}: [{self.kind}] {message}"
+
+    def _find(self, key: str) -> Option | None:
+        return next((option for option in self.options if option.key == key), None)
+
+    def text(self, key: str, default: str | None = None) -> str | None:
+        """The value of `key`, or the default."""
+        self._asked.add(key)
+        if key in self.foreign:
+            return default
+        option = self._find(key)
+        return default if option is None else option.value
+
+    def has(self, key: str) -> bool:
+        """Whether the section sets `key`."""
+        return self.text(key) is not None
+
+    def integer(self, key: str, default: int) -> int:
+        """The integer that the value begins with (`3.9` is 3, as in darknet). Raises ConfigError when there is none."""
+        value = self.text(key)
+        return default if value is None else self._number(key, value, _INTEGER, int, "an integer")
+
+    def real(self, key: str, default: float) -> float:
+        """The number that the value begins with. Raises ConfigError when there is none."""
+        value = self.text(key)
+        return default if value is None else self._number(key, value, _FLOAT, float, "a number")
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """Whether the integer value is not 0."""
+        return self.integer(key, int(default)) != 0
+
+    def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
+        """An integer from 1 to `largest`."""
+        value = self.integer(key, default)
+        if not 1 <= value <= largest:
+            raise self.error(f"{key}={value}: expected a number from 1 to {largest}", key)
+        return value
+
+    def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
+        """An integer from 0 to `largest`."""
+        value = self.integer(key, default)
+        if not 0 <= value <= largest:
+            raise self.error(f"{key}={value}: expected a number from 0 to {largest}", key)
+        return value
+
+    def choice(self, key: str, default: str, known: Iterable[str]) -> str:
+        """A word that must be one of `known`."""
+        value = self.text(key, default) or default
+        names = list(known)
+        if value not in names:
+            raise self.error(f"{key}={value}: expected one of {', '.join(names)}{did_you_mean(value, names)}", key)
+        return value
+
+    def integers(self, key: str) -> list[int] | None:
+        """The comma-separated integers of `key`, or None when it is absent."""
+        return self._list(key, _INTEGER, int, "an integer")
+
+    def reals(self, key: str) -> list[float] | None:
+        """The comma-separated numbers of `key`, or None when it is absent."""
+        return self._list(key, _FLOAT, float, "a number")
+
+    def ignore(self, *keys: str) -> None:
+        """Count `keys` as known: they steer what has no effect here (GPU scheduling, memory, charts)."""
+        self._asked.update(keys)
+
+    def _list(
+        self, key: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
+    ) -> list[Number] | None:
+        value = self.text(key)
+        if value is None:
+            return None
+        items = value.split("#", 1)[0].rstrip(",").split(",")
+        return [self._number(key, item, pattern, convert, expected) for item in items]
+
+    def _number(
+        self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
+    ) -> Number:
+        match = pattern.match(value)
+        if match is None and pattern is _INTEGER and _FLOAT.match(value):
+            return convert("0")  # .5 read as an integer
+        if match is None or len(match.group()) > LONGEST_NUMBER:
+            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
+        return convert(match.group())
+
+    def unused_options(self) -> Iterator[tuple[Option, str]]:
+        """Each option that nobody asked for, with a hint at what may have been meant."""
+        seen = set()
+        for option in self.options:
+            if option.key in self._asked and option.key not in self.foreign and option.key not in seen:
+                seen.add(option.key)
+            elif option.key in seen:
+                yield option, "; the key was set before in this section, and the first one counts"
+            elif option.key in self.foreign:
+                yield option, "; the key belongs to the other dialect"
+            else:
+                yield option, did_you_mean(option.key, self._asked)
+
+    def unused(self) -> list[str]:
+        """One line for each option that nobody asked for, in darknet's words, with the key that may have been meant."""
+        return [
+            f"Unused field: '{option.key} = {option.value}' ({self.path}:{option.line}, [{self.kind}]{hint})"
+            for option, hint in self.unused_options()
+        ]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` where one of the known words is close, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _raise(message: str) -> None:
+    raise ConfigError(message)
+
+
+def _options(path: str, text: str, wrong: Callable[[str], None] = _raise) -> list[Section]:
+    """All sections of a text; options before the first head stand in a section without a name. `wrong` is called
+    with each line that is no option; where it returns, the line is skipped."""
+    sections = [Section("", path, 1)]
+    for number, line in enumerate(text.split("\n"), start=1):
+        content = re.sub(r"[ \t\r]", "", line)
+        if not content or content[0] in "#;":
+            continue
+        if content[0] == "[":
+            sections.append(Section(content.strip("[]") if content[-1] == "]" else content, path, number))
+            continue
+        key, equals, value = content.partition("=")
+        if equals and value and key:
+            sections[-1].options.append(Option(key, value, number))
+        elif not sections[-1].kind or not key:
+            wrong(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
+        else:
+            log.warning("%s:%d: Config file error, could parse: %s; it has no value and is ignored", path, number, key)
+    return sections
+
+
+@dataclass
+class Config:
+    """A .cfg file: `[net]` and the sections of its layers."""
+
+    path: str
+    net: Section
+    layers: list[Section]
+
+
+def read_config(path: str | os.PathLike[str], wrong: Callable[[str], None] = _raise) -> Config:
+    """Read a .cfg file. Raises ConfigError with file and line for what is not one.
+
+    With `wrong`, that is called with each fault, and where it returns, reading goes on; only what leaves nothing to
+    read is still raised.
+    """
+    return parse_config(os.fspath(path), read_text(path, ConfigError), wrong)
+
+
+def parse_config(name: str, text: str, wrong: Callable[[str], None] = _raise) -> Config:
+    """The same from the text of the file `name`."""
+    if re.search(r"<(!doctype|html)", text[:1000], re.IGNORECASE):
+        raise ConfigError(f"{name}: this is an HTML page, not a .cfg file; it was probably saved from a browser")
+    head, *sections = _options(name, text, wrong)
+    for option in head.options:
+        wrong(f"{name}:{option.line}: {option.key}={option.value} stands before any section; expected [net]")
+    if not sections:
+        raise ConfigError(f"{name}: Config file has no sections; expected [net] and layers")
+    net, *layers = sections
+    if net.kind not in ("net", "network"):
+        wrong(f"{name}:{net.line}: First section must be [net] or [network], found [{net.kind}]")
+        net, layers = Section("net", name, net.line, head.options), sections
+    if not layers:
+        wrong(f"{name}: no layer follows [net]; expected at least one")
+    return Config(name, net, layers)
+
+
+def read_data(path: str | os.PathLike[str]) -> Section:
+    """Read a .data file: options without sections. Raises ConfigError."""
+    name = os.fspath(path)
+    head, *sections = _options(name, read_text(path, ConfigError))
+    if sections:
+        found = sections[0]
+        raise ConfigError(f"{name}:{found.line}: found a section [{found.kind}]; a .data file has only key=value lines")
+    head.kind = "data"
+    return head
+
+
+def folder_of(path: str) -> Path:
+    """The folder of the file at `path`, beside which relative paths inside it are looked for."""
+    return Path(path).parent

@@ -1,0 +1,107 @@
+"""Word trees: classes in a hierarchy, with one softmax for the children of each node (YOLO9000)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..tensor import Array
+from ..utils.files import read_text
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Nodes in file order. `groups` are (first node, end) of siblings, which lie together; parent -1 marks roots."""
+
+    names: list[str]
+    parent: NDArray[np.int64]
+    groups: list[tuple[int, int]]
+    child_group: dict[int, int]
+
+    @property
+    def leaves(self) -> NDArray[np.bool_]:
+        """Which nodes are nobody's parent."""
+        leaf = np.ones(len(self.parent), bool)
+        leaf[self.parent[self.parent >= 0]] = False
+        return leaf
+
+    def absolute(self, conditional: Array) -> Array:
+        """(n, ...) probabilities given the parent -> absolute ones: multiplied down from the roots. A new array."""
+        result = conditional.copy()
+        for first, end in self.groups:  # a parent stands before its children, so group by group is enough
+            parent = int(self.parent[first])
+            if parent >= 0:
+                result[first:end] *= result[parent]
+        return result
+
+    def top(self, probabilities: Array, threshold: float) -> int:
+        """darknet's walk down the tree: to the best child as long as the product of probabilities stays above."""
+        product, group = 1.0, 0
+        while True:
+            first, end = self.groups[group]
+            values = probabilities[first:end]
+            best = first + int(values.argmax())
+            value = max(float(probabilities[best]), 0.0)
+            if value == 0.0:
+                best = 0  # as in C, where the search begins at node 0 with a maximum of 0
+            if product * value > threshold:
+                product *= value
+                if best not in self.child_group:
+                    return best
+                group = self.child_group[best]
+            elif group == 0:
+                return best
+            else:
+                return int(self.parent[first])
+
+
+def read_tree(path: str | os.PathLike[str]) -> Tree:
+    """Read a tree file: `name parent` a line. Raises DataError with the line for what is not one."""
+    names: list[str] = []
+    parents: list[int] = []
+    for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
+        words = line.split()
+        try:
+            name, parent = words[0], int(words[1]) if len(words) > 1 else -1
+        except (IndexError, ValueError):
+            raise DataError(f"{path}:{number}: found {line!r}; expected a name and the number of its parent") from None
+        if not -1 <= parent < len(names):
+            raise DataError(f"{path}:{number}: parent {parent}: expected -1 or the number of an earlier line")
+        names.append(name)
+        parents.append(parent)
+    if not names:
+        raise DataError(f"{path}: the tree is empty")
+    return _with_groups(names, parents)
+
+
+def _with_groups(names: list[str], parents: list[int]) -> Tree:
+    edges = [0, *(n for n in range(1, len(parents)) if parents[n] != parents[n - 1]), len(parents)]
+    groups = list(itertools.pairwise(edges))
+    child_group = {parents[first]: g for g, (first, _) in enumerate(groups) if parents[first] >= 0}
+    return Tree(names, np.array(parents, np.int64), groups, child_group)
+
+
+def read_map(path: str | os.PathLike[str]) -> list[int]:
+    """Read a map file: one class number a line. Raises DataError."""
+    numbers = []
+    for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
+        try:
+            numbers.append(int(line.strip()))
+        except ValueError:
+            raise DataError(f"{path}:{number}: found {line!r}; expected a class number") from None
+    return numbers
+
+
+def softmax_groups(values: Array, tree: Tree) -> Array:
+    """Softmax over each group of siblings along axis 0; values: (n, ...)."""
+    result = np.empty_like(values)
+    for first, end in tree.groups:
+        part = values[first:end]
+        e = np.exp(part - part.max(axis=0))
+        result[first:end] = e / e.sum(axis=0)
+    return result

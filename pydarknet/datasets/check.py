@@ -1,0 +1,252 @@
+"""Everything in a detection data set that is missing, wrong or there twice, and how many objects of each class."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..boxes import iou
+from ..config.dialect import ALEXEYAB, Dialect
+from ..errors import DataError, ImageError
+from ..images.image import load_image
+from ..tensor import Array
+from ..utils.prefetch import ahead
+from .labels import candidates, wrong_row
+from .listing import DataSet, LabelledPicture
+
+# Kinds of findings in the order of the report, and whether they are errors or only worth knowing.
+KINDS = {
+    "picture missing": True,
+    "picture unreadable": True,
+    "label file missing": True,
+    "not a label": True,
+    "unknown class": True,
+    "out of range": True,
+    "in two lists": True,
+    "duplicate box": False,
+    "duplicate picture": False,
+    "beyond the edge": False,
+    "no objects": False,
+    "labels without picture": False,
+    "class without objects": False,
+}
+SAME = 0.99  # boxes of one class with a larger IoU are one object twice
+SLACK = 0.002  # of a picture's side, by which a box may stand out because its numbers were rounded
+ANY_CLASS = 1 << 30
+NOT_LABELS = {"classes", "README", "LICENSE"}  # names of .txt files that stand among labels
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong, with its kind of `KINDS`; the text begins with file and line."""
+
+    kind: str
+    text: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether training would suffer; else the finding may be meant."""
+        return KINDS[self.kind]
+
+
+@dataclass
+class ListReport:
+    """What one list holds. `objects` and `pictures_with` count by class."""
+
+    pictures: int = 0
+    without_objects: int = 0
+    objects: Counter[int] = field(default_factory=Counter)
+    pictures_with: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass
+class DatasetReport:
+    """All findings, in the order of the lists, and the counts of each list by its name."""
+
+    findings: list[Finding] = field(default_factory=list)
+    lists: dict[str, ListReport] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """How many findings of each kind there are."""
+        return Counter(finding.kind for finding in self.findings)
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return sum(finding.is_error for finding in self.findings)
+
+
+@dataclass
+class _Check:
+    data: DataSet
+    classes: int | None
+    dialect: Dialect
+    report: DatasetReport = field(default_factory=DatasetReport)
+    pictures: dict[str, list[LabelledPicture]] = field(default_factory=dict)
+
+    def add(self, kind: str, text: str) -> None:
+        self.report.findings.append(Finding(kind, text))
+
+    def labels_of(self, key: str) -> None:
+        """Read a list and its label files."""
+        counts = self.report.lists[key] = ListReport()
+        pictures = self.pictures[key] = []
+        for picture in self.data.pictures(key, self.dialect):
+            pictures.append(picture)
+            counts.pictures += 1
+            if picture.labels is None:
+                _, first = next(candidates(picture.picture, self.dialect))
+                self.add("label file missing", f"{picture.picture}: no label file; looked for {first}")
+                continue
+            for message in picture.wrong:
+                self.add("not a label", message)
+            if not len(picture.rows) and not picture.wrong:
+                self.add("no objects", f"{picture.labels}: no objects")
+            self._rows(picture, counts)
+            counts.without_objects += not len(picture.rows)
+
+    def _rows(self, picture: LabelledPicture, counts: ListReport) -> None:
+        good = []
+        for line, row in zip(picture.lines, picture.rows, strict=True):
+            problem = wrong_row(row.tolist(), self.classes or ANY_CLASS, ALEXEYAB)
+            if problem is None:
+                good.append((line, row))
+                continue
+            kind = "unknown class" if "class_id" in problem else "out of range"
+            self.add(kind, f"{picture.labels}:{line}: {problem}")
+        numbers = [int(row[0]) for _, row in good]
+        counts.objects.update(numbers)
+        counts.pictures_with.update(set(numbers))
+        self._edges(picture, good)
+        self._twins(picture, good)
+
+    def _edges(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
+        for line, (_, x, y, w, h) in good:
+            beyond = max(w / 2 - x, x + w / 2 - 1, h / 2 - y, y + h / 2 - 1)
+            if beyond > SLACK:
+                text = f"the box stands out of the picture by {beyond:.1%} of a side"
+                self.add("beyond the edge", f"{picture.labels}:{line}: {text}")
+
+    def _twins(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
+        if len(good) < 2:
+            return
+        rows = np.stack([row for _, row in good])
+        same = (iou(rows[:, None, 1:], rows[None, :, 1:]) > SAME) & (rows[:, None, 0] == rows[None, :, 0])
+        for second, first in zip(*np.nonzero(np.tril(same, -1)), strict=True):
+            text = f"the same box of class {rows[second, 0]:.0f} as in line {good[first][0]}"
+            self.add("duplicate box", f"{picture.labels}:{good[second][0]}: {text}")
+
+    def files(self, decode: bool, each: Callable[[], None]) -> None:
+        """Look at the pictures themselves."""
+        found = [(key, picture) for key, pictures in self.pictures.items() for picture in pictures]
+
+        def look(item: tuple[str, LabelledPicture]) -> tuple[str, LabelledPicture, int | None, str | None]:
+            key, picture = item
+            return key, picture, *_look(picture.picture, decode)
+
+        seen: dict[str, tuple[str, Path]] = {}
+        by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
+        threads = os.cpu_count() or 1
+        for key, picture, size, problem in ahead(look, found, threads, 4 * threads):
+            each()
+            path = picture.picture
+            if size is None:
+                self.add("picture missing", f"{self.data.lists[key]}:{picture.line}: {path}: no such file")
+                continue
+            if problem:
+                self.add("picture unreadable", problem)
+            name = os.path.realpath(path)
+            if name in seen:
+                self._twice(key, picture, *seen[name])
+                continue
+            seen[name] = key, path
+            by_size[size].append((key, path))
+        self._same_content(by_size)
+
+    def _twice(self, key: str, picture: LabelledPicture, other: str, path: Path) -> None:
+        where = f"{self.data.lists[key]}:{picture.line}: {picture.picture}"
+        if other == key:
+            self.add("duplicate picture", f"{where}: stands in the list twice")
+        else:
+            self.add("in two lists", f"{where}: also in the list {other}")
+
+    def _same_content(self, by_size: dict[int, list[tuple[str, Path]]]) -> None:
+        for group in by_size.values():
+            contents: dict[bytes, tuple[str, Path]] = {}
+            for key, path in group if len(group) > 1 else []:
+                first = contents.setdefault(hashlib.sha256(path.read_bytes()).digest(), (key, path))
+                if first[1] is path:
+                    continue
+                kind = "duplicate picture" if first[0] == key else "in two lists"
+                self.add(
+                    kind, f"{path}: the same picture as {first[1]}" + ("" if first[0] == key else f" of {first[0]}")
+                )
+
+    def orphans(self) -> None:
+        """Label files in the folders of the others that belong to no picture."""
+        everything = [picture for pictures in self.pictures.values() for picture in pictures]
+        used = {str(picture.labels) for picture in everything}
+        folders = sorted({picture.labels.parent for picture in everything if picture.labels is not None})
+        stems = {path.stem for folder in {p.picture.parent for p in everything} for path in _files_in(folder)
+                 if path.suffix.lower() != ".txt"}  # fmt: skip
+        lists = {os.path.realpath(path) for path in self.data.lists.values()}
+        for folder in folders:
+            for path in _files_in(folder):
+                is_known = str(path) in used or path.stem in stems | NOT_LABELS or os.path.realpath(path) in lists
+                if path.suffix == ".txt" and not is_known:
+                    self.add("labels without picture", f"{path}: no picture of that name")
+
+    def unused_classes(self) -> None:
+        """Classes of which no list has an object."""
+        for number in range(self.classes or 0):
+            if not any(counts.objects[number] for counts in self.report.lists.values()):
+                self.add("class without objects", f"{self.data.path}: class {number} has no objects")
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    try:
+        yield from sorted(folder.iterdir())
+    except OSError:
+        return
+
+
+def _look(path: Path, decode: bool) -> tuple[int | None, str | None]:
+    """(bytes or None where there is no file, what is wrong with it) of a picture."""
+    try:
+        size = path.stat().st_size
+        if decode:
+            load_image(path)
+        elif not size:
+            return size, f'Cannot load image "{path}": the file is empty'
+    except OSError:
+        return None, None
+    except ImageError as error:
+        return size, str(error)
+    return size, None
+
+
+def check_dataset(
+    data: DataSet,
+    classes: int | None = None,
+    dialect: Dialect = ALEXEYAB,
+    decode: bool = True,
+    each: Callable[[], None] = lambda: None,
+) -> DatasetReport:
+    """Look at all lists of a data set. classes: where the .data file does not say; decode: read every picture whole;
+    `each` is called after every picture. Raises DataError for a list that cannot be read."""
+    check = _Check(data, classes or data.classes, dialect)
+    for key in data.lists:
+        check.labels_of(key)
+    check.files(decode, each)
+    check.orphans()
+    check.unused_classes()
+    if not any(counts.pictures for counts in check.report.lists.values()):
+        raise DataError(f"{data.path}: no pictures")
+    return check.report

@@ -1,0 +1,179 @@
+"""What classifiers learn from: pictures with a class in their path."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
+from ..config.names import choose_names, names_from_data
+from ..config.sections import Section
+from ..config.word_tree import Tree
+from ..errors import DataError
+from ..images.colour import Canvas
+from ..tensor import Array
+from ..utils.files import read_text
+from .image_cache import Complaints, Pictures, channels_of, mix_mode, size_of, train_list
+from .labels import fill_classes
+from .transforms import augment
+from .transforms import crop as views
+from .transforms import mix as mixing
+from .transforms.augment import Colour, Rng
+
+log = logging.getLogger("pydarknet")
+
+
+@dataclass
+class ClassificationSet:
+    """Pictures with a class in their path, and how they are changed before a classifier sees them."""
+
+    paths: Sequence[Path]
+    labels: Sequence[str]
+    classes: int
+    tree: Tree | None = None
+    dialect: Dialect = PJREDDIE
+    channels: int = 3
+    crop: tuple[int, int] = (224, 448)  # the shorter side of the picture lies between
+    ratio: tuple[float, float] | None = None  # the same as multiples of the input's width, where that counts
+    angle: float = 0.0
+    aspect: float = 1.0
+    colour: Colour = field(default_factory=Colour)
+    flip: bool = True
+    mix: int = 0  # 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic
+    blur: int = 0
+    smooth: float = 0.0
+    tag: bool = False  # classes stand in a file of their own
+    source: Path | None = None  # the list and the line of each picture, for messages
+    lines: Sequence[int] = ()
+    _pictures: Pictures = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._pictures = Pictures(self.paths, self.channels)
+
+    @classmethod
+    def from_config(
+        cls, data: Section, net: Section, classes: int, tree: Tree | None, dialect: Dialect
+    ) -> ClassificationSet:
+        """From the lists `train` and `labels` of a .data file and the options of `[net]`.
+
+        Without `labels` the list of `names` tells the classes. Raises DataError and ConfigError.
+        """
+        net.foreign = dialect.foreign_keys("net")
+        source, lines, paths = train_list(data)
+        labels = names_from_data(data, "labels", "names")
+        if labels is None:
+            raise data.error("labels= is missing: the list of what tells a picture's class in its path")
+        width = net.integer("width", 0) or 224
+        lowest, highest = net.integer("min_crop", width), net.integer("max_crop", 2 * width)
+        ratio = None
+        if dialect.name == PJREDDIE.name:
+            ratio = net.real("min_ratio", lowest / width), net.real("max_ratio", highest / width)
+        return cls(
+            paths=paths,
+            labels=choose_names(classes, labels, exact=False),
+            classes=classes,
+            tree=tree,
+            dialect=dialect,
+            channels=channels_of(net),
+            crop=(lowest, highest),
+            ratio=ratio,
+            angle=net.real("angle", 0),
+            aspect=net.real("aspect", 1) or 1.0,
+            colour=Colour.from_section(net),
+            flip=net.flag("flip", True),
+            mix=mix_mode(net),
+            blur=net.natural("blur", 0, 1 << 10),
+            smooth=net.real("label_smooth_eps", 0),
+            tag=data.flag("tag"),
+            source=source,
+            lines=lines,
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def matches(self, index: int) -> list[int]:
+        """The classes of a picture: those whose label occurs in its path or, `tag`, whose numbers its file lists."""
+        if self.tag:
+            return self._tags(self.paths[index])
+        path = str(self.paths[index])
+        return [number for number, label in enumerate(self.labels) if label in path]
+
+    def _tags(self, picture: Path) -> list[int]:
+        path = Path(str(picture).replace("images", "labels", 1).replace(".jpg", ".txt", 1))
+        if path == picture or not path.is_file():
+            return []
+        numbers = []
+        for word in read_text(path, DataError).split():
+            if not word.isdigit():
+                break
+            numbers.append(int(word))
+        return [number for number in numbers if number < self.classes]
+
+    def check(self, share: float = 0.5) -> str:
+        """Find every picture's classes once and say in one line what was found; wrong ones are logged.
+
+        Raises DataError where more than `share` of the pictures have no label or (without `tag`) several.
+        """
+        complaints = Complaints()
+        without, several, used = 0, 0, np.zeros(self.classes, bool)
+        for index, picture in enumerate(self.paths):
+            found = self.matches(index)
+            used[found] = True
+            if len(found) == 1 or (found and self.tag):
+                continue
+            without, several = without + (not found), several + (len(found) > 1)
+            names = ", ".join(self.labels[number] for number in itertools.islice(found, 5))
+            told = f" ({names})" if names else ""
+            complaints.add(f"{self._where(index)}Too many or too few labels: {len(found)}{told}, {picture}")
+        summary = (
+            f"{len(self)} pictures, {int(used.sum())} of {self.classes} classes, {without} without a label, "
+            f"{several} with several"
+        )
+        if without + several > share * len(self):
+            raise DataError(f"{summary}; more than {share:.0%} of the pictures cannot be used")
+        return summary
+
+    def _where(self, index: int) -> str:
+        return f"{self.source}:{self.lines[index]}: " if self.source is not None and self.lines else ""
+
+    def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
+        """One picture changed by chance, (channels, height, width) float32, and its class vector.
+
+        Raises ImageError for a picture that cannot be read.
+        """
+        size = width, height
+        mode = self.mix if self.mix and augment.coin(rng) else 0
+        if mode == 4:
+            mode = augment.rand_int(rng, 2, 3)
+        others = {1: 1, 2: 1, 3: 3}.get(mode, 0)
+        indices = [index, *(int(rng.integers(len(self))) for _ in range(others))]
+        canvases, truths = zip(*(self._single(i, rng, size) for i in indices), strict=True)
+        if mode == 0:
+            return views.as_input(canvases[0]), truths[0]
+        if mode == 1:
+            canvas, shares = mixing.blend(canvases), [0.5, 0.5]
+        else:
+            canvas, shares = mixing.cutmix(canvases, rng) if mode == 2 else mixing.quarters(canvases, rng)
+        return views.as_input(canvas), mixing.mix_truth(truths, shares)
+
+    def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
+        picture = self._pictures[index]
+        crop = self.crop
+        if self.ratio is not None:
+            crop = int(self.ratio[0] * size[0]), int(self.ratio[1] * size[0])
+        inside = self.dialect.name == ALEXEYAB.name
+        view = views.rotated_crop(rng, size_of(picture), size, crop, self.angle, self.aspect, inside)
+        canvas = views.render(picture, view, size)
+        mirror = self.flip and augment.coin(rng)
+        canvas = self.colour.change(canvas, rng)
+        if mirror:
+            canvas = views.mirrored(canvas)
+        if self.blur:
+            canvas = augment.blur_whole(np.ascontiguousarray(canvas), self.blur, rng)
+        return canvas, fill_classes(self.matches(index), self.classes, self.tree, self.smooth)

@@ -1,0 +1,1 @@
+"""Data sets converted between darknet, COCO and PASCAL VOC."""

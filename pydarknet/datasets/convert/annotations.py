@@ -1,0 +1,132 @@
+"""What the forms of data sets have in common: pictures of known size, and boxes in pixels with a class."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeGuard
+
+from ...errors import DataError, ImageError
+from ...images.image import load_image
+
+TOLERANCE = 0.5  # pixels by which a box may stand out of its picture before that is worth a word
+LARGEST_SIDE = 1 << 20  # pixels
+NUMBER = 0.01  # pixels; what is nearer to a whole number was one
+
+
+@dataclass(frozen=True)
+class Box:
+    """An object: its class's number and its edges in pixels from the picture's corner. `difficult` is VOC's mark for
+    what nobody need find, `crowd` COCO's for a box round many."""
+
+    number: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    difficult: bool = False
+    crowd: bool = False
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A picture, which need not be there, its size in pixels, and what is in it."""
+
+    path: Path
+    width: int
+    height: int
+    boxes: Sequence[Box] = ()
+
+
+@dataclass
+class AnnotatedSet:
+    """Pictures by list (train, valid, test or another name), the names of the classes, and what was left out or
+    changed."""
+
+    classes: list[str]
+    lists: dict[str, list[Annotated]]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def __iter__(self) -> Iterator[Annotated]:
+        for pictures in self.lists.values():
+            yield from pictures
+
+    @property
+    def missing(self) -> list[Path]:
+        """The pictures that are not there."""
+        return [picture.path for picture in self if not picture.path.is_file()]
+
+    def clipped(self) -> AnnotatedSet:
+        """The same with all boxes inside their picture; what is nothing then is left out and counted."""
+        left_out = Counter(self.left_out)
+        lists = {
+            name: [replace(p, boxes=list(_inside(p, left_out))) for p in pictures]
+            for name, pictures in self.lists.items()
+        }
+        return AnnotatedSet(self.classes, lists, left_out)
+
+    def without(self, kind: str) -> AnnotatedSet:
+        """The same without `difficult` or `crowd` objects, which are counted as left out."""
+        left_out = Counter(self.left_out)
+        left_out[f"{kind} objects left out"] += sum(getattr(box, kind) for picture in self for box in picture.boxes)
+        lists = {
+            name: [replace(p, boxes=[box for box in p.boxes if not getattr(box, kind)]) for p in pictures]
+            for name, pictures in self.lists.items()
+        }
+        return AnnotatedSet(self.classes, lists, left_out)
+
+    def check_stems(self) -> None:
+        """Raise DataError for two pictures that would share an annotation file."""
+        seen: dict[str, Path] = {}
+        for picture in self:
+            other = seen.setdefault(picture.path.stem, picture.path)
+            if other is not picture.path and os.path.realpath(other) != os.path.realpath(picture.path):
+                raise DataError(f"{picture.path} and {other}: two pictures of one name; rename one of them")
+
+
+def _inside(picture: Annotated, left_out: Counter[str]) -> Iterator[Box]:
+    for box in picture.boxes:
+        left, right = max(box.left, 0), min(box.right, picture.width)
+        top, bottom = max(box.top, 0), min(box.bottom, picture.height)
+        if not (left < right and top < bottom):
+            left_out["boxes outside their picture left out"] += 1
+            continue
+        change = max(left - box.left, box.right - right, top - box.top, box.bottom - bottom)
+        left_out["boxes cut at the edge of their picture"] += change > TOLERANCE
+        yield replace(box, left=left, top=top, right=right, bottom=bottom)
+
+
+def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
+    """The first file of one of these names in one of these folders; the first of all where there is none."""
+    candidates = [folder / name for name in names if name for folder in folders]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def is_side(value: object) -> TypeGuard[int]:
+    """Whether a value can be the width or height of a picture."""
+    return isinstance(value, int) and 0 < value <= LARGEST_SIDE
+
+
+def size_of_file(path: Path) -> tuple[int, int]:
+    """Width and height in pixels. Raises DataError where the picture is not there: its form does not say."""
+    try:
+        height, width, _ = load_image(path).shape
+    except ImageError as error:
+        raise DataError(f"{error}; its size is needed") from error
+    return width, height
+
+
+def numbers_of(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
+    """The number of each of `names` in the list of classes. Raises DataError for one that is not in it."""
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise DataError(f"{where}: class {unknown[0]!r} is not among the {len(classes)} names")
+    return {name: list(classes).index(name) for name in names}
+
+
+def whole(value: float, digits: int = 3) -> float:
+    """A coordinate as it is written: whole where it was before its fraction was rounded."""
+    return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)

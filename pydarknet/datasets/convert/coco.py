@@ -1,0 +1,168 @@
+"""COCO's form: one JSON file for each list, boxes as left, top, width and height in pixels from 0."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...config.names import COCO_IDS
+from ...errors import DataError
+from ...utils.files import read_text
+from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file, whole
+from .pictures import Placing
+
+_LIST = re.compile(r"(train|val|test)")
+_OURS = {"val": "valid"}
+_FILE_OF = {"valid": "val"}
+DIGITS = 6  # of a pixel: as many as a label file has of a picture
+
+Json = Mapping[str, Any]
+
+
+def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
+    """From JSON files, each of which is a list. Raises DataError."""
+    contents = {_list_name(file, files): (file, _parse(file)) for file in files}
+    found = _category_names(contents)
+    classes = list(names) if names else found
+    numbers = numbers_of(classes, found, str(files[0]))
+    lists = {}
+    for key, (file, content) in contents.items():
+        folders = [pictures] if pictures else []
+        root = file.parent.parent if file.parent.name == "annotations" else file.parent
+        folders += [root, root / "images", root / file.stem.removeprefix("instances_"), root / "images" / key]
+        lists[key] = _pictures(file, content, numbers, folders)
+    return AnnotatedSet(classes, lists)
+
+
+def _list_name(file: Path, files: Sequence[Path]) -> str:
+    """train, valid or test where the file's name has such a word and no other file has it, else the name itself."""
+    words = [match[1] if (match := _LIST.search(other.stem)) else "" for other in files]
+    word = words[list(files).index(file)]
+    if len(files) == 1 and not word:
+        return "train"
+    return _OURS.get(word, word) if word and words.count(word) == 1 else file.stem
+
+
+def _parse(file: Path) -> Json:
+    try:
+        content = json.loads(read_text(file, DataError))
+    except (ValueError, RecursionError) as error:  # also numbers of absurd length
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
+        raise DataError(f"{file}:{line}: no JSON: {reason}") from error
+    missing = [key for key in ("images", "annotations", "categories") if not _is_list(content, key)]
+    if missing:
+        raise DataError(f"{file}: no list {missing[0]!r}; expected images, annotations and categories")
+    return content
+
+
+def _is_list(content: Any, key: str) -> bool:
+    return isinstance(content, dict) and isinstance(content.get(key), list)
+
+
+def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
+    """The classes of all files in the order of their ids. Raises DataError where two files disagree."""
+    by_id: dict[int, str] = {}
+    for file, content in contents.values():
+        for position, category in enumerate(content["categories"]):
+            number, name = _entry(file, "categories", position, category, "id", "name")
+            if by_id.setdefault(number, str(name)) != str(name):
+                raise DataError(f"{file}: category {number} is {name!r}; elsewhere it is {by_id[number]!r}")
+    return [by_id[number] for number in sorted(by_id)]
+
+
+def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list[Any]:
+    missing = [name for name in fields if not isinstance(item, dict) or name not in item]
+    if missing:
+        raise DataError(f"{file}: {key}[{position}] has no {missing[0]!r}")
+    for name in fields:
+        value = item[name]
+        if name.endswith("id") and not isinstance(value, int):
+            raise DataError(f"{file}: {key}[{position}]: {name} is {value!r}; expected a whole number")
+        if name.endswith("name") and not (isinstance(value, str) and value.isprintable() and value):
+            raise DataError(f"{file}: {key}[{position}]: {name} is {value!r}; expected a name")
+    return [item[name] for name in fields]
+
+
+def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[Annotated]:
+    class_of = {category["id"]: numbers[str(category["name"])] for category in content["categories"]}
+    boxes: dict[int, list[Box]] = {}
+    for position, item in enumerate(content["images"]):
+        boxes[_entry(file, "images", position, item, "id", "file_name")[0]] = []
+    for position, item in enumerate(content["annotations"]):
+        picture, category, box = _entry(file, "annotations", position, item, "image_id", "category_id", "bbox")
+        if picture not in boxes or category not in class_of:
+            what = f"image {picture}" if picture not in boxes else f"category {category}"
+            raise DataError(f"{file}: annotations[{position}] is of {what}, which the file does not have")
+        boxes[picture].append(_box(file, position, item, class_of[category], box))
+    return [_annotated(item, boxes[item["id"]], folders) for item in content["images"]]
+
+
+def _box(file: Path, position: int, item: Json, number: int, box: Any) -> Box:
+    try:
+        left, top, width, height = map(float, box)
+    except (TypeError, ValueError):
+        raise DataError(f"{file}: annotations[{position}]: bbox is {box!r}; expected four numbers") from None
+    difficult, crowd = bool(item.get("difficult", 0)), bool(item.get("iscrowd", 0))
+    return Box(number, left, top, left + width, top + height, difficult, crowd)
+
+
+def _annotated(item: Json, boxes: list[Box], folders: Sequence[Path]) -> Annotated:
+    path = locate([str(item["file_name"])], folders)
+    width, height = item.get("width"), item.get("height")
+    if not (is_side(width) and is_side(height)):
+        width, height = size_of_file(path)
+    return Annotated(path, width, height, boxes)
+
+
+def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
+    """Into an empty folder: annotations/instances_NAME.json, and `images` where pictures are copied.
+
+    Pictures and categories have the numbers by which the result files of `detector valid` call them.
+    """
+    (folder / "annotations").mkdir()
+    if placing.copy:
+        found.check_stems()
+        (folder / "images").mkdir()
+    identities = iter(_image_ids([picture.path.stem for picture in found]))
+    numbers = COCO_IDS if len(found.classes) <= len(COCO_IDS) else range(1, len(found.classes) + 1)
+    categories = [{"id": number, "name": name} for number, name in zip(numbers, found.classes, strict=False)]
+    for key, pictures in found.lists.items():
+        images, annotations = [], []
+        for picture in pictures:
+            identity = next(identities)
+            name = picture.path.name if placing.copy else placing.reference(picture.path)
+            images.append({"id": identity, "file_name": name, "width": picture.width, "height": picture.height})
+            annotations += [_annotation(box, identity, numbers[box.number]) for box in picture.boxes]
+            if placing.copy:
+                placing.place(picture.path, folder / "images")
+        for number, annotation in enumerate(annotations, start=1):
+            annotation["id"] = number
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        file = folder / "annotations" / f"instances_{_FILE_OF.get(key, key)}.json"
+        file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _image_ids(stems: Sequence[str]) -> list[int]:
+    """The number at the end of each name, as the result files of `detector valid` have it; where not all names end in
+    one of their own, 1, 2, ..."""
+    found = [re.search(r"[0-9]{1,18}$", stem) for stem in stems]
+    numbers = [int(match[0]) for match in found if match]
+    return numbers if len(set(numbers)) == len(stems) else list(range(1, len(stems) + 1))
+
+
+def _annotation(box: Box, image: int, category: int) -> dict[str, Any]:
+    left, top, right, bottom = (whole(edge, DIGITS) for edge in (box.left, box.top, box.right, box.bottom))
+    width, height = round(right - left, DIGITS), round(bottom - top, DIGITS)
+    annotation = {
+        "id": 0,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [left, top, width, height],
+        "area": round(width * height, DIGITS),
+        "iscrowd": int(box.crowd),
+        "segmentation": [],
+    }
+    return annotation | ({"difficult": 1} if box.difficult else {})

@@ -1,0 +1,87 @@
+"""Data sets from one form into another: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
+
+darknet, voc, coco   read and write one form each
+annotations          what they have in common
+pictures             links to pictures, or copies
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...errors import DataError, OptionError
+from ...utils.files import write_folder_whole
+from .annotations import Annotated, AnnotatedSet, Box
+from .coco import read_coco, write_coco
+from .darknet import read_darknet, write_darknet
+from .pictures import Placing
+from .voc import read_voc, write_voc
+
+FORMS = ("darknet", "voc", "coco")
+_WRITERS: dict[str, Callable[[AnnotatedSet, Path, Placing], None]] = {
+    "darknet": write_darknet,
+    "voc": write_voc,
+    "coco": write_coco,
+}
+
+
+def form_of(path: Path) -> str:
+    """Which form a data set has, by what there is. Raises DataError where there is nothing."""
+    if path.is_dir():
+        if any(path.glob("*.xml")) or (path / "Annotations").is_dir():
+            return "voc"
+        if _json_files(path):
+            return "coco"
+        raise DataError(f"{path}: a folder without .xml and .json files; expected a .data file, a list, VOC or COCO")
+    return "coco" if path.suffix == ".json" else "darknet"
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.json"), *(folder / "annotations").glob("instances_*.json")])
+
+
+def read_set(
+    sources: Sequence[str | os.PathLike[str]],
+    form: str = "auto",
+    names: Sequence[str] | None = None,
+    pictures: str | os.PathLike[str] | None = None,
+) -> AnnotatedSet:
+    """A data set: a .data file or list, a VOC folder, or COCO's JSON files (or their folder).
+
+    names: the classes in their order, instead of what the data set says; pictures: the folder that they are in.
+    Raises DataError, OptionError.
+    """
+    paths = [Path(source) for source in sources]
+    form = form_of(paths[0]) if form == "auto" else form
+    if form == "coco":
+        files = [file for path in paths for file in (_json_files(path) if path.is_dir() else [path])]
+        return read_coco(files, names, Path(pictures) if pictures else None)
+    if len(paths) > 1:
+        raise OptionError(f"{paths[1]}: a second source; expected one, except for COCO's JSON files")
+    if form == "voc":
+        return read_voc(paths[0], names, Path(pictures) if pictures else None)
+    return read_darknet(paths[0], names)
+
+
+def write_set(
+    found: AnnotatedSet, folder: str | os.PathLike[str], form: str, copy: bool = False, keep_difficult: bool = False
+) -> AnnotatedSet:
+    """Write a data set into a new folder, whole or not at all, and give what was written.
+
+    darknet's label files have no marks for difficult and crowd objects: these are left out, as by darknet's own
+    scripts, unless `keep_difficult`. Pictures are copied or else referred to. Raises DataError, OutputError.
+    """
+    found = found.clipped()
+    if form == "darknet" and not keep_difficult:
+        found = found.without("difficult").without("crowd")
+    missing = found.missing
+    if copy and missing:
+        raise DataError(f"{missing[0]}: no such picture ({len(missing)} of {sum(1 for _ in found)} are missing)")
+    with write_folder_whole(folder) as temporary:
+        _WRITERS[form](found, temporary, Placing(Path(folder), copy))
+    return found
+
+
+__all__ = ["FORMS", "Annotated", "AnnotatedSet", "Box", "form_of", "read_set", "write_set"]

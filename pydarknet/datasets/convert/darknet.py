@@ -1,0 +1,86 @@
+"""darknet's own form: a .data file, lists of pictures, one label file for each."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...config.dialect import ALEXEYAB
+from ...config.names import names_from_data, read_names
+from ...utils.prefetch import ahead
+from ..labels import wrong_row
+from ..listing import DataSet, LabelledPicture
+from .annotations import Annotated, AnnotatedSet, Box, size_of_file
+from .pictures import Placing
+
+# Both darknets look for the labels of pictures in a folder of this name in `labels` beside it.
+PICTURES, LABELS = "JPEGImages", "labels"
+
+
+def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
+    """From a .data file or a list. Raises DataError for pictures that are not there: label files have fractions."""
+    data = DataSet.open(path)
+    classes = list(names or _names(data))
+    result = AnnotatedSet(classes, {})
+    threads = os.cpu_count() or 1
+    for key in data.lists:
+        pictures = list(data.pictures(key))
+        sizes = ahead(size_of_file, [picture.picture for picture in pictures], threads, 4 * threads)
+        known = len(classes) or 1 << 20
+        result.lists[key] = [
+            _annotated(picture, *size, known, result.left_out) for picture, size in zip(pictures, sizes, strict=True)
+        ]
+    if not classes:
+        highest = max((box.number for picture in result for box in picture.boxes), default=0)
+        result.classes = [str(number) for number in range(highest + 1)]
+    return result
+
+
+def _names(data: DataSet) -> list[str]:
+    path = names_from_data(data.data, "names") if data.data else None
+    if path is None:
+        return [str(number) for number in range(data.classes or 0)]
+    return read_names(path)
+
+
+def _annotated(picture: LabelledPicture, width: int, height: int, classes: int, left_out: Counter[str]) -> Annotated:
+    left_out["label files missing"] += picture.labels is None
+    left_out["lines that are no labels left out"] += len(picture.wrong)
+    boxes = []
+    for row in picture.rows.tolist():
+        if wrong_row(row, classes, ALEXEYAB):
+            left_out["labels with a wrong class or box left out"] += 1
+            continue
+        number, x, y, w, h = row
+        left, top = (x - w / 2) * width, (y - h / 2) * height
+        boxes.append(Box(int(number), left, top, left + w * width, top + h * height))
+    return Annotated(picture.picture, width, height, boxes)
+
+
+def write_darknet(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
+    """Into an empty folder: obj.data, obj.names, a list for each list, labels, and the pictures or links to them."""
+    found.check_stems()
+    for name in (PICTURES, LABELS):
+        (folder / name).mkdir()
+    for picture in found:
+        placing.place(picture.path, folder / PICTURES)
+        text = "".join(_row(box, picture) for box in picture.boxes)
+        (folder / LABELS / f"{picture.path.stem}.txt").write_text(text, encoding="utf-8")
+    for key, pictures in found.lists.items():
+        lines = [f"{PICTURES}/{picture.path.name}\n" for picture in pictures]
+        _write(folder / f"{key}.txt", "".join(lines))
+    _write(folder / "obj.names", "".join(f"{name}\n" for name in found.classes))
+    lists = "".join(f"{key} = {key}.txt\n" for key in found.lists)
+    _write(folder / "obj.data", f"classes = {len(found.classes)}\n{lists}names = obj.names\nbackup = backup\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def _row(box: Box, picture: Annotated) -> str:
+    x, y = (box.left + box.right) / 2 / picture.width, (box.top + box.bottom) / 2 / picture.height
+    w, h = (box.right - box.left) / picture.width, (box.bottom - box.top) / picture.height
+    return f"{box.number} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n"

@@ -1,0 +1,140 @@
+"""PASCAL VOC's form: an XML file for each picture; coordinates count from 1.
+
+As in darknet's own conversion, the middle of a box is (min + max) / 2 - 1 and its size max - min, so that a coordinate
+is a pixel's edge plus 1, as in the files that `detector valid` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ...errors import DataError
+from ...utils.files import read_bytes
+from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file, whole
+from .pictures import Placing
+
+SETS = {"train": "train", "val": "valid", "test": "test"}  # VOC's names of lists, and ours
+FILE_OF = {ours: theirs for theirs, ours in SETS.items()}
+
+
+def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
+    """From a folder with `Annotations` (and `ImageSets/Main`), or a folder of XML files. Raises DataError."""
+    folder = path / "Annotations" if (path / "Annotations").is_dir() else path
+    root = folder.parent if folder.name == "Annotations" else folder
+    lists = {name: [(file, _parse(file)) for file in files] for name, files in _lists(root, folder).items()}
+    files = [item for listed in lists.values() for item in listed]
+    if not files:
+        raise DataError(f"{path}: no .xml files")
+    found = {name for file, tree in files for name in _class_names(file, tree)}
+    classes = list(names) if names else sorted(found)
+    folders = [folder for folder in (pictures, root / "JPEGImages", root / "images", folder, root) if folder]
+    numbers = numbers_of(classes, sorted(found), str(path))
+    return AnnotatedSet(
+        classes, {name: [_annotated(*item, numbers, folders) for item in listed] for name, listed in lists.items()}
+    )
+
+
+def _lists(root: Path, folder: Path) -> dict[str, list[Path]]:
+    """The XML files of each list; all in one where there are no lists."""
+    sets = {ours: root / "ImageSets" / "Main" / f"{theirs}.txt" for theirs, ours in SETS.items()}
+    lists = {
+        name: [
+            folder / f"{line.split()[0]}.xml" for line in file.read_text(encoding="utf-8").splitlines() if line.split()
+        ]
+        for name, file in sets.items()
+        if file.is_file()
+    }
+    return {name: files for name, files in lists.items() if files} or {"train": sorted(folder.glob("*.xml"))}
+
+
+def _parse(file: Path) -> ElementTree.Element:
+    content = read_bytes(file, DataError)
+    try:
+        tree = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{file}:{error.position[0]}: no XML: {error}") from error
+    if tree.tag != "annotation":
+        raise DataError(f"{file}: found <{tree.tag}>; expected <annotation>")
+    return tree
+
+
+def _class_names(file: Path, tree: ElementTree.Element) -> Iterator[str]:
+    for number, item in enumerate(tree.iter("object"), start=1):
+        name = (item.findtext("name") or "").strip()
+        if not name:
+            raise DataError(f"{file}: object {number} has no <name>")
+        yield name
+
+
+def _annotated(file: Path, tree: ElementTree.Element, numbers: dict[str, int], folders: Sequence[Path]) -> Annotated:
+    listed = (tree.findtext("filename") or "").strip()
+    where = (tree.findtext("path") or "").strip()
+    plain = [listed, f"{listed}.jpg", where, Path(where).name, f"{file.stem}.jpg", f"{file.stem}.png"]
+    picture = locate([name for name in plain if name not in ("", ".jpg")], folders)
+    size = [_integer(tree.findtext(f"size/{side}")) for side in ("width", "height")]
+    width, height = size if all(map(is_side, size)) else size_of_file(picture)
+    boxes = [_box(file, number, item, numbers) for number, item in enumerate(tree.iter("object"), start=1)]
+    return Annotated(picture, width, height, boxes)
+
+
+def _integer(text: str | None) -> int:
+    try:
+        return int(float(text or 0))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, int]) -> Box:
+    edges = []
+    for key in ("xmin", "ymin", "xmax", "ymax"):
+        text = item.findtext(f"bndbox/{key}")
+        try:
+            edges.append(float(text or "") - 1)
+        except ValueError:
+            raise DataError(f"{file}: object {number}: <{key}> is {text!r}; expected a number") from None
+    name = (item.findtext("name") or "").strip()
+    left, top, right, bottom = edges
+    return Box(numbers[name], left, top, right, bottom, difficult=_integer(item.findtext("difficult")) != 0)
+
+
+def write_voc(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
+    """Into an empty folder: Annotations, ImageSets/Main, and JPEGImages where pictures are copied."""
+    found.check_stems()
+    for text in (*found.classes, *(str(picture.path) for picture in found)):
+        if not text.isprintable():
+            raise DataError(f"{text!r}: has characters that XML does not")
+    for name in ("Annotations", "ImageSets/Main", *(["JPEGImages"] if placing.copy else [])):
+        (folder / name).mkdir(parents=True)
+    for picture in found:
+        if placing.copy:
+            placing.place(picture.path, folder / "JPEGImages")
+        tree = _tree(picture, found.classes, None if placing.copy else placing.reference(picture.path))
+        ElementTree.indent(tree, "\t")
+        (folder / "Annotations" / f"{picture.path.stem}.xml").write_bytes(ElementTree.tostring(tree, "utf-8") + b"\n")
+    for key, pictures in found.lists.items():
+        lines = [f"{picture.path.stem}\n" for picture in pictures]
+        file = folder / "ImageSets" / "Main" / f"{FILE_OF.get(key, key)}.txt"
+        file.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _tree(picture: Annotated, classes: Sequence[str], reference: str | None) -> ElementTree.Element:
+    tree = ElementTree.Element("annotation")
+    _add(tree, folder="JPEGImages", filename=picture.path.name)
+    if reference:
+        _add(tree, path=reference)
+    _add(ElementTree.SubElement(tree, "size"), width=picture.width, height=picture.height, depth=3)
+    _add(tree, segmented=0)
+    for box in picture.boxes:
+        item = ElementTree.SubElement(tree, "object")
+        hard = int(box.difficult or box.crowd)
+        _add(item, name=classes[box.number], pose="Unspecified", truncated=0, difficult=hard)
+        edges = (whole(edge + 1) for edge in (box.left, box.top, box.right, box.bottom))
+        _add(ElementTree.SubElement(item, "bndbox"), **dict(zip(("xmin", "ymin", "xmax", "ymax"), edges, strict=True)))
+    return tree
+
+
+def _add(parent: ElementTree.Element, **values: object) -> None:
+    for tag, value in values.items():
+        ElementTree.SubElement(parent, tag).text = str(value)

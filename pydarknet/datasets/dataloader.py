@@ -1,0 +1,155 @@
+"""Pictures prepared ahead of their use by a few threads, with one result whatever their number.
+
+Picture k of a run has a random generator of its own, made of the seed and k, which chooses the picture and changes it.
+So the count of pictures delivered is all that a resumed run needs to know.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import DataError, ImageError, OptionError
+from ..images.colour import one_thread_per_call
+from ..tensor import Array
+
+log = logging.getLogger("pydarknet")
+
+AHEAD = 2  # mini-batches that are prepared while the network works on another
+UNREADABLE = 20  # pictures in a row that cannot be read end a run
+
+
+class Data(Protocol):
+    """What a loader needs of a set of pictures."""
+
+    channels: int
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
+
+
+class _MiniBatch:
+    """Memory for a mini-batch and the work that fills it."""
+
+    def __init__(self, loader: Loader, first: int, count: int, width: int, height: int) -> None:
+        self.first, self.count, self.size = first, count, (width, height)
+        self.images = np.empty((count, loader.data.channels, height, width), np.float32)
+        self.futures: list[Future[Array]] = [loader.submit(self.images[i], first + i) for i in range(count)]
+
+    def cancel(self) -> None:
+        for future in self.futures:
+            future.cancel()
+
+
+class Loader:
+    """Mini-batches of pictures drawn with equal chances, with replacement.
+
+    position: pictures delivered so far, where a resumed run goes on. waited: seconds that `next` had to wait.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        mini_batch: int,
+        seed: int,
+        threads: int = 2,
+        position: int = 0,
+        size_at: Callable[[int], tuple[int, int]] | None = None,
+    ) -> None:
+        """Start `threads` threads; work begins with the first call of `next`, which tells the size.
+
+        size_at: the (width, height) that the mini-batch from a position on will have, if sizes change and the caller
+        knows how; otherwise the last size is expected again, and what was prepared for it is lost where it is not.
+        """
+        if not len(data):
+            raise DataError("there are no pictures to learn from")
+        if mini_batch < 1 or threads < 1 or position < 0:
+            found = f"mini_batch {mini_batch}, threads {threads}, position {position}"
+            raise OptionError(f"{found}: expected at least 1, 1 and 0")
+        self.data, self.mini_batch, self.position, self.waited = data, mini_batch, position, 0.0
+        self.size_at = size_at
+        self._seed = seed % (1 << 64)
+        self._ready: deque[_MiniBatch] = deque()
+        self._unreadable: set[str] = set()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        self._stack = ExitStack()
+        self._stack.enter_context(one_thread_per_call())
+
+    def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
+        """The next mini-batch at this size: (n, c, height, width) float32 and the truth of each picture.
+
+        What was prepared for another size is prepared anew. Raises DataError where picture after picture cannot be
+        read.
+        """
+        wanted = self.position, self.mini_batch, (width, height)
+        if self._ready and (self._ready[0].first, self._ready[0].count, self._ready[0].size) != wanted:
+            self._discard()
+        if not self._ready:
+            self._ready.append(_MiniBatch(self, self.position, self.mini_batch, width, height))
+        batch = self._ready.popleft()
+        self._prepare(batch.first + batch.count, width, height)
+        start = time.perf_counter()
+        truth = [future.result() for future in batch.futures]
+        self.waited += time.perf_counter() - start
+        self.position += batch.count
+        return batch.images, truth
+
+    def close(self) -> None:
+        """Stop the threads; what they prepared is lost."""
+        self._discard()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._stack.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _discard(self) -> None:
+        for batch in self._ready:
+            batch.cancel()
+        self._ready.clear()
+
+    def _prepare(self, first: int, width: int, height: int) -> None:
+        """Have work begin on mini-batches from picture `first` on, until enough are under way."""
+        while len(self._ready) < AHEAD:
+            if self._ready:
+                first = self._ready[-1].first + self._ready[-1].count
+            size = self.size_at(first) if self.size_at else (width, height)
+            self._ready.append(_MiniBatch(self, first, self.mini_batch, *size))
+
+    def submit(self, image: Array, number: int) -> Future[Array]:
+        """Have picture `number` of the run written to `image`; its truth is the result."""
+        return self._pool.submit(self._fill, image, number)
+
+    def _fill(self, image: Array, number: int) -> Array:
+        _, height, width = image.shape
+        rng = np.random.default_rng([self._seed, number])
+        for _ in range(UNREADABLE):
+            index = int(rng.integers(len(self.data)))
+            try:
+                image[:], truth = self.data.load(index, rng, width, height)
+            except ImageError as error:
+                self._report(str(error))
+            else:
+                return truth
+        raise DataError(f"{UNREADABLE} pictures in a row cannot be read; is the list of pictures right?")
+
+    def _report(self, reason: str) -> None:
+        """Log a picture that cannot be read, once."""
+        with self._lock:
+            known = reason in self._unreadable
+            self._unreadable.add(reason)
+        if not known:
+            log.warning("%s; another picture takes its place", reason)

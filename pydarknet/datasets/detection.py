@@ -1,0 +1,236 @@
+"""What detectors learn from: pictures with label files, their checks, and the changes made to both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
+from ..config.sections import Section
+from ..errors import DataError
+from ..images.colour import Canvas
+from ..images.image import Picture
+from ..tensor import Array
+from .image_cache import Complaints, Pictures, channels_of, mix_mode, size_of, train_list
+from .labels import candidates, find_labels, parse_labels, wrong_row
+from .transforms import augment, crop
+from .transforms import mix as mixing
+from .transforms.augment import Colour, Rng
+from .transforms.crop import Margins, View
+
+log = logging.getLogger("pydarknet")
+
+
+@dataclass
+class DetectionSet:
+    """Pictures with boxes, and how they are changed before a detector sees them."""
+
+    paths: Sequence[Path]
+    classes: int
+    dialect: Dialect
+    channels: int = 3
+    jitter: float = 0.2
+    resize: float = 1.0
+    max_boxes: int = 90
+    colour: Colour = field(default_factory=Colour)
+    flip: bool = True
+    letter_box: bool = False
+    mix: int = 0  # 0 none, 1 mixup, 3 mosaic
+    mosaic_bound: bool = False
+    blur: int = 0
+    noise: float = 0.0
+    grid: bool = False  # for [detection], YOLOv1's head
+    rule: str = ""  # by which label files were found; set at the first one
+    _pictures: Pictures = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._pictures = Pictures(self.paths, self.channels)
+
+    @classmethod
+    def from_config(
+        cls, data: Section, net: Section, dialect: Dialect, *, classes: int, jitter: float, resize: float,
+        max_boxes: int, grid: bool,
+    ) -> DetectionSet:  # fmt: skip
+        """From the list `train` of a .data file, the options of `[net]`, and what the last head says: the fields of
+        these names.
+
+        Raises DataError and ConfigError.
+        """
+        net.foreign = dialect.foreign_keys("net")
+        _, _, paths = train_list(data)
+        mix, letter_box = mix_mode(net), net.flag("letter_box")
+        if mix in (2, 4):
+            log.warning("%s:%d: cutmix is for classifiers; it is ignored", net.path, net.line)
+            mix = 0 if mix == 2 else 3
+        if mix == 3 and letter_box:
+            raise net.error("mosaic=1 and letter_box=1 do not go together; use one of them", "letter_box")
+        return cls(
+            paths=paths,
+            classes=classes,
+            dialect=dialect,
+            channels=channels_of(net),
+            jitter=jitter,
+            resize=resize,
+            max_boxes=max_boxes,
+            colour=Colour.from_section(net),
+            flip=net.flag("flip", True),
+            letter_box=letter_box,
+            mix=mix,
+            mosaic_bound=net.flag("mosaic_bound"),
+            blur=net.natural("blur", 0, 1 << 10),
+            noise=net.real("gaussian_noise", 0),
+            grid=grid,
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def label_file(self, index: int) -> Path | None:
+        """The label file of a picture, by the dialect's rule or else by another; None where there is none.
+
+        Which rule it was is logged once.
+        """
+        found = find_labels(self.paths[index], self.dialect)
+        if found is None:
+            return None
+        rule, path = found
+        if not self.rule:
+            self.rule = rule
+            log.info("labels are found by %s: %s", rule, path)
+        return path
+
+    def check(self, share: float = 0.5) -> str:
+        """Read every label file once and say in one line what was found; wrong lines are logged.
+
+        Raises DataError where more than `share` of the labels are wrong or, in pjreddie's dialect, missing, and where
+        there is no object at all.
+        """
+        complaints, missing, objects, wrong = Complaints(), 0, 0, 0
+        for index, picture in enumerate(self.paths):
+            path = self.label_file(index)
+            if path is None:
+                missing += 1
+                complaints.add(f"{picture}: no label file; looked for {self._tried(picture)}")
+                continue
+            try:
+                numbers, rows, problems = parse_labels(path)
+            except DataError as error:
+                numbers, rows, problems = [], augment.NOWHERE, [str(error)]
+            problems += [f"{path}:{number}: {p}" for number, row in zip(numbers, rows, strict=True)
+                         if (p := wrong_row(row.tolist(), self.classes, self.dialect))]  # fmt: skip
+            for problem in problems:
+                complaints.add(problem)
+            wrong += len(problems)
+            objects += len(rows)
+        counted = missing if self.dialect.name == PJREDDIE.name else 0
+        good = objects - wrong
+        summary = f"{len(self)} pictures, {objects} objects, {missing} label files missing, {wrong} wrong labels"
+        if self.rule:
+            summary += f" (label files by {self.rule})"
+        if objects == 0:
+            raise DataError(f"{summary}; nothing to learn from. Tried {self._tried(self.paths[0])}")
+        if wrong + counted > share * (max(good, 0) + wrong + counted):
+            raise DataError(f"{summary}; more than {share:.0%} of the labels cannot be used")
+        return summary
+
+    def _tried(self, picture: Path) -> str:
+        return ", ".join(dict.fromkeys(str(path) for _, path in candidates(picture, self.dialect)))
+
+    def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
+        """One picture changed by chance, (channels, height, width) float32, and its boxes (k, 5).
+
+        Raises ImageError for a picture that cannot be read.
+        """
+        size = width, height
+        if self.mix == 3 and augment.coin(rng):
+            canvas, rows = self._mosaic([index, *(int(rng.integers(len(self))) for _ in range(3))], rng, size)
+        else:
+            canvas, rows = self._single(index, rng, size)
+            if self.mix == 1 and augment.coin(rng):
+                other, more = self._single(int(rng.integers(len(self))), rng, size)
+                canvas, rows = mixing.blend([canvas, other]), np.concatenate([rows, more])
+        return crop.as_input(canvas), rows[: self.max_boxes]
+
+    def _labels(self, index: int, rng: Rng) -> Array:
+        """The rows of a picture that parse, are finite and of no negative class, in a random order."""
+        path = self.label_file(index)
+        try:
+            rows = augment.NOWHERE if path is None else parse_labels(path)[1]
+        except DataError:
+            rows = augment.NOWHERE  # `check` told
+        return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
+
+    def _view(self, picture: Picture, rng: Rng, size: tuple[int, int]) -> View:
+        """The view of a whole input, as pjreddie's and YOLOv1's detectors and AlexeyAB's have it."""
+        source = size_of(picture)
+        if self.grid:
+            margins = crop.checked(crop.random_margins(rng, source, self.jitter), source)
+            return crop.cropped_at_corners(source, margins, size)
+        if self.dialect.name == PJREDDIE.name:
+            return crop.placed(rng, source, size, self.jitter)
+        return crop.cropped(picture, self._margins(rng, source, size), size)
+
+    def _margins(self, rng: Rng, source: tuple[int, int], size: tuple[int, int]) -> Margins:
+        margins = crop.zoomed(rng, crop.random_margins(rng, source, self.jitter), source, self.resize)
+        if self.letter_box:
+            margins = crop.letterboxed(margins, source, size)
+        return crop.checked(margins, source)
+
+    def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
+        picture = self._pictures[index]
+        view = self._view(picture, rng, size)
+        mirror = self.flip and augment.coin(rng)
+        canvas = self.colour.change(crop.render(picture, view, size), rng)
+        if mirror:
+            canvas = crop.mirrored(canvas)
+        rows = self._boxes(index, rng, view, mirror, size)
+        return self._blur_and_noise(canvas, rows, rng), rows
+
+    def _boxes(self, index: int, rng: Rng, view: View, mirror: bool, size: tuple[int, int]) -> Array:
+        alexeyab = self.dialect.name == ALEXEYAB.name
+        rows = augment.move_boxes(self._labels(index, rng), view.scale, view.shift, mirror, drops_outside=alexeyab)
+        rows = rows[: self.max_boxes]
+        if alexeyab:
+            return augment.larger_than(augment.known_boxes(rows, self.classes), 1 / size[0], 1 / size[1])
+        least = 0.005 if self.grid else 0.001
+        return augment.larger_than(rows, least, least)
+
+    def _blur_and_noise(self, canvas: Canvas, rows: Array, rng: Rng) -> Canvas:
+        if self.blur:
+            canvas = augment.blur_some(np.ascontiguousarray(canvas), rows, self.blur, rng)
+        if self.noise > 0:
+            canvas = augment.add_noise(canvas, self.noise, rng)
+        return canvas
+
+    def _mosaic(self, indices: Sequence[int], rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
+        """Four pictures that meet somewhere in the middle, each as it would be alone, and what is left of their
+        boxes."""
+        width, height = size
+        cut = mixing.cut_point(rng, size)
+        canvas, found = np.empty((height, width, self.channels), np.float32), []
+        for quadrant, index in enumerate(indices):
+            picture = self._pictures[index]
+            source = size_of(picture)
+            margins = self._margins(rng, source, size)
+            mirror = self.flip and augment.coin(rng)
+            if augment.coin(rng):
+                margins = mixing.towards_corner(margins, quadrant, mirror)
+            view = crop.cropped(picture, margins, size)
+            tile = mixing.mosaic_tile(quadrant, cut, size, source, margins, mirror)
+            left, top, tile_w, tile_h = tile.target
+            from_x = width - tile.source[0] - tile_w if mirror else tile.source[0]
+            part = crop.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
+            part = self.colour.change(part, rng)
+            canvas[top : top + tile_h, left : left + tile_w] = crop.mirrored(part) if mirror else part
+            rows = self._boxes(index, rng, view, mirror, size)
+            bounds = (0.0, 0.0, 1.0, 1.0)
+            if self.mosaic_bound:
+                bounds = (left / width, top / height, (left + tile_w) / width, (top + tile_h) / height)
+            rows = augment.shift_boxes(rows, tile.dx, tile.dy, bounds)
+            found.append(augment.larger_than(rows, 1 / width, 1 / height))
+        rows = np.concatenate(found)
+        return self._blur_and_noise(canvas, rows, rng), rows

@@ -1,0 +1,81 @@
+"""What both kinds of training sets share: decoded pictures in memory, complaints, options of `[net]`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config.sections import Section, folder_of
+from ..images.image import Picture, in_channels, load_image
+from ..utils.resources import find_file
+from .labels import numbered_list
+
+log = logging.getLogger("pydarknet")
+
+SHOWN = 20  # wrong lines that a check names one by one
+PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
+
+
+@dataclass
+class Pictures:
+    """Decoded pictures, of which so many are kept as fit in `PICTURES_IN_MEMORY`. Safe for threads."""
+
+    paths: Sequence[Path]
+    channels: int
+    _kept: dict[int, Picture] = field(default_factory=dict)
+    _bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __getitem__(self, index: int) -> Picture:
+        picture = self._kept.get(index)
+        if picture is None:
+            picture = in_channels(load_image(self.paths[index]), self.channels)
+            with self._lock:
+                if index not in self._kept and self._bytes + picture.nbytes <= PICTURES_IN_MEMORY:
+                    self._kept[index] = picture
+                    self._bytes += picture.nbytes
+        return picture
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]
+
+
+class Complaints:
+    """Wrong lines: the first few are logged, all are counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, text: str) -> None:
+        self.count += 1
+        if self.count <= SHOWN:
+            log.warning("%s", text)
+        elif self.count == SHOWN + 1:
+            log.warning("more labels are wrong; only the first %d are shown", SHOWN)
+
+
+def mix_mode(net: Section) -> int:
+    """0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic."""
+    cutmix, mosaic, mixup = net.flag("cutmix"), net.flag("mosaic"), net.integer("mixup", 0)
+    return {(True, True): 4, (True, False): 2, (False, True): 3}.get((cutmix, mosaic), mixup)
+
+
+def train_list(data: Section) -> tuple[Path, list[int], list[Path]]:
+    """(list, lines, pictures) of the key `train`."""
+    value = data.text("train")
+    if not value:
+        raise data.error("train= is missing: the list of pictures to learn from")
+    path = find_file(value, folder_of(data.path))
+    entries = numbered_list(path)
+    return path, [number for number, _ in entries], [picture for _, picture in entries]
+
+
+def channels_of(net: Section) -> int:
+    channels = net.integer("channels", 3)
+    if channels not in (1, 3):
+        raise net.error(f"channels={channels}: pictures have 3 channels or 1", "channels")
+    return channels

@@ -1,0 +1,203 @@
+"""Lists of pictures, the label files that belong to them, and class names found in their paths."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
+from ..config.word_tree import Tree
+from ..errors import DataError, ImageError
+from ..tensor import Array
+from ..utils.files import read_text
+from .transforms import augment
+
+# Where AlexeyAB's darknet looks for the labels of a picture in these folders; of others they lie beside it.
+ALEXEYAB_FOLDERS = (
+    ("/images/train2017/", "/labels/train2017/"),
+    ("/images/val2017/", "/labels/val2017/"),
+    ("/JPEGImages/", "/labels/"),
+    ("/images/train2014/", "/labels/train2014/"),
+    ("/images/val2014/", "/labels/val2014/"),
+)
+ALEXEYAB_EXTENSIONS = frozenset(
+    f".{e}" for e in ("jpg", "JPG", "jpeg", "JPEG", "png", "PNG", "bmp", "BMP", "ppm", "PPM", "tiff", "TIFF")
+)
+PJREDDIE_FOLDERS = ("images", "JPEGImages", "raw")
+PJREDDIE_EXTENSIONS = (".jpg", ".png", ".JPG", ".JPEG")
+_ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
+
+
+def read_list(path: str | os.PathLike[str]) -> list[Path]:
+    """The pictures of a list, one path a line.
+
+    A relative path is looked for from the current folder, from the list's own, and from the one above that; it stays
+    as it is where no such file exists. Raises DataError for a list without lines.
+    """
+    return [picture for _, picture in numbered_list(path)]
+
+
+def numbered_list(path: str | os.PathLike[str]) -> list[tuple[int, Path]]:
+    """(line, picture) of every line that is not empty."""
+    return [(number, picture) for number, _, picture in listed(path)]
+
+
+def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
+    """(line, text, picture) of every line that is not empty; the text is the path as the list has it."""
+    folder = Path(path).parent
+    bases = [Path(), folder, folder.parent if folder.name else folder / ".."]
+    entries = []
+    for number, line in enumerate(read_text(path, DataError).split("\n"), start=1):
+        name = line.strip()
+        if name:
+            entries.append((number, name, _found(Path(name), bases)))
+    if not entries:
+        raise DataError(f"{path}:1: the list is empty; expected one picture a line")
+    return entries
+
+
+def _found(name: Path, bases: list[Path]) -> Path:
+    if name.is_absolute():
+        return name
+    return next((base / name for base in bases if os.path.exists(base / name)), name)  # noqa: PTH110 (twice as fast)
+
+
+def label_path(image: Path, dialect: Dialect) -> Path:
+    """Where this dialect looks for the labels of a picture. Raises ImageError for an extension it does not know.
+
+    pjreddie replaces the first `images`, `JPEGImages` and `raw` of the path, wherever they stand, by `labels`;
+    AlexeyAB knows the folders of COCO and VOC, and otherwise expects the labels beside the picture.
+    """
+    text = _label_name(str(image), dialect)
+    if text is None:
+        raise ImageError(f"Failed to infer label file name (check image extension is supported): {image}")
+    return Path(text)
+
+
+def _label_name(text: str, dialect: Dialect) -> str | None:
+    """The name of the label file for a picture's name; None where the dialect does not know the extension."""
+    if dialect.name == ALEXEYAB.name:
+        for images, labels in ALEXEYAB_FOLDERS:
+            text = text.replace(images, labels, 1)
+        stem, extension = os.path.splitext(text)  # noqa: PTH122 (much faster)
+        return f"{stem}.txt" if extension in ALEXEYAB_EXTENSIONS else None
+    for images in PJREDDIE_FOLDERS:
+        text = text.replace(images, "labels", 1)
+    for extension in PJREDDIE_EXTENSIONS:
+        text = text.replace(extension, ".txt", 1)
+    return text if text.endswith(".txt") else None
+
+
+def _parallel_folder(image: Path) -> Path:
+    """The labels in a folder beside that of the pictures: the last `images` of the path becomes `labels`."""
+    parts = list(image.parts)
+    for position in reversed(range(len(parts) - 1)):
+        if parts[position] in PJREDDIE_FOLDERS:
+            parts[position] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, Path]]:
+    """(rule, label file) by the dialect's rule, the other's, and that of neither in which only whole folders count."""
+    return ((rule, Path(name)) for rule, name in _candidates(image, dialect))
+
+
+def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """The same as plain names, which are made much faster."""
+    text = str(image)
+    for rule in (dialect, PJREDDIE if dialect.name == ALEXEYAB.name else ALEXEYAB):
+        name = _label_name(text, rule)
+        if name is not None:
+            yield f"{rule.name}'s rule", name
+    yield "a labels folder beside that of the pictures", str(_parallel_folder(image))
+
+
+def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
+    """(rule, label file) of a picture, by the dialect's rule or else by another; None where there is no such file."""
+    for rule, name in _candidates(image, dialect):
+        if os.path.isfile(name):  # noqa: PTH113 (much faster)
+            return rule, Path(name)
+    return None
+
+
+def read_labels(path: str | os.PathLike[str]) -> Array:
+    """(k, 5) float32 rows of class, x, y, w, h. Raises DataError with the line for what is not such a row."""
+    _, rows, wrong = parse_labels(path)
+    if wrong:
+        raise DataError(wrong[0])
+    return rows
+
+
+def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[str]]:
+    """(lines, rows, complaints): the rows that parse, the line of each, and one message for each line that does not."""
+    text = read_text(path, DataError)
+    if _ONE_ROW_A_LINE.fullmatch(text):  # ten times faster for what nearly all files are
+        try:
+            table = np.array([float(word) for word in text.split()], np.float32).reshape(-1, 5)
+            return list(range(1, len(table) + 1)), table, []
+        except ValueError:
+            pass
+    numbers, rows, wrong = [], [], []
+    for number, line in enumerate(text.split("\n"), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            if len(words) % 5:
+                raise ValueError
+            for i in range(0, len(words), 5):
+                rows.append((int(words[i]), *map(float, words[i + 1 : i + 5])))
+                numbers.append(number)
+        except ValueError:
+            shown = line.strip()
+            shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+            wrong.append(f"{path}:{number}: found {shown!r}; expected class x y w h, an integer and four numbers")
+    return numbers, np.array(rows, np.float32).reshape(-1, 5), wrong
+
+
+def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | None:
+    """What is wrong with class, x, y, w, h, in AlexeyAB's words; None for a good row."""
+    number, *box = row
+    if not 0 <= number < classes:
+        return f"Wrong annotation: class_id = {number:.0f}. But class_id should be [from 0 to {classes - 1}]"
+    x, y, w, h = box
+    if x == 0 and y == 0 and dialect.name == PJREDDIE.name:
+        return None  # tells the class only
+    if not all(math.isfinite(value) for value in box) or not (0 < x <= 1 and 0 < y <= 1):
+        return f"Wrong annotation: x = {x:f}, y = {y:f}; expected fractions of the picture"
+    if not (0 < w <= 1 and 0 < h <= 1):
+        return f"Wrong annotation: w = {w:f}, h = {h:f}; expected fractions of the picture"
+    return None
+
+
+def class_vector(path: str, labels: Sequence[str], tree: Tree | None, smooth: float = 0.0) -> Array:
+    """(classes,) float32: 1 for every label that occurs anywhere in the path.
+
+    With a tree the ancestors are 1 too, and groups without a 1 are -1234: not to be learned from. `smooth` takes that
+    much from the 1s and spreads it over the others (without a tree).
+    """
+    return fill_classes([k for k, label in enumerate(labels) if label in path], len(labels), tree, smooth)
+
+
+def fill_classes(matches: Sequence[int], classes: int, tree: Tree | None, smooth: float = 0.0) -> Array:
+    """The same from the numbers of the classes that apply."""
+    vector = np.zeros(classes, np.float32)
+    if tree is None:
+        if smooth and classes > 1:
+            vector.fill(smooth / (classes - 1))
+        vector[list(matches)] = 1 - smooth
+        return vector
+    for node in matches:
+        while node >= 0:
+            vector[node] = 1
+            node = int(tree.parent[node])
+    for first, end in tree.groups:
+        if not vector[first:end].any():
+            vector[first:end] = augment.IGNORE
+    return vector

@@ -1,0 +1,87 @@
+"""The lists of a detection data set, and each of their pictures with its labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..config.dialect import ALEXEYAB, Dialect
+from ..config.sections import Section, folder_of, read_data
+from ..errors import DataError
+from ..tensor import Array
+from ..utils.files import read_text
+from ..utils.resources import find_file
+from .labels import find_labels, numbered_list, parse_labels
+from .transforms.augment import NOWHERE
+
+_DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
+LISTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """A picture of a list. `rows` (k, 5) are class, x, y, w, h in fractions; `lines` says where in `labels`, the
+    label file, each of them stands; `wrong` has a message for every line that is no such row."""
+
+    line: int
+    picture: Path
+    labels: Path | None
+    rule: str = ""
+    lines: list[int] = field(default_factory=list)
+    rows: Array = field(default_factory=lambda: NOWHERE)
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The lists of a .data file by key, or a single list of pictures under the name `train`; and the .data file."""
+
+    path: Path
+    lists: dict[str, Path]
+    data: Section | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *keys: str) -> DataSet:
+        """A .data file, of which the `keys` (default: train, valid, test) are looked up, or a list of pictures.
+
+        Raises DataError and ConfigError.
+        """
+        if not any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
+            return cls(Path(path), {"train": Path(path)})
+        data = read_data(path)
+        named = {key: value for key in keys or LISTS if (value := data.text(key))}
+        if not named:
+            raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
+        return cls(Path(path), {key: find_file(value, folder_of(data.path)) for key, value in named.items()}, data)
+
+    @property
+    def classes(self) -> int | None:
+        """How many the .data file says there are. Raises ConfigError."""
+        return self.data.positive("classes", 1) if self.data and self.data.has("classes") else None
+
+    def pictures(self, key: str, dialect: Dialect = ALEXEYAB) -> Iterator[LabelledPicture]:
+        """Every picture of a list with what its label file says."""
+        for line, picture in numbered_list(self.lists[key]):
+            yield read_picture(line, picture, dialect)
+
+
+def read_picture(line: int, picture: Path, dialect: Dialect = ALEXEYAB) -> LabelledPicture:
+    """The labels of a picture, looked for by the dialect's rule and then by others. A file that is no text is one
+    complaint."""
+    found = find_labels(picture, dialect)
+    if found is None:
+        return LabelledPicture(line, picture, None)
+    rule, path = found
+    try:
+        return LabelledPicture(line, picture, path, rule, *parse_labels(path))
+    except DataError as error:
+        return LabelledPicture(line, picture, path, rule, wrong=[str(error)])
+
+
+def usable(rows: Array) -> Array:
+    """The rows (k, 5) whose box has a finite size above 0."""
+    return rows[np.isfinite(rows).all(axis=1) & (rows[:, 3:] > 0).all(axis=1)]

@@ -1,0 +1,241 @@
+"""Classifiers on lists of pictures: classes told by paths, outputs in order, top-1 and top-k, who is taken for whom."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config.names import choose_names, names_from_data
+from ..config.sections import Section, folder_of
+from ..config.word_tree import Tree
+from ..datasets.image_cache import Complaints
+from ..datasets.labels import listed
+from ..errors import DataError, ImageError, OptionError
+from ..images.colour import one_thread_per_call
+from ..images.image import load_image
+from ..inference.classifier import tree_of_network
+from ..inference.test_time_augmentation import View, Views
+from ..network.network import Network
+from ..tensor import Array
+from ..utils.files import read_text
+from ..utils.prefetch import ahead
+from ..utils.resources import find_file
+from .runner import Clock
+
+log = logging.getLogger("pydarknet")
+
+UNKNOWN = -1  # the class of a picture in whose path no label occurs
+AHEAD = 2  # batches that are prepared while the network works on another
+
+
+@dataclass(frozen=True)
+class ListedPicture:
+    """A line of a list: the text as it stands there and the file that it means."""
+
+    name: str
+    path: Path
+
+
+def read_pictures(data: Section, key: str, default: str) -> list[ListedPicture]:
+    """The list that a .data file calls `key`. Raises DataError."""
+    path = find_file(data.text(key) or default, folder_of(data.path))
+    return read_list(path)
+
+
+def read_list(path: Path | str) -> list[ListedPicture]:
+    """The pictures of a list, one a line. Raises DataError."""
+    return [ListedPicture(name, found) for _, name, found in listed(path)]
+
+
+def read_labels(data: Section, classes: int, key: str = "labels") -> list[str]:
+    """One label, or name, a class, from the list that a .data file calls `key`. Raises DataError."""
+    path = names_from_data(data, key) or find_file("data/labels.list", folder_of(data.path))
+    return choose_names(classes, path, exact=False)
+
+
+def class_count(data: Section, network: Network) -> int:
+    """`classes` of a .data file, by default the network's outputs. Raises ConfigError where it has fewer."""
+    outputs = network.layers[network.output_index].shape.outputs
+    classes = data.positive("classes", outputs)
+    if classes > outputs:
+        raise data.error(f"classes={classes}: the network has {outputs} outputs", "classes")
+    return classes
+
+
+def leaves_of(data: Section, tree: Tree | None) -> NDArray[np.bool_] | None:
+    """Which nodes count as leaves, by the list `leaves` of a .data file; None where it has none. Logs their number.
+
+    Raises ConfigError for a network without a tree.
+    """
+    value = data.text("leaves")
+    if not value:
+        return None
+    if tree is None:
+        raise data.error("leaves: the network has no tree", "leaves")
+    wanted = set(read_text(find_file(value, folder_of(data.path)), DataError).split("\n"))
+    found = np.array([name in wanted for name in tree.names])
+    log.warning("Found %d leaves.", found.sum())
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the network makes of picture `index`: (outputs,) float32, added up over the views; None where it could not
+    be read."""
+
+    index: int
+    picture: ListedPicture
+    outputs: Array | None
+
+    def top(self, classes: int, count: int) -> list[int]:
+        """The `count` best of the first `classes` outputs, of equal ones the lower class first."""
+        if self.outputs is None:
+            return []
+        return np.argsort(-self.outputs[:classes], kind="stable")[:count].tolist()
+
+
+class Classifying:
+    """Iterate over the answers of a network to a list of pictures, in its order.
+
+    `only_leaves`: of a network with a tree, nodes with children give 0; None leaves conditional probabilities as the
+    network gives them. Pictures that cannot be read are logged and counted in `unreadable`.
+    """
+
+    def __init__(
+        self, network: Network, pictures: Sequence[ListedPicture], views: Views, *, batch: int = 1, threads: int = 2,
+        only_leaves: bool | None = True, leaves: NDArray[np.bool_] | None = None,
+    ) -> None:  # fmt: skip
+        if network.heads:
+            kind = network.layers[network.heads[0]].kind
+            raise OptionError(f"{network.path}: a detector (it has a [{kind}] layer), not a classifier")
+        self.network, self.pictures, self.views, self.batch, self.threads = network, pictures, views, batch, threads
+        self.clock, self.unreadable, self._complaints = Clock(), 0, Complaints()
+        self.waited = 0.0  # seconds for pictures
+        self._tree = tree_of_network(network) if only_leaves is not None else None
+        self._inner = None
+        if self._tree is not None and only_leaves:
+            self._inner = ~(self._tree.leaves if leaves is None else leaves)
+
+    def __iter__(self) -> Iterator[Answer]:
+        start = time.perf_counter()
+        with one_thread_per_call():
+            prepared = ahead(self._prepare, self.pictures, self.threads, self.batch * (1 + AHEAD))
+            for first in range(0, len(self.pictures), self.batch):
+                before = time.perf_counter()
+                ready = list(islice(prepared, self.batch))
+                self.waited += time.perf_counter() - before
+                for offset, outputs in enumerate(self._outputs(ready)):
+                    yield Answer(first + offset, self.pictures[first + offset], outputs)
+                self.clock.pictures += len(ready)
+                self.clock.total = time.perf_counter() - start
+
+    def _prepare(self, picture: ListedPicture) -> list[View] | ImageError:
+        try:
+            return self.views(load_image(picture.path), self.network)
+        except ImageError as error:
+            return error
+
+    def _outputs(self, ready: Sequence[list[View] | ImageError]) -> list[Array | None]:
+        """For each picture the sum over its views; views of one size go through the network together."""
+        by_shape: dict[tuple[int, ...], list[tuple[int, View]]] = {}
+        for number, views in enumerate(ready):
+            if isinstance(views, ImageError):
+                self.unreadable += 1
+                self._complaints.add(f"{views}; it counts as one of which no class is found")
+                continue
+            for view in views:
+                by_shape.setdefault(view.pixels.shape, []).append((number, view))
+        sums: list[Array | None] = [None] * len(ready)
+        for members in by_shape.values():
+            x = np.stack([view.pixels for _, view in members])
+            self.network.prepare(x.shape)
+            start = time.perf_counter()
+            outputs = self.network.forward(x)[0].reshape(len(x), -1)
+            self.clock.forward += time.perf_counter() - start
+            for (number, view), output in zip(members, outputs, strict=True):
+                values, known = self._with_tree(output) if view.with_tree else output, sums[number]
+                sums[number] = values.copy() if known is None else known + values
+        return sums
+
+    def _with_tree(self, output: Array) -> Array:
+        if self._tree is None:
+            return output
+        absolute = self._tree.absolute(output)
+        if self._inner is not None:
+            absolute[self._inner] = 0
+        return absolute
+
+
+def class_of(name: str, labels: Sequence[str]) -> int:
+    """The first class whose label occurs in a picture's path, or UNKNOWN."""
+    return next((number for number, label in enumerate(labels) if label in name), UNKNOWN)
+
+
+def matching(name: str, labels: Sequence[str]) -> list[int]:
+    """All classes whose label occurs in a picture's path."""
+    return [number for number, label in enumerate(labels) if label in name]
+
+
+@dataclass
+class Tally:
+    """Counts over pictures of known class: the best and the `top` best classes of each, and who is taken for whom."""
+
+    labels: Sequence[str]
+    top: int
+    pictures: int = 0
+    unlabelled: int = 0
+    hits: int = 0
+    top_hits: int = 0
+    confusion: dict[tuple[int, int], int] = field(default_factory=dict)  # (class, best class found) -> pictures
+
+    def add(self, answer: Answer) -> int:
+        """Count a picture; its class."""
+        truth = class_of(answer.picture.name, self.labels)
+        best = answer.top(len(self.labels), self.top)
+        self.pictures += 1
+        self.unlabelled += truth == UNKNOWN
+        if best:
+            self.hits += best[0] == truth
+            self.top_hits += truth in best
+            self.confusion[truth, best[0]] = self.confusion.get((truth, best[0]), 0) + 1
+        return truth
+
+    @property
+    def accuracy(self) -> float:
+        """The share of pictures whose best class is right."""
+        return self.hits / self.pictures if self.pictures else 0.0
+
+    @property
+    def top_accuracy(self) -> float:
+        """The share of pictures whose class is among the `top` best."""
+        return self.top_hits / self.pictures if self.pictures else 0.0
+
+    def table(self) -> list[dict[str, Any]]:
+        """The confusion table, fit for JSON: each class that was shown, and what its pictures were taken for, most
+        often first."""
+        rows = []
+        for number in sorted({truth for truth, _ in self.confusion if truth != UNKNOWN}):
+            found = [(count, best) for (truth, best), count in self.confusion.items() if truth == number]
+            total, right = sum(count for count, _ in found), self.confusion.get((number, number), 0)
+            taken = [
+                {**self._class(best), "count": count} for count, best in sorted(found, key=lambda f: (-f[0], f[1]))
+            ]
+            rows.append({**self._class(number), "pictures": total, "correct": right, "taken_for": taken})
+        return rows
+
+    def mistakes(self, count: int) -> list[tuple[str, str, int]]:
+        """(class, class that it was taken for, pictures) of the most frequent mistakes."""
+        wrong = [(n, *pair) for pair, n in self.confusion.items() if pair[0] not in (pair[1], UNKNOWN)]
+        wrong.sort(key=lambda mistake: (-mistake[0], *mistake[1:]))
+        return [(self.labels[truth], self.labels[best], n) for n, truth, best in wrong[:count]]
+
+    def _class(self, number: int) -> dict[str, Any]:
+        return {"class_id": number, "name": self.labels[number]}

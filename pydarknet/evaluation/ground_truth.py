@@ -1,0 +1,96 @@
+"""The pictures of a set and the objects that are known to be in them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..config.dialect import ALEXEYAB, Dialect
+from ..config.sections import Section, folder_of
+from ..datasets.image_cache import Complaints
+from ..datasets.labels import candidates, label_path, numbered_list, parse_labels
+from ..errors import DataError, ImageError
+from ..tensor import Array
+from ..utils.resources import find_file
+from .average_precision import NOTHING
+
+log = logging.getLogger("pydarknet")
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Pictures in the order of their list. Boxes are (t, 5) float32 rows of class, x, y, w, h in fractions."""
+
+    paths: Sequence[Path]
+    boxes: Sequence[Array]
+    missing: Sequence[Path] = ()  # where label files were looked for first
+    difficult: Sequence[Array] = ()  # one a picture, or none at all
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def difficult_in(self, index: int) -> Array:
+        """The objects of a picture that nobody need find."""
+        return self.difficult[index] if self.difficult else NOTHING
+
+    @classmethod
+    def from_data(cls, data: Section, classes: int, dialect: Dialect = ALEXEYAB, *keys: str) -> GroundTruth:
+        """The list that the first present of `keys` (default: valid) of a .data file names, and `difficult`.
+
+        Raises DataError and ConfigError.
+        """
+        keys = keys or ("valid",)
+        named = next((value for key in keys if (value := data.text(key))), None)
+        if not named:
+            raise data.error(f"{keys[0]}= is missing: the list of pictures to evaluate on")
+        folder = folder_of(data.path)
+        difficult = data.text("difficult")
+        return cls.read(find_file(named, folder), classes, dialect, find_file(difficult, folder) if difficult else None)
+
+    @classmethod
+    def read(
+        cls, path: str | Path, classes: int, dialect: Dialect = ALEXEYAB, difficult: str | Path | None = None
+    ) -> GroundTruth:
+        """The pictures of a list and their label files.
+
+        These are looked for by the dialect's rule, then by others; a picture without one has no objects. Objects of
+        classes that the network does not have are kept, with a warning: nothing can find them. Raises DataError for a
+        label file with a wrong line, and for two lists of different length.
+        """
+        paths = [picture for _, picture in numbered_list(path)]
+        read = [_read(picture, dialect) for picture in paths]
+        missing = [where for where, rows in read if rows is None]
+        boxes = [NOTHING if rows is None else rows for _, rows in read]
+        complaints = Complaints()
+        for (where, _), rows in zip(read, boxes, strict=True):
+            for unknown in np.unique(rows[(rows[:, 0] < 0) | (rows[:, 0] >= classes), 0]):
+                complaints.add(f"{where}: class {unknown:.0f}; the network has classes 0 to {classes - 1}")
+        return cls(paths, boxes, missing, _read_difficult(difficult, paths, dialect) if difficult else ())
+
+
+def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
+    """The label file of a picture and its rows, or the first place where it was looked for and None."""
+    for _, path in candidates(picture, dialect):
+        if path.is_file():
+            _, rows, wrong = parse_labels(path)
+            if wrong:
+                raise DataError(wrong[0])
+            if not np.isfinite(rows).all():
+                raise DataError(f"{path}: a number of a box is not finite; expected fractions of the picture")
+            return path, rows
+    try:
+        return label_path(picture, dialect), None
+    except ImageError:
+        return picture, None
+
+
+def _read_difficult(path: str | Path, paths: Sequence[Path], dialect: Dialect) -> list[Array]:
+    listed = [picture for _, picture in numbered_list(path)]
+    if len(listed) != len(paths):
+        raise DataError(f"{path}: {len(listed)} pictures; expected {len(paths)}, one for each picture of the list")
+    found = [_read(picture, dialect)[1] for picture in listed]
+    return [NOTHING if rows is None else rows for rows in found]

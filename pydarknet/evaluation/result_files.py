@@ -1,0 +1,191 @@
+"""The files of `detector valid`: what other people's evaluation tools read. Written whole or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config.names import COCO_IDS
+from ..errors import OptionError, OutputError
+from ..utils.files import write_whole
+from .average_precision import records_of
+from .runner import Look
+
+KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")
+BASES = {
+    "voc": "comp4_det_test_",
+    "coco": "coco_results",
+    "imagenet": "imagenet-detection",
+    "bdd": "bdd_results",
+    "kitti": "kitti_results",
+}
+BDD_NAMES = ["bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign", "train", "truck"]
+KITTI_NAMES = ["car", "pedestrian", "cyclist"]
+IMAGENET_CLASSES = 200
+
+# (class, probability, xmin, ymin, xmax, ymax) of each record of a picture
+Record = tuple[int, float, float, float, float, float]
+
+
+def corners(look: Look, offset: float) -> NDArray[np.float32]:
+    """(k, 4) float32 left, top, right, bottom of boxes in pixels, `offset` added; cut at offset and at the picture's
+    size."""
+    centres, sizes = look.candidates.boxes[:, :2], look.candidates.boxes[:, 2:]
+    # The C computes in double and stores in float.
+    half = sizes.astype(np.float64) / 2
+    low, high = (centres - half + offset).astype(np.float32), (centres + half + offset).astype(np.float32)
+    size = np.array([look.width, look.height], np.float32)
+    return np.concatenate([np.maximum(low, np.float32(offset)), np.minimum(high, size)], axis=1)
+
+
+def records(look: Look, offset: float) -> Iterator[Record]:
+    """In darknet's order, box by box and class by class."""
+    box, classes = records_of(look.candidates)
+    probabilities = look.candidates.probabilities[box, classes]
+    for number, p, edges in zip(
+        classes.tolist(), probabilities.tolist(), corners(look, offset)[box].tolist(), strict=True
+    ):
+        yield (number, p, *edges)
+
+
+def image_id(path: Path) -> str:
+    """The file's name up to its first dot."""
+    return path.name.split(".")[0]
+
+
+def coco_id(path: Path, after_underscore: bool) -> int:
+    """The number that a picture has in COCO's lists: the one after the last `_` of the file's name (or at its
+    beginning, where it has no `_`), or always the one at its beginning; 0 where there is none.
+
+    pjreddie's darknet looks for the `_` in the folders as well, which gives all pictures of such a folder one number.
+    """
+    name = image_id(path)
+    found = re.match(r"\s*[+-]?\d+", name.rpartition("_")[2] if after_underscore else name)
+    return int(found.group()) if found else 0
+
+
+@dataclass
+class ResultFiles:
+    """Files of one `kind` in `folder`, beginning with `base`; a context manager, within which `take` is called with
+    what was found, boxes in pixels.
+
+    `after_underscore`: see `coco_id`. Raises OptionError and OutputError.
+    """
+
+    kind: str
+    folder: Path
+    names: Sequence[str]
+    base: str | None = None
+    after_underscore: bool = True
+    first_corner: float = 1.0  # of VOC's files: pixels are counted from 1
+    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
+    _streams: list[BinaryIO] = field(default_factory=list, repr=False)
+    _begun: bool = False
+    _taken: set[str] = field(default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        most = {"coco": len(COCO_IDS), "bdd": len(BDD_NAMES), "kitti": len(KITTI_NAMES)}.get(self.kind)
+        if self.kind not in KINDS:
+            raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(KINDS)}")
+        if most is not None and len(self.names) > most:
+            raise OptionError(f"{len(self.names)} classes; {self.kind} has {most}, whose numbers the files need")
+        twice = sorted({name for name in self.names if self.names.count(name) > 1}) if self.kind == "voc" else []
+        if twice:
+            raise OptionError(f"two classes are named {twice[0]!r}; VOC's files need a name each")
+        self.base = BASES[self.kind] if self.base is None else self.base
+
+    def __enter__(self) -> ResultFiles:
+        _make_folder(self.folder)
+        if self.kind == "kitti":
+            _make_folder(self.folder / str(self.base) / "data")
+        with ExitStack() as stack:  # what was opened is closed where another file cannot be
+            self._streams = [stack.enter_context(write_whole(path)) for path in self._paths()]
+            if self.kind in ("coco", "bdd"):
+                self._streams[0].write(b"[\n")
+            self._stack = stack.pop_all()
+        return self
+
+    def _paths(self) -> list[Path]:
+        if self.kind == "voc":
+            return [self.folder / f"{self.base}{name}.txt" for name in self.names]
+        if self.kind == "kitti":
+            return []
+        return [self.folder / f"{self.base}.{'txt' if self.kind == 'imagenet' else 'json'}"]
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is None and self.kind in ("coco", "bdd"):
+            self._streams[0].write(b"\n]\n" if self._begun else b"]\n")
+        self._stack.__exit__(kind, error, traceback)
+
+    def take(self, look: Look) -> None:
+        """Write the records of one picture. Raises OutputError."""
+        writers: dict[str, Callable[[Look], None]] = {
+            "voc": self._voc,
+            "coco": self._coco,
+            "imagenet": self._imagenet,
+            "bdd": self._bdd,
+            "kitti": self._kitti,
+        }
+        writers[self.kind](look)
+
+    def _voc(self, look: Look) -> None:
+        name = image_id(look.path)
+        for number, p, *edges in records(look, self.first_corner):
+            self._streams[number].write(_bytes("{} {:f} {:f} {:f} {:f} {:f}\n".format(name, p, *edges)))
+
+    def _imagenet(self, look: Look) -> None:
+        for number, p, *edges in records(look, 0):
+            if number < IMAGENET_CLASSES:
+                head = f"{look.index + 1} {number + 1} {p:f}"
+                self._streams[0].write(_bytes("{} {:f} {:f} {:f} {:f}\n".format(head, *edges)))
+
+    def _coco(self, look: Look) -> None:
+        image = coco_id(look.path, self.after_underscore)
+        for number, p, *edges in records(look, 0):
+            left, top, right, bottom = (np.float32(edge) for edge in edges)
+            self._element(
+                f'{{"image_id":{image}, "category_id":{COCO_IDS[number]}, "bbox":[{left:f}, {top:f}, '
+                f'{right - left:f}, {bottom - top:f}], "score":{p:f}}}'
+            )
+
+    def _bdd(self, look: Look) -> None:
+        name = look.path.name.replace(".jpg", "")
+        for number, p, *edges in records(look, 0):
+            box = ", ".join(f"{edge:f}" for edge in edges)
+            self._element(
+                f'\t{{\n\t\t"name":"{name}",\n\t\t"category":"{BDD_NAMES[number]}",\n\t\t"bbox":[{box}],\n'
+                f'\t\t"score":{p:f}\n\t}}'
+            )
+
+    def _element(self, text: str) -> None:
+        """One more of a JSON array."""
+        self._streams[0].write(_bytes(f",\n{text}" if self._begun else text))
+        self._begun = True
+
+    def _kitti(self, look: Look) -> None:
+        name = image_id(look.path)
+        if name in self._taken:
+            raise OutputError(f"{look.path}: another picture is called {name} as well; KITTI's files need a name each")
+        self._taken.add(name)
+        with write_whole(self.folder / str(self.base) / "data" / f"{name}.txt") as stream:
+            for number, p, *edges in records(look, 0):
+                box = " ".join(f"{edge:f}" for edge in edges)
+                stream.write(_bytes(f"{KITTI_NAMES[number]} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n"))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Pictures in memory: reading, resizing, colours, drawing."""

@@ -1,0 +1,94 @@
+"""Classify pictures with a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config.word_tree import Tree
+from ..errors import OptionError
+from ..images.image import Picture, fit_for_classify
+from ..network.network import Network
+from ..tensor import Array
+
+LONGEST = 16  # sides of a picture that is taken whole, one by the other
+FITS = ("shorter", "crop", "letterbox", "stretch")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a picture. `parent` is the class above it in a word tree, "Root" at the top, None without a tree."""
+
+    class_id: int
+    name: str
+    probability: float
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The best classes of one picture, best first; `seconds` is the time of the forward pass alone."""
+
+    predictions: list[Prediction]
+    seconds: float
+    width: int
+    height: int
+
+
+def tree_of_network(network: Network) -> Tree | None:
+    """The word tree of the network's last softmax layer, if it has one."""
+    trees = (getattr(layer, "tree", None) for layer in reversed(network.layers) if not layer.is_head)
+    return next((tree for tree in trees if tree is not None), None)
+
+
+def best_fit(network: Network) -> str:
+    """How to fit pictures where nobody says: whole, where the network runs at any size, else the middle."""
+    return "shorter" if network.resizable else "crop"
+
+
+def classify(network: Network, image: Picture, names: Sequence[str], top: int = 5, fit: str = "auto") -> Classification:
+    """The `top` best classes of an HxWx3 uint8 RGB picture.
+
+    fit: auto, or one of FITS; `shorter` falls back to `crop` where the network runs at one size only. Raises
+    OptionError.
+    """
+    if fit != "auto" and fit not in FITS:
+        raise OptionError(f"fit {fit!r}: expected auto, {', '.join(FITS)}")
+    if top < 1:
+        raise OptionError(f"top {top}: expected at least 1")
+    if fit == "auto" or (fit == "shorter" and not network.resizable):
+        fit = best_fit(network)
+        if fit == "shorter" and max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
+            fit = "letterbox"  # a sliver, as wide as it would have to be, takes more memory than anyone expects
+    channels, height, width = network.input_shape
+    x = fit_for_classify(image, fit, width, height, channels)[None]
+    network.prepare(x.shape)
+    start = time.perf_counter()
+    (output, *_) = network.forward(x)
+    seconds = time.perf_counter() - start
+    return Classification(rank(output[0], names, top, tree_of_network(network)), seconds, x.shape[3], x.shape[2])
+
+
+def rank(output: Array, names: Sequence[str], top: int, tree: Tree | None = None) -> list[Prediction]:
+    """The best of one output (classes,) or (classes, 1, 1): equal values keep the lower class first.
+
+    With a tree, probabilities are multiplied by those of all ancestors.
+    """
+    probabilities = output.reshape(-1)
+    if tree is not None:
+        probabilities = tree.absolute(probabilities)
+    order = np.argsort(-probabilities, kind="stable")[:top]
+
+    def name(number: int) -> str:
+        return names[number] if number < len(names) else str(number)
+
+    def parent(number: int) -> str | None:
+        if tree is None:
+            return None
+        above = int(tree.parent[number])
+        return name(above) if above >= 0 else "Root"
+
+    return [Prediction(int(i), name(int(i)), float(probabilities[i]), parent(int(i))) for i in order]

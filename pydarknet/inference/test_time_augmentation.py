@@ -1,0 +1,86 @@
+"""How darknet's classifier commands show a picture to the network: one view, or several whose outputs are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..boxes import letterbox_size
+from ..images.image import Picture, crop, fit_for_classify
+from ..images.operations import mirrored
+from ..network.network import Network
+from ..tensor import Array
+
+SHIFT = 32  # pixels by which the ten crops lie apart
+
+
+class View(NamedTuple):
+    """An input (channels, height, width), and whether a word tree is applied to what the network makes of it."""
+
+    pixels: Array
+    with_tree: bool = True
+
+
+Views = Callable[[Picture, Network], list[View]]
+
+
+def middle(image: Picture, network: Network) -> list[View]:
+    """`valid`: pjreddie's takes the largest square in the middle, AlexeyAB's the middle of the picture with its shorter
+    side at the network's width."""
+    if network.dialect.validates_on_square:
+        rows, columns, _ = image.shape
+        side = min(rows, columns)
+        top, left = (rows - side) // 2, (columns - side) // 2
+        return _fitted(image[top : top + side, left : left + side], network, "stretch")
+    return _fitted(image, network, "crop")
+
+
+def cropped(image: Picture, network: Network) -> list[View]:
+    """`label`, `fout`: the middle of the picture with its shorter side at the network's width."""
+    return _fitted(image, network, "crop")
+
+
+def stretched(image: Picture, network: Network) -> list[View]:
+    """`validcrop`, `test`: the picture in the network's proportions."""
+    return _fitted(image, network, "stretch")
+
+
+def letterboxed(image: Picture, network: Network) -> list[View]:
+    """`csv`: the whole picture on grey."""
+    return _fitted(image, network, "letterbox")
+
+
+def whole(image: Picture, network: Network) -> list[View]:
+    """`validfull`: the whole picture with its shorter side at the network's width."""
+    return _fitted(image, network, "shorter")
+
+
+def _fitted(image: Picture, network: Network, mode: str) -> list[View]:
+    channels, height, width = network.input_shape
+    return [View(fit_for_classify(image, mode, width, height, channels))]
+
+
+def several_sizes(image: Picture, network: Network) -> list[View]:
+    """`validmulti`: the whole picture at several sizes, each as it is and mirrored.
+
+    pjreddie's scales the longer side, and leaves the tree out of mirrored pictures.
+    """
+    dialect, channels = network.dialect, network.input_shape[0]
+    rows, columns, _ = image.shape
+    views = []
+    for size in dialect.validation_sizes:
+        if dialect.validates_longer_side:
+            pixels = fit_for_classify(image, "stretch", *letterbox_size(columns, rows, size, size), channels)
+        else:
+            pixels = fit_for_classify(image, "shorter", size, size, channels)
+        views += [View(pixels), View(mirrored(pixels), not dialect.validates_longer_side)]
+    return views
+
+
+def ten_crops(image: Picture, network: Network) -> list[View]:
+    """`valid10`: five crops of a picture 32 pixels larger than the network, beyond its edges the pixels of the edge,
+    then the same of the mirrored picture."""
+    channels, height, width = network.input_shape
+    large = fit_for_classify(image, "stretch", width + SHIFT, height + SHIFT, channels)
+    corners = ((-SHIFT, -SHIFT), (SHIFT, -SHIFT), (0, 0), (-SHIFT, SHIFT), (SHIFT, SHIFT))
+    return [View(crop(pixels, *corner, width, height)) for pixels in (large, mirrored(large)) for corner in corners]

@@ -1,0 +1,146 @@
+"""What a trained recurrent network does with text: go on with it, tell how well it foretells it, make vectors of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DataError, OptionError
+from ..layers.softmax import Softmax
+from ..network.network import Network
+from ..tensor import Array
+
+NEGLIGIBLE = np.float32(0.0001)  # probabilities below are never chosen
+BLANKS = frozenset(b" \n\t")  # end words
+STRIPPED = b" \t\n\r"
+END = ord(" ")  # follows each text of which a vector is made
+
+
+class Foreteller:
+    """A network that reads one symbol after another and foretells the next."""
+
+    def __init__(self, network: Network) -> None:
+        """Raises OptionError where the network does not give one probability for each of its inputs."""
+        self.network, self.alphabet = network, network.input.outputs
+        given = network.layers[network.output_index].shape.outputs
+        if given != self.alphabet:
+            raise OptionError(
+                f"{network.path}: gives {given} numbers for {self.alphabet} inputs; to foretell text, expected as many"
+            )
+        self._x = np.zeros((1, self.alphabet), np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was read."""
+        self.network.reset_state()
+
+    def read(self, symbol: int) -> Array:
+        """The probabilities (alphabet,) of what follows. Raises DataError for a symbol that has no input."""
+        (probabilities,) = self.network.forward(self._input(symbol))
+        return probabilities.reshape(-1)
+
+    def first_output(self, symbol: int) -> Array:
+        """Read another symbol: the output (outputs,) of the first layer. Raises DataError likewise."""
+        output = self.network.layer_outputs(self._input(symbol))[0]
+        assert output is not None  # only costs have none, and they are not first
+        return output.reshape(-1)
+
+    def _input(self, symbol: int) -> Array:
+        self.check(symbol)
+        self._x.fill(0)
+        self._x[0, symbol] = 1
+        return self._x
+
+    def check(self, symbol: int) -> None:
+        """Raise DataError for a symbol that the network has no input for."""
+        if not 0 <= symbol < self.alphabet:
+            raise DataError(f"Out of range character {symbol}; the network takes 0 to {self.alphabet - 1}")
+
+    def read_all(self, symbols: Iterable[int]) -> None:
+        for symbol in symbols:
+            self.read(symbol)
+
+
+def generate(
+    network: Network, seed: Sequence[int], count: int, temperature: float, rng: np.random.Generator
+) -> Iterator[int]:
+    """`count` symbols that follow the seed, each drawn from the network's probabilities.
+
+    temperature: of its softmax layers; below 1 the probable becomes more so. An empty seed counts as symbol 0.
+    Raises OptionError and DataError.
+    """
+    if not temperature > 0:
+        raise OptionError(f"temperature {temperature}: expected a number above 0")
+    foreteller = Foreteller(network)
+    for layer in network.layers:
+        if isinstance(layer, Softmax):
+            layer.temperature = temperature
+    *former, symbol = seed or [0]
+    foreteller.read_all(former)
+    for _ in range(count):
+        symbol = draw(foreteller.read(symbol), rng)
+        yield symbol
+
+
+def draw(probabilities: Array, rng: np.random.Generator) -> int:
+    """An index, chosen by `probabilities` without the negligible ones; the last where none is left."""
+    kept = np.where(probabilities < NEGLIGIBLE, np.float32(0), probabilities)
+    total = np.cumsum(kept, dtype=np.float64)
+    return min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), len(kept) - 1)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a text has been foretold so far."""
+
+    count: int  # symbols
+    words: int
+    bits: float  # a symbol, on average
+
+    @property
+    def perplexity(self) -> float:
+        return _power(self.bits)
+
+    @property
+    def word_perplexity(self) -> float:
+        return _power(self.bits * self.count / self.words)
+
+
+def _power(bits: float) -> float:
+    return 2.0**bits if bits < 1024 else math.inf
+
+
+def scores(network: Network, seed: Sequence[int], text: Iterable[int]) -> Iterator[Score]:
+    """After each symbol of a text but its first: how well it was foretold up to there.
+
+    The seed is read before, and not counted. Sums are float32, as in darknet. Raises OptionError and DataError.
+    """
+    foreteller = Foreteller(network)
+    foreteller.read_all(seed)
+    symbols = iter(text)
+    symbol = next(symbols, None)
+    if symbol is None:
+        return
+    total, words = np.float32(0), 1
+    for count, following in enumerate(symbols, start=1):
+        probabilities = foreteller.read(symbol)
+        foreteller.check(following)
+        chance = float(probabilities[following])
+        total = np.float32(total + (math.log(chance) if chance > 0 else -math.inf) / np.float32(math.log(2)))
+        words += following in BLANKS
+        yield Score(count, words, -float(total) / count)
+        symbol = following
+
+
+def vectors(network: Network, seed: Sequence[int], lines: Iterable[bytes]) -> Iterator[tuple[bytes, Array]]:
+    """Each line without blanks, and the first layer's output (outputs,) after seed, line and a blank have been read."""
+    foreteller = Foreteller(network)
+    for line in lines:
+        stripped = line.translate(None, STRIPPED)
+        foreteller.reset()
+        foreteller.read_all(seed)
+        foreteller.read_all(stripped)
+        yield stripped, foreteller.first_output(END)

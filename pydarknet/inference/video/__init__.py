@@ -1,0 +1,1 @@
+"""Detection in video: capture, pipeline, output, MJPEG server."""

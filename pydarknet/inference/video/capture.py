@@ -1,0 +1,213 @@
+"""Moving pictures: frames from files, cameras and sequences of pictures, video files, JPEG in memory.
+
+Beside `image` an importer of OpenCV. A frame is a picture as in `image`: (height, width, 3) uint8 RGB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from ...errors import ImageError, OptionError, OutputError
+from ...images.image import Picture, Planar, as_planar, check_display, check_image, in_channels, load_image
+from ...utils.files import part_of
+
+log = logging.getLogger("pydarknet")
+
+LIVE = ("rtsp://", "rtmp://", "udp://", "rtp://", "http://", "https://")  # addresses that do not wait for a reader
+DEFAULT_RATE = 25.0  # frames a second, where a source does not know its own
+CODECS = {".avi": "DIVX", ".mkv": "DIVX", ".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # all MPEG-4 part 2
+_NUMBER = re.compile(r"%0?\d*d")
+
+
+class Frames(Protocol):
+    """Where frames come from, one after another. `live`: it goes on whether or not anybody reads."""
+
+    rate: float  # frames a second
+    live: bool
+
+    def read(self) -> Picture | None:
+        """The next frame, or None after the last."""
+
+    def close(self) -> None: ...
+
+
+class Capture:
+    """Frames of a video file, an address or a camera."""
+
+    def __init__(
+        self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None
+    ) -> None:
+        """source: a file or address, or the number of a camera, of which width, height (pixels) and rate (frames a
+        second) are asked. Raises ImageError."""
+        self.source = source
+        self.live = isinstance(source, int) or source.startswith(LIVE)
+        if isinstance(source, str) and not self.live:
+            _check_readable(source)
+        self._capture = cv2.VideoCapture(source)
+        if not self._capture.isOpened():
+            raise ImageError(
+                f"Couldn't connect to webcam. There is no camera {source}"
+                if isinstance(source, int)
+                else f'Cannot load video "{source}": unknown or damaged format'
+            )
+        asked = ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height), (cv2.CAP_PROP_FPS, rate))
+        for property_, value in asked if isinstance(source, int) else ():
+            if value is not None:
+                self._capture.set(property_, value)
+        known = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = known if 0 < known <= 1000 else DEFAULT_RATE
+        self._count = 0
+
+    def read(self) -> Picture | None:
+        good, frame = self._capture.read()
+        if not good:
+            self._tell_if_short()
+            return None
+        self._count += 1
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def _tell_if_short(self) -> None:
+        expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        if not self.live and expected - self._count > 1:  # some containers count one more than they hold
+            log.warning("%s: %d of %.0f frames could be read", self.source, self._count, expected)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def _check_readable(path: str) -> None:
+    """Raise ImageError with the system's reason, which OpenCV does not tell."""
+    try:
+        with Path(path).open("rb"):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f'Cannot load video "{path}": {reason}') from error
+
+
+class PictureSequence:
+    """Pictures from the disk as frames. A file that cannot be read raises ImageError in its turn."""
+
+    rate, live = DEFAULT_RATE, False
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        self._paths = iter(paths)
+
+    def read(self) -> Picture | None:
+        path = next(self._paths, None)
+        return None if path is None else load_image(path)
+
+    def close(self) -> None:
+        pass
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` is a name with a place for a number, such as `frame_%04d.jpg`."""
+    return bool(_NUMBER.search(Path(text).name)) and not Path(text).exists()
+
+
+def numbered_paths(pattern: str) -> list[Path]:
+    """The files that `frame_%04d.jpg` stands for, by their number. Raises ImageError where there is none."""
+    folder, name = Path(pattern).parent, Path(pattern).name
+    before, after = (re.escape(part) for part in _NUMBER.split(name, maxsplit=1))
+    wanted = re.compile(f"{before}([0-9]+){after}")
+    try:
+        found = [(int(match[1]), path) for path in folder.iterdir() if (match := wanted.fullmatch(path.name))]
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
+    if not found:
+        raise ImageError(f"{pattern}: no file of this pattern")
+    return [path for _, path in sorted(found)]
+
+
+def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) -> Planar:
+    """A frame -> the input (channels, height, width) of a network, scaled in 8 bits by OpenCV.
+
+    So does AlexeyAB's darknet with video; with pictures it does as `image.resize`.
+    """
+    resized = cv2.resize(in_channels(check_image(frame), channels), (width, height), interpolation=cv2.INTER_LINEAR)
+    return as_planar(np.asarray(resized, np.uint8).reshape(height, width, channels))
+
+
+def encode_jpeg(picture: Picture, quality: int) -> bytes:
+    """The picture as a JPEG file; quality from 0 to 100."""
+    bgr = cv2.cvtColor(check_image(picture), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+class VideoFile:
+    """A video file, written frame by frame.
+
+    It takes its size from the first frame; frames of another size are scaled to it.
+    """
+
+    def __init__(self, part: Path, path: str | os.PathLike[str], rate: float) -> None:
+        """`part`: where to write; `path`: what errors call it; `rate`: frames a second."""
+        self.part, self.path, self.rate = part, path, rate
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, frame: Picture) -> None:
+        """Append a frame. Raises OutputError."""
+        if self._writer is None:
+            self._size = frame.shape[1], frame.shape[0]
+            code = cv2.VideoWriter.fourcc(*CODECS[self.part.suffix.lower()])
+            self._writer = cv2.VideoWriter(str(self.part), code, self.rate, self._size)
+            if not self._writer.isOpened():
+                raise OutputError(f"{self.path}: cannot write a video of {self._size[0]} x {self._size[1]} pixels")
+        if (frame.shape[1], frame.shape[0]) != self._size:
+            frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def finish(self) -> None:
+        """Close it. Raises OutputError where there were no frames, or where it turns out not to be readable."""
+        if self._writer is None:
+            raise OutputError(f"{self.path}: cannot write a video: there were no frames")
+        self.close()
+        check = cv2.VideoCapture(str(self.part))
+        readable = check.isOpened() and check.read()[0]
+        check.release()
+        if not readable:  # OpenCV does not say when the disk is full
+            raise OutputError(f"{self.path}: cannot write: the video cannot be read back; is there space on the disk?")
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+
+@contextlib.contextmanager
+def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile]:
+    """A video file that is there whole when the block has ended well, or not at all. Raises OutputError."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in CODECS:
+        raise OutputError(f"{path}: cannot write a video: expected a name that ends in {', '.join(CODECS)}")
+    with part_of(path, f".part{suffix}") as part:
+        video = VideoFile(part, path, rate)
+        try:
+            yield video
+        finally:
+            video.close()
+        video.finish()
+
+
+def open_window(title: str, full_screen: bool = False) -> None:
+    """A window of 1352 x 1013 pixels as darknet opens it. Raises OptionError where there is no display."""
+    check_display()
+    try:
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL)
+        if full_screen:
+            cv2.setWindowProperty(title, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
+        else:
+            cv2.moveWindow(title, 0, 0)
+            cv2.resizeWindow(title, 1352, 1013)
+    except cv2.error as error:
+        raise OptionError(f"cannot show a picture: {' '.join(str(error).split())}") from error

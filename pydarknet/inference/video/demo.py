@@ -1,0 +1,212 @@
+"""Find objects in moving pictures: frames are read and prepared in one thread and drawn in another, while the engine
+computes in the caller's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...boxes import suppress
+from ...errors import OptionError
+from ...images.image import Picture, fit_for_detect, write_image
+from ...layers.heads.base import Head
+from ...network.network import Network
+from ...tensor import Array
+from ..detector import Found, decode, heads_of
+from .capture import Frames, encode_jpeg, stretch_frame
+from .mjpeg_server import Stream, jpeg_part
+from .pipeline import Drawer, Frame, Reader, Sink
+
+WINDOW = 3.0  # seconds over which AlexeyAB's average rate is taken
+STREAMED_QUALITY = 40  # of JPEG, as AlexeyAB's darknet streams
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a network looks at frames.
+
+    thresh, hier: above which objects and branches of word trees count. nms: the overlap from which the weaker of two
+    boxes goes, by `nms_kind` of `boxes.suppress`, else in the way of the last head. letterbox: whether frames keep
+    their proportions. eight_bits: whether they are scaled before they become float. average: of how many frames the
+    raw outputs are averaged. delay: by how many frames pictures lag behind the boxes that are drawn into them.
+    """
+
+    thresh: float
+    hier: float
+    nms: float
+    nms_kind: str | None = None
+    letterbox: bool = False
+    eight_bits: bool = True
+    average: int = 1
+    delay: int = 0
+
+    @classmethod
+    def of(cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False) -> Manner:
+        """darknet's. thresh: None for the dialect's own; frames: what it calls -avgframes. Raises OptionError."""
+        if frames < 1:
+            raise OptionError(f"avgframes {frames}: expected at least 1")
+        dialect, heads = network.dialect, heads_of(network)
+        thresh = dialect.detector_thresh if thresh is None else thresh
+        if dialect.demo_averages_outputs:
+            letterbox = letterbox or all(head.corrects_letterbox for head in heads)
+            return cls(thresh, hier, dialect.demo_nms, "obj", letterbox, eight_bits=False, average=frames)
+        letterbox = letterbox or network.config.net.flag("letter_box")
+        return cls(thresh, thresh, dialect.demo_nms, None, letterbox, delay=frames // 2)
+
+
+class Watcher:
+    """A network that looks at one frame after another."""
+
+    def __init__(self, network: Network, names: Sequence[str], manner: Manner) -> None:
+        self.network, self.names, self.manner = network, names, manner
+        self._heads: list[Head] = heads_of(network)
+        self._former: list[deque[Array]] = [deque(maxlen=manner.average) for _ in self._heads]
+        channels, height, width = network.input_shape
+        network.prepare((1, channels, height, width))
+
+    def prepare(self, picture: Picture) -> Array:
+        """The network's input made of a frame."""
+        channels, height, width = self.network.input_shape
+        if self.manner.letterbox or not self.manner.eight_bits:
+            return fit_for_detect(picture, width, height, self.manner.letterbox, channels)
+        return stretch_frame(picture, width, height, channels)
+
+    def look(self, frame: Frame) -> Found:
+        """The objects of a frame."""
+        manner, network = self.manner, self.network
+        rows, columns, _ = frame.picture.shape
+        start = time.perf_counter()
+        network.forward(frame.x[None])
+        seconds = time.perf_counter() - start
+        if manner.average > 1:
+            self._average()
+        found = decode(network, 0, columns, rows, manner.thresh, manner.hier, manner.letterbox)
+        last = self._heads[-1]
+        found = suppress(found, manner.nms, manner.nms_kind or last.nms_kind, last.beta_nms)
+        return Found(found, self.names, columns, rows, manner.thresh, network.dialect, seconds)
+
+    def _average(self) -> None:
+        """Put the mean over the last frames in place of the heads' outputs; what was before the first counts as 0."""
+        share = np.float32(1 / self.manner.average)
+        for head, former in zip(self._heads, self._former, strict=True):
+            former.append(head.values.copy())
+            head.values[:] = sum(share * values for values in former)
+
+
+class Rate:
+    """Frames a second, as the darknets count them."""
+
+    def __init__(self) -> None:
+        self.last = self.smoothed = self.average = 0.0
+        self._before = self._since = time.perf_counter()
+        self._frames = 0
+
+    def tick(self) -> None:
+        """After each frame: `last` is this one's rate, `smoothed` takes a tenth of it, `average` is that of the last
+        three seconds, 0 until they are over."""
+        now = time.perf_counter()
+        self.last = 1 / max(1e-9, now - self._before)
+        self.smoothed = 0.9 * self.smoothed + 0.1 * self.last
+        self._before = now
+        self._frames += 1
+        if now - self._since >= WINDOW:
+            self.average = self._frames / (now - self._since)
+            self._frames, self._since = 0, now
+
+
+class Demo:
+    """Frames in, objects out, one result a frame in the caller's thread; pictures go to the sinks."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        frames: Frames,
+        sinks: Sequence[Sink] = (),
+        *,
+        hold: int = 0,
+        boxes: bool = True,
+        repeat_first: bool = False,
+        limit: float | None = None,
+        most: float | None = None,
+    ) -> None:
+        """hold, boxes: see `Drawer`. repeat_first: look at the first frame for ever and draw nothing, to measure.
+        limit: seconds after which to end. most: frames a second at most."""
+        self.watcher, self.rate, self.count, self.ended = watcher, Rate(), 0, False
+        self._reader = Reader(frames, watcher.prepare)
+        self._repeats, self._limit, self._most = repeat_first, limit, most
+        classes = len(watcher.names)
+        self._drawer = Drawer(classes, sinks, watcher.manner.delay, hold, boxes) if sinks else None
+
+    def stop(self) -> None:
+        """End after the frame in progress. May be called from a signal handler."""
+        self._reader.stop()
+
+    def run(self) -> Iterator[tuple[int, Found]]:
+        """The number of each frame and what is in it. `rate` and `count` are up to date at each. Raises what reading
+        and the sinks raise."""
+        start = time.perf_counter()
+        try:
+            for frame in self._frames():
+                found = self.watcher.look(frame)
+                self.count += 1
+                if self._drawer is not None and not self._repeats:
+                    self._drawer.take(self.count, frame.picture, found)
+                yield self.count, found
+                self._wait(start)
+                self.rate.tick()
+                if self._limit is not None and time.perf_counter() - start > self._limit:
+                    break
+            else:
+                self.ended = not self._reader.stopped
+            if self._drawer is not None:
+                self._drawer.finish()
+        finally:
+            self.close()
+
+    def _frames(self) -> Iterator[Frame]:
+        for frame in self._reader:
+            yield frame
+            while self._repeats and not self._reader.stopped:
+                yield frame
+
+    def _wait(self, start: float) -> None:
+        if self._most is not None:
+            time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._reader.close()
+        if self._drawer is not None:
+            self._drawer.close()
+
+    def __enter__(self) -> Demo:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def to_numbered_files(prefix: str | os.PathLike[str]) -> Sink:
+    """Writes pictures to PREFIX_00000001.jpg and so on."""
+
+    def write(number: int, picture: Picture) -> None:
+        write_image(f"{os.fspath(prefix)}_{number:08d}.jpg", picture)
+
+    return write
+
+
+def to_stream(stream: Stream) -> Sink:
+    """Publishes pictures as MJPEG, while somebody looks."""
+
+    def publish(number: int, picture: Picture) -> None:
+        if stream.has_clients:
+            stream.publish(jpeg_part(encode_jpeg(picture, STREAMED_QUALITY)))
+
+    return publish

@@ -1,0 +1,152 @@
+"""The threads beside the engine's: one reads frames ahead of it, one draws into them behind it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ...images.image import Picture, draw_detections
+from ...tensor import Array
+from ..detector import Found
+from .capture import Frames
+
+AHEAD = 4  # frames that are read ahead of the engine
+BEHIND = 2  # frames that wait to be drawn
+
+Sink = Callable[[int, Picture], None]  # takes the number of a frame, counted from 1, and the picture drawn
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame and the network's input made of it: (channels, height, width) float32."""
+
+    picture: Picture
+    x: Array
+
+
+class Reader:
+    """Frames, read and prepared ahead in a thread; of a live source always the newest."""
+
+    def __init__(self, frames: Frames, prepare: Callable[[Picture], Array]) -> None:
+        self._frames, self._prepare = frames, prepare
+        self._ready: deque[Frame] = deque()
+        self._changed = threading.Condition()
+        self._ended = self._closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, until they end or `stop` is called. Raises what reading raised."""
+        while (frame := self._next()) is not None:
+            yield frame
+
+    def _next(self) -> Frame | None:
+        with self._changed:
+            while not (self._ready or self._ended or self._closed):
+                self._changed.wait(0.1)  # not for ever: a signal handler that stops us cannot notify
+            if self._closed:
+                return None
+            if self._ready:
+                frame = self._ready.popleft()
+                self._changed.notify()
+                return frame
+            if self._error is not None:
+                raise self._error
+            return None
+
+    @property
+    def stopped(self) -> bool:
+        return self._closed
+
+    def stop(self) -> None:
+        """End the iteration. May be called from a signal handler."""
+        self._closed = True
+
+    def close(self) -> None:
+        """End the thread and close the source, unless the source does not answer."""
+        self.stop()
+        self._thread.join(2.0)
+        if not self._thread.is_alive():
+            self._frames.close()
+
+    def _read(self) -> None:
+        try:
+            while not self._closed and (picture := self._frames.read()) is not None:
+                self._hand_over(Frame(picture, self._prepare(picture)))
+        except BaseException as error:  # raised where the frames are wanted
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def _hand_over(self, frame: Frame) -> None:
+        with self._changed:
+            if self._frames.live:
+                self._ready.clear()
+            while len(self._ready) >= AHEAD and not self._closed:
+                self._changed.wait(0.1)
+            self._ready.append(frame)
+            self._changed.notify()
+
+
+class Drawer:
+    """Draws objects into pictures and hands these to `sinks`, in order, in a thread."""
+
+    def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
+        """delay: the objects of frame k go into frame k - delay. hold: for how many frames a drawn picture is shown
+        again instead of drawing the next. boxes: whether objects are drawn at all."""
+        self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
+        self._waiting: deque[tuple[int, Picture]] = deque()
+        self._last: Found | None = None
+        self._held: Picture | None = None
+        self._jobs: queue.Queue[tuple[int, Picture, Found] | None] = queue.Queue(BEHIND)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="drawer", daemon=True)
+        self._thread.start()
+
+    def take(self, number: int, picture: Picture, found: Found) -> None:
+        """Have a frame drawn; waits while too many do. Raises what a sink raised."""
+        self._last = found
+        self._waiting.append((number, picture))
+        if len(self._waiting) > self._delay:
+            self._put(*self._waiting.popleft(), found)
+
+    def finish(self) -> None:
+        """Draw what is left. Raises what a sink raised."""
+        while self._waiting and self._last is not None:
+            self._put(*self._waiting.popleft(), self._last)
+        self.close()
+        self._raise()
+
+    def close(self) -> None:
+        """End the thread once what it was given is drawn."""
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join()
+
+    def _put(self, number: int, picture: Picture, found: Found) -> None:
+        self._raise()
+        self._jobs.put((number, picture, found))
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._error is None:
+                try:
+                    self._draw(*job)
+                except BaseException as error:  # raised at the next frame
+                    self._error = error
+
+    def _draw(self, number: int, picture: Picture, found: Found) -> None:
+        if self._held is None or (number - 1) % (self._hold + 1) == 0:
+            objects = found.in_array_order() if self._boxes else []
+            self._held = draw_detections(picture, objects, self._classes) if objects else picture
+        for sink in self._sinks:
+            sink(number, self._held)

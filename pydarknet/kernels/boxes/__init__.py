@@ -1,0 +1,1 @@
+"""Kernels on boxes: overlap, suppression, k-means."""

@@ -1,0 +1,1 @@
+"""Convolutions: direct, Winograd, bf16, NCHW input, inverted bottlenecks, and their micro-kernels."""

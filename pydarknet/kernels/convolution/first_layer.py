@@ -1,0 +1,134 @@
+"""3 x 3 convolutions of pictures, which lie plane after plane, to blocks of channels, two rows at a time."""
+
+from __future__ import annotations
+
+import numba
+from numba import prange
+
+from ...runtime.jit import device, kernel
+from ..halo import clear_halos
+from ..simd.vector import fetch, floats_at, vload, vsplat, vstore
+from ..task_queue import begin_turns, next_turn
+from .first_layer_microkernel import (
+    NARROW,
+    OUTS,
+    POINTS,
+    WIDE,
+    narrow_pooled_tile,
+    narrow_tile,
+    wide_pooled_tile,
+    wide_tile,
+)
+from .planar_store import store_cells, store_pooled_cells
+
+f32 = numba.float32
+
+BANDS = 8  # of rows, for each worker
+FIRST = 16  # where a row of the picture begins in the memory of a worker, so that there is a zero before it
+SPAN = WIDE * 16  # pixels, for whose sums a worker has room
+
+
+@device
+def _row(x, at, exists):
+    """Sixteen pixels, zeros where there is no such row."""
+    return vload(x, at) if exists else vsplat(f32(0))
+
+
+@device
+def _transform_rows(x, x_at, x_plane, channels, height, width, row, work, at, pitch):
+    """t = B^T d of each plane's four rows from the one above `row` on: (channels, POINTS, pitch), pixels from FIRST on.
+    The last vector of a row covers some of the one before again."""
+    above, second, third = row > 0, row + 1 < height, row + 2 < height
+    for channel in range(channels):
+        first, to = x_at + channel * x_plane + row * width, at + channel * POINTS * pitch + FIRST
+        for start in range(0, width, 16):
+            column = min(start, width - 16)
+            source, target = first + column, to + column
+            fetch(x, source + 3 * width)
+            fetch(x, source + 4 * width)
+            d1, d2 = vload(x, source), _row(x, source + width, second)
+            vstore(work, target, _row(x, source - width, above) - d2)
+            vstore(work, target + pitch, d1 + d2)
+            vstore(work, target + 2 * pitch, d2 - d1)
+            vstore(work, target + 3 * pitch, _row(x, source + 2 * width, third) - d1)
+
+
+@device
+def _clear_sides(work, at, rows, pitch, width):
+    """Zeros left and right of `rows` rows of pixels."""
+    for row in range(rows):
+        work[at + row * pitch + FIRST - 1] = 0
+        work[at + row * pitch + FIRST + width] = 0
+
+
+@device
+def _convolve_span(vectors, pooled, work, t_at, pitch, taps, weights, weights_at, bias, bias_at, sums, y, y_at, y_row):
+    """Sixteen planes of the output, `vectors` vectors of their rows: SPAN floats for each plane, pooled, or for each
+    plane of the first row and then of the second."""
+    count = taps.shape[0]
+    for out in range(0, 16, OUTS):
+        filters, to = weights_at + out * POINTS * count, sums + out * SPAN
+        if pooled:
+            for cell in range(out * vectors // 2, (out + OUTS) * vectors // 2):
+                fetch(y, y_at + cell * 16)
+        else:
+            for cell in range(out * vectors, (out + OUTS) * vectors):
+                fetch(y, y_at + (vectors * 16 + cell) * 16)
+                fetch(y, y_at + y_row + (vectors * 16 + cell) * 16)
+        if pooled and vectors == WIDE:
+            wide_pooled_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0)
+        elif pooled:
+            narrow_pooled_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0)
+        elif vectors == WIDE:
+            wide_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 16 * SPAN)
+        else:
+            narrow_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN,
+                        16 * SPAN)  # fmt: skip
+
+
+@kernel
+def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height, width, pooled,
+                     y, y_item, y_block, y_pitch, halo, filters, slope, activation,
+                     turns, workers, work, work_size):  # fmt: skip
+    """y = activation(bias + weights * x), or where it is `pooled` (1, else 0) the largest of each 2 x 2 cells of that.
+
+    place: the address of x, (batch, channels, height, width). taps, weights: see `picture_tile.py`. height, width:
+    before pooling, the width at least SPAN, both even where they are pooled; then the slope is applied afterwards, and
+    no activation. filters: a multiple of 16. The other arguments as `convolve`. A task is some pairs of rows. Workers
+    take turns (`turns.py`); each has `work_size` floats of `work`: for the rows of a pair after B^T, `pitch` floats
+    apart, and for two rows of sixteen planes of SPAN pixels.
+    """
+    pairs, plane = (height + 1) // 2, height * width
+    bands, y_row = min(pairs, BANDS * workers), y_pitch * 16
+    begin_turns(turns, workers)
+    for worker in prange(workers):
+        x = floats_at(place, batch * channels * plane)
+        t_at = worker * work_size
+        sums = t_at + channels * POINTS * pitch
+        _clear_sides(work, t_at, channels * POINTS, pitch, width)
+        task = next_turn(turns, worker, workers, batch * bands)
+        while task >= 0:
+            item = task // bands
+            band = task - item * bands
+            if band == 0:
+                clear_halos(y, item * y_item, y_block, filters // 16, height >> pooled, width >> pooled, halo)
+            y_first = item * y_item + (halo * y_pitch + halo) * 16
+            for pair in range(pairs * band // bands, pairs * (band + 1) // bands):
+                x_at = item * channels * plane
+                _transform_rows(x, x_at, plane, channels, height, width, 2 * pair, work, t_at, pitch)
+                rows, left, start = min(2, height - 2 * pair), (width + 15) // 16, 0
+                while left > 0:
+                    vectors = NARROW if left == NARROW or left == 2 * NARROW else WIDE
+                    column = min(start, width - vectors * 16)
+                    cell = y_first + ((2 * pair >> pooled) * y_pitch + (column >> pooled)) * 16
+                    for block in range(filters // 16):
+                        y_at, weights_at = cell + block * y_block, block * 16 * POINTS * taps.shape[0]
+                        _convolve_span(vectors, pooled, work, t_at + column, pitch, taps, weights, weights_at, bias,
+                                       block * 16, sums, y, y_at, y_row)  # fmt: skip
+                        if pooled:
+                            store_pooled_cells(vectors, work, sums, SPAN, y, y_at, slope)
+                        else:
+                            store_cells(vectors, rows, work, sums, SPAN, y, y_at, y_row, slope, activation)
+                    start += vectors * 16
+                    left -= vectors
+            task = next_turn(turns, worker, workers, batch * bands)

@@ -1,0 +1,106 @@
+"""Filters in 24 bits, four vectors of them in the memory of three: for products that wait for memory.
+
+In each lane a number is an integer of 24 bits, signed; times the lane's scale, which is one for all channels, it is a
+filter's value. That is as exact as float32 where values are not far below the largest one, and sums over channels are
+dominated by those. Three of four numbers are the upper bits of a word each. Its lower 8 bits are those of the fourth
+number, lowest ones in the first word, and below that follow the uppermost 8 bits of the first word; the numbers are
+rounded so that all words as they are, as integers of 32 bits, are their 256-fold as nearly as can be. So three vectors
+need no unpacking but the conversion to float, and the fourth three instructions.
+
+A panel is ROWS vectors of scales, and then the words of its channels: vectors in the order (channel, row).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+
+from ...runtime.jit import device
+from ..simd.vector import INT32, LANES, VECTOR, load_vector
+from .microkernel import ROWS, constant
+
+WORDS = ir.VectorType(INT32, LANES)
+QUAD, KEPT = 4, 3  # vectors, and words of each lane that hold them
+SCALES = ROWS * LANES
+
+
+@device
+def panel_size(blocks, compact):
+    """Floats of memory for ROWS output blocks' filters at one point, over so many blocks of channels."""
+    vectors = blocks * 16 * ROWS
+    return SCALES + vectors // QUAD * KEPT * 16 if compact != 0 else vectors * 16
+
+
+def plain_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+    """What loads one vector after another from `filters` on."""
+    while True:
+        yield load_vector(b, filters)
+        filters = b.gep(filters, [constant(LANES)])
+
+
+def compact_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+    """The same of numbers in 24 bits, without their scales and 256 times as large."""
+    while True:
+        fourth = None
+        for _ in range(KEPT):
+            word = b.load(b.bitcast(filters, WORDS.as_pointer()))
+            word.align = 4
+            filters = b.gep(filters, [constant(LANES)])
+            yield b.sitofp(word, VECTOR)
+            fourth = _shift_in(b, word, word if fourth is None else fourth)
+        yield b.sitofp(fourth, VECTOR)
+
+
+def _shift_in(b: ir.IRBuilder, word: ir.Value, below: ir.Value) -> ir.Value:
+    """The lowest 8 bits of `word` above the upper 24 of `below`."""
+    signature = ir.FunctionType(WORDS, [WORDS] * 3)
+    function = cgutils.get_or_insert_function(b.module, signature, f"llvm.fshl.v{LANES}i32")
+    return b.call(function, [word, below, ir.Constant(WORDS, [24] * LANES)])
+
+
+@device
+def compact_panel(values, at, blocks, panel, to):
+    """Write the panel of float32 `values` from `at` on, (channels, ROWS, 16), to `panel` from `to` on."""
+    vectors = blocks * 16 * ROWS
+    _write_scales(values.view(np.int32)[at : at + vectors * 16], panel[to : to + SCALES])
+    for quad in range(vectors // QUAD):
+        first, word = at + quad * QUAD * 16, to + SCALES + quad * KEPT * 16
+        numbers, words = values[first : first + QUAD * 16], panel.view(np.int32)[word : word + KEPT * 16]
+        for lane in range(16):
+            below = _upper_bits(_scaled(numbers, 0, lane, panel, to), 0) >> 16 & 255
+            fourth = _upper_bits(_scaled(numbers, KEPT, lane, panel, to), below)
+            for k in range(KEPT):
+                byte = fourth >> 8 * k & 255
+                upper = _upper_bits(_scaled(numbers, k, lane, panel, to), byte)
+                words[k * 16 + lane] = upper * 256 + byte
+
+
+@device
+def _write_scales(bits, scales):
+    """The largest of each lane's numbers, whose bits these are, as a multiple of the largest word. From 2^31 - 2^8 on
+    nothing would be rounded up. A filter that is no number makes no numbers."""
+    largest = scales.view(np.int32)  # of numbers without their sign: what is larger has larger bits
+    for lane in range(SCALES):
+        largest[lane] = 0
+    for channel in range(bits.size // SCALES):
+        row = bits[channel * SCALES : (channel + 1) * SCALES]
+        for lane in range(SCALES):
+            largest[lane] = max(largest[lane], row[lane] & np.int32(0x7FFFFFFF))
+    for lane in range(SCALES):
+        scales[lane] = scales[lane] / np.float32(2147483392) if scales[lane] < np.inf else np.float32(np.nan)
+
+
+@device
+def _upper_bits(number, byte):
+    """The 24 bits that with `byte` below them are nearest to a number."""
+    return np.int64(np.rint((number - byte) / 256))
+
+
+@device
+def _scaled(numbers, k, lane, panel, scales):
+    """One number as a multiple of its lane's scale; all are 0 where that is."""
+    scale = panel[scales + k % ROWS * 16 + lane]
+    return np.float64(numbers[k * 16 + lane]) / scale if scale > 0 else 0.0

@@ -1,0 +1,44 @@
+"""Tasks handed out to workers: each has a share of its own, and who is done early helps the others.
+
+Two processors are rarely equally fast at the same time. Which worker does a task does not change its result.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..runtime.jit import device
+from .simd.vector import INT64, data_pointer
+
+APART = 8  # int64 between two workers' counts: a cache line, so that they do not wait for each other
+
+
+@intrinsic
+def _count(typingctx, counts, at):
+    """counts[at], which is one more from then on, whoever else counts at the same time."""
+
+    def codegen(context, builder, signature, arguments):
+        base = data_pointer(context, builder, signature.args[0], arguments[0])
+        return builder.atomic_rmw("add", builder.gep(base, [arguments[1]]), ir.Constant(INT64, 1), "monotonic")
+
+    return types.int64(counts, types.int64), codegen
+
+
+@device
+def begin_turns(turns, workers):
+    """Nobody has done anything yet. turns: (workers * APART,) int64; to be called before the parallel loop."""
+    for worker in range(workers):
+        turns[worker * APART] = 0
+
+
+@device
+def next_turn(turns, worker, workers, tasks):
+    """The worker's next task, from its own share in their order, then from the others'; -1 when all have been taken."""
+    for ahead in range(workers):
+        whose = (worker + ahead) % workers
+        task = tasks * whose // workers + _count(turns, whose * APART)
+        if task < tasks * (whose + 1) // workers:
+            return task
+    return -1

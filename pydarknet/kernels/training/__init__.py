@@ -1,0 +1,1 @@
+"""Kernels that only training needs: gradients, batch statistics, updates."""

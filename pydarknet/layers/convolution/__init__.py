@@ -1,0 +1,1 @@
+"""Convolutional layers and the algorithms that compute them."""

@@ -1,0 +1,229 @@
+"""The backward pass of a convolution: both gradients on the forward pass's layout and registers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.activation import NONE
+from ...kernels.convolution.microkernel import ROWS
+from ...kernels.convolution.winograd_microkernel import GRADIENT_LANES
+from ...kernels.training.gradients import depthwise_gradient, filter_gradient, unpack_filter_gradient
+from ...tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
+from ..activations import Activation
+from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, needs_input, write_spread
+from ..batchnorm import BatchNorm
+from .algorithm import Method
+from .direct import DepthwiseConvolution
+from .geometry import PackedConvolution, Window
+
+TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
+
+
+class Parameters(NamedTuple):
+    """What a convolution learns; a convolution that shares another's weights shares these."""
+
+    biases: Trainable
+    scales: Trainable | None
+    weights: Trainable
+
+
+class ConvolutionLearning:
+    """A convolution with its normalisation and activation, forward with the batch's statistics and back.
+
+    Between source and output stand the raw sums and, where the activation's derivative is taken at its input, the
+    normalised sums.
+    """
+
+    def __init__(
+        self, parameters: Parameters, weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor, window: Window,
+        groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
+    ) -> None:  # fmt: skip
+        """`weights`: what x is convolved with; those of `parameters`, or what is made of them."""
+        self.parameters, self.x, self.output, self.window = parameters, x, output, window
+        self.activation, self.source_delta, self.delta = activation, source_delta, delta
+        layout = Layout(x.layout.batch, output.shape)
+        self._sloped = activation.code == NONE and not activation.over_channels
+        self._slope = np.float32(activation.slope if self._sloped else 1)
+        of_norm = parameters.scales, parameters.biases, layout, self._slope
+        self.norm = NormTraining(norm, *of_norm) if norm else None
+        self.before = Tensor(layout) if needs_input(activation) else output
+        self.raw = self.norm.raw if self.norm else self.before
+        self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
+
+    def forward(self, plan: PackedConvolution, biases: Array) -> None:
+        """`plan` holds the weights as they are now, without normalisation."""
+        slope = np.float32(1) if self.norm else self._slope
+        plan.bind(self.x, self.raw, self.window, slope, NONE)()
+        if self.norm:
+            self.norm.forward(biases, self.before)
+        if self.before is not self.output:
+            write_spread(self.before, self.output)
+        if not self._sloped:
+            self.activation.apply(self.output)
+
+    def backward(self, overwrites: bool = False) -> None:
+        """Accumulate the parameters' updates and add to the source's delta, or write it."""
+        delta, spread = self.delta, self.gradient.spread
+        if not (self.norm and self._sloped):
+            activation_backward(self.activation, delta, self.output, self.before)
+        steps = self.window.stride_y, self.window.stride_x
+        if self.norm:
+            self.norm.backward(delta, spread, *steps)
+        else:
+            self.parameters.biases.update += channel_sums(delta)
+            write_spread(delta, spread, *steps)
+        self.gradient.add_filter_gradient(self.parameters.weights.update)
+        if self.source_delta is not None:
+            self.gradient.add_input_gradient(self.source_delta, overwrites)
+
+
+@dataclass(eq=False)
+class ConvolutionGradient:
+    """Gradients of one convolution for given sizes.
+
+    `spread` holds the delta of the convolution's raw output, its cells a stride apart with zeros between, and round
+    it the zeros that the input gradient, a convolution of it with turned filters, reads.
+    """
+
+    x: Tensor
+    out: Shape
+    window: Window
+    weights: Array  # (n, channels / groups, size, size)
+    groups: int
+    spread: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        w, out, shape = self.window, self.out, self.x.shape
+        wide = Shape(out.channels, (out.height - 1) * w.stride_y + 1, (out.width - 1) * w.stride_x + 1)
+        reach = w.padding * w.dilation
+        halo = max(
+            (w.size - 1) * w.dilation - reach,
+            shape.height + reach - wide.height,
+            shape.width + reach - wide.width,
+            0,
+        )
+        self.spread = Tensor(Layout(self.x.layout.batch, wide, halo))
+        by_channel = self.groups == shape.channels == out.channels and self.groups > 1
+        self._depthwise = by_channel and self.x.layout.lanes == LANES
+        if self._depthwise:
+            self._packed = aligned_empty(-(-out.channels // LANES) * w.size**2 * LANES)
+        else:
+            self._tasks, self._units, size = _tasks(self.x.layout, self.spread.layout, self.weights, self.groups)
+            lines = self.x.layout.batch * out.height
+            self._splits = min(lines, max(1, -(-TASKS_WANTED // len(self._tasks))))
+            self._split_size = size
+            self._packed = aligned_empty(self._splits * size)
+
+    def add_filter_gradient(self, update: Array) -> None:
+        """update, of the weights' shape, += the gradient."""
+        w, x, d = self.window, self.x.layout, self.spread.layout
+        row, column = np.divmod(np.arange(w.size**2), w.size)
+        taps = np.ascontiguousarray(w.offset(x, row, column))
+        steps = (w.stride_y * x.pitch * x.lanes, w.stride_x * x.lanes)
+        delta_steps = (w.stride_y * d.pitch * LANES, w.stride_x * LANES)
+        if self._depthwise:
+            start = self.spread.data[d.origin :]
+            depthwise_gradient(
+                self.x.data,
+                x.item,
+                x.block,
+                *steps,
+                taps,
+                start,
+                d.item,
+                d.block,
+                *delta_steps,
+                x.batch,
+                d.blocks,
+                self.out.height,
+                self.out.width,
+                self._packed,
+            )
+            packed = self._packed.reshape(d.blocks, w.size**2, LANES).transpose(0, 2, 1).reshape(-1, w.size**2)
+            update += packed[: self.out.channels].reshape(update.shape)
+            return
+        filter_gradient(
+            self.x.data,
+            x.item,
+            *steps,
+            taps,
+            self.spread.data,
+            d.item,
+            d.block,
+            *delta_steps,
+            self._tasks,
+            x.batch,
+            self.out.height,
+            self.out.width,
+            self._splits,
+            self._packed,
+            self._split_size,
+            self._second_block,
+        )
+        n, channels, size, _ = self.weights.shape
+        unpack_filter_gradient(
+            self._packed,
+            self._splits,
+            self._split_size,
+            self._tasks,
+            channels,
+            n // self.groups,
+            size,
+            self._units,
+            update.reshape(-1),
+        )
+
+    @property
+    def _second_block(self) -> int:
+        return GRADIENT_LANES * LANES * self.window.size**2
+
+    def add_input_gradient(self, target: Tensor, overwrites: bool = False) -> None:
+        """target, of the input's shape, += the gradient, or = where it overwrites."""
+        w, n = self.window, self.out.channels
+        turned = Window(w.size, 1, 1, w.size - 1 - w.padding, w.dilation)
+        if self._depthwise:
+            filters = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1])
+            depthwise = DepthwiseConvolution(filters, np.ones(n, np.float32), np.zeros(n, np.float32))
+            addition = target if overwrites else Tensor(target.layout)
+            depthwise.bind(self.spread, addition, turned, np.float32(1), NONE)()
+            if not overwrites:
+                target.data += addition.data
+            return
+        filters = _transposed(self.weights, self.groups)
+        channels = len(filters)
+        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
+        plan = method.whole.pack(filters, ones, zeros, self.groups)
+        plan.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
+
+
+def _transposed(weights: Array, groups: int) -> Array:
+    """Filters (n, c, k, k) turned by half and with inputs and outputs exchanged within each group: (c groups, n /
+    groups, k, k)."""
+    n, channels, size, _ = weights.shape
+    parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
+
+
+def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """(tasks as `filter_gradient` takes them, (block, unit of input channels, floats between blocks), floats in
+    all)."""
+    n, channels, size, _ = weights.shape
+    per_group, section = n // groups, GRADIENT_LANES * LANES * size * size
+    tasks, units, at, block = [], [], 0, 0
+    while block * LANES < n:
+        count = ROWS if (block + ROWS) * LANES <= -(-n // LANES) * LANES else 1
+        last = min(n, (block + count) * LANES) - 1
+        low = block * LANES // per_group * channels // GRADIENT_LANES
+        high = -(-(last // per_group + 1) * channels // GRADIENT_LANES)
+        for unit in range(low, high):
+            channel = unit * GRADIENT_LANES
+            tasks.append((channel // x.lanes * x.block + channel % x.lanes, d.origin + block * d.block, at, count))
+            units.append((block, unit, section))
+            at += section * count
+        block += count
+    return np.array(tasks, np.int64), np.array(units, np.int64), at

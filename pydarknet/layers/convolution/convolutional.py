@@ -1,0 +1,352 @@
+"""`[convolutional]`: one micro-kernel for all shapes, batch normalisation folded in, activation applied at the
+store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from ...config.dialect import Dialect
+from ...config.sections import Section
+from ...kernels.activation import NONE
+from ...runtime.program import Call
+from ...tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
+from ..activations import LINEAR, Activation, read_activation
+from ..backward_ops import Trainable
+from ..base import Layer, Parameter, Place
+from ..batchnorm import BatchNorm
+from ..kernel_layer import KernelLayer
+from ..summary_row import blur_row, convolution_row
+from .algorithm import Method
+from .backward import ConvolutionLearning, Parameters
+from .bf16 import FLOAT32
+from .binary import BinaryLearning, binary_weights, write_signs
+from .blur_pool import Blur
+from .geometry import PackedConvolution, Window, not_bound
+from .inverted_bottleneck import bind_chain, chain_length, lanes_from_planes
+from .picture import reads_picture
+from .planar import lanes_from_rows
+from .section import UNUSED, read_groups, read_window, shared_layer
+
+LARGEST_FILTERS = 1 << 29  # weights of one layer
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Convolutional(KernelLayer):
+    """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
+
+    channels: int
+    filters: int
+    window: Window
+    activation: Activation
+    norm: BatchNorm | None = None
+    groups: int = 1
+    blur: Blur | None = None
+    xnor: bool = False
+    xnor_padding: float = 0.0
+    xnor_folds: bool = False
+    bin_output: bool = False
+    shares: Convolutional | None = None
+    has_filters: ClassVar[bool] = True
+
+    biases: Array = field(init=False, repr=False)
+    weights: Array = field(init=False, repr=False)
+    precision: str = field(default=FLOAT32, repr=False)
+    _method: Method | None = field(default=None, repr=False)
+    _plan: PackedConvolution | None = field(default=None, repr=False)
+    _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go, from this one on
+    _call: Call = field(default=not_bound, repr=False)
+    _signs: Tensor | None = field(default=None, repr=False)
+    _target: Tensor | None = field(default=None, repr=False)
+    parameters_trained: Parameters | None = field(default=None, repr=False)
+    learning: ConvolutionLearning = field(init=False, repr=False)
+    binary: BinaryLearning | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
+        if math.prod(shape) > LARGEST_FILTERS:
+            raise self.section.shape_error(
+                f"has {' x '.join(map(str, shape))} weights; expected at most {LARGEST_FILTERS}"
+            )
+        self.biases = np.zeros(self.filters, np.float32)
+        self.weights = np.zeros(shape, np.float32)
+        if self.shares is not None:
+            self._share(self.shares)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Convolutional:
+        filters, channels = section.positive("filters", 1), place.shape(place.index - 1).channels
+        xnor = section.flag("xnor")
+        groups = read_groups(section, channels, filters, xnor)
+        normalised = section.flag("batch_normalize") or section.flag("cbn")
+        section.ignore(*UNUSED)
+        window, blur = read_window(section)
+        return cls(
+            section=section,
+            sources=place.previous,
+            channels=channels,
+            filters=filters,
+            window=window,
+            activation=read_activation(section, place.dialect, "logistic"),
+            norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if normalised else None,
+            groups=groups,
+            blur=blur,
+            xnor=xnor,
+            xnor_padding=place.dialect.xnor_padding,
+            xnor_folds=place.dialect.xnor_folds_batch_norm,
+            bin_output=section.flag("bin_output"),
+            shares=shared_layer(section, place, cls),
+        )
+
+    def _share(self, other: Convolutional) -> None:
+        if other.weights.shape != self.weights.shape or (self.norm is None) != (other.norm is None):
+            raise self.section.shape_error(
+                f"share_index: filters {self.weights.shape} must match those of the shared layer, "
+                f"{other.weights.shape}",
+                "share_index",
+            )
+        self.biases, self.weights, self.norm = other.biases, other.weights, other.norm
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        if shape.channels != self.channels:
+            raise self.section.shape_error(
+                f"has filters for {self.channels} channels, but its input has {shape.channels}"
+            )
+        out = self.window.out_shape(shape, self.filters)
+        return self.blur.out_shape(out) if self.blur else out
+
+    def records(self) -> list[Parameter]:
+        if self.shares is not None:
+            return []
+        norm = self.norm.records() if self.norm else []
+        return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights, matrix=self.stored.flipped)]
+
+    def parameters_changed(self) -> None:
+        super().parameters_changed()
+        self._plan = None
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        if self.shares is not None:
+            return
+        spread = np.float32(math.sqrt(2 / (self.window.size**2 * self.channels / self.groups)))
+        if dialect.uniform_filters:
+            self.weights[:] = spread * (2 * rng.random(self.weights.shape, np.float32) - 1)
+        else:
+            self.weights[:] = spread * rng.standard_normal(self.weights.shape, np.float32)
+        self.biases[:] = 0
+        if self.norm:
+            self.norm.initialise()
+        self.parameters_changed()
+
+    def halo(self, lanes: int = LANES) -> int:
+        return 0 if self.xnor or lanes == PLANAR else self.window.halo(self.inputs[0])
+
+    @property
+    def reads_thin_input(self) -> bool:
+        return not self.xnor
+
+    def read_by_branch(self) -> None:
+        """A branch reads this output too: `bin_output` may not drop its activation."""
+        self.bin_output = False
+
+    def _gain_and_bias(self) -> tuple[Array, Array]:
+        if self.norm is None:
+            return np.ones(self.filters, np.float32), self.biases
+        return self.norm.fold(self.biases)
+
+    def _pack(self, method: Method) -> PackedConvolution:
+        gain, bias = self._gain_and_bias()
+        weights = self.weights
+        if self.xnor:
+            if self.xnor_folds:
+                weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
+            weights = binary_weights(weights)
+        return method.pack(weights, gain, bias, self.groups)
+
+    def compute_in(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
+        # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
+        # outputs, on which in turn numbers shall not depend: what may be part of one always is.
+        beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
+        chained = any(layer._has_filter_a_channel for layer in beside)
+        pooled = len(readers) == 1 and readers[0].pools_pairs
+        self.precision = FLOAT32 if chained or pooled else precision
+
+    def _method_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Method:
+        if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs
+            return Method(x.lanes)
+        out = self.window.out_shape(self.inputs[0], self.filters)
+        return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned, precision)
+
+    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
+        """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
+        method = self._method_for(x, pooled, precision)
+        if self._plan is None or method != self._method:
+            self._method, self._plan = method, self._pack(method)
+        return self._plan
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        assert output is not None
+        x, *added = sources
+        self._links = [self, *_leading(self.absorbed)]
+        self._target = output
+        if len(self._links) > 1:
+            self._call = bind_chain(self._links, x, output, added[0] if added else None)
+            return
+        pooled = any(layer.pools_pairs for layer in self.absorbed)
+        plan = self.packed(x.layout, pooled, self.precision)
+        if self.xnor:
+            x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
+            self._signs.data.fill(self.xnor_padding)
+        if self.blur:
+            self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
+        kind = self.applied_activation
+        slope, code = kind.fused_slope, kind.fused_code
+        self._call = plan.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
+
+    @property
+    def is_pointwise(self) -> bool:
+        return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self.applies_as_it_stores
+
+    @property
+    def is_depthwise(self) -> bool:
+        return self._has_filter_a_channel and self.window.dilation == 1 and self.applies_as_it_stores
+
+    @property
+    def _has_filter_a_channel(self) -> bool:
+        return self.groups == self.channels == self.filters and self.groups > 1
+
+    @property
+    def applies_as_it_stores(self) -> bool:
+        return not self.xnor and self.blur is None and self.applied_activation.fusable
+
+    def absorbs(self, after: Sequence[Layer]) -> int:
+        links = [self, *_leading(after)]
+        count = chain_length(links)
+        last, rest = links[count - 1], after[count - 1 :]
+        if not rest or last._has_filter_a_channel or not last.applies_as_it_stores:
+            return count - 1
+        return count - 1 + (rest[0].adds_to_previous or (count == 1 and rest[0].pools_pairs))
+
+    def lanes_from_planes(self, after: Sequence[Layer]) -> tuple[int, ...]:
+        links = [self, *_leading(after)]
+        if len(links) > 1:
+            return lanes_from_planes(links)
+        if self.groups > 1 or not all(layer.pools_pairs for layer in after):
+            return ()
+        if reads_picture(self, pooled=bool(after)):
+            return (LANES,)
+        return () if after else lanes_from_rows(self)
+
+    @property
+    def activates_by_slope(self) -> bool:
+        return self.applies_as_it_stores and self.applied_activation.fused_code == NONE
+
+    @property
+    def applied_activation(self) -> Activation:
+        """The activation, but for binary outputs that only a binary layer reads."""
+        return LINEAR if self.xnor and self.bin_output else self.activation
+
+    def calls(self) -> Sequence[Call]:
+        if any(link._plan is None for link in self._links):  # the parameters have changed
+            self.prepare(self.source_tensors, self.output)
+        return super().calls()
+
+    def bind(self) -> list[Call]:
+        assert self._target is not None
+        signs = [] if self._signs is None else [partial(write_signs, self.source_tensors[0], self._signs)]
+        applied = [] if self.applied_activation.fusable else self.applied_activation.calls(self._target)
+        return [*signs, self._call, *applied, *([self.blur.run] if self.blur else [])]
+
+    # --- training ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        if self.shares:
+            self.parameters_trained = self.shares.parameters_trained
+        if self.parameters_trained is None:
+            scales = Trainable("scales", self.norm.scales) if self.norm else None
+            self.parameters_trained = Parameters(
+                Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True)
+            )
+        assert self._target is not None and delta is not None
+        sharp_delta = self.blur.prepare_training(delta) if self.blur else delta
+        x, source_delta, weights = self.source_tensors[0], source_deltas[0], self.weights
+        if self.xnor:
+            self.binary = BinaryLearning(weights, x, source_delta, self.window)
+            x, source_delta, weights = self.binary.signs, self.binary.delta, self.binary.weights
+        self.learning = ConvolutionLearning(
+            self.parameters_trained, weights, self.norm, x, self._target, self.window, self.groups,
+            self.activation, source_delta, sharp_delta,
+        )  # fmt: skip
+
+    def share_statistics(self, last: Layer) -> None:
+        if isinstance(last, Convolutional) and self.learning.norm is not None and last.learning.norm is not None:
+            self.learning.norm.statistics = last.learning.norm
+
+    @property
+    def can_overwrite(self) -> bool:
+        return not self.xnor
+
+    def trainables(self) -> list[Trainable]:
+        if self.shares is not None or self.parameters_trained is None:
+            return []
+        return [parameter for parameter in self.parameters_trained if parameter is not None]
+
+    @property
+    def raw_delta(self) -> Array:
+        return self.learning.gradient.spread.plain()
+
+    def forward_training(self) -> None:
+        gain, bias = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
+        if self.binary:
+            self.binary.forward()
+        method = self._method_for(self.learning.x.layout)
+        plan = method.whole.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
+        self.learning.forward(plan, self.biases)
+        if self.blur:
+            self.blur.run()
+
+    def backward(self) -> None:
+        if self.blur:
+            self.blur.backward()
+        self.learning.backward(self.overwrites)
+        if self.binary:
+            self.binary.backward()
+
+    def operations(self, dialect: Dialect) -> int:
+        products = 2 * self.filters * self.window.size**2 * self.channels
+        if dialect.ops_per_group:
+            products //= self.groups
+        return products * self.window.out_shape(self.inputs[0], self.filters).cells
+
+    def table_operations(self) -> float:
+        operations = 2.0 * self.weights.size * self.window.out_shape(self.inputs[0], self.filters).cells
+        return operations / 32 if self.xnor else operations
+
+    def table_row(self) -> str:
+        name = "conv  "
+        if self.xnor:
+            name = "convXB" if self.bin_output else "convX "
+        elif self.shares is not None:
+            name = "convS "
+        elif self.section.integer("assisted_excitation", 0):
+            name = "convAE"
+        x = self.inputs[0]
+        row = name + convolution_row(self.filters, self.groups, self.window, x, self.table_operations())
+        return row + blur_row(self.blur, self.window.out_shape(x, self.filters))
+
+
+def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
+    """The convolutions that the layers begin with."""
+    for layer in layers:
+        if not isinstance(layer, Convolutional):
+            return
+        yield layer

@@ -1,0 +1,209 @@
+"""`[deconvolutional]`: a transposed convolution on the convolutions' micro-kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...config.dialect import Dialect
+from ...config.sections import Section
+from ...kernels.activation import NONE
+from ...kernels.elementwise import add_scaled
+from ...runtime.program import Call
+from ...tensor import Array, Layout, Shape, Tensor
+from ..activations import Activation, read_activation
+from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, write_spread
+from ..base import Layer, Parameter, Place
+from ..batchnorm import BatchNorm
+from .backward import ConvolutionGradient
+from .convolutional import LARGEST_FILTERS
+from .direct import TiledConvolution
+from .geometry import Window, not_bound
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Deconvolutional(Layer):
+    """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
+    out by the stride with zeros between its cells."""
+
+    channels: int
+    filters: int
+    size: int
+    stride: int
+    padding: int
+    activation: Activation
+    norm: BatchNorm | None
+    biases: Array = field(init=False, repr=False)
+    weights: Array = field(init=False, repr=False)
+    _plan: TiledConvolution | None = field(default=None, repr=False)
+    _spread: Tensor | None = field(default=None, repr=False)
+    _call: Call = field(default=not_bound, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count = self.channels * self.filters * self.size**2
+        if count > LARGEST_FILTERS:
+            raise self.section.shape_error(f"has {count} weights; expected at most {LARGEST_FILTERS}")
+        self.biases = np.zeros(self.filters, np.float32)
+        self.weights = np.zeros((self.channels, self.filters, self.size, self.size), np.float32)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Deconvolutional:
+        filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
+        padding = section.natural("padding", 0, 1 << 16)
+        return cls(
+            section=section,
+            sources=place.previous,
+            channels=place.shape(place.index - 1).channels,
+            filters=filters,
+            size=size,
+            stride=section.positive("stride", 1, 1 << 12),
+            padding=size // 2 if section.flag("pad") else padding,
+            activation=read_activation(section, place.dialect, "logistic"),
+            norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
+        )
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
+        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
+        return Shape(self.filters, height, width)
+
+    def records(self) -> list[Parameter]:
+        norm = self.norm.records() if self.norm else []
+        return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights)]
+
+    def parameters_changed(self) -> None:
+        self._plan = None
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        growth = self.shape.cells / self.inputs[0].cells
+        self.weights[:] = np.float32(0.02 * growth) * rng.standard_normal(self.weights.shape, np.float32)
+        self.biases[:] = 0
+        if self.norm:
+            self.norm.initialise()
+        self.parameters_changed()
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        assert output is not None
+        shape = self.inputs[0]
+        if self._plan is None:
+            turned = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+            ones = np.ones(self.filters, np.float32)
+            gain, offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
+            self._plan = TiledConvolution(turned, gain, offset, 1, 16)
+        wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
+        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
+        self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
+        self._call = self._plan.bind(
+            self._spread, output, window, self.activation.fused_slope, self.activation.fused_code
+        )
+
+    def _spread_input(self) -> None:
+        assert self._spread is not None
+        (x,), at, shape = self.source_tensors, self._spread.layout, self.inputs[0]
+        keep, gain = np.zeros(at.blocks * 16, np.float32), np.ones(at.blocks * 16, np.float32)
+        add_scaled(
+            *x.source,
+            1,
+            keep,
+            gain,
+            self._spread.data,
+            at.item,
+            at.block,
+            at.pitch,
+            at.origin,
+            self.stride,
+            at.batch,
+            at.blocks,
+            shape.height,
+            shape.width,
+        )
+
+    def forward(self) -> None:
+        if self._plan is None:  # the parameters have changed
+            self.prepare(self.source_tensors, self.output)
+        assert self._plan is not None and self.output is not None
+        self._spread_input()
+        self._call()
+        if not self.activation.fusable:
+            self.activation.apply(self.output)
+
+    # --- training: the gradients of the convolution of the spread input ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        assert self.output is not None and self._spread is not None
+        scales = Trainable("scales", self.norm.scales) if self.norm else None
+        self._parameters = (Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
+        layout = Layout(self.batch, self.shape)
+        self._norm = NormTraining(self.norm, scales, self._parameters[0], layout) if self.norm else None
+        self._raw = self._norm.raw if self._norm else Tensor(layout)
+        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
+        turned = self._turned()
+        self._gradient = ConvolutionGradient(self._spread, self.shape, window, turned, 1)
+        self._spread_delta = Tensor(Layout(self.batch, self._spread.shape))
+
+    def _turned(self) -> Array:
+        return np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+
+    def trainables(self) -> list[Trainable]:
+        return [parameter for parameter in self._parameters if parameter is not None]
+
+    def forward_training(self) -> None:
+        assert self._spread is not None and self.output is not None
+        self._spread_input()
+        ones, zeros = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
+        plan = TiledConvolution(self._turned(), ones, zeros if self._norm else self.biases, 1, 16)
+        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
+        plan.bind(self._spread, self._raw, window, np.float32(1), NONE)()
+        if self._norm:
+            self._norm.forward(self.biases, self.output)
+        else:
+            write_spread(self._raw, self.output)
+        self.activation.apply(self.output)
+
+    def backward(self) -> None:
+        assert self.delta is not None and self.output is not None
+        delta, n = self.delta, self.filters
+        activation_backward(self.activation, delta, self.output, self._raw)
+        if self._norm:
+            self._norm.backward(delta, self._gradient.spread)
+        else:
+            self._parameters[0].update += channel_sums(delta)
+            write_spread(delta, self._gradient.spread)
+        update = np.zeros((n, self.channels, self.size, self.size), np.float32)
+        self._gradient.add_filter_gradient(update)
+        self._parameters[2].update += update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        (target,), wide, shape = self.source_deltas, self._spread_delta, self.inputs[0]
+        if target is not None:
+            self._gradient.weights = self._turned()
+            wide.data.fill(0)
+            self._gradient.add_input_gradient(wide)
+            at, ones = target.layout, np.ones(target.layout.blocks * 16, np.float32)
+            add_scaled(
+                *wide.source,
+                self.stride,
+                ones,
+                ones,
+                target.data,
+                at.item,
+                at.block,
+                at.pitch,
+                at.origin,
+                1,
+                at.batch,
+                at.blocks,
+                shape.height,
+                shape.width,
+            )
+
+    def table_row(self) -> str:
+        shape, out = self.inputs[0], self.shape
+        window = f"{self.size:2d} x{self.size:2d} /{self.stride:2d}"
+        before = f"{shape.width:4d} x{shape.height:4d} x{shape.channels:4d}"
+        after = f"{out.width:4d} x{out.height:4d} x{out.channels:4d}"
+        return f"deconv{self.filters:5d} {window}  {before}   ->  {after}"

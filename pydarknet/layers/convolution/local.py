@@ -1,0 +1,150 @@
+"""`[local]`: a convolution with filters of its own at every place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config.dialect import Dialect
+from ...config.sections import Section
+from ...kernels.dense import locally_connected
+from ...tensor import Array, Layout, Shape, Tensor
+from ..activations import Activation, read_activation
+from ..backward_ops import Trainable, activation_backward
+from ..base import Parameter, Place
+from ..nchw_layer import PlainLayer
+
+LARGEST_WEIGHTS = 1 << 29  # of one layer
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Local(PlainLayer):
+    """A convolution whose every output location has filters of its own; `pad` counts cells."""
+
+    channels: int
+    filters: int
+    size: int
+    stride: int
+    pad: int
+    activation: Activation
+    biases: Array = field(init=False, repr=False)
+    weights: Array = field(init=False, repr=False)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Local:
+        previous = place.shape(place.index - 1)
+        layer = cls(
+            section=section,
+            sources=place.previous,
+            channels=previous.channels,
+            filters=section.positive("filters", 1),
+            size=section.positive("size", 1, 1 << 12),
+            stride=section.positive("stride", 1, 1 << 12),
+            pad=section.natural("pad", 0, 1 << 12),
+            activation=read_activation(section, place.dialect, "logistic"),
+        )
+        out = layer._size_for(previous)
+        count = out.cells * layer.filters * layer.channels * layer.size**2
+        if out.cells < 1 or count > LARGEST_WEIGHTS:
+            raise section.shape_error(
+                f"has {count} weights for an input of {previous}; expected 1 to {LARGEST_WEIGHTS}"
+            )
+        layer.biases = np.zeros(out.outputs, np.float32)
+        layer.weights = np.zeros((out.cells, layer.filters, layer.channels, layer.size, layer.size), np.float32)
+        return layer
+
+    def _size_for(self, shape: Shape) -> Shape:
+        less = 1 if self.pad else self.size
+        if min(shape.height, shape.width) < less:
+            return Shape(self.filters, 0, 0)
+        return Shape(self.filters, (shape.height - less) // self.stride + 1, (shape.width - less) // self.stride + 1)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        out = self._size_for(inputs[0])
+        if out.cells != len(self.weights) or inputs[0].channels != self.channels:
+            raise self.section.shape_error(
+                f"has weights for {len(self.weights)} locations of {self.channels} channels, but its input is "
+                f"{inputs[0]}; a network with such a layer runs at one size only"
+            )
+        return out
+
+    def records(self) -> list[Parameter]:
+        return [Parameter("biases", self.biases), Parameter("weights", self.weights)]
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        self.weights[:] = 0
+        spread = np.float32(math.sqrt(2 / (self.size**2 * self.channels)))
+        self.weights[0] = spread * (
+            2 * rng.random(self.weights[0].shape, np.float32) - 1
+        )  # as in C, the first place only
+        self.biases[:] = 0
+
+    def compute(self, x: Array, y: Array) -> None:
+        shape, out = self.inputs[0], self.shape
+        locally_connected(
+            x.reshape(-1),
+            self.weights.reshape(-1),
+            self.biases,
+            len(x),
+            shape.channels,
+            shape.height,
+            shape.width,
+            self.size,
+            self.stride,
+            self.pad,
+            self.filters,
+            out.height,
+            out.width,
+            y.reshape(-1),
+        )
+        self.activation.apply_plain(y)
+
+    # --- training ---
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
+
+    def trainables(self) -> list[Trainable]:
+        return self._trainables
+
+    def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
+        """(batch, places, channels * size * size) of the padded input, and the flat index in it of each."""
+        shape, p = self.inputs[0], self.pad
+        sides = shape.channels, shape.height + 2 * p, shape.width + 2 * p
+        index = np.arange(np.prod(sides)).reshape(sides)
+        windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))
+        windows = windows[:, :: self.stride, :: self.stride][:, : self.shape.height, : self.shape.width]
+        at = windows.transpose(1, 2, 0, 3, 4).reshape(self.shape.cells, -1)
+        padded = np.pad(x.reshape(len(x), shape.channels, shape.height, shape.width), ((0, 0), (0, 0), (p, p), (p, p)))
+        return padded.reshape(len(x), -1)[:, at], at
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        x, shape, p = self.plain_inputs[0], self.inputs[0], self.pad
+        layout = Layout(len(x), Shape(self.shape.outputs))
+        change, values = Tensor(layout), Tensor(layout)
+        change.fill(delta)
+        values.fill(self.values)
+        activation_backward(self.activation, change, values, values)
+        change_at = change.plain().reshape(len(x), self.filters, -1)
+        self._trainables[0].update += change_at.sum(axis=0).reshape(-1)
+        patches, at = self._patches(x)
+        weights = self.weights.reshape(self.shape.cells, self.filters, -1)
+        self._trainables[1].update += np.einsum("nfl,nlk->lfk", change_at, patches).reshape(self.weights.shape)
+        back = np.einsum("nfl,lfk->nlk", change_at, weights)
+        sides = shape.channels, shape.height + 2 * p, shape.width + 2 * p
+        padded = np.zeros((len(x), *sides), np.float32)
+        for item in range(len(x)):
+            np.add.at(padded[item].reshape(-1), at, back[item])
+        return [padded[:, :, p : p + shape.height, p : p + shape.width].reshape(len(x), -1)]
+
+    def table_row(self) -> str:
+        shape, out = self.inputs[0], self.shape
+        return (
+            f"Local Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.filters} filters -> "
+            f"{out.height} x {out.width} x {self.filters} image"
+        )

@@ -1,0 +1,294 @@
+"""The loss of `[region]`: what its deltas are, given the truth.
+
+Slots run in the order of the dialect's output: anchor by anchor, or cell by cell. "delta" is the direction of descent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ...boxes import iou
+from ...config.dialect import Dialect
+from ...config.sections import Section
+from ...config.word_tree import Tree
+from ...tensor import Array
+from .base import Places
+from .targets import ClassMap, Numbers, Statistics, Truths, best_overlaps, focal_factor, read_truths, square_sum
+
+PRIOR_UNTIL = 12800  # pictures, during which every slot is drawn to its anchor's size and its cell's middle
+_PRIOR = np.float32(0.01)
+_NOWHERE = 100000  # a label with x and y above that has a class, but no box
+
+
+@dataclass(frozen=True)
+class RegionLossOptions:
+    """The keys that only training knows."""
+
+    dialect: Dialect
+    class_map: ClassMap
+    thresh: float
+    coord_scale: float
+    object_scale: float
+    noobject_scale: float
+    mask_scale: int
+    class_scale: float
+    rescore: bool
+    bias_match: bool
+    focal_loss: bool
+
+    @classmethod
+    def from_section(cls, section: Section, dialect: Dialect, classes: int) -> RegionLossOptions:
+        """Read the keys. Raises ConfigError."""
+        return cls(
+            dialect=dialect,
+            class_map=ClassMap(section, classes),
+            thresh=section.real("thresh", 0.5),
+            coord_scale=section.real("coord_scale", 1.0),
+            object_scale=section.real("object_scale", 1.0),
+            noobject_scale=section.real("noobject_scale", 1.0),
+            mask_scale=int(section.real("mask_scale", 1.0)),
+            class_scale=section.real("class_scale", 1.0),
+            rescore=section.flag("rescore"),
+            bias_match=section.flag("bias_match"),
+            focal_loss=section.flag("focal_loss"),
+        )
+
+
+@dataclass(frozen=True)
+class RegionGrid:
+    """The slots of a region head and what each of them holds: coordinates, objectness, classes."""
+
+    width: int
+    height: int
+    anchors: Array  # in cells
+    coords: int
+    classes: int
+    softmax: bool
+    tree: Tree | None
+    background: bool
+    by_cell: bool
+    class_fix: int
+
+    @property
+    def cells(self) -> int:
+        return self.width * self.height
+
+    @property
+    def entries(self) -> int:
+        return self.coords + 1 + self.classes
+
+    @cached_property
+    def size(self) -> Array:
+        """(2,) width and height in cells."""
+        return np.array([self.width, self.height], np.float32)
+
+    @cached_property
+    def places(self) -> tuple[Array, Array]:
+        """(slots, 2) float32 column and row, and (slots, 2) anchor sizes of all slots."""
+        slots, count = np.arange(self.cells * len(self.anchors)), len(self.anchors)
+        cell, anchor = np.divmod(slots, count) if self.by_cell else np.divmod(slots, self.cells)[::-1]
+        corner = np.stack([cell % self.width, cell // self.width], axis=1).astype(np.float32)
+        return corner, self.anchors[anchor]
+
+    def slots_of(self, cell: Places) -> Places:
+        """(k, anchors): the slots of cells."""
+        anchors = np.arange(len(self.anchors))
+        if self.by_cell:
+            return cell[:, None] * len(self.anchors) + anchors
+        return anchors * self.cells + cell[:, None]
+
+    def slots_first(self, values: Array) -> Array:
+        """(slots, entries) of one picture's output."""
+        if self.by_cell:
+            return values.reshape(-1, self.entries)
+        return values.reshape(-1, self.entries, self.cells).transpose(0, 2, 1).reshape(-1, self.entries)
+
+    def planar(self, slots: Array) -> Array:
+        """(anchors, entries, cells) of (slots, entries): the order of the layer before."""
+        if self.by_cell:
+            return slots.reshape(self.cells, -1, self.entries).transpose(1, 2, 0)
+        return slots.reshape(-1, self.cells, self.entries).transpose(0, 2, 1)
+
+
+class RegionLoss:
+    """Deltas and sums of one mini-batch."""
+
+    def __init__(self, options: RegionLossOptions, grid: RegionGrid, seen: int) -> None:
+        self.options, self.grid = options, grid
+        self.has_prior = seen < PRIOR_UNTIL
+        self.objectness, self.first_class = grid.coords, grid.coords + 1
+        self.sums = Statistics()
+
+    @np.errstate(all="ignore")
+    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
+        """Fill `delta` (batch, outputs) in the order of the layer before; the cost and what is printed."""
+        cost = 0.0
+        planes = delta.reshape(len(delta), len(self.grid.anchors), self.grid.entries, self.grid.cells)
+        for output, rows, out in zip(values, truth, planes, strict=True):
+            truths = read_truths(rows, max_boxes)
+            if self.options.dialect.skips_unknown_classes:
+                truths = truths.known(self.grid.classes)
+            entries = self.grid.slots_first(output)
+            centres = entries[:, :2]
+            if self.grid.by_cell:
+                centres = (1 / (1 + np.exp(-centres))).astype(np.float32)
+            change = self.picture(entries, centres, truths)
+            if self.options.dialect.region_slope_in_cost:
+                self._slope(entries, centres, change)
+                cost += square_sum(change)
+            else:
+                cost += square_sum(change)
+                self._slope(entries, centres, change)
+            out[:] = self.grid.planar(change)
+        return cost, self.sums
+
+    def _slope(self, entries: Array, centres: Array, delta: Array) -> None:
+        """The logistic function's slope, for x, y and objectness."""
+        delta[:, :2] *= centres * (1 - centres)
+        if not self.grid.background:
+            objectness = entries[:, self.objectness]
+            delta[:, self.objectness] *= objectness * (1 - objectness)
+
+    def picture(self, entries: Array, centres: Array, truths: Truths) -> Array:
+        """The deltas (slots, entries) of one picture with those objects, before the slopes."""
+        delta = np.zeros_like(entries)
+        self.sums += Statistics(slots=len(entries))
+        if self.grid.tree is not None:
+            nowhere = (truths.boxes[:, :2] > _NOWHERE).all(axis=1)
+            if nowhere.any():
+                self._class_only(entries, delta, int(truths.classes[nowhere.argmax()]))
+                return delta
+        corner, anchors = self.grid.places
+        size = np.exp(entries[:, 2:4]) * anchors / self.grid.size
+        predicted = np.concatenate([(corner + centres) / self.grid.size, size], axis=1)
+        self._every_slot(entries, centres, delta, predicted, truths)
+        if len(truths):
+            self._objects(entries, centres, delta, predicted, truths)
+        return delta
+
+    def _class_only(self, entries: Array, delta: Array, number: int) -> None:
+        """A picture of which only the class is known: the slot that holds it most probably learns it."""
+        path = self._path(number)
+        objectness = entries[:, self.objectness]
+        probability = objectness * entries[:, [self.first_class + node for node in path]].prod(axis=1)
+        slot = int(np.where(probability > 0, probability, 0).argmax())
+        if self.options.dialect.region_class_lowers_objectness:
+            delta[:, self.objectness] = np.float32(self.options.noobject_scale) * (0 - objectness)
+            delta[slot, self.objectness] = 0
+        self._teach_class(entries, delta, np.array([slot]), number, np.float32(self.options.class_scale))
+
+    def _every_slot(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
+        options, grid = self.options, self.grid
+        objectness = entries[:, self.objectness]
+        self.sums += Statistics(any_objectness=float(objectness.sum(dtype=np.float64)))
+        best, which = best_overlaps(predicted.T[:, None], truths.boxes, np.array([0, len(truths)]))
+        scale = np.float32(options.noobject_scale)
+        if grid.class_fix == -1:
+            delta[:, self.objectness] = scale * (best - objectness)
+        else:
+            fits = best > np.float32(options.thresh)
+            nothing = np.float32(1 if grid.background else 0)
+            delta[:, self.objectness] = np.where(fits, np.float32(0), scale * (nothing - objectness))
+            if grid.class_fix > 0:
+                self._fitting_classes(entries, delta, np.flatnonzero(fits), truths.classes[which[fits]])
+        if self.has_prior:
+            delta[:, :2] = _PRIOR * (np.float32(0.5) - centres)
+            delta[:, 2:4] = _PRIOR * (0 - entries[:, 2:4])
+
+    def _fitting_classes(self, entries: Array, delta: Array, slots: Places, classes: Numbers) -> None:
+        """Slots whose box fits an object learn its class, as `classfix` wants it."""
+        scale = np.full(len(slots), self.options.class_scale, np.float32)
+        if self.grid.class_fix == 2:
+            scale *= entries[slots, self.objectness]
+        for number in np.unique(classes).tolist():
+            of_it = classes == number
+            self._teach_class(entries, delta, slots[of_it], number, scale[of_it, None])
+
+    def _objects(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
+        options, grid, boxes = self.options, self.grid, truths.boxes
+        corner, anchors = grid.places
+        slots = self._responsible(predicted, boxes)
+        overlap = iou(predicted[slots], boxes)
+        objectness = entries[slots, self.objectness]
+        target = np.concatenate(
+            [boxes[:, :2] * grid.size - corner[slots], np.log(boxes[:, 2:] * grid.size / anchors[slots])], axis=1
+        )
+        now = np.concatenate([centres[slots], entries[slots, 2:4]], axis=1)
+        scale = np.full((len(slots), 1), options.coord_scale, np.float32)
+        if options.dialect.region_small_boxes_count_more:
+            scale *= (2 - boxes[:, 2] * boxes[:, 3])[:, None]
+        change = scale * (target - now)
+        wanted = overlap if options.rescore else np.ones_like(overlap)
+        if grid.background:
+            wanted = np.zeros_like(overlap)
+        confidence = np.float32(options.object_scale) * (wanted - objectness)
+        # Of several objects in one slot the last one counts.
+        delta[slots, :4] = change
+        delta[slots, self.objectness] = confidence
+        if truths.more.size:
+            mask = slice(4, min(grid.coords, 4 + truths.more.shape[1]))
+            delta[slots, mask] = options.mask_scale * (truths.more[:, : mask.stop - 4] - entries[slots, mask])
+        for slot, number in zip(slots[:, None], options.class_map(truths.classes).tolist(), strict=True):
+            self._teach_class(entries, delta, slot, number, np.float32(options.class_scale))
+        self.sums += Statistics(
+            count=len(slots),
+            iou=float(overlap.sum()),
+            recalled=int((overlap > 0.5).sum()),
+            objectness=float(objectness.sum()),
+        )
+
+    def _responsible(self, predicted: Array, boxes: Array) -> Places:
+        """(k,): for each object the slot of its cell whose size fits best; the first one where none overlaps."""
+        grid = self.grid
+        last = grid.size.astype(np.int64) - 1
+        column, row = np.clip((boxes[:, :2] * grid.size).astype(np.int64), 0, last).T
+        slots = grid.slots_of(row * grid.width + column)
+        size = predicted[slots][..., 2:]
+        if self.options.bias_match:
+            size = grid.places[1][slots] / grid.size
+        nothing = np.zeros_like(size[..., 0])
+        shapes = np.stack([nothing, nothing, size[..., 0], size[..., 1]], axis=2)
+        wanted = boxes * np.array([0, 0, 1, 1], np.float32)
+        overlap = iou(shapes, wanted[:, None])
+        best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
+        return slots[np.arange(len(boxes)), best]
+
+    # --- classes ---
+
+    def _teach_class(self, entries: Array, delta: Array, slots: Places, number: int, scale: Array | np.float32) -> None:
+        """Set the class deltas of slots that are all different, towards class `number`."""
+        first, options = self.first_class, self.options
+        if self.grid.tree is not None:
+            path = self._path(number)
+            for node in path:
+                begin, end = next((first + a, first + b) for a, b in self.grid.tree.groups if a <= node < b)
+                delta[slots, begin:end] = scale * (0 - entries[slots, begin:end])
+                delta[slots, first + node] = (scale * (1 - entries[slots, first + node, None]))[:, 0]
+            probability = entries[slots][:, [first + node for node in path]].prod(axis=1) if path else np.zeros(1)
+            self.sums += Statistics(class_count=len(slots), class_probability=float(probability.sum()))
+            return
+        own = np.arange(self.grid.classes) == number
+        p, there = entries[slots, first:], delta[slots, first:]
+        change = scale * (own.astype(np.float32) - p)
+        probability = p[:, own].sum(axis=1)
+        if options.focal_loss:
+            change = change * focal_factor(probability)[:, None]
+        if options.dialect.region_keeps_classes and not self.grid.softmax:
+            taken = there[:, 0] != 0
+            change = np.where(taken[:, None] & ~own, there, change)
+            probability = np.where(taken, np.float32(0), probability)
+        delta[slots, first:] = change
+        self.sums += Statistics(class_count=len(slots), class_probability=float(probability.sum()))
+
+    def _path(self, number: int) -> list[int]:
+        """The node and its ancestors; nothing for a class that the tree does not have."""
+        tree, path = self.grid.tree, []
+        assert tree is not None
+        while 0 <= number < len(tree.parent):
+            path.append(number)
+            number = int(tree.parent[number])
+        return path

@@ -1,0 +1,231 @@
+"""`[yolo]` (YOLOv3, v4, v7) and `[Gaussian_yolo]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from ...boxes import Candidates
+from ...config.sections import Section
+from ...runtime.program import Call
+from ...tensor import Array, Shape
+from ..base import Place
+from .base import Head, Places, above, read_anchors, read_mask, stack_boxes
+from .gaussian_loss import GaussianLoss
+from .targets import TrainingPictures, gaussian_line, yolo_line, yolo_losses_line
+from .yolo_loss import YoloLoss
+from .yolo_options import YoloGrid, YoloLossOptions
+
+_TRACKING_KEYS = (
+    "embedding_layer",
+    "track_history_size",
+    "sim_thresh",
+    "dets_for_track",
+    "dets_for_show",
+    "track_ciou_norm",
+)
+_IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Yolo(Head):
+    """Entries per anchor: x, y, w, h, objectness, classes; planar. All but w and h are logistic, unless
+    `new_coords`, where the convolution before has done it. x and y are stretched about the cell's middle by
+    `scale_x_y`."""
+
+    entries_before_classes: ClassVar[int] = 5
+    type_number: ClassVar[int] = 28
+    in_place: ClassVar[bool] = True
+    rejects_deltas: ClassVar[bool] = True
+
+    # What computes the loss of a mini-batch.
+    loss_class: ClassVar[type[YoloLoss]] = YoloLoss
+
+    anchors: Array
+    mask: list[int]
+    options: YoloLossOptions
+    scale_x_y: float = 1.0
+    new_coords: bool = False
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Yolo:
+        total = section.positive("num", 1, 1 << 12)
+        classes = section.positive("classes", 20, 1 << 20)
+        section.ignore(*_TRACKING_KEYS)
+        anchors = read_anchors(section, total)
+        return cls(
+            section=section,
+            sources=place.previous,
+            classes=classes,
+            anchors=anchors,
+            mask=read_mask(section, total, anchors),
+            options=YoloLossOptions.from_section(section, place.dialect, total, classes),
+            pictures=TrainingPictures.from_section(section, place.dialect.yolo_max_boxes),
+            scale_x_y=section.real("scale_x_y", 1.0),
+            nms_kind=cls.read_nms(section),
+            beta_nms=section.real("beta_nms", 0.6),
+            **cls.own_options(section),
+        )
+
+    @classmethod
+    def own_options(cls, section: Section) -> dict:
+        """Options that only this head has."""
+        return {"new_coords": section.flag("new_coords")}
+
+    @classmethod
+    def read_nms(cls, section: Section) -> str:
+        """The kind of suppression; a word that nobody knows is the default, as in darknet."""
+        kind = section.text("nms_kind", "default")
+        return kind if kind in ("greedynms", "diounms") else "default"
+
+    @property
+    def entries(self) -> int:
+        """Numbers per anchor and cell."""
+        return self.entries_before_classes + self.classes
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        expected = len(self.mask) * self.entries
+        if shape.channels != expected:
+            raise self.section.shape_error(
+                "filters= in the [convolutional]-layer doesn't correspond to classes= or mask= in "
+                f"[{self.kind}]-layer: the layer before gives {shape.channels} channels; expected filters={expected} "
+                f"= {len(self.mask)} masks x ({self.classes} classes + {self.entries_before_classes})"
+            )
+        return shape
+
+    def logistic_entries(self) -> list[tuple[int, int]]:
+        """(first entry, number of entries) that pass through the logistic function."""
+        return [(0, 2), (4, 1 + self.classes)]
+
+    def bind(self) -> Sequence[Call]:
+        logistic = np.zeros(self.entries, np.bool_)
+        for first, count in self.logistic_entries():
+            logistic[first : first + count] = not self.new_coords
+        return [self.unpacking(len(self.mask), logistic, self.scale_x_y, self.centre_entries()), *self.packing()]
+
+    def centre_entries(self) -> tuple[int, int]:
+        """Where x and y stand."""
+        return 0, 1
+
+    def planes(self, values: Array) -> Array:
+        """(n, anchors, entries, height, width)"""
+        return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
+
+    def _slots(self, item: int, thresh: float) -> tuple[Array, Places, Places, Places, Array]:
+        """Entries (k, entries) of the slots whose objectness is above thresh, their column, row and anchor,
+        objectness."""
+        planes = self.planes(self.values)[item]
+        objectness = planes[:, self.entries_before_classes - 1].transpose(1, 2, 0)
+        row, column, position = np.nonzero(objectness > np.float32(thresh))
+        return planes[position, :, row, column], column, row, position, objectness[row, column, position]
+
+    @np.errstate(over="ignore")  # untrained heads give what they give
+    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        e, column, row, position, objectness = self._slots(item, thresh)
+        anchors = self.anchors[self.mask][position]
+        spread = 4 * e[:, 2:4] ** 2 if self.new_coords else np.exp(e[:, 2:4])
+        boxes = stack_boxes(
+            (column + e[:, 0]) / np.float32(self.shape.width),
+            (row + e[:, 1]) / np.float32(self.shape.height),
+            spread[:, 0] * anchors[:, 0] / np.float32(size[0]),
+            spread[:, 1] * anchors[:, 1] / np.float32(size[1]),
+        )
+        return Candidates(boxes, objectness, above(objectness[:, None] * e[:, 5:], thresh))
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        run = self.loss_class(self.options, self._grid(network_size))
+        reject = None
+        if self.rejection is not None:
+            reject = partial(self.rejection.apply, entries=self.entries, clock=self.clock)
+        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss(), reject)
+        return cost
+
+    def _grid(self, network_size: tuple[int, int]) -> YoloGrid:
+        shape = self.shape
+        return YoloGrid(shape.width, shape.height, network_size, self.anchors, self.mask, self.classes, self.new_coords)
+
+    def training_line(self, index: int) -> str:
+        options = self.options
+        if not options.dialect.yolo_prints_losses:
+            return yolo_line(self.statistics, index)
+        normalizers = (options.iou_normalizer, options.obj_normalizer, options.cls_normalizer)
+        return yolo_losses_line(self.statistics, index, options.iou_loss, normalizers, options.show_details)
+
+    def table_row(self) -> str:
+        loss = self.section.text("iou_loss", "mse") or "mse"
+        return (
+            f"yolo\n[yolo] params: iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, scale_x_y: "
+            f"{self.scale_x_y:2.2f}"
+        )
+
+    def _normalizers(self) -> str:
+        named = (("iou", 0.75), ("obj", 1.0), ("cls", 1.0), ("delta", 1.0))
+        return ", ".join(
+            f"{name}_norm: {self.section.real(f'{name}_normalizer', default):2.2f}" for name, default in named
+        )
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class GaussianYolo(Yolo):
+    """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes. The mean sigma lowers the
+    confidence."""
+
+    entries_before_classes: ClassVar[int] = 9
+    type_number: ClassVar[int] = 29
+    rejects_deltas: ClassVar[bool] = False
+    loss_class: ClassVar[type[YoloLoss]] = GaussianLoss
+
+    point: str = "center"
+
+    @classmethod
+    def own_options(cls, section: Section) -> dict:
+        point = section.text("yolo_point", "center")
+        return {"point": point if point in ("left_top", "right_bottom") else "center"}
+
+    @classmethod
+    def read_nms(cls, section: Section) -> str:
+        kind = section.text("nms_kind", "default")
+        return kind if kind in ("greedynms", "diounms", "cornersnms") else "default"
+
+    def logistic_entries(self) -> list[tuple[int, int]]:
+        return [(0, 4), (5, 1), (7, 2 + self.classes)]
+
+    def centre_entries(self) -> tuple[int, int]:
+        return 0, 2
+
+    @np.errstate(over="ignore")  # untrained heads give what they give
+    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        e, column, row, position, objectness = self._slots(item, thresh)
+        anchors = self.anchors[self.mask][position]
+        width = np.exp(e[:, 4]) * anchors[:, 0] / np.float32(size[0])
+        height = np.exp(e[:, 6]) * anchors[:, 1] / np.float32(size[1])
+        shift = np.float32({"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[self.point])
+        boxes = stack_boxes(
+            (column + e[:, 0]) / np.float32(self.shape.width) + shift * width,
+            (row + e[:, 2]) / np.float32(self.shape.height) + shift * height,
+            width,
+            height,
+        )
+        uncertainty = e[:, 1:8:2].astype(np.float32)
+        certainty = np.float32(1) - uncertainty.mean(axis=1)
+        probabilities = objectness[:, None] * e[:, 9:] * certainty[:, None]
+        return Candidates(boxes, objectness, above(probabilities, thresh), uncertainty)
+
+    def _grid(self, network_size: tuple[int, int]) -> YoloGrid:
+        return replace(super()._grid(network_size), point=self.point)
+
+    def training_line(self, index: int) -> str:
+        return gaussian_line(self.statistics, index)
+
+    def table_row(self) -> str:
+        loss = self.section.text("iou_loss", "mse") or "mse"
+        point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
+        return (
+            f"[Gaussian_yolo] iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, scale: "
+            f"{self.scale_x_y:2.2f}, point: {point}"
+        )

@@ -1,0 +1,266 @@
+"""`[crnn]` and `[conv_lstm]`: recurrent layers of convolutional parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...config.dialect import Dialect
+from ...config.sections import Section
+from ...tensor import Array, Layout, Shape, Tensor
+from ..activations import LOGISTIC, Activation, read_activation
+from ..backward_ops import Trainable
+from ..base import Place
+from ..batchnorm import BatchNorm
+from ..convolution.convolutional import Convolutional
+from ..convolution.geometry import Window
+from .bptt import ConvLstmSteps, RnnSteps, Steps, Unrolled
+from .rnn import Recurrent, activated
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class _ConvolutionalRecurrent(Recurrent[Convolutional]):
+    """Each part owns small tensors that it reads and writes."""
+
+    indent: ClassVar[str] = ""
+
+    @staticmethod
+    def part(
+        section: Section, place: Place, channels: int, filters: int, window: Window, activation: Activation
+    ) -> Convolutional:
+        """One convolutional part with the section's common options."""
+        groups, xnor = section.positive("groups", 1), section.flag("xnor")
+        groups = 1 if xnor else groups
+        if channels % groups or filters % groups:
+            raise section.shape_error(
+                f"groups={groups} must divide {channels} channels and {filters} filters", "groups"
+            )
+        inside_root = place.dialect.epsilon_inside_root
+        return Convolutional(
+            section=section,
+            sources=place.previous,
+            channels=channels,
+            filters=filters,
+            window=window,
+            activation=activation,
+            norm=BatchNorm(filters, inside_root) if section.flag("batch_normalize") else None,
+            groups=groups,
+            xnor=xnor,
+            xnor_padding=place.dialect.xnor_padding,
+            xnor_folds=place.dialect.xnor_folds_batch_norm,
+        )
+
+    @staticmethod
+    def window(section: Section) -> Window:
+        """The window that AlexeyAB's convolutional recurrent layers share."""
+        size = section.positive("size", 3, 1 << 8)
+        padding = section.natural("padding", 0, 1 << 8)
+        padding = size // 2 if section.flag("pad") else padding
+        stride, dilation = section.positive("stride", 1, 1 << 8), section.positive("dilation", 1, 1 << 8)
+        return Window(size, stride, stride, padding, 1 if size == 1 else dilation)
+
+    def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
+        """The shape that each part reads."""
+        raise NotImplementedError
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        out = inputs[0]
+        for name, shape in self.part_inputs(inputs[0]).items():
+            out = self.parts[name].out_shape([shape])
+            if (out.height, out.width) != (shape.height, shape.width):
+                raise self.section.shape_error(
+                    f"makes {out.width} x {out.height} of {shape.width} x {shape.height}; a state must keep its size: "
+                    "expected stride=1 and pad=1"
+                )
+        return out
+
+    def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
+        super().reshape(inputs, batch)
+        for name, shape in self.part_inputs(inputs[0]).items():
+            self.parts[name].reshape([shape], batch)
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        batch = sources[0].layout.batch
+        for part in self.parts.values():
+            x = Tensor(Layout(batch, part.inputs[0], part.halo()))
+            part.prepare([x], Tensor(Layout(batch, part.shape)))
+
+    def run(self, part: str, x: Array) -> Array:
+        layer = self.parts[part]
+        assert layer.output is not None
+        layer.source_tensors[0].fill(np.ascontiguousarray(x))
+        layer.forward()
+        return layer.output.plain()
+
+    def table_operations(self) -> float:
+        return sum(part.table_operations() for part in self.parts.values())
+
+    def operations(self, dialect: Dialect) -> int:
+        return 0  # as in C, which counts connected recurrent layers only
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Crnn(_ConvolutionalRecurrent):
+    """`[rnn]` with convolutions. pjreddie's darknet takes rows for columns: with `swaps_sides`, the plain input is
+    read as a picture of its width x height."""
+
+    shortcut: bool
+    swaps_sides: bool
+    learns: bool
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Crnn:
+        channels = place.shape(place.index - 1).channels
+        if "output" in section.foreign:
+            hidden, outputs = section.positive("hidden_filters", 1), section.positive("output_filters", 1)
+            window = Window(3, 1, 1, 1)
+        else:
+            hidden, outputs = section.positive("hidden", 1), section.positive("output", 1)
+            window = cls.window(section)
+        activation = read_activation(section, place.dialect, "logistic")
+        parts = {
+            "input": cls.part(section, place, channels, hidden, window, activation),
+            "self": cls.part(section, place, hidden, hidden, window, activation),
+            "output": cls.part(section, place, hidden, outputs, window, activation),
+        }
+        return cls(
+            section=section,
+            sources=place.previous,
+            parts=parts,
+            shortcut=section.flag("shortcut"),
+            swaps_sides="output" in section.foreign,
+            learns=place.dialect.crnn_learns,
+            time_steps=place.time_steps,
+        )
+
+    def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
+        if self.swaps_sides:
+            inputs = Shape(inputs.channels, inputs.width, inputs.height)
+        hidden = Shape(self.parts["self"].channels, inputs.height, inputs.width)
+        return {"input": inputs, "self": hidden, "output": hidden}
+
+    def state_size(self) -> int:
+        return self.parts["self"].shape.outputs
+
+    def compute(self, x: Array, y: Array) -> None:
+        state = self.state("h")
+        following = self.run("input", x) + self.run("self", state)
+        state[:] = following + state if self.shortcut else following
+        y[:] = self.run("output", state)
+
+    def trainables(self) -> list[Trainable]:
+        return super().trainables() if self.learns else []
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        return RnnSteps(unrolled, self.shortcut, self.state_size())
+
+    def table_row(self) -> str:
+        shape = self.inputs[0]
+        row = f"CRNN Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
+        return row + self.inner_rows(("input", "self", "output"))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ConvLstm(_ConvolutionalRecurrent):
+    """`[lstm]` with convolutions; `peephole` lets the gates see the cell; the cell is kept within +-state_constrain."""
+
+    state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
+
+    peephole: bool
+    bottleneck: bool
+    shortcut: bool
+    gate: Activation
+    constrain: float
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> ConvLstm:
+        channels, filters = place.shape(place.index - 1).channels, section.positive("output", 1)
+        window, activation = cls.window(section), read_activation(section, place.dialect, "linear")
+        peephole, bottleneck = section.flag("peephole"), section.flag("bottleneck")
+        if bottleneck and channels != filters:
+            raise section.shape_error(
+                f"bottleneck needs output={channels}, the channels of its input; found {filters}", "output"
+            )
+        reads = {"v": filters, "w": filters, "u": channels}
+        names = ["vf", "vi", "vo"] if peephole else []
+        names += ["wf"] if bottleneck else ["wf", "wi", "wg", "wo"]
+        names += ["uf", "ui", "ug", "uo"]
+        parts = {
+            name: cls.part(
+                section,
+                place,
+                filters + channels if bottleneck and name == "wf" else reads[name[0]],
+                filters,
+                window,
+                activation,
+            )
+            for name in names
+        }
+        section.ignore("time_normalizer")
+        return cls(
+            section=section,
+            sources=place.previous,
+            parts=parts,
+            peephole=peephole,
+            bottleneck=bottleneck,
+            shortcut=section.flag("shortcut"),
+            gate=read_activation(section, place.dialect, "tanh", "lstm_activation"),
+            time_steps=place.time_steps,
+            constrain=float(section.integer("state_constrain", 32 * max(1, place.net.integer("time_steps", 1)))),
+        )
+
+    def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
+        return {name: Shape(part.channels, inputs.height, inputs.width) for name, part in self.parts.items()}
+
+    def _gates(self, x: Array, h: Array, c: Array) -> dict[str, Array]:
+        """The sums of f, i, g and o without the peephole of o, which sees the new cell."""
+        if self.bottleneck:
+            both = np.concatenate([h, x], axis=1)
+            self.joined = activated(self.gate, self.run("wf", both))
+            sums = {gate: self.run(f"u{gate}", self.joined) for gate in "figo"}
+        else:
+            sums = {gate: self.run(f"w{gate}", h) + self.run(f"u{gate}", x) for gate in "figo"}
+        if self.peephole:
+            for gate in "fi":
+                sums[gate] += self.run(f"v{gate}", c)
+        return sums
+
+    def compute(self, x: Array, y: Array) -> None:
+        h, c = self.state("h"), self.state("c")
+        sums = self._gates(x, h, c)
+        f, i = activated(LOGISTIC, sums["f"]), activated(LOGISTIC, sums["i"])
+        c[:] = f * c + i * activated(self.gate, sums["g"])
+        if self.peephole:
+            sums["o"] += self.run("vo", c)
+        h[:] = activated(LOGISTIC, sums["o"]) * activated(self.gate, c.copy())
+        if self.constrain:
+            np.clip(c, -self.constrain, self.constrain, out=c)
+        for state in (c, h):
+            _mend(state)
+        y[:] = h
+        if self.shortcut and self.bottleneck:
+            y[:, : y.shape[1] // 2] += self.joined[:, : y.shape[1] // 2]
+
+    def make_steps(self, unrolled: Unrolled) -> Steps:
+        if self.bottleneck:
+            raise self.section.error("bottleneck: such layers cannot be trained", "bottleneck")
+        return ConvLstmSteps(unrolled, self.sequences, self.shape.outputs, self.gate, self.peephole, self.constrain)
+
+    def table_operations(self) -> float:
+        return super().table_operations() + (12 if self.peephole else 9) * self.shape.outputs * self.batch
+
+    def table_row(self) -> str:
+        shape = self.inputs[0]
+        row = f"CONV_LSTM Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
+        return row + self.inner_rows(side + gate for side in "uwv" for gate in "figo")
+
+
+def _mend(state: Array) -> None:
+    """Replace NaN and infinite elements by 1 / index, as darknet does (index 0 becomes 1)."""
+    flat = state.reshape(-1)
+    broken = np.flatnonzero(~np.isfinite(flat))
+    flat[broken] = 1 / np.maximum(broken, 1)

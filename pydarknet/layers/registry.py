@@ -1,0 +1,98 @@
+"""Every layer type by its cfg name. A new layer is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from ..config.dialect import Dialect
+from ..config.sections import did_you_mean
+from ..errors import ConfigError
+from .base import INPUT, Changes, Layer, Parameter, Place
+
+
+class _Table(Mapping[str, type[Layer]]):
+    """Layers by name, each imported when it is asked for: a network has few of them, and start-up counts."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> type[Layer]:
+        module, _, layer = self._places[name].rpartition(".")
+        return getattr(import_module(f".{module}", __package__), layer)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+# Where each layer stands: file and class.
+LAYERS = _Table({
+    "activation": "simple.ActivationLayer",
+    "avg": "pooling.Avgpool",
+    "avgpool": "pooling.Avgpool",
+    "batchnorm": "batchnorm_layer.BatchNormLayer",
+    "conn": "connected.Connected",
+    "connected": "connected.Connected",
+    "contrastive": "simple.Contrastive",
+    "conv": "convolution.convolutional.Convolutional",
+    "conv_lstm": "recurrent.conv_rnn.ConvLstm",
+    "convolutional": "convolution.convolutional.Convolutional",
+    "cost": "simple.Cost",
+    "crnn": "recurrent.conv_rnn.Crnn",
+    "crop": "normalization.Crop",
+    "deconv": "convolution.deconvolutional.Deconvolutional",
+    "deconvolutional": "convolution.deconvolutional.Deconvolutional",
+    "detection": "heads.region.DetectionHead",
+    "dropout": "dropout.Dropout",
+    "empty": "simple.Empty",
+    "Gaussian_yolo": "heads.yolo.GaussianYolo",
+    "gru": "recurrent.rnn.Gru",
+    "history": "simple.History",
+    "implicit": "simple.Implicit",
+    "iseg": "normalization.Iseg",
+    "l2norm": "normalization.L2Norm",
+    "local": "convolution.local.Local",
+    "local_avg": "pooling.LocalAvgpool",
+    "local_avgpool": "pooling.LocalAvgpool",
+    "logistic": "normalization.Logistic",
+    "lrn": "normalization.Normalization",
+    "lstm": "recurrent.rnn.Lstm",
+    "max": "pooling.Maxpool",
+    "maxpool": "pooling.Maxpool",
+    "normalization": "normalization.Normalization",
+    "region": "heads.region.Region",
+    "reorg": "resample.Reorg",
+    "reorg3d": "resample.Reorg3d",
+    "rnn": "recurrent.rnn.Rnn",
+    "route": "route.Route",
+    "sam": "scale_channels.Sam",
+    "scale_channels": "scale_channels.ScaleChannels",
+    "shortcut": "shortcut.Shortcut",
+    "silence": "simple.Empty",
+    "soft": "softmax.Softmax",
+    "softmax": "softmax.Softmax",
+    "upsample": "resample.Upsample",
+    "yolo": "heads.yolo.Yolo",
+})  # fmt: skip
+
+
+def layer_class(section_kind: str, dialect: Dialect) -> type[Layer]:
+    """The class for a section's name. Raises ConfigError (without a place) that lists the known ones."""
+    known = sorted(set(LAYERS) - dialect.foreign_sections, key=str.lower)
+    if section_kind in known:
+        return LAYERS[section_kind]
+    hint = did_you_mean(section_kind, known)
+    if section_kind in LAYERS:
+        hint = "; the other dialect has it, see --dialect"
+    raise ConfigError(
+        f"Type not recognized: [{section_kind}]{hint}; the {dialect.name} dialect knows: {', '.join(known)}"
+    )
+
+
+__all__ = ["INPUT", "LAYERS", "Changes", "Layer", "Parameter", "Place", "layer_class"]

@@ -1,0 +1,175 @@
+"""`[upsample]` and the two `[reorg]` layers: cells moved between space and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config.sections import Section
+from ..kernels import elementwise
+from ..runtime.program import Bound, Call
+from ..tensor import Shape, Tensor
+from .base import Place
+from .kernel_layer import KernelLayer
+from .nchw_layer import PlainLayer
+from .summary_row import sizes
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Upsample(KernelLayer):
+    """Each cell repeated stride x stride times; with a negative stride, the sum of each square. Times `scale`."""
+
+    stride: int
+    scale: float
+    reverse: bool
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Upsample:
+        stride = section.integer("stride", 2)
+        if not 1 <= abs(stride) <= 1 << 12:
+            raise section.error(f"stride={stride}: expected a number from 1 to {1 << 12}, or its negative", "stride")
+        return cls(
+            section=section,
+            sources=place.previous,
+            stride=abs(stride),
+            scale=section.real("scale", 1.0),
+            reverse=stride < 0,
+        )
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        if self.reverse:
+            return Shape(shape.channels, shape.height // self.stride, shape.width // self.stride)
+        return Shape(shape.channels, shape.height * self.stride, shape.width * self.stride)
+
+    def bind(self) -> list[Call]:
+        assert self.output is not None
+        (x,), y = self.source_tensors, self.output
+        kernel = elementwise.sum_blocks if self.reverse else elementwise.upsample
+        return [Bound(kernel, *x.source, self.stride, np.float32(self.scale), *y.target, *y.extent)]
+
+    def backward(self) -> None:
+        assert self.delta is not None
+        (target,) = self.source_deltas
+        if target is None:
+            return
+        change, factor = Tensor(target.layout), np.float32(self.scale)
+        if self.reverse:  # cells beyond the last whole square took no part
+            sides = self.shape.height * self.stride, self.shape.width * self.stride
+            elementwise.upsample(*self.delta.source, self.stride, factor, *change.target, *change.extent[:2], *sides)
+        else:
+            elementwise.sum_blocks(*self.delta.source, self.stride, factor, *change.target, *change.extent)
+        target.data += change.data
+
+    def table_row(self) -> str:
+        name = "downsample              " if self.reverse else "upsample                "
+        return f"{name}{self.stride:2d}x  {sizes(self.inputs[0])} -> {sizes(self.shape)}"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Reorg(PlainLayer):
+    """Space to depth. `[reorg]` keeps YOLOv2's historical order, `[reorg3d]` is the plain one."""
+
+    stride: int
+    reverse: bool = False
+    flatten: bool = False
+    extra: int = 0
+    _order: NDArray[np.int64] | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Reorg:
+        return cls(
+            section=section,
+            sources=place.previous,
+            stride=section.positive("stride", 1, 1 << 12),
+            reverse=section.flag("reverse"),
+            flatten=section.flag("flatten"),
+            extra=section.natural("extra", 0),
+        )
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        s = self.stride
+        if self.extra:
+            return Shape(shape.outputs + self.extra)
+        if self.flatten:
+            return shape
+        if self.reverse:
+            self._require(shape.channels % (s * s) == 0, shape)
+            return Shape(shape.channels // (s * s), shape.height * s, shape.width * s)
+        self._require(shape.height % s == 0 and shape.width % s == 0 and self._channels_fit(shape), shape)
+        return Shape(shape.channels * s * s, shape.height // s, shape.width // s)
+
+    def _channels_fit(self, shape: Shape) -> bool:
+        return shape.channels % (self.stride * self.stride) == 0
+
+    def _require(self, fits: bool, shape: Shape) -> None:
+        if not fits:
+            raise self.section.shape_error(
+                f"stride={self.stride} does not fit its input of {shape} (width x height x channels): channels must "
+                "divide by stride x stride, sides by stride",
+                "stride",
+            )
+
+    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().prepare(sources, output)
+        self._order = None if self.extra else self._source_of_each()
+
+    def _source_of_each(self) -> NDArray[np.int64]:
+        """For each output element, the flat index of its input element."""
+        shape, s = self.inputs[0], self.stride
+        c, h, w = shape.channels, shape.height, shape.width
+        flat = np.arange(shape.outputs).reshape(c, h, w)
+        if self.flatten:
+            order = np.arange(shape.outputs)
+            return order.reshape(h * w, c).T.ravel() if self.reverse else flat.reshape(c, h * w).T.ravel()
+        k, j, i = np.meshgrid(np.arange(c), np.arange(h), np.arange(w), indexing="ij")
+        deep = c // (s * s)
+        offset = k // deep
+        wide = i * s + offset % s + w * s * (j * s + offset // s + h * s * (k % deep))
+        if not self.reverse:
+            return wide.ravel()
+        order = np.empty(shape.outputs, np.int64)
+        order[wide.ravel()] = flat.ravel()
+        return order
+
+    def compute(self, x: np.ndarray, y: np.ndarray) -> None:
+        if self._order is None:
+            y[:, : x.shape[1]] = x
+        else:
+            np.take(x, self._order, axis=1, out=y)
+
+    def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
+        x = self.plain_inputs[0]
+        if self._order is None:
+            return [delta[:, : x.shape[1]]]
+        change = np.empty_like(x)
+        change[:, self._order] = delta
+        return [change]
+
+    def table_row(self) -> str:
+        return f"reorg_old              /{self.stride:2d}  {sizes(self.inputs[0])}   ->  {sizes(self.shape)}"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Reorg3d(Reorg):
+    """out[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s]"""
+
+    def _channels_fit(self, shape: Shape) -> bool:
+        return True
+
+    def _source_of_each(self) -> NDArray[np.int64]:
+        shape, s = self.inputs[0], self.stride
+        c, h, w = shape.channels, shape.height, shape.width
+        if self.reverse:
+            deep = c // (s * s)
+            x = np.arange(shape.outputs).reshape(s, s, deep, h, w)
+            return x.transpose(2, 3, 0, 4, 1).ravel()
+        x = np.arange(shape.outputs).reshape(c, h // s, s, w // s, s)
+        return x.transpose(2, 4, 0, 1, 3).ravel()
+
+    def table_row(self) -> str:
+        return f"reorg                    /{self.stride:2d} {sizes(self.inputs[0])} -> {sizes(self.shape)}"

@@ -1,0 +1,106 @@
+"""`[scale_channels]` and `[sam]`: products of two layers (squeeze-and-excitation, spatial attention)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..config.sections import Section
+from ..kernels.elementwise import multiply
+from ..runtime.program import Bound, Call
+from ..tensor import Shape, Tensor
+from .activations import Activation, read_activation
+from .backward_ops import activation_backward, needs_input
+from .base import Layer, Place
+from .kernel_layer import KernelLayer
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class _Product(KernelLayer):
+    """out = activation(previous * from), the previous layer repeated over what it lacks."""
+
+    activation: Activation
+    per_cell: bool = False
+
+    @classmethod
+    def from_section(cls, section: Section, place: Place) -> Layer:
+        if not section.has("from"):
+            raise section.error("has no from=; expected the number of an earlier layer")
+        source = place.resolve(section, "from", section.integer("from", 0))
+        for branch in (place.index - 1, source):
+            if branch >= 0:
+                place.layers[branch].read_by_branch()
+        return cls(
+            section=section,
+            sources=(place.index - 1, source),
+            activation=read_activation(section, place.dialect, "linear"),
+            per_cell=section.flag("scale_wh"),
+        )
+
+    def _check(self, fits: bool, inputs: Sequence[Shape], expected: str) -> Shape:
+        if not fits:
+            raise self.section.shape_error(
+                f"the previous layer gives {inputs[0]}, layer {self.sources[1]} {inputs[1]} (width x height x "
+                f"channels); expected {expected}",
+                "from",
+            )
+        return inputs[1]
+
+    def _steps(self) -> tuple[int, int, int, int]:
+        """Floats between blocks, rows, columns and lanes of the previous layer; 0 repeats."""
+        at = self.source_tensors[0].layout
+        return at.block, at.pitch * 16, 16, 1
+
+    def bind(self) -> list[Call]:
+        assert self.output is not None
+        (x, other), y = self.source_tensors, self.output
+        first = x.data, x.layout.item, *self._steps(), x.layout.origin
+        return [Bound(multiply, *first, *other.source, *y.target, *y.extent), *self.activation.calls(y)]
+
+    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().prepare_training(source_deltas, delta)
+        assert self.output is not None
+        self._product = Tensor(self.output.layout) if needs_input(self.activation) else self.output
+
+    def backward(self) -> None:
+        assert self.delta is not None and self.output is not None
+        activation_backward(self.activation, self.delta, self.output, self._product)
+        shape, batch = self.shape, self.batch
+        change = self.delta.plain().reshape(batch, shape.channels, shape.height, shape.width)
+        first, second = (
+            t.plain().reshape(batch, s.channels, s.height, s.width)
+            for t, s in zip(self.source_tensors, self.inputs, strict=True)
+        )
+        to_first, to_second = self.source_deltas
+        if to_first is not None:
+            shared = tuple(axis for axis in (1, 2, 3) if first.shape[axis] != change.shape[axis])
+            to_first.add_plain((change * second).sum(axis=shared, keepdims=True).reshape(batch, -1))
+        if to_second is not None:
+            to_second.add_plain((change * first).reshape(batch, -1))
+
+    def table_row(self) -> str:
+        return f"scale Layer: {self.sources[1]}"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ScaleChannels(_Product):
+    """The previous layer gives one factor a channel, or with `scale_wh` one a cell."""
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        factor, shape = inputs
+        if self.per_cell:
+            fits = factor == Shape(1, shape.height, shape.width)
+            return self._check(fits, inputs, f"one channel of {shape.width} x {shape.height}")
+        return self._check(factor == Shape(shape.channels), inputs, f"1 x 1 x {shape.channels}")
+
+    def _steps(self) -> tuple[int, int, int, int]:
+        at = self.source_tensors[0].layout
+        return (0, at.pitch * 16, 16, 0) if self.per_cell else (at.block, 0, 0, 1)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Sam(_Product):
+    """Element by element."""
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        return self._check(inputs[0] == inputs[1], inputs, "equal sizes")

@@ -1,0 +1,43 @@
+"""The layers of a network file, built one after another."""
+
+from __future__ import annotations
+
+import logging
+
+from ..config.dialect import Dialect
+from ..config.sections import Config
+from ..errors import ConfigError
+from ..layers import Changes, Layer, Place, layer_class
+from ..tensor import Shape
+from .memory import check_memory
+
+log = logging.getLogger("pydarknet")
+
+
+def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, changes: Changes) -> list[Layer]:
+    """Every section's layer, with the shapes for this input and batch; options that nobody reads are named in warnings.
+
+    changes: what the layers share with their network. Raises ConfigError and ShapeError, naming file, line and layer.
+    """
+    config.net.foreign = dialect.foreign_keys("net")
+    config.net.ignore(*dialect.net_keys)
+    for line in config.net.unused():
+        log.warning("%s", line)
+    layers: list[Layer] = []
+    parameters = 0
+    for index, section in enumerate(config.layers):
+        section.foreign = dialect.foreign_keys(section.kind)
+        try:
+            cls = layer_class(section.kind, dialect)
+        except ConfigError as error:
+            raise section.error(str(error)) from None
+        place = Place(index, layers, input_, dialect, config.net)
+        layer = cls.from_section(section, place)
+        layer.changes = changes
+        layer.reshape([place.shape(source) for source in layer.sources], batch)
+        layers.append(layer)
+        parameters += sum(record.array.size for record in layer.records())
+        check_memory(8 * parameters, f"{config.path}: the parameters of layers 0 to {index}")
+        for line in section.unused():
+            log.warning("%s", line)
+    return layers

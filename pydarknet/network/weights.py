@@ -1,0 +1,184 @@
+"""The .weights file: a header, then every parameter as float32 in cfg order, without tags.
+
+Only the network knows the sizes, so lengths are accounted for exactly: a file that is too short or too long is an
+error that says how many numbers were expected and found, and where a short one ends.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import WeightsError
+from ..layers.base import Layer, Parameter
+from ..utils.files import read_bytes, write_whole
+
+_SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
+LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed" files use 1001 and little more
+
+
+@dataclass(frozen=True)
+class Header:
+    """Version triple and the number of training images consumed."""
+
+    major: int
+    minor: int
+    revision: int
+    seen: int
+
+    @property
+    def wide(self) -> bool:
+        """Whether `seen` takes 64 bits: from version 0.2 on, but not in old "transposed" files."""
+        return self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
+
+    @property
+    def transposed(self) -> bool:
+        """Whether matrices of connected layers are stored input by input."""
+        return self.major > 1000 or self.minor > 1000
+
+    def pack(self) -> bytes:
+        """The bytes of the header: 20, or 16 where `seen` takes 32 bits."""
+        return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
+
+    @classmethod
+    def parse(cls, path: str, content: bytes) -> tuple[Header, int]:
+        """The header and its length. Raises WeightsError for what is not a .weights file."""
+        foreign = _what_else(content)
+        if foreign:
+            raise WeightsError(f"{path}: this is {foreign}, not a darknet .weights file")
+        if len(content) < 16:
+            raise WeightsError(f"{path}: {len(content)} bytes; a .weights file begins with a header of 16 or 20 bytes")
+        major, minor, revision = struct.unpack_from("<iii", content)
+        header = cls(major, minor, revision, 0)
+        if not all(0 <= number <= LARGEST_VERSION for number in (major, minor, revision)):
+            raise WeightsError(
+                f"{path}: the header says version {major}.{minor}.{revision}; expected a darknet .weights file "
+                "(version 0.1.0, 0.2.0, 0.2.5 or the like)"
+            )
+        length = 20 if header.wide else 16
+        if len(content) < length:
+            raise WeightsError(
+                f"{path}: {len(content)} bytes; a version {major}.{minor} file begins with {length} bytes of header"
+            )
+        (seen,) = struct.unpack_from("<Q" if header.wide else "<I", content, 12)
+        return cls(major, minor, revision, seen), length
+
+
+def _what_else(content: bytes) -> str:
+    """What a file of another kind is, by its first bytes."""
+    start = content[:512].lstrip().lower()
+    kinds = {
+        b"<!doctype": "an HTML page (a failed download?)",
+        b"<html": "an HTML page (a failed download?)",
+        b"<?xml": "an XML document (a failed download?)",
+        b"version https://git-lfs": "a Git LFS pointer (fetch the real file with `git lfs pull`)",
+        b"pk\x03\x04": "a zip archive or a PyTorch model",
+        b"\x1f\x8b": "a gzip archive (unpack it first)",
+        b"\x89hdf": "an HDF5 (Keras) model",
+        b"[net]": "a .cfg file",
+    }
+    return next((kind for mark, kind in kinds.items() if start.startswith(mark)), "")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did: the file's header, how many layers got their record, how many numbers were left over."""
+
+    header: Header
+    layers: int
+    left_over: int
+
+
+def _is_stored(parameter: Parameter, layer: Layer) -> bool:
+    return layer.stored.load and (layer.stored.scales or parameter.name.rpartition(".")[2] not in _SCALES)
+
+
+def _stored_part(parameter: Parameter, layer: Layer) -> NDArray[np.float32]:
+    """The part of an array that the file holds: all of it, or with `numload` the first filters."""
+    return parameter.array if layer.stored.filters is None else parameter.array[: layer.stored.filters]
+
+
+def stored_numbers(layer: Layer) -> int:
+    """How many float32 numbers the layer's record takes in a file that is read."""
+    return sum(_stored_part(p, layer).size for p in layer.records() if _is_stored(p, layer))
+
+
+def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_partial: bool = False) -> Loaded:
+    """Read `path` into the layers' parameters.
+
+    With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
+    that got nothing keep what they had. Raises WeightsError.
+    """
+    name = os.fspath(path)
+    content = read_bytes(path, WeightsError)
+    header, start = Header.parse(name, content)
+    if (len(content) - start) % 4 and not allow_partial:
+        raise WeightsError(
+            f"{name}: {len(content)} bytes; after the header of {start}, expected "
+            f"4 for each of {sum(stored_numbers(layer) for layer in layers)} numbers"
+        )
+    numbers = np.frombuffer(content, "<f4", count=(len(content) - start) // 4, offset=start)
+    expected = [stored_numbers(layer) for layer in layers]
+    if not allow_partial:
+        _check_length(name, numbers.size, expected, layers)
+    at = filled = 0
+    for layer, count in zip(layers, expected, strict=True):
+        if at + count > numbers.size or (count and at == numbers.size):
+            break
+        _fill(layer, numbers[at : at + count], header.transposed)
+        at += count
+        filled += 1
+    return Loaded(header, filled, numbers.size - at)
+
+
+def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequence[Layer]) -> None:
+    total = sum(expected)
+    if found == total:
+        return
+    sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
+    if found > total:
+        raise WeightsError(
+            f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? (allow_partial, "
+            "--allow-partial: load it all the same)"
+        )
+    before = 0
+    for index, (layer, count) in enumerate(zip(layers, expected, strict=True)):
+        if before + count > found:
+            raise WeightsError(
+                f"{sizes}: it ends in layer {index} [{layer.kind}], which has {found - before} of its {count}; a "
+                "wrong cfg, or a file cut short? (allow_partial, --allow-partial: load whole layers as far as they "
+                "go)"
+            )
+        before += count
+
+
+def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
+    at = 0
+    for parameter in layer.records():
+        if not _is_stored(parameter, layer):
+            continue
+        part = _stored_part(parameter, layer)
+        values = numbers[at : at + part.size]
+        if parameter.matrix and (transposed or layer.stored.flipped):
+            part[:] = values.reshape(-1, len(part)).T.reshape(part.shape)
+        else:
+            part[:] = values.reshape(part.shape)
+        at += part.size
+    layer.parameters_changed()
+
+
+def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:
+    """Write header and records, whole or not at all. What was loaded and not touched comes out byte for byte."""
+    with write_whole(path) as stream:
+        stream.write(header.pack())
+        for layer in layers:
+            for parameter in layer.records() if layer.stored.save else []:
+                values = parameter.array
+                if parameter.matrix and (header.transposed or layer.stored.flipped):
+                    values = values.reshape(len(values), -1).T
+                stream.write(np.ascontiguousarray(values, "<f4").data)

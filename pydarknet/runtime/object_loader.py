@@ -1,0 +1,265 @@
+"""Kernels that an earlier process compiled, run without importing Numba.
+
+Importing Numba takes longer than everything else that a command does before it computes. What a process with Numba
+compiles is therefore also kept as bare machine code (`object_writer.py`), and where that is to be had, `install` puts
+modules in the place of the real ones that hold the kernels' names and constants only. A call finds the code for the
+kinds of its arguments; what is missing, damaged or of another make is left to the real modules, which are then
+imported, Numba with them. Numbers are the same either way: it is the same code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import threads
+from .numba_libraries import LOOP, Pool, address_of, extension, most_threads
+from .saved_files import CATALOGUE, TEAM, file_of, is_possible, read, write
+from .thread_team import start as start_team
+
+log = logging.getLogger("pydarknet")
+
+PACKAGE = "pydarknet.kernels"
+KINDS: dict[type, str] = {
+    int: "int64", np.int64: "int64", bool: "bool", np.bool_: "bool", float: "float64", np.float64: "float64",
+    np.float32: "float32",
+}  # fmt: skip
+LOCK = threading.RLock()
+
+_stand_ins: dict[str, ModuleType] = {}
+_layer = ""
+_real: dict[str, ModuleType] = {}
+thunks: dict[Callable[..., Any], Thunk] = {}  # of the functions that `load` has given
+
+Checks = list[tuple[int, np.dtype, int]]
+
+
+# --- the modules ------------------------------------------------------------------------------------------------------
+
+
+def is_used() -> bool:
+    """Whether kernels run without Numba in this process."""
+    return bool(_stand_ins) and not _real
+
+
+def install() -> None:
+    """Put stand-ins in the place of the modules of this package, where an earlier process has saved them."""
+    global _layer
+    if "numba" in sys.modules or not is_possible():
+        return
+    try:
+        catalogue = read(CATALOGUE)
+        if catalogue is None:
+            return
+        _layer = catalogue["layer"]
+        pool()
+    except (ImportError, AttributeError, OSError) as error:  # without llvmlite, without the pool's own library
+        log.info("compiled kernels need Numba here: %s", error)
+        return
+    for name, (kernels, constants) in catalogue["modules"].items():
+        module = _stand_ins[name] = ModuleType(f"{PACKAGE}.{name}")
+        module.__dict__.update(constants)
+        module.__dict__.update({kernel: SavedKernel(name, kernel) for kernel in kernels})
+        module.__dict__["__getattr__"] = _missing_from(name)
+        sys.modules[module.__name__] = module
+    threads.use_pool(pool())
+
+
+def _missing_from(name: str) -> Callable[[str], Any]:
+    """`__getattr__` of a stand-in: everything that it does not hold, the real module does."""
+
+    def attribute(wanted: str) -> Any:
+        if wanted.startswith("__"):
+            raise AttributeError(f"module {PACKAGE}.{name} has no attribute {wanted}")
+        return getattr(real_module(name), wanted)
+
+    return attribute
+
+
+def real_module(name: str) -> ModuleType:
+    """The real module, with Numba, which from then on compiles and runs what has not been saved."""
+    with LOCK:
+        if not _real:
+            count = pool().count
+            for stand_in in _stand_ins.values():
+                sys.modules.pop(stand_in.__name__, None)
+            import numba
+
+            _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _stand_ins})
+            numba.set_num_threads(count)
+            threads.use_pool(None)
+        return _real[name]
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+class SavedKernel:
+    """Called like the kernel that it stands for."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+        self._loaded: dict[tuple[type, ...], list[tuple[Callable[..., Any], Checks]]] = {}
+        self._codes: dict[tuple[str, ...], Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        for function, checks in self._loaded.get(tuple(map(type, arguments)), ()):
+            for position, dtype, dimensions in checks:
+                array = arguments[position]
+                if array.dtype is not dtype and array.dtype != dtype:  # equal types are not always one object
+                    break
+                if array.ndim != dimensions or not array.flags.carray:
+                    break
+            else:
+                return function(*arguments)
+        return self._first_call(arguments)
+
+    def __getattr__(self, wanted: str) -> Any:
+        return getattr(self.dispatcher, wanted)
+
+    @property
+    def dispatcher(self) -> Any:
+        """The real kernel."""
+        return getattr(real_module(self.module), self.name)
+
+    def code_for(self, arguments: tuple) -> Callable[..., Any]:
+        """The code for arguments of these types, loaded once."""
+        kinds = kinds_of(arguments)
+        if kinds is None:
+            return compiled(self.dispatcher, *arguments)
+        if kinds not in self._codes:
+            self._codes[kinds] = load(self.module, self.name, kinds) or compiled(self.dispatcher, *arguments)
+        return self._codes[kinds]
+
+    def _first_call(self, arguments: tuple) -> Any:
+        """Find the code for arguments of these types, and remember it."""
+        with LOCK:
+            if kinds_of(arguments) is None:
+                return self.dispatcher(*arguments)
+            function = self.code_for(arguments)
+            checks = [(i, a.dtype, a.ndim) for i, a in enumerate(arguments) if type(a) is np.ndarray]
+            self._loaded.setdefault(tuple(map(type, arguments)), []).append((function, checks))
+        return function(*arguments)
+
+
+def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
+    """The machine code of a kernel for arguments of these types, in contiguous arrays: a call of it saves the
+    microseconds in which each call of the kernel looks at the types anew."""
+    if isinstance(kernel, SavedKernel):
+        with LOCK:
+            return kernel.code_for(arguments)
+    import numba
+
+    return kernel.compile(tuple(map(numba.typeof, arguments)))
+
+
+def kinds_of(arguments: tuple) -> tuple[str, ...] | None:
+    """What code for these arguments depends on; None where one is of a kind that no saved code takes."""
+    kinds = []
+    for argument in arguments:
+        if type(argument) is np.ndarray and argument.flags.carray:
+            kinds.append(array_kind(argument.dtype, argument.ndim))
+        elif type(argument) in KINDS:
+            kinds.append(KINDS[type(argument)])
+        else:
+            return None
+    return tuple(kinds)
+
+
+def array_kind(dtype: np.dtype, dimensions: int) -> str:
+    """The kind of a contiguous array that can be written to."""
+    return f"{dtype.str}[{dimensions}]"
+
+
+# --- machine code -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def pool() -> Pool:
+    """Numba's pool of threads."""
+    return Pool(_layer)
+
+
+class Team(NamedTuple):
+    """Addresses in the team's code: of what runs parallel loops in the pool's place (`thread_team.py`), and of what
+    runs kernels one after another (`program.py`)."""
+
+    loop: int
+    run: int
+
+
+class Thunk(NamedTuple):
+    """Addresses of a kernel's thunk (`thunks.py`) and of the kernel itself."""
+
+    code: int
+    kernel: int
+
+
+@cache
+def team() -> Team | None:
+    """The team's code, its threads started; None where the system lacks what they call."""
+    addresses = {name: address_of(name, _layer) for name in ("sem_wait", "sem_post", "sched_yield")}
+    if None in addresses.values():
+        return None
+    code = read(TEAM)
+    if code is None:
+        from .thread_team_ir import machine_code
+
+        code = machine_code()
+        with contextlib.suppress(OSError):  # without it, the next process makes it too
+            write(TEAM, code)
+    engine = linked(code, addresses)
+    board, serve, loop, run = map(engine.get_global_value_address, ("board", "serve", "parallel_for", "run"))
+    engine.detach()  # its threads run until the process ends, and so long their code stays
+    start_team(board, serve, most_threads() - 1)
+    return Team(loop, run)
+
+
+def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = None) -> Any:
+    """An engine of llvmlite's with an object file, in which the names have these addresses, and perhaps a thunk's."""
+    import llvmlite.binding as llvm
+
+    # An engine of its own for each: the names of inner functions are unique in one process only.
+    for symbol, address in addresses.items():
+        llvm.add_symbol(symbol, address)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    if thunk:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(thunk))
+    engine.finalize_object()
+    return engine
+
+
+def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
+    """The saved code as a function, or None where there is none that can be used here."""
+    found = read(file_of(f"{module}.{name}", kinds))
+    if found is None:
+        return None
+    addresses = {symbol: address_of(symbol, _layer) for symbol in found["symbols"]}
+    if None in addresses.values():  # LLVM would end the process
+        return None
+    if LOOP in addresses and (loops := team()):
+        addresses[LOOP] = loops.loop
+    engine = linked(found["code"], addresses, found["thunk"])
+    dynfunc = extension("_dynfunc")
+    environment = dynfunc.Environment({})
+    place = engine.get_global_value_address(found["environment"])
+    ctypes.c_void_p.from_address(place).value = id(environment)
+    start = engine.get_function_address(found["function"])
+    function = dynfunc.make_function(sys.modules[PACKAGE], name, "", start, environment, (engine, environment))
+    if found["thunk"] and (kernel := engine.get_function_address(found["kernel"])):
+        thunks[function] = Thunk(engine.get_function_address("thunk"), kernel)
+    return function

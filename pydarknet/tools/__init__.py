@@ -1,0 +1,1 @@
+"""What the commands beside inference and training do: anchors, profile, summary, weights surgery."""

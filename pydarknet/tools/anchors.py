@@ -1,0 +1,161 @@
+"""Anchors from the boxes of a data set: k-means on widths and heights.
+
+As in Redmon and Farhadi, YOLO9000 (2017), section 2, the distance of a box and an anchor that share a corner is
+1 - IoU; plain Euclidean distance is there for comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, OptionError
+from ..kernels.boxes.kmeans import CHUNK, assign
+
+Sizes = NDArray[np.float64]  # (n, 2) widths and heights
+
+DISTANCES = ("iou", "sse")
+LONGEST = 1000  # steps of one run, as in darknet
+PATIENCE = 25  # steps without better anchors that end a run
+SAMPLE = 20_000  # boxes that the restarts look at; the best of them goes on with all
+IN_PIXELS = 32  # network inputs wider than this are pixels, others cells, and then anchors have decimals
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Anchors (k, 2), by ascending area; the mean of each box's best IoU with them, 0 to 1; the steps of the run."""
+
+    anchors: Sizes
+    average_iou: float
+    iterations: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    means: Sizes
+    distance: float  # mean over the boxes
+    changes: int
+
+
+class _Assignment:
+    """To which anchor each box belongs, and the memory for the next step."""
+
+    def __init__(self, boxes: Sizes, count: int) -> None:
+        chunks = -(-len(boxes) // CHUNK)
+        self.boxes = boxes
+        self.nearest = np.zeros(len(boxes), np.int32)
+        self._sums = np.empty((chunks, count, 3))
+        self._distances, self._changes = np.empty(chunks), np.empty(chunks, np.int64)
+
+    def step(self, anchors: Sizes, by_iou: bool) -> _Step:
+        """Assign every box. The mean of an anchor without boxes is the anchor itself."""
+        assign(self.boxes, anchors, by_iou, self.nearest, self._sums, self._distances, self._changes)
+        sums = self._sums.sum(axis=0)
+        members = sums[:, 2:]
+        means = np.where(members > 0, sums[:, :2] / np.maximum(members, 1), anchors)
+        return _Step(means, float(self._distances.sum() / len(self.boxes)), int(self._changes.sum()))
+
+
+def average_iou(boxes: Sizes, anchors: Sizes) -> float:
+    """The mean over the boxes (n, 2) of the best IoU with one of the anchors (k, 2), all with a common corner."""
+    boxes, anchors = _checked(boxes, "boxes"), _checked(anchors, "anchors")
+    return 1 - _Assignment(boxes, len(anchors)).step(anchors, by_iou=True).distance
+
+
+def find_anchors(boxes: Sizes, count: int, distance: str = "iou", seed: int = 0, restarts: int = 10) -> Clusters:
+    """`count` anchors for boxes (n, 2), by k-means; of several starts from `seed` the best is kept.
+
+    distance: iou or sse. One seed gives one result, at any number of threads. Raises DataError where there are fewer
+    different boxes than anchors, OptionError for arguments that make no sense.
+    """
+    if distance not in DISTANCES:
+        raise OptionError(f"distance {distance!r}: expected {' or '.join(DISTANCES)}")
+    if count < 1 or restarts < 1:
+        raise OptionError(f"{count} anchors from {restarts} starts: expected at least 1 of both")
+    boxes = _checked(boxes, "boxes")
+    rng = np.random.default_rng(seed)
+    sample = boxes if len(boxes) <= SAMPLE else boxes[np.sort(rng.choice(len(boxes), SAMPLE, replace=False))]
+    different = len(np.unique(sample, axis=0))
+    if different < count:
+        raise DataError(f"{different} different sizes of boxes; expected at least {count}, the number of anchors")
+    by_iou = distance == "iou"
+    runs = [_run(sample, _spread(sample, count, by_iou, rng), by_iou) for _ in range(restarts)]
+    best = min(runs, key=lambda run: run[0])
+    if sample is not boxes:
+        best = _run(boxes, best[1], by_iou)
+    anchors = best[1][np.argsort(best[1].prod(axis=1), kind="stable")]
+    return Clusters(anchors, average_iou(boxes, anchors), best[2])
+
+
+def _checked(sizes: Sizes, what: str) -> Sizes:
+    array = np.ascontiguousarray(sizes, np.float64)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise OptionError(f"{what} have the shape {array.shape}; expected (n, 2), widths and heights")
+    if not len(array):
+        raise DataError(f"no {what}; expected at least one")
+    if not (np.isfinite(array) & (array > 0)).all():
+        wrong = array[~(np.isfinite(array) & (array > 0)).all(axis=1)][0]
+        raise OptionError(f"{what}: found {wrong[0]:g},{wrong[1]:g}; expected sizes above 0")
+    return array
+
+
+def _spread(boxes: Sizes, count: int, by_iou: bool, rng: np.random.Generator) -> Sizes:
+    """Boxes to start from, each the likelier the farther it is from those before it (Arthur and Vassilvitskii,
+    k-means++, 2007)."""
+    chosen = boxes[[rng.integers(len(boxes))]]
+    distances = _distances(boxes, chosen[0], by_iou)
+    while len(chosen) < count:
+        # What has the distance 0 is there already; rounding may leave a little more than 0.
+        weights = np.where(distances > 1e-12, distances, 0)
+        if not weights.any():
+            weights = np.ones(len(boxes))
+        box = boxes[rng.choice(len(boxes), p=weights / weights.sum())]
+        chosen = np.concatenate([chosen, box[None]])
+        distances = np.minimum(distances, _distances(boxes, box, by_iou))
+    return chosen
+
+
+def _distances(boxes: Sizes, anchor: Sizes, by_iou: bool) -> NDArray[np.float64]:
+    if by_iou:
+        both = np.minimum(boxes, anchor).prod(axis=1)
+        return 1 - both / (boxes.prod(axis=1) + anchor.prod() - both)
+    return ((boxes - anchor) ** 2).sum(axis=1)
+
+
+def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]:
+    """k-means until nothing changes or improves: (mean distance, anchors, steps).
+
+    Means do not always lower 1 - IoU, so the best of them on the way are given, not the last ones.
+    """
+    assignment = _Assignment(boxes, len(anchors))
+    step = assignment.step(anchors, by_iou)
+    best, best_at, steps = (np.inf, anchors), 0, 0
+    while steps < LONGEST and steps < best_at + PATIENCE:
+        anchors, steps = step.means, steps + 1
+        step = assignment.step(anchors, by_iou)
+        if step.distance < best[0]:
+            best, best_at = (step.distance, anchors), steps
+        if not step.changes:
+            break
+    return *best, steps
+
+
+def format_anchors(anchors: Sizes | Sequence[Sequence[float]], width: int) -> str:
+    """`10,13, 16,30, ...` as it stands in a .cfg file: whole pixels, or four decimals where `width`, that of the
+    network's input, says that the unit is cells."""
+    form = "{:3.0f},{:3.0f}" if width > IN_PIXELS else "{:2.4f},{:2.4f}"
+    return ", ".join(form.format(*np.asarray(pair, np.float32)) for pair in anchors)
+
+
+def parse_anchors(text: str) -> Sizes:
+    """(k, 2) from `10,13, 16,30, ...`. Raises OptionError."""
+    try:
+        numbers = [float(item) for item in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if not numbers or len(numbers) % 2:
+        raise OptionError(f"anchors {text!r}: expected pairs of width and height such as 10,13, 16,30")
+    return _checked(np.array(numbers).reshape(-1, 2), "anchors")

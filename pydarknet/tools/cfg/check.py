@@ -1,0 +1,194 @@
+"""Everything in a .cfg file that does not fit, at once: what building it finds, and what only shows in use."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ...config.dialect import Dialect, choose_dialect
+from ...config.names import names_from_data, read_names
+from ...config.sections import Section, read_config
+from ...errors import ConfigError
+from ...layers import Layer
+from ...layers.heads.base import Head
+from ...layers.heads.region import DetectionHead
+from ...layers.heads.yolo import Yolo
+from ...training.lr_schedule import Schedule
+from .lenient_build import Probe, probe
+from .lenient_section import Problem, warnings_to
+
+USUAL_STRIDE = 32  # of detectors
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is wrong with a .cfg file, by line; nothing where it fits."""
+
+    path: str
+    problems: list[Problem]
+    layers: int
+    dialect: Dialect
+
+    @property
+    def errors(self) -> int:
+        """How many of the problems are more than warnings."""
+        return sum(problem.is_error for problem in self.problems)
+
+    def lines(self) -> list[str]:
+        """One line for each problem: file, line, severity, layer, what was found and what was expected."""
+        return [_line(self.path, problem) for problem in self.problems]
+
+
+def _line(path: str, problem: Problem) -> str:
+    where = f"{path}:{problem.line}" if problem.line else path
+    layer = "" if problem.layer is None else f"layer {problem.layer} "
+    return f"{where}: {'error' if problem.is_error else 'warning'}: {layer}{problem.text}"
+
+
+def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> Checked:
+    """Look at a whole .cfg file, and whether it fits the classes of a .data file.
+
+    Raises ConfigError for a file that cannot be read or is no .cfg file, DataError where the .data file's list of
+    names is missing, OptionError for an unknown dialect.
+    """
+    syntax: list[str] = []
+    warnings: list[str] = []
+    with warnings_to(warnings.append):
+        config = read_config(path, syntax.append)
+    found = probe(config, choose_dialect(dialect, config))
+    for text in syntax:
+        found.tell(text)
+    for text in warnings:
+        found.tell(text, is_error=False)
+    rules = (_mini_batches, _schedule, _input_size, _masks, _agreement, _activations)
+    for rule in rules:
+        found.problems += rule(found)
+    if data is not None:
+        found.problems += _data(found, data)
+    problems = sorted(set(found.problems), key=lambda p: (p.line, not p.is_error, p.text))
+    return Checked(config.path, problems, len(config.layers), found.dialect)
+
+
+def _of_net(found: Probe, text: str, key: str, is_error: bool = False) -> Problem:
+    """A problem at the line of a key of [net]."""
+    lines = [option.line for option in found.config.net.options if option.key == key]
+    return Problem(lines[0] if lines else found.config.net.line, f"[net] {text}", None, is_error)
+
+
+def _of_layer(layer: Layer, index: int, text: str, key: str, is_error: bool = False) -> Problem:
+    lines = [option.line for option in layer.section.options if option.key == key]
+    return Problem(lines[0] if lines else layer.section.line, f"[{layer.kind}] {text}", index, is_error)
+
+
+def _mini_batches(found: Probe) -> Iterator[Problem]:
+    batch, subdivisions = found.net.positive("batch", 1), found.net.positive("subdivisions", 1)
+    if subdivisions > batch:
+        text = f"subdivisions={subdivisions} is more than batch={batch}; expected a divisor of it"
+        yield _of_net(found, text, "subdivisions", is_error=True)
+    elif batch % subdivisions:
+        used = batch // subdivisions * subdivisions
+        text = f"subdivisions={subdivisions} does not divide batch={batch}; an update would take {used} pictures"
+        yield _of_net(found, text, "subdivisions")
+
+
+def _schedule(found: Probe) -> Iterator[Problem]:
+    if not found.net.has("max_batches"):
+        yield _of_net(found, "max_batches is missing: training would end before it begins", "max_batches")
+    try:
+        with warnings_to(lambda text: found.tell(text, is_error=False)):
+            schedule = Schedule.from_section(found.net)
+    except ConfigError as error:
+        found.tell(str(error))
+        return
+    end, steps = schedule.max_batches, schedule.steps
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        yield _of_net(found, f"steps={','.join(map(str, steps))}: expected numbers that rise", "steps")
+    if steps and steps[-1] > end > 0:
+        yield _of_net(found, f"steps: {steps[-1]} lies beyond max_batches={end} and is never reached", "steps")
+    if 0 < end <= schedule.burn_in:
+        yield _of_net(found, f"burn_in={schedule.burn_in} lasts to the end, max_batches={end}", "burn_in")
+    if schedule.rate <= 0:
+        yield _of_net(found, f"learning_rate={schedule.rate:g}: expected more than 0", "learning_rate", is_error=True)
+
+
+def _heads(found: Probe) -> list[tuple[int, Head]]:
+    return [(index, layer) for index, layer in enumerate(found.layers) if isinstance(layer, Head)]
+
+
+def _input_size(found: Probe) -> Iterator[Problem]:
+    """Sides that the strides up to a head do not divide: the cells would not cover the picture evenly."""
+    for side in ("width", "height"):
+        pixels, strides = getattr(found.input, side), []
+        for index, layer in _heads(found):
+            cells = getattr(layer.shape, side)
+            if not isinstance(layer, DetectionHead) and found.known[index].size and pixels % cells:
+                strides.append(2 ** round(math.log2(pixels / cells)))
+        unknown = any(not found.known[index].size for index, _ in _heads(found))
+        if not strides and unknown and pixels % USUAL_STRIDE:
+            strides.append(USUAL_STRIDE)
+        if strides and (stride := max(strides)) > 1:
+            less = max(stride, pixels // stride * stride)
+            text = f"{side}={pixels}: expected a multiple of {stride}, the network's stride: {less} or {less + stride}"
+            yield _of_net(found, text, side, is_error=True)
+
+
+def _masks(found: Probe) -> Iterator[Problem]:
+    for index, layer in _heads(found):
+        if not isinstance(layer, Yolo):
+            continue
+        listed = len(layer.section.reals("anchors") or [])
+        total = layer.options.num
+        missing = [number for number in layer.mask if 0 < listed <= 2 * number]
+        if missing:
+            text = f"mask names anchor {missing[0]}, but anchors lists {listed // 2} pairs; expected num={total}"
+            yield _of_layer(layer, index, text, "anchors", is_error=True)
+        if listed > 2 * total:
+            text = f"anchors lists {listed} numbers for num={total}; expected {2 * total}"
+            yield _of_layer(layer, index, text, "anchors")
+        if len(set(layer.mask)) < len(layer.mask):
+            text = f"mask={','.join(map(str, layer.mask))} names an anchor twice"
+            yield _of_layer(layer, index, text, "mask")
+
+
+def _agreement(found: Probe) -> Iterator[Problem]:
+    """Heads of one network that differ in what they should share."""
+    heads = _heads(found)
+    if not heads:
+        return
+    first_index, first = heads[0]
+    for index, layer in heads[1:]:
+        if layer.classes != first.classes:
+            text = f"classes={layer.classes}, but layer {first_index} has classes={first.classes}; expected one number"
+            yield _of_layer(layer, index, text, "classes", is_error=True)
+        if isinstance(layer, Yolo) and isinstance(first, Yolo) and layer.options.num != first.options.num:
+            text = f"num={layer.options.num}, but layer {first_index} has num={first.options.num}"
+            yield _of_layer(layer, index, text, "num")
+
+
+def _activations(found: Probe) -> Iterator[Problem]:
+    """What a head reads must be linear; `new_coords` wants it logistic."""
+    for index, layer in _heads(found):
+        before = found.layers[index - 1] if index else None
+        if isinstance(layer, Yolo) and before is not None and before.kind in ("convolutional", "conv"):
+            expected = "logistic" if layer.new_coords else "linear"
+            name = before.section.text("activation", "logistic")
+            if name != expected:
+                text = f"activation={name} before [{layer.kind}]; expected activation={expected}"
+                yield _of_layer(before, index - 1, text, "activation")
+
+
+def _data(found: Probe, data: Section) -> Iterator[Problem]:
+    """Heads and lists of names that do not have the number of classes of a .data file."""
+    classes = data.positive("classes", 1) if data.has("classes") else None
+    path = names_from_data(data, "names")
+    names = len(read_names(path)) if path else None
+    for index, layer in _heads(found):
+        if classes is not None and layer.classes != classes:
+            text = f"classes={layer.classes}; expected {classes}, the number of classes in {data.path}"
+            yield _of_layer(layer, index, text, "classes", is_error=True)
+        elif names is not None and layer.classes != names:
+            text = f"classes={layer.classes}; expected {names}, the number of names in {path}"
+            yield _of_layer(layer, index, text, "classes", is_error=True)

@@ -1,0 +1,212 @@
+"""Fit a network file to a data set: the number of classes, anchors and masks, and the filters that follow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...config.dialect import choose_dialect
+from ...config.editor import CfgText
+from ...config.sections import Config, Section, parse_config
+from ...errors import ConfigError, OptionError
+from ...layers import INPUT, Layer
+from ...layers.connected import Connected
+from ...layers.heads.base import Head
+from ...layers.heads.region import DetectionHead, Region
+from ...layers.heads.yolo import Yolo
+from ...tensor import Array
+from ..anchors import Sizes, format_anchors
+from .lenient_build import Probe, probe
+
+CELLS = 1  # a width for which anchors are written with decimals
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """What a head needs: its masks (none in [region]), and so many channels of layer `source`."""
+
+    index: int
+    head: Head
+    mask: list[int]
+    channels: int
+    source: int
+
+
+class Retarget:
+    """A network file on its way to another data set. `text` has the changes; nothing is written before `write`."""
+
+    def __init__(self, path: str | os.PathLike[str], dialect: str = "auto") -> None:
+        """Read the file, of which filters and masks may be wrong. Raises ConfigError, OptionError."""
+        self.text = CfgText(path)
+        self.config = parse_config(self.text.path, self.text.text)
+        self._dialect = dialect
+        self.probe = self._probe(self.config)
+        self.heads = [(i, layer) for i, layer in enumerate(self.probe.layers) if isinstance(layer, Head)]
+
+    def _probe(self, config: Config) -> Probe:
+        return probe(config, choose_dialect(self._dialect, config))
+
+    # --- anchors ---
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Width and height in which anchors are given: pixels of the input, for [region] cells. Raises ConfigError
+        for a network without anchors."""
+        for _, head in self.heads:
+            if isinstance(head, Region):
+                return head.shape.width, head.shape.height
+            if isinstance(head, Yolo):
+                return self.probe.input.width, self.probe.input.height
+        raise ConfigError(f"{self.text.path}: no layer with anchors; expected [yolo], [Gaussian_yolo] or [region]")
+
+    @property
+    def in_cells(self) -> bool:
+        """Whether anchors count in cells and have decimals."""
+        return any(isinstance(head, Region) for _, head in self.heads)
+
+    @property
+    def count(self) -> int:
+        """How many anchors the file says there are. Raises ConfigError for a network without anchors."""
+        _ = self.unit
+        return max(h.options.num if isinstance(h, Yolo) else len(h.anchors)
+                   for _, h in self.heads if isinstance(h, (Yolo, Region)))  # fmt: skip
+
+    @property
+    def anchors(self) -> Sizes:
+        """(k, 2) the anchors that the heads use now, by their number."""
+        used: dict[int, Array] = {}
+        for _, head in self.heads:
+            if isinstance(head, Yolo):
+                used |= {number: head.anchors[number] for number in head.mask}
+            elif isinstance(head, Region):
+                used |= dict(enumerate(head.anchors))
+        return np.array([used[number] for number in sorted(used)], np.float64).reshape(-1, 2)
+
+    def masks(self, count: int) -> dict[int, list[int]]:
+        """The masks of so many anchors sorted by area: heads with fewer cells get the larger ones.
+
+        Heads keep how many they have where that makes `count`, else they share equally. Raises OptionError where a
+        head would go without.
+        """
+        heads = sorted((item for item in self.heads if isinstance(item[1], Yolo)), key=lambda i: -i[1].shape.cells)
+        if heads and count < len(heads):
+            raise OptionError(f"{count} anchors for {len(heads)} heads; expected at least one for each")
+        have = [len(head.mask) for _, head in heads if isinstance(head, Yolo)]
+        if sum(have) != count:
+            have = [count * (k + 1) // len(heads) - count * k // len(heads) for k in range(len(heads))]
+        first, found = 0, {}
+        for (index, _), many in zip(heads, have, strict=True):
+            found[index] = list(range(first, first + many))
+            first += many
+        return found
+
+    # --- what the heads need ---
+
+    def plans(self, classes: int | None = None, count: int | None = None) -> list[HeadPlan]:
+        """What each head needs for so many classes and anchors, by default its own. Raises ConfigError."""
+        masks = {} if count is None else self.masks(count)
+        return [self._plan(index, head, classes or head.classes, count, masks.get(index)) for index, head in self.heads]
+
+    def _plan(self, index: int, head: Head, classes: int, count: int | None, mask: list[int] | None) -> HeadPlan:
+        mask, source = mask or [], self._source(index)
+        if isinstance(head, Yolo):
+            mask = mask or head.mask
+            channels = len(mask) * (classes + head.entries_before_classes)
+        elif isinstance(head, Region):
+            channels = (count or len(head.anchors)) * (classes + head.coords + 1)
+        else:
+            assert isinstance(head, DetectionHead)
+            channels = head.side**2 * ((1 + head.coords) * head.num + classes)
+        return HeadPlan(index, head, mask, channels, source)
+
+    def _source(self, index: int) -> int:
+        """The layer that makes the channels that layer `index` reads."""
+        layers, layer = self.probe.layers, self.probe.layers[index]
+        at = layer.sources[0]
+        while at != INPUT and _key_of(layers[at]) is None:
+            inner = layers[at]
+            if len(inner.sources) > 1 or inner.shape.channels != inner.inputs[0].channels:
+                break
+            at = inner.sources[0]
+        if at == INPUT or _key_of(layers[at]) is None:
+            text = (
+                f"layer {index}: cannot tell which layer gives its channels; expected a [convolutional] or [connected]"
+            )
+            raise layer.section.error(text)
+        return at
+
+    # --- changes ---
+
+    def set_classes(self, classes: int) -> None:
+        """So many classes in all heads, or in the last layer of a classifier. Filters follow with `fit`."""
+        for index, head in self.heads:
+            self._refuse_tree(head)
+            self.text.set(self._section(index), "classes", str(classes), index)
+            counters = head.section.integers("counters_per_class") or []
+            if counters and len(counters) != classes:
+                self.text.comment_out(self._section(index), "counters_per_class", index)
+        if not self.heads:
+            last = len(self.probe.layers) - 1
+            for layer in self.probe.layers:
+                self._refuse_tree(layer)
+            at = last if _key_of(self.probe.layers[last]) else self._source(last)
+            self._set_channels(at, classes)
+
+    def _refuse_tree(self, layer: Layer) -> None:
+        if layer.section.has("tree"):
+            raise layer.section.error("tree= says which classes there are; remove it first", "tree")
+
+    def set_anchors(self, anchors: Sizes) -> None:
+        """These anchors, by area, in all heads, with masks. Filters follow with `fit`. Raises ConfigError,
+        OptionError."""
+        anchors = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
+        text = format_anchors(anchors, CELLS if self.in_cells else self.unit[0])
+        masks = self.masks(len(anchors))
+        for index, _ in self.heads:
+            section = self._section(index)
+            self.text.set(section, "anchors", text.strip(), index)
+            self.text.set(section, "num", str(len(anchors)), index)
+            if index in masks:
+                self.text.set(section, "mask", ",".join(map(str, masks[index])), index)
+
+    def set_net(self, values: Mapping[str, str]) -> None:
+        """Options of [net]."""
+        for key, value in values.items():
+            self.text.set(self.config.net, key, value)
+
+    def fit(self, classes: int | None = None, count: int | None = None) -> None:
+        """The filters before each head for so many classes and anchors. Raises ConfigError."""
+        for plan in self.plans(classes, count):
+            self._set_channels(plan.source, plan.channels)
+
+    def _set_channels(self, at: int, channels: int) -> None:
+        key = _key_of(self.probe.layers[at])
+        assert key is not None
+        self.text.set(self._section(at), key, str(channels), at)
+
+    def _section(self, index: int) -> Section:
+        return self.config.layers[index]
+
+    def check(self) -> None:
+        """Build the changed network. Raises ConfigError for what did not fit before the changes or fits no more."""
+        found = self._probe(parse_config(self.text.path, self.text.text))
+        errors = sorted(problem for problem in found.problems if problem.is_error)
+        if errors:
+            first = errors[0]
+            more = f" and {len(errors) - 1} more errors, see `cfg check`" if len(errors) > 1 else ""
+            raise ConfigError(f"{self.text.path}: {first.text} (line {first.line} of the changed file{more})")
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the changed file, if it fits. Raises ConfigError, OutputError."""
+        self.check()
+        self.text.write(path)
+
+
+def _key_of(layer: Layer) -> str | None:
+    """The option that says how many channels a layer makes."""
+    if isinstance(layer, Connected):
+        return "output"
+    return "filters" if layer.kind in ("convolutional", "conv", "deconvolutional", "deconv", "local") else None

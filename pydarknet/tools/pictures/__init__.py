@@ -1,0 +1,1 @@
+"""darknet's commands that make pictures."""

@@ -1,0 +1,89 @@
+"""darknet's `nightmare`: a picture is changed so that what a layer sees in it becomes stronger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...datasets.transforms.augment import Rng, coin
+from ...errors import OptionError
+from ...images.image import Planar, crop, resize
+from ...images.operations import mirrored, standardised, turned
+from ...network.network import Network
+from ...tensor import Array
+from .input_gradient import InputGradient
+
+OCTAVE = 1.33333333  # how much smaller the picture is in the next octave
+JITTER = 8  # pixels by which the picture is moved, at most
+TO_GREY = np.float32(0.1)  # of the distance from grey is taken away in each step
+
+
+@dataclass(frozen=True)
+class Dream:
+    """How a picture is changed: darknet's options, under its names.
+
+    layer: whose output grows; range: of this many layers round it one is drawn in each step. iters: steps of a round.
+    octaves: sizes, of which one is drawn in each step. thresh: outputs below the mean plus so many standard deviations
+    do not count. norm: standardise the change. After a round the picture is turned by `rotate` (radians), and the
+    middle `zoom` of it becomes the whole.
+    """
+
+    layer: int
+    range: int = 1
+    iters: int = 10
+    octaves: int = 4
+    rate: float = 0.04
+    thresh: float = 1.0
+    norm: bool = True
+    zoom: float = 1.0
+    rotate: float = 0.0
+
+    def check(self, network: Network) -> None:
+        """Raises OptionError for layers that are not there."""
+        first = self.layer - self.range // 2
+        if first < 0 or first + self.range > len(network.layers):
+            raise OptionError(
+                f"layers {first} to {first + self.range - 1}: {network.path} has layers 0 to {len(network.layers) - 1}"
+            )
+
+    def round(self, network: Network, picture: Planar, rng: Rng) -> Iterator[Planar]:
+        """The picture, (channels, height, width) in 0..1, after each of `iters` steps."""
+        self.check(network)
+        for _ in range(self.iters):
+            layer = self.layer + int(rng.integers(self.range)) - self.range // 2
+            scale = 1 / OCTAVE ** int(rng.integers(self.octaves))
+            dx, dy = (int(rng.integers(2 * JITTER)) - JITTER for _ in range(2))
+            picture = self.step(network, picture, layer, scale, dx, dy, coin(rng))
+            yield picture
+
+    def step(
+        self, network: Network, picture: Planar, layer: int, scale: float, dx: int, dy: int, mirror: bool
+    ) -> Planar:  # fmt: skip
+        """The picture changed once, looked at in another size, moved by (dx, dy) and perhaps mirrored."""
+        _, height, width = picture.shape
+        small = np.float32(scale)
+        shown = resize(crop(picture, dx, dy, width, height), int(width * small), int(height * small))
+        gradient = InputGradient(network, layer, shown.shape[2], shown.shape[1])
+        output = gradient.forward(mirrored(shown) if mirror else shown)
+        change = gradient.backward(self.wanted(output))
+        change = resize(mirrored(change) if mirror else change, width, height)
+        change = crop(change, -dx, -dy, width, height) + TO_GREY * (np.float32(0.5) - picture)
+        if self.norm:
+            change = standardised(change)
+        return np.clip(picture + np.float32(self.rate) * change, 0, 1)
+
+    def wanted(self, output: Array) -> Array:
+        """The change of an output: itself where it is large, else 0."""
+        wide = output.astype(np.float64)
+        return np.where(output > wide.mean() + self.thresh * wide.std(), output, np.float32(0))
+
+    def between(self, picture: Planar) -> Planar:
+        """The picture that the next round begins with."""
+        _, height, width = picture.shape
+        if self.rotate:
+            picture = turned(picture, self.rotate)
+        left, top = (int(side * (1 - self.zoom) / 2) for side in (width, height))
+        inner = max(1, int(width * self.zoom)), max(1, int(height * self.zoom))
+        return resize(crop(picture, left, top, *inner), width, height)

@@ -1,0 +1,90 @@
+"""How long a network takes: whole passes, each layer, and what the machine could do."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..layers import INPUT
+from ..layers.convolution.direct import TiledConvolution
+from ..layers.convolution.geometry import Window
+from ..network.network import Network
+from ..runtime.threads import threads
+from ..tensor import Layout, Shape, Tensor
+
+PEAK_CHANNELS, PEAK_FILTERS = 256, 256
+PEAK_SHAPE = Shape(PEAK_CHANNELS, 8, 21)  # 168 cells: whole tiles on every machine, in the cache of a core
+PEAK_SECONDS = 0.3
+
+
+def black(network: Network) -> np.ndarray:
+    """The input that darknet measures with: zeros, of the network's batch and size."""
+    return np.zeros((network.batch, *network.input_shape), np.float32)
+
+
+def time_passes(network: Network, passes: int) -> float:
+    """Seconds that so many forward passes take. One before them, which lays out memory, does not count."""
+    x = black(network)
+    network.forward(x)
+    start = time.perf_counter()
+    for _ in range(passes):
+        network.forward(x)
+    return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """A layer's median over several passes. index: INPUT for bringing the picture into the engine's layout.
+
+    operations: floating-point operations of the whole batch, as the direct method needs them.
+    """
+
+    index: int
+    seconds: float
+    operations: float
+
+    @property
+    def rate(self) -> float:
+        """Operations a second."""
+        return self.operations / self.seconds if self.seconds > 0 else 0.0
+
+
+def time_layers(network: Network, passes: int) -> list[LayerTime]:
+    """What each layer takes, in the order of the network."""
+    x = black(network)
+    network.forward(x)
+    found = [network.layer_seconds(x) for _ in range(passes)]
+    medians = {index: statistics.median(times[index] for times in found) for index in found[0]}
+    return [LayerTime(index, seconds, _operations(network, index)) for index, seconds in medians.items()]
+
+
+def _operations(network: Network, index: int) -> float:
+    """Of a layer and of those that it computes as well."""
+    if index == INPUT:
+        return 0.0
+    layer = network.layers[index]
+    computed = [layer, *layer.absorbed]
+    return network.batch * sum(each.table_operations() or each.operations(network.dialect) for each in computed)
+
+
+def peak() -> float:
+    """Floating-point operations a second of the direct micro-kernel on all threads, with what it reads at hand: a 1x1
+    convolution that stays in the caches of the cores, the best of many runs."""
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((PEAK_FILTERS, PEAK_CHANNELS, 1, 1), np.float32)
+    ones, zeros = np.ones(PEAK_FILTERS, np.float32), np.zeros(PEAK_FILTERS, np.float32)
+    plan = TiledConvolution(weights, ones, zeros, groups=1, lanes=16)
+    batch = threads()  # each thread's own picture
+    x = Tensor(Layout(batch, PEAK_SHAPE), rng.standard_normal(Layout(batch, PEAK_SHAPE).size, np.float32))
+    y = Tensor(Layout(batch, Shape(PEAK_FILTERS, PEAK_SHAPE.height, PEAK_SHAPE.width)))
+    convolve = plan.bind(x, y, Window(1, 1, 1, 0), np.float32(1), 0)
+    operations = 2.0 * weights.size * PEAK_SHAPE.cells * batch
+    convolve()
+    best, end = float("inf"), time.perf_counter() + PEAK_SECONDS
+    while (start := time.perf_counter()) < end:
+        convolve()
+        best = min(best, time.perf_counter() - start)
+    return operations / best

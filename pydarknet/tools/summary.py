@@ -1,0 +1,88 @@
+"""A network in darknet's words: the table of its layers and its totals, as lines that others print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..layers import INPUT, Layer
+from ..network.network import Network
+from ..tensor import LANES, Shape
+
+HEADER = "   layer   filters  size/strd(dil)      input                output"
+MEGABYTE = 1 << 20
+
+# Sections for which darknet notes no width and height, so that they do not count in `avg_outputs`.
+_WITHOUT_PLANE = frozenset({"conn", "connected", "cost", "dropout", "gru", "implicit", "lstm", "rnn"})
+
+
+def layer_table(network: Network) -> Iterator[str]:
+    """The lines that AlexeyAB's darknet prints while it builds the network."""
+    yield HEADER
+    for index, layer in enumerate(network.layers):
+        yield from f"{index:4d} {layer.table_row()}".split("\n")
+    billions = np.float32(0)
+    for layer in network.layers:
+        billions += np.float32(layer.table_operations() / 1e9)
+    counted = [layer.shape.outputs for layer in network.layers if _has_plane(network, layer)]
+    yield f"Total BFLOPS {billions:5.3f} "
+    yield f"avg_outputs = {sum(counted) // max(1, len(counted))} "
+
+
+def _has_plane(network: Network, layer: Layer) -> bool:
+    """Whether darknet notes a width and a height above 1 for the layer: those of what it reads."""
+    if layer.kind == "detection":
+        return layer.section.integer("side", 7) > 1
+    while layer.kind == "route":  # takes over what its first source has noted
+        layer = network.layers[layer.sources[0]]
+    if layer.kind in _WITHOUT_PLANE and not layer.section.flag("dropblock"):
+        return False
+    return layer.inputs[0].width > 1 and layer.inputs[0].height > 1
+
+
+def operation_lines(network: Network) -> Iterator[str]:
+    """What `darknet ops` prints."""
+    yield f"Floating Point Operations: {network.ops}"
+    yield f"Floating Point Operations: {network.ops / 1e9:.2f} Bn"
+
+
+def totals(network: Network, file_size: int | None = None) -> Iterator[str]:
+    """Operations, parameters, the size of the weights file (that of `file_size` bytes, or a new one) and memory."""
+    table = sum(layer.table_operations() for layer in network.layers)
+    parameters, header = network.parameter_count, len(network.header.pack())
+    size = 4 * parameters + header if file_size is None else file_size
+    activations = activation_bytes(network)
+    memory = 8 * parameters + activations
+    yield f"operations    {network.ops / 1e9:.2f} Bn as `ops` counts them, {table / 1e9:.2f} Bn in the table"
+    yield f"parameters    {parameters}"
+    yield f"weights file  {megabytes(size)} MB ({size} bytes)"
+    parts = f"parameters as read and as packed {megabytes(8 * parameters)}, activations {megabytes(activations)}"
+    yield f"peak memory   about {megabytes(memory)} MB besides Python's own ({parts})"
+
+
+def megabytes(size: int) -> str:
+    """Bytes in MB of 2^20 as darknet's published tables round them: 238, 4.0."""
+    value = size / MEGABYTE
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def activation_bytes(network: Network) -> int:
+    """An estimate of the memory for the layers' outputs: the most that is alive at one step, in blocks of channels."""
+
+    def owner(index: int) -> int:
+        while index != INPUT and network.layers[index].is_alias:
+            index = network.layers[index].sources[0]
+        return index
+
+    last = {owner(index): index for index in range(INPUT, len(network.layers))}
+    for index, layer in enumerate(network.layers):
+        last.update((owner(source), index) for source in layer.sources)
+    shapes = {INPUT: network.input} | {index: layer.shape for index, layer in enumerate(network.layers)}
+    sizes = {index: _bytes(shapes[index]) for index in last}
+    steps = range(len(network.layers))
+    return network.batch * max(sum(sizes[i] for i in last if i <= step <= last[i]) for step in steps)
+
+
+def _bytes(shape: Shape) -> int:
+    return 4 * LANES * -(-shape.channels // LANES) * (shape.height + 2) * (shape.width + 2)

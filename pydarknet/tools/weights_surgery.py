@@ -1,0 +1,282 @@
+"""Weight surgery: what darknet's small tools do to a network's parameters. No picture is computed here.
+
+A function changes the network that it is given; `network.save_weights` then writes the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..config.dialect import Dialect
+from ..errors import ConfigError, OptionError, WeightsError
+from ..layers import Layer
+from ..layers.batchnorm import BatchNorm
+from ..layers.connected import Connected
+from ..layers.convolution.convolutional import Convolutional
+from ..layers.convolution.deconvolutional import Deconvolutional
+from ..layers.recurrent.rnn import Gru, Lstm
+from ..network.network import Network
+from ..network.weights import Header, load_weights
+from ..tensor import Array
+from ..training.learner import mini_batch
+from ..utils.files import read_text
+
+log = logging.getLogger("pydarknet")
+
+Part = Convolutional | Deconvolutional | Connected  # what has one matrix of weights and may be normalised
+Path = str | os.PathLike[str]
+# Variances are raised by so much before a layer's normalisation is folded into its weights.
+CONVOLUTION_EPSILON, CONNECTED_EPSILON = 1e-5, 1e-6
+OBJECTNESS_ROWS = 5  # of an anchor before its classes: box and objectness
+
+
+def stamp(network: Network, seen: int | None = None) -> None:
+    """Give the network the header that the dialect's darknet writes, with `seen` pictures instead of those loaded.
+
+    AlexeyAB's darknet writes a multiple of the cfg's batch.
+    """
+    seen = network.header.seen if seen is None else seen
+    if network.dialect.writes_whole_iterations:
+        net = network.config.net
+        subdivisions = net.positive("subdivisions", 1)
+        batch = mini_batch(net.positive("batch", 1), subdivisions, net.positive("time_steps", 1)) * subdivisions
+        seen -= seen % batch
+    network.header = Header(*network.dialect.version, seen)
+
+
+def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
+    """What darknet's tools look for in a layer: itself, or the gates of `[gru]` and, `lstm`, of `[lstm]`.
+
+    Other recurrent layers have nothing for them, nor has a convolution that shares another's weights.
+    """
+    if isinstance(layer, Gru) or (lstm and isinstance(layer, Lstm)):
+        return list(layer.parts.values())
+    if isinstance(layer, Convolutional) and layer.shares is not None:
+        return []
+    return [layer] if isinstance(layer, (Convolutional, Deconvolutional, Connected)) else []
+
+
+def first_convolution(network: Network) -> Convolutional | None:
+    """The convolution that sees the picture, if its filters have three channels; else None, with a warning."""
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, Convolutional):
+            channels = layer.weights.shape[1]
+            if channels == 3:
+                return layer
+            log.warning(
+                "layer %d [%s]: its filters have %d channels, not 3; nothing changes", index, layer.kind, channels
+            )
+            return None
+    log.warning("%s: no [convolutional] layer; nothing changes", network.path)
+    return None
+
+
+def rescale(network: Network) -> None:
+    """Make a network for inputs from -1 to 1 one for inputs from 0 to 1: x becomes 2 x - 1 in the first convolution.
+
+    As in darknet the biases change also where batch normalisation follows, for which that is not exact.
+    """
+    layer = first_convolution(network)
+    if layer is not None:
+        layer.weights *= 2
+        layer.biases -= np.float32(0.5) * layer.weights.sum(axis=(1, 2, 3))
+        network.parameters_changed()
+
+
+def swap_red_and_blue(network: Network) -> None:
+    """Make a network for RGB pictures one for BGR, or back: planes 0 and 2 of the first convolution's filters."""
+    layer = first_convolution(network)
+    if layer is not None:
+        layer.weights[:] = layer.weights[:, ::-1].copy()
+        network.parameters_changed()
+
+
+# --- batch normalisation ---------------------------------------------------------------------------------------------
+
+
+def normalize(network: Network, variance: float = 0.0) -> None:
+    """Give batch normalisation to convolutions and `[connected]` layers without: scales 1, means 0, variances
+    `variance`. The cfg needs `batch_normalize=1`.
+
+    darknet's variance of 0 is for networks that are trained on; with 1 the network computes what it did before, but
+    for the epsilon. As in darknet, `[gru]` (AlexeyAB: and `[lstm]`) with batch normalisation begins anew with the same
+    values, and without stays as it is.
+    """
+    if variance < 0:
+        raise OptionError(f"variance {variance}: expected at least 0")
+    for index, layer in enumerate(network.layers):
+        recurrent = hasattr(layer, "parts")
+        parts = parts_of(layer, network.dialect.tools_know_lstm)
+        parts = [part for part in parts if (part.norm is not None) == recurrent]
+        for part in parts:
+            part.norm = _new_norm(part, network.dialect, variance)
+        if recurrent and parts:
+            log.warning("layer %d [%s]: its batch normalisation begins anew, as in darknet", index, layer.kind)
+    _share_again(network)
+
+
+def _new_norm(part: Part, dialect: Dialect, variance: float) -> BatchNorm:
+    matrix = isinstance(part, Connected)
+    inside_root = dialect.connected_epsilon_inside_root if matrix else dialect.epsilon_inside_root
+    norm = BatchNorm(part.biases.size, inside_root)
+    norm.rolling_variance[:] = variance
+    return norm
+
+
+def fold(network: Network) -> None:
+    """Move normalisation into weights and biases: what is left of it has scales 1, means 0, variances 1.
+
+    Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet in `[lstm]`.
+    """
+    for layer in network.layers:
+        for part in parts_of(layer, network.dialect.tools_know_lstm):
+            if part.norm is not None:
+                _fold_part(part, part.norm)
+    network.parameters_changed()
+
+
+def denormalize(network: Network) -> None:
+    """Move batch normalisation into weights and biases and take it away. The cfg needs `batch_normalize=0`.
+
+    Of recurrent layers only in `[gru]`.
+    """
+    for layer in network.layers:
+        for part in parts_of(layer):
+            if part.norm is not None:
+                _fold_part(part, part.norm)
+                part.norm = None
+    _share_again(network)
+
+
+def _fold_part(part: Part, norm: BatchNorm) -> None:
+    epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
+    with np.errstate(invalid="ignore"):  # broken statistics give what they give in C
+        root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
+        factor = (norm.scales / root).astype(np.float32)
+    axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
+    shape = [1] * part.weights.ndim
+    shape[axis] = factor.size
+    part.weights *= factor.reshape(shape)
+    part.biases -= norm.rolling_mean * factor
+    norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
+
+
+def _share_again(network: Network) -> None:
+    """Convolutions with another's weights have its normalisation as well."""
+    for layer in network.layers:
+        if isinstance(layer, Convolutional) and layer.shares is not None:
+            layer.norm = layer.shares.norm
+    network.parameters_changed()
+
+
+def norms_left(network: Network) -> list[int]:
+    """The layers that have batch normalisation, in themselves or in a part."""
+    return [index for index, layer in enumerate(network.layers) if _has_norm(layer)]
+
+
+def _has_norm(layer: Layer) -> bool:
+    parts = getattr(layer, "parts", {"": layer}).values()
+    return any(getattr(part, "norm", None) is not None for part in parts)
+
+
+def cfg_text(network: Network) -> str:
+    """The text of the network's cfg with `batch_normalize` as the layers have it now, everything else as it stands."""
+    lines = read_text(network.path, ConfigError).split("\n")
+    for layer in reversed(network.layers):  # from the end, so that line numbers hold
+        section, wanted = layer.section, _has_norm(layer)
+        if layer.kind == "batchnorm" or (section.flag("batch_normalize") or section.flag("cbn")) == wanted:
+            continue
+        given = [option for option in section.options if option.key in ("batch_normalize", "cbn")]
+        for option in given:
+            lines[option.line - 1] = f"{option.key}={int(wanted)}"
+        if not given:
+            lines.insert(section.line, f"batch_normalize={int(wanted)}")
+    return "\n".join(lines)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
+    """Load the mean of several weights files: of convolutions all arrays, of `[connected]` biases and weights.
+
+    Everything else, and the header, is that of the first file, as in darknet. Raises WeightsError.
+    """
+    if not paths:
+        raise OptionError("no weights files; expected at least one")
+    loaded = network.load_weights(paths[0], allow_partial)
+    first = [record.array.copy() for layer in network.layers for record in layer.records()]
+    totals = [array.copy() for array in _averaged(network)]
+    for path in paths[1:]:
+        network.load_weights(path, allow_partial)
+        for total, array in zip(totals, _averaged(network), strict=True):
+            total += array
+    records = [record for layer in network.layers for record in layer.records()]
+    for record, values in zip(records, first, strict=True):
+        record.array[:] = values
+    for array, total in zip(_averaged(network), totals, strict=True):
+        array[:] = total * np.float32(1 / len(paths))
+    network.loaded, network.header = loaded, loaded.header
+    network.parameters_changed()
+
+
+def _averaged(network: Network) -> list[Array]:
+    arrays: list[Array] = []
+    for layer in network.layers:
+        if isinstance(layer, Convolutional):
+            arrays += [] if layer.shares is not None else [record.array for record in layer.records()]
+        elif isinstance(layer, Connected):
+            arrays += [layer.biases, layer.weights]
+    return arrays
+
+
+def load_first_layers(network: Network, path: Path, count: int, allow_partial: bool = False) -> None:
+    """Load a weights file of which the first `count` layers are wanted. Raises OptionError, WeightsError.
+
+    The file must be that of the network, or, with `allow_partial`, reach so far.
+    """
+    if not 0 <= count <= len(network.layers):
+        raise OptionError(f"{count} layers: expected a number from 0 to {len(network.layers)}, those of {network.path}")
+    network.loaded = network.load_weights(path, allow_partial)
+    if network.loaded.layers < count:
+        raise WeightsError(f"{os.fspath(path)}: holds {network.loaded.layers} whole layers; expected at least {count}")
+
+
+def one_off(network: Network, path: Path, classes: int) -> int:
+    """Make the classes of a network without boxes the classes of three anchors; the number of filters that gives.
+
+    The last layer but one of the network has 3 (5 + n) filters, n >= `classes`; in the file it has `classes`. They
+    become filters 5 and following of the first third, of which the others become copies. The five before them have
+    biases 0 and initial weights, in pjreddie's darknet a tenth of them. Raises OptionError, WeightsError.
+    """
+    layer = network.layers[-2] if len(network.layers) > 1 else None
+    if not isinstance(layer, Convolutional) or layer.norm or layer.window.size != 1 or layer.groups != 1:
+        raise OptionError(
+            f"{network.path}: the last layer but one must be a plain 1x1 [convolutional], without batch normalisation"
+        )
+    third, rest = divmod(layer.filters, 3)
+    if rest or third < OBJECTNESS_ROWS + classes:
+        raise OptionError(
+            f"{network.path}: the last layer but one has {layer.filters} filters; expected 3 x ({OBJECTNESS_ROWS} + n) "
+            f"with n at least the {classes} classes of the file"
+        )
+    whole = layer.stored
+    layer.stored = replace(whole, filters=classes)  # so many come first in the record
+    try:
+        network.header = load_weights(path, network.layers).header
+    finally:
+        layer.stored = whole
+    found = layer.biases[:classes].copy(), layer.weights[:classes].copy()
+    layer.initialise(np.random.default_rng(network.seed), network.dialect)
+    if network.dialect.oneoff_shrinks:
+        layer.weights *= np.float32(0.1)
+    for array, values in zip((layer.biases, layer.weights), found, strict=True):
+        array[OBJECTNESS_ROWS : OBJECTNESS_ROWS + classes] = values
+        array[third : 2 * third] = array[2 * third :] = array[:third]
+    network.parameters_changed()
+    return layer.filters

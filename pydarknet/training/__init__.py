@@ -1,0 +1,1 @@
+"""Training runs: learner, optimizer, schedule, checkpoints, validation, logs."""

@@ -1,0 +1,83 @@
+"""The best weights of all runs in a folder, and beside them a file that says how good they are.
+
+NAME_best.weights goes with NAME_best.json. The latter holds the hash of its weights. Both are written under other names
+first; then the weights are renamed, then the file beside them. A kill between the two leaves NAME_best.json.new, whose
+hash fits the new weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError
+from ..network.network import Network
+from ..utils.files import flush, hash_of, write_whole
+
+log = logging.getLogger("pydarknet")
+
+NEW = ".new"
+
+
+class BestWeights:
+    """NAME_best.weights in a folder."""
+
+    def __init__(self, folder: Path, base: str) -> None:
+        self.path = folder / f"{base}_best.weights"
+        self.sidecar = folder / f"{base}_best.json"
+
+    def known(self) -> dict[str, Any] | None:
+        """What is said about the weights that are there; None where there are none, or nobody knows."""
+        if not self.path.is_file():
+            return None
+        for candidate in (self.sidecar, self._new):
+            try:
+                content = json.loads(candidate.read_text(encoding="utf-8"))
+                if content["hash"] == hash_of(self.path):
+                    return {**content, "value": float(content["value"])}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return None
+
+    @property
+    def _new(self) -> Path:
+        return self.sidecar.with_name(self.sidecar.name + NEW)
+
+    def offer(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
+        """Write the network's parameters, unless the weights that are there are better; the path, if they are written.
+
+        Weights of which nobody knows how good they are, such as darknet's own, become NAME_best.old.weights.
+        `about`: what else the file beside them shall say. Raises OutputError.
+        """
+        known = self.known()
+        if known is not None and known["value"] > value:
+            log.warning(
+                "%s has %s = %f of iteration %s, better than %f; it is kept",
+                self.path,
+                known.get("kind", "value"),
+                known["value"],
+                known.get("iteration", "?"),
+                value,
+            )
+            return None
+        temporary = self.path.with_name(f".{self.path.name}{NEW}")
+        try:
+            if known is None and self.path.exists():
+                aside = self.path.with_name(f"{self.path.stem}.old.weights")
+                log.warning("%s: nobody knows how good these weights are; they are now %s", self.path, aside)
+                self.path.replace(aside)
+            network.save_weights(temporary)
+            content = {**about, "value": value, "weights": self.path.name, "hash": hash_of(temporary)}
+            with write_whole(self._new) as stream:
+                stream.write(json.dumps(content, indent=1).encode() + b"\n")
+            temporary.replace(self.path)
+            flush(self.path.parent)
+            self._new.replace(self.sidecar)
+            flush(self.path.parent)
+        except (OSError, OutputError) as error:
+            temporary.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error).rpartition(": ")[2]
+            raise OutputError(f"{self.path}: cannot write: {reason}") from error
+        return self.path

@@ -1,0 +1,283 @@
+"""Weights written during training, each with a file beside it that says how to go on from there.
+
+A checkpoint is a pair: NAME, an ordinary .weights file, and NAME.state.npz with everything else that training needs
+(accumulated updates with momentum, counters, the average loss, the loader's position, random states). The state holds
+the hash of its weights, so that files which do not belong together are not taken for a pair.
+
+Both are written under other names first. Then the weights are renamed, then the state. A kill between the two leaves
+NAME.state.npz.new, whose hash fits the new weights; one before both leaves the old pair. At no moment is there none.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OutputError, WeightsError
+from ..network.network import Network
+from ..network.weights import Header
+from ..tensor import Array
+from ..utils.files import flush, hash_of, write_whole
+from .checkpoint_schedule import base_name
+from .learner import Training
+from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
+
+log = logging.getLogger("pydarknet")
+
+FORMAT = 2  # of the state file: raised when names or meanings change. 1 named arrays by numbers
+STATE, NEW = ".state.npz", ".new"
+_CONTENT, _NPY = "content", ".npy"
+_KINDS = {
+    "format": COUNT, "base": TEXT, "weights": TEXT, "hash": TEXT, "dialect": TEXT, "batch": COUNT,
+    "subdivisions": COUNT, "progress": TABLE, "training": TABLE,
+}  # fmt: skip
+_PROGRESS = {
+    "iteration": COUNT, "start": COUNT, "average": or_none(FINITE), "position": COUNT, "seed": SEED, "saved": TABLE,
+    "measured": TABLE, "min_size": or_none(COUNT),
+}  # fmt: skip
+_SAVED = {"weights": COUNT, "last": COUNT}
+_MEASURED = {"last": COUNT, "value": FINITE, "best": FINITE}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training run is, besides what `Training` knows."""
+
+    iteration: int
+    start: int  # the iteration at which the run began
+    average: float | None  # of the loss; None before the first iteration
+    position: int  # pictures that the loader has given
+    seed: int
+    saved: Mapping[str, int] = field(default_factory=dict)  # AlexeyAB's: the iteration of the last save of each kind
+    measured: Mapping[str, Any] = field(default_factory=dict)  # what `Measuring.state` gives
+    min_size: int | None = None  # of input sizes that change, where the user chose it
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A pair found on the disk."""
+
+    weights: Path
+    state: Path
+    content: Mapping[str, Any]
+
+    @property
+    def iteration(self) -> int:
+        return int(self.content["progress"]["iteration"])
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(**self.content["progress"])
+
+
+def _is_in_file(network: Network) -> bool:
+    """Whether a .weights file holds all parameters, so that reading it brings them back."""
+    return all(layer.stored.is_whole and layer.stored.save for layer in network.layers)
+
+
+def save(folder: Path, name: str, training: Training, progress: Progress) -> Path:
+    """Write the pair; until it is complete, a former one of that name stays. Raises OutputError."""
+    network = training.network
+    network.header = Header(*network.dialect.version, training.seen)
+    target = folder / name
+    weights, state = folder / f".{name}{NEW}", folder / f"{name}{STATE}{NEW}"
+    arrays = training.state_dict()
+    if not _is_in_file(network):
+        arrays |= _parameters(network)
+    try:
+        network.save_weights(weights)
+        content = {
+            "format": FORMAT,
+            "base": base_name(network.path, backslashes=network.dialect.name == "alexeyab"),
+            "weights": name,
+            "hash": hash_of(weights),
+            "dialect": network.dialect.name,
+            "batch": training.mini_batch,
+            "subdivisions": training.subdivisions,
+            "progress": {**vars(progress), "saved": dict(progress.saved), "measured": dict(progress.measured)},
+            "training": training.counters(),
+        }
+        with write_whole(state) as stream:
+            np.savez(stream, **{_CONTENT: np.array(json.dumps(content))}, **arrays)  # type: ignore[arg-type]
+        weights.replace(target)
+        flush(folder)
+        state.replace(folder / f"{name}{STATE}")
+        flush(folder)
+    except (OSError, OutputError) as error:
+        weights.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).rpartition(": ")[2]
+        raise OutputError(f"{target}: cannot write: {reason}") from error
+    return target
+
+
+def _parameters(network: Network) -> dict[str, Array]:
+    """All parameters by their names in a state file: layer, number and name of the array in a .weights file's order."""
+    return {
+        f"parameter.layer.{index}.{number}.{record.name}": record.array
+        for index, layer in enumerate(network.layers)
+        for number, record in enumerate(layer.records())
+    }
+
+
+def newest(folder: Path, base: str) -> Checkpoint | None:
+    """The pair of the highest iteration among those of the network `base`; None where the folder has none.
+
+    Pairs that do not fit together are passed over with a warning. Raises WeightsError where none of several fits.
+    """
+    found, wrong = [], []
+    for path in _files(folder, base):
+        if not path.name.endswith((STATE, STATE + NEW)):
+            continue
+        name = path.name.removesuffix(NEW).removesuffix(STATE)
+        try:
+            content = _content(path)
+        except WeightsError as error:
+            wrong.append(str(error))
+            continue
+        if (content["base"], content["weights"]) == (base, name):
+            found.append(Checkpoint(folder / name, path, content))
+    for checkpoint in sorted(found, key=lambda c: c.iteration, reverse=True):
+        if checkpoint.weights.is_file() and hash_of(checkpoint.weights) == checkpoint.content["hash"]:
+            for line in wrong:
+                log.warning("%s; it is passed over", line)
+            return checkpoint
+        if checkpoint.state.name.endswith(STATE):  # else a kill came before the weights were renamed: nothing is lost
+            wrong.append(f"{checkpoint.weights} is not there, or not the file that {checkpoint.state.name} belongs to")
+    if wrong:
+        raise WeightsError(f"{folder}: no checkpoint of {base} to go on from: {wrong[0]}")
+    return None
+
+
+def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
+    """Files of the network `base` in a folder; `hidden`: that many dots before the name."""
+    try:
+        return sorted(p for p in folder.iterdir() if p.name.startswith((f"{hidden}{base}.", f"{hidden}{base}_")))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a state file says besides arrays, compared with what this version writes. Raises WeightsError."""
+    arrays = _read(path, lambda name: name == _CONTENT)
+    if _CONTENT not in arrays:
+        raise WeightsError(f"{path} is no state of a training run: it has no {_CONTENT}")
+    try:
+        content = json.loads(str(arrays[_CONTENT]))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is no state of a training run: {_one_line(error)}") from error
+    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+        weights = path.name.removesuffix(NEW).removesuffix(STATE)
+        raise WeightsError(
+            f"{path} has format {str(content['format'])[:20]!r} of another version of pydarknet; expected {FORMAT}. To "
+            f"start a new run from its weights, name them without resume: {path.with_name(weights)}"
+        )
+    try:
+        check_values(content, _KINDS, "")
+        progress = content["progress"]
+        check_values(progress, _PROGRESS, "progress")
+        check_values(progress["saved"], _SAVED if progress["saved"] else {}, "progress.saved")
+        check_values(progress["measured"], _MEASURED if progress["measured"] else {}, "progress.measured")
+    except WeightsError as error:
+        raise WeightsError(f"{path} is no state of a training run: {error}") from error
+    return dict(content)
+
+
+def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
+    """Arrays of a state file by name; no memory is taken for more than the file holds. Raises WeightsError."""
+    found: dict[str, Array] = {}
+    try:
+        left = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(_NPY)
+                if not is_wanted(name):
+                    continue
+                if name in found:
+                    raise ValueError(f"it has two arrays {name[:60]!r}")
+                left -= info.file_size
+                if info.compress_type != zipfile.ZIP_STORED or left < 0:
+                    raise ValueError(f"array {name[:60]!r} is not stored as it was written")
+                found[name] = _array(archive.read(info))
+    except Exception as error:  # zipfile and numpy raise a dozen kinds over garbage
+        raise WeightsError(f"{path} is no state of a training run: {_one_line(error)}") from error
+    return found
+
+
+def _array(data: bytes) -> Array:
+    """The array of an .npy file as numpy.savez writes it, without pickled objects. Raises ValueError and others."""
+    stream = io.BytesIO(data)
+    if (version := np.lib.format.read_magic(stream)) != (1, 0):
+        raise ValueError(f"it has an array of version {version}")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError(f"an array {dtype} of shape {shape} has {len(data) - stream.tell()} bytes")
+    values: Array = np.frombuffer(data, dtype, offset=stream.tell())
+    return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
+    """Raise WeightsError where the run was another one: going on would not continue it."""
+    content, name = checkpoint.content, network.path
+    for key, has in (("dialect", network.dialect.name), ("batch", network.batch), ("subdivisions", subdivisions)):
+        if content[key] != has:
+            what = "mini-batches" if key == "batch" else key
+            raise WeightsError(
+                f"{checkpoint.state}: the run had {what} {content[key]}, {name} now gives {has}; to start a new run "
+                f"from these weights, name them: {checkpoint.weights}"
+            )
+
+
+def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
+    """Give the network the checkpoint's parameters. Raises WeightsError."""
+    if _is_in_file(network):
+        network.loaded = network.load_weights(checkpoint.weights)
+        return
+    expected = _parameters(network)
+    found = _read(checkpoint.state, lambda name: name.startswith("parameter."))
+    with _naming(checkpoint, network):
+        check_arrays(found, expected)
+    for name, array in expected.items():
+        array[...] = found[name]
+    network.parameters_changed()
+
+
+def restore(checkpoint: Checkpoint, training: Training) -> None:
+    """Give training, set up at the right input size, everything else. Raises WeightsError, and then changes nothing."""
+    with_parameters = not _is_in_file(training.network)
+    state = _read(checkpoint.state, lambda name: name != _CONTENT)
+    parameters = {name: state.pop(name) for name in list(state) if with_parameters and name.startswith("parameter.")}
+    with _naming(checkpoint, training.network):
+        check_arrays(parameters, _parameters(training.network) if with_parameters else {})
+        training.load_state_dict(state, checkpoint.content["training"])
+
+
+@contextmanager
+def _naming(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
+    """Name the file of a state that is not this network's."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{checkpoint.state}: not the state of a training run of {network.path}: {error}") from error
+
+
+def clean(folder: Path, base: str) -> None:
+    """Delete what runs of this network that were killed while they wrote have left behind."""
+    for path in [*_files(folder, base, "."), *_files(folder, base, "..")]:
+        if path.name.endswith((".part", NEW)):
+            path.unlink(missing_ok=True)

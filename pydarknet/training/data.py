@@ -1,0 +1,66 @@
+"""Where a training run's mini-batches come from: the sets and the loader, as the trainer sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..config.dialect import Dialect
+from ..config.sections import Section
+from ..datasets.classification import ClassificationSet
+from ..datasets.dataloader import Loader
+from ..datasets.detection import DetectionSet
+from ..layers.heads.base import Head
+from ..layers.heads.region import DetectionHead
+from ..model import Model
+from ..tensor import Array
+
+
+class Pictures(Protocol):
+    """A training list."""
+
+    channels: int
+
+    def __len__(self) -> int: ...
+
+    def check(self, share: float = 0.5) -> str: ...
+
+    def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
+
+
+class Source(Protocol):
+    """What gives mini-batches; two that begin at one position give the same. `mini_batch`: pictures of the next one."""
+
+    mini_batch: int
+    position: int
+    waited: float
+
+    def next(self, width: int, height: int) -> tuple[Array, Sequence[Array]]: ...
+
+    def close(self) -> None: ...
+
+
+def open_pictures(data: Section, model: Model) -> Pictures:
+    """The training list of a .data file, as the network's last layer wants it."""
+    net = model.config.net
+    heads = [layer for layer in model.layers if isinstance(layer, Head)]
+    if heads:
+        return detection_set(data, net, heads[-1], model.dialect)
+    tree = next((tree for layer in model.layers if (tree := getattr(layer, "tree", None)) is not None), None)
+    return ClassificationSet.from_config(data, net, model.classes, tree, model.dialect)
+
+
+def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionSet:
+    """The training list of a .data file, with boxes, as this head wants it."""
+    wanted = head.pictures
+    return DetectionSet.from_config(
+        data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,
+        max_boxes=wanted.max_boxes, grid=isinstance(head, DetectionHead),
+    )  # fmt: skip
+
+
+def open_source(pictures: Pictures, batch: int, seed: int, threads: int, position: int) -> Source:
+    """Threads that prepare mini-batches of these pictures."""
+    return Loader(pictures, batch, seed, threads=threads, position=position)

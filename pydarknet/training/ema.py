@@ -1,0 +1,89 @@
+"""AlexeyAB's `ema_alpha`: a slow average of the filters in the second half of a run, which replaces them near its
+end."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..network.network import Network
+from ..tensor import Array
+
+log = logging.getLogger("pydarknet")
+
+APART = 1000  # updates before the last one, at which the average takes the place of the parameters
+
+
+class MovingAverage:
+    """ema = alpha * ema + (1 - alpha) * parameters of all convolutions, after each update from half of the run on."""
+
+    def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
+        """`max_batches`: updates of the whole run."""
+        self.network, self.alpha = network, alpha
+        self.first, self.last = max_batches // 2, max_batches - APART
+        self._averages: dict[str, Array] = {}
+        if self.last <= self.first:
+            net = network.config.net
+            log.warning(
+                "%s:%d: ema_alpha: with max_batches=%d the average would be used after iteration %d, before it begins; "
+                "it changes nothing",
+                net.path,
+                net.line,
+                max_batches,
+                max(0, self.last),
+            )
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._averages)
+
+    def update(self, number: int) -> bool:
+        """After update `number`; whether the parameters have been replaced."""
+        if number < self.first:
+            return False
+        current = self.parameters()
+        if not self._averages:
+            self._averages = {name: array.copy() for name, array in current.items()}
+        if number == self.last:
+            self._write(current, self._averages)
+            return True
+        if number < self.last:
+            kept = np.float32(self.alpha)
+            for name, array in current.items():
+                self._averages[name] *= kept
+                self._averages[name] += (1 - kept) * array
+        return False
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .weights file with the averages in the place of what they are averages of. Raises OutputError."""
+        current = self.parameters()
+        before = {name: array.copy() for name, array in current.items()}
+        self._write(current, self._averages)
+        try:
+            self.network.save_weights(path)
+        finally:
+            self._write(current, before)
+
+    def state_dict(self) -> dict[str, Array]:
+        """The averages, none before they have begun: no copies."""
+        return dict(self._averages)
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Go on from a state: nothing, or an array for each of `parameters`, which the caller has compared."""
+        self._averages = {name: state[name].copy() for name in self.parameters() if state}
+
+    def parameters(self) -> dict[str, Array]:
+        """Biases, scales and weights of every convolution with a record of its own, by their names in checkpoints."""
+        found: dict[str, Array] = {}
+        for index, layer in enumerate(self.network.layers):
+            learnt = layer.trainables() if layer.has_filters else []
+            found |= {f"layer.{index}.{parameter.name}": parameter.array for parameter in learnt}
+        return found
+
+    @staticmethod
+    def _write(to: Mapping[str, Array], values: Mapping[str, Array]) -> None:
+        for name, array in to.items():
+            array[:] = values[name]

@@ -1,0 +1,287 @@
+"""One mini-batch after another: forward with the batch's statistics, loss, backward, and an update in its turn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import OptionError
+from ..layers import INPUT, Layer
+from ..layers.backward_ops import Trainable
+from ..layers.convolution.bf16 import FLOAT32
+from ..layers.heads.base import Head
+from ..layers.heads.delta_rejection import DeltaRejection
+from ..layers.options import Clock
+from ..network.memory_plan import lay_out, owner_of, readers_of
+from ..network.network import ONE_AT_A_TIME, Network
+from ..tensor import Array, Layout, Tensor
+from .ema import MovingAverage
+from .lr_schedule import Schedule
+from .optimizer import Optimizer
+from .similar_filters import reject_similar
+from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
+from .unsupported import unfollowed
+
+log = logging.getLogger("pydarknet")
+
+
+class Training:
+    """A network set up to learn: the deltas beside its activations, what updates need, and the count of pictures seen.
+
+    seen: pictures in mini-batches of the cfg's size, whatever size they have. trainables: the parameters that updates
+    change, each with its layer, by their names in checkpoints, such as layer.3.weights.
+    """
+
+    def __init__(self, network: Network) -> None:
+        """Lay out memory for mini-batches of the cfg's size. Options that are not followed are logged. Raises
+        ConfigError and ShapeError, and OptionError where the network computes in another precision than float32."""
+        if network.precision != FLOAT32:
+            raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
+        net = network.config.net
+        for line in unfollowed(network.config):
+            log.warning("%s", line)
+        self.network = network
+        self.schedule = Schedule.from_section(net)
+        self.optimizer = Optimizer(network.layers, net, network.dialect)
+        self.subdivisions = net.positive("subdivisions", 1)
+        self.mini_batch, self.seen = network.batch, network.header.seen
+        self.average = self._moving_average(net.real("ema_alpha", 0.0))
+        self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
+        self._steps = 0
+        self._rng = np.random.default_rng(network.seed)
+        self._clock = Clock(self.update_count, self.schedule.max_batches)
+        self._rejection = DeltaRejection.from_section(net)
+        self._stops = [(i, stop) for i, layer in enumerate(network.layers) if (stop := layer.learning_options.stop)]
+        lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
+        self._stop = max(lasting, default=-1)
+        self._prepare()
+
+    def _moving_average(self, alpha: float) -> MovingAverage | None:
+        return MovingAverage(self.network, alpha, self.schedule.max_batches) if alpha else None
+
+    def _prepare(self) -> None:
+        network = self.network
+        for index, layer in enumerate(network.layers):
+            layer.training = network.dialect.trains_before_stop or index >= self._stop
+            layer.rng, layer.clock, layer.tuned = self._rng, self._clock, False
+            if isinstance(layer, Head) and layer.rejects_deltas:
+                layer.rejection = self._rejection
+        network.rewire()
+        input_, batch = network.input, network.batch
+        tensors = lay_out(network.layers, input_, batch, network.output_index, keep_all=True)
+        deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop}
+        overwriting = _overwriting(network.layers)
+        self._deltas = [delta for owner, delta in deltas.items() if owner not in overwriting]
+        self._input = tensors[INPUT]
+        self._layers = [layer for layer in network.layers if not layer.is_alias]
+        self.trainables: dict[str, tuple[Layer, Trainable]] = {}
+        with ONE_AT_A_TIME:
+            for index, layer in enumerate(network.layers):
+                if not layer.is_alias:
+                    layer.overwrites = index in overwriting.values()
+                    self._prepare_layer(index, layer, tensors, deltas)
+
+    def _prepare_layer(
+        self, index: int, layer: Layer, tensors: Mapping[int, Tensor], deltas: Mapping[int, Tensor]
+    ) -> None:
+        layers = self.network.layers
+        sources, owner = [owner_of(layers, source) for source in layer.sources], owner_of(layers, index)
+        layer.prepare([tensors[source] for source in sources], tensors.get(owner))
+        # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
+        delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
+        layer.prepare_training([deltas.get(source) for source in sources], delta)
+        for trainable in layer.trainables():
+            name = f"layer.{index}.{trainable.name}"
+            assert name not in self.trainables
+            self.trainables[name] = layer, trainable
+
+    def resize(self, width: int, height: int, batch: int | None = None) -> None:
+        """Go on at another input size and with mini-batches of `batch` pictures (default: the cfg's); what has been
+        accumulated stays. Raises ShapeError where the network cannot."""
+        batch = self.mini_batch if batch is None else batch
+        if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
+            return
+        self.network.resize(width, height, batch)
+        before = {name: trainable.update for name, (_, trainable) in self.trainables.items()}
+        self._prepare()
+        for name, (_, trainable) in self.trainables.items():
+            trainable.update[:] = before[name]
+
+    def state_dict(self) -> dict[str, Array]:
+        """What training needs besides the network's parameters and `counters` to go on as if it had not been
+        interrupted: accumulated updates, moments, averages, and what layers keep from one mini-batch to the next.
+
+        No copies. The names stand in checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
+        average.layer.3.weights, layer.3.carried.hidden.
+        """
+        return self._own_state() | _prefixed("average", self.average.state_dict() if self.average else {})
+
+    def _own_state(self) -> dict[str, Array]:
+        """The state without the moving average, which has no arrays before it begins."""
+        state = {f"update.{name}": trainable.update for name, (_, trainable) in self.trainables.items()}
+        state |= _prefixed("optimizer", self.optimizer.state_dict(self.trainables))
+        for index, layer in enumerate(self.network.layers):
+            state |= _prefixed(f"layer.{index}", layer.state_dict())
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` and `counters` gave at the same input size and batch.
+
+        Raises WeightsError, before anything is changed, where a name, shape, dtype or value is not the expected one.
+        """
+        self._check_counters(counters)
+        own, averages = self._own_state(), {}
+        if self.average and counters["average_begun"]:
+            averages = _prefixed("average", self.average.parameters())
+        check_arrays(state, own | averages)
+        for name, array in own.items():
+            if not name.startswith("layer."):
+                array[...] = state[name]
+        for index, layer in enumerate(self.network.layers):
+            layer.load_state_dict(_under(f"layer.{index}", state))
+        if self.average:
+            self.average.load_state_dict(_under("average", state))
+        self._load_counters(counters)
+
+    def counters(self) -> dict[str, Any]:
+        """The numbers that go with `state_dict`, fit for JSON: counts, and the states of random generators."""
+        return {
+            "seen": self.seen,
+            "steps": self._steps,
+            "updates": self.optimizer.updates,
+            "average_begun": self.average is not None and self.average.begun,
+            "rejection": self._rejection.state_dict(),
+            "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
+        }
+
+    def _check_counters(self, counters: Mapping[str, Any]) -> None:
+        kinds = {"seen": COUNT, "steps": COUNT, "updates": COUNT, "average_begun": FLAG}
+        check_values(counters, kinds | {"rejection": TABLE, "random": TABLE}, "training")
+        check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
+        generators = self._generators()
+        check_values(counters["random"], dict.fromkeys(generators, TABLE), "training.random")
+        for name, rng in generators.items():
+            check_generator(counters["random"][name], rng, f"training.random.{name}")
+
+    def _load_counters(self, counters: Mapping[str, Any]) -> None:
+        self.seen, self._steps, self.optimizer.updates = counters["seen"], counters["steps"], counters["updates"]
+        self._clock.done = self.update_count
+        self._rejection.load_state_dict(counters["rejection"])
+        for name, rng in self._generators().items():
+            rng.bit_generator.state = counters["random"][name]
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        """Every generator of random numbers that training draws from, by its name in checkpoints."""
+        found = {"training": self._rng}
+        for index, layer in enumerate(self.network.layers):
+            found |= {f"layer.{index}.{name}": rng for name, rng in layer.generators().items()}
+        return found
+
+    def forget(self, sequence: int) -> None:
+        """Have recurrent layers begin a sequence of the mini-batch anew: what they carry of it becomes 0."""
+        for layer in self.network.layers:
+            for array in layer.carried().values():
+                array[sequence] = 0
+
+    @property
+    def update_count(self) -> int:
+        """Updates done, by the count of pictures."""
+        return self.seen // (self.mini_batch * self.subdivisions)
+
+    def step(self, images: Array, truth: Sequence[Array]) -> float:
+        """Learn from one mini-batch; the weights change after every `subdivisions` of them.
+
+        images: (n, c, h, w) or (n, inputs) float32; truth: one array per picture. Gives the mean over all layers
+        with a loss of that layer's cost over the mini-batch. Raises OptionError for other sizes.
+        """
+        network = self.network
+        array = np.asarray(images)
+        if (
+            array.dtype != np.float32
+            or len(array) != network.batch
+            or array.size != network.batch * network.input.outputs
+        ):
+            raise OptionError(
+                f"images are {array.dtype} of shape {array.shape}; expected float32, a mini-batch of "
+                f"{network.batch} x {network.input}"
+            )
+        if len(truth) != network.batch:
+            raise OptionError(f"truth for {len(truth)} pictures; expected {network.batch}")
+        with ONE_AT_A_TIME:
+            self.seen += self.mini_batch
+            for delta in self._deltas:
+                delta.data.fill(0)
+            self._input.fill(np.ascontiguousarray(array))
+            loss = self._forward(truth)
+            self._backward()
+            self._steps += 1
+            if self._is_due():
+                self._update()
+        return loss
+
+    def _forward(self, truth: Sequence[Array]) -> float:
+        costs = []
+        size = self.network.input.width, self.network.input.height
+        for layer in self._layers:
+            layer.forward_training() if layer.training else layer.forward()
+            if layer.has_loss:
+                costs.append(layer.loss(truth, size, self.seen))
+        return sum(costs) / len(costs) if costs else 0.0
+
+    def _backward(self) -> None:
+        stop = max((i for i, until in self._stops if until > self._clock.done), default=self._stop)
+        for index in reversed(range(max(stop, self._stop) + 1, len(self.network.layers))):
+            layer = self.network.layers[index]
+            if not layer.is_alias and not layer.learning_options.forward_only:
+                layer.backward()
+
+    def _is_due(self) -> bool:
+        counted = self.seen // self.mini_batch if self.network.dialect.updates_by_seen else self._steps
+        return counted % self.subdivisions == 0
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the update that the pictures seen so far belong to."""
+        return self.schedule.at(self.update_count)
+
+    def _update(self) -> None:
+        number, network = self.update_count, self.network
+        self.optimizer.update(self.trainables, number, self.rate, network.batch * self.subdivisions)
+        if self.average:
+            self.average.update(number)
+        if self._reject_every and number % self._reject_every == 0 and number < self.schedule.max_batches * 3 // 4:
+            reject_similar(network.layers, self._rng)
+        for layer in network.layers:
+            layer.parameters_changed()
+        self._clock.done = number
+        network.header = replace(network.header, seen=self.seen)
+
+
+def _overwriting(layers: Sequence[Layer]) -> dict[int, int]:
+    """The layers whose deltas need not be 0 before the way back, and for each the one that writes its delta first: its
+    last reader."""
+    found = {}
+    for owner, readers in readers_of(layers).items():
+        last = layers[readers[-1]]
+        if last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
+            found[owner] = readers[-1]
+    return found
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays below a prefix, by the rest of their names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+
+
+def mini_batch(network_batch: int, subdivisions: int, time_steps: int) -> int:
+    """Pictures of one forward pass: batch divided by subdivisions, times the length of sequences."""
+    return max(1, network_batch // subdivisions) * time_steps

@@ -1,0 +1,149 @@
+"""The sizes a network is trained at, and the memory that the largest one takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import OptionError
+from ..layers.backward_ops import needs_input
+from ..layers.heads.base import Head
+from ..model import Model
+from ..tensor import LANES, Shape
+
+CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
+SMALLEST, LARGEST = 320, 608  # sides of pjreddie's detectors
+LAST_AT_LARGEST = 200  # iterations at the end of a run
+_SIZES = 0x517E  # sets the random numbers of sizes apart from others of the same seed
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The input size of every iteration: one that is drawn anew after each `period`, by the dialect's rule.
+
+    A pure function of the seed, so that a run that goes on finds the size it had.
+    """
+
+    width: int
+    height: int
+    period: int = 0  # 0: always the cfg's size
+    rule: str = ""  # square, classifier, coefficient
+    coefficient: float = 0.0
+    step: int = 32
+    seed: int = 0
+    max_batches: int = 0
+    smallest: int = SMALLEST  # side, of the rule "square"
+    mini_batch: int = 1
+    grows_batch: bool = False  # whether mini-batches are larger where pictures are smaller
+
+    @classmethod
+    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> Sizes:
+        """By `random` of the last head, or for pjreddie's classifiers of [net].
+
+        smallest: side in pixels, instead of 320. Raises OptionError where it has no meaning.
+        """
+        sizes = cls._of(model, seed, max_batches)
+        if smallest is None:
+            return sizes
+        if sizes.rule != "square":
+            raise OptionError(
+                f"min_size {smallest}: only pjreddie's detectors with random=1 in the last layer change between "
+                f"{SMALLEST} and {LARGEST}"
+            )
+        if smallest % 32 or not 32 <= smallest <= LARGEST:
+            raise OptionError(f"min_size {smallest}: expected a multiple of 32 from 32 to {LARGEST}")
+        return replace(sizes, smallest=smallest)
+
+    @classmethod
+    def _of(cls, model: Model, seed: int, max_batches: int) -> Sizes:
+        net, last = model.config.net, model.layers[-1]
+        alexeyab = model.dialect.name == "alexeyab"
+        fixed = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)
+        if not model.heads:
+            if alexeyab or not net.flag("random"):
+                return fixed
+            return replace(fixed, period=CLASSIFIER_PERIOD, rule="classifier")
+        head = model.layers[model.heads[-1]] if alexeyab else last
+        random = head.pictures.random if isinstance(head, Head) else 0.0
+        if not random:
+            return fixed
+        if not alexeyab:
+            return replace(fixed, period=DETECTOR_PERIOD, rule="square")
+        return replace(
+            fixed,
+            period=DETECTOR_PERIOD,
+            rule="coefficient",
+            coefficient=1.4 if random == 1 else random,
+            step=net.positive("resize_step", 32),
+            grows_batch=net.flag("dynamic_minibatch"),
+        )
+
+    @property
+    def vary(self) -> bool:
+        return self.period > 0
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """(width, height), the most that may come."""
+        if self.rule == "coefficient":
+            factor = max(self.coefficient, 1 / self.coefficient)
+            return self._scaled(self.width, factor), self._scaled(self.height, factor)
+        side = {"square": LARGEST, "classifier": 448}.get(self.rule)
+        return (side, side) if side else (self.width, self.height)
+
+    def at(self, done: int, start: int) -> tuple[int, int]:
+        """(width, height) of the iteration after `done` ones, in a run that began after `start`."""
+        if not self.vary:
+            return self.width, self.height
+        done = start + (done - start) // self.period * self.period
+        rng = np.random.default_rng([self.seed, _SIZES, done])
+        if self.rule == "classifier":
+            side = 32 * int(rng.integers(4, 15))
+            return side, side
+        if self.rule == "square":
+            side = 32 * int(rng.integers(self.smallest // 32, LARGEST // 32 + 1))
+            side = LARGEST if done + LAST_AT_LARGEST > self.max_batches else side
+            return side, side
+        if done == start or done > self.max_batches - 100:
+            return self._scaled(self.width, self.coefficient), self._scaled(self.height, self.coefficient)
+        factor = 1 + (self.coefficient - 1) * rng.random()
+        factor = 1 / factor if rng.random() < 0.5 else factor
+        width, height = self._scaled(self.width, factor), self._scaled(self.height, factor)
+        if factor < 1 and (width > self.width or height > self.height):
+            return self.width, self.height
+        return width, height
+
+    def batch_at(self, width: int, height: int) -> int:
+        """Pictures of a mini-batch at that size: with AlexeyAB's `dynamic_minibatch` about four fifths of what takes as
+        much memory as the largest size."""
+        if not self.grows_batch:
+            return self.mini_batch
+        (most_w, most_h) = (self._scaled(side, self.coefficient) for side in (self.width, self.height))
+        fits = self.mini_batch * most_w * most_h // (width * height)
+        return int(fits * 0.8) if int(fits * 0.8) > self.mini_batch else max(1, fits)
+
+    def _scaled(self, side: int, factor: float) -> int:
+        return max(self.step, math.floor(factor * side / self.step + 1 + 0.5) * self.step)
+
+
+def training_bytes(model: Model, width: int, height: int, twin: bool = False) -> int:
+    """About the memory that training at this size takes: each layer's output, delta and what its way back keeps, and
+    parameters as stored, accumulated and packed twice, with their moments and averages. `twin`: a second network
+    measures."""
+    shapes = model._shapes(Shape(model.input.channels, height, width))
+    total = _bytes(Shape(model.input.channels, height, width))
+    for layer, shape in zip(model.layers, shapes, strict=True):
+        kept = 2 + layer.section.flag("batch_normalize")
+        activation = getattr(layer, "activation", None)
+        kept += activation is not None and needs_input(activation)
+        kept += layer.kind in ("convolutional", "conv", "deconvolutional")
+        total += kept * _bytes(shape)
+    net = model.config.net
+    copies = 5 + 2 * net.flag("adam") + bool(net.real("ema_alpha", 0.0)) + 2 * twin
+    return total * model.batch + 4 * copies * model.parameter_count
+
+
+def _bytes(shape: Shape) -> int:
+    return 4 * LANES * -(-shape.channels // LANES) * (shape.height + 2) * (shape.width + 2)

@@ -1,0 +1,159 @@
+"""What a training run is before it begins: its options, the network with its parameters, where it stands, its sizes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config.sections import Option, Section, read_config, read_data
+from ..errors import OptionError
+from ..model import Model, load_model
+from ..network.memory import check_memory
+from ..network.weights import Header
+from . import checkpoint
+from .checkpoint import Progress
+from .checkpoint_schedule import Naming, base_name
+from .learner import mini_batch
+from .multiscale import Sizes, training_bytes
+from .validation import Options as MeasuringOptions
+
+log = logging.getLogger("pydarknet")
+
+File = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a run is done.
+
+    seed: of everything random; one seed gives one result. threads: to compute with and to load with.
+    max_batches: iterations, instead of the cfg's. clear: count iterations from 0 whatever the weights say.
+    dialect: auto, pjreddie or alexeyab. backup: the folder for weights, instead of the .data file's.
+    resume: go on from the newest checkpoint there; where there is none, begin. checks: whether all labels are looked
+    at first. save_every: also write a checkpoint every so many iterations. allow_partial: accept weights that hold
+    more than the network takes. measure: mAP (classifiers: accuracy) on the list `valid` in the course of the run, and
+    the best weights kept; measuring: how. min_size: the smallest side of pjreddie's detectors whose size changes,
+    instead of 320. chart: whether chart.png is drawn.
+    """
+
+    seed: int | None = None
+    threads: int | None = None
+    max_batches: int | None = None
+    clear: bool = False
+    dialect: str = "auto"
+    backup: File | None = None
+    resume: bool = False
+    checks: bool = True
+    save_every: int | None = None
+    allow_partial: bool = False
+    measure: bool = False
+    measuring: MeasuringOptions = MeasuringOptions()  # noqa: RUF009 - frozen
+    min_size: int | None = None
+    chart: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_batches", "save_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} {value}: expected at least 1")
+
+
+class RunPlan:
+    """The network of a run, with its parameters but not yet set up to learn.
+
+    imgs: pictures of an iteration. resumed: the checkpoint to go on from, None for a new run. progress: where the run
+    stands. start: the iteration after which it began.
+    """
+
+    def __init__(self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions) -> None:
+        """data: a .data file, or what would stand in it. Raises the children of DarknetError."""
+        self.options, self.weights = options, weights
+        self.data = data if isinstance(data, Section) else read_data(data)
+        self.model = self._build(cfg)
+        net = self.net
+        self.alexeyab = self.model.dialect.name == "alexeyab"
+        self.subdivisions = net.positive("subdivisions", 1)
+        self.imgs = self.model.batch * self.subdivisions
+        self.max_batches = net.natural("max_batches", 0, 1 << 40)
+        if self.model.heads and not self.max_batches:
+            raise net.error("max_batches is missing; expected how many iterations to train for", "max_batches")
+        self.folder = Path(options.backup or self.data.text("backup") or "backup")
+        self.base = base_name(cfg, backslashes=self.alexeyab)
+        self.resumed = checkpoint.newest(self.folder, self.base) if options.resume else None
+        self.progress = self._begin() if self.resumed is None else self._go_on(self.resumed)
+        self.start, self.seed = self.progress.start, self.progress.seed
+        self.model.seed = self.seed
+        self.sizes = Sizes.of(self.model, self.seed, self.max_batches, self.progress.min_size)
+        self._check_classes()
+        width, height = self.sizes.largest
+        what = f"{self.model.path}: training mini-batches of {self.model.batch} at {width} x {height}"
+        check_memory(training_bytes(self.model, width, height, options.measure), what)
+
+    @property
+    def net(self) -> Section:
+        """The section `[net]`."""
+        return self.model.config.net
+
+    def _build(self, cfg: File) -> Model:
+        options, config = self.options, read_config(cfg)
+        net = config.net
+        batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
+        seed = options.seed or 0
+        model = load_model(config, dialect=options.dialect, batch=batch, threads=options.threads, seed=seed)
+        if options.max_batches is not None:
+            net.options.insert(0, Option("max_batches", str(options.max_batches), net.line))
+        return model
+
+    def _begin(self) -> Progress:
+        """A new run, from weights or from random parameters."""
+        model, options, weights = self.model, self.options, self.weights
+        if weights is not None:
+            model.loaded = model.load_weights(weights, allow_partial=True)
+            if model.loaded.left_over and not options.allow_partial:
+                model.load_weights(weights)  # raises, with what was expected and found
+        if options.clear:
+            model.header = Header(*model.dialect.version, 0)
+        seen = model.header.seen
+        start = seen // self.imgs
+        if self.max_batches and start >= self.max_batches:
+            raise OptionError(
+                f"{weights}: has seen {seen} pictures, {start} iterations of {self.imgs}; "
+                f"max_batches={self.max_batches} leaves nothing to do. To count from 0, use clear (-clear)"
+            )
+        return Progress(start, start, None, 0, options.seed or 0, min_size=options.min_size)
+
+    def _go_on(self, found: checkpoint.Checkpoint) -> Progress:
+        checkpoint.check_fits(found, self.model, self.subdivisions)
+        checkpoint.load_parameters(found, self.model)
+        progress = found.progress
+        for name, kept in (("seed", progress.seed), ("min_size", progress.min_size)):
+            if getattr(self.options, name) not in (None, kept):
+                log.warning("the run began with %s %s, which it keeps", name, kept)
+        return progress
+
+    def _check_classes(self) -> None:
+        data, has = self.data, self.model.classes
+        if data.has("classes") and (said := data.positive("classes", has)) != has:
+            layer = self.model.layers[self.model.heads[-1] if self.model.heads else -1]
+            raise data.error(
+                f"classes={said}, but the network has {has} ({layer.section.path}:{layer.section.line}, "
+                f"[{layer.kind}]); expected the same number",
+                "classes",
+            )
+
+    def naming(self, pictures: int) -> Naming:
+        """When which weights are written, for a list of so many pictures."""
+        iteration = self.progress.iteration
+        return Naming(
+            self.base,
+            self.alexeyab,
+            bool(self.model.heads),
+            self.imgs,
+            pictures,
+            weights_interval=self.data.positive("saveweights", 10000 if self.max_batches >= 10000 else 1000),
+            last_interval=self.data.positive("savelast", 100),
+            every=self.options.save_every,
+            saved=dict(self.progress.saved) or {"weights": iteration, "last": iteration},
+        )

@@ -1,0 +1,51 @@
+"""AlexeyAB's `weights_reject_freq`: of two filters that are much alike, one starts anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..layers import Layer
+
+log = logging.getLogger("pydarknet")
+
+ALIKE = 0.4  # cosine of two filters
+NEAR_HEAD = 3  # layers before a head that are left alone
+
+
+def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
+    """In each convolution but the first one, linear ones and those near a head: initialise the first filter of the most
+    similar pair anew, where the two are more alike than `ALIKE`. Gives the layers in which that happened."""
+    changed = []
+    for index, layer in enumerate(layers):
+        following = layers[index + 1 : index + 1 + NEAR_HEAD]
+        if index == 0 or not layer.has_filters or any(other.is_head for other in following):
+            continue
+        parameters = {record.name: record.array for record in layer.records()}
+        activation = getattr(layer, "activation", None)
+        if "weights" not in parameters or len(parameters["weights"]) < 2 or activation is None or activation.is_linear:
+            continue
+        weights = parameters["weights"]
+        pair, likeness = _most_similar(weights.reshape(len(weights), -1))
+        if likeness <= ALIKE:
+            continue
+        log.info("layer %d: filters %d and %d are alike (%f)", index, *pair, likeness)
+        spread = np.sqrt(2 / weights[0].size)
+        weights[pair[0]] = spread * (2 * rng.random(weights.shape[1:], np.float32) - 1)
+        parameters["biases"][pair[0]] = 0
+        if "scales" in parameters:
+            parameters["scales"][pair[0]] = 1
+        changed.append(index)
+    return changed
+
+
+def _most_similar(filters: np.ndarray) -> tuple[tuple[int, int], float]:
+    """The first pair of rows with the largest cosine, and that."""
+    lengths = np.linalg.norm(filters, axis=1)
+    unit = filters / np.where(lengths > 0, lengths, 1)[:, None]
+    cosines = unit @ unit.T
+    cosines[np.tril_indices(len(filters))] = -np.inf
+    first, second = divmod(int(cosines.argmax()), len(filters))
+    return (first, second), float(cosines[first, second])

@@ -1,0 +1,104 @@
+"""Checks of a restored state: its names, shapes, dtypes and values against those that the network, set up, expects.
+
+A state is only written to the network after all of it has been checked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import WeightsError
+from ..tensor import Array
+
+LONGEST = 60  # letters of a value in a message
+_WORD = 1 << 62  # above every count that fits into a .weights file
+
+# What a value of a JSON file must be: in words, and a test.
+Kind = tuple[str, Callable[[Any], bool]]
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return (isinstance(value, float) and math.isfinite(value)) or _is_count(value)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_integer(value) and 0 <= value < _WORD
+
+
+COUNT: Kind = ("an integer from 0 on, below 2**62", _is_count)
+SEED: Kind = ("an integer from 0 on", lambda value: _is_integer(value) and value >= 0)
+FINITE: Kind = ("a finite number", _is_finite)
+FLAG: Kind = ("true or false", lambda value: isinstance(value, bool))
+TEXT: Kind = ("a text", lambda value: isinstance(value, str))
+TABLE: Kind = ("an object", lambda value: isinstance(value, dict))
+
+
+def or_none(kind: Kind) -> Kind:
+    """That kind of value, or null."""
+    words, test = kind
+    return f"{words}, or null", lambda value: value is None or test(value)
+
+
+def check_values(found: Any, expected: Mapping[str, Kind], what: str) -> None:
+    """Compare the names of a JSON object and the kind of each value. `what`: its name, "" for the outermost.
+
+    Raises WeightsError.
+    """
+    if not isinstance(found, dict):
+        raise WeightsError(f"{what or 'content'} is {_short(found)}; expected an object")
+    prefix = f"{what}." if what else ""
+    _check_names(found, expected, prefix)
+    for name, (words, test) in expected.items():
+        if not test(found[name]):
+            raise WeightsError(f"{prefix}{name} is {_short(found[name])}; expected {words}")
+
+
+def check_arrays(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+    """Compare the names, shapes and dtypes of arrays with those of the arrays they will be copied to.
+
+    Raises WeightsError.
+    """
+    _check_names(found, expected, "array ")
+    for name, array in expected.items():
+        it = found[name]
+        if (it.dtype, it.shape) != (array.dtype, array.shape):
+            raise WeightsError(
+                f"array {name} is {it.dtype} of shape {it.shape}; expected {array.dtype} of shape {array.shape}"
+            )
+
+
+def check_generator(found: Any, rng: np.random.Generator, what: str) -> None:
+    """Try the state of a generator of random numbers on another generator of that kind. Raises WeightsError."""
+    trial = type(rng.bit_generator)()
+    try:
+        trial.state = found
+        fits = trial.state == found
+    except (TypeError, ValueError, LookupError, OverflowError, AttributeError):
+        fits = False
+    if not fits:
+        raise WeightsError(f"{what} is {_short(found)}; expected a state of {type(trial).__name__}")
+
+
+def _check_names(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str) -> None:
+    missing, unknown = [n for n in expected if n not in found], [n for n in found if n not in expected]
+    if missing:
+        raise WeightsError(f"{prefix}{missing[0]} is missing")
+    if unknown:
+        raise WeightsError(f"{prefix}{_short(unknown[0])} is unknown")
+
+
+def _short(value: Any) -> str:
+    """A value in one line of bounded length."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -1,0 +1,98 @@
+"""Training recurrent networks on text, on the trainer of pictures: other data, other names of checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..config.sections import Section
+from ..datasets.text import Text, TextStreams
+from ..inference.text_generation import Foreteller
+from .checkpoint_schedule import Naming
+from .data import Pictures, Source
+from .records import Record
+from .setup import File, RunPlan
+from .trainer import Trainer
+
+
+@dataclass
+class TextNaming(Naming):
+    """darknet's `rnn train` in both dialects: BASE_N.weights and BASE.backup, at intervals of the dialect."""
+
+    @property
+    def rolling(self) -> str:
+        return f"{self.base}.backup"
+
+    @property
+    def final(self) -> str:
+        return f"{self.base}_final.weights"
+
+    def due(self, iteration: int, seen: int) -> list[str]:
+        names = [f"{self.base}_{iteration}.weights"] if iteration % self.weights_interval == 0 else []
+        if iteration % self.last_interval == 0 or (self.every and iteration % self.every == 0):
+            names.append(self.rolling)
+        return names
+
+
+class TextPlan(RunPlan):
+    """A run on a text."""
+
+    def naming(self, pictures: int) -> Naming:
+        weights, last = self.model.dialect.rnn_saves
+        return TextNaming(
+            self.base,
+            self.alexeyab,
+            detector=False,
+            batch=self.imgs,
+            pictures=pictures,
+            weights_interval=weights,
+            last_interval=last,
+            every=self.options.save_every,
+        )
+
+
+class TextTrainer(Trainer):
+    """A training run on a text. `tokenized`: see `text.Text`; other options are the fields of TrainOptions."""
+
+    plan_class = TextPlan
+
+    def __init__(
+        self, text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
+    ) -> None:
+        self._text, self._tokenized = text, tokenized
+        super().__init__(Section("data", os.fspath(text), 0), cfg, weights, **options)
+
+    @property
+    def steps(self) -> int:
+        """How long a sequence is."""
+        return self.plan.net.positive("time_steps", 1)
+
+    @property
+    def streams(self) -> int:
+        """Sequences of a mini-batch."""
+        return self.model.batch // self.steps
+
+    def _open_pictures(self) -> Pictures:
+        if not self.plan.max_batches:
+            raise self.plan.net.error(
+                "max_batches is missing; expected how many iterations to train for", "max_batches"
+            )
+        return Text(self._text, Foreteller(self.model).alphabet, self._tokenized)  # type: ignore[return-value]
+
+    def _open_source(self) -> Source:
+        assert isinstance(self.pictures, Text)
+        plan, restart = self.plan, self.model.dialect.rnn_restart
+        position, forget = plan.progress.position, self.training.forget
+        return TextStreams(self.pictures, self.streams, self.steps, plan.seed, restart, forget, position)
+
+
+def train_text(
+    text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
+) -> Iterator[Record]:
+    """Train the recurrent network of a .cfg file to foretell a text and yield one record an iteration.
+
+    tokenized: see `text.Text`. Other options: the fields of TrainOptions. Raises the children of DarknetError.
+    """
+    return TextTrainer(text, cfg, weights, tokenized=tokenized, **options).run()

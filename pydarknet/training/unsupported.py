@@ -1,0 +1,70 @@
+"""What a cfg asks of training that is not done here: rare options of darknet's GPU and OpenCV builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..config.sections import Config, Option, Section
+
+# By section; "" stands for every layer. Options whose value is 0 ask for nothing.
+OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "net": {
+        "track": "pictures are drawn one by one, not as sequences of frames",
+        "contrastive": "pictures are not drawn in pairs",
+        "contrastive_jit_flip": "pictures are not drawn in pairs",
+        "contrastive_color": "pictures are not drawn in pairs",
+        "unsupervised": "classes are those of the labels",
+        "adversarial_lr": "pictures are not changed against the network",
+        "attention": "pictures are not changed against the network",
+        "try_fix_nan": "deltas are not limited; a loss that is no number ends the run",
+        "notruth": "layers see the truth",
+    },
+    "convolutional": {
+        "cbn": "statistics are those of each mini-batch, as with batch_normalize",
+        "assisted_excitation": "outputs are not raised where objects are",
+        "sway": "filters are not turned",
+        "rotate": "filters are not turned",
+        "stretch": "filters are not stretched",
+        "stretch_sway": "filters are not stretched",
+        "reverse": "updates are not reversed",
+        "coordconv": "coordinates are not added",
+    },
+    "crop": {
+        "angle": "pictures are not turned",
+        "saturation": "colours stay",
+        "exposure": "colours stay",
+        "shift": "colours stay",
+    },
+    "cost": {"ratio": "all deltas count", "thresh": "all deltas count"},
+    "maxpool": {"maxpool_zero_nonmax": "outputs stay"},
+    "yolo": {"embedding_layer": "embeddings are not taught"},
+    "": {"truth": "later layers learn from the labels"},
+}
+SECTIONS = {"contrastive": "embeddings are not taught", "iseg": "masks are not taught"}
+NEUTRAL = {("crop", "saturation"): 1.0, ("crop", "exposure"): 1.0}
+ALIASES = {"conv": "convolutional", "max": "maxpool", "Gaussian_yolo": "yolo"}
+
+
+def unfollowed(config: Config) -> list[str]:
+    """One line for each such option or section, with its place and what happens instead."""
+    lines = []
+    for section in [config.net, *config.layers]:
+        kind = "net" if section is config.net else ALIASES.get(section.kind, section.kind)
+        if kind in SECTIONS:
+            lines.append(
+                f"{section.path}:{section.line}: [{section.kind}] is not followed in training: {SECTIONS[kind]}"
+            )
+        effects = {**OPTIONS[""], **OPTIONS.get(kind, {})}
+        lines += [_line(section, o, effects[o.key]) for o in section.options if _asks(section, kind, o, effects)]
+    return lines
+
+
+def _asks(section: Section, kind: str, option: Option, effects: Mapping[str, str]) -> bool:
+    if option.key not in effects or option.key in section.foreign:
+        return False
+    return section.real(option.key, 0.0) != NEUTRAL.get((kind, option.key), 0.0)
+
+
+def _line(section: Section, option: Option, effect: str) -> str:
+    place = f"{section.path}:{option.line}: [{section.kind}]"
+    return f"{place} {option.key}={option.value} is not followed in training: {effect}"

@@ -1,0 +1,156 @@
+"""How good a network is while it learns: mAP of detectors, accuracy of classifiers, on pictures it does not learn from.
+
+The network that learns is not disturbed: a second one of the same cfg, at the cfg's size, gets a copy of its parameters
+and uses the rolling statistics.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..config.names import names_from_data
+from ..config.sections import Section, folder_of
+from ..evaluation import GroundTruth, Report, evaluate
+from ..evaluation.classification import Classifying, Tally, read_list
+from ..inference.test_time_augmentation import middle
+from ..model import Model
+from ..network.network import Network
+from ..utils.resources import find_file
+from .records import Measurement
+
+LEAST_INTERVAL = 100  # iterations between two measurements
+ACCURACY_EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of `detector train -map`: as in `detector map`; epochs: times the training list between two measurements."""
+
+    thresh: float = 0.25
+    iou_thresh: float = 0.5
+    points: int = 0
+    epochs: int = 4
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One measurement's result: 0 to 1, and for detectors the report behind it."""
+
+    value: float
+    report: Report | None = None
+    missing: Sequence[Path] = ()
+
+
+class Examination(Protocol):
+    """What is measured, and after how many iterations it is due again."""
+
+    kind: str
+
+    def interval(self, pictures: int, batch: int) -> int: ...
+
+    def next(self, last: int, interval: int, burn_in: int) -> int: ...
+
+    def run(self, network: Network) -> Figures: ...
+
+
+class AveragePrecision:
+    """mAP of a detector, as AlexeyAB's `-map` has it."""
+
+    kind = "map"
+
+    def __init__(self, model: Model, data: Section, options: Options, threads: int) -> None:
+        """Read the list `valid`, or `train` where there is none. Raises DataError."""
+        self.options, self.threads = options, threads
+        self.truth = GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
+
+    def interval(self, pictures: int, batch: int) -> int:
+        return max(LEAST_INTERVAL, self.options.epochs * pictures // batch)
+
+    def next(self, last: int, interval: int, burn_in: int) -> int:
+        return max(last + interval, burn_in)
+
+    def run(self, network: Network) -> Figures:
+        o = self.options
+        result = evaluate(
+            network, self.truth, thresh=o.thresh, iou_thresh=o.iou_thresh, points=o.points, threads=self.threads
+        )
+        return Figures(result.report.mean_average_precision, result.report, self.truth.missing)
+
+
+class Accuracy:
+    """How often the class of a picture is among the `top` best, as AlexeyAB's `-topk` has it: what `classifier valid`
+    gives."""
+
+    kind = "accuracy"
+
+    def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
+        """Read the list `valid`, or `train` where there is none. Raises DataError and ConfigError."""
+        self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
+        named = data.text("valid") or data.text("train")
+        if not named:
+            raise data.error("valid= is missing: the list of pictures to measure on")
+        self.pictures = read_list(find_file(named, folder_of(data.path)))
+
+    def interval(self, pictures: int, batch: int) -> int:
+        return ACCURACY_EPOCHS * pictures // batch
+
+    def next(self, last: int, interval: int, burn_in: int) -> int:
+        return max(last + interval, burn_in, LEAST_INTERVAL)
+
+    def run(self, network: Network) -> Figures:
+        tally = Tally(self.labels, self.top)
+        for answer in Classifying(network, self.pictures, middle, threads=self.threads):
+            tally.add(answer)
+        return Figures(tally.top_accuracy)
+
+
+class Measuring:
+    """Measurements in the course of a run, and the best one so far."""
+
+    def __init__(self, model: Model, examination: Examination, interval: int, start: int) -> None:
+        """`model`: the network that will learn, before it is set up to."""
+        net = model.config.net
+        self.examination, self.interval = examination, interval
+        self.model, self._twin = model, copy.deepcopy(model)
+        self._burn_in = net.natural("burn_in", 0, 1 << 40)
+        self.last, self.value, self.best = start, -1.0, -1.0
+
+    @property
+    def next(self) -> int:
+        """The iteration after which the next one is due, the last of a run apart."""
+        return self.examination.next(self.last, self.interval, self._burn_in)
+
+    def measure(self, iteration: int) -> Measurement:
+        """Copy the parameters and measure."""
+        began = time.perf_counter()
+        for mine, its in zip(self._twin.layers, self.model.layers, strict=True):
+            for record, other in zip(mine.records(), its.records(), strict=True):
+                record.array[:] = other.array
+        self._twin.parameters_changed()
+        figures = self.examination.run(self._twin)
+        self.last, self.value, self.best = iteration, figures.value, max(self.best, figures.value)
+        seconds = time.perf_counter() - began
+        return Measurement(self.examination.kind, figures.value, self.best, seconds, figures.report, figures.missing)
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"last": self.last, "value": self.value, "best": self.best}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave; nothing, where the run was not measured so far."""
+        if state:
+            self.last, self.value, self.best = int(state["last"]), float(state["value"]), float(state["best"])
+
+
+def examination_of(model: Model, data: Section, labels: Sequence[str], options: Options, threads: int) -> Examination:
+    """What to measure of this network. Raises DataError and ConfigError before anything is computed."""
+    if not model.heads:
+        return Accuracy(data, labels, threads)
+    model.names_path = names_from_data(data, "names")
+    _ = model.names
+    return AveragePrecision(model, data, options, threads)

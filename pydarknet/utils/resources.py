@@ -1,0 +1,91 @@
+"""Find the files that come with the package: networks in `cfg/`; names, trees, a picture and weights in `data/`.
+
+An installed wheel has both folders inside the package; a checkout or an editable install has them beside it.
+Nothing here imports more than the standard library.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+from ..errors import DataError
+
+FOLDERS = ("cfg", "data")
+
+# The names list to use for a network of so many classes when nobody gave one.
+NAMES_BY_CLASSES = {
+    20: "data/voc.names",
+    80: "data/coco.names",
+    601: "data/openimages.names",
+    1000: "data/imagenet.shortnames.list",
+    9418: "data/9k.names",
+}
+
+
+def bundled(relative: str) -> Path | None:
+    """Return the bundled file of that name, such as `data/coco.names` or `cfg/tiny.cfg`.
+
+    The name starts with `cfg/` or `data/` and stays below that folder. Returns None where the package has no
+    such file.
+    """
+    parts = PurePosixPath(relative).parts
+    if len(parts) < 2 or parts[0] not in FOLDERS or ".." in parts:
+        return None
+    path = _home().joinpath(*parts)
+    return path if _is_file(path) else None
+
+
+def network_file(path: str) -> str:
+    """`path`, or the bundled .cfg, .data or .weights file that it names where the disk has no such file."""
+    if _is_file(Path(path)):
+        return path
+    found = bundled(path) or bundled(f"cfg/{path}") or bundled(f"data/{path}")
+    return path if found is None else str(found)
+
+
+def bundled_names(classes: int) -> Path | None:
+    """Return the bundled list that has exactly `classes` names, or None where there is none."""
+    relative = NAMES_BY_CLASSES.get(classes)
+    return bundled(relative) if relative else None
+
+
+def find_file(path: str, near: Path | None) -> Path:
+    """Return the file that a .data or .cfg file calls `path`.
+
+    A relative path is tried against the current folder, then against `near` (the folder of the file that
+    names it), then as a bundled file, and last as the bundled file of the same bare name below `data/`. An
+    absolute path is taken as it stands.
+
+    Raises DataError with one line that lists everything that was tried.
+    """
+    wanted = Path(path)
+    candidates = [wanted]
+    if near is not None and not wanted.is_absolute():
+        candidates.append(near / wanted)
+    for candidate in candidates:
+        if _is_file(candidate):
+            return candidate
+    tried = [str(candidate) for candidate in dict.fromkeys(candidates)]
+    if not wanted.is_absolute():
+        names = dict.fromkeys([PurePosixPath(path).as_posix(), f"data/{PurePosixPath(path).name}"])
+        for name in names:
+            found = bundled(name)
+            if found is not None:
+                return found
+        tried.extend(f"bundled {name}" for name in names)
+    raise DataError(f"Couldn't open file: {path} (no such file; tried {', '.join(tried)})")
+
+
+def _home() -> Path:
+    """Return the folder that holds `cfg` and `data`: the package itself in a wheel, else the one above it."""
+    package = Path(str(files("pydarknet")))
+    return package if all((package / folder).is_dir() for folder in FOLDERS) else package.parent
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether `path` can be opened as a file; a name that the system refuses is no file."""
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,121 @@
+"""`dataset check` and `dataset convert`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pydarknet.config.dialect import DIALECTS
+from pydarknet.datasets.labels import label_path
+
+
+def process(*words):
+    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True)
+
+
+@pytest.fixture
+def objects(folder):
+    """Two pictures to learn from, one to test on, with two classes."""
+    Path("set").mkdir()
+    for number, name in enumerate("abc"):
+        cv2.imwrite(f"set/{name}.png", np.full((50, 100, 3), number, np.uint8))
+        Path(f"set/{name}.txt").write_text("0 .5 .5 .25 .5\n1 .25 .25 .1 .1\n")
+    Path("train.txt").write_text("set/a.png\nset/b.png\n")
+    Path("valid.txt").write_text("set/c.png\n")
+    Path("obj.names").write_text("dog\nEskimo cat\n")
+    Path("obj.data").write_text("classes=2\ntrain=train.txt\nvalid=valid.txt\nnames=obj.names\n")
+    return "obj.data"
+
+
+def test_check_as_a_process(objects):
+    Path("set/b.txt").write_text("1 .5 .5 .25 .5\n1 .5 1.5 .25 .5\n")
+    result = process("dataset", "check", objects)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.splitlines() == [
+        "error: out of range: set/b.txt:2: Wrong annotation: x = 0.500000, y = 1.500000; expected fractions of the "
+        "picture",
+        "",
+        "list      pictures   objects  without objects",
+        "train            2         3                0",
+        "valid            1         2                0",
+        "",
+        "class  name           train  pictures     valid  pictures",
+        "    0  dog                1         1         1         1",
+        "    1  Eskimo cat         2         2         1         1",
+        "",
+        "1 error, 0 warnings: 1 out of range",
+    ]
+
+
+def test_of_each_kind_the_first_are_shown(run, objects):
+    Path("set/b.txt").write_text("9 .5 .5 .25 .5\n" * 5)
+    lines = run("dataset", "check", objects, "--show", 2).stdout.splitlines()
+    assert [line.partition(":")[2].strip()[:20] for line in lines[:3]] == ["unknown class: set/b"] * 2 + [
+        "unknown class: and 3"
+    ]
+
+
+def test_warnings_are_errors_where_asked(run, objects):
+    Path("set/b.txt").write_text("")
+    assert run("dataset", "check", objects).exit_code == 0
+    assert run("dataset", "check", objects, "--strict").exit_code == 1
+
+
+def test_names(run, objects):
+    Path("three.names").write_text("a\nb\nc\n")
+    result = run("dataset", "check", objects, "--names", "three.names")
+    assert result.exit_code == 1
+    assert result.stderr == "three.names: 3 names; expected 2, the number of classes in obj.data\n"
+    result = run("dataset", "check", "train.txt", "--names", "three.names")
+    assert "warning: class without objects: train.txt: class 2 has no objects\n" in result.stdout
+    assert "    2  c" in result.stdout
+
+
+def test_convert_as_a_process(objects):
+    result = process("dataset", "convert", objects, "--to", "voc", "--out", "xml")
+    assert (result.returncode, result.stderr) == (0, "xml: written\n")
+    assert result.stdout.splitlines() == [
+        "train: 2 pictures, 4 objects",
+        "valid: 1 picture, 2 objects",
+        "2 classes: dog, Eskimo cat",
+    ]
+    assert process("dataset", "convert", "xml", "--to", "darknet", "--out", "new", "--copy").returncode == 0
+    assert Path("new/obj.names").read_text() == "Eskimo cat\ndog\n"  # by alphabet
+    assert process("dataset", "check", "new/obj.data").returncode == 0
+
+
+def test_convert_tells_what_is_left_out(run, objects):
+    Path("set/a.txt").write_text("0 .5 .5 .25 .5\n9 .5 .5 .25 .5\n")
+    Path("set/b.txt").unlink()
+    result = run("dataset", "convert", objects, "--to", "coco", "--out", "new")
+    assert result.stderr.splitlines() == [
+        "1 label files missing",
+        "1 labels with a wrong class or box left out",
+        "new: written",
+    ]
+
+
+def test_what_convert_writes_is_what_training_reads(run, objects):
+    """Labels are found by both dialects' own rules."""
+    run("dataset", "convert", objects, "--to", "darknet", "--out", "new")
+    for dialect in ("pjreddie", "alexeyab"):
+        assert run("dataset", "check", "new/obj.data", "--dialect", dialect).exit_code == 0
+        assert label_path(Path("new/JPEGImages/a.png"), DIALECTS[dialect]) == Path("new/labels/a.txt")
+
+
+def test_bad_sources_are_one_line(run, objects):
+    for words, message in (
+        (["none.json"], "Couldn't open file: none.json"),
+        (["set"], "set: a folder without .xml and .json files"),
+        ([objects, "--names", "none.names"], "Couldn't open file: none.names"),
+        ([objects, "--out", "set"], "set: is there already; expected a new or empty folder"),
+    ):
+        result = run("dataset", "convert", "--to", "voc", "--out", "new", *words)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert message in result.stderr
+    assert run("dataset", "convert", objects, "--to", "voc").exit_code == 2

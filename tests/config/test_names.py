@@ -1,0 +1,64 @@
+"""Class names: read, chosen, counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from pydarknet.config.names import choose_names, names_from_data, read_names
+from pydarknet.config.sections import read_data
+from pydarknet.errors import DataError
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("dog\ncat\n", ["dog", "cat"]),
+    ("dog\ncat", ["dog", "cat"]),
+    ("dog\r\ncat\r\n", ["dog", "cat"]),
+    ("Eskimo dog, husky\n  two \n", ["Eskimo dog, husky", "  two "]),
+    ("dog\n\ncat\n", ["dog", "", "cat"]),
+    ("Löwe\n", ["Löwe"]),
+])  # fmt: skip
+def test_a_name_is_a_line(write_cfg, text, expected):
+    assert read_names(write_cfg(text, "names.txt")) == expected
+
+
+def test_an_empty_list_is_an_error(write_cfg):
+    with pytest.raises(DataError, match=r"names\.txt: the list of names is empty"):
+        read_names(write_cfg("", "names.txt"))
+
+
+@pytest.mark.parametrize("classes, first", [(80, "person"), (20, "aeroplane"), (1000, "kit fox")])
+def test_known_numbers_of_classes_have_bundled_names(classes, first):
+    names = choose_names(classes, None, exact=True)
+    assert len(names) == classes
+    assert names[0] == first
+
+
+def test_other_numbers_are_numbered():
+    assert choose_names(3, None, exact=True) == ["0", "1", "2"]
+
+
+def test_a_longer_list_serves_a_classifier_with_a_warning(write_cfg, warnings):
+    path = write_cfg("a\nb\nc\n", "names.txt")
+    assert choose_names(2, path, exact=False) == ["a", "b"]
+    assert "3 names for 2 classes" in warnings()[0]
+
+
+@pytest.mark.parametrize("classes, exact", [(2, True), (4, True), (4, False)])
+def test_a_list_that_does_not_fit_states_both_numbers(write_cfg, classes, exact):
+    with pytest.raises(DataError, match=rf"names\.txt: 3 names; the network has {classes} classes"):
+        choose_names(classes, write_cfg("a\nb\nc\n", "names.txt"), exact)
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("names=mine.txt\nlabels=other.txt\n", "mine.txt"), ("labels=other.txt\n", "other.txt"), ("classes=2\n", None),
+])  # fmt: skip
+def test_a_data_file_names_the_first_key_that_it_has(write_cfg, text, expected):
+    for name in ("mine.txt", "other.txt"):
+        write_cfg("a\n", name)
+    found = names_from_data(read_data(write_cfg(text, "some.data")), "names", "labels")
+    assert (found.name if found else None) == expected
+
+
+def test_a_data_file_that_names_nothing_that_exists_is_an_error(write_cfg):
+    with pytest.raises(DataError, match=r"Couldn't open file: nowhere\.txt"):
+        names_from_data(read_data(write_cfg("names=nowhere.txt\n", "some.data")), "names")

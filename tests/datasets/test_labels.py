@@ -1,0 +1,116 @@
+"""Lists of pictures, label files and where they lie, class vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.training_files import ROW, picture_set
+
+from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
+from pydarknet.config.word_tree import read_tree
+from pydarknet.datasets.labels import class_vector, label_path, read_labels, read_list
+from pydarknet.errors import DataError, ImageError
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return picture_set(tmp_path)
+
+
+# --- lists ---
+
+
+def test_list_paths_are_looked_for_beside_the_list_too(pictures):
+    assert [p.name for p in read_list("set/train.txt")] == [f"{k}.png" for k in range(6)]
+    assert all(p.is_file() for p in read_list("set/train.txt"))
+    Path("set/lists").mkdir()
+    Path("set/lists/l.txt").write_text("images/0.png\nset/images/1.png\n/no/such.png\nnone.png")
+    assert [str(p) for p in read_list("set/lists/l.txt")] == [
+        "set/images/0.png", "set/images/1.png", "/no/such.png", "none.png"
+    ]  # fmt: skip
+
+
+def test_an_empty_list_is_an_error(tmp_path):
+    path = tmp_path / "l.txt"
+    path.write_text("\r\n\n")
+    with pytest.raises(DataError, match=r"l\.txt:1: the list is empty"):
+        read_list(path)
+
+
+# --- label files ---
+
+
+@pytest.mark.parametrize(
+    ("picture", "labels"),
+    [
+        ("/x/images/a/1.jpg", "/x/labels/a/1.txt"),
+        ("/x/images/a/images/1.JPEG", "/x/labels/a/images/1.txt"),
+        ("/x/VOC/JPEGImages/1.jpg", "/x/VOC/labels/1.txt"),
+        ("/x/raw/1.png", "/x/labels/1.txt"),
+        ("1.JPG", "1.txt"),
+    ],
+)
+def test_pjreddies_label_path(picture, labels):
+    assert label_path(Path(picture), PJREDDIE) == Path(labels)
+
+
+@pytest.mark.parametrize(
+    ("picture", "labels"),
+    [
+        ("/x/images/a/1.jpg", "/x/images/a/1.txt"),
+        ("/x/images/train2017/1.jpg", "/x/labels/train2017/1.txt"),
+        ("/x/images/val2014/1.PNG", "/x/labels/val2014/1.txt"),
+        ("/x/VOC/JPEGImages/1.jpg.bmp", "/x/VOC/labels/1.jpg.txt"),
+        ("1.tiff", "1.txt"),
+    ],
+)
+def test_alexeyabs_label_path(picture, labels):
+    assert label_path(Path(picture), ALEXEYAB) == Path(labels)
+
+
+@pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB])
+def test_label_path_of_what_is_no_picture(dialect):
+    with pytest.raises(ImageError, match="Failed to infer label file name"):
+        label_path(Path("a.gif"), dialect)
+
+
+def test_read_labels(tmp_path):
+    path = tmp_path / "1.txt"
+    path.write_text(f"{ROW}\n 2 .1 .2 .3 4e-1 0 1 1 1 1\r\n")
+    rows = read_labels(path)
+    np.testing.assert_allclose(rows, [[1, 0.5, 0.5, 0.25, 0.5], [2, 0.1, 0.2, 0.3, 0.4], [0, 1, 1, 1, 1]])
+    assert rows.dtype == np.float32
+    path.write_text("")
+    assert read_labels(path).shape == (0, 5)
+
+
+@pytest.mark.parametrize("line", ["1 0.5 0.5 0.25", "0.5 0.5 0.5 0.25 0.1", "cat 0.5 0.5 0.1 0.1", "1,0.5,0.5,1,1"])
+def test_a_wrong_label_line_is_named(tmp_path, line):
+    path = tmp_path / "1.txt"
+    path.write_text(f"{ROW}\n{line}\n")
+    with pytest.raises(DataError, match=r"1\.txt:3: found .* expected class x y w h"):
+        read_labels(path)
+
+
+# --- classes ---
+
+
+@pytest.fixture
+def tree(tmp_path):
+    path = tmp_path / "x.tree"
+    path.write_text("animal -1\nthing -1\ncat 0\ndog 0\ncup 1\npen 1\n")
+    return read_tree(path)
+
+
+def test_class_vector():
+    assert class_vector("/x/cat/1.jpg", ["dog", "cat", "at"], None).tolist() == [0, 1, 1]
+    smoothed = class_vector("/x/dog.jpg", ["dog", "cat", "cow"], None, smooth=0.1)
+    np.testing.assert_allclose(smoothed, [0.9, 0.05, 0.05])
+
+
+def test_class_vector_of_a_tree(tree):
+    assert class_vector("/x/dog.jpg", tree.names, tree).tolist() == [1, 0, 0, 1, -1234, -1234]
+    assert class_vector("/x/thing.jpg", tree.names, tree).tolist() == [0, 1, -1234, -1234, -1234, -1234]

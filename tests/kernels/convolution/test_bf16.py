@@ -1,0 +1,182 @@
+"""Convolutions on bfloat16 numbers against the naive twin on the same numbers, in dirty memory; and their tiles, whose
+sums stay in registers."""
+
+from __future__ import annotations
+
+import re
+
+import numba
+import numpy as np
+import pytest
+from reference import layers as naive
+from support.helpers import assert_blocked, blocked, dirty, values
+
+from pydarknet.kernels.convolution.bf16 import CELL, MISSING, pack_pairs
+from pydarknet.kernels.convolution.bf16_microkernel import make_pair_tile, round_cell
+from pydarknet.kernels.convolution.microkernel import FEW_PIXELS, PIXELS, ROWS
+from pydarknet.layers.activations import ACTIVATIONS
+from pydarknet.layers.convolution import bf16
+from pydarknet.layers.convolution.bf16 import Bf16Convolution
+from pydarknet.layers.convolution.geometry import Window
+from pydarknet.runtime.threads import set_threads, threads
+from pydarknet.tensor import LANES, Shape
+
+from .test_convolution import parameters, sampled_case
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
+
+
+def convolved(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=None, gain=None):
+    """What one convolution writes into dirty memory."""
+    shape = Shape(*x.shape[1:])
+    out = window.out_shape(shape, len(weights))
+    source = blocked(x, window.halo(shape))
+    target = dirty(len(x), len(weights), out.height, out.width, out_halo)
+    gain = np.ones(len(weights), np.float32) if gain is None else gain
+    activation = ACTIVATIONS[kind]
+    plan = Bf16Convolution(weights, gain, bias, groups)
+    plan.bind(source, target, window, activation.fused_slope, activation.fused_code, added=added)()
+    return target
+
+
+def twin(x, weights, bias, window, groups=1, kind="linear"):
+    rounded = naive.bfloat16(x).astype(np.float64), naive.bfloat16(weights).astype(np.float64)
+    stride = window.stride_y, window.stride_x
+    return naive.activation(kind, naive.convolution(*rounded, bias, stride, window.padding, window.dilation, groups))
+
+
+def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear"):
+    found = convolved(x, weights, bias, window, groups, out_halo, kind)
+    assert_blocked(found, twin(x, weights, bias, window, groups, kind), 2e-5)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_sampled_convolutions_equal_the_twin(seed):
+    plane, channels, filters, groups, window, batch, out_halo = sampled_case(seed)
+    weights, bias = parameters(filters, channels // groups, window.size, seed)
+    check(values(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 15, 16, 17, 33, 70])
+@pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 3)])
+def test_every_size_and_stride_equals_the_twin(channels, size, stride):
+    weights, bias = parameters(49, channels, size)
+    window = Window(size, stride, stride, size // 2)
+    check(values(2, channels, 17, 13), weights, bias, window, out_halo=1, kind="leaky")
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (33, 1), (2, 2), (3, 7), (19, 5), (5, PIXELS), (33, 33)])
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("out_halo", [0, 2])
+def test_every_shape_of_plane_fills_the_tiles(height, width, size, out_halo):
+    weights, bias = parameters(34, 18, size)
+    check(values(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), out_halo=out_halo)
+
+
+@pytest.mark.parametrize("filters", [1, 15, 16, 17, 16 * ROWS, 16 * ROWS + 1, 70])
+@pytest.mark.parametrize("kind", ["relu", "logistic", "swish", "mish"])
+def test_fused_activations_touch_the_plane_alone(filters, kind):
+    weights, bias = parameters(filters, 4, 1)
+    check(values(1, 4, 6, PIXELS + 3), weights, bias, Window(1, 1, 1, 0), out_halo=1, kind=kind)
+
+
+def test_a_gain_is_applied_before_filters_are_rounded():
+    x, (weights, bias), gain, window = values(1, 5, 6, 6), parameters(20, 5, 3), values(20, seed=9), Window(3, 1, 1, 1)
+    found = convolved(x, weights, bias, window, gain=gain)
+    assert_blocked(found, twin(x, weights * gain[:, None, None, None], bias, window), 2e-5)
+
+
+def test_what_is_added_comes_after_the_activation():
+    x, (weights, bias), other, window = (
+        values(2, 20, 9, 7),
+        parameters(40, 20, 1),
+        values(2, 40, 9, 7),
+        Window(1, 1, 1, 0),
+    )
+    found = convolved(x, weights, bias, window, out_halo=1, kind="leaky", added=blocked(other, 2))
+    assert_blocked(found, twin(x, weights, bias, window, kind="leaky") + other, 2e-5)
+
+
+def test_sums_begin_with_what_is_there():
+    x, (weights, bias), window = values(1, 20, 9, 7), parameters(40, 20, 3), Window(3, 1, 1, 1)
+    target = blocked(values(1, 40, 9, 7, seed=3))
+    before = target.plain().reshape(1, 40, 9, 7)
+    ones = np.ones(40, np.float32)
+    Bf16Convolution(weights, ones, bias, 1).bind(blocked(x, 1), target, window, np.float32(1), 0, added=target)()
+    assert_blocked(target, twin(x, weights, 0 * bias, window) + before, 2e-5)
+
+
+@pytest.mark.parametrize("window", [Window(1, 1, 1, 0), Window(3, 2, 2, 1)])
+@pytest.mark.parametrize("near", [1, 3000, bf16.NEAR])
+def test_the_division_of_the_work_does_not_change_the_result(window, near, monkeypatch):
+    x, (weights, bias) = values(2, 70, 31, 29), parameters(70, 70, window.size)
+    expected = convolved(x, weights, bias, window).plain()
+    monkeypatch.setattr(bf16, "NEAR", near)
+    before = threads()
+    try:
+        for count in {1, before}:
+            set_threads(count)
+            assert np.array_equal(convolved(x, weights, bias, window).plain(), expected)
+            assert np.array_equal(convolved(x[1:], weights, bias, window).plain(), expected[1:])
+    finally:
+        set_threads(before)
+
+
+SPECIAL = np.array(
+    [1, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1 - 2**-8, 0, -0.0, 2.0**100, 3.4e38, np.inf, -np.inf, np.nan,
+     2.0**-100, 1 / 3, -1 / 3, 255.5],
+    np.float32,
+)  # fmt: skip
+ROUNDED = np.array(
+    [1, 1, 1 + 2**-6, 1 + 2**-7, -1, 0, -0.0, 2.0**100, np.inf, np.inf, -np.inf, np.nan, 2.0**-100, 0.33398438,
+     -0.33398438, 256],
+    np.float32,
+)  # fmt: skip
+
+
+def widened(pairs):
+    """The numbers that lie in the halves of float32."""
+    return (pairs.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def test_inputs_are_rounded_to_the_nearest():
+    @numba.njit
+    def rounded(x, y):
+        round_cell(x, 0, y, 0)
+
+    pairs = np.zeros(CELL, np.float32)
+    rounded(SPECIAL, pairs)
+    np.testing.assert_array_equal(widened(pairs), ROUNDED)
+
+
+def test_filters_are_rounded_to_the_nearest():
+    groups = np.array([[0, 1, 0, 1, 0]])
+    pairs = np.zeros(2 * LANES, np.float32)
+    pack_pairs(np.concatenate([SPECIAL, -SPECIAL, SPECIAL[::-1], SPECIAL]), groups, pairs)
+    first, second = widened(pairs).reshape(2, LANES, 2)
+    np.testing.assert_array_equal(first, np.stack([ROUNDED, -ROUNDED], axis=1))
+    np.testing.assert_array_equal(second, np.stack([ROUNDED[::-1], ROUNDED], axis=1))
+
+
+@pytest.mark.parametrize("rows", [1, ROWS])
+@pytest.mark.parametrize("distance, y_distance, pixels", [
+    (CELL, LANES, PIXELS), (CELL, 0, PIXELS), (0, 0, PIXELS), (0, 0, FEW_PIXELS),
+])  # fmt: skip
+def test_sums_stay_in_registers(rows, distance, y_distance, pixels):
+    tile = make_pair_tile(rows, distance, y_distance, pixels)
+
+    @numba.njit
+    def multiply(x, taps, weights, bias, y, slope):
+        tile(x, 0, 8, 8, taps, 0, taps.size, weights, 0, bias, 0, y, 0, pixels * 16, 16, 0, pixels, pixels, slope, 0)
+
+    x, weights, bias = values(pixels, 16), values(4, 4, rows * 16), values(rows * 16)
+    packed = np.zeros(weights.size // 2, np.float32)
+    pack_pairs(weights.reshape(4, 4, rows, 16).ravel(), np.array([[0, rows, 0, 4, 0]]), packed)
+    pairs = naive.bfloat16(x).view(np.uint16).reshape(-1, 2)[:, 1].copy().view(np.float32)
+    y = np.zeros((rows, pixels, 16), np.float32)
+    multiply(pairs, np.arange(0, 8, 2), packed, bias, y.ravel(), np.float32(1))
+    expected = naive.bfloat16(x) @ naive.bfloat16(weights).reshape(16, -1) + bias
+    np.testing.assert_allclose(y.transpose(1, 0, 2).reshape(pixels, -1), expected, rtol=1e-4, atol=1e-4)
+    (assembly,) = multiply.inspect_asm().values()
+    assert "vdpbf16ps" in assembly
+    assert not re.findall(r"vmov\w+\s+%zmm\d+, -?\d*\(%r[sb]p\)", assembly)

@@ -1,0 +1,265 @@
+"""Layers run one after another in machine code: the same numbers as layer by layer, whatever happened in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pydarknet.runtime import program as native
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only")
+
+TESTS = Path(__file__).resolve().parents[1]
+
+# `check` runs a network both ways; the last line tells whether Numba was needed.
+PROGRAM = """
+import copy, json, os, sys
+FIRST
+sys.path.insert(0, TESTS)
+import numpy as np
+import pydarknet
+from support.helpers import randomise, values
+from pydarknet.errors import ShapeError
+from pydarknet.runtime import program as native
+from pydarknet.runtime.threads import set_threads, threads
+
+told = {}
+
+def network(name, size=None, seed=1):
+    made = pydarknet.load(name)
+    try:
+        if size and made.resizable:
+            made.resize(size, size)
+    except ShapeError:
+        pass
+    if seed:
+        randomise(made, seed)
+    return made
+
+def native_calls(network):
+    return sum(len(call.calls) for call in network._calls if isinstance(call, native.Run))
+
+def outputs(network, x):
+    network.reset_state()
+    return [output.tobytes() for output in network.forward(x)]
+
+def layer_by_layer(network, x):
+    network.prepare(x.shape)
+    calls, network._calls = network._calls, [layer.forward for layer in network._steps]
+    found = outputs(network, x)
+    network._calls = calls
+    return found
+
+def check(network, x=None):
+    x = values(1, *network.input_shape) if x is None else x
+    found = outputs(network, x)
+    assert found == layer_by_layer(network, x) == outputs(network, x)
+    return found
+
+ADDED
+told["numba"] = "numba" in sys.modules
+print(json.dumps(told))
+"""
+TOO_LARGE = {"vgg-16", "yolov1"}  # more than 100 million parameters, in layers that others have too
+
+
+def run(added, first=""):
+    """What the program told."""
+    program = PROGRAM.replace("FIRST", first).replace("ADDED", added).replace("TESTS", repr(str(TESTS)))
+    kept = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_") or name in kept}
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=clean)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
+
+
+def run_native(added):
+    """What it told without Numba; an earlier process may have to compile."""
+    told = run(added)
+    if told["numba"]:
+        told = run(added)
+    assert not told["numba"]
+    return told
+
+
+def test_every_bundled_network_gives_the_same():
+    names = sorted({path.stem for path in (TESTS.parent / "cfg").glob("*.cfg")} - TOO_LARGE)
+    added = f"""
+for name in {names}:
+    made = network(f"cfg/{{name}}.cfg", 64, seed=None)  # darknet's own beginning: large networks have many numbers
+    for record in (record for layer in made.layers for record in layer.records()):
+        if record.name.endswith("rolling_variance"):
+            record.array[:] = 1
+    made.parameters_changed()
+    assert np.isfinite(np.frombuffer(b"".join(check(made)), np.float32)).all(), name
+    told[name] = native_calls(made)
+"""
+    told = run_native(added)
+    assert all(told[name] > 0 for name in names)
+    assert told["tiny"] == 19, "the softmax too"
+    assert told["yolov4"] > 100
+
+
+def test_with_numba_layers_run_one_by_one():
+    added = "tiny = network('cfg/tiny.cfg', 64)\ncheck(tiny)\ntold['calls'] = native_calls(tiny)"
+    assert run(added, first="import numba") == {"calls": 0, "numba": True}
+
+
+def test_what_changes_between_passes():
+    added = """
+tiny = network("cfg/tiny.cfg", 64)
+x = values(1, *tiny.input_shape)
+first = check(tiny, x)
+randomise(tiny, 2)
+second = check(tiny, x)
+assert second != first
+
+tiny.layers[0].weights[:] *= 2
+tiny.layers[0].parameters_changed()  # of the layer alone
+found = outputs(tiny, x)
+assert found != second and found == layer_by_layer(tiny, x)
+randomise(tiny)
+assert check(tiny, x) == first
+
+tiny.resize(96, 64, batch=2)
+check(tiny, values(2, *tiny.input_shape))
+tiny.resize(64, 64, batch=1)
+assert check(tiny, x) == first
+
+kept = tiny.layer_outputs(x)
+assert native_calls(tiny) > 17, "pools of their own"
+assert np.allclose(kept[-1], np.frombuffer(first[0], np.float32).reshape(kept[-1].shape), 1e-4, 1e-6)
+assert outputs(tiny, x) == first
+
+told["threads"] = threads()
+set_threads(1)
+assert outputs(tiny, x) == check(tiny, x) == first
+tiny.parameters_changed()
+assert check(tiny, x) == first
+set_threads(told["threads"])
+assert check(tiny, x) == first
+
+twin = copy.deepcopy(tiny)
+randomise(twin, 2)
+assert check(twin, x) == second
+assert check(tiny, x) == first
+assert min(map(native_calls, (tiny, twin))) == 19
+told["seconds"] = len(tiny.layer_seconds(x))
+"""
+    assert run_native(added)["seconds"] == 19, "the input and 18 layers"
+
+
+def test_memory_between_kernels_grows_with_another_network():
+    added = """
+small = network("cfg/tiny.cfg", 64)
+x = values(1, *small.input_shape)
+first = check(small, x)
+from pydarknet.layers.workspace import _workspace
+before = _workspace.array.size
+large = network("cfg/yolov3-tiny.cfg", 416)
+check(large)
+assert _workspace.array.size > before
+assert check(small, x) == first
+check(large)
+"""
+    run_native(added)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_runs_them_too():
+    added = """
+tiny = network("cfg/tiny.cfg", 64)
+x = values(1, *tiny.input_shape)
+first = check(tiny, x)
+child = os.fork()
+if child == 0:
+    os._exit(17 if outputs(tiny, x) == first else 1)
+told["exit"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+    assert run_native(added)["exit"] == 17
+
+
+def test_a_kernel_that_fails_ends_the_run():
+    added = """
+import ctypes
+from pydarknet.runtime import object_loader as saved
+
+seen = []
+
+def bound(number, status, function):
+    # A call of a "kernel" that is written in Python, with one word of arguments.
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int64))
+    def thunk(words):
+        seen.append((words[0], words[1]))
+        return status
+
+    call = native.Bound.__new__(native.Bound)
+    call.function, call._arguments, call.code = function, (number,), thunk
+    saved.thunks[function] = saved.Thunk(ctypes.cast(thunk, ctypes.c_void_p).value, 7)
+    return call
+
+def fine(number):
+    seen.append(number)
+
+def failing(number):
+    raise ValueError(number)
+
+network("cfg/tiny.cfg", 64).prepare((1, 3, 64, 64))
+good = [bound(number, 0, lambda number: None) for number in range(3)]
+whole, bad, worse = native.joined(good), bound(3, -1, failing), bound(4, 5, fine)
+assert len(whole) == 1
+whole[0]()
+assert seen == [(7, 0), (7, 1), (7, 2)]
+for call, expected in ((bad, ValueError), (worse, RuntimeError)):
+    seen.clear()
+    try:
+        native.joined([good[0], call, good[1]])[0]()
+    except expected as error:
+        told[expected.__name__] = str(error)
+    assert seen[:2] == [(7, 0), (7, call.arguments[0])] and (7, 1) not in seen
+"""
+    told = run_native(added)
+    assert told["ValueError"] == "3"
+    assert "failed" in told["RuntimeError"]
+
+
+def test_calls_without_code_of_their_own_stay_where_they_are():
+    calls = [lambda: None, lambda: None]
+    assert native.joined(calls) == calls
+    assert native.joined([]) == []
+
+
+def test_only_kernels_that_return_nothing_have_thunks():
+    numba = pytest.importorskip("numba")
+    thunks = pytest.importorskip("pydarknet.runtime.thunks")
+    signature = numba.types.Array(numba.float32, 1, "C"), numba.float32, numba.int64, numba.boolean
+
+    def described(function):
+        compiled = numba.njit(function)
+        compiled.compile(signature)
+        return compiled.overloads[signature].fndesc
+
+    assert thunks.thunk(signature, described(lambda x, value, at, add: x[at])) is None
+    assert thunks.thunk(signature, described(_set)).startswith(b"\x7fELF")
+    assert thunks.thunk(signature[:3], described(_set)) is None, "of other arguments"
+
+
+def _set(x, value, at, add):
+    x[at] = value
+
+
+def test_words():
+    array = np.zeros((2, 3), np.float32)
+    assert native.words_of(array) == [0, 0, 6, 4, array.ctypes.data, 2, 3, 12, 4]
+    assert native.words_of(-5) == [-5]
+    assert native.words_of(np.int64(1 << 40)) == [1 << 40]
+    assert (native.words_of(True), native.words_of(np.False_)) == ([1], [0])
+    assert native.words_of(1.0) == native.words_of(np.float64(1)) == [0x3FF << 52]
+    assert native.words_of(np.float32(1)) == [0x7F << 23]
+    assert native.words_of(np.zeros(0, np.int64))[2:4] == [0, 8]

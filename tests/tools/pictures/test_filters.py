@@ -1,0 +1,61 @@
+"""Pictures of filters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.helpers import net
+
+from pydarknet.errors import OptionError
+from pydarknet.tools.pictures.filters import filter_sheets, scattered_filters, zoomed
+
+TEXT = net() + "[convolutional]\nfilters=4\nsize=3\npad=1\n[maxpool]\n[convolutional]\nfilters=2\nsize=2\ngroups=2\n"
+
+
+def test_sheets(build):
+    network = build(TEXT)
+    (first, colour), (second, grey) = filter_sheets(network)
+    assert (first, second) == (0, 2)
+    assert colour.shape == (3, 4 * 4 - 1, 3)
+    for number, weights in enumerate(network.layers[0].weights):
+        expected = (weights - weights.min()) / (weights.max() - weights.min())
+        assert np.allclose(colour[:, 4 * number : 4 * number + 3], expected, atol=1e-6)
+    assert not colour[:, 3].any()
+    assert grey.shape == (1, 2 * 3 - 1, 2 * 3 - 1)  # two filters of two channels each
+    weights = network.layers[2].weights[1]
+    expected = (weights - weights.min()) / (weights.max() - weights.min())
+    assert np.allclose(grey[0, 3:, :2], expected[0], atol=1e-6)
+    assert np.allclose(grey[0, 3:, 3:], expected[1], atol=1e-6)
+
+
+def test_sheets_in_columns(build):
+    (_, colour), _ = filter_sheets(build(TEXT), columns=3)
+    assert colour.shape == (3, 2 * 4 - 1, 3 * 4 - 1)
+
+
+def test_scattered(build):
+    network = build(TEXT)
+    first = scattered_filters(network, 40, 30, np.random.default_rng(1))
+    assert first.shape == (3, 30, 40)
+    assert first.min() >= 0 and first.max() <= 1
+    assert 0.2 < (first == 0.5).mean() < 0.95  # grey between the filters
+    assert np.array_equal(scattered_filters(network, 40, 30, np.random.default_rng(1)), first)
+    assert not np.array_equal(scattered_filters(network, 40, 30, np.random.default_rng(2)), first)
+    assert scattered_filters(network, 3, 3, np.random.default_rng(1)).shape == (3, 3, 3)
+
+
+def test_scattered_refuses(build):
+    rng = np.random.default_rng(1)
+    with pytest.raises(OptionError, match="2x9 pixels: expected at least 3x3, a filter"):
+        scattered_filters(build(TEXT), 2, 9, rng)
+    for text in (net(channels=1) + "[convolutional]\nfilters=4\nsize=3\n", net() + "[maxpool]\n[avgpool]\n"):
+        with pytest.raises(OptionError, match=r"layer 0 must be a \[convolutional\] with filters of 3 channels"):
+            scattered_filters(build(text), 9, 9, rng)
+
+
+def test_zoom_has_a_limit():
+    sheet = np.zeros((1, 100, 200), np.float32)
+    assert zoomed(sheet, 3)[0].shape == (1, 300, 600)
+    picture, times = zoomed(np.zeros((1, 2000, 2000), np.float32), 4)
+    assert (times, picture.shape) == (2, (1, 4000, 4000))
+    assert zoomed(np.zeros((1, 5000, 5000), np.float32), 2)[1] == 1
