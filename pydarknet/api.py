@@ -42,7 +42,7 @@ def load(
     """
     config = read_config(network_file(os.fspath(cfg)))
     if train:
-        from .training.learner import Training, mini_batch  # inference starts without
+        from .training.learner import Learner, mini_batch  # inference starts without
 
         net = config.net
         batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
@@ -51,5 +51,5 @@ def load(
         allow_partial=allow_partial, names=names, seed=seed, tune=tune, precision=precision,
     )  # fmt: skip
     if train:
-        model.training = Training(model)
+        model.training = Learner(model)
     return model

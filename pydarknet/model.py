@@ -13,7 +13,7 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.image import Picture, load_image
 from .inference.classifier import Classification, classify
-from .inference.detector import Found, detect
+from .inference.detector import DetectionResult, detect
 from .layers.heads.base import Head
 from .network.network import Network
 from .runtime.threads import set_threads
@@ -24,8 +24,8 @@ File = str | os.PathLike[str]
 Image = File | Picture
 
 
-class Learner(Protocol):
-    """What teaches a model: `training.Training`, which knows the model, not the other way round."""
+class TrainingProtocol(Protocol):
+    """What teaches a model: `training.Learner`, which knows the model, not the other way round."""
 
     def step(self, images: Array, truth: Sequence[Array]) -> float:
         """Learn from one mini-batch and give its loss."""
@@ -38,7 +38,7 @@ class Model(Network):
         super().__init__(*arguments, **options)
         self.names_path = names
         self._names: list[str] | None = None
-        self.training: Learner | None = None
+        self.training: TrainingProtocol | None = None
 
     @property
     def classes(self) -> int:
@@ -87,7 +87,7 @@ class Model(Network):
         hier: float = 0.5,
         nms: float = 0.45,
         letterbox: bool | None = None,
-    ) -> Found:
+    ) -> DetectionResult:
         """The same with the candidates behind it, other orders, and the time it took."""
         thresh = self.dialect.detector_thresh if thresh is None else thresh
         return detect(self, _picture(image), self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox)

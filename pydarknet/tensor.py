@@ -146,7 +146,7 @@ class Tensor:
         """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
         reorder.pack(plain.reshape(-1), *self.plain_extent, self.layout.lanes, self.layout.halo, self.data)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Forget what is not this tensor's own: nobody will read it any more."""
 
     def read_into(self, plain: Array) -> None:
@@ -170,7 +170,7 @@ class Tensor:
         return values
 
 
-class Lent(Tensor):
+class BorrowedInput(Tensor):
     """A planar tensor without a halo, thus in plain order: its floats are those that it was last filled with, where
     they stand."""
 
@@ -188,5 +188,5 @@ class Lent(Tensor):
         self.data = plain.reshape(-1)
         self._place[0] = self.data.__array_interface__["data"][0]
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self.data = np.empty(0, np.float32)

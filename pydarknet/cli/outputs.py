@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError
-from ..utils.files import write_whole
+from ..utils.files import atomic_write
 from .formats.inference import json_file, json_frame, label_lines
 
 if TYPE_CHECKING:
     from ..images.image import Picture
-    from ..inference.detector import Found
-    from ..utils.prefetch import Behind
+    from ..inference.detector import DetectionResult
+    from ..utils.prefetch import BackgroundWriter
 
 PREDICTIONS = "predictions.jpg"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -32,7 +32,7 @@ class Outputs:
     json: str | None
     labels: bool
     show: bool
-    behind: Behind | None = None  # who draws and writes pictures meanwhile
+    behind: BackgroundWriter | None = None  # who draws and writes pictures meanwhile
     frames: list[str] = field(default_factory=list)
     _taken: set[Path] = field(default_factory=set)
 
@@ -54,17 +54,17 @@ class Outputs:
             show=options["show"],
         )
 
-    def take(self, path: str, image: Picture, found: Found) -> None:
+    def take(self, path: str, image: Picture, found: DetectionResult) -> None:
         """Write or keep what is wanted of one picture. Raises OutputError."""
         if self.json is not None:
             self.frames.append(json_frame(len(self.frames) + 1, path, found))
         if self.labels:
-            with write_whole(label_path(path)) as stream:
+            with atomic_write(label_path(path)) as stream:
                 stream.write("".join(label_lines(found)).encode())
         if self.picture or self.folder or self.show:
             self._draw(path, image, found)
 
-    def _draw(self, path: str, image: Picture, found: Found) -> None:
+    def _draw(self, path: str, image: Picture, found: DetectionResult) -> None:
         target = self._in_folder(path) if self.folder else self.picture
         work = partial(_draw, path, image, found, target, self.show)
         if self.behind and not self.show:  # a window belongs to the main thread
@@ -89,11 +89,11 @@ class Outputs:
     def finish(self) -> None:
         """Write what takes all pictures. Raises OutputError."""
         if self.json is not None:
-            with write_whole(self.json) as stream:
+            with atomic_write(self.json) as stream:
                 stream.write(json_file(self.frames))
 
 
-def _draw(path: str, image: Picture, found: Found, target: str | Path | None, show: bool) -> None:
+def _draw(path: str, image: Picture, found: DetectionResult, target: str | Path | None, show: bool) -> None:
     from ..images.image import draw_detections, show_image, write_image
 
     annotated = draw_detections(image, found.detections(), len(found.names))

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..utils.files import read_text, write_whole
+from ..utils.files import atomic_write, read_text
 from .sections import Section
 
 # Up to the value, the value, and what follows it: a comment, the end of the line.
@@ -26,7 +26,7 @@ class Change:
     after: str | None
 
 
-class CfgText:
+class CfgEditor:
     """The lines of a .cfg file and what has been changed in them. Line numbers stay those of the original."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -66,5 +66,5 @@ class CfgText:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the text as a whole new file, which may be the old one. Raises OutputError."""
-        with write_whole(path) as stream:
+        with atomic_write(path) as stream:
             stream.write(self.text.encode("utf-8", "surrogateescape"))

@@ -15,7 +15,7 @@ from ..utils.files import read_text
 
 
 @dataclass(frozen=True)
-class Tree:
+class WordTree:
     """Nodes in file order. `groups` are (first node, end) of siblings, which lie together; parent -1 marks roots."""
 
     names: list[str]
@@ -60,7 +60,7 @@ class Tree:
                 return int(self.parent[first])
 
 
-def read_tree(path: str | os.PathLike[str]) -> Tree:
+def read_tree(path: str | os.PathLike[str]) -> WordTree:
     """Read a tree file: `name parent` a line. Raises DataError with the line for what is not one."""
     names: list[str] = []
     parents: list[int] = []
@@ -79,11 +79,11 @@ def read_tree(path: str | os.PathLike[str]) -> Tree:
     return _with_groups(names, parents)
 
 
-def _with_groups(names: list[str], parents: list[int]) -> Tree:
+def _with_groups(names: list[str], parents: list[int]) -> WordTree:
     edges = [0, *(n for n in range(1, len(parents)) if parents[n] != parents[n - 1]), len(parents)]
     groups = list(itertools.pairwise(edges))
     child_group = {parents[first]: g for g, (first, _) in enumerate(groups) if parents[first] >= 0}
-    return Tree(names, np.array(parents, np.int64), groups, child_group)
+    return WordTree(names, np.array(parents, np.int64), groups, child_group)
 
 
 def read_map(path: str | os.PathLike[str]) -> list[int]:
@@ -97,7 +97,7 @@ def read_map(path: str | os.PathLike[str]) -> list[int]:
     return numbers
 
 
-def softmax_groups(values: Array, tree: Tree) -> Array:
+def softmax_groups(values: Array, tree: WordTree) -> Array:
     """Softmax over each group of siblings along axis 0; values: (n, ...)."""
     result = np.empty_like(values)
     for first, end in tree.groups:

@@ -18,7 +18,7 @@ from ..images.image import load_image
 from ..tensor import Array
 from ..utils.prefetch import ahead
 from .labels import candidates, wrong_row
-from .listing import DataSet, LabelledPicture
+from .listing import ImageLists, LabelledPicture
 
 # Kinds of findings in the order of the report, and whether they are errors or only worth knowing.
 KINDS = {
@@ -85,7 +85,7 @@ class DatasetReport:
 
 @dataclass
 class _Check:
-    data: DataSet
+    data: ImageLists
     classes: int | None
     dialect: Dialect
     report: DatasetReport = field(default_factory=DatasetReport)
@@ -233,7 +233,7 @@ def _look(path: Path, decode: bool) -> tuple[int | None, str | None]:
 
 
 def check_dataset(
-    data: DataSet,
+    data: ImageLists,
     classes: int | None = None,
     dialect: Dialect = ALEXEYAB,
     decode: bool = True,

@@ -13,12 +13,12 @@ import numpy as np
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.names import choose_names, names_from_data
 from ..config.sections import Section
-from ..config.word_tree import Tree
+from ..config.word_tree import WordTree
 from ..errors import DataError
 from ..images.colour import Canvas
 from ..tensor import Array
 from ..utils.files import read_text
-from .image_cache import Complaints, Pictures, channels_of, mix_mode, size_of, train_list
+from .image_cache import ImageCache, LimitedLog, channels_of, mix_mode, size_of, train_list
 from .labels import fill_classes
 from .transforms import augment
 from .transforms import crop as views
@@ -29,13 +29,13 @@ log = logging.getLogger("pydarknet")
 
 
 @dataclass
-class ClassificationSet:
+class ClassificationDataset:
     """Pictures with a class in their path, and how they are changed before a classifier sees them."""
 
     paths: Sequence[Path]
     labels: Sequence[str]
     classes: int
-    tree: Tree | None = None
+    tree: WordTree | None = None
     dialect: Dialect = PJREDDIE
     channels: int = 3
     crop: tuple[int, int] = (224, 448)  # the shorter side of the picture lies between
@@ -50,15 +50,15 @@ class ClassificationSet:
     tag: bool = False  # classes stand in a file of their own
     source: Path | None = None  # the list and the line of each picture, for messages
     lines: Sequence[int] = ()
-    _pictures: Pictures = field(init=False, repr=False)
+    _pictures: ImageCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._pictures = Pictures(self.paths, self.channels)
+        self._pictures = ImageCache(self.paths, self.channels)
 
     @classmethod
     def from_config(
-        cls, data: Section, net: Section, classes: int, tree: Tree | None, dialect: Dialect
-    ) -> ClassificationSet:
+        cls, data: Section, net: Section, classes: int, tree: WordTree | None, dialect: Dialect
+    ) -> ClassificationDataset:
         """From the lists `train` and `labels` of a .data file and the options of `[net]`.
 
         Without `labels` the list of `names` tells the classes. Raises DataError and ConfigError.
@@ -120,7 +120,7 @@ class ClassificationSet:
 
         Raises DataError where more than `share` of the pictures have no label or (without `tag`) several.
         """
-        complaints = Complaints()
+        complaints = LimitedLog()
         without, several, used = 0, 0, np.zeros(self.classes, bool)
         for index, picture in enumerate(self.paths):
             found = self.matches(index)

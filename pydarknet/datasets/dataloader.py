@@ -40,7 +40,7 @@ class Data(Protocol):
 class _MiniBatch:
     """Memory for a mini-batch and the work that fills it."""
 
-    def __init__(self, loader: Loader, first: int, count: int, width: int, height: int) -> None:
+    def __init__(self, loader: DataLoader, first: int, count: int, width: int, height: int) -> None:
         self.first, self.count, self.size = first, count, (width, height)
         self.images = np.empty((count, loader.data.channels, height, width), np.float32)
         self.futures: list[Future[Array]] = [loader.submit(self.images[i], first + i) for i in range(count)]
@@ -50,7 +50,7 @@ class _MiniBatch:
             future.cancel()
 
 
-class Loader:
+class DataLoader:
     """Mini-batches of pictures drawn with equal chances, with replacement.
 
     position: pictures delivered so far, where a resumed run goes on. waited: seconds that `next` had to wait.
@@ -110,7 +110,7 @@ class Loader:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._stack.close()
 
-    def __enter__(self) -> Loader:
+    def __enter__(self) -> DataLoader:
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -15,18 +15,18 @@ from ..errors import DataError
 from ..images.colour import Canvas
 from ..images.image import Picture
 from ..tensor import Array
-from .image_cache import Complaints, Pictures, channels_of, mix_mode, size_of, train_list
+from .image_cache import ImageCache, LimitedLog, channels_of, mix_mode, size_of, train_list
 from .labels import candidates, find_labels, parse_labels, wrong_row
 from .transforms import augment, crop
 from .transforms import mix as mixing
 from .transforms.augment import Colour, Rng
-from .transforms.crop import Margins, View
+from .transforms.crop import AffineCrop, Margins
 
 log = logging.getLogger("pydarknet")
 
 
 @dataclass
-class DetectionSet:
+class DetectionDataset:
     """Pictures with boxes, and how they are changed before a detector sees them."""
 
     paths: Sequence[Path]
@@ -45,16 +45,16 @@ class DetectionSet:
     noise: float = 0.0
     grid: bool = False  # for [detection], YOLOv1's head
     rule: str = ""  # by which label files were found; set at the first one
-    _pictures: Pictures = field(init=False, repr=False)
+    _pictures: ImageCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._pictures = Pictures(self.paths, self.channels)
+        self._pictures = ImageCache(self.paths, self.channels)
 
     @classmethod
     def from_config(
         cls, data: Section, net: Section, dialect: Dialect, *, classes: int, jitter: float, resize: float,
         max_boxes: int, grid: bool,
-    ) -> DetectionSet:  # fmt: skip
+    ) -> DetectionDataset:  # fmt: skip
         """From the list `train` of a .data file, the options of `[net]`, and what the last head says: the fields of
         these names.
 
@@ -109,7 +109,7 @@ class DetectionSet:
         Raises DataError where more than `share` of the labels are wrong or, in pjreddie's dialect, missing, and where
         there is no object at all.
         """
-        complaints, missing, objects, wrong = Complaints(), 0, 0, 0
+        complaints, missing, objects, wrong = LimitedLog(), 0, 0, 0
         for index, picture in enumerate(self.paths):
             path = self.label_file(index)
             if path is None:
@@ -164,7 +164,7 @@ class DetectionSet:
             rows = augment.NOWHERE  # `check` told
         return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
 
-    def _view(self, picture: Picture, rng: Rng, size: tuple[int, int]) -> View:
+    def _view(self, picture: Picture, rng: Rng, size: tuple[int, int]) -> AffineCrop:
         """The view of a whole input, as pjreddie's and YOLOv1's detectors and AlexeyAB's have it."""
         source = size_of(picture)
         if self.grid:
@@ -190,7 +190,7 @@ class DetectionSet:
         rows = self._boxes(index, rng, view, mirror, size)
         return self._blur_and_noise(canvas, rows, rng), rows
 
-    def _boxes(self, index: int, rng: Rng, view: View, mirror: bool, size: tuple[int, int]) -> Array:
+    def _boxes(self, index: int, rng: Rng, view: AffineCrop, mirror: bool, size: tuple[int, int]) -> Array:
         alexeyab = self.dialect.name == ALEXEYAB.name
         rows = augment.move_boxes(self._labels(index, rng), view.scale, view.shift, mirror, drops_outside=alexeyab)
         rows = rows[: self.max_boxes]

@@ -20,7 +20,7 @@ PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 
 
 @dataclass
-class Pictures:
+class ImageCache:
     """Decoded pictures, of which so many are kept as fit in `PICTURES_IN_MEMORY`. Safe for threads."""
 
     paths: Sequence[Path]
@@ -44,7 +44,7 @@ def size_of(picture: Picture) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
 
-class Complaints:
+class LimitedLog:
     """Wrong lines: the first few are logged, all are counted."""
 
     def __init__(self) -> None:

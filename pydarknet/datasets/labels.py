@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
-from ..config.word_tree import Tree
+from ..config.word_tree import WordTree
 from ..errors import DataError, ImageError
 from ..tensor import Array
 from ..utils.files import read_text
@@ -176,7 +176,7 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
     return None
 
 
-def class_vector(path: str, labels: Sequence[str], tree: Tree | None, smooth: float = 0.0) -> Array:
+def class_vector(path: str, labels: Sequence[str], tree: WordTree | None, smooth: float = 0.0) -> Array:
     """(classes,) float32: 1 for every label that occurs anywhere in the path.
 
     With a tree the ancestors are 1 too, and groups without a 1 are -1234: not to be learned from. `smooth` takes that
@@ -185,7 +185,7 @@ def class_vector(path: str, labels: Sequence[str], tree: Tree | None, smooth: fl
     return fill_classes([k for k, label in enumerate(labels) if label in path], len(labels), tree, smooth)
 
 
-def fill_classes(matches: Sequence[int], classes: int, tree: Tree | None, smooth: float = 0.0) -> Array:
+def fill_classes(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
     """The same from the numbers of the classes that apply."""
     vector = np.zeros(classes, np.float32)
     if tree is None:

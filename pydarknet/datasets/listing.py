@@ -37,7 +37,7 @@ class LabelledPicture:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class ImageLists:
     """The lists of a .data file by key, or a single list of pictures under the name `train`; and the .data file."""
 
     path: Path
@@ -45,7 +45,7 @@ class DataSet:
     data: Section | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *keys: str) -> DataSet:
+    def open(cls, path: str | Path, *keys: str) -> ImageLists:
         """A .data file, of which the `keys` (default: train, valid, test) are looked up, or a list of pictures.
 
         Raises DataError and ConfigError.

@@ -24,9 +24,20 @@ from .average_precision import ClassResult, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 from .evaluate import MAP, Evaluation, evaluate
 from .ground_truth import GroundTruth
-from .runner import Clock, Look, Manner, Watcher
+from .runner import BatchDetector, ImageResult, InferenceOptions, Timing
 
 __all__ = [
-    "MAP", "ClassResult", "Clock", "CocoAveragePrecision", "CocoReport", "Evaluation", "GroundTruth", "Look", "Manner",
-    "MeanAveragePrecision", "Report", "Watcher", "evaluate",
+    "MAP",
+    "BatchDetector",
+    "ClassResult",
+    "CocoAveragePrecision",
+    "CocoReport",
+    "Evaluation",
+    "GroundTruth",
+    "ImageResult",
+    "InferenceOptions",
+    "MeanAveragePrecision",
+    "Report",
+    "Timing",
+    "evaluate",
 ]  # fmt: skip

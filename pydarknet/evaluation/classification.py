@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 
 from ..config.names import choose_names, names_from_data
 from ..config.sections import Section, folder_of
-from ..config.word_tree import Tree
-from ..datasets.image_cache import Complaints
+from ..config.word_tree import WordTree
+from ..datasets.image_cache import LimitedLog
 from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
 from ..images.colour import one_thread_per_call
 from ..images.image import load_image
 from ..inference.classifier import tree_of_network
-from ..inference.test_time_augmentation import View, Views
+from ..inference.test_time_augmentation import Crop, Views
 from ..network.network import Network
 from ..tensor import Array
 from ..utils.files import read_text
 from ..utils.prefetch import ahead
 from ..utils.resources import find_file
-from .runner import Clock
+from .runner import Timing
 
 log = logging.getLogger("pydarknet")
 
@@ -70,7 +70,7 @@ def class_count(data: Section, network: Network) -> int:
     return classes
 
 
-def leaves_of(data: Section, tree: Tree | None) -> NDArray[np.bool_] | None:
+def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
     """Which nodes count as leaves, by the list `leaves` of a .data file; None where it has none. Logs their number.
 
     Raises ConfigError for a network without a tree.
@@ -102,7 +102,7 @@ class Answer:
         return np.argsort(-self.outputs[:classes], kind="stable")[:count].tolist()
 
 
-class Classifying:
+class BatchClassifier:
     """Iterate over the answers of a network to a list of pictures, in its order.
 
     `only_leaves`: of a network with a tree, nodes with children give 0; None leaves conditional probabilities as the
@@ -117,7 +117,7 @@ class Classifying:
             kind = network.layers[network.heads[0]].kind
             raise OptionError(f"{network.path}: a detector (it has a [{kind}] layer), not a classifier")
         self.network, self.pictures, self.views, self.batch, self.threads = network, pictures, views, batch, threads
-        self.clock, self.unreadable, self._complaints = Clock(), 0, Complaints()
+        self.clock, self.unreadable, self._complaints = Timing(), 0, LimitedLog()
         self.waited = 0.0  # seconds for pictures
         self._tree = tree_of_network(network) if only_leaves is not None else None
         self._inner = None
@@ -137,15 +137,15 @@ class Classifying:
                 self.clock.pictures += len(ready)
                 self.clock.total = time.perf_counter() - start
 
-    def _prepare(self, picture: ListedPicture) -> list[View] | ImageError:
+    def _prepare(self, picture: ListedPicture) -> list[Crop] | ImageError:
         try:
             return self.views(load_image(picture.path), self.network)
         except ImageError as error:
             return error
 
-    def _outputs(self, ready: Sequence[list[View] | ImageError]) -> list[Array | None]:
+    def _outputs(self, ready: Sequence[list[Crop] | ImageError]) -> list[Array | None]:
         """For each picture the sum over its views; views of one size go through the network together."""
-        by_shape: dict[tuple[int, ...], list[tuple[int, View]]] = {}
+        by_shape: dict[tuple[int, ...], list[tuple[int, Crop]]] = {}
         for number, views in enumerate(ready):
             if isinstance(views, ImageError):
                 self.unreadable += 1
@@ -185,7 +185,7 @@ def matching(name: str, labels: Sequence[str]) -> list[int]:
 
 
 @dataclass
-class Tally:
+class ConfusionCounts:
     """Counts over pictures of known class: the best and the `top` best classes of each, and who is taken for whom."""
 
     labels: Sequence[str]

@@ -10,9 +10,9 @@ from ..network.network import Network
 from .average_precision import MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 from .ground_truth import GroundTruth
-from .runner import Clock, Look, Manner, Watcher
+from .runner import BatchDetector, ImageResult, InferenceOptions, Timing
 
-MAP = Manner(thresh=0.005, nms=0.45, hier=0.0)  # of `detector map`
+MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # of `detector map`
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Evaluation:
 
     report: Report
     records: MeanAveragePrecision
-    clock: Clock
+    clock: Timing
     unreadable: int
     coco: CocoReport | None = None
 
@@ -34,11 +34,11 @@ def evaluate(
     thresh: float = 0.25,
     iou_thresh: float = 0.5,
     points: int = 0,
-    manner: Manner = MAP,
+    manner: InferenceOptions = MAP,
     batch: int = 4,
     threads: int = 2,
     coco: bool = False,
-    each: Callable[[Look, int], None] | None = None,
+    each: Callable[[ImageResult, int], None] | None = None,
 ) -> Evaluation:
     """Look at all pictures at the size that the network is set up for, and compare what is found with the truth.
 
@@ -50,7 +50,7 @@ def evaluate(
     heads = heads_of(network)
     records = MeanAveragePrecision(heads[-1].classes, thresh, iou_thresh, points)
     peers = CocoAveragePrecision(heads[-1].classes) if coco else None
-    watcher = Watcher(network, truth.paths, manner, batch, threads)
+    watcher = BatchDetector(network, truth.paths, manner, batch, threads)
     for look in watcher:
         rows = truth.boxes[look.index]
         missed = records.add(look.candidates, rows, truth.difficult_in(look.index))

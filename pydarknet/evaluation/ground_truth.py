@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section, folder_of
-from ..datasets.image_cache import Complaints
+from ..datasets.image_cache import LimitedLog
 from ..datasets.labels import candidates, label_path, numbered_list, parse_labels
 from ..errors import DataError, ImageError
 from ..tensor import Array
@@ -65,7 +65,7 @@ class GroundTruth:
         read = [_read(picture, dialect) for picture in paths]
         missing = [where for where, rows in read if rows is None]
         boxes = [NOTHING if rows is None else rows for _, rows in read]
-        complaints = Complaints()
+        complaints = LimitedLog()
         for (where, _), rows in zip(read, boxes, strict=True):
             for unknown in np.unique(rows[(rows[:, 0] < 0) | (rows[:, 0] >= classes), 0]):
                 complaints.add(f"{where}: class {unknown:.0f}; the network has classes 0 to {classes - 1}")

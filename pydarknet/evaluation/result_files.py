@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
-from ..utils.files import write_whole
+from ..utils.files import atomic_write
 from .average_precision import records_of
-from .runner import Look
+from .runner import ImageResult
 
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")
 BASES = {
@@ -34,7 +34,7 @@ IMAGENET_CLASSES = 200
 Record = tuple[int, float, float, float, float, float]
 
 
-def corners(look: Look, offset: float) -> NDArray[np.float32]:
+def corners(look: ImageResult, offset: float) -> NDArray[np.float32]:
     """(k, 4) float32 left, top, right, bottom of boxes in pixels, `offset` added; cut at offset and at the picture's
     size."""
     centres, sizes = look.candidates.boxes[:, :2], look.candidates.boxes[:, 2:]
@@ -45,7 +45,7 @@ def corners(look: Look, offset: float) -> NDArray[np.float32]:
     return np.concatenate([np.maximum(low, np.float32(offset)), np.minimum(high, size)], axis=1)
 
 
-def records(look: Look, offset: float) -> Iterator[Record]:
+def records(look: ImageResult, offset: float) -> Iterator[Record]:
     """In darknet's order, box by box and class by class."""
     box, classes = records_of(look.candidates)
     probabilities = look.candidates.probabilities[box, classes]
@@ -106,7 +106,7 @@ class ResultFiles:
         if self.kind == "kitti":
             _make_folder(self.folder / str(self.base) / "data")
         with ExitStack() as stack:  # what was opened is closed where another file cannot be
-            self._streams = [stack.enter_context(write_whole(path)) for path in self._paths()]
+            self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths()]
             if self.kind in ("coco", "bdd"):
                 self._streams[0].write(b"[\n")
             self._stack = stack.pop_all()
@@ -124,9 +124,9 @@ class ResultFiles:
             self._streams[0].write(b"\n]\n" if self._begun else b"]\n")
         self._stack.__exit__(kind, error, traceback)
 
-    def take(self, look: Look) -> None:
+    def take(self, look: ImageResult) -> None:
         """Write the records of one picture. Raises OutputError."""
-        writers: dict[str, Callable[[Look], None]] = {
+        writers: dict[str, Callable[[ImageResult], None]] = {
             "voc": self._voc,
             "coco": self._coco,
             "imagenet": self._imagenet,
@@ -135,18 +135,18 @@ class ResultFiles:
         }
         writers[self.kind](look)
 
-    def _voc(self, look: Look) -> None:
+    def _voc(self, look: ImageResult) -> None:
         name = image_id(look.path)
         for number, p, *edges in records(look, self.first_corner):
             self._streams[number].write(_bytes("{} {:f} {:f} {:f} {:f} {:f}\n".format(name, p, *edges)))
 
-    def _imagenet(self, look: Look) -> None:
+    def _imagenet(self, look: ImageResult) -> None:
         for number, p, *edges in records(look, 0):
             if number < IMAGENET_CLASSES:
                 head = f"{look.index + 1} {number + 1} {p:f}"
                 self._streams[0].write(_bytes("{} {:f} {:f} {:f} {:f}\n".format(head, *edges)))
 
-    def _coco(self, look: Look) -> None:
+    def _coco(self, look: ImageResult) -> None:
         image = coco_id(look.path, self.after_underscore)
         for number, p, *edges in records(look, 0):
             left, top, right, bottom = (np.float32(edge) for edge in edges)
@@ -155,7 +155,7 @@ class ResultFiles:
                 f'{right - left:f}, {bottom - top:f}], "score":{p:f}}}'
             )
 
-    def _bdd(self, look: Look) -> None:
+    def _bdd(self, look: ImageResult) -> None:
         name = look.path.name.replace(".jpg", "")
         for number, p, *edges in records(look, 0):
             box = ", ".join(f"{edge:f}" for edge in edges)
@@ -169,12 +169,12 @@ class ResultFiles:
         self._streams[0].write(_bytes(f",\n{text}" if self._begun else text))
         self._begun = True
 
-    def _kitti(self, look: Look) -> None:
+    def _kitti(self, look: ImageResult) -> None:
         name = image_id(look.path)
         if name in self._taken:
             raise OutputError(f"{look.path}: another picture is called {name} as well; KITTI's files need a name each")
         self._taken.add(name)
-        with write_whole(self.folder / str(self.base) / "data" / f"{name}.txt") as stream:
+        with atomic_write(self.folder / str(self.base) / "data" / f"{name}.txt") as stream:
             for number, p, *edges in records(look, 0):
                 box = " ".join(f"{edge:f}" for edge in edges)
                 stream.write(_bytes(f"{KITTI_NAMES[number]} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..boxes import Candidates, suppress
-from ..datasets.image_cache import Complaints
+from ..datasets.image_cache import LimitedLog
 from ..errors import ImageError
 from ..images.colour import one_thread_per_call
 from ..images.image import fit_for_detect, load_image
@@ -29,7 +29,7 @@ AHEAD = 2  # batches that are prepared while the network works on another
 
 
 @dataclass(frozen=True)
-class Manner:
+class InferenceOptions:
     """How pictures are looked at: the thresholds of boxes and word trees, the overlap from which boxes are suppressed
     (0: none is).
 
@@ -47,7 +47,7 @@ class Manner:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ImageResult:
     """What a network found in picture `index`: candidates after suppression, boxes in fractions of the picture or, if
     its manner says so, in pixels.
 
@@ -66,7 +66,7 @@ class Look:
 
 
 @dataclass
-class Clock:
+class Timing:
     """Seconds of the forward passes alone, and of all from the first picture to the last; pictures seen."""
 
     forward: float = 0.0
@@ -87,22 +87,22 @@ class Clock:
 Prepared = tuple[Array, int, int] | ImageError
 
 
-class Watcher:
+class BatchDetector:
     """Looks at pictures in batches. `clock` tells how long it took, `unreadable` how many could not be read."""
 
     def __init__(
-        self, network: Network, paths: Sequence[Path], manner: Manner, batch: int = 1, threads: int = 2
+        self, network: Network, paths: Sequence[Path], manner: InferenceOptions, batch: int = 1, threads: int = 2
     ) -> None:
         self.network, self.paths, self.manner, self.batch, self.threads = network, paths, manner, batch, threads
-        self.clock = Clock()
+        self.clock = Timing()
         self.unreadable = 0
-        self._complaints = Complaints()
+        self._complaints = LimitedLog()
         net, last = network.config.net, heads_of(network)[-1]
         self._letterbox = letterboxes(network, net) if manner.letterbox is None else manner.letterbox
         self._kind = manner.nms_kind or last.nms_kind
         self._beta, self._classes = last.beta_nms, last.classes
 
-    def __iter__(self) -> Iterator[Look]:
+    def __iter__(self) -> Iterator[ImageResult]:
         """One look a picture, in their order. The network works on the next batch while the caller uses a look."""
         start, count = time.perf_counter(), threads()
 
@@ -117,7 +117,7 @@ class Watcher:
             for looks in computed:
                 yield from self._counted(looks, start)
 
-    def _counted(self, looks: list[Look], start: float) -> list[Look]:
+    def _counted(self, looks: list[ImageResult], start: float) -> list[ImageResult]:
         self.clock.pictures += len(looks)
         self.clock.total = time.perf_counter() - start
         return looks
@@ -132,7 +132,7 @@ class Watcher:
         rows, columns, _ = image.shape
         return fit_for_detect(image, width, height, self._letterbox, channels), columns, rows
 
-    def _look(self, batch: tuple[int, Sequence[Prepared]]) -> list[Look]:
+    def _look(self, batch: tuple[int, Sequence[Prepared]]) -> list[ImageResult]:
         """One batch, from picture `first` on, through the network."""
         first, ready = batch
         readable = [item for item in ready if not isinstance(item, ImageError)]
@@ -147,10 +147,10 @@ class Watcher:
             if isinstance(prepared, ImageError):
                 self.unreadable += 1
                 self._complaints.add(f"{prepared}; it counts as a picture in which nothing is found")
-                looks.append(Look(index, self.paths[index], 0, 0, Candidates.empty(self._classes)))
+                looks.append(ImageResult(index, self.paths[index], 0, 0, Candidates.empty(self._classes)))
             else:
                 _, width, height = prepared
-                looks.append(Look(index, self.paths[index], width, height, self._found(item, width, height)))
+                looks.append(ImageResult(index, self.paths[index], width, height, self._found(item, width, height)))
                 item += 1
         return looks
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from ..boxes import Box, Detection
 from ..config.dialect import Dialect
 from ..images.image import Colour, Picture, draw_boxes, load_image, percent_label
-from ..inference.detector import Found
+from ..inference.detector import DetectionResult
 from ..tensor import Array
-from .runner import Look
+from .runner import ImageResult
 
 GREEN: Colour = (0, 200, 0)
 RED: Colour = (230, 0, 0)
@@ -22,25 +22,25 @@ class Worst:
     """Keeps the `count` pictures with most missed objects; of equal ones the earlier."""
 
     count: int = 10
-    _kept: list[tuple[int, int, Look]] = field(default_factory=list, repr=False)
+    _kept: list[tuple[int, int, ImageResult]] = field(default_factory=list, repr=False)
 
-    def add(self, look: Look, missed: int) -> None:
+    def add(self, look: ImageResult, missed: int) -> None:
         """Consider one picture. One in which nothing was missed is never kept."""
         if missed:
             keep = heapq.heappush if len(self._kept) < self.count else heapq.heappushpop
             keep(self._kept, (missed, -look.index, look))
 
-    def ranked(self) -> list[tuple[int, Look]]:
+    def ranked(self) -> list[tuple[int, ImageResult]]:
         """(missed objects, look), the worst first."""
         return [(missed, look) for missed, _, look in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
 
 
-def detections_in(look: Look, names: Sequence[str], thresh: float, dialect: Dialect) -> list[Detection]:
+def detections_in(look: ImageResult, names: Sequence[str], thresh: float, dialect: Dialect) -> list[Detection]:
     """What was found above the threshold, boxes in pixels."""
-    return Found(look.candidates, names, look.width, look.height, thresh, dialect, 0.0).detections()
+    return DetectionResult(look.candidates, names, look.width, look.height, thresh, dialect, 0.0).detections()
 
 
-def annotated(look: Look, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
+def annotated(look: ImageResult, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
     """The picture with the objects of `truth` (t, 5) in green and what was found above the threshold in red.
 
     Raises ImageError where the picture cannot be read.

@@ -30,7 +30,7 @@ from ..layers.simple import ActivationLayer, History, Implicit
 from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape
-from ..utils.files import write_whole
+from ..utils.files import atomic_write
 from ..version import __version__
 from . import heads, shape_ops, weighted
 from .graph import IR_VERSION, LARGEST_FILE, OPSET, Graph, UnsupportedError, Value
@@ -89,7 +89,7 @@ def export_onnx(network: Network, path: str | os.PathLike[str]) -> None:
     if graph.size > LARGEST_FILE:
         raise OptionError(f"{network.path}: {graph.size / 2**30:.1f} GiB of weights; an ONNX file holds at most 2 GiB")
     content = _model(onnx, network, graph, outputs).SerializeToString()
-    with write_whole(path) as stream:
+    with atomic_write(path) as stream:
         stream.write(content)
 
 
@@ -109,7 +109,7 @@ def build(network: Network) -> tuple[Graph, dict[str, tuple[int, ...]]]:
     for index in wanted:
         layer, value = network.layers[index], values[index]
         graph.layer = name = _name(index, layer)
-        in_planes = layer.order_is_planar and layer.shape.cells > 1
+        in_planes = layer.order_is_nchw and layer.shape.cells > 1
         graph.give(graph.planes(value) if in_planes else graph.vector(value), name)
         outputs[name] = (network.batch, *_sides(layer.shape)) if in_planes else (network.batch, layer.shape.outputs)
     return graph, outputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from ..config.word_tree import Tree
+from ..config.word_tree import WordTree
 from ..layers.heads.region import DetectionHead, Region
 from ..layers.heads.yolo import Yolo
 from ..layers.softmax import Softmax
@@ -14,7 +14,7 @@ from .graph import Graph, Value
 Function = Callable[[Graph, str], str]
 
 
-def _tree_softmax(graph: Graph, x: str, tree: Tree, axis: int) -> str:
+def _tree_softmax(graph: Graph, x: str, tree: WordTree, axis: int) -> str:
     """A softmax over each group of siblings."""
     parts = graph.split(x, [end - first for first, end in tree.groups], axis)
     return graph.join([graph.add("Softmax", part, axis=axis) for part in parts], axis)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..boxes import Box, Detection, letterbox_size
 from ..errors import ImageError, OptionError, OutputError
-from ..utils.files import write_whole
+from ..utils.files import atomic_write
 
 Picture = NDArray[np.uint8]
 Planar = NDArray[np.float32]
@@ -300,7 +300,7 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> Path:
         encoded = cv2.imencode(target.suffix, bgr, options)[1]
     except cv2.error as error:
         raise OutputError(f"{target}: cannot write a picture: {_reason(error)}") from error
-    with write_whole(target) as stream:
+    with atomic_write(target) as stream:
         stream.write(encoded.tobytes())
     return target
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.word_tree import Tree
+from ..config.word_tree import WordTree
 from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
@@ -38,7 +38,7 @@ class Classification:
     height: int
 
 
-def tree_of_network(network: Network) -> Tree | None:
+def tree_of_network(network: Network) -> WordTree | None:
     """The word tree of the network's last softmax layer, if it has one."""
     trees = (getattr(layer, "tree", None) for layer in reversed(network.layers) if not layer.is_head)
     return next((tree for tree in trees if tree is not None), None)
@@ -72,7 +72,7 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
     return Classification(rank(output[0], names, top, tree_of_network(network)), seconds, x.shape[3], x.shape[2])
 
 
-def rank(output: Array, names: Sequence[str], top: int, tree: Tree | None = None) -> list[Prediction]:
+def rank(output: Array, names: Sequence[str], top: int, tree: WordTree | None = None) -> list[Prediction]:
     """The best of one output (classes,) or (classes, 1, 1): equal values keep the lower class first.
 
     With a tree, probabilities are multiplied by those of all ancestors.

@@ -20,7 +20,7 @@ HIDDEN = "dont_show"  # AlexeyAB's darknet never reports classes whose name begi
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectionResult:
     """What a network saw in one picture of `width` x `height` pixels.
 
     `candidates` are in darknet's order after suppression, as fractions of the picture. `seconds` is the forward pass
@@ -132,7 +132,7 @@ def detect(
     hier: float = 0.5,
     nms: float = 0.45,
     letterbox: bool | None = None,
-) -> Found:
+) -> DetectionResult:
     """Objects in an HxWx3 uint8 RGB picture.
 
     Classes with a probability above `thresh` count; `hier` is the threshold of word trees; `nms` the overlap (IoU)
@@ -155,4 +155,4 @@ def detect(
     if nms:
         last = heads_of(network)[-1]
         candidates = suppress(candidates, nms, last.nms_kind, last.beta_nms)
-    return Found(candidates, names, columns, rows, thresh, network.dialect, seconds)
+    return DetectionResult(candidates, names, columns, rows, thresh, network.dialect, seconds)

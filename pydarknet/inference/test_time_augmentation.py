@@ -14,17 +14,17 @@ from ..tensor import Array
 SHIFT = 32  # pixels by which the ten crops lie apart
 
 
-class View(NamedTuple):
+class Crop(NamedTuple):
     """An input (channels, height, width), and whether a word tree is applied to what the network makes of it."""
 
     pixels: Array
     with_tree: bool = True
 
 
-Views = Callable[[Picture, Network], list[View]]
+Views = Callable[[Picture, Network], list[Crop]]
 
 
-def middle(image: Picture, network: Network) -> list[View]:
+def middle(image: Picture, network: Network) -> list[Crop]:
     """`valid`: pjreddie's takes the largest square in the middle, AlexeyAB's the middle of the picture with its shorter
     side at the network's width."""
     if network.dialect.validates_on_square:
@@ -35,32 +35,32 @@ def middle(image: Picture, network: Network) -> list[View]:
     return _fitted(image, network, "crop")
 
 
-def cropped(image: Picture, network: Network) -> list[View]:
+def cropped(image: Picture, network: Network) -> list[Crop]:
     """`label`, `fout`: the middle of the picture with its shorter side at the network's width."""
     return _fitted(image, network, "crop")
 
 
-def stretched(image: Picture, network: Network) -> list[View]:
+def stretched(image: Picture, network: Network) -> list[Crop]:
     """`validcrop`, `test`: the picture in the network's proportions."""
     return _fitted(image, network, "stretch")
 
 
-def letterboxed(image: Picture, network: Network) -> list[View]:
+def letterboxed(image: Picture, network: Network) -> list[Crop]:
     """`csv`: the whole picture on grey."""
     return _fitted(image, network, "letterbox")
 
 
-def whole(image: Picture, network: Network) -> list[View]:
+def whole(image: Picture, network: Network) -> list[Crop]:
     """`validfull`: the whole picture with its shorter side at the network's width."""
     return _fitted(image, network, "shorter")
 
 
-def _fitted(image: Picture, network: Network, mode: str) -> list[View]:
+def _fitted(image: Picture, network: Network, mode: str) -> list[Crop]:
     channels, height, width = network.input_shape
-    return [View(fit_for_classify(image, mode, width, height, channels))]
+    return [Crop(fit_for_classify(image, mode, width, height, channels))]
 
 
-def several_sizes(image: Picture, network: Network) -> list[View]:
+def several_sizes(image: Picture, network: Network) -> list[Crop]:
     """`validmulti`: the whole picture at several sizes, each as it is and mirrored.
 
     pjreddie's scales the longer side, and leaves the tree out of mirrored pictures.
@@ -73,14 +73,14 @@ def several_sizes(image: Picture, network: Network) -> list[View]:
             pixels = fit_for_classify(image, "stretch", *letterbox_size(columns, rows, size, size), channels)
         else:
             pixels = fit_for_classify(image, "shorter", size, size, channels)
-        views += [View(pixels), View(mirrored(pixels), not dialect.validates_longer_side)]
+        views += [Crop(pixels), Crop(mirrored(pixels), not dialect.validates_longer_side)]
     return views
 
 
-def ten_crops(image: Picture, network: Network) -> list[View]:
+def ten_crops(image: Picture, network: Network) -> list[Crop]:
     """`valid10`: five crops of a picture 32 pixels larger than the network, beyond its edges the pixels of the edge,
     then the same of the mirrored picture."""
     channels, height, width = network.input_shape
     large = fit_for_classify(image, "stretch", width + SHIFT, height + SHIFT, channels)
     corners = ((-SHIFT, -SHIFT), (SHIFT, -SHIFT), (0, 0), (-SHIFT, SHIFT), (SHIFT, SHIFT))
-    return [View(crop(pixels, *corner, width, height)) for pixels in (large, mirrored(large)) for corner in corners]
+    return [Crop(crop(pixels, *corner, width, height)) for pixels in (large, mirrored(large)) for corner in corners]

@@ -19,7 +19,7 @@ STRIPPED = b" \t\n\r"
 END = ord(" ")  # follows each text of which a vector is made
 
 
-class Foreteller:
+class SymbolPredictor:
     """A network that reads one symbol after another and foretells the next."""
 
     def __init__(self, network: Network) -> None:
@@ -74,7 +74,7 @@ def generate(
     """
     if not temperature > 0:
         raise OptionError(f"temperature {temperature}: expected a number above 0")
-    foreteller = Foreteller(network)
+    foreteller = SymbolPredictor(network)
     for layer in network.layers:
         if isinstance(layer, Softmax):
             layer.temperature = temperature
@@ -118,7 +118,7 @@ def scores(network: Network, seed: Sequence[int], text: Iterable[int]) -> Iterat
 
     The seed is read before, and not counted. Sums are float32, as in darknet. Raises OptionError and DataError.
     """
-    foreteller = Foreteller(network)
+    foreteller = SymbolPredictor(network)
     foreteller.read_all(seed)
     symbols = iter(text)
     symbol = next(symbols, None)
@@ -137,7 +137,7 @@ def scores(network: Network, seed: Sequence[int], text: Iterable[int]) -> Iterat
 
 def vectors(network: Network, seed: Sequence[int], lines: Iterable[bytes]) -> Iterator[tuple[bytes, Array]]:
     """Each line without blanks, and the first layer's output (outputs,) after seed, line and a blank have been read."""
-    foreteller = Foreteller(network)
+    foreteller = SymbolPredictor(network)
     for line in lines:
         stripped = line.translate(None, STRIPPED)
         foreteller.reset()

@@ -27,14 +27,14 @@ def _count(typingctx, counts, at):
 
 
 @device
-def begin_turns(turns, workers):
+def reset_queue(turns, workers):
     """Nobody has done anything yet. turns: (workers * APART,) int64; to be called before the parallel loop."""
     for worker in range(workers):
         turns[worker * APART] = 0
 
 
 @device
-def next_turn(turns, worker, workers, tasks):
+def next_task(turns, worker, workers, tasks):
     """The worker's next task, from its own share in their order, then from the others'; -1 when all have been taken."""
     for ahead in range(workers):
         whose = (worker + ahead) % workers

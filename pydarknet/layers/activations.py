@@ -13,7 +13,7 @@ from ..config.dialect import Dialect
 from ..config.sections import Section, did_you_mean
 from ..kernels import activation as codes
 from ..kernels.activation import activate, activate_segments
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Array, Tensor
 
 log = logging.getLogger("pydarknet")
@@ -62,7 +62,7 @@ class Activation:
         """What `apply` does, to be done as often as wanted."""
         if self.is_linear:
             return []
-        return [partial(self.apply, tensor) if self.over_channels else Bound(activate, *self._arguments(tensor))]
+        return [partial(self.apply, tensor) if self.over_channels else KernelCall(activate, *self._arguments(tensor))]
 
     def _arguments(self, tensor: Tensor) -> tuple[Any, ...]:
         """As the kernel takes them."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..runtime.cache import CACHE_FOLDER
-from ..utils.files import write_whole
+from ..utils.files import atomic_write
 
 log = logging.getLogger("pydarknet")
 
@@ -59,7 +59,7 @@ class Tuning:
     def _save(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with write_whole(self.path) as file:
+            with atomic_write(self.path) as file:
                 file.write((json.dumps(self.known, indent=0, sort_keys=True) + "\n").encode())
         except (OSError, OutputError) as error:
             log.warning("%s: what was measured cannot be kept (%s)", self.path, error)

@@ -12,7 +12,7 @@ from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..runtime.program import Call
 from ..tensor import LANES, Array, Shape, Tensor
-from .options import Clock, LearningOptions, Stored
+from .options import LearningOptions, RecordOptions, TrainingProgress
 
 INPUT = -1  # the index under which a layer names the network's own input
 NOTHING = Shape(0, 0, 0)  # the shape of a layer that has not been given its inputs
@@ -52,7 +52,7 @@ class Changes:
 
 
 @dataclass
-class Place:
+class BuildContext:
     """Where a layer stands while its network is built: what lies before it, and what the whole network has set."""
 
     index: int
@@ -107,11 +107,11 @@ class Layer:
     absorbed: Sequence[Layer] = field(default=(), repr=False)  # layers that this one computes as well
     training: bool = False
     tuned: bool = True  # whether what was measured on this machine is followed; numbers of training do not depend on it
-    clock: Clock = field(default_factory=Clock, repr=False)
+    clock: TrainingProgress = field(default_factory=TrainingProgress, repr=False)
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
     source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
     delta: Tensor | None = field(default=None, repr=False)
-    stored: Stored = field(init=False, repr=False)
+    stored: RecordOptions = field(init=False, repr=False)
     learning_options: LearningOptions = field(init=False, repr=False)
     # Whether `backward` shall write the delta of the first source, whatever is there, instead of adding to it.
     overwrites: bool = False
@@ -120,7 +120,7 @@ class Layer:
     # Whether the network's last output is looked for before this layer (cost layers give nothing at inference).
     gives_output: ClassVar[bool] = True
     # Whether the output is kept in plain order in `values`, for readers outside the engine.
-    is_door: ClassVar[bool] = False
+    keeps_nchw_output: ClassVar[bool] = False
     # Whether the layer compares something with the truth: then it has `loss`.
     has_loss: ClassVar[bool] = False
     # Whether the layer decodes boxes.
@@ -128,14 +128,14 @@ class Layer:
     # Whether the layer, at inference, gives on what it reads without touching it.
     is_alias: ClassVar[bool] = False
     # Whether the plain order of the output is channel, row, column.
-    order_is_planar: ClassVar[bool] = True
+    order_is_nchw: ClassVar[bool] = True
     # Whether filters are learnt that darknet clamps, centres, averages and compares with each other by options.
     has_filters: ClassVar[bool] = False
     # What darknet's `Detection layer: N - type = T` line calls it.
     type_number: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        self.stored = Stored.from_section(self.section)
+        self.stored = RecordOptions.from_section(self.section)
         self.learning_options = LearningOptions.from_section(self.section)
 
     def __repr__(self) -> str:
@@ -143,7 +143,7 @@ class Layer:
         return f"<{type(self).__name__} [{self.kind}] {inputs} -> {self.shape}>"
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         """Read the layer's options; by default it has none. Raises ConfigError, ShapeError."""
         return cls(section=section, sources=place.previous)
 
@@ -246,7 +246,7 @@ class Layer:
 
     # --- training ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         """Bind the layer to the deltas of what it reads (None where nobody wants them) and of what it writes."""
         self.source_deltas, self.delta = source_deltas, delta
 

@@ -11,7 +11,7 @@ from ..config.sections import Section
 from ..kernels import elementwise
 from ..tensor import Array, Layout, Shape, Tensor
 from .backward_ops import NormTraining
-from .base import Layer, Parameter, Place, Trainable, padded_lanes
+from .base import BuildContext, Layer, Parameter, Trainable, padded_lanes
 from .batchnorm import BatchNorm
 
 
@@ -28,7 +28,7 @@ class BatchNormLayer(Layer):
     _trainables: list[Trainable] = field(default_factory=list, repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> BatchNormLayer:
+    def from_section(cls, section: Section, place: BuildContext) -> BatchNormLayer:
         channels = place.shape(place.index - 1).channels
         return cls(
             section=section,
@@ -67,8 +67,8 @@ class BatchNormLayer(Layer):
 
     # --- training ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         self._trainables = (
             [Trainable("biases", self.biases), Trainable("scales", self.norm.scales)] if self.biases_stored else []
         )

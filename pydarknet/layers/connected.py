@@ -15,15 +15,15 @@ from ..kernels.training.gradients import dense_input_gradient, dense_weight_grad
 from ..tensor import Array, Layout, Shape, Tensor
 from .activations import Activation, read_activation
 from .backward_ops import NormTraining, Trainable, activation_backward
-from .base import Layer, Parameter, Place
+from .base import BuildContext, Layer, Parameter
 from .batchnorm import BatchNorm
-from .nchw_layer import PlainLayer
+from .nchw_layer import NchwLayer
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Connected(PlainLayer):
+class Connected(NchwLayer):
     """y = activation(W x + bias), or the batch-normalised W x. The record keeps the statistics after the weights."""
 
     inputs_count: int
@@ -48,7 +48,7 @@ class Connected(PlainLayer):
         self.weights = np.zeros((self.outputs_count, self.inputs_count), np.float32)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Connected:
+    def from_section(cls, section: Section, place: BuildContext) -> Connected:
         outputs = section.positive("output", 1)
         return cls.part(
             section,
@@ -61,7 +61,7 @@ class Connected(PlainLayer):
 
     @classmethod
     def part(
-        cls, section: Section, place: Place, prefix: str, inputs: int, outputs: int, activation: Activation
+        cls, section: Section, place: BuildContext, prefix: str, inputs: int, outputs: int, activation: Activation
     ) -> Connected:
         """A connected layer as such, or as the part called `prefix` of a recurrent layer."""
         normalised = section.flag("batch_normalize")
@@ -121,8 +121,8 @@ class Connected(PlainLayer):
 
     # --- training ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         self.begin_training()
 
     def begin_training(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..config.sections import Section
 from ..tensor import Array
-from .base import Place
+from .base import BuildContext
 from .simple import PassOn
 
 GROWS_FOR = 0.85  # of a run, in which squares and their probability grow to what the cfg says
@@ -51,7 +51,7 @@ class Dropout(PassOn):
         return not self.training
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Dropout:
+    def from_section(cls, section: Section, place: BuildContext) -> Dropout:
         return cls(
             section=section,
             sources=place.previous,

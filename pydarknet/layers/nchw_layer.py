@@ -9,16 +9,16 @@ from typing import ClassVar
 import numpy as np
 
 from ..kernels.reorder import pack
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Array, Tensor
 from .kernel_layer import KernelLayer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class PlainLayer(KernelLayer):
+class NchwLayer(KernelLayer):
     """A layer that works on plain order. Its sources are unpacked for it, its result is packed for later readers."""
 
-    is_door: ClassVar[bool] = True
+    keeps_nchw_output: ClassVar[bool] = True
     # Whether `compute` gets the same array for x and y.
     in_place: ClassVar[bool] = False
     values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
@@ -49,10 +49,12 @@ class PlainLayer(KernelLayer):
         if self.output is None:
             return []
         at = self.output.layout
-        return [Bound(pack, self.values.reshape(-1), *self.output.plain_extent, at.lanes, at.halo, self.output.data)]
+        return [
+            KernelCall(pack, self.values.reshape(-1), *self.output.plain_extent, at.lanes, at.halo, self.output.data)
+        ]
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         self.value_deltas = np.zeros_like(self.values)
 
     def backward(self) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 from ..config.sections import Section
 from ..tensor import Array, Shape
 from .activations import LOGISTIC
-from .base import Place
-from .nchw_layer import PlainLayer
+from .base import BuildContext
+from .nchw_layer import NchwLayer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Crop(PlainLayer):
+class Crop(NchwLayer):
     """The centre of the picture, in training any part of that size and with `flip` half of them mirrored; with values
     moved to -1..1 unless `noadjust`."""
 
@@ -26,7 +26,7 @@ class Crop(PlainLayer):
     flip: bool = False
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Crop:
+    def from_section(cls, section: Section, place: BuildContext) -> Crop:
         section.ignore("angle", "saturation", "exposure", "shift")
         return cls(
             section=section,
@@ -78,7 +78,7 @@ class Crop(PlainLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Normalization(PlainLayer):
+class Normalization(NchwLayer):
     """Local response normalisation by darknet's recurrence over channels, which is not quite the textbook window."""
 
     alpha: float
@@ -87,7 +87,7 @@ class Normalization(PlainLayer):
     size: int
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Normalization:
+    def from_section(cls, section: Section, place: BuildContext) -> Normalization:
         return cls(
             section=section,
             sources=place.previous,
@@ -121,7 +121,7 @@ class Normalization(PlainLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class L2Norm(PlainLayer):
+class L2Norm(NchwLayer):
     """Each pixel divided by the Euclidean norm of its channels."""
 
     def compute(self, x: Array, y: Array) -> None:
@@ -137,7 +137,7 @@ class L2Norm(PlainLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Logistic(PlainLayer):
+class Logistic(NchwLayer):
     """`[logistic]`: 1 / (1 + e^-x), with a cross-entropy loss in training."""
 
     def compute(self, x: Array, y: Array) -> None:
@@ -162,14 +162,14 @@ class Logistic(PlainLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Iseg(PlainLayer):
+class Iseg(NchwLayer):
     """`[iseg]`: the first `classes` channels through the logistic function, `ids` more as they are."""
 
     classes: int
     ids: int
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Iseg:
+    def from_section(cls, section: Section, place: BuildContext) -> Iseg:
         return cls(
             section=section,
             sources=place.previous,

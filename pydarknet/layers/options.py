@@ -10,7 +10,7 @@ CONVOLUTIONS = ("convolutional", "conv")
 
 
 @dataclass(frozen=True)
-class Stored:
+class RecordOptions:
     """The keys that change how a layer's record is read and written."""
 
     load: bool = True
@@ -25,7 +25,7 @@ class Stored:
         return self.load and self.scales and self.filters is None
 
     @classmethod
-    def from_section(cls, section: Section) -> Stored:
+    def from_section(cls, section: Section) -> RecordOptions:
         """Read the keys."""
         numload = section.natural("numload", 0)
         return cls(
@@ -73,7 +73,7 @@ class LearningOptions:
 
 
 @dataclass
-class Clock:
+class TrainingProgress:
     """How far training is; one for all layers of a network.
 
     done: updates so far. max_batches: updates in all, 0 where nobody knows.

@@ -11,13 +11,13 @@ import numpy as np
 from ..config.sections import Section
 from ..kernels import pooling
 from ..kernels.training import gradients
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import Layer, Place
+from .base import BuildContext, Layer
 from .convolution.blur_pool import Blur
 from .convolution.section import read_strides
 from .kernel_layer import KernelLayer
-from .nchw_layer import PlainLayer
+from .nchw_layer import NchwLayer
 from .summary_row import blur_row, sizes
 
 
@@ -37,7 +37,7 @@ class _WindowPool(KernelLayer):
     word: ClassVar[str]
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         stride_y, stride_x = read_strides(section)
         size = section.positive("size", section.positive("stride", 1), 1 << 12)
         mode = section.integer("antialiasing", 0)
@@ -72,12 +72,14 @@ class _WindowPool(KernelLayer):
     def bind(self) -> list[Call]:
         assert self._target is not None
         (x,), y = self.source_tensors, self._target
-        pool = Bound(type(self).kernel, *x.source, x.shape.height, x.shape.width, *self._window(), *y.target, *y.extent)
+        pool = KernelCall(
+            type(self).kernel, *x.source, x.shape.height, x.shape.width, *self._window(), *y.target, *y.extent
+        )
         return [pool, self.blur.run] if self.blur else [pool]
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
-        self._pooled_delta = self.blur.prepare_training(delta) if self.blur and delta is not None else delta
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
+        self._pooled_delta = self.blur.setup_training(delta) if self.blur and delta is not None else delta
 
     def backward(self) -> None:
         if self.blur:
@@ -143,7 +145,7 @@ class Maxpool(_WindowPool):
         )
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         if section.flag("maxpool_depth"):
             return DepthMaxpool.from_section(section, place)
         return super().from_section(section, place)
@@ -166,7 +168,7 @@ class LocalAvgpool(_WindowPool):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DepthMaxpool(PlainLayer):
+class DepthMaxpool(NchwLayer):
     """`maxpool_depth=1`: channel g of the output is the largest of channels g, g + out_channels, g + 2 out_channels,
     ..."""
 
@@ -175,7 +177,7 @@ class DepthMaxpool(PlainLayer):
     stride: int
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         section.ignore("maxpool_depth", "antialiasing", "padding", "maxpool_zero_nonmax", "stride_x", "stride_y")
         stride = section.positive("stride", 1)
         return cls(
@@ -231,7 +233,7 @@ class Avgpool(KernelLayer):
         assert self.output is not None
         (x,), at = self.source_tensors, self.output.layout
         y = self.output.data, at.item, at.block, at.halo, at.batch, at.blocks
-        return [Bound(pooling.global_average, *x.source, x.shape.height, x.shape.width, *y)]
+        return [KernelCall(pooling.global_average, *x.source, x.shape.height, x.shape.width, *y)]
 
     def backward(self) -> None:
         assert self.delta is not None

@@ -8,7 +8,7 @@ from importlib import import_module
 from ..config.dialect import Dialect
 from ..config.sections import did_you_mean
 from ..errors import ConfigError
-from .base import INPUT, Changes, Layer, Parameter, Place
+from .base import INPUT, BuildContext, Changes, Layer, Parameter
 
 
 class _Table(Mapping[str, type[Layer]]):
@@ -95,4 +95,4 @@ def layer_class(section_kind: str, dialect: Dialect) -> type[Layer]:
     )
 
 
-__all__ = ["INPUT", "LAYERS", "Changes", "Layer", "Parameter", "Place", "layer_class"]
+__all__ = ["INPUT", "LAYERS", "BuildContext", "Changes", "Layer", "Parameter", "layer_class"]

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..config.sections import Section
 from ..kernels import elementwise
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import Place
+from .base import BuildContext
 from .kernel_layer import KernelLayer
-from .nchw_layer import PlainLayer
+from .nchw_layer import NchwLayer
 from .summary_row import sizes
 
 
@@ -27,7 +27,7 @@ class Upsample(KernelLayer):
     reverse: bool
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Upsample:
+    def from_section(cls, section: Section, place: BuildContext) -> Upsample:
         stride = section.integer("stride", 2)
         if not 1 <= abs(stride) <= 1 << 12:
             raise section.error(f"stride={stride}: expected a number from 1 to {1 << 12}, or its negative", "stride")
@@ -49,7 +49,7 @@ class Upsample(KernelLayer):
         assert self.output is not None
         (x,), y = self.source_tensors, self.output
         kernel = elementwise.sum_blocks if self.reverse else elementwise.upsample
-        return [Bound(kernel, *x.source, self.stride, np.float32(self.scale), *y.target, *y.extent)]
+        return [KernelCall(kernel, *x.source, self.stride, np.float32(self.scale), *y.target, *y.extent)]
 
     def backward(self) -> None:
         assert self.delta is not None
@@ -70,7 +70,7 @@ class Upsample(KernelLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Reorg(PlainLayer):
+class Reorg(NchwLayer):
     """Space to depth. `[reorg]` keeps YOLOv2's historical order, `[reorg3d]` is the plain one."""
 
     stride: int
@@ -80,7 +80,7 @@ class Reorg(PlainLayer):
     _order: NDArray[np.int64] | None = field(default=None, repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Reorg:
+    def from_section(cls, section: Section, place: BuildContext) -> Reorg:
         return cls(
             section=section,
             sources=place.previous,

@@ -10,11 +10,11 @@ import numpy as np
 from ..config.sections import Section
 from ..kernels.reorder import copy_channels
 from ..kernels.training.gradients import add_channels
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import LANES, Shape, Tensor
-from .base import Layer, Place
+from .base import BuildContext, Layer
 from .kernel_layer import KernelLayer
-from .nchw_layer import PlainLayer
+from .nchw_layer import NchwLayer
 from .summary_row import sizes
 
 
@@ -27,7 +27,7 @@ class Route(KernelLayer):
     group_id: int = 0
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         references = section.integers("layers")
         if not references:
             raise section.error("Route Layer must specify input layers: layers=...; expected layer numbers")
@@ -81,7 +81,7 @@ class Route(KernelLayer):
             first = count * self.group_id
             if not _lies_there(x, first, y, to):
                 size = y.layout.batch, self.shape.height, self.shape.width
-                copies.append(Bound(copy_channels, *x.source, first, count, *y.target, to, *size))
+                copies.append(KernelCall(copy_channels, *x.source, first, count, *y.target, to, *size))
             to += count
         return copies
 
@@ -111,13 +111,13 @@ def _lies_there(source: Tensor, first: int, output: Tensor, to: int) -> bool:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class FlatRoute(PlainLayer):
+class FlatRoute(NchwLayer):
     """Sources of different size, joined as plain vectors: what pjreddie's darknet makes of them, for connected
     layers."""
 
     @classmethod
     def from_sources(
-        cls, section: Section, sources: tuple[int, ...], shapes: Sequence[Shape], groups: int, place: Place
+        cls, section: Section, sources: tuple[int, ...], shapes: Sequence[Shape], groups: int, place: BuildContext
     ) -> FlatRoute:
         """Refuse where the joined layers cannot be meant."""
         if groups > 1:

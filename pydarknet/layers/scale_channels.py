@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ..config.sections import Section
 from ..kernels.elementwise import multiply
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from .activations import Activation, read_activation
 from .backward_ops import activation_backward, needs_input
-from .base import Layer, Place
+from .base import BuildContext, Layer
 from .kernel_layer import KernelLayer
 
 
@@ -23,7 +23,7 @@ class _Product(KernelLayer):
     per_cell: bool = False
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         if not section.has("from"):
             raise section.error("has no from=; expected the number of an earlier layer")
         source = place.resolve(section, "from", section.integer("from", 0))
@@ -55,10 +55,10 @@ class _Product(KernelLayer):
         assert self.output is not None
         (x, other), y = self.source_tensors, self.output
         first = x.data, x.layout.item, *self._steps(), x.layout.origin
-        return [Bound(multiply, *first, *other.source, *y.target, *y.extent), *self.activation.calls(y)]
+        return [KernelCall(multiply, *first, *other.source, *y.target, *y.extent), *self.activation.calls(y)]
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         assert self.output is not None
         self._product = Tensor(self.output.layout) if needs_input(self.activation) else self.output
 

@@ -10,11 +10,11 @@ import numpy as np
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..kernels import elementwise
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Array, Shape, Tensor
 from .activations import LINEAR, Activation, read_activation
 from .backward_ops import Trainable, activation_backward, needs_input
-from .base import Parameter, Place, padded_lanes
+from .base import BuildContext, Parameter, padded_lanes
 from .kernel_layer import KernelLayer
 from .summary_row import sizes
 
@@ -44,7 +44,7 @@ class Shortcut(KernelLayer):
     _trainables: list[Trainable] = field(default_factory=list, repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Shortcut:
+    def from_section(cls, section: Section, place: BuildContext) -> Shortcut:
         references = section.integers("from")
         if not references:
             raise section.error("has no from=; expected the number of an earlier layer")
@@ -139,14 +139,14 @@ class Shortcut(KernelLayer):
         y, x = self.output, self.source_tensors[0]
         if self._is_plain_sum:
             slope = self.activation.fused_slope
-            total = Bound(elementwise.add, *x.source, *self.source_tensors[1].source, slope, *y.target, *y.extent)
+            total = KernelCall(elementwise.add, *x.source, *self.source_tensors[1].source, slope, *y.target, *y.extent)
             return [total, *(self.activation.calls(y) if slope == 1 else [])]
         return [*self._sums(y), *self.activation.calls(y)]
 
     def _sums(self, y: Tensor) -> list[Call]:
         """What gives y its first term, and then adds the others."""
         x, nothing = self.source_tensors[0], np.zeros_like(self._first)
-        first = Bound(elementwise.scale, *x.source, self._first, nothing, np.float32(1), *y.target, *y.extent)
+        first = KernelCall(elementwise.scale, *x.source, self._first, nothing, np.float32(1), *y.target, *y.extent)
         return [first, *(self._addition(other, keep, gain, y) for other, keep, gain in self._terms)]
 
     def _addition(self, other: Tensor, keep: Array, gain: Array, y: Tensor) -> Call:
@@ -154,7 +154,7 @@ class Shortcut(KernelLayer):
         mine, theirs, at = self.shape, other.shape, y.layout
         down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
-        return Bound(
+        return KernelCall(
             elementwise.add_scaled,
             *other.source,
             down,
@@ -174,8 +174,8 @@ class Shortcut(KernelLayer):
 
     # --- training ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         self._trainables = [] if self.weights is None else [Trainable("weights", self.weights, decays=True)]
         assert self.output is not None
         self._sum = Tensor(self.output.layout) if needs_input(self.activation) else self.output

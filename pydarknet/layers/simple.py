@@ -13,13 +13,13 @@ from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..kernels.reorder import copy_channels
 from ..kernels.training.gradients import add_channels
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Array, Shape, Tensor
 from .activations import Activation, read_activation
 from .backward_ops import Trainable, activation_backward
-from .base import Layer, Parameter, Place
+from .base import BuildContext, Layer, Parameter
 from .kernel_layer import KernelLayer
-from .nchw_layer import PlainLayer
+from .nchw_layer import NchwLayer
 from .summary_row import sizes
 
 log = logging.getLogger("pydarknet")
@@ -34,7 +34,7 @@ class ActivationLayer(KernelLayer):
     activation: Activation
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> ActivationLayer:
+    def from_section(cls, section: Section, place: BuildContext) -> ActivationLayer:
         return cls(
             section=section, sources=place.previous, activation=read_activation(section, place.dialect, "linear")
         )
@@ -43,7 +43,7 @@ class ActivationLayer(KernelLayer):
         assert self.output is not None
         (x,), y, shape = self.source_tensors, self.output, self.shape
         size = y.layout.batch, shape.height, shape.width
-        copy = Bound(copy_channels, *x.source, 0, shape.channels, *y.target, 0, *size)
+        copy = KernelCall(copy_channels, *x.source, 0, shape.channels, *y.target, 0, *size)
         return [copy, *self.activation.calls(y)]
 
     def backward(self) -> None:
@@ -108,7 +108,7 @@ class Cost(PassOn):
         return not self.training
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         section.ignore("ratio", "noobj", "thresh")
         return cls(
             section=section,
@@ -165,7 +165,7 @@ class Contrastive(PassOn):
     anchors: int  # of the [yolo] layer whose embeddings they are; 0 without one
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         section.ignore("temperature", "cls_normalizer", "max_delta", "contrastive_neg_max")
         index = section.integer("yolo_layer", 0)
         index += place.index if index < 0 else 0
@@ -198,7 +198,7 @@ class Implicit(Layer):
         self.weights = np.zeros(self.filters * self.atoms, np.float32)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Implicit:
+    def from_section(cls, section: Section, place: BuildContext) -> Implicit:
         return cls(
             section=section,
             sources=place.previous,
@@ -217,8 +217,8 @@ class Implicit(Layer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = self.mean + self.deviation * (2 * rng.random(self.weights.size, np.float32) - 1)
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         self._trainable = Trainable("weights", self.weights, decays=True)
 
     def trainables(self) -> list[Trainable]:
@@ -237,13 +237,13 @@ class Implicit(Layer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class History(PlainLayer):
+class History(NchwLayer):
     """`[history]`: at inference, a copy of x in the first channels and zeros in the room for earlier frames."""
 
     history_size: int
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> History:
+    def from_section(cls, section: Section, place: BuildContext) -> History:
         size = section.positive("history_size", 4, 1 << 10)
         return cls(section=section, sources=place.previous, history_size=size)
 

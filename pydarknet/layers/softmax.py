@@ -8,30 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.sections import Section, folder_of
-from ..config.word_tree import Tree, read_tree, softmax_groups
+from ..config.word_tree import WordTree, read_tree, softmax_groups
 from ..kernels.head_output import softmax_planes, softmax_rows
 from ..kernels.reorder import unpack
-from ..runtime.program import Bound, Call
+from ..runtime.program import Call, KernelCall
 from ..tensor import Array
 from ..utils.resources import find_file
-from .base import Place
-from .nchw_layer import PlainLayer
+from .base import BuildContext
+from .nchw_layer import NchwLayer
 from .simple import MASKED
 
 
-def tree_of(section: Section) -> Tree | None:
+def tree_of(section: Section) -> WordTree | None:
     """The word tree that `tree=` names, looked for as darknet users expect. Raises DataError."""
     path = section.text("tree")
     return read_tree(find_file(path, folder_of(section.path))) if path else None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Softmax(PlainLayer):
+class Softmax(NchwLayer):
     """e^(x / T) / sum, over `groups` equal slices of the output; `spatial`: over the channels of each pixel."""
 
     groups: int
     temperature: float
-    tree: Tree | None
+    tree: WordTree | None
     spatial: bool
     noloss: bool = False
 
@@ -40,7 +40,7 @@ class Softmax(PlainLayer):
         return not self.noloss
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Softmax:
+    def from_section(cls, section: Section, place: BuildContext) -> Softmax:
         inputs = place.shape(place.index - 1).outputs
         groups = section.positive("groups", 1)
         if inputs % groups:
@@ -66,13 +66,13 @@ class Softmax(PlainLayer):
             return [self.compute_all]
         (source,), x, y = self.source_tensors, self.plain_inputs[0].reshape(-1), self.values.reshape(-1)
         batch, shape, temperature = len(self.values), source.shape, np.float32(self.temperature)
-        taken = Bound(unpack, *source.source, *source.plain_extent, x)
+        taken = KernelCall(unpack, *source.source, *source.plain_extent, x)
         if self.spatial:
             starts, room = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
             sizes = shape.channels, shape.cells, shape.cells
-            return [taken, Bound(softmax_planes, x, y, starts, *sizes, temperature, room), *self.packing()]
+            return [taken, KernelCall(softmax_planes, x, y, starts, *sizes, temperature, room), *self.packing()]
         rows = batch * self.groups
-        return [taken, Bound(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.packing()]
+        return [taken, KernelCall(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.packing()]
 
     def compute(self, x: Array, y: Array) -> None:
         assert self.tree is not None

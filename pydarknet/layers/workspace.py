@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.task_queue import APART
-from ..runtime.program import Bound
+from ..runtime.program import KernelCall
 from ..runtime.threads import most_threads, threads
 from ..tensor import LANES, Array, aligned_zeros
 
@@ -27,19 +27,19 @@ class _Workspace:
 _workspace = _Workspace()
 
 
-def with_turns(kernel: Any, *arguments: Any) -> Bound:
+def with_turns(kernel: Any, *arguments: Any) -> KernelCall:
     """A call of a kernel with its arguments, memory for the workers' turns, and their number."""
-    return Bound(kernel, *arguments, _workspace.turns, threads())
+    return KernelCall(kernel, *arguments, _workspace.turns, threads())
 
 
-def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> Bound:
+def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:
     """A call of a kernel with its arguments, memory for the workers' turns, their number, memory for them, and how many
     floats each has."""
     _workspace.of(workers * size)
     return _InWorkspace(kernel, size, *arguments, _workspace.turns, workers)
 
 
-class _InWorkspace(Bound):
+class _InWorkspace(KernelCall):
     """A call whose last arguments are memory, which is replaced when a later call needs more, and its size."""
 
     def __init__(self, kernel: Any, size: int, *arguments: Any) -> None:

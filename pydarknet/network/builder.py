@@ -7,7 +7,7 @@ import logging
 from ..config.dialect import Dialect
 from ..config.sections import Config
 from ..errors import ConfigError
-from ..layers import Changes, Layer, Place, layer_class
+from ..layers import BuildContext, Changes, Layer, layer_class
 from ..tensor import Shape
 from .memory import check_memory
 
@@ -31,7 +31,7 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
             cls = layer_class(section.kind, dialect)
         except ConfigError as error:
             raise section.error(str(error)) from None
-        place = Place(index, layers, input_, dialect, config.net)
+        place = BuildContext(index, layers, input_, dialect, config.net)
         layer = cls.from_section(section, place)
         layer.changes = changes
         layer.reshape([place.shape(source) for source in layer.sources], batch)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..layers import INPUT, Layer
-from ..layers.convolution.planar import is_thin
-from ..tensor import LANES, PLANAR, Layout, Lent, Shape, Tensor
+from ..layers.convolution.planar import fits_four_lanes
+from ..tensor import LANES, PLANAR, BorrowedInput, Layout, Shape, Tensor
 from .memory import Span, allocate
 
 LONGEST = 3  # layers that one layer computes besides its own work
@@ -40,14 +40,16 @@ def lay_out(
     """
     readers = readers_of(layers)
     last = owner_of(layers, output_index)
-    absorbed = {} if keep_all else absorptions(layers, output_index)
+    absorbed = {} if keep_all else find_fusions(layers, output_index)
     begins = {run[-1]: index for index, run in absorbed.items()}
     inner = {i for index, run in absorbed.items() for i in (index, *run[:-1])}
     planar = set[int]() if keep_all or not thin else _planar(layers, absorbed, readers, input_, last)
     spans: dict[int, Span] = {}
     for index in range(INPUT, len(layers)):
         by = readers.get(index, [])
-        if index in inner or (index != INPUT and (layers[index].is_alias or (layers[index].is_door and not by))):
+        if index in inner or (
+            index != INPUT and (layers[index].is_alias or (layers[index].keeps_nchw_output and not by))
+        ):
             continue
         until = len(layers) if keep_all or index == last else max(by, default=index)
         lanes = PLANAR if index in planar else _lanes(layers, index, input_, thin)
@@ -55,7 +57,7 @@ def lay_out(
     parts = {} if keep_all or batch > 1 else _parts(layers, spans)
     for index, part in parts.items():
         _unite(spans[part.whole], spans[index])
-    lent = {INPUT: Lent(spans[INPUT].layout)} if spans[INPUT].layout.is_plain else {}
+    lent = {INPUT: BorrowedInput(spans[INPUT].layout)} if spans[INPUT].layout.is_plain else {}
     wholes = [index for index in spans if index not in parts and index not in lent]
     tensors = lent | dict(zip(wholes, allocate([spans[index] for index in wholes]), strict=True))
     return tensors | {index: _cut_out(tensors[part.whole], spans[index], part) for index, part in parts.items()}
@@ -100,7 +102,7 @@ def _cut_out(whole: Tensor, span: Span, part: Part) -> Tensor:
     return Tensor(layout, whole.data[start : start + layout.size])
 
 
-def absorptions(layers: Sequence[Layer], output_index: int) -> dict[int, list[int]]:
+def find_fusions(layers: Sequence[Layer], output_index: int) -> dict[int, list[int]]:
     """Layers that compute others as well, and those, in their order."""
     readers, absorbed = readers_of(layers), {}
     taken: set[int] = set()
@@ -165,7 +167,7 @@ def _planar(
     def can_be(owner: int) -> bool:
         by = readers[owner] if owner == INPUT else [owner, *readers[owner]]
         shape = input_ if owner == INPUT else layers[owner].shape
-        return owner != last and is_thin(shape) and all(head_of[i] in able for i in by)
+        return owner != last and fits_four_lanes(shape) and all(head_of[i] in able for i in by)
 
     able, before = {head for head in runs if lanes[head]}, set[int]()
     while able != before:

@@ -20,7 +20,7 @@ from ..runtime.program import Call, joined
 from ..tensor import Array, Shape, Tensor
 from .builder import build_layers
 from .input_size import checked_batch, checked_side, network_input
-from .memory_plan import absorptions, compute_in, lay_out, owner_of
+from .memory_plan import compute_in, find_fusions, lay_out, owner_of
 from .weights import Header, Loaded, load_weights, save_weights
 
 ONE_AT_A_TIME = threading.RLock()  # compiled kernels share one pool of threads
@@ -117,7 +117,7 @@ class Network:
         """Allocate the tensors between the layers and let the layers prepare."""
         tensors = lay_out(self.layers, self._running, self._running_batch, self.output_index, keep_all)
         compute_in(self.layers, self.precision)
-        absorbed = {} if keep_all else absorptions(self.layers, self.output_index)
+        absorbed = {} if keep_all else find_fusions(self.layers, self.output_index)
         self._input_tensor = tensors[INPUT]
         self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
         self._keeps_all = keep_all
@@ -260,7 +260,7 @@ class Network:
                 self._bind()
             for call in self._calls:
                 call()
-            self._input_tensor.let_go()
+            self._input_tensor.release()
 
     def layer_seconds(self, x: Array) -> dict[int, float]:
         """A forward pass with a clock: what each layer that computes took, by its index, in seconds. INPUT stands for
@@ -276,19 +276,19 @@ class Network:
             for layer in self._steps:
                 layer.forward()
                 clock.append(time.perf_counter())
-            self._input_tensor.let_go()
+            self._input_tensor.release()
         indices = [INPUT, *(index_of[layer] for layer in self._steps)]
         return {index: after - before for index, before, after in zip(indices, clock, clock[1:], strict=False)}
 
     def _values(self, index: int) -> Array:
         layer, tensor = self.layers[index], self._tensors[index]
         owner = owner_of(self.layers, index)
-        if owner != INPUT and self.layers[owner].is_door:
+        if owner != INPUT and self.layers[owner].keeps_nchw_output:
             values = self.layers[owner].values.copy()  # type: ignore[attr-defined]
         else:
             assert tensor is not None
             values = tensor.plain()
-        if layer.order_is_planar and layer.shape.cells > 1:
+        if layer.order_is_nchw and layer.shape.cells > 1:
             return values.reshape(self._running_batch, layer.shape.channels, layer.shape.height, layer.shape.width)
         return values
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
-from ..utils.files import read_bytes, write_whole
+from ..utils.files import atomic_write, read_bytes
 
 _SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
 LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed" files use 1001 and little more
@@ -174,7 +174,7 @@ def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
 
 def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:
     """Write header and records, whole or not at all. What was loaded and not touched comes out byte for byte."""
-    with write_whole(path) as stream:
+    with atomic_write(path) as stream:
         stream.write(header.pack())
         for layer in layers:
             for parameter in layer.records() if layer.stored.save else []:

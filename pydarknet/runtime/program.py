@@ -21,7 +21,7 @@ from .object_loader import Thunk, compiled, team, thunks
 Call = Callable[[], None]
 
 
-class Bound:
+class KernelCall:
     """A call of a kernel with its arguments, the same each time."""
 
     def __init__(self, kernel: Any, *arguments: Any) -> None:
@@ -41,11 +41,11 @@ class Bound:
         return thunks.get(self.function)
 
 
-class Run:
+class Program:
     """Calls one after another in machine code, of kernels that have thunks. Their arguments are taken now, and their
     arrays kept."""
 
-    def __init__(self, calls: Sequence[Bound]) -> None:
+    def __init__(self, calls: Sequence[KernelCall]) -> None:
         self.calls = calls
         self._arguments = [call.arguments for call in self.calls]
         words: list[int] = []
@@ -94,9 +94,9 @@ def joined(calls: Sequence[Call]) -> list[Call]:
     together: list[Call] = []
     for native, group in groupby(calls, key=_is_native):
         neighbours: list[Any] = list(group)
-        together += [Run(neighbours)] if native else neighbours
+        together += [Program(neighbours)] if native else neighbours
     return together
 
 
 def _is_native(call: Call) -> bool:
-    return isinstance(call, Bound) and call.thunk is not None and team() is not None
+    return isinstance(call, KernelCall) and call.thunk is not None and team() is not None

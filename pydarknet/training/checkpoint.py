@@ -27,9 +27,9 @@ from ..errors import OutputError, WeightsError
 from ..network.network import Network
 from ..network.weights import Header
 from ..tensor import Array
-from ..utils.files import flush, hash_of, write_whole
+from ..utils.files import atomic_write, flush, hash_of
 from .checkpoint_schedule import base_name
-from .learner import Training
+from .learner import Learner
 from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
 
 log = logging.getLogger("pydarknet")
@@ -51,7 +51,7 @@ _MEASURED = {"last": COUNT, "value": FINITE, "best": FINITE}
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training run is, besides what `Training` knows."""
+    """How far a training run is, besides what `Learner` knows."""
 
     iteration: int
     start: int  # the iteration at which the run began
@@ -59,7 +59,7 @@ class Progress:
     position: int  # pictures that the loader has given
     seed: int
     saved: Mapping[str, int] = field(default_factory=dict)  # AlexeyAB's: the iteration of the last save of each kind
-    measured: Mapping[str, Any] = field(default_factory=dict)  # what `Measuring.state` gives
+    measured: Mapping[str, Any] = field(default_factory=dict)  # what `Validator.state` gives
     min_size: int | None = None  # of input sizes that change, where the user chose it
 
 
@@ -85,7 +85,7 @@ def _is_in_file(network: Network) -> bool:
     return all(layer.stored.is_whole and layer.stored.save for layer in network.layers)
 
 
-def save(folder: Path, name: str, training: Training, progress: Progress) -> Path:
+def save(folder: Path, name: str, training: Learner, progress: Progress) -> Path:
     """Write the pair; until it is complete, a former one of that name stays. Raises OutputError."""
     network = training.network
     network.header = Header(*network.dialect.version, training.seen)
@@ -107,7 +107,7 @@ def save(folder: Path, name: str, training: Training, progress: Progress) -> Pat
             "progress": {**vars(progress), "saved": dict(progress.saved), "measured": dict(progress.measured)},
             "training": training.counters(),
         }
-        with write_whole(state) as stream:
+        with atomic_write(state) as stream:
             np.savez(stream, **{_CONTENT: np.array(json.dumps(content))}, **arrays)  # type: ignore[arg-type]
         weights.replace(target)
         flush(folder)
@@ -257,7 +257,7 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
     network.parameters_changed()
 
 
-def restore(checkpoint: Checkpoint, training: Training) -> None:
+def restore(checkpoint: Checkpoint, training: Learner) -> None:
     """Give training, set up at the right input size, everything else. Raises WeightsError, and then changes nothing."""
     with_parameters = not _is_in_file(training.network)
     state = _read(checkpoint.state, lambda name: name != _CONTENT)

@@ -13,7 +13,7 @@ def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
 
 
 @dataclass
-class Naming:
+class CheckpointSchedule:
     """Which checkpoints are due after an iteration, and under which names: darknet's, by dialect and command.
 
     `batch`: pictures of an iteration; `pictures`: in the training list. `every`: also keep the rolling checkpoint up

@@ -9,16 +9,16 @@ import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section
-from ..datasets.classification import ClassificationSet
-from ..datasets.dataloader import Loader
-from ..datasets.detection import DetectionSet
+from ..datasets.classification import ClassificationDataset
+from ..datasets.dataloader import DataLoader
+from ..datasets.detection import DetectionDataset
 from ..layers.heads.base import Head
 from ..layers.heads.region import DetectionHead
 from ..model import Model
 from ..tensor import Array
 
 
-class Pictures(Protocol):
+class ListedImages(Protocol):
     """A training list."""
 
     channels: int
@@ -30,7 +30,7 @@ class Pictures(Protocol):
     def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """What gives mini-batches; two that begin at one position give the same. `mini_batch`: pictures of the next one."""
 
     mini_batch: int
@@ -42,25 +42,25 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def open_pictures(data: Section, model: Model) -> Pictures:
+def open_pictures(data: Section, model: Model) -> ListedImages:
     """The training list of a .data file, as the network's last layer wants it."""
     net = model.config.net
     heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads:
         return detection_set(data, net, heads[-1], model.dialect)
     tree = next((tree for layer in model.layers if (tree := getattr(layer, "tree", None)) is not None), None)
-    return ClassificationSet.from_config(data, net, model.classes, tree, model.dialect)
+    return ClassificationDataset.from_config(data, net, model.classes, tree, model.dialect)
 
 
-def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionSet:
+def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
     """The training list of a .data file, with boxes, as this head wants it."""
     wanted = head.pictures
-    return DetectionSet.from_config(
+    return DetectionDataset.from_config(
         data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,
         max_boxes=wanted.max_boxes, grid=isinstance(head, DetectionHead),
     )  # fmt: skip
 
 
-def open_source(pictures: Pictures, batch: int, seed: int, threads: int, position: int) -> Source:
+def open_source(pictures: ListedImages, batch: int, seed: int, threads: int, position: int) -> BatchSource:
     """Threads that prepare mini-batches of these pictures."""
-    return Loader(pictures, batch, seed, threads=threads, position=position)
+    return DataLoader(pictures, batch, seed, threads=threads, position=position)

@@ -15,7 +15,7 @@ from ..layers.backward_ops import Trainable
 from ..layers.convolution.bf16 import FLOAT32
 from ..layers.heads.base import Head
 from ..layers.heads.delta_rejection import DeltaRejection
-from ..layers.options import Clock
+from ..layers.options import TrainingProgress
 from ..network.memory_plan import lay_out, owner_of, readers_of
 from ..network.network import ONE_AT_A_TIME, Network
 from ..tensor import Array, Layout, Tensor
@@ -29,7 +29,7 @@ from .unsupported import unfollowed
 log = logging.getLogger("pydarknet")
 
 
-class Training:
+class Learner:
     """A network set up to learn: the deltas beside its activations, what updates need, and the count of pictures seen.
 
     seen: pictures in mini-batches of the cfg's size, whatever size they have. trainables: the parameters that updates
@@ -53,7 +53,7 @@ class Training:
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
         self._steps = 0
         self._rng = np.random.default_rng(network.seed)
-        self._clock = Clock(self.update_count, self.schedule.max_batches)
+        self._clock = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
         self._stops = [(i, stop) for i, layer in enumerate(network.layers) if (stop := layer.learning_options.stop)]
         lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
@@ -93,7 +93,7 @@ class Training:
         layer.prepare([tensors[source] for source in sources], tensors.get(owner))
         # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
         delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
-        layer.prepare_training([deltas.get(source) for source in sources], delta)
+        layer.setup_training([deltas.get(source) for source in sources], delta)
         for trainable in layer.trainables():
             name = f"layer.{index}.{trainable.name}"
             assert name not in self.trainables

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from ..utils.files import write_whole
+from ..utils.files import atomic_write
 
 JOURNAL = "train.jsonl"
 
 
-class Journal:
+class MetricsLog:
     """train.jsonl: one JSON object a line for each iteration, appended."""
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class Journal:
                 kept.append(line)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
-        with write_whole(self.path) as stream:
+        with atomic_write(self.path) as stream:
             stream.write(b"".join(kept))
 
     def append(self, entry: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ _SIZES = 0x517E  # sets the random numbers of sizes apart from others of the sam
 
 
 @dataclass(frozen=True)
-class Sizes:
+class MultiScaleSchedule:
     """The input size of every iteration: one that is drawn anew after each `period`, by the dialect's rule.
 
     A pure function of the seed, so that a run that goes on finds the size it had.
@@ -39,7 +39,7 @@ class Sizes:
     grows_batch: bool = False  # whether mini-batches are larger where pictures are smaller
 
     @classmethod
-    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> Sizes:
+    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
         """By `random` of the last head, or for pjreddie's classifiers of [net].
 
         smallest: side in pixels, instead of 320. Raises OptionError where it has no meaning.
@@ -57,7 +57,7 @@ class Sizes:
         return replace(sizes, smallest=smallest)
 
     @classmethod
-    def _of(cls, model: Model, seed: int, max_batches: int) -> Sizes:
+    def _of(cls, model: Model, seed: int, max_batches: int) -> MultiScaleSchedule:
         net, last = model.config.net, model.layers[-1]
         alexeyab = model.dialect.name == "alexeyab"
         fixed = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)

@@ -43,7 +43,7 @@ class Rule(Protocol):
 
 
 @dataclass
-class Descent:
+class SGD:
     """Gradient descent; what is accumulated keeps `momentum` of itself for the next update. Weights decay."""
 
     momentum: float
@@ -101,7 +101,7 @@ class Adam:
 def read_rule(net: Section, dialect: Dialect) -> Rule:
     """The rule that `[net]` asks for."""
     if not net.flag("adam"):
-        return Descent(net.real("momentum", 0.9))
+        return SGD(net.real("momentum", 0.9))
     return Adam(
         keeps_mean=net.real("B1", 0.9),
         keeps_square=net.real("B2", 0.999),

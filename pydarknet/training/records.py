@@ -38,7 +38,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Record:
+class IterationRecord:
     """One iteration."""
 
     iteration: int  # counted from 1

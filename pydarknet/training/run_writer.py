@@ -14,18 +14,18 @@ from . import checkpoint
 from .best_checkpoint import BestWeights
 from .chart import Chart
 from .checkpoint import Progress
-from .learner import Training
-from .metrics_log import JOURNAL, Journal
-from .records import Measurement, Record
-from .setup import RunPlan
+from .learner import Learner
+from .metrics_log import JOURNAL, MetricsLog
+from .records import IterationRecord, Measurement
+from .setup import TrainingSetup
 
 CHART = "chart.png"
 
 
-class Keeper:
+class RunWriter:
     """The folder of a run. last_saved: the newest checkpoint."""
 
-    def __init__(self, plan: RunPlan, training: Training, pictures: int) -> None:
+    def __init__(self, plan: TrainingSetup, training: Learner, pictures: int) -> None:
         """Make the folder and see that it can be written to. Raises OutputError."""
         self.plan, self.training, self.folder = plan, training, plan.folder
         self.naming = plan.naming(pictures)
@@ -36,7 +36,7 @@ class Keeper:
             raise OutputError(f"{self.folder}: cannot make the folder: {error.strerror or error}") from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise OutputError(f"{self.folder}: cannot write to this folder")
-        self.journal = Journal(self.folder / JOURNAL)
+        self.journal = MetricsLog(self.folder / JOURNAL)
         self._best = BestWeights(self.folder, plan.base)
         top = plan.net.real("max_chart_loss", 0.0) or None
         self._chart = Chart(self.folder / CHART, self.journal.path, plan.base, plan.max_batches, top)
@@ -46,7 +46,7 @@ class Keeper:
         checkpoint.clean(self.folder, self.plan.base)
         self.journal.start(iteration, keep=self.plan.resumed is not None or iteration > 0)
 
-    def keep(self, record: Record, progress: Progress) -> list[Path]:
+    def keep(self, record: IterationRecord, progress: Progress) -> list[Path]:
         """Write all that is due after an iteration; the weights among it. Raises DivergedError and OutputError."""
         self.journal.append(record.entry())
         saved = self._save_best(record.iteration, record.measurement)

@@ -14,9 +14,9 @@ from ..network.memory import check_memory
 from ..network.weights import Header
 from . import checkpoint
 from .checkpoint import Progress
-from .checkpoint_schedule import Naming, base_name
+from .checkpoint_schedule import CheckpointSchedule, base_name
 from .learner import mini_batch
-from .multiscale import Sizes, training_bytes
+from .multiscale import MultiScaleSchedule, training_bytes
 from .validation import Options as MeasuringOptions
 
 log = logging.getLogger("pydarknet")
@@ -60,7 +60,7 @@ class TrainOptions:
                 raise OptionError(f"{name} {value}: expected at least 1")
 
 
-class RunPlan:
+class TrainingSetup:
     """The network of a run, with its parameters but not yet set up to learn.
 
     imgs: pictures of an iteration. resumed: the checkpoint to go on from, None for a new run. progress: where the run
@@ -85,7 +85,7 @@ class RunPlan:
         self.progress = self._begin() if self.resumed is None else self._go_on(self.resumed)
         self.start, self.seed = self.progress.start, self.progress.seed
         self.model.seed = self.seed
-        self.sizes = Sizes.of(self.model, self.seed, self.max_batches, self.progress.min_size)
+        self.sizes = MultiScaleSchedule.of(self.model, self.seed, self.max_batches, self.progress.min_size)
         self._check_classes()
         width, height = self.sizes.largest
         what = f"{self.model.path}: training mini-batches of {self.model.batch} at {width} x {height}"
@@ -143,10 +143,10 @@ class RunPlan:
                 "classes",
             )
 
-    def naming(self, pictures: int) -> Naming:
+    def naming(self, pictures: int) -> CheckpointSchedule:
         """When which weights are written, for a list of so many pictures."""
         iteration = self.progress.iteration
-        return Naming(
+        return CheckpointSchedule(
             self.base,
             self.alexeyab,
             bool(self.model.heads),

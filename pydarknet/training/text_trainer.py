@@ -9,16 +9,16 @@ from typing import Any
 
 from ..config.sections import Section
 from ..datasets.text import Text, TextStreams
-from ..inference.text_generation import Foreteller
-from .checkpoint_schedule import Naming
-from .data import Pictures, Source
-from .records import Record
-from .setup import File, RunPlan
+from ..inference.text_generation import SymbolPredictor
+from .checkpoint_schedule import CheckpointSchedule
+from .data import BatchSource, ListedImages
+from .records import IterationRecord
+from .setup import File, TrainingSetup
 from .trainer import Trainer
 
 
 @dataclass
-class TextNaming(Naming):
+class TextNaming(CheckpointSchedule):
     """darknet's `rnn train` in both dialects: BASE_N.weights and BASE.backup, at intervals of the dialect."""
 
     @property
@@ -36,10 +36,10 @@ class TextNaming(Naming):
         return names
 
 
-class TextPlan(RunPlan):
+class TextPlan(TrainingSetup):
     """A run on a text."""
 
-    def naming(self, pictures: int) -> Naming:
+    def naming(self, pictures: int) -> CheckpointSchedule:
         weights, last = self.model.dialect.rnn_saves
         return TextNaming(
             self.base,
@@ -74,14 +74,14 @@ class TextTrainer(Trainer):
         """Sequences of a mini-batch."""
         return self.model.batch // self.steps
 
-    def _open_pictures(self) -> Pictures:
+    def _open_pictures(self) -> ListedImages:
         if not self.plan.max_batches:
             raise self.plan.net.error(
                 "max_batches is missing; expected how many iterations to train for", "max_batches"
             )
-        return Text(self._text, Foreteller(self.model).alphabet, self._tokenized)  # type: ignore[return-value]
+        return Text(self._text, SymbolPredictor(self.model).alphabet, self._tokenized)  # type: ignore[return-value]
 
-    def _open_source(self) -> Source:
+    def _open_source(self) -> BatchSource:
         assert isinstance(self.pictures, Text)
         plan, restart = self.plan, self.model.dialect.rnn_restart
         position, forget = plan.progress.position, self.training.forget
@@ -90,7 +90,7 @@ class TextTrainer(Trainer):
 
 def train_text(
     text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
-) -> Iterator[Record]:
+) -> Iterator[IterationRecord]:
     """Train the recurrent network of a .cfg file to foretell a text and yield one record an iteration.
 
     tokenized: see `text.Text`. Other options: the fields of TrainOptions. Raises the children of DarknetError.

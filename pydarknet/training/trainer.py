@@ -14,12 +14,12 @@ from ..config.sections import Section
 from ..layers.heads.base import Head
 from . import checkpoint
 from .checkpoint import Progress
-from .data import Pictures, Source, open_pictures, open_source
-from .learner import Training
-from .records import HeadReport, Measurement, Record
-from .run_writer import Keeper
-from .setup import File, RunPlan, TrainOptions
-from .validation import Measuring, examination_of
+from .data import BatchSource, ListedImages, open_pictures, open_source
+from .learner import Learner
+from .records import HeadReport, IterationRecord, Measurement
+from .run_writer import RunWriter
+from .setup import File, TrainingSetup, TrainOptions
+from .validation import Validator, examination_of
 
 
 class Trainer:
@@ -29,7 +29,7 @@ class Trainer:
     memory, labels, the folder for the weights.
     """
 
-    plan_class: type[RunPlan] = RunPlan
+    plan_class: type[TrainingSetup] = TrainingSetup
 
     def __init__(self, data: File | Section, cfg: File, weights: File | None = None, **options: Any) -> None:
         plan = self.plan = self.plan_class(data, cfg, weights, TrainOptions(**options))
@@ -37,26 +37,26 @@ class Trainer:
         self.pictures = self._open_pictures()
         self.summary = self.pictures.check() if plan.options.checks else ""
         self.measuring = self._measuring()
-        self.training = self.model.training = Training(plan.model)
+        self.training = self.model.training = Learner(plan.model)
         self.iteration, self.average = plan.progress.iteration, plan.progress.average
         if plan.resumed is not None:
             width, height = plan.sizes.at(max(self.iteration - 1, plan.start), plan.start)
             self.training.resize(width, height, plan.sizes.batch_at(width, height))
             checkpoint.restore(plan.resumed, self.training)
-        self.keeper = Keeper(plan, self.training, len(self.pictures))
+        self.keeper = RunWriter(plan, self.training, len(self.pictures))
         self.source = self._open_source()
         self.seconds = 0.0  # that iterations took, waiting for pictures included
         self.finished = self.interrupted = self._stop = False
 
-    def _open_pictures(self) -> Pictures:
+    def _open_pictures(self) -> ListedImages:
         return open_pictures(self.plan.data, self.plan.model)
 
-    def _open_source(self) -> Source:
+    def _open_source(self) -> BatchSource:
         plan = self.plan
         threads = plan.options.threads or 2
         return open_source(self.pictures, self.model.batch, plan.seed, threads, plan.progress.position)
 
-    def _measuring(self) -> Measuring | None:
+    def _measuring(self) -> Validator | None:
         """What measures the network, made before it is set up to learn."""
         plan = self.plan
         if not plan.options.measure:
@@ -64,7 +64,7 @@ class Trainer:
         labels = getattr(self.pictures, "labels", ())
         examination = examination_of(plan.model, plan.data, labels, plan.options.measuring, plan.options.threads or 2)
         interval = examination.interval(len(self.pictures), plan.imgs)
-        measuring = Measuring(plan.model, examination, interval, plan.start)
+        measuring = Validator(plan.model, examination, interval, plan.start)
         measuring.restore(plan.progress.measured)
         return measuring
 
@@ -77,7 +77,7 @@ class Trainer:
         """End after the iteration in progress, with a checkpoint. May be called from a signal handler."""
         self._stop = True
 
-    def run(self) -> Iterator[Record]:
+    def run(self) -> Iterator[IterationRecord]:
         """One record an iteration, given when its checkpoints are written. Raises DarknetError's children."""
         keeper = self.keeper
         try:
@@ -99,7 +99,7 @@ class Trainer:
         most = self.plan.max_batches
         return self.iteration < most or (not most and not self.model.heads)
 
-    def _learn(self) -> Record:
+    def _learn(self) -> IterationRecord:
         """One iteration's mini-batches and the update."""
         plan = self.plan
         sizes, subdivisions = plan.sizes, plan.subdivisions
@@ -121,7 +121,7 @@ class Trainer:
         elapsed = time.perf_counter() - began
         self.seconds += elapsed
         self.iteration += 1
-        return Record(
+        return IterationRecord(
             iteration=self.iteration,
             loss=total / (batch * subdivisions),
             average=self._averaged(total / (batch * subdivisions)),
@@ -163,7 +163,7 @@ class Trainer:
         )
 
 
-def train(data: File, cfg: File, weights: File | None = None, **options: Any) -> Iterator[Record]:
+def train(data: File, cfg: File, weights: File | None = None, **options: Any) -> Iterator[IterationRecord]:
     """Train the network of a .cfg file on the pictures of a .data file and yield one record an iteration.
 
     weights: what to start from; a file that holds only the first layers gives only those. Options: the fields of

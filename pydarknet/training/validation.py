@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ..config.names import names_from_data
 from ..config.sections import Section, folder_of
 from ..evaluation import GroundTruth, Report, evaluate
-from ..evaluation.classification import Classifying, Tally, read_list
+from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
 from ..inference.test_time_augmentation import middle
 from ..model import Model
 from ..network.network import Network
@@ -38,7 +38,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Figures:
+class ValidationResult:
     """One measurement's result: 0 to 1, and for detectors the report behind it."""
 
     value: float
@@ -46,7 +46,7 @@ class Figures:
     missing: Sequence[Path] = ()
 
 
-class Examination(Protocol):
+class ValidationMetric(Protocol):
     """What is measured, and after how many iterations it is due again."""
 
     kind: str
@@ -55,7 +55,7 @@ class Examination(Protocol):
 
     def next(self, last: int, interval: int, burn_in: int) -> int: ...
 
-    def run(self, network: Network) -> Figures: ...
+    def run(self, network: Network) -> ValidationResult: ...
 
 
 class AveragePrecision:
@@ -74,12 +74,12 @@ class AveragePrecision:
     def next(self, last: int, interval: int, burn_in: int) -> int:
         return max(last + interval, burn_in)
 
-    def run(self, network: Network) -> Figures:
+    def run(self, network: Network) -> ValidationResult:
         o = self.options
         result = evaluate(
             network, self.truth, thresh=o.thresh, iou_thresh=o.iou_thresh, points=o.points, threads=self.threads
         )
-        return Figures(result.report.mean_average_precision, result.report, self.truth.missing)
+        return ValidationResult(result.report.mean_average_precision, result.report, self.truth.missing)
 
 
 class Accuracy:
@@ -102,17 +102,17 @@ class Accuracy:
     def next(self, last: int, interval: int, burn_in: int) -> int:
         return max(last + interval, burn_in, LEAST_INTERVAL)
 
-    def run(self, network: Network) -> Figures:
-        tally = Tally(self.labels, self.top)
-        for answer in Classifying(network, self.pictures, middle, threads=self.threads):
+    def run(self, network: Network) -> ValidationResult:
+        tally = ConfusionCounts(self.labels, self.top)
+        for answer in BatchClassifier(network, self.pictures, middle, threads=self.threads):
             tally.add(answer)
-        return Figures(tally.top_accuracy)
+        return ValidationResult(tally.top_accuracy)
 
 
-class Measuring:
+class Validator:
     """Measurements in the course of a run, and the best one so far."""
 
-    def __init__(self, model: Model, examination: Examination, interval: int, start: int) -> None:
+    def __init__(self, model: Model, examination: ValidationMetric, interval: int, start: int) -> None:
         """`model`: the network that will learn, before it is set up to."""
         net = model.config.net
         self.examination, self.interval = examination, interval
@@ -147,7 +147,9 @@ class Measuring:
             self.last, self.value, self.best = int(state["last"]), float(state["value"]), float(state["best"])
 
 
-def examination_of(model: Model, data: Section, labels: Sequence[str], options: Options, threads: int) -> Examination:
+def examination_of(
+    model: Model, data: Section, labels: Sequence[str], options: Options, threads: int
+) -> ValidationMetric:
     """What to measure of this network. Raises DataError and ConfigError before anything is computed."""
     if not model.heads:
         return Accuracy(data, labels, threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, OutputError
-from .files import write_whole
+from .files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,5 +41,5 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
         figure.savefig(content, format=Path(path).suffix.lower().removeprefix("."), dpi=120)
     except (ValueError, RuntimeError) as error:
         raise OutputError(f"{path}: cannot draw the plot: {error}") from error
-    with write_whole(path) as stream:
+    with atomic_write(path) as stream:
         stream.write(content.getvalue())

@@ -15,7 +15,7 @@ from ..errors import DarknetError, OutputError
 
 
 @contextlib.contextmanager
-def write_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; when the block ends well, flush it to the disk and rename it to `path`.
 
     Whatever happens before that (an exception, a full disk, a kill), `path` keeps its former content.

@@ -34,7 +34,7 @@ def ahead(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Behind:
+class BackgroundWriter:
     """Work that one thread does in its order while the caller goes on. A context manager: at its end all is done."""
 
     def __init__(self, count: int = 2) -> None:
@@ -54,7 +54,7 @@ class Behind:
         while self._waiting:
             self._waiting.popleft().result()
 
-    def __enter__(self) -> Behind:
+    def __enter__(self) -> BackgroundWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pydarknet.config.editor import CfgText, Change
+from pydarknet.config.editor import CfgEditor, Change
 from pydarknet.config.sections import parse_config
 from pydarknet.errors import ConfigError, OutputError
 
@@ -26,7 +26,7 @@ def opened(write_cfg):
     """A text and its sections: [net] and those of the layers."""
 
     def make(text=TEXT):
-        edit = CfgText(write_cfg(text))
+        edit = CfgEditor(write_cfg(text))
         config = parse_config(edit.path, edit.text)
         return edit, config.net, config.layers
 
@@ -79,7 +79,7 @@ def test_options_turn_into_comments(opened):
 def test_bytes_that_are_no_text_are_kept(tmp_path):
     path = tmp_path / "net.cfg"
     path.write_bytes(b"# caf\xe9\n[net]\nwidth=8\n[avgpool]")
-    edit = CfgText(path)
+    edit = CfgEditor(path)
     edit.set(parse_config(edit.path, edit.text).net, "width", "16")
     edit.write(path)
     assert path.read_bytes() == b"# caf\xe9\n[net]\nwidth=16\n[avgpool]"
@@ -87,6 +87,6 @@ def test_bytes_that_are_no_text_are_kept(tmp_path):
 
 def test_bad_paths(tmp_path, opened):
     with pytest.raises(ConfigError, match="Couldn't open file"):
-        CfgText(tmp_path / "none.cfg")
+        CfgEditor(tmp_path / "none.cfg")
     with pytest.raises(OutputError, match="cannot write"):
         opened()[0].write(tmp_path / "none" / "net.cfg")

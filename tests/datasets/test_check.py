@@ -9,7 +9,7 @@ import pytest
 
 from pydarknet.config.dialect import PJREDDIE
 from pydarknet.datasets.check import KINDS, check_dataset
-from pydarknet.datasets.listing import DataSet
+from pydarknet.datasets.listing import ImageLists
 from pydarknet.errors import DataError
 from pydarknet.images.image import write_image
 
@@ -32,7 +32,7 @@ def objects(tmp_path, monkeypatch):
 
 
 def check(**options):
-    return check_dataset(DataSet.open("obj.data"), **options)
+    return check_dataset(ImageLists.open("obj.data"), **options)
 
 
 def test_a_good_set(objects):
@@ -115,10 +115,10 @@ def test_pictures_are_not_read_whole_where_nobody_asks(objects):
 
 def test_a_plain_list_knows_no_classes(objects):
     label(f"{ROW}77 .5 .5 .1 .1\n")()
-    report = check_dataset(DataSet.open("train.txt"))
+    report = check_dataset(ImageLists.open("train.txt"))
     assert report.findings == []  # the labels of pictures in other lists belong to pictures, too
     assert report.lists["train"].objects[77] == 1
-    assert check_dataset(DataSet.open("train.txt"), classes=2).kinds == {"unknown class": 1}
+    assert check_dataset(ImageLists.open("train.txt"), classes=2).kinds == {"unknown class": 1}
 
 
 def test_labels_beside_the_pictures(objects):

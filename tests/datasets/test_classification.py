@@ -10,7 +10,7 @@ from support.training_files import picture_set
 
 from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.config.sections import Option, Section, read_data
-from pydarknet.datasets.classification import ClassificationSet
+from pydarknet.datasets.classification import ClassificationDataset
 from pydarknet.errors import DataError
 
 
@@ -29,7 +29,7 @@ def classification(pictures, dialect=PJREDDIE, tree=None, more="", **net):
     options = {"width": 32, "height": 32, **net}
     section = Section("net", "n.cfg", 1, [Option(key, str(value), 2) for key, value in options.items()])
     (pictures / "x.data").write_text(f"classes=3\ntrain=train.txt\nlabels=labels.list\n{more}")
-    return ClassificationSet.from_config(read_data("set/x.data"), section, 3, tree, dialect)
+    return ClassificationDataset.from_config(read_data("set/x.data"), section, 3, tree, dialect)
 
 
 def test_check_of_classes(pictures, warnings):
@@ -76,4 +76,4 @@ def test_the_list_of_labels_must_be_long_enough(pictures):
     (pictures / "labels.list").write_text("a\n")
     section = Section("net", "n.cfg", 1)
     with pytest.raises(DataError, match="1 names; the network has 3 classes"):
-        ClassificationSet.from_config(read_data("set/x.data"), section, 3, None, PJREDDIE)
+        ClassificationDataset.from_config(read_data("set/x.data"), section, 3, None, PJREDDIE)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from pydarknet.datasets.dataloader import AHEAD, Loader
+from pydarknet.datasets.dataloader import AHEAD, DataLoader
 from pydarknet.errors import DataError, ImageError, OptionError
 
 
@@ -41,7 +41,7 @@ def take(loader, count, size=(4, 3)):
 
 
 def run(count=4, size=(4, 3), data=None, **options):
-    with Loader(data or Numbers(), 3, **{"seed": 5, **options}) as loader:
+    with DataLoader(data or Numbers(), 3, **{"seed": 5, **options}) as loader:
         return take(loader, count, size)
 
 
@@ -50,7 +50,7 @@ def same(one, other):
 
 
 def test_a_mini_batch():
-    with Loader(Numbers(), 3, seed=5) as loader:
+    with DataLoader(Numbers(), 3, seed=5) as loader:
         images, truth = loader.next(8, 6)
         assert images.shape == (3, 1, 6, 8) and images.dtype == np.float32
         assert len(truth) == 3 and loader.position == 3 and loader.waited > 0
@@ -68,7 +68,7 @@ def test_the_seed_matters():
 
 def test_a_run_goes_on_from_its_position():
     whole = run(6)
-    with Loader(Numbers(), 3, seed=5) as loader:
+    with DataLoader(Numbers(), 3, seed=5) as loader:
         first = take(loader, 2)
         position = loader.position
     assert position == 6
@@ -77,7 +77,7 @@ def test_a_run_goes_on_from_its_position():
 
 
 def test_a_change_of_size_changes_no_draw():
-    with Loader(Numbers(), 3, seed=5) as loader:
+    with DataLoader(Numbers(), 3, seed=5) as loader:
         parts = [take(loader, 2, (4, 3)), take(loader, 2, (8, 8)), take(loader, 2, (4, 3))]
     assert same(run(6), [np.concatenate(part) for part in zip(*parts, strict=True)])
 
@@ -87,7 +87,7 @@ def test_sizes_that_are_known_ahead_lose_nothing():
         return (4, 3) if position < 6 else (8, 8)
 
     data = Numbers()
-    with Loader(data, 3, seed=5, size_at=size_at) as loader:
+    with DataLoader(data, 3, seed=5, size_at=size_at) as loader:
         for _ in range(5):
             width, height = size_at(loader.position)
             assert loader.next(width, height)[0].shape == (3, 1, height, width)
@@ -96,7 +96,7 @@ def test_sizes_that_are_known_ahead_lose_nothing():
 
 
 def test_a_mini_batch_that_changes_its_size():
-    with Loader(Numbers(), 3, seed=5) as loader:
+    with DataLoader(Numbers(), 3, seed=5) as loader:
         first = take(loader, 1)
         loader.mini_batch = 9
         assert same(run(4), [np.concatenate(pair) for pair in zip(first, take(loader, 1), strict=True)])
@@ -124,14 +124,14 @@ def test_too_many_broken_pictures_end_the_run():
 @pytest.mark.parametrize("options", [{"mini_batch": 0}, {"threads": 0}, {"position": -1}])
 def test_options_that_make_no_sense(options):
     with pytest.raises(OptionError):
-        Loader(Numbers(), **{"mini_batch": 1, "seed": 0, **options})
+        DataLoader(Numbers(), **{"mini_batch": 1, "seed": 0, **options})
     with pytest.raises(DataError):
-        Loader(Numbers(0), 1, 0)
+        DataLoader(Numbers(0), 1, 0)
 
 
 def test_close_ends_the_threads():
     before = threading.active_count()
-    loader = Loader(Numbers(seconds=0.01), 3, seed=5, threads=3)
+    loader = DataLoader(Numbers(seconds=0.01), 3, seed=5, threads=3)
     loader.next(4, 3)
     loader.close()
     assert threading.active_count() == before

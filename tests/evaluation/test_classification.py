@@ -13,9 +13,9 @@ from pydarknet.errors import ConfigError, DataError, OptionError
 from pydarknet.evaluation.classification import (
     UNKNOWN,
     Answer,
-    Classifying,
+    BatchClassifier,
+    ConfusionCounts,
     ListedPicture,
-    Tally,
     class_count,
     class_of,
     leaves_of,
@@ -45,7 +45,7 @@ def model(folder):
 
 
 def run(model, kind=views.middle, pictures=None, **options):
-    return list(Classifying(model, read_list("list.txt") if pictures is None else pictures, kind, **options))
+    return list(BatchClassifier(model, read_list("list.txt") if pictures is None else pictures, kind, **options))
 
 
 @pytest.mark.parametrize("batch", [1, 4, 10])
@@ -61,7 +61,7 @@ def test_answers_in_order_whatever_the_batch(model, batch, kind):
 
 
 def test_counts(model):
-    tally = Tally(["red", "green", "blue"], 2)
+    tally = ConfusionCounts(["red", "green", "blue"], 2)
     truths = [tally.add(answer) for answer in run(model)]
     assert truths == [0, 0, 1, 2, UNKNOWN, 2]
     assert (tally.pictures, tally.unlabelled, tally.hits) == (6, 1, 3)
@@ -79,7 +79,7 @@ def test_counts(model):
 
 
 def test_nothing_counted_yet():
-    tally = Tally(["a"], 1)
+    tally = ConfusionCounts(["a"], 1)
     assert (tally.accuracy, tally.top_accuracy, tally.table(), tally.mistakes(3)) == (0, 0, [], [])
 
 
@@ -94,12 +94,12 @@ def test_the_best_classes():
 def test_a_picture_that_cannot_be_read_counts_as_wrong(model, warnings):
     pictures = read_list("list.txt")
     pictures[1].path.write_bytes(b"no picture")
-    classifying = Classifying(model, pictures, views.middle, batch=3)
+    classifying = BatchClassifier(model, pictures, views.middle, batch=3)
     answers = list(classifying)
     assert [answer.outputs is None for answer in answers] == [False, True, False, False, False, False]
     assert classifying.unreadable == 1
     assert warnings()[-1].endswith("it counts as one of which no class is found")
-    tally = Tally(["red", "green", "blue"], 1)
+    tally = ConfusionCounts(["red", "green", "blue"], 1)
     for answer in answers:
         tally.add(answer)
     assert (tally.pictures, tally.hits, sum(tally.confusion.values())) == (6, 3, 5)
@@ -167,4 +167,4 @@ def test_detectors_are_refused(build):
     text = "[net]\nchannels=3\nheight=32\nwidth=32\n[convolutional]\nfilters=7\nsize=1\nstride=32\n"
     network = build(text + "[yolo]\nmask=0\nanchors=16,8\nnum=1\nclasses=2\n")
     with pytest.raises(OptionError, match=r"a detector \(it has a \[yolo\] layer\), not a classifier"):
-        Classifying(network, [], views.middle)
+        BatchClassifier(network, [], views.middle)

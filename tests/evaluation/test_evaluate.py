@@ -12,7 +12,7 @@ import pydarknet
 from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.config.sections import read_data
 from pydarknet.errors import ConfigError, DataError, OptionError
-from pydarknet.evaluation import MAP, GroundTruth, Manner, Watcher, evaluate
+from pydarknet.evaluation import MAP, BatchDetector, GroundTruth, InferenceOptions, evaluate
 from pydarknet.runtime import threads
 
 
@@ -56,8 +56,8 @@ def test_equals_pictures_looked_at_one_by_one(model, truth):
 
 @pytest.mark.parametrize(("batch", "threads"), [(3, 1), (4, 3), (16, 2)])
 def test_batches_and_threads_change_nothing(model, truth, batch, threads):
-    one = list(Watcher(model, truth.paths, MAP))
-    many = list(Watcher(model, truth.paths, MAP, batch, threads))
+    one = list(BatchDetector(model, truth.paths, MAP))
+    many = list(BatchDetector(model, truth.paths, MAP, batch, threads))
     assert [look.index for look in many] == list(range(10))
     for a, b in zip(one, many, strict=True):
         np.testing.assert_allclose(a.candidates.boxes, b.candidates.boxes, rtol=1e-5)
@@ -70,7 +70,7 @@ def test_kernels_spread_over_as_many_threads_as_the_caller_s(model, truth, monke
     monkeypatch.setattr(model, "forward", lambda x: seen.append(threads.threads()) or forward(x))
     try:
         threads.set_threads(1)
-        list(Watcher(model, truth.paths, MAP, batch=5))
+        list(BatchDetector(model, truth.paths, MAP, batch=5))
     finally:
         threads.set_threads(before)
     assert seen == [1, 1]
@@ -86,7 +86,7 @@ def test_each_tells_what_was_missed(model, truth):
 def test_letterbox(model, truth, tmp_path):
     cv2.imwrite(str(tmp_path / "wide.png"), np.random.default_rng(3).integers(0, 255, (20, 60, 3), np.uint8))
     for letterbox in (False, True):
-        (look,) = Watcher(model, [tmp_path / "wide.png"], Manner(letterbox=letterbox))
+        (look,) = BatchDetector(model, [tmp_path / "wide.png"], InferenceOptions(letterbox=letterbox))
         found = model.find(tmp_path / "wide.png", thresh=0.005, letterbox=letterbox).candidates
         np.testing.assert_array_equal(look.candidates.boxes, found.boxes)
         assert (look.width, look.height) == (60, 20)

@@ -10,7 +10,7 @@ import pytest
 
 from pydarknet.boxes import Candidates
 from pydarknet.errors import OptionError, OutputError
-from pydarknet.evaluation import Look
+from pydarknet.evaluation import ImageResult
 from pydarknet.evaluation.result_files import COCO_IDS, ResultFiles, coco_id, image_id
 
 
@@ -18,7 +18,7 @@ def look(path="set/a.b.png", index=4):
     """Two boxes in a picture of 100 x 80 pixels: one of two classes, one that reaches beyond every edge."""
     boxes = np.array([[50, 40, 20, 10.5], [50, 40, 150, 120]], np.float32)
     probabilities = np.array([[0.5, 0.25], [0, 0.125]], np.float32)
-    return Look(index, Path(path), 100, 80, Candidates(boxes, np.ones(2, np.float32), probabilities))
+    return ImageResult(index, Path(path), 100, 80, Candidates(boxes, np.ones(2, np.float32), probabilities))
 
 
 def written(folder, kind, *looks, names=("dog", "red car"), **options):
@@ -96,7 +96,7 @@ def test_imagenet(tmp_path):
 def test_imagenet_has_200_classes(tmp_path):
     probabilities = np.zeros((1, 201), np.float32)
     probabilities[0, 199:] = 0.5
-    many = Look(
+    many = ImageResult(
         0, Path("a.png"), 10, 10, Candidates(np.ones((1, 4), np.float32), np.ones(1, np.float32), probabilities)
     )
     text = written(tmp_path, "imagenet", many, names=["n"] * 201)["imagenet-detection.txt"]

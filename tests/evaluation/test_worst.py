@@ -9,14 +9,14 @@ import numpy as np
 
 from pydarknet.boxes import Candidates
 from pydarknet.config.dialect import ALEXEYAB
-from pydarknet.evaluation import Look
+from pydarknet.evaluation import ImageResult
 from pydarknet.evaluation.worst import GREEN, RED, Worst, annotated
 
 
 def look(index, path="x.png", boxes=(), probabilities=(), size=100):
     k = len(boxes)
     found = Candidates(np.float32(boxes).reshape(k, 4), np.ones(k, np.float32), np.float32(probabilities).reshape(k, 2))
-    return Look(index, Path(path), size, size, found)
+    return ImageResult(index, Path(path), size, size, found)
 
 
 def test_the_worst_are_kept_and_ranked():

@@ -9,7 +9,7 @@ from support.helpers import net, values
 from pydarknet.boxes import Candidates, undo_letterbox
 from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.errors import OptionError, ShapeError
-from pydarknet.inference.detector import Found, decode, detect, heads_of, letterboxes
+from pydarknet.inference.detector import DetectionResult, decode, detect, heads_of, letterboxes
 
 CONV = "[convolutional]\nfilters=14\nactivation=linear\n"
 YOLO = "[yolo]\nmask=0,1\nanchors=4,4, 8,8\nnum=2\nclasses=2\n"
@@ -21,7 +21,7 @@ def found(dialect, probabilities, boxes, names=("dog", "cat", "hen"), thresh=0.2
     candidates = Candidates(
         np.array(boxes, np.float32), np.ones(len(boxes), np.float32), np.array(probabilities, np.float32)
     )
-    return Found(candidates, list(names), 100, 50, thresh, dialect, 0.0)
+    return DetectionResult(candidates, list(names), 100, 50, thresh, dialect, 0.0)
 
 
 BOXES = [(0.8, 0.5, 0.2, 0.4), (0.3, 0.5, 0.2, 0.4), (0.5, 0.5, 0.8, 0.4)]  # left edges at 0.7, 0.2, 0.1
@@ -70,7 +70,7 @@ def test_boxes_are_in_pixels():
 
 
 def test_nothing_found_is_an_empty_list():
-    empty = Found(Candidates.empty(3), ["a", "b", "c"], 10, 10, 0.5, ALEXEYAB, 0.0)
+    empty = DetectionResult(Candidates.empty(3), ["a", "b", "c"], 10, 10, 0.5, ALEXEYAB, 0.0)
     assert empty.detections() == empty.in_array_order() == empty.best_of_each() == []
 
 

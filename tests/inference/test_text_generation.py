@@ -9,7 +9,7 @@ import pytest
 from support.text_files import cfg
 
 from pydarknet.errors import DataError, OptionError
-from pydarknet.inference.text_generation import NEGLIGIBLE, Foreteller, draw, generate, scores, vectors
+from pydarknet.inference.text_generation import NEGLIGIBLE, SymbolPredictor, draw, generate, scores, vectors
 from pydarknet.layers.softmax import Softmax
 
 KINDS = ["rnn", "gru", "lstm"]
@@ -107,11 +107,11 @@ def test_vectors_are_the_first_layers_outputs(build):
 def test_symbols_without_an_input(build):
     network = build(cfg(inputs=16))
     with pytest.raises(DataError, match="Out of range character 16; the network takes 0 to 15"):
-        Foreteller(network).read(16)
+        SymbolPredictor(network).read(16)
     with pytest.raises(DataError, match="Out of range character 99"):
         list(scores(network, b"", [1, 99, 2]))
 
 
 def test_a_network_that_foretells_something_else(build):
     with pytest.raises(OptionError, match="gives 16 numbers for 20 inputs"):
-        Foreteller(build(cfg(inputs=16).replace("inputs=16", "inputs=20")))
+        SymbolPredictor(build(cfg(inputs=16).replace("inputs=16", "inputs=20")))

@@ -7,24 +7,24 @@ import numpy as np
 import pytest
 from numba import prange
 
-from pydarknet.kernels.task_queue import APART, begin_turns, next_turn
+from pydarknet.kernels.task_queue import APART, next_task, reset_queue
 
 
 @numba.njit(parallel=True)
 def hand_out(turns, workers, tasks, taken):
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
-        task = next_turn(turns, worker, workers, tasks)
+        task = next_task(turns, worker, workers, tasks)
         while task >= 0:
             taken[task] += 1
-            task = next_turn(turns, worker, workers, tasks)
+            task = next_task(turns, worker, workers, tasks)
 
 
 @numba.njit
 def order_of_one(turns, worker, workers, tasks, order):
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for place in range(tasks + 1):
-        order[place] = next_turn(turns, worker, workers, tasks)
+        order[place] = next_task(turns, worker, workers, tasks)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])

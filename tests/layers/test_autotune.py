@@ -11,7 +11,7 @@ from support.helpers import assert_close, net, values
 
 from pydarknet.layers.autotune import Tuning
 from pydarknet.layers.convolution import algorithm
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
 POOL = "[maxpool]\nsize=2\nstride=2\n"
@@ -90,6 +90,6 @@ def test_training_does_not_depend_on_what_was_measured(build, tuning):
     network.forward(values(1, 3, 16, 16))
     layer = network.layers[1]
     assert layer._method.m == 2
-    Training(network)
+    Learner(network)
     assert layer._method.m == 4  # that of layers that are frozen
     assert layer._method_for(layer.source_tensors[0].layout).m == 4

@@ -8,7 +8,7 @@ from support.helpers import net
 
 from pydarknet.config.sections import Option, Section
 from pydarknet.layers.dropout import Squares
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=8\nsize=1\nactivation=linear\n"
 
@@ -18,7 +18,7 @@ def trained_once(build, keys, done=100, batch=16, sizes=(10, 12)):
     text = (
         net(8, *sizes).replace("[net]", "[net]\nmax_batches=100\n") + f"{CONV}[dropout]\n{keys}\n[avgpool]\n[softmax]\n"
     )
-    training = Training(build(text, "alexeyab", batch=batch))
+    training = Learner(build(text, "alexeyab", batch=batch))
     training._clock.done = done
     images = np.ones((batch, 8, *sizes), np.float32)
     training.step(images, [np.eye(8, dtype=np.float32)[0]] * batch)

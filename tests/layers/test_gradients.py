@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.helpers import net, values
 
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 HEAD = net(3, 16, 14).replace("[net]", "[net]\nbatch=8000\nsubdivisions=2000\ntime_steps=TIME")
 FIRST = "[convolutional]\nfilters=6\nsize=3\npad=1\nactivation=tanh\n"
@@ -75,7 +75,7 @@ def test_updates_are_minus_half_the_derivative(build, name):
     steps = 2 if name in RECURRENT else 1
     cfg = HEAD.replace("TIME", str(steps)) + FIRST + text + "[cost]\n"
     network = build(cfg, "alexeyab" if name in LAYERS else "pjreddie", batch=4)
-    training = Training(network)
+    training = Learner(network)
     pictures, outputs = values(4, 3, 16, 14), network.layers[-1].inputs[0].outputs
     truth = list(values(4, outputs, seed=5))
 

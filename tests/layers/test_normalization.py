@@ -8,7 +8,7 @@ from reference import layers as naive
 from support.helpers import assert_close, net, values
 
 from pydarknet.errors import ConfigError
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 
 @pytest.mark.parametrize("height, width", [(8, 9), (5, 4), (1, 1), (7, 8)])
@@ -24,7 +24,7 @@ def test_crop_takes_the_middle(build, height, width, noadjust):
 
 def test_crop_takes_any_part_in_training(build):
     cfg = f"{net(2, 7, 6)}[crop]\ncrop_height=4\ncrop_width=3\nflip=1\nnoadjust=1\n[avgpool]\n[softmax]\n"
-    training, x = Training(build(cfg, batch=32)), values(32, 2, 7, 6)
+    training, x = Learner(build(cfg, batch=32)), values(32, 2, 7, 6)
     found = set()
     for _ in range(20):
         training.step(x, [np.eye(2, dtype=np.float32)[0]] * 32)

@@ -8,7 +8,7 @@ from reference import layers as naive
 from support.helpers import assert_close, net, values
 
 from pydarknet.layers.simple import Contrastive
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=18\nactivation=linear\n"
 
@@ -91,7 +91,7 @@ def test_history_keeps_room_for_earlier_frames(build, size):
 
 def test_pjreddies_smooth_spreads_a_part_of_the_truth(build):
     text = net(4, 1, 1) + "[connected]\noutput=4\nactivation=linear\n[cost]\ntype=sse\nsmooth=.2\n"
-    training = Training(build(text))
+    training = Learner(build(text))
     x, truth = values(1, 4, 1, 1), np.array([0, 1, 0, 0], np.float32)
     loss = training.step(x, [truth])
     y = training.network.layers[0].values[0]

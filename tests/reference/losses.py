@@ -15,7 +15,7 @@ import numpy as np
 from pydarknet.config.dialect import DIALECTS
 from pydarknet.config.sections import Option, Section
 from pydarknet.layers import layer_class
-from pydarknet.layers.base import Place
+from pydarknet.layers.base import BuildContext
 from pydarknet.tensor import Layout, Shape, Tensor
 
 # --- heads to test -------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def make_head(kind, options, shape, dialect="pjreddie", batch=2, path="net.cfg")
     """A head alone, bound to an input of `shape` (channels, height, width)."""
     section, input_ = section_of(kind, options, dialect, path), Shape(*shape)
     before = SimpleNamespace(shape=input_)
-    place = Place(1, [before], input_, DIALECTS[dialect], Section("net", str(path), 1))
+    place = BuildContext(1, [before], input_, DIALECTS[dialect], Section("net", str(path), 1))
     head = layer_class(kind, DIALECTS[dialect]).from_section(section, place)
     head.reshape([input_], batch)
     head.prepare([Tensor(Layout(batch, input_))], None)

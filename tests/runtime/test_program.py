@@ -199,7 +199,7 @@ def bound(number, status, function):
         seen.append((words[0], words[1]))
         return status
 
-    call = native.Bound.__new__(native.Bound)
+    call = native.KernelCall.__new__(native.Bound)
     call.function, call._arguments, call.code = function, (number,), thunk
     saved.thunks[function] = saved.Thunk(ctypes.cast(thunk, ctypes.c_void_p).value, 7)
     return call

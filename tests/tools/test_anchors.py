@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.helpers import SHARED
 
-from pydarknet.datasets.listing import DataSet, usable
+from pydarknet.datasets.listing import ImageLists, usable
 from pydarknet.errors import DataError, OptionError
 from pydarknet.tools.anchors import average_iou, find_anchors, format_anchors, parse_anchors
 
@@ -39,7 +39,7 @@ def blood_cells():
     """(3941, 2) widths and heights of the training boxes as fractions."""
     if not BCCD.is_dir():
         pytest.skip("the blood cells are not here")
-    pictures = DataSet.open(BCCD / "bccd.data").pictures("train")
+    pictures = ImageLists.open(BCCD / "bccd.data").pictures("train")
     return np.concatenate([usable(picture.rows)[:, 3:] for picture in pictures]).astype(np.float64)
 
 

@@ -13,8 +13,8 @@ import pytest
 from pydarknet.errors import OutputError, WeightsError
 from pydarknet.training import checkpoint
 from pydarknet.training.checkpoint import Progress, newest
-from pydarknet.training.learner import Training
-from pydarknet.training.metrics_log import Journal
+from pydarknet.training.learner import Learner
+from pydarknet.training.metrics_log import MetricsLog
 
 CFG = """
     [net]
@@ -41,7 +41,7 @@ CFG = """
 
 @pytest.fixture
 def training(build):
-    return Training(build(CFG, batch=2))
+    return Learner(build(CFG, batch=2))
 
 
 def step(training, number):
@@ -75,7 +75,7 @@ LATE = "max_batches=2006\n    ema_alpha=0.9\n    weights_reject_freq=2"  # the a
 )
 def test_a_restored_run_goes_on_bit_for_bit(build, tmp_path, extra, of_net, dialect):
     cfg = CFG.replace("size=3", f"size=3\n    {extra}").replace("batch=2", f"batch=2\n    {of_net}")
-    first = Training(build(cfg, dialect, batch=2))
+    first = Learner(build(cfg, dialect, batch=2))
     if of_net:
         first.seen = 2 * 1001
     for number in range(3):
@@ -90,7 +90,7 @@ def test_a_restored_run_goes_on_bit_for_bit(build, tmp_path, extra, of_net, dial
     assert (found.iteration, found.progress) == (3, progress(3))
     network = build(cfg, dialect, batch=2, seed=5)
     checkpoint.load_parameters(found, network)
-    second = Training(network)
+    second = Learner(network)
     checkpoint.restore(found, second)
     assert second.seen == (2 * 1004 if of_net else 6)
     assert all(np.array_equal(array, arrays[name]) for name, array in second.state_dict().items())
@@ -123,14 +123,14 @@ def test_what_recurrent_layers_carry_is_restored(build, tmp_path, kind):
         rng = np.random.default_rng(number)
         return training.step(rng.random((4, 3), np.float32), [np.eye(4, dtype=np.float32)[number % 4]] * 4)
 
-    first = Training(build(cfg, batch=4))
+    first = Learner(build(cfg, batch=4))
     for number in range(2):
         go(first, number)
     checkpoint.save(tmp_path, "net.backup", first, progress(2))
     losses = [go(first, number) for number in range(2, 5)]
     found, network = newest(tmp_path, "net"), build(cfg, batch=4, seed=5)
     checkpoint.load_parameters(found, network)
-    second = Training(network)
+    second = Learner(network)
     checkpoint.restore(found, second)
     assert [go(second, number) for number in range(2, 5)] == losses
     assert np.array_equal(numbers(first), numbers(second))
@@ -169,7 +169,7 @@ def test_a_kill_while_writing_leaves_a_pair(training, build, tmp_path, monkeypat
     checkpoint.load_parameters(found, network)
     assert found.iteration == (1 if kill_at < 3 else 2)
     expected = before if found.iteration == 1 else numbers(training)
-    assert np.array_equal(numbers(Training(network)), expected)
+    assert np.array_equal(numbers(Learner(network)), expected)
     checkpoint.clean(tmp_path, "net")
     assert newest(tmp_path, "net").iteration == found.iteration
 
@@ -212,7 +212,7 @@ def test_another_network_or_batch_is_refused(training, build, tmp_path):
         checkpoint.check_fits(found, build(CFG, batch=4), 1)
     with pytest.raises(WeightsError, match="subdivisions"):
         checkpoint.check_fits(found, training.network, 2)
-    other = Training(build(CFG.replace("filters=4", "filters=5"), batch=2))
+    other = Learner(build(CFG.replace("filters=4", "filters=5"), batch=2))
     with pytest.raises(WeightsError, match="not the state of a training run of"):
         checkpoint.restore(found, other)
 
@@ -233,7 +233,7 @@ def test_a_full_disk_leaves_the_former_pair(training, tmp_path, monkeypatch):
 
 
 def test_the_journal_is_cut_where_the_run_goes_on(tmp_path):
-    journal = Journal(tmp_path / "train.jsonl")
+    journal = MetricsLog(tmp_path / "train.jsonl")
     for iteration in range(1, 6):
         journal.append({"iteration": iteration})
     with journal.path.open("a") as stream:
@@ -280,14 +280,14 @@ def rewrite(path, change):
 
 def saved(build, folder, cfg, dialect="pjreddie", batch=2):
     """A network that has learnt a little, the state beside its weights, and how to set another one up."""
-    training = Training(build(cfg, dialect, batch=batch))
+    training = Learner(build(cfg, dialect, batch=batch))
     size = training.network.input.outputs
     training.seen = 2 * 1003 if training.average else 0  # so that the average has begun
     for number in range(2):
         images = np.random.default_rng(number).random((batch, size), np.float32)
         training.step(images, [np.eye(4, dtype=np.float32)[number]] * batch)
     checkpoint.save(folder, "net.backup", training, progress(2))
-    return training, folder / "net.backup.state.npz", lambda: Training(build(cfg, dialect, batch=batch, seed=5))
+    return training, folder / "net.backup.state.npz", lambda: Learner(build(cfg, dialect, batch=batch, seed=5))
 
 
 def everything(training):
@@ -305,7 +305,7 @@ def assert_same(found, expected):
 
 def test_names_of_arrays_are_those_that_the_documentation_says(build, tmp_path):
     late = CFG.replace("batch=2", f"batch=2\n    adam=1\n    {LATE}")
-    training = Training(build(late, "alexeyab", batch=2))
+    training = Learner(build(late, "alexeyab", batch=2))
     training.seen = 2 * 1003
     step(training, 0)
     kinds = ("update.{}", "optimizer.{}.mean", "optimizer.{}.square", "average.{}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pydarknet.training.checkpoint_schedule import Naming, base_name
+from pydarknet.training.checkpoint_schedule import CheckpointSchedule, base_name
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def due(naming, upto, batch=8):
 
 
 def test_pjreddie_detector_names():
-    found = due(Naming("n", alexeyab=False, detector=True, batch=8, pictures=100), 20000)
+    found = due(CheckpointSchedule("n", alexeyab=False, detector=True, batch=8, pictures=100), 20000)
     assert found[100] == ["n_100.weights", "n.backup"]
     assert found[900] == ["n_900.weights", "n.backup"]
     assert found[1000] == ["n.backup"]
@@ -29,7 +29,7 @@ def test_pjreddie_detector_names():
 
 
 def test_pjreddie_classifier_names():
-    naming = Naming("n", alexeyab=False, detector=False, batch=8, pictures=20)
+    naming = CheckpointSchedule("n", alexeyab=False, detector=False, batch=8, pictures=20)
     assert due(naming, 8) == {3: ["n_1.weights"], 5: ["n_2.weights"], 8: ["n_3.weights"]}
     assert naming.due(1000, 8000) == ["n_400.weights", "n.backup"]
     assert naming.final == "n.weights"
@@ -37,7 +37,7 @@ def test_pjreddie_classifier_names():
 
 def test_alexeyab_detector_names():
     saved = {"weights": 50, "last": 50}
-    naming = Naming("n", alexeyab=True, detector=True, batch=8, pictures=20, saved=saved)
+    naming = CheckpointSchedule("n", alexeyab=True, detector=True, batch=8, pictures=20, saved=saved)
     found = {i: names for i in range(51, 1101) if (names := naming.due(i, 0))}
     assert list(found) == [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100]
     assert found[1000] == ["n_1000.weights", "n_last.weights"]
@@ -45,7 +45,7 @@ def test_alexeyab_detector_names():
 
 
 def test_alexeyab_keeps_no_last_where_weights_are_as_frequent():
-    naming = Naming(
+    naming = CheckpointSchedule(
         "n", alexeyab=True, detector=True, batch=8, pictures=20, weights_interval=100, saved={"weights": 0, "last": 0}
     )
     assert due(naming, 250) == {100: ["n_100.weights"], 200: ["n_200.weights"]}
@@ -53,13 +53,13 @@ def test_alexeyab_keeps_no_last_where_weights_are_as_frequent():
 
 def test_alexeyab_classifier_counts_from_the_last_one():
     saved = {"weights": 50, "last": 50}
-    naming = Naming("n", alexeyab=True, detector=False, batch=8, pictures=20, saved=saved)
+    naming = CheckpointSchedule("n", alexeyab=True, detector=False, batch=8, pictures=20, saved=saved)
     found = {i: names for i in range(51, 1101) if (names := naming.due(i, 0))}
     assert list(found)[:2] == [150, 250]
     assert found[1050] == ["n_1050.weights", "n_last.weights"]
 
 
 def test_every_so_often():
-    naming = Naming("n", alexeyab=False, detector=True, batch=8, pictures=9, every=40)
+    naming = CheckpointSchedule("n", alexeyab=False, detector=True, batch=8, pictures=9, every=40)
     rolling = {iteration: ["n.backup"] for iteration in (40, 80, 120)}
     assert due(naming, 130) == rolling | {100: ["n_100.weights", "n.backup"]}

@@ -7,7 +7,7 @@ import pytest
 from support.helpers import net, randomise
 
 from pydarknet.training.ema import MovingAverage
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 CFG = net(2, 4, 4) + (
     "[convolutional]\nfilters=3\nbatch_normalize=1\nactivation=linear\n[connected]\noutput=3\nactivation=linear\n"
@@ -18,7 +18,7 @@ CFG = net(2, 4, 4) + (
 @pytest.fixture
 def network(build):
     network = build(CFG, "alexeyab")
-    Training(network)
+    Learner(network)
     return network
 
 

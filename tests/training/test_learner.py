@@ -14,7 +14,7 @@ from pydarknet.config.sections import read_config
 from pydarknet.errors import OptionError
 from pydarknet.network.network import Network
 from pydarknet.runtime.threads import set_threads, threads
-from pydarknet.training.learner import Training, mini_batch
+from pydarknet.training.learner import Learner, mini_batch
 
 GOLDEN = SHARED / "golden"
 INDEX = GOLDEN / "index.json"
@@ -49,7 +49,7 @@ def test_a_recorded_training_run_is_repeated(case):
     network, after = (Network(config, choose_dialect(case["dialect"], config), batch=batch) for _ in range(2))
     network.load_weights(folder / "net.weights")
     after.load_weights(folder / "after.weights")
-    before, training = numbers(network), Training(network)
+    before, training = numbers(network), Learner(network)
     outputs = network.layers[network.output_index].shape.outputs
     pictures = np.load(folder / "images.npy")
     losses, rates = [], []
@@ -107,7 +107,7 @@ def test_what_an_earlier_step_left_in_the_deltas_does_not_matter(write_cfg):
     for dirt in (0, np.nan):
         network = Network(read_config(path), choose_dialect("auto", read_config(path)), batch=2)
         network.initialise()
-        training = Training(network)
+        training = Learner(network)
         for delta in filter(None, (layer.delta for layer in network.layers)):
             delta.data.fill(dirt)
         for k in range(2):

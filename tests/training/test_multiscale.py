@@ -8,7 +8,7 @@ from support.training_files import detection_files
 import pydarknet
 from pydarknet.errors import OptionError
 from pydarknet.training import multiscale
-from pydarknet.training.multiscale import Sizes
+from pydarknet.training.multiscale import MultiScaleSchedule
 
 
 def test_memory_counts_moments_averages_and_the_second_network(tmp_path):
@@ -21,7 +21,7 @@ def test_memory_counts_moments_averages_and_the_second_network(tmp_path):
 
 def make_sizes(rule, **options):
     fields = {"period": 10, "coefficient": 1.4, "seed": 1, "max_batches": 3000} | options
-    return Sizes(416, 320, rule=rule, **fields)
+    return MultiScaleSchedule(416, 320, rule=rule, **fields)
 
 
 def test_sizes_of_pjreddie():
@@ -39,13 +39,13 @@ def test_sizes_of_pjreddie():
 def test_the_smallest_size_of_pjreddie(tmp_path):
     files = detection_files(tmp_path, random="1")
     model = pydarknet.load(files.cfg)
-    smaller = Sizes.of(model, 0, 3000, 288)
+    smaller = MultiScaleSchedule.of(model, 0, 3000, 288)
     assert {smaller.at(done, 0)[0] for done in range(2800)} == set(range(288, 609, 32))
     for wrong in (300, 0, 640):
         with pytest.raises(OptionError, match=f"min_size {wrong}: expected a multiple of 32 from 32 to 608"):
-            Sizes.of(model, 0, 3000, wrong)
+            MultiScaleSchedule.of(model, 0, 3000, wrong)
     with pytest.raises(OptionError, match="only pjreddie's detectors with random=1"):
-        Sizes.of(pydarknet.load(files.cfg, dialect="alexeyab"), 0, 3000, 288)
+        MultiScaleSchedule.of(pydarknet.load(files.cfg, dialect="alexeyab"), 0, 3000, 288)
 
 
 def test_mini_batches_that_grow():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.helpers import net, values
 
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=3\nsize=1\nactivation=linear\nbatch_normalize=1\n"
 SOFTMAX = "[avgpool]\n[softmax]\n"
@@ -22,7 +22,7 @@ def make(build):
     """Training set up for cfg text, and a way to set what is accumulated and update."""
 
     def training(text, dialect="pjreddie"):
-        return Training(build(text, dialect, batch=2))
+        return Learner(build(text, dialect, batch=2))
 
     return training
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.helpers import net
 
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 from pydarknet.training.similar_filters import reject_similar
 
 CONV = "[convolutional]\nfilters=6\nsize=3\nbatch_normalize=1\nactivation={}\n"
@@ -45,7 +45,7 @@ def test_filters_that_differ_stay(build):
 
 def test_it_happens_every_so_often_before_the_last_quarter(build):
     text = net(8, 16, 16).replace("[net]", "[net]\nlearning_rate=0\nmax_batches=8\nweights_reject_freq=2\n")
-    training = Training(build(text + 2 * CONV.format("leaky"), "alexeyab"))
+    training = Learner(build(text + 2 * CONV.format("leaky"), "alexeyab"))
     layer, happened = training.network.layers[1], []
     for _ in range(8):
         layer.weights[4] = layer.weights[2]

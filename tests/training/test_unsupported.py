@@ -7,7 +7,7 @@ import re
 import pytest
 from support.helpers import net
 
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=3\nactivation=linear\n"
 END = "[avgpool]\n[softmax]\n"
@@ -24,24 +24,24 @@ END = "[avgpool]\n[softmax]\n"
 )
 def test_what_is_not_followed_is_named(build, caplog, of_net, layer, line):
     text = net(3, 8, 8).replace("[net]", f"[net]\n{of_net}") + layer + CONV + END
-    Training(build(text, "alexeyab"))
+    Learner(build(text, "alexeyab"))
     (message,) = [r.getMessage() for r in caplog.records if "not followed" in r.getMessage()]
     assert re.search(line, message)
 
 
 def test_a_section_without_lessons(build, warnings):
     text = net(3, 8, 8) + CONV + "[contrastive]\n" + END
-    Training(build(text, "alexeyab"))
+    Learner(build(text, "alexeyab"))
     assert "[contrastive] is not followed in training: embeddings are not taught" in warnings()[-1]
 
 
 @pytest.mark.parametrize("of_net", ["track=0", "flip=1\nloss_scale=128\noptimized_memory=1"])
 def test_nothing_is_said_where_nothing_is_asked(build, warnings, of_net):
-    Training(build(net(3, 8, 8).replace("[net]", f"[net]\n{of_net}") + CONV + END, "alexeyab"))
+    Learner(build(net(3, 8, 8).replace("[net]", f"[net]\n{of_net}") + CONV + END, "alexeyab"))
     assert not warnings()
 
 
 def test_keys_of_the_other_dialect_are_told_of_as_such_only(build, warnings):
-    Training(build(net(3, 8, 8) + CONV + "coordconv=1\n" + END, "pjreddie"))
+    Learner(build(net(3, 8, 8) + CONV + "coordconv=1\n" + END, "pjreddie"))
     (line,) = warnings()
     assert "belongs to the other dialect" in line

@@ -17,7 +17,7 @@ from pydarknet.inference.classifier import classify
 from pydarknet.training import validation
 from pydarknet.training.checkpoint import newest
 from pydarknet.training.trainer import Trainer, train
-from pydarknet.training.validation import Accuracy, AveragePrecision, Measuring, Options
+from pydarknet.training.validation import Accuracy, AveragePrecision, Options, Validator
 
 OFTEN = {"measure": True, "measuring": Options(epochs=1, thresh=0.1, iou_thresh=0.3)}
 
@@ -49,7 +49,7 @@ class Counter:
         return max(last + interval, burn_in)
 
     def run(self, network):
-        return validation.Figures(next(self.values))
+        return validation.ValidationResult(next(self.values))
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_the_interval_of_accuracy(monkeypatch, tmp_path):
 
 
 def test_the_best_one_so_far(files):
-    measured = Measuring(pydarknet.load(files.cfg), Counter([0.5, 0.3, 0.5, 0.6]), 10, 0)
+    measured = Validator(pydarknet.load(files.cfg), Counter([0.5, 0.3, 0.5, 0.6]), 10, 0)
     assert measured.next == 10
     found = [measured.measure(iteration) for iteration in (10, 20, 30, 40)]
     assert [m.is_best for m in found] == [True, False, True, True]
     assert [m.best for m in found] == [0.5, 0.5, 0.5, 0.6]
     assert measured.next == 50
-    other = Measuring(pydarknet.load(files.cfg), Counter(), 10, 0)
+    other = Validator(pydarknet.load(files.cfg), Counter(), 10, 0)
     other.restore(measured.state())
     assert (other.next, other.value, other.best) == (50, 0.6, 0.6)
     other.restore({})

@@ -8,11 +8,11 @@ import stat
 import pytest
 
 from pydarknet.errors import ConfigError, DataError, OutputError
-from pydarknet.utils.files import read_bytes, read_text, write_folder_whole, write_whole
+from pydarknet.utils.files import atomic_write, read_bytes, read_text, write_folder_whole
 
 
 def test_a_file_appears_with_its_whole_content(tmp_path):
-    with write_whole(tmp_path / "out") as stream:
+    with atomic_write(tmp_path / "out") as stream:
         stream.write(b"first ")
         assert not (tmp_path / "out").exists()
         stream.write(b"last")
@@ -24,7 +24,7 @@ def test_a_file_appears_with_its_whole_content(tmp_path):
 def test_an_exception_leaves_the_former_content_and_nothing_else(tmp_path, error):
     path = tmp_path / "out"
     path.write_bytes(b"former")
-    with pytest.raises(error), write_whole(path) as stream:
+    with pytest.raises(error), atomic_write(path) as stream:
         stream.write(b"half")
         raise error
     assert path.read_bytes() == b"former"
@@ -32,20 +32,20 @@ def test_an_exception_leaves_the_former_content_and_nothing_else(tmp_path, error
 
 
 def test_a_full_disk_is_an_output_error_that_names_the_path(tmp_path):
-    with pytest.raises(OutputError, match=r"out: cannot write: No space left"), write_whole(tmp_path / "out"):
+    with pytest.raises(OutputError, match=r"out: cannot write: No space left"), atomic_write(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_closed_pipe_is_not_the_files_fault(tmp_path):
-    with pytest.raises(BrokenPipeError), write_whole(tmp_path / "out"):
+    with pytest.raises(BrokenPipeError), atomic_write(tmp_path / "out"):
         raise BrokenPipeError(32, "Broken pipe")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name, reason", [("missing/out", "No such file"), ("", "Is a directory")])
 def test_a_path_that_cannot_be_written_says_why(tmp_path, name, reason):
-    with pytest.raises(OutputError, match=f"cannot write: {reason}"), write_whole(tmp_path / name):
+    with pytest.raises(OutputError, match=f"cannot write: {reason}"), atomic_write(tmp_path / name):
         pass
 
 
@@ -53,7 +53,7 @@ def test_a_path_that_cannot_be_written_says_why(tmp_path, name, reason):
 def test_a_folder_without_permission_says_so(tmp_path):
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(OutputError, match="Permission denied"), write_whole(tmp_path / "out"):
+        with pytest.raises(OutputError, match="Permission denied"), atomic_write(tmp_path / "out"):
             pass
     finally:
         tmp_path.chmod(0o700)
@@ -62,7 +62,7 @@ def test_a_folder_without_permission_says_so(tmp_path):
 def test_a_link_keeps_pointing_to_the_file_that_is_replaced(tmp_path):
     (tmp_path / "real").write_bytes(b"former")
     (tmp_path / "link").symlink_to("real")
-    with write_whole(tmp_path / "link") as stream:
+    with atomic_write(tmp_path / "link") as stream:
         stream.write(b"new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_bytes() == b"new"
@@ -74,7 +74,7 @@ def test_permissions_are_those_of_the_former_file_or_the_users_own(tmp_path):
     former.chmod(0o640)
     plain.write_bytes(b"")
     for path in (former, fresh):
-        with write_whole(path) as stream:
+        with atomic_write(path) as stream:
             stream.write(b"new")
     assert stat.S_IMODE(former.stat().st_mode) == 0o640
     assert fresh.stat().st_mode == plain.stat().st_mode
@@ -82,7 +82,7 @@ def test_permissions_are_those_of_the_former_file_or_the_users_own(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/null"), reason="this system has no devices of that name")  # noqa: PTH110
 def test_a_device_is_written_directly():
-    with write_whole("/dev/null") as stream:
+    with atomic_write("/dev/null") as stream:
         stream.write(b"gone")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from pydarknet.utils.prefetch import Behind, ahead
+from pydarknet.utils.prefetch import BackgroundWriter, ahead
 
 
 def test_results_keep_the_order_of_the_items():
@@ -58,7 +58,7 @@ def test_leaving_early_ends_the_threads():
 
 def test_work_behind_keeps_its_order_and_is_done_at_the_end():
     done: list[int] = []
-    with Behind() as behind:
+    with BackgroundWriter() as behind:
         for number in range(20):
             behind.do(partial(done.append, number))
     assert done == list(range(20))
@@ -66,7 +66,7 @@ def test_work_behind_keeps_its_order_and_is_done_at_the_end():
 
 def test_no_more_than_count_works_wait_behind():
     gate, begun = threading.Event(), threading.Event()
-    with Behind(2) as behind:
+    with BackgroundWriter(2) as behind:
         behind.do(gate.wait)
         behind.do(gate.wait)
         late = threading.Thread(target=lambda: (behind.do(begun.set), None))
@@ -82,9 +82,9 @@ def test_what_work_behind_raises_comes_to_the_caller():
     def fail():
         raise ValueError("behind")
 
-    with pytest.raises(ValueError, match="behind"), Behind() as behind:
+    with pytest.raises(ValueError, match="behind"), BackgroundWriter() as behind:
         behind.do(fail)
-    with pytest.raises(ValueError, match="behind"), Behind(1) as behind:
+    with pytest.raises(ValueError, match="behind"), BackgroundWriter(1) as behind:
         behind.do(fail)
         for _ in range(2):
             behind.do(lambda: None)

@@ -14,7 +14,7 @@ from ..console import note, say
 from ..options import FILE, Command, dialect_option, flag, together
 
 if TYPE_CHECKING:
-    from ...datasets.listing import DataSet, LabelledPicture
+    from ...datasets.listing import ImageLists, LabelledPicture
     from ...tensor import Array
     from ...tools.anchors import Sizes
     from ...tools.cfg.retarget import Retarget
@@ -143,9 +143,9 @@ def _labels(path: str) -> Labels:
     """All usable boxes of the training list; what is not usable is counted on standard error."""
     import numpy as np
 
-    from ...datasets.listing import DataSet, usable
+    from ...datasets.listing import ImageLists, usable
 
-    data = DataSet.open(network_file(path), "train")
+    data = ImageLists.open(network_file(path), "train")
     rows, pictures, missing, wrong = [], 0, 0, 0
     for picture in data.pictures("train"):
         rows.append(picture.rows)
@@ -197,11 +197,11 @@ def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> N
 
 
 def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, restarts: int) -> None:
-    from ...datasets.listing import DataSet
+    from ...datasets.listing import ImageLists
     from ...tools.anchors import find_anchors, format_anchors
-    from ...utils.files import write_whole
+    from ...utils.files import atomic_write
 
-    data = DataSet.open(network_file(path), "train")
+    data = ImageLists.open(network_file(path), "train")
     sizes, counters = _load(data)
     say("\n all loaded. \n\n calculating k-means++ ...")
     found = find_anchors(sizes * (width, height), count, "iou", seed, restarts)
@@ -213,11 +213,11 @@ def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, res
     anchors = format_anchors(found.anchors, width)
     say(f"anchors = {anchors}")
     for name, text in (("counters_per_class.txt", f"counters_per_class = {listed}"), ("anchors.txt", anchors)):
-        with write_whole(name) as stream:
+        with atomic_write(name) as stream:
             stream.write(text.encode())
 
 
-def _load(data: DataSet) -> tuple[Sizes, list[int]]:
+def _load(data: ImageLists) -> tuple[Sizes, list[int]]:
     """Print what is loaded: (n, 2) widths and heights as fractions, and the number of boxes of each class."""
     import numpy as np
 
@@ -257,12 +257,12 @@ class BadLists:
 
     def write(self) -> None:
         """Append to bad.list and bad_label.list what there is."""
-        from ...utils.files import read_bytes, write_whole
+        from ...utils.files import atomic_write, read_bytes
 
         for name, lines in (("bad.list", self.missing), ("bad_label.list", self.wrong)):
             if lines:
                 before = read_bytes(name, DataError) if Path(name).exists() else b""
-                with write_whole(name) as stream:
+                with atomic_write(name) as stream:
                     stream.write(before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 

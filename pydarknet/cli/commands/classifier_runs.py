@@ -12,7 +12,7 @@ from ..options import FILE, flag, together
 
 if TYPE_CHECKING:
     from ...config.sections import Section
-    from ...evaluation.classification import Classifying, ListedPicture
+    from ...evaluation.classification import BatchClassifier, ListedPicture
     from ...model import Model
 
 data_and_network = together(
@@ -29,19 +29,21 @@ def open_both(data_file: str, cfg: str, weights: str, options: Options) -> tuple
     return read_data_file(data_file), load_model(cfg, weights, options)
 
 
-def classifying(model: Model, pictures: list[ListedPicture], views: str, options: Options, **more: Any) -> Classifying:
+def classifying(
+    model: Model, pictures: list[ListedPicture], views: str, options: Options, **more: Any
+) -> BatchClassifier:
     """Answers of the network to pictures shown in the way that `classifier_views` calls `views`."""
-    from ...evaluation.classification import Classifying
+    from ...evaluation.classification import BatchClassifier
     from ...inference import test_time_augmentation
     from ...runtime.cache import is_cold
 
-    run = Classifying(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
+    run = BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
     if is_cold():
         note("Compiling for this machine, once: this takes about 20 seconds.")
     return run
 
 
-def tell_end(run: Classifying) -> None:
+def tell_end(run: BatchClassifier) -> None:
     """Tell the speed; exit code 1 where a picture could not be read."""
     clock = run.clock
     note(f"{clock.pictures} pictures in {clock.total:.2f} seconds: {clock.rate:.1f} images/s")

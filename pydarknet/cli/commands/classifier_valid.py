@@ -16,7 +16,7 @@ from .classifier_runs import batch_option, classifying, data_and_network, open_b
 
 if TYPE_CHECKING:
     from ...config.sections import Section
-    from ...evaluation.classification import Classifying, Tally
+    from ...evaluation.classification import BatchClassifier, ConfusionCounts
     from ...model import Model
 
 MISTAKES = 5  # of the most frequent ones, that are told
@@ -33,16 +33,16 @@ measuring = together(
 )
 
 
-def _tally(data: Section, model: Model, options: Options) -> Tally:
+def _tally(data: Section, model: Model, options: Options) -> ConfusionCounts:
     """What counts; everything that could fail after the last picture is checked as well."""
-    from ...evaluation.classification import Tally, class_count, read_labels
+    from ...evaluation.classification import ConfusionCounts, class_count, read_labels
     from ..outputs import check_folder_of
 
     if options["json_file"]:
         check_folder_of(options["json_file"])
     classes = class_count(data, model)
     top = options["top"] or data.positive("top", 1)
-    return Tally(read_labels(data, classes), min(top, classes) if model.dialect.limits_top else top)
+    return ConfusionCounts(read_labels(data, classes), min(top, classes) if model.dialect.limits_top else top)
 
 
 def _validate(data_file: str, cfg: str, weights: str, options: Options, views: str, single: bool = False) -> None:
@@ -66,9 +66,9 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
     _finish(run, tally, options, breaks_first)
 
 
-def _finish(run: Classifying, tally: Tally, options: Options, line_feed: bool = False) -> None:
+def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
     """What stands on standard error after the last picture, and the file. `line_feed`: end darknet's last line."""
-    from ...utils.files import write_whole
+    from ...utils.files import atomic_write
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
     if tally.unlabelled:
@@ -78,12 +78,12 @@ def _finish(run: Classifying, tally: Tally, options: Options, line_feed: bool = 
     for line in lines:
         note(line)
     if options["json_file"]:
-        with write_whole(options["json_file"]) as stream:
+        with atomic_write(options["json_file"]) as stream:
             stream.write(json.dumps(_figures(run, tally), ensure_ascii=False, indent=1).encode("utf-8", "replace"))
     tell_end(run)
 
 
-def _figures(run: Classifying, tally: Tally) -> dict[str, Any]:
+def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
     return {
         "pictures": tally.pictures,
         "unlabelled": tally.unlabelled,
@@ -175,7 +175,7 @@ def validcrop_command(data_file: str, cfg: str, weights: str, **options: Any) ->
     _finish(run, tally, options)
 
 
-def _print_parts(run: Classifying, tally: Tally, size: int) -> None:
+def _print_parts(run: BatchClassifier, tally: ConfusionCounts, size: int) -> None:
     from ...evaluation.classification import matching
 
     hits = top_hits = first = top_first = waited = 0.0

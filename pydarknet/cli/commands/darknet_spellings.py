@@ -23,14 +23,14 @@ from .classifier_lists import LIST_COMMANDS
 from .classifier_valid import VALID_COMMANDS
 from .classify import run_classify
 from .demo import demo_options, run_demo
-from .detect import Manner, run_detect
+from .detect import CommandDefaults, run_detect
 from .evaluate import map_command
 from .train import run_train, train_options
 from .validate import COCO_COMMANDS, YOLO_COMMANDS, recall_command, valid_command
 
-DETECTOR = Manner(thresh=lambda dialect: dialect.detector_thresh)
+DETECTOR = CommandDefaults(thresh=lambda dialect: dialect.detector_thresh)
 YOLO_THRESH = 0.2
-YOLO = Manner(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=False, always_seconds=True)
+YOLO = CommandDefaults(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=False, always_seconds=True)
 
 
 def _add(group: click.Group, *commands: click.Command) -> None:

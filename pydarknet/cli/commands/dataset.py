@@ -13,7 +13,7 @@ from ..options import FILE, FlagsFirst, flag
 
 if TYPE_CHECKING:
     from ...datasets.check import DatasetReport, Finding
-    from ...datasets.listing import DataSet
+    from ...datasets.listing import ImageLists
 
 
 @click.group("dataset", cls=FlagsFirst)
@@ -43,9 +43,9 @@ def check_command(data: str, names: str | None, dialect: str, no_decode: bool, s
     """
     from ...config.dialect import DIALECTS
     from ...datasets.check import check_dataset
-    from ...datasets.listing import DataSet
+    from ...datasets.listing import ImageLists
 
-    opened = DataSet.open(network_file(data))
+    opened = ImageLists.open(network_file(data))
     listed = _names(opened, names)
     with bar(sum(1 for path in opened.lists.values() for line in path.open("rb") if line.strip())) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
@@ -108,7 +108,7 @@ def convert_command(
     note(f"{out}: written")
 
 
-def _names(data: DataSet, path: str | None) -> list[str]:
+def _names(data: ImageLists, path: str | None) -> list[str]:
     """The names of the classes: a given file's, else the .data file's, else numbers for as many as it says."""
     from ...config.names import names_from_data, read_names
     from ...errors import DataError

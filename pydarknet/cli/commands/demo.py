@@ -22,7 +22,7 @@ from ..options import FILE, FRACTION, flag, names_options, network_options, toge
 if TYPE_CHECKING:
     from ...boxes import Detection
     from ...images.image import Picture
-    from ...inference.detector import Found
+    from ...inference.detector import DetectionResult
     from ...inference.video.capture import Frames
     from ...inference.video.demo import Demo, Rate, Sink
     from ...inference.video.mjpeg_server import Stream
@@ -135,20 +135,20 @@ def _open_frames(video: str | None, options: Options, stack: ExitStack) -> Frame
 
 
 def _open_json(path: str | None, stack: ExitStack) -> IO[bytes] | None:
-    from ...utils.files import write_whole
+    from ...utils.files import atomic_write
 
-    return None if path is None else stack.enter_context(write_whole(path))
+    return None if path is None else stack.enter_context(atomic_write(path))
 
 
 def _set_up(
     model: Model, frames: Frames, thresh: float | None, mjpeg: Stream | None, options: Options, stack: ExitStack
 ) -> tuple[Demo, Window | None]:
     from ...inference.video.capture import write_video
-    from ...inference.video.demo import Demo, Manner, Watcher, to_numbered_files, to_stream
+    from ...inference.video.demo import Demo, DemoOptions, FrameDetector, to_numbered_files, to_stream
     from ...runtime.cache import is_cold
     from ..outputs import make_folder
 
-    manner = Manner.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
+    manner = DemoOptions.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
     sinks: list[Sink] = []
     if options["out_filename"] and not options["benchmark"]:
         writer = stack.enter_context(write_video(options["out_filename"], frames.rate))
@@ -166,7 +166,7 @@ def _set_up(
     if is_cold():
         note("Compiling for this machine, once: this takes about 20 seconds.")
     demo = Demo(
-        Watcher(model, model.names, manner),
+        FrameDetector(model, model.names, manner),
         frames,
         sinks,
         hold=options["skip"],
@@ -238,13 +238,13 @@ class Printer:
         self.json_file: IO[bytes] | None = None
         self._separator = b"[\n"
 
-    def show(self, number: int, found: Found, rate: Rate) -> None:
+    def show(self, number: int, found: DetectionResult, rate: Rate) -> None:
         """Print and send what is in frame `number`."""
         lines = self._alexeyab(number, found, rate) if self.alexeyab else self._pjreddie(found, rate)
         say("\n".join(lines))
         self._send(number, found)
 
-    def _alexeyab(self, number: int, found: Found, rate: Rate) -> Iterator[str]:
+    def _alexeyab(self, number: int, found: DetectionResult, rate: Rate) -> Iterator[str]:
         if number == 1:
             yield f"Video stream: {found.width} x {found.height} "
         yield f"{self.clear}Objects:\n"
@@ -258,7 +258,7 @@ class Printer:
         if self.writes:
             yield "\n cvWriteFrame "
 
-    def _pjreddie(self, found: Found, rate: Rate) -> Iterator[str]:
+    def _pjreddie(self, found: DetectionResult, rate: Rate) -> Iterator[str]:
         from ..formats.inference import detection_line
 
         yield f"{self.clear}\nFPS:{rate.last:.1f}"
@@ -266,7 +266,7 @@ class Printer:
         for detection in found.in_array_order() if self.objects else ():
             yield detection_line(detection, found, self.extended)
 
-    def _send(self, number: int, found: Found) -> None:
+    def _send(self, number: int, found: DetectionResult) -> None:
         if self.json_stream is None and self.json_file is None:
             return
         from ..formats.inference import json_frame
@@ -288,7 +288,7 @@ class Printer:
             self.json_file.write(b"\n]" if self._separator != b"[\n" else b"[\n\n]")
 
 
-def objects_line(objects: Sequence[Detection], found: Found, extended: bool) -> str:
+def objects_line(objects: Sequence[Detection], found: DetectionResult, extended: bool) -> str:
     """AlexeyAB's line for the classes of one box in a frame, of which the corner is cut at the frame's edges."""
     import numpy as np
 

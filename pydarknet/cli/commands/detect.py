@@ -17,11 +17,11 @@ from ..options import Command, detection_options, names_options, network_and_pic
 if TYPE_CHECKING:
     from ...config.dialect import Dialect
     from ...images.image import Picture
-    from ...inference.detector import Found
+    from ...inference.detector import DetectionResult
 
 
 @dataclass(frozen=True)
-class Manner:
+class CommandDefaults:
     """In what darknet's commands differ: the default threshold and suppression, and the form of the first lines."""
 
     thresh: Callable[[Dialect], float]
@@ -30,7 +30,7 @@ class Manner:
     always_seconds: bool = False
 
 
-DETECT = Manner(thresh=lambda dialect: dialect.detect_thresh)
+DETECT = CommandDefaults(thresh=lambda dialect: dialect.detect_thresh)
 
 
 @click.command("detect", cls=Command)
@@ -51,12 +51,12 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
     run_detect(cfg, weights, images, options, DETECT)
 
 
-def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, manner: Manner) -> None:
+def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, manner: CommandDefaults) -> None:
     """Print and write the objects of each picture."""
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
     from ...inference.detector import heads_of
-    from ...utils.prefetch import Behind
+    from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
 
     model = load_model(cfg, weights, options)
@@ -74,7 +74,7 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
         print_found(path, found, heads if in_milliseconds else [], in_milliseconds, options)
         outputs.take(path, image, found)
 
-    with Behind() if images else contextlib.nullcontext() as outputs.behind:
+    with BackgroundWriter() if images else contextlib.nullcontext() as outputs.behind:
         good = for_each_picture(images, detect_one, quiet=options["as_json"])
     outputs.finish()
     if not good:
@@ -82,7 +82,7 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
 
 
 def print_found(
-    path: str, found: Found, heads: Sequence[tuple[int, int]], in_milliseconds: bool, options: Options
+    path: str, found: DetectionResult, heads: Sequence[tuple[int, int]], in_milliseconds: bool, options: Options
 ) -> None:
     """The lines of one picture."""
     from ..formats.inference import detection_line, head_lines, json_line, predicted_line

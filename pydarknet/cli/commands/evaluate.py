@@ -24,7 +24,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from ...evaluation import Evaluation, GroundTruth, Look
+    from ...evaluation import Evaluation, GroundTruth, ImageResult
     from ...evaluation.worst import Worst
     from ...model import Model
 
@@ -129,7 +129,7 @@ def _prepare(data_file: str, cfg: str, weights: str, options: dict[str, Any]) ->
 
 
 def _look_at_all(
-    model: Model, truth: GroundTruth, options: Options, each: Callable[[Look, int], None] | None = None
+    model: Model, truth: GroundTruth, options: Options, each: Callable[[ImageResult, int], None] | None = None
 ) -> Evaluation:
     """Compare what the network finds with the truth, with a progress bar."""
     from dataclasses import replace
@@ -140,7 +140,7 @@ def _look_at_all(
     tell_if_compiling()
     with bar(len(truth)) as count:
 
-        def seen(look: Look, missed: int) -> None:
+        def seen(look: ImageResult, missed: int) -> None:
             count()
             if each is not None:
                 each(look, missed)
@@ -229,10 +229,10 @@ def _check_files(options: Options) -> None:
 
 def _write_files(result: Evaluation, model: Model, options: Options) -> None:
     """Write what `--json` and `--plot` ask for. Raises OutputError."""
-    from ...utils.files import write_whole
+    from ...utils.files import atomic_write
 
     if options["json_file"]:
-        with write_whole(options["json_file"]) as stream:
+        with atomic_write(options["json_file"]) as stream:
             stream.write(evaluation_json(result, model.names))
     if options["plot"]:
         from ...evaluation.plot import write_plot

@@ -16,7 +16,7 @@ from ..options import FILE, FlagsFirst, flag, network_options, together
 
 if TYPE_CHECKING:
     from ...model import Model
-    from ...training.records import Record
+    from ...training.records import IterationRecord
     from ...training.text_trainer import TextTrainer
 
 Function = Callable[..., Any]
@@ -103,7 +103,7 @@ def _print_opening(trainer: TextTrainer) -> None:
     say(f" global_batch = {trainer.plan.imgs} ")
 
 
-def _iteration_line(record: Record, size: int) -> str:
+def _iteration_line(record: IterationRecord, size: int) -> str:
     numbers = f"{record.loss:f}, {record.average:f} avg, {record.rate:f} rate"
     return f"{record.iteration}: {numbers}, {record.seconds:f} seconds, {record.images / size:f} epochs"
 

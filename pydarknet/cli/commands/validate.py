@@ -14,7 +14,7 @@ from ..loading import Options, load_model, read_data_file, tell_if_compiling
 from ..options import FILE, Command, batch_option, flag, names_options, network_options, together
 
 if TYPE_CHECKING:
-    from ...evaluation import GroundTruth, Look, Manner, Watcher
+    from ...evaluation import BatchDetector, GroundTruth, ImageResult, InferenceOptions
     from ...evaluation.result_files import ResultFiles
     from ...model import Model
 
@@ -60,7 +60,7 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     Example:
       pydarknet detector valid cfg/coco.data cfg/yolov4.cfg yolov4.weights --eval coco -out my_results
     """
-    from ...evaluation import Manner
+    from ...evaluation import InferenceOptions
 
     data = read_data_file(data_file)
     options["data"] = options["data"] or data_file
@@ -74,7 +74,7 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     _write(
         model,
         _list_of(data, "valid", "train"),
-        Manner(thresh=dialect.valid_thresh, nms=dialect.valid_nms, pixels=True),
+        InferenceOptions(thresh=dialect.valid_thresh, nms=dialect.valid_nms, pixels=True),
         _files(kind, options, names, data.text("results"), dialect.coco_id_after_underscore),
         options,
     )
@@ -117,12 +117,12 @@ def _files(kind: str, options: Options, names: Sequence[str], folder: str | None
     return ResultFiles(kind, Path(options["results"] or folder or "results"), names, options["out"], underscore)
 
 
-def _write(model: Model, paths: Sequence[Path], manner: Manner, files: ResultFiles, options: Options) -> None:
+def _write(model: Model, paths: Sequence[Path], manner: InferenceOptions, files: ResultFiles, options: Options) -> None:
     """Look at the pictures and write the files, telling what darknet tells."""
-    from ...evaluation import Watcher
+    from ...evaluation import BatchDetector
     from ..formats.inference import head_lines
 
-    watcher = Watcher(model, paths, manner, options["batch"])
+    watcher = BatchDetector(model, paths, manner, options["batch"])
     _tell_rates(model)
     if model.dialect.detects_best_class_first:
         for line in head_lines([(index, model.layers[index].type_number) for index in model.heads]):
@@ -142,7 +142,7 @@ def _tell_rates(model: Model) -> None:
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
 
 
-def _watch(watcher: Watcher, take: Callable[[Look], None]) -> None:
+def _watch(watcher: BatchDetector, take: Callable[[ImageResult], None]) -> None:
     """Give each look to `take`, with a bar at a terminal, else darknet's count of pictures."""
     total, step = len(watcher.paths), min(EVERY, len(watcher.paths))
     counts = not sys.stderr.isatty()
@@ -174,12 +174,12 @@ def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> No
 
 
 def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> None:
-    from ...evaluation import Manner, Watcher
+    from ...evaluation import BatchDetector, InferenceOptions
     from ...evaluation.recall import Recall
 
     totals = Recall()
-    manner = Manner(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
-    watcher = Watcher(model, truth.paths, manner, options["batch"])
+    manner = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
+    watcher = BatchDetector(model, truth.paths, manner, options["batch"])
     tell_if_compiling()
     for look in watcher:
         totals.add(look.candidates, truth.boxes[look.index])
@@ -199,12 +199,12 @@ def _version_1(command: str, default: str) -> tuple[click.Command, click.Command
     @_out_options
     def valid(cfg: str, weights: str, **options: Any) -> None:
         from ...datasets.labels import read_list
-        from ...evaluation import Manner
+        from ...evaluation import InferenceOptions
 
         model = load_model(cfg, weights, options)
         files = _files("coco" if coco else "voc", options, model.names, None, True)
         files.first_corner = 0
-        manner = Manner(thresh=0.01 if coco else 0.001, nms=0.5, letterbox=False, pixels=True)
+        manner = InferenceOptions(thresh=0.01 if coco else 0.001, nms=0.5, letterbox=False, pixels=True)
         _write(model, read_list(options["list_file"]), manner, files, options)
 
     @click.command("recall", cls=Command)

@@ -52,10 +52,10 @@ def _save(network: Network, out: str, seen: int | None = None, cutoff: int | Non
 
 def _write_cfg(network: Network, out: str | None, weights: str) -> None:
     from ...tools.weights_surgery import cfg_text
-    from ...utils.files import write_whole
+    from ...utils.files import atomic_write
 
     if out is not None:
-        with write_whole(out) as stream:
+        with atomic_write(out) as stream:
             stream.write(cfg_text(network).encode("utf-8", "surrogateescape"))
         note(f"{out}: written, the cfg for {weights}")
 

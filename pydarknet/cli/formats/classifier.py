@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ...evaluation.classification import Answer, Tally
+    from ...evaluation.classification import Answer, ConfusionCounts
 
 
-def accuracy_line(tally: Tally) -> str:
+def accuracy_line(tally: ConfusionCounts) -> str:
     """The accuracies so far."""
     return f"top 1: {tally.accuracy:f}, top {tally.top}: {tally.top_accuracy:f}"
 

@@ -14,7 +14,7 @@ from ...boxes import Detection
 from ...inference.classifier import Classification
 
 if TYPE_CHECKING:
-    from ...inference.detector import Found
+    from ...inference.detector import DetectionResult
 
 JSON_THRESH = 0.005  # AlexeyAB's darknet writes what is above, where -thresh was lower
 
@@ -43,7 +43,7 @@ def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
     return f"{path}: Predicted in {seconds:f} seconds."
 
 
-def detection_line(detection: Detection, found: Found, extended: bool) -> str:
+def detection_line(detection: Detection, found: DetectionResult, extended: bool) -> str:
     """`name: 87%`, and after a tab the box in pixels."""
     percent = np.float32(detection.confidence) * np.float32(100)
     line = f"{detection.name}: {percent:.0f}%"
@@ -62,13 +62,13 @@ def _rounded(value: np.float32) -> float:
     return math.copysign(math.floor(abs(number) + 0.5), number) if math.isfinite(number) else number
 
 
-def relative_box(detection: Detection, found: Found) -> tuple[float, float, float, float]:
+def relative_box(detection: Detection, found: DetectionResult) -> tuple[float, float, float, float]:
     """Centre and size as fractions of the picture: the very float32 values that the network gave."""
     box = detection.box
     return box.x / found.width, box.y / found.height, box.w / found.width, box.h / found.height
 
 
-def json_frame(number: int, path: str | None, found: Found) -> str:
+def json_frame(number: int, path: str | None, found: DetectionResult) -> str:
     """One picture of `-out FILE.json`, in AlexeyAB's form, detections in array order; a frame of video has no path."""
     name = "" if path is None else f'\n "filename":{_quoted(path)}, '
     objects = ", \n".join(_json_object(d, found) for d in replace(found, thresh=JSON_THRESH).in_array_order())
@@ -80,7 +80,7 @@ def json_file(frames: Sequence[str]) -> bytes:
     return ("[\n" + ", \n".join(frames) + "\n]").encode("utf-8")
 
 
-def _json_object(detection: Detection, found: Found) -> str:
+def _json_object(detection: Detection, found: DetectionResult) -> str:
     x, y, w, h = (_number(value) for value in relative_box(detection, found))
     return (
         f'  {{"class_id":{detection.class_id}, "name":{_quoted(detection.name)}, "relative_coordinates":'
@@ -102,7 +102,7 @@ def _quoted(text: str) -> str:
     return json.dumps(_text(text), ensure_ascii=False)
 
 
-def json_line(path: str, found: Found) -> str:
+def json_line(path: str, found: DetectionResult) -> str:
     """One picture of `--json`: a JSON object in one line; `box` is left, top, width, height in pixels."""
     objects = [_as_object(detection, found) for detection in found.detections()]
     return json.dumps(
@@ -117,7 +117,7 @@ def json_line(path: str, found: Found) -> str:
     )
 
 
-def _as_object(detection: Detection, found: Found) -> dict[str, Any]:
+def _as_object(detection: Detection, found: DetectionResult) -> dict[str, Any]:
     box = detection.box
     x, y, w, h = relative_box(detection, found)
     return {
@@ -137,7 +137,7 @@ def _rounded_or_null(value: float, digits: int) -> float | None:
     return round(value, digits) if math.isfinite(value) else None
 
 
-def label_lines(found: Found) -> Iterator[str]:
+def label_lines(found: DetectionResult) -> Iterator[str]:
     """A label file: the best class of each box and the box as fractions of the picture."""
     for detection in found.best_of_each():
         x, y, w, h = relative_box(detection, found)

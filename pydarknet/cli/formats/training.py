@@ -12,7 +12,7 @@ from ..console import note, say
 
 if TYPE_CHECKING:
     from ...layers.heads.targets import Statistics
-    from ...training.records import HeadReport, Measurement, Record
+    from ...training.records import HeadReport, IterationRecord, Measurement
     from ...training.trainer import Trainer
 
 SLOW_LOADING = 0.1  # seconds, beyond which AlexeyAB's darknet complains
@@ -109,7 +109,7 @@ class Printer:
             return int(net.real(f"{which}_ratio", crop / self.plan.sizes.width) * width)
         return net.integer(f"{which}_crop", width)
 
-    def show(self, record: Record) -> None:
+    def show(self, record: IterationRecord) -> None:
         """Print an iteration."""
         if self.progress:
             note(CLEAR_LINE, newline=False)
@@ -137,7 +137,7 @@ class Printer:
         if self.progress:
             note("")
 
-    def _resizing(self, record: Record) -> Iterator[str]:
+    def _resizing(self, record: IterationRecord) -> Iterator[str]:
         if not record.resized:
             return
         if self.plan.alexeyab:
@@ -150,7 +150,7 @@ class Printer:
         if not self.detector:
             yield f"{self._crop('min', record.width)} {self._crop('max', record.width)}"
 
-    def _heads(self, record: Record) -> None:
+    def _heads(self, record: IterationRecord) -> None:
         count = max(1, len(self.trainer.model.heads))
         for number, report in enumerate(record.heads, start=1):
             line = no_objects(report.line, report.statistics)
@@ -165,7 +165,7 @@ class Printer:
         if self.plan.alexeyab and self.boxes:
             note(f" total_bbox = {self.boxes}, rewritten_bbox = {100 * self.rewritten / self.boxes:f} % ")
 
-    def _iteration(self, record: Record) -> Iterator[str]:
+    def _iteration(self, record: IterationRecord) -> Iterator[str]:
         left, seconds = self.plan.max_batches - record.iteration, record.seconds + record.load_seconds
         numbers = f"{record.loss:f}, {record.average:f} avg"
         timing = f"{record.rate:f} rate, {record.seconds:f} seconds, {record.images} images"
@@ -219,7 +219,7 @@ class Printer:
         if measurement.is_best:
             tell("New best mAP!")
 
-    def _accuracy(self, record: Record) -> None:
+    def _accuracy(self, record: IterationRecord) -> None:
         """AlexeyAB's lines about the accuracy of a classifier."""
         if self.measuring is None:
             return
@@ -231,7 +231,7 @@ class Printer:
             tell = say if self.plan.alexeyab else note
             tell(f"\n accuracy top{top} = {record.measurement.value:f} ")
 
-    def _show_progress(self, record: Record) -> None:
+    def _show_progress(self, record: IterationRecord) -> None:
         trainer, plan = self.trainer, self.plan
         done = record.iteration - (plan.resumed.iteration if plan.resumed else plan.start)
         of = f"/{plan.max_batches}" if plan.max_batches else ""

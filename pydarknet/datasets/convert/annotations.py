@@ -18,7 +18,7 @@ NUMBER = 0.01  # pixels; what is nearer to a whole number was one
 
 
 @dataclass(frozen=True)
-class Box:
+class PixelBox:
     """An object: its class's number and its edges in pixels from the picture's corner. `difficult` is VOC's mark for
     what nobody need find, `crowd` COCO's for a box round many."""
 
@@ -38,7 +38,7 @@ class Annotated:
     path: Path
     width: int
     height: int
-    boxes: Sequence[Box] = ()
+    boxes: Sequence[PixelBox] = ()
 
 
 @dataclass
@@ -87,7 +87,7 @@ class AnnotatedSet:
                 raise DataError(f"{picture.path} and {other}: two pictures of one name; rename one of them")
 
 
-def _inside(picture: Annotated, left_out: Counter[str]) -> Iterator[Box]:
+def _inside(picture: Annotated, left_out: Counter[str]) -> Iterator[PixelBox]:
     for box in picture.boxes:
         left, right = max(box.left, 0), min(box.right, picture.width)
         top, bottom = max(box.top, 0), min(box.bottom, picture.height)

@@ -11,7 +11,7 @@ from typing import Any
 from ...config.names import COCO_IDS
 from ...errors import DataError
 from ...utils.files import read_text
-from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file, whole
+from .annotations import Annotated, AnnotatedSet, PixelBox, is_side, locate, numbers_of, size_of_file, whole
 from .pictures import Placing
 
 _LIST = re.compile(r"(train|val|test)")
@@ -88,7 +88,7 @@ def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list
 
 def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[Annotated]:
     class_of = {category["id"]: numbers[str(category["name"])] for category in content["categories"]}
-    boxes: dict[int, list[Box]] = {}
+    boxes: dict[int, list[PixelBox]] = {}
     for position, item in enumerate(content["images"]):
         boxes[_entry(file, "images", position, item, "id", "file_name")[0]] = []
     for position, item in enumerate(content["annotations"]):
@@ -100,16 +100,16 @@ def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Se
     return [_annotated(item, boxes[item["id"]], folders) for item in content["images"]]
 
 
-def _box(file: Path, position: int, item: Json, number: int, box: Any) -> Box:
+def _box(file: Path, position: int, item: Json, number: int, box: Any) -> PixelBox:
     try:
         left, top, width, height = map(float, box)
     except (TypeError, ValueError):
         raise DataError(f"{file}: annotations[{position}]: bbox is {box!r}; expected four numbers") from None
     difficult, crowd = bool(item.get("difficult", 0)), bool(item.get("iscrowd", 0))
-    return Box(number, left, top, left + width, top + height, difficult, crowd)
+    return PixelBox(number, left, top, left + width, top + height, difficult, crowd)
 
 
-def _annotated(item: Json, boxes: list[Box], folders: Sequence[Path]) -> Annotated:
+def _annotated(item: Json, boxes: list[PixelBox], folders: Sequence[Path]) -> Annotated:
     path = locate([str(item["file_name"])], folders)
     width, height = item.get("width"), item.get("height")
     if not (is_side(width) and is_side(height)):
@@ -153,7 +153,7 @@ def _image_ids(stems: Sequence[str]) -> list[int]:
     return numbers if len(set(numbers)) == len(stems) else list(range(1, len(stems) + 1))
 
 
-def _annotation(box: Box, image: int, category: int) -> dict[str, Any]:
+def _annotation(box: PixelBox, image: int, category: int) -> dict[str, Any]:
     left, top, right, bottom = (whole(edge, DIGITS) for edge in (box.left, box.top, box.right, box.bottom))
     width, height = round(right - left, DIGITS), round(bottom - top, DIGITS)
     annotation = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...errors import DataError, OptionError
 from ...utils.files import write_folder_whole
-from .annotations import Annotated, AnnotatedSet, Box
+from .annotations import Annotated, AnnotatedSet, PixelBox
 from .coco import read_coco, write_coco
 from .darknet import read_darknet, write_darknet
 from .pictures import Placing
@@ -84,4 +84,4 @@ def write_set(
     return found
 
 
-__all__ = ["FORMS", "Annotated", "AnnotatedSet", "Box", "form_of", "read_set", "write_set"]
+__all__ = ["FORMS", "Annotated", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]

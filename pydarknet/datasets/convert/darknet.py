@@ -11,8 +11,8 @@ from ...config.dialect import ALEXEYAB
 from ...config.names import names_from_data, read_names
 from ...utils.prefetch import ahead
 from ..labels import wrong_row
-from ..listing import DataSet, LabelledPicture
-from .annotations import Annotated, AnnotatedSet, Box, size_of_file
+from ..listing import ImageLists, LabelledPicture
+from .annotations import Annotated, AnnotatedSet, PixelBox, size_of_file
 from .pictures import Placing
 
 # Both darknets look for the labels of pictures in a folder of this name in `labels` beside it.
@@ -21,7 +21,7 @@ PICTURES, LABELS = "JPEGImages", "labels"
 
 def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
     """From a .data file or a list. Raises DataError for pictures that are not there: label files have fractions."""
-    data = DataSet.open(path)
+    data = ImageLists.open(path)
     classes = list(names or _names(data))
     result = AnnotatedSet(classes, {})
     threads = os.cpu_count() or 1
@@ -38,7 +38,7 @@ def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
     return result
 
 
-def _names(data: DataSet) -> list[str]:
+def _names(data: ImageLists) -> list[str]:
     path = names_from_data(data.data, "names") if data.data else None
     if path is None:
         return [str(number) for number in range(data.classes or 0)]
@@ -55,7 +55,7 @@ def _annotated(picture: LabelledPicture, width: int, height: int, classes: int, 
             continue
         number, x, y, w, h = row
         left, top = (x - w / 2) * width, (y - h / 2) * height
-        boxes.append(Box(int(number), left, top, left + w * width, top + h * height))
+        boxes.append(PixelBox(int(number), left, top, left + w * width, top + h * height))
     return Annotated(picture.picture, width, height, boxes)
 
 
@@ -80,7 +80,7 @@ def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def _row(box: Box, picture: Annotated) -> str:
+def _row(box: PixelBox, picture: Annotated) -> str:
     x, y = (box.left + box.right) / 2 / picture.width, (box.top + box.bottom) / 2 / picture.height
     w, h = (box.right - box.left) / picture.width, (box.bottom - box.top) / picture.height
     return f"{box.number} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from ...errors import DataError
 from ...utils.files import read_bytes
-from .annotations import Annotated, AnnotatedSet, Box, is_side, locate, numbers_of, size_of_file, whole
+from .annotations import Annotated, AnnotatedSet, PixelBox, is_side, locate, numbers_of, size_of_file, whole
 from .pictures import Placing
 
 SETS = {"train": "train", "val": "valid", "test": "test"}  # VOC's names of lists, and ours
@@ -86,7 +86,7 @@ def _integer(text: str | None) -> int:
         return 0
 
 
-def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, int]) -> Box:
+def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, int]) -> PixelBox:
     edges = []
     for key in ("xmin", "ymin", "xmax", "ymax"):
         text = item.findtext(f"bndbox/{key}")
@@ -96,7 +96,7 @@ def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, 
             raise DataError(f"{file}: object {number}: <{key}> is {text!r}; expected a number") from None
     name = (item.findtext("name") or "").strip()
     left, top, right, bottom = edges
-    return Box(numbers[name], left, top, right, bottom, difficult=_integer(item.findtext("difficult")) != 0)
+    return PixelBox(numbers[name], left, top, right, bottom, difficult=_integer(item.findtext("difficult")) != 0)
 
 
 def write_voc(found: AnnotatedSet, folder: Path, placing: Placing) -> None:

@@ -1,8 +1,8 @@
 """Where the network's input lies on a training picture, by chance, with darknet's distributions.
 
-A `View` says where on the source picture each pixel of the network's input lies, and the boxes follow it. Pictures are
-(H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Sizes are width before height. All chance comes from the generator
-`rng` that is passed in.
+An `AffineCrop` says where on the source picture each pixel of the network's input lies, and the boxes follow it.
+Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Sizes are width before height. All chance comes from
+the generator `rng` that is passed in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Margins:
 
 
 @dataclass(frozen=True)
-class View:
+class AffineCrop:
     """The pixel (x, y) of the input is the source at matrix times (x, y, 1); a box at x goes to x scale - shift.
 
     rectangle: left, top, width, height in pixels of the input, beyond which it is grey; None where it fills the input.
@@ -55,7 +55,7 @@ def rotated_crop(
     angle: float,
     aspect: float,
     keeps_inside: bool,
-) -> View:
+) -> AffineCrop:
     """What classifiers see: the source scaled to a shorter side between the two of `crop`, turned by up to `angle`
     degrees, its proportions changed by up to `aspect`, and a square cut out anywhere.
 
@@ -82,10 +82,10 @@ def rotated_crop(
     cos, sin = math.cos(radians), math.sin(radians)
     matrix = np.array([[cos, -sin], [sin, cos]]) @ to_source
     matrix[:, 2] += W / 2, H / 2
-    return View(matrix)
+    return AffineCrop(matrix)
 
 
-def placed(rng: Rng, source: tuple[int, int], size: tuple[int, int], jitter: float) -> View:
+def placed(rng: Rng, source: tuple[int, int], size: tuple[int, int], jitter: float) -> AffineCrop:
     """pjreddie's detectors: the whole picture, its proportions changed by up to `jitter`, as large as fits a square
     input, anywhere on grey. On an oblong input it may reach out of it."""
     (W, H), (w, h) = source, size
@@ -95,7 +95,7 @@ def placed(rng: Rng, source: tuple[int, int], size: tuple[int, int], jitter: flo
     inner_w, inner_h = (h * ratio, float(h)) if ratio < 1 else (float(w), w / ratio)
     dx, dy = rng.uniform() * (w - inner_w), rng.uniform() * (h - inner_h)
     nw, nh = max(1, int(inner_w)), max(1, int(inner_h))
-    return View(
+    return AffineCrop(
         matrix=_straight(W / nw, H / nh, 0, 0),
         scale=(inner_w / w, inner_h / h),
         shift=(-dx / w, -dy / h),
@@ -147,13 +147,13 @@ def checked(margins: Margins, source: tuple[int, int]) -> Margins:
     return margins
 
 
-def cropped(image: Picture, margins: Margins, size: tuple[int, int]) -> View:
+def cropped(image: Picture, margins: Margins, size: tuple[int, int]) -> AffineCrop:
     """AlexeyAB's detectors: what the margins leave, stretched over the input; beyond the picture its mean colour."""
     H, W, _ = image.shape
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
     step_x, step_y = cut_w / size[0], cut_h / size[1]  # pixels are squares, as for OpenCV's resize
     reaches_out = min(margins.left, margins.top, margins.right, margins.bottom) < 0
-    return View(
+    return AffineCrop(
         matrix=_straight(step_x, step_y, margins.left + step_x / 2 - 0.5, margins.top + step_y / 2 - 0.5),
         scale=(W / cut_w, H / cut_h),
         shift=(margins.left / cut_w, margins.top / cut_h),
@@ -161,12 +161,12 @@ def cropped(image: Picture, margins: Margins, size: tuple[int, int]) -> View:
     )
 
 
-def cropped_at_corners(source: tuple[int, int], margins: Margins, size: tuple[int, int]) -> View:
+def cropped_at_corners(source: tuple[int, int], margins: Margins, size: tuple[int, int]) -> AffineCrop:
     """YOLOv1: what the margins leave, corner pixel on corner pixel; beyond the picture the pixels of its edge."""
     (W, H), (w, h) = source, size
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
     step_x, step_y = (cut_w - 1) / max(1, w - 1), (cut_h - 1) / max(1, h - 1)
-    return View(
+    return AffineCrop(
         matrix=_straight(step_x, step_y, margins.left, margins.top),
         scale=(W / cut_w, H / cut_h),
         shift=(margins.left / cut_w, margins.top / cut_h),
@@ -174,7 +174,7 @@ def cropped_at_corners(source: tuple[int, int], margins: Margins, size: tuple[in
     )
 
 
-def render(image: Picture, view: View, size: tuple[int, int]) -> Canvas:
+def render(image: Picture, view: AffineCrop, size: tuple[int, int]) -> Canvas:
     """(h, w, c): the picture as the view shows it on an input of that size."""
     if view.rectangle is None:
         return warp(image, view.matrix, *size, view.outside)
@@ -188,7 +188,7 @@ def render(image: Picture, view: View, size: tuple[int, int]) -> Canvas:
     return canvas
 
 
-def render_tile(image: Picture, view: View, tile: tuple[int, int, int, int]) -> Canvas:
+def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int]) -> Canvas:
     """(height, width, c): the part left, top, width, height of what the view shows, counted from its own corner."""
     left, top, width, height = tile
     matrix = view.matrix.copy()

@@ -19,7 +19,7 @@ from ...images.image import Picture, fit_for_detect, write_image
 from ...layers.heads.base import Head
 from ...network.network import Network
 from ...tensor import Array
-from ..detector import Found, decode, heads_of
+from ..detector import DetectionResult, decode, heads_of
 from .capture import Frames, encode_jpeg, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
 from .pipeline import Drawer, Frame, Reader, Sink
@@ -29,7 +29,7 @@ STREAMED_QUALITY = 40  # of JPEG, as AlexeyAB's darknet streams
 
 
 @dataclass(frozen=True)
-class Manner:
+class DemoOptions:
     """How a network looks at frames.
 
     thresh, hier: above which objects and branches of word trees count. nms: the overlap from which the weaker of two
@@ -48,7 +48,9 @@ class Manner:
     delay: int = 0
 
     @classmethod
-    def of(cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False) -> Manner:
+    def of(
+        cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False
+    ) -> DemoOptions:
         """darknet's. thresh: None for the dialect's own; frames: what it calls -avgframes. Raises OptionError."""
         if frames < 1:
             raise OptionError(f"avgframes {frames}: expected at least 1")
@@ -61,10 +63,10 @@ class Manner:
         return cls(thresh, thresh, dialect.demo_nms, None, letterbox, delay=frames // 2)
 
 
-class Watcher:
+class FrameDetector:
     """A network that looks at one frame after another."""
 
-    def __init__(self, network: Network, names: Sequence[str], manner: Manner) -> None:
+    def __init__(self, network: Network, names: Sequence[str], manner: DemoOptions) -> None:
         self.network, self.names, self.manner = network, names, manner
         self._heads: list[Head] = heads_of(network)
         self._former: list[deque[Array]] = [deque(maxlen=manner.average) for _ in self._heads]
@@ -78,7 +80,7 @@ class Watcher:
             return fit_for_detect(picture, width, height, self.manner.letterbox, channels)
         return stretch_frame(picture, width, height, channels)
 
-    def look(self, frame: Frame) -> Found:
+    def look(self, frame: Frame) -> DetectionResult:
         """The objects of a frame."""
         manner, network = self.manner, self.network
         rows, columns, _ = frame.picture.shape
@@ -90,7 +92,7 @@ class Watcher:
         found = decode(network, 0, columns, rows, manner.thresh, manner.hier, manner.letterbox)
         last = self._heads[-1]
         found = suppress(found, manner.nms, manner.nms_kind or last.nms_kind, last.beta_nms)
-        return Found(found, self.names, columns, rows, manner.thresh, network.dialect, seconds)
+        return DetectionResult(found, self.names, columns, rows, manner.thresh, network.dialect, seconds)
 
     def _average(self) -> None:
         """Put the mean over the last frames in place of the heads' outputs; what was before the first counts as 0."""
@@ -126,7 +128,7 @@ class Demo:
 
     def __init__(
         self,
-        watcher: Watcher,
+        watcher: FrameDetector,
         frames: Frames,
         sinks: Sequence[Sink] = (),
         *,
@@ -148,7 +150,7 @@ class Demo:
         """End after the frame in progress. May be called from a signal handler."""
         self._reader.stop()
 
-    def run(self) -> Iterator[tuple[int, Found]]:
+    def run(self) -> Iterator[tuple[int, DetectionResult]]:
         """The number of each frame and what is in it. `rate` and `count` are up to date at each. Raises what reading
         and the sinks raise."""
         start = time.perf_counter()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...images.image import Picture, draw_detections
 from ...tensor import Array
-from ..detector import Found
+from ..detector import DetectionResult
 from .capture import Frames
 
 AHEAD = 4  # frames that are read ahead of the engine
@@ -101,14 +101,14 @@ class Drawer:
         again instead of drawing the next. boxes: whether objects are drawn at all."""
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
         self._waiting: deque[tuple[int, Picture]] = deque()
-        self._last: Found | None = None
+        self._last: DetectionResult | None = None
         self._held: Picture | None = None
-        self._jobs: queue.Queue[tuple[int, Picture, Found] | None] = queue.Queue(BEHIND)
+        self._jobs: queue.Queue[tuple[int, Picture, DetectionResult] | None] = queue.Queue(BEHIND)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="drawer", daemon=True)
         self._thread.start()
 
-    def take(self, number: int, picture: Picture, found: Found) -> None:
+    def take(self, number: int, picture: Picture, found: DetectionResult) -> None:
         """Have a frame drawn; waits while too many do. Raises what a sink raised."""
         self._last = found
         self._waiting.append((number, picture))
@@ -128,7 +128,7 @@ class Drawer:
             self._jobs.put(None)
             self._thread.join()
 
-    def _put(self, number: int, picture: Picture, found: Found) -> None:
+    def _put(self, number: int, picture: Picture, found: DetectionResult) -> None:
         self._raise()
         self._jobs.put((number, picture, found))
 
@@ -144,7 +144,7 @@ class Drawer:
                 except BaseException as error:  # raised at the next frame
                     self._error = error
 
-    def _draw(self, number: int, picture: Picture, found: Found) -> None:
+    def _draw(self, number: int, picture: Picture, found: DetectionResult) -> None:
         if self._held is None or (number - 1) % (self._hold + 1) == 0:
             objects = found.in_array_order() if self._boxes else []
             self._held = draw_detections(picture, objects, self._classes) if objects else picture

@@ -6,7 +6,7 @@ from numba import prange
 
 from ...runtime.jit import device, kernel
 from ..halo import clear_halos
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .bf16_microkernel import CELL, MISSING, PAIR_TILES, PROCESSOR, SINGLE_TILES, TAP_PAIRS, round_cell, round_pairs
 from .convolution_pixels import finish_tiles, is_straight, next_pixels, one_of
 from .microkernel import FEW_PIXELS, PIXELS, ROWS
@@ -93,10 +93,10 @@ def convolve_bf16(x, x_item, x_block, x_row, x_step, x_low, x_reach, blocks, spa
     gathers = x_reach == 0
     pair_step = CELL if gathers else x_step // 2
     pair_row = CELL * width if gathers else x_row // 2
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         scratch, present = worker * work_size, -1
-        task = next_turn(turns, worker, workers, tasks)
+        task = next_task(turns, worker, workers, tasks)
         while task >= 0:
             item = task // (chunks * group_count)
             rest = task - item * chunks * group_count
@@ -131,4 +131,4 @@ def convolve_bf16(x, x_item, x_block, x_row, x_step, x_low, x_reach, blocks, spa
                 first, last, width, channels - block * 16, slope, activation, accumulate, adds, added,
                 a_origin + item * a_item + block * a_block, a_block, a_pitch,
             )  # fmt: skip
-            task = next_turn(turns, worker, workers, tasks)
+            task = next_task(turns, worker, workers, tasks)

@@ -7,7 +7,7 @@ from numba import prange
 from ...runtime.jit import device, kernel
 from ..halo import clear_halo, clear_halos
 from ..pooling import pool_rows
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .convolution_pixels import convolve_pixels, finish_tile, is_straight, unknown
 from .depthwise_microkernel import many_depthwise, many_straight_depthwise, straight_depthwise, tile_depthwise
 from .microkernel import MANY_PIXELS, NARROW, PIXELS, ROWS
@@ -38,9 +38,9 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
     chunks = (tiles + chunk - 1) // chunk
     group_count = groups.shape[0]
     tasks = batch * chunks * group_count
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
-        task = next_turn(turns, worker, workers, tasks)
+        task = next_task(turns, worker, workers, tasks)
         while task >= 0:
             item = task // (chunks * group_count)
             rest = task - item * chunks * group_count
@@ -61,7 +61,7 @@ def convolve(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias, batch
                 min(plane, first + chunk * PIXELS), width, channels - block * 16, slope, activation, accumulate, adds,
                 added, a_origin + item * a_item + block * a_block, a_block, a_pitch, by_group and tiles <= FEW_TILES,
             )  # fmt: skip
-            task = next_turn(turns, worker, workers, tasks)
+            task = next_task(turns, worker, workers, tasks)
 
 
 @kernel
@@ -75,10 +75,10 @@ def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias
     """
     half, group_count = (height + 1) // 2, groups.shape[0]
     tasks = batch * half * group_count
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
-        task = next_turn(turns, worker, workers, tasks)
+        task = next_task(turns, worker, workers, tasks)
         while task >= 0:
             item = task // (half * group_count)
             pair = task // group_count - item * half
@@ -98,7 +98,7 @@ def convolve_pooled(x, x_item, x_row, x_step, taps, lanes, groups, weights, bias
                 if pair == 0 and halo > 0:
                     clear_halo(y, y_at, half, (width + 1) // 2, halo)
                 pool_rows(work, cells, width, pixels // width, width, y, y_at + ((pair + halo) * y_pitch + halo) * 16)
-            task = next_turn(turns, worker, workers, tasks)
+            task = next_task(turns, worker, workers, tasks)
 
 
 @device
@@ -170,9 +170,9 @@ def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, b
     blocks = (channels + 15) // 16
     bands = max(1, min(8, height // 8))
     tasks = batch * blocks * bands
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
-        task = next_turn(turns, worker, workers, tasks)
+        task = next_task(turns, worker, workers, tasks)
         while task >= 0:
             item = task // (blocks * bands)
             block = task // bands - item * blocks
@@ -186,4 +186,4 @@ def convolve_depthwise(x, x_item, x_block, x_row, x_step, taps, weights, bias, b
                 block * taps.shape[0] * 16, bias, block * 16, y, y_base + ((row + halo) * y_pitch + halo) * 16, y_pitch,
                 end - row, width, channels - block * 16, slope, activation,
             )  # fmt: skip
-            task = next_turn(turns, worker, workers, tasks)
+            task = next_task(turns, worker, workers, tasks)

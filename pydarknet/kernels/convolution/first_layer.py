@@ -8,7 +8,7 @@ from numba import prange
 from ...runtime.jit import device, kernel
 from ..halo import clear_halos
 from ..simd.vector import fetch, floats_at, vload, vsplat, vstore
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .first_layer_microkernel import (
     NARROW,
     OUTS,
@@ -100,13 +100,13 @@ def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height,
     """
     pairs, plane = (height + 1) // 2, height * width
     bands, y_row = min(pairs, BANDS * workers), y_pitch * 16
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         x = floats_at(place, batch * channels * plane)
         t_at = worker * work_size
         sums = t_at + channels * POINTS * pitch
         _clear_sides(work, t_at, channels * POINTS, pitch, width)
-        task = next_turn(turns, worker, workers, batch * bands)
+        task = next_task(turns, worker, workers, batch * bands)
         while task >= 0:
             item = task // bands
             band = task - item * bands
@@ -131,4 +131,4 @@ def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height,
                             store_cells(vectors, rows, work, sums, SPAN, y, y_at, y_row, slope, activation)
                     start += vectors * 16
                     left -= vectors
-            task = next_turn(turns, worker, workers, batch * bands)
+            task = next_task(turns, worker, workers, batch * bands)

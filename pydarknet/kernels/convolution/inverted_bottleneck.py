@@ -9,7 +9,7 @@ from numba import prange
 
 from ...runtime.jit import device, kernel
 from ..halo import clear, clear_halos
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .convolution_pixels import convolve_pixels, unknown
 from .direct import SHORTEST, depthwise_rows, straight_rows
 
@@ -147,11 +147,11 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
                           padding, middle, straight)  # fmt: skip
     plane = Plane(in_height, in_width, side)
     blocks, between = (middle + 15) // 16, most * width * 16
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
         expanded = scratch + blocks * between
-        task = next_turn(turns, worker, workers, batch * bands)
+        task = next_task(turns, worker, workers, batch * bands)
         while task >= 0:
             item = task // bands
             band = _band(task - item * bands, bands, height, width, depthwise, plane)
@@ -178,4 +178,4 @@ def convolve_chain(x, x_item, x_row, in_height, in_width, side,
                     channels - block * 16, p_slope, p_activation, never, adds, added, a_at + band.top * a_pitch * 16,
                     a_block, a_pitch, never,
                 )  # fmt: skip
-            task = next_turn(turns, worker, workers, batch * bands)
+            task = next_task(turns, worker, workers, batch * bands)

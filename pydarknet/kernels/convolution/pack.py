@@ -6,7 +6,7 @@ import numba
 from numba import prange
 
 from ...runtime.jit import device, kernel
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .int24 import compact_panel, panel_size
 from .microkernel import ROWS, TAP_LANES
 from .winograd_tiles import PATCH
@@ -65,11 +65,11 @@ def pack_winograd(m, stride, weights, channels, multiplier, compact, packed, tur
     points, blocks = (m + 2) * (m + 2), (channels + 15) // 16
     panel, plain = panel_size(blocks, compact), panel_size(blocks, 0)
     groups = (multiplier.shape[0] + ROWS * 16 - 1) // (ROWS * 16)
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         filter_at = worker * work_size
         panels = filter_at + PATCH
-        group = next_turn(turns, worker, workers, groups)
+        group = next_task(turns, worker, workers, groups)
         while group >= 0:
             to = group * points * panel
             if compact != 0:
@@ -78,7 +78,7 @@ def pack_winograd(m, stride, weights, channels, multiplier, compact, packed, tur
                     compact_panel(work, panels + point * plain, blocks, packed, to + point * panel)
             else:
                 _transform_group(m, stride, weights, channels, multiplier, group, work, filter_at, packed, to, plain)
-            group = next_turn(turns, worker, workers, groups)
+            group = next_task(turns, worker, workers, groups)
 
 
 @device

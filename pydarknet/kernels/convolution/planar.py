@@ -11,7 +11,7 @@ from numba import prange
 from ...runtime.jit import device, inlined, kernel
 from ..halo import clear, clear_halos
 from ..simd.vector import fetch, floats_at, vload, vstore
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .planar_microkernel import FEWEST, OUTS, SPAN, VECTORS, split_pairs, tiles_of_planes
 from .planar_store import store_cells
 
@@ -128,13 +128,13 @@ def convolve_rows(place, channels, in_height, in_width, size, stride, padding, p
     """
     filters = Filters(taps, weights, bias, slope)
     bands, lines = min(height, BANDS * workers), channels * size
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         x = floats_at(place, batch * channels * in_height * in_width)
         rows_at = worker * work_size
         sums = rows_at + lines * stride * pitch
         clear(work[rows_at:sums])
-        task = next_turn(turns, worker, workers, batch * bands)
+        task = next_task(turns, worker, workers, batch * bands)
         while task >= 0:
             item = task // bands
             band = task - item * bands
@@ -154,4 +154,4 @@ def convolve_rows(place, channels, in_height, in_width, size, stride, padding, p
                 else:
                     y_at = item * y_item + row * y_pitch
                     convolve_row(work, rows_at, filters, y, y_at, y_block, outs, width)
-            task = next_turn(turns, worker, workers, batch * bands)
+            task = next_task(turns, worker, workers, batch * bands)

@@ -13,7 +13,7 @@ from ...runtime.jit import device, kernel
 from ..halo import clear, clear_halo
 from ..simd.transpose import transpose
 from ..simd.vector import floats_at, vload, vstore
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .planar import Filters, convolve_row
 from .planar_microkernel import PLANE_SPAN, tile_plane, tile_plane3, tile_plane3_2, tile_plane_2
 
@@ -118,7 +118,7 @@ def convolve_planar_chain(place, x_size, x_item, x_row, in_height, in_width, e_t
     expand, depthwise = Filters(e_taps, e_weights, e_bias, e_slope), Filters(d_taps, d_weights, d_bias, d_slope)
     project = Filters(p_taps, p_weights, p_bias, p_slope)
     bands = min(height, BANDS * workers)
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         x = floats_at(place, x_size)
         ring = Ring(worker * work_size, middle, size, in_width, side)
@@ -126,7 +126,7 @@ def convolve_planar_chain(place, x_size, x_item, x_row, in_height, in_width, e_t
         out = between + middle * width
         clear(work[ring.at : between])
         clear(work[out : out + 16 * width])
-        task = next_turn(turns, worker, workers, batch * bands)
+        task = next_task(turns, worker, workers, batch * bands)
         while task >= 0:
             item = task // bands
             band = task - item * bands
@@ -153,4 +153,4 @@ def convolve_planar_chain(place, x_size, x_item, x_row, in_height, in_width, e_t
                         _add_row(work, out, channels, width, added, a_at, a_plane, work, out, width)
                 if blocked:
                     _interleave_row(work, out, width, y, item * y_item + ((row + halo) * y_pitch + halo) * 16)
-            task = next_turn(turns, worker, workers, batch * bands)
+            task = next_task(turns, worker, workers, batch * bands)

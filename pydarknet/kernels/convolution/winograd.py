@@ -18,7 +18,7 @@ from typing import NamedTuple
 from numba import prange
 
 from ...runtime.jit import device, inlined, kernel
-from ..task_queue import begin_turns, next_turn
+from ..task_queue import next_task, reset_queue
 from .int24 import KEPT, QUAD, panel_size
 from .microkernel import ROWS
 from .winograd_microkernel import make_products
@@ -85,7 +85,7 @@ def _multiply_point(tiles, work, x_at, blocks, filters, compact, w_at, next_at, 
             _product(count, work, x_part, count * 16, blocks, filters, w_at, soon, work, y_part)
 
 
-class Ahead(NamedTuple):
+class Prefetch(NamedTuple):
     """What is asked for while products are computed: patches of the task `tiles` from the first to the last, and where
     the products' own tiles go in so many output blocks, and what is added there. Nothing of tensors that are not
     LARGE."""
@@ -148,13 +148,13 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
     tasks = (batch * an_item + chunk - 1) // chunk * splits
     fetches_x = blocks >= MANY_BLOCKS and blocks * x_block > LARGE
     fetches_y = adds and blocks >= MANY_BLOCKS and groups * ROWS * y_block > LARGE
-    begin_turns(turns, workers)
+    reset_queue(turns, workers)
     for worker in prange(workers):
         scratch = worker * work_size
         patches = scratch + PATCH
         products = patches + points * (blocks * chunk * 16 + SKEW)
         present = -1
-        task = next_turn(turns, worker, workers, tasks)
+        task = next_task(turns, worker, workers, tasks)
         while task >= 0:
             piece = task // splits
             split = task - piece * splits
@@ -170,7 +170,7 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
                 now = min(at_once, end - group)
                 first, last = group * ROWS, min((group + now) * ROWS, (channels + 15) // 16)
                 written = last - first if fetches_y else 0
-                ahead = Ahead(following, soon * step // steps, soon * (step + 1) // steps, first, written)
+                ahead = Prefetch(following, soon * step // steps, soon * (step + 1) // steps, first, written)
                 _multiply(tiles, blocks, work, patches, filters, compact, group, now, products, ahead, x, source, y,
                           target, added, more)  # fmt: skip
                 for block in range(first, last):
@@ -180,4 +180,4 @@ def convolve_winograd(m, stride, x, x_item, x_block, x_pitch, x_start, x_rows, x
                     transform_output(tiles, block, work, at, scratch, bias, y, target, more, added)
                 group += now
                 step += 1
-            task = next_turn(turns, worker, workers, tasks)
+            task = next_task(turns, worker, workers, tasks)

@@ -25,7 +25,7 @@ PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
 
 
 @dataclass(frozen=True)
-class Method:
+class Algorithm:
     """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0,
     F(m, 3) for planar ones; a filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it;
     `rounded`: to bfloat16; `compact`: in 24 bits; `single`: block by block."""
@@ -42,7 +42,7 @@ class Method:
     def of(
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
         tuned: bool = False, precision: str = FLOAT32,
-    ) -> Method:  # fmt: skip
+    ) -> Algorithm:  # fmt: skip
         """The fastest, for filters over `channels` / `groups` channels: by the cost model, and with `tuned` by what
         was measured on this machine, where that is known. With the precision BF16, direct convolutions are rounded,
         except those of pictures and those that are pooled."""
@@ -60,7 +60,7 @@ class Method:
         return cls(x.lanes, rounded=rounded, single=single)
 
     @property
-    def whole(self) -> Method:
+    def whole(self) -> Algorithm:
         """The same for filters that change with every pass, which are not worth compacting."""
         return replace(self, compact=False)
 
@@ -122,7 +122,7 @@ def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bo
     )
     y, window = Tensor(Layout(1, target)), Window(3, stride, stride, 1)
     plans = {
-        m: Method(LANES, False, m, stride, rounded and not m, m > 0 and is_compact(m, filters, channels, out))
+        m: Algorithm(LANES, False, m, stride, rounded and not m, m > 0 and is_compact(m, filters, channels, out))
         for m in (0, *_tiles(stride, pooled))
     }
     return {

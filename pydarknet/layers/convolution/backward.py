@@ -16,7 +16,7 @@ from ...tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
 from ..activations import Activation
 from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, needs_input, write_spread
 from ..batchnorm import BatchNorm
-from .algorithm import Method
+from .algorithm import Algorithm
 from .direct import DepthwiseConvolution
 from .geometry import PackedConvolution, Window
 
@@ -196,7 +196,7 @@ class ConvolutionGradient:
         filters = _transposed(self.weights, self.groups)
         channels = len(filters)
         ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-        method = Method.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
+        method = Algorithm.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
         plan = method.whole.pack(filters, ones, zeros, self.groups)
         plan.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 

@@ -52,7 +52,7 @@ class Blur:
         self._call = plan.bind(self.sharp, output, self.window, np.float32(1), NONE)
         return self.sharp
 
-    def prepare_training(self, delta: Tensor) -> Tensor:
+    def setup_training(self, delta: Tensor) -> Tensor:
         """The delta that the layer reads; `backward` fills it from `delta`, that of the blurred output."""
         assert self.sharp is not None
         n = self.sharp.shape.channels

@@ -18,11 +18,11 @@ from ...runtime.program import Call
 from ...tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
 from ..activations import LINEAR, Activation, read_activation
 from ..backward_ops import Trainable
-from ..base import Layer, Parameter, Place
+from ..base import BuildContext, Layer, Parameter
 from ..batchnorm import BatchNorm
 from ..kernel_layer import KernelLayer
 from ..summary_row import blur_row, convolution_row
-from .algorithm import Method
+from .algorithm import Algorithm
 from .backward import ConvolutionLearning, Parameters
 from .bf16 import FLOAT32
 from .binary import BinaryLearning, binary_weights, write_signs
@@ -57,7 +57,7 @@ class Convolutional(KernelLayer):
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
     precision: str = field(default=FLOAT32, repr=False)
-    _method: Method | None = field(default=None, repr=False)
+    _method: Algorithm | None = field(default=None, repr=False)
     _plan: PackedConvolution | None = field(default=None, repr=False)
     _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go, from this one on
     _call: Call = field(default=not_bound, repr=False)
@@ -80,7 +80,7 @@ class Convolutional(KernelLayer):
             self._share(self.shares)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Convolutional:
+    def from_section(cls, section: Section, place: BuildContext) -> Convolutional:
         filters, channels = section.positive("filters", 1), place.shape(place.index - 1).channels
         xnor = section.flag("xnor")
         groups = read_groups(section, channels, filters, xnor)
@@ -161,7 +161,7 @@ class Convolutional(KernelLayer):
             return np.ones(self.filters, np.float32), self.biases
         return self.norm.fold(self.biases)
 
-    def _pack(self, method: Method) -> PackedConvolution:
+    def _pack(self, method: Algorithm) -> PackedConvolution:
         gain, bias = self._gain_and_bias()
         weights = self.weights
         if self.xnor:
@@ -178,11 +178,13 @@ class Convolutional(KernelLayer):
         pooled = len(readers) == 1 and readers[0].pools_pairs
         self.precision = FLOAT32 if chained or pooled else precision
 
-    def _method_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Method:
+    def _method_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Algorithm:
         if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs
-            return Method(x.lanes)
+            return Algorithm(x.lanes)
         out = self.window.out_shape(self.inputs[0], self.filters)
-        return Method.of(self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned, precision)
+        return Algorithm.of(
+            self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned, precision
+        )
 
     def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
         """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
@@ -267,8 +269,8 @@ class Convolutional(KernelLayer):
 
     # --- training ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         if self.shares:
             self.parameters_trained = self.shares.parameters_trained
         if self.parameters_trained is None:
@@ -277,7 +279,7 @@ class Convolutional(KernelLayer):
                 Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True)
             )
         assert self._target is not None and delta is not None
-        sharp_delta = self.blur.prepare_training(delta) if self.blur else delta
+        sharp_delta = self.blur.setup_training(delta) if self.blur else delta
         x, source_delta, weights = self.source_tensors[0], source_deltas[0], self.weights
         if self.xnor:
             self.binary = BinaryLearning(weights, x, source_delta, self.window)

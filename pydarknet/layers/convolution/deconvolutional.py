@@ -15,7 +15,7 @@ from ...runtime.program import Call
 from ...tensor import Array, Layout, Shape, Tensor
 from ..activations import Activation, read_activation
 from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, write_spread
-from ..base import Layer, Parameter, Place
+from ..base import BuildContext, Layer, Parameter
 from ..batchnorm import BatchNorm
 from .backward import ConvolutionGradient
 from .convolutional import LARGEST_FILTERS
@@ -50,7 +50,7 @@ class Deconvolutional(Layer):
         self.weights = np.zeros((self.channels, self.filters, self.size, self.size), np.float32)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Deconvolutional:
+    def from_section(cls, section: Section, place: BuildContext) -> Deconvolutional:
         filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
         padding = section.natural("padding", 0, 1 << 16)
         return cls(
@@ -134,8 +134,8 @@ class Deconvolutional(Layer):
 
     # --- training: the gradients of the convolution of the spread input ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         assert self.output is not None and self._spread is not None
         scales = Trainable("scales", self.norm.scales) if self.norm else None
         self._parameters = (Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))

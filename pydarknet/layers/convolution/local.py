@@ -15,14 +15,14 @@ from ...kernels.dense import locally_connected
 from ...tensor import Array, Layout, Shape, Tensor
 from ..activations import Activation, read_activation
 from ..backward_ops import Trainable, activation_backward
-from ..base import Parameter, Place
-from ..nchw_layer import PlainLayer
+from ..base import BuildContext, Parameter
+from ..nchw_layer import NchwLayer
 
 LARGEST_WEIGHTS = 1 << 29  # of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Local(PlainLayer):
+class Local(NchwLayer):
     """A convolution whose every output location has filters of its own; `pad` counts cells."""
 
     channels: int
@@ -35,7 +35,7 @@ class Local(PlainLayer):
     weights: Array = field(init=False, repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Local:
+    def from_section(cls, section: Section, place: BuildContext) -> Local:
         previous = place.shape(place.index - 1)
         layer = cls(
             section=section,
@@ -105,8 +105,8 @@ class Local(PlainLayer):
 
     # --- training ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
 
     def trainables(self) -> list[Trainable]:

@@ -84,7 +84,7 @@ def _has_known_steps(window: Window) -> bool:
     return window.stride_y == window.stride_x in (1, 2) and window.dilation == 1
 
 
-def is_thin(shape: Shape) -> bool:
+def fits_four_lanes(shape: Shape) -> bool:
     """Whether a tensor should be planar, where what writes and reads it can do with that."""
     return shape.channels <= MOST_CHANNELS
 

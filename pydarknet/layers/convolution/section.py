@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from ...config.sections import Section
-from ..base import Layer, Place
+from ..base import BuildContext, Layer
 from .blur_pool import Blur
 from .geometry import Window
 
@@ -52,7 +52,7 @@ def read_strides(section: Section, default: int = 1) -> tuple[int, int]:
     return (vertical if vertical > 0 else both), (horizontal if horizontal > 0 else both)
 
 
-def shared_layer(section: Section, place: Place, kind: type[L]) -> L | None:
+def shared_layer(section: Section, place: BuildContext, kind: type[L]) -> L | None:
     """The layer whose parameters `share_index` asks for. Raises ConfigError where it is of another kind."""
     if not section.has("share_index"):
         return None

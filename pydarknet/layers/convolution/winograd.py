@@ -33,7 +33,7 @@ def tile_count(m: int, out: Shape, batch: int) -> int:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Blocking:
     """The division of one convolution: tiles a task, groups of filters multiplied at once, ranges of groups."""
 
     chunk: int
@@ -42,7 +42,9 @@ class Cut:
 
     @classmethod
     @lru_cache(1024)
-    def of(cls, m: int, stride: int, tiles: int, blocks: int, groups: int, workers: int, compact: bool = False) -> Cut:
+    def of(
+        cls, m: int, stride: int, tiles: int, blocks: int, groups: int, workers: int, compact: bool = False
+    ) -> Blocking:
         """The one that should be fastest: few tiles a task keep the patches near the core, many read the filters
         less often; where the tiles are few, the workers divide the filters, each transforming all patches."""
         even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
@@ -110,7 +112,7 @@ class WinogradConvolution:
         workers, at = threads(), x.layout
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         tiles = tile_count(self.m, out, at.batch)
-        cut = Cut.of(self.m, self.stride, tiles, self.blocks, self.groups, workers, self.compact)
+        cut = Blocking.of(self.m, self.stride, tiles, self.blocks, self.groups, workers, self.compact)
         start = at.origin - window.padding * (at.pitch + 1) * LANES
         reach = at.halo + window.padding
         arguments = (
@@ -121,7 +123,7 @@ class WinogradConvolution:
         )  # fmt: skip
         return with_workspace(convolve_winograd, workers, self._work_size(cut), *arguments)
 
-    def _work_size(self, cut: Cut) -> int:
+    def _work_size(self, cut: Blocking) -> int:
         """Floats that one worker needs, in whole cache lines."""
         points = patch_side(self.m, self.stride) ** 2
         patches = points * (self.blocks * cut.chunk * LANES + SKEW)

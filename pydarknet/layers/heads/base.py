@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ...boxes import Candidates
 from ...config.sections import Section
 from ...kernels.head_output import unpack_head
-from ...runtime.program import Bound, Call
+from ...runtime.program import Call, KernelCall
 from ...tensor import Array
-from ..nchw_layer import PlainLayer
+from ..nchw_layer import NchwLayer
 from .delta_rejection import DeltaRejection
 from .targets import Statistics, TrainingPictures
 
@@ -25,7 +25,7 @@ Places = NDArray[np.intp]  # columns, rows or anchor numbers of slots
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Head(PlainLayer):
+class Head(NchwLayer):
     """A layer whose output is decoded into boxes: centre, size in fractions of the network's input.
 
     `loss` compares the output with the truth. What it adds to the delta of the layer before goes to `loss_delta`,
@@ -69,7 +69,7 @@ class Head(PlainLayer):
         scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
         scales[list(scaled)] = scale
         shifts[list(scaled)] = np.float32(0.5) * (np.float32(scale) - np.float32(1))
-        return Bound(
+        return KernelCall(
             unpack_head, *source.source, *source.plain_extent,
             *(np.tile(rule, anchors) for rule in (logistic, scales, shifts)), self.values.reshape(-1),
         )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...config.sections import Section
 from ...tensor import Array
-from ..options import Clock
+from ..options import TrainingProgress
 
 KEPT = 0.99  # of the rolling values, at each mini-batch of a head
 LESS_OF_AVERAGE = 1.4  # times the progress, the part of the average below which deltas are left out
@@ -50,7 +50,7 @@ class DeltaRejection:
         """Go on from a state, of the same names."""
         self.rolling = {name: float(state[name]) for name in self.rolling}
 
-    def apply(self, delta: Array, entries: int, clock: Clock) -> None:
+    def apply(self, delta: Array, entries: int, clock: TrainingProgress) -> None:
         """Set deltas of one head to 0, in place. entries: numbers of an anchor and cell."""
         start = clock.max_batches * 3 // 4
         late = clock.done > start

@@ -10,12 +10,12 @@ import numpy as np
 
 from ...boxes import Candidates
 from ...config.sections import Section
-from ...config.word_tree import Tree, softmax_groups
+from ...config.word_tree import WordTree, softmax_groups
 from ...kernels.head_output import softmax_planes
-from ...runtime.program import Bound, Call
+from ...runtime.program import Call, KernelCall
 from ...tensor import Array, Shape
 from ..activations import LOGISTIC
-from ..base import Place
+from ..base import BuildContext
 from ..softmax import tree_of
 from .base import Head, Places, above, grid, read_anchors, stack_boxes
 from .detection_loss import RANDOM_UNTIL, DetectionGrid, DetectionLoss, DetectionLossOptions
@@ -36,7 +36,7 @@ class Region(Head):
     anchors: Array
     coords: int
     softmax: bool
-    tree: Tree | None
+    tree: WordTree | None
     background: bool
     by_cell: bool
     class_fix: int
@@ -44,7 +44,7 @@ class Region(Head):
     class_map: Sequence[int] = ()  # nodes of the tree that count as the classes of detections
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Region:
+    def from_section(cls, section: Section, place: BuildContext) -> Region:
         section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls(
@@ -63,7 +63,7 @@ class Region(Head):
         )
 
     @property
-    def order_is_planar(self) -> bool:  # type: ignore[override]
+    def order_is_nchw(self) -> bool:  # type: ignore[override]
         return not self.by_cell
 
     @property
@@ -103,7 +103,7 @@ class Region(Head):
             starts = np.arange(len(self.values) * len(self.anchors)) * (self.entries * cells) + first * cells
             room = np.empty(2 * cells * len(starts), np.float32)
             count = self.entries - first
-            taken.append(Bound(softmax_planes, values, values, starts, count, cells, cells, np.float32(1), room))
+            taken.append(KernelCall(softmax_planes, values, values, starts, count, cells, cells, np.float32(1), room))
         return [*taken, *self.packing()]
 
     def compute(self, x: Array, y: Array) -> None:
@@ -222,7 +222,7 @@ class DetectionHead(Head):
     _chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> DetectionHead:
+    def from_section(cls, section: Section, place: BuildContext) -> DetectionHead:
         section.ignore("reorg")
         return cls(
             section=section,

@@ -14,7 +14,7 @@ import numpy as np
 from ...boxes import iou
 from ...config.dialect import Dialect
 from ...config.sections import Section
-from ...config.word_tree import Tree
+from ...config.word_tree import WordTree
 from ...tensor import Array
 from .base import Places
 from .targets import ClassMap, Numbers, Statistics, Truths, best_overlaps, focal_factor, read_truths, square_sum
@@ -68,7 +68,7 @@ class RegionGrid:
     coords: int
     classes: int
     softmax: bool
-    tree: Tree | None
+    tree: WordTree | None
     background: bool
     by_cell: bool
     class_fix: int

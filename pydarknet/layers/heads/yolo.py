@@ -13,7 +13,7 @@ from ...boxes import Candidates
 from ...config.sections import Section
 from ...runtime.program import Call
 from ...tensor import Array, Shape
-from ..base import Place
+from ..base import BuildContext
 from .base import Head, Places, above, read_anchors, read_mask, stack_boxes
 from .gaussian_loss import GaussianLoss
 from .targets import TrainingPictures, gaussian_line, yolo_line, yolo_losses_line
@@ -52,7 +52,7 @@ class Yolo(Head):
     new_coords: bool = False
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Yolo:
+    def from_section(cls, section: Section, place: BuildContext) -> Yolo:
         total = section.positive("num", 1, 1 << 12)
         classes = section.positive("classes", 20, 1 << 20)
         section.ignore(*_TRACKING_KEYS)

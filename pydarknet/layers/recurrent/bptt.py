@@ -33,7 +33,7 @@ class Unrolled:
                 x = Tensor(Layout(batch, part.inputs[0], part.halo()))
                 y = Tensor(Layout(batch, part.shape))
                 layer.prepare([x], y)
-                layer.prepare_training([Tensor(Layout(batch, part.inputs[0]))], Tensor(Layout(batch, part.shape)))
+                layer.setup_training([Tensor(Layout(batch, part.inputs[0]))], Tensor(Layout(batch, part.shape)))
                 at_step[name] = layer
                 first = first or layer
             assert first is not None

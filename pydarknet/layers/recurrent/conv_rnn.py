@@ -13,7 +13,7 @@ from ...config.sections import Section
 from ...tensor import Array, Layout, Shape, Tensor
 from ..activations import LOGISTIC, Activation, read_activation
 from ..backward_ops import Trainable
-from ..base import Place
+from ..base import BuildContext
 from ..batchnorm import BatchNorm
 from ..convolution.convolutional import Convolutional
 from ..convolution.geometry import Window
@@ -29,7 +29,7 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
     @staticmethod
     def part(
-        section: Section, place: Place, channels: int, filters: int, window: Window, activation: Activation
+        section: Section, place: BuildContext, channels: int, filters: int, window: Window, activation: Activation
     ) -> Convolutional:
         """One convolutional part with the section's common options."""
         groups, xnor = section.positive("groups", 1), section.flag("xnor")
@@ -113,7 +113,7 @@ class Crnn(_ConvolutionalRecurrent):
     learns: bool
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Crnn:
+    def from_section(cls, section: Section, place: BuildContext) -> Crnn:
         channels = place.shape(place.index - 1).channels
         if "output" in section.foreign:
             hidden, outputs = section.positive("hidden_filters", 1), section.positive("output_filters", 1)
@@ -177,7 +177,7 @@ class ConvLstm(_ConvolutionalRecurrent):
     constrain: float
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> ConvLstm:
+    def from_section(cls, section: Section, place: BuildContext) -> ConvLstm:
         channels, filters = place.shape(place.index - 1).channels, section.positive("output", 1)
         window, activation = cls.window(section), read_activation(section, place.dialect, "linear")
         peephole, bottleneck = section.flag("peephole"), section.flag("bottleneck")

@@ -16,16 +16,16 @@ from ...config.sections import Section
 from ...tensor import Array, Shape, Tensor
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
 from ..backward_ops import Trainable
-from ..base import Layer, Parameter, Place
+from ..base import BuildContext, Layer, Parameter
 from ..connected import Connected
-from ..nchw_layer import PlainLayer
+from ..nchw_layer import NchwLayer
 from .bptt import GruSteps, LstmSteps, RnnSteps, Steps, Unrolled
 
 Part = TypeVar("Part", bound=Layer)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Recurrent(PlainLayer, Generic[Part]):
+class Recurrent(NchwLayer, Generic[Part]):
     """Parts in file order, and named states of (batch, n) float32 that begin as zeros."""
 
     # What stands before the rows of parts in the layer table.
@@ -35,7 +35,7 @@ class Recurrent(PlainLayer, Generic[Part]):
     parts: dict[str, Part]
     time_steps: int = 1
     states: dict[str, Array] = field(default_factory=dict, repr=False)
-    steps: Steps | None = field(default=None, init=False, repr=False)  # since `prepare_training`
+    steps: Steps | None = field(default=None, init=False, repr=False)  # since `setup_training`
 
     def state_size(self) -> int:
         """Numbers of one state for one item."""
@@ -72,8 +72,8 @@ class Recurrent(PlainLayer, Generic[Part]):
 
     # --- training: over sequences of `time_steps`, ordered by time ---
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().prepare_training(source_deltas, delta)
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
         if self.batch % self.time_steps:
             raise self.section.shape_error(f"a mini-batch of {self.batch} does not hold sequences of {self.time_steps}")
         self.sequences = self.batch // self.time_steps
@@ -119,10 +119,10 @@ class _ConnectedRecurrent(Recurrent[Connected]):
         layer.compute(np.ascontiguousarray(x), y)
         return y
 
-    def prepare_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         for part in self.parts.values():
             part.reshape([Shape(part.inputs_count)], self.batch)
-        super().prepare_training(source_deltas, delta)
+        super().setup_training(source_deltas, delta)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         expected = next(part.inputs_count for name, part in self.parts.items() if name[0] in "ui")
@@ -149,7 +149,7 @@ class Rnn(_ConnectedRecurrent):
     shortcut: bool
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Rnn:
+    def from_section(cls, section: Section, place: BuildContext) -> Rnn:
         inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
         hidden = section.positive("hidden", 1) if "hidden" not in section.foreign else outputs
         section.ignore("hidden", "logistic")
@@ -192,7 +192,7 @@ class Gru(_ConnectedRecurrent):
     candidate: Activation
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Gru:
+    def from_section(cls, section: Section, place: BuildContext) -> Gru:
         inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
         sides = "uw" if place.dialect.gru_input_first else "wu"
         names = [side + gate for side in sides for gate in "zrh"]
@@ -228,7 +228,7 @@ class Lstm(_ConnectedRecurrent):
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
 
     @classmethod
-    def from_section(cls, section: Section, place: Place) -> Lstm:
+    def from_section(cls, section: Section, place: BuildContext) -> Lstm:
         inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
         names = [side + gate for side in "wu" for gate in place.dialect.lstm_order]
         parts = {

@@ -17,7 +17,7 @@ from ...layers.heads.base import Head
 from ...layers.heads.region import DetectionHead
 from ...layers.heads.yolo import Yolo
 from ...training.lr_schedule import Schedule
-from .lenient_build import Probe, probe
+from .lenient_build import LenientBuild, probe
 from .lenient_section import Problem, warnings_to
 
 USUAL_STRIDE = 32  # of detectors
@@ -72,7 +72,7 @@ def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Sect
     return Checked(config.path, problems, len(config.layers), found.dialect)
 
 
-def _of_net(found: Probe, text: str, key: str, is_error: bool = False) -> Problem:
+def _of_net(found: LenientBuild, text: str, key: str, is_error: bool = False) -> Problem:
     """A problem at the line of a key of [net]."""
     lines = [option.line for option in found.config.net.options if option.key == key]
     return Problem(lines[0] if lines else found.config.net.line, f"[net] {text}", None, is_error)
@@ -83,7 +83,7 @@ def _of_layer(layer: Layer, index: int, text: str, key: str, is_error: bool = Fa
     return Problem(lines[0] if lines else layer.section.line, f"[{layer.kind}] {text}", index, is_error)
 
 
-def _mini_batches(found: Probe) -> Iterator[Problem]:
+def _mini_batches(found: LenientBuild) -> Iterator[Problem]:
     batch, subdivisions = found.net.positive("batch", 1), found.net.positive("subdivisions", 1)
     if subdivisions > batch:
         text = f"subdivisions={subdivisions} is more than batch={batch}; expected a divisor of it"
@@ -94,7 +94,7 @@ def _mini_batches(found: Probe) -> Iterator[Problem]:
         yield _of_net(found, text, "subdivisions")
 
 
-def _schedule(found: Probe) -> Iterator[Problem]:
+def _schedule(found: LenientBuild) -> Iterator[Problem]:
     if not found.net.has("max_batches"):
         yield _of_net(found, "max_batches is missing: training would end before it begins", "max_batches")
     try:
@@ -114,11 +114,11 @@ def _schedule(found: Probe) -> Iterator[Problem]:
         yield _of_net(found, f"learning_rate={schedule.rate:g}: expected more than 0", "learning_rate", is_error=True)
 
 
-def _heads(found: Probe) -> list[tuple[int, Head]]:
+def _heads(found: LenientBuild) -> list[tuple[int, Head]]:
     return [(index, layer) for index, layer in enumerate(found.layers) if isinstance(layer, Head)]
 
 
-def _input_size(found: Probe) -> Iterator[Problem]:
+def _input_size(found: LenientBuild) -> Iterator[Problem]:
     """Sides that the strides up to a head do not divide: the cells would not cover the picture evenly."""
     for side in ("width", "height"):
         pixels, strides = getattr(found.input, side), []
@@ -135,7 +135,7 @@ def _input_size(found: Probe) -> Iterator[Problem]:
             yield _of_net(found, text, side, is_error=True)
 
 
-def _masks(found: Probe) -> Iterator[Problem]:
+def _masks(found: LenientBuild) -> Iterator[Problem]:
     for index, layer in _heads(found):
         if not isinstance(layer, Yolo):
             continue
@@ -153,7 +153,7 @@ def _masks(found: Probe) -> Iterator[Problem]:
             yield _of_layer(layer, index, text, "mask")
 
 
-def _agreement(found: Probe) -> Iterator[Problem]:
+def _agreement(found: LenientBuild) -> Iterator[Problem]:
     """Heads of one network that differ in what they should share."""
     heads = _heads(found)
     if not heads:
@@ -168,7 +168,7 @@ def _agreement(found: Probe) -> Iterator[Problem]:
             yield _of_layer(layer, index, text, "num")
 
 
-def _activations(found: Probe) -> Iterator[Problem]:
+def _activations(found: LenientBuild) -> Iterator[Problem]:
     """What a head reads must be linear; `new_coords` wants it logistic."""
     for index, layer in _heads(found):
         before = found.layers[index - 1] if index else None
@@ -180,7 +180,7 @@ def _activations(found: Probe) -> Iterator[Problem]:
                 yield _of_layer(before, index - 1, text, "activation")
 
 
-def _data(found: Probe, data: Section) -> Iterator[Problem]:
+def _data(found: LenientBuild, data: Section) -> Iterator[Problem]:
     """Heads and lists of names that do not have the number of classes of a .data file."""
     classes = data.positive("classes", 1) if data.has("classes") else None
     path = names_from_data(data, "names")

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from ...config.dialect import Dialect
 from ...config.sections import Config, Section
 from ...errors import ConfigError, DarknetError, ShapeError
-from ...layers import INPUT, LAYERS, Layer, Place, layer_class
+from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.connected import Connected
 from ...layers.convolution.convolutional import Convolutional
 from ...layers.convolution.deconvolutional import Deconvolutional
@@ -30,7 +30,7 @@ from ...layers.simple import Implicit
 from ...network.input_size import network_input
 from ...network.memory import check_memory
 from ...tensor import Shape
-from .lenient_section import REFERENCES, Problem, TolerantPlace, TolerantSection, warnings_to
+from .lenient_section import REFERENCES, LenientSection, Problem, TolerantPlace, warnings_to
 
 _HINT = "did you mean"  # a word that looks misspelt is an error; other unknown words may be meant for another program
 ANY_INPUT = Shape(3, 416, 416)  # where [net] does not say
@@ -50,7 +50,7 @@ _HEAD_KEYS = frozenset({"mask", "num", "classes", "coords", "side", "anchors", "
 
 
 @dataclass(frozen=True)
-class Known:
+class ShapeCertainty:
     """Whether an output's channels, and its width and height, follow from options that are right."""
 
     channels: bool = True
@@ -58,15 +58,15 @@ class Known:
 
 
 @dataclass
-class Probe:
+class LenientBuild:
     """The layers of a .cfg file as far as they can be built, and what is wrong."""
 
     config: Config
     dialect: Dialect
-    net: TolerantSection = field(init=False)
+    net: LenientSection = field(init=False)
     input: Shape = ANY_INPUT
     layers: list[Layer] = field(default_factory=list)
-    known: list[Known] = field(default_factory=list)
+    known: list[ShapeCertainty] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def tell(self, text: str, layer: int | None = None, is_error: bool = True) -> None:
@@ -83,11 +83,11 @@ class Probe:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _tolerant(self, section: Section, layer: int | None) -> TolerantSection:
+    def _tolerant(self, section: Section, layer: int | None) -> LenientSection:
         foreign = self.dialect.foreign_keys(section.kind)
-        return TolerantSection.of(section, foreign, lambda text, is_error: self.tell(text, layer, is_error))
+        return LenientSection.of(section, foreign, lambda text, is_error: self.tell(text, layer, is_error))
 
-    def known_of(self, source: int) -> Known:
+    def known_of(self, source: int) -> ShapeCertainty:
         """What is known of a layer's output, or of the network's input."""
         return self._input_known if source == INPUT else self.known[source]
 
@@ -111,14 +111,16 @@ class Probe:
                 return
 
     def _read_input(self) -> None:
-        self._input_known = Known()
+        self._input_known = ShapeCertainty()
         try:
             self.input = network_input(Config(self.config.path, self.net, []))
         except ConfigError as error:
             self.tell(str(error))
-            self._input_known = Known(channels=False, size=False)
+            self._input_known = ShapeCertainty(channels=False, size=False)
         if self.net.faulty & {"width", "height", "channels", "inputs"}:
-            self._input_known = Known("channels" not in self.net.faulty, not self.net.faulty & {"width", "height"})
+            self._input_known = ShapeCertainty(
+                "channels" not in self.net.faulty, not self.net.faulty & {"width", "height"}
+            )
 
     def _add(self, index: int, plain: Section) -> None:
         section = self._tolerant(plain, index)
@@ -128,22 +130,22 @@ class Probe:
         if layer is None:
             layer = Layer(section=section, sources=place.previous)
             layer.inputs = (layer.shape,) = (place.shape(index - 1),)
-            self._append(layer, Known(channels=False, size=False))
+            self._append(layer, ShapeCertainty(channels=False, size=False))
             return
         self._tell_unused(section, index)
         section.faulty |= section.misspelt()
         self._shape(layer, [place.shape(source) for source in layer.sources])
 
-    def _tell_unused(self, section: TolerantSection, layer: int | None) -> None:
+    def _tell_unused(self, section: LenientSection, layer: int | None) -> None:
         for option, hint in section.unused_options():
             text = f"[{section.kind}] Unused field: '{option.key} = {option.value}'{hint}"
             self.problems.append(Problem(option.line, text, layer, is_error=_HINT in hint))
 
-    def _append(self, layer: Layer, known: Known) -> None:
+    def _append(self, layer: Layer, known: ShapeCertainty) -> None:
         self.layers.append(layer)
         self.known.append(known)
 
-    def _class_of(self, section: TolerantSection) -> type[Layer] | None:
+    def _class_of(self, section: LenientSection) -> type[Layer] | None:
         try:
             return layer_class(section.kind, self.dialect)
         except ConfigError as error:
@@ -154,7 +156,7 @@ class Probe:
         close = get_close_matches(section.kind, list(LAYERS), n=1, cutoff=0.75)
         return LAYERS[close[0]] if close else None
 
-    def _read(self, cls: type[Layer], section: TolerantSection, place: Place) -> Layer | None:
+    def _read(self, cls: type[Layer], section: LenientSection, place: BuildContext) -> Layer | None:
         for _ in range(ATTEMPTS):
             try:
                 return cls.from_section(section, place)
@@ -173,14 +175,14 @@ class Probe:
             if self._can_be_relied_on(layer):
                 self._section(layer).tell(f"{error}{_where_filters_stand(layer, self.layers)}")
             if not layer.is_head:
-                known = Known(known.channels, False)
+                known = ShapeCertainty(known.channels, False)
             layer.inputs, layer.shape = tuple(inputs), _guess(layer, inputs)
         if isinstance(layer, FlatRoute):
             if self._can_be_relied_on(layer) and not self._is_read_as_vector(len(self.layers)):
                 listed = ", ".join(f"layer {s}: {shape}" for s, shape in zip(layer.sources, inputs, strict=True))
                 text = f"layers differ in size: {listed} (width x height x channels)"
                 self._section(layer).tell(str(layer.section.shape_error(text, "layers")))
-                known = Known(known.channels, False)
+                known = ShapeCertainty(known.channels, False)
             layer.shape = _guess(layer, inputs)
         self._append(layer, known)
 
@@ -188,11 +190,11 @@ class Probe:
         following = self.config.layers[index + 1 : index + 2]
         return any(issubclass(LAYERS.get(section.kind, Layer), _OWN_SHAPE) for section in following)
 
-    def _section(self, layer: Layer) -> TolerantSection:
-        assert isinstance(layer.section, TolerantSection)
+    def _section(self, layer: Layer) -> LenientSection:
+        assert isinstance(layer.section, LenientSection)
         return layer.section
 
-    def _known_after(self, layer: Layer) -> Known:
+    def _known_after(self, layer: Layer) -> ShapeCertainty:
         before = [self.known_of(source) for source in layer.sources]
         channels, size = all(k.channels for k in before), all(k.size for k in before)
         if isinstance(layer, _OWN_SHAPE):
@@ -201,7 +203,7 @@ class Probe:
         size |= isinstance(layer, Avgpool)
         faulty = self._section(layer).faulty
         sliced = isinstance(layer, Route) and faulty & {"groups", "group_id"}
-        return Known(channels and not faulty & _CHANNEL_KEYS and not sliced, size and not faulty & _SIZE_KEYS)
+        return ShapeCertainty(channels and not faulty & _CHANNEL_KEYS and not sliced, size and not faulty & _SIZE_KEYS)
 
     def _can_be_relied_on(self, layer: Layer) -> bool:
         """Whether a complaint about the shapes that a layer reads can be its own fault."""
@@ -237,8 +239,8 @@ def _where_filters_stand(layer: Layer, layers: Sequence[Layer]) -> str:
     return f"; {found[0].key}={found[0].value} stands in line {found[0].line}" if found else ""
 
 
-def probe(config: Config, dialect: Dialect) -> Probe:
+def probe(config: Config, dialect: Dialect) -> LenientBuild:
     """Build what can be built and note what is wrong. Raises nothing that a .cfg file can cause."""
-    result = Probe(config, dialect)
+    result = LenientBuild(config, dialect)
     result.build()
     return result

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ...config.sections import Number, Option, Section
 from ...errors import ConfigError, ShapeError
-from ...layers import Place
+from ...layers import BuildContext
 
 log = logging.getLogger("pydarknet")
 
@@ -36,7 +36,7 @@ Tell = Callable[[str, bool], None]
 
 
 @dataclass
-class TolerantSection(Section):
+class LenientSection(Section):
     """A section whose getters tell what is wrong with a value and go on with the default."""
 
     tell: Callable[[str], None] = field(default=lambda text: None, repr=False)
@@ -45,7 +45,7 @@ class TolerantSection(Section):
     last_key: str | None = None
 
     @classmethod
-    def of(cls, section: Section, foreign: Collection[str], tell: Tell) -> TolerantSection:
+    def of(cls, section: Section, foreign: Collection[str], tell: Tell) -> LenientSection:
         """A copy of a section without the keys of another dialect; `tell` gets a message, and whether it is an
         error."""
         return cls(
@@ -67,25 +67,25 @@ class TolerantSection(Section):
         return super().shape_error(message, key)
 
     def integer(self, key: str, default: int) -> int:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).integer(key, default))
+        return self._tolerant(key, default, lambda: super(LenientSection, self).integer(key, default))
 
     def real(self, key: str, default: float) -> float:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).real(key, default))
+        return self._tolerant(key, default, lambda: super(LenientSection, self).real(key, default))
 
     def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).positive(key, default, largest))
+        return self._tolerant(key, default, lambda: super(LenientSection, self).positive(key, default, largest))
 
     def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).natural(key, default, largest))
+        return self._tolerant(key, default, lambda: super(LenientSection, self).natural(key, default, largest))
 
     def choice(self, key: str, default: str, known: Collection[str]) -> str:  # type: ignore[override]
-        return self._tolerant(key, default, lambda: super(TolerantSection, self).choice(key, default, known))
+        return self._tolerant(key, default, lambda: super(LenientSection, self).choice(key, default, known))
 
     def integers(self, key: str) -> list[int] | None:
-        return self._tolerant(key, None, lambda: super(TolerantSection, self).integers(key))
+        return self._tolerant(key, None, lambda: super(LenientSection, self).integers(key))
 
     def reals(self, key: str) -> list[float] | None:
-        return self._tolerant(key, None, lambda: super(TolerantSection, self).reals(key))
+        return self._tolerant(key, None, lambda: super(LenientSection, self).reals(key))
 
     def _number(
         self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
@@ -134,11 +134,11 @@ class TolerantSection(Section):
         return {key for key in meant if not self.has(key)}
 
 
-class TolerantPlace(Place):
+class TolerantPlace(BuildContext):
     """A place whose references lead to the layer before where they lead nowhere."""
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
-        assert isinstance(section, TolerantSection)
+        assert isinstance(section, LenientSection)
         try:
             return super().resolve(section, key, reference)
         except ConfigError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...config.dialect import choose_dialect
-from ...config.editor import CfgText
+from ...config.editor import CfgEditor
 from ...config.sections import Config, Section, parse_config
 from ...errors import ConfigError, OptionError
 from ...layers import INPUT, Layer
@@ -19,7 +19,7 @@ from ...layers.heads.region import DetectionHead, Region
 from ...layers.heads.yolo import Yolo
 from ...tensor import Array
 from ..anchors import Sizes, format_anchors
-from .lenient_build import Probe, probe
+from .lenient_build import LenientBuild, probe
 
 CELLS = 1  # a width for which anchors are written with decimals
 
@@ -40,13 +40,13 @@ class Retarget:
 
     def __init__(self, path: str | os.PathLike[str], dialect: str = "auto") -> None:
         """Read the file, of which filters and masks may be wrong. Raises ConfigError, OptionError."""
-        self.text = CfgText(path)
+        self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
         self.probe = self._probe(self.config)
         self.heads = [(i, layer) for i, layer in enumerate(self.probe.layers) if isinstance(layer, Head)]
 
-    def _probe(self, config: Config) -> Probe:
+    def _probe(self, config: Config) -> LenientBuild:
         return probe(config, choose_dialect(self._dialect, config))
 
     # --- anchors ---

@@ -51,7 +51,7 @@ class InputGradient:
             layer.overwrites = False
             sources = [owner_of(self.layers, source) for source in layer.sources]
             layer.prepare([tensors[source] for source in sources], tensors.get(index))
-            layer.prepare_training([self._deltas[source] for source in sources], self._deltas.get(index))
+            layer.setup_training([self._deltas[source] for source in sources], self._deltas.get(index))
 
     def forward(self, x: Array) -> Array:
         """The output of the last layer, (outputs,), for x (channels, height, width)."""

@@ -11,7 +11,7 @@ import pytest
 from pydarknet.errors import ImageError, OptionError, OutputError
 from pydarknet.inference.detector import detect
 from pydarknet.inference.video.capture import DEFAULT_RATE
-from pydarknet.inference.video.demo import Demo, Manner, Rate, Watcher, to_numbered_files
+from pydarknet.inference.video.demo import Demo, DemoOptions, FrameDetector, Rate, to_numbered_files
 from pydarknet.inference.video.pipeline import AHEAD, Drawer, Reader
 from pydarknet.layers.heads.base import Head
 
@@ -67,7 +67,7 @@ def network(build):
 
 
 def manner(network, frames=3, **options):
-    return Manner.of(network, options.pop("thresh", 0.4), 0.5, frames, **options)
+    return DemoOptions.of(network, options.pop("thresh", 0.4), 0.5, frames, **options)
 
 
 def test_every_frame_is_looked_at_once_and_drawn_in_order(network):
@@ -75,7 +75,7 @@ def test_every_frame_is_looked_at_once_and_drawn_in_order(network):
     for lag in (1, 3, 30):
         drawn.clear()
         frames = Made(9)
-        watcher = Watcher(net, NAMES, manner(net, lag))
+        watcher = FrameDetector(net, NAMES, manner(net, lag))
         demo = Demo(watcher, frames, [lambda number, image: drawn.append((number, image))])
         numbers = [number for number, _ in demo.run()]
         assert numbers == list(range(1, 10))
@@ -90,7 +90,7 @@ def test_alexeyabs_boxes_are_those_of_the_frame(network):
     net = network("alexeyab", CFG.replace("height=32", "height=40").replace("width=32", "width=48"))
     look = manner(net)
     assert (look.nms, look.delay, look.average, look.hier) == (0.45, 1, 1, look.thresh)
-    found = [found for _, found in Demo(Watcher(net, NAMES, look), Made(4)).run()]
+    found = [found for _, found in Demo(FrameDetector(net, NAMES, look), Made(4)).run()]
     for number, seen in enumerate(found, start=1):  # frames of the network's size need no scaling
         expected = detect(net, picture(number), NAMES, thresh=0.4, letterbox=False)
         assert np.array_equal(seen.candidates.probabilities, expected.candidates.probabilities)
@@ -102,7 +102,7 @@ def test_pjreddies_outputs_are_means_over_frames(network):
     net = network("pjreddie")
     look = manner(net, 3, thresh=0.1)
     assert (look.nms, look.nms_kind, look.delay, look.average) == (0.4, "obj", 0, 3)
-    watcher, (head,) = Watcher(net, NAMES, look), [layer for layer in net.layers if isinstance(layer, Head)]
+    watcher, (head,) = FrameDetector(net, NAMES, look), [layer for layer in net.layers if isinstance(layer, Head)]
     raw = []
     for number in range(1, 6):
         net.forward(watcher.prepare(picture(number))[None])
@@ -153,7 +153,7 @@ def test_of_a_live_source_the_newest_frame_counts():
 def test_a_damaged_frame_is_raised_after_those_before_it(network):
     net, numbers = network("alexeyab"), []
     with pytest.raises(ImageError, match="damaged"):
-        for number, _ in Demo(Watcher(net, NAMES, manner(net)), Made(9, wrong_at=3)).run():
+        for number, _ in Demo(FrameDetector(net, NAMES, manner(net)), Made(9, wrong_at=3)).run():
             numbers.append(number)
     assert numbers == [1, 2, 3]
     assert not {thread.name for thread in threading.enumerate()} & {"reader", "drawer"}
@@ -166,14 +166,14 @@ def test_an_error_of_a_sink_ends_the_demo(network):
 
     net, frames = network("alexeyab"), Made(40)
     with pytest.raises(OutputError, match="disk full"):
-        list(Demo(Watcher(net, NAMES, manner(net)), frames, [full]).run())
+        list(Demo(FrameDetector(net, NAMES, manner(net)), frames, [full]).run())
     assert frames.closed
     assert frames.given < 20
 
 
 def test_stop_limit_and_most(network):
     net = network("alexeyab")
-    watcher = Watcher(net, NAMES, manner(net))
+    watcher = FrameDetector(net, NAMES, manner(net))
     demo = Demo(watcher, Made(10**9))
     for number, _ in demo.run():
         if number == 5:
@@ -191,7 +191,7 @@ def test_stop_limit_and_most(network):
 
 def test_measuring_repeats_the_first_frame(network):
     net, frames = network("alexeyab"), Made(3)
-    demo = Demo(Watcher(net, NAMES, manner(net)), frames, repeat_first=True)
+    demo = Demo(FrameDetector(net, NAMES, manner(net)), frames, repeat_first=True)
     found = []
     for number, seen in demo.run():
         found.append(seen.candidates.probabilities)
@@ -203,7 +203,7 @@ def test_measuring_repeats_the_first_frame(network):
 
 def test_a_drawn_picture_can_stay_for_more_frames(network):
     net, drawn = network("alexeyab"), []
-    watcher = Watcher(net, NAMES, manner(net, 1))
+    watcher = FrameDetector(net, NAMES, manner(net, 1))
     list(Demo(watcher, Made(6), [lambda number, image: drawn.append(image)], hold=2, boxes=False).run())
     assert [np.array_equal(image, picture(k)) for image, k in zip(drawn, [1, 1, 1, 4, 4, 4], strict=True)] == [True] * 6
 

@@ -11,7 +11,7 @@ from support.helpers import assert_blocked, blocked, dirty, values
 
 from pydarknet.kernels.convolution.microkernel import PIXELS, ROWS
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.algorithm import Method
+from pydarknet.layers.convolution.algorithm import Algorithm
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
@@ -84,7 +84,7 @@ def test_small_planes_are_computed_block_by_block(channels, filters, size, strid
 ])  # fmt: skip
 def test_which_planes_are_computed_block_by_block(height, width, pooled, expected):
     shape = Shape(64, height, width)
-    assert Method.of(64, 64, 1, Window(1, 1, 1, 0), Layout(1, shape), shape, pooled).single == expected
+    assert Algorithm.of(64, 64, 1, Window(1, 1, 1, 0), Layout(1, shape), shape, pooled).single == expected
 
 
 @pytest.mark.parametrize("filters", [7, 16, 20, 40])

@@ -13,7 +13,7 @@ from pydarknet.kernels.convolution.winograd import LARGE
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.direct import TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.winograd import Cut, WinogradConvolution
+from pydarknet.layers.convolution.winograd import Blocking, WinogradConvolution
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Shape
 
@@ -110,12 +110,12 @@ def test_what_stands_in_the_output_can_be_added_to():
     assert_blocked(target, before + naive.convolution(x, weights, zeros, (1, 1), 1, 1, 1), TOLERANCE)
 
 
-@pytest.mark.parametrize("cut", [Cut(2, 1, 1), Cut(4, 2, 3), Cut(6, 1, 2), Cut(30, 2, 4)])
+@pytest.mark.parametrize("cut", [Blocking(2, 1, 1), Blocking(4, 2, 3), Blocking(6, 1, 2), Blocking(30, 2, 4)])
 def test_how_the_work_is_cut_does_not_change_a_bit(monkeypatch, cut):
     x, weights, bias = values(2, 40, 11, 14), values(130, 40, 3, 3), values(130)
     plan, results = winograd(weights, bias, 4), []
-    for of in (Cut.of, lambda *sizes: cut):
-        monkeypatch.setattr(Cut, "of", of)
+    for of in (Blocking.of, lambda *sizes: cut):
+        monkeypatch.setattr(Blocking, "of", of)
         source, target = blocked(x, 1), dirty(2, 130, 11, 14, 1)
         plan.bind(source, target, WINDOW, np.float32(0.1), 0)()
         results.append(cells(target).copy())

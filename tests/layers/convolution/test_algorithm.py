@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from support.helpers import assert_close, net, values
 
-from pydarknet.layers.convolution.algorithm import Method, fastest_tile
+from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
 from pydarknet.layers.convolution.costs import COSTS
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.winograd import Cut
+from pydarknet.layers.convolution.winograd import Blocking
 from pydarknet.tensor import Layout, Shape
 
 CONV = "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
@@ -18,12 +18,12 @@ POOL = "[maxpool]\nsize=2\nstride=2\n"
 
 def method(window=Window(3, 1, 1, 1), filters=64, channels=64, groups=1, lanes=16, side=26):  # noqa: B008
     shape = Shape(channels, side, side)
-    return Method.of(filters, channels, groups, window, Layout(1, shape, 1, lanes), window.out_shape(shape, filters))
+    return Algorithm.of(filters, channels, groups, window, Layout(1, shape, 1, lanes), window.out_shape(shape, filters))
 
 
 def test_plain_3x3_convolutions_are_computed_by_winograds_method():
-    assert method() == Method(16, m=4)
-    assert method(Window(3, 2, 2, 1), side=104) == Method(16, m=3, stride=2)
+    assert method() == Algorithm(16, m=4)
+    assert method(Window(3, 2, 2, 1), side=104) == Algorithm(16, m=3, stride=2)
 
 
 @pytest.mark.parametrize("options", [
@@ -44,7 +44,7 @@ def test_large_filters_of_few_tiles_are_compact_unless_they_change_in_every_pass
 
 
 def test_depthwise_convolutions_have_a_way_of_their_own():
-    assert method(groups=64) == Method(16, depthwise=True)
+    assert method(groups=64) == Algorithm(16, depthwise=True)
 
 
 @pytest.mark.parametrize("side", range(4, 80))
@@ -54,14 +54,14 @@ def test_pooled_tiles_have_even_sides(side):
 
 
 def test_few_tiles_are_not_divided_but_the_filters_are():
-    cut = Cut.of(4, 1, 16, 32, 64, 2)
+    cut = Blocking.of(4, 1, 16, 32, 64, 2)
     assert cut.chunk == 16
     assert cut.splits >= 2
 
 
 @pytest.mark.parametrize("tiles, blocks, groups, workers", [(1, 1, 1, 1), (1, 1, 1, 8), (5000, 1, 1, 2), (7, 80, 3, 4)])
 def test_every_cut_covers_the_work(tiles, blocks, groups, workers):
-    cut = Cut.of(4, 1, tiles, blocks, groups, workers)
+    cut = Blocking.of(4, 1, tiles, blocks, groups, workers)
     assert cut.chunk % 2 == 0
     assert cut.chunk >= 2
     assert 1 <= cut.splits <= groups

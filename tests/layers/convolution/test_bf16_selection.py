@@ -15,7 +15,7 @@ import pydarknet
 from pydarknet import OptionError
 from pydarknet.layers.autotune import tuning
 from pydarknet.layers.convolution import bf16
-from pydarknet.layers.convolution.algorithm import Method, fastest_tile
+from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
 from pydarknet.layers.convolution.bf16 import BF16, MISSING, Bf16Convolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
@@ -33,7 +33,7 @@ SUM = "[shortcut]\nfrom=-3\nactivation=linear\n"
 def method(window=Window(1, 1, 1, 0), filters=64, channels=64, groups=1, lanes=16, side=26, pooled=False):  # noqa: B008
     shape = Shape(channels, side, side)
     x, out = Layout(1, shape, 1, lanes), window.out_shape(shape, filters)
-    return Method.of(filters, channels, groups, window, x, out, pooled, precision=BF16)
+    return Algorithm.of(filters, channels, groups, window, x, out, pooled, precision=BF16)
 
 
 def rounds(network):
@@ -49,7 +49,7 @@ def rounds(network):
     {"window": Window(3, 2, 1, 1)}, {"window": Window(3, 2, 2, 1), "side": 104},
 ])  # fmt: skip
 def test_direct_convolutions_are_rounded(options):
-    assert method(**options) == Method(16, rounded=True)
+    assert method(**options) == Algorithm(16, rounded=True)
 
 
 @pytest.mark.parametrize("options", [

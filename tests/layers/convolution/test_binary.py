@@ -7,7 +7,7 @@ import pytest
 from support.helpers import assert_close, net, values
 
 from pydarknet.layers.convolution.binary import binary_weights
-from pydarknet.training.learner import Training
+from pydarknet.training.learner import Learner
 
 FIRST = "[convolutional]\nfilters=3\nsize=1\nactivation=linear\n"
 XNOR = "[convolutional]\nfilters=4\nsize=3\nstride={}\npad=1\nxnor=1\nactivation=leaky\n"
@@ -28,7 +28,7 @@ def windows(x, stride):
 def test_the_way_back_takes_the_signs_for_what_they_are_signs_of(build, dialect, stride):
     text = net(5, 6, 7).replace("[net]", "[net]\nsubdivisions=2\n") + FIRST + XNOR.format(stride) + "[cost]\n"
     network = build(text, dialect, batch=2)
-    training, x = Training(network), values(2, 5, 6, 7)
+    training, x = Learner(network), values(2, 5, 6, 7)
     first, binary = network.layers[:2]
     target = values(2, binary.shape.outputs, seed=3)
     loss = training.step(x, list(target))
@@ -60,7 +60,7 @@ def test_the_way_back_takes_the_signs_for_what_they_are_signs_of(build, dialect,
 def test_a_binary_network_learns(build):
     text = net(5, 6, 7).replace("[net]", "[net]\nlearning_rate=0.05\n") + FIRST
     text += XNOR.format(1).replace("xnor=1", "xnor=1\nbatch_normalize=1") + "[convolutional]\nfilters=2\n"
-    training = Training(build(text + "activation=linear\n[avgpool]\n[softmax]\n", "alexeyab", batch=4))
+    training = Learner(build(text + "activation=linear\n[avgpool]\n[softmax]\n", "alexeyab", batch=4))
     x, truth = values(4, 5, 6, 7), [np.eye(2, dtype=np.float32)[k % 2] for k in range(4)]
     losses = [training.step(x, truth) for _ in range(60)]
     assert losses[-1] < 0.3 * losses[0]

@@ -7,7 +7,7 @@ import pytest
 from support.helpers import net, randomise, values
 
 from pydarknet.layers import INPUT
-from pydarknet.network.memory_plan import absorptions, lay_out
+from pydarknet.network.memory_plan import find_fusions, lay_out
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tools import profile
 
@@ -78,7 +78,7 @@ def test_other_convolutions_are_computed_one_by_one(build, text, steps):
 def test_outputs_within_a_chain_have_no_memory(build):
     network = build(net(height=26, width=19) + CHAIN + SUM + FIRST)
     arguments = network.layers, network.input, network.batch, network.output_index
-    assert absorptions(network.layers, network.output_index) == {1: [2, 3, 5]}
+    assert find_fusions(network.layers, network.output_index) == {1: [2, 3, 5]}
     assert sorted(lay_out(*arguments, keep_all=False)) == [INPUT, 0, 5, 6]
     assert sorted(lay_out(*arguments, keep_all=True)) == [INPUT, 0, 1, 2, 3, 5, 6]
 

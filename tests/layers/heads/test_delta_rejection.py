@@ -10,8 +10,8 @@ from support.helpers import net, values
 
 from pydarknet.config.sections import Option, Section
 from pydarknet.layers.heads.delta_rejection import DeltaRejection
-from pydarknet.layers.options import Clock
-from pydarknet.training.learner import Training
+from pydarknet.layers.options import TrainingProgress
+from pydarknet.training.learner import Learner
 
 
 def naive(delta, state, done, max_batches, percentage, sigmas, equidistant, entries):
@@ -51,7 +51,7 @@ def naive(delta, state, done, max_batches, percentage, sigmas, equidistant, entr
 )
 def test_as_in_darknet(percentage, sigmas, equidistant):
     rejection = DeltaRejection(percentage, sigmas, equidistant)
-    state, clock, left_out = dict(rejection.rolling), Clock(0, 100), 0
+    state, clock, left_out = dict(rejection.rolling), TrainingProgress(0, 100), 0
     for done in range(100):
         clock.done = done
         delta = values(2, 30, seed=done) * (values(2, 30, seed=1000 + done) > 0)
@@ -67,7 +67,7 @@ def test_as_in_darknet(percentage, sigmas, equidistant):
 
 def test_without_deltas_nothing_happens():
     rejection = DeltaRejection(sigmas=1)
-    rejection.apply(np.zeros((1, 6), np.float32), 6, Clock(99, 100))
+    rejection.apply(np.zeros((1, 6), np.float32), 6, TrainingProgress(99, 100))
     assert not any(rejection.rolling.values())
 
 
@@ -85,7 +85,7 @@ def test_the_cost_is_that_of_what_is_left(build, kind):
     text += f"[convolutional]\nfilters={entries}\nactivation=linear\n[{kind}]\nnum=1\nclasses=1\n"
     losses = []
     for done in (3, 4):
-        training = Training(build(text, "alexeyab"))
+        training = Learner(build(text, "alexeyab"))
         training._clock.done = done
         losses.append(training.step(values(1, 3, 8, 8), [np.array([[0, 0.5, 0.5, 0.4, 0.4]], np.float32)]))
         head = training.network.layers[1]
