@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pydarknet.datasets.convert.convert import Annotated, AnnotatedSet, Box, form_of, read_set, write_set
+from pydarknet.datasets.convert.convert import Annotated, AnnotatedSet, PixelBox, form_of, read_set, write_set
 from pydarknet.errors import DataError, OptionError, OutputError
 from pydarknet.images.image import write_image
 
@@ -42,7 +42,7 @@ COCO = {
     ],
     "categories": [{"id": 9, "name": "Eskimo cat"}, {"id": 2, "name": "dog"}],
 }
-CAT, DOG = Box(1, 10, 20, 30, 30), Box(0, 0, 0, 100, 50)
+CAT, DOG = PixelBox(1, 10, 20, 30, 30), PixelBox(0, 0, 0, 100, 50)
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def boxes(found, key="train"):
     """Name of the picture: boxes with coordinates that are whole but for rounding."""
     return {
         picture.path.name: [
-            Box(b.number, *(round(e, 4) for e in (b.left, b.top, b.right, b.bottom)), b.difficult, b.crowd)
+            PixelBox(b.number, *(round(e, 4) for e in (b.left, b.top, b.right, b.bottom)), b.difficult, b.crowd)
             for b in picture.boxes
         ]
         for picture in found.lists[key]
@@ -121,7 +121,7 @@ def test_what_is_no_label_is_left_out_and_counted(darknet):
 def test_voc_is_read(voc):
     found = read_set([voc])
     assert found.classes == sorted(NAMES)
-    assert boxes(read_set([voc], names=NAMES)) == {"a.png": [CAT, Box(0, 0, 0, 100, 50, difficult=True)]}
+    assert boxes(read_set([voc], names=NAMES)) == {"a.png": [CAT, PixelBox(0, 0, 0, 100, 50, difficult=True)]}
     assert found.lists["train"][0].path == Path("set/images/a.png")
 
 
@@ -149,7 +149,7 @@ def test_a_folder_of_xml_files_without_sizes(voc):
 def test_coco_is_read(coco):
     found = read_set([coco])
     assert found.classes == NAMES  # by id
-    assert boxes(found) == {"a.png": [CAT, Box(0, 0, 0, 100, 50, crowd=True)], "b.png": []}
+    assert boxes(found) == {"a.png": [CAT, PixelBox(0, 0, 0, 100, 50, crowd=True)], "b.png": []}
     assert found.lists["train"][0].path == Path("set/images/a.png")
     assert boxes(read_set([coco], names=["Eskimo cat", "x", "dog"]))["a.png"][0].number == 0
 
@@ -208,13 +208,13 @@ def test_numbers_of_coco_are_those_of_the_result_files(folder):
     names = [str(number) for number in range(80)]
     ending = ["COCO_val2014_000000000042", "000000000007"]
     for stems, ids in ((ending, [42, 7]), (["a1", "b1"], [1, 2]), (["a9", "b"], [1, 2])):
-        pictures = [Annotated(Path(f"{stem}.jpg"), 9, 9, [Box(79, 1, 1, 2, 2)]) for stem in stems]
+        pictures = [Annotated(Path(f"{stem}.jpg"), 9, 9, [PixelBox(79, 1, 1, 2, 2)]) for stem in stems]
         write_set(AnnotatedSet(names, {"valid": pictures}), folder / stems[0], "coco")
         content = json.loads((folder / stems[0] / "annotations" / "instances_val.json").read_text())
         assert [item["id"] for item in content["images"]] == ids
         assert [item["image_id"] for item in content["annotations"]] == ids
         assert content["annotations"][0]["category_id"] == 90
-        assert read_set([folder / stems[0]]).lists["valid"][1].boxes == [Box(79, 1, 1, 2, 2)]
+        assert read_set([folder / stems[0]]).lists["valid"][1].boxes == [PixelBox(79, 1, 1, 2, 2)]
     write_set(AnnotatedSet([*names, "80"], {"valid": pictures}), folder / "more", "coco")
     content = json.loads((folder / "more" / "annotations" / "instances_val.json").read_text())
     assert content["annotations"][0]["category_id"] == 80
@@ -275,7 +275,11 @@ def test_boxes_that_stand_out_are_cut(coco):
         content["annotations"].append({"id": 9, "image_id": 3, "category_id": 2, "bbox": box})
     Path(coco).write_text(json.dumps(content))
     written = write_set(read_set([coco]), "new", "coco")
-    assert boxes(written)["b.png"] == [Box(0, 0, 0, 10, 5), Box(0, 95, 45, 100, 50), Box(0, 50.2, 0, 100, 50)]
+    assert boxes(written)["b.png"] == [
+        PixelBox(0, 0, 0, 10, 5),
+        PixelBox(0, 95, 45, 100, 50),
+        PixelBox(0, 50.2, 0, 100, 50),
+    ]
     assert +written.left_out == Counter(
         {"boxes cut at the edge of their picture": 2, "boxes outside their picture left out": 1}
     )
