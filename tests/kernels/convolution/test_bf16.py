@@ -21,7 +21,7 @@ from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import LANES, Shape
 
-from .test_convolution import parameters, sampled_case
+from .test_direct import parameters, sampled_case
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
