@@ -17,7 +17,7 @@ from networks import ROOT, SIZES, TRAINED, chosen
 from peers import PEERS
 from processes import time_processes
 from report import processor, table, versions
-from training import HEAD, time_training
+from train_step import HEAD, time_training
 from turns import warn_of_load
 
 RESULTS = ROOT / "benchmarks" / "results.md"

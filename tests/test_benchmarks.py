@@ -212,7 +212,7 @@ def test_the_torch_network_is_ours(write_cfg):
 
 
 def test_training_beside_torch(write_cfg, tmp_path):
-    from training import time_training
+    from train_step import time_training
 
     folder = tmp_path / "copies"
     folder.mkdir()

@@ -16,7 +16,7 @@ from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
 from ..layers.convolution.bf16 import FLOAT32, checked_precision
-from ..runtime.program import Call, joined
+from ..runtime.program import Call, fuse_calls
 from ..tensor import Array, Shape, Tensor
 from .builder import build_layers
 from .input_size import checked_batch, checked_side, network_input
@@ -135,7 +135,7 @@ class Network:
 
     def _bind(self) -> None:
         """Gather what the steps do; what needs no Python between them becomes one call."""
-        self._calls = joined([call for layer in self._steps for call in layer.calls()])
+        self._calls = fuse_calls([call for layer in self._steps for call in layer.calls()])
         self._changes.unseen = False
 
     def __getstate__(self) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def words_of(argument: Any) -> list[int]:
     return [int(argument)]
 
 
-def joined(calls: Sequence[Call]) -> list[Call]:
+def fuse_calls(calls: Sequence[Call]) -> list[Call]:
     """The same calls in the same order, those next to each other that need no Python as one."""
     together: list[Call] = []
     for native, group in groupby(calls, key=_is_native):

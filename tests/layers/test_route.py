@@ -119,7 +119,7 @@ def route(*layers, groups=1, group_id=0):
 ])  # fmt: skip
 def test_sources_are_written_where_they_are_joined(build, monkeypatch, body, copies):
     copied = []
-    monkeypatch.setattr(module, "Bound", lambda *arguments: copied.append(1) or KernelCall(*arguments))
+    monkeypatch.setattr(module, "KernelCall", lambda *arguments: copied.append(1) or KernelCall(*arguments))
     network = build(net(3, 6, 8) + body + READ + conv(4), "alexeyab")
     x = values(1, 3, 6, 8)
     (found,) = network.forward(x)

@@ -43,7 +43,7 @@ def network(name, size=None, seed=1):
     return made
 
 def native_calls(network):
-    return sum(len(call.calls) for call in network._calls if isinstance(call, native.Run))
+    return sum(len(call.calls) for call in network._calls if isinstance(call, native.Program))
 
 def outputs(network, x):
     network.reset_state()
@@ -199,7 +199,7 @@ def bound(number, status, function):
         seen.append((words[0], words[1]))
         return status
 
-    call = native.KernelCall.__new__(native.Bound)
+    call = native.KernelCall.__new__(native.KernelCall)
     call.function, call._arguments, call.code = function, (number,), thunk
     saved.thunks[function] = saved.Thunk(ctypes.cast(thunk, ctypes.c_void_p).value, 7)
     return call
@@ -212,14 +212,14 @@ def failing(number):
 
 network("cfg/tiny.cfg", 64).prepare((1, 3, 64, 64))
 good = [bound(number, 0, lambda number: None) for number in range(3)]
-whole, bad, worse = native.joined(good), bound(3, -1, failing), bound(4, 5, fine)
+whole, bad, worse = native.fuse_calls(good), bound(3, -1, failing), bound(4, 5, fine)
 assert len(whole) == 1
 whole[0]()
 assert seen == [(7, 0), (7, 1), (7, 2)]
 for call, expected in ((bad, ValueError), (worse, RuntimeError)):
     seen.clear()
     try:
-        native.joined([good[0], call, good[1]])[0]()
+        native.fuse_calls([good[0], call, good[1]])[0]()
     except expected as error:
         told[expected.__name__] = str(error)
     assert seen[:2] == [(7, 0), (7, call.arguments[0])] and (7, 1) not in seen
@@ -231,8 +231,8 @@ for call, expected in ((bad, ValueError), (worse, RuntimeError)):
 
 def test_calls_without_code_of_their_own_stay_where_they_are():
     calls = [lambda: None, lambda: None]
-    assert native.joined(calls) == calls
-    assert native.joined([]) == []
+    assert native.fuse_calls(calls) == calls
+    assert native.fuse_calls([]) == []
 
 
 def test_only_kernels_that_return_nothing_have_thunks():
