@@ -73,7 +73,7 @@ def make_sane(network: pydarknet.Model) -> None:
     """Batch-norm statistics as `random_network` has them."""
     added = {source for layer in network.layers if layer.kind == "shortcut" for source in layer.sources[:1]}
     for index, layer in enumerate(network.layers):
-        for record in layer.records():
+        for record in layer.named_parameters():
             if record.name.endswith("rolling_variance"):
                 record.array[:] = 1
             elif record.name.endswith("scales") and index in added:

@@ -16,7 +16,7 @@
     recall              the figures of `detector recall`
 
 A network that is being trained cannot be evaluated while it learns: its buffers hold a mini-batch. Make a second one
-from the same cfg, copy the parameters over (`records()` of the layers, in place), call `parameters_changed()` on it,
+from the same cfg, copy the parameters over (`layer.parameters()`, in place), call `parameters_changed()` on it,
 and evaluate that one; it uses the rolling statistics.
 """
 

@@ -48,7 +48,7 @@ class Trainable:
 class Changes:
     """Whether parameters of a network have changed since somebody looked."""
 
-    unseen: bool = False
+    parameters_dirty: bool = False
 
 
 @dataclass
@@ -104,14 +104,16 @@ class Layer:
     batch: int = 1
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Tensor | None = field(default=None, repr=False)
-    absorbed: Sequence[Layer] = field(default=(), repr=False)  # layers that this one computes as well
+    fused: Sequence[Layer] = field(default=(), repr=False)  # layers that this one computes as well
     training: bool = False
-    tuned: bool = True  # whether what was measured on this machine is followed; numbers of training do not depend on it
-    clock: TrainingProgress = field(default_factory=TrainingProgress, repr=False)
+    autotuned: bool = (
+        True  # whether what was measured on this machine is followed; numbers of training do not depend on it
+    )
+    progress: TrainingProgress = field(default_factory=TrainingProgress, repr=False)
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
     source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
     delta: Tensor | None = field(default=None, repr=False)
-    stored: RecordOptions = field(init=False, repr=False)
+    record_options: RecordOptions = field(init=False, repr=False)
     learning_options: LearningOptions = field(init=False, repr=False)
     # Whether `backward` shall write the delta of the first source, whatever is there, instead of adding to it.
     overwrites: bool = False
@@ -135,7 +137,7 @@ class Layer:
     type_number: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        self.stored = RecordOptions.from_section(self.section)
+        self.record_options = RecordOptions.from_section(self.section)
         self.learning_options = LearningOptions.from_section(self.section)
 
     def __repr__(self) -> str:
@@ -165,73 +167,73 @@ class Layer:
                 f"gives an output of {shape} (width x height x channels) x batch {batch}, more than {LARGEST_OUTPUT} "
                 "numbers"
             )
-        self.inputs, self.shape, self.batch, self.absorbed = tuple(inputs), shape, batch, ()
+        self.inputs, self.shape, self.batch, self.fused = tuple(inputs), shape, batch, ()
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The output's shape for given sources; the same as the first source's unless overridden."""
         return inputs[0]
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         """The arrays of the layer's record in a .weights file, in file order."""
         return []
 
     def parameters(self) -> list[Array]:
         """The layer's arrays in file order. Call `parameters_changed` after writing to them."""
-        return [record.array for record in self.records()]
+        return [record.array for record in self.named_parameters()]
 
     def parameters_changed(self) -> None:
         """Forget what was derived from the parameters."""
-        self.changes.unseen = True
+        self.changes.parameters_dirty = True
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         """Give the parameters darknet's initial values."""
 
     @property
-    def reads_thin_input(self) -> bool:
+    def reads_four_lanes(self) -> bool:
         """Whether the layer can read a picture of up to four channels packed into four lanes."""
         return False
 
-    def absorbs(self, after: Sequence[Layer]) -> int:
+    def fusable(self, after: Sequence[Layer]) -> int:
         """How many of the layers that follow, each of which alone reads the one before, this one can compute as well,
-        without their outputs but the last. They are `absorbed` when `prepare` gets that last output, and after the
+        without their outputs but the last. They are `fused` when `setup` gets that last output, and after the
         own sources the others of the last one."""
         return 0
 
-    def lanes_from_planes(self, after: Sequence[Layer]) -> tuple[int, ...]:
+    def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         """In how many lanes the layer, with those after it that it absorbs, can write what it computes from planar
         tensors; none where it cannot."""
         return ()
 
-    def joined_at(self) -> list[int]:
+    def concat_offsets(self) -> list[int]:
         """For each source the channel of the output from which on it stands there, where the output is nothing else."""
         return []
 
-    def cut_from(self) -> int | None:
+    def split_offset(self) -> int | None:
         """The channel of the only source from which on the output stands there, where it is nothing else."""
         return None
 
     @property
-    def pools_pairs(self) -> bool:
+    def is_maxpool_2x2(self) -> bool:
         """Whether the layer gives the largest of each 2 x 2 cells, of those that there are."""
         return False
 
     @property
-    def adds_to_previous(self) -> bool:
+    def is_residual_add(self) -> bool:
         """Whether the layer gives the sum of the one before it and another of the same shape."""
         return False
 
-    def compute_in(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        """From the next `prepare` on, compute in this precision at inference, where that pays and the layers that this
+    def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
+        """From the next `setup` on, compute in this precision at inference, where that pays and the layers that this
         one reads and that read it are not computed with it."""
 
-    def read_by_branch(self) -> None:
+    def mark_branch(self) -> None:
         """Take note that a route, shortcut or the like reads this output as well."""
 
     def halo(self, lanes: int = LANES) -> int:
         """How many cells of zeros the layer wants to read round its sources, which are tensors of so many lanes."""
         return 0
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         """Bind the layer to the tensors it reads and writes, and derive what `forward` needs."""
         self.source_tensors, self.output = sources, output
 
@@ -240,7 +242,7 @@ class Layer:
         raise NotImplementedError
 
     def calls(self) -> Sequence[Call]:
-        """What `forward` does, as calls that stay valid until the next `prepare` or until parameters change. Those of
+        """What `forward` does, as calls that stay valid until the next `setup` or until parameters change. Those of
         kernels can be made without Python (`runtime/program.py`)."""
         return [self.forward]
 
@@ -269,14 +271,14 @@ class Layer:
         self.forward()
 
     @property
-    def raw_delta(self) -> Array:
+    def pre_norm_delta(self) -> Array:
         """After the way back, the delta before the activation and normalisation: (batch, outputs)."""
         raise NotImplementedError
 
-    def share_statistics(self, last: Layer) -> None:
+    def use_statistics_of(self, last: Layer) -> None:
         """As one of several copies in time, go back with the normalisation's statistics of the last one."""
 
-    def refresh_inputs(self) -> None:
+    def inputs_changed(self) -> None:
         """Take note that the sources have been written to between the forward and the backward pass."""
 
     def backward(self) -> None:

@@ -30,7 +30,7 @@ class BatchNorm:
         self.rolling_mean = np.zeros(self.channels, np.float32)
         self.rolling_variance = np.zeros(self.channels, np.float32)
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         """Scales, mean and variance, in file order."""
         return [
             Parameter("scales", self.scales),

@@ -41,9 +41,9 @@ class BatchNormLayer(Layer):
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         biases = [Parameter("biases", self.biases)] if self.biases_stored else []
-        return biases + self.norm.records()
+        return biases + self.norm.named_parameters()
 
     def parameters_changed(self) -> None:
         self._gain = self._offset = None
@@ -52,15 +52,15 @@ class BatchNormLayer(Layer):
         self.norm.initialise()
         self.biases[:] = 0
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         gain, offset = self.norm.fold(self.biases)
         blocks = sources[0].layout.blocks
         self._gain, self._offset = padded_lanes(gain, blocks), padded_lanes(offset, blocks)
 
     def forward(self) -> None:
         if self._gain is None:  # the parameters have changed
-            self.prepare(self.source_tensors, self.output)
+            self.setup(self.source_tensors, self.output)
         assert self.output is not None
         (x,) = self.source_tensors
         elementwise.scale(*x.source, self._gain, self._offset, np.float32(1), *self.output.target, *self.output.extent)

@@ -83,12 +83,12 @@ class Connected(NchwLayer):
             )
         return Shape(self.outputs_count)
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         own = [
             Parameter(f"{self.prefix}biases", self.biases),
             Parameter(f"{self.prefix}weights", self.weights, matrix=True),
         ]
-        norm = self.norm.records() if self.norm else []
+        norm = self.norm.named_parameters() if self.norm else []
         return own + [Parameter(f"{self.prefix}{record.name}", record.array) for record in norm]
 
     def parameters_changed(self) -> None:
@@ -133,12 +133,12 @@ class Connected(NchwLayer):
         if self.norm:
             self._trainables.append(Trainable("scales", self.norm.scales))
 
-    def share_statistics(self, last: Layer) -> None:
+    def use_statistics_of(self, last: Layer) -> None:
         if isinstance(last, Connected) and self._norm is not None and last._norm is not None:
             self._norm.statistics = last._norm
 
     @property
-    def raw_delta(self) -> Array:
+    def pre_norm_delta(self) -> Array:
         return self._raw_delta
 
     def trainables(self) -> list[Trainable]:

@@ -71,8 +71,8 @@ class Dropout(PassOn):
 
     def _without_squares(self, batch: int, squares: Squares) -> Array:
         """(batch, outputs): 0 in at most one square a plane; else 1 through the part of the item that is left."""
-        shape, end = self.shape, GROWS_FOR * self.clock.max_batches
-        progress = self.clock.done / end if self.clock.done < end else 1.0
+        shape, end = self.shape, GROWS_FOR * self.progress.max_batches
+        progress = self.progress.done / end if self.progress.done < end else 1.0
         side = squares.side(shape.width, shape.height, progress)
         draws = self.rng.random((batch, shape.channels, shape.cells), np.float32)
         factors = np.ones((batch, shape.channels, shape.height, shape.width), np.float32)

@@ -13,12 +13,12 @@ from .base import Layer
 @dataclass(kw_only=True, eq=False, repr=False)
 class KernelLayer(Layer):
     """A layer whose forward pass is calls, of kernels if it can be, with arguments that stay the same from one
-    `prepare` to the next."""
+    `setup` to the next."""
 
     _calls: Sequence[Call] | None = field(default=None, repr=False)
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         self._calls = None
 
     def bind(self) -> Sequence[Call]:

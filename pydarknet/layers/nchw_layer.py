@@ -25,8 +25,8 @@ class NchwLayer(KernelLayer):
     plain_inputs: list[Array] = field(default_factory=list, repr=False)
     value_deltas: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         batch = sources[0].layout.batch
         self.values = np.zeros((batch, self.shape.outputs), np.float32)
         self.plain_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
@@ -66,7 +66,7 @@ class NchwLayer(KernelLayer):
             if target is not None and change is not None:
                 target.add_plain(change)
 
-    def refresh_inputs(self) -> None:
+    def inputs_changed(self) -> None:
         for tensor, plain in zip(self.source_tensors, self.plain_inputs, strict=True):
             tensor.read_into(plain)
 

@@ -64,10 +64,10 @@ class _WindowPool(KernelLayer):
         pooled = self._pooled(inputs[0])
         return self.blur.out_shape(pooled) if self.blur else pooled
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         assert output is not None
-        self._target = self.blur.prepare(self._pooled(self.inputs[0]), output) if self.blur else output
+        self._target = self.blur.setup(self._pooled(self.inputs[0]), output) if self.blur else output
 
     def bind(self) -> list[Call]:
         assert self._target is not None
@@ -115,7 +115,7 @@ class Maxpool(_WindowPool):
     word: ClassVar[str] = "max"
 
     @property
-    def pools_pairs(self) -> bool:
+    def is_maxpool_2x2(self) -> bool:
         (shape,) = self.inputs
         whole = Shape(shape.channels, (shape.height + 1) // 2, (shape.width + 1) // 2)
         window = self.size, self.stride_y, self.stride_x, self.padding // 2
@@ -123,7 +123,7 @@ class Maxpool(_WindowPool):
 
     @property
     def can_overwrite(self) -> bool:
-        return self.pools_pairs
+        return self.is_maxpool_2x2
 
     def _add_gradient(self, target: Tensor) -> None:
         assert self._target is not None and self._pooled_delta is not None

@@ -114,8 +114,8 @@ class Reorg(NchwLayer):
                 "stride",
             )
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         self._order = None if self.extra else self._source_of_each()
 
     def _source_of_each(self) -> NDArray[np.int64]:

@@ -39,7 +39,7 @@ class Route(KernelLayer):
                 f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id"
             )
         for source in sources:
-            place.layers[source].read_by_branch()
+            place.layers[source].mark_branch()
         shapes = [place.shape(source) for source in sources]
         if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
             return FlatRoute.from_sources(section, sources, shapes, groups, place)
@@ -64,12 +64,12 @@ class Route(KernelLayer):
                 )
         return Shape(sum(shape.channels for shape in inputs) // self.groups, first.height, first.width)
 
-    def joined_at(self) -> list[int]:
+    def concat_offsets(self) -> list[int]:
         if self.groups > 1:
             return []
         return [sum(shape.channels for shape in self.inputs[:position]) for position in range(len(self.sources))]
 
-    def cut_from(self) -> int | None:
+    def split_offset(self) -> int | None:
         return self.group_id * self.shape.channels if self.groups > 1 and len(self.sources) == 1 else None
 
     def bind(self) -> list[Call]:

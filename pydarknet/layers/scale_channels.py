@@ -29,7 +29,7 @@ class _Product(KernelLayer):
         source = place.resolve(section, "from", section.integer("from", 0))
         for branch in (place.index - 1, source):
             if branch >= 0:
-                place.layers[branch].read_by_branch()
+                place.layers[branch].mark_branch()
         return cls(
             section=section,
             sources=(place.index - 1, source),

@@ -58,7 +58,7 @@ class Shortcut(KernelLayer):
             raise section.error("weights_type needs weights_normalization=relu or softmax", "weights_type")
         for source in (place.index - 1, *sources):
             if source >= 0:
-                place.layers[source].read_by_branch()
+                place.layers[source].mark_branch()
         layer = cls(
             section=section,
             sources=(place.index - 1, *sources),
@@ -91,7 +91,7 @@ class Shortcut(KernelLayer):
                 )
         return first
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         return [] if self.weights is None else [Parameter("weights", self.weights)]
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
@@ -109,7 +109,7 @@ class Shortcut(KernelLayer):
         return positive / (np.float32(0.0001) + positive.sum(axis=0))
 
     @property
-    def adds_to_previous(self) -> bool:
+    def is_residual_add(self) -> bool:
         return self._is_plain_sum and self.activation is LINEAR and self.sources[0] != self.sources[1]
 
     @property
@@ -117,8 +117,8 @@ class Shortcut(KernelLayer):
         same = all(shape == self.inputs[0] for shape in self.inputs)
         return same and len(self.sources) == 2 and self.weights is None and self.alpha == self.beta == 1.0
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         assert output is not None
         channels, blocks = self.shape.channels, output.layout.blocks
         factors = (
@@ -188,7 +188,7 @@ class Shortcut(KernelLayer):
         assert self.output is not None
         y = self._sum
         if self.weights is not None:
-            self.prepare(self.source_tensors, self.output)  # the weights have changed
+            self.setup(self.source_tensors, self.output)  # the weights have changed
         for call in self._sums(y):
             call()
         if y is not self.output:

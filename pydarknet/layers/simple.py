@@ -211,7 +211,7 @@ class Implicit(Layer):
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(self.filters, self.atoms, 1)
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         return [Parameter("weights", self.weights)]
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:

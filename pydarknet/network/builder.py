@@ -36,7 +36,7 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
         layer.changes = changes
         layer.reshape([place.shape(source) for source in layer.sources], batch)
         layers.append(layer)
-        parameters += sum(record.array.size for record in layer.records())
+        parameters += sum(record.array.size for record in layer.named_parameters())
         check_memory(8 * parameters, f"{config.path}: the parameters of layers 0 to {index}")
         for line in section.unused():
             log.warning("%s", line)

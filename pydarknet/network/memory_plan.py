@@ -70,10 +70,10 @@ def _parts(layers: Sequence[Layer], spans: dict[int, Span]) -> dict[int, Part]:
     for index in (index for index in spans if index != INPUT):
         layer = layers[index]
         sources = [owner_of(layers, source) for source in layer.sources]
-        channel = layer.cut_from()
+        channel = layer.split_offset()
         if channel is not None and channel % LANES == 0 and sources[0] != INPUT:
             found[index] = Part(sources[0], channel)
-        for source, start in zip(sources, layer.joined_at(), strict=False):
+        for source, start in zip(sources, layer.concat_offsets(), strict=False):
             end = start + layers[source].shape.channels
             whole_blocks = start % LANES == 0 and (end % LANES == 0 or end == layer.shape.channels)
             if whole_blocks and source != INPUT and source not in found:
@@ -110,7 +110,7 @@ def find_fusions(layers: Sequence[Layer], output_index: int) -> dict[int, list[i
         if index in taken or layers[index].is_alias:
             continue
         run = _run_after(layers, readers, index, owner_of(layers, output_index))
-        count = layers[index].absorbs([layers[i] for i in run])
+        count = layers[index].fusable([layers[i] for i in run])
         if count:
             absorbed[index] = run[:count]
             taken.update(run[:count])
@@ -130,12 +130,12 @@ def _run_after(layers: Sequence[Layer], readers: dict[int, list[int]], index: in
     return run
 
 
-def compute_in(layers: Sequence[Layer], precision: str) -> None:
+def set_precision(layers: Sequence[Layer], precision: str) -> None:
     """Tell all layers in which precision to compute."""
     readers = readers_of(layers)
     for index, layer in enumerate(layers):
         sources = [owner for source in layer.sources if (owner := owner_of(layers, source)) != INPUT]
-        layer.compute_in(precision, [layers[i] for i in sources], [layers[i] for i in readers.get(index, [])])
+        layer.set_precision(precision, [layers[i] for i in sources], [layers[i] for i in readers.get(index, [])])
 
 
 def readers_of(layers: Sequence[Layer]) -> dict[int, list[int]]:
@@ -160,7 +160,7 @@ def _planar(
     taken = {i for run in absorbed.values() for i in run}
     runs = {i: [i, *absorbed.get(i, [])] for i in range(len(layers)) if i not in taken}
     head_of = {i: head for head, run in runs.items() for i in run}
-    lanes = {head: layers[head].lanes_from_planes([layers[i] for i in run[1:]]) for head, run in runs.items()}
+    lanes = {head: layers[head].lanes_from_nchw([layers[i] for i in run[1:]]) for head, run in runs.items()}
     others = {head: layers[run[-1]].sources[1:] if len(run) > 1 else () for head, run in runs.items()}
     sources = {head: {owner_of(layers, s) for s in (*layers[head].sources, *others[head])} for head in runs}
 
@@ -183,4 +183,4 @@ def _lanes(layers: Sequence[Layer], index: int, input_: Shape, thin: bool) -> in
 def _is_thin(layers: Sequence[Layer], input_: Shape) -> bool:
     """Whether the input can have four lanes: few channels, and read by convolutions only, not given on by anyone."""
     direct = [layer for layer in layers if INPUT in layer.sources]
-    return input_.channels <= THIN_LANES and all(layer.reads_thin_input and not layer.is_alias for layer in direct)
+    return input_.channels <= THIN_LANES and all(layer.reads_four_lanes and not layer.is_alias for layer in direct)

@@ -20,7 +20,7 @@ from ..runtime.program import Call, fuse_calls
 from ..tensor import Array, Shape, Tensor
 from .builder import build_layers
 from .input_size import checked_batch, checked_side, network_input
-from .memory_plan import compute_in, find_fusions, lay_out, owner_of
+from .memory_plan import find_fusions, lay_out, owner_of, set_precision
 from .weights import Header, Loaded, load_weights, save_weights
 
 ONE_AT_A_TIME = threading.RLock()  # compiled kernels share one pool of threads
@@ -114,9 +114,9 @@ class Network:
             layer.reshape([input_ if s == INPUT else self.layers[s].shape for s in layer.sources], batch)
 
     def _plan(self, keep_all: bool) -> None:
-        """Allocate the tensors between the layers and let the layers prepare."""
+        """Allocate the tensors between the layers and set the layers up."""
         tensors = lay_out(self.layers, self._running, self._running_batch, self.output_index, keep_all)
-        compute_in(self.layers, self.precision)
+        set_precision(self.layers, self.precision)
         absorbed = {} if keep_all else find_fusions(self.layers, self.output_index)
         self._input_tensor = tensors[INPUT]
         self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
@@ -127,16 +127,16 @@ class Network:
         with tuning.measured() if self.tune else contextlib.nullcontext():
             for index, layer in steps:
                 run = absorbed.get(index, [])
-                layer.absorbed = [self.layers[i] for i in run]
+                layer.fused = [self.layers[i] for i in run]
                 sources = [*layer.sources, *(self.layers[run[-1]].sources[1:] if run else ())]
                 output = self._tensors[run[-1] if run else index]
-                layer.prepare([tensors[owner_of(self.layers, source)] for source in sources], output)
+                layer.setup([tensors[owner_of(self.layers, source)] for source in sources], output)
         self._bind()
 
     def _bind(self) -> None:
         """Gather what the steps do; what needs no Python between them becomes one call."""
         self._calls = fuse_calls([call for layer in self._steps for call in layer.calls()])
-        self._changes.unseen = False
+        self._changes.parameters_dirty = False
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy lays out memory of its own."""
@@ -176,7 +176,7 @@ class Network:
         """Layers of whose record the file is said to lack something start from their initial values."""
         rng = np.random.default_rng(self.seed)
         for layer in self.layers:
-            if not layer.stored.is_whole:
+            if not layer.record_options.is_whole:
                 layer.initialise(rng, self.dialect)
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
@@ -256,7 +256,7 @@ class Network:
                 self._plan(keep_all)
             assert self._input_tensor is not None
             self._input_tensor.fill(np.require(array, requirements=("C", "A")))
-            if self._changes.unseen:
+            if self._changes.parameters_dirty:
                 self._bind()
             for call in self._calls:
                 call()
@@ -300,4 +300,4 @@ class Network:
     @property
     def parameter_count(self) -> int:
         """Numbers in a full .weights file."""
-        return sum(record.array.size for layer in self.layers for record in layer.records())
+        return sum(record.array.size for layer in self.layers for record in layer.named_parameters())

@@ -95,17 +95,19 @@ class Loaded:
 
 
 def _is_stored(parameter: Parameter, layer: Layer) -> bool:
-    return layer.stored.load and (layer.stored.scales or parameter.name.rpartition(".")[2] not in _SCALES)
+    return layer.record_options.load and (
+        layer.record_options.scales or parameter.name.rpartition(".")[2] not in _SCALES
+    )
 
 
 def _stored_part(parameter: Parameter, layer: Layer) -> NDArray[np.float32]:
     """The part of an array that the file holds: all of it, or with `numload` the first filters."""
-    return parameter.array if layer.stored.filters is None else parameter.array[: layer.stored.filters]
+    return parameter.array if layer.record_options.filters is None else parameter.array[: layer.record_options.filters]
 
 
 def stored_numbers(layer: Layer) -> int:
     """How many float32 numbers the layer's record takes in a file that is read."""
-    return sum(_stored_part(p, layer).size for p in layer.records() if _is_stored(p, layer))
+    return sum(_stored_part(p, layer).size for p in layer.named_parameters() if _is_stored(p, layer))
 
 
 def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_partial: bool = False) -> Loaded:
@@ -159,12 +161,12 @@ def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequen
 
 def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
     at = 0
-    for parameter in layer.records():
+    for parameter in layer.named_parameters():
         if not _is_stored(parameter, layer):
             continue
         part = _stored_part(parameter, layer)
         values = numbers[at : at + part.size]
-        if parameter.matrix and (transposed or layer.stored.flipped):
+        if parameter.matrix and (transposed or layer.record_options.flipped):
             part[:] = values.reshape(-1, len(part)).T.reshape(part.shape)
         else:
             part[:] = values.reshape(part.shape)
@@ -177,8 +179,8 @@ def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: 
     with atomic_write(path) as stream:
         stream.write(header.pack())
         for layer in layers:
-            for parameter in layer.records() if layer.stored.save else []:
+            for parameter in layer.named_parameters() if layer.record_options.save else []:
                 values = parameter.array
-                if parameter.matrix and (header.transposed or layer.stored.flipped):
+                if parameter.matrix and (header.transposed or layer.record_options.flipped):
                     values = values.reshape(len(values), -1).T
                 stream.write(np.ascontiguousarray(values, "<f4").data)

@@ -66,7 +66,7 @@ def _operations(network: Network, index: int) -> float:
     if index == INPUT:
         return 0.0
     layer = network.layers[index]
-    computed = [layer, *layer.absorbed]
+    computed = [layer, *layer.fused]
     return network.batch * sum(each.table_operations() or each.operations(network.dialect) for each in computed)
 
 

@@ -210,13 +210,13 @@ def average(network: Network, paths: Sequence[Path], allow_partial: bool = False
     if not paths:
         raise OptionError("no weights files; expected at least one")
     loaded = network.load_weights(paths[0], allow_partial)
-    first = [record.array.copy() for layer in network.layers for record in layer.records()]
+    first = [record.array.copy() for layer in network.layers for record in layer.named_parameters()]
     totals = [array.copy() for array in _averaged(network)]
     for path in paths[1:]:
         network.load_weights(path, allow_partial)
         for total, array in zip(totals, _averaged(network), strict=True):
             total += array
-    records = [record for layer in network.layers for record in layer.records()]
+    records = [record for layer in network.layers for record in layer.named_parameters()]
     for record, values in zip(records, first, strict=True):
         record.array[:] = values
     for array, total in zip(_averaged(network), totals, strict=True):
@@ -229,7 +229,7 @@ def _averaged(network: Network) -> list[Array]:
     arrays: list[Array] = []
     for layer in network.layers:
         if isinstance(layer, Convolutional):
-            arrays += [] if layer.shares is not None else [record.array for record in layer.records()]
+            arrays += [] if layer.shares is not None else [record.array for record in layer.named_parameters()]
         elif isinstance(layer, Connected):
             arrays += [layer.biases, layer.weights]
     return arrays
@@ -265,12 +265,12 @@ def one_off(network: Network, path: Path, classes: int) -> int:
             f"{network.path}: the last layer but one has {layer.filters} filters; expected 3 x ({OBJECTNESS_ROWS} + n) "
             f"with n at least the {classes} classes of the file"
         )
-    whole = layer.stored
-    layer.stored = replace(whole, filters=classes)  # so many come first in the record
+    whole = layer.record_options
+    layer.record_options = replace(whole, filters=classes)  # so many come first in the record
     try:
         network.header = load_weights(path, network.layers).header
     finally:
-        layer.stored = whole
+        layer.record_options = whole
     found = layer.biases[:classes].copy(), layer.weights[:classes].copy()
     layer.initialise(np.random.default_rng(network.seed), network.dialect)
     if network.dialect.oneoff_shrinks:

@@ -82,7 +82,7 @@ class Checkpoint:
 
 def _is_in_file(network: Network) -> bool:
     """Whether a .weights file holds all parameters, so that reading it brings them back."""
-    return all(layer.stored.is_whole and layer.stored.save for layer in network.layers)
+    return all(layer.record_options.is_whole and layer.record_options.save for layer in network.layers)
 
 
 def save(folder: Path, name: str, training: Learner, progress: Progress) -> Path:
@@ -125,7 +125,7 @@ def _parameters(network: Network) -> dict[str, Array]:
     return {
         f"parameter.layer.{index}.{number}.{record.name}": record.array
         for index, layer in enumerate(network.layers)
-        for number, record in enumerate(layer.records())
+        for number, record in enumerate(layer.named_parameters())
     }
 
 

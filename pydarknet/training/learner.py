@@ -67,7 +67,7 @@ class Learner:
         network = self.network
         for index, layer in enumerate(network.layers):
             layer.training = network.dialect.trains_before_stop or index >= self._stop
-            layer.rng, layer.clock, layer.tuned = self._rng, self._clock, False
+            layer.rng, layer.progress, layer.autotuned = self._rng, self._clock, False
             if isinstance(layer, Head) and layer.rejects_deltas:
                 layer.rejection = self._rejection
         network.rewire()
@@ -90,7 +90,7 @@ class Learner:
     ) -> None:
         layers = self.network.layers
         sources, owner = [owner_of(layers, source) for source in layer.sources], owner_of(layers, index)
-        layer.prepare([tensors[source] for source in sources], tensors.get(owner))
+        layer.setup([tensors[source] for source in sources], tensors.get(owner))
         # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
         delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
         layer.setup_training([deltas.get(source) for source in sources], delta)

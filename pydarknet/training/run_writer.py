@@ -99,7 +99,7 @@ class RunWriter:
     def _check_parameters(self, iteration: int) -> None:
         """Raise DivergedError rather than write what is no finite number."""
         for index, layer in enumerate(self.plan.model.layers):
-            if not all(np.isfinite(record.array).all() for record in layer.records()):
+            if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
                 raise self.diverged(iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")
 
     def _last_good(self) -> str:

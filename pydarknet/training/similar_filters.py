@@ -23,7 +23,7 @@ def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[in
         following = layers[index + 1 : index + 1 + NEAR_HEAD]
         if index == 0 or not layer.has_filters or any(other.is_head for other in following):
             continue
-        parameters = {record.name: record.array for record in layer.records()}
+        parameters = {record.name: record.array for record in layer.named_parameters()}
         activation = getattr(layer, "activation", None)
         if "weights" not in parameters or len(parameters["weights"]) < 2 or activation is None or activation.is_linear:
             continue

@@ -129,7 +129,7 @@ class Validator:
         """Copy the parameters and measure."""
         began = time.perf_counter()
         for mine, its in zip(self._twin.layers, self.model.layers, strict=True):
-            for record, other in zip(mine.records(), its.records(), strict=True):
+            for record, other in zip(mine.named_parameters(), its.named_parameters(), strict=True):
                 record.array[:] = other.array
         self._twin.parameters_changed()
         figures = self.examination.run(self._twin)

@@ -119,7 +119,7 @@ def network_of(folder: Path, sections: str, dialect: str, batch: int = 1) -> pyd
     network = pydarknet.load(cfg, dialect=dialect, batch=batch)
     rng = np.random.default_rng(7)
     for layer in network.layers:
-        for record in layer.records():
+        for record in layer.named_parameters():
             if record.name.endswith(("variance", "scales")):
                 record.array[:] = rng.uniform(0.5, 2, record.array.shape)
             elif not record.name.endswith("weights"):

@@ -117,8 +117,8 @@ def test_lanes_are_padded_to_whole_blocks():
 def test_a_layer_reports_its_arrays_in_file_order(build):
     network = build(net() + CONV + "batch_normalize=1\n")
     (layer,) = network.layers
-    assert [array is record.array for array, record in zip(layer.parameters(), layer.records(), strict=True)]
-    assert [record.name for record in layer.records()] == [
+    assert [array is record.array for array, record in zip(layer.parameters(), layer.named_parameters(), strict=True)]
+    assert [record.name for record in layer.named_parameters()] == [
         "biases", "scales", "rolling_mean", "rolling_variance", "weights",
     ]  # fmt: skip
     assert [array.shape for array in layer.parameters()] == [(4,), (4,), (4,), (4,), (4, 3, 3, 3)]
@@ -142,13 +142,13 @@ def test_writing_to_an_array_takes_effect_once_announced(build):
     ("flipped=1", (True, True, True, None, True)),
 ])  # fmt: skip
 def test_keys_change_how_a_record_is_stored(build, text, expected):
-    stored = build(net() + CONV + text).layers[0].stored
+    stored = build(net() + CONV + text).layers[0].record_options
     assert (stored.load, stored.scales, stored.save, stored.filters, stored.flipped) == expected
 
 
 @pytest.mark.parametrize("text", ["dontsave=1", "numload=3"])
 def test_alexeyab_does_not_know_these_keys(build, text):
-    stored = build(net() + CONV + text, "alexeyab").layers[0].stored
+    stored = build(net() + CONV + text, "alexeyab").layers[0].record_options
     assert stored.save
     assert stored.filters is None
 

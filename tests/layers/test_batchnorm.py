@@ -43,7 +43,7 @@ def test_a_negative_variance_gives_what_c_gives_without_a_warning(recwarn):
 def test_the_layer_equals_the_twin_and_stores_what_its_dialect_does(build, dialect, names, channels):
     network = build(net(channels, 4, 5) + "[batchnorm]\n", dialect)
     layer, x = network.layers[0], values(2, channels, 4, 5)
-    assert [record.name for record in layer.records()] == names
+    assert [record.name for record in layer.named_parameters()] == names
     assert_close(network.forward(x)[0], naive.finished(x, layer, dialect == "alexeyab"))
 
 

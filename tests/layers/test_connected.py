@@ -46,7 +46,7 @@ def test_inputs_without_a_picture_are_read_as_they_are(build):
 
 def test_the_statistics_stand_after_the_weights(build):
     (layer,) = build(net() + "[connected]\noutput=2\nbatch_normalize=1\n").layers
-    names = [record.name for record in layer.records()]
+    names = [record.name for record in layer.named_parameters()]
     assert names == ["biases", "weights", "scales", "rolling_mean", "rolling_variance"]
 
 
@@ -91,7 +91,7 @@ def test_a_local_layer_starts_with_its_first_place_alone(build):
 
 def test_a_local_layer_keeps_biases_in_the_order_of_its_output(build):
     (layer,) = build(net(3, 4, 5) + "[local]\nfilters=2\nsize=3\n").layers
-    assert [(record.name, record.array.size) for record in layer.records()] == [
+    assert [(record.name, record.array.size) for record in layer.named_parameters()] == [
         ("biases", 2 * 2 * 3), ("weights", 2 * 3 * 2 * 3 * 9),
     ]  # fmt: skip
 

@@ -387,9 +387,9 @@ def test_after_all_outputs_were_asked_for_passes_are_as_fast_as_before(build):
     text = net(3, 12, 12) + "[convolutional]\nfilters=16\nsize=3\npad=1\n[maxpool]\nsize=2\nstride=2\n" * 2
     network, x = build(text), values(1, 3, 12, 12)
     (before,) = network.forward(x)
-    alone = [len(layer.absorbed) for layer in network.layers]
+    alone = [len(layer.fused) for layer in network.layers]
     kept = network.layer_outputs(x)[-1]
     (after,) = network.forward(x)
-    assert [len(layer.absorbed) for layer in network.layers] == alone == [1, 0, 1, 0]
+    assert [len(layer.fused) for layer in network.layers] == alone == [1, 0, 1, 0]
     assert (before == after).all()
     assert_close(kept.reshape(before.shape), before)

@@ -36,7 +36,7 @@ def make_head(kind, options, shape, dialect="pjreddie", batch=2, path="net.cfg")
     place = BuildContext(1, [before], input_, DIALECTS[dialect], Section("net", str(path), 1))
     head = layer_class(kind, DIALECTS[dialect]).from_section(section, place)
     head.reshape([input_], batch)
-    head.prepare([Tensor(Layout(batch, input_))], None)
+    head.setup([Tensor(Layout(batch, input_))], None)
     return head
 
 

@@ -93,7 +93,7 @@ def test_every_bundled_network_gives_the_same():
     added = f"""
 for name in {names}:
     made = network(f"cfg/{{name}}.cfg", 64, seed=None)  # darknet's own beginning: large networks have many numbers
-    for record in (record for layer in made.layers for record in layer.records()):
+    for record in (record for layer in made.layers for record in layer.named_parameters()):
         if record.name.endswith("rolling_variance"):
             record.array[:] = 1
     made.parameters_changed()

@@ -26,7 +26,7 @@ def randomise(network, seed=1):
     """Give every parameter a value with which no layer's output vanishes or explodes."""
     rng = np.random.default_rng(seed)
     for layer in network.layers:
-        for record in layer.records():
+        for record in layer.named_parameters():
             shape, kind = record.array.shape, record.name.rpartition(".")[2]
             if kind in ("scales", "rolling_variance"):
                 numbers = rng.uniform(0.5, 1.5, shape)

@@ -137,7 +137,7 @@ def test_normalize_gives_darknets_values(build):
     network = build(net() + CONVOLUTION.format(2, 1, 0) + MATRICES.format(0))
     weights = network.layers[0].weights.copy()
     weights_surgery.normalize(network)
-    names = [record.name for record in network.layers[1].records()]
+    names = [record.name for record in network.layers[1].named_parameters()]
     assert names == ["biases", "weights", "scales", "rolling_mean", "rolling_variance"]
     for layer in network.layers:
         assert [set(array.tolist()) for array in layer.norm.__dict__.values() if np.ndim(array)] == [{1}, {0}, {0}]
@@ -293,7 +293,7 @@ def test_one_off(build, tmp_path, dialect):
     fresh.layers[1].initialise(np.random.default_rng(0), fresh.dialect)
     shrunk = 0.1 if dialect == "pjreddie" else 1.0
     assert np.allclose(weights[:5], shrunk * fresh.layers[1].weights[:5])
-    assert network.layers[1].stored.filters is None
+    assert network.layers[1].record_options.filters is None
 
 
 def test_one_off_refuses(build, tmp_path):

@@ -56,7 +56,7 @@ def progress(iteration):
 
 
 def numbers(training):
-    return np.concatenate([r.array.ravel() for layer in training.network.layers for r in layer.records()])
+    return np.concatenate([r.array.ravel() for layer in training.network.layers for r in layer.named_parameters()])
 
 
 LATE = "max_batches=2006\n    ema_alpha=0.9\n    weights_reject_freq=2"  # the average begins with the fourth step below

@@ -43,7 +43,7 @@ class Blur:
         """The blurred size of a plane."""
         return self.window.out_shape(sharp, sharp.channels)
 
-    def prepare(self, sharp: Shape, output: Tensor) -> Tensor:
+    def setup(self, sharp: Shape, output: Tensor) -> Tensor:
         """The tensor that the layer shall write; `run` blurs it into `output`."""
         self.sharp = Tensor(Layout(output.layout.batch, sharp, self.window.halo(sharp)))
         n = sharp.channels

@@ -28,7 +28,7 @@ from .bf16 import FLOAT32
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur_pool import Blur
 from .geometry import PackedConvolution, Window, not_bound
-from .inverted_bottleneck import bind_chain, chain_length, lanes_from_planes
+from .inverted_bottleneck import bind_chain, chain_length, lanes_from_nchw
 from .picture import reads_picture
 from .planar import lanes_from_rows
 from .section import UNUSED, read_groups, read_window, shared_layer
@@ -122,11 +122,15 @@ class Convolutional(KernelLayer):
         out = self.window.out_shape(shape, self.filters)
         return self.blur.out_shape(out) if self.blur else out
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         if self.shares is not None:
             return []
-        norm = self.norm.records() if self.norm else []
-        return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights, matrix=self.stored.flipped)]
+        norm = self.norm.named_parameters() if self.norm else []
+        return [
+            Parameter("biases", self.biases),
+            *norm,
+            Parameter("weights", self.weights, matrix=self.record_options.flipped),
+        ]
 
     def parameters_changed(self) -> None:
         super().parameters_changed()
@@ -149,10 +153,10 @@ class Convolutional(KernelLayer):
         return 0 if self.xnor or lanes == PLANAR else self.window.halo(self.inputs[0])
 
     @property
-    def reads_thin_input(self) -> bool:
+    def reads_four_lanes(self) -> bool:
         return not self.xnor
 
-    def read_by_branch(self) -> None:
+    def mark_branch(self) -> None:
         """A branch reads this output too: `bin_output` may not drop its activation."""
         self.bin_output = False
 
@@ -170,12 +174,12 @@ class Convolutional(KernelLayer):
             weights = binary_weights(weights)
         return method.pack(weights, gain, bias, self.groups)
 
-    def compute_in(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
+    def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
         # outputs, on which in turn numbers shall not depend: what may be part of one always is.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer._has_filter_a_channel for layer in beside)
-        pooled = len(readers) == 1 and readers[0].pools_pairs
+        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
         self.precision = FLOAT32 if chained or pooled else precision
 
     def _method_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Algorithm:
@@ -183,7 +187,7 @@ class Convolutional(KernelLayer):
             return Algorithm(x.lanes)
         out = self.window.out_shape(self.inputs[0], self.filters)
         return Algorithm.of(
-            self.filters, self.channels, self.groups, self.window, x, out, pooled, self.tuned, precision
+            self.filters, self.channels, self.groups, self.window, x, out, pooled, self.autotuned, precision
         )
 
     def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
@@ -193,22 +197,22 @@ class Convolutional(KernelLayer):
             self._method, self._plan = method, self._pack(method)
         return self._plan
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         assert output is not None
         x, *added = sources
-        self._links = [self, *_leading(self.absorbed)]
+        self._links = [self, *_leading(self.fused)]
         self._target = output
         if len(self._links) > 1:
             self._call = bind_chain(self._links, x, output, added[0] if added else None)
             return
-        pooled = any(layer.pools_pairs for layer in self.absorbed)
+        pooled = any(layer.is_maxpool_2x2 for layer in self.fused)
         plan = self.packed(x.layout, pooled, self.precision)
         if self.xnor:
             x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
             self._signs.data.fill(self.xnor_padding)
         if self.blur:
-            self._target = self.blur.prepare(self.window.out_shape(self.inputs[0], self.filters), output)
+            self._target = self.blur.setup(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
         slope, code = kind.fused_slope, kind.fused_code
         self._call = plan.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
@@ -229,19 +233,19 @@ class Convolutional(KernelLayer):
     def applies_as_it_stores(self) -> bool:
         return not self.xnor and self.blur is None and self.applied_activation.fusable
 
-    def absorbs(self, after: Sequence[Layer]) -> int:
+    def fusable(self, after: Sequence[Layer]) -> int:
         links = [self, *_leading(after)]
         count = chain_length(links)
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last._has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return count - 1 + (rest[0].adds_to_previous or (count == 1 and rest[0].pools_pairs))
+        return count - 1 + (rest[0].is_residual_add or (count == 1 and rest[0].is_maxpool_2x2))
 
-    def lanes_from_planes(self, after: Sequence[Layer]) -> tuple[int, ...]:
+    def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
         if len(links) > 1:
-            return lanes_from_planes(links)
-        if self.groups > 1 or not all(layer.pools_pairs for layer in after):
+            return lanes_from_nchw(links)
+        if self.groups > 1 or not all(layer.is_maxpool_2x2 for layer in after):
             return ()
         if reads_picture(self, pooled=bool(after)):
             return (LANES,)
@@ -258,7 +262,7 @@ class Convolutional(KernelLayer):
 
     def calls(self) -> Sequence[Call]:
         if any(link._plan is None for link in self._links):  # the parameters have changed
-            self.prepare(self.source_tensors, self.output)
+            self.setup(self.source_tensors, self.output)
         return super().calls()
 
     def bind(self) -> list[Call]:
@@ -289,7 +293,7 @@ class Convolutional(KernelLayer):
             self.activation, source_delta, sharp_delta,
         )  # fmt: skip
 
-    def share_statistics(self, last: Layer) -> None:
+    def use_statistics_of(self, last: Layer) -> None:
         if isinstance(last, Convolutional) and self.learning.norm is not None and last.learning.norm is not None:
             self.learning.norm.statistics = last.learning.norm
 
@@ -303,7 +307,7 @@ class Convolutional(KernelLayer):
         return [parameter for parameter in self.parameters_trained if parameter is not None]
 
     @property
-    def raw_delta(self) -> Array:
+    def pre_norm_delta(self) -> Array:
         return self.learning.gradient.spread.plain()
 
     def forward_training(self) -> None:

@@ -71,8 +71,8 @@ class Deconvolutional(Layer):
         width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
         return Shape(self.filters, height, width)
 
-    def records(self) -> list[Parameter]:
-        norm = self.norm.records() if self.norm else []
+    def named_parameters(self) -> list[Parameter]:
+        norm = self.norm.named_parameters() if self.norm else []
         return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights)]
 
     def parameters_changed(self) -> None:
@@ -86,8 +86,8 @@ class Deconvolutional(Layer):
             self.norm.initialise()
         self.parameters_changed()
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         assert output is not None
         shape = self.inputs[0]
         if self._plan is None:
@@ -125,7 +125,7 @@ class Deconvolutional(Layer):
 
     def forward(self) -> None:
         if self._plan is None:  # the parameters have changed
-            self.prepare(self.source_tensors, self.output)
+            self.setup(self.source_tensors, self.output)
         assert self._plan is not None and self.output is not None
         self._spread_input()
         self._call()

@@ -17,7 +17,7 @@ Table = NDArray[np.int64]
 
 def not_bound() -> None:
     """What a layer would call before it has been prepared."""
-    raise RuntimeError("forward before prepare")
+    raise RuntimeError("forward before setup")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def chain_length(links: Sequence[FusableConvolution]) -> int:
     return 2 + expands if bands else 1
 
 
-def lanes_from_planes(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
+def lanes_from_nchw(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
     """In how many lanes convolutions that are computed in one go can write what they compute from a planar tensor; none
     where they cannot."""
     if len(links) != 3 or not all(map(is_planar, links)):

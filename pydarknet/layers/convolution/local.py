@@ -72,7 +72,7 @@ class Local(NchwLayer):
             )
         return out
 
-    def records(self) -> list[Parameter]:
+    def named_parameters(self) -> list[Parameter]:
         return [Parameter("biases", self.biases), Parameter("weights", self.weights)]
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:

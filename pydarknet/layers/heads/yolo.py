@@ -141,7 +141,7 @@ class Yolo(Head):
         run = self.loss_class(self.options, self._grid(network_size))
         reject = None
         if self.rejection is not None:
-            reject = partial(self.rejection.apply, entries=self.entries, clock=self.clock)
+            reject = partial(self.rejection.apply, entries=self.entries, clock=self.progress)
         cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss(), reject)
         return cost
 

@@ -32,7 +32,7 @@ class Unrolled:
                 layer.batch = batch
                 x = Tensor(Layout(batch, part.inputs[0], part.halo()))
                 y = Tensor(Layout(batch, part.shape))
-                layer.prepare([x], y)
+                layer.setup([x], y)
                 layer.setup_training([Tensor(Layout(batch, part.inputs[0]))], Tensor(Layout(batch, part.shape)))
                 at_step[name] = layer
                 first = first or layer
@@ -60,16 +60,16 @@ class Unrolled:
         """
         for at_step in self._copies:
             for name, layer in at_step.items():
-                layer.share_statistics(self._copies[-1][name])
+                layer.use_statistics_of(self._copies[-1][name])
 
     def set_input(self, step: int, part: str, x: Array) -> None:
         """Put another input in place of the one that the part's filter gradient at one step would use."""
         layer = self._copies[step][part]
         layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
-        layer.refresh_inputs()
+        layer.inputs_changed()
 
-    def raw_delta(self, step: int, part: str) -> Array:
-        return self._copies[step][part].raw_delta
+    def pre_norm_delta(self, step: int, part: str) -> Array:
+        return self._copies[step][part].pre_norm_delta
 
     def back(self, step: int, part: str, delta: Array) -> Array:
         """Accumulate the part's updates from the delta of its output at one step; the delta of its input."""
@@ -115,7 +115,7 @@ class RnnSteps:
         for t in reversed(range(len(delta))):
             of_state = self.unrolled.back(t, "output", delta[t]) + carried
             carried = self.unrolled.back(t, "self", of_state)
-            of_self = self.unrolled.raw_delta(t, "self")
+            of_self = self.unrolled.pre_norm_delta(t, "self")
             if self.shortcut:
                 carried = carried + of_self
             changes.append(self.unrolled.back(t, "input", of_self))

@@ -82,12 +82,12 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
         for name, shape in self.part_inputs(inputs[0]).items():
             self.parts[name].reshape([shape], batch)
 
-    def prepare(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().prepare(sources, output)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
         batch = sources[0].layout.batch
         for part in self.parts.values():
             x = Tensor(Layout(batch, part.inputs[0], part.halo()))
-            part.prepare([x], Tensor(Layout(batch, part.shape)))
+            part.setup([x], Tensor(Layout(batch, part.shape)))
 
     def run(self, part: str, x: Array) -> Array:
         layer = self.parts[part]

@@ -41,8 +41,8 @@ class Recurrent(NchwLayer, Generic[Part]):
         """Numbers of one state for one item."""
         return self.shape.outputs
 
-    def records(self) -> list[Parameter]:
-        return [record for part in self.parts.values() for record in part.records()]
+    def named_parameters(self) -> list[Parameter]:
+        return [record for part in self.parts.values() for record in part.named_parameters()]
 
     def parameters_changed(self) -> None:
         for part in self.parts.values():

@@ -103,7 +103,7 @@ class LenientBuild:
         for index, section in enumerate(config.layers):
             with warnings_to(lambda text, index=index: self.tell(text, index, is_error=False)):  # type: ignore[misc]
                 self._add(index, section)
-            parameters += sum(record.array.size for record in self.layers[-1].records())
+            parameters += sum(record.array.size for record in self.layers[-1].named_parameters())
             try:
                 check_memory(8 * parameters, f"the parameters of layers 0 to {index}")
             except ShapeError as error:

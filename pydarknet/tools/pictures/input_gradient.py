@@ -50,7 +50,7 @@ class InputGradient:
                 continue
             layer.overwrites = False
             sources = [owner_of(self.layers, source) for source in layer.sources]
-            layer.prepare([tensors[source] for source in sources], tensors.get(index))
+            layer.setup([tensors[source] for source in sources], tensors.get(index))
             layer.setup_training([self._deltas[source] for source in sources], self._deltas.get(index))
 
     def forward(self, x: Array) -> Array:

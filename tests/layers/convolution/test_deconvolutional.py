@@ -32,7 +32,7 @@ def test_normalisation_and_activation_follow(build, name):
 
 def test_the_record_has_the_input_channel_as_slowest_index(build):
     (layer,) = build(net(3) + "[deconvolutional]\nfilters=5\nsize=2\nbatch_normalize=1\n").layers
-    assert [record.name for record in layer.records()] == [
+    assert [record.name for record in layer.named_parameters()] == [
         "biases", "scales", "rolling_mean", "rolling_variance", "weights",
     ]  # fmt: skip
     assert layer.weights.shape == (3, 5, 2, 2)

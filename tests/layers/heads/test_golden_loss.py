@@ -38,7 +38,7 @@ class Trainer:
             self.parameters.append(mine)
             self.updates.append({name: np.zeros_like(array) for name, array in mine.items()})
             if layer.is_head:
-                layer.prepare([Tensor(Layout(self.batch, layer.inputs[0]))], None)
+                layer.setup([Tensor(Layout(self.batch, layer.inputs[0]))], None)
 
     def step(self, images, truth, seen):
         """One mini-batch; the reported loss before it is divided by the mini-batch."""

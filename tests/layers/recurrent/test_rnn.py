@@ -98,7 +98,7 @@ def test_lstm_follows_its_gates(build, dialect, normalised):
 ])  # fmt: skip
 def test_records_stand_in_the_dialects_order(build, kind, dialect, order):
     (layer,) = build(f"[net]\ninputs=5\n[{kind}]\noutput=7\nhidden=7\n", dialect).layers
-    names = [record.name for record in layer.records() if record.name.endswith(".weights")]
+    names = [record.name for record in layer.named_parameters() if record.name.endswith(".weights")]
     assert names == [f"{name}.weights" for name in order.split()]
     inputs = {name: array.shape[1] for name, array in zip(order.split(), layer.parameters()[1::2], strict=True)}
     assert all(inputs[name] == (5 if name[0] in "ui" else 7) for name in inputs)
