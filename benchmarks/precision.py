@@ -21,7 +21,7 @@ from turns import take_turns, timed, warn_of_load
 import pydarknet
 from pydarknet.boxes import Box, Detection
 from pydarknet.layers.convolution.bf16 import Bf16Convolution
-from pydarknet.tensor import Array
+from pydarknet.utils.arrays import Array
 
 PRECISIONS = "float32", "bf16"
 

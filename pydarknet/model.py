@@ -17,7 +17,7 @@ from .inference.detector import DetectionResult, detect
 from .layers.heads.base import Head
 from .network.network import Network
 from .runtime.threads import set_threads
-from .tensor import Array
+from .utils.arrays import Array
 from .utils.resources import network_file
 
 File = str | os.PathLike[str]

@@ -8,25 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import reorder
+from .utils.arrays import LANES, Array, aligned_zeros
 
-Array = NDArray[np.float32]
-LANES = 16
 PLANAR = 1  # lanes of a tensor that is kept plane after plane
-
-
-def aligned_zeros(size: int) -> Array:
-    """So many zeros from a cache line's start on: vectors that lie across two lines are loaded twice as slowly."""
-    return _from_line(np.zeros(size + LANES, np.float32))
-
-
-def aligned_empty(size: int) -> Array:
-    """So many floats of any value, likewise."""
-    return _from_line(np.empty(size + LANES, np.float32))
-
-
-def _from_line(block: Array) -> Array:
-    start = -(block.ctypes.data // block.itemsize) % LANES
-    return block[start : len(block) - LANES + start]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.winograd import WinogradConvolution
-from pydarknet.tensor import Layout, Shape, Tensor, aligned_empty, aligned_zeros
+from pydarknet.tensor import Layout, Shape, Tensor
+from pydarknet.utils.arrays import aligned_empty, aligned_zeros
 
 LINE = 64  # bytes
 

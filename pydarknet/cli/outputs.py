@@ -94,7 +94,8 @@ class Outputs:
 
 
 def _draw(path: str, image: Picture, found: DetectionResult, target: str | Path | None, show: bool) -> None:
-    from ..images.image import draw_detections, show_image, write_image
+    from ..images.draw import draw_detections
+    from ..images.image import show_image, write_image
 
     annotated = draw_detections(image, found.detections(), len(found.names))
     if target:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.files import read_text
 
 

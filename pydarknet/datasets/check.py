@@ -15,7 +15,7 @@ from ..boxes import iou
 from ..config.dialect import ALEXEYAB, Dialect
 from ..errors import DataError, ImageError
 from ..images.image import load_image
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.prefetch import ahead
 from .labels import candidates, wrong_row
 from .listing import ImageLists, LabelledPicture

@@ -16,9 +16,10 @@ from ..config.sections import Section
 from ..config.word_tree import WordTree
 from ..errors import DataError
 from ..images.colour import Canvas
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.files import read_text
-from .image_cache import ImageCache, LimitedLog, channels_of, mix_mode, size_of, train_list
+from ..utils.limited_log import LimitedLog
+from .image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
 from .labels import fill_classes
 from .transforms import augment
 from .transforms import crop as views

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DataError, ImageError, OptionError
 from ..images.colour import one_thread_per_call
-from ..tensor import Array
+from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 

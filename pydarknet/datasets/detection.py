@@ -14,8 +14,9 @@ from ..config.sections import Section
 from ..errors import DataError
 from ..images.colour import Canvas
 from ..images.image import Picture
-from ..tensor import Array
-from .image_cache import ImageCache, LimitedLog, channels_of, mix_mode, size_of, train_list
+from ..utils.arrays import Array
+from ..utils.limited_log import LimitedLog
+from .image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
 from .labels import candidates, find_labels, parse_labels, wrong_row
 from .transforms import augment, crop
 from .transforms import mix as mixing

@@ -1,8 +1,7 @@
-"""What both kinds of training sets share: decoded pictures in memory, complaints, options of `[net]`."""
+"""What both kinds of training sets share: decoded pictures in memory, options of `[net]`."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,9 +12,6 @@ from ..images.image import Picture, in_channels, load_image
 from ..utils.resources import find_file
 from .labels import numbered_list
 
-log = logging.getLogger("pydarknet")
-
-SHOWN = 20  # wrong lines that a check names one by one
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 
 
@@ -42,20 +38,6 @@ class ImageCache:
 
 def size_of(picture: Picture) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
-
-
-class LimitedLog:
-    """Wrong lines: the first few are logged, all are counted."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def add(self, text: str) -> None:
-        self.count += 1
-        if self.count <= SHOWN:
-            log.warning("%s", text)
-        elif self.count == SHOWN + 1:
-            log.warning("more labels are wrong; only the first %d are shown", SHOWN)
 
 
 def mix_mode(net: Section) -> int:

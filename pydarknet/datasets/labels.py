@@ -13,7 +13,7 @@ import numpy as np
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.word_tree import WordTree
 from ..errors import DataError, ImageError
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.files import read_text
 from .transforms import augment
 

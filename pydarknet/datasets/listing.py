@@ -12,7 +12,7 @@ import numpy as np
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section, folder_of, read_data
 from ..errors import DataError
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.resources import find_file
 from .labels import find_labels, numbered_list, parse_labels

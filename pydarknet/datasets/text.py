@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.files import read_bytes
 
 Symbols = NDArray[np.int64]

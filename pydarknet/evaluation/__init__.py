@@ -4,20 +4,22 @@
     result = evaluate(model, truth, thresh=0.25, iou_thresh=0.5, points=0)
     result.report.mean_average_precision, result.report.classes[0].ap
 
-`evaluate` computes what AlexeyAB's `detector map` prints; the parts are
+`evaluate` computes what AlexeyAB's `detector map` prints. The parts:
 
+    evaluate            one pass over the pictures: mAP, and COCO's figures
     average_precision   records, matches, average precision; NumPy only
     coco                COCO's figures; NumPy only
-    truth               lists of pictures and their label files
-    forward             pictures through a network, decoded in threads
+    ground_truth        lists of pictures and their label files
+    runner              pictures through a network, decoded in threads
+    recall              the figures of `detector recall`
+    result_files        the files of `detector valid`
+    classification      the figures of `classifier valid` and its relatives
     plot                precision over recall, with matplotlib
     worst               the pictures with most missed objects
-    results             the files of `detector valid`
-    recall              the figures of `detector recall`
 
-A network that is being trained cannot be evaluated while it learns: its buffers hold a mini-batch. Make a second one
-from the same cfg, copy the parameters over (`layer.parameters()`, in place), call `parameters_changed()` on it,
-and evaluate that one; it uses the rolling statistics.
+A network cannot be evaluated while it learns: its buffers hold a mini-batch. Build a second one from the same cfg, copy
+the parameters of each layer in place, call `parameters_changed()` on it, and evaluate that one; it uses the running
+statistics of batch normalisation.
 """
 
 from .average_precision import ClassResult, MeanAveragePrecision, Report

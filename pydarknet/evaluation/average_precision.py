@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Candidates, iou
-from ..tensor import Array
+from ..utils.arrays import Array
 
 Integers = NDArray[np.int64]
 

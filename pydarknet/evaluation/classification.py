@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..config.names import choose_names, names_from_data
 from ..config.sections import Section, folder_of
 from ..config.word_tree import WordTree
-from ..datasets.image_cache import LimitedLog
 from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
 from ..images.colour import one_thread_per_call
@@ -24,8 +23,9 @@ from ..images.image import load_image
 from ..inference.classifier import tree_of_network
 from ..inference.test_time_augmentation import Crop, Views
 from ..network.network import Network
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.files import read_text
+from ..utils.limited_log import LimitedLog
 from ..utils.prefetch import ahead
 from ..utils.resources import find_file
 from .runner import Timing

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Candidates
-from ..tensor import Array
+from ..utils.arrays import Array
 from .average_precision import NOTHING, records_of
 
 Floats = NDArray[np.float64]

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section, folder_of
-from ..datasets.image_cache import LimitedLog
 from ..datasets.labels import candidates, label_path, numbered_list, parse_labels
 from ..errors import DataError, ImageError
-from ..tensor import Array
+from ..utils.arrays import Array
+from ..utils.limited_log import LimitedLog
 from ..utils.resources import find_file
 from .average_precision import NOTHING
 

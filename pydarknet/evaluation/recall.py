@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..boxes import Candidates, iou
-from ..tensor import Array
+from ..utils.arrays import Array
 
 
 @dataclass

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from ..boxes import Candidates, suppress
-from ..datasets.image_cache import LimitedLog
 from ..errors import ImageError
 from ..images.colour import one_thread_per_call
 from ..images.image import fit_for_detect, load_image
 from ..inference.detector import decode, heads_of, letterboxes
 from ..network.network import Network
 from ..runtime.threads import set_threads, threads
-from ..tensor import Array
+from ..utils.arrays import Array
+from ..utils.limited_log import LimitedLog
 from ..utils.prefetch import ahead
 
 log = logging.getLogger("pydarknet")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from ..boxes import Box, Detection
 from ..config.dialect import Dialect
-from ..images.image import Colour, Picture, draw_boxes, load_image, percent_label
+from ..images.draw import Colour, draw_boxes, percent_label
+from ..images.image import Picture, load_image
 from ..inference.detector import DetectionResult
-from ..tensor import Array
+from ..utils.arrays import Array
 from .runner import ImageResult
 
 GREEN: Colour = (0, 200, 0)

@@ -17,7 +17,8 @@ from ..layers.convolution.geometry import Window
 from ..layers.convolution.local import Local
 from ..layers.normalization import L2Norm, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
-from ..tensor import Array, Shape
+from ..tensor import Shape
+from ..utils.arrays import Array
 from .activations import apply
 from .graph import Graph, UnsupportedError, Value
 

@@ -1,4 +1,4 @@
-"""Pictures: load, bring to a network's input, draw detections, write, show. The only importer of OpenCV.
+"""Pictures: load, bring to a network's input, write, show.
 
 A picture is a (height, width, 3) uint8 RGB array. A network's input is *planar*: (channels, height, width)
 float32, RGB, 0 to 1, C-contiguous. Sizes and positions are in pixels.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..boxes import Box, Detection, letterbox_size
+from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
 from ..utils.files import atomic_write
 
 Picture = NDArray[np.uint8]
 Planar = NDArray[np.float32]
-Colour = tuple[int, int, int]
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 _MAX_PIXELS = 2**27  # 1.5 GiB of floats: enlarging the shorter side of a sliver would soon need more
-
-# The levels of red, green and blue at darknet's six colours, between which the colours of classes lie.
-_RAINBOW = ((1, 1, 1, 0, 0, 0), (0, 0, 1, 1, 1, 0), (1, 0, 0, 0, 1, 1))
 
 # OpenCV logs to stderr what we raise as an error; who wants to see it sets its variable. (OpenCV 4, else 5.)
 if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -215,77 +209,6 @@ def in_channels(image: Picture, channels: int) -> Picture:
         return image
     red, green, blue = (image[..., i : i + 1].astype(np.uint16) for i in range(3))
     return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
-
-
-def draw_detections(image: Picture, detections: Sequence[Detection], classes: int) -> Picture:
-    """A copy of the picture with a box and a label `name: 87%` for each detection, the most confident on top.
-
-    The colours are spread over the number of `classes`. Boxes are cut at the edges of the picture.
-    """
-    ranked = sorted(detections, key=lambda detection: detection.confidence)
-    return draw_boxes(image, [(d.box, percent_label(d), class_colour(d.class_id, classes)) for d in ranked])
-
-
-def percent_label(detection: Detection) -> str:
-    """`name: 87%`"""
-    return f"{detection.name}: {detection.confidence * 100:.0f}%"
-
-
-def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Picture:
-    """A copy of the picture with boxes in their colours and, above all of them, their labels; later ones on top."""
-    result = np.array(check_image(image), order="C")
-    for box, _, colour in boxes:
-        _draw_box(result, box, colour)
-    for box, label, colour in boxes:
-        _draw_label(result, box, _ascii(label), colour)
-    return result
-
-
-def class_colour(class_id: int, classes: int) -> Colour:
-    """The RGB colour (0 to 255) of a class among `classes`, as darknet's `get_color` spreads them."""
-    position = 5 * (class_id * 123457 % classes) / classes
-    red, green, blue = (int(255 * np.interp(position, range(6), levels)) for levels in _RAINBOW)
-    return red, green, blue
-
-
-def _corners(image: Picture, box: Box) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the box, truncated and clamped to the picture; NaN becomes 0."""
-    height, width, _ = image.shape
-    left, right = (int(min(max(0.0, x), width - 1)) for x in (box.left, box.right))
-    top, bottom = (int(min(max(0.0, y), height - 1)) for y in (box.top, box.bottom))
-    return left, top, right, bottom
-
-
-def _draw_box(image: Picture, box: Box, colour: Colour) -> None:
-    """The outline of the box, as thick as pjreddie's; at least a pixel, where his vanishes."""
-    line = max(1, int(0.006 * image.shape[0]))
-    left, top, right, bottom = _corners(image, box)
-    area = image[top : bottom + 1, left : right + 1]
-    area[:line] = area[-line:] = area[:, :line] = area[:, -line:] = colour
-
-
-def _draw_label(image: Picture, box: Box, label: str, colour: Colour) -> None:
-    """The label in a filled box above the detection's upper left corner, shifted to stay in the picture."""
-    height, width, _ = image.shape
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, 0.0012 * height)
-    unshrunk = cv2.getTextSize(label, font, scale, 1)[0][0]
-    scale = max(0.3, scale * min(1.0, width / unshrunk))  # below 0.3 nobody can read it
-    thickness = max(1, round(scale))
-    (text_width, text_height), baseline = cv2.getTextSize(label, font, scale, thickness)
-    left, top, _, _ = _corners(image, box)
-    left, top = max(0, min(left, width - text_width)), max(0, top - text_height - baseline)
-    image[top : top + text_height + baseline, left : left + text_width] = colour
-    ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 127 else (255, 255, 255)  # by luminance
-    cv2.putText(image, label, (left, top + text_height), font, scale, ink, thickness, cv2.LINE_AA)
-
-
-def _ascii(text: str) -> str:
-    """`text` without accents, and `?` for what is still not printable ASCII: OpenCV's fonts have no more.
-
-    (Surrogates, which stand for undecodable bytes of a names file, even crash OpenCV 5.)
-    """
-    letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in letters)
 
 
 def write_image(path: str | os.PathLike[str], image: Picture) -> Path:

@@ -12,7 +12,7 @@ from ..config.word_tree import WordTree
 from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
-from ..tensor import Array
+from ..utils.arrays import Array
 
 LONGEST = 16  # sides of a picture that is taken whole, one by the other
 FITS = ("shorter", "crop", "letterbox", "stretch")

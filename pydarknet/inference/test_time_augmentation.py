@@ -9,7 +9,7 @@ from ..boxes import letterbox_size
 from ..images.image import Picture, crop, fit_for_classify
 from ..images.operations import mirrored
 from ..network.network import Network
-from ..tensor import Array
+from ..utils.arrays import Array
 
 SHIFT = 32  # pixels by which the ten crops lie apart
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError, OptionError
 from ..layers.softmax import Softmax
 from ..network.network import Network
-from ..tensor import Array
+from ..utils.arrays import Array
 
 NEGLIGIBLE = np.float32(0.0001)  # probabilities below are never chosen
 BLANKS = frozenset(b" \n\t")  # end words

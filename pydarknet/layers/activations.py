@@ -14,7 +14,8 @@ from ..config.sections import Section, did_you_mean
 from ..kernels import activation as codes
 from ..kernels.activation import activate, activate_segments
 from ..runtime.program import Call, KernelCall
-from ..tensor import Array, Tensor
+from ..tensor import Tensor
+from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 

@@ -12,7 +12,8 @@ from ..kernels import elementwise
 from ..kernels.training.activation import activation_gradient
 from ..kernels.training.batchnorm import channel_moments, sloped_combine, sloped_sums
 from ..kernels.training.gradients import channel_total, spread_cells
-from ..tensor import Array, Layout, Tensor
+from ..tensor import Layout, Tensor
+from ..utils.arrays import Array
 from .activations import Activation
 from .base import Trainable, padded_lanes
 from .batchnorm import BatchNorm

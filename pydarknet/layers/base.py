@@ -11,7 +11,8 @@ import numpy as np
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..runtime.program import Call
-from ..tensor import LANES, Array, Shape, Tensor
+from ..tensor import Shape, Tensor
+from ..utils.arrays import LANES, Array
 from .options import LearningOptions, RecordOptions, TrainingProgress
 
 INPUT = -1  # the index under which a layer names the network's own input

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..tensor import Array
+from ..utils.arrays import Array
 from .base import Parameter
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..config.sections import Section
 from ..kernels import elementwise
-from ..tensor import Array, Layout, Shape, Tensor
+from ..tensor import Layout, Shape, Tensor
+from ..utils.arrays import Array
 from .backward_ops import NormTraining
 from .base import BuildContext, Layer, Parameter, Trainable, padded_lanes
 from .batchnorm import BatchNorm

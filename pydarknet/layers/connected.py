@@ -12,7 +12,8 @@ from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..kernels.dense import dense
 from ..kernels.training.gradients import dense_input_gradient, dense_weight_gradient
-from ..tensor import Array, Layout, Shape, Tensor
+from ..tensor import Layout, Shape, Tensor
+from ..utils.arrays import Array
 from .activations import Activation, read_activation
 from .backward_ops import NormTraining, Trainable, activation_backward
 from .base import BuildContext, Layer, Parameter

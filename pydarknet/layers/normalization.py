@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..config.sections import Section
-from ..tensor import Array, Shape
+from ..tensor import Shape
+from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext
 from .nchw_layer import NchwLayer

@@ -11,7 +11,8 @@ from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..kernels import elementwise
 from ..runtime.program import Call, KernelCall
-from ..tensor import Array, Shape, Tensor
+from ..tensor import Shape, Tensor
+from ..utils.arrays import Array
 from .activations import LINEAR, Activation, read_activation
 from .backward_ops import Trainable, activation_backward, needs_input
 from .base import BuildContext, Parameter, padded_lanes

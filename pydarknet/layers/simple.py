@@ -14,7 +14,8 @@ from ..config.sections import Section
 from ..kernels.reorder import copy_channels
 from ..kernels.training.gradients import add_channels
 from ..runtime.program import Call, KernelCall
-from ..tensor import Array, Shape, Tensor
+from ..tensor import Shape, Tensor
+from ..utils.arrays import Array
 from .activations import Activation, read_activation
 from .backward_ops import Trainable, activation_backward
 from .base import BuildContext, Layer, Parameter

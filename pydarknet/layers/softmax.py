@@ -12,7 +12,7 @@ from ..config.word_tree import WordTree, read_tree, softmax_groups
 from ..kernels.head_output import softmax_planes, softmax_rows
 from ..kernels.reorder import unpack
 from ..runtime.program import Call, KernelCall
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.resources import find_file
 from .base import BuildContext
 from .nchw_layer import NchwLayer

@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.task_queue import APART
 from ..runtime.program import KernelCall
 from ..runtime.threads import most_threads, threads
-from ..tensor import LANES, Array, aligned_zeros
+from ..utils.arrays import LANES, Array, aligned_zeros
 
 
 class _Workspace:

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 
 from ..errors import ShapeError
-from ..tensor import Array, Layout, Tensor, aligned_zeros
+from ..tensor import Layout, Tensor
+from ..utils.arrays import Array, aligned_zeros
 
 ALIGN = 16  # floats: one cache line
 

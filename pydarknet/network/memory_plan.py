@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..layers import INPUT, Layer
 from ..layers.convolution.planar import fits_four_lanes
-from ..tensor import LANES, PLANAR, BorrowedInput, Layout, Shape, Tensor
+from ..tensor import PLANAR, BorrowedInput, Layout, Shape, Tensor
+from ..utils.arrays import LANES
 from .memory import Span, allocate
 
 LONGEST = 3  # layers that one layer computes besides its own work

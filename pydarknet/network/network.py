@@ -17,7 +17,8 @@ from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
 from ..layers.convolution.bf16 import FLOAT32, checked_precision
 from ..runtime.program import Call, fuse_calls
-from ..tensor import Array, Shape, Tensor
+from ..tensor import Shape, Tensor
+from ..utils.arrays import Array
 from .builder import build_layers
 from .input_size import checked_batch, checked_side, network_input
 from .memory_plan import find_fusions, lay_out, owner_of, set_precision

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..layers import INPUT, Layer
 from ..network.network import Network
-from ..tensor import LANES, Shape
+from ..tensor import Shape
+from ..utils.arrays import LANES
 
 HEADER = "   layer   filters  size/strd(dil)      input                output"
 MEGABYTE = 1 << 20

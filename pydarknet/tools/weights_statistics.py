@@ -11,7 +11,7 @@ from ..layers.connected import Connected
 from ..layers.convolution.convolutional import Convolutional
 from ..layers.recurrent.rnn import Gru, Lstm
 from ..network.network import Network
-from ..tensor import Array
+from ..utils.arrays import Array
 
 
 def filter_rows(network: Network, index: int) -> Array:

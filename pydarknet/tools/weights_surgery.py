@@ -22,8 +22,8 @@ from ..layers.convolution.deconvolutional import Deconvolutional
 from ..layers.recurrent.rnn import Gru, Lstm
 from ..network.network import Network
 from ..network.weights import Header, load_weights
-from ..tensor import Array
 from ..training.learner import mini_batch
+from ..utils.arrays import Array
 from ..utils.files import read_text
 
 log = logging.getLogger("pydarknet")

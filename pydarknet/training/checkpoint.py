@@ -26,7 +26,7 @@ import numpy as np
 from ..errors import OutputError, WeightsError
 from ..network.network import Network
 from ..network.weights import Header
-from ..tensor import Array
+from ..utils.arrays import Array
 from ..utils.files import atomic_write, flush, hash_of
 from .checkpoint_schedule import base_name
 from .learner import Learner

@@ -15,7 +15,7 @@ from ..datasets.detection import DetectionDataset
 from ..layers.heads.base import Head
 from ..layers.heads.region import DetectionHead
 from ..model import Model
-from ..tensor import Array
+from ..utils.arrays import Array
 
 
 class ListedImages(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..network.network import Network
-from ..tensor import Array
+from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 

@@ -18,7 +18,8 @@ from ..layers.heads.delta_rejection import DeltaRejection
 from ..layers.options import TrainingProgress
 from ..network.memory_plan import lay_out, owner_of, readers_of
 from ..network.network import ONE_AT_A_TIME, Network
-from ..tensor import Array, Layout, Tensor
+from ..tensor import Layout, Tensor
+from ..utils.arrays import Array
 from .ema import MovingAverage
 from .lr_schedule import Schedule
 from .optimizer import Optimizer

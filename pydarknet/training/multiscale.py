@@ -11,7 +11,8 @@ from ..errors import OptionError
 from ..layers.backward_ops import needs_input
 from ..layers.heads.base import Head
 from ..model import Model
-from ..tensor import LANES, Shape
+from ..tensor import Shape
+from ..utils.arrays import LANES
 
 CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
 SMALLEST, LARGEST = 320, 608  # sides of pjreddie's detectors

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import WeightsError
-from ..tensor import Array
+from ..utils.arrays import Array
 
 LONGEST = 60  # letters of a value in a message
 _WORD = 1 << 62  # above every count that fits into a .weights file

@@ -11,10 +11,10 @@ from support.training_files import ROW, picture_set
 
 from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.config.sections import read_config, read_data
-from pydarknet.datasets import image_cache as kept
 from pydarknet.errors import ConfigError, DataError
 from pydarknet.network.network import Network
 from pydarknet.training.data import detection_set
+from pydarknet.utils.limited_log import SHOWN
 
 BCCD = Path(__file__).parents[2].parent / "shared" / "reference" / "bccd"
 
@@ -119,7 +119,7 @@ def test_missing_label_files_count_for_pjreddie_only(detection, pictures):
 def test_check_shows_only_the_first_lines(detection, pictures, warnings):
     (pictures / "labels/0.txt").write_text("9 0.5 0.5 0.1 0.1\n" * 40)
     detection().check(share=0.99)
-    assert len(warnings()) == kept.SHOWN + 1
+    assert len(warnings()) == SHOWN + 1
 
 
 # --- pictures with boxes ---

@@ -15,13 +15,12 @@ import pytest
 from pydarknet.boxes import Box, Detection
 from pydarknet.errors import ImageError, OptionError, OutputError
 from pydarknet.images import image as pictures
+from pydarknet.images.draw import class_colour, draw_detections
 from pydarknet.images.image import (
     as_planar,
     centre_crop,
     check_image,
-    class_colour,
     crop,
-    draw_detections,
     fit_for_classify,
     fit_for_detect,
     letterbox,

@@ -15,9 +15,9 @@ from ..options import FILE, Command, dialect_option, flag, together
 
 if TYPE_CHECKING:
     from ...datasets.listing import ImageLists, LabelledPicture
-    from ...tensor import Array
     from ...tools.anchors import Sizes
     from ...tools.cfg.retarget import Retarget
+    from ...utils.arrays import Array
 
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
 LARGEST_CLASS = 1 << 20

@@ -11,8 +11,7 @@ from typing import Any
 from ...config.names import COCO_IDS
 from ...errors import DataError
 from ...utils.files import read_text
-from .annotations import Annotated, AnnotatedSet, PixelBox, is_side, locate, numbers_of, size_of_file, whole
-from .pictures import Placing
+from .annotations import Annotated, AnnotatedSet, PixelBox, Placing, is_side, locate, numbers_of, size_of_file, whole
 
 _LIST = re.compile(r"(train|val|test)")
 _OURS = {"val": "valid"}

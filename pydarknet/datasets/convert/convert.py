@@ -13,10 +13,9 @@ from pathlib import Path
 
 from ...errors import DataError, OptionError
 from ...utils.files import write_folder_whole
-from .annotations import Annotated, AnnotatedSet, PixelBox
+from .annotations import Annotated, AnnotatedSet, PixelBox, Placing
 from .coco import read_coco, write_coco
 from .darknet import read_darknet, write_darknet
-from .pictures import Placing
 from .voc import read_voc, write_voc
 
 FORMS = ("darknet", "voc", "coco")

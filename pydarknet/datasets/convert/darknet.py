@@ -12,8 +12,7 @@ from ...config.names import names_from_data, read_names
 from ...utils.prefetch import ahead
 from ..labels import wrong_row
 from ..listing import ImageLists, LabelledPicture
-from .annotations import Annotated, AnnotatedSet, PixelBox, size_of_file
-from .pictures import Placing
+from .annotations import Annotated, AnnotatedSet, PixelBox, Placing, size_of_file
 
 # Both darknets look for the labels of pictures in a folder of this name in `labels` beside it.
 PICTURES, LABELS = "JPEGImages", "labels"

@@ -12,8 +12,7 @@ from xml.etree import ElementTree
 
 from ...errors import DataError
 from ...utils.files import read_bytes
-from .annotations import Annotated, AnnotatedSet, PixelBox, is_side, locate, numbers_of, size_of_file, whole
-from .pictures import Placing
+from .annotations import Annotated, AnnotatedSet, PixelBox, Placing, is_side, locate, numbers_of, size_of_file, whole
 
 SETS = {"train": "train", "val": "valid", "test": "test"}  # VOC's names of lists, and ours
 FILE_OF = {ours: theirs for theirs, ours in SETS.items()}

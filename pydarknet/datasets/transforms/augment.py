@@ -13,7 +13,7 @@ import numpy as np
 from ...config.sections import Section
 from ...images.colour import Canvas, distort
 from ...images.colour import blur as gaussian
-from ...tensor import Array
+from ...utils.arrays import Array
 
 CLASS_ONLY = 999999.0  # x, y, w, h of a box that tells nothing but its class
 IGNORE = -1234.0  # in class vectors: an entry that is not to be learned

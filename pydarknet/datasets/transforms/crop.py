@@ -14,7 +14,7 @@ import numpy as np
 
 from ...images.colour import Canvas, Matrix, mean_colour, warp
 from ...images.image import Picture
-from ...tensor import Array
+from ...utils.arrays import Array
 from .augment import Rng, rand_int, rand_scale
 
 

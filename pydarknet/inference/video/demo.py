@@ -18,7 +18,7 @@ from ...errors import OptionError
 from ...images.image import Picture, fit_for_detect, write_image
 from ...layers.heads.base import Head
 from ...network.network import Network
-from ...tensor import Array
+from ...utils.arrays import Array
 from ..detector import DetectionResult, decode, heads_of
 from .capture import Frames, encode_jpeg, stretch_frame
 from .mjpeg_server import Stream, jpeg_part

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...images.image import Picture, draw_detections
-from ...tensor import Array
+from ...images.draw import draw_detections
+from ...images.image import Picture
+from ...utils.arrays import Array
 from ..detector import DetectionResult
 from .capture import Frames
 

@@ -15,7 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 from numba.np import arrayobj
 
-LANES = 16
+from ...utils.arrays import LANES
+
 VECTOR = ir.VectorType(ir.FloatType(), LANES)
 HALF = ir.VectorType(ir.FloatType(), LANES // 2)
 INT64 = ir.IntType(64)

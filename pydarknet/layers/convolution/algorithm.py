@@ -9,7 +9,8 @@ import numpy as np
 from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import ROWS, SQUARE
 from ...runtime.program import Call
-from ...tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
+from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...utils.arrays import LANES, Array
 from ..autotune import tuning
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .costs import COSTS, LARGE

@@ -12,7 +12,8 @@ from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import ROWS
 from ...kernels.convolution.winograd_microkernel import GRADIENT_LANES
 from ...kernels.training.gradients import depthwise_gradient, filter_gradient, unpack_filter_gradient
-from ...tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
 from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, needs_input, write_spread
 from ..batchnorm import BatchNorm

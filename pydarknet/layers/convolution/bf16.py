@@ -9,7 +9,8 @@ from ...kernels.convolution.bf16 import CELL, MISSING, PROCESSOR, convolve_bf16,
 from ...kernels.convolution.microkernel import PIXELS, TAP_LANES
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import LANES, Array, Layout, Shape, Tensor, aligned_empty
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
 from .direct import TiledConvolution
 from .geometry import Window

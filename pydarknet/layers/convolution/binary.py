@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...tensor import LANES, Array, Layout, Tensor
+from ...tensor import Layout, Tensor
+from ...utils.arrays import LANES, Array
 from .geometry import Window
 
 

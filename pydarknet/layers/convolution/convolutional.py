@@ -15,7 +15,8 @@ from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...kernels.activation import NONE
 from ...runtime.program import Call
-from ...tensor import LANES, PLANAR, Array, Layout, Shape, Tensor
+from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...utils.arrays import LANES, Array
 from ..activations import LINEAR, Activation, read_activation
 from ..backward_ops import Trainable
 from ..base import BuildContext, Layer, Parameter

@@ -12,7 +12,8 @@ from ...config.sections import Section
 from ...kernels.activation import NONE
 from ...kernels.elementwise import add_scaled
 from ...runtime.program import Call
-from ...tensor import Array, Layout, Shape, Tensor
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import Array
 from ..activations import Activation, read_activation
 from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, write_spread
 from ..base import BuildContext, Layer, Parameter

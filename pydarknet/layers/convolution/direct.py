@@ -9,7 +9,8 @@ from ...kernels.convolution.microkernel import COLOURS, PIXELS, ROWS, TAP_LANES
 from ...kernels.convolution.pack import pack_depthwise, pack_filters
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import LANES, Array, Tensor, aligned_empty, aligned_zeros
+from ...tensor import Tensor
+from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 from ..workspace import with_turns, with_workspace
 from .geometry import Table, Window
 

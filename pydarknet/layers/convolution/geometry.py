@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.program import Call
-from ...tensor import Array, Layout, Shape, Tensor
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import Array
 from ..activations import Activation
 
 Table = NDArray[np.int64]

@@ -15,7 +15,8 @@ from ...kernels.convolution.inverted_bottleneck import convolve_chain
 from ...kernels.convolution.microkernel import PIXELS, ROWS, TAP_LANES
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import LANES, PLANAR, Layout, Shape, Tensor
+from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...utils.arrays import LANES
 from ..base import INPUT
 from ..workspace import with_workspace
 from .direct import DepthwiseConvolution, TiledConvolution

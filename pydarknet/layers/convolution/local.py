@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...kernels.dense import locally_connected
-from ...tensor import Array, Layout, Shape, Tensor
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import Array
 from ..activations import Activation, read_activation
 from ..backward_ops import Trainable, activation_backward
 from ..base import BuildContext, Parameter

@@ -8,7 +8,8 @@ from ...kernels.convolution.first_layer import FIRST, SPAN, convolve_picture
 from ...kernels.convolution.first_layer_microkernel import OUTS, POINTS
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import LANES, Array, Tensor, aligned_empty
+from ...tensor import Tensor
+from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
 from .geometry import FusableConvolution, Window
 from .planar import MOST_PLANES

@@ -12,7 +12,8 @@ from ...kernels.convolution.planar_inverted_bottleneck import convolve_planar_ch
 from ...kernels.convolution.planar_microkernel import LEAST, OUTS, PLANE_SPAN, SPAN
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import LANES, PLANAR, Array, Layout, Shape, Tensor, aligned_empty
+from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
 from .geometry import FusableConvolution, Table, Window
 

@@ -14,7 +14,8 @@ from ...kernels.convolution.winograd import convolve_winograd
 from ...kernels.convolution.winograd_tiles import MOST, PATCH, SKEW
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import LANES, Array, Shape, Tensor, aligned_empty, aligned_zeros
+from ...tensor import Shape, Tensor
+from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 from ..workspace import with_workspace
 from .costs import COSTS
 from .geometry import Window

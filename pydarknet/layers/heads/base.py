@@ -14,7 +14,7 @@ from ...boxes import Candidates
 from ...config.sections import Section
 from ...kernels.head_output import unpack_head
 from ...runtime.program import Call, KernelCall
-from ...tensor import Array
+from ...utils.arrays import Array
 from ..nchw_layer import NchwLayer
 from .delta_rejection import DeltaRejection
 from .targets import Statistics, TrainingPictures

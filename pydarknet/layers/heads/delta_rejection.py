@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...config.sections import Section
-from ...tensor import Array
+from ...utils.arrays import Array
 from ..options import TrainingProgress
 
 KEPT = 0.99  # of the rolling values, at each mini-batch of a head

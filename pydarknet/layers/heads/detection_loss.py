@@ -9,7 +9,7 @@ import numpy as np
 
 from ...boxes import iou
 from ...config.sections import Section
-from ...tensor import Array
+from ...utils.arrays import Array
 from .base import Places
 from .targets import Statistics, Truths, read_truths, square_sum
 

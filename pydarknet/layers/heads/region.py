@@ -13,7 +13,8 @@ from ...config.sections import Section
 from ...config.word_tree import WordTree, softmax_groups
 from ...kernels.head_output import softmax_planes
 from ...runtime.program import Call, KernelCall
-from ...tensor import Array, Shape
+from ...tensor import Shape
+from ...utils.arrays import Array
 from ..activations import LOGISTIC
 from ..base import BuildContext
 from ..softmax import tree_of

@@ -15,7 +15,7 @@ from ...boxes import iou
 from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...config.word_tree import WordTree
-from ...tensor import Array
+from ...utils.arrays import Array
 from .base import Places
 from .targets import ClassMap, Numbers, Statistics, Truths, best_overlaps, focal_factor, read_truths, square_sum
 

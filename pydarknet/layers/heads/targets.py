@@ -14,7 +14,7 @@ from ...config.sections import Section, folder_of
 from ...config.word_tree import read_map
 from ...errors import DataError
 from ...kernels.boxes.iou import best_of_pictures
-from ...tensor import Array
+from ...utils.arrays import Array
 from ...utils.resources import find_file
 
 log = logging.getLogger("pydarknet")

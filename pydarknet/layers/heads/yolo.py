@@ -12,7 +12,8 @@ import numpy as np
 from ...boxes import Candidates
 from ...config.sections import Section
 from ...runtime.program import Call
-from ...tensor import Array, Shape
+from ...tensor import Shape
+from ...utils.arrays import Array
 from ..base import BuildContext
 from .base import Head, Places, above, read_anchors, read_mask, stack_boxes
 from .gaussian_loss import GaussianLoss

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import giou, iou
-from ...tensor import Array
+from ...utils.arrays import Array
 from .base import Places
 from .iou_gradient import iou_gradient
 from .targets import Numbers, Objects, Statistics, best_overlaps, focal_factor, square_sum

@@ -10,7 +10,7 @@ import numpy as np
 from ...boxes import Measure, ciou, diou, giou, iou
 from ...config.dialect import Dialect
 from ...config.sections import Section
-from ...tensor import Array
+from ...utils.arrays import Array
 from .base import Places
 from .targets import ClassMap, Numbers
 

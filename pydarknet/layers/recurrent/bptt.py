@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ...tensor import Array, Layout, Tensor
+from ...tensor import Layout, Tensor
+from ...utils.arrays import Array
 from ..activations import Activation
 from ..backward_ops import Trainable
 from ..base import Layer

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...config.dialect import Dialect
 from ...config.sections import Section
-from ...tensor import Array, Layout, Shape, Tensor
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import Array
 from ..activations import LOGISTIC, Activation, read_activation
 from ..backward_ops import Trainable
 from ..base import BuildContext

@@ -13,7 +13,8 @@ import numpy as np
 
 from ...config.dialect import Dialect
 from ...config.sections import Section
-from ...tensor import Array, Shape, Tensor
+from ...tensor import Shape, Tensor
+from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
 from ..backward_ops import Trainable
 from ..base import BuildContext, Layer, Parameter

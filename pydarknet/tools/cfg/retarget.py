@@ -17,7 +17,7 @@ from ...layers.connected import Connected
 from ...layers.heads.base import Head
 from ...layers.heads.region import DetectionHead, Region
 from ...layers.heads.yolo import Yolo
-from ...tensor import Array
+from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
 from .lenient_build import LenientBuild, probe
 

@@ -9,7 +9,8 @@ from ...layers import INPUT
 from ...layers.convolution.bf16 import FLOAT32
 from ...network.memory_plan import lay_out, owner_of
 from ...network.network import ONE_AT_A_TIME, Network
-from ...tensor import Array, Layout, Shape, Tensor
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import Array
 
 
 class InputGradient:

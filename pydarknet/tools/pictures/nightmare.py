@@ -12,7 +12,7 @@ from ...errors import OptionError
 from ...images.image import Planar, crop, resize
 from ...images.operations import mirrored, standardised, turned
 from ...network.network import Network
-from ...tensor import Array
+from ...utils.arrays import Array
 from .input_gradient import InputGradient
 
 OCTAVE = 1.33333333  # how much smaller the picture is in the next octave

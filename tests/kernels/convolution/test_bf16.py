@@ -19,7 +19,8 @@ from pydarknet.layers.convolution import bf16
 from pydarknet.layers.convolution.bf16 import Bf16Convolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime.threads import set_threads, threads
-from pydarknet.tensor import LANES, Shape
+from pydarknet.tensor import Shape
+from pydarknet.utils.arrays import LANES
 
 from .test_direct import parameters, sampled_case
 

@@ -16,7 +16,8 @@ from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvo
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.layers.convolution.planar import PlanarConvolution, bind_planar_chain, lanes_from_rows
 from pydarknet.runtime.threads import set_threads, threads
-from pydarknet.tensor import LANES, PLANAR, Layout, Shape, Tensor
+from pydarknet.tensor import PLANAR, Layout, Shape, Tensor
+from pydarknet.utils.arrays import LANES
 
 POINT = Window(1, 1, 1, 0)
 HALO = 8  # enough for every window
