@@ -122,7 +122,7 @@ class SavedKernel:
                 elif (
                     argument.ndim != dimensions
                     or not argument.flags.carray
-                    or (argument.dtype is not expected and argument.dtype != expected)
+                    or (argument.dtype is not expected and argument.dtype != expected)  # equal types can be two
                 ):
                     break
             else:
