@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import reorder
+from .kernels.views import Planes
 from .utils.arrays import LANES, Array, aligned_zeros
 
 PLANAR = 1  # lanes of a tensor that is kept plane after plane
@@ -70,6 +72,12 @@ class Layout:
         """The first float inside the halo."""
         return (self.halo * self.pitch + self.halo) * self.lanes
 
+    @cached_property
+    def planes(self) -> Planes:
+        """The same as kernels take it."""
+        height, width = self.shape.height, self.shape.width
+        return Planes(self.batch, self.blocks, height, width, self.item, self.block, self.pitch, self.halo)
+
     @property
     def is_plain(self) -> bool:
         """Whether that is the plain order."""
@@ -99,6 +107,11 @@ class Tensor:
         """The address of `data`, as kernels take what may stand elsewhere in the next pass; the tensor has to live as
         long."""
         return np.array([self.data.ctypes.data], np.int64)
+
+    @property
+    def planes(self) -> Planes:
+        """Where the cells of `data` are, as kernels take it."""
+        return self.layout.planes
 
     @property
     def source(self) -> tuple[Array, int, int, int, int]:

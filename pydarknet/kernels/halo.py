@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ..runtime.jit import device
+from .addressing import storage
+from .simd.vector import LANES
 
 
 @device
@@ -10,6 +12,27 @@ def clear(run):
     """Write zeros."""
     for k in range(run.size):
         run[k] = 0.0
+
+
+@device
+def zero_halo(y, at, picture, block):
+    """Write zeros round one plane of y; nothing where it has no halo. at: `Planes` of y."""
+    if at.halo == 0:
+        return
+    pitch, first = at.pitch * LANES, storage(at, picture, block)
+    edge = at.halo * (pitch + LANES)  # the rows above the plane, and the cells on the left of its first row
+    clear(y[first : first + edge])
+    for row in range(at.height):
+        end = first + edge + row * pitch + at.width * LANES
+        gap = 2 * at.halo * LANES if row < at.height - 1 else edge
+        clear(y[end : end + gap])
+
+
+@device
+def zero_halos(y, at, picture, blocks):
+    """The same of the first `blocks` planes of a picture."""
+    for block in range(blocks):
+        zero_halo(y, at, picture, block)
 
 
 @device

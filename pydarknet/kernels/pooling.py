@@ -6,94 +6,79 @@ import numba
 from numba import prange
 
 from ..runtime.jit import device, kernel
-from .halo import clear_halo
-from .simd.vector import vload, vmax, vsplat, vstore
+from .addressing import cell, columns_under, plane_task, row_task, row_tasks, rows_under
+from .halo import zero_halo
+from .simd.vector import LANES, vload, vmax, vsplat, vstore
 
 f32 = numba.float32
+LOWEST = f32(-3.4028234663852886e38)  # of float32
 
 
 @device
 def pool_rows(x, at, pitch, rows, columns, y, y_at):
     """The largest of each 2 x 2 cells of one or two rows, `pitch` cells apart, to cells that follow one another."""
     for j in range((columns + 1) // 2):
-        cell = at + 2 * j * 16
-        right = cell + 16 if 2 * j + 1 < columns else cell
-        best = vmax(vload(x, cell), vload(x, right))
+        left = at + 2 * j * 16
+        right = left + 16 if 2 * j + 1 < columns else left
+        best = vmax(vload(x, left), vload(x, right))
         if rows == 2:
-            below = vmax(vload(x, cell + pitch * 16), vload(x, right + pitch * 16))
+            below = vmax(vload(x, left + pitch * 16), vload(x, right + pitch * 16))
             best = vmax(best, below)
         vstore(y, y_at + j * 16, best)
 
 
 @kernel
-def maxpool(x, x_item, x_block, x_pitch, x_origin, in_height, in_width, size, stride_y, stride_x, pad,
-            y, y_item, y_block, y_pitch, halo, batch, blocks, height, width):  # fmt: skip
-    """Largest value of each size x size window; windows begin `pad` cells before row * stride_y, column * stride_x.
+def maxpool(x, x_at, window, y, y_at):
+    """y = the largest value of each window of x that lies inside the plane; 0 where a window lies outside altogether.
 
-    A window that lies outside the plane altogether gives 0.
+    x, y: flat float32, their geometry `Planes`; window: `Window`.
     """
-    for task in prange(batch * blocks * height):
-        item = task // (blocks * height)
-        block = task // height - item * blocks
-        row = task - (item * blocks + block) * height
-        base = item * y_item + block * y_block
-        if row == 0 and halo > 0:
-            clear_halo(y, base, height, width, halo)
-        y_at = base + ((row + halo) * y_pitch + halo) * 16
-        x_at = item * x_item + block * x_block + x_origin
-        top = max(row * stride_y - pad, 0)
-        bottom = min(row * stride_y - pad + size, in_height)
-        for column in range(width):
-            left = max(column * stride_x - pad, 0)
-            right = min(column * stride_x - pad + size, in_width)
-            best = vsplat(f32(-3.4028234663852886e38) if top < bottom and left < right else f32(0.0))
+    for task in prange(row_tasks(y_at)):
+        picture, block, row = row_task(task, y_at)
+        if row == 0:
+            zero_halo(y, y_at, picture, block)
+        source, target = cell(x_at, picture, block, 0, 0), cell(y_at, picture, block, row, 0)
+        top, bottom = rows_under(window, row, x_at.height)
+        for column in range(y_at.width):
+            left, right = columns_under(window, column, x_at.width)
+            best = vsplat(LOWEST if top < bottom and left < right else f32(0.0))
             for i in range(top, bottom):
                 for j in range(left, right):
-                    best = vmax(vload(x, x_at + (i * x_pitch + j) * 16), best)
-            vstore(y, y_at + column * 16, best)
+                    best = vmax(vload(x, source + (i * x_at.pitch + j) * LANES), best)
+            vstore(y, target + column * LANES, best)
 
 
 @kernel
-def local_average(x, x_item, x_block, x_pitch, x_origin, in_height, in_width, size, stride_y, stride_x, pad,
-                  y, y_item, y_block, y_pitch, halo, batch, blocks, height, width):  # fmt: skip
+def local_average(x, x_at, window, y, y_at):
     """Mean of the cells of each window that lie inside the plane; arguments as `maxpool`."""
-    for task in prange(batch * blocks * height):
-        item = task // (blocks * height)
-        block = task // height - item * blocks
-        row = task - (item * blocks + block) * height
-        base = item * y_item + block * y_block
-        if row == 0 and halo > 0:
-            clear_halo(y, base, height, width, halo)
-        y_at = base + ((row + halo) * y_pitch + halo) * 16
-        x_at = item * x_item + block * x_block + x_origin
-        top = max(row * stride_y - pad, 0)
-        bottom = min(row * stride_y - pad + size, in_height)
-        for column in range(width):
-            left = max(column * stride_x - pad, 0)
-            right = min(column * stride_x - pad + size, in_width)
+    for task in prange(row_tasks(y_at)):
+        picture, block, row = row_task(task, y_at)
+        if row == 0:
+            zero_halo(y, y_at, picture, block)
+        source, target = cell(x_at, picture, block, 0, 0), cell(y_at, picture, block, row, 0)
+        top, bottom = rows_under(window, row, x_at.height)
+        for column in range(y_at.width):
+            left, right = columns_under(window, column, x_at.width)
             total = vsplat(f32(0.0))
             for i in range(top, bottom):
                 for j in range(left, right):
-                    total = total + vload(x, x_at + (i * x_pitch + j) * 16)
+                    total = total + vload(x, source + (i * x_at.pitch + j) * LANES)
             cells = max((bottom - top) * (right - left), 1)
-            vstore(y, y_at + column * 16, total * vsplat(f32(1.0) / f32(cells)))
+            vstore(y, target + column * LANES, total * vsplat(f32(1.0) / f32(cells)))
 
 
 @kernel
-def global_average(x, x_item, x_block, x_pitch, x_origin, in_height, in_width, y, y_item, y_block, halo, batch, blocks):
-    """Mean of each channel, into one cell."""
-    for task in prange(batch * blocks):
-        item = task // blocks
-        block = task - item * blocks
-        base = item * y_item + block * y_block
-        if halo > 0:
-            clear_halo(y, base, 1, 1, halo)
-        x_at = item * x_item + block * x_block + x_origin
+def global_average(x, x_at, y, y_at):
+    """y = the mean of each channel of x, in planes of one cell."""
+    for task in prange(y_at.pictures * y_at.blocks):
+        picture, block = plane_task(task, y_at)
+        zero_halo(y, y_at, picture, block)
+        source = cell(x_at, picture, block, 0, 0)
         total = vsplat(f32(0.0))
-        for i in range(in_height):
+        for i in range(x_at.height):
             line = vsplat(f32(0.0))
-            for j in range(in_width):
-                line = line + vload(x, x_at + (i * x_pitch + j) * 16)
+            for j in range(x_at.width):
+                line = line + vload(x, source + (i * x_at.pitch + j) * LANES)
             total = total + line
-        at = base + (halo * (1 + 2 * halo) + halo) * 16
-        vstore(y, at, total * vsplat(f32(1.0) / f32(in_height * in_width)))
+        target = cell(y_at, picture, block, 0, 0)
+        vstore(y, target, total * vsplat(f32(1.0) / f32(x_at.height * x_at.width)))

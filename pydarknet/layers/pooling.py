@@ -11,6 +11,7 @@ import numpy as np
 from ..config.sections import Section
 from ..kernels import pooling
 from ..kernels.training import gradients
+from ..kernels.views import Window
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from .base import BuildContext, Layer
@@ -72,9 +73,7 @@ class _WindowPool(KernelLayer):
     def bind(self) -> list[Call]:
         assert self._target is not None
         (x,), y = self.source_tensors, self._target
-        pool = KernelCall(
-            type(self).kernel, *x.source, x.shape.height, x.shape.width, *self._window(), *y.target, *y.extent
-        )
+        pool = KernelCall(type(self).kernel, x.data, x.planes, self._window(), y.data, y.planes)
         return [pool, self.blur.run] if self.blur else [pool]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
@@ -90,8 +89,8 @@ class _WindowPool(KernelLayer):
     def _add_gradient(self, target: Tensor) -> None:
         raise NotImplementedError
 
-    def _window(self) -> tuple[int, int, int, int]:
-        return self.size, self.stride_y, self.stride_x, self.padding // 2
+    def _window(self) -> Window:
+        return Window(self.size, self.stride_y, self.stride_x, self.padding // 2)
 
     def table_operations(self) -> float:
         return float(self.size**2 * self._pooled(self.inputs[0]).outputs)
@@ -231,9 +230,8 @@ class Avgpool(KernelLayer):
 
     def bind(self) -> list[Call]:
         assert self.output is not None
-        (x,), at = self.source_tensors, self.output.layout
-        y = self.output.data, at.item, at.block, at.halo, at.batch, at.blocks
-        return [KernelCall(pooling.global_average, *x.source, x.shape.height, x.shape.width, *y)]
+        (x,), y = self.source_tensors, self.output
+        return [KernelCall(pooling.global_average, x.data, x.planes, y.data, y.planes)]
 
     def backward(self) -> None:
         assert self.delta is not None

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import threads
+from .arguments import KINDS, kinds_of
 from .numba_libraries import LOOP, Pool, address_of, extension, most_threads
 from .saved_files import CATALOGUE, TEAM, file_of, is_possible, read, write
 from .thread_team import start as start_team
@@ -30,10 +31,6 @@ from .thread_team import start as start_team
 log = logging.getLogger("pydarknet")
 
 PACKAGE = "pydarknet.kernels"
-KINDS: dict[type, str] = {
-    int: "int64", np.int64: "int64", bool: "bool", np.bool_: "bool", float: "float64", np.float64: "float64",
-    np.float32: "float32",
-}  # fmt: skip
 LOCK = threading.RLock()
 
 _stand_ins: dict[str, ModuleType] = {}
@@ -41,7 +38,10 @@ _layer = ""
 _real: dict[str, ModuleType] = {}
 thunks: dict[Callable[..., Any], Thunk] = {}  # of the functions that `load` has given
 
-Checks = list[tuple[int, np.dtype, int]]
+# What is compared in each call besides the types of the arguments: the position of an array, its dtype and dimensions;
+# the position of a tuple, the types of its members and TUPLE.
+Checks = list[tuple[int, Any, int]]
+TUPLE = -1
 
 
 # --- the modules ------------------------------------------------------------------------------------------------------
@@ -114,11 +114,16 @@ class SavedKernel:
 
     def __call__(self, *arguments: Any) -> Any:
         for function, checks in self._loaded.get(tuple(map(type, arguments)), ()):
-            for position, dtype, dimensions in checks:
-                array = arguments[position]
-                if array.dtype is not dtype and array.dtype != dtype:  # equal types are not always one object
-                    break
-                if array.ndim != dimensions or not array.flags.carray:
+            for position, expected, dimensions in checks:
+                argument = arguments[position]
+                if dimensions == TUPLE:
+                    if tuple(map(type, argument)) != expected:
+                        break
+                elif (
+                    argument.ndim != dimensions
+                    or not argument.flags.carray
+                    or (argument.dtype is not expected and argument.dtype != expected)  # equal types can be two
+                ):
                     break
             else:
                 return function(*arguments)
@@ -147,9 +152,24 @@ class SavedKernel:
             if kinds_of(arguments) is None:
                 return self.dispatcher(*arguments)
             function = self.code_for(arguments)
-            checks = [(i, a.dtype, a.ndim) for i, a in enumerate(arguments) if type(a) is np.ndarray]
-            self._loaded.setdefault(tuple(map(type, arguments)), []).append((function, checks))
+            checks = checks_of(arguments)
+            if checks is not None:
+                self._loaded.setdefault(tuple(map(type, arguments)), []).append((function, checks))
         return function(*arguments)
+
+
+def checks_of(arguments: tuple) -> Checks | None:
+    """What a call has to compare before it uses the code for these arguments; None where a tuple has members that are
+    no numbers, whose kinds are then looked at anew in each call."""
+    checks: Checks = []
+    for position, argument in enumerate(arguments):
+        if isinstance(argument, tuple):
+            if not all(type(member) in KINDS for member in argument):
+                return None
+            checks.append((position, tuple(map(type, argument)), TUPLE))
+        elif type(argument) is np.ndarray:
+            checks.append((position, argument.dtype, argument.ndim))
+    return checks
 
 
 def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
@@ -161,24 +181,6 @@ def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
     import numba
 
     return kernel.compile(tuple(map(numba.typeof, arguments)))
-
-
-def kinds_of(arguments: tuple) -> tuple[str, ...] | None:
-    """What code for these arguments depends on; None where one is of a kind that no saved code takes."""
-    kinds = []
-    for argument in arguments:
-        if type(argument) is np.ndarray and argument.flags.carray:
-            kinds.append(array_kind(argument.dtype, argument.ndim))
-        elif type(argument) in KINDS:
-            kinds.append(KINDS[type(argument)])
-        else:
-            return None
-    return tuple(kinds)
-
-
-def array_kind(dtype: np.dtype, dimensions: int) -> str:
-    """The kind of a contiguous array that can be written to."""
-    return f"{dtype.str}[{dimensions}]"
 
 
 # --- machine code -----------------------------------------------------------------------------------------------------

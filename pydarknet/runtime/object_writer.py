@@ -15,9 +15,9 @@ import numpy as np
 from numba import types
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
-from numba.np.numpy_support import as_dtype
 
 from . import object_loader
+from .arguments import kinds_of_types
 from .numba_libraries import LAYERS, address_of
 from .saved_files import CATALOGUE, file_of, folder, is_possible, write
 from .thunks import thunk
@@ -25,22 +25,10 @@ from .thunks import thunk
 log = logging.getLogger("pydarknet")
 
 KERNELS = Path(__file__).parents[1] / "kernels"
-SCALARS = {types.int64: "int64", types.boolean: "bool", types.float64: "float64", types.float32: "float32"}
+RETURNED = (types.none, types.int64, types.boolean, types.float64, types.float32)
+WITHOUT_NUMBA = {"__init__", "views"}  # modules of kernels/ that are imported as they are
 PLAIN = (bool, int, float, str, bytes, type(None), np.generic)
 UNDEFINED, SYMBOL_TABLE = 0, 2  # ELF's numbers for a symbol's section and a section's type
-
-
-def kinds_of_types(signature: tuple) -> tuple[str, ...] | None:
-    """`saved.kinds_of` for Numba's types of the arguments."""
-    kinds = []
-    for type_ in signature:
-        if isinstance(type_, types.Array) and type_.layout == "C" and type_.mutable and type_.aligned:
-            kinds.append(object_loader.array_kind(np.dtype(as_dtype(type_.dtype)), type_.ndim))
-        elif type_ in SCALARS:
-            kinds.append(SCALARS[type_])
-        else:
-            return None
-    return tuple(kinds)
 
 
 def is_wanted(kernel: str, signature: tuple) -> bool:
@@ -55,7 +43,7 @@ def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
     code: an ELF object file; description: Numba's of the function.
     """
     kinds = kinds_of_types(signature)
-    if kinds is None or description.restype not in (types.none, *SCALARS):  # others need more than code to be returned
+    if kinds is None or description.restype not in RETURNED:  # others need more than code to be returned
         return
     needed = undefined_symbols(code)
     # What cannot be kept, Numba's own cache beside it has told of; what cannot be linked here cannot be used here.
@@ -84,7 +72,7 @@ def threading_layer() -> str:
 
 def catalogue() -> dict[str, tuple[list[str], dict[str, Any]]]:
     """The kernels and constants of all modules."""
-    files = [path.relative_to(KERNELS) for path in KERNELS.rglob("*.py") if path.stem != "__init__"]
+    files = [path.relative_to(KERNELS) for path in KERNELS.rglob("*.py") if path.stem not in WITHOUT_NUMBA]
     names = sorted(".".join(file.with_suffix("").parts) for file in files)
     return {name: contents(import_module(f"{object_loader.PACKAGE}.{name}")) for name in names}
 

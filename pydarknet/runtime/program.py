@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import flat, words_of
 from .object_loader import Thunk, compiled, team, thunks
 
 Call = Callable[[], None]
@@ -55,7 +56,7 @@ class Program:
             codes.append(call.thunk.code)
             starts.append(len(words))
             words.append(call.thunk.kernel)
-            for argument in arguments:
+            for argument in flat(arguments):
                 words += [argument] if type(argument) is int else words_of(argument)  # most are: start-up counts
         self._words = np.array(words, np.int64)
         places = self._words.ctypes.data + np.array(starts, np.int64) * self._words.itemsize
@@ -75,18 +76,6 @@ def runner() -> Callable[..., int]:
     code = team()
     assert code is not None
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(code.run)
-
-
-def words_of(argument: Any) -> list[int]:
-    """An argument of a kernel as 64-bit words: a number, or what Numba knows of an array."""
-    if isinstance(argument, np.ndarray):
-        address = argument.__array_interface__["data"][0]
-        return [0, 0, argument.size, argument.itemsize, address, *argument.shape, *argument.strides]
-    if isinstance(argument, float):
-        return [int(np.float64(argument).view(np.int64))]
-    if isinstance(argument, np.float32):
-        return [int(argument.view(np.int32))]
-    return [int(argument)]
 
 
 def fuse_calls(calls: Sequence[Call]) -> list[Call]:

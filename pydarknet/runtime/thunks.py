@@ -8,15 +8,14 @@ from llvmlite import ir
 from numba import types
 from numba.core.registry import cpu_target
 
+from .arguments import word_count
 from .thread_team_ir import ADDRESS, BYTES, INT, LONG, object_file
-
-WORDS_OF_ARRAY = 5  # meminfo, parent, items, their size, data; then shape and strides
 
 
 def thunk(signature: tuple, description: Any) -> bytes | None:
     """An object file with `thunk(words)` for kernels of these types; None for those that return something.
 
-    words: the address of the kernel, then each argument's, as `native.words_of` gives them. It gives the kernel's
+    words: the address of the kernel, then each argument's, as `arguments.words_of` gives them. It gives the kernel's
     status: 0 where nothing has gone wrong. What differs from kernel to kernel is data, so nothing has to be linked.
     """
     convention = cpu_target.target_context.call_conv
@@ -32,11 +31,6 @@ def thunk(signature: tuple, description: Any) -> bytes | None:
     arguments = [_argument(b, word, kind) for word, kind in zip(words[1:], kernel.args[2:], strict=True)]
     b.ret(b.call(b.inttoptr(words[0], kernel.as_pointer()), [*places, *arguments]))
     return object_file(module)
-
-
-def word_count(signature: tuple) -> int:
-    """How many words arguments of these types take."""
-    return sum(WORDS_OF_ARRAY + 2 * kind.ndim if isinstance(kind, types.Array) else 1 for kind in signature)
 
 
 def _argument(b: ir.IRBuilder, word: ir.Value, kind: ir.Type) -> ir.Value:

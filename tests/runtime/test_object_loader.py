@@ -10,10 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pydarknet.runtime import numba_libraries, object_loader
+from pydarknet.runtime import numba_libraries
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only")
 
@@ -177,16 +176,6 @@ told["nothing"] = hasattr(gradient, "no_such_name")
     assert told["constant"] and told["before"]
     assert told["function"] and not told["after"]
     assert not told["nothing"]
-
-
-def test_kinds_of_arguments():
-    array = np.zeros((2, 3), np.float32)
-    kinds = object_loader.kinds_of((array, 1, True, 0.5, np.float32(1)))
-    assert kinds == ("<f4[2]", "int64", "bool", "float64", "float32")
-    assert object_loader.kinds_of((array[:, ::2],)) is None, "not contiguous"
-    array.flags.writeable = False
-    assert object_loader.kinds_of((array,)) is None
-    assert object_loader.kinds_of(("text",)) is None
 
 
 def test_an_address_that_nobody_knows():

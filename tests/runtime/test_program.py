@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pydarknet.runtime import program as native
@@ -252,14 +251,3 @@ def test_only_kernels_that_return_nothing_have_thunks():
 
 def _set(x, value, at, add):
     x[at] = value
-
-
-def test_words():
-    array = np.zeros((2, 3), np.float32)
-    assert native.words_of(array) == [0, 0, 6, 4, array.ctypes.data, 2, 3, 12, 4]
-    assert native.words_of(-5) == [-5]
-    assert native.words_of(np.int64(1 << 40)) == [1 << 40]
-    assert (native.words_of(True), native.words_of(np.False_)) == ([1], [0])
-    assert native.words_of(1.0) == native.words_of(np.float64(1)) == [0x3FF << 52]
-    assert native.words_of(np.float32(1)) == [0x7F << 23]
-    assert native.words_of(np.zeros(0, np.int64))[2:4] == [0, 8]
