@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from support.helpers import SHARED
+from support.files import SHARED
 
 from pydarknet.boxes import suppress
 from pydarknet.config.dialect import choose_dialect

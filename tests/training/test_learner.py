@@ -6,7 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from support.helpers import SHARED, net, values
+from support.files import SHARED
+from support.networks import net
+from support.tensors import values
 
 import pydarknet
 from pydarknet.config.dialect import choose_dialect
