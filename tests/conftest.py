@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from support.helpers import randomise
+from support.networks import randomise
 
 from pydarknet.config.dialect import choose_dialect
 from pydarknet.config.sections import read_config

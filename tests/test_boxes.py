@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.files import recorded_cases
 
 from pydarknet.boxes import Box, Candidates, ciou, diou, diou_nms, giou, iou, letterbox_size, suppress, undo_letterbox
 from pydarknet.errors import OptionError, ShapeError
 
-GOLDEN = Path(__file__).parents[1].parent / "shared" / "golden"
 F = np.float32
 
 
@@ -268,7 +267,7 @@ def test_unknown_kind_of_suppression():
 
 
 def golden_runs():
-    for path in sorted(GOLDEN.glob("*/detections.json")):
+    for path in (case["folder"] / "detections.json" for case in recorded_cases() if case.get("detections")):
         for number, run in enumerate(json.loads(path.read_text())):
             if "before_nms" in run:
                 yield pytest.param(path, number, id=f"{path.parent.name}-{number}")
@@ -286,7 +285,6 @@ def golden_candidates(rows, classes):
     return candidates
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no recorded results of the C program at {GOLDEN}")
 @pytest.mark.parametrize(("path", "number"), list(golden_runs()))
 def test_suppression_equals_the_c_program(path, number):
     run = json.loads(path.read_text())[number]

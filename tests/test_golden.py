@@ -1,6 +1,6 @@
-"""Every recorded inference case of the original programs: each layer, summaries, boxes before and after suppression.
+"""The recorded inference cases of the original programs: each layer, summaries, boxes before and after suppression.
 
-The recordings are no part of the repository; without them these tests are skipped.
+tests/golden holds a choice of them, which always runs; all of them run where they lie beside the repository.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from support.helpers import SHARED
+from support.files import recorded_cases
 
 from pydarknet.boxes import suppress
 from pydarknet.config.dialect import choose_dialect
@@ -17,25 +17,19 @@ from pydarknet.config.sections import read_config
 from pydarknet.inference.detector import decode, heads_of
 from pydarknet.network.network import Network
 
-GOLDEN = SHARED / "golden"
+CASES = [pytest.param(case, id=case["name"]) for case in recorded_cases() if case["kind"] == "infer"]
+WITH_DETECTIONS = [case for case in CASES if case.values[0].get("detections")]
+WITH_TOP5 = [case for case in CASES if case.values[0].get("top5")]
 
 
-def recorded():
-    """The inference cases, or one that skips."""
-    if not (GOLDEN / "index.json").is_file():
-        return [pytest.param(None, marks=pytest.mark.skip(reason="the recorded cases are not here"))]
-    cases = json.loads((GOLDEN / "index.json").read_text(encoding="utf-8"))["cases"]
-    return [pytest.param(case, id=case["name"]) for case in cases if case["kind"] == "infer"]
-
-
-CASES = recorded()
-WITH_DETECTIONS = [case for case in CASES if not case.values[0] or case.values[0].get("detections")]
-WITH_TOP5 = [case for case in CASES if not case.values[0] or case.values[0].get("top5")]
+def test_there_are_recorded_cases_of_both_programs():
+    assert {case["dialect"] for case in recorded_cases()} == {"pjreddie", "alexeyab"}
+    assert len(CASES) > 40 and WITH_DETECTIONS
 
 
 def network_of(case):
     """The loaded network of a case."""
-    folder = GOLDEN / case["path"]
+    folder = case["folder"]
     config = read_config(folder / "net.cfg")
     network = Network(config, choose_dialect(case["dialect"], config))
     network.load_weights(folder / case.get("weights", "net.weights"))
@@ -43,7 +37,7 @@ def network_of(case):
 
 
 def input_of(case):
-    return np.load(GOLDEN / case["path"] / case.get("input", "input.npy"))
+    return np.load(case["folder"] / case.get("input", "input.npy"))
 
 
 def check_layers(case, expected, outputs, prefix, item=0):
@@ -64,7 +58,7 @@ def check_layers(case, expected, outputs, prefix, item=0):
 @pytest.mark.parametrize("case", CASES)
 def test_every_layer_is_within_tolerance(case):
     network, x = network_of(case), input_of(case)
-    with np.load(GOLDEN / case["path"] / "expected.npz") as archive:
+    with np.load(case["folder"] / "expected.npz") as archive:
         expected, compared = dict(archive), 0
     if case["frames"] > 1:
         for frame in range(case["frames"]):
@@ -81,7 +75,7 @@ def test_every_layer_is_within_tolerance(case):
 
 def check_summary(case, outputs):
     """Number of values, length and first values of every layer of a case that holds only some layers in full."""
-    summary = json.loads((GOLDEN / case["path"] / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((case["folder"] / "summary.json").read_text(encoding="utf-8"))
     assert len(summary) >= len(outputs) - 1
     for entry in summary:
         output = outputs[entry["layer"]][0].ravel().astype(np.float64)
@@ -156,7 +150,7 @@ def test_boxes_are_those_of_the_original(case):
     network = network_of(case)
     network.forward(input_of(case))
     last = heads_of(network)[-1]
-    runs = json.loads((GOLDEN / case["path"] / "detections.json").read_text(encoding="utf-8"))
+    runs = json.loads((case["folder"] / "detections.json").read_text(encoding="utf-8"))
     assert runs
     for run in runs:
         letterbox = True if case["dialect"] == "pjreddie" else bool(run["letter"])

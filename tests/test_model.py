@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net, values, write_weights
+from support.files import write_weights
+from support.networks import net
+from support.tensors import values
 
 import pydarknet
 from pydarknet.errors import ConfigError, DataError, ImageError, OptionError, WeightsError

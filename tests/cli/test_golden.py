@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.helpers import SHARED
+from support.files import SHARED
 
 REFERENCE = SHARED / "reference"
 DOG = REFERENCE / "images" / "dog.jpg"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from support.helpers import SHARED
+from support.files import SHARED
 
 from pydarknet.config.dialect import choose_dialect
 from pydarknet.config.sections import read_config

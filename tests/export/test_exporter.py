@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.files import recorded_cases
 
 import pydarknet
 from pydarknet.errors import ConfigError, OptionError, OutputError
@@ -17,7 +17,6 @@ from pydarknet.export.exporter import export_onnx
 from pydarknet.network.network import Network
 from pydarknet.runtime.threads import set_threads, threads
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 TOLERANCE = 1e-4  # of an output's largest value
 
 INPUT = "[net]\nwidth=13\nheight=11\nchannels=3\n"
@@ -183,17 +182,11 @@ def test_activation_layers_after_vectors_and_planes(tmp_path: Path) -> None:
     check(network, pixels(network), tmp_path / "net.onnx")
 
 
-def golden_cases() -> Sequence[Any]:
-    """The inference cases of the reference; one that says why it is skipped where there are none."""
-    if not GOLDEN.is_dir():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no reference cases at {GOLDEN}"))]
-    cases = (path.parent for path in sorted(GOLDEN.glob("*/meta.json")) if not path.parent.name.startswith("train_"))
-    return [pytest.param(case, id=case.name) for case in cases]
-
-
-@pytest.mark.parametrize("case", golden_cases())
-def test_golden_case(case: Path, tmp_path: Path) -> None:
-    meta = json.loads((case / "meta.json").read_text())
+@pytest.mark.parametrize(
+    "meta", [case for case in recorded_cases() if case["kind"] == "infer"], ids=lambda c: c["name"]
+)
+def test_golden_case(meta: dict[str, Any], tmp_path: Path) -> None:
+    case = meta["folder"]
     if {"rnn", "crnn", "gru", "lstm", "conv_lstm"} & set(meta["layers"]):
         pytest.skip("recurrent layers are not exported")
     x = np.load(case / meta.get("input", "input.npy"))[: meta["batch"]]

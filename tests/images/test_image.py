@@ -44,7 +44,7 @@ def noise(channels, height, width, seed=0):
     return np.random.default_rng(seed).random((channels, height, width), dtype=np.float32)
 
 
-# --- slow twins ---
+# --- slow reference implementations ---
 
 
 def naive_resize(planar, width, height):

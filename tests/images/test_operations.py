@@ -1,4 +1,5 @@
-"""Operations on planar pictures against worked examples and slow twins; the same were compared with darknet's code."""
+"""Operations on planar pictures against worked examples and slow reference implementations; the
+same were compared with darknet's code."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net
+from support.networks import net
 
 from pydarknet.config.word_tree import read_tree
 from pydarknet.inference.classifier import Prediction, best_fit, rank, tree_of_network

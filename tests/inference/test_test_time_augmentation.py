@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net
+from support.networks import net
 
 from pydarknet.images.image import as_planar, centre_crop, fit_for_classify, resize, resize_longer, resize_shorter
 from pydarknet.inference import test_time_augmentation as views

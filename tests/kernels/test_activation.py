@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_blocked, blocked, values
+from support.tensors import assert_blocked, blocked, values
 
 from pydarknet.kernels.activation import FUSED, exp32
 from pydarknet.layers.activations import ACTIVATIONS
@@ -15,7 +15,7 @@ OVER_CHANNELS = sorted(name for name, activation in ACTIVATIONS.items() if activ
 RANGE = np.concatenate([np.linspace(-12, 12, 4801), np.linspace(-80, 80, 321), [0.0, -0.0]]).astype(np.float32)
 
 
-def test_the_twins_and_the_table_name_the_same_functions():
+def test_the_reference_and_the_table_name_the_same_functions():
     assert sorted([*POINTWISE, *OVER_CHANNELS]) == sorted(ACTIVATIONS)
 
 
@@ -34,7 +34,7 @@ def test_the_exponential_saturates_instead_of_overflowing(x):
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_plain_values_equal_the_twin(name):
+def test_plain_values_equal_the_reference(name):
     found = RANGE.copy()
     ACTIVATIONS[name].apply_plain(found)
     np.testing.assert_allclose(found, naive.activation(name, RANGE), rtol=4e-6, atol=4e-7)
@@ -59,7 +59,7 @@ def test_short_runs_are_computed_to_the_last_value(name, size):
 
 @pytest.mark.parametrize("name", POINTWISE)
 @pytest.mark.parametrize("channels, halo", [(3, 1), (16, 0), (17, 2)])
-def test_blocked_values_equal_the_twin_and_stay_clean(name, channels, halo):
+def test_blocked_values_equal_the_reference_and_stay_clean(name, channels, halo):
     x = 3 * values(2, channels, 4, 5)
     tensor = blocked(x, halo)
     ACTIVATIONS[name].apply(tensor)
@@ -68,7 +68,7 @@ def test_blocked_values_equal_the_twin_and_stay_clean(name, channels, halo):
 
 @pytest.mark.parametrize("name", OVER_CHANNELS)
 @pytest.mark.parametrize("channels, halo", [(3, 1), (16, 0), (17, 2)])
-def test_functions_over_channels_equal_the_twin(name, channels, halo):
+def test_functions_over_channels_equal_the_reference(name, channels, halo):
     x = values(2, channels, 4, 5)
     tensor = blocked(x, halo)
     ACTIVATIONS[name].apply(tensor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_close, values
+from support.tensors import assert_close, values
 
 from pydarknet.kernels.dense import dense, locally_connected
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import assert_close, blocked, values
+from support.tensors import assert_close, blocked, values
 
 from pydarknet.kernels.head_output import softmax_planes, softmax_rows, unpack_head
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import assert_blocked, assert_clean, blocked, cells, dirty, values
+from support.tensors import assert_blocked, assert_clean, blocked, cells, dirty, values
 
 from pydarknet.kernels.reorder import copy_channels
 from pydarknet.tensor import Layout, Shape, Tensor

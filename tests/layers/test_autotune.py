@@ -7,7 +7,8 @@ import os
 import time
 
 import pytest
-from support.helpers import assert_close, net, values
+from support.networks import net
+from support.tensors import assert_close, values
 
 from pydarknet.layers.autotune import Tuning
 from pydarknet.layers.convolution import algorithm

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net, values
+from support.networks import net
+from support.tensors import values
 
 from pydarknet.training.learner import Learner
 

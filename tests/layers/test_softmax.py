@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_close, net, values
+from support.networks import net
+from support.tensors import assert_close, values
 
 from pydarknet.errors import ConfigError, DataError
 

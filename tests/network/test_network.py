@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_close, net, values
+from support.networks import net
+from support.tensors import assert_close, values
 
 from pydarknet.errors import ConfigError, OptionError, ShapeError
 from pydarknet.layers import INPUT

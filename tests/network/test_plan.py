@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net
+from support.networks import net
 
 from pydarknet.layers import INPUT
 from pydarknet.network.memory_plan import lay_out, owner_of

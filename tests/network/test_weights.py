@@ -6,7 +6,9 @@ import struct
 
 import numpy as np
 import pytest
-from support.helpers import header, net, values, write_weights
+from support.files import header, write_weights
+from support.networks import net
+from support.tensors import values
 
 from pydarknet.errors import OptionError, OutputError, WeightsError
 from pydarknet.network.weights import Header, load_weights, stored_numbers

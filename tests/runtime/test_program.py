@@ -23,7 +23,8 @@ FIRST
 sys.path.insert(0, TESTS)
 import numpy as np
 import pydarknet
-from support.helpers import randomise, values
+from support.networks import randomise
+from support.tensors import values
 from pydarknet.errors import ShapeError
 from pydarknet.runtime import program as native
 from pydarknet.runtime.threads import set_threads, threads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import pydarknet
-from support.helpers import randomise
+from support.networks import randomise
 from support.training_files import detection_files
 
 RED, BLUE = 0, 2  # channels of the input

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from support.helpers import SHARED
+from support.files import SHARED
 
 from pydarknet.datasets.listing import ImageLists, usable
 from pydarknet.errors import DataError, OptionError

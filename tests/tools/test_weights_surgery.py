@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net, randomise, values
+from support.networks import net, randomise
+from support.tensors import values
 
 from pydarknet.config.dialect import DIALECTS
 from pydarknet.config.sections import read_config

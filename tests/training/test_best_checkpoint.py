@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.helpers import net, randomise
+from support.networks import net, randomise
 
 from pydarknet.errors import OutputError
 from pydarknet.training.best_checkpoint import BestWeights

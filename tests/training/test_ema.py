@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net, randomise
+from support.networks import net, randomise
 
 from pydarknet.training.ema import MovingAverage
 from pydarknet.training.learner import Learner

@@ -6,7 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from support.helpers import SHARED, net, values
+from support.files import recorded_cases
+from support.networks import net
+from support.tensors import values
 
 import pydarknet
 from pydarknet.config.dialect import choose_dialect
@@ -16,9 +18,7 @@ from pydarknet.network.network import Network
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.training.learner import Learner, mini_batch
 
-GOLDEN = SHARED / "golden"
-INDEX = GOLDEN / "index.json"
-CASES = [case for case in json.loads(INDEX.read_text())["cases"] if case["kind"] == "train"] if INDEX.exists() else []
+CASES = [case for case in recorded_cases() if case["kind"] == "train"]
 CONV = "[convolutional]\nfilters=5\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
 CLASSIFIER = net(2, 9, 7).replace("[net]", "[net]\nbatch=4\nsubdivisions=2\nlearning_rate=0.1") + (
     f"{CONV}[maxpool]\nsize=2\nstride=2\n{CONV}[dropout]\n[avgpool]\n[softmax]\n"
@@ -40,10 +40,9 @@ def truth_of(item, outputs):
     return (np.arange(outputs) == item["class"]).astype(np.float32)
 
 
-@pytest.mark.skipif(not CASES, reason=f"the recorded cases are not there: {INDEX}")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_recorded_training_run_is_repeated(case):
-    folder = GOLDEN / case["path"]
+    folder = case["folder"]
     config = read_config(folder / "net.cfg")
     batch = mini_batch(*(config.net.integer(key, 1) for key in ("batch", "subdivisions", "time_steps")))
     network, after = (Network(config, choose_dialect(case["dialect"], config), batch=batch) for _ in range(2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net
+from support.networks import net
 
 from pydarknet.training.learner import Learner
 from pydarknet.training.similar_filters import reject_similar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.helpers import net
+from support.networks import net
 
 from pydarknet.training.learner import Learner
 

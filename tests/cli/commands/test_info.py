@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.helpers import SHARED
+from support.files import SHARED
 
 from pydarknet.tools.summary import megabytes
 

@@ -1,5 +1,5 @@
-"""Convolutions on bfloat16 numbers against the naive twin on the same numbers, in dirty memory; and their tiles, whose
-sums stay in registers."""
+"""Convolutions on bfloat16 numbers against the reference implementation on the same numbers, in memory that held NaN;
+and their micro-kernels, whose sums stay in registers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numba
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_blocked, blocked, dirty, values
+from support.convolutions import parameters, sampled_convolution
+from support.tensors import assert_blocked, blocked, dirty, values
 
 from pydarknet.kernels.convolution.bf16 import CELL, MISSING, pack_pairs
 from pydarknet.kernels.convolution.bf16_microkernel import make_pair_tile, round_cell
@@ -21,8 +22,6 @@ from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Shape
 from pydarknet.utils.arrays import LANES
-
-from .test_direct import parameters, sampled_case
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
@@ -40,7 +39,7 @@ def convolved(x, weights, bias, window, groups=1, out_halo=0, kind="linear", add
     return target
 
 
-def twin(x, weights, bias, window, groups=1, kind="linear"):
+def reference(x, weights, bias, window, groups=1, kind="linear"):
     rounded = naive.bfloat16(x).astype(np.float64), naive.bfloat16(weights).astype(np.float64)
     stride = window.stride_y, window.stride_x
     return naive.activation(kind, naive.convolution(*rounded, bias, stride, window.padding, window.dilation, groups))
@@ -48,19 +47,19 @@ def twin(x, weights, bias, window, groups=1, kind="linear"):
 
 def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear"):
     found = convolved(x, weights, bias, window, groups, out_halo, kind)
-    assert_blocked(found, twin(x, weights, bias, window, groups, kind), 2e-5)
+    assert_blocked(found, reference(x, weights, bias, window, groups, kind), 2e-5)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_sampled_convolutions_equal_the_twin(seed):
-    plane, channels, filters, groups, window, batch, out_halo = sampled_case(seed)
+def test_sampled_convolutions_equal_the_reference(seed):
+    plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
     weights, bias = parameters(filters, channels // groups, window.size, seed)
     check(values(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 15, 16, 17, 33, 70])
 @pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 3)])
-def test_every_size_and_stride_equals_the_twin(channels, size, stride):
+def test_every_size_and_stride_equals_the_reference(channels, size, stride):
     weights, bias = parameters(49, channels, size)
     window = Window(size, stride, stride, size // 2)
     check(values(2, channels, 17, 13), weights, bias, window, out_halo=1, kind="leaky")
@@ -84,7 +83,7 @@ def test_fused_activations_touch_the_plane_alone(filters, kind):
 def test_a_gain_is_applied_before_filters_are_rounded():
     x, (weights, bias), gain, window = values(1, 5, 6, 6), parameters(20, 5, 3), values(20, seed=9), Window(3, 1, 1, 1)
     found = convolved(x, weights, bias, window, gain=gain)
-    assert_blocked(found, twin(x, weights * gain[:, None, None, None], bias, window), 2e-5)
+    assert_blocked(found, reference(x, weights * gain[:, None, None, None], bias, window), 2e-5)
 
 
 def test_what_is_added_comes_after_the_activation():
@@ -95,7 +94,7 @@ def test_what_is_added_comes_after_the_activation():
         Window(1, 1, 1, 0),
     )
     found = convolved(x, weights, bias, window, out_halo=1, kind="leaky", added=blocked(other, 2))
-    assert_blocked(found, twin(x, weights, bias, window, kind="leaky") + other, 2e-5)
+    assert_blocked(found, reference(x, weights, bias, window, kind="leaky") + other, 2e-5)
 
 
 def test_sums_begin_with_what_is_there():
@@ -104,7 +103,7 @@ def test_sums_begin_with_what_is_there():
     before = target.plain().reshape(1, 40, 9, 7)
     ones = np.ones(40, np.float32)
     Bf16Convolution(weights, ones, bias, 1).bind(blocked(x, 1), target, window, np.float32(1), 0, added=target)()
-    assert_blocked(target, twin(x, weights, 0 * bias, window) + before, 2e-5)
+    assert_blocked(target, reference(x, weights, 0 * bias, window) + before, 2e-5)
 
 
 @pytest.mark.parametrize("window", [Window(1, 1, 1, 0), Window(3, 2, 2, 1)])

@@ -1,13 +1,13 @@
-"""The convolutions against the naive twin: every size, stride, padding, dilation and grouping, in dirty memory."""
+"""Direct convolutions against the reference implementation, in memory that held NaN before: all sizes, strides,
+paddings, dilations and groups."""
 
 from __future__ import annotations
-
-import random
 
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_blocked, blocked, dirty, values
+from support.convolutions import parameters, sampled_convolution
+from support.tensors import assert_blocked, blocked, dirty, values
 
 from pydarknet.kernels.convolution.microkernel import PIXELS, ROWS
 from pydarknet.layers.activations import ACTIVATIONS
@@ -16,27 +16,9 @@ from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvo
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
 
-PLANES = [1, 2, 3, 4, 5, 7, 8, 12, 13, 16, 17, 24, 33]
-CHANNELS = [1, 2, 3, 4, 5, 8, 15, 16, 17, 24, 31, 32, 33, 48, 64, 70]
-
-
-def sampled_case(seed):
-    """(plane, channels, filters, groups, window, batch, halo of the output) of a convolution that fits."""
-    rng = random.Random(seed)
-    while True:
-        size, padding = rng.randint(1, 7), rng.randint(0, 4)
-        stride = rng.randint(1, 3), rng.randint(1, 3)
-        window = Window(size, *stride, padding, rng.choice([1, 1, 2, 3]) if size > 1 else 1)
-        plane = rng.choice(PLANES), rng.choice(PLANES)
-        channels, filters = rng.choice(CHANNELS), rng.choice(CHANNELS)
-        groups = rng.choice([g for g in range(1, 9) if channels % g == 0 and filters % g == 0])
-        work = plane[0] * plane[1] * channels * filters * size * size // groups
-        if window.out_shape(Shape(channels, *plane), filters).outputs and work < 20_000_000:
-            return plane, channels, filters, groups, window, rng.choice([1, 1, 2, 3]), rng.randint(0, 3)
-
 
 def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear", depthwise=False, rows=ROWS):
-    """Run one convolution into dirty memory and compare it with the twin."""
+    """Run one convolution into dirty memory and compare it with the reference implementation."""
     shape = Shape(*x.shape[1:])
     out = window.out_shape(shape, len(weights))
     source = blocked(x, window.halo(shape), lanes)
@@ -52,20 +34,16 @@ def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear
     assert_blocked(target, naive.activation(kind, expected), 2e-5)
 
 
-def parameters(filters, channels, size, seed=0):
-    return values(filters, channels, size, size, seed=seed), values(filters, seed=seed)
-
-
 @pytest.mark.parametrize("seed", range(60))
-def test_sampled_convolutions_equal_the_twin(seed):
-    plane, channels, filters, groups, window, batch, out_halo = sampled_case(seed)
+def test_sampled_convolutions_equal_the_reference(seed):
+    plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
     weights, bias = parameters(filters, channels // groups, window.size, seed)
     check(values(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo=out_halo)
 
 
 @pytest.mark.parametrize("size", range(1, 8))
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_every_size_and_stride_equals_the_twin(size, stride):
+def test_every_size_and_stride_equals_the_reference(size, stride):
     weights, bias = parameters(17, 5, size)
     check(values(1, 5, 13, 11), weights, bias, Window(size, stride, stride, size // 2), out_halo=1)
 
@@ -89,13 +67,13 @@ def test_which_planes_are_computed_block_by_block(height, width, pooled, expecte
 
 @pytest.mark.parametrize("filters", [7, 16, 20, 40])
 @pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2)])
-def test_wide_planes_equal_the_twin(size, stride, filters):
+def test_wide_planes_equal_the_reference(size, stride, filters):
     weights, bias = parameters(filters, 21, size)
     check(values(1, 21, 3, 5 * PIXELS), weights, bias, Window(size, stride, stride, size // 2), out_halo=1)
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (5, 6), (8, 8), (1, 2 * PIXELS)])
-def test_filters_that_outweigh_the_picture_equal_the_twin(height, width):
+def test_filters_that_outweigh_the_picture_equal_the_reference(height, width):
     weights, bias = parameters(200, 40, 1)
     check(values(1, 40, height, width), weights, bias, Window(1, 1, 1, 0))
 
@@ -136,7 +114,7 @@ def test_pictures_are_read_from_four_lanes(channels, size, stride):
 
 @pytest.mark.parametrize("channels", [1, 3, 15, 16, 17, 33, 70])
 @pytest.mark.parametrize("size, stride, dilation", [(1, 1, 1), (3, 1, 1), (3, 2, 1), (5, 1, 1), (5, 3, 2), (7, 2, 1)])
-def test_depthwise_convolutions_equal_the_twin(channels, size, stride, dilation):
+def test_depthwise_convolutions_equal_the_reference(channels, size, stride, dilation):
     weights, bias = parameters(channels, 1, size)
     window = Window(size, stride, stride, size // 2, dilation)
     check(values(2, channels, 17, 11), weights, bias, window, channels, out_halo=1, depthwise=True)

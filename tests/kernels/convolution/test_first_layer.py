@@ -1,4 +1,4 @@
-"""Convolutions of pictures, from planes to blocks: against the naive twin."""
+"""Convolutions of pictures, from planes to blocks: against the reference implementation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_blocked, dirty, values
+from support.tensors import assert_blocked, dirty, values
 
 from pydarknet.kernels.convolution.first_layer import SPAN
 from pydarknet.layers.activations import ACTIVATIONS
@@ -27,7 +27,7 @@ def lent(x):
 
 
 def check(x, filters, kind, pooled=False, halo=0):
-    """Compute it into memory that held NaN before, compare it with the twin, and give the tensor."""
+    """Convolve into memory that held NaN before, compare with the reference implementation, return the tensor."""
     weights, gain, bias = values(filters, x.shape[1], 3, 3), values(filters, seed=1), values(filters, seed=2)
     batch, _, height, width = x.shape
     target = dirty(batch, filters, height >> pooled, width >> pooled, halo)
@@ -43,19 +43,19 @@ def check(x, filters, kind, pooled=False, halo=0):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("height", [1, 2, 5, 18])
 @pytest.mark.parametrize("kind", ["leaky", "mish"])
-def test_equals_the_twin(width, height, kind):
+def test_equals_the_reference(width, height, kind):
     check(values(1, 3, height, width), 32, kind, halo=1)
 
 
 @pytest.mark.parametrize("width", [width for width in WIDTHS if width % 2 == 0])
 @pytest.mark.parametrize("height", [2, 18])
 @pytest.mark.parametrize("kind", ["leaky", "relu", "linear"])
-def test_pooled_equals_the_twin(width, height, kind):
+def test_pooled_equals_the_reference(width, height, kind):
     check(values(1, 3, height, width), 16, kind, pooled=True, halo=1)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_sampled_ones_equal_the_twin(seed):
+def test_sampled_ones_equal_the_reference(seed):
     rng = random.Random(seed)
     pooled = rng.random() < 0.5
     sides = (

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 import pytest
-from support.helpers import values
+from support.tensors import values
 
 from pydarknet.kernels.convolution.int24 import compact_panel, panel_size
 from pydarknet.kernels.convolution.microkernel import ROWS

@@ -1,4 +1,4 @@
-"""Chains of convolutions in one kernel against the naive twin, and against the convolutions one by one."""
+"""Inverted bottlenecks in one kernel against the reference implementation, and against their single convolutions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_blocked, blocked, dirty, values
+from support.tensors import assert_blocked, blocked, dirty, values
 
 from pydarknet.kernels.task_queue import APART
 from pydarknet.layers import workspace
@@ -57,7 +57,7 @@ class Part:
             return DepthwiseConvolution(self.weights, self.ones, self.bias)
         return TiledConvolution(self.weights, self.ones, self.bias, 1, x.lanes)
 
-    def twin(self, x):
+    def reference(self, x):
         stride, groups = (self.window.stride_y, self.window.stride_x), self.filters if self.is_depthwise else 1
         sums = naive.convolution(x, self.weights, self.bias, stride, self.window.padding, groups=groups)
         return naive.activation(self.kind, sums)
@@ -77,7 +77,8 @@ def parts_of(shape, middle, filters, window, expands=True, kinds=("leaky", "leak
 
 
 def check(parts, batch=1, lanes=16, out_halo=0, adds=False):
-    """Run a chain into dirty memory; compare it with the twins, and bit for bit with its convolutions one by one."""
+    """Run a chain into memory that held NaN; compare it with the reference implementation, and bit for bit with its
+    convolutions one by one."""
     shape, last = parts[0].inputs[0], parts[-1]
     x = values(batch, shape.channels, shape.height, shape.width)
     more = values(batch, last.filters, last.shape.height, last.shape.width, seed=5)
@@ -86,7 +87,7 @@ def check(parts, batch=1, lanes=16, out_halo=0, adds=False):
     bind_chain(parts, source, target, added if adds else None)()
     expected, step = x, source
     for part, after in zip(parts, [*parts[1:], None], strict=True):
-        expected = part.twin(expected)
+        expected = part.reference(expected)
         step = part.run(step, after.window.halo(part.shape) if after else out_halo)
     alone = step.plain() + more.reshape(batch, -1) if adds else step.plain()
     assert np.array_equal(target.plain(), alone)
@@ -107,7 +108,7 @@ def divided(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_sampled_chains_equal_the_twin_and_their_convolutions_one_by_one(seed, divided):
+def test_sampled_chains_equal_the_reference_and_their_convolutions_one_by_one(seed, divided):
     rng = random.Random(seed)
     while True:
         window = Window(rng.choice([3, 5]), rng.choice([1, 2]), rng.choice([1, 2]), rng.randint(0, 3))

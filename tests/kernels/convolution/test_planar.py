@@ -1,4 +1,4 @@
-"""Thin layers in planar tensors: against the naive twin, and bit for bit against blocked ones."""
+"""Thin layers in planar tensors: against the reference implementation, and bit for bit against blocked ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_clean, assert_close, blocked, values
+from support.tensors import assert_clean, assert_close, blocked, values
 
 from pydarknet.kernels.convolution.planar_microkernel import LEAST, OUTS
 from pydarknet.kernels.convolution.planar_microkernel import PLANE_SPAN as SPAN
@@ -65,7 +65,7 @@ class Link:
         assert x.lanes == PLANAR
         return PlanarConvolution(self.weights, self.gain, self.bias, self.groups)
 
-    def twin(self, x):
+    def reference(self, x):
         weights, stride = self.weights * self.gain[:, None, None, None], (self.window.stride_y, self.window.stride_x)
         sums = naive.convolution(x, weights, self.bias, stride, self.window.padding, 1, self.groups)
         return np.where(sums > 0, sums, sums * self.applied_activation.fused_slope)
@@ -86,14 +86,14 @@ class Link:
 @pytest.mark.parametrize("size, padding", [(1, 0), (3, 1), (3, 0), (5, 2), (7, 3), (2, 5)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("lanes, filters", [(PLANAR, 2 * OUTS), (LANES, 2 * LANES)])
-def test_convolutions_equal_the_twin_and_blocked_ones(width, size, padding, stride, lanes, filters):
+def test_convolutions_equal_the_reference_and_blocked_ones(width, size, padding, stride, lanes, filters):
     window = Window(size, stride, stride, padding)
     x = values(2, 3, 9, stride * width + size + (width + padding) % 2)
     link = Link(Shape(*x.shape[1:]), filters, window)
     assert lanes in lanes_from_rows(link) or link.shape.width < SPAN
     source, target = planar(x), dirty_like(2, link.shape, lanes, 0 if lanes == PLANAR else width % 3)
     link.packed(source.layout).bind(source, target, window, link.applied_activation.fused_slope, 0)()
-    assert_close(plain(target), link.twin(x), 1e-5)
+    assert_close(plain(target), link.reference(x), 1e-5)
     np.testing.assert_array_equal(plain(target), plain(link.blocked(blocked(x, HALO))))
     if lanes == LANES:
         assert_clean(target)
@@ -106,7 +106,7 @@ def test_blocks_take_any_activation(kind):
     source, target = planar(x), dirty_like(1, link.shape, LANES)
     activation = link.applied_activation
     link.packed(source.layout).bind(source, target, link.window, activation.fused_slope, activation.fused_code)()
-    assert_close(plain(target), naive.activation(kind, link.twin(x)), 1e-5)
+    assert_close(plain(target), naive.activation(kind, link.reference(x)), 1e-5)
 
 
 def chain_of(shape, middle, filters, window):
@@ -116,7 +116,7 @@ def chain_of(shape, middle, filters, window):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_sampled_chains_equal_the_twin_and_blocked_ones(seed):
+def test_sampled_chains_equal_the_reference_and_blocked_ones(seed):
     rng = random.Random(seed)
     size, stride = rng.choice([(3, 1), (3, 2), (3, 1), (3, 2), (5, 1), (5, 2)])
     window = Window(size, stride, stride, rng.choice([size // 2, size // 2, 0, size - 1]))
@@ -129,7 +129,7 @@ def test_sampled_chains_equal_the_twin_and_blocked_ones(seed):
     bind_planar_chain(links, source, target, None if more is None else planar(more))()
     expected, step = x, blocked(x, HALO)
     for link in links:
-        expected, step = link.twin(expected), link.blocked(step)
+        expected, step = link.reference(expected), link.blocked(step)
     terms = 0 if more is None else more
     assert_close(plain(target), expected + terms, 2e-5)
     np.testing.assert_array_equal(plain(target), plain(step) + terms)

@@ -1,4 +1,4 @@
-"""Winograd's method against the naive twin: every plane, channel count and tile size, in dirty memory."""
+"""Winograd's method against the reference implementation: every plane, channel count and tile size, in dirty memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_blocked, blocked, cells, dirty, values
+from support.tensors import assert_blocked, blocked, cells, dirty, values
 
 from pydarknet.kernels.convolution.winograd import LARGE
 from pydarknet.layers.activations import ACTIVATIONS
@@ -33,7 +33,7 @@ def largest_of_pairs(y):
 
 
 def check(plan, x, weights, bias, window=WINDOW, kind="linear", out_halo=0, pooled=False):
-    """Run one convolution into dirty memory and compare it with the twin."""
+    """Run one convolution into dirty memory and compare it with the reference implementation."""
     out = window.out_shape(Shape(*x.shape[1:]), len(weights))
     strides = window.stride_y, window.stride_x
     expected = naive.activation(kind, naive.convolution(x, weights, bias, strides, window.padding, 1, 1))
@@ -66,7 +66,7 @@ def sampled_case(seed):
 @pytest.mark.parametrize("m, stride", FORMS)
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("compact", [False, True])
-def test_sampled_convolutions_equal_the_twin(seed, m, stride, compact):
+def test_sampled_convolutions_equal_the_reference(seed, m, stride, compact):
     x, weights, bias = sampled_case(seed)
     check(
         winograd(weights, bias, m, stride, compact), x, weights, bias, Window(3, stride, stride, 1), out_halo=seed % 3
@@ -75,7 +75,7 @@ def test_sampled_convolutions_equal_the_twin(seed, m, stride, compact):
 
 @pytest.mark.parametrize("m, stride", FORMS)
 @pytest.mark.parametrize("side", PLANES)
-def test_every_plane_equals_the_twin(side, m, stride):
+def test_every_plane_equals_the_reference(side, m, stride):
     x, weights, bias = values(1, 17, side, 34 - side), values(33, 17, 3, 3), values(33)
     check(winograd(weights, bias, m, stride), x, weights, bias, Window(3, stride, stride, 1), out_halo=1)
 
@@ -96,7 +96,7 @@ def test_activations_leave_unused_lanes_zero(kind):
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2, 3])
-def test_every_padding_equals_the_twin(padding):
+def test_every_padding_equals_the_reference(padding):
     x, weights, bias = values(1, 16, 10, 7), values(16, 16, 3, 3), values(16)
     check(winograd(weights, bias, 4), x, weights, bias, Window(3, 1, 1, padding))
     check(winograd(weights, bias, 3, 2), x, weights, bias, Window(3, 2, 2, padding))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import assert_blocked, blocked, dirty, values
+from support.tensors import assert_blocked, blocked, dirty, values
 
 from pydarknet.kernels.training import batchnorm
 

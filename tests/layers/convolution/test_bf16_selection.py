@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.helpers import assert_close, net, values
+from support.networks import net
+from support.tensors import assert_close, values
 
 import pydarknet
 from pydarknet import OptionError

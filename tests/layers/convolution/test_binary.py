@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import assert_close, net, values
+from support.networks import net
+from support.tensors import assert_close, values
 
 from pydarknet.layers.convolution.binary import binary_weights
 from pydarknet.training.learner import Learner

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import assert_close, net, randomise, values
+from support.networks import net, randomise
+from support.tensors import assert_close, values
 
 from pydarknet.layers import INPUT
 from pydarknet.tensor import PLANAR

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from support.helpers import net, values
+from support.networks import net
+from support.tensors import values
 
 from pydarknet.config.sections import Option, Section
 from pydarknet.layers.heads.delta_rejection import DeltaRejection

@@ -1,19 +1,18 @@
 """Heads in training against the recorded losses of the original programs, in a small NumPy trainer of its own."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.files import recorded_cases
 
 from pydarknet.config.dialect import DIALECTS
 from pydarknet.config.sections import read_config
 from pydarknet.network.network import Network
 from pydarknet.tensor import Layout, Tensor
 
-GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
 KINDS = ("train_yolo_", "train_gaussian_", "train_region_", "train_detection_")
-CASES = sorted(p.name for p in GOLDEN.glob("train_*") if p.name.startswith(KINDS))
+CASES = [case for case in recorded_cases() if case["name"].startswith(KINDS)]
 
 
 class Trainer:
@@ -150,10 +149,9 @@ def rows_of(boxes):
     return np.array([[box[key] for key in ("class", "x", "y", "w", "h")] for box in boxes], np.float32).reshape(-1, 5)
 
 
-@pytest.mark.skipif(not CASES, reason=f"no recorded cases: {GOLDEN} is missing")
-@pytest.mark.parametrize("name", CASES)
-def test_losses_of_every_step_are_the_recorded_ones(name):
-    folder = GOLDEN / name
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_losses_of_every_step_are_the_recorded_ones(case):
+    folder = case["folder"]
     trainer = Trainer(folder)
     meta, expected = trainer.meta, np.load(folder / "losses.npy")
     truth, images = json.loads((folder / "truth_boxes.json").read_text()), np.load(folder / "images.npy")

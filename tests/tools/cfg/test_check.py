@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.helpers import SHARED
+from support.files import SHARED
 
 from pydarknet.config.sections import read_data
 from pydarknet.errors import ConfigError, DataError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net
+from support.networks import net
 
 from pydarknet.errors import OptionError
 from pydarknet.tools.pictures.filters import filter_sheets, scattered_filters, zoomed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.helpers import net, values
+from support.networks import net
+from support.tensors import values
 
 from pydarknet.errors import OptionError
 from pydarknet.images.image import crop, resize

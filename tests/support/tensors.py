@@ -1,41 +1,15 @@
-"""What several test modules use: seeded numbers, dirty blocked tensors, weights files."""
+"""Seeded numbers, blocked tensors in memory that held NaN before, and comparisons of tensors."""
 
 from __future__ import annotations
-
-import struct
-from pathlib import Path
 
 import numpy as np
 
 from pydarknet.tensor import Layout, Shape, Tensor
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-
-
-def net(channels=3, height=8, width=8):
-    """The [net] section of a network for pictures of that size."""
-    return f"[net]\nchannels={channels}\nheight={height}\nwidth={width}\n"
-
 
 def values(*shape, seed=0):
     """Standard normal float32 numbers."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)
-
-
-def randomise(network, seed=1):
-    """Give every parameter a value with which no layer's output vanishes or explodes."""
-    rng = np.random.default_rng(seed)
-    for layer in network.layers:
-        for record in layer.named_parameters():
-            shape, kind = record.array.shape, record.name.rpartition(".")[2]
-            if kind in ("scales", "rolling_variance"):
-                numbers = rng.uniform(0.5, 1.5, shape)
-            elif kind == "weights" and len(shape) > 1:
-                numbers = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-            else:
-                numbers = rng.standard_normal(shape)
-            record.array[:] = numbers
-    network.parameters_changed()
 
 
 def dirty(batch, channels, height, width, halo=0):
@@ -83,14 +57,3 @@ def assert_blocked(tensor, expected, tolerance=1e-5):
     """A blocked tensor holds `expected` (n, c, h, w), and nothing but zeros beside it."""
     assert_clean(tensor)
     assert_close(tensor.plain().reshape(expected.shape), expected, tolerance)
-
-
-def header(major=0, minor=2, revision=0, seen=0, wide=True):
-    """The first bytes of a .weights file."""
-    return struct.pack("<iiiQ" if wide else "<iiiI", major, minor, revision, seen)
-
-
-def write_weights(path, count, start=0, **version):
-    """A .weights file of `count` numbers: start, start + 1, ..."""
-    path.write_bytes(header(**version) + np.arange(start, start + count, dtype="<f4").tobytes())
-    return path

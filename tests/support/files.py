@@ -1,0 +1,39 @@
+"""Where the recordings of the original programs are, and .weights files of known numbers."""
+
+from __future__ import annotations
+
+import json
+import struct
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+RECORDED = [
+    Path(__file__).parents[1] / "golden",
+    SHARED / "golden",
+]  # a choice; and all, where they are
+
+
+@cache
+def recorded_cases():
+    """The recorded cases of the original programs as tests/golden/README.md describes them: those of this repository,
+    and all others if they lie beside it. `case["folder"]` is where a case's files are."""
+    cases = {}
+    for root in RECORDED:
+        index = root / "index.json"
+        for case in json.loads(index.read_text(encoding="utf-8"))["cases"] if index.is_file() else []:
+            cases.setdefault(case["name"], {**case, "folder": root / case["path"]})
+    return list(cases.values())
+
+
+def header(major=0, minor=2, revision=0, seen=0, wide=True):
+    """The first bytes of a .weights file."""
+    return struct.pack("<iiiQ" if wide else "<iiiI", major, minor, revision, seen)
+
+
+def write_weights(path, count, start=0, **version):
+    """A .weights file of `count` numbers: start, start + 1, ..."""
+    path.write_bytes(header(**version) + np.arange(start, start + count, dtype="<f4").tobytes())
+    return path
