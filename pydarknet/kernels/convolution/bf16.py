@@ -6,15 +6,27 @@ from numba import prange
 
 from ...runtime.jit import device, kernel
 from ..halo import clear_halos
+from ..simd.switch import one_of
 from ..task_queue import next_task, reset_queue
-from .bf16_microkernel import CELL, MISSING, PAIR_TILES, PROCESSOR, SINGLE_TILES, TAP_PAIRS, round_cell, round_pairs
-from .convolution_pixels import finish_tiles, is_straight, next_pixels, one_of
+from .bf16_microkernel import (
+    ANY,
+    CELL,
+    FEW,
+    MISSING,
+    PAIR_TILES,
+    PROCESSOR,
+    SINGLE_TILES,
+    STRAIGHT,
+    STRAIGHT_IN,
+    TAP_PAIRS,
+    round_cell,
+    round_pairs,
+)
+from .convolution_pixels import finish_tiles, is_straight, next_pixels
 from .microkernel import FEW_PIXELS, PIXELS, ROWS
 
 __all__ = ["CELL", "MISSING", "PROCESSOR", "convolve_bf16", "pack_pairs"]
 
-# Kinds of tiles: those with distances in their instructions, those with the input's, any others, short ones.
-STRAIGHT, STRAIGHT_IN, ANY, FEW = range(4)
 _pair, _single = one_of(PAIR_TILES), one_of(SINGLE_TILES)
 
 

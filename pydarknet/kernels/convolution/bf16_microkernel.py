@@ -10,6 +10,8 @@ Nothing is compiled before it is called for, so that the module can be imported 
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
@@ -137,14 +139,17 @@ def make_pair_tile(rows: int, distance: int = 0, y_distance: int = 0, pixels: in
     return tile
 
 
-def _tiles_of_all_kinds(rows: int):
-    """Straight in input and output, straight in the input, any, short."""
-    return (
-        make_pair_tile(rows, CELL, LANES),
-        make_pair_tile(rows, CELL),
-        make_pair_tile(rows),
-        make_pair_tile(rows, pixels=FEW_PIXELS or PIXELS),
-    )
+# Kinds of tiles: those with distances in their instructions, those with the input's, any others, short ones.
+STRAIGHT, STRAIGHT_IN, ANY, FEW = range(4)
+
+
+def _tiles_of_all_kinds(rows: int) -> dict[int, Any]:
+    return {
+        STRAIGHT: make_pair_tile(rows, CELL, LANES),
+        STRAIGHT_IN: make_pair_tile(rows, CELL),
+        ANY: make_pair_tile(rows),
+        **({FEW: make_pair_tile(rows, pixels=FEW_PIXELS)} if FEW_PIXELS else {}),
+    }
 
 
 PAIR_TILES, SINGLE_TILES = _tiles_of_all_kinds(ROWS), _tiles_of_all_kinds(1)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from ...runtime.jit import device, inlined
 from ..activation import activate_fused, clear_lanes
+from ..simd.switch import one_of
 from ..simd.vector import vload, vstore
 from .microkernel import (
+    AHEAD,
+    ANY,
+    COLOURED,
+    COLOURED_THIN,
+    COLOURED_THIN_2,
     COLOURS,
+    FEW,
     FEW_PIXELS,
     MANY_PIXELS,
     MANY_TILES,
@@ -16,9 +23,12 @@ from .microkernel import (
     ROWS,
     SINGLE_TILES,
     SQUARE,
+    STRAIGHT,
+    STRAIGHT_2,
     TAP_LANES,
     THIN,
     THIN_2,
+    WHOLE,
 )
 
 
@@ -66,12 +76,6 @@ def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
     return pixels >= count and (joined or column + count <= width)
 
 
-# Kinds of tiles: straight ones, whose distances stand in their instructions, with stride 1 or 2, and the same for
-# pictures of three colours in four lanes; any others, short ones, any others for three colours; straight ones that ask
-# for the filters of the next group; the whole of a small plane, of single blocks only.
-STRAIGHT, STRAIGHT_2, COLOURED_THIN, COLOURED_THIN_2, ANY, FEW, COLOURED, AHEAD, WHOLE = range(9)
-
-
 @inlined
 def _kind(lanes, straight, x_step, pixels):
     """The kind of tile that the lanes in use and the way its cells lie ask for."""
@@ -86,28 +90,6 @@ def _kind(lanes, straight, x_step, pixels):
     if straight and x_step == 32:
         return STRAIGHT_2
     return FEW if FEW_PIXELS > 0 and pixels <= FEW_PIXELS else ANY
-
-
-def one_of(tiles):
-    """Tiles of all kinds, in their order, as one function of the kind and the rest."""
-    first, *others = tiles
-    following = one_of(others) if others else None
-
-    @inlined
-    def tile(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-             y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate):  # fmt: skip
-        if following is None or kind == 0:
-            first(
-                x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at,
-                y_block, y_wrap, column, width, pixels, slope, accumulate,
-            )  # fmt: skip
-        else:
-            following(
-                kind - 1, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y,
-                y_at, y_block, y_wrap, column, width, pixels, slope, accumulate,
-            )  # fmt: skip
-
-    return tile
 
 
 # For ROWS vectors of output channels, for one, and for one narrow one and twice as many pixels.

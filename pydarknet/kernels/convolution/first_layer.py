@@ -9,16 +9,7 @@ from ...runtime.jit import device, kernel
 from ..halo import clear_halos
 from ..simd.vector import fetch, floats_at, vload, vsplat, vstore
 from ..task_queue import next_task, reset_queue
-from .first_layer_microkernel import (
-    NARROW,
-    OUTS,
-    POINTS,
-    WIDE,
-    narrow_pooled_tile,
-    narrow_tile,
-    wide_pooled_tile,
-    wide_tile,
-)
+from .first_layer_microkernel import NARROW, OUTS, POINTS, WIDE, pooled_tile, tile
 from .planar_store import store_cells, store_pooled_cells
 
 f32 = numba.float32
@@ -75,15 +66,13 @@ def _convolve_span(vectors, pooled, work, t_at, pitch, taps, weights, weights_at
             for cell in range(out * vectors, (out + OUTS) * vectors):
                 fetch(y, y_at + (vectors * 16 + cell) * 16)
                 fetch(y, y_at + y_row + (vectors * 16 + cell) * 16)
-        if pooled and vectors == WIDE:
-            wide_pooled_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0)
-        elif pooled:
-            narrow_pooled_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0)
-        elif vectors == WIDE:
-            wide_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 16 * SPAN)
+        if pooled:
+            pooled_tile(
+                vectors, work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0
+            )
         else:
-            narrow_tile(work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN,
-                        16 * SPAN)  # fmt: skip
+            tile(vectors, work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN,
+                 16 * SPAN)  # fmt: skip
 
 
 @kernel

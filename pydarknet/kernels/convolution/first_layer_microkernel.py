@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..simd.switch import one_of
 from ..simd.vector import LANES, VECTOR, data_pointer, larger, load_vector, multiply_add, splat, store_vector
 from .microkernel import ROWS, constant, loop_over_taps
 
@@ -80,5 +81,6 @@ def make_column_tile(vectors: int, pooled: bool):
     return tile
 
 
-wide_tile, narrow_tile = make_column_tile(WIDE, pooled=False), make_column_tile(NARROW, pooled=False)
-wide_pooled_tile, narrow_pooled_tile = make_column_tile(WIDE, pooled=True), make_column_tile(NARROW, pooled=True)
+tile, pooled_tile = (
+    one_of({vectors: make_column_tile(vectors, pooled) for vectors in (WIDE, NARROW)}) for pooled in (False, True)
+)

@@ -9,6 +9,8 @@ another in reading order and may run over the end of a row, so planes of any wid
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import binding, ir
 from numba import config, types
 from numba.extending import intrinsic
@@ -250,26 +252,33 @@ def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
 
 THIN, THIN_2 = TAP_LANES, 2 * TAP_LANES  # from pixel to pixel of a picture in four lanes, with stride 1 and 2
 
+# Kinds of tiles: straight ones, whose distances stand in their instructions, with stride 1 or 2, and the same for
+# pictures of three colours in four lanes; any others, short ones, any others for three colours; straight ones that ask
+# for the filters of the next group; the whole of a small plane, of single blocks only.
+STRAIGHT, STRAIGHT_2, COLOURED_THIN, COLOURED_THIN_2, ANY, FEW, COLOURED, AHEAD, WHOLE = range(9)
 
-def _straight_tiles(rows: int, vector: ir.VectorType, pixels: int):
-    """With stride 1 and 2; for three colours, in a picture of four lanes, the same."""
-    steps = (TAP_LANES, LANES), (TAP_LANES, 2 * LANES), (COLOURS, THIN), (COLOURS, THIN_2)
-    return tuple(make_tile(rows, lanes, step, vector, pixels) for lanes, step in steps)
+
+def _straight_tiles(rows: int, vector: ir.VectorType, pixels: int) -> dict[int, Any]:
+    return {
+        STRAIGHT: make_tile(rows, TAP_LANES, LANES, vector, pixels),
+        STRAIGHT_2: make_tile(rows, TAP_LANES, 2 * LANES, vector, pixels),
+        COLOURED_THIN: make_tile(rows, COLOURS, THIN, vector, pixels),
+        COLOURED_THIN_2: make_tile(rows, COLOURS, THIN_2, vector, pixels),
+    }
 
 
-def _tiles_of_all_kinds(rows: int, vector: ir.VectorType = VECTOR):
-    """Straight ones, any, short, any for three colours, straight with filters ahead."""
-    return (
-        *_straight_tiles(rows, vector, PIXELS),
-        make_tile(rows, vector=vector),
-        make_tile(rows, vector=vector, pixels=FEW_PIXELS or PIXELS),
-        make_tile(rows, COLOURS, vector=vector),
-        make_tile(rows, straight=LANES, vector=vector, filters_ahead=True),
-    )
+def _tiles_of_all_kinds(rows: int, vector: ir.VectorType = VECTOR) -> dict[int, Any]:
+    return {
+        **_straight_tiles(rows, vector, PIXELS),
+        ANY: make_tile(rows, vector=vector),
+        **({FEW: make_tile(rows, vector=vector, pixels=FEW_PIXELS)} if FEW_PIXELS else {}),
+        COLOURED: make_tile(rows, COLOURS, vector=vector),
+        AHEAD: make_tile(rows, straight=LANES, vector=vector, filters_ahead=True),
+    }
 
 
 PAIR_TILES, SINGLE_TILES = _tiles_of_all_kinds(ROWS), _tiles_of_all_kinds(1)
 if SQUARE:
-    SINGLE_TILES = (*SINGLE_TILES, make_tile(1, square=SQUARE))
+    SINGLE_TILES[WHOLE] = make_tile(1, square=SQUARE)
 # Many pixels of a narrow block: in whole vectors only where they lie straight, as their addresses would fill registers.
 MANY_TILES = _tiles_of_all_kinds(1, HALF) if ROWS == 1 else _straight_tiles(1, VECTOR, MANY_PIXELS)

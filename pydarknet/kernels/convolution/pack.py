@@ -10,7 +10,7 @@ from ..task_queue import next_task, reset_queue
 from .int24 import compact_panel, panel_size
 from .microkernel import ROWS, TAP_LANES
 from .winograd_tiles import PATCH
-from .winograd_transforms import transform_filter
+from .winograd_transforms import code_of, transform_filter
 
 f32 = numba.float32
 
@@ -94,4 +94,4 @@ def _transform_group(m, stride, weights, channels, multiplier, group, work, filt
                         value = weights[(f * channels + c) * 9 + t] * multiplier[f]
                     work[filter_at + t * 16 + lane] = value
             to = out_at + (c * ROWS + row) * 16
-            transform_filter(m, stride, work, filter_at, 48, 16, out, to, panel, work, filter_at)
+            transform_filter(code_of(m, stride), work, filter_at, 48, 16, out, to, panel, work, filter_at)

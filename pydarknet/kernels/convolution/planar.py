@@ -10,6 +10,7 @@ from numba import prange
 
 from ...runtime.jit import device, inlined, kernel
 from ..halo import clear, clear_halos
+from ..simd.switch import one_of
 from ..simd.vector import fetch, floats_at, vload, vstore
 from ..task_queue import next_task, reset_queue
 from .planar_microkernel import FEWEST, OUTS, SPAN, VECTORS, split_pairs, tiles_of_planes
@@ -31,24 +32,15 @@ class Filters(NamedTuple):
     slope: float
 
 
-def _of_size(tiles):
-    """Tiles of FEWEST vectors, of one more and so on, as one function of how many more."""
-    first, *others = tiles
-    following = _of_size(others) if others else None
-
-    @inlined
-    def tile(more, x, x_at, filters, first_out, y, y_at, y_plane, slope):
-        count = filters.taps.shape[0]
-        if following is None or more == 0:
-            first(x, x_at, filters.taps, 0, count, filters.weights, first_out * count, filters.bias, first_out, y, y_at,
-                  y_plane, slope)  # fmt: skip
-        else:
-            following(more - 1, x, x_at, filters, first_out, y, y_at, y_plane, slope)
-
-    return tile
+_tile_of = one_of(tiles_of_planes)
 
 
-_tile = _of_size(tiles_of_planes)
+@inlined
+def _tile(vectors, x, x_at, filters, first_out, y, y_at, y_plane, slope):
+    """The tile of so many vectors, from FEWEST to VECTORS."""
+    count = filters.taps.shape[0]
+    _tile_of(vectors, x, x_at, filters.taps, 0, count, filters.weights, first_out * count, filters.bias, first_out, y,
+             y_at, y_plane, slope)  # fmt: skip
 
 
 @inlined
@@ -67,7 +59,7 @@ def convolve_row(x, x_at, filters, y, y_at, y_plane, outs, width):
         while left > 0:
             vectors = _next_vectors(left, width)
             column = min(start, width - vectors * 16)
-            _tile(vectors - FEWEST, x, x_at + column, filters, first, y, y_at + first * y_plane + column, y_plane,
+            _tile(vectors, x, x_at + column, filters, first, y, y_at + first * y_plane + column, y_plane,
                   filters.slope)  # fmt: skip
             start += vectors * 16
             left -= vectors
@@ -85,9 +77,7 @@ def _convolve_cells(x, x_at, filters, work, sums, y, y_at, y_block, outs, width,
             for out in range(0, 16, OUTS):
                 for cell in range(out * vectors, (out + OUTS) * vectors):
                     fetch(y, to + (vectors * 16 + cell) * 16)
-                _tile(
-                    vectors - FEWEST, x, x_at + column, filters, block * 16 + out, work, sums + out * SPAN, SPAN, f32(1)
-                )
+                _tile(vectors, x, x_at + column, filters, block * 16 + out, work, sums + out * SPAN, SPAN, f32(1))
             store_cells(vectors, 1, work, sums, SPAN, y, to, 0, filters.slope, activation)
         start += vectors * 16
         left -= vectors

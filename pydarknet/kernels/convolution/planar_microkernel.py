@@ -140,6 +140,6 @@ def _neighbours(b: ir.IRBuilder, cell, stride: int) -> tuple[list[ir.Value], lis
     return before, here, behind
 
 
-tiles_of_planes = tuple(make_planar_tile(OUTS, vectors, 1) for vectors in range(FEWEST, VECTORS + 1))
+tiles_of_planes = {vectors: make_planar_tile(OUTS, vectors, 1) for vectors in range(FEWEST, VECTORS + 1)}
 tile_plane, tile_plane_2 = (make_planar_tile(1, PLANE_VECTORS, stride) for stride in (1, 2))
 tile_plane3, tile_plane3_2 = make_plane3_tile(1), make_plane3_tile(2)

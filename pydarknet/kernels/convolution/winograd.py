@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from numba import prange
 
-from ...runtime.jit import device, inlined, kernel
+from ...runtime.jit import device, kernel
+from ..simd.switch import one_of
 from ..task_queue import next_task, reset_queue
 from .int24 import KEPT, QUAD, panel_size
 from .microkernel import ROWS
@@ -46,29 +47,10 @@ from .winograd_tiles import (
 MANY_BLOCKS, LARGE = 2, 5 << 18
 
 
-def _products_up_to(most, compact):
-    """The product of so many tiles, at most `most`, as one function: each number of them has code of its own."""
-    these = make_products(most, compact)
-    if most == 2:
-
-        @inlined
-        def product(columns, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
-            these(x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
-
-        return product
-    fewer = _products_up_to(most - 2, compact)
-
-    @inlined
-    def product(columns, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
-        if columns == most:
-            these(x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
-        else:
-            fewer(columns, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at)
-
-    return product
-
-
-_product, _compact_product = _products_up_to(MOST, False), _products_up_to(MOST, True)
+# The product of so many tiles: each even number of them has code of its own.
+_product, _compact_product = (
+    one_of({columns: make_products(columns, compact) for columns in range(2, MOST + 1, 2)}) for compact in (False, True)
+)
 
 
 @device

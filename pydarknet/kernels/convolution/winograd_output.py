@@ -10,10 +10,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ...runtime.jit import inlined
 from ..simd.vector import LANES, VECTOR, Term, data_pointer, larger, load_vector, splat, store_vector
 from .microkernel import constant
-from .winograd_transforms import OUTPUTS, SIDES, Formula, square
+from .winograd_transforms import Formula, by_form, square
 
 Lines = Iterable[list[ir.Value]]  # vectors of a tile's cells, line by line
 
@@ -116,32 +115,7 @@ def _make_last_transform(side: int, formula: Formula, finish: Finish):
     return transform
 
 
-def _of_all_forms(finish: Finish):
-    """One function of m, the stride and the rest."""
-    four, five, six, even2, even3 = (
-        _make_last_transform(side, formula, finish) for side, formula in zip(SIDES, OUTPUTS, strict=True)
-    )
-
-    @inlined
-    def transform(m, stride, x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added,
-                  added_at, added_row, work, half):  # fmt: skip
-        if stride == 2 and m == 3:
-            even3(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added, added_at,
-                  added_row, work, half)  # fmt: skip
-        elif stride == 2:
-            even2(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added, added_at,
-                  added_row, work, half)  # fmt: skip
-        elif m == 4:
-            six(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added, added_at,
-                added_row, work, half)  # fmt: skip
-        elif m == 3:
-            five(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added, added_at,
-                 added_row, work, half)  # fmt: skip
-        else:
-            four(x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added, added_at,
-                 added_row, work, half)  # fmt: skip
-
-    return transform
-
-
-store_products, pool_products, add_products = map(_of_all_forms, (_as_they_are, _pooled, _added_to))
+store_products, pool_products, add_products = (
+    by_form(lambda form, finish=finish: _make_last_transform(form.side, form.output, finish))
+    for finish in (_as_they_are, _pooled, _added_to)
+)

@@ -14,7 +14,7 @@ from ..pooling import pool_rows
 from ..simd.vector import fetch, vload, vstore
 from .microkernel import PIXELS, ROWS
 from .winograd_output import add_products, pool_products, store_products
-from .winograd_transforms import transform_patch
+from .winograd_transforms import code_of, transform_patch
 
 f32 = numba.float32
 
@@ -132,10 +132,10 @@ def transform_input(x, source, tiles, work, scratch, patches):
                 at = start + block * source.block
                 to = patches + (begin * source.blocks + block * (end - begin) + t - begin) * 16
                 if inside:
-                    transform_patch(m, stride, x, at, source.pitch * 16, 16, work, to, plane, work, scratch)
+                    transform_patch(code_of(m, stride), x, at, source.pitch * 16, 16, work, to, plane, work, scratch)
                 else:
                     _copy_patch(x, at, source.pitch, source.rows - top, source.columns - left, n, work, scratch)
-                    transform_patch(m, stride, work, scratch, n * 16, 16, work, to, plane, work, scratch)
+                    transform_patch(code_of(m, stride), work, scratch, n * 16, 16, work, to, plane, work, scratch)
 
 
 @device
@@ -168,7 +168,8 @@ def _finish_activated(work, cells, m, target, block, rows, columns, y, to, more,
 @device
 def transform_output(tiles, block, work, products, scratch, bias, y, target, more, added):
     """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with `added` added."""
-    m, n, stride = tiles.m, tiles.side, tiles.stride
+    m, n = tiles.m, tiles.side
+    form = code_of(m, tiles.stride)
     step = tiles.width * ROWS * 16
     shrink = 1 + target.pool
     y_row, a_row = target.pitch * 16, more.pitch * 16
@@ -180,18 +181,18 @@ def transform_output(tiles, block, work, products, scratch, bias, y, target, mor
         other = more.start + item * more.item + block * more.block + (top * more.pitch + left) * 16
         rows, columns = min(m, target.height - top), min(m, target.width - left)
         if target.activation != 0:
-            store_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, work, scratch, m * 16,
-                           m, m, added, other, a_row, work, scratch)  # fmt: skip
+            store_products(form, work, at, n * step, step, bias, block * 16, target.slope, work, scratch, m * 16, m, m,
+                           added, other, a_row, work, scratch)  # fmt: skip
             _finish_activated(work, scratch, m, target, block, rows, columns, y, to, more, added, other)
         elif target.pool != 0:
-            pool_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows,
-                          columns, added, other, a_row, work, scratch)  # fmt: skip
+            pool_products(form, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows, columns,
+                          added, other, a_row, work, scratch)  # fmt: skip
         elif more.asked:
-            add_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows,
-                         columns, added, other, a_row, work, scratch)  # fmt: skip
+            add_products(form, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows, columns,
+                         added, other, a_row, work, scratch)  # fmt: skip
         else:
-            store_products(m, stride, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows,
-                           columns, added, other, a_row, work, scratch)  # fmt: skip
+            store_products(form, work, at, n * step, step, bias, block * 16, target.slope, y, to, y_row, rows, columns,
+                           added, other, a_row, work, scratch)  # fmt: skip
 
 
 @device

@@ -13,12 +13,14 @@ Formulas are of one line; a square is transformed column by column and then row 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from ...runtime.jit import inlined
+from ..simd.switch import one_of
 from ..simd.vector import INT64, LANES, Term, data_pointer, load_vector, store_vector
 from .microkernel import ROWS
 
@@ -141,30 +143,41 @@ def _make_transform(side: int, formula: Formula):
     return transform
 
 
-def _by_form(square4, square5, square6, even2, even3):
-    """One function of m, the stride and the rest for the transforms of all forms."""
+class Form(NamedTuple):
+    """F(m x m, 3 x 3) with one stride: the formulas of B^T, G and A^T."""
 
-    @inlined
-    def transform(m, stride, x, x_at, x_row, x_column, y, y_at, y_step, work, half):
-        if stride == 2 and m == 3:
-            even3(x, x_at, x_row, x_column, y, y_at, y_step, work, half)
-        elif stride == 2:
-            even2(x, x_at, x_row, x_column, y, y_at, y_step, work, half)
-        elif m == 4:
-            square6(x, x_at, x_row, x_column, y, y_at, y_step, work, half)
-        elif m == 3:
-            square5(x, x_at, x_row, x_column, y, y_at, y_step, work, half)
-        else:
-            square4(x, x_at, x_row, x_column, y, y_at, y_step, work, half)
+    m: int
+    stride: int
+    input: Formula
+    filter: Formula
+    output: Formula
 
-    return transform
+    @property
+    def side(self) -> int:
+        """Cells a side of a patch."""
+        return self.m + 2 if self.stride == 1 else 2 * self.m + 1
 
 
-SIDES = (4, 5, 6, 5, 7)  # of patches, in the order of forms: m = 2, 3, 4, and m = 2, 3 with stride 2
-_filters: tuple[Formula, ...] = (_filter4, _filter5, _filter6, _filter_even2, _filter_even3)
-_inputs: tuple[Formula, ...] = (_input4, _input5, _input6, _input_even2, _input_even3)
-OUTPUTS: tuple[Formula, ...] = (_output4, _output5, _output6, _output_even2, _output_even3)
+FORMS = (
+    Form(2, 1, _input4, _filter4, _output4),
+    Form(3, 1, _input5, _filter5, _output5),
+    Form(4, 1, _input6, _filter6, _output6),
+    Form(2, 2, _input_even2, _filter_even2, _output_even2),
+    Form(3, 2, _input_even3, _filter_even3, _output_even3),
+)
+
+
+@inlined
+def code_of(m, stride):
+    """The number by which the transforms of a form are chosen."""
+    return m + 4 * (stride - 1)
+
+
+def by_form(make: Callable[[Form], Any]) -> Any:
+    """One intrinsic of a form's code and the rest, of the one that `make` gives for each form."""
+    return one_of({code_of.py_func(form.m, form.stride): make(form) for form in FORMS})
+
 
 # G g G^T of 3 x 3 vectors, and B^T d B of a patch.
-transform_filter = _by_form(*(_make_transform(3, formula) for formula in _filters))
-transform_patch = _by_form(*map(_make_transform, SIDES, _inputs))
+transform_filter = by_form(lambda form: _make_transform(3, form.filter))
+transform_patch = by_form(lambda form: _make_transform(form.side, form.input))
