@@ -15,8 +15,8 @@ from ..kernels.training.gradients import dense_input_gradient, dense_weight_grad
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .backward_ops import NormTraining, Trainable, activation_backward
-from .base import BuildContext, Layer, Parameter
+from .backward_ops import NormTraining, activation_backward
+from .base import BuildContext, Layer, Parameter, Trainable
 from .batchnorm import BatchNorm
 from .nchw_layer import NchwLayer
 

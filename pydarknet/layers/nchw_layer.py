@@ -10,9 +10,8 @@ import numpy as np
 
 from ..kernels.reorder import pack
 from ..runtime.program import Call, KernelCall
-from ..tensor import Tensor
-from ..utils.arrays import Array
-from .kernel_layer import KernelLayer
+from ..tensor import Array, Tensor
+from .base import KernelLayer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -14,10 +14,9 @@ from ..kernels.training import gradients
 from ..kernels.views import Window
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import BuildContext, Layer
+from .base import BuildContext, KernelLayer, Layer
 from .convolution.blur_pool import Blur
 from .convolution.section import read_strides
-from .kernel_layer import KernelLayer
 from .nchw_layer import NchwLayer
 from .summary_row import blur_row, sizes
 

@@ -12,8 +12,7 @@ from ..config.sections import Section
 from ..kernels import elementwise
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import BuildContext
-from .kernel_layer import KernelLayer
+from .base import BuildContext, KernelLayer
 from .nchw_layer import NchwLayer
 from .summary_row import sizes
 

@@ -17,9 +17,8 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .backward_ops import Trainable, activation_backward
-from .base import BuildContext, Layer, Parameter
-from .kernel_layer import KernelLayer
+from .backward_ops import activation_backward
+from .base import BuildContext, KernelLayer, Layer, Parameter, Trainable
 from .nchw_layer import NchwLayer
 from .summary_row import sizes
 

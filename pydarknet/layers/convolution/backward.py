@@ -15,7 +15,8 @@ from ...kernels.training.gradients import depthwise_gradient, filter_gradient, u
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
-from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, needs_input, write_spread
+from ..backward_ops import NormTraining, activation_backward, channel_sums, needs_input, write_spread
+from ..base import Trainable
 from ..batchnorm import BatchNorm
 from .algorithm import Algorithm
 from .direct import DepthwiseConvolution

@@ -15,8 +15,8 @@ from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
-from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, write_spread
-from ..base import BuildContext, Layer, Parameter
+from ..backward_ops import NormTraining, activation_backward, channel_sums, write_spread
+from ..base import BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm
 from .backward import ConvolutionGradient
 from .convolutional import LARGEST_FILTERS

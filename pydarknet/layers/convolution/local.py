@@ -15,8 +15,8 @@ from ...kernels.dense import locally_connected
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
-from ..backward_ops import Trainable, activation_backward
-from ..base import BuildContext, Parameter
+from ..backward_ops import activation_backward
+from ..base import BuildContext, Parameter, Trainable
 from ..nchw_layer import NchwLayer
 
 LARGEST_WEIGHTS = 1 << 29  # of one layer

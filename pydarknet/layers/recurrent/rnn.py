@@ -16,8 +16,7 @@ from ...config.sections import Section
 from ...tensor import Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..backward_ops import Trainable
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, Layer, Parameter, Trainable
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
 from .bptt import GruSteps, LstmSteps, RnnSteps, Steps, Unrolled
