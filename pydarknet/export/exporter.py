@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..layers.base import INPUT, Layer
-from ..layers.batchnorm_layer import BatchNormLayer
+from ..layers.batchnorm import BatchNormLayer
 from ..layers.connected import Connected
 from ..layers.convolution.convolutional import Convolutional
 from ..layers.convolution.deconvolutional import Deconvolutional

@@ -36,7 +36,7 @@ LAYERS = _Table({
     "activation": "simple.ActivationLayer",
     "avg": "pooling.Avgpool",
     "avgpool": "pooling.Avgpool",
-    "batchnorm": "batchnorm_layer.BatchNormLayer",
+    "batchnorm": "batchnorm.BatchNormLayer",
     "conn": "connected.Connected",
     "connected": "connected.Connected",
     "contrastive": "simple.Contrastive",
