@@ -146,8 +146,8 @@ class Connected(NchwLayer):
         return self._trainables
 
     def forward_training(self) -> None:
-        self.source_tensors[0].read_into(self.plain_inputs[0])
-        self.compute_training(self.plain_inputs[0], self.values)
+        self.source_tensors[0].read_into(self.nchw_inputs[0])
+        self.compute_training(self.nchw_inputs[0], self.values)
         if self.output is not None:
             self.output.fill(self.values)
 
@@ -176,7 +176,7 @@ class Connected(NchwLayer):
         self.activation.apply_plain(y)
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        return [self.backward_from(self.plain_inputs[0], self.values, delta, self._norm)]
+        return [self.backward_from(self.nchw_inputs[0], self.values, delta, self._norm)]
 
     def backward_from(self, x: Array, y: Array, delta: Array, norm: BatchNormTraining | None) -> Array:
         """Accumulate updates for input x, output y (batch, ...); delta of x. delta is changed."""

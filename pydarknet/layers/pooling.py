@@ -201,7 +201,7 @@ class DepthMaxpool(NchwLayer):
             out[:, g] = channels[:, g :: self.out_channels].max(axis=1)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        shape, x = self.inputs[0], self.plain_inputs[0]
+        shape, x = self.inputs[0], self.nchw_inputs[0]
         channels = x.reshape(len(x), shape.channels, -1)
         out = np.zeros_like(channels)
         for g in range(self.out_channels):

@@ -142,7 +142,7 @@ class Reorg(NchwLayer):
             np.take(x, self._order, axis=1, out=y)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        x = self.plain_inputs[0]
+        x = self.nchw_inputs[0]
         if self._order is None:
             return [delta[:, : x.shape[1]]]
         change = np.empty_like(x)

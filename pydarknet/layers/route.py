@@ -129,10 +129,10 @@ class FlatRoute(NchwLayer):
         return Shape(sum(shape.outputs for shape in inputs))
 
     def compute(self, x: np.ndarray, y: np.ndarray) -> None:
-        np.concatenate(self.plain_inputs, axis=1, out=y)
+        np.concatenate(self.nchw_inputs, axis=1, out=y)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        edges = np.cumsum([x.shape[1] for x in self.plain_inputs])[:-1]
+        edges = np.cumsum([x.shape[1] for x in self.nchw_inputs])[:-1]
         return np.split(delta, edges, axis=1)
 
     def table_row(self) -> str:

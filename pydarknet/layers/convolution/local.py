@@ -125,7 +125,7 @@ class Local(NchwLayer):
         return padded.reshape(len(x), -1)[:, at], at
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        x, shape, p = self.plain_inputs[0], self.inputs[0], self.pad
+        x, shape, p = self.nchw_inputs[0], self.inputs[0], self.pad
         layout = Layout(len(x), Shape(self.shape.outputs))
         change, values = Tensor(layout), Tensor(layout)
         change.fill(delta)

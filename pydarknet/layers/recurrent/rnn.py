@@ -92,7 +92,7 @@ class Recurrent(NchwLayer, Generic[Part]):
 
     def forward_training(self) -> None:
         assert self.steps is not None
-        x = self.plain_inputs[0]
+        x = self.nchw_inputs[0]
         self.source_tensors[0].read_into(x)
         frames = x.reshape(self.time_steps, self.sequences, -1)
         self.values[:] = self.steps.forward(frames).reshape(self.values.shape)
