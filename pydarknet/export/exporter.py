@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from ..layers.activation import ActivationLayer, Logistic
 from ..layers.base import INPUT, Layer
-from ..layers.batchnorm_layer import BatchNormLayer
+from ..layers.batchnorm import BatchNormLayer
 from ..layers.connected import Connected
 from ..layers.convolution.convolutional import Convolutional
 from ..layers.convolution.deconvolutional import Deconvolutional
 from ..layers.convolution.local import Local
 from ..layers.heads.region import DetectionHead, Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
-from ..layers.normalization import Crop, Iseg, L2Norm, Logistic, Normalization
+from ..layers.normalization import L2Norm, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
 from ..layers.resample import Reorg, Reorg3d, Upsample
 from ..layers.route import FlatRoute, Route
 from ..layers.scale_channels import Sam, ScaleChannels
 from ..layers.shortcut import Shortcut
-from ..layers.simple import ActivationLayer, History, Implicit
+from ..layers.simple import Crop, History, Implicit, Iseg
 from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..layers.normalization import Crop, Iseg, Logistic
+from ..layers.activation import ActivationLayer, Logistic
 from ..layers.resample import Reorg, Reorg3d, Upsample
 from ..layers.route import FlatRoute, Route
 from ..layers.scale_channels import Sam, ScaleChannels
 from ..layers.shortcut import Shortcut
-from ..layers.simple import ActivationLayer, History, Implicit
+from ..layers.simple import Crop, History, Implicit, Iseg
 from ..tensor import Shape
 from .activations import apply
 from .graph import Graph, Value

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..layers.batchnorm import BatchNorm
-from ..layers.batchnorm_layer import BatchNormLayer
+from ..layers.batchnorm import BatchNorm, BatchNormLayer
 from ..layers.connected import Connected
 from ..layers.convolution.blur_pool import Blur
 from ..layers.convolution.convolutional import Convolutional

@@ -1,4 +1,4 @@
-"""What every layer is: options and state read from a section, a shape, parameters in file order, and a forward pass."""
+"""The base of all layers: options, parameters, fusion, execution, training; and what a layer sees as it is built."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..utils.arrays import LANES, Array
 from .options import LearningOptions, RecordOptions, TrainingProgress
 
 INPUT = -1  # the index under which a layer names the network's own input
-NOTHING = Shape(0, 0, 0)  # the shape of a layer that has not been given its inputs
-LARGEST_OUTPUT = 1 << 31  # numbers one layer may give for one picture
+NOTHING = Shape(0, 0, 0)  # the shape of a layer before `reshape`
+LARGEST_OUTPUT = 1 << 31  # numbers in a layer's output, over the whole batch
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of a layer's record in a .weights file. `matrix` arrays may be stored transposed by old files."""
+    """One array of a layer's record in a .weights file. `matrix`: an array that old files may store transposed."""
 
     name: str
     array: Array
@@ -31,9 +31,12 @@ class Parameter:
 
 @dataclass
 class Trainable:
-    """A parameter, what has been accumulated for it since the last update (with momentum), and whether it decays.
+    """A parameter that updates change, with its accumulated update.
 
     name: unique in its layer; checkpoints use it, so it never changes.
+    array: the parameter itself, float32 of any shape; the optimizer writes to it.
+    decays: whether weight decay applies.
+    update: of the array's shape; minus the gradient, summed since the last update, plus momentum.
     """
 
     name: str
@@ -47,14 +50,14 @@ class Trainable:
 
 @dataclass
 class Changes:
-    """Whether parameters of a network have changed since somebody looked."""
+    """A flag that all layers of a network share: parameters have changed since the last pass was bound."""
 
     parameters_dirty: bool = False
 
 
 @dataclass
 class BuildContext:
-    """Where a layer stands while its network is built: what lies before it, and what the whole network has set."""
+    """What a layer sees while its network is built: the layers before it, and the options of the whole network."""
 
     index: int
     layers: Sequence[Layer]
@@ -64,7 +67,7 @@ class BuildContext:
 
     @property
     def previous(self) -> tuple[int, ...]:
-        """The sources of a layer that reads the one before it."""
+        """The sources of a layer that reads its predecessor only."""
         return (self.index - 1,)
 
     @property
@@ -73,7 +76,7 @@ class BuildContext:
         return self.net.positive("time_steps", 1, 1 << 16)
 
     def shape(self, index: int) -> Shape:
-        """What layer `index` gives; INPUT stands for the network's input."""
+        """The output shape of layer `index`; INPUT stands for the network's input."""
         return self.input if index == INPUT else self.layers[index].shape
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
@@ -93,49 +96,44 @@ class BuildContext:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Layer:
-    """Base of all layers. A subclass overrides what differs; the network's loops know no types.
+    """Base of all layers. A subclass overrides what differs; the loops over a network ask no layer for its type.
 
-    `sources` are the layers it reads (INPUT for the network's input), `inputs` their shapes, `shape` its own output.
+    The life of a layer:
+
+        from_section                 read the options of its section; allocate the parameters
+        reshape                      take the shapes of its sources and the batch; compute the output's shape
+        setup                        bind the layer to the tensors that it reads and writes
+        forward, or calls            compute the output; `calls` lists the kernel calls that `forward` makes
+        setup_training               bind the layer to the deltas of its sources and of its output
+        forward_training, loss, backward    one mini-batch: output, cost, gradients
+
+    `reshape` is repeated for another input size or batch, `setup` and `setup_training` for other tensors.
+
+    The members stand under five headings: options and shapes, parameters, fusion, execution, training.
     """
 
-    section: Section
-    sources: tuple[int, ...]
-    inputs: tuple[Shape, ...] = ()
-    shape: Shape = NOTHING
-    batch: int = 1
-    source_tensors: list[Tensor] = field(default_factory=list, repr=False)
-    output: Tensor | None = field(default=None, repr=False)
-    fused: Sequence[Layer] = field(default=(), repr=False)  # layers that this one computes as well
-    training: bool = False
-    autotuned: bool = (
-        True  # whether what was measured on this machine is followed; numbers of training do not depend on it
-    )
-    progress: TrainingProgress = field(default_factory=TrainingProgress, repr=False)
-    rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
-    source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
-    delta: Tensor | None = field(default=None, repr=False)
-    record_options: RecordOptions = field(init=False, repr=False)
-    learning_options: LearningOptions = field(init=False, repr=False)
-    # Whether `backward` shall write the delta of the first source, whatever is there, instead of adding to it.
-    overwrites: bool = False
-    changes: Changes = field(default_factory=Changes, repr=False)  # the network's, which all its layers share
+    # === 1. Options and shapes ===
+    # Known from the section and from the sources' shapes; no memory is bound yet. Class variables say what kind of
+    # layer it is, so that nobody outside needs `isinstance`. Shapes are those of one sample: channels, height, width.
 
-    # Whether the network's last output is looked for before this layer (cost layers give nothing at inference).
+    section: Section
+    sources: tuple[int, ...]  # indices of the layers that it reads; INPUT for the network's input
+    inputs: tuple[Shape, ...] = ()  # the shapes of the sources
+    shape: Shape = NOTHING  # the shape of the output
+    batch: int = 1
+
+    # Whether the network's output may be this layer's (cost layers compute none at inference).
     gives_output: ClassVar[bool] = True
-    # Whether the output is kept in plain order in `values`, for readers outside the engine.
-    keeps_nchw_output: ClassVar[bool] = False
-    # Whether the layer compares something with the truth: then it has `loss`.
-    has_loss: ClassVar[bool] = False
     # Whether the layer decodes boxes.
     is_head: ClassVar[bool] = False
-    # Whether the layer, at inference, gives on what it reads without touching it.
-    is_alias: ClassVar[bool] = False
-    # Whether the plain order of the output is channel, row, column.
-    order_is_nchw: ClassVar[bool] = True
-    # Whether filters are learnt that darknet clamps, centres, averages and compares with each other by options.
-    has_filters: ClassVar[bool] = False
-    # What darknet's `Detection layer: N - type = T` line calls it.
+    # The number in darknet's `Detection layer: N - type = T` line.
     type_number: ClassVar[int] = 0
+    # Whether the layer, at inference, passes its source on unchanged: it then has no tensor of its own.
+    is_alias: ClassVar[bool] = False
+    # Whether the output is kept in NCHW order in `values`, for readers outside the engine.
+    keeps_nchw_output: ClassVar[bool] = False
+    # Whether that order is channel, row, column.
+    order_is_nchw: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.record_options = RecordOptions.from_section(self.section)
@@ -146,9 +144,9 @@ class Layer:
         return f"<{type(self).__name__} [{self.kind}] {inputs} -> {self.shape}>"
 
     @classmethod
-    def from_section(cls, section: Section, place: BuildContext) -> Layer:
+    def from_section(cls, section: Section, context: BuildContext) -> Layer:
         """Read the layer's options; by default it has none. Raises ConfigError, ShapeError."""
-        return cls(section=section, sources=place.previous)
+        return cls(section=section, sources=context.previous)
 
     @property
     def kind(self) -> str:
@@ -156,7 +154,7 @@ class Layer:
         return self.section.kind
 
     def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
-        """Take the sources' shapes and compute the own one. Raises ShapeError when they do not fit."""
+        """Take the sources' shapes, compute the output's. Raises ShapeError where they do not fit."""
         shape = self.out_shape(inputs)
         if min(shape.channels, shape.height, shape.width) < 1:
             raise self.section.shape_error(
@@ -171,16 +169,36 @@ class Layer:
         self.inputs, self.shape, self.batch, self.fused = tuple(inputs), shape, batch, ()
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """The output's shape for given sources; the same as the first source's unless overridden."""
+        """The output's shape for these sources; by default that of the first one. Raises ShapeError."""
         return inputs[0]
 
+    def operations(self, dialect: Dialect) -> int:
+        """Floating-point operations for one sample as `darknet ops` counts them: only sums of products count."""
+        return 0
+
+    def table_operations(self) -> float:
+        """Floating-point operations for one sample as AlexeyAB's layer table counts them."""
+        return 0.0
+
+    def table_row(self) -> str:
+        """The layer's line of AlexeyAB's table, after the index."""
+        return f"{self.kind}"
+
+    # === 2. Parameters ===
+    # Arrays that a .weights file holds, float32. `named_parameters` describes them in file order, `parameters` is the
+    # public list of the arrays alone (PyTorch's pair of names). Whoever writes to one calls `parameters_changed`:
+    # packed weights and folded batch normalisation are then derived anew before the next pass.
+
+    record_options: RecordOptions = field(init=False, repr=False)
+    changes: Changes = field(default_factory=Changes, repr=False)
+
     def named_parameters(self) -> list[Parameter]:
-        """The arrays of the layer's record in a .weights file, in file order."""
+        """The arrays of the layer's record in a .weights file, in file order, with their names."""
         return []
 
     def parameters(self) -> list[Array]:
         """The layer's arrays in file order. Call `parameters_changed` after writing to them."""
-        return [record.array for record in self.named_parameters()]
+        return [parameter.array for parameter in self.named_parameters()]
 
     def parameters_changed(self) -> None:
         """Forget what was derived from the parameters."""
@@ -189,53 +207,92 @@ class Layer:
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         """Give the parameters darknet's initial values."""
 
-    @property
-    def reads_four_lanes(self) -> bool:
-        """Whether the layer can read a picture of up to four channels packed into four lanes."""
-        return False
+    # === 3. Fusion ===
+    # A layer may compute its successors too, without writing the outputs between. `network/fusion.py` asks, the
+    # layers answer; both know each other only by the members of this section.
+    #
+    # Fused layers. For each layer the planner collects the run of layers after it in which each is the only reader
+    # of its predecessor, and asks `fusable(run)`: how many of them, from the first on, can you compute as well? Those
+    # become `fused` of the layer, and do nothing themselves. In
+    #
+    #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
+    #
+    # layer 0 answers 3: it computes the whole inverted bottleneck and writes the output of layer 3 only. `setup` then
+    # gets that tensor as its output, and as its sources its own one and the further source of layer 3. What the
+    # first layer has to know of the others is a property of theirs: `is_maxpool_2x2` (the pooling can be done as a
+    # convolution stores), `is_residual_add` (the addition can).
+    #
+    # Concatenation and split without copies. `[route]` of several sources lays them one after another: each source
+    # then writes straight into its part of the output. A route of one group reads a part of its source. The layer
+    # says so by `concat_offsets` and `split_offset`; the planner lets tensors share memory where parts begin at whole
+    # channel blocks, and the layer skips the copy where source and output turn out to be the same memory. A layer
+    # that changes nothing at all at inference is an alias (`is_alias`, heading 1).
+    #
+    # Layouts. Tensors are blocked (nChw16c) with a halo of zeros as wide as its widest reader asks for (`halo`).
+    # A picture of up to four channels is packed into four lanes where all its readers allow it (`reads_four_lanes`);
+    # a run of convolutions may keep it in NCHW order (`lanes_from_nchw`).
+    #
+    # Fusion changes no numbers but for rounding, and none is done in training or where all outputs are kept.
+
+    fused: Sequence[Layer] = field(default=(), repr=False)  # successors that this layer computes as well
 
     def fusable(self, after: Sequence[Layer]) -> int:
-        """How many of the layers that follow, each of which alone reads the one before, this one can compute as well,
-        without their outputs but the last. They are `fused` when `setup` gets that last output, and after the
-        own sources the others of the last one."""
+        """How many of the following layers can be fused into this one.
+
+        Each layer in `after` is the only reader of its predecessor; only the last fused one's output is written."""
         return 0
-
-    def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
-        """In how many lanes the layer, with those after it that it absorbs, can write what it computes from planar
-        tensors; none where it cannot."""
-        return ()
-
-    def concat_offsets(self) -> list[int]:
-        """For each source the channel of the output from which on it stands there, where the output is nothing else."""
-        return []
-
-    def split_offset(self) -> int | None:
-        """The channel of the only source from which on the output stands there, where it is nothing else."""
-        return None
 
     @property
     def is_maxpool_2x2(self) -> bool:
-        """Whether the layer gives the largest of each 2 x 2 cells, of those that there are."""
+        """Whether the output is the maximum of each 2 x 2 pixels, at the last row and column of those that exist."""
         return False
 
     @property
     def is_residual_add(self) -> bool:
-        """Whether the layer gives the sum of the one before it and another of the same shape."""
+        """Whether the output is the sum of the previous layer and another of the same shape, without activation."""
         return False
 
-    def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        """From the next `setup` on, compute in this precision at inference, where that pays and the layers that this
-        one reads and that read it are not computed with it."""
+    def concat_offsets(self) -> list[int]:
+        """For a pure concatenation, the first output channel of each source; otherwise empty."""
+        return []
+
+    def split_offset(self) -> int | None:
+        """For a slice of the channels of a single source, its first channel; otherwise None."""
+        return None
+
+    def halo(self, lanes: int = LANES) -> int:
+        """How many zeros the layer wants to read round each plane of its sources, tensors of `lanes` lanes."""
+        return 0
+
+    @property
+    def reads_four_lanes(self) -> bool:
+        """Whether the layer can read a picture of up to four channels that is packed into four lanes."""
+        return False
+
+    def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
+        """The numbers of lanes that the output may have when the sources are NCHW tensors; none where they cannot be.
+
+        `after`: the layers fused into this one, whose last output it is."""
+        return ()
 
     def mark_branch(self) -> None:
         """Take note that a route, shortcut or the like reads this output as well."""
 
-    def halo(self, lanes: int = LANES) -> int:
-        """How many cells of zeros the layer wants to read round its sources, which are tensors of so many lanes."""
-        return 0
+    # === 4. Execution ===
+    # One forward pass at inference. `setup` binds the layer to tensors and derives what the pass needs, such as
+    # packed weights. The pass itself is `calls`: kernel calls can run without Python between them.
+
+    source_tensors: list[Tensor] = field(default_factory=list, repr=False)
+    output: Tensor | None = field(default=None, repr=False)
+    autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
+
+    def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
+        """From the next `setup` on, compute in this precision at inference where that is faster.
+
+        sources, readers: the layers that this one reads and that read it, which it may be fused with."""
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
-        """Bind the layer to the tensors it reads and writes, and derive what `forward` needs."""
+        """Bind the layer to the tensors that it reads and writes, and derive what `forward` needs."""
         self.source_tensors, self.output = sources, output
 
     def forward(self) -> None:
@@ -243,58 +300,78 @@ class Layer:
         raise NotImplementedError
 
     def calls(self) -> Sequence[Call]:
-        """What `forward` does, as calls that stay valid until the next `setup` or until parameters change. Those of
-        kernels can be made without Python (`runtime/program.py`)."""
+        """What `forward` does, as calls that stay valid until the next `setup` or until parameters change. Kernel
+        calls among them can be made without Python (`runtime/program.py`)."""
         return [self.forward]
 
-    # --- training ---
+    def reset_state(self) -> None:
+        """Forget what a recurrent layer keeps from pass to pass."""
+
+    # === 5. Training ===
+    # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word): what is added to a
+    # parameter lowers the loss. `backward` reads the output's delta, which it may overwrite, accumulates the updates
+    # of the parameters, and adds to the deltas of the sources.
+
+    training: bool = False
+    learning_options: LearningOptions = field(init=False, repr=False)
+    progress: TrainingProgress = field(default_factory=TrainingProgress, repr=False)
+    rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
+    source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
+    delta: Tensor | None = field(default=None, repr=False)
+    # Whether `backward` shall write the delta of the first source, whatever is there, instead of adding to it.
+    overwrites: bool = False
+
+    # Whether the layer compares its output with the truth: then it has `loss`.
+    has_loss: ClassVar[bool] = False
+    # Whether it learns filters, which options clamp, centre, average and compare with each other.
+    has_filters: ClassVar[bool] = False
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        """Bind the layer to the deltas of what it reads (None where nobody wants them) and of what it writes."""
+        """Bind the layer to the deltas of its sources (None where nobody wants them) and of its output."""
         self.source_deltas, self.delta = source_deltas, delta
 
     @property
     def can_overwrite(self) -> bool:
-        """Whether `backward` gives every cell of its only source's delta a value, and can write it where it would
+        """Whether `backward` computes every element of its only source's delta, so that it can write instead of
         add."""
         return False
 
     def trainables(self) -> list[Trainable]:
-        """The parameters that updates change, with what has been accumulated for them."""
+        """The parameters that updates change, with their accumulated updates."""
         return []
 
+    def forward_training(self) -> None:
+        """Compute the output as training wants it: with the statistics of the batch, with dropout."""
+        self.forward()
+
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """After the forward pass, the cost against the truth, one array per item; keeps the delta for `backward`."""
+        """After the forward pass, the cost against the truth, one array per sample; keeps the delta for `backward`.
+
+        network_size: (width, height) of the network's input in pixels. seen: images seen, those of this batch
+        included."""
         raise NotImplementedError
 
-    def forward_training(self) -> None:
-        """Compute the output as training wants it: with the batch's statistics, with random parts."""
-        self.forward()
+    def backward(self) -> None:
+        """From `delta`, accumulate the parameters' updates and add to the deltas of the sources."""
+        raise NotImplementedError
 
     @property
     def pre_norm_delta(self) -> Array:
-        """After the way back, the delta before the activation and normalisation: (batch, outputs)."""
+        """After `backward`, the delta before activation and normalisation: (batch, outputs)."""
         raise NotImplementedError
 
     def use_statistics_of(self, last: Layer) -> None:
-        """As one of several copies in time, go back with the normalisation's statistics of the last one."""
+        """As one of several copies in time, use the batch statistics of the copy `last` in the backward pass."""
 
     def inputs_changed(self) -> None:
-        """Take note that the sources have been written to between the forward and the backward pass."""
-
-    def backward(self) -> None:
-        """From delta, accumulate the parameters' updates and add to the deltas of the sources."""
-        raise NotImplementedError
-
-    def reset_state(self) -> None:
-        """Forget what recurrent layers keep from call to call."""
+        """Take note that the sources were written to between the forward and the backward pass."""
 
     def generators(self) -> dict[str, np.random.Generator]:
-        """The layer's own generators of random numbers, by the names that checkpoints use, without the shared `rng`."""
+        """The layer's own random generators, by the names that checkpoints use, without the shared `rng`."""
         return {}
 
     def carried(self) -> dict[str, Array]:
-        """What training carries from one mini-batch into the next, by the names that checkpoints use: (sequences, n)
+        """What training carries from one mini-batch to the next, by the names that checkpoints use: (sequences, n)
         float32 each, no copies."""
         return {}
 
@@ -309,21 +386,33 @@ class Layer:
         for name, array in self.state_dict().items():
             array[...] = state[name]
 
-    def operations(self, dialect: Dialect) -> int:
-        """Floating-point operations as `darknet ops` counts them: only sums of products count."""
-        return 0
 
-    def table_operations(self) -> float:
-        """Floating-point operations as AlexeyAB's layer table counts them."""
-        return 0.0
+@dataclass(kw_only=True, eq=False, repr=False)
+class KernelLayer(Layer):
+    """A layer whose forward pass is a list of calls, made once by `bind` and valid until the next `setup`."""
 
-    def table_row(self) -> str:
-        """The layer's line of AlexeyAB's table, after the index."""
-        return f"{self.kind}"
+    _calls: Sequence[Call] | None = field(default=None, repr=False)
+
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
+        self._calls = None
+
+    def bind(self) -> Sequence[Call]:
+        """The calls of a forward pass, for the tensors that the layer is bound to."""
+        raise NotImplementedError
+
+    def calls(self) -> Sequence[Call]:
+        if self._calls is None:  # bound late, as training does not need the calls of all layers
+            self._calls = self.bind()
+        return self._calls
+
+    def forward(self) -> None:
+        for call in self.calls():
+            call()
 
 
 def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:
-    """Per-channel float32 values, followed by `fill` up to whole blocks of 16 lanes."""
-    lanes = np.full(blocks * 16, fill, np.float32)
+    """(channels,) values as (blocks x 16,) float32, the missing lanes filled with `fill`."""
+    lanes = np.full(blocks * LANES, fill, np.float32)
     lanes[: len(values)] = values
     return lanes

@@ -1,21 +1,40 @@
-"""Batch normalisation as a part of layers."""
+"""Batch normalisation: as a part of other layers (`BatchNorm`, `BatchNormTraining`) and as a layer, `[batchnorm]`.
+
+    y = scale (x - mean) / sqrt(variance + epsilon) + bias        for each channel
+
+At inference mean and variance are running averages, and the whole is one multiplication and addition. In training
+they are those of the mini-batch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..utils.arrays import Array
-from .base import Parameter
+from ..config.sections import Section
+from ..kernels import elementwise
+from ..kernels.training.batchnorm import channel_moments, sloped_combine, sloped_sums
+from ..runtime.program import Call, KernelCall
+from ..tensor import LANES, Array, Layout, Tensor
+from .backward_ops import strided_target
+from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes
+
+EPSILON = 1e-5  # added to the variance inside the root, in the backward pass in both dialects
+OUTER_EPSILON = 1e-6  # added to the root by pjreddie's forward pass
+MOMENTUM = np.float32(0.99)  # part of the running statistics that a mini-batch leaves
+
+_ONE = np.float32(1)
 
 
 @dataclass(eq=False)
 class BatchNorm:
-    """Scale and rolling statistics of n channels. At inference it is a gain and an offset per channel.
+    """Scales and running statistics of `channels` channels, (channels,) float32 each.
 
-    `inside_root` chooses between (x - m) / sqrt(v + 1e-5) and (x - m) / (sqrt(v) + 1e-6). `frozen`: a pass that could
-    be a training one takes the rolling statistics as well, and leaves them.
+    inside_root: the forward pass divides by sqrt(v + 1e-5) (AlexeyAB), else by sqrt(v) + 1e-6 (pjreddie's CPU build).
+    frozen: a training pass uses the running statistics and does not change them.
     """
 
     channels: int
@@ -32,20 +51,203 @@ class BatchNorm:
 
     def named_parameters(self) -> list[Parameter]:
         """Scales, mean and variance, in file order."""
-        return [
-            Parameter("scales", self.scales),
-            Parameter("rolling_mean", self.rolling_mean),
-            Parameter("rolling_variance", self.rolling_variance),
-        ]
+        names = ("scales", "rolling_mean", "rolling_variance")
+        return [Parameter(name, getattr(self, name)) for name in names]
 
     def initialise(self) -> None:
         """darknet's initial values: the variance is 0, not 1."""
         self.scales[:], self.rolling_mean[:], self.rolling_variance[:] = 1, 0, 0
 
+    def deviation(self, variance: Array) -> NDArray[np.float64]:
+        """(channels,) float64: what the forward pass divides by."""
+        wide = variance.astype(np.float64)
+        return np.sqrt(wide + EPSILON) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
+
     def fold(self, biases: Array) -> tuple[Array, Array]:
-        """(gain, offset) float32 such that gain * x + offset is the normalised, scaled and shifted x."""
+        """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics, scaled and
+        shifted."""
         with np.errstate(invalid="ignore", over="ignore"):  # untrained or broken statistics give what they give in C
-            variance = self.rolling_variance.astype(np.float64)
-            root = np.sqrt(variance + 1e-5) if self.inside_root else np.sqrt(variance) + 1e-6
-            gain = self.scales / root
+            gain = self.scales / self.deviation(self.rolling_variance)
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
+
+
+class BatchNormTraining:
+    """Batch normalisation over one mini-batch: forward with its statistics, running averages, and backward.
+
+    `pre_norm` holds x, the tensor to be normalised. Activations with a negative slope (ReLU, leaky ReLU) may be part
+    of the pass: the backward pass computes y from x again to see its sign.
+
+    **The backward pass.** For one channel, let the mini-batch have N elements x_i with mean m and variance v, let
+    r = 1 / sqrt(v + 1e-5), y_i = s r (x_i - m) + bias, and d_i the delta of y_i. The loss depends on x_i directly, by m
+    and by v. With sums over i:
+
+        delta of bias   D = sum d_i
+        delta of s      r P, where P = sum d_i (x_i - m)
+        delta of m      dm = -s r D
+        delta of v      dv = -s r^3 P / 2                               since dr/dv = -r^3 / 2
+        delta of x_i    s r d_i + dm / N + dv 2 (x_i - m) / N           since dm/dx_i = 1/N, dv/dx_i = 2 (x_i - m) / N
+
+    The last line is linear in d_i and x_i, so that one kernel computes a d_i + b x_i + c with three numbers a channel:
+
+        a = s r        b = 2 dv / N        c = dm / N - b m
+
+    As in darknet, the dependence of v on m is left out (it sums to 0), dv/dx_i has N where v itself was divided by
+    N - 1, and the forward pass of pjreddie's CPU build divides by sqrt(v) + 1e-6 instead of sqrt(v + 1e-5).
+
+    **Recurrent layers** have one such object for each time step, but darknet keeps one mean and variance a layer: in
+    the backward pass all steps use those of the last one. `statistics` is the object whose mean and variance count.
+    """
+
+    def __init__(
+        self,
+        norm: BatchNorm,
+        scales: Trainable | None,
+        biases: Trainable | None,
+        layout: Layout,
+        slope: np.float32 = _ONE,
+    ) -> None:
+        self.norm, self.scales, self.biases, self.slope = norm, scales, biases, slope
+        self.pre_norm = Tensor(layout)
+        self.count = layout.batch * layout.shape.cells
+        self.statistics = self
+        zeros = np.zeros(norm.channels, np.float32)
+        self.mean, self.variance, self._deviation = zeros, zeros.copy(), zeros.copy()
+        self._line = self._lanes(zeros), self._lanes(zeros)  # gain and offset of y as a line over x
+
+    def forward(self, biases: Array, out: Tensor) -> None:
+        """Take the statistics of `pre_norm`, update the running ones, and write y, with the slope, to `out`."""
+        norm = self.norm
+        if norm.frozen:
+            self.mean, self.variance = norm.rolling_mean.copy(), norm.rolling_variance.copy()
+        else:
+            self._take_statistics()
+        self._deviation = norm.deviation(self.variance)
+        gain = norm.scales / self._deviation
+        self._line = self._lanes(gain), self._lanes(biases - gain * self.mean)
+        elementwise.scale(*self.pre_norm.source, *self._line, self.slope, *out.target, *out.extent)
+
+    def backward(self, delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
+        """From the delta of y, accumulate scales and biases, and write the delta of x, its pixels `stride` apart."""
+        factors = [self._lanes(values) for values in self._factors(delta)]
+        sloped_combine(
+            *delta.source, *self.pre_norm.source, *self._line, self.slope, *factors,
+            *strided_target(out, stride_y, stride_x), *delta.extent,
+        )  # fmt: skip
+
+    def _lanes(self, values: Array) -> Array:
+        return padded_lanes(values, self.pre_norm.layout.blocks)
+
+    def _per_sample(self) -> tuple[Array, Array]:
+        """Two (batch, blocks x 16) arrays for sums over the pixels of each sample."""
+        at = self.pre_norm.layout
+        return np.empty((at.batch, at.blocks * LANES), np.float32), np.empty((at.batch, at.blocks * LANES), np.float32)
+
+    def _take_statistics(self) -> None:
+        norm, cells = self.norm, self.pre_norm.shape.cells
+        means, squares = self._per_sample()
+        channel_moments(*self.pre_norm.source, *self.pre_norm.extent, means.reshape(-1), squares.reshape(-1))
+        mean = means.mean(axis=0, dtype=np.float64)
+        square = squares.sum(axis=0, dtype=np.float64) + cells * np.square(means - mean).sum(axis=0)
+        self.mean = mean[: norm.channels].astype(np.float32)
+        self.variance = (square[: norm.channels] / (max(self.count, 2) - 1)).astype(np.float32)
+        norm.rolling_mean[:] = MOMENTUM * norm.rolling_mean + (1 - MOMENTUM) * self.mean
+        norm.rolling_variance[:] = MOMENTUM * norm.rolling_variance + (1 - MOMENTUM) * self.variance
+
+    def _sums(self, delta: Tensor) -> tuple[Array, Array]:
+        """(channels,) float64 each: D and P of the class's docstring, the delta times the slope where y < 0."""
+        mean, (totals, products) = self._lanes(self.mean), self._per_sample()
+        sloped_sums(
+            *delta.source, *self.pre_norm.source, *self._line, self.slope, mean, *delta.extent,
+            totals.reshape(-1), products.reshape(-1),
+        )  # fmt: skip
+        total, product = (sums.sum(axis=0, dtype=np.float64)[: self.norm.channels] for sums in (totals, products))
+        return total, product
+
+    def _factors(self, delta: Tensor) -> tuple[Array, Array, Array]:
+        """Accumulate the updates of scales and biases; a, b and c of the class's docstring."""
+        total, product = self._sums(delta)
+        if self.biases is not None:
+            self.biases.update += total.astype(np.float32)
+        if self.scales is not None:
+            self.scales.update += (product / self._deviation).astype(np.float32)
+        mean, variance = self.statistics.mean, self.statistics.variance.astype(np.float64)
+        product += (self.mean - mean) * total
+        scales, deviation = self.norm.scales.astype(np.float64), np.sqrt(variance + EPSILON)
+        mean_delta = -total * scales / deviation
+        variance_delta = -0.5 * deviation**-3 * product * scales
+        b = 2 * variance_delta / self.count
+        c = mean_delta / self.count - b * mean
+        return scales / deviation, b, c
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BatchNormLayer(KernelLayer):
+    """`[batchnorm]`. pjreddie's darknet neither stores nor trains its biases."""
+
+    norm: BatchNorm
+    biases: Array = field(repr=False)
+    has_biases: bool
+    _trainables: list[Trainable] = field(default_factory=list, repr=False)
+    _training: BatchNormTraining = field(init=False, repr=False)
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> BatchNormLayer:
+        channels = context.shape(context.index - 1).channels
+        return cls(
+            section=section,
+            sources=context.previous,
+            norm=BatchNorm(channels, context.dialect.epsilon_inside_root),
+            biases=np.zeros(channels, np.float32),
+            has_biases=context.dialect.batchnorm_layer_has_bias,
+        )
+
+    def named_parameters(self) -> list[Parameter]:
+        biases = [Parameter("biases", self.biases)] if self.has_biases else []
+        return biases + self.norm.named_parameters()
+
+    def parameters_changed(self) -> None:
+        super().parameters_changed()
+        self._calls = None
+
+    def initialise(self, rng: np.random.Generator, dialect: object) -> None:
+        self.norm.initialise()
+        self.biases[:] = 0
+
+    def bind(self) -> Sequence[Call]:
+        assert self.output is not None
+        (x,) = self.source_tensors
+        gain, offset = (padded_lanes(values, x.layout.blocks) for values in self.norm.fold(self.biases))
+        y = self.output
+        return [KernelCall(elementwise.scale, *x.source, gain, offset, _ONE, *y.target, *y.extent)]
+
+    # === Training ===
+
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
+        self._trainables = (
+            [Trainable("biases", self.biases), Trainable("scales", self.norm.scales)] if self.has_biases else []
+        )
+        biases, scales = self._trainables or (None, None)
+        self._training = BatchNormTraining(self.norm, scales, biases, Layout(self.batch, self.shape))
+
+    def trainables(self) -> list[Trainable]:
+        return self._trainables
+
+    def forward_training(self) -> None:
+        assert self.output is not None
+        (x,), kept, blocks = self.source_tensors, self._training.pre_norm, self.output.layout.blocks
+        identity = np.ones(blocks * LANES, np.float32), np.zeros(blocks * LANES, np.float32)
+        elementwise.scale(*x.source, *identity, _ONE, *kept.target, *kept.extent)
+        self._training.forward(self.biases, self.output)
+
+    def backward(self) -> None:
+        assert self.delta is not None
+        (target,) = self.source_deltas
+        change = Tensor(self.delta.layout)
+        self._training.backward(self.delta, change)
+        if target is not None:
+            target.data += change.data
+
+    def table_row(self) -> str:
+        shape = self.inputs[0]
+        return f"Batch Normalization Layer: {shape.width} x {shape.height} x {shape.channels} image"

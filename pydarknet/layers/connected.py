@@ -15,9 +15,9 @@ from ..kernels.training.gradients import dense_input_gradient, dense_weight_grad
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .backward_ops import NormTraining, Trainable, activation_backward
-from .base import BuildContext, Layer, Parameter
-from .batchnorm import BatchNorm
+from .backward_ops import activation_backward
+from .base import BuildContext, Layer, Parameter, Trainable
+from .batchnorm import BatchNorm, BatchNormTraining
 from .nchw_layer import NchwLayer
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer
@@ -37,7 +37,7 @@ class Connected(NchwLayer):
     _gain: Array | None = field(default=None, repr=False)
     _offset: Array | None = field(default=None, repr=False)
     _trainables: list[Trainable] = field(default_factory=list, repr=False)
-    _norm: NormTraining | None = field(default=None, repr=False)
+    _norm: BatchNormTraining | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -146,8 +146,8 @@ class Connected(NchwLayer):
         return self._trainables
 
     def forward_training(self) -> None:
-        self.source_tensors[0].read_into(self.plain_inputs[0])
-        self.compute_training(self.plain_inputs[0], self.values)
+        self.source_tensors[0].read_into(self.nchw_inputs[0])
+        self.compute_training(self.nchw_inputs[0], self.values)
         if self.output is not None:
             self.output.fill(self.values)
 
@@ -168,17 +168,17 @@ class Connected(NchwLayer):
         self._norm = None
         if self.norm:
             layout = Layout(n, Shape(self.outputs_count))
-            self._norm = NormTraining(self.norm, self._trainables[2], self._trainables[0], layout)
-            self._norm.raw.fill(y)
+            self._norm = BatchNormTraining(self.norm, self._trainables[2], self._trainables[0], layout)
+            self._norm.pre_norm.fill(y)
             scaled = Tensor(layout)
             self._norm.forward(self.biases, scaled)
             scaled.read_into(y)
         self.activation.apply_plain(y)
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        return [self.backward_from(self.plain_inputs[0], self.values, delta, self._norm)]
+        return [self.backward_from(self.nchw_inputs[0], self.values, delta, self._norm)]
 
-    def backward_from(self, x: Array, y: Array, delta: Array, norm: NormTraining | None) -> Array:
+    def backward_from(self, x: Array, y: Array, delta: Array, norm: BatchNormTraining | None) -> Array:
         """Accumulate updates for input x, output y (batch, ...); delta of x. delta is changed."""
         n, inputs, outputs = len(x), self.inputs_count, self.outputs_count
         change = Tensor(Layout(n, Shape(outputs)))

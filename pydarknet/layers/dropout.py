@@ -9,7 +9,7 @@ import numpy as np
 from ..config.sections import Section
 from ..utils.arrays import Array
 from .base import BuildContext
-from .simple import PassOn
+from .simple import Identity
 
 GROWS_FOR = 0.85  # of a run, in which squares and their probability grow to what the cfg says
 DEFAULT_SQUARE = 7  # cells
@@ -39,7 +39,7 @@ class Squares:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Dropout(PassOn):
+class Dropout(Identity):
     """`[dropout]`: the identity at inference. In training each value, or with `dropblock` one square of a plane, is 0
     with `probability`, and the others are larger by as much."""
 

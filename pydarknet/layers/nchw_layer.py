@@ -1,4 +1,4 @@
-"""The base of layers that leave the engine's layout."""
+"""Layers that compute in NCHW order, mostly by NumPy, between tensors of the engine's blocked layout."""
 
 from __future__ import annotations
 
@@ -10,43 +10,57 @@ import numpy as np
 
 from ..kernels.reorder import pack
 from ..runtime.program import Call, KernelCall
-from ..tensor import Tensor
-from ..utils.arrays import Array
-from .kernel_layer import KernelLayer
+from ..tensor import Array, Tensor
+from .base import KernelLayer, Layer
+
+MASKED = np.float32(-1234)  # darknet's mark for truths that do not count
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class NchwLayer(KernelLayer):
-    """A layer that works on plain order. Its sources are unpacked for it, its result is packed for later readers."""
+    """A layer whose `compute` reads and writes NCHW order.
+
+    nchw_inputs: the sources, unpacked: (batch, outputs of the source) float32 each.
+    values: the output, (batch, outputs) float32. It is packed into `output` where another layer reads it.
+    value_deltas: the delta of `values`, in training.
+    """
 
     keeps_nchw_output: ClassVar[bool] = True
-    # Whether `compute` gets the same array for x and y.
+    # Whether `compute` gets the same array as x and y.
     in_place: ClassVar[bool] = False
     values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
-    plain_inputs: list[Array] = field(default_factory=list, repr=False)
+    nchw_inputs: list[Array] = field(default_factory=list, repr=False)
     value_deltas: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         batch = sources[0].layout.batch
         self.values = np.zeros((batch, self.shape.outputs), np.float32)
-        self.plain_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
+        self.nchw_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
         if self.in_place:
-            self.plain_inputs = [self.values]
+            self.nchw_inputs = [self.values]
 
     def bind(self) -> Sequence[Call]:
-        return [self.compute_all]
+        return [self.forward_in_python]
 
-    def compute_all(self) -> None:
-        """The forward pass by Python."""
-        for tensor, plain in zip(self.source_tensors, self.plain_inputs, strict=True):
-            tensor.read_into(plain)
-        self.compute(self.plain_inputs[0], self.values)
+    def forward_in_python(self) -> None:
+        """The forward pass by `compute`."""
+        self.read_sources()
+        self.compute(self.nchw_inputs[0], self.values)
+        self.write_output()
+
+    def read_sources(self) -> None:
+        """Unpack the sources into `nchw_inputs`."""
+        for tensor, array in zip(self.source_tensors, self.nchw_inputs, strict=True):
+            tensor.read_into(array)
+
+    def write_output(self) -> None:
+        """Pack `values` into the output, where another layer reads it."""
         if self.output is not None:
             self.output.fill(self.values)
 
-    def packing(self) -> list[Call]:
-        """What `compute_all` ends with, as calls of kernels."""
+    def pack_calls(self) -> list[Call]:
+        """`write_output` as kernel calls."""
         if self.output is None:
             return []
         at = self.output.layout
@@ -54,12 +68,18 @@ class NchwLayer(KernelLayer):
             KernelCall(pack, self.values.reshape(-1), *self.output.plain_extent, at.lanes, at.halo, self.output.data)
         ]
 
+    def compute(self, x: Array, y: Array) -> None:
+        """y (batch, outputs) from x (batch, inputs), both contiguous float32 in NCHW order."""
+        raise NotImplementedError
+
+    # === Training ===
+
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         self.value_deltas = np.zeros_like(self.values)
 
     def backward(self) -> None:
-        if self.delta is not None:  # later layers may add to what the layer's own loss has given
+        if self.delta is not None:  # later layers may add to the delta of the layer's own loss
             incoming = self.delta.plain()
             self.value_deltas = self.value_deltas + incoming if self.has_loss else incoming
         changes = self.compute_backward(self.value_deltas)
@@ -67,15 +87,22 @@ class NchwLayer(KernelLayer):
             if target is not None and change is not None:
                 target.add_plain(change)
 
-    def inputs_changed(self) -> None:
-        for tensor, plain in zip(self.source_tensors, self.plain_inputs, strict=True):
-            tensor.read_into(plain)
-
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
-        """From delta (batch, outputs), accumulate updates; what is to be added to the delta of each source, in plain
-        order."""
+        """From delta (batch, outputs), accumulate updates; the delta of each source, (batch, its outputs), or None."""
         raise NotImplementedError
 
-    def compute(self, x: Array, y: Array) -> None:
-        """y (batch, outputs) from x (batch, inputs), both contiguous float32 in plain order."""
-        raise NotImplementedError
+    def inputs_changed(self) -> None:
+        self.read_sources()
+
+
+def stacked_truth(layer: Layer, truth: Sequence[Array]) -> Array:
+    """(batch, inputs) float32: one array of the layer's input size per sample. Raises ShapeError for other sizes."""
+    expected = layer.inputs[0].outputs
+    rows = [np.asarray(values, np.float32).reshape(-1) for values in truth]
+    for number, row in enumerate(rows):
+        if row.size != expected:
+            raise layer.section.shape_error(
+                f"compares its {expected} inputs with the truth, but the truth of sample {number} has {row.size} "
+                "numbers"
+            )
+    return np.stack(rows)

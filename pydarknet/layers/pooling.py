@@ -14,10 +14,9 @@ from ..kernels.training import gradients
 from ..kernels.views import Window
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import BuildContext, Layer
+from .base import BuildContext, KernelLayer, Layer
 from .convolution.blur_pool import Blur
 from .convolution.section import read_strides
-from .kernel_layer import KernelLayer
 from .nchw_layer import NchwLayer
 from .summary_row import blur_row, sizes
 
@@ -202,7 +201,7 @@ class DepthMaxpool(NchwLayer):
             out[:, g] = channels[:, g :: self.out_channels].max(axis=1)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        shape, x = self.inputs[0], self.plain_inputs[0]
+        shape, x = self.inputs[0], self.nchw_inputs[0]
         channels = x.reshape(len(x), shape.channels, -1)
         out = np.zeros_like(channels)
         for g in range(self.out_channels):

@@ -12,8 +12,7 @@ from ..config.sections import Section
 from ..kernels import elementwise
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import BuildContext
-from .kernel_layer import KernelLayer
+from .base import BuildContext, KernelLayer
 from .nchw_layer import NchwLayer
 from .summary_row import sizes
 
@@ -143,7 +142,7 @@ class Reorg(NchwLayer):
             np.take(x, self._order, axis=1, out=y)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        x = self.plain_inputs[0]
+        x = self.nchw_inputs[0]
         if self._order is None:
             return [delta[:, : x.shape[1]]]
         change = np.empty_like(x)

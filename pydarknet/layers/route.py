@@ -11,10 +11,8 @@ from ..config.sections import Section
 from ..kernels.reorder import copy_channels
 from ..kernels.training.gradients import add_channels
 from ..runtime.program import Call, KernelCall
-from ..tensor import Shape, Tensor
-from ..utils.arrays import LANES
-from .base import BuildContext, Layer
-from .kernel_layer import KernelLayer
+from ..tensor import LANES, Shape, Tensor
+from .base import BuildContext, KernelLayer, Layer
 from .nchw_layer import NchwLayer
 from .summary_row import sizes
 
@@ -131,10 +129,10 @@ class FlatRoute(NchwLayer):
         return Shape(sum(shape.outputs for shape in inputs))
 
     def compute(self, x: np.ndarray, y: np.ndarray) -> None:
-        np.concatenate(self.plain_inputs, axis=1, out=y)
+        np.concatenate(self.nchw_inputs, axis=1, out=y)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        edges = np.cumsum([x.shape[1] for x in self.plain_inputs])[:-1]
+        edges = np.cumsum([x.shape[1] for x in self.nchw_inputs])[:-1]
         return np.split(delta, edges, axis=1)
 
     def table_row(self) -> str:

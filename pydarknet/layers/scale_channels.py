@@ -11,8 +11,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from .activations import Activation, read_activation
 from .backward_ops import activation_backward, needs_input
-from .base import BuildContext, Layer
-from .kernel_layer import KernelLayer
+from .base import BuildContext, KernelLayer, Layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -14,9 +14,8 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LINEAR, Activation, read_activation
-from .backward_ops import Trainable, activation_backward, needs_input
-from .base import BuildContext, Parameter, padded_lanes
-from .kernel_layer import KernelLayer
+from .backward_ops import activation_backward, needs_input
+from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes
 from .summary_row import sizes
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}

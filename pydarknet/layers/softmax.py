@@ -15,8 +15,7 @@ from ..runtime.program import Call, KernelCall
 from ..utils.arrays import Array
 from ..utils.resources import find_file
 from .base import BuildContext
-from .nchw_layer import NchwLayer
-from .simple import MASKED
+from .nchw_layer import MASKED, NchwLayer
 
 
 def tree_of(section: Section) -> WordTree | None:
@@ -63,16 +62,16 @@ class Softmax(NchwLayer):
 
     def bind(self) -> Sequence[Call]:
         if self.tree is not None:
-            return [self.compute_all]
-        (source,), x, y = self.source_tensors, self.plain_inputs[0].reshape(-1), self.values.reshape(-1)
+            return [self.forward_in_python]
+        (source,), x, y = self.source_tensors, self.nchw_inputs[0].reshape(-1), self.values.reshape(-1)
         batch, shape, temperature = len(self.values), source.shape, np.float32(self.temperature)
         taken = KernelCall(unpack, *source.source, *source.plain_extent, x)
         if self.spatial:
             starts, room = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
             sizes = shape.channels, shape.cells, shape.cells
-            return [taken, KernelCall(softmax_planes, x, y, starts, *sizes, temperature, room), *self.packing()]
+            return [taken, KernelCall(softmax_planes, x, y, starts, *sizes, temperature, room), *self.pack_calls()]
         rows = batch * self.groups
-        return [taken, KernelCall(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.packing()]
+        return [taken, KernelCall(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.pack_calls()]
 
     def compute(self, x: Array, y: Array) -> None:
         assert self.tree is not None

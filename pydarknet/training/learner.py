@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import OptionError
 from ..layers import INPUT, Layer
-from ..layers.backward_ops import Trainable
+from ..layers.base import Trainable
 from ..layers.convolution.bf16 import FLOAT32
 from ..layers.heads.base import Head
 from ..layers.heads.delta_rejection import DeltaRejection

@@ -12,8 +12,8 @@ from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..kernels.training.gradients import adapt, descend
 from ..layers import Layer
-from ..layers.backward_ops import Trainable
-from ..utils.arrays import Array
+from ..layers.base import Trainable
+from ..tensor import Array
 
 Trainables = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 

@@ -8,7 +8,7 @@ from reference import layers as naive
 from support.networks import net
 from support.tensors import assert_close, values
 
-from pydarknet.layers.simple import Contrastive
+from pydarknet.layers.cost import Contrastive
 from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=18\nactivation=linear\n"

@@ -15,8 +15,9 @@ from ...kernels.training.gradients import depthwise_gradient, filter_gradient, u
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
-from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, needs_input, write_spread
-from ..batchnorm import BatchNorm
+from ..backward_ops import activation_backward, channel_sums, needs_input, write_dilated
+from ..base import Trainable
+from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .direct import DepthwiseConvolution
 from .geometry import PackedConvolution, Window
@@ -50,9 +51,9 @@ class ConvolutionLearning:
         self._sloped = activation.code == NONE and not activation.over_channels
         self._slope = np.float32(activation.slope if self._sloped else 1)
         of_norm = parameters.scales, parameters.biases, layout, self._slope
-        self.norm = NormTraining(norm, *of_norm) if norm else None
+        self.norm = BatchNormTraining(norm, *of_norm) if norm else None
         self.before = Tensor(layout) if needs_input(activation) else output
-        self.raw = self.norm.raw if self.norm else self.before
+        self.raw = self.norm.pre_norm if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, plan: PackedConvolution, biases: Array) -> None:
@@ -62,7 +63,7 @@ class ConvolutionLearning:
         if self.norm:
             self.norm.forward(biases, self.before)
         if self.before is not self.output:
-            write_spread(self.before, self.output)
+            write_dilated(self.before, self.output)
         if not self._sloped:
             self.activation.apply(self.output)
 
@@ -76,7 +77,7 @@ class ConvolutionLearning:
             self.norm.backward(delta, spread, *steps)
         else:
             self.parameters.biases.update += channel_sums(delta)
-            write_spread(delta, spread, *steps)
+            write_dilated(delta, spread, *steps)
         self.gradient.add_filter_gradient(self.parameters.weights.update)
         if self.source_delta is not None:
             self.gradient.add_input_gradient(self.source_delta, overwrites)

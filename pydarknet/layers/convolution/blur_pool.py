@@ -8,9 +8,8 @@ import numpy as np
 
 from ...kernels.activation import NONE
 from ...runtime.program import Call
-from ...tensor import Layout, Shape, Tensor
-from ...utils.arrays import Array
-from ..backward_ops import write_spread
+from ...tensor import Array, Layout, Shape, Tensor
+from ..backward_ops import write_dilated
 from .backward import ConvolutionGradient
 from .direct import DepthwiseConvolution
 from .geometry import Window, not_bound
@@ -65,7 +64,7 @@ class Blur:
 
     def backward(self) -> None:
         """Spread the blurred output's delta back over what was blurred."""
-        write_spread(self._delta, self._gradient.spread, self.window.stride_y, self.window.stride_x)
+        write_dilated(self._delta, self._gradient.spread, self.window.stride_y, self.window.stride_x)
         self.sharp_delta.data.fill(0)
         self._gradient.add_input_gradient(self.sharp_delta)
 

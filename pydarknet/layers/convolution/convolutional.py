@@ -18,10 +18,8 @@ from ...runtime.program import Call
 from ...tensor import PLANAR, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..activations import LINEAR, Activation, read_activation
-from ..backward_ops import Trainable
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, KernelLayer, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm
-from ..kernel_layer import KernelLayer
 from ..summary_row import blur_row, convolution_row
 from .algorithm import Algorithm
 from .backward import ConvolutionLearning, Parameters

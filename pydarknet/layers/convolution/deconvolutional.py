@@ -15,9 +15,9 @@ from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
-from ..backward_ops import NormTraining, Trainable, activation_backward, channel_sums, write_spread
-from ..base import BuildContext, Layer, Parameter
-from ..batchnorm import BatchNorm
+from ..backward_ops import activation_backward, channel_sums, write_dilated
+from ..base import BuildContext, Layer, Parameter, Trainable
+from ..batchnorm import BatchNorm, BatchNormTraining
 from .backward import ConvolutionGradient
 from .convolutional import LARGEST_FILTERS
 from .direct import TiledConvolution
@@ -141,8 +141,8 @@ class Deconvolutional(Layer):
         scales = Trainable("scales", self.norm.scales) if self.norm else None
         self._parameters = (Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
         layout = Layout(self.batch, self.shape)
-        self._norm = NormTraining(self.norm, scales, self._parameters[0], layout) if self.norm else None
-        self._raw = self._norm.raw if self._norm else Tensor(layout)
+        self._norm = BatchNormTraining(self.norm, scales, self._parameters[0], layout) if self.norm else None
+        self._raw = self._norm.pre_norm if self._norm else Tensor(layout)
         window = Window(self.size, 1, 1, self.size - 1 - self.padding)
         turned = self._turned()
         self._gradient = ConvolutionGradient(self._spread, self.shape, window, turned, 1)
@@ -164,7 +164,7 @@ class Deconvolutional(Layer):
         if self._norm:
             self._norm.forward(self.biases, self.output)
         else:
-            write_spread(self._raw, self.output)
+            write_dilated(self._raw, self.output)
         self.activation.apply(self.output)
 
     def backward(self) -> None:
@@ -175,7 +175,7 @@ class Deconvolutional(Layer):
             self._norm.backward(delta, self._gradient.spread)
         else:
             self._parameters[0].update += channel_sums(delta)
-            write_spread(delta, self._gradient.spread)
+            write_dilated(delta, self._gradient.spread)
         update = np.zeros((n, self.channels, self.size, self.size), np.float32)
         self._gradient.add_filter_gradient(update)
         self._parameters[2].update += update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)

@@ -15,8 +15,8 @@ from ...kernels.dense import locally_connected
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
-from ..backward_ops import Trainable, activation_backward
-from ..base import BuildContext, Parameter
+from ..backward_ops import activation_backward
+from ..base import BuildContext, Parameter, Trainable
 from ..nchw_layer import NchwLayer
 
 LARGEST_WEIGHTS = 1 << 29  # of one layer
@@ -125,7 +125,7 @@ class Local(NchwLayer):
         return padded.reshape(len(x), -1)[:, at], at
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        x, shape, p = self.plain_inputs[0], self.inputs[0], self.pad
+        x, shape, p = self.nchw_inputs[0], self.inputs[0], self.pad
         layout = Layout(len(x), Shape(self.shape.outputs))
         change, values = Tensor(layout), Tensor(layout)
         change.fill(delta)

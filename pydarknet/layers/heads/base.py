@@ -59,7 +59,7 @@ class Head(NchwLayer):
         """What darknet prints about the last loss of this head, layer `index`, without the end of the line."""
         raise NotImplementedError
 
-    def unpacking(
+    def unpack_call(
         self, anchors: int, logistic: NDArray[np.bool_], scale: float = 1.0, scaled: Sequence[int] = ()
     ) -> Call:
         """What takes the source into `values`, planar, as a call of a kernel: for each of `anchors` the entries for

@@ -93,19 +93,19 @@ class Region(Head):
 
     def bind(self) -> Sequence[Call]:
         if self.by_cell or self.tree is not None or self.coords < 2:
-            return [self.compute_all]
+            return [self.forward_in_python]
         first = self.coords + (not self.background)
         logistic = np.zeros(self.entries, np.bool_)
         logistic[[0, 1, self.coords]] = True, True, not self.background
         logistic[self.coords + 1 :] |= not self.softmax
-        taken, values = [self.unpacking(len(self.anchors), logistic)], self.values.reshape(-1)
+        taken, values = [self.unpack_call(len(self.anchors), logistic)], self.values.reshape(-1)
         if self.softmax:
             cells = self.shape.cells
             starts = np.arange(len(self.values) * len(self.anchors)) * (self.entries * cells) + first * cells
             room = np.empty(2 * cells * len(starts), np.float32)
             count = self.entries - first
             taken.append(KernelCall(softmax_planes, values, values, starts, count, cells, cells, np.float32(1), room))
-        return [*taken, *self.packing()]
+        return [*taken, *self.pack_calls()]
 
     def compute(self, x: Array, y: Array) -> None:
         planes, c = self._planes(x).copy(), self.coords

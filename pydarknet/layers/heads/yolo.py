@@ -107,7 +107,7 @@ class Yolo(Head):
         logistic = np.zeros(self.entries, np.bool_)
         for first, count in self.logistic_entries():
             logistic[first : first + count] = not self.new_coords
-        return [self.unpacking(len(self.mask), logistic, self.scale_x_y, self.centre_entries()), *self.packing()]
+        return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, self.centre_entries()), *self.pack_calls()]
 
     def centre_entries(self) -> tuple[int, int]:
         """Where x and y stand."""

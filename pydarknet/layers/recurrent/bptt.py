@@ -14,8 +14,7 @@ import numpy as np
 from ...tensor import Layout, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation
-from ..backward_ops import Trainable
-from ..base import Layer
+from ..base import Layer, Trainable
 
 
 class Unrolled:

@@ -13,8 +13,7 @@ from ...config.sections import Section
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LOGISTIC, Activation, read_activation
-from ..backward_ops import Trainable
-from ..base import BuildContext
+from ..base import BuildContext, Trainable
 from ..batchnorm import BatchNorm
 from ..convolution.convolutional import Convolutional
 from ..convolution.geometry import Window

@@ -16,8 +16,7 @@ from ...config.sections import Section
 from ...tensor import Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..backward_ops import Trainable
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, Layer, Parameter, Trainable
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
 from .bptt import GruSteps, LstmSteps, RnnSteps, Steps, Unrolled
@@ -93,7 +92,7 @@ class Recurrent(NchwLayer, Generic[Part]):
 
     def forward_training(self) -> None:
         assert self.steps is not None
-        x = self.plain_inputs[0]
+        x = self.nchw_inputs[0]
         self.source_tensors[0].read_into(x)
         frames = x.reshape(self.time_steps, self.sequences, -1)
         self.values[:] = self.steps.forward(frames).reshape(self.values.shape)

@@ -1,0 +1,76 @@
+"""`[activation]`, and `[logistic]` with its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..config.sections import Section
+from ..kernels.reorder import copy_channels
+from ..kernels.training.gradients import add_channels
+from ..runtime.program import Call, KernelCall
+from ..tensor import Array
+from .activations import LOGISTIC, Activation, read_activation
+from .backward_ops import activation_backward
+from .base import BuildContext, KernelLayer
+from .nchw_layer import NchwLayer, stacked_truth
+
+_TINY = np.float32(1e-38)  # keeps logarithms finite
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ActivationLayer(KernelLayer):
+    """`[activation]`: y = f(x) for each element."""
+
+    activation: Activation
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> ActivationLayer:
+        activation = read_activation(section, context.dialect, "linear")
+        return cls(section=section, sources=context.previous, activation=activation)
+
+    def bind(self) -> list[Call]:
+        assert self.output is not None
+        (x,), y, shape = self.source_tensors, self.output, self.shape
+        size = y.layout.batch, shape.height, shape.width
+        copy = KernelCall(copy_channels, *x.source, 0, shape.channels, *y.target, 0, *size)
+        return [copy, *self.activation.calls(y)]
+
+    def backward(self) -> None:
+        assert self.delta is not None and self.output is not None
+        activation_backward(self.activation, self.delta, self.output, self.source_tensors[0])
+        (target,), shape = self.source_deltas, self.shape
+        if target is not None:
+            at = target.layout
+            add_channels(*self.delta.source, 0, shape.channels, target.data, at.item, at.block, at.pitch, at.origin,
+                         0, at.batch, shape.height, shape.width)  # fmt: skip
+
+    def table_row(self) -> str:
+        return f"Activation Layer: {self.inputs[0].outputs} inputs"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Logistic(NchwLayer):
+    """`[logistic]`: 1 / (1 + e^-x), with a cross-entropy loss in training."""
+
+    has_loss: ClassVar[bool] = True
+
+    def compute(self, x: Array, y: Array) -> None:
+        y[:] = x
+        LOGISTIC.apply_plain(y)
+
+    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        """Binary cross entropy with the truth, (batch, outputs) from 0 to 1; the delta of x is truth - p."""
+        target, p = stacked_truth(self, truth), self.values
+        self.value_deltas[:] = target - p
+        entropy = target * np.log(np.maximum(p, _TINY)) + (1 - target) * np.log(np.maximum(1 - p, _TINY))
+        return float(-entropy.sum(dtype=np.float64))
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [delta]
+
+    def table_row(self) -> str:
+        return f"logistic x entropy                             {self.inputs[0].outputs:4d}"
