@@ -15,8 +15,7 @@ from .best_checkpoint import BestWeights
 from .chart import Chart
 from .checkpoint import Progress
 from .learner import Learner
-from .metrics_log import JOURNAL, MetricsLog
-from .records import IterationRecord, Measurement
+from .metrics_log import METRICS_LOG, IterationRecord, Measurement, MetricsLog
 from .setup import TrainingSetup
 
 CHART = "chart.png"
@@ -36,7 +35,7 @@ class RunWriter:
             raise OutputError(f"{self.folder}: cannot make the folder: {error.strerror or error}") from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise OutputError(f"{self.folder}: cannot write to this folder")
-        self.journal = MetricsLog(self.folder / JOURNAL)
+        self.journal = MetricsLog(self.folder / METRICS_LOG)
         self._best = BestWeights(self.folder, plan.base)
         top = plan.net.real("max_chart_loss", 0.0) or None
         self._chart = Chart(self.folder / CHART, self.journal.path, plan.base, plan.max_batches, top)

@@ -12,7 +12,7 @@ from ..datasets.text import Text, TextStreams
 from ..inference.text_generation import SymbolPredictor
 from .checkpoint_schedule import CheckpointSchedule
 from .data import BatchSource, ListedImages
-from .records import IterationRecord
+from .metrics_log import IterationRecord
 from .setup import File, TrainingSetup
 from .trainer import Trainer
 

@@ -16,7 +16,7 @@ from . import checkpoint
 from .checkpoint import Progress
 from .data import BatchSource, ListedImages, open_pictures, open_source
 from .learner import Learner
-from .records import HeadReport, IterationRecord, Measurement
+from .metrics_log import HeadReport, IterationRecord, Measurement
 from .run_writer import RunWriter
 from .setup import File, TrainingSetup, TrainOptions
 from .validation import Validator, examination_of

@@ -21,7 +21,7 @@ from ..inference.test_time_augmentation import middle
 from ..model import Model
 from ..network.network import Network
 from ..utils.resources import find_file
-from .records import Measurement
+from .metrics_log import Measurement
 
 LEAST_INTERVAL = 100  # iterations between two measurements
 ACCURACY_EPOCHS = 2

@@ -16,7 +16,7 @@ from ..options import FILE, FlagsFirst, flag, network_options, together
 
 if TYPE_CHECKING:
     from ...model import Model
-    from ...training.records import IterationRecord
+    from ...training.metrics_log import IterationRecord
     from ...training.text_trainer import TextTrainer
 
 Function = Callable[..., Any]

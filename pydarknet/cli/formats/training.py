@@ -12,7 +12,7 @@ from ..console import note, say
 
 if TYPE_CHECKING:
     from ...layers.heads.targets import Statistics
-    from ...training.records import HeadReport, IterationRecord, Measurement
+    from ...training.metrics_log import HeadReport, IterationRecord, Measurement
     from ...training.trainer import Trainer
 
 SLOW_LOADING = 0.1  # seconds, beyond which AlexeyAB's darknet complains
