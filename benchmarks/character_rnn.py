@@ -43,7 +43,7 @@ def train(text: Path, seconds: float, folder: Path) -> tuple[Path, int]:
             trainer.stop()
         if record.iteration % 50 == 0:
             print(f"  {record.iteration}: {record.average / math.log(2):.3f} bits a character", flush=True)
-    weights = trainer.keeper.last_saved
+    weights = trainer.checkpointer.last_saved
     assert weights is not None
     return weights, trainer.iteration
 

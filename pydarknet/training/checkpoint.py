@@ -34,7 +34,7 @@ from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values,
 
 log = logging.getLogger("pydarknet")
 
-FORMAT = 2  # of the state file: raised when names or meanings change. 1 named arrays by numbers
+FORMAT = 3  # of the state file: raised when names or meanings change. 1 named arrays by numbers, 2 had no hooks
 STATE, NEW = ".state.npz", ".new"
 _CONTENT, _NPY = "content", ".npy"
 _KINDS = {
@@ -42,11 +42,9 @@ _KINDS = {
     "subdivisions": COUNT, "progress": TABLE, "training": TABLE,
 }  # fmt: skip
 _PROGRESS = {
-    "iteration": COUNT, "start": COUNT, "average": or_none(FINITE), "position": COUNT, "seed": SEED, "saved": TABLE,
-    "measured": TABLE, "min_size": or_none(COUNT),
+    "iteration": COUNT, "start": COUNT, "average": or_none(FINITE), "position": COUNT, "seed": SEED, "hooks": TABLE,
+    "min_size": or_none(COUNT),
 }  # fmt: skip
-_SAVED = {"weights": COUNT, "last": COUNT}
-_MEASURED = {"last": COUNT, "value": FINITE, "best": FINITE}
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ class Progress:
     average: float | None  # of the loss; None before the first iteration
     position: int  # pictures that the loader has given
     seed: int
-    saved: Mapping[str, int] = field(default_factory=dict)  # AlexeyAB's: the iteration of the last save of each kind
-    measured: Mapping[str, Any] = field(default_factory=dict)  # what `Validator.state` gives
+    hooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # states of hooks by their keys
     min_size: int | None = None  # of input sizes that change, where the user chose it
 
 
@@ -104,7 +101,7 @@ def save(folder: Path, name: str, training: Learner, progress: Progress) -> Path
             "dialect": network.dialect.name,
             "batch": training.mini_batch,
             "subdivisions": training.subdivisions,
-            "progress": {**vars(progress), "saved": dict(progress.saved), "measured": dict(progress.measured)},
+            "progress": {**vars(progress), "hooks": {key: dict(state) for key, state in progress.hooks.items()}},
             "training": training.counters(),
         }
         with atomic_write(state) as stream:
@@ -187,8 +184,7 @@ def _content(path: Path) -> dict[str, Any]:
         check_values(content, _KINDS, "")
         progress = content["progress"]
         check_values(progress, _PROGRESS, "progress")
-        check_values(progress["saved"], _SAVED if progress["saved"] else {}, "progress.saved")
-        check_values(progress["measured"], _MEASURED if progress["measured"] else {}, "progress.measured")
+        check_values(progress["hooks"], dict.fromkeys(progress["hooks"], TABLE), "progress.hooks")
     except WeightsError as error:
         raise WeightsError(f"{path} is no state of a training run: {error}") from error
     return dict(content)
@@ -250,7 +246,7 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
         return
     expected = _parameters(network)
     found = _read(checkpoint.state, lambda name: name.startswith("parameter."))
-    with _naming(checkpoint, network):
+    with naming_file(checkpoint, network):
         check_arrays(found, expected)
     for name, array in expected.items():
         array[...] = found[name]
@@ -262,13 +258,13 @@ def restore(checkpoint: Checkpoint, training: Learner) -> None:
     with_parameters = not _is_in_file(training.network)
     state = _read(checkpoint.state, lambda name: name != _CONTENT)
     parameters = {name: state.pop(name) for name in list(state) if with_parameters and name.startswith("parameter.")}
-    with _naming(checkpoint, training.network):
+    with naming_file(checkpoint, training.network):
         check_arrays(parameters, _parameters(training.network) if with_parameters else {})
         training.load_state_dict(state, checkpoint.content["training"])
 
 
 @contextmanager
-def _naming(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
+def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
     """Name the file of a state that is not this network's."""
     try:
         yield

@@ -245,13 +245,13 @@ class Learner:
         return counted % self.subdivisions == 0
 
     @property
-    def rate(self) -> float:
+    def lr(self) -> float:
         """The learning rate of the update that the pictures seen so far belong to."""
         return self.schedule.at(self.update_count)
 
     def _update(self) -> None:
         number, network = self.update_count, self.network
-        self.optimizer.update(self.trainables, number, self.rate, network.batch * self.subdivisions)
+        self.optimizer.update(self.trainables, number, self.lr, network.batch * self.subdivisions)
         if self.average:
             self.average.update(number)
         if self._reject_every and number % self._reject_every == 0 and number < self.schedule.max_batches * 3 // 4:

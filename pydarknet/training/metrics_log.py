@@ -1,16 +1,74 @@
-"""`train.jsonl`: one line an iteration, beside the weights."""
+"""What a training run records of each iteration, and `train.jsonl`, the file of these records beside the weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from ..evaluation import Report
+from ..layers.heads.targets import Statistics
 from ..utils.files import atomic_write
 
-JOURNAL = "train.jsonl"
+METRICS_LOG = "train.jsonl"
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """What one head counted in one mini-batch."""
+
+    index: int
+    kind: str
+    line: str  # darknet's, without the line end
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The result of one validation."""
+
+    kind: str  # map, or accuracy of a classifier
+    value: float  # 0 to 1
+    best: float  # of this run, this measurement included
+    seconds: float
+    report: Report | None = None  # detectors
+    missing: Sequence[Path] = ()  # label files that are not there
+
+    @property
+    def is_best(self) -> bool:
+        return self.value >= self.best
+
+
+@dataclass
+class IterationRecord:
+    """One iteration. Hooks fill in `measurement` and `saved`, and a user's hook may add to `metrics`."""
+
+    iteration: int  # counted from 1
+    loss: float  # mean over the pictures
+    average: float  # 0.9 of the previous average and 0.1 of the loss
+    rate: float  # the learning rate
+    images: int  # iterations times pictures of each
+    seconds: float  # of computing
+    load_seconds: float  # of waiting for pictures
+    width: int
+    height: int
+    batch: int  # pictures of a mini-batch
+    heads: tuple[HeadReport, ...] = ()  # mini-batch by mini-batch
+    resized: bool = False  # whether this iteration is the first at a newly drawn size
+    measurement: Measurement | None = None  # made after this iteration
+    saved: tuple[Path, ...] = ()  # weights written after this iteration
+    metrics: dict[str, float] = field(default_factory=dict)  # other numbers for train.jsonl, by name
+
+    def entry(self) -> dict[str, Any]:
+        """The iteration's object in train.jsonl."""
+        left_out = {"heads", "resized", "measurement", "saved", "metrics"}
+        entry = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        if self.measurement is not None:
+            entry[self.measurement.kind] = self.measurement.value
+        return {**self.metrics, **entry}
 
 
 class MetricsLog:
@@ -20,8 +78,8 @@ class MetricsLog:
         self.path = path
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Make it end with that iteration. `keep`: what stands there belongs to this run; else it is put aside.
-        Raises OutputError."""
+        """Cut the file after that iteration. `keep`: whether the file belongs to this run; if not, it becomes
+        train.old.jsonl. Raises OutputError."""
         if not self.path.exists():
             return
         try:
@@ -39,9 +97,9 @@ class MetricsLog:
             stream.write(b"".join(kept))
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Raises OutputError."""
+        """Add a line. Raises OutputError."""
         try:
-            with self.path.open("ab", buffering=0) as stream:
+            with self.path.open("ab") as stream:
                 stream.write(json.dumps(entry).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error

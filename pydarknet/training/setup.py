@@ -143,7 +143,7 @@ class TrainingSetup:
                 "classes",
             )
 
-    def naming(self, pictures: int) -> CheckpointSchedule:
+    def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
         """When which weights are written, for a list of so many pictures."""
         iteration = self.progress.iteration
         return CheckpointSchedule(
@@ -155,5 +155,5 @@ class TrainingSetup:
             weights_interval=self.data.positive("saveweights", 10000 if self.max_batches >= 10000 else 1000),
             last_interval=self.data.positive("savelast", 100),
             every=self.options.save_every,
-            saved=dict(self.progress.saved) or {"weights": iteration, "last": iteration},
+            saved={"weights": iteration, "last": iteration},
         )

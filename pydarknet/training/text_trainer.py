@@ -12,13 +12,13 @@ from ..datasets.text import Text, TextStreams
 from ..inference.text_generation import SymbolPredictor
 from .checkpoint_schedule import CheckpointSchedule
 from .data import BatchSource, ListedImages
-from .records import IterationRecord
+from .metrics_log import IterationRecord
 from .setup import File, TrainingSetup
 from .trainer import Trainer
 
 
 @dataclass
-class TextNaming(CheckpointSchedule):
+class TextCheckpointSchedule(CheckpointSchedule):
     """darknet's `rnn train` in both dialects: BASE_N.weights and BASE.backup, at intervals of the dialect."""
 
     @property
@@ -36,12 +36,12 @@ class TextNaming(CheckpointSchedule):
         return names
 
 
-class TextPlan(TrainingSetup):
+class TextSetup(TrainingSetup):
     """A run on a text."""
 
-    def naming(self, pictures: int) -> CheckpointSchedule:
+    def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
         weights, last = self.model.dialect.rnn_saves
-        return TextNaming(
+        return TextCheckpointSchedule(
             self.base,
             self.alexeyab,
             detector=False,
@@ -56,7 +56,7 @@ class TextPlan(TrainingSetup):
 class TextTrainer(Trainer):
     """A training run on a text. `tokenized`: see `text.Text`; other options are the fields of TrainOptions."""
 
-    plan_class = TextPlan
+    setup_class = TextSetup
 
     def __init__(
         self, text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
@@ -67,25 +67,25 @@ class TextTrainer(Trainer):
     @property
     def steps(self) -> int:
         """How long a sequence is."""
-        return self.plan.net.positive("time_steps", 1)
+        return self.setup.net.positive("time_steps", 1)
 
     @property
     def streams(self) -> int:
         """Sequences of a mini-batch."""
         return self.model.batch // self.steps
 
-    def _open_pictures(self) -> ListedImages:
-        if not self.plan.max_batches:
-            raise self.plan.net.error(
+    def _open_dataset(self) -> ListedImages:
+        if not self.setup.max_batches:
+            raise self.setup.net.error(
                 "max_batches is missing; expected how many iterations to train for", "max_batches"
             )
         return Text(self._text, SymbolPredictor(self.model).alphabet, self._tokenized)  # type: ignore[return-value]
 
     def _open_source(self) -> BatchSource:
-        assert isinstance(self.pictures, Text)
-        plan, restart = self.plan, self.model.dialect.rnn_restart
-        position, forget = plan.progress.position, self.training.forget
-        return TextStreams(self.pictures, self.streams, self.steps, plan.seed, restart, forget, position)
+        assert isinstance(self.dataset, Text)
+        setup, restart = self.setup, self.model.dialect.rnn_restart
+        position, forget = setup.progress.position, self.learner.forget
+        return TextStreams(self.dataset, self.streams, self.steps, setup.seed, restart, forget, position)
 
 
 def train_text(

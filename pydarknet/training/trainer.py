@@ -1,72 +1,119 @@
-"""A whole training run: pictures from a list, one record an iteration, checkpoints that a killed run goes on from."""
+"""A whole training run: pictures from a list, a record of each iteration, checkpoints to resume from."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..config.sections import Section
+from ..errors import DivergedError, OptionError
 from ..layers.heads.base import Head
 from . import checkpoint
+from .best_checkpoint import BestWeights
+from .chart import Chart
 from .checkpoint import Progress
 from .data import BatchSource, ListedImages, open_pictures, open_source
+from .hooks import (
+    CHART,
+    BestCheckpointer,
+    ChartHook,
+    Checkpointer,
+    Hook,
+    MetricsLogHook,
+    ValidationHook,
+)
 from .learner import Learner
-from .records import HeadReport, IterationRecord, Measurement
-from .run_writer import RunWriter
+from .metrics_log import METRICS_LOG, HeadReport, IterationRecord, MetricsLog
+from .run_folder import make_folder
 from .setup import File, TrainingSetup, TrainOptions
-from .validation import Validator, examination_of
+from .validation import Validator, choose_metric
 
 
 class Trainer:
     """A training run, set up but not yet begun: iterate over `run()` once.
 
-    `options` are the fields of TrainOptions. Everything that can be found out before the first iteration is: sizes,
-    memory, labels, the folder for the weights.
+    hooks: called in the course of the run, see hooks.Hook. `options` are the fields of TrainOptions. Whatever can be
+    found out before the first iteration is found out here: sizes, memory, labels, whether the folder can be written to.
+
+    iteration: the last one that is finished. average: of the loss. seconds: that iterations took, waiting for pictures
+    included. finished, interrupted: how the run ended; both are false while it goes on or after an error.
     """
 
-    plan_class: type[TrainingSetup] = TrainingSetup
+    setup_class: type[TrainingSetup] = TrainingSetup
 
-    def __init__(self, data: File | Section, cfg: File, weights: File | None = None, **options: Any) -> None:
-        plan = self.plan = self.plan_class(data, cfg, weights, TrainOptions(**options))
-        self.model = plan.model
-        self.pictures = self._open_pictures()
-        self.summary = self.pictures.check() if plan.options.checks else ""
-        self.measuring = self._measuring()
-        self.training = self.model.training = Learner(plan.model)
-        self.iteration, self.average = plan.progress.iteration, plan.progress.average
-        if plan.resumed is not None:
-            width, height = plan.sizes.at(max(self.iteration - 1, plan.start), plan.start)
-            self.training.resize(width, height, plan.sizes.batch_at(width, height))
-            checkpoint.restore(plan.resumed, self.training)
-        self.keeper = RunWriter(plan, self.training, len(self.pictures))
+    def __init__(
+        self,
+        data: File | Section,
+        cfg: File,
+        weights: File | None = None,
+        *,
+        hooks: Sequence[Hook] = (),
+        **options: Any,
+    ) -> None:
+        setup = self.setup = self.setup_class(data, cfg, weights, TrainOptions(**options))
+        self.model = setup.model
+        self.dataset = self._open_dataset()
+        self.summary = self.dataset.check() if setup.options.checks else ""
+        self.validator = self._make_validator()  # a copy of the network, made before training memory is added to it
+        self.learner = self.model.training = Learner(setup.model)
+        self.iteration, self.average = setup.progress.iteration, setup.progress.average
+        if setup.resumed is not None:
+            width, height = setup.sizes.at(max(self.iteration - 1, setup.start), setup.start)
+            self.learner.resize(width, height, setup.sizes.batch_at(width, height))
+            checkpoint.restore(setup.resumed, self.learner)
+        make_folder(setup.folder)
+        self.checkpointer = Checkpointer(setup, setup.checkpoint_schedule(len(self.dataset)))
+        self.hooks = self._all_hooks(hooks)
+        self._load_hooks()
         self.source = self._open_source()
-        self.seconds = 0.0  # that iterations took, waiting for pictures included
+        self.seconds = 0.0
         self.finished = self.interrupted = self._stop = False
+        self.finish_reason = ""
 
-    def _open_pictures(self) -> ListedImages:
-        return open_pictures(self.plan.data, self.plan.model)
+    def _open_dataset(self) -> ListedImages:
+        return open_pictures(self.setup.data, self.setup.model)
 
     def _open_source(self) -> BatchSource:
-        plan = self.plan
-        threads = plan.options.threads or 2
-        return open_source(self.pictures, self.model.batch, plan.seed, threads, plan.progress.position)
+        setup = self.setup
+        threads = setup.options.threads or 2
+        return open_source(self.dataset, self.model.batch, setup.seed, threads, setup.progress.position)
 
-    def _measuring(self) -> Validator | None:
-        """What measures the network, made before it is set up to learn."""
-        plan = self.plan
-        if not plan.options.measure:
+    def _make_validator(self) -> Validator | None:
+        setup = self.setup
+        if not setup.options.measure:
             return None
-        labels = getattr(self.pictures, "labels", ())
-        examination = examination_of(plan.model, plan.data, labels, plan.options.measuring, plan.options.threads or 2)
-        interval = examination.interval(len(self.pictures), plan.imgs)
-        measuring = Validator(plan.model, examination, interval, plan.start)
-        measuring.restore(plan.progress.measured)
-        return measuring
+        labels = getattr(self.dataset, "labels", ())
+        metric = choose_metric(setup.model, setup.data, labels, setup.options.measuring, setup.options.threads or 2)
+        return Validator(setup.model, metric, metric.interval(len(self.dataset), setup.imgs), setup.start)
+
+    def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:
+        """The hooks of the run in the order of `hooks.py`."""
+        setup = self.setup
+        log = MetricsLog(setup.folder / METRICS_LOG)
+        found: list[Hook] = [ValidationHook(self.validator)] if self.validator else []
+        found += [*hooks, MetricsLogHook(log), BestCheckpointer(BestWeights(setup.folder, setup.base))]
+        found.append(self.checkpointer)
+        if setup.options.chart:
+            top = setup.net.real("max_chart_loss", 0.0) or None
+            found.append(ChartHook(Chart(setup.folder / CHART, log.path, setup.base, setup.max_batches, top)))
+        return found
+
+    def _load_hooks(self) -> None:
+        """Give hooks their states from the checkpoint. Raises WeightsError, and OptionError for two of one key."""
+        resumed, states = self.setup.resumed, self.setup.progress.hooks
+        keys = [hook.key for hook in self.hooks if type(hook).state_dict is not Hook.state_dict]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise OptionError(f"{keys.count(key)} hooks are called {key}; give each a name of its own")
+        for hook in self.hooks:
+            if resumed is not None and hook.key in states:
+                with checkpoint.naming_file(resumed, self.model):
+                    hook.load_state_dict(states[hook.key])
 
     @property
     def waited(self) -> float:
@@ -77,56 +124,59 @@ class Trainer:
         """End after the iteration in progress, with a checkpoint. May be called from a signal handler."""
         self._stop = True
 
+    def finish(self, reason: str) -> None:
+        """End after the iteration in progress, with the final weights. reason: why, for `finish_reason`."""
+        self.finish_reason = reason
+
     def run(self) -> Iterator[IterationRecord]:
-        """One record an iteration, given when its checkpoints are written. Raises DarknetError's children."""
-        keeper = self.keeper
+        """Yield a record after each iteration, when its checkpoints are written. Raises DarknetError's children."""
         try:
-            keeper.begin(self.iteration)
-            while not self._stop and self._goes_on():
-                record = replace(self._learn(), measurement=self._measure_if_due())
-                yield replace(record, saved=tuple(keeper.keep(record, self._progress())))
-            if self._goes_on():
-                self.interrupted = True
-                keeper.save(keeper.naming.rolling, self._progress())
-            else:
-                keeper.save_final(self._progress())
-            keeper.draw()
+            for hook in self.hooks:
+                hook.before_run(self)
+            while self._has_more() and not self._stop:
+                for hook in self.hooks:
+                    hook.before_step(self)
+                record = self._learn()
+                for hook in self.hooks:
+                    hook.after_step(self, record)
+                yield record
+            self.interrupted = self._has_more()
+            for hook in self.hooks:
+                hook.after_run(self)
             self.finished = not self.interrupted
         finally:
             self.source.close()
 
-    def _goes_on(self) -> bool:
-        most = self.plan.max_batches
-        return self.iteration < most or (not most and not self.model.heads)
+    def _has_more(self) -> bool:
+        most = self.setup.max_batches
+        return not self.finish_reason and (self.iteration < most or (not most and not self.model.heads))
 
     def _learn(self) -> IterationRecord:
-        """One iteration's mini-batches and the update."""
-        plan = self.plan
-        sizes, subdivisions = plan.sizes, plan.subdivisions
-        width, height = sizes.at(self.iteration, plan.start)
+        """One iteration: its mini-batches and the update."""
+        setup = self.setup
+        sizes, subdivisions = setup.sizes, setup.subdivisions
+        width, height = sizes.at(self.iteration, setup.start)
         batch = self.source.mini_batch = sizes.batch_at(width, height)
-        resized = sizes.vary and (self.iteration - plan.start) % sizes.period == 0
-        self.training.resize(width, height, batch)
+        resized = sizes.vary and (self.iteration - setup.start) % sizes.period == 0
+        self.learner.resize(width, height, batch)
         total, loading, began, reports = 0.0, 0.0, time.perf_counter(), []
         for _ in range(subdivisions):
             before = time.perf_counter()
             images, truth = self.source.next(width, height)
             loading += time.perf_counter() - before
-            with np.errstate(all="ignore"):  # what is no number shows in the loss
-                loss = float(self.training.step(images, truth))
-            if not math.isfinite(loss):
-                raise self.keeper.diverged(self.iteration + 1, f"the loss is {loss}")
-            total += loss
+            total += self._step(images, truth)
             reports += self._reports()
         elapsed = time.perf_counter() - began
         self.seconds += elapsed
         self.iteration += 1
+        loss = total / (batch * subdivisions)
+        self.average = self._averaged(loss)
         return IterationRecord(
             iteration=self.iteration,
-            loss=total / (batch * subdivisions),
-            average=self._averaged(total / (batch * subdivisions)),
-            rate=self.training.rate,
-            images=self.iteration * plan.imgs,
+            loss=loss,
+            average=self.average,
+            rate=self.learner.lr,
+            images=self.iteration * setup.imgs,
             seconds=elapsed - loading,
             load_seconds=loading,
             width=width,
@@ -136,37 +186,48 @@ class Trainer:
             resized=resized,
         )
 
+    def _step(self, images: np.ndarray, truth: Sequence[np.ndarray]) -> float:
+        """Learn from one mini-batch; its loss. Raises DivergedError."""
+        with np.errstate(all="ignore"):  # numbers that are not finite show in the loss
+            loss = float(self.learner.step(images, truth))
+        if not math.isfinite(loss):
+            raise self.diverged(self.iteration + 1, f"the loss is {loss}")
+        return loss
+
     def _averaged(self, loss: float) -> float:
-        before = loss if self.average is None or (self.plan.alexeyab and self.average < 0) else self.average
-        self.average = 0.9 * before + 0.1 * loss
-        return self.average
+        before = loss if self.average is None or (self.setup.alexeyab and self.average < 0) else self.average
+        return 0.9 * before + 0.1 * loss
 
     def _reports(self) -> list[HeadReport]:
         heads = [(i, layer) for i, layer in enumerate(self.model.layers) if isinstance(layer, Head)]
         return [HeadReport(i, layer.kind, layer.training_line(i), layer.statistics) for i, layer in heads]
 
-    def _measure_if_due(self) -> Measurement | None:
-        measuring = self.measuring
-        if measuring is None or not (self.iteration >= measuring.next or self.iteration == self.plan.max_batches):
-            return None
-        return measuring.measure(self.iteration)
-
-    def _progress(self) -> Progress:
-        """Where the run stands, for a checkpoint."""
-        plan, measuring = self.plan, self.measuring
+    def progress(self) -> Progress:
+        """How far the run is, for a checkpoint. States of hooks that this run does not have are kept."""
+        states = {hook.key: state for hook in self.hooks if (state := hook.state_dict())}
         return replace(
-            plan.progress,
+            self.setup.progress,
             iteration=self.iteration,
             average=self.average,
             position=self.source.position,
-            measured=measuring.state() if measuring else plan.progress.measured,
+            hooks={**self.setup.progress.hooks, **states},
+        )
+
+    def diverged(self, iteration: int, what: str) -> DivergedError:
+        """The error that ends a run in which `what` happened."""
+        return DivergedError(
+            f"iteration {iteration}: {what}, at a learning rate of {self.learner.lr:g}; "
+            f"{self.checkpointer.last_good()}. Try a lower learning_rate, a longer burn_in or more pictures in a "
+            "batch, and look for wrong labels"
         )
 
 
-def train(data: File, cfg: File, weights: File | None = None, **options: Any) -> Iterator[IterationRecord]:
-    """Train the network of a .cfg file on the pictures of a .data file and yield one record an iteration.
+def train(
+    data: File, cfg: File, weights: File | None = None, *, hooks: Sequence[Hook] = (), **options: Any
+) -> Iterator[IterationRecord]:
+    """Train the network of a .cfg file on the pictures of a .data file and yield a record after each iteration.
 
-    weights: what to start from; a file that holds only the first layers gives only those. Options: the fields of
-    TrainOptions. Raises the children of DarknetError.
+    weights: what to start from; a file that holds only the first layers gives only those. hooks: see hooks.Hook.
+    Options: the fields of TrainOptions. Raises the children of DarknetError.
     """
-    return Trainer(data, cfg, weights, **options).run()
+    return Trainer(data, cfg, weights, hooks=hooks, **options).run()

@@ -21,7 +21,7 @@ from ..inference.test_time_augmentation import middle
 from ..model import Model
 from ..network.network import Network
 from ..utils.resources import find_file
-from .records import Measurement
+from .metrics_log import Measurement
 
 LEAST_INTERVAL = 100  # iterations between two measurements
 ACCURACY_EPOCHS = 2
@@ -112,10 +112,10 @@ class Accuracy:
 class Validator:
     """Measurements in the course of a run, and the best one so far."""
 
-    def __init__(self, model: Model, examination: ValidationMetric, interval: int, start: int) -> None:
+    def __init__(self, model: Model, metric: ValidationMetric, interval: int, start: int) -> None:
         """`model`: the network that will learn, before it is set up to."""
         net = model.config.net
-        self.examination, self.interval = examination, interval
+        self.metric, self.interval = metric, interval
         self.model, self._twin = model, copy.deepcopy(model)
         self._burn_in = net.natural("burn_in", 0, 1 << 40)
         self.last, self.value, self.best = start, -1.0, -1.0
@@ -123,7 +123,7 @@ class Validator:
     @property
     def next(self) -> int:
         """The iteration after which the next one is due, the last of a run apart."""
-        return self.examination.next(self.last, self.interval, self._burn_in)
+        return self.metric.next(self.last, self.interval, self._burn_in)
 
     def measure(self, iteration: int) -> Measurement:
         """Copy the parameters and measure."""
@@ -132,22 +132,21 @@ class Validator:
             for record, other in zip(mine.named_parameters(), its.named_parameters(), strict=True):
                 record.array[:] = other.array
         self._twin.parameters_changed()
-        figures = self.examination.run(self._twin)
+        figures = self.metric.run(self._twin)
         self.last, self.value, self.best = iteration, figures.value, max(self.best, figures.value)
         seconds = time.perf_counter() - began
-        return Measurement(self.examination.kind, figures.value, self.best, seconds, figures.report, figures.missing)
+        return Measurement(self.metric.kind, figures.value, self.best, seconds, figures.report, figures.missing)
 
-    def state(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs: values fit for JSON."""
         return {"last": self.last, "value": self.value, "best": self.best}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave; nothing, where the run was not measured so far."""
-        if state:
-            self.last, self.value, self.best = int(state["last"]), float(state["value"]), float(state["best"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.last, self.value, self.best = state["last"], state["value"], state["best"]
 
 
-def examination_of(
+def choose_metric(
     model: Model, data: Section, labels: Sequence[str], options: Options, threads: int
 ) -> ValidationMetric:
     """What to measure of this network. Raises DataError and ConfigError before anything is computed."""

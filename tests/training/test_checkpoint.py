@@ -52,7 +52,7 @@ def step(training, number):
 
 
 def progress(iteration):
-    return Progress(iteration, 0, 1 / 3, 2 * iteration, 7, {"weights": 0, "last": iteration})
+    return Progress(iteration, 0, 1 / 3, 2 * iteration, 7, {"checkpoints": {"weights": 0, "last": iteration}})
 
 
 def numbers(training):
@@ -362,7 +362,7 @@ def test_a_run_of_another_format_says_what_to_do(training, tmp_path):
         newest(tmp_path, "net")
     assert str(caught.value) == (
         f"{tmp_path}: no checkpoint of net to go on from: {state} has format '1' of another version of pydarknet; "
-        f"expected 2. To start a new run from its weights, name them without resume: {tmp_path}/net.backup"
+        f"expected 3. To start a new run from its weights, name them without resume: {tmp_path}/net.backup"
     )
 
 

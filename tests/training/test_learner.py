@@ -54,7 +54,7 @@ def test_a_recorded_training_run_is_repeated(case):
     losses, rates = [], []
     for images, truth in zip(pictures, json.loads((folder / "truth_boxes.json").read_text()), strict=True):
         losses.append(training.step(images, [truth_of(item, outputs) for item in truth]))
-        rates.append(training.rate)
+        rates.append(training.lr)
     np.testing.assert_allclose(losses, np.load(folder / "losses.npy"), max(1e-4, 10 * case["sensitivity_loss"]))
     np.testing.assert_allclose(rates, np.load(folder / "rates.npy"), 1e-6)
     change = np.abs(numbers(after) - before).max()

@@ -74,7 +74,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(files, kind, dialect, 
             if record.iteration == stop_at:
                 trainer.stop()
         assert trainer.interrupted
-        assert trainer.keeper.last_saved.name == "net.backup"
+        assert trainer.checkpointer.last_saved.name == "net.backup"
     records = list(learn(text, network, backup="parts", resume=True, dialect=dialect))
     assert [record.iteration for record in records] == [10, 11, 12]
     assert (tmp_path / "parts/net_final.weights").read_bytes() == (tmp_path / "whole/net_final.weights").read_bytes()
@@ -96,10 +96,12 @@ def test_names_and_times_of_checkpoints(files, tmp_path):
         assert (tmp_path / dialect / "net_final.weights").is_file()
     assert saved == {"pjreddie": [], "alexeyab": [(10, "net.backup"), (20, "net.backup")]}
     trainer = TextTrainer(text, network, chart=False, dialect="alexeyab")
-    assert trainer.keeper.naming.due(1000, 0) == ["net_1000.weights", "net.backup"]
+    assert trainer.checkpointer.schedule.due(1000, 0) == ["net_1000.weights", "net.backup"]
     trainer = TextTrainer(text, network, chart=False, dialect="pjreddie", save_every=7)
-    assert [n for n in range(1, 301) if trainer.keeper.naming.due(n, 0)] == sorted({*range(7, 301, 7), 100, 200, 300})
-    assert trainer.keeper.naming.due(10000, 0) == ["net_10000.weights", "net.backup"]
+    assert [n for n in range(1, 301) if trainer.checkpointer.schedule.due(n, 0)] == sorted(
+        {*range(7, 301, 7), 100, 200, 300}
+    )
+    assert trainer.checkpointer.schedule.due(10000, 0) == ["net_10000.weights", "net.backup"]
 
 
 def test_a_stream_that_jumps_forgets(files):
@@ -108,7 +110,7 @@ def test_a_stream_that_jumps_forgets(files):
     next(trainer.run())
     steps = trainer.model.layers[0].steps
     assert np.abs(steps.h).min() > 0
-    trainer.training.forget(3)
+    trainer.learner.forget(3)
     assert not steps.h[3].any()
     assert not steps.c[3].any()
     assert steps.h[2].any()

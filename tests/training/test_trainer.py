@@ -82,7 +82,7 @@ def test_going_on_gives_the_same_weights(tmp_path, random, dialect, monkeypatch)
             if record.iteration == stop_at:
                 run.stop()
         assert run.interrupted
-        assert run.keeper.last_saved == files.folder / rolling
+        assert run.checkpointer.last_saved == files.folder / rolling
     list(train(files.data, files.cfg, dialect=dialect, resume=True))
     assert final(files) == expected
     assert [entry["iteration"] for entry in journal(files)] == list(range(1, 8 if random == "1" else 13))
@@ -108,6 +108,12 @@ def test_going_on_from_a_finished_run_does_nothing(files):
     before = final(files)
     assert list(train(files.data, files.cfg, max_batches=3, resume=True)) == []
     assert final(files) == before
+
+
+def test_a_finished_run_goes_on_to_more_iterations(files, tmp_path):
+    list(train(files.data, files.cfg, max_batches=3))
+    list(train(files.data, files.cfg, max_batches=5, resume=True))
+    assert final(files) == undisturbed(files, tmp_path, max_batches=5)
 
 
 def test_resume_without_a_checkpoint_begins(files):
@@ -187,12 +193,12 @@ def test_a_folder_that_cannot_be_made(files, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     files = detection_files(tmp_path)
     run = Trainer(files.data, files.cfg, save_every=2)
-    step = run.training.step
-    run.training.step = lambda *batch: step(*batch) * (np.nan if run.iteration == 4 else 1)
+    step = run.learner.step
+    run.learner.step = lambda *batch: step(*batch) * (np.nan if run.iteration == 4 else 1)
     with pytest.raises(DivergedError, match=r"iteration 5: the loss is nan, at a learning rate of 0\.001; ") as caught:
         list(run.run())
     assert f"the last checkpoint is {files.folder}/net.backup. Try a lower learning_rate" in str(caught.value)
-    assert pydarknet.load(files.cfg, run.keeper.last_saved).header.seen == 16
+    assert pydarknet.load(files.cfg, run.checkpointer.last_saved).header.seen == 16
     assert not (files.folder / "net_final.weights").exists()
 
 
@@ -208,11 +214,11 @@ def test_parameters_that_are_no_numbers_are_not_saved(files):
     with pytest.raises(DivergedError, match=r"iteration 6: layer 2 \[convolutional\] has parameters that are not"):
         for record in run.run():
             if record.iteration == 4:
-                run.keeper.save = lambda name, progress, save=run.keeper.save: (
-                    run.model.layers[2].parameters()[0].fill(np.inf), save(name, progress)
+                run.checkpointer.save = lambda run, name, save=run.checkpointer.save: (
+                    run.model.layers[2].parameters()[0].fill(np.inf), save(run, name)
                 )  # fmt: skip
-    assert run.keeper.last_saved == files.folder / "net.backup"
-    assert pydarknet.load(files.cfg, run.keeper.last_saved).header.seen == 16
+    assert run.checkpointer.last_saved == files.folder / "net.backup"
+    assert pydarknet.load(files.cfg, run.checkpointer.last_saved).header.seen == 16
 
 
 def test_starting_from_weights(files, tmp_path):
@@ -260,7 +266,7 @@ def test_a_resumed_run_keeps_its_smallest_size(tmp_path, warnings):
         run.stop()
     again = Trainer(files.data, files.cfg, resume=True, min_size=64)
     again.source.close()
-    assert again.plan.sizes.smallest == 32
+    assert again.setup.sizes.smallest == 32
     assert "the run began with min_size 32, which it keeps" in warnings()
 
 
@@ -281,8 +287,8 @@ def test_going_on_with_mini_batches_that_grow(tmp_path, monkeypatch):
 def test_one_size_without_random(files):
     run = Trainer(files.data, files.cfg)
     run.source.close()
-    assert not run.plan.sizes.vary
-    assert run.plan.sizes.at(5, 0) == run.plan.sizes.largest == (32, 32)
+    assert not run.setup.sizes.vary
+    assert run.setup.sizes.at(5, 0) == run.setup.sizes.largest == (32, 32)
 
 
 @pytest.mark.parametrize("option", ["max_batches", "save_every"])

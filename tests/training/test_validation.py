@@ -38,7 +38,7 @@ def journal(files):
 
 
 class Counter:
-    """Stands for an examination; gives the values one after another."""
+    """Stands for an metric; gives the values one after another."""
 
     kind = "map"
 
@@ -58,20 +58,20 @@ class Counter:
 def test_the_interval_of_map(monkeypatch, files, epochs, pictures, batch, expected):
     monkeypatch.undo()
     model = pydarknet.load(files.cfg)
-    examination = AveragePrecision(model, read_data(files.data), Options(epochs=epochs), 1)
-    assert examination.interval(pictures, batch) == expected
-    assert examination.next(50, expected, 1000) == 1000
-    assert examination.next(2000, expected, 1000) == 2000 + expected
+    metric = AveragePrecision(model, read_data(files.data), Options(epochs=epochs), 1)
+    assert metric.interval(pictures, batch) == expected
+    assert metric.next(50, expected, 1000) == 1000
+    assert metric.next(2000, expected, 1000) == 2000 + expected
 
 
 def test_the_interval_of_accuracy(monkeypatch, tmp_path):
     monkeypatch.undo()
     files = classification_files(tmp_path)
-    examination = Accuracy(read_data(files.data), ["/a", "/b"], 1)
-    assert examination.interval(1000, 16) == 125
-    assert [examination.next(last, 125, 30) for last in (0, 900)] == [125, 1025]
-    assert examination.next(0, 20, 30) == 100
-    assert examination.next(0, 20, 500) == 500
+    metric = Accuracy(read_data(files.data), ["/a", "/b"], 1)
+    assert metric.interval(1000, 16) == 125
+    assert [metric.next(last, 125, 30) for last in (0, 900)] == [125, 1025]
+    assert metric.next(0, 20, 30) == 100
+    assert metric.next(0, 20, 500) == 500
 
 
 def test_the_best_one_so_far(files):
@@ -82,10 +82,8 @@ def test_the_best_one_so_far(files):
     assert [m.best for m in found] == [0.5, 0.5, 0.5, 0.6]
     assert measured.next == 50
     other = Validator(pydarknet.load(files.cfg), Counter(), 10, 0)
-    other.restore(measured.state())
+    other.load_state_dict(measured.state_dict())
     assert (other.next, other.value, other.best) == (50, 0.6, 0.6)
-    other.restore({})
-    assert other.best == 0.6
 
 
 def test_a_run_is_measured_with_the_parameters_of_that_moment(files):
@@ -148,10 +146,10 @@ def test_going_on_gives_the_same_weights_and_figures(tmp_path, options, monkeypa
 
 def test_going_on_without_measuring_keeps_what_was_measured(files):
     list(train(files.data, files.cfg, max_batches=6, **OFTEN))
-    before = newest(files.folder, "net").progress.measured
+    before = newest(files.folder, "net").progress.hooks["validation"]
     assert before["last"] == 6
     list(train(files.data, files.cfg, max_batches=7, resume=True))
-    assert newest(files.folder, "net").progress.measured == before
+    assert newest(files.folder, "net").progress.hooks["validation"] == before
 
 
 def test_the_accuracy_of_a_classifier(tmp_path):
@@ -175,8 +173,8 @@ def test_a_picture_that_cannot_be_read_is_not_recognised(tmp_path, warnings):
     (tmp_path / "valid.txt").write_text(f"{tmp_path}/data/a0.png\n{tmp_path}/data/a2.png\n")
     (tmp_path / "data/a0.png").write_bytes(b"")
     files.data.write_text(files.data.read_text() + f"valid={tmp_path}/valid.txt\ntop=2\n")
-    examination = Accuracy(read_data(files.data), ["/a", "/b"], 1)
-    assert examination.run(pydarknet.load(files.cfg)).value == 0.5
+    metric = Accuracy(read_data(files.data), ["/a", "/b"], 1)
+    assert metric.run(pydarknet.load(files.cfg)).value == 0.5
     assert "it counts as one of which no class is found" in warnings()[-1]
 
 
@@ -196,8 +194,8 @@ def test_the_twin_has_the_cfgs_size(tmp_path):
     files = detection_files(tmp_path, random="1", max_batches=2)
     sizes = []
     run = Trainer(files.data, files.cfg, dialect="alexeyab", **OFTEN)
-    examine = run.measuring.examination.run
-    run.measuring.examination.run = lambda network: sizes.append(network.input_shape) or examine(network)
+    examine = run.validator.metric.run
+    run.validator.metric.run = lambda network: sizes.append(network.input_shape) or examine(network)
     assert [r.width for r in run.run()] == [64, 64]
     assert sizes == [(3, 32, 32)]
-    assert np.isfinite(run.measuring.value)
+    assert np.isfinite(run.validator.value)

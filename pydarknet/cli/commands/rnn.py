@@ -16,7 +16,7 @@ from ..options import FILE, FlagsFirst, flag, network_options, together
 
 if TYPE_CHECKING:
     from ...model import Model
-    from ...training.records import IterationRecord
+    from ...training.metrics_log import IterationRecord
     from ...training.text_trainer import TextTrainer
 
 Function = Callable[..., Any]
@@ -81,7 +81,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
     _print_opening(trainer)
     with first_interrupt_stops(trainer):
         for record in trainer.run():
-            note(_iteration_line(record, len(trainer.pictures)))
+            note(_iteration_line(record, len(trainer.dataset)))
     tell_end(trainer)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
@@ -89,18 +89,18 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
 
 def _print_opening(trainer: TextTrainer) -> None:
     """darknet's first lines; of AlexeyAB's some on standard output."""
-    training, optimizer, batch = trainer.training, trainer.training.optimizer, trainer.model.batch
-    if trainer.plan.alexeyab:
-        say(f"mini_batch = {batch}, batch = {trainer.plan.imgs}, time_steps = {trainer.steps}, train = 1 ")
-    note(trainer.plan.base)
+    training, optimizer, batch = trainer.learner, trainer.learner.optimizer, trainer.model.batch
+    if trainer.setup.alexeyab:
+        say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
+    note(trainer.setup.base)
     line = f"Learning Rate: {training.schedule.rate:g}, Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
-    if not trainer.plan.alexeyab:
+    if not trainer.setup.alexeyab:
         note(f"{line}, Inputs: {trainer.model.input.outputs} {batch} {trainer.steps}")
         return
     note(line)
-    counts = f"streams = {trainer.streams}, subdivisions = {training.subdivisions}, text_size = {len(trainer.pictures)}"
+    counts = f"streams = {trainer.streams}, subdivisions = {training.subdivisions}, text_size = {len(trainer.dataset)}"
     say(f"\n batch = {batch}, steps = {trainer.steps}, {counts} ")
-    say(f" global_batch = {trainer.plan.imgs} ")
+    say(f" global_batch = {trainer.setup.imgs} ")
 
 
 def _iteration_line(record: IterationRecord, size: int) -> str:

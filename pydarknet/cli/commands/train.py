@@ -151,12 +151,12 @@ def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
 
     if trainer.summary:
         note(trainer.summary)
-    plan = trainer.plan
-    if plan.resumed is not None:
-        note(f"Going on from {plan.resumed.weights}, iteration {trainer.iteration}")
+    setup = trainer.setup
+    if setup.resumed is not None:
+        note(f"Going on from {setup.resumed.weights}, iteration {trainer.iteration}")
     else:
         if resume:
-            note(f"{plan.folder}: no checkpoint of {plan.base}; this is a new run")
+            note(f"{setup.folder}: no checkpoint of {setup.base}; this is a new run")
         if weights is not None:
             tell_what_was_loaded(trainer.model, weights)
     if is_cold():
@@ -171,8 +171,8 @@ def _tell_waiting(trainer: Trainer) -> None:
 
 def tell_end(trainer: Trainer) -> None:
     """Where the weights are, and how to go on."""
-    note(f"Saving weights to {trainer.keeper.last_saved}")
+    note(f"Saving weights to {trainer.checkpointer.last_saved}")
     if trainer.interrupted:
         note(f"Stopped after iteration {trainer.iteration}. To go on, give the same command with --resume.")
-    elif trainer.plan.alexeyab and trainer.model.heads:
+    elif trainer.setup.alexeyab and trainer.model.heads:
         say("If you want to train from the beginning, then use flag in the end of training command: -clear ")

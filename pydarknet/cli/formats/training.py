@@ -12,7 +12,7 @@ from ..console import note, say
 
 if TYPE_CHECKING:
     from ...layers.heads.targets import Statistics
-    from ...training.records import HeadReport, IterationRecord, Measurement
+    from ...training.metrics_log import HeadReport, IterationRecord, Measurement
     from ...training.trainer import Trainer
 
 SLOW_LOADING = 0.1  # seconds, beyond which AlexeyAB's darknet complains
@@ -49,64 +49,64 @@ class Printer:
     progress: str = ""
 
     def __post_init__(self) -> None:
-        self.plan, self.measuring = self.trainer.plan, self.trainer.measuring
+        self.setup, self.validator = self.trainer.setup, self.trainer.validator
         self.terminal, self.shows_progress = sys.stdout.isatty(), sys.stderr.isatty()
         self.first = True
         self._look_at_measuring()
 
     def _look_at_measuring(self) -> None:
         """Note when the next measurement is due, and what the last one gave: both are printed an iteration later."""
-        if self.measuring is not None:
-            self.due, self.value, self.best = self.measuring.next, self.measuring.value, self.measuring.best
+        if self.validator is not None:
+            self.due, self.value, self.best = self.validator.next, self.validator.value, self.validator.best
 
     def opening(self) -> Iterator[str]:
         """What is printed on standard output before the first iteration."""
-        trainer, plan, training = self.trainer, self.plan, self.trainer.training
-        if plan.alexeyab and self.detector and self.measuring:
+        trainer, setup, training = self.trainer, self.setup, self.trainer.learner
+        if setup.alexeyab and self.detector and self.validator:
             yield " Prepare additional network for mAP calculation..."
             yield "mini_batch = 1, batch = 1, time_steps = 1, train = 0 "
-        yield plan.base
-        if plan.alexeyab:
-            steps = plan.net.positive("time_steps", 1)
-            yield f"mini_batch = {trainer.model.batch}, batch = {plan.imgs}, time_steps = {steps}, train = 1 "
+        yield setup.base
+        if setup.alexeyab:
+            steps = setup.net.positive("time_steps", 1)
+            yield f"mini_batch = {trainer.model.batch}, batch = {setup.imgs}, time_steps = {steps}, train = 1 "
         if not self.detector:
             yield "1"
-        elif plan.alexeyab:
+        elif setup.alexeyab:
             yield from self._alexeyab_detector()
         rates = f"Momentum: {training.optimizer.momentum:g}, Decay: {training.optimizer.decay:g}"
         yield f"Learning Rate: {training.schedule.rate:g}, {rates}"
         if not self.detector:
-            yield f"{len(trainer.pictures)}"
-            if not plan.alexeyab:
-                width = plan.sizes.width
+            yield f"{len(trainer.dataset)}"
+            if not setup.alexeyab:
+                width = setup.sizes.width
                 yield f"{self._crop('min', width)} {self._crop('max', width)}"
-        elif plan.alexeyab:
+        elif setup.alexeyab:
             heads = [(i, trainer.model.layers[i].type_number) for i in trainer.model.heads]
             from .inference import head_lines
 
             yield from head_lines(heads)
 
     def _alexeyab_detector(self) -> Iterator[str]:
-        naming = self.trainer.keeper.naming
-        if self.plan.imgs < 8:
+        schedule = self.trainer.checkpointer.schedule
+        if self.setup.imgs < 8:
             yield (
-                f"\n Warning: You set batch={self.plan.imgs} lower than 64! It is recommended to set batch=64 "
+                f"\n Warning: You set batch={self.setup.imgs} lower than 64! It is recommended to set batch=64 "
                 "subdivision=64 "
             )
-        for key, value in (("saveweights", naming.weights_interval), ("savelast", naming.last_interval)):
-            if not self.plan.data.has(key):
+        for key, value in (("saveweights", schedule.weights_interval), ("savelast", schedule.last_interval)):
+            if not self.setup.data.has(key):
                 note(f"{key}: Using default '{value}'")
         yield (
-            f"Weights are saved after: {naming.weights_interval} iterations. Last weights (*_last.weight) are stored "
-            f"every {naming.last_interval} iterations. "
+            f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are stored "
+            f"every {schedule.last_interval} iterations. "
         )
 
     def _crop(self, which: str, width: int) -> int:
         """pjreddie's smallest or largest side to which a classifier's pictures are scaled before they are cropped."""
-        net = self.plan.net
+        net = self.setup.net
         if net.has(f"{which}_ratio") or not net.has(f"{which}_crop"):
             crop = net.integer(f"{which}_crop", width if which == "min" else 2 * width)
-            return int(net.real(f"{which}_ratio", crop / self.plan.sizes.width) * width)
+            return int(net.real(f"{which}_ratio", crop / self.setup.sizes.width) * width)
         return net.integer(f"{which}_crop", width)
 
     def show(self, record: IterationRecord) -> None:
@@ -115,7 +115,7 @@ class Printer:
             note(CLEAR_LINE, newline=False)
         for line in self._resizing(record):
             say(line)
-        slow = self.plan.alexeyab and self.detector and record.load_seconds > SLOW_LOADING and not self.first
+        slow = self.setup.alexeyab and self.detector and record.load_seconds > SLOW_LOADING and not self.first
         bottleneck = " - performance bottleneck on CPU or Disk HDD/SSD" if slow else ""
         say(f"Loaded: {record.load_seconds:f} seconds{bottleneck}")
         self._heads(record)
@@ -140,9 +140,9 @@ class Printer:
     def _resizing(self, record: IterationRecord) -> Iterator[str]:
         if not record.resized:
             return
-        if self.plan.alexeyab:
-            yield f"Resizing, random_coef = {self.plan.sizes.coefficient:.2f} "
-            batch = f" (batch = {record.batch}) " if self.plan.sizes.grows_batch else ""
+        if self.setup.alexeyab:
+            yield f"Resizing, random_coef = {self.setup.sizes.coefficient:.2f} "
+            batch = f" (batch = {record.batch}) " if self.setup.sizes.grows_batch else ""
             yield f"\n {record.width} x {record.height} {batch}"
             return
         yield "Resizing"
@@ -154,7 +154,7 @@ class Printer:
         count = max(1, len(self.trainer.model.heads))
         for number, report in enumerate(record.heads, start=1):
             line = no_objects(report.line, report.statistics)
-            to_stderr = self.plan.alexeyab and report.kind in ("yolo", "Gaussian_yolo")
+            to_stderr = self.setup.alexeyab and report.kind in ("yolo", "Gaussian_yolo")
             note(line) if to_stderr else say(line)
             self.boxes += report.statistics.boxes
             self.rewritten += report.statistics.rewritten
@@ -162,22 +162,22 @@ class Printer:
                 self._boxes(report)
 
     def _boxes(self, report: HeadReport) -> None:
-        if self.plan.alexeyab and self.boxes:
+        if self.setup.alexeyab and self.boxes:
             note(f" total_bbox = {self.boxes}, rewritten_bbox = {100 * self.rewritten / self.boxes:f} % ")
 
     def _iteration(self, record: IterationRecord) -> Iterator[str]:
-        left, seconds = self.plan.max_batches - record.iteration, record.seconds + record.load_seconds
+        left, seconds = self.setup.max_batches - record.iteration, record.seconds + record.load_seconds
         numbers = f"{record.loss:f}, {record.average:f} avg"
         timing = f"{record.rate:f} rate, {record.seconds:f} seconds, {record.images} images"
         if not self.detector:
             self.hours.update(left, seconds)
-            epochs = self.trainer.training.seen / len(self.trainer.pictures)
-            rest = f", {self.hours.value:f} hours left" if self.plan.alexeyab else ""
+            epochs = self.trainer.learner.seen / len(self.trainer.dataset)
+            rest = f", {self.hours.value:f} hours left" if self.setup.alexeyab else ""
             yield f"{record.iteration}, {epochs:.3f}: {numbers}, {timing}{rest}"
-        elif self.plan.alexeyab:
+        elif self.setup.alexeyab:
             hours = self.hours.value
             clear, bell = (CLEAR_SCREEN, BELL) if self.terminal else ("", "")
-            of = f"{record.iteration}/{self.plan.max_batches}"
+            of = f"{record.iteration}/{self.setup.max_batches}"
             measured = f" map={self.value:.2f} best={self.best:.2f}" if self._has_value else ""
             title = f"{of}: loss={record.loss:.1f}{measured} hours left={hours:.1f}"
             yield f"{self._announcement()}{clear}{title}{bell}"
@@ -188,15 +188,15 @@ class Printer:
 
     @property
     def _has_value(self) -> bool:
-        return self.measuring is not None and self.value > 0
+        return self.validator is not None and self.value > 0
 
     def _announcement(self) -> str:
         """AlexeyAB's lines about the next and the last mAP, which have no end."""
-        if self.measuring is None:
+        if self.validator is None:
             return ""
         text = f"\n (next mAP calculation at {self.due} iterations) "
         if self._has_value:
-            iou_thresh = self.plan.options.measuring.iou_thresh
+            iou_thresh = self.setup.options.measuring.iou_thresh
             text += (
                 f"\n Last accuracy mAP@{iou_thresh:0.2f} = {100 * self.value:2.2f} %, best = {100 * self.best:2.2f} % "
             )
@@ -208,7 +208,7 @@ class Printer:
 
         assert measurement.report is not None
         model = self.trainer.model
-        tell = say if self.plan.alexeyab else note
+        tell = say if self.setup.alexeyab else note
         heads = [(index, model.layers[index].type_number) for index in model.heads]
         for line in [*map_start(heads, measurement.missing), *map_report(measurement.report, model.names)]:
             tell(line if self.terminal else line.rpartition("\r")[2])  # without the ranks that were counted
@@ -221,26 +221,26 @@ class Printer:
 
     def _accuracy(self, record: IterationRecord) -> None:
         """AlexeyAB's lines about the accuracy of a classifier."""
-        if self.measuring is None:
+        if self.validator is None:
             return
-        top = self.plan.data.positive("top", 5)
+        top = self.setup.data.positive("top", 5)
         if record.iteration % TOP_REMINDER == 0:
             last = f" Last accuracy TOP{top} = {100 * self.value:2.2f} % \n" if self._has_value else ""
             note(f"\n (next TOP{top} calculation at {self.due} iterations) {last}", newline=False)
         if record.measurement is not None:
-            tell = say if self.plan.alexeyab else note
+            tell = say if self.setup.alexeyab else note
             tell(f"\n accuracy top{top} = {record.measurement.value:f} ")
 
     def _show_progress(self, record: IterationRecord) -> None:
-        trainer, plan = self.trainer, self.plan
-        done = record.iteration - (plan.resumed.iteration if plan.resumed else plan.start)
-        of = f"/{plan.max_batches}" if plan.max_batches else ""
+        trainer, setup = self.trainer, self.setup
+        done = record.iteration - (setup.resumed.iteration if setup.resumed else setup.start)
+        of = f"/{setup.max_batches}" if setup.max_batches else ""
         per_iteration = trainer.seconds / max(1, done)
-        left = max(0, plan.max_batches - record.iteration) * per_iteration
+        left = max(0, setup.max_batches - record.iteration) * per_iteration
         measured = f"  {self.value:.1%}" if self._has_value else ""
         hours, minutes = divmod(int(left) // 60, 60)
         self.progress = (
             f"{record.iteration}{of}  loss {record.average:.4g}  rate {record.rate:.3g}  "
-            f"{plan.imgs / per_iteration:.1f} images/s  {hours}:{minutes:02d}:{int(left) % 60:02d} left{measured}"
+            f"{setup.imgs / per_iteration:.1f} images/s  {hours}:{minutes:02d}:{int(left) % 60:02d} left{measured}"
         )
         note(self.progress, newline=False)
