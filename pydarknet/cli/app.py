@@ -24,7 +24,7 @@ COMMANDS = {
     "anchors": "anchors",
     "cfg": "cfg",
     "dataset": "dataset",
-    "classifier": "darknet_spellings",
+    "classifier": "classifier",
     "detector": "darknet_spellings",
     "yolo": "darknet_spellings",
     "coco": "darknet_spellings",

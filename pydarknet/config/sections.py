@@ -57,6 +57,10 @@ class Section:
         """A ShapeError at the line of `key`, or of the section's head."""
         return ShapeError(self.located(message, key))
 
+    def warn(self, message: str, key: str | None = None) -> None:
+        """Log a warning at the line of `key`, or of the section's head."""
+        log.warning("%s", self.located(message, key))
+
     def located(self, message: str, key: str | None = None) -> str:
         """A message with the file, the line of `key` or of the section's head, and the section's name before it."""
         option = self._find(key) if key else None
@@ -176,9 +180,18 @@ def _raise(message: str) -> None:
     raise ConfigError(message)
 
 
-def _options(path: str, text: str, wrong: Callable[[str], None] = _raise) -> list[Section]:
-    """All sections of a text; options before the first head stand in a section without a name. `wrong` is called
-    with each line that is no option; where it returns, the line is skipped."""
+def _log(message: str) -> None:
+    log.warning("%s", message)
+
+
+def _options(
+    path: str, text: str, wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
+) -> list[Section]:
+    """All sections of a text; options before the first head stand in a section without a name.
+
+    `wrong` is called with each line that is no option, `warn` with each key that has no value; where they return, the
+    line is skipped.
+    """
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
         content = re.sub(r"[ \t\r]", "", line)
@@ -193,7 +206,7 @@ def _options(path: str, text: str, wrong: Callable[[str], None] = _raise) -> lis
         elif not sections[-1].kind or not key:
             wrong(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
         else:
-            log.warning("%s:%d: Config file error, could parse: %s; it has no value and is ignored", path, number, key)
+            warn(f"{path}:{number}: Config file error, could parse: {key}; it has no value and is ignored")
     return sections
 
 
@@ -206,20 +219,24 @@ class Config:
     layers: list[Section]
 
 
-def read_config(path: str | os.PathLike[str], wrong: Callable[[str], None] = _raise) -> Config:
+def read_config(
+    path: str | os.PathLike[str], wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
+) -> Config:
     """Read a .cfg file. Raises ConfigError with file and line for what is not one.
 
     With `wrong`, that is called with each fault, and where it returns, reading goes on; only what leaves nothing to
-    read is still raised.
+    read is still raised. `warn` gets the warnings, which are logged otherwise.
     """
-    return parse_config(os.fspath(path), read_text(path, ConfigError), wrong)
+    return parse_config(os.fspath(path), read_text(path, ConfigError), wrong, warn)
 
 
-def parse_config(name: str, text: str, wrong: Callable[[str], None] = _raise) -> Config:
+def parse_config(
+    name: str, text: str, wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
+) -> Config:
     """The same from the text of the file `name`."""
     if re.search(r"<(!doctype|html)", text[:1000], re.IGNORECASE):
         raise ConfigError(f"{name}: this is an HTML page, not a .cfg file; it was probably saved from a browser")
-    head, *sections = _options(name, text, wrong)
+    head, *sections = _options(name, text, wrong, warn)
     for option in head.options:
         wrong(f"{name}:{option.line}: {option.key}={option.value} stands before any section; expected [net]")
     if not sections:

@@ -23,6 +23,7 @@ from ..layers.heads.region import DetectionHead, Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
 from ..layers.normalization import L2Norm, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
+from ..layers.recurrent.rnn import Recurrent
 from ..layers.resample import Reorg, Reorg3d, Upsample
 from ..layers.route import FlatRoute, Route
 from ..layers.scale_channels import Sam, ScaleChannels
@@ -38,7 +39,7 @@ from .graph import IR_VERSION, LARGEST_FILE, OPSET, Graph, UnsupportedError, Val
 
 INPUT_NAME = "input"
 
-# What writes each layer. Layers that give on what they read need no entry; recurrent ones, with a state, have none.
+# The function that writes each class of layers. Aliases (dropout, cost, ...) need no entry; recurrent layers have none.
 WRITERS: dict[type[Layer], Callable[[Graph, Any, list[Value]], Value]] = {
     ActivationLayer: shape_ops.activation,
     Avgpool: weighted.avgpool,
@@ -135,8 +136,10 @@ def _sides(shape: Shape) -> tuple[int, int, int]:
 
 def _write(graph: Graph, index: int, layer: Layer, inputs: list[Value]) -> Value:
     try:
-        if type(layer) not in WRITERS:
+        if isinstance(layer, Recurrent):
             raise UnsupportedError("it keeps a state from call to call")
+        if type(layer) not in WRITERS:
+            raise UnsupportedError(f"no ONNX operators are known for layers of the class {type(layer).__name__}")
         return WRITERS[type(layer)](graph, layer, inputs)
     except UnsupportedError as error:
         raise layer.section.error(f"layer {index} cannot be exported to ONNX: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,8 +15,6 @@ from ..kernels.activation import activate, activate_segments
 from ..runtime.program import Call, KernelCall
 from ..tensor import Tensor
 from ..utils.arrays import Array
-
-log = logging.getLogger("pydarknet")
 
 
 @dataclass(frozen=True)
@@ -139,5 +136,5 @@ def read_activation(section: Section, dialect: Dialect, default: str, key: str =
         return ACTIVATIONS[name]
     known = set(ACTIVATIONS) - dialect.foreign_activations
     message = f"Couldn't find activation function {name}, going with ReLU{did_you_mean(name, known)}"
-    log.warning("%s", section.located(message, key))
+    section.warn(message, key)
     return RELU

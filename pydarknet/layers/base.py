@@ -124,6 +124,9 @@ class Layer:
 
     # Whether the network's output may be this layer's (cost layers compute none at inference).
     gives_output: ClassVar[bool] = True
+    # Whether the layer's own options alone set the channels of its output; likewise its width and height.
+    sets_channels: ClassVar[bool] = False
+    sets_size: ClassVar[bool] = False
     # Whether the layer decodes boxes.
     is_head: ClassVar[bool] = False
     # The number in darknet's `Detection layer: N - type = T` line.

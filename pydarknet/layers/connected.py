@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,9 @@ LARGEST_MATRIX = 1 << 29  # weights of one layer
 @dataclass(kw_only=True, eq=False, repr=False)
 class Connected(NchwLayer):
     """y = activation(W x + bias), or the batch-normalised W x. The record keeps the statistics after the weights."""
+
+    sets_channels: ClassVar[bool] = True
+    sets_size: ClassVar[bool] = True
 
     inputs_count: int
     outputs_count: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -15,8 +14,6 @@ from .base import BuildContext, Layer
 from .nchw_layer import MASKED, stacked_truth
 from .simple import Identity
 from .summary_row import sizes
-
-log = logging.getLogger("pydarknet")
 
 COST_TYPES = ("sse", "masked", "smooth", "L1")
 
@@ -91,7 +88,7 @@ def _cost_type(section: Section) -> str:
     name = section.text("type", "sse") or "sse"
     if name in COST_TYPES:
         return name
-    log.warning("%s:%d: Couldn't find cost type %s, going with SSE", section.path, section.line, name)
+    section.warn(f"Couldn't find cost type {name}, going with SSE")
     return "sse"
 
 

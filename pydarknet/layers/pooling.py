@@ -224,6 +224,8 @@ class DepthMaxpool(NchwLayer):
 class Avgpool(KernelLayer):
     """The mean of each channel."""
 
+    sets_size: ClassVar[bool] = True
+
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(inputs[0].channels)
 

@@ -110,6 +110,8 @@ class Implicit(Layer):
     Their initial values are uniform in mean - deviation to mean + deviation.
     """
 
+    sets_channels: ClassVar[bool] = True
+    sets_size: ClassVar[bool] = True
     filters: int
     atoms: int
     mean: float

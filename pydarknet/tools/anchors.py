@@ -6,6 +6,7 @@ As in Redmon and Farhadi, YOLO9000 (2017), section 2, the distance of a box and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, OptionError
 from ..kernels.boxes.kmeans import CHUNK, assign
+from ..utils.figure import check_plot, new_figure, save_figure
 
 Sizes = NDArray[np.float64]  # (n, 2) widths and heights
 
@@ -21,6 +23,7 @@ DISTANCES = ("iou", "sse")
 LONGEST = 1000  # steps of one run, as in darknet
 PATIENCE = 25  # steps without better anchors that end a run
 SAMPLE = 20_000  # boxes that the restarts look at; the best of them goes on with all
+DRAWN = 20_000  # boxes on a plot; more only make it darker
 IN_PIXELS = 32  # network inputs wider than this are pixels, others cells, and then anchors have decimals
 
 
@@ -159,3 +162,23 @@ def parse_anchors(text: str) -> Sizes:
     if not numbers or len(numbers) % 2:
         raise OptionError(f"anchors {text!r}: expected pairs of width and height such as 10,13, 16,30")
     return _checked(np.array(numbers).reshape(-1, 2), "anchors")
+
+
+def write_anchor_plot(path: str | os.PathLike[str], boxes: Sizes, anchors: Sizes, average_iou: float) -> None:
+    """Draw boxes (n, 2) as points at width and height, anchors (k, 2) as rectangles from the origin. Raises
+    OptionError, OutputError."""
+    check_plot(path)
+    from matplotlib.patches import Rectangle
+
+    figure = new_figure()
+    axes = figure.subplots()
+    if len(boxes) > DRAWN:
+        boxes = boxes[np.random.default_rng(0).choice(len(boxes), DRAWN, replace=False)]
+    axes.plot(boxes[:, 0], boxes[:, 1], ".", markersize=2, alpha=0.3, rasterized=True, label="boxes")
+    for number, (width, height) in enumerate(anchors):
+        axes.add_patch(Rectangle((0, 0), width, height, fill=False, edgecolor="tab:red", linewidth=1.2))
+        axes.annotate(str(number), (width, height), color="tab:red", fontsize="small")
+    farthest = 1.05 * np.maximum(boxes.max(axis=0), anchors.max(axis=0))
+    axes.set(xlabel="width", ylabel="height", xlim=(0, farthest[0]), ylim=(0, farthest[1]))
+    axes.set_title(f"{len(anchors)} anchors, average IoU {average_iou:.2%}")
+    save_figure(figure, path)

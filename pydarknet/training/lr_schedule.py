@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 from dataclasses import dataclass
 
 from ..config.sections import Section
-
-log = logging.getLogger("pydarknet")
 
 POLICIES = ("constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sgdr")
 
@@ -37,7 +34,7 @@ class Schedule:
         """Read `[net]`. An unknown policy counts as constant, with a warning; raises ConfigError for missing lists."""
         policy = net.text("policy", "constant") or "constant"
         if policy not in POLICIES:
-            log.warning("%s:%d: Couldn't find policy %s, going with constant", net.path, net.line, policy)
+            net.warn(f"Couldn't find policy {policy}, going with constant")
             policy = "constant"
         steps, scales = net.integers("steps") or [], net.reals("scales") or []
         if policy == "steps" and (not steps or len(steps) != len(scales)):

@@ -90,7 +90,7 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
         )
         _fit(change, found.anchors, labels.classes, options["write"])
     if options["plot"]:
-        from ...tools.anchor_plot import write_anchor_plot
+        from ...tools.anchors import write_anchor_plot
 
         write_anchor_plot(options["plot"], boxes, found.anchors, found.average_iou)
         note(f"{options['plot']}: written")

@@ -1,5 +1,4 @@
-"""darknet's own spellings: `classifier predict`, `detector test`, `yolo test`, `coco test`,
-and the training of both kinds."""
+"""darknet's own spellings for detectors: the groups `detector`, `yolo` and `coco`."""
 
 from __future__ import annotations
 
@@ -7,21 +6,15 @@ from typing import Any
 
 import click
 
-from ..loading import read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
     detection_options,
-    fit_option,
     names_options,
     network_and_pictures,
     network_options,
-    top_option,
 )
 from .anchors import calc_anchors_command
-from .classifier_lists import LIST_COMMANDS
-from .classifier_valid import VALID_COMMANDS
-from .classify import run_classify
 from .demo import demo_options, run_demo
 from .detect import CommandDefaults, run_detect
 from .evaluate import map_command
@@ -36,45 +29,6 @@ YOLO = CommandDefaults(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=Fa
 def _add(group: click.Group, *commands: click.Command) -> None:
     for command in commands:
         group.add_command(command)
-
-
-@click.group("classifier", cls=FlagsFirst)
-def classifier_command() -> None:
-    """darknet's spelling of classify and train; accuracy on lists of pictures, and what is in them."""
-
-
-@classifier_command.command("predict")
-@click.argument("data_file", metavar="DATA", type=FILE)
-@network_and_pictures
-@top_option
-@fit_option
-@names_options
-@network_options
-def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Name what is in pictures, as many classes as the .data file's `top` says (else 1).
-
-    \b
-    Example:
-      pydarknet classifier predict cfg/imagenet1k.data cfg/tiny.cfg tiny.weights dog.jpg
-    """
-    data = read_data_file(data_file)
-    options["data"] = options["data"] or data_file
-    run_classify(cfg, weights, images, options, options["top"] or data.positive("top", 1))
-
-
-@classifier_command.command("train")
-@train_options
-def classifier_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
-    """Train a classifier.
-
-    \b
-    Example:
-      pydarknet classifier train data/cifar.data cfg/cifar.cfg
-    """
-    run_train(data_file, cfg, weights, options, detector=False)
-
-
-_add(classifier_command, *VALID_COMMANDS, *LIST_COMMANDS)
 
 
 @click.group("detector", cls=FlagsFirst)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import bar, note, say
-from ..formats.evaluation import SORTS, class_table, coco_lines, evaluation_json, speed_line
 from ..loading import Options, load_model, read_data_file, tell_if_compiling
 from ..options import (
     FILE,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ...model import Model
 
 
+SORTS = ("ap", "name", "truths", "missed")  # the orders that `class_table` knows
 SHOWN = 10  # label files that are missing
 
 
@@ -160,7 +160,7 @@ def _look_at_all(
 
 def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
     """Print the report."""
-    from ..formats.map import POINTS_HELP, map_report, map_start
+    from ..formats.evaluation import POINTS_HELP, coco_lines, map_report, map_start, speed_line
 
     for line in map_start([(index, model.layers[index].type_number) for index in model.heads], truth.missing):
         say(line)
@@ -179,6 +179,7 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
 def _run_evaluate(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
     """Print the table and the worst pictures."""
     from ...evaluation.worst import Worst
+    from ..formats.evaluation import class_table, coco_lines, speed_line
 
     worst = Worst()
     for path in truth.missing[:SHOWN]:
@@ -230,6 +231,7 @@ def _check_files(options: Options) -> None:
 def _write_files(result: Evaluation, model: Model, options: Options) -> None:
     """Write what `--json` and `--plot` ask for. Raises OutputError."""
     from ...utils.files import atomic_write
+    from ..formats.evaluation import evaluation_json
 
     if options["json_file"]:
         with atomic_write(options["json_file"]) as stream:

@@ -204,7 +204,7 @@ class Printer:
 
     def _report(self, measurement: Measurement) -> None:
         """The report of `detector map`; pjreddie's darknet has none, so that it goes to standard error."""
-        from .map import POINTS_HELP, map_report, map_start
+        from .evaluation import POINTS_HELP, map_report, map_start
 
         assert measurement.report is not None
         model = self.trainer.model

@@ -39,6 +39,8 @@ LARGEST_FILTERS = 1 << 29  # weights of one layer
 class Convolutional(KernelLayer):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
+    sets_channels: ClassVar[bool] = True
+
     channels: int
     filters: int
     window: Window

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from .geometry import Window, not_bound
 class Deconvolutional(Layer):
     """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
     out by the stride with zeros between its cells."""
+
+    sets_channels: ClassVar[bool] = True
 
     channels: int
     filters: int

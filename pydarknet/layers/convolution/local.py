@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ LARGEST_WEIGHTS = 1 << 29  # of one layer
 @dataclass(kw_only=True, eq=False, repr=False)
 class Local(NchwLayer):
     """A convolution whose every output location has filters of its own; `pad` counts cells."""
+
+    sets_channels: ClassVar[bool] = True
 
     channels: int
     filters: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -18,8 +17,6 @@ from ...utils.arrays import Array
 from ..nchw_layer import NchwLayer
 from .delta_rejection import DeltaRejection
 from .targets import Statistics, TrainingPictures
-
-log = logging.getLogger("pydarknet")
 
 Places = NDArray[np.intp]  # columns, rows or anchor numbers of slots
 
@@ -99,7 +96,7 @@ def read_anchors(section: Section, count: int) -> Array:
     anchors.reshape(-1)[: len(values)] = values[: anchors.size]
     if 0 < len(values) < 2 * count:
         text = f"anchors lists {len(values)} numbers for num={count}; expected {2 * count}, the rest count as 0.5"
-        log.warning("%s", section.located(text, "anchors"))
+        section.warn(text, "anchors")
     return anchors
 
 
@@ -118,7 +115,7 @@ def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
         )
     if max(mask) >= count:
         text = f"mask names anchor {max(mask)}, beyond num={count}; the listed anchors are used"
-        log.warning("%s", section.located(text, "mask"))
+        section.warn(text, "mask")
     return mask
 
 

@@ -25,6 +25,8 @@ from .rnn import Recurrent, activated
 class _ConvolutionalRecurrent(Recurrent[Convolutional]):
     """Each part owns small tensors that it reads and writes."""
 
+    sets_channels: ClassVar[bool] = True
+
     indent: ClassVar[str] = ""
 
     @staticmethod

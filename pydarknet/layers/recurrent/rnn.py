@@ -113,6 +113,9 @@ class Recurrent(NchwLayer, Generic[Part]):
 class _ConnectedRecurrent(Recurrent[Connected]):
     """With connected parts, of which the last in the file gives the size of the output."""
 
+    sets_channels: ClassVar[bool] = True
+    sets_size: ClassVar[bool] = True
+
     def run(self, part: str, x: Array) -> Array:
         layer = self.parts[part]
         y = np.empty((len(x), layer.outputs_count), np.float32)

@@ -1,4 +1,4 @@
-"""Everything in a .cfg file that does not fit, at once: what building it finds, and what only shows in use."""
+"""Report all faults of a .cfg file at once: those that stop a build, and those that only show in use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ...layers.heads.base import Head
 from ...layers.heads.region import DetectionHead
 from ...layers.heads.yolo import Yolo
 from ...training.lr_schedule import Schedule
-from .lenient_build import LenientBuild, probe
-from .lenient_section import Problem, warnings_to
+from .lenient_build import LenientBuild, build_leniently
+from .lenient_section import Problem
 
 USUAL_STRIDE = 32  # of detectors
 
@@ -56,18 +56,17 @@ def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Sect
     """
     syntax: list[str] = []
     warnings: list[str] = []
-    with warnings_to(warnings.append):
-        config = read_config(path, syntax.append)
-    found = probe(config, choose_dialect(dialect, config))
+    config = read_config(path, syntax.append, warnings.append)
+    found = build_leniently(config, choose_dialect(dialect, config))
     for text in syntax:
-        found.tell(text)
+        found.diagnostics.add(text)
     for text in warnings:
-        found.tell(text, is_error=False)
+        found.diagnostics.add(text, is_error=False)
     rules = (_mini_batches, _schedule, _input_size, _masks, _agreement, _activations)
     for rule in rules:
-        found.problems += rule(found)
+        found.diagnostics.problems += rule(found)
     if data is not None:
-        found.problems += _data(found, data)
+        found.diagnostics.problems += _data(found, data)
     problems = sorted(set(found.problems), key=lambda p: (p.line, not p.is_error, p.text))
     return Checked(config.path, problems, len(config.layers), found.dialect)
 
@@ -98,10 +97,9 @@ def _schedule(found: LenientBuild) -> Iterator[Problem]:
     if not found.net.has("max_batches"):
         yield _of_net(found, "max_batches is missing: training would end before it begins", "max_batches")
     try:
-        with warnings_to(lambda text: found.tell(text, is_error=False)):
-            schedule = Schedule.from_section(found.net)
+        schedule = Schedule.from_section(found.net)
     except ConfigError as error:
-        found.tell(str(error))
+        found.diagnostics.add(str(error))
         return
     end, steps = schedule.max_batches, schedule.steps
     if any(later <= earlier for earlier, later in pairwise(steps)):
@@ -124,9 +122,9 @@ def _input_size(found: LenientBuild) -> Iterator[Problem]:
         pixels, strides = getattr(found.input, side), []
         for index, layer in _heads(found):
             cells = getattr(layer.shape, side)
-            if not isinstance(layer, DetectionHead) and found.known[index].size and pixels % cells:
+            if not isinstance(layer, DetectionHead) and found.certainty[index].size and pixels % cells:
                 strides.append(2 ** round(math.log2(pixels / cells)))
-        unknown = any(not found.known[index].size for index, _ in _heads(found))
+        unknown = any(not found.certainty[index].size for index, _ in _heads(found))
         if not strides and unknown and pixels % USUAL_STRIDE:
             strides.append(USUAL_STRIDE)
         if strides and (stride := max(strides)) > 1:

@@ -1,11 +1,9 @@
-"""Sections and places that tell what is wrong and go on, for looking at whole files that may not fit together."""
+"""Reading a .cfg file that may be wrong: sections and build contexts that report each fault and carry on."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TypeVar
@@ -14,17 +12,16 @@ from ...config.sections import Number, Option, Section
 from ...errors import ConfigError, ShapeError
 from ...layers import BuildContext
 
-log = logging.getLogger("pydarknet")
-
 Value = TypeVar("Value")
 
-REFERENCES = ("layers", "from")  # where these are missing, the layer before is a guess
+HINT = "did you mean"  # a word that looks misspelt is an error; other unknown words may be meant for another program
+REFERENCES = ("layers", "from")  # where one of these is missing, the previous layer is assumed
 FILES = ("tree", "map")
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """Something wrong in a .cfg file. `line` is 0 where no line can be named; `layer` is None for [net]."""
+    """A fault of a .cfg file. `line` is 0 where no line can be named; `layer` is None for [net]."""
 
     line: int
     text: str
@@ -32,60 +29,85 @@ class Problem:
     is_error: bool = True
 
 
-Tell = Callable[[str, bool], None]
+@dataclass
+class Diagnostics:
+    """Collects the faults of the .cfg file `path`."""
+
+    path: str
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, text: str, layer: int | None = None, is_error: bool = True) -> None:
+        """Record a message in the library's form, `path:line: text` or `path: text`; repeated messages count once."""
+        line, path = 0, f"{self.path}:"
+        if text.startswith(path):
+            number, colon, rest = text[len(path) :].partition(":")
+            if colon and number.isdigit():
+                line, text = int(number), rest.strip()
+            else:
+                text = text[len(path) :].strip()
+        text = text.replace(f"] layer {layer}: ", "] ")  # `Problem.layer` holds the number
+        problem = Problem(line, text, layer, is_error or HINT in text)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 @dataclass
 class LenientSection(Section):
-    """A section whose getters tell what is wrong with a value and go on with the default."""
+    """A section whose getters report a wrong value to `diagnostics` and return the default.
 
-    tell: Callable[[str], None] = field(default=lambda text: None, repr=False)
-    warn: Callable[[str], None] = field(default=lambda text: None, repr=False)
+    `faulty` holds the keys of wrong, missing or misspelt options.
+    """
+
+    diagnostics: Diagnostics = field(default_factory=lambda: Diagnostics(""), repr=False)
+    layer: int | None = None
     faulty: set[str] = field(default_factory=set)
-    last_key: str | None = None
+    error_key: str | None = None  # the key that the last error named
 
     @classmethod
-    def of(cls, section: Section, foreign: Collection[str], tell: Tell) -> LenientSection:
-        """A copy of a section without the keys of another dialect; `tell` gets a message, and whether it is an
-        error."""
+    def of(
+        cls, section: Section, foreign: Collection[str], diagnostics: Diagnostics, layer: int | None
+    ) -> LenientSection:
+        """A copy of the section of layer `layer` (None for [net]) without the keys of another dialect."""
+        options = list(section.options)
         return cls(
-            section.kind,
-            section.path,
-            section.line,
-            list(section.options),
-            foreign=foreign,
-            tell=lambda text: tell(text, True),
-            warn=lambda text: tell(text, False),
+            section.kind, section.path, section.line, options, foreign=foreign, diagnostics=diagnostics, layer=layer
         )
 
+    def report(self, text: str) -> None:
+        """Record an error."""
+        self.diagnostics.add(text, self.layer)
+
+    def warn(self, message: str, key: str | None = None) -> None:
+        self.diagnostics.add(self.located(message, key), self.layer, is_error=False)
+
     def error(self, message: str, key: str | None = None) -> ConfigError:
-        self.last_key = key
+        self.error_key = key
         return super().error(message, key)
 
     def shape_error(self, message: str, key: str | None = None) -> ShapeError:
-        self.last_key = key
+        self.error_key = key
         return super().shape_error(message, key)
 
     def integer(self, key: str, default: int) -> int:
-        return self._tolerant(key, default, lambda: super(LenientSection, self).integer(key, default))
+        return self._or_default(key, default, lambda: super(LenientSection, self).integer(key, default))
 
     def real(self, key: str, default: float) -> float:
-        return self._tolerant(key, default, lambda: super(LenientSection, self).real(key, default))
+        return self._or_default(key, default, lambda: super(LenientSection, self).real(key, default))
 
     def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._tolerant(key, default, lambda: super(LenientSection, self).positive(key, default, largest))
+        return self._or_default(key, default, lambda: super(LenientSection, self).positive(key, default, largest))
 
     def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._tolerant(key, default, lambda: super(LenientSection, self).natural(key, default, largest))
+        return self._or_default(key, default, lambda: super(LenientSection, self).natural(key, default, largest))
 
     def choice(self, key: str, default: str, known: Collection[str]) -> str:  # type: ignore[override]
-        return self._tolerant(key, default, lambda: super(LenientSection, self).choice(key, default, known))
+        return self._or_default(key, default, lambda: super(LenientSection, self).choice(key, default, known))
 
     def integers(self, key: str) -> list[int] | None:
-        return self._tolerant(key, None, lambda: super(LenientSection, self).integers(key))
+        return self._or_default(key, None, lambda: super(LenientSection, self).integers(key))
 
     def reals(self, key: str) -> list[float] | None:
-        return self._tolerant(key, None, lambda: super(LenientSection, self).reals(key))
+        return self._or_default(key, None, lambda: super(LenientSection, self).reals(key))
 
     def _number(
         self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
@@ -94,27 +116,28 @@ class LenientSection(Section):
         match = pattern.match(value)
         rest = value[match.end() :] if match else value
         if rest and rest[0] != "#":
-            self.warn(str(super().error(f"{key}={value} is read as {number:g}", key)))
+            self.warn(f"{key}={value} is read as {number:g}", key)
         return number
 
-    def _tolerant(self, key: str, default: Value, read: Callable[[], Value]) -> Value:
+    def _or_default(self, key: str, default: Value, read: Callable[[], Value]) -> Value:
         try:
             return read()
         except ConfigError as error:
-            self.tell(str(error))
+            self.report(str(error))
             self.drop(key)
             return default
 
     def drop(self, key: str) -> None:
-        """Go on as if `key` were not there."""
+        """Remove the option `key` and mark it as faulty."""
         self.faulty.add(key)
         self.options = [option for option in self.options if option.key != key]
 
     def repair(self, is_first: bool) -> bool:
-        """After an error, drop or add an option so that reading may go further. False where nothing can be done.
+        """After an error, remove or add one option so that reading can be tried again; False where none is left to try.
 
-        is_first: of the first layer, which has none to refer to."""
-        key, self.last_key = self.last_key, None
+        is_first: whether this is layer 0, which has no layer to refer to.
+        """
+        key, self.error_key = self.error_key, None
         if key is None or not self.has(key):
             key = next((file for file in FILES if self.has(file)), None)
         if key is not None:
@@ -128,14 +151,14 @@ class LenientSection(Section):
         return True
 
     def misspelt(self) -> set[str]:
-        """The keys that unknown ones of this section were probably meant to be."""
+        """The known keys, absent here, for which unknown keys of this section are probable misspellings."""
         unknown = [option.key for option in self.options if option.key not in self._asked]
         meant = {match for key in unknown for match in get_close_matches(key, list(self._asked), n=1, cutoff=0.75)}
         return {key for key in meant if not self.has(key)}
 
 
-class TolerantPlace(BuildContext):
-    """A place whose references lead to the layer before where they lead nowhere."""
+class LenientContext(BuildContext):
+    """A build context that resolves a reference to no layer as the previous layer, and reports it."""
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
         assert isinstance(section, LenientSection)
@@ -144,21 +167,6 @@ class TolerantPlace(BuildContext):
         except ConfigError as error:
             if self.index == 0:
                 raise
-            section.tell(str(error))
+            section.report(str(error))
             section.faulty.add(key)
             return self.index - 1
-
-
-@contextmanager
-def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
-    """Give the library's warnings to `tell` instead of logging them."""
-
-    def divert(record: logging.LogRecord) -> bool:
-        tell(record.getMessage())
-        return False
-
-    log.addFilter(divert)
-    try:
-        yield
-    finally:
-        log.removeFilter(divert)

@@ -19,7 +19,7 @@ from ...layers.heads.region import DetectionHead, Region
 from ...layers.heads.yolo import Yolo
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
-from .lenient_build import LenientBuild, probe
+from .lenient_build import LenientBuild, build_leniently
 
 CELLS = 1  # a width for which anchors are written with decimals
 
@@ -43,11 +43,11 @@ class Retarget:
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
-        self.probe = self._probe(self.config)
-        self.heads = [(i, layer) for i, layer in enumerate(self.probe.layers) if isinstance(layer, Head)]
+        self.build = self._build(self.config)
+        self.heads = [(i, layer) for i, layer in enumerate(self.build.layers) if isinstance(layer, Head)]
 
-    def _probe(self, config: Config) -> LenientBuild:
-        return probe(config, choose_dialect(self._dialect, config))
+    def _build(self, config: Config) -> LenientBuild:
+        return build_leniently(config, choose_dialect(self._dialect, config))
 
     # --- anchors ---
 
@@ -59,7 +59,7 @@ class Retarget:
             if isinstance(head, Region):
                 return head.shape.width, head.shape.height
             if isinstance(head, Yolo):
-                return self.probe.input.width, self.probe.input.height
+                return self.build.input.width, self.build.input.height
         raise ConfigError(f"{self.text.path}: no layer with anchors; expected [yolo], [Gaussian_yolo] or [region]")
 
     @property
@@ -124,7 +124,7 @@ class Retarget:
 
     def _source(self, index: int) -> int:
         """The layer that makes the channels that layer `index` reads."""
-        layers, layer = self.probe.layers, self.probe.layers[index]
+        layers, layer = self.build.layers, self.build.layers[index]
         at = layer.sources[0]
         while at != INPUT and _key_of(layers[at]) is None:
             inner = layers[at]
@@ -149,10 +149,10 @@ class Retarget:
             if counters and len(counters) != classes:
                 self.text.comment_out(self._section(index), "counters_per_class", index)
         if not self.heads:
-            last = len(self.probe.layers) - 1
-            for layer in self.probe.layers:
+            last = len(self.build.layers) - 1
+            for layer in self.build.layers:
                 self._refuse_tree(layer)
-            at = last if _key_of(self.probe.layers[last]) else self._source(last)
+            at = last if _key_of(self.build.layers[last]) else self._source(last)
             self._set_channels(at, classes)
 
     def _refuse_tree(self, layer: Layer) -> None:
@@ -183,7 +183,7 @@ class Retarget:
             self._set_channels(plan.source, plan.channels)
 
     def _set_channels(self, at: int, channels: int) -> None:
-        key = _key_of(self.probe.layers[at])
+        key = _key_of(self.build.layers[at])
         assert key is not None
         self.text.set(self._section(at), key, str(channels), at)
 
@@ -192,7 +192,7 @@ class Retarget:
 
     def check(self) -> None:
         """Build the changed network. Raises ConfigError for what did not fit before the changes or fits no more."""
-        found = self._probe(parse_config(self.text.path, self.text.text))
+        found = self._build(parse_config(self.text.path, self.text.text))
         errors = sorted(problem for problem in found.problems if problem.is_error)
         if errors:
             first = errors[0]

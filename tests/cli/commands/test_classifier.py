@@ -88,7 +88,7 @@ def test_validcrop(files):
 
 def test_validcrop_in_parts(run, files, monkeypatch):
     """Parts of equal size; what is left over at the end of a part is not looked at."""
-    monkeypatch.setattr("pydarknet.cli.commands.classifier_valid.SPLIT", 2)
+    monkeypatch.setattr("pydarknet.cli.commands.classifier.SPLIT", 2)
     result = run("classifier", "validcrop", *FILES)
     lines = [line for line in result.stdout.splitlines() if "top" in line]
     assert [line.split(" seconds")[0].rpartition(",")[0] for line in lines] == [

@@ -20,7 +20,7 @@ from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
 from pydarknet.layers.convolution.bf16 import BF16, MISSING, Bf16Convolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
-from pydarknet.tools.pictures.input_gradient import InputGradient
+from pydarknet.tools.pictures.nightmare import InputGradient
 
 needs_bf16 = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 

@@ -1,0 +1,391 @@
+"""darknet's `classifier`: `predict`, `train`, accuracy on lists of pictures, and the output for each picture."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console import note, say
+from ..loading import Options, load_model, read_data_file, tell_if_compiling
+from ..options import (
+    FILE,
+    FlagsFirst,
+    fit_option,
+    flag,
+    names_options,
+    network_and_pictures,
+    network_options,
+    together,
+    top_option,
+)
+from .classify import run_classify
+from .train import run_train, train_options
+
+if TYPE_CHECKING:
+    from ...config.sections import Section
+    from ...evaluation.classification import BatchClassifier, ConfusionCounts, ListedPicture
+    from ...model import Model
+
+MISTAKES = 5  # of the most frequent ones, that are told
+SPLIT = 1000  # pictures, about, between two lines of validcrop
+
+data_and_network = together(
+    click.argument("data_file", metavar="DATA", type=FILE),
+    click.argument("cfg", type=FILE),
+    click.argument("weights", type=FILE),
+)
+batch_option = flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N",
+                    help="Pictures that go through the network at a time.")  # fmt: skip
+measuring = together(
+    data_and_network,
+    top_option,
+    batch_option,
+    flag(
+        "json", "json_file", type=FILE, metavar="FILE", help="Write accuracies, speed and the confusion table to FILE."
+    ),
+    network_options,
+)
+
+
+@click.group("classifier", cls=FlagsFirst)
+def classifier_command() -> None:
+    """darknet's spelling of classify and train; accuracy on lists of pictures, and what is in them."""
+
+
+@classifier_command.command("predict")
+@click.argument("data_file", metavar="DATA", type=FILE)
+@network_and_pictures
+@top_option
+@fit_option
+@names_options
+@network_options
+def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Name what is in pictures, as many classes as the .data file's `top` says (else 1).
+
+    \b
+    Example:
+      pydarknet classifier predict cfg/imagenet1k.data cfg/tiny.cfg tiny.weights dog.jpg
+    """
+    data = read_data_file(data_file)
+    options["data"] = options["data"] or data_file
+    run_classify(cfg, weights, images, options, options["top"] or data.positive("top", 1))
+
+
+@classifier_command.command("train")
+@train_options
+def classifier_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
+    """Train a classifier.
+
+    \b
+    Example:
+      pydarknet classifier train data/cifar.data cfg/cifar.cfg
+    """
+    run_train(data_file, cfg, weights, options, detector=False)
+
+
+def open_both(data_file: str, cfg: str, weights: str, options: Options) -> tuple[Section, Model]:
+    """The .data file and the network."""
+    return read_data_file(data_file), load_model(cfg, weights, options)
+
+
+def classifying(
+    model: Model, pictures: list[ListedPicture], views: str, options: Options, **more: Any
+) -> BatchClassifier:
+    """Answers of the network to pictures shown in the way that `test_time_augmentation` calls `views`."""
+    from ...evaluation.classification import BatchClassifier
+    from ...inference import test_time_augmentation
+
+    run = BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
+    tell_if_compiling()
+    return run
+
+
+def tell_end(run: BatchClassifier) -> None:
+    """Tell the speed; exit code 1 where a picture could not be read."""
+    clock = run.clock
+    note(f"{clock.pictures} pictures in {clock.total:.2f} seconds: {clock.rate:.1f} images/s")
+    if run.unreadable:
+        note(f"{run.unreadable} pictures cannot be read")
+        raise click.exceptions.Exit(1)
+
+
+def _tally(data: Section, model: Model, options: Options) -> ConfusionCounts:
+    """What counts; everything that could fail after the last picture is checked as well."""
+    from ...evaluation.classification import ConfusionCounts, class_count, read_labels
+    from ..outputs import check_folder_of
+
+    if options["json_file"]:
+        check_folder_of(options["json_file"])
+    classes = class_count(data, model)
+    top = options["top"] or data.positive("top", 1)
+    return ConfusionCounts(read_labels(data, classes), min(top, classes) if model.dialect.limits_top else top)
+
+
+def _validate(data_file: str, cfg: str, weights: str, options: Options, views: str, single: bool = False) -> None:
+    """Print the running accuracies. `single`: the lines of `valid`, which the dialects write in two ways."""
+    from ...evaluation.classification import leaves_of, read_pictures
+    from ...inference.classifier import tree_of_network
+    from ..formats.inference import accuracy_line, scores_line
+
+    data, model = open_both(data_file, cfg, weights, options)
+    tally, pictures = _tally(data, model, options), read_pictures(data, "valid", "data/train.list")
+    leaves = leaves_of(data, tree_of_network(model)) if single else None
+    run = classifying(model, pictures, views, options, leaves=leaves)
+    breaks_first = single and not model.dialect.valid_prints_scores
+    if breaks_first:
+        say(" TOP calculation...")
+    for answer in run:
+        truth = tally.add(answer)
+        if single and not breaks_first:
+            say(scores_line(answer, truth))
+        line = f"{answer.index}: {accuracy_line(tally)}"
+        say(f"\n{line}" if breaks_first else line, newline=not breaks_first)
+    _finish(run, tally, options, breaks_first)
+
+
+def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
+    """What stands on standard error after the last picture, and the file. `line_feed`: end darknet's last line."""
+    from ...utils.files import atomic_write
+
+    lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
+    if tally.unlabelled:
+        lines.append(f"{tally.unlabelled} pictures with no class in their path count as wrong")
+    if line_feed:
+        lines.insert(0, "")
+    for line in lines:
+        note(line)
+    if options["json_file"]:
+        with atomic_write(options["json_file"]) as stream:
+            stream.write(json.dumps(_figures(run, tally), ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+    tell_end(run)
+
+
+def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
+    return {
+        "pictures": tally.pictures,
+        "unlabelled": tally.unlabelled,
+        "unreadable": run.unreadable,
+        "top1": tally.accuracy,
+        "top": tally.top,
+        "topk": tally.top_accuracy,
+        "seconds": round(run.clock.total, 6),
+        "images_per_second": round(run.clock.rate, 3),
+        "classes": tally.table(),
+    }
+
+
+@classifier_command.command("valid")
+@measuring
+def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """Top-1 and top-k accuracy on the pictures of the list `valid`, after each picture.
+
+    A picture's class is the first one whose label occurs in its path. pjreddie's darknet shows the network the largest
+    square in the middle, AlexeyAB's the middle at its size. The most frequent mistakes and the speed go to standard
+    error.
+
+    \b
+    Example:
+      pydarknet classifier valid cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights -t 5 --json figures.json
+    """
+    _validate(data_file, cfg, weights, options, "middle", single=True)
+
+
+@classifier_command.command("valid10")
+@measuring
+def valid10_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """The same as `valid` for the sum over ten crops of each picture.
+
+    \b
+    Example:
+      pydarknet classifier valid10 cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
+    """
+    _validate(data_file, cfg, weights, options, "ten_crops")
+
+
+@classifier_command.command("validmulti")
+@measuring
+def validmulti_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """The same as `valid` for the sum over each picture at several sizes, mirrored and not.
+
+    \b
+    Example:
+      pydarknet classifier validmulti cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
+    """
+    _validate(data_file, cfg, weights, options, "several_sizes")
+
+
+@classifier_command.command("validfull")
+@measuring
+def validfull_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """The same as `valid` for whole pictures, to whose size the network is resized.
+
+    \b
+    Example:
+      pydarknet classifier validfull cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
+    """
+    _validate(data_file, cfg, weights, options, "whole")
+
+
+@classifier_command.command("validcrop")
+@measuring
+def validcrop_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """Accuracy on stretched pictures, a line for about every thousand of them.
+
+    As in darknet a picture may have several classes, of which one must be found, and the mean over the parts is
+    printed. Fewer than a thousand pictures, with which darknet stops, are one part.
+
+    \b
+    Example:
+      pydarknet classifier validcrop cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
+    """
+    from ...evaluation.classification import read_pictures
+
+    data, model = open_both(data_file, cfg, weights, options)
+    tally, pictures = _tally(data, model, options), read_pictures(data, "valid", "data/train.list")
+    parts = max(1, len(pictures) // SPLIT)
+    size = len(pictures) // parts
+    used = [picture for i in range(parts) for picture in pictures[i * len(pictures) // parts :][:size]]
+    run = classifying(model, used, "stretched", options, only_leaves=None)
+    _print_parts(run, tally, size)
+    if len(used) < len(pictures):
+        note(f"{len(pictures) - len(used)} pictures are left out, so that the parts have the same size, as in darknet")
+    _finish(run, tally, options)
+
+
+def _print_parts(run: BatchClassifier, tally: ConfusionCounts, size: int) -> None:
+    from ...evaluation.classification import matching
+
+    hits = top_hits = first = top_first = waited = 0.0
+    start = time.perf_counter()
+    for number, answer in enumerate(run, start=1):
+        tally.add(answer)
+        found = matching(answer.picture.name, tally.labels)
+        if len(found) != 1 and (len(tally.labels) != 1 or found):
+            say(f"Too many or too few labels: {len(found)}, {answer.picture.name}")
+        best = answer.top(len(tally.labels), tally.top)
+        first += bool(set(best[:1]) & set(found))
+        top_first += bool(set(best) & set(found))
+        if number % size:
+            continue
+        part, loading = number // size, run.waited - waited
+        hits, top_hits = hits + first / size, top_hits + top_first / size
+        seconds, waited, start = time.perf_counter() - start - loading, run.waited, time.perf_counter()
+        first = top_first = 0
+        say(f"Loaded: {size} images in {loading:f} seconds")
+        accuracies = f"top 1: {hits / part:f}, top {tally.top}: {top_hits / part:f}"
+        say(f"{part}: {accuracies}, {seconds:f} seconds, {size} images")
+
+
+@classifier_command.command("label")
+@data_and_network
+@batch_option
+@network_options
+def label_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """Print the name of the best class of each picture of the list `test`.
+
+    \b
+    Example:
+      pydarknet classifier label pets.data pets.cfg pets.weights > labels.txt
+    """
+    from ...evaluation.classification import class_count, read_labels, read_pictures
+
+    data, model = open_both(data_file, cfg, weights, options)
+    names = read_labels(data, class_count(data, model), "names")
+    run = classifying(model, read_pictures(data, "test", "data/train.list"), "cropped", options, only_leaves=None)
+    for answer in run:
+        best = answer.top(len(names), 1)
+        say(names[best[0]] if best else "")
+    tell_end(run)
+
+
+@classifier_command.command("test")
+@data_and_network
+@click.argument("layer", required=False)
+@flag("all", "everything", is_flag=True, help="Also the pictures at the end of the list that darknet leaves out.")
+@network_options
+def test_command(
+    data_file: str, cfg: str, weights: str, layer: str | None, everything: bool, **options: Any
+) -> None:  # fmt: skip
+    """Print the path and all outputs of each picture of the list `test`, stretched to the network's size.
+
+    Works in groups of the cfg's mini-batch. As in darknet the last group is left out, whole or not; --all prints it.
+    LAYER is taken and ignored, as in darknet.
+
+    \b
+    Example:
+      pydarknet classifier test pets.data pets.cfg pets.weights --all > outputs.tsv
+    """
+    from ...evaluation.classification import read_pictures
+    from ...training.learner import mini_batch
+    from ..formats.inference import table_line
+
+    data, model = open_both(data_file, cfg, weights, options)
+    pictures, net = read_pictures(data, "test", "data/test.list"), model.config.net
+    group = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
+    printed = len(pictures) if everything else (len(pictures) - 1) // group * group
+    run = classifying(model, pictures[:printed], "stretched", {**options, "batch": group}, only_leaves=None)
+    waited, start = 0.0, time.perf_counter()
+    for number, answer in enumerate(run, start=1):
+        say(table_line(answer))
+        if number % group == 0 or number == printed:
+            loading, count = run.waited - waited, (number - 1) % group + 1
+            note(f"Loaded: {count} images in {loading:f} seconds")
+            note(f"{time.perf_counter() - start - loading:f} seconds, {count} images, {number} total")
+            waited, start = run.waited, time.perf_counter()
+    if printed < len(pictures):
+        note(f"{len(pictures) - printed} pictures are left out, as in darknet; --all prints them")
+    tell_end(run)
+
+
+@classifier_command.command("csv")
+@top_option
+@data_and_network
+@batch_option
+@network_options
+def csv_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+    """Print the path and the numbers of the best classes of each picture of the list `test`, letterboxed.
+
+    \b
+    Example:
+      pydarknet classifier csv pets.data pets.cfg pets.weights -t 3 > best.tsv
+    """
+    from ...evaluation.classification import read_pictures
+
+    data, model = open_both(data_file, cfg, weights, options)
+    top, pictures = options["top"] or data.positive("top", 1), read_pictures(data, "test", "data/test.list")
+    run = classifying(model, pictures, "letterboxed", options)
+    start = time.perf_counter()
+    for answer in run:
+        best = answer.top(model.classes, top)
+        say("\t".join([answer.picture.name, *map(str, best)]))
+        note(f"{time.perf_counter() - start:f} seconds, {answer.index + 1} images, {len(pictures)} total")
+        start = time.perf_counter()
+    tell_end(run)
+
+
+@classifier_command.command("fout")
+@data_and_network
+@click.argument("list_file", metavar="LIST", type=FILE)
+@batch_option
+@network_options
+def fout_command(data_file: str, cfg: str, weights: str, list_file: str, **options: Any) -> None:
+    """Print the path and the outputs of each picture of LIST, its middle at the network's size.
+
+    With a word tree, absolute probabilities of all nodes.
+
+    \b
+    Example:
+      pydarknet classifier fout pets.data pets.cfg pets.weights pictures.txt > outputs.tsv
+    """
+    from ...evaluation.classification import class_count, read_list
+    from ..formats.inference import table_line
+
+    data, model = open_both(data_file, cfg, weights, options)
+    classes = class_count(data, model)
+    run = classifying(model, read_list(list_file), "cropped", options, only_leaves=False)
+    for answer in run:
+        say(table_line(answer, classes))
+    tell_end(run)
