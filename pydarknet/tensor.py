@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import reorder
-from .kernels.views import Planes
+from .kernels.views import Nchw, Planes, Strides
 from .utils.arrays import LANES, Array, aligned_zeros
 
 PLANAR = 1  # lanes of a tensor that is kept plane after plane
@@ -78,6 +78,16 @@ class Layout:
         height, width = self.shape.height, self.shape.width
         return Planes(self.batch, self.blocks, height, width, self.item, self.block, self.pitch, self.halo)
 
+    def strides(self, stride_y: int = 1, stride_x: int = 1) -> Strides:
+        """Every `stride_y`-th row and `stride_x`-th column, as kernels take it."""
+        row, column = stride_y * self.pitch * self.lanes, stride_x * self.lanes
+        return Strides(self.origin, self.item, self.block, row, column)
+
+    @property
+    def nchw(self) -> Nchw:
+        """The sizes in plain order, as kernels take them."""
+        return Nchw(self.batch, self.shape.channels, self.shape.height, self.shape.width)
+
     @property
     def is_plain(self) -> bool:
         """Whether that is the plain order."""
@@ -141,7 +151,7 @@ class Tensor:
 
     def fill(self, plain: Array) -> None:
         """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
-        reorder.pack(plain.reshape(-1), *self.plain_extent, self.layout.lanes, self.layout.halo, self.data)
+        reorder.pack(plain.reshape(-1), self.shape.channels, self.layout.lanes, self.data, self.planes)
 
     def release(self) -> None:
         """Forget what is not this tensor's own: nobody will read it any more."""
@@ -152,7 +162,7 @@ class Tensor:
         if self.is_vector():
             plain.reshape(batch, -1)[:] = self.data.reshape(batch, -1)[:, : self.shape.channels]
         else:
-            reorder.unpack(*self.source, *self.plain_extent, plain.reshape(-1))
+            reorder.unpack(self.data, self.planes, self.shape.channels, plain.reshape(-1))
 
     def add_plain(self, values: Array) -> None:
         """Add (batch, outputs) in plain order."""

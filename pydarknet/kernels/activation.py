@@ -6,17 +6,19 @@ Functions that are a slope below zero (linear, leaky, relu, relie) need no code:
 from __future__ import annotations
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
 from ..runtime.jit import device, kernel, scalar
+from .addressing import cell, row_task, row_tasks
 from .simd.math import vlogistic, vmish, vswish
-from .simd.vector import vfirst, vload, vsplat, vstore
+from .simd.vector import LANES, vfirst, vload, vsplat, vstore
 
 f32 = numba.float32
 
-# Codes of the functions that a slope cannot express; 0 stands for none.
+# Ids of the functions that a slope cannot express; NONE is a slope's.
 (NONE, LOGISTIC, MISH, SWISH, LOGGY, RELU6, ELU, SELU, GELU, RAMP, TANH, PLSE, STAIR, HARDTAN, LHTAN,
  HARD_MISH) = range(16)  # fmt: skip
 
@@ -66,48 +68,62 @@ def tanh32(x):
 
 
 # Loops run over slices from 0 on: an index that might be negative would keep LLVM from using SIMD.
+#
+# Every function below names all ids that it knows. For another one it gives NaN: a new id that somebody forgets here
+# cannot silently be another function. tests/kernels/test_activation.py looks for each id of the table of layers.
 
 
 @device
-def activate_fused(run, code):
-    """Apply one of FUSED in place; a number's result does not depend on where in the run it stands."""
-    whole = run.size - run.size % 16
-    if code == LOGISTIC:
-        for k in range(0, whole, 16):
+def fill_with_nan(run):
+    """What an activation id that no branch knows gives."""
+    for k in range(run.size):
+        run[k] = f32(np.nan)
+
+
+@device
+def activate_fused(run, activation):
+    """Apply one of FUSED in place; a number's result does not depend on where in the run it is."""
+    whole = run.size - run.size % LANES
+    if activation == LOGISTIC:
+        for k in range(0, whole, LANES):
             vstore(run, k, vlogistic(vload(run, k)))
         for k in range(whole, run.size):
             run[k] = vfirst(vlogistic(vsplat(run[k])))
-    elif code == MISH:
-        for k in range(0, whole, 16):
+    elif activation == MISH:
+        for k in range(0, whole, LANES):
             vstore(run, k, vmish(vload(run, k)))
         for k in range(whole, run.size):
             run[k] = vfirst(vmish(vsplat(run[k])))
-    else:
-        for k in range(0, whole, 16):
+    elif activation == SWISH:
+        for k in range(0, whole, LANES):
             vstore(run, k, vswish(vload(run, k)))
         for k in range(whole, run.size):
             run[k] = vfirst(vswish(vsplat(run[k])))
+    else:
+        fill_with_nan(run)
 
 
 @device
-def _activate_smooth(run, code):
-    if code == LOGGY:
+def _activate_smooth(run, activation):
+    if activation == LOGGY:
         for k in range(run.size):
             run[k] = f32(2.0) * logistic(run[k]) - f32(1.0)
-    elif code == ELU:
+    elif activation == ELU:
         for k in range(run.size):
             run[k] = run[k] if run[k] >= f32(0.0) else exp32(run[k]) - f32(1.0)
-    elif code == SELU:
+    elif activation == SELU:
         for k in range(run.size):
             x = run[k]
             run[k] = f32(1.0507) * x if x >= f32(0.0) else f32(1.0507 * 1.6732) * (exp32(x) - f32(1.0))
-    elif code == GELU:
+    elif activation == GELU:
         for k in range(run.size):
             x = run[k]
             run[k] = f32(0.5) * x * (f32(1.0) + tanh32(f32(0.797885) * x + f32(0.035677) * x * x * x))
-    else:
+    elif activation == TANH:
         for k in range(run.size):
             run[k] = tanh32(run[k])
+    else:
+        fill_with_nan(run)
 
 
 @scalar
@@ -122,43 +138,46 @@ def _stair(x):
 
 
 @device
-def _activate_pieces(run, code):
+def _activate_pieces(run, activation):
     for k in range(run.size):
         x = run[k]
-        if code == RELU6:
+        if activation == RELU6:
             x = min(max(x, f32(0.0)), f32(6.0))
-        elif code == RAMP:
+        elif activation == RAMP:
             x = max(x, f32(0.0)) + f32(0.1) * x
-        elif code == PLSE:
+        elif activation == PLSE:
             if x < f32(-4.0):
                 x = f32(0.01) * (x + f32(4.0))
             elif x > f32(4.0):
                 x = f32(0.01) * (x - f32(4.0)) + f32(1.0)
             else:
                 x = f32(0.125) * x + f32(0.5)
-        elif code == STAIR:
+        elif activation == STAIR:
             x = _stair(x)
-        elif code == HARDTAN:
+        elif activation == HARDTAN:
             x = min(max(x, f32(-1.0)), f32(1.0))
-        elif code == LHTAN:
+        elif activation == LHTAN:
             if x < f32(0.0):
                 x = f32(0.001) * x
             elif x > f32(1.0):
                 x = f32(0.001) * (x - f32(1.0)) + f32(1.0)
-        elif x <= f32(0.0):  # HARD_MISH
-            x = x * x * f32(0.5) + x if x > f32(-2.0) else f32(0.0)
+        elif activation == HARD_MISH:
+            if x <= f32(0.0):
+                x = x * x * f32(0.5) + x if x > f32(-2.0) else f32(0.0)
+        else:
+            x = f32(np.nan)
         run[k] = x
 
 
 @device
-def activate_run(run, code):
-    """Apply any function of this module, by its code, in place."""
-    if code == LOGISTIC or code == MISH or code == SWISH:
-        activate_fused(run, code)
-    elif code == LOGGY or code == ELU or code == SELU or code == GELU or code == TANH:
-        _activate_smooth(run, code)
+def activate_run(run, activation):
+    """Apply any function of this module, by its id, in place."""
+    if activation == LOGISTIC or activation == MISH or activation == SWISH:
+        activate_fused(run, activation)
+    elif activation == LOGGY or activation == ELU or activation == SELU or activation == GELU or activation == TANH:
+        _activate_smooth(run, activation)
     else:
-        _activate_pieces(run, code)
+        _activate_pieces(run, activation)
 
 
 @device
@@ -170,40 +189,36 @@ def apply_slope(run, slope):
 
 @device
 def clear_lanes(run, used):
-    """Zero the lanes past the last channel (`used` of 16 are channels) of all cells."""
-    for cell in range(run.size // 16):
-        for lane in range(used, 16):
-            run[cell * 16 + lane] = 0.0
+    """Zero the lanes past the last channel (`used` of LANES are channels) of all cells."""
+    for first in range(0, run.size, LANES):
+        for lane in range(used, LANES):
+            run[first + lane] = 0.0
 
 
 @kernel
-def activate(y, y_item, y_block, batch, channels, height, width, halo, slope, code):
-    """Apply an activation in place to blocked `y` (flat), keeping halo and unused lanes zero.
+def activate(y, y_at, channels, slope, activation):
+    """Apply an activation in place to blocked `y` (flat), keeping halo and unused lanes zero. y_at: `Planes`.
 
-    With code 0 the function is x above zero and slope * x below.
+    With activation NONE the function is x above zero and slope * x below.
     """
-    blocks = (channels + 15) // 16
-    pitch = width + 2 * halo
-    for task in prange(batch * blocks * height):
-        item = task // (blocks * height)
-        block = task // height - item * blocks
-        row = task - (item * blocks + block) * height
-        at = item * y_item + block * y_block + ((row + halo) * pitch + halo) * 16
-        run = y[at : at + width * 16]
-        if code != NONE:
-            activate_run(run, code)
-            if channels - block * 16 < 16:
-                clear_lanes(run, channels - block * 16)
+    for task in prange(row_tasks(y_at)):
+        picture, block, row = row_task(task, y_at)
+        first = cell(y_at, picture, block, row, 0)
+        run = y[first : first + y_at.width * LANES]
+        if activation != NONE:
+            activate_run(run, activation)
+            if channels - block * LANES < LANES:
+                clear_lanes(run, channels - block * LANES)
         else:
             apply_slope(run, slope)
 
 
 @kernel
-def activate_segments(y, segments, slope, code):
+def activate_segments(y, segments, slope, activation):
     """Apply an activation in place to runs of a flat array; segments: (m, 2) int64 of first float and count."""
     for s in prange(segments.shape[0]):
         run = y[segments[s, 0] : segments[s, 0] + segments[s, 1]]
-        if code != NONE:
-            activate_run(run, code)
+        if activation != NONE:
+            activate_run(run, activation)
         else:
             apply_slope(run, slope)

@@ -55,3 +55,9 @@ def columns_under(window, column, width):
     """(first, end) of the input's columns under the windows of an output column; width: of the input."""
     left = column * window.stride_x - window.padding
     return max(left, 0), min(left + window.size, width)
+
+
+@inlined
+def strided_cell(at, picture, block, row):
+    """The first float of a row's first cell, for `Strides`; the next cell is `column_stride` floats further."""
+    return at.first + picture * at.picture_stride + block * at.block_stride + row * at.row_stride

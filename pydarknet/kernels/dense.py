@@ -1,4 +1,4 @@
-"""Matrix-vector products over plain arrays."""
+"""Matrix-vector products over flat arrays in plain order."""
 
 from __future__ import annotations
 
@@ -24,29 +24,27 @@ def dense(x, x_item, weights, gain, bias, y, batch, inputs, outputs):
 
 
 @reducing_kernel
-def locally_connected(x, weights, bias, batch, channels, height, width, size, stride, pad, filters, out_height,
-                      out_width, y):  # fmt: skip
-    """A convolution whose every output location has filters of its own: weights (location, filter, channel, row,
-    column).
+def locally_connected(x, x_at, window, weights, bias, y, y_at):
+    """A convolution whose every output location has filters of its own.
 
-    x: plain and flat; y, bias: plain (filter, row, column).
+    x, y: flat, in plain order (x_at, y_at: `Nchw`); window: `SlidingWindow`; weights: (location, filter, channel, row,
+    column), flat; bias: (filter, row, column), flat.
     """
-    window = channels * size * size
-    places = out_height * out_width
-    for task in prange(batch * places):
-        item = task // places
-        place = task - item * places
-        top = place // out_width * stride - pad
-        left = place % out_width * stride - pad
-        for f in range(filters):
-            row = (place * filters + f) * window
+    size, locations = window.size, y_at.height * y_at.width
+    for task in prange(y_at.pictures * locations):
+        picture = task // locations
+        location = task - picture * locations
+        top = location // y_at.width * window.stride_y - window.padding
+        left = location % y_at.width * window.stride_x - window.padding
+        for f in range(y_at.channels):
+            filter_at = (location * y_at.channels + f) * x_at.channels * size * size
             total = f32(0.0)
-            for c in range(channels):
-                for u in range(max(0, -top), min(size, height - top)):
-                    first, last = max(0, -left), min(size, width - left)
-                    from_ = ((item * channels + c) * height + top + u) * width + left
-                    to = row + (c * size + u) * size
-                    cells, factors = x[from_ + first : from_ + last], weights[to + first : to + last]
+            for c in range(x_at.channels):
+                for u in range(max(0, -top), min(size, x_at.height - top)):
+                    first, last = max(0, -left), min(size, x_at.width - left)
+                    row = ((picture * x_at.channels + c) * x_at.height + top + u) * x_at.width + left
+                    weight = filter_at + (c * size + u) * size
+                    cells, factors = x[row + first : row + last], weights[weight + first : weight + last]
                     for v in range(last - first):
                         total += factors[v] * cells[v]
-            y[(item * filters + f) * places + place] = total + bias[f * places + place]
+            y[(picture * y_at.channels + f) * locations + location] = total + bias[f * locations + location]

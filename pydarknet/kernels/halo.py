@@ -24,7 +24,7 @@ def zero_halo(y, at, picture, block):
     clear(y[first : first + edge])
     for row in range(at.height):
         end = first + edge + row * pitch + at.width * LANES
-        gap = 2 * at.halo * LANES if row < at.height - 1 else edge
+        gap = pitch - at.width * LANES if row < at.height - 1 else edge
         clear(y[end : end + gap])
 
 

@@ -7,7 +7,9 @@ from numba import prange
 
 from ..runtime.jit import kernel, scalar
 from .activation import LOGISTIC, activate_fused, exp32
+from .addressing import plane_task
 from .reorder import unpack_block
+from .simd.vector import LANES
 
 f32 = numba.float32
 
@@ -21,17 +23,16 @@ def _power(x):
 
 
 @kernel
-def unpack_head(blocked, item, block, pitch, origin, batch, channels, height, width, logistic, scale, shift, plain):
+def unpack_head(blocked, at, logistic, scale, shift, plain):
     """As `unpack`, and of the channels for which `logistic` (channels,) is set the logistic function, and then those
     whose `scale` (channels,) is not 1 times that, minus `shift` (channels,)."""
-    blocks, plane = (channels + 15) // 16, height * width
-    for task in prange(batch * blocks):
-        i = task // blocks
-        b = task - i * blocks
-        unpack_block(blocked, item, block, pitch, origin, channels, height, width, i, b, plain)
-        count, to = min(channels - b * 16, 16), (i * channels + b * 16) * plane
-        for c in range(count):
-            values, channel = plain[to + c * plane : to + (c + 1) * plane], b * 16 + c
+    channels, plane = logistic.shape[0], at.height * at.width
+    for task in prange(at.pictures * at.blocks):
+        picture, block = plane_task(task, at)
+        unpack_block(blocked, at, channels, picture, block, plain)
+        to = (picture * channels + block * LANES) * plane
+        for c in range(min(channels - block * LANES, LANES)):
+            values, channel = plain[to + c * plane : to + (c + 1) * plane], block * LANES + c
             if logistic[channel]:
                 activate_fused(values, LOGISTIC)
             if scale[channel] != f32(1):

@@ -31,7 +31,7 @@ def pool_rows(x, at, pitch, rows, columns, y, y_at):
 def maxpool(x, x_at, window, y, y_at):
     """y = the largest value of each window of x that lies inside the plane; 0 where a window lies outside altogether.
 
-    x, y: flat float32, their geometry `Planes`; window: `Window`.
+    x, y: flat float32, their geometry `Planes`; window: `SlidingWindow`.
     """
     for task in prange(row_tasks(y_at)):
         picture, block, row = row_task(task, y_at)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from numba import prange
 
 from ..runtime.jit import device, kernel
-from .halo import clear, clear_halo
+from .addressing import cell, plane_task, row_task, row_tasks, storage
+from .halo import clear, zero_halo
 from .simd.transpose import transpose
+from .simd.vector import LANES
 
 
 @device
@@ -22,104 +24,91 @@ def _pack_colours(plain, start, plane, width, cells):
 
 
 @kernel
-def pack(plain, batch, channels, height, width, lanes, halo, blocked):
-    """Plain (batch, channels, height, width), flat, into blocks of `lanes` channels (16, or 4 for a picture) with a
-    halo."""
-    blocks = (channels + lanes - 1) // lanes
-    pitch = width + 2 * halo
-    plane = (height + 2 * halo) * pitch * lanes
-    for task in prange(batch * blocks * height):
-        item = task // (blocks * height)
-        block = task // height - item * blocks
-        row = task - (item * blocks + block) * height
-        base = (item * blocks + block) * plane
+def pack(plain, channels, lanes, blocked, at):
+    """Plain (pictures, channels, height, width), flat, into blocks of `lanes` channels (16, or 4 for a picture) with a
+    halo. at: `Planes` of a tensor of its own memory, its strides counted with these lanes."""
+    for task in prange(row_tasks(at)):
+        picture, block, row = row_task(task, at)
+        base = storage(at, picture, block)
         if row == 0:
-            clear(blocked[base : base + halo * (pitch + 1) * lanes])
-        at = base + ((row + halo) * pitch + halo) * lanes
-        end = at + width * lanes
-        cells = blocked[at:end]
+            clear(blocked[base : base + at.halo * (at.pitch + 1) * lanes])
+        first = base + ((row + at.halo) * at.pitch + at.halo) * lanes
+        end = first + at.width * lanes
+        cells = blocked[first:end]
         if lanes == 4 and channels == 3:
-            _pack_colours(plain, (item * 3 * height + row) * width, height * width, width, cells)
+            _pack_colours(plain, (picture * 3 * at.height + row) * at.width, at.height * at.width, at.width, cells)
         for lane in range(0 if lanes == 4 and channels == 3 else lanes):
             c = block * lanes + lane
             if c < channels:
-                start = ((item * channels + c) * height + row) * width
-                source = plain[start : start + width]
-                for column in range(width):
+                start = ((picture * channels + c) * at.height + row) * at.width
+                source = plain[start : start + at.width]
+                for column in range(at.width):
                     cells[column * lanes + lane] = source[column]
             else:
-                for column in range(width):
+                for column in range(at.width):
                     cells[column * lanes + lane] = 0.0
-        gap = 2 * halo if row < height - 1 else halo * (pitch + 1)
+        gap = 2 * at.halo if row < at.height - 1 else at.halo * (at.pitch + 1)
         clear(blocked[end : end + gap * lanes])
 
 
 @device
 def _unpack_row(blocked, at, channels, plain, to, plane, width):
     """`width` cells of one block, to its first `channels` channels."""
-    last = width - 16
+    last = width - LANES
     if last < 0:
         for c in range(channels):
             for column in range(width):
-                plain[to + c * plane + column] = blocked[at + column * 16 + c]
+                plain[to + c * plane + column] = blocked[at + column * LANES + c]
         return
-    for column in range(0, last, 16):
-        transpose(blocked, at + column * 16, 16, plain, to + column, plane, channels)
-    transpose(blocked, at + last * 16, 16, plain, to + last, plane, channels)
+    for column in range(0, last, LANES):
+        transpose(blocked, at + column * LANES, LANES, plain, to + column, plane, channels)
+    transpose(blocked, at + last * LANES, LANES, plain, to + last, plane, channels)
 
 
 @device
-def unpack_block(blocked, item, block, pitch, origin, channels, height, width, i, b, plain):
-    """The b-th block of the i-th item, as `unpack`."""
-    plane, count = height * width, min(channels - b * 16, 16)
-    rows, cells = (1, plane) if pitch == width else (height, width)  # without a halo, a plane is one row
-    at, to = i * item + b * block + origin, (i * channels + b * 16) * plane
+def unpack_block(blocked, at, channels, picture, block, plain):
+    """One block of one picture, as `unpack`."""
+    plane, count = at.height * at.width, min(channels - block * LANES, LANES)
+    rows, cells = (1, plane) if at.pitch == at.width else (at.height, at.width)  # without a halo, a plane is one row
+    to = (picture * channels + block * LANES) * plane
     for row in range(rows):
-        _unpack_row(blocked, at + row * pitch * 16, count, plain, to + row * width, plane, cells)
+        _unpack_row(blocked, cell(at, picture, block, row, 0), count, plain, to + row * at.width, plane, cells)
 
 
 @kernel
-def unpack(blocked, item, block, pitch, origin, batch, channels, height, width, plain):
-    """Blocked planes (16 lanes) into plain (batch, channels, height, width), flat.
-
-    `item`, `block`: floats between items and blocks; `pitch`: cells between rows; `origin`: first float inside the
-    halo.
-    """
-    blocks = (channels + 15) // 16
-    for task in prange(batch * blocks):
-        i = task // blocks
-        unpack_block(blocked, item, block, pitch, origin, channels, height, width, i, task - i * blocks, plain)
+def unpack(blocked, at, channels, plain):
+    """Blocked planes (LANES channels) into plain (pictures, channels, height, width), flat. at: `Planes`."""
+    for task in prange(at.pictures * at.blocks):
+        picture, block = plane_task(task, at)
+        unpack_block(blocked, at, channels, picture, block, plain)
 
 
 @kernel
-def copy_channels(x, x_item, x_block, x_pitch, x_origin, first, count, y, y_item, y_block, y_pitch, y_halo, to,
-                  batch, height, width):  # fmt: skip
+def copy_channels(x, x_at, first, count, y, y_at, to):
     """Copy `count` channels of x from `first` on into y from `to` on, zeroing the rest of y's last block and its
-    halo."""
-    first_block = to // 16
-    blocks = (to + count + 15) // 16 - first_block
-    shift = first - to
-    for task in prange(batch * blocks * height):
-        item = task // (blocks * height)
-        block = task // height - item * blocks + first_block
-        row = task - (item * blocks + block - first_block) * height
-        base = item * y_item + block * y_block
-        if row == 0 and y_halo > 0:
-            clear_halo(y, base, height, width, y_halo)
-        y_at = base + ((row + y_halo) * y_pitch + y_halo) * 16
-        x_row = item * x_item + x_origin + row * x_pitch * 16
-        low, high = max(to - block * 16, 0), min(to + count - block * 16, 16)
-        if low == 0 and high == 16 and shift % 16 == 0:
-            x_at = x_row + (block + shift // 16) * x_block
-            source, cells = x[x_at : x_at + width * 16], y[y_at : y_at + width * 16]
-            for k in range(width * 16):
+    halo. x_at, y_at: `Planes` of equal sides."""
+    first_block = to // LANES
+    blocks = (to + count + LANES - 1) // LANES - first_block
+    shift, floats = first - to, y_at.width * LANES
+    for task in prange(y_at.pictures * blocks * y_at.height):
+        plane = task // y_at.height
+        picture = plane // blocks
+        block, row = plane - picture * blocks + first_block, task - plane * y_at.height
+        if row == 0:
+            zero_halo(y, y_at, picture, block)
+        y_row, x_row = cell(y_at, picture, block, row, 0), cell(x_at, picture, 0, row, 0)
+        low, high = max(to - block * LANES, 0), min(to + count - block * LANES, LANES)
+        if low == 0 and high == LANES and shift % LANES == 0:
+            x_start = x_row + (block + shift // LANES) * x_at.block_stride
+            source, cells = x[x_start : x_start + floats], y[y_row : y_row + floats]
+            for k in range(floats):
                 cells[k] = source[k]
         else:
             for lane in range(low, high):
-                c = block * 16 + lane + shift
-                x_at = x_row + c // 16 * x_block + c % 16
-                for column in range(width):
-                    y[y_at + column * 16 + lane] = x[x_at + column * 16]
-            for lane in range(high, 16):
-                for column in range(width):
-                    y[y_at + column * 16 + lane] = 0.0
+                c = block * LANES + lane + shift
+                x_start = x_row + c // LANES * x_at.block_stride + c % LANES
+                for column in range(y_at.width):
+                    y[y_row + column * LANES + lane] = x[x_start + column * LANES]
+            for lane in range(high, LANES):
+                for column in range(y_at.width):
+                    y[y_row + column * LANES + lane] = 0.0

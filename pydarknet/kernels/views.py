@@ -36,7 +36,39 @@ class Planes(NamedTuple):
     halo: int  # cells of zeros round each plane
 
 
-class Window(NamedTuple):
+class Strides(NamedTuple):
+    """Cells at regular distances: all of a tensor, every n-th of its rows and columns, or one cell again and again
+    where a stride is 0. The first float of the cell of (picture, block, row, column) is at
+
+        first + picture * picture_stride + block * block_stride + row * row_stride + column * column_stride
+    """
+
+    first: int
+    picture_stride: int
+    block_stride: int
+    row_stride: int
+    column_stride: int
+
+
+class Extent(NamedTuple):
+    """How many cells take part, where the tensors have more (`Strides` do not say)."""
+
+    pictures: int
+    blocks: int
+    height: int
+    width: int
+
+
+class Nchw(NamedTuple):
+    """The sizes of a flat array in plain order: (pictures, channels, height, width)."""
+
+    pictures: int
+    channels: int
+    height: int
+    width: int
+
+
+class SlidingWindow(NamedTuple):
     """A window of size x size cells. The one of (row, column) begins at the input's cell (row * stride_y - padding,
     column * stride_x - padding)."""
 
@@ -44,3 +76,12 @@ class Window(NamedTuple):
     stride_y: int
     stride_x: int
     padding: int  # cells above and on the left
+
+
+class PartialSums(NamedTuple):
+    """Where `weight_gradient` puts what it sums up: the rows of a batch are divided into `parts`, each of which has
+    sums of its own. Strides in floats."""
+
+    parts: int
+    part_stride: int
+    block_stride: int  # from one block of output channels to the next

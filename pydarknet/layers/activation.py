@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config.sections import Section
 from ..kernels.reorder import copy_channels
-from ..kernels.training.gradients import add_channels
+from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
 from ..tensor import Array
 from .activations import LOGISTIC, Activation, read_activation
@@ -34,19 +34,16 @@ class ActivationLayer(KernelLayer):
 
     def bind(self) -> list[Call]:
         assert self.output is not None
-        (x,), y, shape = self.source_tensors, self.output, self.shape
-        size = y.layout.batch, shape.height, shape.width
-        copy = KernelCall(copy_channels, *x.source, 0, shape.channels, *y.target, 0, *size)
+        (x,), y = self.source_tensors, self.output
+        copy = KernelCall(copy_channels, x.data, x.planes, 0, self.shape.channels, y.data, y.planes, 0)
         return [copy, *self.activation.calls(y)]
 
     def backward(self) -> None:
         assert self.delta is not None and self.output is not None
         activation_backward(self.activation, self.delta, self.output, self.source_tensors[0])
-        (target,), shape = self.source_deltas, self.shape
+        (target,), delta = self.source_deltas, self.delta
         if target is not None:
-            at = target.layout
-            add_channels(*self.delta.source, 0, shape.channels, target.data, at.item, at.block, at.pitch, at.origin,
-                         0, at.batch, shape.height, shape.width)  # fmt: skip
+            add_channels(delta.data, delta.planes, 0, self.shape.channels, target.data, target.planes, 0)
 
     def table_row(self) -> str:
         return f"Activation Layer: {self.inputs[0].outputs} inputs"

@@ -64,9 +64,7 @@ class Activation:
 
     def _arguments(self, tensor: Tensor) -> tuple[Any, ...]:
         """As the kernel takes them."""
-        at, shape = tensor.layout, tensor.shape
-        planes = at.item, at.block, at.batch, shape.channels, shape.height, shape.width, at.halo
-        return tensor.data, *planes, np.float32(self.slope), self.code
+        return tensor.data, tensor.planes, tensor.shape.channels, np.float32(self.slope), self.code
 
     def apply_plain(self, values: Array) -> None:
         """Apply in place to a contiguous float32 array of plain order."""

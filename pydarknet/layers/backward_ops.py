@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels.training.activation import activation_gradient
-from ..kernels.training.gradients import channel_total, spread_cells
+from ..kernels.training.elementwise import channel_total, spread_cells
 from ..tensor import LANES, Array, Tensor
 from .activations import Activation
 
@@ -14,7 +14,7 @@ def channel_sums(tensor: Tensor) -> Array:
     """(channels,) float32: the sum over batch and pixels, of each sample first and then over samples in order."""
     at = tensor.layout
     out = np.empty((at.batch, at.blocks * LANES), np.float32)
-    channel_total(*tensor.source, *tensor.extent, out.reshape(-1))
+    channel_total(tensor.data, tensor.planes, out.reshape(-1))
     return out.sum(axis=0, dtype=np.float64)[: tensor.shape.channels].astype(np.float32)
 
 
@@ -26,7 +26,7 @@ def activation_backward(activation: Activation, delta: Tensor, y: Tensor, x: Ten
         delta.fill(_channel_softmax_backward(activation.name, delta, y))
         return
     activation_gradient(
-        *delta.source, *y.source, *x.source, np.float32(activation.slope), activation.code, *delta.extent
+        delta.data, delta.planes, y.data, y.planes, x.data, x.planes, np.float32(activation.slope), activation.code
     )
 
 
@@ -50,10 +50,4 @@ def _channel_softmax_backward(name: str, delta: Tensor, y: Tensor) -> Array:
 
 def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
     """Copy delta to `out`, its pixels `stride` apart; the pixels between stay as they are."""
-    spread_cells(*delta.source, *strided_target(out, stride_y, stride_x), *delta.extent)
-
-
-def strided_target(out: Tensor, stride_y: int, stride_x: int) -> tuple[Array, int, int, int, int, int]:
-    """`out` as kernels take a tensor that they write with pixels a stride apart."""
-    at = out.layout
-    return out.data, at.item, at.block, at.origin, stride_y * at.pitch * LANES, stride_x * LANES
+    spread_cells(delta.data, delta.planes, out.data, out.layout.strides(stride_y, stride_x))

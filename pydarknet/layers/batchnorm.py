@@ -19,7 +19,6 @@ from ..kernels import elementwise
 from ..kernels.training.batchnorm import channel_moments, sloped_combine, sloped_sums
 from ..runtime.program import Call, KernelCall
 from ..tensor import LANES, Array, Layout, Tensor
-from .backward_ops import strided_target
 from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes
 
 EPSILON = 1e-5  # added to the variance inside the root, in the backward pass in both dialects
@@ -124,14 +123,15 @@ class BatchNormTraining:
         self._deviation = norm.deviation(self.variance)
         gain = norm.scales / self._deviation
         self._line = self._lanes(gain), self._lanes(biases - gain * self.mean)
-        elementwise.scale(*self.pre_norm.source, *self._line, self.slope, *out.target, *out.extent)
+        x = self.pre_norm
+        elementwise.scale(x.data, x.planes, *self._line, self.slope, out.data, out.planes)
 
     def backward(self, delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
         """From the delta of y, accumulate scales and biases, and write the delta of x, its pixels `stride` apart."""
         factors = [self._lanes(values) for values in self._factors(delta)]
         sloped_combine(
-            *delta.source, *self.pre_norm.source, *self._line, self.slope, *factors,
-            *strided_target(out, stride_y, stride_x), *delta.extent,
+            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, *factors,
+            out.data, out.layout.strides(stride_y, stride_x),
         )  # fmt: skip
 
     def _lanes(self, values: Array) -> Array:
@@ -145,7 +145,7 @@ class BatchNormTraining:
     def _take_statistics(self) -> None:
         norm, cells = self.norm, self.pre_norm.shape.cells
         means, squares = self._per_sample()
-        channel_moments(*self.pre_norm.source, *self.pre_norm.extent, means.reshape(-1), squares.reshape(-1))
+        channel_moments(self.pre_norm.data, self.pre_norm.planes, means.reshape(-1), squares.reshape(-1))
         mean = means.mean(axis=0, dtype=np.float64)
         square = squares.sum(axis=0, dtype=np.float64) + cells * np.square(means - mean).sum(axis=0)
         self.mean = mean[: norm.channels].astype(np.float32)
@@ -157,7 +157,7 @@ class BatchNormTraining:
         """(channels,) float64 each: D and P of the class's docstring, the delta times the slope where y < 0."""
         mean, (totals, products) = self._lanes(self.mean), self._per_sample()
         sloped_sums(
-            *delta.source, *self.pre_norm.source, *self._line, self.slope, mean, *delta.extent,
+            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, mean,
             totals.reshape(-1), products.reshape(-1),
         )  # fmt: skip
         total, product = (sums.sum(axis=0, dtype=np.float64)[: self.norm.channels] for sums in (totals, products))
@@ -218,7 +218,7 @@ class BatchNormLayer(KernelLayer):
         (x,) = self.source_tensors
         gain, offset = (padded_lanes(values, x.layout.blocks) for values in self.norm.fold(self.biases))
         y = self.output
-        return [KernelCall(elementwise.scale, *x.source, gain, offset, _ONE, *y.target, *y.extent)]
+        return [KernelCall(elementwise.scale, x.data, x.planes, gain, offset, _ONE, y.data, y.planes)]
 
     # === Training ===
 
@@ -237,7 +237,7 @@ class BatchNormLayer(KernelLayer):
         assert self.output is not None
         (x,), kept, blocks = self.source_tensors, self._training.pre_norm, self.output.layout.blocks
         identity = np.ones(blocks * LANES, np.float32), np.zeros(blocks * LANES, np.float32)
-        elementwise.scale(*x.source, *identity, _ONE, *kept.target, *kept.extent)
+        elementwise.scale(x.data, x.planes, *identity, _ONE, kept.data, kept.planes)
         self._training.forward(self.biases, self.output)
 
     def backward(self) -> None:

@@ -64,9 +64,7 @@ class NchwLayer(KernelLayer):
         if self.output is None:
             return []
         at = self.output.layout
-        return [
-            KernelCall(pack, self.values.reshape(-1), *self.output.plain_extent, at.lanes, at.halo, self.output.data)
-        ]
+        return [KernelCall(pack, self.values.reshape(-1), self.shape.channels, at.lanes, self.output.data, at.planes)]
 
     def compute(self, x: Array, y: Array) -> None:
         """y (batch, outputs) from x (batch, inputs), both contiguous float32 in NCHW order."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..config.sections import Section
 from ..kernels import pooling
-from ..kernels.training import gradients
-from ..kernels.views import Window
+from ..kernels.training.pooling import average_gradient, maxpool_gradient
+from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from .base import BuildContext, KernelLayer, Layer
@@ -88,8 +88,8 @@ class _WindowPool(KernelLayer):
     def _add_gradient(self, target: Tensor) -> None:
         raise NotImplementedError
 
-    def _window(self) -> Window:
-        return Window(self.size, self.stride_y, self.stride_x, self.padding // 2)
+    def _window(self) -> SlidingWindow:
+        return SlidingWindow(self.size, self.stride_y, self.stride_x, self.padding // 2)
 
     def table_operations(self) -> float:
         return float(self.size**2 * self._pooled(self.inputs[0]).outputs)
@@ -125,22 +125,11 @@ class Maxpool(_WindowPool):
 
     def _add_gradient(self, target: Tensor) -> None:
         assert self._target is not None and self._pooled_delta is not None
-        (x,), y, delta, out = self.source_tensors, self._target, self._pooled_delta, target.layout
-        gradients.maxpool_gradient(
-            *x.source,
-            x.shape.height,
-            x.shape.width,
-            *self._window(),
-            *y.source,
-            *delta.source,
-            target.data,
-            out.item,
-            out.block,
-            out.pitch,
-            out.origin,
-            not self.overwrites,
-            *delta.extent,
-        )
+        (x,), y, delta, adds = self.source_tensors, self._target, self._pooled_delta, not self.overwrites
+        maxpool_gradient(
+            x.data, x.planes, self._window(), y.data, y.planes, delta.data, delta.planes, target.data, target.planes,
+            adds,
+        )  # fmt: skip
 
     @classmethod
     def from_section(cls, section: Section, place: BuildContext) -> Layer:
@@ -158,11 +147,9 @@ class LocalAvgpool(_WindowPool):
 
     def _add_gradient(self, target: Tensor) -> None:
         assert self._pooled_delta is not None
-        delta, shape = self._pooled_delta, self.inputs[0]
+        delta = self._pooled_delta
         factor = np.float32(1 / self.size**2)  # also at the borders, where the mean is over fewer cells
-        gradients.spread_gradient(
-            *delta.source, factor, *self._window(), *target.source, shape.height, shape.width, *delta.extent
-        )
+        average_gradient(delta.data, delta.planes, factor, self._window(), target.data, target.planes)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -236,21 +223,10 @@ class Avgpool(KernelLayer):
 
     def backward(self) -> None:
         assert self.delta is not None
-        if self.source_deltas[0] is not None:
-            shape, delta = self.inputs[0], self.delta
-            side = max(shape.height, shape.width)
-            gradients.spread_gradient(
-                *delta.source,
-                np.float32(1 / shape.cells),
-                side,
-                1,
-                1,
-                0,
-                *self.source_deltas[0].source,
-                shape.height,
-                shape.width,
-                *delta.extent,
-            )
+        (target,), delta, shape = self.source_deltas, self.delta, self.inputs[0]
+        if target is not None:
+            factor, window = np.float32(1 / shape.cells), SlidingWindow(max(shape.height, shape.width), 1, 1, 0)
+            average_gradient(delta.data, delta.planes, factor, window, target.data, target.planes)
 
     def table_row(self) -> str:
         return f"avg                          {sizes(self.inputs[0])} ->   {self.shape.channels:4d}"

@@ -48,19 +48,20 @@ class Upsample(KernelLayer):
         assert self.output is not None
         (x,), y = self.source_tensors, self.output
         kernel = elementwise.sum_blocks if self.reverse else elementwise.upsample
-        return [KernelCall(kernel, *x.source, self.stride, np.float32(self.scale), *y.target, *y.extent)]
+        return [KernelCall(kernel, x.data, x.planes, self.stride, np.float32(self.scale), y.data, y.planes)]
 
     def backward(self) -> None:
         assert self.delta is not None
         (target,) = self.source_deltas
         if target is None:
             return
-        change, factor = Tensor(target.layout), np.float32(self.scale)
+        delta, change, factor = self.delta, Tensor(target.layout), np.float32(self.scale)
         if self.reverse:  # cells beyond the last whole square took no part
-            sides = self.shape.height * self.stride, self.shape.width * self.stride
-            elementwise.upsample(*self.delta.source, self.stride, factor, *change.target, *change.extent[:2], *sides)
+            height, width = self.shape.height * self.stride, self.shape.width * self.stride
+            whole = change.planes._replace(height=height, width=width)
+            elementwise.upsample(delta.data, delta.planes, self.stride, factor, change.data, whole)
         else:
-            elementwise.sum_blocks(*self.delta.source, self.stride, factor, *change.target, *change.extent)
+            elementwise.sum_blocks(delta.data, delta.planes, self.stride, factor, change.data, change.planes)
         target.data += change.data
 
     def table_row(self) -> str:

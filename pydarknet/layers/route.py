@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config.sections import Section
 from ..kernels.reorder import copy_channels
-from ..kernels.training.gradients import add_channels
+from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
 from ..tensor import LANES, Shape, Tensor
 from .base import BuildContext, KernelLayer, Layer
@@ -79,8 +79,7 @@ class Route(KernelLayer):
             count = x.shape.channels // self.groups
             first = count * self.group_id
             if not _lies_there(x, first, y, to):
-                size = y.layout.batch, self.shape.height, self.shape.width
-                copies.append(KernelCall(copy_channels, *x.source, first, count, *y.target, to, *size))
+                copies.append(KernelCall(copy_channels, x.data, x.planes, first, count, y.data, y.planes, to))
             to += count
         return copies
 
@@ -90,9 +89,8 @@ class Route(KernelLayer):
         for source, target in zip(self.inputs, self.source_deltas, strict=True):
             count = source.channels // self.groups
             if target is not None:
-                at = target.layout
-                add_channels(*delta.source, first, count, target.data, at.item, at.block, at.pitch, at.origin,
-                             count * self.group_id, at.batch, self.shape.height, self.shape.width)  # fmt: skip
+                at = target.planes
+                add_channels(delta.data, delta.planes, first, count, target.data, at, count * self.group_id)
             first += count
 
     def table_row(self) -> str:

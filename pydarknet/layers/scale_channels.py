@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..config.sections import Section
 from ..kernels.elementwise import multiply
+from ..kernels.views import Strides
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from .activations import Activation, read_activation
@@ -45,16 +46,16 @@ class _Product(KernelLayer):
             )
         return inputs[1]
 
-    def _steps(self) -> tuple[int, int, int, int]:
-        """Floats between blocks, rows, columns and lanes of the previous layer; 0 repeats."""
-        at = self.source_tensors[0].layout
-        return at.block, at.pitch * 16, 16, 1
+    def _factors(self, strides: Strides) -> tuple[Strides, int]:
+        """Where the kernel finds the previous layer's cells, and floats between their lanes; a stride of 0 repeats."""
+        return strides, 1
 
     def bind(self) -> list[Call]:
         assert self.output is not None
         (x, other), y = self.source_tensors, self.output
-        first = x.data, x.layout.item, *self._steps(), x.layout.origin
-        return [KernelCall(multiply, *first, *other.source, *y.target, *y.extent), *self.activation.calls(y)]
+        factors = self._factors(x.layout.strides())
+        product = KernelCall(multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)
+        return [product, *self.activation.calls(y)]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
@@ -92,9 +93,10 @@ class ScaleChannels(_Product):
             return self._check(fits, inputs, f"one channel of {shape.width} x {shape.height}")
         return self._check(factor == Shape(shape.channels), inputs, f"1 x 1 x {shape.channels}")
 
-    def _steps(self) -> tuple[int, int, int, int]:
-        at = self.source_tensors[0].layout
-        return (0, at.pitch * 16, 16, 0) if self.per_cell else (at.block, 0, 0, 1)
+    def _factors(self, strides: Strides) -> tuple[Strides, int]:
+        if self.per_cell:
+            return strides._replace(block_stride=0), 0
+        return strides._replace(row_stride=0, column_stride=0), 1
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -10,6 +10,7 @@ import numpy as np
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..kernels import elementwise
+from ..kernels.views import Extent
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
@@ -139,38 +140,26 @@ class Shortcut(KernelLayer):
         y, x = self.output, self.source_tensors[0]
         if self._is_plain_sum:
             slope = self.activation.fused_slope
-            total = KernelCall(elementwise.add, *x.source, *self.source_tensors[1].source, slope, *y.target, *y.extent)
+            other = self.source_tensors[1]
+            total = KernelCall(elementwise.add, x.data, x.planes, other.data, other.planes, slope, y.data, y.planes)
             return [total, *(self.activation.calls(y) if slope == 1 else [])]
         return [*self._sums(y), *self.activation.calls(y)]
 
     def _sums(self, y: Tensor) -> list[Call]:
         """What gives y its first term, and then adds the others."""
         x, nothing = self.source_tensors[0], np.zeros_like(self._first)
-        first = KernelCall(elementwise.scale, *x.source, self._first, nothing, np.float32(1), *y.target, *y.extent)
+        factors = self._first, nothing, np.float32(1)
+        first = KernelCall(elementwise.scale, x.data, x.planes, *factors, y.data, y.planes)
         return [first, *(self._addition(other, keep, gain, y) for other, keep, gain in self._terms)]
 
     def _addition(self, other: Tensor, keep: Array, gain: Array, y: Tensor) -> Call:
         """y = keep y + gain other, on a coarser grid where the widths differ."""
-        mine, theirs, at = self.shape, other.shape, y.layout
+        mine, theirs = self.shape, other.shape
         down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
-        return KernelCall(
-            elementwise.add_scaled,
-            *other.source,
-            down,
-            keep,
-            gain,
-            y.data,
-            at.item,
-            at.block,
-            at.pitch,
-            at.origin,
-            up,
-            at.batch,
-            min(at.blocks, other.layout.blocks),
-            height,
-            width,
-        )
+        extent = Extent(y.layout.batch, min(y.layout.blocks, other.layout.blocks), height, width)
+        x_at, y_at = other.layout.strides(down, down), y.layout.strides(up, up)
+        return KernelCall(elementwise.add_scaled, other.data, x_at, keep, gain, y.data, y_at, extent)
 
     # --- training ---
 
@@ -209,26 +198,12 @@ class Shortcut(KernelLayer):
         target = self.source_deltas[position]
         if target is None:
             return
-        mine, theirs, at = self.shape, self.inputs[position], target.layout
+        mine, theirs = self.shape, self.inputs[position]
         down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
-        blocks = min(at.blocks, delta.layout.blocks)
-        elementwise.add_scaled(
-            *delta.source,
-            up,
-            np.ones_like(gain),
-            gain,
-            target.data,
-            at.item,
-            at.block,
-            at.pitch,
-            at.origin,
-            down,
-            at.batch,
-            blocks,
-            height,
-            width,
-        )
+        extent = Extent(target.layout.batch, min(target.layout.blocks, delta.layout.blocks), height, width)
+        x_at, y_at = delta.layout.strides(up, up), target.layout.strides(down, down)
+        elementwise.add_scaled(delta.data, x_at, np.ones_like(gain), gain, target.data, y_at, extent)
 
     def _add_weight_gradients(self, delta: Tensor) -> None:
         """As in darknet, products of delta and source with the normalised weights left out of the derivative."""

@@ -65,7 +65,7 @@ class Softmax(NchwLayer):
             return [self.forward_in_python]
         (source,), x, y = self.source_tensors, self.nchw_inputs[0].reshape(-1), self.values.reshape(-1)
         batch, shape, temperature = len(self.values), source.shape, np.float32(self.temperature)
-        taken = KernelCall(unpack, *source.source, *source.plain_extent, x)
+        taken = KernelCall(unpack, source.data, source.planes, shape.channels, x)
         if self.spatial:
             starts, room = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
             sizes = shape.channels, shape.cells, shape.cells

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section
-from ..kernels.training.gradients import adapt, descend
+from ..kernels.training.optimizer import adam_step, sgd_step
 from ..layers import Layer
 from ..layers.base import Trainable
 from ..tensor import Array
@@ -51,7 +51,7 @@ class SGD:
     def change(self, name: str, parameter: Trainable, step: Step, rate: float) -> None:
         decay = step.decay * step.pictures if parameter.decays else 0.0
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
-        descend(weights, update, np.float32(rate / step.pictures), np.float32(decay), np.float32(self.momentum))
+        sgd_step(weights, update, np.float32(rate / step.pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
         """Nothing: momentum is part of what is accumulated."""
@@ -74,7 +74,7 @@ class Adam:
         mean, square = (moment.reshape(-1) for moment in self._moments_of(name, parameter))
         past = step.number if self.by_iteration else step.of_run
         kept = np.float32(self.keeps_mean), np.float32(self.keeps_square)
-        adapt(
+        adam_step(
             weights,
             update,
             mean,

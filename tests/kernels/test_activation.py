@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.tensors import assert_blocked, blocked, values
+from support.tensors import assert_blocked, blocked, given, values
 
-from pydarknet.kernels.activation import FUSED, exp32
+from pydarknet.kernels.activation import FUSED, NONE, activate, activate_segments, exp32
+from pydarknet.kernels.training.activation import activation_gradient
 from pydarknet.layers.activations import ACTIVATIONS
 
 POINTWISE = sorted(naive.ACTIVATIONS)
@@ -95,3 +96,29 @@ def test_fused_functions_need_code_and_others_only_a_slope():
     fused = {name for name, activation in ACTIVATIONS.items() if activation.code in FUSED}
     assert fused == {"logistic", "mish", "swish"}
     assert {name for name, a in ACTIVATIONS.items() if a.fused_slope != 1} == {"relu", "leaky", "revleaky", "relie"}
+
+
+IDS = sorted({activation.code for activation in ACTIVATIONS.values()} - {NONE})
+UNKNOWN = (-1, max(IDS) + 1, 99)
+
+
+def test_every_id_is_used_by_a_function_of_the_table():
+    assert list(range(1, len(IDS) + 1)) == IDS
+
+
+@pytest.mark.parametrize("activation", [*IDS, *UNKNOWN])
+def test_every_id_has_a_branch_and_an_unknown_one_gives_nan(activation):
+    x = np.linspace(-3, 3, 37, dtype=np.float32)
+    run = x.copy()
+    activate_segments(run, np.array([[0, 37]]), np.float32(1), activation)
+    tensor = blocked(x[:32].reshape(1, 16, 1, 2))
+    activate(tensor.data, tensor.planes, 16, np.float32(1), activation)
+    assert np.isnan(run).all() == np.isnan(tensor.data).all() == (activation in UNKNOWN)
+    assert np.isnan(run).any() == np.isnan(tensor.data).any() == (activation in UNKNOWN)
+
+
+@pytest.mark.parametrize("activation", [*IDS, *UNKNOWN])
+def test_every_id_has_a_branch_in_the_gradient_too(activation):
+    y, delta = blocked(np.linspace(-1, 1, 32, dtype=np.float32).reshape(1, 16, 1, 2)), blocked(np.ones((1, 16, 1, 2)))
+    activation_gradient(*given(delta), *given(y), *given(y), np.float32(1), activation)
+    assert np.isnan(delta.data).all() == np.isnan(delta.data).any() == (activation in UNKNOWN)

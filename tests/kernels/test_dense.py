@@ -8,6 +8,7 @@ from reference import layers as naive
 from support.tensors import assert_close, values
 
 from pydarknet.kernels.dense import dense, locally_connected
+from pydarknet.kernels.views import Nchw, SlidingWindow
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -35,7 +36,6 @@ def test_locally_connected_has_filters_for_every_place(size, stride, pad, height
     x, weights = values(2, 3, height, width), values(out_h * out_w, 4, 3, size, size, seed=1)
     bias = values(4 * out_h * out_w, seed=2)
     y = np.full(2 * 4 * out_h * out_w, np.nan, np.float32)
-    locally_connected(
-        x.reshape(-1), weights.reshape(-1), bias, 2, 3, height, width, size, stride, pad, 4, out_h, out_w, y
-    )
+    window, x_at, y_at = SlidingWindow(size, stride, stride, pad), Nchw(2, 3, height, width), Nchw(2, 4, out_h, out_w)
+    locally_connected(x.reshape(-1), x_at, window, weights.reshape(-1), bias, y, y_at)
     assert_close(y.reshape(2, 4, out_h, out_w), naive.locally_connected(x, weights, bias, stride, pad))

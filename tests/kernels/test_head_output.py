@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.tensors import assert_close, blocked, values
+from support.tensors import assert_close, blocked, given, values
 
 from pydarknet.kernels.head_output import softmax_planes, softmax_rows, unpack_head
 
@@ -22,7 +22,7 @@ def test_heads_are_unpacked_with_what_belongs_to_each_channel(shape, halo):
     scale = np.where(np.arange(channels) % 4 == 0, 1.2, 1).astype(np.float32)
     shift = (scale - 1) / 2
     found, source = np.full(shape, 7, np.float32), blocked(x, halo)
-    unpack_head(*source.source, *shape, logistic, scale, shift, found.reshape(-1))
+    unpack_head(*given(source), logistic, scale, shift, found.reshape(-1))
     columns = (slice(None), None, None)
     expected = np.where(logistic[columns], 1 / (1 + np.exp(-x.astype(np.float64))), x)
     assert_close(found, expected * scale[columns] - shift[columns], 1e-6)

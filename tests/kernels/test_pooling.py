@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.tensors import assert_blocked, assert_clean, blocked, dirty, values
+from support.tensors import assert_blocked, assert_clean, blocked, dirty, given, values
 
 from pydarknet.kernels import pooling
-from pydarknet.kernels.views import Window
+from pydarknet.kernels.views import SlidingWindow
 
 WINDOWS = [
     # size, stride (y, x), padding of both sides together
@@ -22,7 +22,7 @@ CASES = [(*window, plane) for window in WINDOWS for plane in PLANES if min(plane
 def pool(kernel, x, size, stride, padding, in_halo=0, out_halo=0):
     height, width = ((side + padding - size) // step + 1 for side, step in zip(x.shape[2:], stride, strict=True))
     source, target = blocked(x, in_halo), dirty(*x.shape[:2], height, width, out_halo)
-    kernel(source.data, source.planes, Window(size, *stride, padding // 2), target.data, target.planes)
+    kernel(*given(source), SlidingWindow(size, *stride, padding // 2), *given(target))
     return target
 
 
@@ -46,7 +46,7 @@ def test_local_average_counts_the_cells_inside_the_plane(size, stride, padding, 
 def test_global_average_gives_one_cell_a_channel(channels, plane, halo):
     x = values(2, channels, *plane)
     source, target = blocked(x, 1), dirty(2, channels, 1, 1, halo)
-    pooling.global_average(source.data, source.planes, target.data, target.planes)
+    pooling.global_average(*given(source), *given(target))
     assert_blocked(target, x.astype(np.float64).mean(axis=(2, 3), keepdims=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.tensors import assert_blocked, assert_clean, blocked, cells, dirty, values
+from support.tensors import assert_blocked, assert_clean, blocked, cells, dirty, given, values
 
 from pydarknet.kernels.reorder import copy_channels
 from pydarknet.tensor import Layout, Shape, Tensor
@@ -44,7 +44,7 @@ def test_unpacking_gives_back_what_was_packed(shape, halo):
 
 
 def copy(x, first, count, target, to):
-    copy_channels(*x.source, first, count, *target.target, to, x.layout.batch, x.shape.height, x.shape.width)
+    copy_channels(*given(x), first, count, *given(target), to)
 
 
 @pytest.mark.parametrize("first, count, to", [

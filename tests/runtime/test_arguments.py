@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import pytest
 
-from pydarknet.kernels.views import Planes, Window
+from pydarknet.kernels.views import Planes, SlidingWindow
 from pydarknet.runtime import arguments
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -31,9 +31,9 @@ MIXED = Mixed(ARRAY, np.float32(0.5), (7, True))
 TAKEN = [
     # arguments, their kinds, their number of words
     ((ARRAY, 1, True, 0.5, np.float32(1)), ("<f4[2]", "int64", "bool", "float64", "float32"), 9 + 4),
-    ((Window(2, 2, 2, 0),), ("Window(int64,int64,int64,int64)",), 4),
-    ((Window(2, 2, 2, 0.5),), ("Window(int64,int64,int64,float64)",), 4),
-    ((Window(2, np.int64(2), 2, 0), 1), ("Window(int64,int64,int64,int64)", "int64"), 5),
+    ((SlidingWindow(2, 2, 2, 0),), ("SlidingWindow(int64,int64,int64,int64)",), 4),
+    ((SlidingWindow(2, 2, 2, 0.5),), ("SlidingWindow(int64,int64,int64,float64)",), 4),
+    ((SlidingWindow(2, np.int64(2), 2, 0), 1), ("SlidingWindow(int64,int64,int64,int64)", "int64"), 5),
     (((1, 2.0),), ("tuple(int64,float64)",), 2),
     ((ARRAY, Planes(*range(8)), 3), ("<f4[2]", f"Planes({','.join(['int64'] * 8)})", "int64"), 9 + 8 + 1),
     ((MIXED, 5), ("Mixed(<f4[2],float32,tuple(int64,bool))", "int64"), 9 + 1 + 2 + 1),
@@ -53,7 +53,7 @@ def test_arguments_that_no_saved_code_takes():
     read_only = np.zeros(3, np.float32)
     read_only.flags.writeable = False
     for other in (ARRAY[:, ::2], read_only, "text", None, 1j):
-        for given in ((other,), (1, Window(1, 1, 1, other)), ((other,),)):
+        for given in ((other,), (1, SlidingWindow(1, 1, 1, other)), ((other,),)):
             assert arguments.kinds_of(given) is None
             assert arguments.kinds_of_types(tuple(map(numba.typeof, given))) is None
 
@@ -74,13 +74,13 @@ def test_words():
     assert arguments.words_of(1.0) == arguments.words_of(np.float64(1)) == [0x3FF << 52]
     assert arguments.words_of(np.float32(1)) == [0x7F << 23]
     assert arguments.words_of(np.zeros(0, np.int64))[2:4] == [0, 8]
-    assert arguments.words_of(Window(2, 1, 3, -4)) == [2, 1, 3, -4]
+    assert arguments.words_of(SlidingWindow(2, 1, 3, -4)) == [2, 1, 3, -4]
     assert arguments.words_of(Mixed(ARRAY, np.float32(1), (7, True)))[-3:] == [0x7F << 23, 7, 1]
 
 
 def test_a_thunk_takes_tuples():
     thunks = pytest.importorskip("pydarknet.runtime.thunks")
-    given = (ARRAY.reshape(-1), Window(2, 2, 2, 0), np.float32(1))
+    given = (ARRAY.reshape(-1), SlidingWindow(2, 2, 2, 0), np.float32(1))
     signature = tuple(map(numba.typeof, given))
     compiled = numba.njit(_set)
     compiled.compile(signature)
@@ -101,12 +101,12 @@ sys.path.insert(0, TESTS)
 import numpy as np
 from pydarknet.runtime import object_loader, program
 from pydarknet.kernels import pooling
-from pydarknet.kernels.views import Planes, Window
+from pydarknet.kernels.views import Planes, SlidingWindow
 from pydarknet.tensor import Layout, Shape, Tensor
 
 x = Tensor(Layout(1, Shape(16, 4, 6), 1))
 x.data[:] = np.arange(x.data.size) % 7
-WINDOW = Window(2, 2, 2, 0)
+WINDOW = SlidingWindow(2, 2, 2, 0)
 told = {}
 
 def fresh():
@@ -169,14 +169,17 @@ def test_saved_code_takes_tuples_and_two_calls_become_one_program(cache):
 
 @on_linux
 def test_members_of_numpys_integers_are_the_same_kind(cache):
-    added = "assert called(Window(*map(np.int64, WINDOW))) == expected == as_program(Window(*map(np.int64, WINDOW)))[0]"
+    added = """
+window = SlidingWindow(*map(np.int64, WINDOW))
+assert called(window) == expected == as_program(window)[0]
+"""
     assert not start(cache, added)["numba"]
 
 
 @on_linux
 def test_members_of_another_kind_are_left_to_numba(cache):
     added = """
-for other in (Window(2, 2, 2, False), tuple(WINDOW)):  # False: as a number 0; a plain tuple has no names
+for other in (SlidingWindow(2, 2, 2, False), tuple(WINDOW)):  # False: as a number 0; a plain tuple has no names
     try:
         assert called(other) == expected
         told[type(other).__name__] = "computed"
@@ -186,7 +189,7 @@ assert called() == expected == as_program()[0]
 """
     told = start(cache, added)
     assert told["numba"], "no saved code took them"
-    assert told["Window"] == "computed" and told["tuple"] == "TypingError"
+    assert told["SlidingWindow"] == "computed" and told["tuple"] == "TypingError"
 
 
 @on_linux

@@ -22,12 +22,12 @@ import json, logging, sys
 import numpy as np
 logging.basicConfig(format="%(message)s")
 from pydarknet.runtime import object_loader as saved
-from pydarknet.kernels.training.gradients import descend
+from pydarknet.kernels.training.optimizer import sgd_step
 from pydarknet.runtime.threads import set_threads, threads
 told = {}
 def run(kind=np.float32, step=1):
     weights, updates = np.arange(12, dtype=kind), np.ones(12, kind)
-    descend(weights[::step], updates[::step], kind(0.5), kind(0), kind(0.25))
+    sgd_step(weights[::step], updates[::step], kind(0.5), kind(0), kind(0.25))
     return weights.tolist()
 set_threads(1)
 told["first"] = run()
@@ -79,7 +79,7 @@ def test_the_second_process_does_without_numba(cache):
     told, errors = start(cache)
     assert not told["numba"]
     assert errors == ""
-    assert set(files(cache)) == {"training.gradients.descend", "modules.saved", "team.saved"}
+    assert set(files(cache)) == {"training.optimizer.sgd_step", "modules.saved", "team.saved"}
 
 
 def test_another_kind_of_argument_is_left_to_numba(cache):
@@ -96,7 +96,7 @@ def test_another_kind_of_argument_is_left_to_numba(cache):
     "damage", [lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""]
 )
 def test_a_damaged_file_is_made_anew(cache, damage):
-    path = files(cache)["training.gradients.descend"]
+    path = files(cache)["training.optimizer.sgd_step"]
     path.write_bytes(damage(path.read_bytes()))
     told, errors = start(cache)
     assert told["numba"]
@@ -128,7 +128,7 @@ def test_code_for_another_processor_is_not_used(cache):
 
 
 def test_code_that_cannot_be_linked_is_not_used(cache):
-    path = files(cache)["training.gradients.descend"]
+    path = files(cache)["training.optimizer.sgd_step"]
     added = f"content = saved.read({path.name!r}); content['symbols'].append('no_such_function')\n"
     added += f"saved.write({path.name!r}, content)"
     start(cache, added)
@@ -167,10 +167,10 @@ told["total"], told["again"] = total(np.arange(100.0)), run()
 def test_names_that_a_stand_in_lacks_come_from_the_real_module(cache):
     added = """
 from pydarknet.kernels.convolution import microkernel as tile
-from pydarknet.kernels.training import gradients as gradient
+from pydarknet.kernels.training import optimizer
 told["constant"], told["before"] = isinstance(tile.PIXELS, int), saved.is_used()
-told["function"], told["after"] = callable(gradient.prange), saved.is_used()
-told["nothing"] = hasattr(gradient, "no_such_name")
+told["function"], told["after"] = callable(optimizer.prange), saved.is_used()
+told["nothing"] = hasattr(optimizer, "no_such_name")
 """
     told, _ = start(cache, added)
     assert told["constant"] and told["before"]

@@ -28,6 +28,11 @@ def blocked(x, halo=0, lanes=16):
     return tensor
 
 
+def given(tensor):
+    """A blocked tensor as kernels take it: data and planes."""
+    return tensor.data, tensor.planes
+
+
 def cells(tensor):
     """A view (n, blocks, h + 2 halo, w + 2 halo, lanes) of everything that a tensor holds."""
     at, shape = tensor.layout, tensor.shape

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import ROWS
-from ...kernels.convolution.winograd_microkernel import GRADIENT_LANES
-from ...kernels.training.gradients import depthwise_gradient, filter_gradient, unpack_filter_gradient
+from ...kernels.training.weight_gradient import depthwise_weight_gradient, unpack_weight_gradient, weight_gradient
+from ...kernels.training.weight_gradient_microkernel import GRADIENT_LANES
+from ...kernels.views import Extent, PartialSums
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
@@ -125,63 +126,20 @@ class ConvolutionGradient:
         w, x, d = self.window, self.x.layout, self.spread.layout
         row, column = np.divmod(np.arange(w.size**2), w.size)
         taps = np.ascontiguousarray(w.offset(x, row, column))
-        steps = (w.stride_y * x.pitch * x.lanes, w.stride_x * x.lanes)
-        delta_steps = (w.stride_y * d.pitch * LANES, w.stride_x * LANES)
+        x_at = x.strides(w.stride_y, w.stride_x)._replace(first=0)  # `taps` begin at the first cell
+        delta_at = d.strides(w.stride_y, w.stride_x)
+        extent = Extent(x.batch, d.blocks, self.out.height, self.out.width)
         if self._depthwise:
-            start = self.spread.data[d.origin :]
-            depthwise_gradient(
-                self.x.data,
-                x.item,
-                x.block,
-                *steps,
-                taps,
-                start,
-                d.item,
-                d.block,
-                *delta_steps,
-                x.batch,
-                d.blocks,
-                self.out.height,
-                self.out.width,
-                self._packed,
-            )
+            depthwise_weight_gradient(self.x.data, x_at, taps, self.spread.data, delta_at, extent, self._packed)
             packed = self._packed.reshape(d.blocks, w.size**2, LANES).transpose(0, 2, 1).reshape(-1, w.size**2)
             update += packed[: self.out.channels].reshape(update.shape)
             return
-        filter_gradient(
-            self.x.data,
-            x.item,
-            *steps,
-            taps,
-            self.spread.data,
-            d.item,
-            d.block,
-            *delta_steps,
-            self._tasks,
-            x.batch,
-            self.out.height,
-            self.out.width,
-            self._splits,
-            self._packed,
-            self._split_size,
-            self._second_block,
-        )
+        sums = PartialSums(self._splits, self._split_size, GRADIENT_LANES * LANES * w.size**2)
+        weight_gradient(self.x.data, x_at, taps, self.spread.data, delta_at, self._tasks, extent, self._packed, sums)
         n, channels, size, _ = self.weights.shape
-        unpack_filter_gradient(
-            self._packed,
-            self._splits,
-            self._split_size,
-            self._tasks,
-            channels,
-            n // self.groups,
-            size,
-            self._units,
-            update.reshape(-1),
+        unpack_weight_gradient(
+            self._packed, sums, self._tasks, self._units, channels, n // self.groups, size, update.reshape(-1)
         )
-
-    @property
-    def _second_block(self) -> int:
-        return GRADIENT_LANES * LANES * self.window.size**2
 
     def add_input_gradient(self, target: Tensor, overwrites: bool = False) -> None:
         """target, of the input's shape, += the gradient, or = where it overwrites."""
@@ -212,8 +170,7 @@ def _transposed(weights: Array, groups: int) -> Array:
 
 
 def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """(tasks as `filter_gradient` takes them, (block, unit of input channels, floats between blocks), floats in
-    all)."""
+    """(`tasks` of `weight_gradient`, `units` of `unpack_weight_gradient`, floats of the sums of one part)."""
     n, channels, size, _ = weights.shape
     per_group, section = n // groups, GRADIENT_LANES * LANES * size * size
     tasks, units, at, block = [], [], 0, 0
@@ -224,8 +181,8 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
         high = -(-(last // per_group + 1) * channels // GRADIENT_LANES)
         for unit in range(low, high):
             channel = unit * GRADIENT_LANES
-            tasks.append((channel // x.lanes * x.block + channel % x.lanes, d.origin + block * d.block, at, count))
-            units.append((block, unit, section))
+            tasks.append((channel // x.lanes * x.block + channel % x.lanes, block * d.block, at, count))
+            units.append((block, unit))
             at += section * count
         block += count
     return np.array(tasks, np.int64), np.array(units, np.int64), at

@@ -12,6 +12,7 @@ from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...kernels.activation import NONE
 from ...kernels.elementwise import add_scaled
+from ...kernels.views import Extent
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
@@ -110,21 +111,9 @@ class Deconvolutional(Layer):
         assert self._spread is not None
         (x,), at, shape = self.source_tensors, self._spread.layout, self.inputs[0]
         keep, gain = np.zeros(at.blocks * 16, np.float32), np.ones(at.blocks * 16, np.float32)
+        extent = Extent(at.batch, at.blocks, shape.height, shape.width)
         add_scaled(
-            *x.source,
-            1,
-            keep,
-            gain,
-            self._spread.data,
-            at.item,
-            at.block,
-            at.pitch,
-            at.origin,
-            self.stride,
-            at.batch,
-            at.blocks,
-            shape.height,
-            shape.width,
+            x.data, x.layout.strides(), keep, gain, self._spread.data, at.strides(self.stride, self.stride), extent
         )
 
     def forward(self) -> None:
@@ -188,22 +177,9 @@ class Deconvolutional(Layer):
             wide.data.fill(0)
             self._gradient.add_input_gradient(wide)
             at, ones = target.layout, np.ones(target.layout.blocks * 16, np.float32)
-            add_scaled(
-                *wide.source,
-                self.stride,
-                ones,
-                ones,
-                target.data,
-                at.item,
-                at.block,
-                at.pitch,
-                at.origin,
-                1,
-                at.batch,
-                at.blocks,
-                shape.height,
-                shape.width,
-            )
+            x_at = wide.layout.strides(self.stride, self.stride)
+            extent = Extent(at.batch, at.blocks, shape.height, shape.width)
+            add_scaled(wide.data, x_at, ones, ones, target.data, at.strides(), extent)
 
     def table_row(self) -> str:
         shape, out = self.inputs[0], self.shape

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...kernels.dense import locally_connected
+from ...kernels.views import SlidingWindow
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
@@ -88,23 +89,11 @@ class Local(NchwLayer):
         self.biases[:] = 0
 
     def compute(self, x: Array, y: Array) -> None:
-        shape, out = self.inputs[0], self.shape
+        window = SlidingWindow(self.size, self.stride, self.stride, self.pad)
+        x_at, y_at = (Layout(len(x), shape).nchw for shape in (self.inputs[0], self.shape))
         locally_connected(
-            x.reshape(-1),
-            self.weights.reshape(-1),
-            self.biases,
-            len(x),
-            shape.channels,
-            shape.height,
-            shape.width,
-            self.size,
-            self.stride,
-            self.pad,
-            self.filters,
-            out.height,
-            out.width,
-            y.reshape(-1),
-        )
+            x.reshape(-1), x_at, window, self.weights.reshape(-1), self.biases, y.reshape(-1), y_at
+        )  # fmt: skip
         self.activation.apply_plain(y)
 
     # --- training ---

@@ -67,7 +67,7 @@ class Head(NchwLayer):
         scales[list(scaled)] = scale
         shifts[list(scaled)] = np.float32(0.5) * (np.float32(scale) - np.float32(1))
         return KernelCall(
-            unpack_head, *source.source, *source.plain_extent,
+            unpack_head, source.data, source.planes,
             *(np.tile(rule, anchors) for rule in (logistic, scales, shifts)), self.values.reshape(-1),
         )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.tensors import assert_blocked, blocked, dirty, values
+from support.tensors import assert_blocked, blocked, dirty, given, values
 
 from pydarknet.kernels.training import batchnorm
 
@@ -33,7 +33,7 @@ def test_channel_moments_are_those_of_each_item(shape, shift):
     x = values(*shape, seed=5) + np.float32(shift)
     tensor = blocked(x, 1)
     means, squares = two_outputs(tensor)
-    batchnorm.channel_moments(*tensor.source, *tensor.extent, means.reshape(-1), squares.reshape(-1))
+    batchnorm.channel_moments(*given(tensor), means.reshape(-1), squares.reshape(-1))
     planes = x.reshape(*shape[:2], -1).astype(np.float64)
     expected = planes.mean(axis=2)
     np.testing.assert_allclose(means[:, : shape[1]], expected, rtol=1e-6, atol=1e-6)
@@ -49,8 +49,8 @@ def test_sloped_sums_are_of_the_sloped_delta(shape, slope):
     at = blocked(delta)
     totals, products = two_outputs(at)
     batchnorm.sloped_sums(
-        *at.source, *blocked(x, 1).source, lanes_of(gain), lanes_of(offset), np.float32(slope), lanes_of(mean),
-        *at.extent, totals.reshape(-1), products.reshape(-1),
+        *given(at), *given(blocked(x, 1)), lanes_of(gain), lanes_of(offset), np.float32(slope), lanes_of(mean),
+        totals.reshape(-1), products.reshape(-1),
     )  # fmt: skip
     change = sloped(delta, x, gain, offset, np.float32(slope))
     np.testing.assert_allclose(totals[:, : shape[1]], change.sum(axis=(2, 3)), rtol=1e-4, atol=1e-5)
@@ -67,10 +67,9 @@ def test_sloped_combine_writes_cells_a_step_apart(shape, slope, step):
     gain, offset, *factors = (values(c, seed=seed) for seed in range(3, 8))
     y = dirty(n, c, h * step, w * step, 0)
     y.data.fill(0)
-    at, source = y.layout, blocked(delta)
     batchnorm.sloped_combine(
-        *source.source, *blocked(x, 1).source, lanes_of(gain), lanes_of(offset), np.float32(slope),
-        *map(lanes_of, factors), y.data, at.item, at.block, at.origin, step * at.pitch * 16, step * 16, *source.extent,
+        *given(blocked(delta)), *given(blocked(x, 1)), lanes_of(gain), lanes_of(offset), np.float32(slope),
+        *map(lanes_of, factors), y.data, y.layout.strides(step, step),
     )  # fmt: skip
     a, b, constant = (factor[:, None, None] for factor in factors)
     expected = np.zeros((n, c, h * step, w * step))

@@ -1,0 +1,101 @@
+"""The gradient of a convolution's weights: sums over all pictures and pixels of delta times input."""
+
+from __future__ import annotations
+
+import numba
+from numba import prange
+
+from ...runtime.jit import kernel
+from ..addressing import strided_cell
+from ..convolution.microkernel import ROWS
+from ..halo import clear
+from ..simd.vector import LANES, vload, vmuladd, vsplat, vstore
+from .weight_gradient_microkernel import GRADIENT_LANES, tile_gradient
+
+f32 = numba.float32
+
+# Pixels whose inputs and deltas stay in a core's first cache while all cells of a filter meet them.
+PIXELS_AT_ONCE = 160
+
+
+@kernel
+def weight_gradient(x, x_at, offsets, delta, delta_at, tasks, extent, out, sums):
+    """out[part] = sum over pictures and pixels of delta * input, for the filters and channels of each task.
+
+    x_at, delta_at: `Strides`; extent: `Extent` of delta; sums: `PartialSums` in out. tasks: (m, 4) int64: offsets of
+    the first input channel in x, of the first filter's block in delta, of the result in out, and 1 or 2 blocks of
+    filters. offsets: (size * size,) int64, of the filter's cells in x. The number of parts does not depend on the
+    number of threads, so the order of the sums is always the same.
+    """
+    lines = extent.pictures * extent.height
+    for number in prange(tasks.shape[0] * sums.parts):
+        task = number // sums.parts
+        part = number - task * sums.parts
+        blocks, to = tasks[task, 3], part * sums.part_stride + tasks[task, 2]
+        for r in range(blocks):
+            at = to + r * sums.block_stride
+            clear(out[at : at + offsets.shape[0] * GRADIENT_LANES * LANES])
+        # A single block at the end is computed as a pair of the same: the second result falls on the first.
+        delta_second = delta_at.block_stride if blocks == ROWS else 0
+        out_second = sums.block_stride if blocks == ROWS else 0
+        line, end = lines * part // sums.parts, lines * (part + 1) // sums.parts
+        while line < end:
+            picture = line // extent.height
+            row = line - picture * extent.height
+            rows = min(end - line, extent.height - row, max(1, PIXELS_AT_ONCE // extent.width))
+            x_row = strided_cell(x_at, picture, 0, row) + tasks[task, 0]
+            delta_row = strided_cell(delta_at, picture, 0, row) + tasks[task, 1]
+            for tap in range(offsets.shape[0]):
+                tile_gradient(
+                    x, x_row + offsets[tap], x_at.row_stride, x_at.column_stride,
+                    delta, delta_row, delta_at.row_stride, delta_at.column_stride, delta_second,
+                    rows, extent.width, out, to + tap * GRADIENT_LANES * LANES, out_second,
+                )  # fmt: skip
+            line += rows
+
+
+@kernel
+def depthwise_weight_gradient(x, x_at, offsets, delta, delta_at, extent, out):
+    """The same for filters of one channel each: out (blocks, size * size, LANES), flat."""
+    taps = offsets.shape[0]
+    for task in prange(extent.blocks * taps):
+        block = task // taps
+        tap = task - block * taps
+        total = vsplat(f32(0.0))
+        for picture in range(extent.pictures):
+            for row in range(extent.height):
+                x_row = strided_cell(x_at, picture, block, row) + offsets[tap]
+                delta_row, line = strided_cell(delta_at, picture, block, row), vsplat(f32(0.0))
+                for column in range(extent.width):
+                    value = vload(x, x_row + column * x_at.column_stride)
+                    line = vmuladd(value, vload(delta, delta_row + column * delta_at.column_stride), line)
+                total = total + line
+        vstore(out, task * LANES, total)
+
+
+@kernel
+def unpack_weight_gradient(packed, sums, tasks, units, channels_per_group, filters_per_group, size, gradient):
+    """gradient (n, channels / groups, size, size), flat, += what `weight_gradient` gave, part by part in order.
+
+    units: (m, 2) int64 for each task: the first block of filters and the first group of GRADIENT_LANES channels.
+    """
+    taps = size * size
+    n = gradient.shape[0] // (channels_per_group * taps)
+    for task in prange(tasks.shape[0]):
+        first_channel = units[task, 1] * GRADIENT_LANES
+        for r in range(tasks[task, 3]):
+            for lane in range(LANES):
+                f = (units[task, 0] + r) * LANES + lane
+                if f >= n:
+                    continue
+                base = f // filters_per_group * channels_per_group
+                for i in range(GRADIENT_LANES):
+                    c = first_channel + i - base
+                    if c < 0 or c >= channels_per_group:
+                        continue
+                    for tap in range(taps):
+                        total = f32(0.0)
+                        at = tasks[task, 2] + r * sums.block_stride + (tap * GRADIENT_LANES + i) * LANES + lane
+                        for part in range(sums.parts):
+                            total += packed[part * sums.part_stride + at]
+                        gradient[(f * channels_per_group + c) * taps + tap] += total
