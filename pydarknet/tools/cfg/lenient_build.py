@@ -28,8 +28,8 @@ from ...layers.route import FlatRoute, Route
 from ...layers.shortcut import Shortcut
 from ...layers.simple import Implicit
 from ...network.input_size import network_input
-from ...network.memory import check_memory
 from ...tensor import Shape
+from ...utils.system import check_memory
 from .lenient_section import REFERENCES, LenientSection, Problem, TolerantPlace, warnings_to
 
 _HINT = "did you mean"  # a word that looks misspelt is an error; other unknown words may be meant for another program
