@@ -6,7 +6,8 @@ import numpy as np
 
 from ..kernels.training.activation import activation_gradient
 from ..kernels.training.gradients import channel_total, spread_cells
-from ..tensor import LANES, Array, Tensor
+from ..tensor import Tensor
+from ..utils.arrays import LANES, Array
 from .activations import Activation
 
 

@@ -13,7 +13,7 @@ from ..config.sections import Section
 from ..kernels.training.gradients import adapt, descend
 from ..layers import Layer
 from ..layers.base import Trainable
-from ..tensor import Array
+from ..utils.arrays import Array
 
 Trainables = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 
