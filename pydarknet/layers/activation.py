@@ -12,7 +12,7 @@ from ..config.sections import Section
 from ..kernels.reorder import copy_channels
 from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
-from ..tensor import Array
+from ..utils.arrays import Array
 from .activations import LOGISTIC, Activation, read_activation
 from .backward_ops import activation_backward
 from .base import BuildContext, KernelLayer

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..config.sections import Section
-from ..tensor import Array, Shape
+from ..tensor import Shape
+from ..utils.arrays import Array
 from .base import BuildContext, Layer
 from .nchw_layer import MASKED, stacked_truth
 from .simple import Identity

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..kernels.reorder import pack
 from ..runtime.program import Call, KernelCall
-from ..tensor import Array, Tensor
+from ..tensor import Tensor
+from ..utils.arrays import Array
 from .base import KernelLayer, Layer
 
 MASKED = np.float32(-1234)  # darknet's mark for truths that do not count

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..config.sections import Section
-from ..tensor import Array
+from ..utils.arrays import Array
 from .base import BuildContext
 from .nchw_layer import NchwLayer
 

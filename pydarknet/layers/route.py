@@ -12,7 +12,8 @@ from ..config.sections import Section
 from ..kernels.reorder import copy_channels
 from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
-from ..tensor import LANES, Shape, Tensor
+from ..tensor import Shape, Tensor
+from ..utils.arrays import LANES
 from .base import BuildContext, KernelLayer, Layer
 from .nchw_layer import NchwLayer
 from .summary_row import sizes

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section
-from ..tensor import Array, Shape, Tensor
+from ..tensor import Shape, Tensor
+from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, Parameter, Trainable
 from .nchw_layer import NchwLayer

@@ -13,7 +13,7 @@ from ..config.sections import Section
 from ..kernels.training.optimizer import adam_step, sgd_step
 from ..layers import Layer
 from ..layers.base import Trainable
-from ..tensor import Array
+from ..utils.arrays import Array
 
 Trainables = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 

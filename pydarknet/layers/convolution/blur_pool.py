@@ -8,7 +8,8 @@ import numpy as np
 
 from ...kernels.activation import NONE
 from ...runtime.program import Call
-from ...tensor import Array, Layout, Shape, Tensor
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import Array
 from ..backward_ops import write_dilated
 from .backward import ConvolutionGradient
 from .direct import DepthwiseConvolution
