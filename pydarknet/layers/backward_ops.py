@@ -5,14 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels.training.activation import activation_gradient
-<<<<<<< HEAD
 from ..kernels.training.elementwise import channel_total, spread_cells
-from ..tensor import LANES, Array, Tensor
-=======
-from ..kernels.training.gradients import channel_total, spread_cells
 from ..tensor import Tensor
 from ..utils.arrays import LANES, Array
->>>>>>> layers
 from .activations import Activation
 
 

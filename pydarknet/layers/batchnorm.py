@@ -18,13 +18,8 @@ from ..config.sections import Section
 from ..kernels import elementwise
 from ..kernels.training.batchnorm import channel_moments, sloped_combine, sloped_sums
 from ..runtime.program import Call, KernelCall
-<<<<<<< HEAD
-from ..tensor import LANES, Array, Layout, Tensor
-=======
 from ..tensor import Layout, Tensor
 from ..utils.arrays import LANES, Array
-from .backward_ops import strided_target
->>>>>>> layers
 from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes
 
 EPSILON = 1e-5  # added to the variance inside the root, in the backward pass in both dialects

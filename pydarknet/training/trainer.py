@@ -18,15 +18,7 @@ from .best_checkpoint import BestWeights
 from .chart import Chart
 from .checkpoint import Progress
 from .data import BatchSource, ListedImages, open_pictures, open_source
-from .hooks import (
-    CHART,
-    BestCheckpointer,
-    ChartHook,
-    Checkpointer,
-    Hook,
-    MetricsLogHook,
-    ValidationHook,
-)
+from .hooks import CHART, BestCheckpointer, ChartHook, Checkpointer, Hook, MetricsLogHook, ValidationHook
 from .learner import Learner
 from .metrics_log import METRICS_LOG, HeadReport, IterationRecord, MetricsLog
 from .run_folder import make_folder

@@ -6,14 +6,7 @@ from typing import Any
 
 import click
 
-from ..options import (
-    FILE,
-    FlagsFirst,
-    detection_options,
-    names_options,
-    network_and_pictures,
-    network_options,
-)
+from ..options import FILE, FlagsFirst, detection_options, names_options, network_and_pictures, network_options
 from .anchors import calc_anchors_command
 from .demo import demo_options, run_demo
 from .detect import CommandDefaults, run_detect
