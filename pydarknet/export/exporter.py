@@ -19,7 +19,8 @@ from ..layers.connected import Connected
 from ..layers.convolution.convolutional import Convolutional
 from ..layers.convolution.deconvolutional import Deconvolutional
 from ..layers.convolution.local import Local
-from ..layers.heads.region import DetectionHead, Region
+from ..layers.heads.detection import DetectionHead
+from ..layers.heads.region import Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
 from ..layers.normalization import L2Norm, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool

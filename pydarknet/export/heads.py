@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from ..config.word_tree import WordTree
-from ..layers.heads.region import DetectionHead, Region
+from ..layers.heads.detection import DetectionHead
+from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
 from ..layers.softmax import Softmax
 from .graph import Graph, Value

@@ -48,7 +48,7 @@ LAYERS = _Table({
     "crop": "simple.Crop",
     "deconv": "convolution.deconvolutional.Deconvolutional",
     "deconvolutional": "convolution.deconvolutional.Deconvolutional",
-    "detection": "heads.region.DetectionHead",
+    "detection": "heads.detection.DetectionHead",
     "dropout": "dropout.Dropout",
     "empty": "simple.Empty",
     "Gaussian_yolo": "heads.yolo.GaussianYolo",

@@ -13,7 +13,7 @@ from ..datasets.classification import ClassificationDataset
 from ..datasets.dataloader import DataLoader
 from ..datasets.detection import DetectionDataset
 from ..layers.heads.base import Head
-from ..layers.heads.region import DetectionHead
+from ..layers.heads.detection import DetectionHead
 from ..model import Model
 from ..utils.arrays import Array
 

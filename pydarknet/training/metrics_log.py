@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import OutputError
 from ..evaluation import Report
-from ..layers.heads.targets import Statistics
+from ..layers.heads.statistics import Statistics
 from ..utils.files import atomic_write
 
 METRICS_LOG = "train.jsonl"

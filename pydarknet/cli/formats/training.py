@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..console import note, say
 
 if TYPE_CHECKING:
-    from ...layers.heads.targets import Statistics
+    from ...layers.heads.statistics import Statistics
     from ...training.metrics_log import HeadReport, IterationRecord, Measurement
     from ...training.trainer import Trainer
 

@@ -1,4 +1,4 @@
-"""What all detection heads share."""
+"""The base of all detection heads, and how they read anchors and masks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
 from ..nchw_layer import NchwLayer
 from .delta_rejection import DeltaRejection
-from .targets import Statistics, TrainingPictures
+from .statistics import Statistics
+from .targets import TrainingPictures
 
-Places = NDArray[np.intp]  # columns, rows or anchor numbers of slots
+Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Head(NchwLayer):
-    """A layer whose output is decoded into boxes: centre, size in fractions of the network's input.
+    """A layer whose output is decoded into boxes, as centre and size in fractions of the network's input.
 
-    `loss` compares the output with the truth. What it adds to the delta of the layer before goes to `loss_delta`,
-    (batch, outputs) float32 in that layer's plain order; what darknet prints about it, to `statistics`.
+    A *prediction* is one anchor (or box number) in one cell of the head's grid.
+
+    `loss` compares the output with the truth. It fills `loss_delta`, the delta of the source, (batch, outputs) float32
+    in the source's NCHW order, and `statistics`, which darknet prints.
     """
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
-    # Whether deltas may be left out late in a run.
+    # Whether options may reject deltas late in a run (`DeltaRejection`).
     rejects_deltas: ClassVar[bool] = False
-    # Whether a letterboxed picture's boxes are moved back from the canvas to the picture.
+    # Whether boxes are moved from the letterboxed canvas back to the picture.
     corrects_letterbox: ClassVar[bool] = True
 
     classes: int
@@ -47,21 +50,22 @@ class Head(NchwLayer):
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Fill `loss_delta` and `statistics` for the last forward pass; the layer's cost.
 
-        `truth` has, for each item of the batch, rows of class, x, y, w, h as fractions of the picture. `network_size`:
-        width and height of the network's input in pixels; `seen`: pictures so far, those of this batch included.
+        truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of the picture. network_size: (width,
+        height) of the network's input in pixels. seen: images seen, those of this batch included.
         """
         raise NotImplementedError
 
     def training_line(self, index: int) -> str:
-        """What darknet prints about the last loss of this head, layer `index`, without the end of the line."""
+        """The line that darknet prints about the last loss of this head, layer `index`, without its end."""
         raise NotImplementedError
 
     def unpack_call(
         self, anchors: int, logistic: NDArray[np.bool_], scale: float = 1.0, scaled: Sequence[int] = ()
     ) -> Call:
-        """What takes the source into `values`, planar, as a call of a kernel: for each of `anchors` the entries for
-        which `logistic` (entries,) is set as their logistic functions, and those in `scaled` then stretched about
-        1/2."""
+        """The kernel call that unpacks the source into `values` in NCHW order and activates it.
+
+        For each of `anchors`, the logistic function is applied to the entries for which `logistic` (entries,) is set;
+        those in `scaled` are then stretched about 1/2 by `scale`."""
         (source,) = self.source_tensors
         scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
         scales[list(scaled)] = scale
@@ -82,16 +86,22 @@ class Head(NchwLayer):
             self.loss_delta.fill(0)
         return self.loss_delta
 
-    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        """Decode one item of the batch, in darknet's order. `size`: width and height of the network's input, in
-        pixels."""
+    def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        """Decode one sample of the batch, in darknet's order.
+
+        size: (width, height) of the network's input in pixels. thresh: the probability that counts. hier: the one by
+        which a node of a word tree is chosen."""
         raise NotImplementedError
 
 
 def read_anchors(section: Section, count: int) -> Array:
-    """(count or more, 2) float32 widths and heights; 0.5 where the section lists none, as in darknet, with a warning
-    where it lists some but too few."""
+    """(count or more, 2) float32 widths and heights of the anchors.
+
+    Missing ones are 0.5, as in darknet, with a warning where the section lists some but too few. Raises ConfigError for
+    an infinite one."""
     values = section.reals("anchors") or []
+    if not np.isfinite(np.array(values, np.float32)).all():
+        raise section.error("anchors: expected finite numbers", "anchors")
     anchors = np.full((max(count, len(values) // 2), 2), 0.5, np.float32)
     anchors.reshape(-1)[: len(values)] = values[: anchors.size]
     if 0 < len(values) < 2 * count:
@@ -120,12 +130,12 @@ def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
 
 
 def above(probabilities: Array, thresh: float) -> Array:
-    """Probabilities with those that are not above `thresh` set to 0."""
+    """The probabilities, with those not above `thresh` set to 0."""
     return np.where(probabilities > np.float32(thresh), probabilities, np.float32(0))
 
 
-def grid(columns: int, rows: int, anchors: int) -> tuple[Places, Places, Places]:
-    """(column, row, anchor position) of every slot, cell by cell and then anchor by anchor."""
+def grid_indices(columns: int, rows: int, anchors: int) -> tuple[Indices, Indices, Indices]:
+    """(column, row, anchor position) of every prediction, cell by cell and then anchor by anchor."""
     row, column, position = np.meshgrid(np.arange(rows), np.arange(columns), np.arange(anchors), indexing="ij")
     return column.ravel(), row.ravel(), position.ravel()
 

@@ -1,4 +1,4 @@
-"""AlexeyAB's options that leave out deltas of `[yolo]` late in a run: very large ones, which wrong labels give, and
+"""AlexeyAB's options that set deltas of `[yolo]` to 0 late in a run: very large ones, which wrong labels cause, and
 very small ones."""
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from ...config.sections import Section
 from ...utils.arrays import Array
 from ..options import TrainingProgress
 
-KEPT = 0.99  # of the rolling values, at each mini-batch of a head
-LESS_OF_AVERAGE = 1.4  # times the progress, the part of the average below which deltas are left out
+MOMENTUM = 0.99  # part of the running values that a mini-batch of a head leaves
+SMALL_DELTA = 1.4  # times the progress: the part of the average below which deltas are rejected
 STEP = 0.01  # by which the threshold of `percentage` moves
 
 
 @dataclass
 class DeltaRejection:
-    """One for all [yolo] heads of a network.
+    """The rejection of deltas, one object for all [yolo] heads of a network.
 
-    percentage: `badlabels_rejection_percentage`, how many deltas may be left out as too large; sigmas:
-    `num_sigmas_reject_badlabels`, above the average as many deviations; both from three quarters of the run on.
-    equidistant: `equidistant_point`, the iteration from which small deltas are left out, more and more.
+    percentage: `badlabels_rejection_percentage`, the part of deltas that may be rejected as too large.
+    sigmas: `num_sigmas_reject_badlabels`, how many deviations above the average a delta is too large.
+    Both begin after three quarters of the run.
+    equidistant: `equidistant_point`, the iteration after which more and more small deltas are rejected.
+    rolling: running values over the mini-batches of all heads, which checkpoints keep.
     """
 
     percentage: float = 0.0
@@ -43,30 +45,30 @@ class DeltaRejection:
         )
 
     def state_dict(self) -> dict[str, float]:
-        """What later mini-batches need of those before."""
+        """The running values."""
         return dict(self.rolling)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from a state, of the same names."""
+        """Continue from a state of the same names."""
         self.rolling = {name: float(state[name]) for name in self.rolling}
 
-    def apply(self, delta: Array, entries: int, clock: TrainingProgress) -> None:
-        """Set deltas of one head to 0, in place. entries: numbers of an anchor and cell."""
-        start = clock.max_batches * 3 // 4
-        late = clock.done > start
+    def apply(self, delta: Array, entries: int, progress: TrainingProgress) -> None:
+        """Reject deltas of one head, in place. entries: numbers of one prediction."""
+        start = progress.max_batches * 3 // 4
+        late = progress.done > start
         has_percentage, has_sigmas = bool(self.percentage) and late, bool(self.sigmas) and late
-        has_equidistant = 0 < self.equidistant < clock.done
-        there = np.abs(delta[delta != 0], dtype=np.float64)
-        if not (has_percentage or has_sigmas or has_equidistant) or not there.size:
+        has_equidistant = 0 < self.equidistant < progress.done
+        sizes = np.abs(delta[delta != 0], dtype=np.float64)
+        if not (has_percentage or has_sigmas or has_equidistant) or not sizes.size:
             return
-        progress = (clock.done - self.equidistant) / max(1, clock.max_batches - self.equidistant)
+        share = (progress.done - self.equidistant) / max(1, progress.max_batches - self.equidistant)
         rolling = self.rolling
-        least = rolling["average"] * progress * LESS_OF_AVERAGE
-        rolling["largest"] = self._roll(rolling["largest"] or float(there.max()), float(there.max()))
-        rolling["average"] = self._roll(rolling["average"], float(there.mean()))
+        least = rolling["average"] * share * SMALL_DELTA
+        rolling["largest"] = self._roll(rolling["largest"] or float(sizes.max()), float(sizes.max()))
+        rolling["average"] = self._roll(rolling["average"], float(sizes.mean()))
         if has_sigmas:
-            limit = self._by_deviation(delta, (clock.done - start) / max(1, start))
-            least = min(limit, rolling["average"]) * progress
+            limit = self._by_deviation(delta, (progress.done - start) / max(1, start))
+            least = min(limit, rolling["average"]) * share
         if has_percentage:
             self._by_percentage(delta, entries)
         if has_equidistant:
@@ -74,15 +76,15 @@ class DeltaRejection:
 
     @staticmethod
     def _roll(before: float, now: float) -> float:
-        return KEPT * before + (1 - KEPT) * now
+        return MOMENTUM * before + (1 - MOMENTUM) * now
 
-    def _by_deviation(self, delta: Array, progress: float) -> float:
-        """The limit at the end of the run; that of now comes down to it from the largest delta."""
+    def _by_deviation(self, delta: Array, share: float) -> float:
+        """Reject by deviation; the limit at the end of the run, to which that of now falls from the largest delta."""
         rolling = self.rolling
         limit = rolling["average"] + rolling["deviation"] * self.sigmas
         around = delta[delta != 0].astype(np.float64) - rolling["average"]
         rolling["deviation"] = self._roll(rolling["deviation"], float(np.sqrt(np.square(around).mean())))
-        now = max(limit, rolling["largest"] - progress * abs(rolling["largest"] - limit))
+        now = max(limit, rolling["largest"] - share * abs(rolling["largest"] - limit))
         delta[np.abs(delta) > now] = 0
         return limit
 

@@ -1,4 +1,8 @@
-"""The loss of `[detection]` (YOLOv1): what its deltas are, given the truth. "delta" is the direction of descent."""
+"""The loss of `[detection]` (YOLOv1): the delta of every output, given the truth.
+
+Each object goes to one box of the cell of its centre: the one that overlaps it most, or where none does, the nearest.
+Only the first object of a cell counts. "delta" is minus the gradient of the loss.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,13 @@ import numpy as np
 from ...boxes import iou
 from ...config.sections import Section
 from ...utils.arrays import Array
-from .base import Places
-from .targets import Statistics, Truths, read_truths, square_sum
+from .base import Indices
+from .statistics import Statistics
+from .targets import Truths, read_truths, square_sum
 
-RANDOM_UNTIL = 64000  # pictures, during which `random` gives objects to any box of their cell
-_SMALL = 0.1  # area below which `forced` gives an object to the second box
-_FAR = np.float32(20)
+RANDOM_UNTIL = 64000  # images seen, until which `random` assigns objects to any box of their cell
+_SMALL = 0.1  # area below which `forced` assigns an object to the second box
+_FAR = np.float32(20)  # the distance at which every box is equally far
 
 
 @dataclass(frozen=True)
@@ -64,28 +69,28 @@ class DetectionGrid:
 
 
 class DetectionLoss:
-    """Deltas and sums of one mini-batch. With `chance`, objects go to boxes at random."""
+    """The loss of one mini-batch: deltas, cost and statistics. With `rng`, objects are assigned to boxes at random."""
 
     def __init__(
-        self, options: DetectionLossOptions, grid: DetectionGrid, chance: np.random.Generator | None = None
+        self, options: DetectionLossOptions, grid: DetectionGrid, rng: np.random.Generator | None = None
     ) -> None:
-        self.options, self.grid, self.chance = options, grid, chance
+        self.options, self.grid, self.rng = options, grid, rng
         self.sums = Statistics()
 
     @np.errstate(all="ignore")
     def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs), which holds zeros; the cost and what is printed."""
+        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics."""
         for output, rows, out in zip(values, truth, delta, strict=True):
             self.picture(output, read_truths(rows, max_boxes), out)
         return square_sum(delta), self.sums
 
     def picture(self, values: Array, truths: Truths, delta: Array) -> None:
-        """Fill the deltas of one picture with those objects."""
+        """Fill the deltas of one picture with these objects."""
         options, grid = self.options, self.grid
         classes, objectness, boxes = grid.split(values)
         class_delta, objectness_delta, box_delta = grid.split(delta)
         objectness_delta[:] = np.float32(options.noobject_scale) * (0 - objectness)
-        self.sums += Statistics(slots=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
+        self.sums += Statistics(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
         truths, cells = self._one_per_cell(truths)
         if not len(truths):
             return
@@ -96,7 +101,7 @@ class DetectionLoss:
         cell = np.stack([cells % grid.side, cells // grid.side], axis=1).astype(np.float32)
         centres = truths.boxes[:, :2] * side - cell
         truth = np.concatenate([centres, truths.boxes[:, 2:]], axis=1)
-        chosen, overlap = self._choose(boxes[cells, :, :4], truth)
+        chosen, overlap = self._assign_targets(boxes[cells, :, :4], truth)
         confidence = objectness[cells, chosen]
         wanted = overlap if options.rescore else np.ones_like(overlap)
         objectness_delta[cells, chosen] = np.float32(options.object_scale) * (wanted - confidence)
@@ -112,7 +117,7 @@ class DetectionLoss:
             objectness=float(confidence.sum()),
         )
 
-    def _one_per_cell(self, truths: Truths) -> tuple[Truths, Places]:
+    def _one_per_cell(self, truths: Truths) -> tuple[Truths, Indices]:
         """The first object of each cell, and the cells."""
         side = self.grid.side
         column, row = np.clip((truths.boxes[:, :2] * np.float32(side)).astype(np.int64), 0, side - 1).T
@@ -121,8 +126,8 @@ class DetectionLoss:
         keep[np.unique(cells, return_index=True)[1]] = True
         return truths.select(keep), cells[keep]
 
-    def _choose(self, boxes: Array, truth: Array) -> tuple[Places, Array]:
-        """(k,) which of the boxes (k, num, 4) of its cell learns each object, and their IoU."""
+    def _assign_targets(self, boxes: Array, truth: Array) -> tuple[Indices, Array]:
+        """(k,) the box of its cell, of (k, num, 4), that learns each object, and (k,) their IoU."""
         side = np.float32(self.grid.side)
         found = boxes.copy()
         found[..., :2] /= side
@@ -137,6 +142,6 @@ class DetectionLoss:
         if self.options.forced:
             small = truth[:, 2] * truth[:, 3] < _SMALL
             chosen = np.where(small, min(1, self.grid.num - 1), 0)
-        if self.chance is not None:
-            chosen = self.chance.integers(self.grid.num, size=len(truth))
+        if self.rng is not None:
+            chosen = self.rng.integers(self.grid.num, size=len(truth))
         return chosen, overlaps[np.arange(len(truth)), chosen]

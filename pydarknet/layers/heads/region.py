@@ -1,9 +1,9 @@
-"""`[region]` (YOLOv2, YOLO9000) and `[detection]` (YOLOv1)."""
+"""`[region]`: the detection head of YOLOv2 and YOLO9000."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,18 +18,18 @@ from ...utils.arrays import Array
 from ..activations import LOGISTIC
 from ..base import BuildContext
 from ..softmax import tree_of
-from .base import Head, Places, above, grid, read_anchors, stack_boxes
-from .detection_loss import RANDOM_UNTIL, DetectionGrid, DetectionLoss, DetectionLossOptions
+from .base import Head, Indices, above, grid_indices, read_anchors, stack_boxes
 from .region_loss import RegionGrid, RegionLoss, RegionLossOptions
-from .targets import TrainingPictures, detection_line, region_line
+from .statistics import region_line
+from .targets import TrainingPictures
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Region(Head):
-    """Entries per anchor: x, y, w, h (more with coords > 4), objectness, classes; anchors in cells.
+    """Entries of a prediction: x, y, w, h (more with coords > 4), objectness, classes. Anchors are in cells.
 
-    pjreddie's output is planar with x, y and objectness logistic. AlexeyAB's is ordered cell, anchor, entry, with x
-    and y raw until they are decoded, and classes raw where neither softmax nor a tree is asked for.
+    pjreddie's output is in NCHW order, with x, y and objectness logistic. AlexeyAB's is ordered cell, anchor, entry;
+    x and y stay pre-activations until they are decoded, and so do classes without softmax or tree.
     """
 
     type_number: ClassVar[int] = 27
@@ -42,7 +42,7 @@ class Region(Head):
     by_cell: bool
     class_fix: int
     options: RegionLossOptions
-    class_map: Sequence[int] = ()  # nodes of the tree that count as the classes of detections
+    class_map: Sequence[int] = ()  # nodes of the tree that are the classes of detections
 
     @classmethod
     def from_section(cls, section: Section, place: BuildContext) -> Region:
@@ -88,7 +88,7 @@ class Region(Head):
         return shape
 
     def _planes(self, x: Array) -> Array:
-        """A view (entries, n, anchors, cells) of planar values."""
+        """A view (entries, batch, anchors, cells) of values in NCHW order."""
         return x.reshape(len(x), len(self.anchors), self.entries, -1).transpose(2, 0, 1, 3)
 
     def bind(self) -> Sequence[Call]:
@@ -124,13 +124,13 @@ class Region(Head):
         order = (1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)
         y[:] = planes.transpose(order).reshape(y.shape)
 
-    def _slots(self, item: int) -> tuple[Array, Places, Places, Places]:
-        """Entries (slots, entries) and column, row and anchor of every slot, in the dialect's order."""
+    def _predictions(self, sample: int) -> tuple[Array, Indices, Indices, Indices]:
+        """Entries (predictions, entries) and column, row and anchor of each, in the dialect's order."""
         anchors, width, height = len(self.anchors), self.shape.width, self.shape.height
-        column, row, position = grid(width, height, anchors)
+        column, row, position = grid_indices(width, height, anchors)
         if self.by_cell:
-            return self.values[item].reshape(-1, self.entries), column, row, position
-        entries = self.values[item].reshape(anchors, self.entries, height * width).transpose(0, 2, 1)
+            return self.values[sample].reshape(-1, self.entries), column, row, position
+        entries = self.values[sample].reshape(anchors, self.entries, height * width).transpose(0, 2, 1)
         cells = np.arange(height * width)
         return (
             entries.reshape(-1, self.entries),
@@ -139,9 +139,9 @@ class Region(Head):
             np.repeat(np.arange(anchors), height * width),
         )
 
-    @np.errstate(over="ignore")  # untrained heads give what they give
-    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        e, column, row, position = self._slots(item)
+    @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
+    def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        e, column, row, position = self._predictions(sample)
         scale = np.ones(len(e), np.float32) if self.background else e[:, self.coords]
         if self.class_fix == -1 and self.by_cell:
             scale = np.where(scale < np.float32(0.5), np.float32(0), scale)
@@ -162,26 +162,24 @@ class Region(Head):
         return Candidates(boxes, objectness, self._probabilities(e[:, self.coords + 1 :], scale, thresh, hier))
 
     def _probabilities(self, classes: Array, scale: Array, thresh: float, hier: float) -> Array:
-        """(k, classes): scale x class above the threshold, or one class of the tree, or those of the map."""
+        """(k, classes): scale x class probability where above the threshold; with a tree, of its nodes."""
         if self.tree is None:
             return above(scale[:, None] * classes, thresh)
         probabilities = np.zeros((len(scale), self.classes), np.float32)
         absolute = self.tree.absolute(np.ascontiguousarray(classes.T)).T
         if self.class_map:
             return above(scale[:, None] * absolute[:, list(self.class_map)], thresh)
-        for slot, values in enumerate(absolute):
+        for index, values in enumerate(absolute):
             if not self.by_cell:
-                probabilities[slot, self.tree.top(values, hier)] = scale[slot]
+                probabilities[index, self.tree.top(values, hier)] = scale[index]
                 continue
-            likely = np.flatnonzero(
-                values > np.float32(0.5)
-            )  # AlexeyAB's: the last node above one half, whatever `hier` is
+            likely = np.flatnonzero(values > np.float32(0.5))  # AlexeyAB's takes the last one, and ignores `hier`
             if len(likely):
-                probabilities[slot, likely[-1]] = values[likely[-1]]
+                probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        places = RegionGrid(
+        grid = RegionGrid(
             width=self.shape.width,
             height=self.shape.height,
             anchors=self.anchors,
@@ -193,7 +191,7 @@ class Region(Head):
             by_cell=self.by_cell,
             class_fix=self.class_fix if self.by_cell else 0,
         )
-        run = RegionLoss(self.options, places, seen)
+        run = RegionLoss(self.options, grid, seen)
         cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
         return cost
 
@@ -202,89 +200,3 @@ class Region(Head):
 
     def table_row(self) -> str:
         return "detection"
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class DetectionHead(Head):
-    """YOLOv1: side x side cells, each with class probabilities and `num` boxes with an objectness.
-
-    Flat layout: cells x classes, cells x num objectness, cells x num x (x, y in the cell; w, h of the picture, or
-    their square roots with `sqrt`).
-    """
-
-    corrects_letterbox: ClassVar[bool] = False
-
-    coords: int
-    num: int
-    side: int
-    softmax: bool
-    square_root: bool
-    options: DetectionLossOptions
-    _chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
-
-    @classmethod
-    def from_section(cls, section: Section, place: BuildContext) -> DetectionHead:
-        section.ignore("reorg")
-        return cls(
-            section=section,
-            sources=place.previous,
-            classes=section.positive("classes", 1, 1 << 20),
-            coords=section.positive("coords", 1, 1 << 10),
-            num=section.positive("num", 1, 1 << 12),
-            side=section.positive("side", 7, 1 << 12),
-            softmax=section.flag("softmax"),
-            square_root=section.flag("sqrt"),
-            options=DetectionLossOptions.from_section(section),
-            pictures=TrainingPictures.from_section(section, place.dialect.yolo_max_boxes),
-        )
-
-    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        expected = self.side**2 * ((1 + self.coords) * self.num + self.classes)
-        if inputs[0].outputs != expected:
-            raise self.section.shape_error(
-                f"reads {inputs[0].outputs} values; expected {expected} = side={self.side} squared x ((1 + "
-                f"coords={self.coords}) x num={self.num} + classes={self.classes})"
-            )
-        return inputs[0]
-
-    def generators(self) -> dict[str, np.random.Generator]:
-        return {"assignment": self._chance}
-
-    def compute(self, x: Array, y: Array) -> None:
-        y[:] = x
-        if self.softmax:
-            count = self.side**2 * self.classes
-            cells = y[:, :count].reshape(len(y), -1, self.classes)
-            e = np.exp(cells - cells.max(axis=2, keepdims=True))
-            y[:, :count] = (e / e.sum(axis=2, keepdims=True)).reshape(len(y), count)
-
-    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        cells = self.side**2
-        probabilities, objectness, boxes = np.split(
-            self.values[item], [cells * self.classes, cells * (self.classes + self.num)]
-        )
-        column, row, _ = grid(self.side, self.side, self.num)
-        x, y, w, h = boxes[: cells * self.num * self.coords].reshape(-1, self.coords)[:, :4].T
-        if self.square_root:
-            w, h = w**2, h**2
-        side = np.float32(self.side)
-        classes = np.repeat(probabilities.reshape(cells, self.classes), self.num, axis=0)
-        return Candidates(
-            stack_boxes((x + column) / side, (y + row) / side, w, h),
-            objectness.copy(),
-            above(objectness[:, None] * classes, thresh),
-        )
-
-    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        places = DetectionGrid(self.side, self.num, self.coords, self.classes, self.square_root)
-        run = DetectionLoss(
-            self.options, places, self._chance if self.pictures.random and seen < RANDOM_UNTIL else None
-        )
-        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
-        return cost
-
-    def training_line(self, index: int) -> str:
-        return detection_line(self.statistics, self.classes)
-
-    def table_row(self) -> str:
-        return "Detection Layer"

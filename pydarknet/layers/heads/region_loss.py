@@ -1,6 +1,7 @@
-"""The loss of `[region]`: what its deltas are, given the truth.
+"""The loss of `[region]`: the delta of every prediction, given the truth.
 
-Slots run in the order of the dialect's output: anchor by anchor, or cell by cell. "delta" is the direction of descent.
+A prediction is one anchor in one cell. Predictions run in the order of the dialect's output: anchor by anchor, or cell
+by cell. "delta" is minus the gradient of the loss.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...config.word_tree import WordTree
 from ...utils.arrays import Array
-from .base import Places
-from .targets import ClassMap, Numbers, Statistics, Truths, best_overlaps, focal_factor, read_truths, square_sum
+from .base import Indices
+from .statistics import Statistics
+from .targets import ClassIds, ClassMap, Truths, best_overlaps, focal_factor, read_truths, square_sum
 
-PRIOR_UNTIL = 12800  # pictures, during which every slot is drawn to its anchor's size and its cell's middle
+PRIOR_UNTIL = 12800  # images seen, until which every prediction is trained towards its anchor at its cell's centre
 _PRIOR = np.float32(0.01)
-_NOWHERE = 100000  # a label with x and y above that has a class, but no box
+_NOWHERE = 100000  # a label with x and y above this has a class, but no box
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class RegionLossOptions:
 
 @dataclass(frozen=True)
 class RegionGrid:
-    """The slots of a region head and what each of them holds: coordinates, objectness, classes."""
+    """The predictions of a region head, and the entries of each: coordinates, objectness, classes."""
 
     width: int
     height: int
@@ -87,35 +89,35 @@ class RegionGrid:
         return np.array([self.width, self.height], np.float32)
 
     @cached_property
-    def places(self) -> tuple[Array, Array]:
-        """(slots, 2) float32 column and row, and (slots, 2) anchor sizes of all slots."""
-        slots, count = np.arange(self.cells * len(self.anchors)), len(self.anchors)
-        cell, anchor = np.divmod(slots, count) if self.by_cell else np.divmod(slots, self.cells)[::-1]
+    def cells_and_anchors(self) -> tuple[Array, Array]:
+        """(predictions, 2) float32 column and row, and (predictions, 2) anchor sizes of all predictions."""
+        predictions, count = np.arange(self.cells * len(self.anchors)), len(self.anchors)
+        cell, anchor = np.divmod(predictions, count) if self.by_cell else np.divmod(predictions, self.cells)[::-1]
         corner = np.stack([cell % self.width, cell // self.width], axis=1).astype(np.float32)
         return corner, self.anchors[anchor]
 
-    def slots_of(self, cell: Places) -> Places:
-        """(k, anchors): the slots of cells."""
+    def predictions_of(self, cell: Indices) -> Indices:
+        """(k, anchors): the predictions of cells."""
         anchors = np.arange(len(self.anchors))
         if self.by_cell:
             return cell[:, None] * len(self.anchors) + anchors
         return anchors * self.cells + cell[:, None]
 
-    def slots_first(self, values: Array) -> Array:
-        """(slots, entries) of one picture's output."""
+    def rows(self, values: Array) -> Array:
+        """(predictions, entries) of one picture's output."""
         if self.by_cell:
             return values.reshape(-1, self.entries)
         return values.reshape(-1, self.entries, self.cells).transpose(0, 2, 1).reshape(-1, self.entries)
 
-    def planar(self, slots: Array) -> Array:
-        """(anchors, entries, cells) of (slots, entries): the order of the layer before."""
+    def planes(self, rows: Array) -> Array:
+        """(anchors, entries, cells) of (predictions, entries): the order of the layer before."""
         if self.by_cell:
-            return slots.reshape(self.cells, -1, self.entries).transpose(1, 2, 0)
-        return slots.reshape(-1, self.cells, self.entries).transpose(0, 2, 1)
+            return rows.reshape(self.cells, -1, self.entries).transpose(1, 2, 0)
+        return rows.reshape(-1, self.cells, self.entries).transpose(0, 2, 1)
 
 
 class RegionLoss:
-    """Deltas and sums of one mini-batch."""
+    """The loss of one mini-batch: deltas, cost, and sums for the line that darknet prints."""
 
     def __init__(self, options: RegionLossOptions, grid: RegionGrid, seen: int) -> None:
         self.options, self.grid = options, grid
@@ -125,63 +127,63 @@ class RegionLoss:
 
     @np.errstate(all="ignore")
     def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs) in the order of the layer before; the cost and what is printed."""
+        """Fill `delta` (batch, outputs) in the order of the layer before; the cost and the statistics."""
         cost = 0.0
         planes = delta.reshape(len(delta), len(self.grid.anchors), self.grid.entries, self.grid.cells)
         for output, rows, out in zip(values, truth, planes, strict=True):
             truths = read_truths(rows, max_boxes)
             if self.options.dialect.skips_unknown_classes:
                 truths = truths.known(self.grid.classes)
-            entries = self.grid.slots_first(output)
+            entries = self.grid.rows(output)
             centres = entries[:, :2]
             if self.grid.by_cell:
                 centres = (1 / (1 + np.exp(-centres))).astype(np.float32)
             change = self.picture(entries, centres, truths)
             if self.options.dialect.region_slope_in_cost:
-                self._slope(entries, centres, change)
+                self._logistic_backward(entries, centres, change)
                 cost += square_sum(change)
             else:
                 cost += square_sum(change)
-                self._slope(entries, centres, change)
-            out[:] = self.grid.planar(change)
+                self._logistic_backward(entries, centres, change)
+            out[:] = self.grid.planes(change)
         return cost, self.sums
 
-    def _slope(self, entries: Array, centres: Array, delta: Array) -> None:
-        """The logistic function's slope, for x, y and objectness."""
+    def _logistic_backward(self, entries: Array, centres: Array, delta: Array) -> None:
+        """Multiply deltas by the derivative of the logistic function, for x, y and objectness."""
         delta[:, :2] *= centres * (1 - centres)
         if not self.grid.background:
             objectness = entries[:, self.objectness]
             delta[:, self.objectness] *= objectness * (1 - objectness)
 
     def picture(self, entries: Array, centres: Array, truths: Truths) -> Array:
-        """The deltas (slots, entries) of one picture with those objects, before the slopes."""
+        """The deltas (predictions, entries) of one picture, before the derivative of the logistic function."""
         delta = np.zeros_like(entries)
-        self.sums += Statistics(slots=len(entries))
+        self.sums += Statistics(predictions=len(entries))
         if self.grid.tree is not None:
             nowhere = (truths.boxes[:, :2] > _NOWHERE).all(axis=1)
             if nowhere.any():
                 self._class_only(entries, delta, int(truths.classes[nowhere.argmax()]))
                 return delta
-        corner, anchors = self.grid.places
+        corner, anchors = self.grid.cells_and_anchors
         size = np.exp(entries[:, 2:4]) * anchors / self.grid.size
         predicted = np.concatenate([(corner + centres) / self.grid.size, size], axis=1)
-        self._every_slot(entries, centres, delta, predicted, truths)
+        self._train_unassigned(entries, centres, delta, predicted, truths)
         if len(truths):
-            self._objects(entries, centres, delta, predicted, truths)
+            self._train_assigned(entries, centres, delta, predicted, truths)
         return delta
 
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
-        """A picture of which only the class is known: the slot that holds it most probably learns it."""
+        """Train a picture with a class but no boxes: the prediction that gives the class most probability learns it."""
         path = self._path(number)
         objectness = entries[:, self.objectness]
         probability = objectness * entries[:, [self.first_class + node for node in path]].prod(axis=1)
-        slot = int(np.where(probability > 0, probability, 0).argmax())
+        best = int(np.where(probability > 0, probability, 0).argmax())
         if self.options.dialect.region_class_lowers_objectness:
             delta[:, self.objectness] = np.float32(self.options.noobject_scale) * (0 - objectness)
-            delta[slot, self.objectness] = 0
-        self._teach_class(entries, delta, np.array([slot]), number, np.float32(self.options.class_scale))
+            delta[best, self.objectness] = 0
+        self._set_class_delta(entries, delta, np.array([best]), number, np.float32(self.options.class_scale))
 
-    def _every_slot(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
+    def _train_unassigned(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
         options, grid = self.options, self.grid
         objectness = entries[:, self.objectness]
         self.sums += Statistics(any_objectness=float(objectness.sum(dtype=np.float64)))
@@ -194,98 +196,100 @@ class RegionLoss:
             nothing = np.float32(1 if grid.background else 0)
             delta[:, self.objectness] = np.where(fits, np.float32(0), scale * (nothing - objectness))
             if grid.class_fix > 0:
-                self._fitting_classes(entries, delta, np.flatnonzero(fits), truths.classes[which[fits]])
+                self._train_ignored_classes(entries, delta, np.flatnonzero(fits), truths.classes[which[fits]])
         if self.has_prior:
             delta[:, :2] = _PRIOR * (np.float32(0.5) - centres)
             delta[:, 2:4] = _PRIOR * (0 - entries[:, 2:4])
 
-    def _fitting_classes(self, entries: Array, delta: Array, slots: Places, classes: Numbers) -> None:
-        """Slots whose box fits an object learn its class, as `classfix` wants it."""
-        scale = np.full(len(slots), self.options.class_scale, np.float32)
+    def _train_ignored_classes(self, entries: Array, delta: Array, predictions: Indices, classes: ClassIds) -> None:
+        """Train the classes of predictions that fit an object, as `classfix` asks."""
+        scale = np.full(len(predictions), self.options.class_scale, np.float32)
         if self.grid.class_fix == 2:
-            scale *= entries[slots, self.objectness]
+            scale *= entries[predictions, self.objectness]
         for number in np.unique(classes).tolist():
             of_it = classes == number
-            self._teach_class(entries, delta, slots[of_it], number, scale[of_it, None])
+            self._set_class_delta(entries, delta, predictions[of_it], number, scale[of_it, None])
 
-    def _objects(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
+    def _train_assigned(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
         options, grid, boxes = self.options, self.grid, truths.boxes
-        corner, anchors = grid.places
-        slots = self._responsible(predicted, boxes)
-        overlap = iou(predicted[slots], boxes)
-        objectness = entries[slots, self.objectness]
+        corner, anchors = grid.cells_and_anchors
+        assigned = self.assign_targets(predicted, boxes)
+        overlap = iou(predicted[assigned], boxes)
+        objectness = entries[assigned, self.objectness]
         target = np.concatenate(
-            [boxes[:, :2] * grid.size - corner[slots], np.log(boxes[:, 2:] * grid.size / anchors[slots])], axis=1
+            [boxes[:, :2] * grid.size - corner[assigned], np.log(boxes[:, 2:] * grid.size / anchors[assigned])], axis=1
         )
-        now = np.concatenate([centres[slots], entries[slots, 2:4]], axis=1)
-        scale = np.full((len(slots), 1), options.coord_scale, np.float32)
+        current = np.concatenate([centres[assigned], entries[assigned, 2:4]], axis=1)
+        scale = np.full((len(assigned), 1), options.coord_scale, np.float32)
         if options.dialect.region_small_boxes_count_more:
             scale *= (2 - boxes[:, 2] * boxes[:, 3])[:, None]
-        change = scale * (target - now)
+        change = scale * (target - current)
         wanted = overlap if options.rescore else np.ones_like(overlap)
         if grid.background:
             wanted = np.zeros_like(overlap)
         confidence = np.float32(options.object_scale) * (wanted - objectness)
-        # Of several objects in one slot the last one counts.
-        delta[slots, :4] = change
-        delta[slots, self.objectness] = confidence
+        # Of several objects assigned to one prediction the last one counts.
+        delta[assigned, :4] = change
+        delta[assigned, self.objectness] = confidence
         if truths.more.size:
             mask = slice(4, min(grid.coords, 4 + truths.more.shape[1]))
-            delta[slots, mask] = options.mask_scale * (truths.more[:, : mask.stop - 4] - entries[slots, mask])
-        for slot, number in zip(slots[:, None], options.class_map(truths.classes).tolist(), strict=True):
-            self._teach_class(entries, delta, slot, number, np.float32(options.class_scale))
+            delta[assigned, mask] = options.mask_scale * (truths.more[:, : mask.stop - 4] - entries[assigned, mask])
+        for prediction, number in zip(assigned[:, None], options.class_map(truths.classes).tolist(), strict=True):
+            self._set_class_delta(entries, delta, prediction, number, np.float32(options.class_scale))
         self.sums += Statistics(
-            count=len(slots),
+            count=len(assigned),
             iou=float(overlap.sum()),
             recalled=int((overlap > 0.5).sum()),
             objectness=float(objectness.sum()),
         )
 
-    def _responsible(self, predicted: Array, boxes: Array) -> Places:
-        """(k,): for each object the slot of its cell whose size fits best; the first one where none overlaps."""
+    def assign_targets(self, predicted: Array, boxes: Array) -> Indices:
+        """(k,): for each object the prediction of its cell whose size fits best; the first one where none overlaps."""
         grid = self.grid
         last = grid.size.astype(np.int64) - 1
         column, row = np.clip((boxes[:, :2] * grid.size).astype(np.int64), 0, last).T
-        slots = grid.slots_of(row * grid.width + column)
-        size = predicted[slots][..., 2:]
+        candidates = grid.predictions_of(row * grid.width + column)
+        size = predicted[candidates][..., 2:]
         if self.options.bias_match:
-            size = grid.places[1][slots] / grid.size
+            size = grid.cells_and_anchors[1][candidates] / grid.size
         nothing = np.zeros_like(size[..., 0])
         shapes = np.stack([nothing, nothing, size[..., 0], size[..., 1]], axis=2)
         wanted = boxes * np.array([0, 0, 1, 1], np.float32)
         overlap = iou(shapes, wanted[:, None])
         best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
-        return slots[np.arange(len(boxes)), best]
+        return candidates[np.arange(len(boxes)), best]
 
-    # --- classes ---
+    # === Classes ===
 
-    def _teach_class(self, entries: Array, delta: Array, slots: Places, number: int, scale: Array | np.float32) -> None:
-        """Set the class deltas of slots that are all different, towards class `number`."""
+    def _set_class_delta(
+        self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
+    ) -> None:
+        """Set the class deltas of distinct predictions, towards class `number`."""
         first, options = self.first_class, self.options
         if self.grid.tree is not None:
             path = self._path(number)
             for node in path:
                 begin, end = next((first + a, first + b) for a, b in self.grid.tree.groups if a <= node < b)
-                delta[slots, begin:end] = scale * (0 - entries[slots, begin:end])
-                delta[slots, first + node] = (scale * (1 - entries[slots, first + node, None]))[:, 0]
-            probability = entries[slots][:, [first + node for node in path]].prod(axis=1) if path else np.zeros(1)
-            self.sums += Statistics(class_count=len(slots), class_probability=float(probability.sum()))
+                delta[predictions, begin:end] = scale * (0 - entries[predictions, begin:end])
+                delta[predictions, first + node] = (scale * (1 - entries[predictions, first + node, None]))[:, 0]
+            probability = entries[predictions][:, [first + node for node in path]].prod(axis=1) if path else np.zeros(1)
+            self.sums += Statistics(class_count=len(predictions), class_probability=float(probability.sum()))
             return
         own = np.arange(self.grid.classes) == number
-        p, there = entries[slots, first:], delta[slots, first:]
+        p, current = entries[predictions, first:], delta[predictions, first:]
         change = scale * (own.astype(np.float32) - p)
         probability = p[:, own].sum(axis=1)
         if options.focal_loss:
             change = change * focal_factor(probability)[:, None]
         if options.dialect.region_keeps_classes and not self.grid.softmax:
-            taken = there[:, 0] != 0
-            change = np.where(taken[:, None] & ~own, there, change)
-            probability = np.where(taken, np.float32(0), probability)
-        delta[slots, first:] = change
-        self.sums += Statistics(class_count=len(slots), class_probability=float(probability.sum()))
+            has_class = current[:, 0] != 0
+            change = np.where(has_class[:, None] & ~own, current, change)
+            probability = np.where(has_class, np.float32(0), probability)
+        delta[predictions, first:] = change
+        self.sums += Statistics(class_count=len(predictions), class_probability=float(probability.sum()))
 
     def _path(self, number: int) -> list[int]:
-        """The node and its ancestors; nothing for a class that the tree does not have."""
+        """The node and its ancestors; empty for a class that the tree does not have."""
         tree, path = self.grid.tree, []
         assert tree is not None
         while 0 <= number < len(tree.parent):

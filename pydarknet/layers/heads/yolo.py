@@ -15,11 +15,11 @@ from ...runtime.program import Call
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..base import BuildContext
-from .base import Head, Places, above, read_anchors, read_mask, stack_boxes
+from .base import Head, Indices, above, read_anchors, read_mask, stack_boxes
 from .gaussian_loss import GaussianLoss
-from .targets import TrainingPictures, gaussian_line, yolo_line, yolo_losses_line
-from .yolo_loss import YoloLoss
-from .yolo_options import YoloGrid, YoloLossOptions
+from .statistics import gaussian_line, yolo_line, yolo_losses_line
+from .targets import TrainingPictures
+from .yolo_loss import YoloGrid, YoloLoss, YoloLossOptions
 
 _TRACKING_KEYS = (
     "embedding_layer",
@@ -34,16 +34,17 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Yolo(Head):
-    """Entries per anchor: x, y, w, h, objectness, classes; planar. All but w and h are logistic, unless
-    `new_coords`, where the convolution before has done it. x and y are stretched about the cell's middle by
-    `scale_x_y`."""
+    """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
+
+    The logistic function is applied to all but w and h, unless `new_coords`, where the convolution before applies it
+    to all. x and y are then stretched about the cell's centre by `scale_x_y`. Anchors are in pixels."""
 
     entries_before_classes: ClassVar[int] = 5
     type_number: ClassVar[int] = 28
     in_place: ClassVar[bool] = True
     rejects_deltas: ClassVar[bool] = True
 
-    # What computes the loss of a mini-batch.
+    # Computes the loss of a mini-batch.
     loss_class: ClassVar[type[YoloLoss]] = YoloLoss
 
     anchors: Array
@@ -74,12 +75,12 @@ class Yolo(Head):
 
     @classmethod
     def own_options(cls, section: Section) -> dict:
-        """Options that only this head has."""
+        """The options that only this class has, as arguments of its constructor."""
         return {"new_coords": section.flag("new_coords")}
 
     @classmethod
     def read_nms(cls, section: Section) -> str:
-        """The kind of suppression; a word that nobody knows is the default, as in darknet."""
+        """The kind of non-maximum suppression; an unknown word is the default, as in darknet."""
         kind = section.text("nms_kind", "default")
         return kind if kind in ("greedynms", "diounms") else "default"
 
@@ -110,31 +111,31 @@ class Yolo(Head):
         return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, self.centre_entries()), *self.pack_calls()]
 
     def centre_entries(self) -> tuple[int, int]:
-        """Where x and y stand."""
+        """The entries of x and y."""
         return 0, 1
 
     def planes(self, values: Array) -> Array:
-        """(n, anchors, entries, height, width)"""
+        """A view (batch, anchors, entries, height, width)."""
         return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
 
-    def _slots(self, item: int, thresh: float) -> tuple[Array, Places, Places, Places, Array]:
-        """Entries (k, entries) of the slots whose objectness is above thresh, their column, row and anchor,
-        objectness."""
-        planes = self.planes(self.values)[item]
+    def _predictions(self, sample: int, thresh: float) -> tuple[Array, Indices, Indices, Indices, Array]:
+        """Of the predictions whose objectness is above thresh: entries (k, entries), column, row, anchor and
+        objectness, (k,) each."""
+        planes = self.planes(self.values)[sample]
         objectness = planes[:, self.entries_before_classes - 1].transpose(1, 2, 0)
         row, column, position = np.nonzero(objectness > np.float32(thresh))
         return planes[position, :, row, column], column, row, position, objectness[row, column, position]
 
-    @np.errstate(over="ignore")  # untrained heads give what they give
-    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        e, column, row, position, objectness = self._slots(item, thresh)
+    @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
+    def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        e, column, row, position, objectness = self._predictions(sample, thresh)
         anchors = self.anchors[self.mask][position]
-        spread = 4 * e[:, 2:4] ** 2 if self.new_coords else np.exp(e[:, 2:4])
+        size_factor = 4 * e[:, 2:4] ** 2 if self.new_coords else np.exp(e[:, 2:4])
         boxes = stack_boxes(
             (column + e[:, 0]) / np.float32(self.shape.width),
             (row + e[:, 1]) / np.float32(self.shape.height),
-            spread[:, 0] * anchors[:, 0] / np.float32(size[0]),
-            spread[:, 1] * anchors[:, 1] / np.float32(size[1]),
+            size_factor[:, 0] * anchors[:, 0] / np.float32(size[0]),
+            size_factor[:, 1] * anchors[:, 1] / np.float32(size[1]),
         )
         return Candidates(boxes, objectness, above(objectness[:, None] * e[:, 5:], thresh))
 
@@ -142,7 +143,7 @@ class Yolo(Head):
         run = self.loss_class(self.options, self._grid(network_size))
         reject = None
         if self.rejection is not None:
-            reject = partial(self.rejection.apply, entries=self.entries, clock=self.progress)
+            reject = partial(self.rejection.apply, entries=self.entries, progress=self.progress)
         cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss(), reject)
         return cost
 
@@ -173,8 +174,9 @@ class Yolo(Head):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GaussianYolo(Yolo):
-    """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes. The mean sigma lowers the
-    confidence."""
+    """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes.
+
+    Class probabilities are multiplied by 1 - the mean sigma. `point`: the point of the box that x and y give."""
 
     entries_before_classes: ClassVar[int] = 9
     type_number: ClassVar[int] = 29
@@ -199,9 +201,9 @@ class GaussianYolo(Yolo):
     def centre_entries(self) -> tuple[int, int]:
         return 0, 2
 
-    @np.errstate(over="ignore")  # untrained heads give what they give
-    def detections(self, item: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        e, column, row, position, objectness = self._slots(item, thresh)
+    @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
+    def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
+        e, column, row, position, objectness = self._predictions(sample, thresh)
         anchors = self.anchors[self.mask][position]
         width = np.exp(e[:, 4]) * anchors[:, 0] / np.float32(size[0])
         height = np.exp(e[:, 6]) * anchors[:, 1] / np.float32(size[1])

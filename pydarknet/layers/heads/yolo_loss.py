@@ -1,33 +1,163 @@
-"""The loss of `[yolo]`: what its deltas are, given the truth.
+"""The loss of `[yolo]`: its options, its grid, and the delta of every prediction, given the truth.
 
-The whole mini-batch is learned at once. Numbers stand in planes (pictures x anchors, entries, cells) as the head gives
-them; only slots that learn more than that they are empty are taken out, as rows (k, entries). "delta" is the direction
-of descent.
+A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. A mini-batch is computed at
+once, in this order:
+
+    ignore       a prediction whose best IoU with any object is above `ignore_thresh` is not trained to be empty;
+                 all others are
+    truth_thresh a prediction whose best IoU is above `truth_thresh` is trained towards that object
+    assign       each object goes to the prediction of its centre's cell whose anchor fits best, and with `iou_thresh`
+                 to all whose anchors fit
+    box, objectness, classes    deltas of the assigned predictions; where several objects are assigned to one
+                 prediction, they follow one another in the objects' order
+    average      with `iou_thresh`, box deltas are divided by the number of wanted classes
+    reject       AlexeyAB's options for wrong labels (`delta_rejection.py`)
+    cost         made of the squares of all deltas
+
+Values and deltas are planes (pictures x anchors, entries, cells), as the head's output has them. Only predictions that
+learn more than that they are empty are gathered, as rows (k, entries). "delta" is minus the gradient of the loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from ...boxes import giou, iou
+from ...boxes import Measure, ciou, diou, giou, iou
+from ...config.dialect import Dialect
+from ...config.sections import Section
 from ...utils.arrays import Array
-from .base import Places
+from .base import Indices
 from .iou_gradient import iou_gradient
-from .targets import Numbers, Objects, Statistics, best_overlaps, focal_factor, square_sum
-from .yolo_options import MEASURES, YoloGrid, YoloLossOptions
+from .statistics import Statistics
+from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, square_sum
+
+MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
 _CONFIDENT = np.float32(0.25)
 
 
+@dataclass(frozen=True)
+class YoloLossOptions:
+    """The keys of `[yolo]` and `[Gaussian_yolo]` that only training knows."""
+
+    dialect: Dialect
+    class_map: ClassMap
+    num: int  # how many of the listed anchors an object may choose
+    ignore_thresh: float
+    truth_thresh: float
+    iou_loss: str  # mse, iou, giou, diou or ciou
+    iou_normalizer: float
+    obj_normalizer: float
+    cls_normalizer: float
+    delta_normalizer: float
+    uc_normalizer: float
+    iou_thresh: float
+    iou_thresh_kind: str
+    objectness_smooth: bool
+    focal_loss: bool
+    label_smooth_eps: float
+    max_delta: float
+    multipliers: Array | None  # one for each class, from counters_per_class
+    show_details: bool
+
+    @classmethod
+    def from_section(cls, section: Section, dialect: Dialect, num: int, classes: int) -> YoloLossOptions:
+        """Read the keys. Raises ConfigError."""
+        iou_loss, kind = section.text("iou_loss", "mse") or "", section.text("iou_thresh_kind", "iou") or ""
+        max_delta = section.real("max_delta", float("inf"))
+        return cls(
+            dialect=dialect,
+            class_map=ClassMap(section, classes),
+            num=num,
+            ignore_thresh=section.real("ignore_thresh", 0.5),
+            truth_thresh=section.real("truth_thresh", 1.0),
+            iou_loss=iou_loss if iou_loss in ("mse", *MEASURES) else "iou",
+            iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
+            obj_normalizer=section.real("obj_normalizer", 1.0),
+            cls_normalizer=section.real("cls_normalizer", 1.0),
+            delta_normalizer=section.real("delta_normalizer", 1.0),
+            uc_normalizer=section.real("uc_normalizer", 1.0),
+            iou_thresh=section.real("iou_thresh", 1.0),
+            iou_thresh_kind=kind if kind in MEASURES else "iou",
+            objectness_smooth=section.flag("objectness_smooth"),
+            focal_loss=section.flag("focal_loss"),
+            label_smooth_eps=section.real("label_smooth_eps", 0.0),
+            max_delta=max_delta,
+            multipliers=_class_multipliers(section, classes, max_delta),
+            show_details=section.flag("show_details", True),
+        )
+
+    def multiplier(self, classes: ClassIds) -> Array:
+        """(k,): the weights of objects of these classes, by `counters_per_class`."""
+        return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
+
+
+def _class_multipliers(section: Section, classes: int, largest: float) -> Array | None:
+    """(classes,): how many times rarer each class is than the commonest one, at most `largest`."""
+    counters = section.integers("counters_per_class")
+    if counters is None:
+        return None
+    if len(counters) != classes:
+        raise section.error(
+            f"number of values in counters_per_class = {len(counters)} doesn't match with classes = {classes}",
+            "counters_per_class",
+        )
+    counts = np.maximum(np.array(counters, np.float32), 1)
+    return np.minimum(counts.max() / counts, np.float32(largest))
+
+
+@dataclass(frozen=True)
+class YoloGrid:
+    """The predictions of a yolo head, for one size of the network's input.
+
+    Those of a mini-batch are numbered picture by picture, anchor by anchor and, within an anchor, row by row.
+    """
+
+    width: int
+    height: int
+    network_size: tuple[int, int]
+    anchors: Array  # all that are listed, in pixels
+    mask: Sequence[int]
+    classes: int
+    new_coords: bool = False
+    point: str = "center"
+
+    @property
+    def cells(self) -> int:
+        return self.width * self.height
+
+    @property
+    def size(self) -> Array:
+        """(2,) width and height in cells."""
+        return np.array([self.width, self.height], np.float32)
+
+    @property
+    def pixels(self) -> Array:
+        """(2,) width and height of the network's input."""
+        return np.array(self.network_size, np.float32)
+
+    def index(self, predictions: Indices) -> tuple[Indices, slice, Indices]:
+        """The index of predictions in planes (pictures x anchors, entries, cells), which gives (k, entries)."""
+        row, cell = np.divmod(predictions, self.cells)
+        return row, slice(None), cell
+
+    def cell_and_anchor(self, predictions: Indices) -> tuple[Array, Array]:
+        """(k, 2) float32 column and row, and (k, 2) anchor sizes of predictions."""
+        row, _, cell = self.index(predictions)
+        corner = np.stack([cell % self.width, cell // self.width], axis=1).astype(np.float32)
+        return corner, self.anchors[np.asarray(self.mask)[row % len(self.mask)]]
+
+
 class YoloLoss:
-    """Deltas and sums of one mini-batch."""
+    """The loss of one mini-batch: deltas, cost, and sums for the line that darknet prints."""
 
     box_entries: ClassVar[int] = 4
-    averages_everywhere: ClassVar[bool] = False
+    always_averages: ClassVar[bool] = False
     counts_boxes: ClassVar[bool] = True
 
     def __init__(self, options: YoloLossOptions, grid: YoloGrid) -> None:
@@ -36,9 +166,9 @@ class YoloLoss:
         self.first_class = self.box_entries + 1
         self.entries = self.first_class + grid.classes
         self.sums = Statistics()
-        self.missing_overlap = 0.0  # sum of 1 - IoU or GIoU
-        self.taught = [np.zeros(0, np.intp)]  # slots that learned more than that they are empty
-        self.squares = np.zeros(self.entries)  # of all deltas, by entry
+        self.missing_overlap = 0.0  # sum of 1 - IoU or 1 - GIoU
+        self.assigned = [np.zeros(0, np.intp)]  # predictions that learned more than that they are empty
+        self.squares = np.zeros(self.entries)  # sums of squares of all deltas, by entry
 
     @property
     def looks_at_own_class(self) -> bool:
@@ -57,21 +187,25 @@ class YoloLoss:
         delta: Array,
         reject: Callable[[Array], None] | None = None,
     ) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs), which is 0; the cost and what is printed. `values`: the head's output;
-        `reject` may set some of delta to 0 before the cost is made of it."""
+        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics.
+
+        values: the head's output, of the same shape. truth: (k, 5) rows for each picture, of which `max_boxes` count.
+        reject: may set some deltas to 0 before the cost is made of them.
+        """
         shape = (len(truth) * len(self.grid.mask), self.entries, self.grid.cells)
         planes, change = values.reshape(shape), delta.reshape(shape)
         known = self.grid.classes if self.options.dialect.skips_unknown_classes else None
         objects = Objects.read(truth, max_boxes, known, self.options.class_map)
-        self._without_object(planes, change, objects)
-        slots, owners = self._responsible(objects)
-        for turn in rounds(slots):
-            self._with_objects(planes, change, slots[turn], objects.boxes[owners[turn]], objects.classes[owners[turn]])
-        taught = self.grid.at(np.unique(np.concatenate(self.taught)))
-        change[taught] = self._averaged(change[taught])
+        self._train_unassigned(planes, change, objects)
+        predictions, owners = self.assign_targets(objects)
+        for batch in conflict_free_batches(predictions):
+            boxes, classes = objects.boxes[owners[batch]], objects.classes[owners[batch]]
+            self._train_assigned(planes, change, predictions[batch], boxes, classes)
+        assigned = self.grid.index(np.unique(np.concatenate(self.assigned)))
+        change[assigned] = self._averaged(change[assigned])
         if reject is not None:
             reject(delta)
-        self.squares = np.square(change[taught], dtype=np.float64).sum(axis=0)
+        self.squares = np.square(change[assigned], dtype=np.float64).sum(axis=0)
         self.squares[self.objectness] = square_sum(change[:, self.objectness])
         if self.options.delta_normalizer != 1:
             delta *= np.float32(self.options.delta_normalizer)
@@ -85,84 +219,87 @@ class YoloLoss:
         return float(others + options.iou_normalizer * self.missing_overlap / max(self.sums.count, 1))
 
     def losses(self, batch: int) -> Statistics:
-        """The parts of the cost, as they are printed."""
+        """The parts of the cost, as darknet prints them."""
         total = float(self.squares.sum())
         others = self.options.obj_normalizer * float(self.squares[self.box_entries :].sum())
         return Statistics(class_loss=others / batch, iou_loss=(total - others) / batch, total_loss=total / batch)
 
     @contextmanager
-    def _learning(self, planes: Array, delta: Array, slots: Places) -> Iterator[tuple[Array, Array]]:
-        """The entries of slots that are all different, and their deltas, to be changed in place; both (k, entries)."""
-        at = self.grid.at(slots)
-        change = delta[at]
-        yield planes[at], change
-        delta[at] = change
-        self.taught.append(slots)
+    def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
+        """The entries of distinct predictions and their deltas, to be changed in place: (k, entries) both."""
+        index = self.grid.index(predictions)
+        change = delta[index]
+        yield planes[index], change
+        delta[index] = change
+        self.assigned.append(predictions)
 
-    # --- every slot ---
+    # === Every prediction ===
 
-    def _without_object(self, planes: Array, delta: Array, objects: Objects) -> None:
+    def _train_unassigned(self, planes: Array, delta: Array, objects: Objects) -> None:
+        """Objectness deltas of all predictions, and what `ignore_thresh` and `truth_thresh` make of them."""
         options = self.options
         objectness = planes[:, self.objectness]
-        self.sums += Statistics(slots=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
+        self.sums += Statistics(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
         delta[:, self.objectness] = np.float32(options.obj_normalizer) * (0 - objectness)
-        best, which = best_overlaps(self._every_box(planes), objects.boxes, objects.starts)
-        spared, match = self._fitting(planes, best)
-        if len(spared):
-            with self._learning(planes, delta, spared) as (entries, change):
-                self._spare(entries, change, match, objects.classes[which[spared]])
-        certain = np.flatnonzero(best > np.float32(options.truth_thresh))
-        if len(certain):
-            boxes, classes = objects.boxes[which[certain]], objects.classes[which[certain]]
-            with self._learning(planes, delta, certain) as (entries, change):
-                self._certain(entries, change, certain, best[certain], boxes, classes)
+        best, which = best_overlaps(self._decode_all(planes), objects.boxes, objects.starts)
+        ignored, match = self._above_ignore_thresh(planes, best)
+        if len(ignored):
+            with self._gathered(planes, delta, ignored) as (entries, change):
+                self._ignore(entries, change, match, objects.classes[which[ignored]])
+        above = np.flatnonzero(best > np.float32(options.truth_thresh))
+        if len(above):
+            boxes, classes = objects.boxes[which[above]], objects.classes[which[above]]
+            with self._gathered(planes, delta, above) as (entries, change):
+                self._train_above_truth_thresh(entries, change, above, best[above], boxes, classes)
 
-    def _every_box(self, planes: Array) -> Array:
-        """(4, pictures, anchors, cells): the decoded boxes of all slots."""
+    def _decode_all(self, planes: Array) -> Array:
+        """(4, pictures, anchors, cells): the boxes of all predictions."""
         grid, anchors = self.grid, len(self.grid.mask)
         entries = planes.reshape(-1, anchors, self.entries, grid.cells).transpose(2, 0, 1, 3)
-        places = grid.places(np.arange(anchors * grid.cells))
-        return self.boxes(entries, *(place.T.reshape(2, anchors, grid.cells) for place in places))
+        cell, anchor = grid.cell_and_anchor(np.arange(anchors * grid.cells))
+        return self.decode(entries, *(each.T.reshape(2, anchors, grid.cells) for each in (cell, anchor)))
 
-    def _fitting(self, planes: Array, best: Array) -> tuple[Places, Array]:
-        """The slots whose box fits a truth, and how well."""
+    def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
+        """The predictions whose IoU with an object is above `ignore_thresh`, and that IoU."""
         limit = np.float32(self.options.ignore_thresh)
-        slots = np.flatnonzero(best > limit)
-        match = best[slots]
+        predictions = np.flatnonzero(best > limit)
+        match = best[predictions]
         if self.options.dialect.yolo_spares_confident_only:
-            row, _, cell = self.grid.at(slots)
+            row, _, cell = self.grid.index(predictions)
             confident = (planes[row, self.first_class :, cell] > _CONFIDENT).any(axis=1)
             match = np.where(confident, match, np.float32(0))
-        return slots[match > limit], match[match > limit]
+        return predictions[match > limit], match[match > limit]
 
-    def _spare(self, entries: Array, delta: Array, match: Array, classes: Numbers) -> None:
-        """Slots whose box fits a truth are not taught that there is nothing."""
+    def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
+        """Do not train predictions to be empty; with `objectness_smooth` their objectness follows the IoU."""
         if not self.options.objectness_smooth:
             delta[:, self.objectness] = 0
             return
         wanted = np.float32(self.options.obj_normalizer) * (match - entries[:, self.objectness])
         delta[:, self.objectness] = np.maximum(delta[:, self.objectness], wanted)
 
-    def _certain(
-        self, entries: Array, delta: Array, slots: Places, best: Array, boxes: Array, classes: Numbers
+    def _train_above_truth_thresh(
+        self, entries: Array, delta: Array, predictions: Indices, best: Array, boxes: Array, classes: ClassIds
     ) -> None:
-        """Slots whose box fits a truth better than `truth_thresh` learn it."""
+        """Train predictions towards the objects that they overlap by more than `truth_thresh`."""
         options, smooth = self.options, self.options.objectness_smooth
         wanted = best * best if smooth else np.ones_like(best)
         delta[:, self.objectness] = np.float32(options.obj_normalizer) * (wanted - entries[:, self.objectness])
-        self._teach_class(entries, delta, classes)
+        self._set_class_delta(entries, delta, classes)
         multiplier = self.options.multiplier(classes)
         if smooth:
-            own = np.arange(len(slots)), self.first_class + classes
+            own = np.arange(len(predictions)), self.first_class + classes
             delta[own] = multiplier * (wanted - entries[own])
-        change, _, _ = self.box_change(entries, slots, boxes, multiplier)
-        self._add_boxes(delta, change)
+        change, _, _ = self.box_delta(entries, predictions, boxes, multiplier)
+        self._add_box_delta(delta, change)
 
-    # --- slots of objects ---
+    # === Assigned predictions ===
 
-    def _responsible(self, objects: Objects) -> tuple[Places, Places]:
-        """Slots and the number of the object that each learns, in the objects' order; no slot for an object whose
-        anchor belongs to another head, and the same slot for several objects where they fall together."""
+    def assign_targets(self, objects: Objects) -> tuple[Indices, Indices]:
+        """(predictions, objects): pairs of a prediction and the object that it learns, in the objects' order.
+
+        An object whose anchor belongs to another head has none. Objects of the same cell and anchor share one.
+        """
         grid, options, boxes = self.grid, self.options, objects.boxes
         anchors, shapes = np.zeros((options.num, 4), np.float32), np.zeros((len(boxes), 4), np.float32)
         anchors[:, 2:] = grid.anchors[: options.num] / grid.pixels
@@ -177,28 +314,30 @@ class YoloLoss:
         owner, which = np.nonzero(chosen[:, ours])
         position = np.array([grid.mask.index(number) for number in ours], np.intp)[which]
         last = grid.size.astype(np.int64) - 1
-        column, row = np.clip((self.corner(boxes[owner]) * grid.size).astype(np.int64), 0, last).T
+        column, row = np.clip((self.assigned_point(boxes[owner]) * grid.size).astype(np.int64), 0, last).T
         plane = objects.picture[owner] * len(grid.mask) + position
         return plane * grid.cells + row * grid.width + column, owner
 
-    def corner(self, boxes: Array) -> Array:
-        """(k, 2): the point of each box that decides about its cell."""
+    def assigned_point(self, boxes: Array) -> Array:
+        """(k, 2): the point of each box that chooses its cell."""
         return boxes[:, :2]
 
-    def _with_objects(self, planes: Array, delta: Array, slots: Places, boxes: Array, classes: Numbers) -> None:
-        """Slots that are all different learn an object each."""
+    def _train_assigned(
+        self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
+    ) -> None:
+        """Train distinct predictions towards one object each."""
         multiplier = self.options.multiplier(classes)
-        with self._learning(planes, delta, slots) as (here, there):
-            change, overlap, missing = self.box_change(here, slots, boxes, multiplier)
-            self._add_boxes(there, change)
-            objectness = here[:, self.objectness]
+        with self._gathered(planes, delta, predictions) as (entries, change):
+            box, overlap, missing = self.box_delta(entries, predictions, boxes, multiplier)
+            self._add_box_delta(change, box)
+            objectness = entries[:, self.objectness]
             wanted = multiplier * np.float32(self.options.obj_normalizer) * (1 - objectness)
-            self._teach_objectness(there, wanted)
-            own = self._teach_class(here, there, classes)
+            self._set_objectness_delta(change, wanted)
+            own = self._set_class_delta(entries, change, classes)
         self.missing_overlap += float(missing.sum(dtype=np.float64))
         self.sums += Statistics(
-            count=len(slots),
-            class_count=len(slots),
+            count=len(predictions),
+            class_count=len(predictions),
             iou=float(overlap.sum(dtype=np.float64)),
             recalled=int((overlap > 0.5).sum()),
             recalled75=int((overlap > 0.75).sum()),
@@ -206,92 +345,94 @@ class YoloLoss:
             objectness=float(objectness.sum(dtype=np.float64)),
         )
 
-    def _teach_objectness(self, delta: Array, wanted: Array) -> None:
+    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
         if self.options.objectness_smooth:
-            there = delta[:, self.objectness]
-            wanted = np.where(there == 0, wanted, there)
+            current = delta[:, self.objectness]
+            wanted = np.where(current == 0, wanted, current)
         delta[:, self.objectness] = wanted
 
-    def _teach_class(self, entries: Array, delta: Array, classes: Numbers) -> Array:
-        """Set the class deltas of slots; the probabilities of their own classes.
+    def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
+        """Set the class deltas; the predicted probabilities of the objects' own classes, (k,).
 
-        A slot that has a class already learns the new one besides. A class that the head does not have, which
-        pjreddie's may meet, is no class.
+        A prediction that has a class already learns the new one besides. A class that the head does not have, which
+        pjreddie's may meet, trains no class.
         """
         options = self.options
-        p, there = entries[:, self.first_class :], delta[:, self.first_class :]
+        p, current = entries[:, self.first_class :], delta[:, self.first_class :]
         own = np.arange(self.grid.classes) == classes[:, None]
-        taken = (there[:, 0] if not self.looks_at_own_class else np.where(own, there, 0).sum(axis=1)) != 0
+        has_class = (current[:, 0] if not self.looks_at_own_class else np.where(own, current, 0).sum(axis=1)) != 0
         probability = np.where(own, p, np.float32(0)).sum(axis=1)
         low = np.float32(0.5 * options.label_smooth_eps)
         high = np.float32(1 - options.label_smooth_eps) + low
-        again = high - p
+        further = high - p
         wanted = np.where(own, high, low) - p
         if options.multipliers is not None:
             multiplier = options.multiplier(classes)[:, None]
-            again = again * multiplier
+            further = further * multiplier
             wanted = np.where(own, wanted * multiplier * np.float32(options.cls_normalizer), wanted)
         if self.focal:
             wanted = focal_factor(probability)[:, None] * (own.astype(np.float32) - p)
-        change = np.where(taken[:, None], np.where(own, again, there), wanted)
-        delta[:, self.first_class :] = np.where(np.isfinite(change), change, there)
+        change = np.where(has_class[:, None], np.where(own, further, current), wanted)
+        delta[:, self.first_class :] = np.where(np.isfinite(change), change, current)
         return probability
 
-    # --- boxes ---
+    # === Boxes ===
 
-    def boxes(self, entries: Array, cell: Array, anchors: Array) -> Array:
-        """(4, ...) decoded boxes of (entries, ...) in cells with anchors of those sizes, (2, ...) both."""
+    def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
+        """(4, ...) boxes as fractions of the input, of entries (entries, ...) in cells with anchors (2, ...)."""
         grid, (width, height) = self.grid, self.grid.network_size
         w, h = 4 * entries[2:4] ** 2 if grid.new_coords else np.exp(entries[2:4])
         x, y = (cell[0] + entries[0]) / grid.width, (cell[1] + entries[1]) / grid.height
         return np.stack([x, y, w * anchors[0] / width, h * anchors[1] / height])
 
-    def box_change(self, entries: Array, slots: Places, boxes: Array, multiplier: Array) -> tuple[Array, Array, Array]:
-        """(k, box entries) deltas of slots that learn boxes (k, 4), their IoU as printed, and what it lacks to 1 in the
-        cost."""
+    def box_delta(
+        self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
+    ) -> tuple[Array, Array, Array]:
+        """Of predictions that learn boxes (k, 4): (k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the
+        part of 1 that is missing in the cost."""
         options, grid = self.options, self.grid
         weight = (np.float32(options.iou_normalizer) * multiplier)[:, None]
-        cell, anchors = grid.places(slots)
-        predicted = self.boxes(entries.T, cell.T, anchors.T).T
+        cell, anchors = grid.cell_and_anchor(predictions)
+        predicted = self.decode(entries.T, cell.T, anchors.T).T
         overlap = iou(predicted, boxes)
         missing = 1 - (giou(predicted, boxes) if options.iou_loss == "giou" else overlap)
         if options.iou_loss != "mse":
             change = iou_gradient(predicted, boxes, options.iou_loss)
             if not grid.new_coords:
                 change[:, 2:] *= np.exp(entries[:, 2:4])
-            return self._bounded(change * weight), overlap, missing
+            return self._clipped(change * weight), overlap, missing
         ratio = boxes[:, 2:] * grid.pixels / anchors
         size = np.sqrt(ratio / 4) if grid.new_coords else np.log(ratio)
         target = np.concatenate([boxes[:, :2] * grid.size - cell, size], axis=1)
         scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
         return scale * (target - entries[:, :4]) * weight, overlap, missing
 
-    def _bounded(self, change: Array) -> Array:
-        """Without NaN and infinity, and not beyond `max_delta`."""
-        change = np.where(np.isfinite(change), change, np.float32(0))
-        return np.clip(change, -np.float32(self.options.max_delta), np.float32(self.options.max_delta))
+    def _clipped(self, change: Array) -> Array:
+        """Without NaN and infinity, and between -max_delta and max_delta."""
+        limit = np.float32(self.options.max_delta)
+        return np.clip(np.where(np.isfinite(change), change, np.float32(0)), -limit, limit)
 
-    def _add_boxes(self, delta: Array, change: Array) -> None:
-        there = delta[:, : self.box_entries]
+    def _add_box_delta(self, delta: Array, change: Array) -> None:
+        current = delta[:, : self.box_entries]
         if self.counts_boxes:
-            self.sums += Statistics(boxes=len(there), rewritten=int((there != 0).any(axis=1).sum()))
-        there[:] = there + change if self.options.dialect.yolo_adds_box_deltas else change
+            self.sums += Statistics(boxes=len(current), rewritten=int((current != 0).any(axis=1).sum()))
+        current[:] = current + change if self.options.dialect.yolo_adds_box_deltas else change
 
     def _averaged(self, delta: Array) -> Array:
-        """Deltas of slots (k, entries): where several classes are wanted, those of the box were added up."""
-        if self.options.iou_thresh >= 1 and not self.averages_everywhere:
+        """Deltas (k, entries) with those of the box divided by the number of wanted classes, as they were summed."""
+        if self.options.iou_thresh >= 1 and not self.always_averages:
             return delta
         wanted = (delta[:, self.first_class :] > 0).sum(axis=1)
-        if not self.averages_everywhere:
+        if not self.always_averages:
             wanted[delta[:, self.objectness] == 0] = 0
         delta[:, : self.box_entries] /= np.maximum(wanted, 1)[:, None].astype(np.float32)
         return delta
 
 
-def rounds(slots: Places) -> Iterator[Places]:
-    """Which of the slots are learned at once: in round n those that come for the n-th time."""
-    order = np.argsort(slots, kind="stable")
-    ranked = slots[order]
-    turn = np.arange(len(slots)) - np.searchsorted(ranked, ranked)
-    for number in range(turn.max(initial=-1) + 1):
-        yield np.sort(order[turn == number])
+def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
+    """Indices into `predictions`, in batches without repeated values: batch n holds each value's n-th occurrence."""
+    order = np.argsort(predictions, kind="stable")
+    ranked = predictions[order]
+    occurrence = np.arange(len(predictions)) - np.searchsorted(ranked, ranked)
+    for number in range(occurrence.max(initial=-1) + 1):
+        yield np.sort(order[occurrence == number])

@@ -14,7 +14,7 @@ from ...config.sections import Section, read_config
 from ...errors import ConfigError
 from ...layers import Layer
 from ...layers.heads.base import Head
-from ...layers.heads.region import DetectionHead
+from ...layers.heads.detection import DetectionHead
 from ...layers.heads.yolo import Yolo
 from ...training.lr_schedule import Schedule
 from .lenient_build import LenientBuild, build_leniently

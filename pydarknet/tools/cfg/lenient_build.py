@@ -16,7 +16,7 @@ from ...config.sections import Config, Section
 from ...errors import ConfigError, DarknetError, ShapeError
 from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
-from ...layers.heads.region import DetectionHead
+from ...layers.heads.detection import DetectionHead
 from ...layers.route import FlatRoute, Route
 from ...layers.shortcut import Shortcut
 from ...network.input_size import network_input

@@ -15,7 +15,8 @@ from ...errors import ConfigError, OptionError
 from ...layers import INPUT, Layer
 from ...layers.connected import Connected
 from ...layers.heads.base import Head
-from ...layers.heads.region import DetectionHead, Region
+from ...layers.heads.detection import DetectionHead
+from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors

@@ -15,7 +15,7 @@ from support.training_files import classification_files, detection_files
 
 import pydarknet
 from pydarknet.cli.formats.training import HoursLeft, no_objects
-from pydarknet.layers.heads.targets import Statistics, region_line, yolo_line
+from pydarknet.layers.heads.statistics import Statistics, region_line, yolo_line
 
 NUMBER = r"-?\d+\.\d{6}"
 

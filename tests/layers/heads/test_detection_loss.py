@@ -43,7 +43,7 @@ def check(head, truth, options, seen=0, **more):
     np.testing.assert_allclose(head.loss_delta, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     assert cost == pytest.approx(expected_cost, rel=1e-5)
     found = head.statistics
-    assert (found.slots, found.count) == (sums["slots"], sums["count"])
+    assert (found.predictions, found.count) == (sums["slots"], sums["count"])
     sizes = (found.iou, found.class_probability, found.all_probabilities, found.objectness, found.any_objectness)
     names = ("iou", "class", "all", "objectness", "any")
     assert sizes == pytest.approx([sums[name] for name in names], rel=1e-4)

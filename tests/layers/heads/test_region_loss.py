@@ -55,7 +55,7 @@ def check(head, truth, options, dialect, seen=20000, **more):
     np.testing.assert_allclose(head.loss_delta, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
     assert cost == pytest.approx(expected_cost, rel=1e-5)
     found = head.statistics
-    counts = (found.slots, found.count, found.class_count, found.recalled)
+    counts = (found.predictions, found.count, found.class_count, found.recalled)
     assert counts == (sums["slots"], sums["count"], sums["class_count"], sums["recalled"])
     sizes = (found.iou, found.objectness, found.any_objectness)
     assert sizes == pytest.approx((sums["iou"], sums["objectness"], sums["any"]), rel=1e-4)

@@ -5,7 +5,7 @@ import pytest
 from reference import losses as naive
 
 from pydarknet.errors import ConfigError, DataError
-from pydarknet.layers.heads.yolo_loss import rounds
+from pydarknet.layers.heads.yolo_loss import conflict_free_batches
 
 SIZE = (64, 96)  # of the network's input
 CLASSES, HEIGHT, WIDTH = 3, 6, 4
@@ -78,7 +78,7 @@ def check(head, truth, options, dialect, **more):
     assert isinstance(cost, float)
     assert cost == pytest.approx(expected_cost, rel=1e-4)
     found = head.statistics
-    assert (found.count, found.class_count, found.slots) == (sums["count"], sums["count"], sums["slots"])
+    assert (found.count, found.class_count, found.predictions) == (sums["count"], sums["count"], sums["slots"])
     assert (found.boxes, found.rewritten) == (sums["boxes"], sums["rewritten"])
     assert (found.recalled, found.recalled75) == (sums["recalled"], sums["recalled75"])
     sizes = (found.iou, found.class_probability, found.objectness, found.any_objectness)
@@ -251,7 +251,7 @@ def test_line_of_gaussian_yolo():
     ([3, 4, 3, 3, 9, 4], [[0, 1, 4], [2, 5], [3]]),
 ])  # fmt: skip
 def test_each_slot_learns_its_objects_one_after_another(slots, expected):
-    assert [turn.tolist() for turn in rounds(np.array(slots, np.intp))] == expected
+    assert [turn.tolist() for turn in conflict_free_batches(np.array(slots, np.intp))] == expected
 
 
 @pytest.mark.parametrize("kind, options", [
