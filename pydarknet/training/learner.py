@@ -22,7 +22,7 @@ from ..network.network import Network
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
 from .ema import MovingAverage
-from .lr_schedule import Schedule
+from .lr_schedule import LearningRateSchedule
 from .optimizer import Optimizer
 from .similar_filters import reject_similar
 from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
@@ -47,7 +47,7 @@ class Learner:
         for line in unfollowed(network.config):
             log.warning("%s", line)
         self.network = network
-        self.schedule = Schedule.from_section(net)
+        self.schedule = LearningRateSchedule.from_section(net)
         self.optimizer = Optimizer(network.layers, net, network.dialect)
         self.subdivisions = net.positive("subdivisions", 1)
         self.mini_batch, self.seen = network.batch, network.header.seen

@@ -1,36 +1,36 @@
-"""Learning-rate policies: pure functions of the number of updates."""
+"""Learning-rate policies: functions of the number of updates, in one table."""
 
 from __future__ import annotations
 
-import math
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..config.sections import Section
 
-POLICIES = ("constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sgdr")
-
 
 @dataclass(frozen=True)
-class Schedule:
-    """The options of `[net]` that decide the learning rate."""
+class LearningRateSchedule:
+    """The options of `[net]` that decide the learning rate. A policy may read all of them."""
 
-    rate: float
+    learning_rate: float
     policy: str = "constant"
     max_batches: int = 0
-    burn_in: int = 0
+    burn_in: int = 0  # updates
     power: float = 4.0
     step: int = 1
     scale: float = 1.0
     gamma: float = 1.0
     steps: tuple[int, ...] = ()
     scales: tuple[float, ...] = ()
-    rate_min: float = 1e-5
-    cycle: int = 0
-    cycle_growth: int = 2
+    learning_rate_min: float = 1e-5
+    sgdr_cycle: int = 0
+    sgdr_mult: int = 2
 
     @classmethod
-    def from_section(cls, net: Section) -> Schedule:
+    def from_section(cls, net: Section) -> LearningRateSchedule:
         """Read `[net]`. An unknown policy counts as constant, with a warning; raises ConfigError for missing lists."""
         policy = net.text("policy", "constant") or "constant"
         if policy not in POLICIES:
@@ -45,7 +45,7 @@ class Schedule:
             )
         max_batches = net.natural("max_batches", 0, 1 << 40)
         return cls(
-            rate=net.real("learning_rate", 0.001),
+            learning_rate=net.real("learning_rate", 0.001),
             policy=policy,
             max_batches=max_batches,
             burn_in=net.natural("burn_in", 0, 1 << 40),
@@ -55,32 +55,45 @@ class Schedule:
             gamma=net.real("gamma", 1.0),
             steps=tuple(steps),
             scales=tuple(scales),
-            rate_min=net.real("learning_rate_min", 1e-5),
-            cycle=net.integer("sgdr_cycle", max_batches),
-            cycle_growth=net.integer("sgdr_mult", 2),
+            learning_rate_min=net.real("learning_rate_min", 1e-5),
+            sgdr_cycle=net.integer("sgdr_cycle", max_batches),
+            sgdr_mult=net.integer("sgdr_mult", 2),
         )
 
     def at(self, update: int) -> float:
-        """The rate of update number `update`, counted from 1."""
-        if update < self.burn_in:
-            return self.rate * (update / self.burn_in) ** self.power
-        if self.policy == "steps":
-            return self.rate * math.prod(s for at, s in zip(self.steps, self.scales, strict=True) if at <= update)
-        formulas = {
-            "constant": lambda: 1.0,
-            "step": lambda: self.scale ** (update // self.step),
-            "exp": lambda: self.gamma**update,
-            "poly": lambda: (1 - update / max(1, self.max_batches)) ** self.power,
-            "random": lambda: random.Random(update).random() ** self.power,
-            "sigmoid": lambda: 1 / (1 + math.exp(self.gamma * (update - self.step))),
-            "sgdr": lambda: self._restarts(update) / self.rate,
-        }
-        return self.rate * formulas[self.policy]()
+        """The learning rate of update number `update`, counted from 1: infinite or NaN where a formula overflows."""
+        with np.errstate(all="ignore"):
+            if update < self.burn_in:
+                return self.learning_rate * float(np.power(update / self.burn_in, self.power))
+            return float(POLICIES[self.policy](self, update))
 
-    def _restarts(self, update: int) -> float:
-        """Cosine from the rate down to the least one, in cycles that grow (Loshchilov and Hutter, SGDR, 2017)."""
-        start, cycle = 0, max(1, self.cycle)
-        while start + cycle < update:
-            start += cycle
-            cycle *= max(1, self.cycle_growth)
-        return self.rate_min + 0.5 * (self.rate - self.rate_min) * (1 + math.cos(math.pi * (update - start) / cycle))
+
+Policy = Callable[[LearningRateSchedule, int], float]
+
+
+def _steps(s: LearningRateSchedule, update: int) -> float:
+    factors = [scale for step, scale in zip(s.steps, s.scales, strict=True) if step <= update]
+    return s.learning_rate * float(np.prod(factors))
+
+
+def _sgdr(s: LearningRateSchedule, update: int) -> float:
+    """Cosine from the learning rate down to the least one, in cycles that grow (Loshchilov and Hutter, SGDR, 2017)."""
+    start, cycle = 0, max(1, s.sgdr_cycle)
+    while start + cycle < update:
+        start += cycle
+        cycle *= max(1, s.sgdr_mult)
+    height = s.learning_rate - s.learning_rate_min
+    return s.learning_rate_min + 0.5 * height * float(1 + np.cos(np.pi * (update - start) / cycle))
+
+
+# By the names in cfg files: the learning rate of an update.
+POLICIES: Mapping[str, Policy] = {
+    "constant": lambda s, update: s.learning_rate,
+    "step": lambda s, update: s.learning_rate * np.power(s.scale, update // s.step),
+    "steps": _steps,
+    "exp": lambda s, update: s.learning_rate * np.power(s.gamma, update),
+    "poly": lambda s, update: s.learning_rate * np.power(1 - update / max(1, s.max_batches), s.power),
+    "random": lambda s, update: s.learning_rate * np.power(random.Random(update).random(), s.power),
+    "sigmoid": lambda s, update: s.learning_rate / (1 + np.exp(s.gamma * (update - s.step))),
+    "sgdr": _sgdr,
+}

@@ -8,7 +8,7 @@ import pytest
 
 from pydarknet.config.sections import read_config
 from pydarknet.errors import ConfigError
-from pydarknet.training.lr_schedule import Schedule
+from pydarknet.training.lr_schedule import POLICIES, LearningRateSchedule
 
 
 @pytest.fixture
@@ -16,7 +16,9 @@ def schedule(write_cfg):
     """The schedule of a [net] with these options."""
 
     def make(options):
-        return Schedule.from_section(read_config(write_cfg(f"[net]\nlearning_rate=0.5\n{options}\n[dropout]\n")).net)
+        return LearningRateSchedule.from_section(
+            read_config(write_cfg(f"[net]\nlearning_rate=0.5\n{options}\n[dropout]\n")).net
+        )
 
     return make
 
@@ -35,6 +37,24 @@ def schedule(write_cfg):
 )
 def test_a_policy_is_its_formula(schedule, options, update, factor):
     assert schedule(options).at(update) == pytest.approx(0.5 * factor, rel=1e-12)
+
+
+def test_every_policy_has_its_formula_above(schedule):
+    tested = {"constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sgdr"}
+    assert set(POLICIES) == tested
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("policy=sigmoid\ngamma=1", 0),
+        ("policy=exp\ngamma=2", math.inf),
+        ("policy=step\nscale=10", math.inf),
+        ("policy=poly\nmax_batches=5\npower=2.5", math.nan),
+    ],
+)
+def test_a_formula_that_overflows_is_no_traceback(schedule, options, expected):
+    assert schedule(options).at(5000) == pytest.approx(expected, nan_ok=True)
 
 
 def test_restarts_grow_and_begin_at_the_full_rate(schedule):

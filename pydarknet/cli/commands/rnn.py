@@ -93,7 +93,8 @@ def _print_opening(trainer: TextTrainer) -> None:
     if trainer.setup.alexeyab:
         say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
     note(trainer.setup.base)
-    line = f"Learning Rate: {training.schedule.rate:g}, Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
+    rates = f"Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
+    line = f"Learning Rate: {training.schedule.learning_rate:g}, {rates}"
     if not trainer.setup.alexeyab:
         note(f"{line}, Inputs: {trainer.model.input.outputs} {batch} {trainer.steps}")
         return

@@ -74,7 +74,7 @@ class Printer:
         elif setup.alexeyab:
             yield from self._alexeyab_detector()
         rates = f"Momentum: {training.optimizer.momentum:g}, Decay: {training.optimizer.decay:g}"
-        yield f"Learning Rate: {training.schedule.rate:g}, {rates}"
+        yield f"Learning Rate: {training.schedule.learning_rate:g}, {rates}"
         if not self.detector:
             yield f"{len(trainer.dataset)}"
             if not setup.alexeyab:

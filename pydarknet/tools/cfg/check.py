@@ -16,7 +16,7 @@ from ...layers import Layer
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.yolo import Yolo
-from ...training.lr_schedule import Schedule
+from ...training.lr_schedule import LearningRateSchedule
 from .lenient_build import LenientBuild, build_leniently
 from .lenient_section import Problem
 
@@ -97,7 +97,7 @@ def _schedule(found: LenientBuild) -> Iterator[Problem]:
     if not found.net.has("max_batches"):
         yield _of_net(found, "max_batches is missing: training would end before it begins", "max_batches")
     try:
-        schedule = Schedule.from_section(found.net)
+        schedule = LearningRateSchedule.from_section(found.net)
     except ConfigError as error:
         found.diagnostics.add(str(error))
         return
@@ -108,8 +108,10 @@ def _schedule(found: LenientBuild) -> Iterator[Problem]:
         yield _of_net(found, f"steps: {steps[-1]} lies beyond max_batches={end} and is never reached", "steps")
     if 0 < end <= schedule.burn_in:
         yield _of_net(found, f"burn_in={schedule.burn_in} lasts to the end, max_batches={end}", "burn_in")
-    if schedule.rate <= 0:
-        yield _of_net(found, f"learning_rate={schedule.rate:g}: expected more than 0", "learning_rate", is_error=True)
+    if schedule.learning_rate <= 0:
+        yield _of_net(
+            found, f"learning_rate={schedule.learning_rate:g}: expected more than 0", "learning_rate", is_error=True
+        )
 
 
 def _heads(found: LenientBuild) -> list[tuple[int, Head]]:
