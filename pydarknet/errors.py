@@ -7,7 +7,7 @@
     ├── ImageError               a picture that cannot be read or written
     ├── DataError                lists, names and other data files
     ├── OutputError              a file that cannot be written: no such folder, no permission, no space
-    ├── DivergedError            training whose loss or parameters are no longer numbers
+    ├── DivergedError            a network whose loss, parameters or outputs are no longer finite numbers
     └── OptionError              an argument of the API or the command line that makes no sense
 
 Anything else that is raised is a bug of ours and keeps its traceback.
@@ -49,4 +49,4 @@ class OptionError(DarknetError):
 
 
 class DivergedError(DarknetError):
-    """The loss or a parameter is no longer a finite number."""
+    """The loss, a parameter or an output of a network is no longer a finite number."""

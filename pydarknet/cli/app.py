@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -83,16 +87,38 @@ class Commands(FlagsFirst):
         return getattr(module, f"{cmd_name}_command")
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. What a user can cause ends in one line; a bug keeps its traceback."""
+        """Run the command. What a user can cause ends in one line; a bug keeps its traceback.
+
+        SIGTERM ends a command as an exception does, so that no temporary file is left behind.
+        """
         show_warnings()
         try:
-            return super().invoke(ctx)
+            with _sigterm_raises():
+                return super().invoke(ctx)
         except DarknetError as error:
             raise OneLine(str(error)) from error
         except MemoryError as error:
             raise OneLine(f"not enough memory: {error}") from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception with exit code 143; a second one ends the process at once."""
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise click.exceptions.Exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 @click.command(cls=Commands, context_settings=CONTEXT, epilog=EXAMPLES)

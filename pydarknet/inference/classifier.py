@@ -13,6 +13,7 @@ from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
 from ..utils.arrays import Array
+from .finite import require_finite
 
 LONGEST = 16  # sides of a picture that is taken whole, one by the other
 FITS = ("shorter", "crop", "letterbox", "stretch")
@@ -53,7 +54,7 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
     """The `top` best classes of an HxWx3 uint8 RGB picture.
 
     fit: auto, or one of FITS; `shorter` falls back to `crop` where the network runs at one size only. Raises
-    OptionError.
+    OptionError, and DivergedError where the network's output is not finite.
     """
     if fit != "auto" and fit not in FITS:
         raise OptionError(f"fit {fit!r}: expected auto, {', '.join(FITS)}")
@@ -68,9 +69,10 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
     with network.lock:  # for the time alone: `forward` gives copies
         network.prepare(x.shape)
         start = time.perf_counter()
-        (output, *_) = network.forward(x)
+        outputs = network.forward(x)
         seconds = time.perf_counter() - start
-    return Classification(rank(output[0], names, top, tree_of_network(network)), seconds, x.shape[3], x.shape[2])
+    require_finite(network, x, outputs)
+    return Classification(rank(outputs[0][0], names, top, tree_of_network(network)), seconds, x.shape[3], x.shape[2])
 
 
 def rank(output: Array, names: Sequence[str], top: int, tree: WordTree | None = None) -> list[Prediction]:

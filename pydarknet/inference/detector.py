@@ -15,6 +15,7 @@ from ..errors import OptionError
 from ..images.image import Picture, check_image, fit_for_detect
 from ..layers.heads.base import Head
 from ..network.network import Network
+from .finite import warn_if_not_finite
 
 HIDDEN = "dont_show"  # AlexeyAB's darknet never reports classes whose name begins so
 
@@ -150,9 +151,10 @@ def detect(
     with network.lock:  # other threads' passes would overwrite what is decoded
         network.prepare(x.shape)
         start = time.perf_counter()
-        network.forward(x)
+        outputs = network.forward(x)
         seconds = time.perf_counter() - start
         candidates = decode(network, 0, columns, rows, thresh, hier, letterbox)
+    warn_if_not_finite(network, x, outputs)
     if nms:
         last = heads_of(network)[-1]
         candidates = suppress(candidates, nms, last.nms_kind, last.beta_nms)

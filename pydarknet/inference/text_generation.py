@@ -12,6 +12,7 @@ from ..errors import DataError, OptionError
 from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..utils.arrays import Array
+from .finite import require_finite
 
 NEGLIGIBLE = np.float32(0.0001)  # probabilities below are never chosen
 BLANKS = frozenset(b" \n\t")  # end words
@@ -38,8 +39,10 @@ class SymbolPredictor:
         self.network.reset_state()
 
     def read(self, symbol: int) -> Array:
-        """The probabilities (alphabet,) of what follows. Raises DataError for a symbol that has no input."""
+        """The probabilities (alphabet,) of what follows. Raises DataError for a symbol that has no input,
+        DivergedError where the probabilities are not finite."""
         (probabilities,) = self.network.forward(self._input(symbol))
+        require_finite(self.network, self._x, [probabilities])
         return probabilities.reshape(-1)
 
     def first_output(self, symbol: int) -> Array:

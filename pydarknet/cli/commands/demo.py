@@ -16,7 +16,7 @@ import click
 from ...errors import OptionError
 from ..console import note, say
 from ..inputs import EXTENSIONS, paths_of
-from ..loading import Options, exists, load_model
+from ..loading import Options, exists, load_model, tell_if_compiling
 from ..options import FILE, FRACTION, flag, names_options, network_options, together
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh
         demo, window = _set_up(model, frames, thresh if given is None else given, mjpeg_stream, options, stack)
         printer = Printer(model, options, json_stream)
         printer.json_file = _open_json(options["json_file_output"], stack)
-        with _interrupt_stops(demo) as interrupted:
+        with _signals_stop(demo) as received:
             for number, found in demo.run():
                 printer.show(number, found, demo.rate)
                 if window is not None and window.show() == ESCAPE:
@@ -98,8 +98,8 @@ def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh
         printer.end(demo.ended)
     if options["out_filename"] and not options["benchmark"] and model.dialect.name == "alexeyab":
         say("output_video_writer closed. ")
-    if interrupted:
-        raise click.exceptions.Exit(130)
+    if received:
+        raise click.exceptions.Exit(128 + received[0])
 
 
 def _open_streams(options: Options, stack: ExitStack) -> list[Stream | None]:
@@ -145,10 +145,9 @@ def _set_up(
 ) -> tuple[Demo, Window | None]:
     from ...inference.video.capture import write_video
     from ...inference.video.demo import Demo, DemoOptions, FrameDetector, to_numbered_files, to_stream
-    from ...runtime.cache import is_cold
     from ..outputs import make_folder
 
-    manner = DemoOptions.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
+    how = DemoOptions.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
     sinks: list[Sink] = []
     if options["out_filename"] and not options["benchmark"]:
         writer = stack.enter_context(write_video(options["out_filename"], frames.rate))
@@ -163,10 +162,9 @@ def _set_up(
         window = _open_window(options["fullscreen"])
     if window is not None:
         sinks.append(window.take)
-    if is_cold():
-        note("Compiling for this machine, once: this takes about 20 seconds.")
+    tell_if_compiling()
     demo = Demo(
-        FrameDetector(model, model.names, manner),
+        FrameDetector(model, model.names, how),
         frames,
         sinks,
         hold=options["skip"],
@@ -207,21 +205,25 @@ def _open_window(full_screen: bool) -> Window | None:
 
 
 @contextmanager
-def _interrupt_stops(demo: Demo) -> Iterator[list[int]]:
-    """Ctrl-C ends the demo after the frame in progress, with all files whole; a second one ends it at once. Gives a
-    list that is filled when that happens."""
-    happened: list[int] = []
+def _signals_stop(demo: Demo) -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM end the demo after the current frame, with all files complete; a second one ends it at once.
+    Yields a list that receives the signal's number."""
+    received: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, before)
-        happened.append(number)
+        restore()
+        received.append(number)
         demo.stop()
 
-    before = signal.signal(signal.SIGINT, stop)
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield happened
+        yield received
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 class Printer:

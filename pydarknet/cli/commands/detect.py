@@ -51,7 +51,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
     run_detect(cfg, weights, images, options, DETECT)
 
 
-def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, manner: CommandDefaults) -> None:
+def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
     """Print and write the objects of each picture."""
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
@@ -63,11 +63,11 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     heads_of(model)
     outputs = Outputs.from_options(options, out_is_json=model.dialect.detects_best_class_first)
     thresh, nms = options["thresh"], options["nms"]
-    thresh = manner.thresh(model.dialect) if thresh is None else thresh
-    nms = manner.nms if nms is None else nms
-    letterbox = True if options["letter_box"] else False if options["stretch"] else manner.letterbox
+    thresh = defaults.thresh(model.dialect) if thresh is None else thresh
+    nms = defaults.nms if nms is None else nms
+    letterbox = True if options["letter_box"] else False if options["stretch"] else defaults.letterbox
     heads = [(index, model.layers[index].type_number) for index in model.heads]
-    in_milliseconds = model.dialect.detects_best_class_first and not manner.always_seconds
+    in_milliseconds = model.dialect.detects_best_class_first and not defaults.always_seconds
 
     def detect_one(path: str, image: Picture) -> None:
         found = model.find(image, thresh, options["hier"], nms, letterbox)

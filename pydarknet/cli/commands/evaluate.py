@@ -140,10 +140,10 @@ def _look_at_all(
     tell_if_compiling()
     with bar(len(truth)) as count:
 
-        def seen(look: ImageResult, missed: int) -> None:
+        def seen(result: ImageResult, missed: int) -> None:
             count()
             if each is not None:
-                each(look, missed)
+                each(result, missed)
 
         return evaluate(
             model,
@@ -204,12 +204,12 @@ def _tell_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options
     ranked = worst.ranked()
     if ranked:
         say("\nMost missed objects:")
-    for place, (missed, look) in enumerate(ranked, start=1):
-        rows = truth.boxes[look.index]
-        say(f"{missed:4d} of {len(rows):4d}  {look.path}")
-        if options["worst"] and look.is_readable:
-            name = look.path.name if look.path.suffix.lower() in WRITABLE else f"{look.path.name}.jpg"
-            picture = annotated(look, rows, model.names, options["thresh"], model.dialect)
+    for place, (missed, result) in enumerate(ranked, start=1):
+        rows = truth.boxes[result.index]
+        say(f"{missed:4d} of {len(rows):4d}  {result.path}")
+        if options["worst"] and result.is_readable:
+            name = result.path.name if result.path.suffix.lower() in WRITABLE else f"{result.path.name}.jpg"
+            picture = annotated(result, rows, model.names, options["thresh"], model.dialect)
             write_image(Path(options["worst"]) / f"{place:02d}_{name}", picture)
 
 

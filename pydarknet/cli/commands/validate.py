@@ -117,12 +117,14 @@ def _files(kind: str, options: Options, names: Sequence[str], folder: str | None
     return ResultFiles(kind, Path(options["results"] or folder or "results"), names, options["out"], underscore)
 
 
-def _write(model: Model, paths: Sequence[Path], manner: InferenceOptions, files: ResultFiles, options: Options) -> None:
-    """Look at the pictures and write the files, telling what darknet tells."""
+def _write(
+    model: Model, paths: Sequence[Path], inference: InferenceOptions, files: ResultFiles, options: Options
+) -> None:
+    """Run the network on all pictures and write the files, with darknet's lines on standard error."""
     from ...evaluation import BatchDetector
     from ..formats.inference import head_lines
 
-    watcher = BatchDetector(model, paths, manner, options["batch"])
+    batches = BatchDetector(model, paths, inference, options["batch"])
     _tell_rates(model)
     if model.dialect.detects_best_class_first:
         for line in head_lines([(index, model.layers[index].type_number) for index in model.heads]):
@@ -130,9 +132,9 @@ def _write(model: Model, paths: Sequence[Path], manner: InferenceOptions, files:
     if files.kind == "kitti":
         say(str(files.base))
     with files:
-        _watch(watcher, files.take)
-    note(f"Total Detection Time: {watcher.clock.total:f} Seconds")
-    if watcher.unreadable:
+        _write_results(batches, files.take)
+    note(f"Total Detection Time: {batches.clock.total:f} Seconds")
+    if batches.unreadable:
         raise click.exceptions.Exit(1)
 
 
@@ -142,16 +144,16 @@ def _tell_rates(model: Model) -> None:
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
 
 
-def _watch(watcher: BatchDetector, take: Callable[[ImageResult], None]) -> None:
-    """Give each look to `take`, with a bar at a terminal, else darknet's count of pictures."""
-    total, step = len(watcher.paths), min(EVERY, len(watcher.paths))
+def _write_results(batches: BatchDetector, take: Callable[[ImageResult], None]) -> None:
+    """Pass each result to `take`, with a bar at a terminal, else darknet's count of pictures."""
+    total, step = len(batches.paths), min(EVERY, len(batches.paths))
     counts = not sys.stderr.isatty()
     tell_if_compiling()
     with bar(total) as count:
-        for look in watcher:
-            if counts and look.index % step == 0:
-                note(str(look.index + step))
-            take(look)
+        for result in batches:
+            if counts and result.index % step == 0:
+                note(str(result.index + step))
+            take(result)
             count()
 
 
@@ -178,13 +180,13 @@ def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> N
     from ...evaluation.recall import Recall
 
     totals = Recall()
-    manner = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
-    watcher = BatchDetector(model, truth.paths, manner, options["batch"])
+    inference = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
+    batches = BatchDetector(model, truth.paths, inference, options["batch"])
     tell_if_compiling()
-    for look in watcher:
-        totals.add(look.candidates, truth.boxes[look.index])
+    for result in batches:
+        totals.add(result.candidates, truth.boxes[result.index])
         note(totals.line())
-    if watcher.unreadable:
+    if batches.unreadable:
         raise click.exceptions.Exit(1)
 
 
@@ -204,8 +206,8 @@ def _version_1(command: str, default: str) -> tuple[click.Command, click.Command
         model = load_model(cfg, weights, options)
         files = _files("coco" if coco else "voc", options, model.names, None, True)
         files.first_corner = 0
-        manner = InferenceOptions(thresh=0.01 if coco else 0.001, nms=0.5, letterbox=False, pixels=True)
-        _write(model, read_list(options["list_file"]), manner, files, options)
+        inference = InferenceOptions(thresh=0.01 if coco else 0.001, nms=0.5, letterbox=False, pixels=True)
+        _write(model, read_list(options["list_file"]), inference, files, options)
 
     @click.command("recall", cls=Command)
     @_network

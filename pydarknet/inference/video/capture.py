@@ -1,6 +1,6 @@
-"""Moving pictures: frames from files, cameras and sequences of pictures, video files, JPEG in memory.
+"""Video through OpenCV: frames from files, addresses, cameras and sequences of pictures; video files; windows.
 
-Beside `image` an importer of OpenCV. A frame is a picture as in `image`: (height, width, 3) uint8 RGB.
+A frame is (height, width, 3) uint8 RGB, as the pictures of `images.image`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ...utils.files import part_of
 
 log = logging.getLogger("pydarknet")
 
-LIVE = ("rtsp://", "rtmp://", "udp://", "rtp://", "http://", "https://")  # addresses that do not wait for a reader
-DEFAULT_RATE = 25.0  # frames a second, where a source does not know its own
+LIVE = ("rtsp://", "rtmp://", "udp://", "rtp://", "http://", "https://")  # sources that do not wait for a reader
+DEFAULT_RATE = 25.0  # frames per second, where a source does not state its own
 CODECS = {".avi": "DIVX", ".mkv": "DIVX", ".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # all MPEG-4 part 2
 _NUMBER = re.compile(r"%0?\d*d")
 
 
 class Frames(Protocol):
-    """Where frames come from, one after another. `live`: it goes on whether or not anybody reads."""
+    """A source of frames. `live`: it produces frames whether or not they are read."""
 
     rate: float  # frames a second
     live: bool
@@ -46,8 +46,8 @@ class Capture:
     def __init__(
         self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None
     ) -> None:
-        """source: a file or address, or the number of a camera, of which width, height (pixels) and rate (frames a
-        second) are asked. Raises ImageError."""
+        """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
+        requested of a camera. Raises ImageError."""
         self.source = source
         self.live = isinstance(source, int) or source.startswith(LIVE)
         if isinstance(source, str) and not self.live:
@@ -70,14 +70,14 @@ class Capture:
     def read(self) -> Picture | None:
         good, frame = self._capture.read()
         if not good:
-            self._tell_if_short()
+            self._warn_if_short()
             return None
         self._count += 1
         return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
 
-    def _tell_if_short(self) -> None:
+    def _warn_if_short(self) -> None:
         expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if not self.live and expected - self._count > 1:  # some containers count one more than they hold
+        if not self.live and expected - self._count > 1:  # some containers state one frame more than they hold
             log.warning("%s: %d of %.0f frames could be read", self.source, self._count, expected)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Capture:
 
 
 def _check_readable(path: str) -> None:
-    """Raise ImageError with the system's reason, which OpenCV does not tell."""
+    """Raise ImageError with the system's reason, which OpenCV does not give."""
     try:
         with Path(path).open("rb"):
             pass
@@ -95,7 +95,7 @@ def _check_readable(path: str) -> None:
 
 
 class PictureSequence:
-    """Pictures from the disk as frames. A file that cannot be read raises ImageError in its turn."""
+    """Picture files as frames. `read` raises ImageError for a file that cannot be read."""
 
     rate, live = DEFAULT_RATE, False
 
@@ -111,12 +111,12 @@ class PictureSequence:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether `text` is a name with a place for a number, such as `frame_%04d.jpg`."""
+    """Whether `text` is a file name with a number format, such as `frame_%04d.jpg`."""
     return bool(_NUMBER.search(Path(text).name)) and not Path(text).exists()
 
 
 def numbered_paths(pattern: str) -> list[Path]:
-    """The files that `frame_%04d.jpg` stands for, by their number. Raises ImageError where there is none."""
+    """The files that match `frame_%04d.jpg`, sorted by number. Raises ImageError where there is none."""
     folder, name = Path(pattern).parent, Path(pattern).name
     before, after = (re.escape(part) for part in _NUMBER.split(name, maxsplit=1))
     wanted = re.compile(f"{before}([0-9]+){after}")
@@ -130,9 +130,9 @@ def numbered_paths(pattern: str) -> list[Path]:
 
 
 def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) -> Planar:
-    """A frame -> the input (channels, height, width) of a network, scaled in 8 bits by OpenCV.
+    """A frame -> a network's input (channels, height, width), scaled as uint8 by OpenCV.
 
-    So does AlexeyAB's darknet with video; with pictures it does as `image.resize`.
+    AlexeyAB's darknet scales video so; pictures it scales as `image.resize` does.
     """
     resized = cv2.resize(in_channels(check_image(frame), channels), (width, height), interpolation=cv2.INTER_LINEAR)
     return as_planar(np.asarray(resized, np.uint8).reshape(height, width, channels))
@@ -145,13 +145,10 @@ def encode_jpeg(picture: Picture, quality: int) -> bytes:
 
 
 class VideoFile:
-    """A video file, written frame by frame.
-
-    It takes its size from the first frame; frames of another size are scaled to it.
-    """
+    """A video file, written frame by frame. Frames are scaled to the size of the first one."""
 
     def __init__(self, part: Path, path: str | os.PathLike[str], rate: float) -> None:
-        """`part`: where to write; `path`: what errors call it; `rate`: frames a second."""
+        """part: the file to write; path: its name in errors; rate: frames per second."""
         self.part, self.path, self.rate = part, path, rate
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -169,14 +166,14 @@ class VideoFile:
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def finish(self) -> None:
-        """Close it. Raises OutputError where there were no frames, or where it turns out not to be readable."""
+        """Close the file. Raises OutputError where there were no frames, or where the file cannot be read back."""
         if self._writer is None:
             raise OutputError(f"{self.path}: cannot write a video: there were no frames")
         self.close()
         check = cv2.VideoCapture(str(self.part))
         readable = check.isOpened() and check.read()[0]
         check.release()
-        if not readable:  # OpenCV does not say when the disk is full
+        if not readable:  # OpenCV does not report a full disk
             raise OutputError(f"{self.path}: cannot write: the video cannot be read back; is there space on the disk?")
 
     def close(self) -> None:
@@ -186,7 +183,7 @@ class VideoFile:
 
 @contextlib.contextmanager
 def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile]:
-    """A video file that is there whole when the block has ended well, or not at all. Raises OutputError."""
+    """A video file that gets its name when the block ends without an error, or does not appear. Raises OutputError."""
     suffix = Path(path).suffix
     if suffix.lower() not in CODECS:
         raise OutputError(f"{path}: cannot write a video: expected a name that ends in {', '.join(CODECS)}")
@@ -200,7 +197,7 @@ def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile
 
 
 def open_window(title: str, full_screen: bool = False) -> None:
-    """A window of 1352 x 1013 pixels as darknet opens it. Raises OptionError where there is no display."""
+    """Open a window of 1352 x 1013 pixels, as darknet does. Raises OptionError where there is no display."""
     check_display()
     try:
         cv2.namedWindow(title, cv2.WINDOW_NORMAL)

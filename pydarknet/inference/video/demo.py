@@ -1,5 +1,5 @@
-"""Find objects in moving pictures: frames are read and prepared in one thread and drawn in another, while the engine
-computes in the caller's.
+"""Detect objects in video. One thread reads and prepares frames, another draws into them; the engine runs in the
+caller's thread.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ from ...layers.heads.base import Head
 from ...network.network import Network
 from ...utils.arrays import Array
 from ..detector import DetectionResult, decode, heads_of
+from ..finite import warn_if_not_finite
 from .capture import Frames, encode_jpeg, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
 from .pipeline import Drawer, Frame, Reader, Sink
 
-WINDOW = 3.0  # seconds over which AlexeyAB's average rate is taken
+WINDOW = 3.0  # seconds over which AlexeyAB's average rate is measured
 STREAMED_QUALITY = 40  # of JPEG, as AlexeyAB's darknet streams
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """How a network looks at frames.
+    """How objects are detected in frames.
 
-    thresh, hier: above which objects and branches of word trees count. nms: the overlap from which the weaker of two
-    boxes goes, by `nms_kind` of `boxes.suppress`, else in the way of the last head. letterbox: whether frames keep
-    their proportions. eight_bits: whether they are scaled before they become float. average: of how many frames the
-    raw outputs are averaged. delay: by how many frames pictures lag behind the boxes that are drawn into them.
+    thresh, hier    probabilities from which objects, and branches of word trees, count
+    nms             IoU above which the less confident of two boxes is suppressed
+    nms_kind        a kind of `boxes.suppress`; None: that of the last head
+    letterbox       whether frames keep their proportions, on grey
+    eight_bits      whether frames are scaled as uint8, before they become float32
+    average         number of frames over which the raw outputs are averaged
+    delay           the objects of frame k are drawn into frame k - delay
     """
 
     thresh: float
@@ -51,7 +55,7 @@ class DemoOptions:
     def of(
         cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False
     ) -> DemoOptions:
-        """darknet's. thresh: None for the dialect's own; frames: what it calls -avgframes. Raises OptionError."""
+        """Those of the dialect's `demo`. thresh: None for its default; frames: its `-avgframes`. Raises OptionError."""
         if frames < 1:
             raise OptionError(f"avgframes {frames}: expected at least 1")
         dialect, heads = network.dialect, heads_of(network)
@@ -64,40 +68,41 @@ class DemoOptions:
 
 
 class FrameDetector:
-    """A network that looks at one frame after another."""
+    """A network that detects objects in one frame after another."""
 
-    def __init__(self, network: Network, names: Sequence[str], manner: DemoOptions) -> None:
-        self.network, self.names, self.manner = network, names, manner
+    def __init__(self, network: Network, names: Sequence[str], options: DemoOptions) -> None:
+        self.network, self.names, self.options = network, names, options
         self._heads: list[Head] = heads_of(network)
-        self._former: list[deque[Array]] = [deque(maxlen=manner.average) for _ in self._heads]
+        self._former: list[deque[Array]] = [deque(maxlen=options.average) for _ in self._heads]
         channels, height, width = network.input_shape
         network.prepare((1, channels, height, width))
 
     def prepare(self, picture: Picture) -> Array:
-        """The network's input made of a frame."""
+        """A frame as the network's input, (channels, height, width) float32."""
         channels, height, width = self.network.input_shape
-        if self.manner.letterbox or not self.manner.eight_bits:
-            return fit_for_detect(picture, width, height, self.manner.letterbox, channels)
+        if self.options.letterbox or not self.options.eight_bits:
+            return fit_for_detect(picture, width, height, self.options.letterbox, channels)
         return stretch_frame(picture, width, height, channels)
 
-    def look(self, frame: Frame) -> DetectionResult:
+    def detect(self, frame: Frame) -> DetectionResult:
         """The objects of a frame."""
-        manner, network = self.manner, self.network
+        options, network = self.options, self.network
         rows, columns, _ = frame.picture.shape
         with network.lock:
             start = time.perf_counter()
-            network.forward(frame.x[None])
+            outputs = network.forward(frame.x[None])
             seconds = time.perf_counter() - start
-            if manner.average > 1:
+            if options.average > 1:
                 self._average()
-            found = decode(network, 0, columns, rows, manner.thresh, manner.hier, manner.letterbox)
+            found = decode(network, 0, columns, rows, options.thresh, options.hier, options.letterbox)
+        warn_if_not_finite(network, frame.x[None], outputs)
         last = self._heads[-1]
-        found = suppress(found, manner.nms, manner.nms_kind or last.nms_kind, last.beta_nms)
-        return DetectionResult(found, self.names, columns, rows, manner.thresh, network.dialect, seconds)
+        found = suppress(found, options.nms, options.nms_kind or last.nms_kind, last.beta_nms)
+        return DetectionResult(found, self.names, columns, rows, options.thresh, network.dialect, seconds)
 
     def _average(self) -> None:
-        """Put the mean over the last frames in place of the heads' outputs; what was before the first counts as 0."""
-        share = np.float32(1 / self.manner.average)
+        """Replace the heads' outputs by their mean over the last frames; frames before the first count as 0."""
+        share = np.float32(1 / self.options.average)
         for head, former in zip(self._heads, self._former, strict=True):
             former.append(head.values.copy())
             head.values[:] = sum(share * values for values in former)
@@ -112,8 +117,8 @@ class Rate:
         self._frames = 0
 
     def tick(self) -> None:
-        """After each frame: `last` is this one's rate, `smoothed` takes a tenth of it, `average` is that of the last
-        three seconds, 0 until they are over."""
+        """Count a frame. `last` is the rate of this frame, `smoothed` = 0.9 * smoothed + 0.1 * last, `average` the rate
+        over the last three seconds (0 during the first three)."""
         now = time.perf_counter()
         self.last = 1 / max(1e-9, now - self._before)
         self.smoothed = 0.9 * self.smoothed + 0.1 * self.last
@@ -125,11 +130,11 @@ class Rate:
 
 
 class Demo:
-    """Frames in, objects out, one result a frame in the caller's thread; pictures go to the sinks."""
+    """Detects objects in every frame of a source: results in the caller's thread, drawn pictures to the sinks."""
 
     def __init__(
         self,
-        watcher: FrameDetector,
+        detector: FrameDetector,
         frames: Frames,
         sinks: Sequence[Sink] = (),
         *,
@@ -139,25 +144,24 @@ class Demo:
         limit: float | None = None,
         most: float | None = None,
     ) -> None:
-        """hold, boxes: see `Drawer`. repeat_first: look at the first frame for ever and draw nothing, to measure.
-        limit: seconds after which to end. most: frames a second at most."""
-        self.watcher, self.rate, self.count, self.ended = watcher, Rate(), 0, False
-        self._reader = Reader(frames, watcher.prepare)
+        """hold, boxes: see `Drawer`. repeat_first: process the first frame for ever and draw nothing, to measure speed.
+        limit: seconds after which to end. most: frames per second at most."""
+        self.detector, self.rate, self.count, self.ended = detector, Rate(), 0, False
+        self._reader = Reader(frames, detector.prepare)
         self._repeats, self._limit, self._most = repeat_first, limit, most
-        classes = len(watcher.names)
-        self._drawer = Drawer(classes, sinks, watcher.manner.delay, hold, boxes) if sinks else None
+        classes = len(detector.names)
+        self._drawer = Drawer(classes, sinks, detector.options.delay, hold, boxes) if sinks else None
 
     def stop(self) -> None:
-        """End after the frame in progress. May be called from a signal handler."""
+        """End after the current frame. May be called from a signal handler."""
         self._reader.stop()
 
     def run(self) -> Iterator[tuple[int, DetectionResult]]:
-        """The number of each frame and what is in it. `rate` and `count` are up to date at each. Raises what reading
-        and the sinks raise."""
+        """Yield each frame's number, counted from 1, and its objects. Raises what the source and the sinks raise."""
         start = time.perf_counter()
         try:
             for frame in self._frames():
-                found = self.watcher.look(frame)
+                found = self.detector.detect(frame)
                 self.count += 1
                 if self._drawer is not None and not self._repeats:
                     self._drawer.take(self.count, frame.picture, found)
@@ -197,7 +201,7 @@ class Demo:
 
 
 def to_numbered_files(prefix: str | os.PathLike[str]) -> Sink:
-    """Writes pictures to PREFIX_00000001.jpg and so on."""
+    """A sink that writes PREFIX_00000001.jpg and so on."""
 
     def write(number: int, picture: Picture) -> None:
         write_image(f"{os.fspath(prefix)}_{number:08d}.jpg", picture)
@@ -206,7 +210,7 @@ def to_numbered_files(prefix: str | os.PathLike[str]) -> Sink:
 
 
 def to_stream(stream: Stream) -> Sink:
-    """Publishes pictures as MJPEG, while somebody looks."""
+    """A sink that publishes MJPEG while the stream has clients."""
 
     def publish(number: int, picture: Picture) -> None:
         if stream.has_clients:

@@ -1,4 +1,4 @@
-"""The threads beside the engine's: one reads frames ahead of it, one draws into them behind it."""
+"""The two threads of a video pipeline beside the engine's: one reads and prepares frames, one draws into them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ...utils.arrays import Array
 from ..detector import DetectionResult
 from .capture import Frames
 
-AHEAD = 4  # frames that are read ahead of the engine
-BEHIND = 2  # frames that wait to be drawn
+AHEAD = 4  # frames read ahead of the engine, at most
+BEHIND = 2  # frames that wait to be drawn, at most
 
-Sink = Callable[[int, Picture], None]  # takes the number of a frame, counted from 1, and the picture drawn
+Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted from 1, and its drawn picture
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame and the network's input made of it: (channels, height, width) float32."""
+    """A frame, and `x`, the network's input for it: (channels, height, width) float32."""
 
     picture: Picture
     x: Array
 
 
 class Reader:
-    """Frames, read and prepared ahead in a thread; of a live source always the newest."""
+    """Reads and prepares frames ahead in a thread; of a live source it keeps only the newest frame."""
 
     def __init__(self, frames: Frames, prepare: Callable[[Picture], Array]) -> None:
         self._frames, self._prepare = frames, prepare
@@ -41,14 +41,14 @@ class Reader:
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, until they end or `stop` is called. Raises what reading raised."""
+        """Yield the frames until the source ends or `stop` is called. Raises what reading raised."""
         while (frame := self._next()) is not None:
             yield frame
 
     def _next(self) -> Frame | None:
         with self._changed:
             while not (self._ready or self._ended or self._closed):
-                self._changed.wait(0.1)  # not for ever: a signal handler that stops us cannot notify
+                self._changed.wait(0.1)  # with a timeout, as `stop` in a signal handler cannot notify
             if self._closed:
                 return None
             if self._ready:
@@ -68,7 +68,7 @@ class Reader:
         self._closed = True
 
     def close(self) -> None:
-        """End the thread and close the source, unless the source does not answer."""
+        """End the thread and close the source, unless a read has blocked for two seconds."""
         self.stop()
         self._thread.join(2.0)
         if not self._thread.is_alive():
@@ -78,7 +78,7 @@ class Reader:
         try:
             while not self._closed and (picture := self._frames.read()) is not None:
                 self._hand_over(Frame(picture, self._prepare(picture)))
-        except BaseException as error:  # raised where the frames are wanted
+        except BaseException as error:  # raised in the consumer's thread
             self._error = error
         with self._changed:
             self._ended = True
@@ -95,11 +95,11 @@ class Reader:
 
 
 class Drawer:
-    """Draws objects into pictures and hands these to `sinks`, in order, in a thread."""
+    """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
 
     def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
-        """delay: the objects of frame k go into frame k - delay. hold: for how many frames a drawn picture is shown
-        again instead of drawing the next. boxes: whether objects are drawn at all."""
+        """delay: the objects of frame k are drawn into frame k - delay. hold: how many further frames a drawn frame
+        replaces. boxes: whether objects are drawn at all."""
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
         self._waiting: deque[tuple[int, Picture]] = deque()
         self._last: DetectionResult | None = None
@@ -110,21 +110,21 @@ class Drawer:
         self._thread.start()
 
     def take(self, number: int, picture: Picture, found: DetectionResult) -> None:
-        """Have a frame drawn; waits while too many do. Raises what a sink raised."""
+        """Queue a frame for drawing; wait while the queue is full. Raises what a sink raised."""
         self._last = found
         self._waiting.append((number, picture))
         if len(self._waiting) > self._delay:
             self._put(*self._waiting.popleft(), found)
 
     def finish(self) -> None:
-        """Draw what is left. Raises what a sink raised."""
+        """Draw the remaining frames and end. Raises what a sink raised."""
         while self._waiting and self._last is not None:
             self._put(*self._waiting.popleft(), self._last)
         self.close()
         self._raise()
 
     def close(self) -> None:
-        """End the thread once what it was given is drawn."""
+        """End the thread after the queued frames."""
         if self._thread.is_alive():
             self._jobs.put(None)
             self._thread.join()

@@ -210,22 +210,32 @@ def test_streams_of_pictures_and_objects(words):
     assert out.count(" JSON-stream sent. \n") == out.count(" MJPEG-stream sent. \n") == 40
 
 
-def test_interrupt_leaves_whole_files(words):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_whole_files(words, number):
     make_video("in.avi", 2000)
     outputs = ["-out_filename", "out.avi", "-json_file_output", "out.json", "-json_port", "0"]
     process = start(words, *outputs, "-fps_lim", "50")
     url = url_of(process, "JSON")
     with urllib.request.urlopen(url, timeout=60) as reply:
         body = reply.read(400)  # some frames have passed
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         body += reply.read()
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (128 + number, "")
     assert out.endswith("input video stream closed. \noutput_video_writer closed. \n")
     assert "Stream closed." not in out
     frames = json.loads(Path("out.json").read_text())
     assert 0 < len(frames) == len(frames_of("out.avi")) == out.count("cvWriteFrame") < 2000
     assert json.loads(body)[-1] == frames[-1]
+    assert not list(Path.cwd().glob(".*.part*"))
+
+
+def test_sigterm_before_the_first_frame_leaves_no_part_files(words):
+    process = start(words, "-json_file_output", "out.json", "-out_filename", "out.avi", "-fps_lim", "1")
+    assert process.stdout.readline() == "Demo\n"
+    process.terminate()
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 128 + signal.SIGTERM
     assert not list(Path.cwd().glob(".*.part*"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -12,7 +13,8 @@ from urllib.error import HTTPError
 import pytest
 
 from pydarknet.errors import OptionError
-from pydarknet.inference.video.mjpeg_server import CLIENTS, JSON, MJPEG, Format, Stream, jpeg_part
+from pydarknet.inference.video import mjpeg_server
+from pydarknet.inference.video.mjpeg_server import CLIENTS, CONNECTIONS, JSON, MJPEG, Format, Stream, jpeg_part
 
 
 def read(stream, into):
@@ -116,6 +118,30 @@ def test_a_client_that_sends_no_request_or_nonsense_does_no_harm(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_clients_that_drip_their_request_are_disconnected_and_bounded(monkeypatch):
+    monkeypatch.setattr(mjpeg_server, "TIMEOUT", 0.5)
+    before = threading.active_count()
+    with Stream(0, JSON) as stream:
+        dripping = [socket.create_connection(("127.0.0.1", stream.port)) for _ in range(CONNECTIONS + 20)]
+        end, most = time.monotonic() + 20, 0
+        while len(stream._server.requests) or not most:
+            assert time.monotonic() < end, "a client that drips keeps its thread"
+            for client in dripping:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"G")
+            most = max(most, threading.active_count() - before - 1)
+            time.sleep(0.05)
+        assert 0 < most <= CONNECTIONS
+        got = []
+        thread = read(stream, got)
+        wait_for_clients(stream)
+        stream.publish(b"1")
+        for client in dripping:
+            client.close()
+    thread.join(10)
+    assert got[0][1] == b"[\n1\n]"
+
+
 def test_icons_and_a_crowd_are_refused():
     with Stream(0, JSON) as stream:
         with pytest.raises(HTTPError, match="404"):
@@ -136,6 +162,12 @@ def test_only_the_given_address_listens():
         assert stream._server.socket.getsockname()[0] == "127.0.0.1"
     with Stream(0, JSON, "0.0.0.0") as stream:
         assert stream._server.socket.getsockname()[0] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("address", ["", " "])
+def test_an_empty_address_does_not_mean_all_interfaces(address):
+    with pytest.raises(OptionError, match=r"expected one such as 127\.0\.0\.1, or 0\.0\.0\.0 for all interfaces"):
+        Stream(0, JSON, address)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "no.such.host.invalid", "300.1.1.1"])
