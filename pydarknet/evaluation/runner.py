@@ -136,12 +136,17 @@ class BatchDetector:
         """One batch, from picture `first` on, through the network."""
         first, ready = batch
         readable = [item for item in ready if not isinstance(item, ImageError)]
-        if readable:
-            x = np.stack([pixels for pixels, _, _ in readable])
-            self.network.prepare(x.shape)
-            start = time.perf_counter()
-            self.network.forward(x)
-            self.clock.forward += time.perf_counter() - start
+        with self.network.lock:
+            if readable:
+                x = np.stack([pixels for pixels, _, _ in readable])
+                self.network.prepare(x.shape)
+                start = time.perf_counter()
+                self.network.forward(x)
+                self.clock.forward += time.perf_counter() - start
+            return self._results(first, ready)
+
+    def _results(self, first: int, ready: Sequence[Prepared]) -> list[ImageResult]:
+        """What the last pass found."""
         looks, item = [], 0
         for index, prepared in enumerate(ready, start=first):
             if isinstance(prepared, ImageError):

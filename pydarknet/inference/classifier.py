@@ -65,10 +65,11 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
             fit = "letterbox"  # a sliver, as wide as it would have to be, takes more memory than anyone expects
     channels, height, width = network.input_shape
     x = fit_for_classify(image, fit, width, height, channels)[None]
-    network.prepare(x.shape)
-    start = time.perf_counter()
-    (output, *_) = network.forward(x)
-    seconds = time.perf_counter() - start
+    with network.lock:  # for the time alone: `forward` gives copies
+        network.prepare(x.shape)
+        start = time.perf_counter()
+        (output, *_) = network.forward(x)
+        seconds = time.perf_counter() - start
     return Classification(rank(output[0], names, top, tree_of_network(network)), seconds, x.shape[3], x.shape[2])
 
 

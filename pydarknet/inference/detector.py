@@ -112,7 +112,7 @@ def decode(
     network: Network, item: int, width: int, height: int, thresh: float, hier: float, letterbox: bool
 ) -> Candidates:
     """Boxes of one item of the last forward pass, as fractions of a picture of `width` x `height` pixels, before
-    suppression."""
+    suppression. Where several threads use the network, the caller holds its lock from that pass on."""
     parts = []
     size = network.running_size
     for head in heads_of(network):
@@ -147,11 +147,12 @@ def detect(
         letterbox = letterboxes(network, network.config.net)
     channels, height, width = network.input_shape
     x = fit_for_detect(image, width, height, letterbox, channels)[None]
-    network.prepare(x.shape)
-    start = time.perf_counter()
-    network.forward(x)
-    seconds = time.perf_counter() - start
-    candidates = decode(network, 0, columns, rows, thresh, hier, letterbox)
+    with network.lock:  # other threads' passes would overwrite what is decoded
+        network.prepare(x.shape)
+        start = time.perf_counter()
+        network.forward(x)
+        seconds = time.perf_counter() - start
+        candidates = decode(network, 0, columns, rows, thresh, hier, letterbox)
     if nms:
         last = heads_of(network)[-1]
         candidates = suppress(candidates, nms, last.nms_kind, last.beta_nms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class Route(KernelLayer):
     def concat_offsets(self) -> list[int]:
         if self.groups > 1:
             return []
-        return [sum(shape.channels for shape in self.inputs[:position]) for position in range(len(self.sources))]
+        return list(accumulate((shape.channels for shape in self.inputs[:-1]), initial=0))
 
     def split_offset(self) -> int | None:
         return self.group_id * self.shape.channels if self.groups > 1 and len(self.sources) == 1 else None

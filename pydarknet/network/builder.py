@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+from collections.abc import Iterator
 
 from ..config.dialect import Dialect
 from ..config.sections import Config
 from ..errors import ConfigError
 from ..layers import BuildContext, Changes, Layer, layer_class
 from ..tensor import Shape
-from .memory import check_memory
+from ..utils.system import check_memory
 
 log = logging.getLogger("pydarknet")
 
@@ -41,3 +44,18 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
         for line in section.unused():
             log.warning("%s", line)
     return layers
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Within it, what this thread logs is not heard."""
+    here = threading.get_ident()
+
+    def is_another(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    log.addFilter(is_another)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_another)

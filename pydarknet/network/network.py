@@ -1,11 +1,11 @@
-"""A network: layers built from a .cfg file, bound to memory for one batch and input size, run forward."""
+"""A network: layers built from a .cfg file, with their parameters, run forward at any input size and batch."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,38 @@ from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
 from ..layers.convolution.bf16 import FLOAT32, checked_precision
-from ..runtime.program import Call, fuse_calls
-from ..tensor import Shape, Tensor
+from ..tensor import Shape
 from ..utils.arrays import Array
-from .builder import build_layers
+from .builder import build_layers, without_warnings
+from .execution_plan import ExecutionPlan
 from .input_size import checked_batch, checked_side, network_input
-from .memory_plan import find_fusions, lay_out, owner_of, set_precision
 from .weights import Header, Loaded, load_weights, save_weights
 
-ONE_AT_A_TIME = threading.RLock()  # compiled kernels share one pool of threads
+# Held during every pass of every network: kernels share one team of threads, and layers one workspace.
+ENGINE_LOCK = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits until the pass under way is over, so that the child's copy of the network and the lock are whole.
+    os.register_at_fork(
+        before=ENGINE_LOCK.acquire, after_in_parent=ENGINE_LOCK.release, after_in_child=ENGINE_LOCK.release
+    )
 
 
 class Network:
-    """Layers in order, their parameters, and the memory they run in.
+    """Layers in order, their parameters, and the plan of the last pass.
 
-    Not for several threads at once: a network's buffers belong to one forward pass.
+    Threads: any number of them may use one network, or several networks, at the same time. Passes wait for each other,
+    since one pass keeps all processors busy: each call returns copies, made under `lock`, of what its own pass gave. So
+    do `resize`, `precision`, `load_weights` and other changes: they take effect between two passes. What surrounds a
+    pass (decoding, fitting and drawing pictures, suppression) runs in parallel. Parameters and memory are shared, so
+    more threads take no more memory, beyond their own pictures and results. Recurrent layers have one state, which
+    every pass moves on, whatever thread it comes from. Who reads `layers`, writes to parameters, or makes several
+    calls that belong together while other threads use the network holds `lock` meanwhile.
+
+    Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states;
+    the copy makes its own plan at its first pass.
+
+    Ctrl-C during a pass ends that pass alone: the next one is right, also of recurrent layers.
     """
 
     def __init__(
@@ -48,18 +65,29 @@ class Network:
         self.path = config.path
         self.seed = seed
         self.header = Header(*dialect.version, 0)
-        self.input = self._running = network_input(config, width, height)
-        self.batch = self._running_batch = checked_batch(batch)
+        self.input = network_input(config, width, height)
+        self.batch = checked_batch(batch)
         self.loaded: Loaded | None = None
-        self._tensors: list[Tensor | None] = []
-        self._steps: list[Layer] = []
-        self._calls: list[Call] = []  # what the steps do, as it is run
-        self._changes = Changes()
-        self._input_tensor: Tensor | None = None
-        self._keeps_all = False
         self.tune = False  # whether ways of computing that are not known yet on this machine are timed
+        self.setups = 0  # how often the layers got other shapes or tensors; who sets them up for training compares it
+        self._reshaped: tuple[Shape, int] | None = None  # the input and batch of the layers' shapes; None: of several
+        self._plan: ExecutionPlan | None = None
+        self._changes = Changes()
         self._precision = FLOAT32
         self.layers = build_layers(config, dialect, self.input, self.batch, self._changes)
+        self._built = self._reshaped = self.input, self.batch
+
+    def __repr__(self) -> str:
+        heads = f", heads {', '.join(map(str, self.heads))}" if self.heads else ""
+        return (
+            f"<{type(self).__name__} {self.path}: {len(self.layers)} layers, input {self.input}, batch {self.batch}, "
+            f"{self.parameter_count:,} parameters{heads}>"
+        )
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What every pass of the process holds (see the class); the thread that holds it may call any method."""
+        return ENGINE_LOCK
 
     # --- shapes and memory -------------------------------------------------------------------------------------------
 
@@ -72,12 +100,13 @@ class Network:
     def resizable(self) -> bool:
         """Whether the network runs at other input sizes: nothing in it counts its inputs."""
         try:
-            self._shapes(Shape(self.input.channels, self.input.height + 32, self.input.width + 32))
+            self.shapes_at(Shape(self.input.channels, self.input.height + 32, self.input.width + 32))
         except ShapeError:
             return False
         return True
 
-    def _shapes(self, input_: Shape) -> list[Shape]:
+    def shapes_at(self, input_: Shape) -> list[Shape]:
+        """The shape that each layer would give for an input of this shape. Raises ShapeError where one cannot."""
         shapes: list[Shape] = []
         for layer in self.layers:
             inputs = [input_ if source == INPUT else shapes[source] for source in layer.sources]
@@ -86,22 +115,37 @@ class Network:
 
     @property
     def running_size(self) -> tuple[int, int]:
-        """(width, height) in pixels of the last forward pass, which may differ from the size the network is set up
+        """(width, height) in pixels of the last forward pass, which may differ from the size that the network is set up
         for."""
-        return self._running.width, self._running.height
+        input_, _ = self._reshaped or (self.input, self.batch)
+        return input_.width, input_.height
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
         """Set the network up for another input size or batch; parameters stay. Raises ShapeError where it cannot."""
         input_ = Shape(self.input.channels, checked_side("height", height), checked_side("width", width))
-        batch = self.batch if batch is None else checked_batch(batch)
-        self._run_at(input_, batch)
-        self.input, self.batch = input_, batch
+        with self.lock:
+            batch = self.batch if batch is None else checked_batch(batch)
+            self._run_at(input_, batch)
+            self.input, self.batch = input_, batch
+
+    def rewire(self) -> None:
+        """Give all layers the shapes of the set-up again, after some have changed their part."""
+        with self.lock:
+            self._reshape(self.input, self.batch)
+
+    def invalidate(self) -> int:
+        """Before somebody else gives the layers shapes and tensors: forget the plan. The network's next pass makes its
+        own, and then `setups` is no longer the number that this gives."""
+        with self.lock:
+            self._plan = self._reshaped = None
+            self.setups += 1
+            return self.setups
 
     def _run_at(self, input_: Shape, batch: int) -> None:
         """Give all layers the shapes for this input and batch; memory is laid out anew before the next pass."""
-        if (input_, batch) == (self._running, self._running_batch):
+        if (input_, batch) == self._reshaped:
             return
-        before = (self._running, self._running_batch)
+        before = self._reshaped or (self.input, self.batch)
         try:
             self._reshape(input_, batch)
         except ShapeError:
@@ -109,39 +153,15 @@ class Network:
             raise
 
     def _reshape(self, input_: Shape, batch: int) -> None:
-        self._running, self._running_batch = input_, batch
-        self._tensors = []
+        self.invalidate()
         for layer in self.layers:
             layer.reshape([input_ if s == INPUT else self.layers[s].shape for s in layer.sources], batch)
+        self._reshaped = input_, batch
 
-    def _plan(self, keep_all: bool) -> None:
-        """Allocate the tensors between the layers and set the layers up."""
-        tensors = lay_out(self.layers, self._running, self._running_batch, self.output_index, keep_all)
-        set_precision(self.layers, self.precision)
-        absorbed = {} if keep_all else find_fusions(self.layers, self.output_index)
-        self._input_tensor = tensors[INPUT]
-        self._tensors = [tensors.get(owner_of(self.layers, index)) for index in range(len(self.layers))]
-        self._keeps_all = keep_all
-        taken = {i for run in absorbed.values() for i in run}
-        steps = [(i, layer) for i, layer in enumerate(self.layers) if not layer.is_alias and i not in taken]
-        self._steps = [layer for _, layer in steps]
-        with tuning.measured() if self.tune else contextlib.nullcontext():
-            for index, layer in steps:
-                run = absorbed.get(index, [])
-                layer.fused = [self.layers[i] for i in run]
-                sources = [*layer.sources, *(self.layers[run[-1]].sources[1:] if run else ())]
-                output = self._tensors[run[-1] if run else index]
-                layer.setup([tensors[owner_of(self.layers, source)] for source in sources], output)
-        self._bind()
-
-    def _bind(self) -> None:
-        """Gather what the steps do; what needs no Python between them becomes one call."""
-        self._calls = fuse_calls([call for layer in self._steps for call in layer.calls()])
-        self._changes.parameters_dirty = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy lays out memory of its own."""
-        return vars(self) | {"_tensors": [], "_calls": []}
+    @property
+    def plan(self) -> ExecutionPlan | None:
+        """What the last pass used and the next one of the same shape will use; None where it will make its own."""
+        return self._plan
 
     @property
     def precision(self) -> str:
@@ -151,26 +171,29 @@ class Network:
 
     @precision.setter
     def precision(self, precision: str) -> None:
-        self._precision = checked_precision(precision)
-        self._tensors = []
+        with self.lock:
+            self._precision = checked_precision(precision)
+            self._plan = None
 
     # --- parameters --------------------------------------------------------------------------------------------------
 
     def initialise(self, first: int = 0) -> None:
         """Give the layers from `first` on darknet's initial values, from the seed."""
         rng = np.random.default_rng(self.seed)
-        for layer in self.layers[first:]:
-            layer.initialise(rng, self.dialect)
-        self.parameters_changed()
+        with self.lock:
+            for layer in self.layers[first:]:
+                layer.initialise(rng, self.dialect)
+            self.parameters_changed()
 
     def load_weights(self, path: str | os.PathLike[str], allow_partial: bool = False) -> Loaded:
         """Read a .weights file; layers that a partial one does not reach are initialised. Raises WeightsError."""
-        self._initialise_unstored()
-        loaded = load_weights(path, self.layers, allow_partial)
-        self.header = loaded.header
-        if loaded.layers < len(self.layers):
-            self.initialise(loaded.layers)
-        self.parameters_changed()
+        with self.lock:
+            self._initialise_unstored()
+            loaded = load_weights(path, self.layers, allow_partial)
+            self.header = loaded.header
+            if loaded.layers < len(self.layers):
+                self.initialise(loaded.layers)
+            self.parameters_changed()
         return loaded
 
     def _initialise_unstored(self) -> None:
@@ -184,22 +207,49 @@ class Network:
         """Write all parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""
         if cutoff is not None and not 0 <= cutoff <= len(self.layers):
             raise OptionError(f"cutoff {cutoff}: expected a number from 0 to {len(self.layers)}, the number of layers")
-        save_weights(path, self.layers[:cutoff], self.header)
+        with self.lock:
+            save_weights(path, self.layers[:cutoff], self.header)
 
     def parameters_changed(self) -> None:
-        """Derive packed filters anew before the next pass; to be called after writing to a layer's parameters."""
-        for layer in self.layers:
-            layer.parameters_changed()
-        self._tensors = []
-
-    def rewire(self) -> None:
-        """Give all layers the shapes of the set-up again, after some have changed their part."""
-        self._reshape(self.input, self.batch)
+        """Pack filters anew before the next pass; to be called after writing to a layer's parameters."""
+        with self.lock:
+            self._plan = None
+            for layer in self.layers:
+                layer.parameters_changed()
 
     def reset_state(self) -> None:
         """Forget what recurrent layers keep from call to call."""
-        for layer in self.layers:
-            layer.reset_state()
+        with self.lock:
+            for layer in self.layers:
+                layer.reset_state()
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers in a full .weights file."""
+        return sum(parameter.array.size for layer in self.layers for parameter in layer.named_parameters())
+
+    # --- copies ------------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy.deepcopy take: no memory of passes and no machine code, but parameters and states."""
+        with self.lock:
+            kept = {k: v for k, v in vars(self).items() if k not in ("layers", "_plan", "_changes", "_reshaped")}
+            arrays = [[parameter.array.copy() for parameter in layer.named_parameters()] for layer in self.layers]
+            states = [{name: array.copy() for name, array in _states(layer).items()} for layer in self.layers]
+            return kept | {"arrays": arrays, "states": states}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arrays, states = state.pop("arrays"), state.pop("states")
+        vars(self).update(state)
+        self._plan, self._changes = None, Changes()
+        with without_warnings():  # the original has given them
+            self.layers = build_layers(self.config, self.dialect, *self._built, self._changes)
+        self._reshaped = self._built
+        self._run_at(self.input, self.batch)
+        for layer, copies, kept in zip(self.layers, arrays, states, strict=True):
+            _states(layer).update(kept)
+            for parameter, values in zip(layer.named_parameters(), copies, strict=True):
+                parameter.array[...] = values
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -217,21 +267,37 @@ class Network:
         """(n, c, h, w) float32 RGB in 0..1, or (n, inputs), to one array per head, or that of the last layer.
 
         Another batch or input size than the network was set up for sets it up anew. The arrays are copies, (n, c, h,
-        w), or (n, outputs) where the layer's order is not channel by channel.
+        w), or (n, outputs) where the layer's order is not channel by channel. Raises OptionError and ShapeError.
         """
-        self._run(x, keep_all=False)
-        return [self._values(index) for index in self.heads or [self.output_index]]
+        with self._planned(x, keep_all=False) as (plan, array):
+            plan.run(array)
+            return [plan.read(index) for index in self.heads or [self.output_index]]
 
     def layer_outputs(self, x: Array) -> list[Array | None]:
         """The output of every layer, as `forward` gives the last; None where a layer has none."""
-        self._run(x, keep_all=True)
-        return [self._values(index) if layer.gives_output else None for index, layer in enumerate(self.layers)]
+        with self._planned(x, keep_all=True) as (plan, array):
+            plan.run(array)
+            return [plan.read(index) if layer.gives_output else None for index, layer in enumerate(self.layers)]
+
+    def layer_seconds(self, x: Array) -> dict[int, float]:
+        """A forward pass with a clock: what each layer that computes took, by its index, in seconds. INPUT stands for
+        bringing the input into the engine's layout."""
+        with self._planned(x, keep_all=False) as (plan, array):
+            index_of = {layer: index for index, layer in enumerate(self.layers)}
+            return dict(zip([INPUT, *(index_of[layer] for layer in plan.steps)], plan.run_timed(array), strict=True))
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Set everything up for inputs of this shape, (n, c, h, w) or (n, inputs), so that `forward` only computes.
 
         Raises OptionError, ShapeError.
         """
+        with self.lock:
+            self._run_at(*self._checked(shape))
+            if self._plan is None:
+                self._make_plan(keep_all=False)
+
+    def _checked(self, shape: tuple[int, ...]) -> tuple[Shape, int]:
+        """The input and batch that an array of this shape has. Raises OptionError."""
         expected = self.input
         if len(shape) == 4 and shape[1] == expected.channels:
             input_ = Shape(shape[1], checked_side("height", shape[2]), checked_side("width", shape[3]))
@@ -242,63 +308,39 @@ class Network:
                 f"the input has shape {shape}; expected (n, {expected.channels}, {expected.height}, {expected.width}) "
                 f"or (n, {expected.outputs})"
             )
-        with ONE_AT_A_TIME:
-            self._run_at(input_, checked_batch(shape[0]))
-            if not self._tensors:
-                self._plan(keep_all=False)
+        return input_, checked_batch(shape[0])
 
-    def _run(self, x: Array, keep_all: bool) -> None:
+    @contextlib.contextmanager
+    def _planned(self, x: Array, keep_all: bool) -> Iterator[tuple[ExecutionPlan, Array]]:
+        """Under the lock, a plan for x, and x as the plan takes it."""
         array = np.asarray(x)
         if array.dtype != np.float32:
             raise OptionError(f"the input is {array.dtype}; expected float32 (values from 0 to 1)")
-        with ONE_AT_A_TIME:
+        array = np.require(array, requirements=("C", "A"))
+        with self.lock:
             self.prepare(array.shape)
-            if keep_all != self._keeps_all:
-                self._plan(keep_all)
-            assert self._input_tensor is not None
-            self._input_tensor.fill(np.require(array, requirements=("C", "A")))
-            if self._changes.parameters_dirty:
-                self._bind()
-            for call in self._calls:
-                call()
-            self._input_tensor.release()
+            assert self._plan is not None
+            if self._plan.keeps_all != keep_all:
+                self._make_plan(keep_all)
+            elif self._changes.parameters_dirty:
+                self._plan = self._plan.with_new_parameters()
+                self._changes.parameters_dirty = False
+            yield self._plan, array
 
-    def layer_seconds(self, x: Array) -> dict[int, float]:
-        """A forward pass with a clock: what each layer that computes took, by its index, in seconds. INPUT stands for
-        bringing the input into the engine's layout."""
-        array = np.require(x, requirements=("C", "A"))
-        index_of = {layer: index for index, layer in enumerate(self.layers)}
-        with ONE_AT_A_TIME:
-            self.prepare(array.shape)
-            assert self._input_tensor is not None
-            clock = [time.perf_counter()]
-            self._input_tensor.fill(array)
-            clock.append(time.perf_counter())
-            for layer in self._steps:
-                layer.forward()
-                clock.append(time.perf_counter())
-            self._input_tensor.release()
-        indices = [INPUT, *(index_of[layer] for layer in self._steps)]
-        return {index: after - before for index, before, after in zip(indices, clock, clock[1:], strict=False)}
-
-    def _values(self, index: int) -> Array:
-        layer, tensor = self.layers[index], self._tensors[index]
-        owner = owner_of(self.layers, index)
-        if owner != INPUT and self.layers[owner].keeps_nchw_output:
-            values = self.layers[owner].values.copy()  # type: ignore[attr-defined]
-        else:
-            assert tensor is not None
-            values = tensor.plain()
-        if layer.order_is_nchw and layer.shape.cells > 1:
-            return values.reshape(self._running_batch, layer.shape.channels, layer.shape.height, layer.shape.width)
-        return values
+    def _make_plan(self, keep_all: bool) -> None:
+        self._plan = None  # whatever happens below, layers are no longer bound to its tensors
+        self.setups += 1
+        input_, batch = self._reshaped or (self.input, self.batch)
+        with tuning.measured() if self.tune else contextlib.nullcontext():
+            self._plan = ExecutionPlan.make(self.layers, input_, batch, self.output_index, self.precision, keep_all)
+        self._changes.parameters_dirty = False
 
     @property
     def ops(self) -> int:
         """Floating-point operations of one picture, as darknet counts them."""
         return sum(layer.operations(self.dialect) for layer in self.layers)
 
-    @property
-    def parameter_count(self) -> int:
-        """Numbers in a full .weights file."""
-        return sum(record.array.size for layer in self.layers for record in layer.named_parameters())
+
+def _states(layer: Layer) -> dict[str, Array]:
+    """What a recurrent layer keeps from pass to pass at inference; other layers keep nothing."""
+    return getattr(layer, "states", {})

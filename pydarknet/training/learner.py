@@ -16,8 +16,9 @@ from ..layers.convolution.bf16 import FLOAT32
 from ..layers.heads.base import Head
 from ..layers.heads.delta_rejection import DeltaRejection
 from ..layers.options import TrainingProgress
-from ..network.memory_plan import lay_out, owner_of, readers_of
-from ..network.network import ONE_AT_A_TIME, Network
+from ..network.fusion import Graph
+from ..network.memory_plan import allocate, plan_tensors
+from ..network.network import Network
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
 from .ema import MovingAverage
@@ -59,7 +60,8 @@ class Learner:
         self._stops = [(i, stop) for i, layer in enumerate(network.layers) if (stop := layer.learning_options.stop)]
         lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
         self._stop = max(lasting, default=-1)
-        self._prepare()
+        with network.lock:
+            self._prepare()
 
     def _moving_average(self, alpha: float) -> MovingAverage | None:
         return MovingAverage(self.network, alpha, self.schedule.max_batches) if alpha else None
@@ -73,24 +75,24 @@ class Learner:
                 layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
-        tensors = lay_out(network.layers, input_, batch, network.output_index, keep_all=True)
+        graph = Graph(network.layers, input_, network.output_index)
+        tensors = allocate(plan_tensors(graph, batch, {}, keep_all=True))
         deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop}
-        overwriting = _overwriting(network.layers)
+        overwriting = _overwriting(graph)
         self._deltas = [delta for owner, delta in deltas.items() if owner not in overwriting]
         self._input = tensors[INPUT]
         self._layers = [layer for layer in network.layers if not layer.is_alias]
         self.trainables: dict[str, tuple[Layer, Trainable]] = {}
-        with ONE_AT_A_TIME:
-            for index, layer in enumerate(network.layers):
-                if not layer.is_alias:
-                    layer.overwrites = index in overwriting.values()
-                    self._prepare_layer(index, layer, tensors, deltas)
+        for index, layer in enumerate(network.layers):
+            if not layer.is_alias:
+                layer.overwrites = index in overwriting.values()
+                self._prepare_layer(graph, index, tensors, deltas)
+        self._setups = network.setups
 
     def _prepare_layer(
-        self, index: int, layer: Layer, tensors: Mapping[int, Tensor], deltas: Mapping[int, Tensor]
+        self, graph: Graph, index: int, tensors: Mapping[int, Tensor], deltas: Mapping[int, Tensor]
     ) -> None:
-        layers = self.network.layers
-        sources, owner = [owner_of(layers, source) for source in layer.sources], owner_of(layers, index)
+        layer, sources, owner = graph.layers[index], graph.sources(index), graph.owner(index)
         layer.setup([tensors[source] for source in sources], tensors.get(owner))
         # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
         delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
@@ -106,11 +108,21 @@ class Learner:
         batch = self.mini_batch if batch is None else batch
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
-        self.network.resize(width, height, batch)
+        with self.network.lock:
+            self.network.resize(width, height, batch)
+            self._prepare_again()
+
+    def _prepare_again(self) -> None:
+        """Lay out memory after the network has been set up for something else; what has been accumulated stays."""
         before = {name: trainable.update for name, (_, trainable) in self.trainables.items()}
+        carried = [dict(layer.carried()) for layer in self.network.layers]
         self._prepare()
         for name, (_, trainable) in self.trainables.items():
             trainable.update[:] = before[name]
+        for layer, kept in zip(self.network.layers, carried, strict=True):
+            for name, array in layer.carried().items():
+                if array.shape == kept[name].shape:
+                    array[:] = kept[name]
 
     def state_dict(self) -> dict[str, Array]:
         """What training needs besides the network's parameters and `counters` to go on as if it had not been
@@ -212,7 +224,9 @@ class Learner:
             )
         if len(truth) != network.batch:
             raise OptionError(f"truth for {len(truth)} pictures; expected {network.batch}")
-        with ONE_AT_A_TIME:
+        with network.lock:
+            if network.setups != self._setups:  # an inference pass or another size came between
+                self._prepare_again()
             self.seen += self.mini_batch
             for delta in self._deltas:
                 delta.data.fill(0)
@@ -262,12 +276,12 @@ class Learner:
         network.header = replace(network.header, seen=self.seen)
 
 
-def _overwriting(layers: Sequence[Layer]) -> dict[int, int]:
+def _overwriting(graph: Graph) -> dict[int, int]:
     """The layers whose deltas need not be 0 before the way back, and for each the one that writes its delta first: its
     last reader."""
     found = {}
-    for owner, readers in readers_of(layers).items():
-        last = layers[readers[-1]]
+    for owner, readers in graph.readers.items():
+        last = graph.layers[readers[-1]]
         if last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
             found[owner] = readers[-1]
     return found

@@ -133,7 +133,7 @@ def training_bytes(model: Model, width: int, height: int, twin: bool = False) ->
     """About the memory that training at this size takes: each layer's output, delta and what its way back keeps, and
     parameters as stored, accumulated and packed twice, with their moments and averages. `twin`: a second network
     measures."""
-    shapes = model._shapes(Shape(model.input.channels, height, width))
+    shapes = model.shapes_at(Shape(model.input.channels, height, width))
     total = _bytes(Shape(model.input.channels, height, width))
     for layer, shape in zip(model.layers, shapes, strict=True):
         kept = 2 + layer.section.flag("batch_normalize")

@@ -10,8 +10,8 @@ from pathlib import Path
 from ..config.sections import Option, Section, read_config, read_data
 from ..errors import OptionError
 from ..model import Model, load_model
-from ..network.memory import check_memory
 from ..network.weights import Header
+from ..utils.system import check_memory
 from . import checkpoint
 from .checkpoint import Progress
 from .checkpoint_schedule import CheckpointSchedule, base_name

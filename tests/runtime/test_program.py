@@ -43,18 +43,16 @@ def network(name, size=None, seed=1):
     return made
 
 def native_calls(network):
-    return sum(len(call.calls) for call in network._calls if isinstance(call, native.Program))
+    return sum(len(call.calls) for call in network.plan.calls if isinstance(call, native.Program))
 
 def outputs(network, x):
     network.reset_state()
     return [output.tobytes() for output in network.forward(x)]
 
 def layer_by_layer(network, x):
-    network.prepare(x.shape)
-    calls, network._calls = network._calls, [layer.forward for layer in network._steps]
-    found = outputs(network, x)
-    network._calls = calls
-    return found
+    network.reset_state()
+    network.layer_seconds(x)
+    return [network.plan.read(index).tobytes() for index in network.heads or [network.output_index]]
 
 def check(network, x=None):
     x = values(1, *network.input_shape) if x is None else x

@@ -84,12 +84,13 @@ class FrameDetector:
         """The objects of a frame."""
         manner, network = self.manner, self.network
         rows, columns, _ = frame.picture.shape
-        start = time.perf_counter()
-        network.forward(frame.x[None])
-        seconds = time.perf_counter() - start
-        if manner.average > 1:
-            self._average()
-        found = decode(network, 0, columns, rows, manner.thresh, manner.hier, manner.letterbox)
+        with network.lock:
+            start = time.perf_counter()
+            network.forward(frame.x[None])
+            seconds = time.perf_counter() - start
+            if manner.average > 1:
+                self._average()
+            found = decode(network, 0, columns, rows, manner.thresh, manner.hier, manner.letterbox)
         last = self._heads[-1]
         found = suppress(found, manner.nms, manner.nms_kind or last.nms_kind, last.beta_nms)
         return DetectionResult(found, self.names, columns, rows, manner.thresh, network.dialect, seconds)

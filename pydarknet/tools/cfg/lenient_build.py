@@ -20,8 +20,8 @@ from ...layers.heads.region import DetectionHead
 from ...layers.route import FlatRoute, Route
 from ...layers.shortcut import Shortcut
 from ...network.input_size import network_input
-from ...network.memory import check_memory
 from ...tensor import Shape
+from ...utils.system import check_memory
 from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
 
 ANY_INPUT = Shape(3, 416, 416)  # where [net] does not say

@@ -13,8 +13,9 @@ from ...images.image import Planar, crop, resize
 from ...images.operations import mirrored, standardised, turned
 from ...layers import INPUT
 from ...layers.convolution.bf16 import FLOAT32
-from ...network.memory_plan import lay_out, owner_of
-from ...network.network import ONE_AT_A_TIME, Network
+from ...network.fusion import Graph
+from ...network.memory_plan import allocate, plan_tensors
+from ...network.network import Network
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 
@@ -36,8 +37,9 @@ class InputGradient:
             raise OptionError(f"layer {last}: expected a number from 0 to {len(network.layers) - 1}")
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: gradients are always in {FLOAT32}")
-        self.layers = network.layers[: last + 1]
+        self.layers, self._lock = network.layers[: last + 1], network.lock
         self._shape = Shape(network.input.channels, height, width)
+        network.invalidate()
         for layer in self.layers:
             layer.training = False  # nothing is left to chance
             inputs = [self._shape if s == INPUT else self.layers[s].shape for s in layer.sources]
@@ -45,14 +47,15 @@ class InputGradient:
             for part in getattr(layer, "parts", {"": layer}).values():
                 if getattr(part, "norm", None) is not None:
                     part.norm.frozen = True
-        self._owner = owner_of(self.layers, last)
+        graph = Graph(self.layers, self._shape, last)
+        self._owner = graph.output_owner
         if self._owner == INPUT:
             raise OptionError(f"layer {last} [{self.layers[last].kind}] only gives on the input")
-        with ONE_AT_A_TIME:
-            self._prepare(last)
+        with self._lock:
+            self._prepare(graph)
 
-    def _prepare(self, last: int) -> None:
-        tensors = lay_out(self.layers, self._shape, 1, last, keep_all=True, thin=False)
+    def _prepare(self, graph: Graph) -> None:
+        tensors = allocate(plan_tensors(graph, 1, {}, keep_all=True, four_lanes=False))
         self._deltas = {index: Tensor(Layout(1, tensor.shape)) for index, tensor in tensors.items()}
         self._input, self._output = tensors[INPUT], tensors.get(self._owner)
         self._steps = [layer for layer in self.layers if not layer.is_alias]
@@ -60,13 +63,13 @@ class InputGradient:
             if layer.is_alias:
                 continue
             layer.overwrites = False
-            sources = [owner_of(self.layers, source) for source in layer.sources]
+            sources = graph.sources(index)
             layer.setup([tensors[source] for source in sources], tensors.get(index))
             layer.setup_training([self._deltas[source] for source in sources], self._deltas.get(index))
 
     def forward(self, x: Array) -> Array:
         """The output of the last layer, (outputs,), for x (channels, height, width)."""
-        with ONE_AT_A_TIME:
+        with self._lock:
             self._input.fill(np.ascontiguousarray(x, np.float32))
             for layer in self._steps:
                 layer.forward_training()
@@ -76,7 +79,7 @@ class InputGradient:
 
     def backward(self, delta: Array) -> Array:
         """(channels, height, width) of the input's delta, from that of the output, (outputs,)."""
-        with ONE_AT_A_TIME:
+        with self._lock:
             for tensor in self._deltas.values():
                 tensor.data.fill(0)
             wanted = np.ascontiguousarray(delta, np.float32).reshape(1, -1)

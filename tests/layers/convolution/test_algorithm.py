@@ -74,9 +74,9 @@ def test_a_maxpool_that_alone_reads_a_convolution_is_computed_with_it(build):
     network.initialise()
     x = values(1, 3, 30, 22)
     (absorbed,) = network.forward(x)
-    assert [layer.kind for layer in network._steps] == ["convolutional"] * 3
+    assert [layer.kind for layer in network.plan.steps] == ["convolutional"] * 3
     outputs = network.layer_outputs(x)
-    assert len(network._steps) == 5
+    assert len(network.plan.steps) == 5
     assert_close(absorbed, outputs[-1], 1e-5)
     assert outputs[0].shape == (1, 32, 30, 22)
 
@@ -94,7 +94,7 @@ def test_other_maxpools_are_computed_on_their_own(build, text):
     network.initialise()
     x = values(1, 3, 12, 13)
     (found,) = network.forward(x)
-    assert any(layer.kind == "maxpool" for layer in network._steps)
+    assert any(layer.kind == "maxpool" for layer in network.plan.steps)
     assert_close(found, network.layer_outputs(x)[-1], 1e-6)
     assert np.isfinite(found).all()
 
@@ -109,9 +109,9 @@ def test_a_shortcut_that_alone_reads_a_convolution_is_computed_with_it(build):
     network.initialise()
     x = values(2, 3, 14, 9)
     (absorbed,) = network.forward(x)
-    assert [layer.kind for layer in network._steps] == ["convolutional"] * 5
+    assert [layer.kind for layer in network.plan.steps] == ["convolutional"] * 5
     outputs = network.layer_outputs(x)
-    assert len(network._steps) == 7
+    assert len(network.plan.steps) == 7
     assert_close(absorbed, outputs[-1], 1e-5)
 
 
@@ -127,5 +127,5 @@ def test_other_shortcuts_are_computed_on_their_own(build, text):
     network.initialise()
     x = values(1, 3, 12, 13)
     (found,) = network.forward(x)
-    assert any(layer.kind == "shortcut" for layer in network._steps)
+    assert any(layer.kind == "shortcut" for layer in network.plan.steps)
     assert_close(found, network.layer_outputs(x)[-1], 1e-5)

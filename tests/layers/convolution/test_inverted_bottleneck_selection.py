@@ -8,7 +8,8 @@ from support.networks import net, randomise
 from support.tensors import values
 
 from pydarknet.layers import INPUT
-from pydarknet.network.memory_plan import find_fusions, lay_out
+from pydarknet.network.fusion import Graph, find_fusions
+from pydarknet.network.memory_plan import plan_tensors
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tools import profile
 
@@ -32,9 +33,9 @@ def check(network, shape):
     """A pass computes the same numbers as one that keeps all outputs; the indices of the layers that run."""
     x = values(*shape)
     found = network.forward(x)
-    steps = [network.layers.index(layer) for layer in network._steps]
+    steps = [network.layers.index(layer) for layer in network.plan.steps]
     outputs = network.layer_outputs(x)
-    assert len(network._steps) == sum(not layer.is_alias for layer in network.layers)
+    assert len(network.plan.steps) == sum(not layer.is_alias for layer in network.layers)
     for index, output in zip(network.heads or [network.output_index], found, strict=True):
         assert np.array_equal(output, outputs[index])
         assert np.isfinite(output).all()
@@ -78,10 +79,11 @@ def test_other_convolutions_are_computed_one_by_one(build, text, steps):
 
 def test_outputs_within_a_chain_have_no_memory(build):
     network = build(net(height=26, width=19) + CHAIN + SUM + FIRST)
-    arguments = network.layers, network.input, network.batch, network.output_index
-    assert find_fusions(network.layers, network.output_index) == {1: [2, 3, 5]}
-    assert sorted(lay_out(*arguments, keep_all=False)) == [INPUT, 0, 5, 6]
-    assert sorted(lay_out(*arguments, keep_all=True)) == [INPUT, 0, 1, 2, 3, 5, 6]
+    graph = Graph(network.layers, network.input, network.output_index)
+    fusions = find_fusions(graph)
+    assert fusions == {1: [2, 3, 5]}
+    assert [tensor.owner for tensor in plan_tensors(graph, 1, fusions, keep_all=False)] == [INPUT, 0, 5, 6]
+    assert [tensor.owner for tensor in plan_tensors(graph, 1, {}, keep_all=True)] == [INPUT, 0, 1, 2, 3, 5, 6]
 
 
 def test_a_chain_follows_its_parameters_and_its_input(build):

@@ -22,7 +22,7 @@ WIDE = f"[convolutional]\nfilters=20\nsize=3\npad=1\n{BIT}"
 def planar_of(network, x):
     """The layers whose tensors are planar after a pass, which must give what a pass that keeps all outputs gives."""
     network.forward(x)
-    tensors = {INPUT: network._input_tensor, **dict(enumerate(network._tensors))}
+    tensors = {INPUT: network.plan.input, **dict(enumerate(network.plan.tensors))}
     found = [index for index, tensor in tensors.items() if tensor is not None and tensor.layout.lanes == PLANAR]
     (output,) = network.forward(x)
     np.testing.assert_array_equal(output, network.layer_outputs(x)[network.output_index])
@@ -76,11 +76,11 @@ def test_pictures_are_read_plane_by_plane(build, text, height, width, planar):
     randomise(network)
     x = values(2, 3, height, width)
     (output,) = network.forward(x)
-    assert network._input_tensor.layout.lanes == (PLANAR if planar else 4)
+    assert network.plan.input.layout.lanes == (PLANAR if planar else 4)
     assert_close(output, network.layer_outputs(x)[network.output_index])
 
 
 def test_a_pass_that_keeps_all_outputs_has_none(build):
     network = build(net(height=22, width=170) + FIRST + CHAIN + WIDE)
     network.layer_outputs(values(1, 3, 22, 170))
-    assert network._input_tensor.layout.lanes != PLANAR
+    assert network.plan.input.layout.lanes != PLANAR

@@ -7,24 +7,30 @@ import pytest
 from support.networks import net
 
 from pydarknet.layers import INPUT
-from pydarknet.network.memory_plan import lay_out, owner_of
+from pydarknet.network.fusion import Graph, find_fusions
+from pydarknet.network.memory_plan import allocate, plan_tensors
 
 CONV = "[convolutional]\nfilters=20\nsize=3\npad=1\n"
 
 
 def planned(network, keep_all=False):
-    return lay_out(network.layers, network.input, network.batch, network.output_index, keep_all)
+    graph = Graph(network.layers, network.input, network.output_index)
+    return allocate(plan_tensors(graph, network.batch, {} if keep_all else find_fusions(graph), keep_all))
+
+
+def owners(network):
+    return Graph(network.layers, network.input, network.output_index).owners
 
 
 def test_layers_that_pass_on_own_nothing(build):
     network = build(f"{net()}{CONV}[dropout]\n[route]\nlayers=-1\n{CONV}")
-    assert [owner_of(network.layers, index) for index in range(4)] == [0, 0, 0, 3]
+    assert owners(network) == [0, 0, 0, 3]
     assert sorted(planned(network)) == [INPUT, 0, 3]
 
 
 def test_a_first_layer_that_passes_on_gives_the_input(build):
     network = build(f"{net()}[dropout]\n{CONV}")
-    assert owner_of(network.layers, 0) == INPUT
+    assert owners(network)[0] == INPUT
 
 
 @pytest.mark.parametrize("text, halo", [

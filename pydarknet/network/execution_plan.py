@@ -1,0 +1,127 @@
+"""What one pass over a network needs: tensors, the steps that compute, and their calls of kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from ..layers import INPUT, Layer
+from ..runtime.program import Call, fuse_calls
+from ..tensor import Shape, Tensor
+from ..utils.arrays import Array
+from .fusion import Graph, find_fusions, set_precision
+from .memory_plan import allocate, plan_tensors
+
+
+@dataclass(frozen=True, repr=False)
+class ExecutionPlan:
+    """The memory and the calls of passes at one input size and batch, which no other plan shares.
+
+    Layers are bound to the tensors of one plan at a time: that of the last `make`. A plan is for one pass at a time, so
+    `run` and `read` belong under the network's lock.
+
+    shape: the input of one picture. keeps_all: whether every layer's output can be read after a pass; otherwise the
+    memory of most is used again. input: where `run` puts its argument. tensors: for each layer the one that holds its
+    output during a pass, None where fusion or NCHW layers leave it out. steps: the layers that compute, in order; those
+    that are aliases or fused into others do not. calls: what the steps do, those of kernels joined into programs.
+    stateful: the steps that keep a state from pass to pass.
+    """
+
+    graph: Graph
+    shape: Shape
+    batch: int
+    keeps_all: bool
+    input: Tensor
+    tensors: Sequence[Tensor | None]
+    steps: Sequence[Layer]
+    calls: Sequence[Call]
+    stateful: Sequence[Layer]
+
+    @classmethod
+    def make(
+        cls, layers: Sequence[Layer], shape: Shape, batch: int, output: int, precision: str, keep_all: bool
+    ) -> ExecutionPlan:
+        """Lay out memory, and set the layers up for it. output: the index of the layer that gives the network's.
+
+        Raises ShapeError where the machine has too little memory.
+        """
+        graph = Graph(layers, shape, output)
+        fusions = {} if keep_all else find_fusions(graph)
+        tensors = allocate(plan_tensors(graph, batch, fusions, keep_all))
+        set_precision(graph, precision)
+        fused = {i for run in fusions.values() for i in run}
+        steps = [index for index, layer in enumerate(layers) if not layer.is_alias and index not in fused]
+        for index in steps:
+            after = fusions.get(index, [])
+            last = after[-1] if after else index
+            layers[index].fused = [layers[i] for i in after]
+            sources = [*graph.sources(index), *(graph.sources(last)[1:] if after else ())]
+            layers[index].setup([tensors[source] for source in sources], tensors.get(last))
+        computing = [layers[index] for index in steps]
+        return cls(
+            graph, shape, batch, keep_all, tensors[INPUT],
+            [tensors.get(graph.owner(index)) for index in range(len(layers))],
+            computing, _calls_of(computing), [layer for layer in computing if layer.state_dict()],
+        )  # fmt: skip
+
+    def with_new_parameters(self) -> ExecutionPlan:
+        """The same plan after a change of parameters: layers pack what they derive from these anew."""
+        return replace(self, calls=_calls_of(self.steps))
+
+    def run(self, x: Array) -> None:
+        """One pass for contiguous x, float32 of as many numbers as `input` has. If it is interrupted, as by Ctrl-C, the
+        layers keep the state from before it."""
+        with self._filled(x), self._states_kept():
+            for call in self.calls:
+                call()
+
+    def run_timed(self, x: Array) -> list[float]:
+        """One pass layer by layer: the seconds of filling `input`, then those of each step."""
+        clock = [time.perf_counter()]
+        with self._filled(x), self._states_kept():
+            clock.append(time.perf_counter())
+            for layer in self.steps:
+                layer.forward()
+                clock.append(time.perf_counter())
+        return [after - before for before, after in pairwise(clock)]
+
+    @contextlib.contextmanager
+    def _filled(self, x: Array) -> Iterator[None]:
+        try:
+            self.input.fill(x)
+            yield
+        finally:
+            self.input.release()
+
+    @contextlib.contextmanager
+    def _states_kept(self) -> Iterator[None]:
+        states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in self.stateful]
+        try:
+            yield
+        except BaseException:
+            for layer, state in zip(self.stateful, states, strict=True):
+                layer.load_state_dict(state)
+            raise
+
+    def read(self, index: int) -> Array:
+        """A copy of what layer `index` gave in the last pass: (n, c, h, w), or (n, outputs) where the layer's order is
+        not channel by channel or has one cell a channel."""
+        layer, tensor, owner = self.graph.layers[index], self.tensors[index], self.graph.owner(index)
+        kept: Any = None if owner == INPUT else self.graph.layers[owner]
+        if kept is not None and kept.keeps_nchw_output:
+            values = kept.values.copy()
+        else:
+            assert tensor is not None
+            values = tensor.plain()
+        if layer.order_is_nchw and layer.shape.cells > 1:
+            return values.reshape(self.batch, layer.shape.channels, layer.shape.height, layer.shape.width)
+        return values
+
+
+def _calls_of(steps: Sequence[Layer]) -> list[Call]:
+    """What the steps do; what needs no Python between them is one call."""
+    return fuse_calls([call for layer in steps for call in layer.calls()])
