@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from .boxes import Detection
@@ -15,6 +15,7 @@ from .images.image import Picture, load_image
 from .inference.classifier import Classification, classify
 from .inference.detector import DetectionResult, detect
 from .layers.heads.base import Head
+from .network.builder import without_warnings
 from .network.network import Network
 from .runtime.threads import set_threads
 from .utils.arrays import Array
@@ -27,18 +28,49 @@ Image = File | Picture
 class TrainingProtocol(Protocol):
     """What teaches a model: `training.Learner`, which knows the model, not the other way round."""
 
+    def __init__(self, network: Network) -> None: ...
+
     def step(self, images: Array, truth: Sequence[Array]) -> float:
         """Learn from one mini-batch and give its loss."""
 
+    def state_dict(self) -> dict[str, Array]:
+        """Its arrays besides the network's parameters; no copies."""
+
+    def counters(self) -> dict[str, Any]:
+        """Its numbers."""
+
+    def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` and `counters` gave."""
+
 
 class Model(Network):
-    """A network with the names of its classes. Made by `load_model`, and for training by `api.load`."""
+    """A network with the names of its classes. Made by `load_model`, and for training by `api.load`.
+
+    Every method may be called from any number of threads; `Network` says how. A step of training is a pass like others.
+    """
 
     def __init__(self, *arguments: Any, names: File | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.names_path = names
         self._names: list[str] | None = None
         self.training: TrainingProtocol | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self.lock:
+            state, training = super().__getstate__(), self.training
+            if training is not None:
+                arrays = {name: array.copy() for name, array in training.state_dict().items()}
+                state["training"] = type(training), arrays, training.counters()
+            return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        training, state["training"] = state["training"], None
+        super().__setstate__(state)
+        if training is not None:
+            cls, arrays, counters = training
+            with without_warnings():
+                self.training = cls(self)
+            self.training.load_state_dict(arrays, counters)
 
     @property
     def classes(self) -> int:

@@ -45,10 +45,13 @@ class ExecutionPlan:
     def make(
         cls, layers: Sequence[Layer], shape: Shape, batch: int, output: int, precision: str, keep_all: bool
     ) -> ExecutionPlan:
-        """Lay out memory, and set the layers up for it. output: the index of the layer that gives the network's.
+        """Lay out memory, and set the layers up for it, and for inference. output: the index of the layer that gives
+        the network's.
 
         Raises ShapeError where the machine has too little memory.
         """
+        for layer in layers:
+            layer.training = False  # dropout passes on what it reads
         graph = Graph(layers, shape, output)
         fusions = {} if keep_all else find_fusions(graph)
         tensors = allocate(plan_tensors(graph, batch, fusions, keep_all))
