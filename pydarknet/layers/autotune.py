@@ -1,4 +1,4 @@
-"""Choices that were measured on this machine, and are remembered for the next run."""
+"""Algorithms chosen by measurement on this machine, and remembered in a file for later runs (autotuning)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import OutputError
@@ -16,47 +16,66 @@ from ..utils.files import atomic_write
 
 log = logging.getLogger("pydarknet")
 
-SECONDS, FEWEST = 0.03, 3  # that one candidate is timed for, and how often at least
+SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at least
 
 
 class Tuning:
-    """Measured choices by a description of the work. The file belongs to this machine and this state of the kernels."""
+    """The fastest candidate for each kind of work. The file belongs to this machine and this version of the kernels."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.measuring = path, False
         self._known: dict[str, int] | None = None
+        self._changed = False
 
     @property
     def known(self) -> dict[str, int]:
-        """Read from the file at first use; a damaged one counts as empty."""
+        """The choices by kind of work, read from the file at first use; a damaged file counts as empty."""
         if self._known is None:
             self._known = {}
-            with contextlib.suppress(OSError, ValueError, AttributeError):
+            with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
                 content = json.loads(self.path.read_text(encoding="utf-8"))
-                self._known = {key: choice for key, choice in content.items() if isinstance(choice, int)}
+                self._known = {key: choice for key, choice in content.items() if type(choice) is int}
         return self._known
 
-    def choose(self, key: str, guess: int, candidates: Callable[[], Mapping[int, Callable[[], None]]]) -> int:
-        """The choice known for `key`; else, while measuring, the fastest of the candidates; else the guess."""
+    def choose(
+        self,
+        key: str,
+        guess: int,
+        allowed: Collection[int],
+        candidates: Callable[[], Mapping[int, Callable[[], None]]],
+    ) -> int:
+        """The choice known for `key`; else, while measuring, the fastest candidate; else the guess.
+
+        allowed: the names of the candidates. A known choice that is none of them is reported and forgotten: the file
+        may be damaged, and another algorithm may not fit the layer at all. candidates: makes the calls to be timed.
+        """
         choice = self.known.get(key)
+        if choice is not None and choice not in allowed:
+            log.warning(
+                '%s: "%s": %d is no algorithm for this layer; expected one of %s, so it is chosen anew',
+                self.path, key, choice, ", ".join(map(str, sorted(allowed))),
+            )  # fmt: skip
+            del self.known[key]
+            self._changed, choice = True, None
         if choice is None and self.measuring:
             seconds = {name: _fastest(run) for name, run in candidates().items()}
             choice = self.known[key] = min(seconds, key=lambda name: seconds[name])
+            self._changed = True
         return guess if choice is None else choice
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[None]:
-        """Within it unknown choices are measured; at its end they are kept for later runs."""
-        before = len(self.known)
+        """Measure unknown choices inside the block; keep them for later runs at its end."""
         self.measuring = True
         try:
             yield
         finally:
             self.measuring = False
-            if len(self.known) > before:
+            if self._changed:
                 self._save()
 
     def _save(self) -> None:
+        self._changed = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.path) as file:
@@ -66,6 +85,7 @@ class Tuning:
 
 
 def _fastest(run: Callable[[], None]) -> float:
+    """Seconds of the fastest of several runs, after one that does not count."""
     run()
     best, times, end = float("inf"), 0, time.perf_counter() + SECONDS
     while times < FEWEST or time.perf_counter() < end:

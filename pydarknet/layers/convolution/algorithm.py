@@ -109,7 +109,8 @@ def measured_tile(
     key = f"{kind} {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
     key += f" {BF16}" if rounded else ""
     guess = fastest_tile(filters, channels, out, stride, pooled, rounded)
-    return tuning.choose(key, guess, lambda: _candidates(filters, channels, out, stride, pooled, rounded))
+    allowed = (0, *_tiles(stride, pooled))
+    return tuning.choose(key, guess, allowed, lambda: _candidates(filters, channels, out, stride, pooled, rounded))
 
 
 def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, rounded: bool) -> dict[int, Call]:
