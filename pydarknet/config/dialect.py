@@ -96,7 +96,7 @@ class Dialect:
     lstm_order: str  # gates of the eight records, w... then u...
     gru_input_first: bool  # gru records: uz ur uh wz wr wh, else w before u
     region_by_cell: bool  # region output ordered cell, anchor, entry with raw x and y; else planar, x and y logistic
-    always_undo_letterbox: bool  # yolo and region boxes are corrected whatever the picture's preparation was
+    always_letterboxes: bool  # pictures for [yolo] and [region]; else only with letter_box=1 in [net]
     shortcut_resamples: bool  # one source of any size with alpha and beta; else many of equal size with weights
     xnor_padding: float  # what a padded pixel counts in a binarised convolution
     xnor_folds_batch_norm: bool  # filters are binarised after batch norm was folded into them
@@ -180,7 +180,7 @@ PJREDDIE = Dialect(
     lstm_order="ifog",
     gru_input_first=False,
     region_by_cell=False,
-    always_undo_letterbox=True,
+    always_letterboxes=True,
     shortcut_resamples=True,
     xnor_padding=0.0,
     xnor_folds_batch_norm=False,
@@ -238,7 +238,7 @@ ALEXEYAB = Dialect(
     lstm_order="figo",
     gru_input_first=True,
     region_by_cell=True,
-    always_undo_letterbox=False,
+    always_letterboxes=False,
     shortcut_resamples=False,
     xnor_padding=-1.0,
     xnor_folds_batch_norm=True,

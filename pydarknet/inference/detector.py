@@ -106,7 +106,7 @@ def letterboxes(network: Network, net: Section) -> bool:
     """Whether darknet's own command would letterbox the picture for this network."""
     if not all(head.corrects_letterbox for head in heads_of(network)):
         return False
-    return network.dialect.always_undo_letterbox or net.flag("letter_box")
+    return network.dialect.always_letterboxes or net.flag("letter_box")
 
 
 def decode(

@@ -1,4 +1,4 @@
-"""`[softmax]`: probabilities over groups of outputs, or over the children of each node of a word tree."""
+"""`[softmax]`: probabilities over groups of inputs, over channels, or over the siblings of a word tree."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from ..runtime.program import Call, KernelCall
 from ..utils.arrays import Array
 from ..utils.resources import find_file
 from .base import BuildContext
-from .nchw_layer import MASKED, NchwLayer
+from .nchw_layer import MASKED, NchwLayer, stacked_truth
 
 
 def tree_of(section: Section) -> WordTree | None:
-    """The word tree that `tree=` names, looked for as darknet users expect. Raises DataError."""
+    """The word tree that `tree=` names, None without it. Raises DataError."""
     path = section.text("tree")
     return read_tree(find_file(path, folder_of(section.path))) if path else None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Softmax(NchwLayer):
-    """e^(x / T) / sum, over `groups` equal slices of the output; `spatial`: over the channels of each pixel."""
+    """e^(x / T) / sum of e^(x / T), with the temperature T.
+
+    The sum is over each of `groups` equal slices of the input; with `spatial` over the channels of each pixel; with
+    `tree` over each set of siblings. `noloss`: the layer has no loss in training.
+    """
 
     groups: int
     temperature: float
@@ -45,8 +49,11 @@ class Softmax(NchwLayer):
         if inputs % groups:
             raise section.shape_error(f"groups={groups} does not divide its {inputs} inputs", "groups")
         temperature = section.real("temperature", 1.0)
-        if temperature == 0:
-            raise section.error("temperature=0: expected another number, by which inputs are divided", "temperature")
+        if np.float32(temperature) == 0:
+            shown = section.text("temperature")
+            raise section.error(
+                f"temperature={shown}: expected another number, by which inputs are divided", "temperature"
+            )
         tree = tree_of(section)
         if tree is not None and len(tree.names) != inputs:
             raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
@@ -65,26 +72,26 @@ class Softmax(NchwLayer):
             return [self.forward_in_python]
         (source,), x, y = self.source_tensors, self.nchw_inputs[0].reshape(-1), self.values.reshape(-1)
         batch, shape, temperature = len(self.values), source.shape, np.float32(self.temperature)
-        taken = KernelCall(unpack, source.data, source.planes, shape.channels, x)
+        unpacked = KernelCall(unpack, source.data, source.planes, shape.channels, x)
         if self.spatial:
-            starts, room = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
+            starts, sums = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
             sizes = shape.channels, shape.cells, shape.cells
-            return [taken, KernelCall(softmax_planes, x, y, starts, *sizes, temperature, room), *self.pack_calls()]
+            return [unpacked, KernelCall(softmax_planes, x, y, starts, *sizes, temperature, sums), *self.pack_calls()]
         rows = batch * self.groups
-        return [taken, KernelCall(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.pack_calls()]
+        return [unpacked, KernelCall(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.pack_calls()]
 
     def compute(self, x: Array, y: Array) -> None:
         assert self.tree is not None
         y[:] = softmax_groups(np.ascontiguousarray(x.T), self.tree).T
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """Cross entropy with truth, (batch, outputs); entries of -1234 do not count. Its delta is truth - p."""
-        target, p = np.stack([np.asarray(t, np.float32).reshape(-1) for t in truth]), self.values
-        counts = target != MASKED
-        self.value_deltas[:] = np.where(counts, target - p, np.float32(0))
-        true = counts & (target != 0)
+        """Cross entropy with the truth, (batch, outputs), without elements of -1234; the delta of x is truth - p."""
+        target, p = stacked_truth(self, truth), self.values
+        counted = target != MASKED
+        self.value_deltas[:] = np.where(counted, target - p, np.float32(0))
+        positive = counted & (target != 0)
         with np.errstate(divide="ignore"):
-            return float(-np.log(p[true], dtype=np.float64).sum()) if self.has_loss else 0.0
+            return float(-np.log(p[positive], dtype=np.float64).sum()) if self.has_loss else 0.0
 
     def compute_backward(self, delta: Array) -> list[Array]:
         return [delta]

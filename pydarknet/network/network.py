@@ -182,8 +182,15 @@ class Network:
         rng = np.random.default_rng(self.seed)
         with self.lock:
             for layer in self.layers[first:]:
-                layer.initialise(rng, self.dialect)
+                self._initialise(layer, rng)
             self.parameters_changed()
+
+    def _initialise(self, layer: Layer, rng: np.random.Generator) -> None:
+        try:
+            layer.initialise(rng, self.dialect)
+        except MemoryError:
+            numbers = sum(array.size for array in layer.parameters())
+            raise layer.section.shape_error(f"has {numbers} parameters, too many for this machine's memory") from None
 
     def load_weights(self, path: str | os.PathLike[str], allow_partial: bool = False) -> Loaded:
         """Read a .weights file; layers that a partial one does not reach are initialised. Raises WeightsError."""
@@ -201,7 +208,7 @@ class Network:
         rng = np.random.default_rng(self.seed)
         for layer in self.layers:
             if not layer.record_options.is_whole:
-                layer.initialise(rng, self.dialect)
+                self._initialise(layer, rng)
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
         """Write all parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""

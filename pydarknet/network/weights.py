@@ -6,6 +6,7 @@ error that says how many numbers were expected and found, and where a short one 
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
 from ..utils.files import atomic_write, read_bytes
+
+log = logging.getLogger("pydarknet")
 
 _SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
 LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed" files use 1001 and little more
@@ -133,6 +136,7 @@ def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_pa
         if at + count > numbers.size or (count and at == numbers.size):
             break
         _fill(layer, numbers[at : at + count], header.transposed)
+        _warn_of_broken_numbers(name, filled, layer)
         at += count
         filled += 1
     return Loaded(header, filled, numbers.size - at)
@@ -172,6 +176,21 @@ def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
             part[:] = values.reshape(part.shape)
         at += part.size
     layer.parameters_changed()
+
+
+def _warn_of_broken_numbers(name: str, index: int, layer: Layer) -> None:
+    """A warning that names the layer where parameters are NaN or infinite: its outputs will be, too."""
+    for parameter in layer.named_parameters():
+        array = parameter.array
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(array.sum()):  # much faster than to look at each number
+                continue
+        broken = array.size - np.count_nonzero(np.isfinite(array))
+        if broken:
+            log.warning(
+                "%s: layer %d [%s]: %d of its %d %s are NaN or infinite, and so will be what is computed with them",
+                name, index, layer.kind, broken, array.size, parameter.name,
+            )  # fmt: skip
 
 
 def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:

@@ -1,4 +1,4 @@
-"""Layers of a few lines each: activation, dropout, empty, cost, contrastive, implicit, history."""
+"""Layers of a few lines each: crop, empty, implicit, history, iseg."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ from reference import layers as naive
 from support.networks import net
 from support.tensors import assert_close, values
 
-from pydarknet.layers.cost import Contrastive
+from pydarknet.errors import ConfigError, ShapeError
 from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=18\nactivation=linear\n"
-
-
-@pytest.mark.parametrize("name", ["linear", "logistic", "leaky", "elu", "stair"])
-@pytest.mark.parametrize("before", ["", CONV])
-def test_an_activation_layer_leaves_its_source_alone(build, name, before):
-    network = build(f"{net()}{before}[activation]\nactivation={name}\n")
-    x = values(2, 3, 8, 8)
-    *sources, found = network.layer_outputs(x)
-    assert_close(found, naive.activation(name, sources[0] if sources else x))
 
 
 @pytest.mark.parametrize("kind, dialect", [
@@ -44,24 +35,6 @@ def test_dropout_has_the_dialects_default(build, dialect, expected):
     assert build(net() + "[dropout]\n", dialect).layers[0].probability == expected
 
 
-@pytest.mark.parametrize("after", ["", "[dropout]\n"])
-def test_a_cost_layer_has_no_output(build, after):
-    network, x = build(f"{net()}{CONV}[cost]\ntype=sse\n{after}"), values(1, 3, 8, 8)
-    outputs = network.layer_outputs(x)
-    assert outputs[1] is None
-    assert (network.forward(x)[0] == outputs[0]).all()
-
-
-def test_a_contrastive_layer_has_no_effect(build):
-    head = "[yolo]\nmask=0,1\nanchors=1,1,2,2\nnum=2\nclasses=4\n"
-    text = f"{net()}{CONV}{head}[route]\nlayers=0\n[contrastive]\nclasses=4\nyolo_layer=1\n"
-    network = build(text, "alexeyab")
-    layer = network.layers[-1]
-    assert isinstance(layer, Contrastive)
-    assert (layer.classes, layer.anchors) == (4, 2)
-    assert network.layer_outputs(values(1, 3, 8, 8))[-1] is None
-
-
 @pytest.mark.parametrize("filters, atoms", [(5, 1), (18, 3)])
 def test_implicit_gives_its_weights_for_every_picture(build, filters, atoms):
     network = build(f"{net()}{CONV}[implicit]\nfilters={filters}\natoms={atoms}\n", "alexeyab")
@@ -69,6 +42,11 @@ def test_implicit_gives_its_weights_for_every_picture(build, filters, atoms):
     weights = network.layers[1].weights
     assert weights.shape == (filters * atoms,)
     assert (found.reshape(3, -1) == weights).all()
+
+
+def test_an_implicit_layer_of_a_petabyte_is_refused(build):
+    with pytest.raises(ShapeError, match=r"\[implicit\] has 16777216 x 16777216 weights; expected at most"):
+        build(f"{net()}[implicit]\nfilters=16777216\natoms=16777216\n", "alexeyab")
 
 
 def test_implicit_weights_start_round_their_mean(build):
@@ -90,10 +68,44 @@ def test_history_keeps_room_for_earlier_frames(build, size):
         assert not found[:, 5:].any()
 
 
-def test_pjreddies_smooth_spreads_a_part_of_the_truth(build):
-    text = net(4, 1, 1) + "[connected]\noutput=4\nactivation=linear\n[cost]\ntype=sse\nsmooth=.2\n"
-    training = Learner(build(text))
-    x, truth = values(1, 4, 1, 1), np.array([0, 1, 0, 0], np.float32)
-    loss = training.step(x, [truth])
-    y = training.network.layers[0].values[0]
-    assert loss == pytest.approx(np.square(0.8 * truth + 0.05 - y).sum(), rel=1e-5)
+@pytest.mark.parametrize("height, width", [(8, 9), (5, 4), (1, 1), (7, 8)])
+@pytest.mark.parametrize("noadjust", [0, 1])
+def test_crop_takes_the_middle(build, height, width, noadjust):
+    text = f"{net(3, 8, 9)}[crop]\ncrop_height={height}\ncrop_width={width}\nflip=1\nnoadjust={noadjust}\n"
+    network, x = build(text), values(2, 3, 8, 9)
+    top, left = (8 - height) // 2, (9 - width) // 2
+    cut = x[:, :, top : top + height, left : left + width]
+    found = network.forward(x)[0].reshape(cut.shape)
+    assert_close(found, cut if noadjust else 2 * cut - 1, 1e-6)
+
+
+def test_crop_takes_any_part_in_training(build):
+    cfg = f"{net(2, 7, 6)}[crop]\ncrop_height=4\ncrop_width=3\nflip=1\nnoadjust=1\n[avgpool]\n[softmax]\n"
+    training, x = Learner(build(cfg, batch=32)), values(32, 2, 7, 6)
+    found = set()
+    for _ in range(20):
+        training.step(x, [np.eye(2, dtype=np.float32)[0]] * 32)
+        for picture, cut in zip(x, training.network.layers[0].values.reshape(32, 2, 4, 3), strict=True):
+            found |= {
+                (top, left, mirror)
+                for top in range(4)
+                for left in range(4)
+                for mirror in (False, True)
+                if np.array_equal(cut, picture[:, top : top + 4, left : left + 3][..., :: -1 if mirror else 1])
+            }
+    assert len(found) == 4 * 4 * 2
+
+
+def test_a_crop_larger_than_its_input_is_an_error(build):
+    with pytest.raises(ConfigError, match="crops 9 x 8 out of 8 x 8 x 3"):
+        build(net() + "[crop]\ncrop_height=8\ncrop_width=9\n")
+
+
+def test_iseg_passes_its_classes_through_the_logistic_function(build):
+    network, x = build(net(5, 3, 4) + "[iseg]\nclasses=2\nids=3\n"), values(2, 5, 3, 4)
+    assert_close(network.forward(x)[0], np.concatenate([naive.sigmoid(x[:, :2]), x[:, 2:]], axis=1))
+
+
+def test_iseg_counts_its_channels(build):
+    with pytest.raises(ConfigError, match=r"reads 3 channels; expected classes \+ ids = 5"):
+        build(net() + "[iseg]\nclasses=2\nids=3\n")

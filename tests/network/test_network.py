@@ -394,3 +394,14 @@ def test_after_all_outputs_were_asked_for_passes_are_as_fast_as_before(build):
     assert [len(layer.fused) for layer in network.layers] == alone == [1, 0, 1, 0]
     assert (before == after).all()
     assert_close(kept.reshape(before.shape), before)
+
+
+def test_parameters_beyond_the_memory_are_one_line(build, monkeypatch):
+    network = build(net() + "[connected]\noutput=4\n")
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(network.layers[0], "initialise", fails)
+    with pytest.raises(ShapeError, match=r"\[connected\] has 772 parameters, too many for this machine's memory"):
+        network.initialise()

@@ -226,6 +226,29 @@ def test_loose_bytes_at_the_end_are_an_error_unless_allowed(build, weights):
     assert build(TEXT).load_weights(path, allow_partial=True).layers == 3
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_a_warning_that_names_the_layer(build, tmp_path, warnings, value):
+    numbers = values(TOTAL)
+    numbers[FIRST - 2 : FIRST] = value
+    network = build(TEXT)
+    path = tmp_path / "net.weights"
+    path.write_bytes(header() + numbers.tobytes())
+    network.load_weights(path)
+    (message,) = warnings()
+    expected = (
+        "layer 0 [convolutional]: 2 of its 32 weights are NaN or infinite, and so will be what is computed with them"
+    )
+    assert message == f"{path}: {expected}"
+
+
+def test_large_numbers_are_no_broken_ones(build, tmp_path, warnings):
+    network = build(TEXT)
+    path = tmp_path / "net.weights"
+    path.write_bytes(header() + np.full(TOTAL, 3e38, np.float32).tobytes())
+    network.load_weights(path)
+    assert warnings() == []
+
+
 @pytest.mark.parametrize("content, message", [
     (b"<!DOCTYPE html><html>", "an HTML page"), (b"\n <HTML><body>", "an HTML page"),
     (b"<?xml version", "an XML document"),

@@ -11,6 +11,8 @@ from .geometry import Window
 
 L = TypeVar("L", bound=Layer)
 
+LARGEST_STRIDE = 1 << 12
+
 # Keys that mean nothing to the numbers, or are answered elsewhere.
 UNUSED = (
     "binary", "dot", "flipped", "assisted_excitation", "sway", "rotate", "stretch", "stretch_sway", "angle", "reverse",
@@ -47,9 +49,17 @@ def read_groups(section: Section, channels: int, filters: int, xnor: bool) -> in
 
 def read_strides(section: Section, default: int = 1) -> tuple[int, int]:
     """(vertical, horizontal) stride: `stride_y` and `stride_x` where given, else `stride`."""
-    both = section.positive("stride", default, 1 << 12)
-    vertical, horizontal = section.integer("stride_y", -1), section.integer("stride_x", -1)
-    return (vertical if vertical > 0 else both), (horizontal if horizontal > 0 else both)
+    both = section.positive("stride", default, LARGEST_STRIDE)
+    vertical, horizontal = (_own_stride(section, key) for key in ("stride_y", "stride_x"))
+    return vertical or both, horizontal or both
+
+
+def _own_stride(section: Section, key: str) -> int:
+    """The stride of one direction; 0 where the section gives none, or a number below 1. Raises ConfigError."""
+    stride = section.integer(key, -1)
+    if stride > LARGEST_STRIDE:
+        raise section.error(f"{key}={stride}: expected a number from 1 to {LARGEST_STRIDE}", key)
+    return max(stride, 0)
 
 
 def shared_layer(section: Section, place: BuildContext, kind: type[L]) -> L | None:

@@ -236,3 +236,10 @@ def test_grouped_filters_start_from_the_channels_that_they_read(build):
 def test_operations_are_counted_as_each_darknet_does(build, dialect, expected):
     network = build(net(8, 6, 5) + "[convolutional]\nfilters=4\nsize=3\npad=1\ngroups=2\n", dialect)
     assert network.ops == 2 * 4 * 3 * 3 * 8 * 6 * 5 // expected
+
+
+@pytest.mark.parametrize("kind", ["convolutional", "maxpool"])
+@pytest.mark.parametrize("key", ["stride_x", "stride_y"])
+def test_a_stride_beyond_all_measure_is_one_line(build, kind, key):
+    with pytest.raises(ConfigError, match=f"{key}=1{'0' * 30}: expected a number from 1 to 4096"):
+        build(f"{net(3, 8, 8)}[{kind}]\nsize=1\n{key}=1{'0' * 30}\n", "alexeyab")

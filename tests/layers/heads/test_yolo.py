@@ -137,3 +137,8 @@ def test_nothing_above_the_threshold_is_no_box(build):
     head, _, _ = run(build, yolo(), 21)
     boxes = head.detections(0, (160, 128), 1, 0.5)
     assert (len(boxes), boxes.boxes.shape, boxes.probabilities.shape) == (0, (0, 4), (0, 2))
+
+
+def test_infinite_anchors_are_an_error(build):
+    with pytest.raises(ConfigError, match="anchors: expected finite numbers"):
+        build(net(21, 4, 5) + yolo().replace("10,14", "10,1e999"))
