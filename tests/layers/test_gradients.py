@@ -1,9 +1,9 @@
 """Every backward pass against finite differences of the loss.
 
 A [cost] layer compares the output with a target, cost = sum of (t - x)^2, so that what darknet accumulates for a
-parameter is -1/2 of the loss's derivative. Left out are the passes that darknet makes differently, on purpose or by
-mistake, and the recorded cases hold us to: rnn, crnn and lstm, normalization, normalize_channels, weighted shortcuts,
-gelu. Planes are large enough that darknet's N in place of N - 1 in batch normalisation does not show.
+parameter is -1/2 of the loss's derivative. Left out are the layers of LEFT_OUT, whose passes the recorded cases check,
+and of the others normalize_channels, weighted shortcuts and gelu, which darknet derives differently. Planes are large
+enough that darknet's N in place of N - 1 in batch normalisation does not show.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 from support.networks import net
 from support.tensors import values
 
+from pydarknet.layers import LAYERS as REGISTERED
 from pydarknet.training.learner import Learner
 
 HEAD = net(3, 16, 14).replace("[net]", "[net]\nbatch=8000\nsubdivisions=2000\ntime_steps=TIME")
@@ -24,6 +25,7 @@ def conv(options):
     return f"[convolutional]\nfilters=6\n{options}\n"
 
 
+EIGHT = conv("size=1\nactivation=tanh").replace("filters=6", "filters=8")  # channels, for reorg with stride=2
 LAYERS = {
     "plain": conv("size=3\npad=1\nactivation=logistic"),
     "normalised": conv(f"size=3\npad=1\n{BN}activation=tanh"),
@@ -46,12 +48,17 @@ LAYERS = {
     "maxpool antialiasing": "[maxpool]\nsize=2\nstride=2\nantialiasing=2\n",
     "maxpool depth": "[maxpool]\nmaxpool_depth=1\nout_channels=3\n",
     "avgpool": "[avgpool]\n",
+    "local_avgpool": "[local_avgpool]\nsize=2\nstride=2\npadding=0\n",
+    "history": "[history]\nhistory_size=2\n",
+    "empty": "[empty]\n",
+    "silence": "[silence]\n",
     "route": FIRST + "[route]\nlayers=-1,-2\n",
     "route groups": "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n",
     "shortcut": FIRST + "[shortcut]\nfrom=-2\nactivation=tanh\n",
     "shortcuts": FIRST + FIRST + "[shortcut]\nfrom=-2,-3\nactivation=linear\n",
     "upsample": "[upsample]\nstride=2\nscale=0.5\n",
-    "reorg3d": FIRST + "[maxpool]\nsize=2\nstride=1\npadding=0\n[maxpool]\nsize=1\nstride=1\n",
+    "reorg3d": "[reorg3d]\nstride=2\n",
+    "reverse reorg3d": EIGHT + "[reorg3d]\nstride=2\nreverse=1\n",
     "scale_channels": "[avgpool]\n" + conv("size=1\nactivation=logistic") + "[scale_channels]\nfrom=0\n",
     "sam": conv("size=1\nactivation=logistic") + "[sam]\nfrom=0\n",
     "connected": "[connected]\noutput=5\nactivation=tanh\n[connected]\noutput=4\nactivation=logistic\n",
@@ -65,9 +72,43 @@ PJREDDIE = {
     "deconvolutional": f"[deconvolutional]\nfilters=4\nsize=4\nstride=2\npadding=1\n{BN}activation=tanh\n",
     "resampling shortcut": conv("size=3\nstride=2\npad=1\nactivation=tanh") + "[shortcut]\nfrom=0\nbeta=0.4\n",
     "negative upsample": conv("size=2\nactivation=tanh") + "[upsample]\nstride=-2\n",
-    "reorg": "[maxpool]\nsize=2\nstride=1\npadding=0\n" + conv("size=2\nactivation=tanh").replace("=6", "=8"),
+    "reorg": EIGHT + "[reorg]\nstride=2\n",
+    "reverse reorg": EIGHT + "[reorg]\nstride=2\nreverse=1\n",
+    "flattening reorg": "[reorg]\nstride=2\nflatten=1\n",
+    "reorg with extra numbers": "[reorg]\nstride=2\nextra=5\n",
+    "route of different sizes": conv("size=3\nstride=2\npad=1\nactivation=tanh") + "[route]\nlayers=0,1\n",
 }
+# Layers without a case here, and why.
+LEFT_OUT = {
+    **dict.fromkeys(("rnn", "crnn", "lstm", "normalization"), "darknet's derivative is another one"),
+    **dict.fromkeys(("l2norm", "iseg"), "darknet passes the delta on unchanged"),
+    **dict.fromkeys(
+        ("softmax", "logistic", "cost", "yolo", "Gaussian_yolo", "region", "detection"), "they have a loss"
+    ),
+    "crop": "pictures get no delta",
+    "dropout": "it is random",
+    "contrastive": "it is not trained",
+}
+ALIASES = {"avg", "conn", "conv", "deconv", "local_avg", "lrn", "max", "soft"}
 RECURRENT = ("gru", "conv_lstm")
+
+
+def section_of(name):
+    """The section that a case is about: the one in its name, else [convolutional]."""
+    words = {word for each in name.split() for word in (each, each.removesuffix("s"))}
+    (section,) = words & set(REGISTERED) or {"convolutional"}
+    return section
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *PJREDDIE])
+def test_a_case_has_the_section_of_its_name(name):
+    assert f"[{section_of(name)}]\n" in (LAYERS.get(name) or PJREDDIE[name])
+
+
+def test_every_layer_has_a_case_or_a_reason():
+    covered = {section_of(name) for name in (*LAYERS, *PJREDDIE)}
+    assert covered.isdisjoint(LEFT_OUT)
+    assert covered | set(LEFT_OUT) | ALIASES == set(REGISTERED)
 
 
 @pytest.mark.parametrize("name", [*LAYERS, *PJREDDIE])
