@@ -144,7 +144,7 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
         if (content["base"], content["weights"]) == (base, name):
             found.append(Checkpoint(folder / name, path, content))
     for checkpoint in sorted(found, key=lambda c: c.iteration, reverse=True):
-        if checkpoint.weights.is_file() and hash_of(checkpoint.weights) == checkpoint.content["hash"]:
+        if _hash(checkpoint.weights) == checkpoint.content["hash"]:
             for line in wrong:
                 log.warning("%s; it is passed over", line)
             return checkpoint
@@ -153,6 +153,14 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
     if wrong:
         raise WeightsError(f"{folder}: no checkpoint of {base} to go on from: {wrong[0]}")
     return None
+
+
+def _hash(weights: Path) -> str:
+    """The hash of a file, "" where there is none that can be read."""
+    try:
+        return hash_of(weights)
+    except OSError:
+        return ""
 
 
 def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
@@ -273,7 +281,10 @@ def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
 
 
 def clean(folder: Path, base: str) -> None:
-    """Delete what runs of this network that were killed while they wrote have left behind."""
+    """Delete what runs of this network that were killed while they wrote have left behind. Raises OutputError."""
     for path in [*_files(folder, base, "."), *_files(folder, base, "..")]:
         if path.name.endswith((".part", NEW)):
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot delete: {error.strerror or error}") from error

@@ -1,8 +1,8 @@
 """What a training run does besides learning: each task is a hook, called before and after the run and each iteration.
 
-A run calls its hooks in a fixed order, which is the order in which files are written: validation, hooks of the user,
-train.jsonl, the best weights, checkpoints, chart.png. So a user's hook sees the iteration's measurement, adds numbers
-to its line in train.jsonl, and has its state in the iteration's checkpoint.
+A run calls its hooks in a fixed order, which is the order in which files are written: earlier results are moved aside;
+validation, hooks of the user, train.jsonl, the best weights, checkpoints, chart.png. So a user's hook sees the
+iteration's measurement, adds numbers to its line in train.jsonl, and has its state in the iteration's checkpoint.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import DivergedError, OptionError, OutputError
+from ..errors import DivergedError, OptionError
 from ..model import Model
 from ..network.weights import Header
 from . import checkpoint
@@ -23,11 +23,10 @@ from .checkpoint import Progress
 from .checkpoint_schedule import CheckpointSchedule
 from .learner import Learner
 from .metrics_log import IterationRecord, MetricsLog
+from .run_folder import is_in, set_aside
 from .setup import TrainingSetup
 from .state import COUNT, FINITE, check_values
 from .validation import Validator
-
-CHART = "chart.png"
 
 
 class Run(Protocol):
@@ -87,6 +86,20 @@ class Hook:
     def key(self) -> str:
         """The hook's key in checkpoints."""
         return self.name or type(self).__name__
+
+
+class EarlierResults(Hook):
+    """Moves aside what an earlier run of the network left in the folder, unless the run is a resumed one."""
+
+    def __init__(self, final: str) -> None:
+        """final: the name of the weights at a run's end."""
+        self.final = final
+
+    def before_run(self, run: Run) -> None:
+        setup = run.setup
+        if setup.resumed is None:
+            weights = Path(setup.weights) if setup.weights is not None else None
+            set_aside(setup.folder, setup.base, self.final, weights, run.model.header.seen)
 
 
 class ValidationHook(Hook):
@@ -153,7 +166,9 @@ class MetricsLogHook(Hook):
         self.log = log
 
     def before_run(self, run: Run) -> None:
-        self.log.start(run.iteration, keep=run.setup.resumed is not None or run.iteration > 0)
+        weights = run.setup.weights
+        goes_on = run.iteration > 0 and weights is not None and is_in(run.setup.folder, Path(weights))
+        self.log.start(run.iteration, keep=run.setup.resumed is not None or goes_on)
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
         self.log.append(record.entry())
@@ -211,17 +226,16 @@ class Checkpointer(Hook):
 
     def save(self, run: Run, name: str) -> Path:
         """Write a checkpoint and return its path. Raises DivergedError and OutputError."""
-        try:
-            check_parameters(run)
-            path = checkpoint.save(self.folder, name, run.learner, run.progress())
-        except OutputError as error:
-            raise OutputError(f"{error}; {self.last_good()}") from error
+        check_parameters(run)
+        path = checkpoint.save(self.folder, name, run.learner, run.progress())
         self.last_saved, self._saved_at = path, run.iteration
         return path
 
     def last_good(self) -> str:
         """A remark on the newest checkpoint, for messages."""
-        return f"the last checkpoint is {self.last_saved}" if self.last_saved else "no checkpoint was written before"
+        if self.last_saved is None:
+            return "no checkpoint was written before"
+        return f"the last checkpoint is {self.last_saved}" if self.last_saved.exists() else "no checkpoint is left"
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.schedule.saved)

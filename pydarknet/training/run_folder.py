@@ -1,11 +1,27 @@
-"""The folder that a training run writes to."""
+"""The folder that a training run writes to: made, tried, and cleared of the results of earlier runs of the network.
+
+A run replaces files of darknet's names, and `resume` takes the checkpoint of the highest iteration. So results of an
+earlier run may not stay beside those of a new one: they are moved to a folder NAME.old1, NAME.old2, ... inside.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+import re
+import shutil
 from pathlib import Path
 
-from ..errors import OutputError
+from ..errors import OutputError, WeightsError
+from ..network.weights import Header
+from ..utils.files import flush
+from .checkpoint import NEW, STATE
+from .metrics_log import METRICS_LOG
+
+CHART = "chart.png"
+
+log = logging.getLogger("pydarknet")
 
 
 def make_folder(folder: Path) -> None:
@@ -16,3 +32,68 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot write to this folder")
+
+
+def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
+    """Move results of earlier runs of the network `base` to a new folder in this one; None where there are none.
+
+    begins_with: the weights that the new run begins with, which have seen so many pictures. They stay. Where they are
+    of this folder, weights that have seen no more pictures stay as well: they are what the run goes on from. Best
+    weights stay, as what is written beside them says how good they are. final: the name of the weights at a run's end.
+    Raises OutputError.
+    """
+    aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
+    try:
+        goes_on = seen > 0 and is_in(folder, begins_with)
+        found = [path for path in _weights(folder, base, final) if not goes_on or _seen(path) > seen]
+        if not found:
+            return None
+        aside.mkdir()
+        for path in found:
+            _move(path, aside, keep=begins_with is not None and begins_with.exists() and path.samefile(begins_with))
+        for name in (METRICS_LOG, CHART):
+            if (folder / name).exists():
+                _copy(folder / name, aside) if goes_on else (folder / name).replace(aside / name)
+        flush(aside)
+        flush(folder)
+    except OSError as error:
+        raise OutputError(f"{aside}: cannot move earlier results here: {error.strerror or error}") from error
+    what = found[0].name if len(found) == 1 else f"{found[0].name} and {len(found) - 1} more"
+    log.warning(
+        "%s: weights of an earlier run (%s) are now in %s; to go on with that run, resume it there", folder, what, aside
+    )
+    return aside
+
+
+def is_in(folder: Path, path: Path | None) -> bool:
+    """Whether a file is directly in a folder."""
+    return path is not None and folder.exists() and path.parent.exists() and path.parent.samefile(folder)
+
+
+def _weights(folder: Path, base: str, final: str) -> list[Path]:
+    """Weights that runs of the network write as checkpoints or averages."""
+    name = re.escape(base)
+    pattern = rf"{re.escape(final)}|{name}(\.backup|_final\.weights|_last\.weights|_ema\.weights|_\d+\.weights)"
+    return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name) and path.is_file())
+
+
+def _seen(path: Path) -> float:
+    """Pictures that weights have seen; infinite for a file that is no weights file."""
+    try:
+        with path.open("rb") as stream:
+            return Header.parse(str(path), stream.read(512))[0].seen
+    except WeightsError:
+        return math.inf
+
+
+def _move(weights: Path, aside: Path, keep: bool) -> None:
+    """Move weights with their state, which goes first: weights without a state are not taken for a checkpoint.
+    keep: copy the weights instead."""
+    for state in (weights.with_name(weights.name + STATE), weights.with_name(weights.name + STATE + NEW)):
+        if state.exists():
+            state.replace(aside / state.name)
+    _copy(weights, aside) if keep else weights.replace(aside / weights.name)
+
+
+def _copy(path: Path, aside: Path) -> None:
+    shutil.copy2(path, aside / path.name)

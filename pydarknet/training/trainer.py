@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..config.sections import Section
-from ..errors import DivergedError, OptionError
+from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
 from . import checkpoint
 from .best_checkpoint import BestWeights
 from .chart import Chart
 from .checkpoint import Progress
 from .data import BatchSource, ListedImages, open_pictures, open_source
-from .hooks import CHART, BestCheckpointer, ChartHook, Checkpointer, Hook, MetricsLogHook, ValidationHook
+from .hooks import BestCheckpointer, ChartHook, Checkpointer, EarlierResults, Hook, MetricsLogHook, ValidationHook
 from .learner import Learner
 from .metrics_log import METRICS_LOG, HeadReport, IterationRecord, MetricsLog
-from .run_folder import make_folder
+from .run_folder import CHART, make_folder
 from .setup import File, TrainingSetup, TrainOptions
 from .validation import Validator, choose_metric
 
@@ -87,7 +88,8 @@ class Trainer:
         """The hooks of the run in the order of `hooks.py`."""
         setup = self.setup
         log = MetricsLog(setup.folder / METRICS_LOG)
-        found: list[Hook] = [ValidationHook(self.validator)] if self.validator else []
+        found: list[Hook] = [EarlierResults(self.checkpointer.schedule.final)]
+        found += [ValidationHook(self.validator)] if self.validator else []
         found += [*hooks, MetricsLogHook(log), BestCheckpointer(BestWeights(setup.folder, setup.base))]
         found.append(self.checkpointer)
         if setup.options.chart:
@@ -129,15 +131,25 @@ class Trainer:
                 for hook in self.hooks:
                     hook.before_step(self)
                 record = self._learn()
-                for hook in self.hooks:
-                    hook.after_step(self, record)
+                with self._naming_last_checkpoint():
+                    for hook in self.hooks:
+                        hook.after_step(self, record)
                 yield record
             self.interrupted = self._has_more()
-            for hook in self.hooks:
-                hook.after_run(self)
+            with self._naming_last_checkpoint():
+                for hook in self.hooks:
+                    hook.after_run(self)
             self.finished = not self.interrupted
         finally:
             self.source.close()
+
+    @contextmanager
+    def _naming_last_checkpoint(self) -> Iterator[None]:
+        """Have an error about a file say where the last checkpoint is."""
+        try:
+            yield
+        except OutputError as error:
+            raise OutputError(f"{error}; {self.checkpointer.last_good()}") from error
 
     def _has_more(self) -> bool:
         most = self.setup.max_batches

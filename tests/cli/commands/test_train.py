@@ -220,6 +220,23 @@ def test_resume_says_where_it_goes_on(run, files):
     assert re.findall(r"^(\d+): ", result.stdout, re.M) == ["4", "5"]
 
 
+def test_a_second_run_says_where_the_first_one_is(run, files):
+    first = run("train", files.data, files.cfg)
+    weights = (files.folder / "net_final.weights").read_bytes()
+    second = run("train", files.data, files.cfg, "--seed", "5")
+    assert second.exit_code == 0
+    aside = files.folder / "net.old1"
+    assert (
+        f"{files.folder}: weights of an earlier run (net_final.weights) are now in {aside}; to go on with that run, "
+        "resume it there\n"
+    ) in second.stderr
+    assert len(second.stdout.splitlines()) == len(first.stdout.splitlines())
+    assert (aside / "net_final.weights").read_bytes() == weights
+    assert (files.folder / "net_final.weights").read_bytes() != weights
+    resumed = run("train", files.data, files.cfg, "--backup", aside, "--resume", "--max-batches", "5")
+    assert re.findall(r"^(\d+): ", resumed.stdout, re.M) == ["4", "5"]
+
+
 def test_checkpoints_are_announced(run, files):
     result = run("train", files.data, files.cfg, "--save-every", "2")
     assert f"Saving weights to {files.folder}/net.backup\n" in result.stderr
