@@ -21,7 +21,7 @@ TABLE = [
     for line in (TESTS / "README.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("| `") and ".py`" in line
 ]
-MOST_EXCEPTIONS = 75  # modules
+MOST_EXCEPTIONS = 80  # modules
 
 
 def has_own_test(module):
