@@ -49,8 +49,8 @@ def test_relative_links_lead_somewhere(path):
 
 
 def missing(name, *folders):
-    """What of `file.py: Symbol`, or of a path, does not exist. Paths are relative to the repository, the package, or one
-    of `folders`."""
+    """What of `file.py: Symbol`, or of a path, does not exist. Paths are relative to the repository, to the package, or
+    to one of `folders`."""
     file, _, symbol = name.partition(": ")
     found = next((folder / file for folder in (ROOT, PACKAGE, *folders) if (folder / file).exists()), None)
     if found is None:
