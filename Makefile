@@ -1,12 +1,13 @@
-# `make demo` and `make test` are all a newcomer needs: both set up what they use.
+# `make demo` and `make test` are all a newcomer needs: both set up what they use. `make check` is the shorter test.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SCENES := build/toys/valid.list
+SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scenes train-demo test lint format types bench clean
+.PHONY: help demo scenes train-demo check test lint format types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,9 +31,13 @@ train-demo: $(SCENES)  ## train the model of the demo anew and measure it, below
 	$(BIN)/pydarknet train cfg/toys.data cfg/toys.cfg --seed 1
 	$(BIN)/pydarknet detector map cfg/toys.data cfg/toys.cfg build/toys/backup/toys_final.weights
 
+check: $(READY)  ## lint, types and the tests that are not slow
+	$(MAKE) --no-print-directory lint types
+	$(BIN)/python -m pytest --numprocesses=auto -m "not slow"
+
 test: $(READY)  ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest --numprocesses=auto
+	$(BIN)/python -m pytest --numprocesses=auto $(SLOWEST)
 
 lint: $(READY)  ## ruff: rules and formatting
 	$(BIN)/ruff check .

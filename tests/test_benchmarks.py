@@ -153,6 +153,7 @@ def run_bench(*words, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
+@pytest.mark.slow
 def test_a_run_compares_times_and_writes_its_report(write_cfg, tmp_path):
     pytest.importorskip("onnxruntime")
     report = tmp_path / "report.md"
@@ -168,6 +169,7 @@ def test_a_run_compares_times_and_writes_its_report(write_cfg, tmp_path):
     assert "onnxruntime" in text and "bench.py --networks" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, message",
     [
@@ -182,6 +184,7 @@ def test_bad_options(words, message):
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_a_peer_that_differs_is_an_error(write_cfg, tmp_path, monkeypatch):
     import forward
     from peers import Runner
@@ -211,6 +214,7 @@ def test_the_torch_network_is_ours(write_cfg):
             assert np.abs(y.numpy() - every[index]).max() < 1e-4 * np.abs(every[index]).max()
 
 
+@pytest.mark.slow
 def test_training_beside_torch(write_cfg, tmp_path):
     from train_step import time_training
 
@@ -248,6 +252,7 @@ def test_classes_of_two_precisions_are_compared():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 def test_a_comparison_of_precisions(write_cfg):
     words = ["--networks", f"{write_cfg(SMALL)}:32,nothing", "--repeats", "1"]

@@ -48,10 +48,11 @@ def test_relative_links_lead_somewhere(path):
         assert not anchor or anchor in anchors(target), link
 
 
-def missing(name):
-    """What of `file.py: Symbol`, or of a path, does not exist; paths are relative to the repository or the package."""
+def missing(name, *folders):
+    """What of `file.py: Symbol`, or of a path, does not exist. Paths are relative to the repository, to the package, or
+    to one of `folders`."""
     file, _, symbol = name.partition(": ")
-    found = next((folder / file for folder in (ROOT, PACKAGE) if (folder / file).exists()), None)
+    found = next((folder / file for folder in (ROOT, PACKAGE, *folders) if (folder / file).exists()), None)
     if found is None:
         return file
     if not symbol:
@@ -68,7 +69,7 @@ def test_files_and_symbols_that_a_document_names_exist(path):
     names += re.findall(r"`((?:api|model|boxes|tensor|errors)\.py(?:: [\w.()]+)?)`", text)
     if path.name == "architecture.md":  # in its drawings too
         names += re.findall(r"(?:^|\s)((?:\w+/)+\w+\.py(?:: \w+(?:\.\w+)?)?)", text, re.M)
-    assert [gone for name in names if "*" not in name and (gone := missing(name))] == []
+    assert [gone for name in names if "*" not in name and (gone := missing(name, path.parent))] == []
 
 
 def test_names_that_do_not_exist_are_found():

@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from support.files import recorded_cases
+from support.files import recorded_cases, recorded_parameters
 
 from pydarknet.boxes import suppress
 from pydarknet.config.dialect import choose_dialect
@@ -17,7 +17,7 @@ from pydarknet.config.sections import read_config
 from pydarknet.inference.detector import decode, heads_of
 from pydarknet.network.network import Network
 
-CASES = [pytest.param(case, id=case["name"]) for case in recorded_cases() if case["kind"] == "infer"]
+CASES = recorded_parameters(kind="infer")
 WITH_DETECTIONS = [case for case in CASES if case.values[0].get("detections")]
 WITH_TOP5 = [case for case in CASES if case.values[0].get("top5")]
 

@@ -15,13 +15,13 @@ MODULES = [
     for path in sorted(PACKAGE.rglob("*.py"))
     if path.name not in ("__init__.py", "__main__.py", "version.py")
 ]
-# | `pattern of modules` ... | `test file` ... | of the table
+# Its last table: | `pattern of modules`, ... | `test file`, ... |
 TABLE = [
     (re.findall(r"`([^`]+)`", line.split("|")[1]), re.findall(r"`([^`]+)`", line.split("|")[2]))
-    for line in (TESTS / "README.md").read_text(encoding="utf-8").splitlines()
-    if line.startswith("| `") and ".py`" in line
+    for line in (TESTS / "README.md").read_text(encoding="utf-8").partition("| module | tests |")[2].splitlines()
+    if line.startswith("| `")
 ]
-MOST_EXCEPTIONS = 75  # modules
+MOST_EXCEPTIONS = 90  # modules
 
 
 def has_own_test(module):

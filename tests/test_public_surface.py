@@ -60,6 +60,7 @@ def test_errors_are_caught_without_the_engine():
     assert python(code) == "False"
 
 
+@pytest.mark.slow
 def test_a_star_import_brings_every_name():
     assert python("from pydarknet import *; print(load.__name__, Box(1, 2, 3, 4).left)") == "load -0.5"
 

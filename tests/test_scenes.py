@@ -139,6 +139,7 @@ def run(*words):
     return subprocess.run([sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_set_as_files(tmp_path, scenes):
     for folder in ("a", "b"):
         result = run(tmp_path / folder, "--train", 3, "--valid", 2, "--seed", 4)
@@ -156,6 +157,7 @@ def test_the_set_as_files(tmp_path, scenes):
     assert rows == pytest.approx(np.array(labels), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_sample_is_what_it_draws(tmp_path):
     result = run("--sample", tmp_path / "sample.jpg")
     assert result.returncode == 0, result.stderr
@@ -163,6 +165,7 @@ def test_the_sample_is_what_it_draws(tmp_path):
     assert np.abs(drawn - bundled).mean() < 3  # versions of OpenCV may differ a little
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["out", "--sample", "a.jpg"]], ids=["neither", "both"])
 def test_one_thing_at_a_time(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -52,8 +52,9 @@ def kinds_of(arguments: Sequence[Any]) -> tuple[str, ...] | None:
 
 def kinds_of_types(signature: Sequence[Any]) -> tuple[str, ...] | None:
     """`kinds_of` for Numba's types of the arguments."""
-    from numba import types
     from numba.np.numpy_support import as_dtype
+
+    types = _numba_types()
 
     numbers = {types.int64: "int64", types.boolean: "bool", types.float64: "float64", types.float32: "float32"}
     kinds = []
@@ -96,11 +97,16 @@ def words_of(argument: Any) -> list[int]:
     return [int(argument)]
 
 
-def word_count(signature: Sequence[Any]) -> int:
-    """The number of words of arguments of these Numba types."""
+def _numba_types() -> Any:
+    """Numba's module of types, imported when it is asked for; Any, as Numba's stubs do not know all of it."""
     from numba import types
 
-    count = 0
+    return types
+
+
+def word_count(signature: Sequence[Any]) -> int:
+    """The number of words of arguments of these Numba types."""
+    types, count = _numba_types(), 0
     for type_ in signature:
         if isinstance(type_, types.BaseTuple):
             count += word_count(type_.types)

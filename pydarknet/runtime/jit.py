@@ -56,12 +56,13 @@ class _QuickCache(FunctionCache):
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
     # Numba asks for the folder when the cache is made; the setting of the user's own Numba functions is put back.
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_FOLDER)
+    config: Any = numba.config
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = str(CACHE_FOLDER)
     try:
         dispatcher._cache = _QuickCache(function)
     finally:
-        numba.config.CACHE_DIR = previous
+        config.CACHE_DIR = previous
     return dispatcher
 
 

@@ -88,7 +88,7 @@ def contents(module: ModuleType) -> tuple[list[str], dict[str, Any]]:
     return kernels, constants
 
 
-def is_kernel(dispatcher: Dispatcher) -> bool:
+def is_kernel(dispatcher: Any) -> bool:
     """Whether it is called from Python: then it has a cache."""
     return isinstance(dispatcher._cache, FunctionCache)
 

@@ -172,6 +172,7 @@ def full_disk(folder):
     subprocess.run(["umount", str(folder / "full")], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk(run, detector, full_disk):
     files = [detector.cfg, detector.weights, "dog.png"]
     check(run("detect", *files, "--out-dir", full_disk), "dog.png: cannot write: No space left on device")
@@ -191,6 +192,7 @@ ABSURD = {
 }
 
 
+@pytest.mark.slow
 def test_absurd_sizes_cost_no_memory(folder):
     """All in one process that may have 1 GiB more than it starts with."""
     for name, text in ABSURD.items():

@@ -43,6 +43,7 @@ def version_1(folder):
     return ["v1.cfg", "v1.weights", "--list", "list", "--names", "names"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "stdout", "stderr"),
     [
@@ -60,6 +61,7 @@ def test_a_data_file_and_a_network(files, words, stdout, stderr):
     assert stderr in process.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "written", "stderr"),
     [

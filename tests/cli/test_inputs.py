@@ -70,6 +70,7 @@ def test_a_picture_itself_on_standard_input(classify, folder):
     assert result.stderr.splitlines()[-1].startswith("standard input: expected the paths of pictures, one a line")
 
 
+@pytest.mark.slow
 def test_prompt_at_a_terminal(classifier):
     ours, theirs = pty.openpty()
     words = ["classify", classifier.cfg, classifier.weights, "-t1"]

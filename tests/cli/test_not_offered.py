@@ -28,6 +28,7 @@ def test_what_is_offered_is_not_among_them(run):
         assert name not in {line.split()[0] for line in run(group, "--help").stdout.splitlines() if line.strip()}
 
 
+@pytest.mark.slow
 def test_as_a_process():
     process = subprocess.run([sys.executable, "-m", "pydarknet", "go", "engine"], capture_output=True, text=True)
     assert process.returncode == 1

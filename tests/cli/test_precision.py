@@ -19,6 +19,7 @@ def process(*words, **environment):
     )
 
 
+@pytest.mark.slow
 @needs_bf16
 def test_as_a_process(classifier, detector):
     result = process("speed", classifier.cfg, "2", "-precision", "bf16")
@@ -32,6 +33,7 @@ def test_as_a_process(classifier, detector):
         ]
 
 
+@pytest.mark.slow
 def test_a_processor_without_it_ends_in_one_line(classifier):
     """A process whose Numba shall compile for any processor."""
     result = process("speed", classifier.cfg, "2", "--precision", "bf16", NUMBA_CPU_NAME="generic")
@@ -41,6 +43,7 @@ def test_a_processor_without_it_ends_in_one_line(classifier):
     )
 
 
+@pytest.mark.slow
 def test_another_precision_is_a_usage_error(classifier):
     result = process("speed", classifier.cfg, "--precision", "fp16")
     assert result.returncode == 2

@@ -40,6 +40,7 @@ def test_help_waits_for_no_heavy_module():
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5", " "])
 @pytest.mark.parametrize("mode", [{}, {"NUMBA_OPT": "3"}], ids=["saved code", "with Numba"])
 def test_a_number_of_threads_that_makes_no_sense_is_refused(count, mode, tmp_path):
@@ -51,6 +52,7 @@ def test_a_number_of_threads_that_makes_no_sense_is_refused(count, mode, tmp_pat
         assert errors == f"NUMBA_NUM_THREADS={count}: expected a whole number from 1, the number of threads\n"
 
 
+@pytest.mark.slow
 def test_where_numba_was_imported_first_the_number_of_threads_is_refused_as_well():
     program = "import numba, os; os.environ['NUMBA_NUM_THREADS'] = '0'\n"
     program += "import pydarknet\n"
@@ -96,6 +98,7 @@ def test_broken_pipe_is_quiet(classifier, shown):
     assert process.returncode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_full_standard_output(classifier):
     with Path("/dev/full").open("wb") as full:
@@ -104,6 +107,7 @@ def test_full_standard_output(classifier):
     assert process.stderr == b"standard output: cannot write: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_interrupt(classifier):
     # Shells start background jobs with the signal ignored, which children inherit.
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}

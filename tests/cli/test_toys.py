@@ -37,6 +37,7 @@ def detector_test(*words):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_the_demo_finds_every_toy_once():
     lines = detector_test(SAMPLE, "-thresh", ".3", "--out-dir", "out").splitlines()
     assert re.fullmatch(rf"{re.escape(str(SAMPLE))}: Predicted in \d+\.\d+ seconds\.", lines[0])
@@ -48,6 +49,7 @@ def test_the_demo_finds_every_toy_once():
     assert np.any(np.abs(before.astype(int) - after) > 100)
 
 
+@pytest.mark.slow
 def test_the_boxes_are_where_the_toys_are(scenes):
     truth = scenes.draw_sample()[1]
     (line,) = detector_test(SAMPLE, "-thresh", ".3", "--json", "--no-picture").splitlines()
@@ -58,6 +60,7 @@ def test_the_boxes_are_where_the_toys_are(scenes):
         assert iou(np.array(box), np.array(mine)) > 0.6, NAMES[toy]
 
 
+@pytest.mark.slow
 def test_it_does_as_well_on_new_pictures(scenes, tmp_path):
     scenes.write_set(tmp_path, {"train": 0, "valid": 30}, seed=77)
     network = pydarknet.load("toys.cfg", "toys.weights")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.files import recorded_cases
+from support.files import recorded_parameters
 
 import pydarknet
 from pydarknet.errors import ConfigError, OptionError, OutputError
@@ -182,9 +182,7 @@ def test_activation_layers_after_vectors_and_planes(tmp_path: Path) -> None:
     check(network, pixels(network), tmp_path / "net.onnx")
 
 
-@pytest.mark.parametrize(
-    "meta", [case for case in recorded_cases() if case["kind"] == "infer"], ids=lambda c: c["name"]
-)
+@pytest.mark.parametrize("meta", recorded_parameters(kind="infer"))
 def test_golden_case(meta: dict[str, Any], tmp_path: Path) -> None:
     case = meta["folder"]
     if {"rnn", "crnn", "gru", "lstm", "conv_lstm"} & set(meta["layers"]):

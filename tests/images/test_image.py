@@ -396,6 +396,7 @@ def test_missing_files_and_directories_are_named(tmp_path):
         load_image("dog\0.jpg")
 
 
+@pytest.mark.slow
 def test_a_damaged_file_leaves_nothing_on_stderr(tmp_path):
     path = tmp_path / "damaged.tiff"
     path.write_bytes(b"II*\0\xff\xff\xff\x00" + bytes(100))

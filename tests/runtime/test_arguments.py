@@ -162,11 +162,13 @@ def cache(tmp_path_factory):
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only")
 
 
+@pytest.mark.slow
 @on_linux
 def test_saved_code_takes_tuples_and_two_calls_become_one_program(cache):
     assert start(cache) == {"calls": 1, "numba": False}
 
 
+@pytest.mark.slow
 @on_linux
 def test_members_of_numpys_integers_are_the_same_kind(cache):
     added = """
@@ -176,6 +178,7 @@ assert called(window) == expected == as_program(window)[0]
     assert not start(cache, added)["numba"]
 
 
+@pytest.mark.slow
 @on_linux
 def test_members_of_another_kind_are_left_to_numba(cache):
     added = """
@@ -192,6 +195,7 @@ assert called() == expected == as_program()[0]
     assert told["SlidingWindow"] == "computed" and told["tuple"] == "TypingError"
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_swapped_pair_of_arguments_is_an_error(cache):
     added = """

@@ -86,6 +86,7 @@ def run_native(added):
     return told
 
 
+@pytest.mark.slow
 def test_every_bundled_network_gives_the_same():
     names = sorted({path.stem for path in (TESTS.parent / "cfg").glob("*.cfg")} - TOO_LARGE)
     added = f"""
@@ -104,11 +105,13 @@ for name in {names}:
     assert told["yolov4"] > 100
 
 
+@pytest.mark.slow
 def test_with_numba_layers_run_one_by_one():
     added = "tiny = network('cfg/tiny.cfg', 64)\ncheck(tiny)\ntold['calls'] = native_calls(tiny)"
     assert run(added, first="import numba") == {"calls": 0, "numba": True}
 
 
+@pytest.mark.slow
 def test_what_changes_between_passes():
     added = """
 tiny = network("cfg/tiny.cfg", 64)
@@ -153,6 +156,7 @@ told["seconds"] = len(tiny.layer_seconds(x))
     assert run_native(added)["seconds"] == 19, "the input and 18 layers"
 
 
+@pytest.mark.slow
 def test_memory_between_kernels_grows_with_another_network():
     added = """
 small = network("cfg/tiny.cfg", 64)
@@ -169,6 +173,7 @@ check(large)
     run_native(added)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_runs_them_too():
     added = """
@@ -183,6 +188,7 @@ told["exit"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert run_native(added)["exit"] == 17
 
 
+@pytest.mark.slow
 def test_a_kernel_that_fails_ends_the_run():
     added = """
 import ctypes

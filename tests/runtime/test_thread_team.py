@@ -58,10 +58,12 @@ def run(added):
     return process.stdout
 
 
+@pytest.mark.slow
 def test_every_part_is_done_once():
     run("for parts in [0, 1, 2, 3, 4, 5, 17, 100] * 20: check(parts)")
 
 
+@pytest.mark.slow
 def test_threads_help_and_wake_again():
     # Four parts that wait for one another: each must have a thread of its own.
     added = """
@@ -74,6 +76,7 @@ print(len(seen))
     assert run(added) == "4\n"
 
 
+@pytest.mark.slow
 def test_loops_within_loops_and_beside_one_another():
     added = """
 check(3, inner=lambda: check(2))
@@ -84,6 +87,7 @@ for other in others: other.join()
     run(added)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_does_without_the_threads():
     added = """

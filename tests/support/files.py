@@ -8,12 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-RECORDED = [
-    Path(__file__).parents[1] / "golden",
-    SHARED / "golden",
-]  # a choice; and all, where they are
+CHOSEN = Path(__file__).parents[1] / "golden"
 
 
 @cache
@@ -21,11 +19,21 @@ def recorded_cases():
     """The recorded cases of the original programs as tests/golden/README.md describes them: those of this repository,
     and all others if they lie beside it. `case["folder"]` is where a case's files are."""
     cases = {}
-    for root in RECORDED:
+    for root in (CHOSEN, SHARED / "golden"):
         index = root / "index.json"
         for case in json.loads(index.read_text(encoding="utf-8"))["cases"] if index.is_file() else []:
             cases.setdefault(case["name"], {**case, "folder": root / case["path"]})
     return list(cases.values())
+
+
+def recorded_parameters(begins=None, **wanted):
+    """The recorded cases as parameters of a test: those whose names begin with one of `begins`, and whose entries are
+    the `wanted` ones. Those that are no part of the repository are slow."""
+    return [
+        pytest.param(case, id=case["name"], marks=() if case["folder"].parent == CHOSEN else pytest.mark.slow)
+        for case in recorded_cases()
+        if (begins is None or case["name"].startswith(begins)) and all(case.get(k) == v for k, v in wanted.items())
+    ]
 
 
 def header(major=0, minor=2, revision=0, seen=0, wide=True):

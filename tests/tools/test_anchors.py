@@ -92,6 +92,7 @@ def test_blood_cells(blood_cells, count):
     np.testing.assert_allclose(found.average_iou, naive_average_iou(blood_cells * (224, 160), found.anchors))
 
 
+@pytest.mark.slow
 def test_a_million_boxes():
     """Ten seconds are allowed; processor time, because the machine that tests may be busy."""
     boxes = np.exp(np.random.default_rng(0).normal(4, 0.8, (1_000_000, 2)))

@@ -470,6 +470,7 @@ def damage(rng, path):
         damage_bytes(rng, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cfg", "dialect", "batch"),
     [

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from support.files import recorded_cases
+from support.files import recorded_parameters
 from support.networks import net
 from support.tensors import values
 
@@ -18,7 +18,6 @@ from pydarknet.network.network import Network
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.training.learner import Learner, mini_batch
 
-CASES = [case for case in recorded_cases() if case["kind"] == "train"]
 CONV = "[convolutional]\nfilters=5\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
 CLASSIFIER = net(2, 9, 7).replace("[net]", "[net]\nbatch=4\nsubdivisions=2\nlearning_rate=0.1") + (
     f"{CONV}[maxpool]\nsize=2\nstride=2\n{CONV}[dropout]\n[avgpool]\n[softmax]\n"
@@ -40,7 +39,7 @@ def truth_of(item, outputs):
     return (np.arange(outputs) == item["class"]).astype(np.float32)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", recorded_parameters(kind="train"))
 def test_a_recorded_training_run_is_repeated(case):
     folder = case["folder"]
     config = read_config(folder / "net.cfg")

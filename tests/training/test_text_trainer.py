@@ -52,6 +52,7 @@ def bigram_bits(learned, held_out):
     return -np.mean([math.log2(chances[at[a], at[b]]) for a, b in pairwise(held_out)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, rate, iterations", [("lstm", 2.0, 100), ("gru", 2.0, 100), ("rnn", 0.3, 60)])
 def test_held_out_text_is_foretold_better_than_by_pairs_of_letters(files, kind, rate, iterations):
     text, network = files(kind=kind, rate=rate, steps=8, max_batches=iterations)

@@ -69,6 +69,7 @@ def test_a_classifier(tmp_path):
     assert found == ["net.weights", *(f"net_{epoch}.weights" for epoch in range(1, 5))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("random", ["0", "1"])
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
 def test_going_on_gives_the_same_weights(tmp_path, random, dialect, monkeypatch):
@@ -125,6 +126,7 @@ def command(files, *words):
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment(files, tmp_path):
     expected = undisturbed(files, tmp_path)
     rng = np.random.default_rng(0)
@@ -144,6 +146,7 @@ def test_kill_at_any_moment(files, tmp_path):
     assert not list(files.folder.glob(".*"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_the_iteration(tmp_path):
     files = detection_files(tmp_path, max_batches=1000000)
     process = command(files)
@@ -161,6 +164,7 @@ def test_ctrl_c_finishes_the_iteration(tmp_path):
     run.source.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of the system")
 def test_a_full_disk_ends_with_one_line(files):
     """A limit on the size of files stands for a full disk; the error comes from the system all the same."""
@@ -270,6 +274,7 @@ def test_a_resumed_run_keeps_its_smallest_size(tmp_path, warnings):
     assert "the run began with min_size 32, which it keeps" in warnings()
 
 
+@pytest.mark.slow
 def test_going_on_with_mini_batches_that_grow(tmp_path, monkeypatch):
     monkeypatch.setattr(multiscale, "DETECTOR_PERIOD", 2)
     files = detection_files(tmp_path, random="1.4", max_batches=120, dynamic_minibatch=1)

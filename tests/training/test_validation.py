@@ -111,6 +111,7 @@ def test_learning_does_not_notice(files, tmp_path):
     assert both[0] == both[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"adam": 1}, {"adam": 1, "max_batches": 1010, "ema_alpha": 0.5}])
 def test_going_on_gives_the_same_weights_and_figures(tmp_path, options, monkeypatch):
     if "ema_alpha" in options:

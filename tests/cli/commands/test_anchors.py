@@ -48,6 +48,7 @@ def process(*words):
     return subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
 
 
+@pytest.mark.slow
 def test_calc_anchors_prints_what_alexeyabs_program_prints(objects):
     result = process("detector", "calc_anchors", objects, "-num_of_clusters", "1", "-width", "416", "-height", "416")
     assert result.returncode == 0
@@ -87,6 +88,7 @@ def test_boxes_without_a_size_are_left_out(run, objects):
     assert result.stderr == "2 boxes without a size above 0 or with a class below 0 are left out\n"
 
 
+@pytest.mark.slow
 def test_anchors_as_a_process(objects):
     result = process("anchors", objects, "-n", "2", "--width", "416", "--height", "416", "--anchors", "104,156, 52,104")
     assert result.returncode == 0

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BAD = """\
 [net]
 width=8
@@ -24,6 +26,7 @@ def process(*words):
     return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_check_as_a_process(folder):
     Path("bad.cfg").write_text(BAD)
     result = process("cfg", "check", "bad.cfg", "yolov3.cfg")
@@ -59,6 +62,7 @@ def test_a_file_that_is_not_there_does_not_end_the_check(run, detector):
     assert "0 errors" in result.stdout
 
 
+@pytest.mark.slow
 def test_set_as_a_process(detector):
     before = Path(detector.cfg).read_text()
     result = process("cfg", "set", detector.cfg, "new.cfg", "--classes", "5", "--net", "max_batches=100")

@@ -36,6 +36,7 @@ def process(*words):
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["valid10", "validmulti", "validfull"])
 def test_accuracies_as_a_process(files, command):
     result = process(command, *FILES)
@@ -45,6 +46,7 @@ def test_accuracies_as_a_process(files, command):
     assert re.fullmatch(r"5 pictures in \d+\.\d\d seconds: \d+\.\d images/s", speed)
 
 
+@pytest.mark.slow
 def test_valid_as_pjreddie_prints_it(files):
     result = process("valid", *FILES)
     truths, red_green = [0, 0, 1, 2, -1], [(ON, OFF), (OFF, ON), (OFF, ON), (ON, OFF), (OFF, OFF)]
@@ -78,6 +80,7 @@ def test_json(run, files):
     assert figures["classes"][2]["taken_for"] == [{"class_id": 0, "name": "red", "count": 1}]
 
 
+@pytest.mark.slow
 def test_validcrop(files):
     result = process("validcrop", *FILES)
     complaint, loaded, line = result.stdout.splitlines()
@@ -98,6 +101,7 @@ def test_validcrop_in_parts(run, files, monkeypatch):
     assert "1 pictures are left out, so that the parts have the same size, as in darknet" in result.stderr
 
 
+@pytest.mark.slow
 def test_label(files):
     result = process("label", *FILES)
     assert result.stdout.splitlines() == ["red", "green", "green", "red", "blue"]
@@ -111,6 +115,7 @@ def outputs(*colours):
     return [[f"{ON if c == colour else OFF:g}" for c in ("red", "green", "blue")] for colour in colours]
 
 
+@pytest.mark.slow
 def test_test(files):
     result = process("test", *FILES)
     paths, found = [row[0] for row in rows(result.stdout)], [row[1:] for row in rows(result.stdout)]
@@ -130,6 +135,7 @@ def test_test_leaves_out_a_last_group_that_is_whole(run, files):
         assert [row[0] for row in rows(everything.stdout)] == files[:count]
 
 
+@pytest.mark.slow
 def test_csv(files):
     result = process("csv", *FILES)
     assert rows(result.stdout) == [
@@ -138,6 +144,7 @@ def test_csv(files):
     assert re.search(r"^\d+\.\d{6} seconds, 5 images, 5 total$", result.stderr, re.M)
 
 
+@pytest.mark.slow
 def test_fout(files):
     Path("some.txt").write_text(f"{files[4]}\n{files[0]}\n")
     Path("net.data").write_text("classes=2\n")

@@ -32,6 +32,7 @@ def objects(folder):
     return "obj.data"
 
 
+@pytest.mark.slow
 def test_check_as_a_process(objects):
     Path("set/b.txt").write_text("1 .5 .5 .25 .5\n1 .5 1.5 .25 .5\n")
     result = process("dataset", "check", objects)
@@ -76,6 +77,7 @@ def test_names(run, objects):
     assert "    2  c" in result.stdout
 
 
+@pytest.mark.slow
 def test_convert_as_a_process(objects):
     result = process("dataset", "convert", objects, "--to", "voc", "--out", "xml")
     assert (result.returncode, result.stderr) == (0, "xml: written\n")

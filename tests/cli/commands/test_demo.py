@@ -78,6 +78,7 @@ def test_the_other_commands_have_a_lower_threshold(run, words):
         assert out.count("dog: 88%\ncat: 27%\n") == 12
 
 
+@pytest.mark.slow
 def test_annotated_video_pictures_and_json(run, words):
     outputs = ["-out_filename", "out.avi", "-prefix", "new/p", "-json_file_output", "out.json"]
     result = run(*words, *outputs, ALEXEYAB)
@@ -177,6 +178,7 @@ def url_of(process, name):
     return line.split()[-1]
 
 
+@pytest.mark.slow
 def test_streams_of_pictures_and_objects(words):
     make_video("in.avi", 40)
     process = start(words, "-json_port", "0", "-mjpeg_port", "0", "-fps_lim", "60")
@@ -210,6 +212,7 @@ def test_streams_of_pictures_and_objects(words):
     assert out.count(" JSON-stream sent. \n") == out.count(" MJPEG-stream sent. \n") == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_whole_files(words, number):
     make_video("in.avi", 2000)
@@ -230,6 +233,7 @@ def test_a_signal_leaves_whole_files(words, number):
     assert not list(Path.cwd().glob(".*.part*"))
 
 
+@pytest.mark.slow
 def test_sigterm_before_the_first_frame_leaves_no_part_files(words):
     process = start(words, "-json_file_output", "out.json", "-out_filename", "out.avi", "-fps_lim", "1")
     assert process.stdout.readline() == "Demo\n"
@@ -239,6 +243,7 @@ def test_sigterm_before_the_first_frame_leaves_no_part_files(words):
     assert not list(Path.cwd().glob(".*.part*"))
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_does_not_stop_the_demo(words):
     make_video("in.avi", 60)
     process = start(words, "-mjpeg_port", "0", "-fps_lim", "60")

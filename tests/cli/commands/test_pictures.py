@@ -50,6 +50,7 @@ def size(path):
     return width, height
 
 
+@pytest.mark.slow
 def test_visualize(files):
     result = process("visualize", "net.cfg", "net.weights", "--out-dir", "new/filters", "--columns", "2", "--zoom", "3")
     assert (result.returncode, result.stdout) == (0, "")
@@ -58,6 +59,7 @@ def test_visualize(files):
     assert size("new/filters/Layer 1.png") == (3 * (2 * 16 - 1), 3 * (3 * 4 - 1))
 
 
+@pytest.mark.slow
 def test_mkimg(files):
     result = process("mkimg", "net.cfg", "net.weights", "30", "50", "2", "made", "--seed", "4")
     assert (result.returncode, result.stdout) == (0, "")
@@ -66,6 +68,7 @@ def test_mkimg(files):
     assert Path("made/gen_0.jpg").read_bytes() != Path("made/gen_1.jpg").read_bytes()
 
 
+@pytest.mark.slow
 def test_imtest(files):
     result = process("imtest", "noise.png", "--out-dir", "shown")
     norm = np.linalg.norm(cv2.imread("noise.png").astype(float) / 255)
@@ -75,6 +78,7 @@ def test_imtest(files):
     assert np.array_equal(cv2.imread("shown/Original.png"), cv2.imread("noise.png"))
 
 
+@pytest.mark.slow
 def test_nightmare(run, files):
     words = ["nightmare", "net.cfg", "net.weights", "noise.png", "1", "-rounds", "2", "-iters", "3", "-zoom", ".9"]
     words += ["-range", "2", "-octaves", "2", "-rotate", ".1"]

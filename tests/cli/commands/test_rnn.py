@@ -152,6 +152,7 @@ def test_usage(run, files):
     assert run("rnn", "-len", "5", "generate", "net.cfg", "net.weights").exit_code == 0
 
 
+@pytest.mark.slow
 def test_learn_stop_go_on_write_and_measure(files):
     """The whole life of a network, each step a process."""
 

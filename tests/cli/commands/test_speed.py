@@ -25,6 +25,7 @@ def test_what_pjreddies_darknet_prints(run, classifier):
     assert rate == pytest.approx(5 / seconds, rel=0.01)
 
 
+@pytest.mark.slow
 def test_as_a_process(classifier):
     for words, last in ((["speed", classifier.cfg, "2"], "Hz"), (["ops", classifier.cfg], "Bn")):
         result = subprocess.run(

@@ -276,6 +276,7 @@ def test_the_wrong_command_leaves_the_folder_of_a_run_alone(run, files):
     assert {path.name: path.read_bytes() for path in files.folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_no_control_characters_in_a_pipe(files):
     words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), "--dialect", "alexeyab"]
     result = subprocess.run(words, capture_output=True, text=True)
@@ -283,6 +284,7 @@ def test_no_control_characters_in_a_pipe(files):
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", result.stdout + result.stderr)
 
 
+@pytest.mark.slow
 def test_at_a_terminal_there_is_progress(files):
     master, slave = pty.openpty()
     words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), "--dialect", "alexeyab"]

@@ -64,6 +64,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_as_a_process(files, command):
     result = process(command, "net.cfg", *COMMANDS[command])
@@ -87,6 +88,7 @@ def test_as_a_process(files, command):
     assert np.allclose(numbers, np.concatenate(expected))
 
 
+@pytest.mark.slow
 def test_statistics_print_and_oneoff_as_processes(files):
     result = process("print", "net.cfg", "net.weights", "0")
     assert (result.stdout, result.stderr) == ("9 10 11 \n12 13 14 \n", "")

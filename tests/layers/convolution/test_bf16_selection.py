@@ -186,6 +186,7 @@ sys.exit(10 + ("numba" in sys.modules))
 """
 
 
+@pytest.mark.slow
 @needs_bf16
 @pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only")
 def test_the_second_process_does_without_numba(write_cfg, tmp_path):

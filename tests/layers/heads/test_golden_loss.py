@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from support.files import recorded_cases
+from support.files import recorded_parameters
 
 from pydarknet.config.dialect import DIALECTS
 from pydarknet.config.sections import read_config
@@ -12,7 +12,6 @@ from pydarknet.network.network import Network
 from pydarknet.tensor import Layout, Tensor
 
 KINDS = ("train_yolo_", "train_gaussian_", "train_region_", "train_detection_")
-CASES = [case for case in recorded_cases() if case["name"].startswith(KINDS)]
 
 
 class Trainer:
@@ -149,7 +148,7 @@ def rows_of(boxes):
     return np.array([[box[key] for key in ("class", "x", "y", "w", "h")] for box in boxes], np.float32).reshape(-1, 5)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", recorded_parameters(KINDS))
 def test_losses_of_every_step_are_the_recorded_ones(case):
     folder = case["folder"]
     trainer = Trainer(folder)

@@ -220,6 +220,7 @@ def everything():
     return sorted(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", everything(), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_networks_that_work_have_no_errors(path):
     checked = check_config(path)

@@ -121,6 +121,7 @@ def test_anchors_in_use(yolo):
     assert Retarget(CFG / "yolov2.cfg").count == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in CFG.glob("*.cfg")))
 @pytest.mark.parametrize("classes", [1, 7])
 def test_every_bundled_network_takes_another_number_of_classes(name, classes, tmp_path):

@@ -1,0 +1,69 @@
+"""Decoded pictures that are kept in memory, and what both kinds of data sets read from their files."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pydarknet.config.sections import read_config, read_data
+from pydarknet.datasets import image_cache
+from pydarknet.datasets.image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
+from pydarknet.errors import ConfigError, DarknetError
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        cv2.imwrite(str(path), np.full((4, 5, 3), 10 * number, np.uint8))
+    return paths
+
+
+def test_a_picture_is_read_once(pictures):
+    cache = ImageCache(pictures, 3)
+    first = cache[1]
+    pictures[1].unlink()
+    assert cache[1] is first
+    assert first.shape == (4, 5, 3) and (first == 10).all()
+    assert size_of(first) == (5, 4)
+
+
+def test_what_does_not_fit_is_read_again(pictures, monkeypatch):
+    monkeypatch.setattr(image_cache, "PICTURES_IN_MEMORY", 4 * 5 * 3)
+    cache = ImageCache(pictures, 3)
+    assert cache[0] is cache[0]
+    assert cache[2] is not cache[2]
+    np.testing.assert_array_equal(cache[2], cache[2])
+
+
+def test_grey_networks_get_one_channel(pictures):
+    assert ImageCache(pictures, 1)[0].shape == (4, 5, 1)
+
+
+@pytest.mark.parametrize("options, mode", [
+    ("", 0), ("mixup=1", 1), ("cutmix=1", 2), ("mosaic=1", 3), ("cutmix=1\nmosaic=1", 4), ("mixup=3", 3),
+])  # fmt: skip
+def test_how_pictures_are_mixed(write_cfg, options, mode):
+    assert mix_mode(read_config(write_cfg(f"[net]\n{options}\n[softmax]\n")).net) == mode
+
+
+def test_networks_for_pictures_have_three_channels_or_one(write_cfg):
+    assert channels_of(read_config(write_cfg("[net]\nchannels=1\n[softmax]\n")).net) == 1
+    with pytest.raises(ConfigError, match=r"net\.cfg:2: .*channels=4: pictures have 3 channels or 1"):
+        channels_of(read_config(write_cfg("[net]\nchannels=4\n[softmax]\n")).net)
+
+
+def test_the_list_to_learn_from_keeps_its_line_numbers(tmp_path):
+    (tmp_path / "list.txt").write_text("a.png\n\nb.png\n")
+    (tmp_path / "net.data").write_text("train=list.txt\n")
+    path, lines, found = train_list(read_data(tmp_path / "net.data"))
+    assert path.name == "list.txt"
+    assert lines == [1, 3]
+    assert [picture.name for picture in found] == ["a.png", "b.png"]
+
+
+def test_a_missing_list_is_named(tmp_path):
+    (tmp_path / "net.data").write_text("classes=2\n")
+    with pytest.raises(DarknetError, match="train= is missing: the list of pictures to learn from"):
+        train_list(read_data(tmp_path / "net.data"))
