@@ -26,9 +26,7 @@ DETECTOR = (
     net(3, 64, 64) + CONV + POOL + CONV + POOL + "[convolutional]\nfilters=14\nsize=1\nactivation=linear\n"
     "[yolo]\nmask=0,1\nanchors=16,8, 8,16\nnum=2\nclasses=2\n"
 )
-CLASSIFIER = f"{net(3, 32, 32)}{CONV}{POOL}[convolutional]\nfilters=7\nsize=1\nactivation=linear\n[avgpool]\n[softmax]\n"
-    net(3, 32, 32) + CONV + POOL + "[convolutional]\nfilters=7\nsize=1\nactivation=linear\n[avgpool]\n[softmax]\n"
-)
+CLASSIFIER = f"{net(3, 32, 32)}{CONV}{POOL}[convolutional]\nfilters=7\nsize=1\n[avgpool]\n[softmax]\n"
 RECURRENT = "[net]\ninputs=12\n[rnn]\noutput=12\nhidden=9\n[lstm]\noutput=5\n[softmax]\n"
 LEARNER = net(3, 8, 8) + CONV + "[dropout]\n[connected]\noutput=4\nactivation=linear\n[softmax]\n"
 
