@@ -111,7 +111,7 @@ def test_what_is_remembered_is_done(build, tuning, m):
     network = build(f"{net(height=16, width=16)}{CONV}{CONV}{POOL}{CONV}")
     network.initialise()
     network.forward(values(1, 3, 16, 16))
-    assert network.layers[1]._method.m == m
+    assert network.layers[1]._algorithm.m == m
 
 
 def test_training_does_not_depend_on_what_was_measured(build, tuning):
@@ -119,7 +119,7 @@ def test_training_does_not_depend_on_what_was_measured(build, tuning):
     network = build(f"{net(height=16, width=16)}{CONV}{CONV}")
     network.forward(values(1, 3, 16, 16))
     layer = network.layers[1]
-    assert layer._method.m == 2
+    assert layer._algorithm.m == 2
     Learner(network)
-    assert layer._method.m == 4  # that of layers that are frozen
+    assert layer._algorithm.m == 4  # that of layers that are frozen
     assert layer._method_for(layer.source_tensors[0].layout).m == 4

@@ -179,7 +179,7 @@ def test_names_that_a_stand_in_lacks_come_from_the_real_module(cache):
     added = """
 from pydarknet.kernels.convolution import microkernel as tile
 from pydarknet.kernels.training import optimizer
-told["constant"], told["before"] = isinstance(tile.PIXELS, int), saved.is_used()
+told["constant"], told["before"] = isinstance(tile.MR, int), saved.is_used()
 told["function"], told["after"] = callable(optimizer.prange), saved.is_used()
 told["nothing"] = hasattr(optimizer, "no_such_name")
 """

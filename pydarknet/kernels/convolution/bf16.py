@@ -1,20 +1,21 @@
-"""Convolution whose products are of bfloat16 numbers and whose sums are float32; see `bf16_tile.py`."""
+"""Convolution whose products are of bfloat16 numbers and whose sums are float32; see `bf16_microkernel.py`."""
 
 from __future__ import annotations
 
 from numba import prange
 
 from ...runtime.jit import device, kernel
+from ..addressing import cell, storage
 from ..halo import clear_halos
-from ..simd.switch import one_of
+from ..simd.intrinsics import one_of
 from ..task_queue import next_task, reset_queue
 from .bf16_microkernel import (
     ANY,
     CELL,
-    FEW,
     MISSING,
     PAIR_TILES,
     PROCESSOR,
+    SHORT,
     SINGLE_TILES,
     STRAIGHT,
     STRAIGHT_IN,
@@ -22,8 +23,21 @@ from .bf16_microkernel import (
     round_cell,
     round_pairs,
 )
-from .convolution_pixels import finish_tiles, is_straight, next_pixels
-from .microkernel import FEW_PIXELS, PIXELS, ROWS
+from .direct import PlaneSource, PlaneTarget, finish_tiles, is_straight, next_pixels
+from .microkernel import (
+    BLOCK,
+    FIRST_TAP,
+    MR,
+    MR_SHORT,
+    NR,
+    OC_VECTORS,
+    TAPS,
+    WEIGHTS,
+    Panel,
+    Run,
+    TileSource,
+    TileTarget,
+)
 
 __all__ = ["CELL", "MISSING", "PROCESSOR", "convolve_bf16", "pack_pairs"]
 
@@ -31,45 +45,43 @@ _pair, _single = one_of(PAIR_TILES), one_of(SINGLE_TILES)
 
 
 @kernel
-def pack_pairs(filters, groups, packed):
-    """Filters as `pack_filters` orders them, rounded, two input lanes side by side: per group (pairs, blocks, 16).
+def pack_pairs(filters, panels, packed):
+    """Filters as `pack_filters` orders them, rounded, two input lanes side by side: per panel (pairs, blocks, 16).
 
-    packed: float32 in whose bits a pair lies, half as many as filters. groups: see `convolve`.
+    packed: float32 in whose bits a pair lies, half as many as filters. panels: see PackedFilters.
     """
-    for g in prange(groups.shape[0]):
-        rows, pairs, start = groups[g, 1], groups[g, 3] * TAP_PAIRS, groups[g, 4]
+    for p in prange(panels.shape[0]):
+        oc_vectors, pairs, start = panels[p, OC_VECTORS], panels[p, TAPS] * TAP_PAIRS, panels[p, WEIGHTS]
         for pair in range(pairs):
-            for r in range(rows):
-                first = start + (2 * pair * rows + r) * 16
-                round_pairs(filters, first, first + rows * 16, packed, start // 2 + (pair * rows + r) * 16)
+            for r in range(oc_vectors):
+                first = start + (2 * pair * oc_vectors + r) * 16
+                round_pairs(filters, first, first + oc_vectors * 16, packed,
+                            start // 2 + (pair * oc_vectors + r) * 16)  # fmt: skip
 
 
 @device
-def _convolve_pixels(rows, x, x_origin, x_row, x_step, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-                     y, y_origin, y_block, y_pitch, first, last, width, channels, slope, activation, accumulate,
-                     adds, added, a_origin, a_block, a_pitch):  # fmt: skip
-    """`convolve_pixels` on pairs: distances in x count pairs."""
-    x_wrap = x_row - (width - 1) * x_step
-    y_wrap, a_wrap = (y_pitch - width + 1) * 16, (a_pitch - width + 1) * 16
+def _convolve_pixels(x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at):
+    """`convolve_pixels` on pairs: distances in x and weights count pairs."""
+    step = source.column_stride
+    x_wrap = source.row_stride - (width - 1) * step
+    y_wrap = (target.pitch - width + 1) * 16
     row = first // width
     column = first - row * width
     pixel = first
     while pixel < last:
-        x_at = x_origin + row * x_row + column * x_step
-        y_at = y_origin + (row * y_pitch + column) * 16
-        pixels = next_pixels(last - pixel, PIXELS)
-        kind = FEW if FEW_PIXELS > 0 and pixels <= FEW_PIXELS else ANY
-        if x_step == CELL and is_straight(x_step, x_wrap, 16, column, width, pixels, PIXELS):
-            kind = STRAIGHT if is_straight(x_step, x_wrap, y_wrap, column, width, pixels, PIXELS) else STRAIGHT_IN
-        if rows == ROWS:
-            _pair(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y,
-                  y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
+        pixels = next_pixels(last - pixel, MR)
+        kind = SHORT if MR_SHORT > 0 and pixels <= MR_SHORT else ANY
+        if step == CELL and is_straight(step, x_wrap, 16, column, width, pixels, MR):
+            kind = STRAIGHT if is_straight(step, x_wrap, y_wrap, column, width, pixels, MR) else STRAIGHT_IN
+        tile_source = TileSource(source.origin + row * source.row_stride + column * step, step, x_wrap)
+        y_at = target.origin + (row * target.pitch + column) * 16
+        tile_target = TileTarget(y_at, target.block_stride, y_wrap)
+        run = Run(column, width, pixels)
+        if panel.oc_vectors == NR:
+            _pair(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
         else:
-            _single(kind, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y,
-                    y_at, y_block, y_wrap, column, width, pixels, slope, accumulate)  # fmt: skip
-        a_at = a_origin + (row * a_pitch + column) * 16
-        finish_tiles(rows, y, y_at, y_block, y_wrap, column, width, pixels, channels, activation, adds, added, a_at,
-                     a_block, a_wrap)  # fmt: skip
+            _single(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
+        finish_tiles(y, tile_target, run, panel, epilogue, residual, residual_at + (row * residual.pitch + column) * 16)
         pixel += pixels
         column += pixels
         while column >= width:
@@ -82,65 +94,73 @@ def _round_cells(x, x_at, x_block, x_step, blocks, count, y, y_at, y_block):
     """`count` cells of each block, `x_step` floats apart, as pairs that lie side by side."""
     for block in range(blocks):
         source, target = x_at + block * x_block, y_at + block * y_block
-        for cell in range(count):
-            round_cell(x, source + cell * x_step, y, target + cell * CELL)
+        for k in range(count):
+            round_cell(x, source + k * x_step, y, target + k * CELL)
+
+
+@device
+def _round_pixels(x, x_base, x_at, first, last, work, to):
+    """Round what the pixels from `first` to `last` of a plane read, one cell each, to pairs that lie side by side."""
+    pixel = first
+    while pixel < last:
+        row = pixel // x_at.width
+        column = pixel - row * x_at.width
+        count = min(x_at.width - column, last - pixel)
+        _round_cells(
+            x, x_base + row * x_at.row_stride + column * x_at.column_stride, x_at.block_stride, x_at.column_stride,
+            x_at.blocks, count, work, to + (pixel - first) * CELL, x_at.span,
+        )  # fmt: skip
+        pixel += count
 
 
 @kernel
-def convolve_bf16(x, x_item, x_block, x_row, x_step, x_low, x_reach, blocks, span, taps, groups, weights, bias, batch,
-                  height, width, chunk, y, y_item, y_block, y_pitch, halo, channels, slope, activation, accumulate,
-                  adds, added, a_item, a_block, a_pitch, a_origin, turns, workers, work, work_size):  # fmt: skip
+def convolve_bf16(x, x_at, filters, y, y_at, epilogue, residual, queue, workers, work, work_size):
     """y = activation(bias + weights * x) as `convolve`, whose arguments these are, but for the following.
 
-    A worker rounds what a task reads of x into its `work_size` floats of `work`, `span` pairs for each of `blocks`
-    blocks of channels, unless it has just done so. taps: offsets there. weights: see `pack_pairs`. `x_low`: from a
-    pixel's origin to the first float that a filter reads; `x_reach`: to the last cell from there; where that is 0,
-    only the cells in use are taken, which then lie side by side.
+    x_at: PairOrigins; the offsets of `filters` count pairs in what a worker has rounded, its weights are in the order
+    of `pack_pairs`. A worker rounds what a task reads of x into its `work_size` floats of `work`, unless it has just
+    done so.
     """
-    plane = height * width
-    tiles = (plane + PIXELS - 1) // PIXELS
-    chunks = (tiles + chunk - 1) // chunk
-    group_count = groups.shape[0]
-    tasks = batch * chunks * group_count
-    gathers = x_reach == 0
-    pair_step = CELL if gathers else x_step // 2
-    pair_row = CELL * width if gathers else x_row // 2
-    reset_queue(turns, workers)
+    width, panels = x_at.width, filters.panels.shape[0]
+    plane = x_at.height * width
+    tiles = (plane + MR - 1) // MR
+    chunks = (tiles + x_at.tiles_per_task - 1) // x_at.tiles_per_task
+    tasks = y_at.pictures * chunks * panels
+    gathers = x_at.reach == 0
+    pair_step = CELL if gathers else x_at.column_stride // 2
+    pair_row = CELL * width if gathers else x_at.row_stride // 2
+    reset_queue(queue, workers)
     for worker in prange(workers):
         scratch, present = worker * work_size, -1
-        task = next_task(turns, worker, workers, tasks)
+        task = next_task(queue, worker, workers, tasks)
         while task >= 0:
-            item = task // (chunks * group_count)
-            rest = task - item * chunks * group_count
-            piece = rest // group_count
-            group = rest - piece * group_count
-            first = piece * chunk * PIXELS
-            last = min(plane, first + chunk * PIXELS)
+            picture = task // (chunks * panels)
+            rest = task - picture * chunks * panels
+            chunk = rest // panels
+            first = chunk * x_at.tiles_per_task * MR
+            last = min(plane, first + x_at.tiles_per_task * MR)
             row, last_row = first // width, (last - 1) // width
-            if present != item * chunks + piece:
-                present = item * chunks + piece
-                x_at = item * x_item + x_low
+            if present != picture * chunks + chunk:
+                present = picture * chunks + chunk
+                x_base = picture * x_at.picture_stride + x_at.low
                 if gathers:
-                    pixel = first
-                    while pixel < last:
-                        line = pixel // width
-                        column = pixel - line * width
-                        count = min(width - column, last - pixel)
-                        _round_cells(x, x_at + line * x_row + column * x_step, x_block, x_step, blocks, count, work,
-                                     scratch + (pixel - first) * CELL, span)  # fmt: skip
-                        pixel += count
+                    _round_pixels(x, x_base, x_at, first, last, work, scratch)
                 else:
-                    count = ((last_row - row) * x_row + (width - 1) * x_step) // 16 + x_reach + 1
-                    _round_cells(x, x_at + row * x_row, x_block, 16, blocks, count, work, scratch, span)
+                    count = ((last_row - row) * x_at.row_stride + (width - 1) * x_at.column_stride) // 16
+                    _round_cells(x, x_base + row * x_at.row_stride, x_at.block_stride, 16, x_at.blocks,
+                                 count + x_at.reach + 1, work, scratch, x_at.span)  # fmt: skip
             start = first * CELL if gathers else row * pair_row
-            block, rows = groups[group, 0], groups[group, 1]
-            y_base = item * y_item + block * y_block
-            if piece == 0:
-                clear_halos(y, y_base, y_block, rows, height, width, halo)
+            panels_at = rest - chunk * panels
+            block, oc_vectors = filters.panels[panels_at, BLOCK], filters.panels[panels_at, OC_VECTORS]
+            panel = Panel(block, oc_vectors, filters.panels[panels_at, FIRST_TAP], filters.panels[panels_at, TAPS],
+                          filters.panels[panels_at, WEIGHTS] // 2)  # fmt: skip
+            if chunk == 0:
+                clear_halos(y, storage(y_at, picture, block), y_at.block_stride, oc_vectors, x_at.height, width,
+                            y_at.halo)  # fmt: skip
+            target = PlaneTarget(cell(y_at, picture, block, 0, 0), y_at.block_stride, y_at.pitch)
+            residual_at = residual.origin + picture * residual.picture_stride + block * residual.block_stride
             _convolve_pixels(
-                rows, work, scratch - start, pair_row, pair_step, taps, groups[group, 2], groups[group, 3], weights,
-                groups[group, 4] // 2, bias, block * 16, y, y_base + (halo * y_pitch + halo) * 16, y_block, y_pitch,
-                first, last, width, channels - block * 16, slope, activation, accumulate, adds, added,
-                a_origin + item * a_item + block * a_block, a_block, a_pitch,
+                work, PlaneSource(scratch - start, pair_row, pair_step), filters, panel, y, target, first, last, width,
+                epilogue, residual, residual_at,
             )  # fmt: skip
-            task = next_task(turns, worker, workers, tasks)
+            task = next_task(queue, worker, workers, tasks)

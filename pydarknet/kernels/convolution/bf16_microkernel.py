@@ -1,8 +1,7 @@
-"""The micro-kernel of `tile.py` on bfloat16 numbers: AVX-512 BF16 multiplies two of them and adds both products to a
-float32 in one instruction, twice as many as it does of float32.
+"""The micro-kernel of `microkernel.py` on bfloat16 numbers. One instruction of AVX-512 BF16 multiplies two pairs and
+adds both products to a float32: twice as many products as of float32.
 
-    out[row][column] = bias[row] + sum over taps t, pairs p, i < 2 of  weights[t, p, row, i] * x[pixel(column) + taps[t]
-                                                                                                 + p, i]
+    sums[r, c] = bias[r] + sum over taps t, pairs p, i < 2 of  weights[t, p, r, i] * x[pixel(c) + offsets[t] + p, i]
 
 Two neighbouring channels are a pair and lie in the 32 bits of a float32, in whose arrays and units they are kept here.
 Nothing is compiled before it is called for, so that the module can be imported anywhere.
@@ -17,16 +16,19 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..simd.intrinsics import Members
 from ..simd.vector import INT32, LANES, VECTOR, data_pointer, load_vector, splat
 from .microkernel import (
-    FEW_PIXELS,
-    PIXELS,
-    ROWS,
+    MR,
+    MR_SHORT,
+    NR,
     TAP_LANES,
+    biases_of,
     constant,
     has_feature,
     loop_over_taps,
     offsets_of_pixels,
+    output_pixels,
     start_of_sums,
     store_sums,
 )
@@ -90,48 +92,41 @@ def round_pairs(typingctx, x, first_at, second_at, y, y_at):
     return types.none(x, first_at, second_at, y, y_at), codegen
 
 
-def make_pair_tile(rows: int, distance: int = 0, y_distance: int = 0, pixels: int = PIXELS):
-    """The tile for `rows` vectors of output channels and up to `pixels` pixels, as a Numba intrinsic; `distance`,
-    `y_distance`: from one pixel to the next in input and output, where it is the same for all of them, else 0."""
+def make_pair_tile(oc_vectors: int, distance: int = 0, y_distance: int = 0, pixels: int = MR):
+    """The tile for so many vectors of output channels and up to `pixels` pixels, as a Numba intrinsic, with arguments
+    as in `make_tile`; `distance`, `y_distance`: from one pixel to the next in input and output, where it is the same
+    for all of them, else 0."""
     count = pixels
 
     @intrinsic
-    def tile(
-        typingctx, x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-        y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate,
-    ):  # fmt: skip
-        signature = types.none(
-            x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-            y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate,
-        )  # fmt: skip
+    def tile(typingctx, x, source, filters, panel, y, target, run, epilogue):
+        signature = types.none(x, source, filters, panel, y, target, run, epilogue)
 
         def codegen(context, b, sig, arguments):
-            (x, x_at, x_step, x_wrap, taps, first_tap, tap_count, weights, weights_at, bias, bias_at,
-             y, y_at, y_block, y_wrap, column, width, pixels, slope, accumulate) = arguments  # fmt: skip
+            x_base, y_base = (data_pointer(context, b, sig.args[i], arguments[i]) for i in (0, 4))
+            source, filters, panel, target, run, epilogue = (
+                Members(context, b, sig.args[i], arguments[i]) for i in (1, 2, 3, 5, 6, 7)
+            )
+            offsets_of_x = offsets_of_pixels(b, distance, count, source.at, source.step, source.wrap, run)
+            pixels_of_x = [b.gep(x_base, [offset]) for offset in offsets_of_x]
+            offsets_of_y = offsets_of_pixels(b, y_distance, count, target.at, constant(LANES), target.wrap, run)
+            offset_table = b.gep(filters.offsets, [panel.first_tap])
+            weights = b.gep(filters.weights, [panel.weights])
+            pixels_of_y = output_pixels(b, y_base, target, offsets_of_y, oc_vectors)
+            start = start_of_sums(b, epilogue.accumulates, biases_of(b, filters, panel, oc_vectors), pixels_of_y)
 
-            def pointer(array, position, offset):
-                return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
-
-            x_base, y_base = pointer(x, 0, constant(0)), pointer(y, 11, constant(0))
-            row = column, width, pixels
-            sources = [b.gep(x_base, [o]) for o in offsets_of_pixels(b, distance, count, x_at, x_step, x_wrap, *row)]
-            offsets = offsets_of_pixels(b, y_distance, count, y_at, constant(LANES), y_wrap, *row)
-            offset_table, filters = pointer(taps, 4, first_tap), pointer(weights, 7, weights_at)
-            places = [[b.gep(y_base, [b.add(o, b.mul(y_block, constant(r)))]) for o in offsets] for r in range(rows)]
-            biases = [load_vector(b, pointer(bias, 9, b.add(bias_at, constant(r * LANES)))) for r in range(rows)]
-            start = start_of_sums(b, accumulate, biases, places)
-
-            def products(t, now):
+            def products(t, sums):
                 shift = b.load(b.gep(offset_table, [t]))
-                at_tap = b.gep(filters, [b.mul(t, constant(TAP_PAIRS * rows * LANES))])
+                at_tap = b.gep(weights, [b.mul(t, constant(TAP_PAIRS * oc_vectors * LANES))])
                 for pair in range(TAP_PAIRS):
-                    w = [load_vector(b, b.gep(at_tap, [constant((pair * rows + r) * LANES)])) for r in range(rows)]
-                    for c, source in enumerate(sources):
-                        pixel = splat(b, b.load(b.gep(source, [b.add(shift, constant(pair))])))
-                        for r in range(rows):
-                            now[r][c] = multiply_add_pairs(b, now[r][c], pixel, w[r])
+                    at_pair = [b.gep(at_tap, [constant((pair * oc_vectors + r) * LANES)]) for r in range(oc_vectors)]
+                    w = [load_vector(b, address) for address in at_pair]
+                    for c, pixel in enumerate(pixels_of_x):
+                        value = splat(b, b.load(b.gep(pixel, [b.add(shift, constant(pair))])))
+                        for r in range(oc_vectors):
+                            sums[r][c] = multiply_add_pairs(b, sums[r][c], value, w[r])
 
-            store_sums(b, loop_over_taps(b, tap_count, start, products), places, slope)
+            store_sums(b, loop_over_taps(b, panel.taps, start, products), pixels_of_y, epilogue.slope)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -140,16 +135,16 @@ def make_pair_tile(rows: int, distance: int = 0, y_distance: int = 0, pixels: in
 
 
 # Kinds of tiles: those with distances in their instructions, those with the input's, any others, short ones.
-STRAIGHT, STRAIGHT_IN, ANY, FEW = range(4)
+STRAIGHT, STRAIGHT_IN, ANY, SHORT = range(4)
 
 
-def _tiles_of_all_kinds(rows: int) -> dict[int, Any]:
+def _tiles_of_all_kinds(oc_vectors: int) -> dict[int, Any]:
     return {
-        STRAIGHT: make_pair_tile(rows, CELL, LANES),
-        STRAIGHT_IN: make_pair_tile(rows, CELL),
-        ANY: make_pair_tile(rows),
-        **({FEW: make_pair_tile(rows, pixels=FEW_PIXELS)} if FEW_PIXELS else {}),
+        STRAIGHT: make_pair_tile(oc_vectors, CELL, LANES),
+        STRAIGHT_IN: make_pair_tile(oc_vectors, CELL),
+        ANY: make_pair_tile(oc_vectors),
+        **({SHORT: make_pair_tile(oc_vectors, pixels=MR_SHORT)} if MR_SHORT else {}),
     }
 
 
-PAIR_TILES, SINGLE_TILES = _tiles_of_all_kinds(ROWS), _tiles_of_all_kinds(1)
+PAIR_TILES, SINGLE_TILES = _tiles_of_all_kinds(NR), _tiles_of_all_kinds(1)

@@ -1,5 +1,5 @@
-"""The micro-kernel of convolutions of each channel with its own filter: as in `tile.py`, with products of whole vectors
-and no sum over lanes."""
+"""The micro-kernel of depthwise convolutions: as in `microkernel.py`, with products of whole vectors and no sum over
+lanes."""
 
 from __future__ import annotations
 
@@ -7,50 +7,42 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..simd.intrinsics import Members, one_of
 from ..simd.vector import HALF, LANES, VECTOR, data_pointer, load_vector, multiply_add
-from .microkernel import MANY_PIXELS, PIXELS, ROWS, constant, loop_over_taps, offsets_of_pixels, store_sums
+from .microkernel import MR, MR_WIDE, NR, constant, loop_over_taps, offsets_of_pixels, store_sums
 
 
-def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = PIXELS):
+def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = MR):
     """The tile for up to `pixels` pixels of a block, as a Numba intrinsic; `straight`, `vector`: as in `make_tile`.
 
-    weights: (taps, 16).
+    tile(x, source, filters, block, y, target, run, slope): `filters` has the members offsets, weights and bias of
+    DepthwiseFilters, taps: the number of its offsets; source, target and run as in `make_tile`.
     """
     count = pixels * LANES // vector.count
 
     @intrinsic
-    def tile(
-        typingctx, x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
-        column, width, pixels, slope,
-    ):  # fmt: skip
-        signature = types.none(
-            x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
-            column, width, pixels, slope,
-        )  # fmt: skip
+    def tile(typingctx, x, source, filters, taps, block, y, target, run, slope):
+        signature = types.none(x, source, filters, taps, block, y, target, run, slope)
 
         def codegen(context, b, sig, arguments):
-            (x, x_at, x_step, x_wrap, taps, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_wrap,
-             column, width, pixels, slope) = arguments  # fmt: skip
+            taps, block, slope = arguments[3], arguments[4], arguments[8]
+            x_base, y_base = (data_pointer(context, b, sig.args[i], arguments[i]) for i in (0, 5))
+            source, filters, target, run = (Members(context, b, sig.args[i], arguments[i]) for i in (1, 2, 6, 7))
+            offsets_of_x = offsets_of_pixels(b, straight, count, source.at, source.step, source.wrap, run)
+            offsets_of_y = offsets_of_pixels(b, straight, count, target.at, constant(LANES), target.wrap, run)
+            pixels_of_x = [b.gep(x_base, [offset]) for offset in offsets_of_x]
+            weights = b.gep(filters.weights, [b.mul(b.mul(block, taps), constant(LANES))])
+            bias = load_vector(b, b.gep(filters.bias, [b.mul(block, constant(LANES))]), vector)
 
-            def pointer(array, position, offset):
-                return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
+            def products(t, sums):
+                shift = b.load(b.gep(filters.offsets, [t]))
+                w = load_vector(b, b.gep(weights, [b.mul(t, constant(LANES))]), vector)
+                for c, pixel in enumerate(pixels_of_x):
+                    cell = load_vector(b, b.gep(pixel, [shift]), vector)
+                    sums[0][c] = b.call(multiply_add(b, vector), [cell, w, sums[0][c]])
 
-            x_base, y_base = pointer(x, 0, constant(0)), pointer(y, 10, constant(0))
-            offsets_of_x = offsets_of_pixels(b, straight, count, x_at, x_step, x_wrap, column, width, pixels)
-            offsets = offsets_of_pixels(b, straight, count, y_at, constant(LANES), y_wrap, column, width, pixels)
-            sources = [b.gep(x_base, [o]) for o in offsets_of_x]
-            offset_table, filters = pointer(taps, 4, constant(0)), pointer(weights, 6, weights_at)
-            start = [[load_vector(b, pointer(bias, 8, bias_at), vector)] * count]
-
-            def products(t, now):
-                shift = b.load(b.gep(offset_table, [t]))
-                w = load_vector(b, b.gep(filters, [b.mul(t, constant(LANES))]), vector)
-                for c, source in enumerate(sources):
-                    cell = load_vector(b, b.gep(source, [shift]), vector)
-                    now[0][c] = b.call(multiply_add(b, vector), [cell, w, now[0][c]])
-
-            sums = loop_over_taps(b, tap_count, start, products)
-            store_sums(b, sums, [[b.gep(y_base, [o]) for o in offsets]], slope)
+            sums = loop_over_taps(b, taps, [[bias] * count], products)
+            store_sums(b, sums, [[b.gep(y_base, [offset]) for offset in offsets_of_y]], slope)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -58,8 +50,19 @@ def make_depthwise_tile(straight: int = 0, vector: ir.VectorType = VECTOR, pixel
     return tile
 
 
-tile_depthwise, straight_depthwise = make_depthwise_tile(), make_depthwise_tile(LANES)
-if ROWS == 1:
-    many_depthwise, many_straight_depthwise = make_depthwise_tile(vector=HALF), make_depthwise_tile(LANES, HALF)
+# Kinds of tiles: any pixels, straight ones, and both for MR_WIDE pixels.
+ANY, STRAIGHT, WIDE_ANY, WIDE_STRAIGHT = range(4)
+
+any_tile, straight_tile = make_depthwise_tile(), make_depthwise_tile(LANES)
+if NR == 1:
+    wide_straight_tile = make_depthwise_tile(LANES, HALF)
+    _tiles = {
+        ANY: any_tile,
+        STRAIGHT: straight_tile,
+        WIDE_ANY: make_depthwise_tile(vector=HALF),
+        WIDE_STRAIGHT: wide_straight_tile,
+    }
 else:
-    many_depthwise, many_straight_depthwise = tile_depthwise, make_depthwise_tile(LANES, pixels=MANY_PIXELS)
+    wide_straight_tile = make_depthwise_tile(LANES, pixels=MR_WIDE)
+    _tiles = {ANY: any_tile, STRAIGHT: straight_tile, WIDE_STRAIGHT: wide_straight_tile}
+depthwise_tile = one_of(_tiles)

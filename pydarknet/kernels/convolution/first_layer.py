@@ -6,7 +6,8 @@ import numba
 from numba import prange
 
 from ...runtime.jit import device, kernel
-from ..halo import clear_halos
+from ..addressing import cell
+from ..halo import zero_halos
 from ..simd.vector import fetch, floats_at, vload, vsplat, vstore
 from ..task_queue import next_task, reset_queue
 from .first_layer_microkernel import NARROW, OUTS, POINTS, WIDE, pooled_tile, tile
@@ -60,12 +61,12 @@ def _convolve_span(vectors, pooled, work, t_at, pitch, taps, weights, weights_at
     for out in range(0, 16, OUTS):
         filters, to = weights_at + out * POINTS * count, sums + out * SPAN
         if pooled:
-            for cell in range(out * vectors // 2, (out + OUTS) * vectors // 2):
-                fetch(y, y_at + cell * 16)
+            for k in range(out * vectors // 2, (out + OUTS) * vectors // 2):
+                fetch(y, y_at + k * 16)
         else:
-            for cell in range(out * vectors, (out + OUTS) * vectors):
-                fetch(y, y_at + (vectors * 16 + cell) * 16)
-                fetch(y, y_at + y_row + (vectors * 16 + cell) * 16)
+            for k in range(out * vectors, (out + OUTS) * vectors):
+                fetch(y, y_at + (vectors * 16 + k) * 16)
+                fetch(y, y_at + y_row + (vectors * 16 + k) * 16)
         if pooled:
             pooled_tile(
                 vectors, work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0
@@ -76,48 +77,47 @@ def _convolve_span(vectors, pooled, work, t_at, pitch, taps, weights, weights_at
 
 
 @kernel
-def convolve_picture(place, taps, pitch, weights, bias, batch, channels, height, width, pooled,
-                     y, y_item, y_block, y_pitch, halo, filters, slope, activation,
-                     turns, workers, work, work_size):  # fmt: skip
-    """y = activation(bias + weights * x), or where it is `pooled` (1, else 0) the largest of each 2 x 2 cells of that.
+def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
+    """y = activation(bias + weights * x), or where `x_at.pooled` is 1 the largest of each 2 x 2 cells of that.
 
-    place: the address of x, (batch, channels, height, width). taps, weights: see `picture_tile.py`. height, width:
-    before pooling, the width at least SPAN, both even where they are pooled; then the slope is applied afterwards, and
-    no activation. filters: a multiple of 16. The other arguments as `convolve`. A task is some pairs of rows. Workers
-    take turns (`turns.py`); each has `work_size` floats of `work`: for the rows of a pair after B^T, `pitch` floats
-    apart, and for two rows of sixteen planes of SPAN pixels.
+    address: of x, (pictures, channels, height, width) float32; x_at: NchwPicture, its width at least SPAN, both sides
+    even where they are pooled; then the slope is applied afterwards, and no activation. filters: NchwFilters in the
+    order of `first_layer_microkernel.py`, of whole blocks; y_at: Planes. A task is some pairs of rows. queue: the tasks
+    of `workers` workers (`task_queue.py`); each has `work_size` floats of `work`: for the rows of a pair after B^T,
+    `x_at.pitch` floats apart, and for two rows of sixteen planes of SPAN pixels.
     """
+    channels, height, width, pitch, pooled = x_at.channels, x_at.height, x_at.width, x_at.pitch, x_at.pooled
+    offsets, weights, bias, slope = filters.offsets, filters.weights, filters.bias, filters.slope
     pairs, plane = (height + 1) // 2, height * width
-    bands, y_row = min(pairs, BANDS * workers), y_pitch * 16
-    reset_queue(turns, workers)
+    bands, y_row = min(pairs, BANDS * workers), y_at.pitch * 16
+    reset_queue(queue, workers)
     for worker in prange(workers):
-        x = floats_at(place, batch * channels * plane)
+        x = floats_at(address, y_at.pictures * channels * plane)
         t_at = worker * work_size
         sums = t_at + channels * POINTS * pitch
         _clear_sides(work, t_at, channels * POINTS, pitch, width)
-        task = next_task(turns, worker, workers, batch * bands)
+        task = next_task(queue, worker, workers, y_at.pictures * bands)
         while task >= 0:
-            item = task // bands
-            band = task - item * bands
+            picture = task // bands
+            band = task - picture * bands
             if band == 0:
-                clear_halos(y, item * y_item, y_block, filters // 16, height >> pooled, width >> pooled, halo)
-            y_first = item * y_item + (halo * y_pitch + halo) * 16
+                zero_halos(y, y_at, picture, y_at.blocks)
             for pair in range(pairs * band // bands, pairs * (band + 1) // bands):
-                x_at = item * channels * plane
-                _transform_rows(x, x_at, plane, channels, height, width, 2 * pair, work, t_at, pitch)
+                source = picture * channels * plane
+                _transform_rows(x, source, plane, channels, height, width, 2 * pair, work, t_at, pitch)
                 rows, left, start = min(2, height - 2 * pair), (width + 15) // 16, 0
                 while left > 0:
                     vectors = NARROW if left == NARROW or left == 2 * NARROW else WIDE
                     column = min(start, width - vectors * 16)
-                    cell = y_first + ((2 * pair >> pooled) * y_pitch + (column >> pooled)) * 16
-                    for block in range(filters // 16):
-                        y_at, weights_at = cell + block * y_block, block * 16 * POINTS * taps.shape[0]
-                        _convolve_span(vectors, pooled, work, t_at + column, pitch, taps, weights, weights_at, bias,
-                                       block * 16, sums, y, y_at, y_row)  # fmt: skip
+                    for block in range(y_at.blocks):
+                        target = cell(y_at, picture, block, 2 * pair >> pooled, column >> pooled)
+                        weights_at = block * 16 * POINTS * offsets.shape[0]
+                        _convolve_span(vectors, pooled, work, t_at + column, pitch, offsets, weights, weights_at, bias,
+                                       block * 16, sums, y, target, y_row)  # fmt: skip
                         if pooled:
-                            store_pooled_cells(vectors, work, sums, SPAN, y, y_at, slope)
+                            store_pooled_cells(vectors, work, sums, SPAN, y, target, slope)
                         else:
-                            store_cells(vectors, rows, work, sums, SPAN, y, y_at, y_row, slope, activation)
+                            store_cells(vectors, rows, work, sums, SPAN, y, target, y_row, slope, activation)
                     start += vectors * 16
                     left -= vectors
-            task = next_task(turns, worker, workers, batch * bands)
+            task = next_task(queue, worker, workers, y_at.pictures * bands)

@@ -13,13 +13,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..simd.switch import one_of
+from ..simd.intrinsics import one_of
 from ..simd.vector import LANES, VECTOR, data_pointer, larger, load_vector, multiply_add, splat, store_vector
-from .microkernel import ROWS, constant, loop_over_taps
+from .microkernel import NR, constant, loop_over_taps
 
 POINTS = 4
-OUTS = 4 if ROWS == 2 else 2  # planes of the output in one tile
-WIDE, NARROW = (3, 2) if ROWS == 2 else (1, 1)  # vectors of their rows: the most that registers hold, and for the rest
+OUTS = 4 if NR == 2 else 2  # planes of the output in one tile
+WIDE, NARROW = (3, 2) if NR == 2 else (1, 1)  # vectors of their rows: the most that registers hold, and for the rest
 
 
 def make_column_tile(vectors: int, pooled: bool):

@@ -1,13 +1,14 @@
-"""Filters in 24 bits, four vectors of them in the memory of three: for products that wait for memory.
+"""Weights as signed 24-bit integers with one scale per output channel: four vectors in the space of three, for products
+that are limited by memory bandwidth.
 
-In each lane a number is an integer of 24 bits, signed; times the lane's scale, which is one for all channels, it is a
-filter's value. That is as exact as float32 where values are not far below the largest one, and sums over channels are
-dominated by those. Three of four numbers are the upper bits of a word each. Its lower 8 bits are those of the fourth
-number, lowest ones in the first word, and below that follow the uppermost 8 bits of the first word; the numbers are
-rounded so that all words as they are, as integers of 32 bits, are their 256-fold as nearly as can be. So three vectors
-need no unpacking but the conversion to float, and the fourth three instructions.
+An integer times the scale of its lane is a weight. That is as exact as float32 where weights are not far below the
+largest one, and sums over channels are dominated by those. Of four numbers, each of the first three is the upper 24
+bits of a 32-bit word. The lower 8 bits of the three words are the fourth number, its lowest bits in the first word;
+below it follow the uppermost 8 bits of the first word. Numbers are rounded so that every whole word, as a 32-bit
+integer, is 256 times its number as nearly as can be. So three vectors need no unpacking but the conversion to float,
+and the fourth needs three instructions.
 
-A panel is ROWS vectors of scales, and then the words of its channels: vectors in the order (channel, row).
+A panel is NR vectors of scales, and then the words of its channels: vectors in the order (input channel, output block).
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ from numba.core import cgutils
 
 from ...runtime.jit import device
 from ..simd.vector import INT32, LANES, VECTOR, load_vector
-from .microkernel import ROWS, constant
+from .microkernel import NR, constant
 
 WORDS = ir.VectorType(INT32, LANES)
 QUAD, KEPT = 4, 3  # vectors, and words of each lane that hold them
-SCALES = ROWS * LANES
+SCALES = NR * LANES
 
 
 @device
-def panel_size(blocks, compact):
-    """Floats of memory for ROWS output blocks' filters at one point, over so many blocks of channels."""
-    vectors = blocks * 16 * ROWS
-    return SCALES + vectors // QUAD * KEPT * 16 if compact != 0 else vectors * 16
+def panel_size(blocks, int24):
+    """Floats of memory for NR output blocks' filters at one point, over so many blocks of channels."""
+    vectors = blocks * 16 * NR
+    return SCALES + vectors // QUAD * KEPT * 16 if int24 != 0 else vectors * 16
 
 
-def plain_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+def float_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
     """What loads one vector after another from `filters` on."""
     while True:
         yield load_vector(b, filters)
         filters = b.gep(filters, [constant(LANES)])
 
 
-def compact_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+def int24_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
     """The same of numbers in 24 bits, without their scales and 256 times as large."""
     while True:
         fourth = None
@@ -62,9 +63,9 @@ def _shift_in(b: ir.IRBuilder, word: ir.Value, below: ir.Value) -> ir.Value:
 
 
 @device
-def compact_panel(values, at, blocks, panel, to):
-    """Write the panel of float32 `values` from `at` on, (channels, ROWS, 16), to `panel` from `to` on."""
-    vectors = blocks * 16 * ROWS
+def pack_int24_panel(values, at, blocks, panel, to):
+    """Write the panel of float32 `values` from `at` on, (channels, NR, 16), to `panel` from `to` on."""
+    vectors = blocks * 16 * NR
     _write_scales(values.view(np.int32)[at : at + vectors * 16], panel[to : to + SCALES])
     for quad in range(vectors // QUAD):
         first, word = at + quad * QUAD * 16, to + SCALES + quad * KEPT * 16
@@ -102,5 +103,5 @@ def _upper_bits(number, byte):
 @device
 def _scaled(numbers, k, lane, panel, scales):
     """One number as a multiple of its lane's scale; all are 0 where that is."""
-    scale = panel[scales + k % ROWS * 16 + lane]
+    scale = panel[scales + k % NR * 16 + lane]
     return np.float64(numbers[k * 16 + lane]) / scale if scale > 0 else 0.0

@@ -1,6 +1,6 @@
-"""Chains of convolutions as in `chain.py`, of thin layers in planar tensors, row by row.
+"""Inverted bottlenecks as in `inverted_bottleneck.py`, of few channels in NCHW planes, row by row.
 
-A planar tensor is (batch, channels, rows, columns), without a halo; rows have at least PLANE_SPAN pixels.
+NCHW tensors have no halo; rows have at least PLANE_SPAN pixels.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import NamedTuple
 from numba import prange
 
 from ...runtime.jit import device, kernel
-from ..halo import clear, clear_halo
+from ..addressing import cell
+from ..halo import clear, zero_halo
 from ..simd.transpose import transpose
 from ..simd.vector import floats_at, vload, vstore
 from ..task_queue import next_task, reset_queue
-from .planar import Filters, convolve_row
+from .planar import convolve_row
 from .planar_microkernel import PLANE_SPAN, tile_plane, tile_plane3, tile_plane3_2, tile_plane_2
 
 BANDS = 4  # of rows, for each worker
@@ -57,10 +58,10 @@ def _depthwise_row(work, ring, stride, padding, filters, phase, to, width):
         for column in range(0, width, PLANE_SPAN):
             left = min(column, width - PLANE_SPAN)
             if stride == 1:
-                tile_plane(work, at + left, filters.taps, first, taps, filters.weights, channel * taps, filters.bias,
+                tile_plane(work, at + left, filters.offsets, first, taps, filters.weights, channel * taps, filters.bias,
                            channel, work, y_at + left, width, filters.slope)  # fmt: skip
             else:
-                tile_plane_2(work, at + 2 * left, filters.taps, first, taps, filters.weights, channel * taps,
+                tile_plane_2(work, at + 2 * left, filters.offsets, first, taps, filters.weights, channel * taps,
                              filters.bias, channel, work, y_at + left, width, filters.slope)  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def _depthwise_row(work, ring, stride, padding, filters, phase, to, width):
 def _depthwise3_row(work, ring, stride, filters, first, to, width):
     """The same with filters of 3 x 3 cells and a cell of padding, from the middle one of each row's three taps."""
     plane = 3 * (ring.width + 2 * ring.side)
-    middle = filters.taps[first + 1], filters.taps[first + 4], filters.taps[first + 7]
+    middle = filters.offsets[first + 1], filters.offsets[first + 4], filters.offsets[first + 7]
     for channel in range(ring.channels):
         for column in range(0, width, PLANE_SPAN):
             left = min(column, width - PLANE_SPAN)
@@ -83,14 +84,15 @@ def _depthwise3_row(work, ring, stride, filters, first, to, width):
 
 
 @device
-def _add_row(work, at, channels, width, added, a_at, a_plane, y, y_at, y_plane):
-    """y = what stands in `work`, `width` floats apart from `at` on, plus the same row of another planar tensor."""
+def _add_row(work, at, channels, width, residual, residual_at, y, y_at, y_plane):
+    """y = what `work` holds, `width` floats apart from `at` on, plus the same row of the residual."""
     for channel in range(channels):
-        start, other, to = at + channel * width, a_at + channel * a_plane, y_at + channel * y_plane
+        start, other = at + channel * width, residual_at + channel * residual.block_stride
+        to = y_at + channel * y_plane
         for column in range(0, width - 15, 16):
-            vstore(y, to + column, vload(work, start + column) + vload(added, other + column))
+            vstore(y, to + column, vload(work, start + column) + vload(residual.data, other + column))
         for column in range(width // 16 * 16, width):
-            y[to + column] = work[start + column] + added[other + column]
+            y[to + column] = work[start + column] + residual.data[other + column]
 
 
 @device
@@ -102,55 +104,54 @@ def _interleave_row(work, at, width, y, y_at):
 
 
 @kernel
-def convolve_planar_chain(place, x_size, x_item, x_row, in_height, in_width, e_taps, e_weights, e_bias, e_slope,
-                          d_taps, d_weights, d_bias, d_slope, size, stride, padding, side, middle,
-                          p_taps, p_weights, p_bias, p_slope, batch, height, width,
-                          y, y_item, y_block, y_pitch, halo, channels, blocked, adds, added, a_item, a_plane,
-                          turns, workers, work, work_size):  # fmt: skip
-    """y = project(depthwise(expand(x))), plus what stands in the planar `added` where `adds` is set.
+def convolve_nchw_bottleneck(
+    address, x_at, expand, depthwise, project, y, y_at, residual, queue, workers, work, work_size
+):  # fmt: skip
+    """y = project(depthwise(expand(x))), plus the residual, an NCHW tensor.
 
-    e, d, p: see Filters; d_taps: for each slot of the first row. place: the address of x, planar, of `x_size` floats,
-    `in_height` x `in_width`. y: planar, or
-    where it is `blocked` one block with `halo` cells of zeros; `y_block`: floats between planes or blocks. A task is
-    some rows. Workers take turns (`turns.py`); each has `work_size` floats of `work`: for a Ring of `middle` planes,
-    one row of these after the depthwise convolution, and one row of sixteen planes of the output.
+    address: of x, NCHW float32; x_at: NchwBottleneck; expand, depthwise, project: NchwFilters, of which depthwise has
+    offsets for each slot of the first row. y_at: Planes; y: NCHW, or where `x_at.blocked` one block of nChw16c. A task
+    is some rows. queue: the tasks of `workers` workers (`task_queue.py`); each has `work_size` floats of `work`: for a
+    Ring of the expanded planes, one row of these after the depthwise convolution, and one row of sixteen planes of the
+    output.
     """
-    expand, depthwise = Filters(e_taps, e_weights, e_bias, e_slope), Filters(d_taps, d_weights, d_bias, d_slope)
-    project = Filters(p_taps, p_weights, p_bias, p_slope)
+    height, width, size, stride, padding = y_at.height, y_at.width, x_at.size, x_at.stride, x_at.padding
+    channels, blocked = project.bias.shape[0], x_at.blocked
     bands = min(height, BANDS * workers)
-    reset_queue(turns, workers)
+    reset_queue(queue, workers)
     for worker in prange(workers):
-        x = floats_at(place, x_size)
-        ring = Ring(worker * work_size, middle, size, in_width, side)
-        between = ring.at + middle * size * (in_width + 2 * side)
-        out = between + middle * width
+        x = floats_at(address, x_at.floats)
+        ring = Ring(worker * work_size, x_at.middle, size, x_at.width, x_at.side)
+        between = ring.at + x_at.middle * size * (x_at.width + 2 * x_at.side)
+        out = between + x_at.middle * width
         clear(work[ring.at : between])
         clear(work[out : out + 16 * width])
-        task = next_task(turns, worker, workers, batch * bands)
+        task = next_task(queue, worker, workers, y_at.pictures * bands)
         while task >= 0:
-            item = task // bands
-            band = task - item * bands
+            picture = task // bands
+            band = task - picture * bands
             top = height * band // bands
-            if band == 0 and blocked and halo > 0:
-                clear_halo(y, item * y_item, height, width, halo)
+            if band == 0 and blocked:
+                zero_halo(y, y_at, picture, 0)
             next_row = top * stride - padding
             for row in range(top, height * (band + 1) // bands):
                 low = row * stride - padding
                 next_row = max(next_row, low)
                 while next_row < low + size:
-                    x_at = item * x_item + next_row * x_row
-                    _expand_row(x, x_at, expand, work, ring, next_row, 0 <= next_row and next_row < in_height)
+                    source = picture * x_at.picture_stride + next_row * x_at.row_stride
+                    _expand_row(x, source, expand, work, ring, next_row, 0 <= next_row and next_row < x_at.height)
                     next_row += 1
                 _depthwise_row(work, ring, stride, padding, depthwise, low % size, between, width)
-                y_at, a_at = item * y_item + row * width, item * a_item + row * width
-                if not blocked and not adds:
-                    convolve_row(work, between, project, y, y_at, y_block, channels, width)
+                target = picture * y_at.picture_stride + row * width
+                other = picture * residual.picture_stride + row * width
+                if not blocked and not residual.adds:
+                    convolve_row(work, between, project, y, target, y_at.block_stride, channels, width)
                 else:
                     convolve_row(work, between, project, work, out, width, channels, width)
                     if not blocked:
-                        _add_row(work, out, channels, width, added, a_at, a_plane, y, y_at, y_block)
-                    elif adds:
-                        _add_row(work, out, channels, width, added, a_at, a_plane, work, out, width)
+                        _add_row(work, out, channels, width, residual, other, y, target, y_at.block_stride)
+                    elif residual.adds:
+                        _add_row(work, out, channels, width, residual, other, work, out, width)
                 if blocked:
-                    _interleave_row(work, out, width, y, item * y_item + ((row + halo) * y_pitch + halo) * 16)
-            task = next_task(turns, worker, workers, batch * bands)
+                    _interleave_row(work, out, width, y, cell(y_at, picture, 0, row, 0))
+            task = next_task(queue, worker, workers, y_at.pictures * bands)

@@ -13,10 +13,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..simd.vector import INT32, LANES, data_pointer, load_vector, multiply_add, splat, store_vector
-from .microkernel import ROWS, constant, loop_over_taps, store_sums
+from .microkernel import NR, constant, loop_over_taps, store_sums
 
 OUTS = 4  # planes of the output in one tile
-VECTORS = 5 if ROWS == 2 else 1  # of their row, as many as registers hold sums for
+VECTORS = 5 if NR == 2 else 1  # of their row, as many as registers hold sums for
 FEWEST = (VECTORS + 1) // 2  # so that with tiles of these sizes any longer row can be divided
 PLANE_VECTORS = 5  # where there is only one plane
 SPAN, LEAST, PLANE_SPAN = VECTORS * LANES, FEWEST * LANES, PLANE_VECTORS * LANES  # pixels
@@ -123,7 +123,7 @@ def _neighbours(b: ir.IRBuilder, cell, stride: int) -> tuple[list[ir.Value], lis
         return b.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, LANES), list(numbers)))
 
     count = stride * PLANE_VECTORS
-    if stride == 1 and ROWS == 1:  # loads that lie across two lines are rarer here, and cheaper than two exchanges
+    if stride == 1 and NR == 1:  # loads that lie across two lines are rarer here, and cheaper than two exchanges
         before, here, behind = (
             [load_vector(b, b.gep(cell, [constant(v * LANES + k)])) for v in range(count)] for k in (-1, 0, 1)
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..simd.intrinsics import Members
 from ..simd.vector import LANES, VECTOR, Term, data_pointer, larger, load_vector, splat, store_vector
 from .microkernel import constant
 from .winograd_transforms import Formula, by_form, square
@@ -78,21 +80,39 @@ def _largest(b: ir.IRBuilder, values: Sequence[ir.Value], both: ir.Value) -> ir.
     return b.select(both, larger(b, first, last), first)
 
 
+class Points(NamedTuple):
+    """A tile's products: the first one, floats from row to row and from column to column, and where in the same memory
+    there is room for the tile halfway."""
+
+    at: int
+    row_stride: int
+    column_stride: int
+    half: int
+
+
+class Cells(NamedTuple):
+    """A tile's cells in the output: the first one, floats from row to row, and how many rows and columns are stored."""
+
+    at: int
+    row_stride: int
+    rows: int
+    columns: int
+
+
 def _make_last_transform(side: int, formula: Formula, finish: Finish):
-    """A^T M A of vectors of products from x on, `x_row` and `x_column` floats apart: bias added, what is then not above
-    zero multiplied by `slope`; the first rows x columns cells finished, to lines `y_row` floats apart."""
+    """A^T M A of the products in `work`: bias added, what is then not above zero multiplied by `slope`, and the cells
+    finished, of which residual's are `residual_row` floats from row to row. points: Points; cells: Cells."""
 
     @intrinsic
     def transform(
-        typingctx, x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added, added_at,
-        added_row, work, half,
+        typingctx, work, points, bias, bias_at, slope, y, cells, residual, residual_at, residual_row
     ):  # fmt: skip
         def codegen(context, b, signature, arguments):
-            (_, x_at, x_row, x_column, _, bias_at, slope, _, y_at, y_row, rows, columns, _, added_at, added_row, _,
-             half) = arguments  # fmt: skip
-            source, biases, target, other, room = (
-                data_pointer(context, b, signature.args[i], arguments[i]) for i in (0, 4, 7, 12, 15)
+            _, points, _, bias_at, slope, _, cells, _, residual_at, residual_row = arguments
+            room, biases, target, other = (
+                data_pointer(context, b, signature.args[i], arguments[i]) for i in (0, 2, 5, 7)
             )
+            points, cells = (Members(context, b, signature.args[i], arguments[i]) for i in (1, 6))
             offset = Term(b, load_vector(b, b.gep(biases, [bias_at])))
             slopes, zero = splat(b, slope), ir.Constant(VECTOR, [0.0] * LANES)
 
@@ -100,22 +120,23 @@ def _make_last_transform(side: int, formula: Formula, finish: Finish):
                 value = (term + offset).value
                 return b.select(b.fcmp_ordered(">", value, zero), value, b.fmul(value, slopes))
 
-            lines = square(b, b.gep(source, [x_at]), x_row, x_column, b.gep(room, [half]), side, formula)
-            cells = _Cells(b, b.gep(target, [y_at]), y_row, rows, columns)
-            others = _Cells(b, b.gep(other, [added_at]), added_row, rows, columns)
-            finish(b, ([sloped(term) for term in line] for line in lines), cells, others)
+            source, half = b.gep(room, [points.at]), b.gep(room, [points.half])
+            lines = square(b, source, points.row_stride, points.column_stride, half, side, formula)
+            stored = _Cells(b, b.gep(target, [cells.at]), cells.row_stride, cells.rows, cells.columns)
+            others = _Cells(b, b.gep(other, [residual_at]), residual_row, cells.rows, cells.columns)
+            finish(b, ([sloped(term) for term in line] for line in lines), stored, others)
             return context.get_dummy_value()
 
         signature = types.none(
-            x, x_at, x_row, x_column, bias, bias_at, slope, y, y_at, y_row, rows, columns, added, added_at, added_row,
-            work, half,
+            work, points, bias, bias_at, slope, y, cells, residual, residual_at, residual_row
         )  # fmt: skip
         return signature, codegen
 
     return transform
 
 
-store_products, pool_products, add_products = (
-    by_form(lambda form, finish=finish: _make_last_transform(form.side, form.output, finish))
-    for finish in (_as_they_are, _pooled, _added_to)
-)
+def _of_all_forms(finish: Finish):
+    return by_form(lambda form: _make_last_transform(form.side, form.output, finish))
+
+
+store_products, pool_products, add_products = map(_of_all_forms, (_as_they_are, _pooled, _added_to))

@@ -20,9 +20,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from ...runtime.jit import inlined
-from ..simd.switch import one_of
+from ..simd.intrinsics import one_of
 from ..simd.vector import INT64, LANES, Term, data_pointer, load_vector, store_vector
-from .microkernel import ROWS
+from .microkernel import NR
 
 Formula = Callable[..., Sequence[Term]]
 
@@ -111,12 +111,12 @@ def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -
     for j in range(side):
         line = formula(*_load_line(b, b.gep(x, [b.mul(column, ir.Constant(INT64, j))]), row, side))
         columns.append(line)
-        if ROWS == 1:
+        if NR == 1:
             for i, term in enumerate(line):
                 store_vector(b, term.value, b.gep(half, [ir.Constant(INT64, (i * side + j) * LANES)]))
     b.fence("seq_cst", targetscope="singlethread")  # else LLVM keeps in registers what it has none for
     for i, row_of_columns in enumerate(zip(*columns, strict=True)):
-        if ROWS == 2:
+        if NR == 2:
             yield formula(*row_of_columns)
         else:
             yield formula(*_load_line(b, b.gep(half, [ir.Constant(INT64, i * side * LANES)]), cell, side))

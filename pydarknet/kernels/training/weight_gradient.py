@@ -7,7 +7,7 @@ from numba import prange
 
 from ...runtime.jit import kernel
 from ..addressing import strided_cell
-from ..convolution.microkernel import ROWS
+from ..convolution.microkernel import NR
 from ..halo import clear
 from ..simd.vector import LANES, vload, vmuladd, vsplat, vstore
 from .weight_gradient_microkernel import GRADIENT_LANES, tile_gradient
@@ -36,8 +36,8 @@ def weight_gradient(x, x_at, offsets, delta, delta_at, tasks, extent, out, sums)
             at = to + r * sums.block_stride
             clear(out[at : at + offsets.shape[0] * GRADIENT_LANES * LANES])
         # A single block at the end is computed as a pair of the same: the second result falls on the first.
-        delta_second = delta_at.block_stride if blocks == ROWS else 0
-        out_second = sums.block_stride if blocks == ROWS else 0
+        delta_second = delta_at.block_stride if blocks == NR else 0
+        out_second = sums.block_stride if blocks == NR else 0
         line, end = lines * part // sums.parts, lines * (part + 1) // sums.parts
         while line < end:
             picture = line // extent.height

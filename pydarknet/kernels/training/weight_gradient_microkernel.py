@@ -5,11 +5,11 @@ from __future__ import annotations
 from numba import types
 from numba.extending import intrinsic
 
-from ..convolution.microkernel import ROWS, constant, loop_over_taps
+from ..convolution.microkernel import NR, constant, loop_over_taps
 from ..simd.vector import LANES, data_pointer, load_vector, multiply_add, splat, store_vector
 
-# Input channels of a tile, which is GRADIENT_LANES x ROWS vectors of output channels.
-GRADIENT_LANES = 8 if ROWS == 2 else 4
+# Input channels of a tile, which is GRADIENT_LANES x NR vectors of output channels.
+GRADIENT_LANES = 8 if NR == 2 else 4
 
 
 @intrinsic
@@ -19,7 +19,7 @@ def tile_gradient(
 ):  # fmt: skip
     """out[r][c] += sum over the pixels p of `rows` lines of `width` pixels of  delta[r][p] * x[p + c]
 
-    for ROWS vectors r of output channels, `delta_block` and `out_block` floats apart, and GRADIENT_LANES input
+    for NR vectors r of output channels, `delta_block` and `out_block` floats apart, and GRADIENT_LANES input
     channels c. x advances by `x_step` floats a pixel and `x_row` a line, delta likewise.
     """
     signature = types.none(
@@ -34,17 +34,17 @@ def tile_gradient(
         delta_base = b.gep(data_pointer(context, b, sig.args[4], delta), [delta_at])
         out_base = b.gep(data_pointer(context, b, sig.args[11], out), [out_at])
         places = [[b.gep(out_base, [b.add(b.mul(out_block, constant(r)), constant(c * LANES))])
-                   for c in range(GRADIENT_LANES)] for r in range(ROWS)]  # fmt: skip
+                   for c in range(GRADIENT_LANES)] for r in range(NR)]  # fmt: skip
 
         def line_of_products(line, now):
             x_line, delta_line = b.gep(x_base, [b.mul(line, x_row)]), b.gep(delta_base, [b.mul(line, delta_row)])
 
             def products(t, sums):
                 at_x, at_delta = b.gep(x_line, [b.mul(t, x_step)]), b.gep(delta_line, [b.mul(t, delta_step)])
-                d = [load_vector(b, b.gep(at_delta, [b.mul(delta_block, constant(r))])) for r in range(ROWS)]
+                d = [load_vector(b, b.gep(at_delta, [b.mul(delta_block, constant(r))])) for r in range(NR)]
                 for c in range(GRADIENT_LANES):
                     channel = splat(b, b.load(b.gep(at_x, [constant(c)])))
-                    for r in range(ROWS):
+                    for r in range(NR):
                         sums[r][c] = b.call(multiply_add(b), [channel, d[r], sums[r][c]])
 
             now[:] = loop_over_taps(b, width, now, products)

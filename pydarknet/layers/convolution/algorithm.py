@@ -1,4 +1,4 @@
-"""Which way a convolution is computed: directly, channel by channel, or by Winograd's method."""
+"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...kernels.activation import NONE
-from ...kernels.convolution.microkernel import ROWS, SQUARE
+from ...kernels.convolution.microkernel import NR, SMALL_PLANE
 from ...runtime.program import Call
 from ...tensor import PLANAR, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..autotune import tuning
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
-from .costs import COSTS, LARGE
 from .direct import DepthwiseConvolution, TiledConvolution
 from .geometry import PackedConvolution, Window
-from .picture import PictureConvolution, is_picture_filter
-from .planar import PlanarConvolution
-from .winograd import OUTPUT_BLOCK, WinogradConvolution, packed_size, patch_side, tile_count
+from .planar import PictureConvolution, PlanarConvolution, is_picture_filter
+from .winograd import COSTS, LARGE, PANEL_CHANNELS, WinogradConvolution, packed_size, patch_side, tile_count
 
 # Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a patch, of one of a product, of one
 # float of filters; memory is slow, and start-up packs them all.
@@ -27,43 +25,41 @@ PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
 
 @dataclass(frozen=True)
 class Algorithm:
-    """How a convolution's filters are laid out: for tensors of so many lanes; for F(m x m, 3 x 3) where m is not 0,
-    F(m, 3) for planar ones; a filter a channel where it is depthwise. `stride`: that of F, whose filters depend on it;
-    `rounded`: to bfloat16; `compact`: in 24 bits; `single`: block by block."""
+    """The algorithm of a convolution, which decides how its weights are packed."""
 
-    lanes: int
-    depthwise: bool = False
-    m: int = 0
-    stride: int = 1
-    rounded: bool = False
-    compact: bool = False
-    single: bool = False
+    lanes: int  # of the tensor that is read
+    depthwise: bool = False  # one filter for each channel
+    m: int = 0  # tile size of Winograd F(m x m, 3 x 3), of F(m, 3) for NCHW tensors; 0: the direct algorithm
+    stride: int = 1  # of F, whose filters depend on it
+    bf16: bool = False  # inputs and weights are bf16 to bfloat16
+    int24: bool = False  # weights are 24-bit integers
+    block_by_block: bool = False  # one output block at a time
 
     @classmethod
-    def of(
+    def select(
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
         tuned: bool = False, precision: str = FLOAT32,
     ) -> Algorithm:  # fmt: skip
         """The fastest, for filters over `channels` / `groups` channels: by the cost model, and with `tuned` by what
         was measured on this machine, where that is known. With the precision BF16, direct convolutions are rounded,
         except those of pictures and those that are pooled."""
-        rounded = precision == BF16 and x.lanes == LANES and not pooled
+        bf16 = precision == BF16 and x.lanes == LANES and not pooled
         if x.lanes == PLANAR:
             return cls(PLANAR, m=2 if is_picture_filter(filters, channels, groups, window) else 0)
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
             choose, stride = (measured_tile if tuned else fastest_tile), window.stride_x
-            m = choose(filters, channels, out, stride, pooled, rounded)
+            m = choose(filters, channels, out, stride, pooled, bf16)
             if m:
-                return cls(x.lanes, m=m, stride=stride, compact=is_compact(m, filters, channels, out))
-        single = (out.height, out.width) == (SQUARE, SQUARE) and not rounded and not pooled
-        return cls(x.lanes, rounded=rounded, single=single)
+                return cls(x.lanes, m=m, stride=stride, int24=uses_int24(m, filters, channels, out))
+        small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE)
+        return cls(x.lanes, bf16=bf16, block_by_block=small and not bf16 and not pooled)
 
     @property
-    def whole(self) -> Algorithm:
-        """The same for filters that change with every pass, which are not worth compacting."""
-        return replace(self, compact=False)
+    def without_int24(self) -> Algorithm:
+        """The same for weights that change with every pass, which are not worth converting."""
+        return replace(self, int24=False)
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> PackedConvolution:
         """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
@@ -73,47 +69,47 @@ class Algorithm:
         if self.depthwise:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
-            return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.compact)
-        if self.rounded:
+            return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
+        if self.bf16:
             return Bf16Convolution(weights, gain, bias, groups)
-        return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.single else ROWS)
+        return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
 
 
-def is_compact(m: int, filters: int, channels: int, out: Shape) -> bool:
+def uses_int24(m: int, filters: int, channels: int, out: Shape) -> bool:
     """Whether the filters of F(m x m, 3 x 3) are better read in 24 bits than in 32; for a batch of one, as
     `fastest_tile`."""
-    return tile_count(m, out, 1) <= COSTS.compact and packed_size(m, filters, channels) > LARGE
+    return tile_count(m, out, 1) <= COSTS.int24 and packed_size(m, filters, channels) > LARGE
 
 
 def fastest_tile(
-    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, rounded: bool = False
+    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, bf16: bool = False
 ) -> int:
     """m of the fastest F(m x m, 3 x 3) by a count of operations and memory; 0 where the direct method is faster, which
-    may be that on rounded numbers.
+    may be that on bfloat16 numbers.
 
     For a batch of one, whatever the batch: a picture shall give the same alone and among others.
     """
     costs = {m: _winograd_cost(m, filters, channels, out, stride) for m in _tiles(stride, pooled)}
     best = min(costs, key=lambda m: costs[m])
     direct = _direct_cost(filters, channels, out)
-    if rounded:
+    if bf16:
         direct = bf16_cost(filters, channels, Window(3, stride, stride, 1), out)
     return best if costs[best] < direct else 0
 
 
 def measured_tile(
-    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, rounded: bool = False
+    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, bf16: bool = False
 ) -> int:
     """The same by measurement, where it has been measured or is to be now."""
     kind = "3x3" if stride == 1 else "3x3/2"
     key = f"{kind} {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
-    key += f" {BF16}" if rounded else ""
-    guess = fastest_tile(filters, channels, out, stride, pooled, rounded)
+    key += f" {BF16}" if bf16 else ""
+    guess = fastest_tile(filters, channels, out, stride, pooled, bf16)
     allowed = (0, *_tiles(stride, pooled))
-    return tuning.choose(key, guess, allowed, lambda: _candidates(filters, channels, out, stride, pooled, rounded))
+    return tuning.choose(key, guess, allowed, lambda: _candidates(filters, channels, out, stride, pooled, bf16))
 
 
-def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, rounded: bool) -> dict[int, Call]:
+def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, bf16: bool) -> dict[int, Call]:
     """A convolution with each method, on made-up numbers."""
     weights = np.full((filters, channels, 3, 3), 0.01, np.float32)
     gain, bias = np.ones(filters, np.float32), np.zeros(filters, np.float32)
@@ -123,13 +119,13 @@ def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bo
         Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
     )
     y, window = Tensor(Layout(1, target)), Window(3, stride, stride, 1)
-    plans = {
-        m: Algorithm(LANES, False, m, stride, rounded and not m, m > 0 and is_compact(m, filters, channels, out))
+    candidates = {
+        m: Algorithm(LANES, False, m, stride, bf16 and not m, m > 0 and uses_int24(m, filters, channels, out))
         for m in (0, *_tiles(stride, pooled))
     }
     return {
-        m: plan.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)
-        for m, plan in plans.items()
+        m: packed.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)
+        for m, packed in candidates.items()
     }
 
 
@@ -147,6 +143,6 @@ def _direct_cost(filters: int, channels: int, out: Shape) -> float:
 def _winograd_cost(m: int, filters: int, channels: int, out: Shape, stride: int) -> float:
     """With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
     values = tile_count(m, out, 1) * patch_side(m, stride) ** 2
-    blocks_in, blocks_out = -(-channels // LANES), -(-filters // OUTPUT_BLOCK) * ROWS
+    blocks_in, blocks_out = -(-channels // LANES), -(-filters // PANEL_CHANNELS) * NR
     transforms = values * stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)
     return transforms + values * blocks_in * LANES * blocks_out + packed_size(m, filters, channels) * FILTER_COST

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.activation import NONE
-from ...kernels.convolution.microkernel import ROWS
+from ...kernels.convolution.microkernel import NR
 from ...kernels.training.weight_gradient import depthwise_weight_gradient, unpack_weight_gradient, weight_gradient
 from ...kernels.training.weight_gradient_microkernel import GRADIENT_LANES
 from ...kernels.views import Extent, PartialSums
@@ -57,10 +57,10 @@ class ConvolutionLearning:
         self.raw = self.norm.pre_norm if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
-    def forward(self, plan: PackedConvolution, biases: Array) -> None:
-        """`plan` holds the weights as they are now, without normalisation."""
+    def forward(self, packed: PackedConvolution, biases: Array) -> None:
+        """`packed` holds the weights as they are now, without normalisation."""
         slope = np.float32(1) if self.norm else self._slope
-        plan.bind(self.x, self.raw, self.window, slope, NONE)()
+        packed.bind(self.x, self.raw, self.window, slope, NONE)()
         if self.norm:
             self.norm.forward(biases, self.before)
         if self.before is not self.output:
@@ -156,9 +156,9 @@ class ConvolutionGradient:
         filters = _transposed(self.weights, self.groups)
         channels = len(filters)
         ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-        method = Algorithm.of(channels, n, self.groups, turned, self.spread.layout, target.shape)
-        plan = method.whole.pack(filters, ones, zeros, self.groups)
-        plan.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
+        algorithm = Algorithm.select(channels, n, self.groups, turned, self.spread.layout, target.shape)
+        packed = algorithm.without_int24.pack(filters, ones, zeros, self.groups)
+        packed.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 
 
 def _transposed(weights: Array, groups: int) -> Array:
@@ -175,7 +175,7 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
     per_group, section = n // groups, GRADIENT_LANES * LANES * size * size
     tasks, units, at, block = [], [], 0, 0
     while block * LANES < n:
-        count = ROWS if (block + ROWS) * LANES <= -(-n // LANES) * LANES else 1
+        count = NR if (block + NR) * LANES <= -(-n // LANES) * LANES else 1
         last = min(n, (block + count) * LANES) - 1
         low = block * LANES // per_group * channels // GRADIENT_LANES
         high = -(-(last // per_group + 1) * channels // GRADIENT_LANES)

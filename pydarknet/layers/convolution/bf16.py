@@ -6,19 +6,21 @@ import numpy as np
 
 from ...errors import OptionError
 from ...kernels.convolution.bf16 import CELL, MISSING, PROCESSOR, convolve_bf16, pack_pairs
-from ...kernels.convolution.microkernel import PIXELS, TAP_LANES
+from ...kernels.convolution.microkernel import MR, TAP_LANES
+from ...kernels.convolution.pack import COLUMN, ROW, UNIT
+from ...kernels.convolution.views import Epilogue, PackedFilters, PairOrigins
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
 from .direct import TiledConvolution
-from .geometry import Window
+from .geometry import Window, origins_of, residual_of
 
 FLOAT32, BF16 = "float32", "bf16"
 
 NEAR = 96 << 10  # pairs that a task may round: with filters and sums beside them, they stay in a core's second cache
-TURNS = 4  # tasks that each worker has at least, where there are as many tiles
+TASKS = 4  # that each worker has at least, where there are as many tiles
 
 # Costs in multiply-adds of a SIMD vector of float32: of the products of a vector of pairs, for each of its two numbers;
 # of rounding a vector; of one float of filters.
@@ -53,11 +55,11 @@ class Bf16Convolution:
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
         """weights: (n, channels / groups, size, size); gain, bias: (n,)."""
-        plan = TiledConvolution(weights, gain, bias, groups, LANES)
-        self.filters, self.size, self.units, self.groups = plan.filters, plan.size, plan.units, plan.groups
-        self.bias = plan.bias
-        self.packed = aligned_empty(plan.packed.size // 2)  # two bfloat16 in the bits of each
-        pack_pairs(plan.packed, self.groups, self.packed)
+        direct = TiledConvolution(weights, gain, bias, groups, LANES)
+        self.filters, self.size, self.taps, self.panels = direct.filters, direct.size, direct.taps, direct.panels
+        self.bias = direct.bias
+        self.packed = aligned_empty(direct.packed.size // 2)  # two bfloat16 in the bits of each
+        pack_pairs(direct.packed, self.panels, self.packed)
 
     def bind(
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
@@ -65,28 +67,27 @@ class Bf16Convolution:
     ) -> Call:  # fmt: skip
         """What computes y from x, as `PackedConvolution.bind` says, but never pooled."""
         assert not pooled
-        at, shape, workers = x.layout, y.shape, threads()
-        chunk = self._tiles_per_task(at, shape, window, workers)
+        at, workers = x.layout, threads()
+        tiles = self._tiles_per_task(at, y.shape, window, workers)
         low, reach = _extent(window, at)
-        cells = _cells(chunk, shape, window, at)
+        cells = _cells(tiles, y.shape, window, at)
         span = -(-cells * CELL // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
-        within = window.offset(at, self.units[:, 1], self.units[:, 2]) - low
-        channel = self.units[:, 0] * TAP_LANES
-        taps = channel // LANES * span + (channel % LANES + within) // 2
-        adds = added is y, added is not None and added is not y, *(added or y).source
+        within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
+        channel = self.taps[:, UNIT] * TAP_LANES
+        offsets = channel // LANES * span + (channel % LANES + within) // 2
+        filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
         return with_workspace(
             convolve_bf16, workers, at.blocks * span,
-            x.data, at.item, at.block, window.stride_y * at.pitch * LANES, window.stride_x * LANES, low, reach,
-            at.blocks, span, np.ascontiguousarray(taps), self.groups, self.packed, self.bias, at.batch, shape.height,
-            shape.width, chunk, *y.target, self.filters, slope, code, *adds,
+            x.data, PairOrigins(*origins_of(x, window, y.shape), at.blocks, span, low, reach, tiles), filters, y.data,
+            y.planes, Epilogue(self.filters, slope, code, added is y), residual_of(added, y),
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
         """As many as a core's cache has room for, unless there would be too few tasks. A worker goes through its share
         of the pixels with all filters, which reads these often: where they outweigh the picture, workers share them."""
-        tiles = -(-out.cells // PIXELS)
-        shared = len(self.groups) if self.packed.size > x.item // 2 else 1
-        chunk = max(1, tiles // -(-TURNS * workers // (x.batch * shared)))
+        tiles = -(-out.cells // MR)
+        shared = len(self.panels) if self.packed.size > x.item // 2 else 1
+        chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))
         while chunk > 1 and x.blocks * _cells(chunk, out, window, x) * CELL > NEAR:
             chunk -= 1
         return -(-tiles // -(-tiles // chunk))
@@ -102,7 +103,7 @@ def _extent(window: Window, x: Layout) -> tuple[int, int]:
 
 def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
     """The most cells of a block that so many tiles of the output read, with those between them."""
-    pixels = min(tiles * PIXELS, out.cells)
+    pixels = min(tiles * MR, out.cells)
     if window.size == 1:
         return pixels
     rows = min((pixels + out.width - 2) // out.width + 1, out.height)

@@ -49,8 +49,8 @@ class Blur:
         self.sharp = Tensor(Layout(output.layout.batch, sharp, self.window.halo(sharp)))
         n = sharp.channels
         weights = np.broadcast_to(self.kernel, (n, 1, *self.kernel.shape)).copy()
-        plan = DepthwiseConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32))
-        self._call = plan.bind(self.sharp, output, self.window, np.float32(1), NONE)
+        packed = DepthwiseConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32))
+        self._call = packed.bind(self.sharp, output, self.window, np.float32(1), NONE)
         return self.sharp
 
     def setup_training(self, delta: Tensor) -> Tensor:

@@ -27,9 +27,8 @@ from .bf16 import FLOAT32
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur_pool import Blur
 from .geometry import PackedConvolution, Window, not_bound
-from .inverted_bottleneck import bind_chain, chain_length, lanes_from_nchw
-from .picture import reads_picture
-from .planar import lanes_from_rows
+from .inverted_bottleneck import bind_inverted_bottleneck, chain_length, lanes_from_nchw
+from .planar import lanes_from_rows, reads_picture
 from .section import UNUSED, read_groups, read_window, shared_layer
 
 LARGEST_FILTERS = 1 << 29  # weights of one layer
@@ -58,8 +57,8 @@ class Convolutional(KernelLayer):
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
     precision: str = field(default=FLOAT32, repr=False)
-    _method: Algorithm | None = field(default=None, repr=False)
-    _plan: PackedConvolution | None = field(default=None, repr=False)
+    _algorithm: Algorithm | None = field(default=None, repr=False)
+    _packed: PackedConvolution | None = field(default=None, repr=False)
     _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go, from this one on
     _call: Call = field(default=not_bound, repr=False)
     _signs: Tensor | None = field(default=None, repr=False)
@@ -135,7 +134,7 @@ class Convolutional(KernelLayer):
 
     def parameters_changed(self) -> None:
         super().parameters_changed()
-        self._plan = None
+        self._packed = None
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         if self.shares is not None:
@@ -166,14 +165,14 @@ class Convolutional(KernelLayer):
             return np.ones(self.filters, np.float32), self.biases
         return self.norm.fold(self.biases)
 
-    def _pack(self, method: Algorithm) -> PackedConvolution:
+    def _pack(self, algorithm: Algorithm) -> PackedConvolution:
         gain, bias = self._gain_and_bias()
         weights = self.weights
         if self.xnor:
             if self.xnor_folds:
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
             weights = binary_weights(weights)
-        return method.pack(weights, gain, bias, self.groups)
+        return algorithm.pack(weights, gain, bias, self.groups)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
@@ -183,20 +182,20 @@ class Convolutional(KernelLayer):
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
         self.precision = FLOAT32 if chained or pooled else precision
 
-    def _method_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Algorithm:
+    def _algorithm_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Algorithm:
         if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs
             return Algorithm(x.lanes)
         out = self.window.out_shape(self.inputs[0], self.filters)
-        return Algorithm.of(
+        return Algorithm.select(
             self.filters, self.channels, self.groups, self.window, x, out, pooled, self.autotuned, precision
         )
 
     def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
         """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
-        method = self._method_for(x, pooled, precision)
-        if self._plan is None or method != self._method:
-            self._method, self._plan = method, self._pack(method)
-        return self._plan
+        algorithm = self._algorithm_for(x, pooled, precision)
+        if self._packed is None or algorithm != self._algorithm:
+            self._algorithm, self._packed = algorithm, self._pack(algorithm)
+        return self._packed
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
@@ -205,10 +204,10 @@ class Convolutional(KernelLayer):
         self._links = [self, *_leading(self.fused)]
         self._target = output
         if len(self._links) > 1:
-            self._call = bind_chain(self._links, x, output, added[0] if added else None)
+            self._call = bind_inverted_bottleneck(self._links, x, output, added[0] if added else None)
             return
         pooled = any(layer.is_maxpool_2x2 for layer in self.fused)
-        plan = self.packed(x.layout, pooled, self.precision)
+        packed = self.packed(x.layout, pooled, self.precision)
         if self.xnor:
             x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
             self._signs.data.fill(self.xnor_padding)
@@ -216,7 +215,7 @@ class Convolutional(KernelLayer):
             self._target = self.blur.setup(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
         slope, code = kind.fused_slope, kind.fused_code
-        self._call = plan.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
+        self._call = packed.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
 
     @property
     def is_pointwise(self) -> bool:
@@ -262,7 +261,7 @@ class Convolutional(KernelLayer):
         return LINEAR if self.xnor and self.bin_output else self.activation
 
     def calls(self) -> Sequence[Call]:
-        if any(link._plan is None for link in self._links):  # the parameters have changed
+        if any(link._packed is None for link in self._links):  # the parameters have changed
             self.setup(self.source_tensors, self.output)
         return super().calls()
 
@@ -315,9 +314,10 @@ class Convolutional(KernelLayer):
         gain, bias = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
         if self.binary:
             self.binary.forward()
-        method = self._method_for(self.learning.x.layout)
-        plan = method.whole.pack(self.learning.gradient.weights, gain, bias if self.norm else self.biases, self.groups)
-        self.learning.forward(plan, self.biases)
+        algorithm = self._algorithm_for(self.learning.x.layout)
+        weights, offset = self.learning.gradient.weights, bias if self.norm else self.biases
+        packed = algorithm.without_int24.pack(weights, gain, offset, self.groups)
+        self.learning.forward(packed, self.biases)
         if self.blur:
             self.blur.run()
 

@@ -42,7 +42,7 @@ class Deconvolutional(Layer):
     norm: BatchNorm | None
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
-    _plan: TiledConvolution | None = field(default=None, repr=False)
+    _packed: TiledConvolution | None = field(default=None, repr=False)
     _spread: Tensor | None = field(default=None, repr=False)
     _call: Call = field(default=not_bound, repr=False)
 
@@ -81,7 +81,7 @@ class Deconvolutional(Layer):
         return [Parameter("biases", self.biases), *norm, Parameter("weights", self.weights)]
 
     def parameters_changed(self) -> None:
-        self._plan = None
+        self._packed = None
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         growth = self.shape.cells / self.inputs[0].cells
@@ -95,15 +95,15 @@ class Deconvolutional(Layer):
         super().setup(sources, output)
         assert output is not None
         shape = self.inputs[0]
-        if self._plan is None:
+        if self._packed is None:
             turned = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
             ones = np.ones(self.filters, np.float32)
             gain, offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
-            self._plan = TiledConvolution(turned, gain, offset, 1, 16)
+            self._packed = TiledConvolution(turned, gain, offset, 1, 16)
         wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
         window = Window(self.size, 1, 1, self.size - 1 - self.padding)
         self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
-        self._call = self._plan.bind(
+        self._call = self._packed.bind(
             self._spread, output, window, self.activation.fused_slope, self.activation.fused_code
         )
 
@@ -117,9 +117,9 @@ class Deconvolutional(Layer):
         )
 
     def forward(self) -> None:
-        if self._plan is None:  # the parameters have changed
+        if self._packed is None:  # the parameters have changed
             self.setup(self.source_tensors, self.output)
-        assert self._plan is not None and self.output is not None
+        assert self._packed is not None and self.output is not None
         self._spread_input()
         self._call()
         if not self.activation.fusable:
@@ -150,9 +150,9 @@ class Deconvolutional(Layer):
         assert self._spread is not None and self.output is not None
         self._spread_input()
         ones, zeros = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
-        plan = TiledConvolution(self._turned(), ones, zeros if self._norm else self.biases, 1, 16)
+        packed = TiledConvolution(self._turned(), ones, zeros if self._norm else self.biases, 1, 16)
         window = Window(self.size, 1, 1, self.size - 1 - self.padding)
-        plan.bind(self._spread, self._raw, window, np.float32(1), NONE)()
+        packed.bind(self._spread, self._raw, window, np.float32(1), NONE)()
         if self._norm:
             self._norm.forward(self.biases, self.output)
         else:

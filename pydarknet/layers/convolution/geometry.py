@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.convolution.views import Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
@@ -57,6 +58,20 @@ class Window:
         rows = (row - self.padding) * self.dilation
         columns = (column - self.padding) * self.dilation
         return (rows * layout.pitch + columns) * layout.lanes + layout.origin
+
+
+def origins_of(x: Tensor, window: Window, out: Shape) -> Origins:
+    """Where the windows of output pixels begin in x, for kernels; out: the shape before pooling."""
+    at = x.layout
+    rows, columns = window.stride_y * at.pitch * at.lanes, window.stride_x * at.lanes
+    return Origins(at.item, at.block, rows, columns, out.height, out.width)
+
+
+def residual_of(added: Tensor | None, y: Tensor) -> Residual:
+    """What is added to y after the activation, for kernels, unless it is None or y itself."""
+    tensor = added or y
+    at = tensor.layout
+    return Residual(tensor.data, tensor is not y, at.item, at.block, at.pitch, at.origin)
 
 
 class PackedConvolution(Protocol):

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import gcd
-from typing import Any
 
 import numpy as np
 
-from ...kernels.convolution.inverted_bottleneck import convolve_chain
-from ...kernels.convolution.microkernel import PIXELS, ROWS, TAP_LANES
+from ...kernels.activation import NONE
+from ...kernels.convolution.direct import SHORTEST
+from ...kernels.convolution.inverted_bottleneck import convolve_inverted_bottleneck
+from ...kernels.convolution.microkernel import MR, NR, TAP_LANES
+from ...kernels.convolution.views import BandedPlanes, Depthwise, Pointwise
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import PLANAR, Layout, Shape, Tensor
@@ -20,16 +22,16 @@ from ...utils.arrays import LANES
 from ..base import INPUT
 from ..workspace import with_workspace
 from .direct import DepthwiseConvolution, TiledConvolution
-from .geometry import FusableConvolution, Window
-from .planar import bind_planar_chain, is_planar
+from .geometry import FusableConvolution, Window, residual_of
+from .planar import bind_nchw_bottleneck, is_planar
 
 NEAR = 128 << 10  # floats that a core's second cache holds: 512 KiB on most machines, more on some
 MOST_WORK = 1.35  # times the rows of an expanded plane that may be computed: bands that touch share some
 
-# In the place of the first convolution's arguments where there is none.
-NOTHING = (
-    np.zeros(0, np.int64), LANES, TAP_LANES, np.zeros((0, 5), np.int64), np.zeros(0, np.float32),
-    np.zeros(0, np.float32), np.float32(1), 0,
+# In the place of the first convolution where there is none.
+NOTHING = Pointwise(
+    np.zeros(0, np.int64), TAP_LANES, np.zeros((0, 5), np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32),
+    np.float32(1), 0, 0, LANES,
 )  # fmt: skip
 
 
@@ -89,7 +91,7 @@ class Bands:
     @property
     def work_size(self) -> int:
         """Floats between the convolutions of one band."""
-        expanded = min(ROWS, self.between.blocks) * self.expanded_block + PIXELS * LANES
+        expanded = min(NR, self.between.blocks) * self.expanded_block + MR * LANES
         return self.between.size + (expanded if self.expands else 0)
 
     @property
@@ -123,44 +125,48 @@ def lanes_from_nchw(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
     return (PLANAR, LANES) if links[-1].filters <= LANES else (PLANAR,)
 
 
-def bind_chain(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
+def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
     """What computes y from x through all links; `added`: what is there is added after the last activation."""
     if x.layout.lanes == PLANAR:
-        return bind_planar_chain(links, x, y, added)
+        return bind_nchw_bottleneck(links, x, y, added)
     *expand, middle, project = links
     window, workers = middle.window, threads()
-    # There may be more threads than when the chain was made; the fewest bands are never too many.
+    # There may be more threads than when the links were fused; the fewest bands are never too many.
     divide = partial(Bands.of, middle.inputs[0], window, bool(expand), x.layout.batch)
     bands = divide(workers) or divide(1)
     assert bands is not None
-    arguments = (
-        x.data, x.layout.item, x.layout.pitch * x.layout.lanes, bands.x.height, bands.x.width,
-        bands.side, *(_pointwise(expand[0], x.layout) if expand else NOTHING), *_depthwise(middle, bands, x.layout),
-        window.size, window.stride_y, window.padding, bands.x.channels, *_pointwise(project, bands.between),
-        x.layout.batch, bands.out.height, bands.out.width, bands.count, bands.rows, *y.target, y.shape.channels,
-        added is not None, *(added or y).source,
+    x_at = BandedPlanes(
+        x.layout.item, x.layout.pitch * x.layout.lanes, bands.x.height, bands.x.width, bands.side, bands.count,
+        bands.rows,
     )  # fmt: skip
-    return with_workspace(convolve_chain, workers, bands.work_size, *arguments)
+    return with_workspace(
+        convolve_inverted_bottleneck, workers, bands.work_size, x.data, x_at,
+        _pointwise(expand[0], x.layout) if expand else NOTHING, _depthwise(middle, bands, x.layout),
+        _pointwise(project, bands.between), y.data, y.planes, residual_of(added, y),
+    )  # fmt: skip
 
 
-def _pointwise(link: FusableConvolution, x: Layout) -> tuple[Any, ...]:
+def _pointwise(link: FusableConvolution, x: Layout) -> Pointwise:
     """A 1x1 convolution as the kernel takes it."""
-    plan, kind = link.packed(x), link.applied_activation
-    assert isinstance(plan, TiledConvolution)
-    channel = plan.units[:, 0] * TAP_LANES
-    taps = np.ascontiguousarray(channel // x.lanes * x.block + channel % x.lanes + x.origin)
-    return taps, x.lanes, plan.used, plan.groups, plan.packed, plan.bias, kind.fused_slope, kind.fused_code
+    direct, kind = link.packed(x), link.applied_activation
+    assert isinstance(direct, TiledConvolution)
+    filters = direct.filters_for(x, np.int64(x.origin))
+    return Pointwise(*filters, kind.fused_slope, kind.fused_code, direct.filters, x.lanes)
 
 
-def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> tuple[Any, ...]:
+def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> Depthwise:
     """The convolution in the middle as the kernel takes it; it reads an expanded band, or x where there is none."""
-    plan, kind, window = link.packed(bands.between), link.applied_activation, link.window
-    assert isinstance(plan, DepthwiseConvolution)
+    packed, kind, window = link.packed(bands.between), link.applied_activation, link.window
+    assert isinstance(packed, DepthwiseConvolution)
     rows, columns = np.divmod(np.arange(window.size**2), window.size)
     if bands.expands:
-        taps = (rows * bands.expanded_pitch + columns - window.padding + bands.side) * LANES
+        offsets = (rows * bands.expanded_pitch + columns - window.padding + bands.side) * LANES
         block, pitch = bands.expanded_block, bands.expanded_pitch
     else:
-        taps, block, pitch = window.offset(x, rows, columns), x.block, x.pitch
-    steps = block, window.stride_y * pitch * LANES, window.stride_x * LANES
-    return np.ascontiguousarray(taps), *steps, plan.packed, plan.bias, kind.fused_slope, kind.fused_code
+        offsets, block, pitch = window.offset(x, rows, columns), x.block, x.pitch
+    is_straight = bands.expands and window.stride_x == 1 and kind.fused_code == NONE and bands.out.width >= SHORTEST
+    return Depthwise(
+        np.ascontiguousarray(offsets), packed.packed, packed.bias, kind.fused_slope, kind.fused_code,
+        block, window.stride_y * pitch * LANES, window.stride_x * LANES, window.size, window.stride_y, window.padding,
+        bands.x.channels, is_straight,
+    )  # fmt: skip

@@ -1,21 +1,27 @@
-"""Thin layers in planar tensors: which convolutions can be computed there, and how their filters lie."""
+"""Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. Which ones can, and
+how their filters are packed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ...kernels.convolution.first_layer import FIRST as FIRST_3X3
+from ...kernels.convolution.first_layer import SPAN as SPAN_3X3
+from ...kernels.convolution.first_layer import convolve_picture
+from ...kernels.convolution.first_layer_microkernel import OUTS as OUTS_3X3
+from ...kernels.convolution.first_layer_microkernel import POINTS
 from ...kernels.convolution.planar import FIRST, convolve_rows
-from ...kernels.convolution.planar_inverted_bottleneck import convolve_planar_chain
+from ...kernels.convolution.planar_inverted_bottleneck import convolve_nchw_bottleneck
 from ...kernels.convolution.planar_microkernel import LEAST, OUTS, PLANE_SPAN, SPAN
+from ...kernels.convolution.views import NchwBottleneck, NchwFilters, NchwPicture, NchwRows
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import PLANAR, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
-from .geometry import FusableConvolution, Table, Window
+from .geometry import FusableConvolution, Table, Window, residual_of
 
 MOST_CHANNELS = LANES // 2  # of a thin layer: more fill a block's lanes well enough
 MOST_PLANES = 4  # of a picture
@@ -35,7 +41,7 @@ class PlanarConvolution:
         self.packed[:] = scaled.reshape(n // outs, outs, -1).transpose(0, 2, 1).ravel()
         self.bias = bias
 
-    def taps(self, x: Layout, window: Window) -> Table:
+    def offsets(self, x: Layout, window: Window) -> Table:
         """Floats from an output pixel's origin to what a filter reads, in the order of its weights."""
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         return np.ascontiguousarray((channel * x.block + window.offset(x, row, column)).ravel())
@@ -51,14 +57,50 @@ class PlanarConvolution:
         cell, phase = np.divmod(column - window.padding, step)
         width = max(y.shape.width + int(cell.max()), -(-x.shape.width // step))
         pitch = -(-(FIRST + width) // LANES) * LANES
-        taps = np.ascontiguousarray((((channel * self.size + row) * step + phase) * pitch + FIRST + cell).ravel())
-        arguments = (
-            x.place, self.channels, x.shape.height, x.shape.width, self.size, step, window.padding, pitch, taps,
-            self.packed, self.bias, slope, code, x.layout.batch, y.shape.height, y.shape.width, *y.target, self.filters,
-            blocked,
-        )  # fmt: skip
+        offsets = np.ascontiguousarray((((channel * self.size + row) * step + phase) * pitch + FIRST + cell).ravel())
+        x_at = NchwRows(self.channels, x.shape.height, x.shape.width, self.size, step, window.padding, pitch)
         room = self.channels * self.size * step * pitch + LANES * SPAN
-        return with_workspace(convolve_rows, threads(), room, *arguments)
+        return with_workspace(
+            convolve_rows, threads(), room,
+            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, slope), y.data, y.planes, blocked, code,
+        )  # fmt: skip
+
+
+WINDOW_3X3 = Window(3, 1, 1, 1)
+
+# G of F(2, 3), applied to the three rows of a filter: the two middle points first, then the two outer ones.
+MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0, 0], [0, 0, 1]])
+
+
+class PictureConvolution:
+    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks."""
+
+    def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
+        """weights: (n, channels, 3, 3), n a multiple of LANES; gain, bias: (n,); groups: 1."""
+        n, self.channels, *_ = weights.shape
+        self.filters = n
+        self.packed = aligned_empty(n * self.channels * 3 * POINTS)
+        scaled = (weights * gain[:, None, None, None]).reshape(n // OUTS_3X3, OUTS_3X3, self.channels, 3, 3)
+        points = [np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER)]
+        self.packed[:] = np.stack(points, axis=1).ravel()
+        self.bias = bias
+
+    def bind(
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
+        added: Tensor | None = None,
+    ) -> Call:  # fmt: skip
+        """See `PackedConvolution.bind`. Where it is pooled, the slope is applied after that, and a code is not; nothing
+        is added."""
+        assert not (pooled and code) and added is None
+        pitch = -(-(FIRST_3X3 + x.shape.width + 1) // LANES) * LANES
+        columns = FIRST_3X3 - window.padding + np.arange(window.size)
+        offsets = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
+        x_at = NchwPicture(self.channels, x.shape.height, x.shape.width, pitch, int(pooled))
+        size = self.channels * POINTS * pitch + 2 * LANES * SPAN_3X3
+        return with_workspace(
+            convolve_picture, threads(), size,
+            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, slope), y.data, y.planes, code,
+        )  # fmt: skip
 
 
 def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
@@ -90,8 +132,8 @@ def fits_four_lanes(shape: Shape) -> bool:
     return shape.channels <= MOST_CHANNELS
 
 
-def bind_planar_chain(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
-    """As `bind_chain`, from a planar tensor to a planar one or to one block."""
+def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
+    """As `bind_inverted_bottleneck`, from an NCHW tensor to an NCHW one or to one block."""
     expand, middle, project = links
     window, shape, out = middle.window, middle.inputs[0], y.shape
     size = window.size
@@ -102,23 +144,37 @@ def bind_planar_chain(links: Sequence[FusableConvolution], x: Tensor, y: Tensor,
     ring, between = (Layout(1, Shape(shape.channels, *sides), 0, PLANAR) for sides in ((size, pitch), (1, out.width)))
     slot, row, column = np.meshgrid(*[np.arange(size)] * 3, indexing="ij")
     steps = ((slot + row) % size * pitch + column - window.padding + side).ravel()
-    arguments = (
-        x.place, x.layout.size, x.layout.item, x.layout.pitch, shape.height, shape.width, *_filters(expand, x.layout),
-        *_filters(middle, ring, np.ascontiguousarray(steps)), size, window.stride_y, window.padding, side,
-        shape.channels, *_filters(project, between), x.layout.batch, out.height, out.width, *y.target, out.channels,
-        blocked, added is not None, (added or x).data, (added or x).layout.item, (added or x).layout.block,
+    x_at = NchwBottleneck(
+        x.layout.size, x.layout.item, x.layout.pitch, shape.height, shape.width, size, window.stride_y, window.padding,
+        side, shape.channels, blocked,
     )  # fmt: skip
     room = ring.size + between.size + LANES * out.width + LANES  # the last ones are read beyond what is needed
-    return with_workspace(convolve_planar_chain, threads(), -(-room // LANES) * LANES, *arguments)
+    return with_workspace(
+        convolve_nchw_bottleneck, threads(), -(-room // LANES) * LANES,
+        x.place, x_at, _filters(expand, x.layout), _filters(middle, ring, np.ascontiguousarray(steps)),
+        _filters(project, between), y.data, y.planes, residual_of(added, y),
+    )  # fmt: skip
 
 
-def _filters(link: FusableConvolution, x: Layout, taps: Table | None = None) -> tuple[Any, ...]:
-    """As the kernels take them."""
-    plan = link.packed(x)
-    assert isinstance(plan, PlanarConvolution)
-    return (
-        plan.taps(x, link.window) if taps is None else taps,
-        plan.packed,
-        plan.bias,
-        link.applied_activation.fused_slope,
-    )
+def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) -> NchwFilters:
+    """The filters as kernels take them."""
+    packed = link.packed(x)
+    assert isinstance(packed, PlanarConvolution)
+    table = packed.offsets(x, link.window) if offsets is None else offsets
+    return NchwFilters(table, packed.packed, packed.bias, link.applied_activation.fused_slope)
+
+
+def is_picture_filter(filters: int, channels: int, groups: int, window: Window) -> bool:
+    """Whether these can be computed so: whole blocks, of few planes."""
+    return window == WINDOW_3X3 and filters % LANES == 0 and channels <= MOST_PLANES and groups == 1
+
+
+def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
+    """Whether a convolution over all channels is: rows long enough, and where they are pooled, pairs of rows and
+    columns and an activation that may as well come after that."""
+    shape = link.inputs[0]
+    if not is_picture_filter(link.filters, shape.channels, 1, link.window) or shape.width < SPAN_3X3:
+        return False
+    if pooled:
+        return link.activates_by_slope and shape.height % 2 == 0 and shape.width % 2 == 0
+    return link.applies_as_it_stores

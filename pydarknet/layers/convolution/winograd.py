@@ -1,4 +1,4 @@
-"""3x3 convolutions by Winograd's method: transformed filters, and how the work is cut to fit the caches."""
+"""3x3 convolutions by Winograd's method: transformed filters, and the division of the work, which fits the caches."""
 
 from __future__ import annotations
 
@@ -8,19 +8,54 @@ from functools import lru_cache
 import numpy as np
 
 from ...kernels.convolution.int24 import KEPT, QUAD, SCALES
-from ...kernels.convolution.microkernel import ROWS
+from ...kernels.convolution.microkernel import NR
 from ...kernels.convolution.pack import pack_winograd
-from ...kernels.convolution.winograd import convolve_winograd
-from ...kernels.convolution.winograd_tiles import MOST, PATCH, SKEW
+from ...kernels.convolution.views import WinogradFilters, WinogradInput, WinogradOutput, WinogradSchedule
+from ...kernels.convolution.winograd import MOST, PATCH, SKEW, convolve_winograd
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 from ..workspace import with_workspace
-from .costs import COSTS
-from .geometry import Window
+from .geometry import Window, residual_of
 
-OUTPUT_BLOCK = ROWS * LANES
+PANEL_CHANNELS = NR * LANES  # output channels of one panel of filters
+LARGE = 1 << 20  # floats of filters that no cache holds until the next pass
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of Winograd's method cost on one kind of machine: in multiply-adds of one SIMD vector, amounts in
+    floats. They were fitted to the times of all blockings of some forty layers, whose filters came from memory as they
+    do in a network."""
+
+    patch: float  # of a vector of a transformed input tile
+    product: float  # of a vector of a product
+    shared_filter: float  # of a float of filters from the cache of all cores
+    memory_filter: float  # of a float of filters from memory
+    far: float  # of a float of input tiles, where tiles and products in flight are more than `near`
+    near: int  # floats that stay in a core's own caches
+    shared: int  # floats of filters that the cache of all cores keeps while tasks read them again and again
+    largest: int  # input tiles of a worker, unless they fit one product
+    panels_per_pass: tuple[int, ...]  # to choose from; fewer read input tiles more often, more write further products
+    uneven: float  # of a task: how long the other workers wait for the last one
+    int24: int  # most tiles for which 24-bit weights pay, where filters are larger than LARGE
+
+
+# Measured on Zen 3; for NEON too.
+AVX2 = Costs(
+    patch=7.0, product=7.0, shared_filter=0.05, memory_filter=0.6, far=0.1, near=96 << 10, shared=2 << 20,
+    largest=1 << 20, panels_per_pass=(2, 4), uneven=0.3, int24=0,
+)  # fmt: skip
+
+# Measured on Zen 5, where products take half the time and the rest does not. With more tiles than `int24`, a product
+# needs a filter for longer than memory needs to give it.
+AVX512 = Costs(
+    patch=8.7, product=1.8, shared_filter=0.27, memory_filter=1.6, far=0.145, near=160 << 10, shared=1760 << 10,
+    largest=464 << 10, panels_per_pass=(1, 2), uneven=0.5, int24=16,
+)  # fmt: skip
+
+COSTS = AVX512 if NR == 2 else AVX2
 
 
 def patch_side(m: int, stride: int) -> int:
@@ -35,52 +70,68 @@ def tile_count(m: int, out: Shape, batch: int) -> int:
 
 @dataclass(frozen=True)
 class Blocking:
-    """The division of one convolution: tiles a task, groups of filters multiplied at once, ranges of groups."""
+    """The division of one convolution into tasks: tiles of a task, panels of filters multiplied in one pass over them,
+    and the ranges into which all panels are divided.
 
-    chunk: int
-    at_once: int
-    splits: int
+    The fastest one has the least cost. With P points of an input tile, T tiles of a task, B input blocks, G panels of
+    NR output blocks, S ranges, F floats of filters, and C = ceil(all tiles / T), all tasks together take
+
+        work  =  P C T 16 B G NR                                                products
+              +  patch P T B min(C S, C + workers - 1)                          input transforms
+              +  product P C T G NR                                             output transforms
+              +  (shared_filter or memory_filter) F C                           filters, read once for each C
+              +  far products / (panels_per_pass NR),  where a task's tiles and products exceed `near`
+
+    and the busiest of the workers takes
+
+        cost  =  work / (C S) * ceil(C S / workers) * (1 + uneven workers / (C S))
+    """
+
+    tiles_per_task: int
+    panels_per_pass: int
+    panel_ranges: int
 
     @classmethod
     @lru_cache(1024)
     def of(
-        cls, m: int, stride: int, tiles: int, blocks: int, groups: int, workers: int, compact: bool = False
+        cls, m: int, stride: int, tiles: int, blocks: int, panels: int, workers: int, int24: bool = False
     ) -> Blocking:
-        """The one that should be fastest: few tiles a task keep the patches near the core, many read the filters
-        less often; where the tiles are few, the workers divide the filters, each transforming all patches."""
+        """The one that should be fastest: few tiles a task keep the input tiles near the core, many read the filters
+        less often; where the tiles are few, the workers divide the filters, each transforming all input tiles."""
         even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
-        filters = packed_size(m, groups * OUTPUT_BLOCK, blocks * LANES, compact)
+        filters = packed_size(m, panels * PANEL_CHANNELS, blocks * LANES, int24)
         pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
-        chunks = {-(-tiles // count) for count in pieces if tiles >= 6 * count or count == 1}
-        cuts = [
-            cls(min(even, chunk + chunk % 2), min(at_once, groups // splits), splits)
-            for chunk in sorted(chunks)
-            for at_once in COSTS.at_once
-            for splits in (1, workers, 2 * workers, 4 * workers)
-            if splits <= groups
+        sizes = {-(-tiles // count) for count in pieces if tiles >= 6 * count or count == 1}
+        candidates = [
+            cls(min(even, size + size % 2), min(at_once, panels // ranges), ranges)
+            for size in sorted(sizes)
+            for at_once in COSTS.panels_per_pass
+            for ranges in (1, workers, 2 * workers, 4 * workers)
+            if ranges <= panels
         ]
-        # Where two products take all tiles, they read the filters once, which makes up for patches in a farther cache,
+        # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache,
         # as long as there are few products beside them.
         whole = even if even <= 2 * MOST else MOST
         small = [
-            cut
-            for cut in cuts
-            if cut.chunk * points * blocks * LANES <= COSTS.largest
-            or cut.chunk <= (whole if cut.at_once == 1 else MOST)
+            each
+            for each in candidates
+            if each.tiles_per_task * points * blocks * LANES <= COSTS.largest
+            or each.tiles_per_task <= (whole if each.panels_per_pass == 1 else MOST)
         ]
-        return min(small or cuts[:1], key=lambda cut: cut._cost(points, filters, tiles, blocks, groups, workers))
+        return min(
+            small or candidates[:1], key=lambda each: each._cost(points, filters, tiles, blocks, panels, workers)
+        )
 
-    def _cost(self, points: int, filters: int, tiles: int, blocks: int, groups: int, workers: int) -> float:
-        """Multiply-adds of one vector that the busiest worker has time for meanwhile, of so many `points` of a patch
-        and floats of transformed filters."""
-        pieces = -(-tiles // self.chunk)
-        tasks, values = pieces * self.splits, points * pieces * self.chunk
-        transforms = points * self.chunk * blocks * min(tasks, pieces + workers - 1)
-        products = values * blocks * LANES * groups * ROWS
-        work = products + COSTS.patch * transforms + COSTS.product * values * groups * ROWS
+    def _cost(self, points: int, filters: int, tiles: int, blocks: int, panels: int, workers: int) -> float:
+        """The cost, as above, of so many `points` of an input tile and floats of transformed filters."""
+        pieces = -(-tiles // self.tiles_per_task)
+        tasks, values = pieces * self.panel_ranges, points * pieces * self.tiles_per_task
+        transforms = points * self.tiles_per_task * blocks * min(tasks, pieces + workers - 1)
+        products = values * blocks * LANES * panels * NR
+        work = products + COSTS.patch * transforms + COSTS.product * values * panels * NR
         work += filters * pieces * (COSTS.shared_filter if filters <= COSTS.shared else COSTS.memory_filter)
-        if points * self.chunk * (blocks * LANES + self.at_once * OUTPUT_BLOCK) > COSTS.near:
-            work += products / (self.at_once * ROWS) * COSTS.far
+        if points * self.tiles_per_task * (blocks * LANES + self.panels_per_pass * PANEL_CHANNELS) > COSTS.near:
+            work += products / (self.panels_per_pass * NR) * COSTS.far
         return work / tasks * -(-tasks // workers) * (1 + COSTS.uneven * workers / tasks)
 
 
@@ -90,19 +141,17 @@ class WinogradConvolution:
 
     lanes = LANES
 
-    def __init__(
-        self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, compact: bool = False
-    ) -> None:
-        """weights: (n, channels, 3, 3); gain, bias: (n,). compact: keep the filters as in
+    def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
+        """weights: (n, channels, 3, 3); gain, bias: (n,). int24: keep the filters as in
         `kernels/convolution/int24.py`."""
         n, channels, _, _ = weights.shape
-        self.m, self.stride, self.filters, self.blocks, self.compact = m, stride, n, -(-channels // LANES), compact
-        self.groups = -(-n // OUTPUT_BLOCK)
-        self.packed = aligned_empty(packed_size(m, n, channels, compact))
-        room = PATCH + (packed_size(m, OUTPUT_BLOCK, channels) if compact else 0)
+        self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
+        self.panels = -(-n // PANEL_CHANNELS)
+        self.packed = aligned_empty(packed_size(m, n, channels, int24))
+        room = PATCH + (packed_size(m, PANEL_CHANNELS, channels) if int24 else 0)
         flat = weights.reshape(-1)
-        with_workspace(pack_winograd, threads(), room, m, stride, flat, channels, gain, int(compact), self.packed)()
-        self.bias = aligned_zeros(self.groups * OUTPUT_BLOCK)
+        with_workspace(pack_winograd, threads(), room, m, stride, flat, channels, gain, int(int24), self.packed)()
+        self.bias = aligned_zeros(self.panels * PANEL_CHANNELS)
         self.bias[:n] = bias
 
     def bind(
@@ -110,29 +159,38 @@ class WinogradConvolution:
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
         """What computes y from x, as `PackedConvolution.bind` says."""
-        workers, at = threads(), x.layout
+        workers, at, to = threads(), x.layout, y.layout
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         tiles = tile_count(self.m, out, at.batch)
-        cut = Blocking.of(self.m, self.stride, tiles, self.blocks, self.groups, workers, self.compact)
+        blocking = Blocking.of(self.m, self.stride, tiles, self.blocks, self.panels, workers, self.int24)
         start = at.origin - window.padding * (at.pitch + 1) * LANES
         reach = at.halo + window.padding
-        arguments = (
-            self.m, self.stride, x.data, at.item, at.block, at.pitch, start, x.shape.height + reach,
-            x.shape.width + reach, self.blocks, self.packed, int(self.compact), self.groups, self.bias, at.batch,
-            *y.target, out.height, out.width, self.filters, slope, code, int(pooled), added is not None,
-            *(added or y).source, cut.chunk, cut.at_once, cut.splits,
+        source = WinogradInput(
+            at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach, self.blocks
+        )
+        filters = WinogradFilters(self.m, self.stride, int(self.int24), self.panels, self.packed, self.bias)
+        target = WinogradOutput(
+            at.batch, to.item, to.block, to.pitch, to.halo, out.height, out.width, self.filters, slope, code,
+            int(pooled),
         )  # fmt: skip
-        return with_workspace(convolve_winograd, workers, self._work_size(cut), *arguments)
+        residual = residual_of(added, y)
+        if added is y:  # which this method adds like any other
+            residual = residual._replace(adds=True)
+        schedule = WinogradSchedule(blocking.tiles_per_task, blocking.panels_per_pass, blocking.panel_ranges)
+        return with_workspace(
+            convolve_winograd, workers, self._work_size(blocking), x.data, source, filters, y.data, target, residual,
+            schedule,
+        )  # fmt: skip
 
-    def _work_size(self, cut: Blocking) -> int:
+    def _work_size(self, blocking: Blocking) -> int:
         """Floats that one worker needs, in whole cache lines."""
-        points = patch_side(self.m, self.stride) ** 2
-        patches = points * (self.blocks * cut.chunk * LANES + SKEW)
-        return PATCH + patches + cut.at_once * points * cut.chunk * OUTPUT_BLOCK + LANES
+        points, tiles = patch_side(self.m, self.stride) ** 2, blocking.tiles_per_task
+        patches = points * (self.blocks * tiles * LANES + SKEW)
+        return PATCH + patches + blocking.panels_per_pass * points * tiles * PANEL_CHANNELS + LANES
 
 
-def packed_size(m: int, filters: int, channels: int, compact: bool = False) -> int:
+def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int:
     """Floats of memory for the transformed filters."""
-    values = -(-channels // LANES) * LANES * OUTPUT_BLOCK
-    panel = SCALES + values // QUAD * KEPT if compact else values
-    return -(-filters // OUTPUT_BLOCK) * (m + 2) ** 2 * panel
+    values = -(-channels // LANES) * LANES * PANEL_CHANNELS
+    panel = SCALES + values // QUAD * KEPT if int24 else values
+    return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * panel

@@ -14,7 +14,8 @@ from support.tensors import assert_blocked, blocked, dirty, values
 
 from pydarknet.kernels.convolution.bf16 import CELL, MISSING, pack_pairs
 from pydarknet.kernels.convolution.bf16_microkernel import make_pair_tile, round_cell
-from pydarknet.kernels.convolution.microkernel import FEW_PIXELS, PIXELS, ROWS
+from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget
+from pydarknet.kernels.convolution.views import Epilogue, PackedFilters
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution import bf16
 from pydarknet.layers.convolution.bf16 import Bf16Convolution
@@ -65,7 +66,7 @@ def test_every_size_and_stride_equals_the_reference(channels, size, stride):
     check(values(2, channels, 17, 13), weights, bias, window, out_halo=1, kind="leaky")
 
 
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (33, 1), (2, 2), (3, 7), (19, 5), (5, PIXELS), (33, 33)])
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (33, 1), (2, 2), (3, 7), (19, 5), (5, MR), (33, 33)])
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("out_halo", [0, 2])
 def test_every_shape_of_plane_fills_the_tiles(height, width, size, out_halo):
@@ -73,11 +74,11 @@ def test_every_shape_of_plane_fills_the_tiles(height, width, size, out_halo):
     check(values(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), out_halo=out_halo)
 
 
-@pytest.mark.parametrize("filters", [1, 15, 16, 17, 16 * ROWS, 16 * ROWS + 1, 70])
+@pytest.mark.parametrize("filters", [1, 15, 16, 17, 16 * NR, 16 * NR + 1, 70])
 @pytest.mark.parametrize("kind", ["relu", "logistic", "swish", "mish"])
 def test_fused_activations_touch_the_plane_alone(filters, kind):
     weights, bias = parameters(filters, 4, 1)
-    check(values(1, 4, 6, PIXELS + 3), weights, bias, Window(1, 1, 1, 0), out_halo=1, kind=kind)
+    check(values(1, 4, 6, MR + 3), weights, bias, Window(1, 1, 1, 0), out_halo=1, kind=kind)
 
 
 def test_a_gain_is_applied_before_filters_are_rounded():
@@ -158,16 +159,19 @@ def test_filters_are_rounded_to_the_nearest():
     np.testing.assert_array_equal(second, np.stack([ROUNDED[::-1], ROUNDED], axis=1))
 
 
-@pytest.mark.parametrize("rows", [1, ROWS])
+@pytest.mark.parametrize("rows", [1, NR])
 @pytest.mark.parametrize("distance, y_distance, pixels", [
-    (CELL, LANES, PIXELS), (CELL, 0, PIXELS), (0, 0, PIXELS), (0, 0, FEW_PIXELS),
+    (CELL, LANES, MR), (CELL, 0, MR), (0, 0, MR), (0, 0, MR_SHORT),
 ])  # fmt: skip
 def test_sums_stay_in_registers(rows, distance, y_distance, pixels):
     tile = make_pair_tile(rows, distance, y_distance, pixels)
 
     @numba.njit
     def multiply(x, taps, weights, bias, y, slope):
-        tile(x, 0, 8, 8, taps, 0, taps.size, weights, 0, bias, 0, y, 0, pixels * 16, 16, 0, pixels, pixels, slope, 0)
+        filters = PackedFilters(taps, 4, taps, weights, bias)
+        panel, epilogue = Panel(0, rows, 0, taps.size, 0), Epilogue(rows * 16, slope, 0, taps.size < 0)
+        target, run = TileTarget(0, pixels * 16, 16), Run(0, pixels, pixels)
+        tile(x, TileSource(0, 8, 8), filters, panel, y, target, run, epilogue)
 
     x, weights, bias = values(pixels, 16), values(4, 4, rows * 16), values(rows * 16)
     packed = np.zeros(weights.size // 2, np.float32)

@@ -9,7 +9,7 @@ from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty, values
 
-from pydarknet.kernels.convolution.microkernel import PIXELS, ROWS
+from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.algorithm import Algorithm
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
@@ -17,7 +17,7 @@ from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
 
 
-def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear", depthwise=False, rows=ROWS):
+def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear", depthwise=False, rows=NR):
     """Run one convolution into dirty memory and compare it with the reference implementation."""
     shape = Shape(*x.shape[1:])
     out = window.out_shape(shape, len(weights))
@@ -58,33 +58,33 @@ def test_small_planes_are_computed_block_by_block(channels, filters, size, strid
 
 
 @pytest.mark.parametrize("height, width, pooled, expected", [
-    (4, 4, False, ROWS > 1), (4, 4, True, False), (4, 5, False, False), (2, 8, False, False),
+    (4, 4, False, NR > 1), (4, 4, True, False), (4, 5, False, False), (2, 8, False, False),
 ])  # fmt: skip
 def test_which_planes_are_computed_block_by_block(height, width, pooled, expected):
     shape = Shape(64, height, width)
-    assert Algorithm.of(64, 64, 1, Window(1, 1, 1, 0), Layout(1, shape), shape, pooled).single == expected
+    assert Algorithm.select(64, 64, 1, Window(1, 1, 1, 0), Layout(1, shape), shape, pooled).block_by_block == expected
 
 
 @pytest.mark.parametrize("filters", [7, 16, 20, 40])
 @pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2)])
 def test_wide_planes_equal_the_reference(size, stride, filters):
     weights, bias = parameters(filters, 21, size)
-    check(values(1, 21, 3, 5 * PIXELS), weights, bias, Window(size, stride, stride, size // 2), out_halo=1)
+    check(values(1, 21, 3, 5 * MR), weights, bias, Window(size, stride, stride, size // 2), out_halo=1)
 
 
-@pytest.mark.parametrize("height, width", [(1, 1), (5, 6), (8, 8), (1, 2 * PIXELS)])
+@pytest.mark.parametrize("height, width", [(1, 1), (5, 6), (8, 8), (1, 2 * MR)])
 def test_filters_that_outweigh_the_picture_equal_the_reference(height, width):
     weights, bias = parameters(200, 40, 1)
     check(values(1, 40, height, width), weights, bias, Window(1, 1, 1, 0))
 
 
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (33, 1), (2, 2), (3, 7), (19, 5), (5, PIXELS), (33, 33)])
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (33, 1), (2, 2), (3, 7), (19, 5), (5, MR), (33, 33)])
 def test_every_shape_of_plane_fills_the_tiles(height, width):
     weights, bias = parameters(18, 6, 3)
     check(values(2, 6, height, width), weights, bias, Window(3, 1, 1, 1), out_halo=2)
 
 
-@pytest.mark.parametrize("filters", [1, 15, 16, 17, 16 * ROWS, 16 * ROWS + 1, 33, 70])
+@pytest.mark.parametrize("filters", [1, 15, 16, 17, 16 * NR, 16 * NR + 1, 33, 70])
 def test_filters_that_do_not_fill_a_block_leave_its_lanes_zero(filters):
     weights, bias = parameters(filters, 4, 3)
     check(values(1, 4, 6, 5), weights, bias, Window(3, 1, 1, 1), out_halo=1)
@@ -129,7 +129,7 @@ def test_depthwise_convolutions_fill_every_shape_of_plane(height, width):
 @pytest.mark.parametrize("kind", ["leaky", "relu", "relie", "logistic", "swish", "mish"])
 @pytest.mark.parametrize("depthwise", [False, True])
 def test_fused_activations_touch_the_plane_alone(kind, depthwise):
-    channels, width = 18, PIXELS + 3
+    channels, width = 18, MR + 3
     weights, bias = parameters(channels, 1, 3)
     x = values(2, channels, 5, width)
     check(x, weights, bias, Window(3, 1, 1, 1), channels, out_halo=1, kind=kind, depthwise=depthwise)

@@ -17,7 +17,7 @@ from pydarknet.layers.activations import ACTIVATIONS, Activation
 from pydarknet.layers.convolution import inverted_bottleneck
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.inverted_bottleneck import Bands, bind_chain, chain_length
+from pydarknet.layers.convolution.inverted_bottleneck import Bands, bind_inverted_bottleneck, chain_length
 from pydarknet.tensor import Shape, Tensor
 
 PLANES = [1, 2, 3, 5, 7, 8, 12, 13, 16, 17, 24, 33]
@@ -84,7 +84,7 @@ def check(parts, batch=1, lanes=16, out_halo=0, adds=False):
     more = values(batch, last.filters, last.shape.height, last.shape.width, seed=5)
     source, added = blocked(x, parts[0].window.halo(shape), lanes), blocked(more, 2)
     target = dirty(batch, last.filters, last.shape.height, last.shape.width, out_halo)
-    bind_chain(parts, source, target, added if adds else None)()
+    bind_inverted_bottleneck(parts, source, target, added if adds else None)()
     expected, step = x, source
     for part, after in zip(parts, [*parts[1:], None], strict=True):
         expected = part.reference(expected)

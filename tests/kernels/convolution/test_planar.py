@@ -14,7 +14,7 @@ from pydarknet.kernels.convolution.planar_microkernel import PLANE_SPAN as SPAN
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.planar import PlanarConvolution, bind_planar_chain, lanes_from_rows
+from pydarknet.layers.convolution.planar import PlanarConvolution, bind_nchw_bottleneck, lanes_from_rows
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import PLANAR, Layout, Shape, Tensor
 from pydarknet.utils.arrays import LANES
@@ -126,7 +126,7 @@ def test_sampled_chains_equal_the_reference_and_blocked_ones(seed):
     x, more = values(batch, *_sides(shape)), values(batch, *_sides(out), seed=5) if rng.random() < 0.5 else None
     target = dirty_like(batch, out, lanes, 0 if lanes == PLANAR else rng.randint(0, 2))
     source = planar(x)
-    bind_planar_chain(links, source, target, None if more is None else planar(more))()
+    bind_nchw_bottleneck(links, source, target, None if more is None else planar(more))()
     expected, step = x, blocked(x, HALO)
     for link in links:
         expected, step = link.reference(expected), link.blocked(step)
@@ -148,7 +148,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
         for count in (1, before):
             set_threads(count)
             target = dirty_like(1, links[-1].shape, LANES)
-            bind_planar_chain(links, x, target, None)()
+            bind_nchw_bottleneck(links, x, target, None)()
             results.append(target.data)
     finally:
         set_threads(before)

@@ -47,8 +47,8 @@ def check(plan, x, weights, bias, window=WINDOW, kind="linear", out_halo=0, pool
     assert_blocked(target, expected, TOLERANCE)
 
 
-def winograd(weights, bias, m, stride=1, compact=False):
-    return WinogradConvolution(weights, np.ones(len(weights), np.float32), bias, m, stride, compact)
+def winograd(weights, bias, m, stride=1, int24=False):
+    return WinogradConvolution(weights, np.ones(len(weights), np.float32), bias, m, stride, int24)
 
 
 def sampled_case(seed):
@@ -65,12 +65,10 @@ def sampled_case(seed):
 
 @pytest.mark.parametrize("m, stride", FORMS)
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize("compact", [False, True])
-def test_sampled_convolutions_equal_the_reference(seed, m, stride, compact):
+@pytest.mark.parametrize("int24", [False, True])
+def test_sampled_convolutions_equal_the_reference(seed, m, stride, int24):
     x, weights, bias = sampled_case(seed)
-    check(
-        winograd(weights, bias, m, stride, compact), x, weights, bias, Window(3, stride, stride, 1), out_halo=seed % 3
-    )
+    check(winograd(weights, bias, m, stride, int24), x, weights, bias, Window(3, stride, stride, 1), out_halo=seed % 3)
 
 
 @pytest.mark.parametrize("m, stride", FORMS)

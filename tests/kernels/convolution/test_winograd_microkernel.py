@@ -6,15 +6,15 @@ import numba
 import numpy as np
 import pytest
 
-from pydarknet.kernels.convolution.int24 import compact_panel, panel_size
-from pydarknet.kernels.convolution.microkernel import PIXELS, ROWS
+from pydarknet.kernels.convolution.int24 import pack_int24_panel, panel_size
+from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.kernels.convolution.winograd_microkernel import make_products
 
 
 # In 24 bits the longest product has one register less than it needs; few tiles, for which these are, take shorter ones.
-@pytest.mark.parametrize("columns, compact", [(2, False), (PIXELS, False), (2, True), (8 if ROWS == 2 else 4, True)])
-def test_products_stay_in_registers(columns, compact):
-    products = make_products(columns, compact)
+@pytest.mark.parametrize("columns, int24", [(2, False), (MR, False), (2, True), (8 if NR == 2 else 4, True)])
+def test_products_stay_in_registers(columns, int24):
+    products = make_products(columns, int24)
 
     @numba.njit
     def multiply(x, weights, y):
@@ -22,13 +22,13 @@ def test_products_stay_in_registers(columns, compact):
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, columns, 16), np.float32)
-    weights = rng.standard_normal((3, 16, ROWS, 16), np.float32)
-    packed = np.empty(panel_size(3, compact), np.float32)
-    if compact:
-        compact_panel(weights.ravel(), 0, 3, packed, 0)
+    weights = rng.standard_normal((3, 16, NR, 16), np.float32)
+    packed = np.empty(panel_size(3, int24), np.float32)
+    if int24:
+        pack_int24_panel(weights.ravel(), 0, 3, packed, 0)
     else:
         packed[:] = weights.ravel()
-    y = np.zeros((columns, ROWS, 16), np.float32)
+    y = np.zeros((columns, NR, 16), np.float32)
     multiply(x.ravel(), packed, y.ravel())
     np.testing.assert_allclose(y, np.einsum("tci,tirl->crl", x, weights), rtol=1e-4, atol=1e-4)
     (assembly,) = multiply.inspect_asm().values()

@@ -8,9 +8,8 @@ from support.networks import net
 from support.tensors import assert_close, values
 
 from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
-from pydarknet.layers.convolution.costs import COSTS
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.winograd import Blocking
+from pydarknet.layers.convolution.winograd import COSTS, Blocking
 from pydarknet.tensor import Layout, Shape
 
 CONV = "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
@@ -19,7 +18,9 @@ POOL = "[maxpool]\nsize=2\nstride=2\n"
 
 def method(window=Window(3, 1, 1, 1), filters=64, channels=64, groups=1, lanes=16, side=26):  # noqa: B008
     shape = Shape(channels, side, side)
-    return Algorithm.of(filters, channels, groups, window, Layout(1, shape, 1, lanes), window.out_shape(shape, filters))
+    return Algorithm.select(
+        filters, channels, groups, window, Layout(1, shape, 1, lanes), window.out_shape(shape, filters)
+    )
 
 
 def test_plain_3x3_convolutions_are_computed_by_winograds_method():
@@ -36,12 +37,12 @@ def test_others_are_not(options):
     assert method(**options).m == 0
 
 
-def test_large_filters_of_few_tiles_are_compact_unless_they_change_in_every_pass():
+def test_large_filters_of_few_tiles_are_in_24_bits_unless_they_change_in_every_pass():
     few = method(filters=1024, channels=512, side=8)
-    assert few.compact == (COSTS.compact >= 16)
-    assert not few.whole.compact
-    assert not method(filters=1024, channels=512, side=19).compact
-    assert not method(filters=64, channels=64, side=8).compact
+    assert few.int24 == (COSTS.int24 >= 16)
+    assert not few.without_int24.int24
+    assert not method(filters=1024, channels=512, side=19).int24
+    assert not method(filters=64, channels=64, side=8).int24
 
 
 def test_depthwise_convolutions_have_a_way_of_their_own():
@@ -56,17 +57,17 @@ def test_pooled_tiles_have_even_sides(side):
 
 def test_few_tiles_are_not_divided_but_the_filters_are():
     cut = Blocking.of(4, 1, 16, 32, 64, 2)
-    assert cut.chunk == 16
-    assert cut.splits >= 2
+    assert cut.tiles_per_task == 16
+    assert cut.panel_ranges >= 2
 
 
 @pytest.mark.parametrize("tiles, blocks, groups, workers", [(1, 1, 1, 1), (1, 1, 1, 8), (5000, 1, 1, 2), (7, 80, 3, 4)])
 def test_every_cut_covers_the_work(tiles, blocks, groups, workers):
     cut = Blocking.of(4, 1, tiles, blocks, groups, workers)
-    assert cut.chunk % 2 == 0
-    assert cut.chunk >= 2
-    assert 1 <= cut.splits <= groups
-    assert 1 <= cut.at_once <= groups
+    assert cut.tiles_per_task % 2 == 0
+    assert cut.tiles_per_task >= 2
+    assert 1 <= cut.panel_ranges <= groups
+    assert 1 <= cut.panels_per_pass <= groups
 
 
 def test_a_maxpool_that_alone_reads_a_convolution_is_computed_with_it(build):

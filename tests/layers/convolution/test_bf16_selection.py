@@ -34,12 +34,12 @@ SUM = "[shortcut]\nfrom=-3\nactivation=linear\n"
 def method(window=Window(1, 1, 1, 0), filters=64, channels=64, groups=1, lanes=16, side=26, pooled=False):  # noqa: B008
     shape = Shape(channels, side, side)
     x, out = Layout(1, shape, 1, lanes), window.out_shape(shape, filters)
-    return Algorithm.of(filters, channels, groups, window, x, out, pooled, precision=BF16)
+    return Algorithm.select(filters, channels, groups, window, x, out, pooled, precision=BF16)
 
 
 def rounds(network):
     """For each convolution of a network that has run, whether its numbers are rounded."""
-    return [isinstance(layer._plan, Bf16Convolution) for layer in network.layers if layer.kind == "convolutional"]
+    return [isinstance(layer._packed, Bf16Convolution) for layer in network.layers if layer.kind == "convolutional"]
 
 
 # --- which convolutions ---
@@ -50,21 +50,21 @@ def rounds(network):
     {"window": Window(3, 2, 1, 1)}, {"window": Window(3, 2, 2, 1), "side": 104},
 ])  # fmt: skip
 def test_direct_convolutions_are_rounded(options):
-    assert method(**options) == Algorithm(16, rounded=True)
+    assert method(**options) == Algorithm(16, bf16=True)
 
 
 @pytest.mark.parametrize("options", [
     {"channels": 3, "lanes": 4}, {"groups": 64}, {"pooled": True}, {"window": Window(3, 1, 1, 1)},
 ])  # fmt: skip
 def test_pictures_depthwise_pooled_and_winograds_are_not(options):
-    assert not method(**options).rounded
+    assert not method(**options).bf16
 
 
 def test_rounding_is_weighed_against_winograds_method():
     out = Shape(256, 76, 76)
-    assert fastest_tile(256, 256, out, 1) == fastest_tile(256, 256, out, 1, rounded=True) == 4
+    assert fastest_tile(256, 256, out, 1) == fastest_tile(256, 256, out, 1, bf16=True) == 4
     assert fastest_tile(256, 128, out, 2) > 0
-    assert fastest_tile(256, 128, out, 2, rounded=True) == 0
+    assert fastest_tile(256, 128, out, 2, bf16=True) == 0
 
 
 @needs_bf16

@@ -1,4 +1,4 @@
-"""One intrinsic in the place of several that take the same arguments."""
+"""What intrinsics are built with: a switch between several of them, and the members of named tuples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .vector import data_pointer
+
+
+class Members:
+    """The members of a named tuple in an intrinsic, as attributes: numbers as they are, arrays as the address of their
+    first element."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, type_: Any, value: ir.Value) -> None:
+        for name, kind, member in zip(type_.fields, type_.types, cgutils.unpack_tuple(builder, value), strict=True):
+            is_array = isinstance(kind, types.Array)
+            setattr(self, name, data_pointer(context, builder, kind, member) if is_array else member)
+
+    def __getattr__(self, name: str) -> ir.Value:
+        raise AttributeError(f"the tuple that an intrinsic was called with has no member {name}")
 
 
 def one_of(variants: Mapping[int, Any]) -> Any:

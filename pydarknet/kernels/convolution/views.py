@@ -1,0 +1,226 @@
+"""Named tuples that convolution kernels take: the geometry of inputs and outputs, packed filters, the division of work.
+
+As in `kernels/views.py`, tuples hold numbers. In addition they hold arrays that kernels only read: packed filters, and
+the residual that is added. Arrays that kernels write stay plain arguments, because Numba drops writes to a tuple's
+array inside `prange`. This module imports neither Numba nor NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Origins(NamedTuple):
+    """Where the windows of a convolution's output pixels begin in its input. The window of (picture, block, row,
+    column) begins at picture * picture_stride + block * block_stride + row * row_stride + column * column_stride; the
+    entries of an indirection table count from there."""
+
+    picture_stride: int  # floats
+    block_stride: int  # floats; used where each block has filters of its own
+    row_stride: int  # floats from output row to output row, the convolution's stride included
+    column_stride: int  # floats from output column to output column, likewise
+    height: int  # rows of the convolution's output, before pooling
+    width: int  # columns of the convolution's output, before pooling
+
+
+class PackedFilters(NamedTuple):
+    """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`)."""
+
+    offsets: Any  # (taps of all panels,) int64, the indirection table: floats from a pixel's origin to TAP_LANES inputs
+    lanes: int  # inputs of a tap that are in use, from the first on
+    panels: Any  # (panels, 5) int64: the columns BLOCK, OC_VECTORS, FIRST_TAP, TAPS, WEIGHTS of `microkernel.py`
+    weights: Any  # for each panel (taps, TAP_LANES, oc_vectors, 16) float32
+    bias: Any  # (blocks * 16,) float32
+
+
+class DepthwiseFilters(NamedTuple):
+    """One filter for each channel."""
+
+    offsets: Any  # (taps,) int64, as in PackedFilters
+    weights: Any  # (blocks, taps, 16) float32
+    bias: Any  # (blocks * 16,) float32
+
+
+class WinogradFilters(NamedTuple):
+    """Transformed 3 x 3 filters G g G^T (`pack.pack_winograd`)."""
+
+    m: int  # of F(m x m, 3 x 3)
+    stride: int
+    int24: int  # 1 where panels hold 24-bit integers (`int24.py`), else 0
+    panels: int  # of NR output blocks
+    weights: Any  # (panels, (m + 2)^2) times a panel of `int24.panel_size` floats
+    bias: Any  # (panels * NR * 16,) float32
+
+
+class NchwFilters(NamedTuple):
+    """Filters of a convolution in NCHW planes."""
+
+    offsets: Any  # (taps,) int64: floats from an output pixel's origin to what a tap reads
+    weights: Any  # (out planes / OUTS, taps, OUTS) float32; depthwise: (planes, taps)
+    bias: Any  # (out planes,) float32
+    slope: Any  # float32: the activation's factor below zero
+
+
+class Epilogue(NamedTuple):
+    """What follows a convolution's products."""
+
+    channels: int  # of the output; lanes past the last one become 0
+    slope: Any  # float32: factor of sums below zero, at most 1; 1: linear
+    activation: int  # what a slope cannot express (`kernels/activation.py`), 0 for none
+    accumulates: bool  # sums begin with what the output holds, in place of the bias
+
+
+class Residual(NamedTuple):
+    """A tensor that is added after the activation, where `adds` is set; a kernel only reads it."""
+
+    data: Any  # flat float32
+    adds: bool
+    picture_stride: int  # floats
+    block_stride: int  # floats; of NCHW planes: from plane to plane
+    pitch: int  # cells from row to row
+    origin: int  # the first float inside the halo
+
+
+class Schedule(NamedTuple):
+    """The division of a direct convolution: a task is one panel of filters x `tiles_per_task` tiles of MR pixels."""
+
+    tiles_per_task: int
+    by_panel: bool  # tasks next to each other share the panel (filters larger than the picture), else the pixels
+
+
+class WinogradInput(NamedTuple):
+    """Where input tiles are read: `start` is the first tile's first float, and `rows` x `columns` cells follow it; what
+    lies beyond counts as zero."""
+
+    picture_stride: int  # floats
+    block_stride: int  # floats
+    pitch: int  # cells
+    start: int
+    rows: int
+    columns: int
+    blocks: int
+
+
+class WinogradOutput(NamedTuple):
+    """Where a Winograd convolution writes, and its epilogue. `height`, `width`: before pooling."""
+
+    pictures: int
+    picture_stride: int  # floats
+    block_stride: int  # floats
+    pitch: int  # cells
+    halo: int
+    height: int
+    width: int
+    channels: int
+    slope: Any  # float32
+    activation: int
+    pool: int  # 1: the largest of each 2 x 2 cells (m even), else 0
+
+
+class WinogradSchedule(NamedTuple):
+    """The division of a Winograd convolution: a task is `tiles_per_task` tiles (even) of the batch x one of
+    `panel_ranges` ranges of panels, `panels_per_pass` panels at a time."""
+
+    tiles_per_task: int
+    panels_per_pass: int
+    panel_ranges: int
+
+
+class PairOrigins(NamedTuple):
+    """`Origins` of a bf16 convolution, with what a worker rounds for a task: `span` pairs for each of `blocks` blocks
+    of channels."""
+
+    picture_stride: int
+    block_stride: int
+    row_stride: int
+    column_stride: int
+    height: int
+    width: int
+    blocks: int
+    span: int
+    low: int  # floats from a pixel's origin to the first float that a filter reads
+    reach: int  # cells from there to the last; 0: only cells in use are rounded, which then lie side by side
+    tiles_per_task: int
+
+
+class Pointwise(NamedTuple):
+    """A 1 x 1 convolution of an inverted bottleneck: `PackedFilters` with its epilogue."""
+
+    offsets: Any
+    lanes: int
+    panels: Any
+    weights: Any
+    bias: Any
+    slope: Any  # float32
+    activation: int
+    channels: int  # of its output
+    column_stride: int  # floats from pixel to pixel of what it reads
+
+
+class Depthwise(NamedTuple):
+    """The depthwise convolution of an inverted bottleneck: `DepthwiseFilters` with geometry and epilogue."""
+
+    offsets: Any
+    weights: Any
+    bias: Any
+    slope: Any  # float32
+    activation: int
+    block_stride: int  # floats between blocks of what it reads
+    row_stride: int  # floats between output rows, in what it reads
+    column_stride: int  # floats between output columns, in what it reads
+    size: int
+    stride: int
+    padding: int
+    channels: int
+    is_straight: bool  # `direct.straight_rows` serves: cells lie side by side, and readable memory follows the last
+
+
+class BandedPlanes(NamedTuple):
+    """What an inverted bottleneck reads, and how its output rows are divided."""
+
+    picture_stride: int  # floats
+    row_stride: int  # floats
+    height: int
+    width: int
+    side: int  # cells of zeros left and right of the expanded rows
+    bands: int  # tasks for each picture
+    most_rows: int  # of a band of the output
+
+
+class NchwRows(NamedTuple):
+    """A convolution in NCHW planes, `pitch` floats from row to row in a worker's memory."""
+
+    channels: int
+    height: int  # of the input
+    width: int
+    size: int
+    stride: int
+    padding: int
+    pitch: int
+
+
+class NchwBottleneck(NamedTuple):
+    """An inverted bottleneck in NCHW planes: its input, and its depthwise convolution."""
+
+    floats: int  # of the input in all
+    picture_stride: int  # floats
+    row_stride: int  # floats
+    height: int
+    width: int
+    size: int
+    stride: int
+    padding: int
+    side: int  # floats of zeros left and right of an expanded row
+    middle: int  # expanded planes
+    blocked: bool  # the output is one block of nChw16c, else NCHW
+
+
+class NchwPicture(NamedTuple):
+    """The first layer's input: `channels` planes of height x width; `pitch`: floats from row to row of transformed
+    pixels in a worker's memory."""
+
+    channels: int
+    height: int
+    width: int
+    pitch: int
+    pooled: int  # 1: the output is the largest of each 2 x 2 cells, else 0
