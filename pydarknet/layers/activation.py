@@ -57,7 +57,7 @@ class Logistic(NchwLayer):
 
     def compute(self, x: Array, y: Array) -> None:
         y[:] = x
-        LOGISTIC.apply_plain(y)
+        LOGISTIC.apply_nchw(y)
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Binary cross entropy with the truth, (batch, outputs) from 0 to 1; the delta of x is truth - p."""

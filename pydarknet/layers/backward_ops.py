@@ -27,7 +27,14 @@ def activation_backward(activation: Activation, delta: Tensor, y: Tensor, x: Ten
         delta.fill(_channel_softmax_backward(activation.name, delta, y))
         return
     activation_gradient(
-        delta.data, delta.planes, y.data, y.planes, x.data, x.planes, np.float32(activation.slope), activation.code
+        delta.data,
+        delta.planes,
+        y.data,
+        y.planes,
+        x.data,
+        x.planes,
+        np.float32(activation.negative_slope),
+        activation.id,
     )
 
 

@@ -122,7 +122,7 @@ class Connected(NchwLayer):
             self.inputs_count,
             self.outputs_count,
         )
-        self.activation.apply_plain(y)
+        self.activation.apply_nchw(y)
 
     # --- training ---
 
@@ -177,7 +177,7 @@ class Connected(NchwLayer):
             scaled = Tensor(layout)
             self._norm.forward(self.biases, scaled)
             scaled.read_into(y)
-        self.activation.apply_plain(y)
+        self.activation.apply_nchw(y)
 
     def compute_backward(self, delta: Array) -> list[Array]:
         return [self.backward_from(self.nchw_inputs[0], self.values, delta, self._norm)]

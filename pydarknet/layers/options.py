@@ -1,4 +1,4 @@
-"""The keys that every section may have: how a layer's record is stored, and how the layer learns."""
+"""The keys that every section may have: how its record in a .weights file is read, and how the layer is trained."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ CONVOLUTIONS = ("convolutional", "conv")
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """The keys that change how a layer's record is read and written."""
+    """The keys that change which parts of a layer's record are read and written.
+
+    load, scales, save: whether the record is read at all, its batch normalisation is read, and it is written.
+    filters: how many filters the file holds; None for all. flipped: the filters are stored transposed.
+    """
 
     load: bool = True
     scales: bool = True
     save: bool = True
-    filters: int | None = None  # only so many of the filters are in the file
+    filters: int | None = None
     flipped: bool = False
 
     @property
     def is_whole(self) -> bool:
-        """Whether the file has all of the record."""
+        """Whether the file holds the whole record."""
         return self.load and self.scales and self.filters is None
 
     @classmethod
@@ -41,10 +45,14 @@ class RecordOptions:
 class LearningOptions:
     """The keys that change how a layer is trained. Those that the dialect does not know have their defaults.
 
-    stop: the way back ends before this layer; above 1 AlexeyAB's darknet goes on after so many iterations.
-    clip: weights stay between -clip and clip, 0 for no limit. from_iteration: updated only after this one.
-    from_burn_in: updated only after so many times burn_in. norm_only: this layer and those before it keep all
-    parameters, and only rolling statistics change. centred: each filter's accumulated gradient loses its mean.
+    rate: a factor of the learning rate.
+    stop: the backward pass ends before this layer; in AlexeyAB's darknet a number above 1 is the iteration until which.
+    forward_only: the layer gets no backward pass.
+    clip: weights stay between -clip and clip; 0 for no limit.
+    from_iteration: parameters are updated only after this iteration.
+    from_burn_in: parameters are updated only after this number times burn_in iterations.
+    norm_only: this layer and all before it keep their parameters; only running statistics change.
+    centred: the mean of each filter's accumulated update is subtracted from it.
     """
 
     rate: float = 1.0
@@ -74,9 +82,9 @@ class LearningOptions:
 
 @dataclass
 class TrainingProgress:
-    """How far training is; one for all layers of a network.
+    """The progress of training, one object for all layers of a network.
 
-    done: updates so far. max_batches: updates in all, 0 where nobody knows.
+    done: iterations (updates) so far. max_batches: iterations of the whole run; 0 where it is unknown.
     """
 
     done: int = 0

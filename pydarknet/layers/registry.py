@@ -1,4 +1,4 @@
-"""Every layer type by its cfg name. A new layer is one file and one line here."""
+"""The table of layer classes by cfg name. A new layer is a file and a line here."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from .base import INPUT, BuildContext, Changes, Layer, Parameter
 
 
 class _Table(Mapping[str, type[Layer]]):
-    """Layers by name, each imported when it is asked for: a network has few of them, and start-up counts."""
+    """Classes by cfg name, each imported at first use: a network has few of them, and start-up time counts."""
 
-    def __init__(self, places: Mapping[str, str]) -> None:
-        self._places = places
+    def __init__(self, classes: Mapping[str, str]) -> None:
+        self._classes = classes
 
     def __getitem__(self, name: str) -> type[Layer]:
-        module, _, layer = self._places[name].rpartition(".")
+        module, _, layer = self._classes[name].rpartition(".")
         return getattr(import_module(f".{module}", __package__), layer)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self._classes
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._classes)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._classes)
 
 
-# Where each layer stands: file and class.
+# File and class of each layer.
 LAYERS = _Table({
     "activation": "activation.ActivationLayer",
     "avg": "pooling.Avgpool",
@@ -83,7 +83,7 @@ LAYERS = _Table({
 
 
 def layer_class(section_kind: str, dialect: Dialect) -> type[Layer]:
-    """The class for a section's name. Raises ConfigError (without a place) that lists the known ones."""
+    """The class for a section's name. Raises ConfigError, without file and line, that lists the known names."""
     known = sorted(set(LAYERS) - dialect.foreign_sections, key=str.lower)
     if section_kind in known:
         return LAYERS[section_kind]

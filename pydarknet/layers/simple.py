@@ -222,7 +222,7 @@ class Iseg(NchwLayer):
         y[:] = x
         end = self.shape.cells * self.classes
         for sample in y:
-            LOGISTIC.apply_plain(sample[:end])
+            LOGISTIC.apply_nchw(sample[:end])
 
     def compute_backward(self, delta: Array) -> list[Array]:
         return [delta]  # as in darknet, whose own loss of this layer is not computed here

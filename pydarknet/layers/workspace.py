@@ -1,4 +1,4 @@
-"""Memory that kernels need for a moment: one block, shared by all layers, as only one of them runs at a time."""
+"""The workspace: scratch memory of kernels, one block for all layers, as only one of them runs at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Workspace:
         self.turns = np.zeros(most_threads() * APART, np.int64)
 
     def of(self, size: int) -> Array:
-        """At least `size` floats, from a cache line's start on."""
+        """An array of at least `size` float32, aligned to a cache line; it replaces a smaller one."""
         if self.array.size < size:
             self.array = aligned_zeros(size)
         return self.array
@@ -28,19 +28,19 @@ _workspace = _Workspace()
 
 
 def with_turns(kernel: Any, *arguments: Any) -> KernelCall:
-    """A call of a kernel with its arguments, memory for the workers' turns, and their number."""
+    """The call of a kernel with these arguments, followed by the task queue of its workers and their number."""
     return KernelCall(kernel, *arguments, _workspace.turns, threads())
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:
-    """A call of a kernel with its arguments, memory for the workers' turns, their number, memory for them, and how many
-    floats each has."""
+    """The call of a kernel with these arguments, followed by the task queue of its workers, their number, the
+    workspace, and `size`, the floats of the workspace that each worker has."""
     _workspace.of(workers * size)
     return _InWorkspace(kernel, size, *arguments, _workspace.turns, workers)
 
 
 class _InWorkspace(KernelCall):
-    """A call whose last arguments are memory, which is replaced when a later call needs more, and its size."""
+    """A call that looks up the workspace when it is made, as a later call may need a larger one."""
 
     def __init__(self, kernel: Any, size: int, *arguments: Any) -> None:
         super().__init__(kernel, *arguments, _workspace.array, size)

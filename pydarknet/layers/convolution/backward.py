@@ -49,8 +49,8 @@ class ConvolutionLearning:
         self.parameters, self.x, self.output, self.window = parameters, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
-        self._sloped = activation.code == NONE and not activation.over_channels
-        self._slope = np.float32(activation.slope if self._sloped else 1)
+        self._sloped = activation.id == NONE and not activation.over_channels
+        self._slope = np.float32(activation.negative_slope if self._sloped else 1)
         of_norm = parameters.scales, parameters.biases, layout, self._slope
         self.norm = BatchNormTraining(norm, *of_norm) if norm else None
         self.before = Tensor(layout) if needs_input(activation) else output

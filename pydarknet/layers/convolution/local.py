@@ -94,7 +94,7 @@ class Local(NchwLayer):
         locally_connected(
             x.reshape(-1), x_at, window, self.weights.reshape(-1), self.biases, y.reshape(-1), y_at
         )  # fmt: skip
-        self.activation.apply_plain(y)
+        self.activation.apply_nchw(y)
 
     # --- training ---
 

@@ -110,9 +110,9 @@ class Region(Head):
     def compute(self, x: Array, y: Array) -> None:
         planes, c = self._planes(x).copy(), self.coords
         if not self.background:
-            LOGISTIC.apply_plain(planes[c])
+            LOGISTIC.apply_nchw(planes[c])
         if not self.by_cell:
-            LOGISTIC.apply_plain(planes[:2])
+            LOGISTIC.apply_nchw(planes[:2])
         first = c if self.background else c + 1
         if self.tree is not None:
             planes[c + 1 :] = softmax_groups(planes[c + 1 :], self.tree)
@@ -120,7 +120,7 @@ class Region(Head):
             e = np.exp(planes[first:] - planes[first:].max(axis=0))
             planes[first:] = e / e.sum(axis=0)
         elif not self.by_cell:
-            LOGISTIC.apply_plain(planes[c + 1 :])
+            LOGISTIC.apply_nchw(planes[c + 1 :])
         order = (1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)
         y[:] = planes.transpose(order).reshape(y.shape)
 
@@ -149,8 +149,8 @@ class Region(Head):
         e, column, row, position, scale = e[keep], column[keep], row[keep], position[keep], scale[keep]
         x, y = e[:, 0].copy(), e[:, 1].copy()
         if self.by_cell:
-            LOGISTIC.apply_plain(x)
-            LOGISTIC.apply_plain(y)
+            LOGISTIC.apply_nchw(x)
+            LOGISTIC.apply_nchw(y)
         anchors, width, height = self.anchors[position], np.float32(self.shape.width), np.float32(self.shape.height)
         boxes = stack_boxes(
             (column + x) / width,

@@ -141,7 +141,7 @@ class _ConnectedRecurrent(Recurrent[Connected]):
 
 def activated(activation: Activation, total: Array) -> Array:
     """The activation of a contiguous array, in place."""
-    activation.apply_plain(total)
+    activation.apply_nchw(total)
     return total
 
 
