@@ -1,5 +1,5 @@
-"""AlexeyAB's `ema_alpha`: a slow average of the filters in the second half of a run, which replaces them near its
-end."""
+"""AlexeyAB's `ema_alpha`: an exponential moving average (EMA) of all convolutions in the second half of a run, which
+replaces the parameters near its end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 
-APART = 1000  # updates before the last one, at which the average takes the place of the parameters
+UPDATES_AFTER = 1000  # between the update at which the average replaces the parameters and the last one
 
 
 class MovingAverage:
-    """ema = alpha * ema + (1 - alpha) * parameters of all convolutions, after each update from half of the run on."""
+    """ema = alpha * ema + (1 - alpha) * parameters, for all convolutions, after each update of a run's second half."""
 
     def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
-        """`max_batches`: updates of the whole run."""
+        """max_batches: updates of the whole run."""
         self.network, self.alpha = network, alpha
-        self.first, self.last = max_batches // 2, max_batches - APART
+        self.first, self.last = max_batches // 2, max_batches - UPDATES_AFTER
         self._averages: dict[str, Array] = {}
         if self.last <= self.first:
             net = network.config.net
@@ -41,7 +41,7 @@ class MovingAverage:
         return bool(self._averages)
 
     def update(self, number: int) -> bool:
-        """After update `number`; whether the parameters have been replaced."""
+        """Follow update `number`. Returns whether the parameters were replaced by their averages."""
         if number < self.first:
             return False
         current = self.parameters()
@@ -51,14 +51,14 @@ class MovingAverage:
             self._write(current, self._averages)
             return True
         if number < self.last:
-            kept = np.float32(self.alpha)
+            alpha = np.float32(self.alpha)
             for name, array in current.items():
-                self._averages[name] *= kept
-                self._averages[name] += (1 - kept) * array
+                self._averages[name] *= alpha
+                self._averages[name] += (1 - alpha) * array
         return False
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a .weights file with the averages in the place of what they are averages of. Raises OutputError."""
+        """Write a .weights file with the averages in place of the parameters. Raises OutputError."""
         current = self.parameters()
         before = {name: array.copy() for name, array in current.items()}
         self._write(current, self._averages)
@@ -68,19 +68,19 @@ class MovingAverage:
             self._write(current, before)
 
     def state_dict(self) -> dict[str, Array]:
-        """The averages, none before they have begun: no copies."""
+        """The averages, none before the first one: no copies."""
         return dict(self._averages)
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Go on from a state: nothing, or an array for each of `parameters`, which the caller has compared."""
+        """Restore the averages: nothing, or an array for each of `parameters`; the caller has checked the shapes."""
         self._averages = {name: state[name].copy() for name in self.parameters() if state}
 
     def parameters(self) -> dict[str, Array]:
-        """Biases, scales and weights of every convolution with a record of its own, by their names in checkpoints."""
+        """Biases, scales and weights of every convolution with parameters of its own, by their names in checkpoints."""
         found: dict[str, Array] = {}
         for index, layer in enumerate(self.network.layers):
-            learnt = layer.trainables() if layer.has_filters else []
-            found |= {f"layer.{index}.{parameter.name}": parameter.array for parameter in learnt}
+            trained = layer.trainables() if layer.has_filters else []
+            found |= {f"layer.{index}.{parameter.name}": parameter.array for parameter in trained}
         return found
 
     @staticmethod

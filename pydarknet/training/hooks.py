@@ -212,7 +212,7 @@ class Checkpointer(Hook):
     def after_step(self, run: Run, record: IterationRecord) -> None:
         names = self.schedule.due(record.iteration, run.learner.seen)
         record.saved += tuple(self.save(run, name) for name in names)
-        average = run.learner.average
+        average = run.learner.ema
         if names and average is not None and average.begun:
             path = self.folder / f"{self.base}_ema.weights"
             average.save(path)

@@ -1,4 +1,4 @@
-"""One mini-batch after another: forward with the batch's statistics, loss, backward, and an update in its turn."""
+"""Training step by step: forward pass, loss and backward pass of a mini-batch, and an update after `subdivisions`."""
 
 from __future__ import annotations
 
@@ -26,63 +26,67 @@ from .lr_schedule import LearningRateSchedule
 from .optimizer import Optimizer
 from .similar_filters import reject_similar
 from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
-from .unsupported import unfollowed
+from .unsupported import unsupported
 
 log = logging.getLogger("pydarknet")
 
 
 class Learner:
-    """A network set up to learn: the deltas beside its activations, what updates need, and the count of pictures seen.
+    """A network set up for training: deltas beside its activations, the optimizer, and the count of pictures seen.
 
-    seen: pictures in mini-batches of the cfg's size, whatever size they have. trainables: the parameters that updates
-    change, each with its layer, by their names in checkpoints, such as layer.3.weights.
+    A delta is minus the gradient of the loss (darknet's word). seen: counts every mini-batch as one of the cfg's size,
+    whatever size it has. parameters: those that updates change, each with its layer, by their names in checkpoints,
+    such as layer.3.weights. ema: the moving average of the parameters, None without `ema_alpha`.
     """
 
     def __init__(self, network: Network) -> None:
-        """Lay out memory for mini-batches of the cfg's size. Options that are not followed are logged. Raises
-        ConfigError and ShapeError, and OptionError where the network computes in another precision than float32."""
+        """Allocate memory for mini-batches of the cfg's size, and log options that are not followed.
+
+        Raises ConfigError and ShapeError, and OptionError where the network computes in another precision than float32.
+        """
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
         net = network.config.net
-        for line in unfollowed(network.config):
+        for line in unsupported(network.config):
             log.warning("%s", line)
         self.network = network
         self.schedule = LearningRateSchedule.from_section(net)
         self.optimizer = Optimizer(network.layers, net, network.dialect)
         self.subdivisions = net.positive("subdivisions", 1)
         self.mini_batch, self.seen = network.batch, network.header.seen
-        self.average = self._moving_average(net.real("ema_alpha", 0.0))
+        self.ema = self._make_ema(net.real("ema_alpha", 0.0))
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
-        self._steps = 0
+        self._mini_batches = 0
         self._rng = np.random.default_rng(network.seed)
-        self._clock = TrainingProgress(self.update_count, self.schedule.max_batches)
+        self._progress = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
-        self._stops = [(i, stop) for i, layer in enumerate(network.layers) if (stop := layer.learning_options.stop)]
+        stops = [(i, layer.learning_options.stop) for i, layer in enumerate(network.layers)]
+        self._stops = [(i, stop) for i, stop in stops if stop]
         lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
-        self._stop = max(lasting, default=-1)
+        self._stop_index = max(lasting, default=-1)
         with network.lock:
             self._prepare()
 
-    def _moving_average(self, alpha: float) -> MovingAverage | None:
+    def _make_ema(self, alpha: float) -> MovingAverage | None:
         return MovingAverage(self.network, alpha, self.schedule.max_batches) if alpha else None
 
     def _prepare(self) -> None:
         network = self.network
         for index, layer in enumerate(network.layers):
-            layer.training = network.dialect.trains_before_stop or index >= self._stop
-            layer.rng, layer.progress, layer.autotuned = self._rng, self._clock, False
+            layer.training = network.dialect.trains_before_stop or index >= self._stop_index
+            layer.rng, layer.progress, layer.autotuned = self._rng, self._progress, False
             if isinstance(layer, Head) and layer.rejects_deltas:
                 layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
         graph = Graph(network.layers, input_, network.output_index)
         tensors = allocate(plan_tensors(graph, batch, {}, keep_all=True))
-        deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop}
-        overwriting = _overwriting(graph)
+        deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop_index}
+        overwriting = _first_delta_writers(graph)
         self._deltas = [delta for owner, delta in deltas.items() if owner not in overwriting]
         self._input = tensors[INPUT]
         self._layers = [layer for layer in network.layers if not layer.is_alias]
-        self.trainables: dict[str, tuple[Layer, Trainable]] = {}
+        self.parameters: dict[str, tuple[Layer, Trainable]] = {}
         for index, layer in enumerate(network.layers):
             if not layer.is_alias:
                 layer.overwrites = index in overwriting.values()
@@ -94,17 +98,19 @@ class Learner:
     ) -> None:
         layer, sources, owner = graph.layers[index], graph.sources(index), graph.owner(index)
         layer.setup([tensors[source] for source in sources], tensors.get(owner))
-        # A layer before the stop learns nothing, but a delta to write to keeps its code simple.
+        # Layers before stopbackward learn nothing, but a delta to write to keeps their code simple.
         delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
         layer.setup_training([deltas.get(source) for source in sources], delta)
         for trainable in layer.trainables():
             name = f"layer.{index}.{trainable.name}"
-            assert name not in self.trainables
-            self.trainables[name] = layer, trainable
+            assert name not in self.parameters
+            self.parameters[name] = layer, trainable
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
-        """Go on at another input size and with mini-batches of `batch` pictures (default: the cfg's); what has been
-        accumulated stays. Raises ShapeError where the network cannot."""
+        """Change the input size, in pixels, and the pictures of a mini-batch (default: the cfg's).
+
+        Accumulated updates are kept. Raises ShapeError where the network has no such size.
+        """
         batch = self.mini_batch if batch is None else batch
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
@@ -113,11 +119,11 @@ class Learner:
             self._prepare_again()
 
     def _prepare_again(self) -> None:
-        """Lay out memory after the network has been set up for something else; what has been accumulated stays."""
-        before = {name: trainable.update for name, (_, trainable) in self.trainables.items()}
+        """Allocate memory again after the network was set up for something else; accumulated updates are kept."""
+        before = {name: trainable.update for name, (_, trainable) in self.parameters.items()}
         carried = [dict(layer.carried()) for layer in self.network.layers]
         self._prepare()
-        for name, (_, trainable) in self.trainables.items():
+        for name, (_, trainable) in self.parameters.items():
             trainable.update[:] = before[name]
         for layer, kept in zip(self.network.layers, carried, strict=True):
             for name, array in layer.carried().items():
@@ -125,48 +131,48 @@ class Learner:
                     array[:] = kept[name]
 
     def state_dict(self) -> dict[str, Array]:
-        """What training needs besides the network's parameters and `counters` to go on as if it had not been
-        interrupted: accumulated updates, moments, averages, and what layers keep from one mini-batch to the next.
+        """The arrays that a resumed run needs besides the network's parameters: accumulated updates, Adam's moments,
+        the moving average, and what layers keep from one mini-batch to the next.
 
-        No copies. The names stand in checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
+        No copies. The names are those of checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
         average.layer.3.weights, layer.3.carried.hidden.
         """
-        return self._own_state() | _prefixed("average", self.average.state_dict() if self.average else {})
+        return self._own_state() | _prefixed("average", self.ema.state_dict() if self.ema else {})
 
     def _own_state(self) -> dict[str, Array]:
-        """The state without the moving average, which has no arrays before it begins."""
-        state = {f"update.{name}": trainable.update for name, (_, trainable) in self.trainables.items()}
-        state |= _prefixed("optimizer", self.optimizer.state_dict(self.trainables))
+        """`state_dict` without the moving average, which has no arrays before it begins."""
+        state = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
+        state |= _prefixed("optimizer", self.optimizer.state_dict(self.parameters))
         for index, layer in enumerate(self.network.layers):
             state |= _prefixed(f"layer.{index}", layer.state_dict())
         return state
 
     def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` and `counters` gave at the same input size and batch.
+        """Restore what `state_dict` and `counters` returned at the same input size and batch.
 
         Raises WeightsError, before anything is changed, where a name, shape, dtype or value is not the expected one.
         """
         self._check_counters(counters)
         own, averages = self._own_state(), {}
-        if self.average and counters["average_begun"]:
-            averages = _prefixed("average", self.average.parameters())
+        if self.ema and counters["average_begun"]:
+            averages = _prefixed("average", self.ema.parameters())
         check_arrays(state, own | averages)
         for name, array in own.items():
             if not name.startswith("layer."):
                 array[...] = state[name]
         for index, layer in enumerate(self.network.layers):
             layer.load_state_dict(_under(f"layer.{index}", state))
-        if self.average:
-            self.average.load_state_dict(_under("average", state))
+        if self.ema:
+            self.ema.load_state_dict(_under("average", state))
         self._load_counters(counters)
 
     def counters(self) -> dict[str, Any]:
-        """The numbers that go with `state_dict`, fit for JSON: counts, and the states of random generators."""
+        """The numbers that belong to `state_dict`, fit for JSON: counts, and the states of random generators."""
         return {
             "seen": self.seen,
-            "steps": self._steps,
+            "steps": self._mini_batches,
             "updates": self.optimizer.updates,
-            "average_begun": self.average is not None and self.average.begun,
+            "average_begun": self.ema is not None and self.ema.begun,
             "rejection": self._rejection.state_dict(),
             "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
         }
@@ -181,35 +187,35 @@ class Learner:
             check_generator(counters["random"][name], rng, f"training.random.{name}")
 
     def _load_counters(self, counters: Mapping[str, Any]) -> None:
-        self.seen, self._steps, self.optimizer.updates = counters["seen"], counters["steps"], counters["updates"]
-        self._clock.done = self.update_count
+        self.seen, self._mini_batches, self.optimizer.updates = counters["seen"], counters["steps"], counters["updates"]
+        self._progress.done = self.update_count
         self._rejection.load_state_dict(counters["rejection"])
         for name, rng in self._generators().items():
             rng.bit_generator.state = counters["random"][name]
 
     def _generators(self) -> dict[str, np.random.Generator]:
-        """Every generator of random numbers that training draws from, by its name in checkpoints."""
+        """Every random generator of training, by its name in checkpoints."""
         found = {"training": self._rng}
         for index, layer in enumerate(self.network.layers):
             found |= {f"layer.{index}.{name}": rng for name, rng in layer.generators().items()}
         return found
 
     def forget(self, sequence: int) -> None:
-        """Have recurrent layers begin a sequence of the mini-batch anew: what they carry of it becomes 0."""
+        """Set the state that recurrent layers carry for a sequence of the mini-batch to 0."""
         for layer in self.network.layers:
             for array in layer.carried().values():
                 array[sequence] = 0
 
     @property
     def update_count(self) -> int:
-        """Updates done, by the count of pictures."""
+        """The number of updates, by the count of pictures."""
         return self.seen // (self.mini_batch * self.subdivisions)
 
     def step(self, images: Array, truth: Sequence[Array]) -> float:
-        """Learn from one mini-batch; the weights change after every `subdivisions` of them.
+        """Train on one mini-batch; parameters are updated after every `subdivisions` mini-batches.
 
-        images: (n, c, h, w) or (n, inputs) float32; truth: one array per picture. Gives the mean over all layers
-        with a loss of that layer's cost over the mini-batch. Raises OptionError for other sizes.
+        images: (n, c, h, w) or (n, inputs) float32. truth: n arrays, one for each picture. Returns the mean of the
+        costs of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
         """
         network = self.network
         array = np.asarray(images)
@@ -233,8 +239,8 @@ class Learner:
             self._input.fill(np.ascontiguousarray(array))
             loss = self._forward(truth)
             self._backward()
-            self._steps += 1
-            if self._is_due():
+            self._mini_batches += 1
+            if self._update_is_due():
                 self._update()
         return loss
 
@@ -248,37 +254,37 @@ class Learner:
         return sum(costs) / len(costs) if costs else 0.0
 
     def _backward(self) -> None:
-        stop = max((i for i, until in self._stops if until > self._clock.done), default=self._stop)
-        for index in reversed(range(max(stop, self._stop) + 1, len(self.network.layers))):
+        stop = max((i for i, until in self._stops if until > self._progress.done), default=self._stop_index)
+        for index in reversed(range(max(stop, self._stop_index) + 1, len(self.network.layers))):
             layer = self.network.layers[index]
             if not layer.is_alias and not layer.learning_options.forward_only:
                 layer.backward()
 
-    def _is_due(self) -> bool:
-        counted = self.seen // self.mini_batch if self.network.dialect.updates_by_seen else self._steps
+    def _update_is_due(self) -> bool:
+        counted = self.seen // self.mini_batch if self.network.dialect.updates_by_seen else self._mini_batches
         return counted % self.subdivisions == 0
 
     @property
     def lr(self) -> float:
-        """The learning rate of the update that the pictures seen so far belong to."""
+        """The learning rate of the update that follows the pictures seen so far."""
         return self.schedule.at(self.update_count)
 
     def _update(self) -> None:
         number, network = self.update_count, self.network
-        self.optimizer.update(self.trainables, number, self.lr, network.batch * self.subdivisions)
-        if self.average:
-            self.average.update(number)
+        self.optimizer.step(self.parameters, number, self.lr, network.batch * self.subdivisions)
+        if self.ema:
+            self.ema.update(number)
         if self._reject_every and number % self._reject_every == 0 and number < self.schedule.max_batches * 3 // 4:
             reject_similar(network.layers, self._rng)
         for layer in network.layers:
             layer.parameters_changed()
-        self._clock.done = number
+        self._progress.done = number
         network.header = replace(network.header, seen=self.seen)
 
 
-def _overwriting(graph: Graph) -> dict[int, int]:
-    """The layers whose deltas need not be 0 before the way back, and for each the one that writes its delta first: its
-    last reader."""
+def _first_delta_writers(graph: Graph) -> dict[int, int]:
+    """Layers whose delta need not be cleared before the backward pass, mapped to the layer that writes it first, which
+    is their last reader."""
     found = {}
     for owner, readers in graph.readers.items():
         last = graph.layers[readers[-1]]
@@ -298,5 +304,5 @@ def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def mini_batch(network_batch: int, subdivisions: int, time_steps: int) -> int:
-    """Pictures of one forward pass: batch divided by subdivisions, times the length of sequences."""
+    """The pictures of one forward pass: batch / subdivisions, times the length of a sequence."""
     return max(1, network_batch // subdivisions) * time_steps

@@ -1,4 +1,7 @@
-"""How parameters follow from what backward passes have accumulated for them, by the rules of darknet's GPU builds."""
+"""Update rules: SGD with momentum and Adam, as in darknet's GPU builds.
+
+An update is the sum of minus the gradients over all pictures of an iteration, which backward passes accumulate.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,29 @@ from ..layers import Layer
 from ..layers.base import Trainable
 from ..utils.arrays import Array
 
-Trainables = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
+Parameters = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 
 
 @dataclass(frozen=True)
 class Step:
-    """What all parameters of an update have in common.
+    """What all parameters of one update share.
 
-    number: counted from 1 over all runs. of_run: counted from 1 since the run began, which a resumed run continues.
-    pictures: whose gradients have been summed up. decay: weight decay of one picture.
+    iteration: of the network, counted from 1. number: of the update, counted from 1 in this run; a resumed run counts
+    on. lr: the learning rate. pictures: how many gradients were summed. decay: weight decay for one picture.
     """
 
+    iteration: int
     number: int
-    of_run: int
-    rate: float
+    lr: float
     pictures: int
     decay: float
 
 
 class Rule(Protocol):
-    """One way to change a parameter. `name` tells parameters apart, `rate` includes the layer's own factor."""
+    """An update rule."""
 
-    def change(self, name: str, parameter: Trainable, step: Step, rate: float) -> None: ...
+    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
+        """Update one parameter. name: its name in checkpoints. lr: the learning rate times the layer's own factor."""
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
         """What the rule keeps of a parameter from update to update: arrays of its shape, no copies."""
@@ -44,45 +48,49 @@ class Rule(Protocol):
 
 @dataclass
 class SGD:
-    """Gradient descent; what is accumulated keeps `momentum` of itself for the next update. Weights decay."""
+    """Stochastic gradient descent: update -= decay * weights; weights += lr / pictures * update; update *= momentum.
+
+    Biases and scales do not decay.
+    """
 
     momentum: float
 
-    def change(self, name: str, parameter: Trainable, step: Step, rate: float) -> None:
+    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
         decay = step.decay * step.pictures if parameter.decays else 0.0
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
-        sgd_step(weights, update, np.float32(rate / step.pictures), np.float32(decay), np.float32(self.momentum))
+        sgd_step(weights, update, np.float32(lr / step.pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """Nothing: momentum is part of what is accumulated."""
+        """Nothing: the momentum is part of the accumulated update."""
         return {}
 
 
 @dataclass
 class Adam:
-    """Adam (Kingma and Ba, 2015) as darknet has it: sums are not divided by the number of pictures, and biases and
-    scales decay like weights."""
+    """Adam (Kingma and Ba, 2015) as darknet computes it: updates are not divided by the number of pictures, and biases
+    and scales decay like weights. by_iteration: the bias correction counts iterations of the network, not updates of
+    the run."""
 
-    keeps_mean: float = 0.9
-    keeps_square: float = 0.999
+    beta1: float = 0.9
+    beta2: float = 0.999
     epsilon: float = 1e-7
     by_iteration: bool = False
     _moments: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
 
-    def change(self, name: str, parameter: Trainable, step: Step, rate: float) -> None:
+    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
         mean, square = (moment.reshape(-1) for moment in self._moments_of(name, parameter))
-        past = step.number if self.by_iteration else step.of_run
-        kept = np.float32(self.keeps_mean), np.float32(self.keeps_square)
+        count = step.iteration if self.by_iteration else step.number
+        betas = np.float32(self.beta1), np.float32(self.beta2)
         adam_step(
             weights,
             update,
             mean,
             square,
-            np.float32(rate),
+            np.float32(lr),
             np.float32(step.decay * step.pictures),
-            *kept,
-            *(np.float32(1 - float(share) ** past) for share in kept),
+            *betas,
+            *(np.float32(1 - float(beta) ** count) for beta in betas),
             np.float32(self.epsilon),
         )
 
@@ -91,7 +99,7 @@ class Adam:
         return {"mean": mean, "square": square}
 
     def _moments_of(self, name: str, parameter: Trainable) -> tuple[Array, Array]:
-        """The averages of a parameter's changes and of their squares, zeros before its first update."""
+        """The running means of a parameter's updates and of their squares, zeros before its first update."""
         if name not in self._moments:
             shape = parameter.array.shape
             self._moments[name] = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -99,19 +107,19 @@ class Adam:
 
 
 def read_rule(net: Section, dialect: Dialect) -> Rule:
-    """The rule that `[net]` asks for."""
+    """The update rule that `[net]` asks for: SGD, or Adam with `adam=1`."""
     if not net.flag("adam"):
         return SGD(net.real("momentum", 0.9))
     return Adam(
-        keeps_mean=net.real("B1", 0.9),
-        keeps_square=net.real("B2", 0.999),
+        beta1=net.real("B1", 0.9),
+        beta2=net.real("B2", 0.999),
         epsilon=net.real("eps", dialect.adam_epsilon),
         by_iteration=dialect.adam_by_iteration,
     )
 
 
 class Optimizer:
-    """Changes all parameters of a network by one rule, but for those that are told to rest."""
+    """Applies the update rule to every parameter that is not frozen."""
 
     def __init__(self, layers: Sequence[Layer], net: Section, dialect: Dialect) -> None:
         """Read the keys of `[net]` about updates."""
@@ -121,36 +129,36 @@ class Optimizer:
         self._clip, self._burn_in = net.real("clip", 0.0), net.natural("burn_in", 0, 1 << 40)
         self._mends = dialect.mends_updates
         last = max((i for i, layer in enumerate(layers) if layer.learning_options.norm_only), default=-1)
-        self._kept = {id(layer) for layer in layers[: last + 1]}
+        self._norm_only = {id(layer) for layer in layers[: last + 1]}
 
-    def update(self, trainables: Trainables, number: int, rate: float, pictures: int) -> None:
-        """The update of that number, counted from 1, with the gradients of so many pictures."""
+    def step(self, parameters: Parameters, iteration: int, lr: float, pictures: int) -> None:
+        """Update the parameters of an iteration, counted from 1, with the gradients of so many pictures."""
         self.updates += 1
-        step = Step(number, self.updates, rate, pictures, self.decay)
-        for name, (layer, parameter) in trainables.items():
-            if self._rests(layer, number):
+        step = Step(iteration, self.updates, lr, pictures, self.decay)
+        for name, (layer, parameter) in parameters.items():
+            if self._is_frozen(layer, iteration):
                 continue
-            self._prepare(layer, parameter)
-            self.rule.change(name, parameter, step, rate * layer.learning_options.rate)
+            self._mend_update(layer, parameter)
+            self.rule.step(name, parameter, step, lr * layer.learning_options.rate)
             limit = layer.learning_options.clip or (self._clip if layer.has_filters else 0.0)
             if limit and parameter.decays:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)
 
-    def state_dict(self, trainables: Trainables) -> dict[str, Array]:
-        """What the next update needs besides the parameters, what is accumulated for them, and `updates`: no copies."""
+    def state_dict(self, parameters: Parameters) -> dict[str, Array]:
+        """What the next update needs besides parameters, accumulated updates and the count `updates`: no copies."""
         return {
             f"{name}.{kind}": array
-            for name, (_, parameter) in trainables.items()
+            for name, (_, parameter) in parameters.items()
             for kind, array in self.rule.state_of(name, parameter).items()
         }
 
-    def _rests(self, layer: Layer, number: int) -> bool:
+    def _is_frozen(self, layer: Layer, iteration: int) -> bool:
         options = layer.learning_options
-        if not layer.training or id(layer) in self._kept:
+        if not layer.training or id(layer) in self._norm_only:
             return True
-        return number <= options.from_iteration or number < options.from_burn_in * self._burn_in
+        return iteration <= options.from_iteration or iteration < options.from_burn_in * self._burn_in
 
-    def _prepare(self, layer: Layer, parameter: Trainable) -> None:
+    def _mend_update(self, layer: Layer, parameter: Trainable) -> None:
         update = parameter.update
         if self._mends and not np.isfinite(update.sum(dtype=np.float64)):
             update[~np.isfinite(update)] = 0

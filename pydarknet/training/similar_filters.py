@@ -1,4 +1,4 @@
-"""AlexeyAB's `weights_reject_freq`: of two filters that are much alike, one starts anew."""
+"""AlexeyAB's `weights_reject_freq`: of two filters that are very similar, one is initialised again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from ..layers import Layer
 
 log = logging.getLogger("pydarknet")
 
-ALIKE = 0.4  # cosine of two filters
-NEAR_HEAD = 3  # layers before a head that are left alone
+SIMILARITY = 0.4  # cosine of two filters
+NEAR_HEAD = 3  # layers before a head that are not changed
 
 
 def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
-    """In each convolution but the first one, linear ones and those near a head: initialise the first filter of the most
-    similar pair anew, where the two are more alike than `ALIKE`. Gives the layers in which that happened."""
+    """Initialise the first filter of each convolution's most similar pair again if their cosine is above `SIMILARITY`.
+
+    The first layer, linear convolutions and those near a head are not changed. Returns the indices of changed layers.
+    """
     changed = []
     for index, layer in enumerate(layers):
         following = layers[index + 1 : index + 1 + NEAR_HEAD]
@@ -28,10 +30,10 @@ def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[in
         if "weights" not in parameters or len(parameters["weights"]) < 2 or activation is None or activation.is_linear:
             continue
         weights = parameters["weights"]
-        pair, likeness = _most_similar(weights.reshape(len(weights), -1))
-        if likeness <= ALIKE:
+        pair, cosine = _most_similar(weights.reshape(len(weights), -1))
+        if cosine <= SIMILARITY:
             continue
-        log.info("layer %d: filters %d and %d are alike (%f)", index, *pair, likeness)
+        log.info("layer %d: filters %d and %d are similar (cosine %f)", index, *pair, cosine)
         spread = np.sqrt(2 / weights[0].size)
         weights[pair[0]] = spread * (2 * rng.random(weights.shape[1:], np.float32) - 1)
         parameters["biases"][pair[0]] = 0
@@ -42,7 +44,7 @@ def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[in
 
 
 def _most_similar(filters: np.ndarray) -> tuple[tuple[int, int], float]:
-    """The first pair of rows with the largest cosine, and that."""
+    """The first pair of rows with the largest cosine, and that cosine."""
     lengths = np.linalg.norm(filters, axis=1)
     unit = filters / np.where(lengths > 0, lengths, 1)[:, None]
     cosines = unit @ unit.T

@@ -1,4 +1,4 @@
-"""What a cfg asks of training that is not done here: rare options of darknet's GPU and OpenCV builds."""
+"""Training options that are not supported: rare ones of darknet's GPU and OpenCV builds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..config.sections import Config, Option, Section
 
-# By section; "" stands for every layer. Options whose value is 0 ask for nothing.
+# By section, with what happens instead; "" stands for every layer. An option whose value is 0 is off.
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "net": {
         "track": "pictures are drawn one by one, not as sequences of frames",
@@ -45,8 +45,8 @@ NEUTRAL = {("crop", "saturation"): 1.0, ("crop", "exposure"): 1.0}
 ALIASES = {"conv": "convolutional", "max": "maxpool", "Gaussian_yolo": "yolo"}
 
 
-def unfollowed(config: Config) -> list[str]:
-    """One line for each such option or section, with its place and what happens instead."""
+def unsupported(config: Config) -> list[str]:
+    """A line for each unsupported option or section that is on: where it is, and what happens instead."""
     lines = []
     for section in [config.net, *config.layers]:
         kind = "net" if section is config.net else ALIASES.get(section.kind, section.kind)
@@ -55,11 +55,11 @@ def unfollowed(config: Config) -> list[str]:
                 f"{section.path}:{section.line}: [{section.kind}] is not followed in training: {SECTIONS[kind]}"
             )
         effects = {**OPTIONS[""], **OPTIONS.get(kind, {})}
-        lines += [_line(section, o, effects[o.key]) for o in section.options if _asks(section, kind, o, effects)]
+        lines += [_line(section, o, effects[o.key]) for o in section.options if _is_on(section, kind, o, effects)]
     return lines
 
 
-def _asks(section: Section, kind: str, option: Option, effects: Mapping[str, str]) -> bool:
+def _is_on(section: Section, kind: str, option: Option, effects: Mapping[str, str]) -> bool:
     if option.key not in effects or option.key in section.foreign:
         return False
     return section.real(option.key, 0.0) != NEUTRAL.get((kind, option.key), 0.0)

@@ -19,7 +19,7 @@ def trained_once(build, keys, done=100, batch=16, sizes=(10, 12)):
         net(8, *sizes).replace("[net]", "[net]\nmax_batches=100\n") + f"{CONV}[dropout]\n{keys}\n[avgpool]\n[softmax]\n"
     )
     training = Learner(build(text, "alexeyab", batch=batch))
-    training._clock.done = done
+    training._progress.done = done
     images = np.ones((batch, 8, *sizes), np.float32)
     training.step(images, [np.eye(8, dtype=np.float32)[0]] * batch)
     layer = training.network.layers[1]

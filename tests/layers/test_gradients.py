@@ -131,7 +131,7 @@ def test_updates_are_minus_half_the_derivative(build, name):
         return training.step(pictures, truth)
 
     loss()
-    found = [(layer, parameter.array, parameter.update.copy()) for layer, parameter in training.trainables.values()]
+    found = [(layer, parameter.array, parameter.update.copy()) for layer, parameter in training.parameters.values()]
     assert found
     rng = np.random.default_rng(7)
     for layer, array, update in found:

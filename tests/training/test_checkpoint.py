@@ -282,7 +282,7 @@ def saved(build, folder, cfg, dialect="pjreddie", batch=2):
     """A network that has learnt a little, the state beside its weights, and how to set another one up."""
     training = Learner(build(cfg, dialect, batch=batch))
     size = training.network.input.outputs
-    training.seen = 2 * 1003 if training.average else 0  # so that the average has begun
+    training.seen = 2 * 1003 if training.ema else 0  # so that the average has begun
     for number in range(2):
         images = np.random.default_rng(number).random((batch, size), np.float32)
         training.step(images, [np.eye(4, dtype=np.float32)[number]] * batch)

@@ -31,7 +31,7 @@ def make(build):
 def accumulate(training, seed):
     """Random numbers added to everything that is accumulated; the count of pictures goes on."""
     rng = np.random.default_rng(seed)
-    for _, trainable in training.trainables.values():
+    for _, trainable in training.parameters.values():
         trainable.update += rng.standard_normal(trainable.update.shape).astype(np.float32)
     training.seen += 2
 
@@ -53,21 +53,21 @@ def test_adam(make, dialect, eps, first, options):
     training = make(network_text(f"adam=1\n{options}"), dialect)
     training.seen = 10
     given = (0.7, 0.95, 0.01) if options else (0.9, 0.999, eps)
-    before = [trainable.array.copy() for _, trainable in training.trainables.values()]
+    before = [trainable.array.copy() for _, trainable in training.parameters.values()]
     sums = []
     for seed in range(4):
         accumulate(training, seed)
-        sums.append([trainable.update.astype(float) for _, trainable in training.trainables.values()])
+        sums.append([trainable.update.astype(float) for _, trainable in training.parameters.values()])
         training._update()
-        assert not any(trainable.update.any() for _, trainable in training.trainables.values())
-    for number, (_, trainable) in enumerate(training.trainables.values()):
+        assert not any(trainable.update.any() for _, trainable in training.parameters.values())
+    for number, (_, trainable) in enumerate(training.parameters.values()):
         expected = naive_adam([s[number] for s in sums], before[number], 0.1, 0.01, *given, first)
         np.testing.assert_allclose(trainable.array, expected, atol=2e-6)
 
 
 def test_descent(make):
     training = make(network_text("momentum=0.8\n"))
-    (_, trainable) = list(training.trainables.values())[2]
+    (_, trainable) = list(training.parameters.values())[2]
     w, u = trainable.array.astype(float), np.zeros(trainable.array.shape)
     for seed in range(3):
         before = trainable.update.astype(float)
@@ -82,11 +82,11 @@ def test_descent(make):
 
 def changed(training):
     """Whether an update changes each layer's parameters."""
-    before = [trainable.array.copy() for _, trainable in training.trainables.values()]
+    before = [trainable.array.copy() for _, trainable in training.parameters.values()]
     accumulate(training, 1)
     training._update()
     found = {}
-    for (layer, trainable), old in zip(training.trainables.values(), before, strict=True):
+    for (layer, trainable), old in zip(training.parameters.values(), before, strict=True):
         index = training.network.layers.index(layer)
         found[index] = found.get(index, False) or bool((trainable.array != old).any())
     return found
@@ -144,7 +144,7 @@ def test_centred_gradients(make):
 def test_updates_that_are_no_numbers(make, dialect):
     training = make(network_text(), dialect)
     accumulate(training, 0)
-    weights = list(training.trainables.values())[2][1]
+    weights = list(training.parameters.values())[2][1]
     weights.update.flat[0] = np.nan
     training._update()
     assert np.isfinite(weights.array).all() == (dialect == "alexeyab")
@@ -153,9 +153,9 @@ def test_updates_that_are_no_numbers(make, dialect):
 def gradient_of(training, index):
     """What one mini-batch accumulates for a layer's weights."""
     layer = training.network.layers[index]
-    weights = next(t for other, t in training.trainables.values() if other is layer and t.decays)
+    weights = next(t for other, t in training.parameters.values() if other is layer and t.decays)
     weights.update[:] = 0
-    training._is_due = lambda: False
+    training._update_is_due = lambda: False
     training.step(values(2, 2, 4, 4), [np.eye(3, dtype=np.float32)[k] for k in (0, 1)])
     return np.abs(weights.update).max()
 
@@ -165,14 +165,14 @@ def test_stopbackward_for_a_while(make):
     for dialect, learns in (("alexeyab", [False, False, False, True]), ("pjreddie", [False] * 4)):
         training = make(network_text(layers=layers), dialect)
         for done, expected in enumerate(learns):
-            training._clock.done = done
+            training._progress.done = done
             assert (gradient_of(training, 0) > 0) == expected
 
 
 def test_stopbackward_for_ever(make):
     for dialect in ("pjreddie", "alexeyab"):
         training = make(network_text(layers=f"{CONV}{CONV}stopbackward=1\n"), dialect)
-        training._clock.done = 5
+        training._progress.done = 5
         assert gradient_of(training, 0) == 0
 
 

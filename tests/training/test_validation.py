@@ -115,7 +115,7 @@ def test_learning_does_not_notice(files, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"adam": 1}, {"adam": 1, "max_batches": 1010, "ema_alpha": 0.5}])
 def test_going_on_gives_the_same_weights_and_figures(tmp_path, options, monkeypatch):
     if "ema_alpha" in options:
-        monkeypatch.setattr("pydarknet.training.ema.APART", 1000)
+        monkeypatch.setattr("pydarknet.training.ema.UPDATES_AFTER", 1000)
     files = detection_files(tmp_path, **{"max_batches": 12, **options})
     if "ema_alpha" in options:
         # Only the last iterations: weights that have seen 1000 of them.

@@ -196,7 +196,7 @@ def test_heads_without_objects_say_so(run, tmp_path):
 
 
 def test_no_objects():
-    nothing, some = Statistics(slots=4), Statistics(slots=4, count=1)
+    nothing, some = Statistics(predictions=4), Statistics(predictions=4, count=1)
     assert no_objects(region_line(nothing), nothing) == (
         "Region Avg IOU: no objects, Class: no objects, Obj: no objects, No Obj: 0.000000, Avg Recall: no objects,  "
         "count: 0"

@@ -43,7 +43,7 @@ def test_the_way_back_takes_the_signs_for_what_they_are_signs_of(build, dialect,
     assert loss == pytest.approx(np.square(delta).sum(), rel=1e-4)
     delta *= np.where(z > 0, 1, 0.1)
     updates = {
-        name: t.update for name, (_, t) in zip(("b1", "w1", "b2", "w2"), training.trainables.values(), strict=True)
+        name: t.update for name, (_, t) in zip(("b1", "w1", "b2", "w2"), training.parameters.values(), strict=True)
     }
     assert_close(updates["w2"], np.einsum("ncyxij,nfyx->fcij", windows(signs, stride), delta), 1e-4)
     back = np.zeros((2, 3, 8, 9))

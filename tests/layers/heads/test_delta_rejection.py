@@ -87,7 +87,7 @@ def test_the_cost_is_that_of_what_is_left(build, kind):
     losses = []
     for done in (3, 4):
         training = Learner(build(text, "alexeyab"))
-        training._clock.done = done
+        training._progress.done = done
         losses.append(training.step(values(1, 3, 8, 8), [np.array([[0, 0.5, 0.5, 0.4, 0.4]], np.float32)]))
         head = training.network.layers[1]
         assert head.statistics.total_loss == pytest.approx(losses[-1], rel=1e-5)
