@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import re
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -167,3 +170,19 @@ def test_errors_of_many_pictures(model, picture, tmp_path):
     with pytest.raises(ImageError, match=r"none\.jpg"):
         next(found)
     assert list(model.detect([])) == []
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_document_run(tmp_path, monkeypatch, capsys):
+    root = Path(__file__).resolve().parents[2]
+    shutil.copytree(root / "data", tmp_path / "data", ignore=shutil.ignore_patterns("*.weights"))
+    monkeypatch.chdir(tmp_path)
+    text = (root / "docs" / "python.md").read_text(encoding="utf-8")
+    listings = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert len(listings) == 3
+    for listing in listings:
+        exec(compile(listing, "python.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("<Detections in ") and "1 boat" in lines[0]
+    assert Path("found.png").stat().st_size > 1000
+    assert any(line.startswith("data/sample.jpg ") for line in lines)
