@@ -24,6 +24,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .api import load
     from .boxes import Box, Detection
+    from .inference.detections import Detections
     from .model import Model
     from .training.trainer import train
 
@@ -33,6 +34,7 @@ __all__ = [
     "DarknetError",
     "DataError",
     "Detection",
+    "Detections",
     "DivergedError",
     "ImageError",
     "Model",
@@ -45,7 +47,14 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {"Box": "boxes", "Detection": "boxes", "Model": "model", "load": "api", "train": "training.trainer"}
+_HOMES = {
+    "Box": "boxes",
+    "Detection": "boxes",
+    "Detections": "inference.detections",
+    "Model": "model",
+    "load": "api",
+    "train": "training.trainer",
+}
 
 
 def __getattr__(name: str) -> Any:

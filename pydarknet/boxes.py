@@ -48,6 +48,11 @@ class Box:
     def bottom(self) -> float:
         return self.y + self.h / 2
 
+    @property
+    def xyxy(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:

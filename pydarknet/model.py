@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast, overload
 
-from .boxes import Detection
 from .config.dialect import choose_dialect
 from .config.names import choose_names
 from .config.sections import Config, read_config
 from .errors import OptionError
-from .images.image import Picture, load_image
+from .images.inputs import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
-from .inference.detector import DetectionResult, detect
+from .inference.detections import Detections
+from .inference.detector import DetectionResult, detect, detect_each
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
@@ -22,7 +22,6 @@ from .utils.arrays import Array
 from .utils.resources import network_file
 
 File = str | os.PathLike[str]
-Image = File | Picture
 
 
 class TrainingProtocol(Protocol):
@@ -92,25 +91,61 @@ class Model(Network):
             raise OptionError(f"{len(names)} names; the network has {self.classes} classes")
         self._names = list(names)
 
-    def classify(self, image: Image, top: int = 5, fit: str = "auto") -> list[tuple[str, float]]:
-        """[(name, probability), ...] of the `top` best classes; see `classifier.classify`."""
-        return [(p.name, p.probability) for p in self.classification(image, top, fit).predictions]
+    def classify(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> list[tuple[str, float]]:
+        """[(name, probability), ...] of the `top` best classes; see `classifier.classify` and, for the forms of
+        pictures and `bgr`, `images.inputs.as_picture`."""
+        return [(p.name, p.probability) for p in self.classification(image, top, fit, bgr=bgr).predictions]
 
-    def classification(self, image: Image, top: int = 5, fit: str = "auto") -> Classification:
+    def classification(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> Classification:
         """The same with class numbers, parents in a word tree, and the time it took."""
-        return classify(self, _picture(image), self.names, top, fit)
+        return classify(self, as_picture(image, bgr), self.names, top, fit)
+
+    @overload
+    def detect(  # type: ignore[overload-overlap]
+        self, image: Image, thresh: float | None = ..., hier: float = ..., nms: float = ...,
+        letterbox: bool | None = ..., *, bgr: bool = ...,
+    ) -> Detections: ...  # fmt: skip
+
+    @overload
+    def detect(
+        self, image: Iterable[Image], thresh: float | None = ..., hier: float = ..., nms: float = ...,
+        letterbox: bool | None = ..., *, batch: int = ..., bgr: bool = ...,
+    ) -> Iterator[Detections]: ...  # fmt: skip
 
     def detect(
         self,
-        image: Image,
+        image: Image | Iterable[Image],
         thresh: float | None = None,
         hier: float = 0.5,
         nms: float = 0.45,
         letterbox: bool | None = None,
-    ) -> list[Detection]:
-        """Objects above `thresh` (default: that of the dialect's `detector test`), boxes in pixels of the picture,
-        in the order in which darknet prints them; see `detector.detect`."""
-        return self.find(image, thresh, hier, nms, letterbox).detections()
+        *,
+        batch: int = 8,
+        bgr: bool = False,
+    ) -> Detections | Iterator[Detections]:
+        """Objects above `thresh` (default: that of the dialect's `detector test`), boxes in pixels of the picture, in
+        the order in which darknet prints them; see `detector.detect` for the options.
+
+        Of an iterable of pictures, an iterator that gives the objects of each, reads ahead and computes `batch`
+        pictures at a time. For the forms of a picture and `bgr`, see `images.inputs.as_picture`: arrays are taken for
+        RGB unless bgr=True.
+        """
+        if is_image(image) or not isinstance(image, Iterable):
+            one = cast(Image, image)
+            return _with_source(self.find(one, thresh, hier, nms, letterbox, bgr=bgr), one, bgr)
+        thresh = self.dialect.detector_thresh if thresh is None else thresh
+        each = detect_each(
+            self,
+            cast(Iterable[Image], image),
+            self.names,
+            thresh=thresh,
+            hier=hier,
+            nms=nms,
+            letterbox=letterbox,
+            batch=batch,
+            bgr=bgr,
+        )
+        return (_with_source(found, source, bgr) for source, found in each)
 
     def find(
         self,
@@ -119,10 +154,13 @@ class Model(Network):
         hier: float = 0.5,
         nms: float = 0.45,
         letterbox: bool | None = None,
+        *,
+        bgr: bool = False,
     ) -> DetectionResult:
-        """The same with the candidates behind it, other orders, and the time it took."""
+        """The same for one picture, with all candidates, other orders, and the time it took."""
         thresh = self.dialect.detector_thresh if thresh is None else thresh
-        return detect(self, _picture(image), self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox)
+        picture = as_picture(image, bgr)
+        return detect(self, picture, self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox)
 
     def train_step(self, images: Array, truth: Sequence[Array]) -> float:
         """Learn from one mini-batch and give its loss; the weights change after every `subdivisions` calls.
@@ -137,8 +175,10 @@ class Model(Network):
         return self.training.step(images, truth)
 
 
-def _picture(image: Image) -> Picture:
-    return load_image(image) if isinstance(image, (str, os.PathLike)) else image
+def _with_source(result: DetectionResult, source: Image, bgr: bool) -> Detections:
+    found = result.detections()
+    found.source, found.bgr = source, bgr
+    return found
 
 
 def load_model(

@@ -178,9 +178,8 @@ def test_classify_refuses_options_that_make_no_sense(write_cfg, picture, options
 
 
 @pytest.mark.parametrize("image", [
-    np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32),
-    np.zeros((0, 8, 3), np.uint8),
-    values(1, 3, 8, 8),
+    np.zeros((8, 8, 2), np.uint8), np.zeros((8, 8, 3), np.int32), np.full((8, 8, 3), 255, np.float32),
+    np.full((8, 8, 3), np.nan), np.zeros((0, 8, 3), np.uint8), values(1, 3, 8, 8), 5, None,
 ])  # fmt: skip
 @pytest.mark.parametrize("run", ["classify", "detect"])
 def test_what_is_no_picture_is_an_error_that_says_what_it_is(write_cfg, detector, image, run):

@@ -13,7 +13,7 @@ import pydarknet
 HEAVY = ("numpy", "numba", "llvmlite", "cv2", "click", "onnx")
 
 PUBLIC = [
-    "Box", "ConfigError", "DarknetError", "DataError", "Detection", "DivergedError", "ImageError",
+    "Box", "ConfigError", "DarknetError", "DataError", "Detection", "Detections", "DivergedError", "ImageError",
     "Model", "OptionError", "OutputError",
     "ShapeError", "WeightsError", "__version__", "load", "train",
 ]  # fmt: skip

@@ -42,6 +42,14 @@ def load_image(path: str | os.PathLike[str]) -> Picture:
         raise ImageError(f'Cannot load image "{path}": {_reason(error)}') from error
 
 
+def decode_image(content: bytes) -> Picture:
+    """The same of the bytes of a picture file. Raises ImageError with the reason."""
+    try:
+        return _decode(content)
+    except (ValueError, MemoryError, cv2.error) as error:
+        raise ImageError(f"Cannot load image from {len(content)} bytes: {_reason(error)}") from error
+
+
 def _decode(content: bytes) -> Picture:
     if not content:
         raise ValueError("the file is empty")

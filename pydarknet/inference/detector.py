@@ -1,10 +1,13 @@
-"""Find objects in pictures with a network."""
+"""Detect objects in pictures: prepare, forward pass, decode, suppress."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,19 +16,24 @@ from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..errors import OptionError
 from ..images.image import Picture, check_image, fit_for_detect
+from ..images.inputs import Image, as_picture
 from ..layers.heads.base import Head
 from ..network.network import Network
+from ..utils.arrays import Array
+from ..utils.prefetch import ahead
+from .detections import Detections
 from .finite import warn_if_not_finite
 
+BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
 HIDDEN = "dont_show"  # AlexeyAB's darknet never reports classes whose name begins so
 
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """What a network saw in one picture of `width` x `height` pixels.
+    """The output of a network for one picture of `width` x `height` pixels.
 
-    `candidates` are in darknet's order after suppression, as fractions of the picture. `seconds` is the forward pass
-    alone.
+    candidates  in darknet's order after suppression, as fractions of the picture
+    seconds     time of the forward pass alone, per picture of its batch
     """
 
     candidates: Candidates
@@ -36,10 +44,13 @@ class DetectionResult:
     dialect: Dialect
     seconds: float
 
-    def detections(self) -> list[Detection]:
+    def detections(self) -> Detections:
         """One for each box and class above the threshold, in the order in which the dialect's darknet prints them."""
-        if not self.dialect.detects_best_class_first:
-            return self.in_array_order()
+        listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
+        return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
+
+    def _best_class_first(self) -> list[Detection]:
+        """AlexeyAB's order: boxes by their left edge, each with its best class first."""
         boxes = self.candidates.boxes
         best = self._best_classes(self._shown_probabilities())
         shown = [index for index in np.argsort(boxes[:, 0] - boxes[:, 2] / 2, kind="stable") if best[index] >= 0]
@@ -50,11 +61,11 @@ class DetectionResult:
         return listed
 
     def in_array_order(self) -> list[Detection]:
-        """One for each box and class above the threshold, box by box as darknet's array has them."""
+        """One for each box and class above the threshold, box by box in the order of darknet's array."""
         return [detection for of_a_box in self.by_box() for detection in of_a_box]
 
     def by_box(self) -> list[list[Detection]]:
-        """The same, in one list for each box that has any."""
+        """The same, as one list for each box that has any."""
         boxes: dict[int, list[Detection]] = {}
         for box, class_id in np.argwhere(self._above).tolist():
             if not self._is_hidden(class_id):
@@ -62,7 +73,7 @@ class DetectionResult:
         return list(boxes.values())
 
     def best_of_each(self) -> list[Detection]:
-        """The best class of each box that has one above the threshold, in array order: what label files hold."""
+        """The best class of each box that has one above the threshold, in array order, as label files have them."""
         best = self._best_classes(self.candidates.probabilities)
         return [self._detection(box, int(c)) for box, c in enumerate(best) if c >= 0]
 
@@ -74,7 +85,7 @@ class DetectionResult:
         return self.dialect.detects_best_class_first and self.names[class_id].startswith(HIDDEN)
 
     def _shown_probabilities(self) -> np.ndarray:
-        """A copy in which the hidden classes have 0."""
+        """A copy of the probabilities in which hidden classes have 0."""
         probabilities = self.candidates.probabilities.copy()
         probabilities[:, [c for c in range(len(self.names)) if self._is_hidden(c)]] = 0
         return probabilities
@@ -103,7 +114,7 @@ def heads_of(network: Network) -> list[Head]:
 
 
 def letterboxes(network: Network, net: Section) -> bool:
-    """Whether darknet's own command would letterbox the picture for this network."""
+    """Whether darknet's own command letterboxes pictures for this network."""
     if not all(head.corrects_letterbox for head in heads_of(network)):
         return False
     return network.dialect.always_letterboxes or net.flag("letter_box")
@@ -112,8 +123,8 @@ def letterboxes(network: Network, net: Section) -> bool:
 def decode(
     network: Network, item: int, width: int, height: int, thresh: float, hier: float, letterbox: bool
 ) -> Candidates:
-    """Boxes of one item of the last forward pass, as fractions of a picture of `width` x `height` pixels, before
-    suppression. Where several threads use the network, the caller holds its lock from that pass on."""
+    """The boxes of sample `item` of the last batch, before suppression, as fractions of a picture of `width` x `height`
+    pixels. Where several threads use the network, the caller holds its lock from that pass on."""
     parts = []
     size = network.running_size
     for head in heads_of(network):
@@ -122,6 +133,59 @@ def decode(
             part = replace(part, boxes=undo_letterbox(part.boxes, *size, width, height))
         parts.append(part)
     return Candidates.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Checked options of `detect`."""
+
+    thresh: float
+    hier: float
+    nms: float
+    letterbox: bool
+
+    @classmethod
+    def of(cls, network: Network, thresh: float, hier: float, nms: float, letterbox: bool | None) -> _Options:
+        for option, value in (("thresh", thresh), ("hier", hier), ("nms", nms)):
+            if not 0 <= value <= 1:
+                raise OptionError(f"{option} {value}: expected a number from 0 to 1")
+        return cls(thresh, hier, nms, letterboxes(network, network.config.net) if letterbox is None else letterbox)
+
+
+class _Input(NamedTuple):
+    """A picture as the network's input (channels, height, width), and the picture's own size in pixels."""
+
+    pixels: Array
+    width: int
+    height: int
+
+
+def _prepare(network: Network, image: Picture, letterbox: bool) -> _Input:
+    rows, columns, _ = check_image(image).shape
+    channels, height, width = network.input_shape
+    return _Input(fit_for_detect(image, width, height, letterbox, channels), columns, rows)
+
+
+def _run(network: Network, inputs: Sequence[_Input], names: Sequence[str], options: _Options) -> list[DetectionResult]:
+    """One forward pass over a batch, decoded and suppressed."""
+    x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
+    with network.lock:  # other threads' passes would overwrite what is decoded
+        network.prepare(x.shape)
+        start = time.perf_counter()
+        outputs = network.forward(x)
+        seconds = (time.perf_counter() - start) / len(inputs)
+        decoded = [
+            decode(network, item, each.width, each.height, options.thresh, options.hier, options.letterbox)
+            for item, each in enumerate(inputs)
+        ]
+    warn_if_not_finite(network, x, outputs)
+    if options.nms:
+        last = heads_of(network)[-1]
+        decoded = [suppress(candidates, options.nms, last.nms_kind, last.beta_nms) for candidates in decoded]
+    return [
+        DetectionResult(candidates, names, each.width, each.height, options.thresh, network.dialect, seconds)
+        for candidates, each in zip(decoded, inputs, strict=True)
+    ]
 
 
 def detect(
@@ -134,28 +198,49 @@ def detect(
     nms: float = 0.45,
     letterbox: bool | None = None,
 ) -> DetectionResult:
-    """Objects in an HxWx3 uint8 RGB picture.
+    """Detect objects in an HxWx3 uint8 RGB picture.
 
-    Classes with a probability above `thresh` count; `hier` is the threshold of word trees; `nms` the overlap (IoU)
-    from which the weaker of two boxes goes, 0 to keep all. letterbox: keep the picture's proportions; None does as
-    darknet's own command for this network does. Raises OptionError.
+    thresh     probability above which a class of a box counts
+    hier       threshold of word trees
+    nms        IoU above which the less confident of two boxes is suppressed; 0 keeps all
+    letterbox  keep the picture's proportions, on grey; None: as darknet's own command for this network
+
+    Raises OptionError. Logs a warning where the network's output is not finite.
     """
-    for option, value in (("thresh", thresh), ("hier", hier), ("nms", nms)):
-        if not 0 <= value <= 1:
-            raise OptionError(f"{option} {value}: expected a number from 0 to 1")
-    rows, columns, _ = check_image(image).shape
-    if letterbox is None:
-        letterbox = letterboxes(network, network.config.net)
-    channels, height, width = network.input_shape
-    x = fit_for_detect(image, width, height, letterbox, channels)[None]
-    with network.lock:  # other threads' passes would overwrite what is decoded
-        network.prepare(x.shape)
-        start = time.perf_counter()
-        outputs = network.forward(x)
-        seconds = time.perf_counter() - start
-        candidates = decode(network, 0, columns, rows, thresh, hier, letterbox)
-    warn_if_not_finite(network, x, outputs)
-    if nms:
-        last = heads_of(network)[-1]
-        candidates = suppress(candidates, nms, last.nms_kind, last.beta_nms)
-    return DetectionResult(candidates, names, columns, rows, thresh, network.dialect, seconds)
+    options = _Options.of(network, thresh, hier, nms, letterbox)
+    return _run(network, [_prepare(network, image, options.letterbox)], names, options)[0]
+
+
+def detect_each(
+    network: Network,
+    images: Iterable[Image],
+    names: Sequence[str],
+    *,
+    thresh: float,
+    hier: float = 0.5,
+    nms: float = 0.45,
+    letterbox: bool | None = None,
+    batch: int = 8,
+    bgr: bool = False,
+) -> Iterator[tuple[Image, DetectionResult]]:
+    """Detect objects in many pictures, `batch` of them in one pass: an iterator of (picture as given, result).
+
+    Threads load and resize the pictures of the next batches while the network computes; memory stays flat. `images` is
+    iterated in the caller's thread. Other options are those of `detect`, `bgr` that of `as_picture`. Raises OptionError
+    at once, and ImageError when the turn of a picture that cannot be read has come.
+    """
+    if batch < 1:
+        raise OptionError(f"batch {batch}: expected at least 1")
+    options = _Options.of(network, thresh, hier, nms, letterbox)
+
+    def load(image: Image) -> tuple[Image, _Input]:
+        return image, _prepare(network, as_picture(image, bgr), options.letterbox)
+
+    def results() -> Iterator[tuple[Image, DetectionResult]]:
+        with closing(ahead(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
+            while ready := list(islice(loaded, batch)):
+                found = _run(network, [each for _, each in ready], names, options)
+                yield from zip([image for image, _ in ready], found, strict=True)
+
+    heads_of(network)  # raises where there is none
+    return results()

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...boxes import Detection
 from ...inference.classifier import Classification
+from ...inference.detections import json_text
 
 if TYPE_CHECKING:
     from ...evaluation.classification import Answer, ConfusionCounts
@@ -94,48 +95,13 @@ def _number(value: float) -> str:
     return f"{value:f}" if math.isfinite(value) else "null"
 
 
-def _text(text: str) -> str:
-    """Text that JSON can hold: bytes that were no UTF-8 become the replacement character."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def _quoted(text: str) -> str:
-    return json.dumps(_text(text), ensure_ascii=False)
+    return json.dumps(json_text(text), ensure_ascii=False)
 
 
 def json_line(path: str, found: DetectionResult) -> str:
     """One picture of `--json`: a JSON object in one line; `box` is left, top, width, height in pixels."""
-    objects = [_as_object(detection, found) for detection in found.detections()]
-    return json.dumps(
-        {
-            "filename": _text(path),
-            "width": found.width,
-            "height": found.height,
-            "seconds": round(found.seconds, 6),
-            "objects": objects,
-        },
-        ensure_ascii=False,
-    )
-
-
-def _as_object(detection: Detection, found: DetectionResult) -> dict[str, Any]:
-    box = detection.box
-    x, y, w, h = relative_box(detection, found)
-    return {
-        "class_id": detection.class_id,
-        "name": _text(detection.name),
-        "confidence": _rounded_or_null(detection.confidence, 6),
-        "box": _named(("x", "y", "width", "height"), (box.left, box.top, box.w, box.h), 3),
-        "relative_coordinates": _named(("center_x", "center_y", "width", "height"), (x, y, w, h), 6),
-    }
-
-
-def _named(names: Sequence[str], values: Sequence[float], digits: int) -> dict[str, float | None]:
-    return {name: _rounded_or_null(value, digits) for name, value in zip(names, values, strict=True)}
-
-
-def _rounded_or_null(value: float, digits: int) -> float | None:
-    return round(value, digits) if math.isfinite(value) else None
+    return found.detections().to_json(path)
 
 
 def label_lines(found: DetectionResult) -> Iterator[str]:

@@ -1,0 +1,66 @@
+"""Pictures in the forms in which programs hold them: paths, encoded bytes, NumPy arrays, Pillow's images."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import OptionError
+from .image import Picture, check_image, decode_image, load_image
+
+
+class PillowImage(Protocol):
+    """What is used of `PIL.Image.Image`."""
+
+    mode: str
+
+    def convert(self, mode: str) -> Any: ...
+
+
+Image = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any] | PillowImage
+
+
+def is_image(value: object) -> bool:
+    """Whether `value` has the form of one picture, not of several."""
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)) or hasattr(value, "convert")
+
+
+def as_picture(image: Image, bgr: bool = False) -> Picture:
+    """Any of these forms -> (height, width, 3) uint8 RGB.
+
+    image  a path; the bytes of a picture file; an image of Pillow; or an array (h, w), (h, w, 1), (h, w, 3) or
+           (h, w, 4) of uint8, or of floats from 0 to 1. A fourth channel, alpha, is ignored, as in picture files.
+    bgr    whether the channels of an array are blue, green, red, as OpenCV has them; other forms know their order
+
+    Raises ImageError for what cannot be read, OptionError for other types, shapes and values.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return load_image(image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_image(bytes(image))
+    if isinstance(image, np.ndarray):
+        return _from_array(image, bgr)
+    if hasattr(image, "convert"):
+        return np.asarray(image.convert("RGB"), np.uint8)
+    return check_image(image)  # which says what was expected
+
+
+def _from_array(array: NDArray[Any], bgr: bool) -> Picture:
+    planes = array[:, :, None] if array.ndim == 2 else array
+    if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or not planes.size:
+        raise OptionError(f"a picture must be (height, width, 3) uint8, not {array.shape} {array.dtype}")
+    if planes.dtype.kind == "f":
+        if not (planes.min() >= 0 and planes.max() <= 1):  # false for NaN as well
+            low, high = float(planes.min()), float(planes.max())
+            raise OptionError(
+                f"a picture must be uint8, or floats from 0 to 1; found {planes.dtype} from {low:g} to {high:g}"
+            )
+        planes = np.rint(planes * 255).astype(np.uint8)
+    elif planes.dtype != np.uint8:
+        raise OptionError(f"a picture must be (height, width, 3) uint8, not {array.shape} {array.dtype}")
+    if planes.shape[2] == 1:
+        return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))
+    return planes[:, :, 2::-1] if bgr else planes[:, :, :3]

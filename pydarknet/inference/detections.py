@@ -1,0 +1,208 @@
+"""The objects of one picture, as a list that also gives arrays, drawings, files and other programs' formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Detection
+from ..errors import OptionError, OutputError
+from ..images.draw import draw_detections
+from ..images.image import Picture, write_image
+from ..images.inputs import Image, as_picture
+from ..utils.arrays import Array
+
+_NOT_IN_FILE_NAMES = re.compile(r"[^\w-]+", re.ASCII)
+CSV_COLUMNS = ("class_id", "name", "confidence", "left", "top", "right", "bottom")
+
+
+class Detections(list[Detection]):
+    """A list of Detection in the order in which darknet prints them, with the picture that they were found in.
+
+    width, height   pixels of the picture
+    classes         number of classes of the network, over which the colours of boxes are spread
+    seconds         time of the forward pass, per picture of its batch
+    source          the picture as it was given: a path is read again by `plot`, `save` and `crops`, anything else is
+                    kept by reference; `bgr`: whether its channels are blue, green, red
+    """
+
+    width: int = 0
+    height: int = 0
+    classes: int = 1
+    seconds: float = 0.0
+    source: Image | None = None
+    bgr: bool = False
+
+    def __init__(
+        self, objects: Iterable[Detection] = (), *, width: int = 0, height: int = 0, classes: int = 1,
+        seconds: float = 0.0, source: Image | None = None, bgr: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(objects)
+        self.width, self.height, self.classes, self.seconds = width, height, classes, seconds
+        self.source, self.bgr = source, bgr
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in Counter(d.name for d in self).most_common())
+        return f"<Detections in {self.width} x {self.height} pixels: {counts or 'nothing'}>"
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Detection: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Detections: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Detection | Detections:
+        """One object, or those of a slice with all that is known of their picture."""
+        if isinstance(index, slice):
+            return Detections(super().__getitem__(index), **vars(self))
+        return super().__getitem__(index)
+
+    # --- arrays ---
+
+    @property
+    def xyxy(self) -> Array:
+        """(n, 4) float32: left, top, right, bottom in pixels; boxes may reach beyond the picture."""
+        return np.array([d.box.xyxy for d in self], np.float32).reshape(-1, 4)
+
+    @property
+    def xywh(self) -> Array:
+        """(n, 4) float32: centre x, centre y, width, height in pixels."""
+        return np.array([(d.box.x, d.box.y, d.box.w, d.box.h) for d in self], np.float32).reshape(-1, 4)
+
+    @property
+    def confidence(self) -> Array:
+        """(n,) float32: probabilities from 0 to 1."""
+        return np.array([d.confidence for d in self], np.float32)
+
+    @property
+    def class_id(self) -> NDArray[np.int64]:
+        """(n,) int64: numbers of classes, from 0."""
+        return np.array([d.class_id for d in self], np.int64)
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """(n,) str: the name of each object's class."""
+        return np.array([d.name for d in self], np.str_)
+
+    # --- pictures ---
+
+    @property
+    def image(self) -> Picture:
+        """The picture, (height, width, 3) uint8 RGB. Raises OptionError where no picture is known, ImageError."""
+        if self.source is None:
+            raise OptionError("these detections do not know their picture; `Model.detect` gives some that do")
+        return as_picture(self.source, self.bgr)
+
+    def plot(self) -> Picture:
+        """A copy of the picture, (height, width, 3) uint8 RGB, with boxes and labels."""
+        return draw_detections(self.image, self, self.classes)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture with boxes and labels in the format of the path's extension; the path. Raises
+        OutputError."""
+        return write_image(path, self.plot())
+
+    def crops(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write the part of the picture inside each box to FOLDER/NAME_001_CLASS.jpg and so on; the paths.
+
+        The folder is created. Boxes without a pixel inside the picture are left out. Raises OutputError.
+        """
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
+        image, written = self.image, []
+        stem = Path(os.fspath(self.source)).stem if isinstance(self.source, (str, os.PathLike)) else "crop"
+        for number, detection in enumerate(self, start=1):
+            corners = detection.box.xyxy
+            if not all(map(math.isfinite, corners)):
+                continue
+            left, top, right, bottom = (max(0, round(value)) for value in corners)
+            part = image[top:bottom, left:right]
+            if part.size:
+                name = _NOT_IN_FILE_NAMES.sub("_", detection.name)  # a class may be called ../../x
+                written.append(write_image(Path(folder) / f"{stem}_{number:03d}_{name}.jpg", part))
+        return written
+
+    # --- formats ---
+
+    def to_json(self, filename: str | None = None) -> str:
+        """One JSON object in one line, as `detect --json` prints: file name, size, seconds, and `objects`, each with
+        class, confidence, `box` (left, top, width, height in pixels) and box relative to the picture.
+
+        filename: by default the source's path, if it has one.
+        """
+        if filename is None and isinstance(self.source, (str, os.PathLike)):
+            filename = os.fspath(self.source)
+        content = {
+            "filename": None if filename is None else json_text(filename),
+            "width": self.width,
+            "height": self.height,
+            "seconds": round(self.seconds, 6),
+            "objects": [self._as_object(detection) for detection in self],
+        }
+        return json.dumps(content, ensure_ascii=False)
+
+    def _as_object(self, detection: Detection) -> dict[str, Any]:
+        box = detection.box
+        relative = self._relative(detection)
+        return {
+            "class_id": detection.class_id,
+            "name": json_text(detection.name),
+            "confidence": _rounded_or_null(detection.confidence, 6),
+            "box": _named(("x", "y", "width", "height"), (box.left, box.top, box.w, box.h), 3),
+            "relative_coordinates": _named(("center_x", "center_y", "width", "height"), relative, 6),
+        }
+
+    def _relative(self, detection: Detection) -> tuple[float, float, float, float]:
+        box = detection.box
+        return box.x / self.width, box.y / self.height, box.w / self.width, box.h / self.height
+
+    def to_csv(self) -> str:
+        """A table with a header and one line for each object: class_id, name, confidence, and the corners in pixels."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(CSV_COLUMNS)
+        for d in self:
+            corners = (f"{value:.3f}" for value in d.box.xyxy)
+            table.writerow([d.class_id, d.name, f"{d.confidence:.6f}", *corners])
+        return text.getvalue()
+
+    def to_labels(self) -> str:
+        """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line each."""
+        lines = ("{} {:.6f} {:.6f} {:.6f} {:.6f}\n".format(d.class_id, *self._relative(d)) for d in self)
+        return "".join(lines)
+
+    def to_supervision(self) -> Any:
+        """The same as `supervision.Detections`. Raises OptionError without the package supervision."""
+        try:
+            import supervision
+        except ImportError:
+            raise OptionError("this needs the package supervision: pip install 'pydarknet[supervision]'") from None
+        return supervision.Detections(
+            xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data={"class_name": self.names}
+        )
+
+
+def json_text(text: str) -> str:
+    """Text that JSON can hold: bytes that are not UTF-8 become the replacement character."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _named(names: Sequence[str], values: Sequence[float], digits: int) -> dict[str, float | None]:
+    return {name: _rounded_or_null(value, digits) for name, value in zip(names, values, strict=True)}
+
+
+def _rounded_or_null(value: float, digits: int) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None

@@ -1,0 +1,35 @@
+"""A program that uses the Python API with types; `test_typing.py` has mypy look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import assert_type
+
+import pydarknet
+from pydarknet import Box, Detection, Detections, Model
+
+net = pydarknet.load("toys.cfg", "toys.weights", threads=2)
+assert_type(net, Model)
+found = net.detect(Path("toys.jpg"), thresh=0.3)
+assert_type(found, Detections)
+assert_type(found[0], Detection)
+assert_type(found[0].box, Box)
+assert_type(found[:2], Detections)
+assert_type(found.xyxy, NDArray[np.float32])
+assert_type(found.class_id, NDArray[np.int64])
+assert_type(found.save("found.jpg"), Path)
+assert_type(found.to_csv(), str)
+assert_type(found[0].box.xyxy, tuple[float, float, float, float])
+names: list[str] = [detection.name for detection in found]
+picture = np.zeros((8, 8, 3), np.uint8)
+assert_type(net.detect(picture, bgr=True), Detections)
+assert_type(net.detect([picture, picture], batch=2), Iterator[Detections])
+assert_type(net.detect(path for path in ("a.jpg", "b.jpg")), Iterator[Detections])
+assert_type(net.classify(b"..."), list[tuple[str, float]])
+assert_type(net.names, list[str])
+net.detect(3)  # EXPECT-ERROR
+net.detect("a.jpg", tresh=0.3)  # EXPECT-ERROR
