@@ -46,7 +46,7 @@ class Activation:
         return np.float32(self.negative_slope if self.fusable and self.id == ids.NONE else 1.0)
 
     @property
-    def fused_code(self) -> int:
+    def fused_id(self) -> int:
         """The id of the function that such a kernel applies, or NONE."""
         return self.id if self.fusable else ids.NONE
 

@@ -93,12 +93,12 @@ def test_what_is_not_a_number_is_not_hidden(name):
 
 
 def test_fused_functions_need_code_and_others_only_a_slope():
-    fused = {name for name, activation in ACTIVATIONS.items() if activation.code in FUSED}
+    fused = {name for name, activation in ACTIVATIONS.items() if activation.id in FUSED}
     assert fused == {"logistic", "mish", "swish"}
     assert {name for name, a in ACTIVATIONS.items() if a.fused_slope != 1} == {"relu", "leaky", "revleaky", "relie"}
 
 
-IDS = sorted({activation.code for activation in ACTIVATIONS.values()} - {NONE})
+IDS = sorted({activation.id for activation in ACTIVATIONS.values()} - {NONE})
 UNKNOWN = (-1, max(IDS) + 1, 99)
 
 

@@ -214,7 +214,7 @@ class Convolutional(KernelLayer):
         if self.blur:
             self._target = self.blur.setup(self.window.out_shape(self.inputs[0], self.filters), output)
         kind = self.applied_activation
-        slope, code = kind.fused_slope, kind.fused_code
+        slope, code = kind.fused_slope, kind.fused_id
         self._call = packed.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
 
     @property
@@ -253,7 +253,7 @@ class Convolutional(KernelLayer):
 
     @property
     def activates_by_slope(self) -> bool:
-        return self.applies_as_it_stores and self.applied_activation.fused_code == NONE
+        return self.applies_as_it_stores and self.applied_activation.fused_id == NONE
 
     @property
     def applied_activation(self) -> Activation:

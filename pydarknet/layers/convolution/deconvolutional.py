@@ -104,7 +104,7 @@ class Deconvolutional(Layer):
         window = Window(self.size, 1, 1, self.size - 1 - self.padding)
         self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
         self._call = self._packed.bind(
-            self._spread, output, window, self.activation.fused_slope, self.activation.fused_code
+            self._spread, output, window, self.activation.fused_slope, self.activation.fused_id
         )
 
     def _spread_input(self) -> None:

@@ -151,7 +151,7 @@ def _pointwise(link: FusableConvolution, x: Layout) -> Pointwise:
     direct, kind = link.packed(x), link.applied_activation
     assert isinstance(direct, TiledConvolution)
     filters = direct.filters_for(x, np.int64(x.origin))
-    return Pointwise(*filters, kind.fused_slope, kind.fused_code, direct.filters, x.lanes)
+    return Pointwise(*filters, kind.fused_slope, kind.fused_id, direct.filters, x.lanes)
 
 
 def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> Depthwise:
@@ -164,9 +164,9 @@ def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> Depthwise:
         block, pitch = bands.expanded_block, bands.expanded_pitch
     else:
         offsets, block, pitch = window.offset(x, rows, columns), x.block, x.pitch
-    is_straight = bands.expands and window.stride_x == 1 and kind.fused_code == NONE and bands.out.width >= SHORTEST
+    is_straight = bands.expands and window.stride_x == 1 and kind.fused_id == NONE and bands.out.width >= SHORTEST
     return Depthwise(
-        np.ascontiguousarray(offsets), packed.packed, packed.bias, kind.fused_slope, kind.fused_code,
+        np.ascontiguousarray(offsets), packed.packed, packed.bias, kind.fused_slope, kind.fused_id,
         block, window.stride_y * pitch * LANES, window.stride_x * LANES, window.size, window.stride_y, window.padding,
         bands.x.channels, is_straight,
     )  # fmt: skip

@@ -36,7 +36,7 @@ def convolved(x, weights, bias, window, groups=1, out_halo=0, kind="linear", add
     gain = np.ones(len(weights), np.float32) if gain is None else gain
     activation = ACTIVATIONS[kind]
     plan = Bf16Convolution(weights, gain, bias, groups)
-    plan.bind(source, target, window, activation.fused_slope, activation.fused_code, added=added)()
+    plan.bind(source, target, window, activation.fused_slope, activation.fused_id, added=added)()
     return target
 
 

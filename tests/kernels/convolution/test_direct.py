@@ -28,7 +28,7 @@ def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear
         plan = DepthwiseConvolution(weights, ones, bias)
     else:
         plan = TiledConvolution(weights, ones, bias, groups, lanes, rows)
-    plan.bind(source, target, window, activation.fused_slope, activation.fused_code)()
+    plan.bind(source, target, window, activation.fused_slope, activation.fused_id)()
     stride = window.stride_y, window.stride_x
     expected = naive.convolution(x, weights, bias, stride, window.padding, window.dilation, groups)
     assert_blocked(target, naive.activation(kind, expected), 2e-5)

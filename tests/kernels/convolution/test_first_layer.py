@@ -33,7 +33,7 @@ def check(x, filters, kind, pooled=False, halo=0):
     target = dirty(batch, filters, height >> pooled, width >> pooled, halo)
     f = ACTIVATIONS[kind]
     plan = PictureConvolution(weights, gain, bias, 1)
-    plan.bind(lent(x), target, WINDOW, f.fused_slope, f.fused_code, pooled=pooled)()
+    plan.bind(lent(x), target, WINDOW, f.fused_slope, f.fused_id, pooled=pooled)()
     sums = naive.convolution(x, weights * gain[:, None, None, None], bias, padding=1)
     expected = naive.activation(kind, sums)
     assert_blocked(target, naive.pooled(expected, 2, (2, 2), 0, np.max) if pooled else expected)

@@ -65,7 +65,7 @@ class Part:
     def run(self, x: Tensor, halo: int) -> Tensor:
         y = dirty(x.layout.batch, self.filters, self.shape.height, self.shape.width, halo)
         kind = self.applied_activation
-        self.packed(x.layout).bind(x, y, self.window, kind.fused_slope, kind.fused_code)()
+        self.packed(x.layout).bind(x, y, self.window, kind.fused_slope, kind.fused_id)()
         return y
 
 

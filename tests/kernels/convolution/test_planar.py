@@ -74,7 +74,7 @@ class Link:
         """What the blocked convolution gives of a blocked tensor."""
         y = Tensor(Layout(x.layout.batch, self.shape, HALO))
         kind = self.applied_activation
-        arguments = x, y, self.window, kind.fused_slope, kind.fused_code
+        arguments = x, y, self.window, kind.fused_slope, kind.fused_id
         if self.groups == 1:
             TiledConvolution(self.weights, self.gain, self.bias, 1, LANES).bind(*arguments)()
         else:
@@ -105,7 +105,7 @@ def test_blocks_take_any_activation(kind):
     x = values(1, 3, 9, LEAST)
     source, target = planar(x), dirty_like(1, link.shape, LANES)
     activation = link.applied_activation
-    link.packed(source.layout).bind(source, target, link.window, activation.fused_slope, activation.fused_code)()
+    link.packed(source.layout).bind(source, target, link.window, activation.fused_slope, activation.fused_id)()
     assert_close(plain(target), naive.activation(kind, link.reference(x)), 1e-5)
 
 

@@ -43,7 +43,7 @@ def check(plan, x, weights, bias, window=WINDOW, kind="linear", out_halo=0, pool
     source = blocked(x, window.halo(Shape(*x.shape[1:])))
     target = dirty(len(x), len(weights), out.height, out.width, out_halo)
     activation = ACTIVATIONS[kind]
-    plan.bind(source, target, window, activation.fused_slope, activation.fused_code, pooled=pooled)()
+    plan.bind(source, target, window, activation.fused_slope, activation.fused_id, pooled=pooled)()
     assert_blocked(target, expected, TOLERANCE)
 
 
@@ -146,7 +146,7 @@ def test_another_tensor_is_added_after_the_activation(method, size):
     for kind in ("leaky", "mish"):
         source, target, added = blocked(x, window.padding), dirty(2, 21, 9, 10, 1), blocked(other, 2)
         activation = ACTIVATIONS[kind]
-        plan.bind(source, target, window, activation.fused_slope, activation.fused_code, added=added)()
+        plan.bind(source, target, window, activation.fused_slope, activation.fused_id, added=added)()
         expected = naive.convolution(x, weights, bias, (1, 1), window.padding, 1, 1)
         assert_blocked(target, naive.activation(kind, expected) + other, TOLERANCE)
 
@@ -180,5 +180,5 @@ def test_the_direct_method_pools_as_well(size, stride, channels, lanes, height, 
         target = dirty(2, 18, *expected.shape[2:], 1)
         plan = TiledConvolution(weights, np.ones(18, np.float32), bias, 1, lanes)
         activation = ACTIVATIONS[kind]
-        plan.bind(source, target, window, activation.fused_slope, activation.fused_code, pooled=True)()
+        plan.bind(source, target, window, activation.fused_slope, activation.fused_id, pooled=True)()
         assert_blocked(target, expected, TOLERANCE)
