@@ -37,7 +37,7 @@ def test_the_exponential_saturates_instead_of_overflowing(x):
 @pytest.mark.parametrize("name", POINTWISE)
 def test_plain_values_equal_the_reference(name):
     found = RANGE.copy()
-    ACTIVATIONS[name].apply_plain(found)
+    ACTIVATIONS[name].apply_nchw(found)
     np.testing.assert_allclose(found, naive.activation(name, RANGE), rtol=4e-6, atol=4e-7)
 
 
@@ -45,7 +45,7 @@ def test_plain_values_equal_the_reference(name):
 def test_exponentials_over_vectors_are_nearly_as_exact_as_float32(name):
     x = np.linspace(-20, 20, 1 << 14, dtype=np.float32)
     found = x.copy()
-    ACTIVATIONS[name].apply_plain(found)
+    ACTIVATIONS[name].apply_nchw(found)
     np.testing.assert_allclose(found, naive.activation(name, x.astype(np.float64)), rtol=1e-6, atol=0)
 
 
@@ -54,7 +54,7 @@ def test_exponentials_over_vectors_are_nearly_as_exact_as_float32(name):
 def test_short_runs_are_computed_to_the_last_value(name, size):
     x = values(size)
     found = x.copy()
-    ACTIVATIONS[name].apply_plain(found)
+    ACTIVATIONS[name].apply_nchw(found)
     np.testing.assert_allclose(found, naive.activation(name, x), rtol=4e-6, atol=4e-7)
 
 
@@ -79,7 +79,7 @@ def test_functions_over_channels_equal_the_reference(name, channels, halo):
 @pytest.mark.parametrize("name", ["logistic", "tanh", "relu", "leaky", "mish", "swish", "elu", "gelu", "linear"])
 def test_large_values_stay_finite(name):
     found = np.array([-1e4, -100, 100, 1e4], np.float32)
-    ACTIVATIONS[name].apply_plain(found)
+    ACTIVATIONS[name].apply_nchw(found)
     expected = np.array([-1e4, -100, 100, 1e4], np.float32)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(found, naive.activation(name, expected), rtol=4e-6, atol=1e-30)
@@ -88,7 +88,7 @@ def test_large_values_stay_finite(name):
 @pytest.mark.parametrize("name", sorted({"linear", *POINTWISE} - {"stair"}))
 def test_what_is_not_a_number_is_not_hidden(name):
     found = np.full(20, np.nan, np.float32)
-    ACTIVATIONS[name].apply_plain(found)
+    ACTIVATIONS[name].apply_nchw(found)
     assert np.isnan(found).all()
 
 
