@@ -18,27 +18,7 @@ BOUNDS = {
     "device": 14, "inlined": 14, "scalar": 14, "intrinsic": 14,
 }  # fmt: skip
 
-NOT_YET = "takes loose integers; to be converted to Planes as the other kernels were"
-EXCEPTIONS = {
-    "convolution.bf16._convolve_pixels": NOT_YET,
-    "convolution.bf16.convolve_bf16": NOT_YET,
-    "convolution.bf16_microkernel.tile": NOT_YET,
-    "convolution.convolution_pixels.finish_tiles": NOT_YET,
-    "convolution.convolution_pixels.convolve_pixels": NOT_YET,
-    "convolution.depthwise_microkernel.tile": NOT_YET,
-    "convolution.direct.convolve": NOT_YET,
-    "convolution.direct.convolve_pooled": NOT_YET,
-    "convolution.direct.depthwise_rows": NOT_YET,
-    "convolution.direct.convolve_depthwise": NOT_YET,
-    "convolution.first_layer.convolve_picture": NOT_YET,
-    "convolution.inverted_bottleneck.convolve_chain": NOT_YET,
-    "convolution.microkernel.tile": NOT_YET,
-    "convolution.planar.convolve_rows": NOT_YET,
-    "convolution.planar_inverted_bottleneck.convolve_planar_chain": NOT_YET,
-    "convolution.winograd._multiply": NOT_YET,
-    "convolution.winograd.convolve_winograd": NOT_YET,
-    "convolution.winograd_output.transform": NOT_YET,
-}
+EXCEPTIONS: dict[str, str] = {}
 
 
 def functions() -> Iterator[tuple[str, int, str]]:
