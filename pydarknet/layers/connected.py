@@ -1,4 +1,4 @@
-"""`[connected]`: a matrix."""
+"""`[connected]`: a fully connected layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ LARGEST_MATRIX = 1 << 29  # weights of one layer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Connected(NchwLayer):
-    """y = activation(W x + bias), or the batch-normalised W x. The record keeps the statistics after the weights."""
+    """y = activation(W x + bias), with W x batch-normalised before the bias where `norm` is set.
+
+    `prefix` begins the names of the parameters of a layer that is a part of a recurrent one. In a .weights file, the
+    statistics of batch normalisation come after the weights.
+    """
 
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
@@ -53,30 +57,30 @@ class Connected(NchwLayer):
         self.weights = np.zeros((self.outputs_count, self.inputs_count), np.float32)
 
     @classmethod
-    def from_section(cls, section: Section, place: BuildContext) -> Connected:
+    def from_section(cls, section: Section, context: BuildContext) -> Connected:
         outputs = section.positive("output", 1)
         return cls.part(
             section,
-            place,
+            context,
             "",
-            place.shape(place.index - 1).outputs,
+            context.shape(context.index - 1).outputs,
             outputs,
-            read_activation(section, place.dialect, "logistic"),
+            read_activation(section, context.dialect, "logistic"),
         )
 
     @classmethod
     def part(
-        cls, section: Section, place: BuildContext, prefix: str, inputs: int, outputs: int, activation: Activation
+        cls, section: Section, context: BuildContext, prefix: str, inputs: int, outputs: int, activation: Activation
     ) -> Connected:
-        """A connected layer as such, or as the part called `prefix` of a recurrent layer."""
+        """A connected layer with these sizes, alone or as a part of a recurrent layer."""
         normalised = section.flag("batch_normalize")
         return cls(
             section=section,
-            sources=place.previous,
+            sources=context.previous,
             inputs_count=inputs,
             outputs_count=outputs,
             activation=activation,
-            norm=BatchNorm(outputs, place.dialect.connected_epsilon_inside_root) if normalised else None,
+            norm=BatchNorm(outputs, context.dialect.connected_epsilon_inside_root) if normalised else None,
             prefix=prefix,
         )
 
@@ -124,16 +128,16 @@ class Connected(NchwLayer):
         )
         self.activation.apply_nchw(y)
 
-    # --- training ---
+    # === Training ===
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         self.begin_training()
 
     def begin_training(self) -> None:
-        """Set up the updates."""
+        """Allocate the updates."""
         if self._trainables:
-            return  # one of several copies in time, which share their parameters
+            return  # a copy of an unrolled recurrent layer; all copies share their updates
         self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
         if self.norm:
             self._trainables.append(Trainable("scales", self.norm.scales))
@@ -144,7 +148,7 @@ class Connected(NchwLayer):
 
     @property
     def pre_norm_delta(self) -> Array:
-        return self._raw_delta
+        return self._pre_norm_delta
 
     def trainables(self) -> list[Trainable]:
         return self._trainables
@@ -156,7 +160,7 @@ class Connected(NchwLayer):
             self.output.fill(self.values)
 
     def compute_training(self, x: Array, y: Array) -> None:
-        """`compute` with the statistics of these items; keeps what the way back needs."""
+        """`compute` with the batch's own statistics; keeps what the backward pass needs."""
         n, ones, zeros = len(x), np.ones(self.outputs_count, np.float32), np.zeros(self.outputs_count, np.float32)
         dense(
             x.reshape(-1),
@@ -183,7 +187,7 @@ class Connected(NchwLayer):
         return [self.backward_from(self.nchw_inputs[0], self.values, delta, self._norm)]
 
     def backward_from(self, x: Array, y: Array, delta: Array, norm: BatchNormTraining | None) -> Array:
-        """Accumulate updates for input x, output y (batch, ...); delta of x. delta is changed."""
+        """From input x, output y and the delta of y, all (batch, n): accumulate the updates; the delta of x."""
         n, inputs, outputs = len(x), self.inputs_count, self.outputs_count
         change = Tensor(Layout(n, Shape(outputs)))
         change.fill(delta)
@@ -196,7 +200,7 @@ class Connected(NchwLayer):
         else:
             delta = change.plain()
             self._trainables[0].update += delta.sum(axis=0)
-        self._raw_delta = delta
+        self._pre_norm_delta = delta
         dense_weight_gradient(
             x.reshape(-1), delta.reshape(-1), n, inputs, outputs, self._trainables[1].update.reshape(-1)
         )

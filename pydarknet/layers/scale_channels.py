@@ -17,23 +17,23 @@ from .base import BuildContext, KernelLayer, Layer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _Product(KernelLayer):
-    """out = activation(previous * from), the previous layer repeated over what it lacks."""
+    """y = activation(x_0 * x_1), with x_0 the previous layer, broadcast to the shape of x_1, the layer `from`."""
 
     activation: Activation
     per_cell: bool = False
 
     @classmethod
-    def from_section(cls, section: Section, place: BuildContext) -> Layer:
+    def from_section(cls, section: Section, context: BuildContext) -> Layer:
         if not section.has("from"):
             raise section.error("has no from=; expected the number of an earlier layer")
-        source = place.resolve(section, "from", section.integer("from", 0))
-        for branch in (place.index - 1, source):
+        source = context.resolve(section, "from", section.integer("from", 0))
+        for branch in (context.index - 1, source):
             if branch >= 0:
-                place.layers[branch].mark_branch()
+                context.layers[branch].mark_branch()
         return cls(
             section=section,
-            sources=(place.index - 1, source),
-            activation=read_activation(section, place.dialect, "linear"),
+            sources=(context.index - 1, source),
+            activation=read_activation(section, context.dialect, "linear"),
             per_cell=section.flag("scale_wh"),
         )
 
@@ -84,7 +84,7 @@ class _Product(KernelLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ScaleChannels(_Product):
-    """The previous layer gives one factor a channel, or with `scale_wh` one a cell."""
+    """`[scale_channels]`: the previous layer is one factor for each channel, or with `scale_wh` for each pixel."""
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         factor, shape = inputs
@@ -101,7 +101,7 @@ class ScaleChannels(_Product):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Sam(_Product):
-    """Element by element."""
+    """`[sam]`: the product of two layers of the same shape, element by element."""
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return self._check(inputs[0] == inputs[1], inputs, "equal sizes")
