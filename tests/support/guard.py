@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import mmap
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ class GuardedMemory:
     """Mapped pages for arrays, each between two that cannot be touched. Its handlers live as long as the process, since
     arrays give their memory back to the handler that they have it from."""
 
-    _handlers: dict[str, GuardedMemory] = {}
+    _handlers: ClassVar[dict[str, GuardedMemory]] = {}
 
     def __init__(self, at: str) -> None:
         self.at = at
