@@ -9,16 +9,30 @@ from typing import Any
 
 from . import object_writer  # isort: skip  (sets what has to be set before Numba is loaded)
 import numba
+from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 
-from . import codegen
+from . import codegen, compile_time
 from .cache import CACHE_FOLDER
 from .object_loader import PACKAGE
 
 log = logging.getLogger("pydarknet")
 
 codegen.install()
+
+
+class _CompileListener(event.Listener):
+    """Reports Numba's compilations to `compile_time`."""
+
+    def on_start(self, event: Any) -> None:
+        compile_time.begin()
+
+    def on_end(self, event: Any) -> None:
+        compile_time.end()
+
+
+event.register("numba:compile", _CompileListener())
 
 
 class _QuickCache(FunctionCache):
