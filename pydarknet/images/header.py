@@ -1,0 +1,184 @@
+"""The size of a picture, read from the first bytes of its file, before anything is decoded.
+
+A compressed picture of a hundred kilobytes can claim a billion pixels. Each reader takes the content of a file and
+gives (width, height). Sources: the formats' own specifications.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Callable
+
+from ..errors import OptionError
+
+VARIABLE = "PYDARKNET_MAX_PIXELS"
+MAX_PIXELS = 1 << 28  # default bound: decoding takes six bytes a pixel, 1.6 GB
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of JPEG that hold the size
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # markers of JPEG without a segment
+
+Size = tuple[int, int] | None
+
+
+def max_pixels() -> int:
+    """The largest number of pixels that a picture may have: `$PYDARKNET_MAX_PIXELS`, by default `MAX_PIXELS`.
+
+    Raises OptionError where the variable holds no number above 0.
+    """
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return MAX_PIXELS
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text)):
+        raise OptionError(f"{VARIABLE}={text[:40]!r}: expected a number of pixels above 0")
+    return int(text)
+
+
+def check_size(content: bytes) -> None:
+    """Raise ValueError for a picture of more than `max_pixels()`."""
+    size = image_size(content)
+    if size is not None and size[0] * size[1] > max_pixels():
+        width, height = size
+        raise ValueError(f"{width}x{height} pixels; expected at most {max_pixels()} ({VARIABLE} raises the bound)")
+
+
+def image_size(content: bytes) -> Size:
+    """(width, height) in pixels of a picture file; None for a format that is not known and for a damaged header.
+
+    Knows PNG, JPEG, GIF, BMP, WebP, TIFF, PNM, PFM, Radiance HDR, Sun raster, JPEG 2000 and AVIF.
+    """
+    for signature, read in _READERS:
+        if signature.match(content):
+            try:
+                return read(content)
+            except (struct.error, IndexError):
+                return None
+    return None
+
+
+def _png(content: bytes) -> Size:
+    return struct.unpack_from(">II", content, 16)
+
+
+def _gif(content: bytes) -> Size:
+    """The larger of the screen and the first frame."""
+    screen = struct.unpack_from("<HH", content, 6)
+    at = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)
+    while content[at] == 0x21:  # extensions: sub-blocks up to an empty one
+        at += 2
+        while content[at]:
+            at += content[at] + 1
+        at += 1
+    if content[at] != 0x2C:
+        return screen
+    width, height = struct.unpack_from("<HH", content, at + 5)
+    return max(screen[0], width), max(screen[1], height)
+
+
+def _bmp(content: bytes) -> Size:
+    (length,) = struct.unpack_from("<I", content, 14)
+    width, height = struct.unpack_from("<HH" if length == 12 else "<ii", content, 18)
+    return abs(width), abs(height)
+
+
+def _jpeg(content: bytes) -> Size:
+    at = 2
+    while True:
+        at = content.find(b"\xff", at)
+        if at < 0:
+            return None
+        while content[at] == 0xFF:  # any number of fill bytes
+            at += 1
+        marker = content[at]
+        at += 1
+        if marker in _START_OF_FRAME:
+            height, width = struct.unpack_from(">HH", content, at + 3)
+            return width, height
+        if marker and marker not in _WITHOUT_LENGTH:
+            at += struct.unpack_from(">H", content, at)[0]
+
+
+def _webp(content: bytes) -> Size:
+    kind = content[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", content, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", content, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _tiff(content: bytes) -> Size:
+    """The largest width and height of the first directory: tags 256 and 257, of 16, 32 or 64 bits."""
+    order = "<" if content[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", content, 2)[0] == 43
+    (at,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), content, at)
+    at += 8 if big else 2
+    size = {256: 0, 257: 0}
+    for _ in range(min(count, 1 << 16)):
+        tag, kind = struct.unpack_from(order + "HH", content, at)
+        if tag in size and kind in (3, 4, 16):
+            code = {3: "H", 4: "I", 16: "Q"}[kind]
+            size[tag] = max(size[tag], struct.unpack_from(order + code, content, at + (12 if big else 8))[0])
+        at += 20 if big else 12
+    return (size[256], size[257]) if all(size.values()) else None
+
+
+def _pnm(content: bytes) -> Size:
+    """PNM and PFM: two numbers after the magic, with blanks and comments between; PAM: named lines."""
+    if content[1:2] == b"7":
+        found = {key: re.search(rb"^" + key + rb"\s+(\d{1,18})", content[:4096], re.MULTILINE)
+                 for key in (b"WIDTH", b"HEIGHT")}  # fmt: skip
+        width, height = found[b"WIDTH"], found[b"HEIGHT"]
+    else:
+        head = re.sub(rb"#[^\n]*", b"", content[2:65536])
+        width, height = re.match(rb"\s*(\d{1,18})", head), re.match(rb"\s*\d{1,18}\s+(\d{1,18})", head)
+    return (int(width[1]), int(height[1])) if width and height else None
+
+
+def _hdr(content: bytes) -> Size:
+    found = re.search(rb"^[-+]([XY])\s+(\d{1,18})\s+[-+][XY]\s+(\d{1,18})", content[:65536], re.MULTILINE)
+    if not found:
+        return None
+    first, second = int(found[2]), int(found[3])
+    return (second, first) if found[1] == b"Y" else (first, second)
+
+
+def _sun(content: bytes) -> Size:
+    return struct.unpack_from(">II", content, 4)
+
+
+def _jpeg2000(content: bytes) -> Size:
+    """The box `ihdr`, or the marker SIZ of a bare code stream: the size of the grid."""
+    at = content.find(b"ihdr")
+    if at >= 0:
+        height, width = struct.unpack_from(">II", content, at + 4)
+        return width, height
+    at = content.find(b"\xff\x51")
+    return struct.unpack_from(">II", content, at + 6) if at >= 0 else None
+
+
+def _avif(content: bytes) -> Size:
+    """The largest of all properties `ispe`: a picture may be a grid of others."""
+    sizes = [struct.unpack_from(">II", content, found.end() + 4) for found in re.finditer(b"ispe", content[: 1 << 20])]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+_READERS: list[tuple[re.Pattern[bytes], Callable[[bytes], Size]]] = [
+    (re.compile(signature, re.DOTALL), read)
+    for signature, read in (
+        (rb"\x89PNG\r\n\x1a\n", _png),
+        (rb"\xff\xd8\xff", _jpeg),
+        (rb"GIF8[79]a", _gif),
+        (rb"BM", _bmp),
+        (rb"RIFF....WEBP", _webp),
+        (rb"II[*+]\0|MM\0[*+]", _tiff),
+        (rb"P[1-7Ff]\s", _pnm),
+        (rb"#\?(RADIANCE|RGBE)", _hdr),
+        (rb"\x59\xa6\x6a\x95", _sun),
+        (rb"....jP  |\xff\x4f\xff\x51", _jpeg2000),
+        (rb"....ftypavi[fs]", _avif),
+    )
+]
