@@ -1,0 +1,149 @@
+"""What this machine and installation are, and what is wrong with them: the facts of a bug report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from ..inference.video.capture import opencv_formats
+from ..runtime import object_loader
+from ..runtime.cache import CACHE_FOLDER, is_cold
+from ..runtime.threads import threads
+from ..utils.system import machine_memory
+from ..version import __version__
+
+# The microarchitecture levels of the x86-64 psABI, each with the flags of /proc/cpuinfo that it adds.
+LEVELS = {
+    "x86-64-v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
+    "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"},
+    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+PACKAGES = ("numpy", "numba", "llvmlite", "click", "onnx", "onnxruntime", "matplotlib", "supervision")
+OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+VARIABLES = ("NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", "XDG_CACHE_HOME")
+MEGABYTE = 1 << 20
+
+
+def diagnose() -> dict[str, Any]:
+    """All facts, as JSON can hold them; `problems` lists in words what is wrong."""
+    facts = {
+        "pydarknet": {"version": __version__, "folder": str(Path(__file__).parents[1])},
+        "python": {"version": platform.python_version(), "program": sys.executable, "system": platform.platform()},
+        "processor": processor(),
+        "packages": packages(),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "kernels": kernel_cache(),
+        "opencv": opencv_formats(),
+    }
+    return facts | {"problems": list(problems(facts))}
+
+
+def processor() -> dict[str, Any]:
+    """Name, number of processors and threads, memory, and the x86-64 level with bf16, where the system tells them."""
+    name, flags = _cpuinfo()
+    level = "x86-64" if flags else None
+    for each, needed in LEVELS.items():
+        if not needed <= flags:
+            break
+        level = each
+    memory = machine_memory()
+    return {
+        "name": name or platform.processor() or platform.machine(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "threads": threads(),
+        "memory_mb": None if memory is None else memory // MEGABYTE,
+        "level": level,
+        "bf16": "avx512_bf16" in flags,
+    }
+
+
+def _cpuinfo() -> tuple[str, set[str]]:
+    """The model name and the flags of the first processor; nothing where there is no /proc/cpuinfo."""
+    name, flags = "", set[str]()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return name, flags
+    for line in lines:
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key == "model name" and not name:
+            name = value
+        if key == "flags" and not flags:
+            flags = set(value.split())
+    return name, flags
+
+
+def packages() -> dict[str, str | None]:
+    """The versions of the packages that are used; None where one is not installed."""
+    opencv = [name for name in OPENCV if _version(name)] or OPENCV[:1]
+    return {name: _version(name) for name in (*PACKAGES, *opencv)}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def kernel_cache() -> dict[str, Any]:
+    """Where compiled kernels are kept, how many there are, and which code this process would run.
+
+    code: "saved machine code" runs without Numba; "Numba" loads or compiles what is called.
+    """
+    import_module("..kernels", __package__)  # which decides what runs them
+    files = [path for path in CACHE_FOLDER.rglob("*") if path.is_file()]
+    others = [folder for folder in CACHE_FOLDER.parent.glob("kernels-*") if folder != CACHE_FOLDER]
+    return {
+        "folder": str(CACHE_FOLDER),
+        "size_mb": round(sum(path.stat().st_size for path in files) / MEGABYTE, 1),
+        "compiled": sum(path.suffix == ".nbi" for path in files),
+        "is_cold": is_cold(),
+        "writable": os.access(CACHE_FOLDER if CACHE_FOLDER.exists() else CACHE_FOLDER.parent, os.W_OK),
+        "other_versions": len(others),
+        "code": "saved machine code" if object_loader.is_used() else "Numba",
+    }
+
+
+def problems(facts: dict[str, Any]) -> Iterator[str]:
+    """What is wrong, each in one sentence with what to do."""
+    cpu, cache, opencv = facts["processor"], facts["kernels"], facts["opencv"]
+    if cpu["level"] in ("x86-64", "x86-64-v2"):
+        yield f"the processor has {cpu['level']} only: without AVX2 and FMA networks run several times slower"
+    if not cache["writable"]:
+        yield f"{cache['folder']}: cannot be written, so that each run compiles anew; set NUMBA_CACHE_DIR"
+    if os.environ.get("NUMBA_DISABLE_JIT") not in (None, "", "0"):
+        yield "NUMBA_DISABLE_JIT is set: nothing is compiled, and nothing works; unset it"
+    for name in ("numpy", "numba", "llvmlite", "click"):
+        if facts["packages"][name] is None:
+            yield f"{name} has no version: its installation is damaged"
+    if sum(name in OPENCV for name in facts["packages"]) > 1:
+        yield "several packages of OpenCV are installed and overwrite one another; keep one of them"
+    for name in ("JPEG", "PNG"):
+        if not opencv["pictures"].get(name):
+            yield f"this OpenCV cannot read {name} files; install opencv-python"
+    if not any(opencv["video"].values()):
+        yield "this OpenCV cannot read video; install opencv-python"
+
+
+def lines(facts: dict[str, Any]) -> Iterator[str]:
+    """The same as text to paste into a bug report."""
+    for title, content in facts.items():
+        if title == "problems" or not content:
+            continue
+        yield title
+        for name, value in content.items():
+            if isinstance(value, dict):
+                value = ", ".join(key for key, has in value.items() if has) or "none"
+            yield f"  {name:<16} {'-' if value is None else value}"
+    if facts["kernels"]["is_cold"]:
+        yield "no kernel is compiled yet: the first run takes up to a minute; `pydarknet warm-up` does that now"
+    yield "problems" if facts["problems"] else "no problems found"
+    for problem in facts["problems"]:
+        yield f"  {problem}"

@@ -1,0 +1,49 @@
+"""Compile the kernels that a network needs, by running it once on black pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from ..errors import OptionError
+from ..model import Model, load_model
+from ..training.learner import Learner, mini_batch
+from ..utils.arrays import Array
+
+DEFAULT = ("tiny.cfg", "yolov3-tiny.cfg", "yolov4-tiny.cfg", "toys.cfg")  # bundled, small, and of all common layers
+SAMPLES = 2  # of a training step: the kernels are the same for any number
+
+
+def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
+    """Run one forward pass of a network with random weights, and with `train` one training step with its update.
+
+    Every kernel that these call is in the cache afterwards. Returns the seconds that it took. Raises the children of
+    DarknetError for a file that is no network, OptionError for a network without a loss and `train`.
+    """
+    start = time.perf_counter()
+    model = load_model(cfg)
+    model.forward(np.zeros((1, *model.input_shape), np.float32))
+    if train:
+        _train_once(cfg)
+    return time.perf_counter() - start
+
+
+def _train_once(cfg: str | os.PathLike[str]) -> None:
+    steps = load_model(cfg).config.net.positive("time_steps", 1)
+    model = load_model(cfg, batch=mini_batch(SAMPLES, 1, steps))
+    if not any(layer.has_loss for layer in model.layers):
+        raise OptionError(f"{model.path}: has no layer with a loss; it cannot be trained")
+    learner = Learner(model)
+    learner.subdivisions = 1  # so that the first step is followed by an update
+    learner.step(np.zeros((model.batch, *model.input_shape), np.float32), [_truth(model)] * model.batch)
+
+
+def _truth(model: Model) -> Array:
+    """One object in the middle for detectors; class 0 for classifiers, as `Model.train_step` takes them."""
+    if model.heads:
+        return np.array([[0, 0.5, 0.5, 0.25, 0.25]], np.float32)
+    target = np.zeros(model.layers[model.output_index].shape.outputs, np.float32)
+    target[0] = 1
+    return target
