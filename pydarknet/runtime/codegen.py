@@ -2,8 +2,8 @@
 
 Of a kernel with a parallel loop Numba makes four libraries, each linked into the next one: the loop's body, two
 wrappers round it, and the kernel. It optimises all four and makes machine code of all four, although only the kernel's
-is called. With `install`, machine code is made of the kernel's library only, and the wrappers are optimised as a part of
-it. That saves a fifth of the time in which kernels are compiled.
+is called. With `install`, machine code is made of the kernel's library only, and the wrappers are optimised as a part
+of it. That saves a fifth of the time in which kernels are compiled.
 """
 
 from __future__ import annotations
