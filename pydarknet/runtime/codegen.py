@@ -51,7 +51,7 @@ def install() -> None:
             return None
         return executable(context, library, description, environment)
 
-    JITCodeLibrary._optimize_final_module = optimize_final_module
-    JITCodeLibrary._finalize_final_module = finalize_final_module
-    JITCodeLibrary.get_pointer_to_function = get_pointer_to_function
-    CPUContext.get_executable = get_executable
+    JITCodeLibrary._optimize_final_module = optimize_final_module  # type: ignore[method-assign]
+    JITCodeLibrary._finalize_final_module = finalize_final_module  # type: ignore[method-assign]
+    JITCodeLibrary.get_pointer_to_function = get_pointer_to_function  # type: ignore[method-assign]
+    CPUContext.get_executable = get_executable  # type: ignore[method-assign]
