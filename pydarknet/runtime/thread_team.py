@@ -24,6 +24,7 @@ BOARD_WORDS = 8 * 7
 def start(board: int, serve: int, threads: int) -> None:
     """Start so many threads. board, serve: addresses in the code. Threads that the system refuses are done without."""
     library = ctypes.CDLL(None)
+    ctypes.memset(board, 0, BOARD_WORDS * 8)  # in a forked child, what the parent's threads were doing
     library.sem_init(ctypes.c_void_p(board + 8 * SEMAPHORE), 0, 0)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # signals are Python's main thread's
     try:
