@@ -256,10 +256,14 @@ def test_saved_code_in_a_folder_that_others_can_write_to_is_not_run(cache):
 
 def test_where_no_folder_can_be_used_kernels_are_compiled_and_nothing_is_left_behind(tmp_path):
     (tmp_path / "file").write_text("")
-    told, errors = start(tmp_path / "file", TMPDIR=str(tmp_path / "file"))
+    without = "def nowhere():\n    raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(f"import tempfile\n{without}tempfile.gettempdir = nowhere\n")
+    told, errors = start(tmp_path / "file", PYTHONPATH=str(site), PYTHONDONTWRITEBYTECODE="1")
     assert told["numba"]
     assert errors.startswith("compiled kernels cannot be kept") and errors.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "site"]
 
 
 def test_a_newer_numba_runs_the_kernels_itself(cache, tmp_path):
