@@ -30,7 +30,8 @@ told = {}
 with tempfile.TemporaryDirectory() as folder:  # layers whose kernels are soon compiled
     cfg = os.path.join(folder, "small.cfg")
     with open(cfg, "w") as file:
-        print("[net]\\nwidth=64\\nheight=64\\nchannels=3\\n" + "[maxpool]\\nsize=3\\nstride=1\\n" * 20 + "[avgpool]", file=file)
+        print("[net]\\nwidth=64\\nheight=64\\nchannels=3", file=file)
+        print("[maxpool]\\nsize=3\\nstride=1\\n" * 20 + "[avgpool]", file=file)
     mine, other = pydarknet.load(cfg), pydarknet.load(cfg)
 x = np.random.default_rng(1).random((1, 3, 64, 64), np.float32)
 
