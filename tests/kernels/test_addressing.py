@@ -8,7 +8,6 @@ from support.tensors import cells, dirty
 
 from pydarknet.kernels import addressing, halo
 from pydarknet.kernels.views import Extent, Planes, SlidingWindow
-from pydarknet.runtime.jit import device, one_thread_kernel
 from pydarknet.tensor import Layout, Shape
 
 SHAPES = [(1, 1, 1, 1, 0), (2, 40, 3, 5, 1), (3, 16, 4, 2, 2)]
@@ -58,19 +57,3 @@ def test_zeroing_halos_touches_nothing_else(shape):
     assert np.isnan(inside).all()
     inside[:] = 0
     assert not everything.any()
-
-
-@device
-def _doubled(at):
-    return at.height * 2
-
-
-@one_thread_kernel
-def _takes_both(at, window, out):
-    out[0] = _doubled(at) + window.stride_x
-
-
-def test_tuples_go_on_to_device_functions():
-    out = np.zeros(1, np.int64)
-    _takes_both.py_func(Planes(*range(8)), SlidingWindow(1, 2, 3, 4), out)
-    assert out[0] == 2 * 2 + 3
