@@ -123,28 +123,6 @@ class Tensor:
         """Where the cells of `data` are, as kernels take it."""
         return self.layout.planes
 
-    @property
-    def source(self) -> tuple[Array, int, int, int, int]:
-        """As kernels take what they read: data, item, block, pitch, origin."""
-        at = self.layout
-        return self.data, at.item, at.block, at.pitch, at.origin
-
-    @property
-    def target(self) -> tuple[Array, int, int, int, int]:
-        """As kernels take what they write: data, item, block, pitch, halo."""
-        at = self.layout
-        return self.data, at.item, at.block, at.pitch, at.halo
-
-    @property
-    def extent(self) -> tuple[int, int, int, int]:
-        """As kernels take a size: batch, blocks, height, width."""
-        return self.layout.batch, self.layout.blocks, self.shape.height, self.shape.width
-
-    @property
-    def plain_extent(self) -> tuple[int, int, int, int]:
-        """The same in plain order: batch, channels, height, width."""
-        return self.layout.batch, self.shape.channels, self.shape.height, self.shape.width
-
     def is_vector(self) -> bool:
         """Whether the plain order is already there, but for unused lanes at the end of each item."""
         return self.shape.cells == 1 and self.layout.halo == 0

@@ -1,4 +1,5 @@
-"""Tasks handed out to workers: each has a share of its own, and who is done early helps the others.
+"""A queue of tasks for the workers of a parallel loop: each has a share of its own, and one that is done early takes
+tasks from the others' shares (work stealing).
 
 Two processors are rarely equally fast at the same time. Which worker does a task does not change its result.
 """
@@ -12,7 +13,7 @@ from numba.extending import intrinsic
 from ..runtime.jit import device
 from .simd.vector import INT64, data_pointer
 
-APART = 8  # int64 between two workers' counts: a cache line, so that they do not wait for each other
+CACHE_LINE = 8  # int64 between two workers' counts, so that they do not wait for each other
 
 
 @intrinsic
@@ -27,18 +28,18 @@ def _count(typingctx, counts, at):
 
 
 @device
-def reset_queue(turns, workers):
-    """Nobody has done anything yet. turns: (workers * APART,) int64; to be called before the parallel loop."""
+def reset_queue(queue, workers):
+    """Put all tasks back. queue: (workers * CACHE_LINE,) int64; to be called before the parallel loop."""
     for worker in range(workers):
-        turns[worker * APART] = 0
+        queue[worker * CACHE_LINE] = 0
 
 
 @device
-def next_task(turns, worker, workers, tasks):
+def next_task(queue, worker, workers, tasks):
     """The worker's next task, from its own share in their order, then from the others'; -1 when all have been taken."""
     for ahead in range(workers):
         whose = (worker + ahead) % workers
-        task = tasks * whose // workers + _count(turns, whose * APART)
+        task = tasks * whose // workers + _count(queue, whose * CACHE_LINE)
         if task < tasks * (whose + 1) // workers:
             return task
     return -1

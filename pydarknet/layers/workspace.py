@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.task_queue import APART
+from ..kernels.task_queue import CACHE_LINE
 from ..runtime.program import KernelCall
 from ..runtime.threads import most_threads, threads
 from ..utils.arrays import LANES, Array, aligned_zeros
@@ -15,7 +15,7 @@ from ..utils.arrays import LANES, Array, aligned_zeros
 class _Workspace:
     def __init__(self) -> None:
         self.array = np.zeros(LANES, np.float32)
-        self.turns = np.zeros(most_threads() * APART, np.int64)
+        self.turns = np.zeros(most_threads() * CACHE_LINE, np.int64)
 
     def of(self, size: int) -> Array:
         """An array of at least `size` float32, aligned to a cache line; it replaces a smaller one."""

@@ -14,7 +14,7 @@ from pydarknet.kernels.convolution.planar_microkernel import PLANE_SPAN as SPAN
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.planar import NchwConvolution, bind_nchw_bottleneck, lanes_from_rows
+from pydarknet.layers.convolution.planar import PlanarConvolution, bind_nchw_bottleneck, lanes_from_rows
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import PLANAR, Layout, Shape, Tensor
 from pydarknet.utils.arrays import LANES
@@ -63,7 +63,7 @@ class Link:
 
     def packed(self, x):
         assert x.lanes == PLANAR
-        return NchwConvolution(self.weights, self.gain, self.bias, self.groups)
+        return PlanarConvolution(self.weights, self.gain, self.bias, self.groups)
 
     def reference(self, x):
         weights, stride = self.weights * self.gain[:, None, None, None], (self.window.stride_y, self.window.stride_x)
