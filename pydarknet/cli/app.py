@@ -1,4 +1,4 @@
-"""The `pydarknet` program: its commands, imported when they are called, and how errors and signals end it."""
+"""The `pydarknet` command: its sub-commands, loaded when they are called, and the one way in which errors end it."""
 
 from __future__ import annotations
 
@@ -19,58 +19,39 @@ from .console import note, show_warnings
 from .not_offered import ABSENT, absent_command
 from .options import CONTEXT, FlagsFirst
 
-# The groups of the help: each command with the module in `commands` that holds it, and what the list of commands says.
-# The list is kept here so that `pydarknet --help` imports none of these modules.
-GROUPS = {
-    "Pictures, training, networks": {
-        "classify": ("classify", "name what pictures show"),
-        "detect": ("detect", "detect objects in pictures"),
-        "train": ("train", "train a detector or a classifier"),
-        "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
-        "info": ("info", "layer table, operations, memory of a network"),
-        "speed": ("speed", "time forward passes or single layers"),
-        "export": ("info", "write an ONNX file"),
-    },
-    "Data sets and network files": {
-        "dataset": ("dataset", "check and convert data sets"),
-        "cfg": ("cfg", "check network files, adapt them to a data set"),
-        "anchors": ("anchors", "anchors for the boxes of a data set"),
-    },
-    "darknet's own spellings": {
-        "detector": ("darknet_spellings", "test, demo (video), train, map, valid, recall, calc_anchors"),
-        "classifier": ("classifier", "predict, train, valid and lists of pictures"),
-        "yolo": ("darknet_spellings", "YOLOv1 on PASCAL VOC"),
-        "coco": ("darknet_spellings", "YOLOv1 on COCO"),
-        "rnn": ("rnn", "recurrent networks and text"),
-        "ops": ("info", "operations of a network"),
-    },
-    "Weights files": {
-        "partial": ("weights", "the first layers, to train further from"),
-        "average": ("weights", "the mean of several files"),
-        "normalize": ("weights", "add batch normalisation"),
-        "denormalize": ("weights", "fold batch normalisation into the weights"),
-        "reset": ("weights", "fold batch normalisation and begin it anew"),
-        "rescale": ("weights", "from pixels in -1..1 to pixels in 0..1"),
-        "rgbgr": ("weights", "swap red and blue"),
-        "oneoff": ("weights", "from N classes to three anchors with N classes"),
-        "statistics": ("weights", "moments of weights"),
-        "print": ("weights", "the weights of a convolution"),
-    },
-    "Pictures of networks": {
-        "visualize": ("pictures", "filters as pictures"),
-        "mkimg": ("pictures", "filters scattered over grey"),
-        "imtest": ("pictures", "what each operation makes of a picture"),
-        "nightmare": ("pictures", "amplify what a layer sees in a picture"),
-    },
-    "This program": {
-        "doctor": ("machine", "processor, versions, kernel cache, decoders, problems"),
-        "warm-up": ("machine", "compile the kernels of networks now"),
-        "completion": ("manners", "completion of commands in bash, zsh, fish"),
-        "help": ("manners", "help on a command"),
-        "version": ("manners", "the version"),
-    },
+# Each command X with the module that holds X_command.
+COMMANDS = {
+    "classify": "classify",
+    "detect": "detect",
+    "train": "train",
+    "evaluate": "evaluate",
+    "anchors": "anchors",
+    "cfg": "cfg",
+    "dataset": "dataset",
+    "classifier": "classifier",
+    "detector": "darknet_spellings",
+    "yolo": "darknet_spellings",
+    "coco": "darknet_spellings",
+    "rnn": "rnn",
+    "info": "info",
+    "ops": "info",
+    "speed": "speed",
+    "export": "info",
+    "partial": "weights",
+    "average": "weights",
+    "rescale": "weights",
+    "rgbgr": "weights",
+    "normalize": "weights",
+    "denormalize": "weights",
+    "reset": "weights",
+    "oneoff": "weights",
+    "statistics": "weights",
+    "print": "weights",
+    "visualize": "pictures",
+    "mkimg": "pictures",
+    "imtest": "pictures",
+    "nightmare": "pictures",
 }
-COMMANDS = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}
 EXAMPLES = """
 \b
 Examples:
@@ -92,7 +73,7 @@ class OneLine(click.ClickException):
 
 
 class Commands(FlagsFirst):
-    """Commands that are imported when they are called."""
+    """Sub-commands that are imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -103,13 +84,7 @@ class Commands(FlagsFirst):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f".commands.{COMMANDS[cmd_name]}", __package__)
-        return getattr(module, f"{cmd_name.replace('-', '_')}_command")
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands in `--help`, in groups."""
-        for title, commands in GROUPS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, summary) for name, (_, summary) in commands.items()])
+        return getattr(module, f"{cmd_name}_command")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. What a user can cause ends in one line; a bug keeps its traceback.

@@ -17,7 +17,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 CONTEXT = {
     "token_normalize_func": lambda token: token.replace("_", "-"),  # `_` and `-` are one in names of options
     "max_content_width": 110,
-    "help_option_names": ["-h", "--help"],
 }
 _LONG = re.compile("-[A-Za-z][A-Za-z-]+")
 FIRST = ("--help", "--version")
@@ -47,25 +46,14 @@ class Command(click.Command):
 
 
 class FlagsFirst(click.Group):
-    """A group that takes a command's options before the command's name as well, as darknet does.
-
-    Commands of darknet that are not offered say so; misspelt ones are answered by the nearest name.
-    """
+    """A group that takes a command's options also before the command's name, as darknet does; of darknet's commands
+    that it has not, it says so."""
 
     command_class = Command
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         words = f"{self.name} {cmd_name}"
         return absent_command(words) if words in ABSENT else super().get_command(ctx, cmd_name)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:  # fmt: skip
-        name = args[0].replace("_", "-")
-        if not (ctx.resilient_parsing or self.get_command(ctx, args[0]) or self.get_command(ctx, name)):
-            close = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            ctx.fail(f"No such command '{args[0]}'{f'; did you mean {close[0]}?' if close else '.'}")
-        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = self.list_commands(ctx)

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
-from ..utils.files import atomic_write, read_bytes
-from .header import check_size, image_size
+from ..utils.files import atomic_write
 
 Picture = NDArray[np.uint8]
 Planar = NDArray[np.float32]
@@ -35,14 +34,11 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
 def load_image(path: str | os.PathLike[str]) -> Picture:
     """The picture at `path`, (h, w, 3) uint8 RGB whatever its depth; alpha and EXIF orientation are ignored.
 
-    That is what darknet's own decoder does. Raises ImageError with the path and the reason, and before anything is
-    decoded for a picture of more than `header.max_pixels()`.
+    That is what darknet's own decoder does. Raises ImageError with the path and the reason.
     """
     try:
-        return _decode(read_bytes(path, ImageError))
-    except ImageError as error:
-        raise ImageError(f'Cannot load image "{path}": {_reason(error.__cause__ or error)}') from error
-    except (ValueError, MemoryError, cv2.error) as error:
+        return _decode(Path(path).read_bytes())
+    except (OSError, ValueError, MemoryError, cv2.error) as error:
         raise ImageError(f'Cannot load image "{path}": {_reason(error)}') from error
 
 
@@ -54,22 +50,9 @@ def decode_image(content: bytes) -> Picture:
         raise ImageError(f"Cannot load image from {len(content)} bytes: {_reason(error)}") from error
 
 
-def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(width, height) in pixels of the picture at `path`, from its first bytes where its format is known.
-
-    Raises ImageError where it is no picture.
-    """
-    size = image_size(read_bytes(path, ImageError))
-    if size is not None and min(size) > 0:
-        return size
-    height, width, _ = load_image(path).shape
-    return width, height
-
-
 def _decode(content: bytes) -> Picture:
     if not content:
         raise ValueError("the file is empty")
-    check_size(content)
     data = np.frombuffer(content, np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
@@ -77,7 +60,7 @@ def _decode(content: bytes) -> Picture:
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception) -> str:
     """One line that says what is wrong, from an error of the system, of OpenCV or of ours."""
     text = getattr(error, "strerror", None) or str(error).split(" error: ")[-1] or "out of memory"
     return " ".join(text.split())

@@ -22,7 +22,8 @@ SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at l
 class Tuning:
     """The fastest candidate for each kind of work. The file belongs to this machine and this version of the kernels."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        """path: None where this machine has no folder to keep it."""
         self.path, self.measuring = path, False
         self._known: dict[str, int] | None = None
         self._changed = False
@@ -32,6 +33,8 @@ class Tuning:
         """The choices by kind of work, read from the file at first use; a damaged file counts as empty."""
         if self._known is None:
             self._known = {}
+            if self.path is None:
+                return self._known
             with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
                 content = json.loads(self.path.read_text(encoding="utf-8"))
                 self._known = {key: choice for key, choice in content.items() if type(choice) is int}
@@ -76,6 +79,8 @@ class Tuning:
 
     def _save(self) -> None:
         self._changed = False
+        if self.path is None:
+            return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.path) as file:
@@ -95,4 +100,4 @@ def _fastest(run: Callable[[], None]) -> float:
     return best
 
 
-tuning = Tuning(CACHE_FOLDER / f"tuning-{platform.node() or 'machine'}.json")
+tuning = Tuning(CACHE_FOLDER and CACHE_FOLDER / f"tuning-{platform.node() or 'machine'}.json")

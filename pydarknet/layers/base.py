@@ -400,14 +400,8 @@ class KernelLayer(Layer):
         super().setup(sources, output)
         self._calls = None
 
-    def parameters_changed(self) -> None:
-        super().parameters_changed()
-        self._calls = None
-
     def bind(self) -> Sequence[Call]:
-        """The calls of a forward pass, for the tensors that the layer is bound to and for the parameters as they are.
-
-        Made anew after `setup` and after `parameters_changed`."""
+        """The calls of a forward pass, for the tensors that the layer is bound to."""
         raise NotImplementedError
 
     def calls(self) -> Sequence[Call]:

@@ -206,6 +206,10 @@ class BatchNormLayer(KernelLayer):
         biases = [Parameter("biases", self.biases)] if self.has_biases else []
         return biases + self.norm.named_parameters()
 
+    def parameters_changed(self) -> None:
+        super().parameters_changed()
+        self._calls = None
+
     def initialise(self, rng: np.random.Generator, dialect: object) -> None:
         self.norm.initialise()
         self.biases[:] = 0

@@ -1,4 +1,4 @@
-"""`[connected]`: a fully connected layer."""
+"""`[connected]`: a matrix."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ LARGEST_MATRIX = 1 << 29  # weights of one layer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Connected(NchwLayer):
-    """y = activation(W x + bias), with W x batch-normalised before the bias where `norm` is set.
-
-    `prefix` begins the names of the parameters of a layer that is a part of a recurrent one. In a .weights file, the
-    statistics of batch normalisation come after the weights.
-    """
+    """y = activation(W x + bias), or the batch-normalised W x. The record keeps the statistics after the weights."""
 
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
@@ -57,30 +53,30 @@ class Connected(NchwLayer):
         self.weights = np.zeros((self.outputs_count, self.inputs_count), np.float32)
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Connected:
+    def from_section(cls, section: Section, place: BuildContext) -> Connected:
         outputs = section.positive("output", 1)
         return cls.part(
             section,
-            context,
+            place,
             "",
-            context.shape(context.index - 1).outputs,
+            place.shape(place.index - 1).outputs,
             outputs,
-            read_activation(section, context.dialect, "logistic"),
+            read_activation(section, place.dialect, "logistic"),
         )
 
     @classmethod
     def part(
-        cls, section: Section, context: BuildContext, prefix: str, inputs: int, outputs: int, activation: Activation
+        cls, section: Section, place: BuildContext, prefix: str, inputs: int, outputs: int, activation: Activation
     ) -> Connected:
-        """A connected layer with these sizes, alone or as a part of a recurrent layer."""
+        """A connected layer as such, or as the part called `prefix` of a recurrent layer."""
         normalised = section.flag("batch_normalize")
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             inputs_count=inputs,
             outputs_count=outputs,
             activation=activation,
-            norm=BatchNorm(outputs, context.dialect.connected_epsilon_inside_root) if normalised else None,
+            norm=BatchNorm(outputs, place.dialect.connected_epsilon_inside_root) if normalised else None,
             prefix=prefix,
         )
 
@@ -128,16 +124,16 @@ class Connected(NchwLayer):
         )
         self.activation.apply_nchw(y)
 
-    # === Training ===
+    # --- training ---
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         self.begin_training()
 
     def begin_training(self) -> None:
-        """Allocate the updates."""
+        """Set up the updates."""
         if self._trainables:
-            return  # a copy of an unrolled recurrent layer; all copies share their updates
+            return  # one of several copies in time, which share their parameters
         self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
         if self.norm:
             self._trainables.append(Trainable("scales", self.norm.scales))
@@ -148,7 +144,7 @@ class Connected(NchwLayer):
 
     @property
     def pre_norm_delta(self) -> Array:
-        return self._pre_norm_delta
+        return self._raw_delta
 
     def trainables(self) -> list[Trainable]:
         return self._trainables
@@ -160,7 +156,7 @@ class Connected(NchwLayer):
             self.output.fill(self.values)
 
     def compute_training(self, x: Array, y: Array) -> None:
-        """`compute` with the batch's own statistics; keeps what the backward pass needs."""
+        """`compute` with the statistics of these items; keeps what the way back needs."""
         n, ones, zeros = len(x), np.ones(self.outputs_count, np.float32), np.zeros(self.outputs_count, np.float32)
         dense(
             x.reshape(-1),
@@ -187,7 +183,7 @@ class Connected(NchwLayer):
         return [self.backward_from(self.nchw_inputs[0], self.values, delta, self._norm)]
 
     def backward_from(self, x: Array, y: Array, delta: Array, norm: BatchNormTraining | None) -> Array:
-        """From input x, output y and the delta of y, all (batch, n): accumulate the updates; the delta of x."""
+        """Accumulate updates for input x, output y (batch, ...); delta of x. delta is changed."""
         n, inputs, outputs = len(x), self.inputs_count, self.outputs_count
         change = Tensor(Layout(n, Shape(outputs)))
         change.fill(delta)
@@ -200,7 +196,7 @@ class Connected(NchwLayer):
         else:
             delta = change.plain()
             self._trainables[0].update += delta.sum(axis=0)
-        self._pre_norm_delta = delta
+        self._raw_delta = delta
         dense_weight_gradient(
             x.reshape(-1), delta.reshape(-1), n, inputs, outputs, self._trainables[1].update.reshape(-1)
         )

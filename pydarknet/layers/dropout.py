@@ -1,4 +1,4 @@
-"""`[dropout]`: of single values or, with `dropblock`, of squares."""
+"""`[dropout]`, of single values or, with `dropblock`, of squares."""
 
 from __future__ import annotations
 
@@ -11,39 +11,37 @@ from ..utils.arrays import Array
 from .base import BuildContext
 from .simple import Identity
 
-GROWTH_PART = 0.85  # of a run, in which squares and their probability grow to the values of the cfg
-DEFAULT_SQUARE = 7  # pixels
+GROWS_FOR = 0.85  # of a run, in which squares and their probability grow to what the cfg says
+DEFAULT_SQUARE = 7  # cells
 
 
 @dataclass(frozen=True)
 class Squares:
-    """The squares of `dropblock`: their side in pixels or, where that is 0, as a part of the plane's sides."""
+    """`dropblock`: the side of the squares as cells or as a part of the plane's width and height."""
 
-    pixels: int = 0
+    cells: int = 0
     part: float = 0.0
 
     @classmethod
     def from_section(cls, section: Section) -> Squares | None:
-        """Read the keys; None without `dropblock`. The number of pixels goes before the part."""
-        pixels, part = section.integer("dropblock_size_abs", 0), section.real("dropblock_size_rel", 0.0)
+        """Read the keys; None without `dropblock`. The number of cells goes before the part."""
+        cells, part = section.integer("dropblock_size_abs", 0), section.real("dropblock_size_rel", 0.0)
         if not section.flag("dropblock"):
             return None
-        if pixels:
-            return cls(pixels)
+        if cells:
+            return cls(cells)
         return cls(part=part) if part else cls(DEFAULT_SQUARE)
 
     def side(self, width: int, height: int, progress: float) -> int:
-        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
-        sides = [int((self.part * side if self.part else self.pixels) * progress) for side in (width, height)]
+        """Cells, when `progress` (0 to 1) of the growth is over."""
+        sides = [int((self.part * side if self.part else self.cells) * progress) for side in (width, height)]
         return min(min(max(1, wanted), side) for wanted, side in zip(sides, (width, height), strict=True))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Dropout(Identity):
-    """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
-
-    Each value is dropped with `probability`, or with `squares` at most one square of each plane.
-    """
+    """`[dropout]`: the identity at inference. In training each value, or with `dropblock` one square of a plane, is 0
+    with `probability`, and the others are larger by as much."""
 
     probability: float
     squares: Squares | None = None
@@ -53,11 +51,11 @@ class Dropout(Identity):
         return not self.training
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Dropout:
+    def from_section(cls, section: Section, place: BuildContext) -> Dropout:
         return cls(
             section=section,
-            sources=context.previous,
-            probability=section.real("probability", context.dialect.dropout),
+            sources=place.previous,
+            probability=section.real("probability", place.dialect.dropout),
             squares=Squares.from_section(section),
         )
 
@@ -72,27 +70,27 @@ class Dropout(Identity):
         self.output.fill(x * self._factors)
 
     def _without_squares(self, batch: int, squares: Squares) -> Array:
-        """(batch, outputs) factors: 0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
-        shape, end = self.shape, GROWTH_PART * self.progress.max_batches
+        """(batch, outputs): 0 in at most one square a plane; else 1 through the part of the item that is left."""
+        shape, end = self.shape, GROWS_FOR * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
         side = squares.side(shape.width, shape.height, progress)
         draws = self.rng.random((batch, shape.channels, shape.cells), np.float32)
         factors = np.ones((batch, shape.channels, shape.height, shape.width), np.float32)
         dropped = np.zeros(batch, np.int64)
         hit = draws.min(axis=2) < self.probability * progress / side**2
-        for sample, channel in np.argwhere(hit).tolist():
-            row, column = divmod(int(draws[sample, channel].argmin()), shape.width)
-            top, left = self._wrapped(row, shape.height - side), self._wrapped(column, shape.width - side)
-            factors[sample, channel, top : top + side, left : left + side] = 0
-            dropped[sample] += side * side
-        # A plane that is one square may be dropped as a whole; a sample of which nothing is kept stays 0.
-        kept = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
-        factors /= kept[:, None, None, None].astype(np.float32)
+        for item, channel in np.argwhere(hit).tolist():
+            row, column = divmod(int(draws[item, channel].argmin()), shape.width)
+            top, left = self._inside(row, shape.height - side), self._inside(column, shape.width - side)
+            factors[item, channel, top : top + side, left : left + side] = 0
+            dropped[item] += side * side
+        # A plane that is one square may be dropped whole; an item of which nothing is left stays 0.
+        left_over = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
+        factors /= left_over[:, None, None, None].astype(np.float32)
         return factors.reshape(batch, -1)
 
     @staticmethod
-    def _wrapped(start: int, last: int) -> int:
-        """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
+    def _inside(start: int, last: int) -> int:
+        """Where a square begins; beyond the last place it starts from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
     def backward(self) -> None:
@@ -106,5 +104,5 @@ class Dropout(Identity):
             return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
         size = f"l.dropblock_size_rel = {self.squares.part:.2f}"
         if not self.squares.part:
-            size = f"l.dropblock_size_abs = {min(self.squares.pixels, self.inputs[0].width, self.inputs[0].height)}"
+            size = f"l.dropblock_size_abs = {min(self.squares.cells, self.inputs[0].width, self.inputs[0].height)}"
         return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"

@@ -23,10 +23,7 @@ from .summary_row import blur_row, sizes
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _WindowPool(KernelLayer):
-    """Pooling over windows of size x size pixels.
-
-    padding: the total of both sides, as darknet counts it. blur: antialiasing, which takes over the strides.
-    """
+    """A window of size x size cells; `padding` is the total on both sides, as darknet counts it."""
 
     size: int
     stride_y: int
@@ -40,7 +37,7 @@ class _WindowPool(KernelLayer):
     word: ClassVar[str]
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         stride_y, stride_x = read_strides(section)
         size = section.positive("size", section.positive("stride", 1), 1 << 12)
         mode = section.integer("antialiasing", 0)
@@ -48,7 +45,7 @@ class _WindowPool(KernelLayer):
         section.ignore("maxpool_zero_nonmax", "maxpool_depth", "out_channels")
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             size=size,
             stride_y=1 if blur else stride_y,
             stride_x=1 if blur else stride_x,
@@ -110,7 +107,7 @@ class _WindowPool(KernelLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Maxpool(_WindowPool):
-    """`[maxpool]`: the maximum of each window, without the pixels outside the plane."""
+    """The largest value of each window; cells outside the plane take no part."""
 
     kernel = pooling.maxpool
     word: ClassVar[str] = "max"
@@ -135,15 +132,15 @@ class Maxpool(_WindowPool):
         )  # fmt: skip
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         if section.flag("maxpool_depth"):
-            return DepthMaxpool.from_section(section, context)
-        return super().from_section(section, context)
+            return DepthMaxpool.from_section(section, place)
+        return super().from_section(section, place)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class LocalAvgpool(_WindowPool):
-    """`[local_avgpool]`: the mean of each window, without the pixels outside the plane."""
+    """The mean of the cells of each window that lie inside the plane."""
 
     kernel = pooling.local_average
     word: ClassVar[str] = "avg"
@@ -151,25 +148,26 @@ class LocalAvgpool(_WindowPool):
     def _add_gradient(self, target: Tensor) -> None:
         assert self._pooled_delta is not None
         delta = self._pooled_delta
-        factor = np.float32(1 / self.size**2)  # as in darknet, also at the borders, where the mean is over fewer pixels
+        factor = np.float32(1 / self.size**2)  # also at the borders, where the mean is over fewer cells
         average_gradient(delta.data, delta.planes, factor, self._window(), target.data, target.planes)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DepthMaxpool(NchwLayer):
-    """`[maxpool]` with `maxpool_depth`: output channel g is the maximum of the channels g + k out_channels."""
+    """`maxpool_depth=1`: channel g of the output is the largest of channels g, g + out_channels, g + 2 out_channels,
+    ..."""
 
     out_channels: int
     size: int
     stride: int
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         section.ignore("maxpool_depth", "antialiasing", "padding", "maxpool_zero_nonmax", "stride_x", "stride_y")
         stride = section.positive("stride", 1)
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             out_channels=section.positive("out_channels", 1),
             size=section.positive("size", stride),
             stride=stride,
@@ -211,7 +209,7 @@ class DepthMaxpool(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Avgpool(KernelLayer):
-    """`[avgpool]`: the mean of each channel."""
+    """The mean of each channel."""
 
     sets_size: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""`[upsample]`, and `[reorg]` and `[reorg3d]`, which move pixels between space and channels."""
+"""`[upsample]` and the two `[reorg]` layers: cells moved between space and channels."""
 
 from __future__ import annotations
 
@@ -19,23 +19,20 @@ from .summary_row import sizes
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Upsample(KernelLayer):
-    """`[upsample]`: each pixel repeated stride x stride times, times `scale`.
-
-    With `reverse` (a negative stride) the sum of each square of stride x stride pixels, times `scale`.
-    """
+    """Each cell repeated stride x stride times; with a negative stride, the sum of each square. Times `scale`."""
 
     stride: int
     scale: float
     reverse: bool
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Upsample:
+    def from_section(cls, section: Section, place: BuildContext) -> Upsample:
         stride = section.integer("stride", 2)
         if not 1 <= abs(stride) <= 1 << 12:
             raise section.error(f"stride={stride}: expected a number from 1 to {1 << 12}, or its negative", "stride")
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             stride=abs(stride),
             scale=section.real("scale", 1.0),
             reverse=stride < 0,
@@ -59,7 +56,7 @@ class Upsample(KernelLayer):
         if target is None:
             return
         delta, change, factor = self.delta, Tensor(target.layout), np.float32(self.scale)
-        if self.reverse:  # without the pixels beyond the last whole square, which took no part
+        if self.reverse:  # cells beyond the last whole square took no part
             height, width = self.shape.height * self.stride, self.shape.width * self.stride
             whole = change.planes._replace(height=height, width=width)
             elementwise.upsample(delta.data, delta.planes, self.stride, factor, change.data, whole)
@@ -74,10 +71,7 @@ class Upsample(KernelLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Reorg(NchwLayer):
-    """`[reorg]`: space to depth, or with `reverse` depth to space, in YOLOv2's historical order.
-
-    flatten: swap channels and pixels instead. extra: so many more numbers, zeros, after a copy of the input.
-    """
+    """Space to depth. `[reorg]` keeps YOLOv2's historical order, `[reorg3d]` is the plain one."""
 
     stride: int
     reverse: bool = False
@@ -86,10 +80,10 @@ class Reorg(NchwLayer):
     _order: NDArray[np.int64] | None = field(default=None, repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Reorg:
+    def from_section(cls, section: Section, place: BuildContext) -> Reorg:
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             stride=section.positive("stride", 1, 1 << 12),
             reverse=section.flag("reverse"),
             flatten=section.flag("flatten"),
@@ -122,10 +116,10 @@ class Reorg(NchwLayer):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        self._order = None if self.extra else self._input_indices()
+        self._order = None if self.extra else self._source_of_each()
 
-    def _input_indices(self) -> NDArray[np.int64]:
-        """The index of the input element, in NCHW order, of each output element."""
+    def _source_of_each(self) -> NDArray[np.int64]:
+        """For each output element, the flat index of its input element."""
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
         flat = np.arange(shape.outputs).reshape(c, h, w)
@@ -162,12 +156,12 @@ class Reorg(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Reorg3d(Reorg):
-    """`[reorg3d]`: space to depth, y[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s] for c channels."""
+    """out[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s]"""
 
     def _channels_fit(self, shape: Shape) -> bool:
         return True
 
-    def _input_indices(self) -> NDArray[np.int64]:
+    def _source_of_each(self) -> NDArray[np.int64]:
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
         if self.reverse:

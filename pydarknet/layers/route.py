@@ -1,4 +1,4 @@
-"""`[route]`: the concatenation of earlier layers, or a slice of their channels."""
+"""`[route]`: the channels of earlier layers, one after another."""
 
 from __future__ import annotations
 
@@ -21,21 +21,18 @@ from .summary_row import sizes
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(KernelLayer):
-    """The channels of sources of equal height and width, one source after another.
-
-    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets a source
-    write straight into the output (concatenation), or the output be a part of its source (split), nothing is copied.
-    """
+    """Sources of equal height and width. With `groups`, only the `group_id`-th of equal channel slices of each
+    source."""
 
     groups: int = 1
     group_id: int = 0
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         references = section.integers("layers")
         if not references:
             raise section.error("Route Layer must specify input layers: layers=...; expected layer numbers")
-        sources = tuple(context.resolve(section, "layers", reference) for reference in references)
+        sources = tuple(place.resolve(section, "layers", reference) for reference in references)
         groups, group_id = section.positive("groups", 1), section.natural("group_id", 0)
         section.ignore("stream", "wait_stream")
         if group_id >= groups:
@@ -43,10 +40,10 @@ class Route(KernelLayer):
                 f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id"
             )
         for source in sources:
-            context.layers[source].mark_branch()
-        shapes = [context.shape(source) for source in sources]
+            place.layers[source].mark_branch()
+        shapes = [place.shape(source) for source in sources]
         if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
-            return FlatRoute.from_sources(section, sources, shapes, groups, context)
+            return FlatRoute.from_sources(section, sources, shapes, groups, place)
         return cls(section=section, sources=sources, groups=groups, group_id=group_id)
 
     @property
@@ -83,7 +80,7 @@ class Route(KernelLayer):
         for x in self.source_tensors:
             count = x.shape.channels // self.groups
             first = count * self.group_id
-            if not _is_same_memory(x, first, y, to):
+            if not _lies_there(x, first, y, to):
                 copies.append(KernelCall(copy_channels, x.data, x.planes, first, count, y.data, y.planes, to))
             to += count
         return copies
@@ -102,27 +99,26 @@ class Route(KernelLayer):
         return _table_row(self.sources, self.groups, self.group_id, self.shape)
 
 
-def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
-    """Whether the source's channels from `first` on and the output's from `to` on are the same memory, as the plan of
-    the network's memory may have it (`network/memory_plan.py`)."""
+def _lies_there(source: Tensor, first: int, output: Tensor, to: int) -> bool:
+    """Whether a source's channels from `first` on are, in memory, the output's from `to` on (see `plan.py`)."""
     if first % LANES or to % LANES or source.layout.block != output.layout.block:
         return False
-    addresses = {
-        tensor.data.ctypes.data + channel // LANES * tensor.layout.block * 4
-        for tensor, channel in ((source, first), (output, to))
-    }
-    return len(addresses) == 1
+    places = [
+        each.data.ctypes.data + at // LANES * each.layout.block * 4 for each, at in ((source, first), (output, to))
+    ]
+    return places[0] == places[1]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FlatRoute(NchwLayer):
-    """The concatenation of sources of different sizes as vectors, in NCHW order; pjreddie's darknet does so."""
+    """Sources of different size, joined as plain vectors: what pjreddie's darknet makes of them, for connected
+    layers."""
 
     @classmethod
     def from_sources(
-        cls, section: Section, sources: tuple[int, ...], shapes: Sequence[Shape], groups: int, context: BuildContext
+        cls, section: Section, sources: tuple[int, ...], shapes: Sequence[Shape], groups: int, place: BuildContext
     ) -> FlatRoute:
-        """The layer. Raises ShapeError for `groups`, which vectors do not have."""
+        """Refuse where the joined layers cannot be meant."""
         if groups > 1:
             raise section.shape_error(
                 "groups needs sources of equal width and height, found " + ", ".join(map(str, shapes)), "layers"

@@ -17,23 +17,23 @@ from .base import BuildContext, KernelLayer, Layer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _Product(KernelLayer):
-    """y = activation(x_0 * x_1), with x_0 the previous layer, broadcast to the shape of x_1, the layer `from`."""
+    """out = activation(previous * from), the previous layer repeated over what it lacks."""
 
     activation: Activation
     per_cell: bool = False
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+    def from_section(cls, section: Section, place: BuildContext) -> Layer:
         if not section.has("from"):
             raise section.error("has no from=; expected the number of an earlier layer")
-        source = context.resolve(section, "from", section.integer("from", 0))
-        for branch in (context.index - 1, source):
+        source = place.resolve(section, "from", section.integer("from", 0))
+        for branch in (place.index - 1, source):
             if branch >= 0:
-                context.layers[branch].mark_branch()
+                place.layers[branch].mark_branch()
         return cls(
             section=section,
-            sources=(context.index - 1, source),
-            activation=read_activation(section, context.dialect, "linear"),
+            sources=(place.index - 1, source),
+            activation=read_activation(section, place.dialect, "linear"),
             per_cell=section.flag("scale_wh"),
         )
 
@@ -84,7 +84,7 @@ class _Product(KernelLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ScaleChannels(_Product):
-    """`[scale_channels]`: the previous layer is one factor for each channel, or with `scale_wh` for each pixel."""
+    """The previous layer gives one factor a channel, or with `scale_wh` one a cell."""
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         factor, shape = inputs
@@ -101,7 +101,7 @@ class ScaleChannels(_Product):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Sam(_Product):
-    """`[sam]`: the product of two layers of the same shape, element by element."""
+    """Element by element."""
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return self._check(inputs[0] == inputs[1], inputs, "equal sizes")

@@ -1,4 +1,4 @@
-"""`[shortcut]`: the sum of the previous layer and earlier ones (a residual connection)."""
+"""`[shortcut]`: the previous layer plus earlier ones."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax"
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Shortcut(KernelLayer):
-    """y = activation(w_0 x_0 + w_1 x_1 + ...), with x_0 the previous layer. y has its shape.
+    """out = activation(w0 x + sum of w_j from_j).
 
-    pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
-    pixels are skipped on the wider side; channels that only x_0 has stay as they are.
-    AlexeyAB's: several sources of one size. With `weights_type`, trained weights for each source, or for each source
-    and channel, normalised over the sources.
+    pjreddie's: one source of any size, w0 = alpha, w1 = beta, where the sizes overlap. AlexeyAB's: several sources
+    of one size, of which the channels that both have are added; weights per source or per source and channel,
+    normalised.
     """
 
     activation: Activation
@@ -40,29 +39,31 @@ class Shortcut(KernelLayer):
     weights_type: str = "none"
     normalization: str = "none"
     weights: Array | None = field(default=None, repr=False)
-    _sum: Tensor = field(init=False, repr=False)  # the pre-activation, in training
+    _first: Array = field(default_factory=lambda: np.empty(0, np.float32), repr=False)
+    _terms: list[tuple[Tensor, Array, Array]] = field(default_factory=list, repr=False)
+    _sum: Tensor = field(init=False, repr=False)
     _trainables: list[Trainable] = field(default_factory=list, repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Shortcut:
+    def from_section(cls, section: Section, place: BuildContext) -> Shortcut:
         references = section.integers("from")
         if not references:
             raise section.error("has no from=; expected the number of an earlier layer")
-        resamples = context.dialect.shortcut_resamples
+        resamples = place.dialect.shortcut_resamples
         if resamples:
             references = references[:1]
-        sources = tuple(context.resolve(section, "from", reference) for reference in references)
+        sources = tuple(place.resolve(section, "from", reference) for reference in references)
         weights_type = _WEIGHTS[section.choice("weights_type", "none", _WEIGHTS)]
         normalization = _NORMALIZATIONS[section.choice("weights_normalization", "none", _NORMALIZATIONS)]
         if weights_type != "none" and normalization == "none":
             raise section.error("weights_type needs weights_normalization=relu or softmax", "weights_type")
-        for source in (context.index - 1, *sources):
+        for source in (place.index - 1, *sources):
             if source >= 0:
-                context.layers[source].mark_branch()
+                place.layers[source].mark_branch()
         layer = cls(
             section=section,
-            sources=(context.index - 1, *sources),
-            activation=read_activation(section, context.dialect, "linear"),
+            sources=(place.index - 1, *sources),
+            activation=read_activation(section, place.dialect, "linear"),
             resamples=resamples,
             alpha=section.real("alpha", 1.0),
             beta=section.real("beta", 1.0),
@@ -70,7 +71,7 @@ class Shortcut(KernelLayer):
             normalization=normalization,
         )
         if weights_type != "none":
-            per_source = context.shape(context.index - 1).channels if weights_type == "per_channel" else 1
+            per_source = place.shape(place.index - 1).channels if weights_type == "per_channel" else 1
             layer.weights = np.ones((len(layer.sources), per_source), np.float32)
         return layer
 
@@ -99,9 +100,8 @@ class Shortcut(KernelLayer):
             self.weights[:] = 1
 
     def normalised_weights(self) -> Array:
-        """(sources, channels or 1) float32: the weights divided by their sum over the sources.
-
-        With `relu`, inference keeps each weight at 0.001 or more, as AlexeyAB's test commands do."""
+        """(sources, channels or 1) float32: the factors of the sum. AlexeyAB's test commands, which fold them, do
+        not let one fall to 0."""
         assert self.weights is not None
         if self.normalization == "relu":
             positive = np.maximum(self.weights, np.float32(0 if self.training else 0.001))
@@ -118,23 +118,22 @@ class Shortcut(KernelLayer):
         same = all(shape == self.inputs[0] for shape in self.inputs)
         return same and len(self.sources) == 2 and self.weights is None and self.alpha == self.beta == 1.0
 
-    def _first_factors(self) -> Array:
-        """(blocks x 16,): w_0 of each channel as the sum begins; alpha is applied with the next term."""
-        assert self.output is not None
-        channels = self.shape.channels
-        first = np.ones(channels, np.float32) if self.weights is None else self.normalised_weights()[0]
-        return padded_lanes(np.broadcast_to(first, channels), self.output.layout.blocks)
-
-    def _factors(self, position: int) -> tuple[Array, Array]:
-        """(blocks x 16,) each: of the term at `position`, the factor of the sum so far and that of the source."""
-        assert self.output is not None
-        channels, blocks = self.shape.channels, self.output.layout.blocks
-        common = min(channels, self.inputs[position].channels)
-        kept, gain = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-        kept[:common] = self.alpha
-        factor = np.float32(self.beta) if self.weights is None else self.normalised_weights()[position]
-        gain[:common] = np.broadcast_to(factor, channels)[:common]
-        return padded_lanes(kept, blocks), padded_lanes(gain, blocks)
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
+        assert output is not None
+        channels, blocks = self.shape.channels, output.layout.blocks
+        factors = (
+            np.full((len(sources), 1), self.beta, np.float32) if self.weights is None else self.normalised_weights()
+        )
+        factors = np.broadcast_to(factors, (len(sources), channels))
+        first = factors[0] if self.weights is not None else np.ones(channels, np.float32)
+        self._first = padded_lanes(first, blocks)
+        self._terms = []
+        for other, factor in zip(sources[1:], factors[1:], strict=True):
+            common = min(channels, other.shape.channels)  # only channels that both have are touched
+            keep, gain = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+            keep[:common], gain[:common] = self.alpha, factor[:common]
+            self._terms.append((other, padded_lanes(keep, blocks), padded_lanes(gain, blocks)))
 
     def bind(self) -> list[Call]:
         assert self.output is not None
@@ -147,27 +146,22 @@ class Shortcut(KernelLayer):
         return [*self._sums(y), *self.activation.calls(y)]
 
     def _sums(self, y: Tensor) -> list[Call]:
-        """The calls that write the first term to y and add the others."""
-        x, first = self.source_tensors[0], self._first_factors()
-        scale = first, np.zeros_like(first), np.float32(1)
-        calls: list[Call] = [KernelCall(elementwise.scale, x.data, x.planes, *scale, y.data, y.planes)]
-        for position, other in enumerate(self.source_tensors[1:], start=1):
-            down, up, extent = self._common(position, y, other)
-            x_at, y_at = other.layout.strides(down, down), y.layout.strides(up, up)
-            factors = self._factors(position)
-            calls.append(KernelCall(elementwise.add_scaled, other.data, x_at, *factors, y.data, y_at, extent))
-        return calls
+        """What gives y its first term, and then adds the others."""
+        x, nothing = self.source_tensors[0], np.zeros_like(self._first)
+        factors = self._first, nothing, np.float32(1)
+        first = KernelCall(elementwise.scale, x.data, x.planes, *factors, y.data, y.planes)
+        return [first, *(self._addition(other, keep, gain, y) for other, keep, gain in self._terms)]
 
-    def _common(self, position: int, own: Tensor, other: Tensor) -> tuple[int, int, Extent]:
-        """How the source at `position` and the output overlap: strides in the source and in the output, and the size.
-
-        own, other: tensors of the output's and of the source's shape."""
-        mine, theirs = self.shape, self.inputs[position]
+    def _addition(self, other: Tensor, keep: Array, gain: Array, y: Tensor) -> Call:
+        """y = keep y + gain other, on a coarser grid where the widths differ."""
+        mine, theirs = self.shape, other.shape
         down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
-        return down, up, Extent(own.layout.batch, min(own.layout.blocks, other.layout.blocks), height, width)
+        extent = Extent(y.layout.batch, min(y.layout.blocks, other.layout.blocks), height, width)
+        x_at, y_at = other.layout.strides(down, down), y.layout.strides(up, up)
+        return KernelCall(elementwise.add_scaled, other.data, x_at, keep, gain, y.data, y_at, extent)
 
-    # === Training ===
+    # --- training ---
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
@@ -179,9 +173,11 @@ class Shortcut(KernelLayer):
         return self._trainables
 
     def forward_training(self) -> None:
-        """The sum and the activation one after the other, so that the pre-activation is kept where it is needed."""
+        """Without the plain sum's short cut, so that the sum before the activation is kept where it is needed."""
         assert self.output is not None
         y = self._sum
+        if self.weights is not None:
+            self.setup(self.source_tensors, self.output)  # the weights have changed
         for call in self._sums(y):
             call()
         if y is not self.output:
@@ -190,24 +186,27 @@ class Shortcut(KernelLayer):
 
     def backward(self) -> None:
         assert self.delta is not None and self.output is not None
-        activation_backward(self.activation, self.delta, self.output, self._sum)
+        delta = self.delta
+        activation_backward(self.activation, delta, self.output, self._sum)
         if self.weights is not None:
-            self._add_weight_gradients(self.delta)
-        first = self._first_factors()
-        self._add_source_delta(np.full_like(first, self.alpha) if self.resamples else first, 0)
-        for position in range(1, len(self.source_tensors)):
-            self._add_source_delta(self._factors(position)[1], position)
+            self._add_weight_gradients(delta)
+        self._give_back(delta, np.full_like(self._first, self.alpha) if self.resamples else self._first, 0)
+        for position, (_, _, gain) in enumerate(self._terms, start=1):
+            self._give_back(delta, gain, position)
 
-    def _add_source_delta(self, gain: Array, position: int) -> None:
-        target, delta = self.source_deltas[position], self.delta
-        if target is None or delta is None:
+    def _give_back(self, delta: Tensor, gain: Array, position: int) -> None:
+        target = self.source_deltas[position]
+        if target is None:
             return
-        down, up, extent = self._common(position, delta, target)
+        mine, theirs = self.shape, self.inputs[position]
+        down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
+        height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
+        extent = Extent(target.layout.batch, min(target.layout.blocks, delta.layout.blocks), height, width)
         x_at, y_at = delta.layout.strides(up, up), target.layout.strides(down, down)
         elementwise.add_scaled(delta.data, x_at, np.ones_like(gain), gain, target.data, y_at, extent)
 
     def _add_weight_gradients(self, delta: Tensor) -> None:
-        """Products of delta and source; as in darknet, without the derivative of the weights' normalisation."""
+        """As in darknet, products of delta and source with the normalised weights left out of the derivative."""
         change = delta.plain().reshape(self.batch, self.shape.channels, -1)
         update, per_channel = self._trainables[0].update, self.weights_type == "per_channel"
         for position, source in enumerate(self.source_tensors):

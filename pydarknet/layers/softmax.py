@@ -43,8 +43,8 @@ class Softmax(NchwLayer):
         return not self.noloss
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Softmax:
-        inputs = context.shape(context.index - 1).outputs
+    def from_section(cls, section: Section, place: BuildContext) -> Softmax:
+        inputs = place.shape(place.index - 1).outputs
         groups = section.positive("groups", 1)
         if inputs % groups:
             raise section.shape_error(f"groups={groups} does not divide its {inputs} inputs", "groups")
@@ -59,7 +59,7 @@ class Softmax(NchwLayer):
             raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             groups=groups,
             temperature=temperature,
             tree=tree,

@@ -8,7 +8,7 @@ from .convolution.geometry import Window
 
 
 def convolution_row(filters: int, groups: int, window: Window, x: Shape, operations: float) -> str:
-    """The columns of a convolution in AlexeyAB's table, after the word `conv`."""
+    """The columns of AlexeyAB's table after the word `conv`."""
     k = window.size
     many = f"{filters:5d}/{groups:4d} " if groups > 1 else f"{filters:5d}      "
     if window.stride_x != window.stride_y:
@@ -21,7 +21,7 @@ def convolution_row(filters: int, groups: int, window: Window, x: Shape, operati
 
 
 def blur_row(blur: Blur | None, sharp: Shape) -> str:
-    """The second line of a layer with `antialiasing`, whose blur is a depthwise convolution in darknet; else empty."""
+    """A second line for the blur of a layer with `antialiasing`, which darknet makes as a depthwise convolution."""
     if blur is None:
         return ""
     n, window = sharp.channels, blur.window

@@ -262,14 +262,10 @@ def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
         made[tensor.owner] = Tensor(tensor.layout, block[tensor.offset : tensor.offset + tensor.layout.size])
     for tensor in tensors:
         if tensor.part_of is not None:
-            made[tensor.owner] = part_tensor(tensor, made[tensor.part_of.owner])
+            start = tensor.channel // LANES * tensor.layout.block
+            whole = made[tensor.part_of.owner].data
+            made[tensor.owner] = Tensor(tensor.layout, whole[start : start + tensor.layout.size])
     return made
-
-
-def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
-    """The tensor of a part, in the memory of the whole."""
-    start = part.channel // LANES * part.layout.block
-    return Tensor(part.layout, whole.data[start : start + part.layout.size])
 
 
 def assign_offsets(tensors: Sequence[TensorPlan]) -> int:

@@ -16,6 +16,7 @@ from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
 from ..layers.convolution.bf16 import FLOAT32, checked_precision
+from ..runtime.forking import hold_at_fork
 from ..tensor import Shape
 from ..utils.arrays import Array
 from .builder import build_layers, without_warnings
@@ -25,12 +26,8 @@ from .weights import Header, Loaded, load_weights, save_weights
 
 # Held during every pass of every network: kernels share one team of threads, and layers one workspace.
 ENGINE_LOCK = threading.RLock()
-
-if hasattr(os, "register_at_fork"):
-    # A fork waits until the pass under way is over, so that the child's copy of the network and the lock are whole.
-    os.register_at_fork(
-        before=ENGINE_LOCK.acquire, after_in_parent=ENGINE_LOCK.release, after_in_child=ENGINE_LOCK.release
-    )
+# A fork waits until the pass under way is over, so that the child's copy of the network and the lock are whole.
+hold_at_fork(ENGINE_LOCK)
 
 
 class Network:

@@ -1,17 +1,50 @@
-"""Where compiled code is kept between runs."""
+"""Where compiled code is kept between runs, and the files in it.
+
+Trust. Machine code from the cache is executed, and Numba's own files beside it are pickles. Whoever can write to the
+cache folder could run code as its user. Therefore only folders that nobody else can write to are used: each level has
+to belong to this user, the base must not be writable by others, and the folder in it is made with mode 0700, so that
+nobody else can enter it or anything below. A folder that is otherwise is left alone, with one line that says why. The
+checksums in the files find damage, not malice.
+
+Files that processes without Numba read (`*.saved`) are no pickles: a checksum, a JSON text and bytes.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
+import platform
+import re
+import shutil
+import stat
+import struct
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+log = logging.getLogger("pydarknet")
 
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (PACKAGE / "kernels", PACKAGE / "runtime")
+
+CATALOGUE, TEAM = "modules.saved", "team.saved"
+OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # what of Numba's environment is followed here too
+KNOWN_NUMBA = ((0, 59), (0, 68))  # oldest and newest version whose inside the saved code is known to fit
+KEPT_DAYS = 30  # for which the folder of another version is kept after its last use
+DAMAGED = "%s: the kernel cache is damaged and is made anew"
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -35,31 +68,260 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def base_folder() -> Path:
-    """The first writable one of: $NUMBA_CACHE_DIR, the user's cache folder, the temporary folder."""
-    candidates = []
+@cache
+def numba_version() -> str:
+    """Numba's version, read without importing it; "unknown" where its file is of another form."""
+    text = (package_folder("numba") / "_version.py").read_text(errors="replace")
+    found = re.search(r"""["']?version["']?\s*[:=]\s*["'](\d+\.\d+[^"']*)["']""", text)
+    return found.group(1) if found else "unknown"
+
+
+def numba_is_known() -> bool:
+    """Whether the inside of this Numba is known to fit what saves its code and runs it without Numba."""
+    found = re.match(r"(\d+)\.(\d+)", numba_version())
+    return found is not None and KNOWN_NUMBA[0] <= (int(found[1]), int(found[2])) <= KNOWN_NUMBA[1]
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+class UntrustedFolderError(Exception):
+    """A folder in which others could put code for this user to run."""
+
+
+def make_own(folder: Path, forbidden: int, follow_links: bool = False) -> None:
+    """Make a folder with mode 0700, or see that it is this user's, with none of the `forbidden` bits in its mode.
+
+    Raises UntrustedFolderError, OSError.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not hasattr(os, "getuid"):
+        return
+    status = folder.stat() if follow_links else folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise UntrustedFolderError(f"{folder}: not used for compiled kernels, it is a link")
+    if status.st_uid != os.getuid():
+        raise UntrustedFolderError(f"{folder}: not used for compiled kernels, it belongs to another user")
+    if status.st_mode & forbidden:
+        mode = f"{stat.S_IMODE(status.st_mode):o}"
+        raise UntrustedFolderError(
+            f"{folder}: not used for compiled kernels, others have access to it (mode {mode}); expected 700"
+        )
+
+
+def base_folders() -> Iterator[tuple[Path, bool]]:
+    """Where the cache may be, best first: $NUMBA_CACHE_DIR or the user's cache folder, then the temporary folder; each
+    with whether it may be a symbolic link, which it must not where others can make one."""
     if os.environ.get("NUMBA_CACHE_DIR"):
-        candidates.append(Path(os.environ["NUMBA_CACHE_DIR"]))
+        yield Path(os.environ["NUMBA_CACHE_DIR"]), True
+    elif os.environ.get("XDG_CACHE_HOME"):
+        yield Path(os.environ["XDG_CACHE_HOME"]) / "pydarknet", True
     else:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        candidates.append(Path(home) / "pydarknet")
-    candidates.append(Path(tempfile.gettempdir()) / f"pydarknet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}")
-    for folder in candidates:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Compiled code is trusted when it is loaded: a folder of somebody else's will not do.
-            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-                continue
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return Path(tempfile.mkdtemp(prefix="pydarknet-"))
+            yield Path.home() / ".cache" / "pydarknet", True
+        except RuntimeError:  # no $HOME, and no entry of this user in the passwd file
+            log.warning("the home folder is unknown (set HOME); compiled kernels are kept in the temporary folder")
+    user = os.getuid() if hasattr(os, "getuid") else "cache"
+    yield Path(tempfile.gettempdir()) / f"pydarknet-{user}", False
 
 
-CACHE_FOLDER = base_folder() / f"kernels-{fingerprint()}"
+def find_cache_folder() -> Path | None:
+    """The folder for this state of the sources, made; None, with one line, where there is none that can be used."""
+    reasons = []
+    try:
+        for base, follow_links in base_folders():
+            folder = base / f"kernels-{fingerprint()}"
+            try:
+                make_own(base, 0o022, follow_links)
+                make_own(folder, 0o077)
+                with tempfile.TemporaryFile(dir=folder):
+                    os.utime(folder)  # for `remove_old`
+                    return folder
+            except UntrustedFolderError as error:
+                log.warning("%s", error)
+            except OSError as error:
+                reasons.append(f"{error.filename or folder}: {error.strerror or error}")
+    except OSError as error:  # no temporary folder at all
+        reasons.append(error.strerror or str(error))
+    log.warning("compiled kernels cannot be kept, so that every run compiles them anew (%s)", "; ".join(reasons))
+    return None
+
+
+CACHE_FOLDER = find_cache_folder()
 
 
 def is_cold() -> bool:
     """Whether nothing has been compiled yet on this machine, so that the first run will take its time."""
-    return not any(CACHE_FOLDER.glob("**/*.nbi"))
+    return CACHE_FOLDER is None or not any(CACHE_FOLDER.glob("**/*.nbc"))
+
+
+@cache
+def remove_old() -> None:
+    """Remove what other versions have left and nobody has used for KEPT_DAYS, and what killed processes left behind.
+
+    Called by processes that compile, once each.
+    """
+    if CACHE_FOLDER is None:
+        return
+    now = time.time()
+    for path in CACHE_FOLDER.parent.glob("kernels-*"):
+        is_ours = re.fullmatch(r"kernels-[0-9a-f]{16}", path.name) and path != CACHE_FOLDER and not path.is_symlink()
+        if is_ours and _age(path, now) > KEPT_DAYS * 86400:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in CACHE_FOLDER.glob("*/*.part"):
+        if _age(path, now) > 3600:
+            _unlink(path)
+
+
+def _age(path: Path, now: float) -> float:
+    """Seconds since the last change; 0 where the file is gone."""
+    try:
+        return now - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.info("%s: cannot be removed (%s)", path, error.strerror or error)
+
+
+# --- files with a checksum --------------------------------------------------------------------------------------------
+
+
+def write_checked(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, with a checksum in front. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        temporary.write_bytes(hashlib.sha256(data).digest() + data)
+        temporary.replace(path)
+    except OSError:
+        _unlink(temporary)
+        raise
+
+
+def read_checked(path: Path) -> bytes | None:
+    """What `write_checked` wrote, or None where there is nothing, or nothing whole; a damaged file is taken away."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if len(data) > 32 and hashlib.sha256(data[32:]).digest() == data[:32]:
+        return data[32:]
+    log.warning(DAMAGED, path)
+    _unlink(path)
+    return None
+
+
+# --- saved kernels ----------------------------------------------------------------------------------------------------
+
+
+def is_possible() -> bool:
+    """Whether saved code may be used or made here: on Linux, with a Numba that is known and none of its own settings in
+    force."""
+    settings = {name for name in os.environ if name.startswith("NUMBA_")} - OWN_SETTINGS
+    return (
+        CACHE_FOLDER is not None
+        and sys.platform == "linux"
+        and sys.byteorder == "little"
+        and not settings
+        and not Path(".numba_config.yaml").exists()
+        and numba_is_known()
+    )
+
+
+@cache
+def folder() -> Path:
+    """The folder for this processor and this llvmlite. Raises ImportError without llvmlite."""
+    import llvmlite.binding as llvm
+
+    assert CACHE_FOLDER is not None
+    digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes())
+    features = llvm.get_host_cpu_features().flatten()
+    digest.update(f"{platform.machine()} {llvm.get_host_cpu_name()} {features}".encode())
+    return CACHE_FOLDER / f"saved-{digest.hexdigest()[:16]}"
+
+
+def file_of(kernel: str, kinds: tuple[str, ...]) -> str:
+    """The name of the file with the code of `module.name` for arguments of these kinds."""
+    return f"{kernel}-{hashlib.sha256(' '.join(kinds).encode()).hexdigest()[:16]}.saved"
+
+
+def write(name: str, content: Any) -> None:
+    """Keep something in a file of the folder, whole or not at all. Raises OSError."""
+    try:
+        make_own(folder(), 0o022)
+    except UntrustedFolderError as error:
+        raise PermissionError(13, str(error)) from error
+    write_checked(folder() / name, encode(content))
+
+
+def read(name: str) -> Any:
+    """What `write` kept, or None where there is nothing, or nothing whole; a damaged file is taken away."""
+    if not _is_trusted(folder()):
+        return None
+    data = read_checked(folder() / name)
+    return None if data is None else decode(data)
+
+
+@cache
+def _is_trusted(folder: Path) -> bool:
+    """Whether files of the folder may be run; says why not. Also where it does not exist yet."""
+    try:
+        if folder.exists() or folder.is_symlink():
+            make_own(folder, 0o022)
+    except (UntrustedFolderError, OSError) as error:
+        log.warning("%s", error)
+        return False
+    return True
+
+
+# The format: the length of a JSON text (4 bytes), the text, and the bytes that it refers to. What JSON lacks stands in
+# it as a list of one letter and the content; lists are such lists too.
+
+
+def encode(content: Any) -> bytes:
+    """Numbers, text, bytes and collections of these as bytes; `decode` gives them back, of the same types."""
+    blobs: list[bytes] = []
+    text = json.dumps(_to_json(content, blobs)).encode()
+    return struct.pack("<I", len(text)) + text + b"".join(blobs)
+
+
+def decode(data: bytes) -> Any:
+    """What `encode` was given."""
+    (size,) = struct.unpack_from("<I", data)
+    return _from_json(json.loads(data[4 : 4 + size]), memoryview(data)[4 + size :])
+
+
+_COLLECTIONS = {"l": list, "t": tuple, "s": set, "f": frozenset}
+
+
+def _to_json(value: Any, blobs: list[bytes]) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) is bytes:
+        blobs.append(value)
+        return ["b", sum(map(len, blobs)) - len(value), len(value)]
+    if isinstance(value, np.generic):
+        return ["n", value.dtype.str, value.tobytes().hex()]
+    if type(value) is dict:
+        return ["d", [[_to_json(key, blobs), _to_json(each, blobs)] for key, each in value.items()]]
+    for letter, kind in _COLLECTIONS.items():
+        if type(value) is kind:
+            return [letter, [_to_json(each, blobs) for each in value]]
+    raise TypeError(f"{type(value).__name__}: expected numbers, text, bytes or collections of these")
+
+
+def _from_json(value: Any, blobs: memoryview) -> Any:
+    if not isinstance(value, list):
+        return value
+    letter, *rest = value
+    if letter == "b":
+        return bytes(blobs[rest[0] : rest[0] + rest[1]])
+    if letter == "n":
+        return np.frombuffer(bytes.fromhex(rest[1]), np.dtype(rest[0]))[0]
+    if letter == "d":
+        return {_from_json(key, blobs): _from_json(each, blobs) for key, each in rest[0]}
+    return _COLLECTIONS[letter](_from_json(each, blobs) for each in rest[0])

@@ -1,38 +1,53 @@
-"""The two decorators that every kernel uses, and the cache behind them."""
+"""The decorators that every kernel uses, and the cache behind them."""
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import logging
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from . import object_writer  # isort: skip  (sets what has to be set before Numba is loaded)
 import numba
-from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
+from numba.core.serialize import dumps
 
-from . import codegen, compile_time
-from .cache import CACHE_FOLDER
+from .cache import CACHE_FOLDER, numba_is_known, read_checked, remove_old, write_checked
+from .forking import in_child, refuse
 from .object_loader import PACKAGE
+from .program import KernelCall
 
 log = logging.getLogger("pydarknet")
 
-codegen.install()
+_parallel: list[Any] = []  # the dispatchers of kernels that use Numba's threads
 
 
-class _CompileListener(event.Listener):
-    """Reports Numba's compilations to `compile_time`."""
+class _CheckedFiles:
+    """The files of one function in the place of Numba's: one for each key, with a checksum.
 
-    def on_start(self, event: Any) -> None:
-        compile_time.begin()
+    Numba's own have none, and two processes that compile at a time can give two signatures one file. What is read is a
+    pickle, which only this user can have written (`cache.py`).
+    """
 
-    def on_end(self, event: Any) -> None:
-        compile_time.end()
+    def __init__(self, folder: Path, base: str) -> None:
+        self._folder, self._base = folder, base
 
+    def _path(self, key: Any) -> Path:
+        return self._folder / f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
 
-event.register("numba:compile", _CompileListener())
+    def load(self, key: Any) -> Any:
+        data = read_checked(self._path(key))
+        return None if data is None else pickle.loads(data)
+
+    def save(self, key: Any, data: Any) -> None:
+        write_checked(self._path(key), dumps(data))
+
+    def flush(self) -> None:
+        for path in self._folder.glob(f"{self._base}.*.nbc"):
+            path.unlink(missing_ok=True)
 
 
 class _QuickCache(FunctionCache):
@@ -44,22 +59,18 @@ class _QuickCache(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._kernel = f"{function.__module__.removeprefix(f'{PACKAGE}.')}.{function.__name__}"
+        self._cache_file: Any = _CheckedFiles(Path(self.cache_path), self._impl.filename_base)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)
-        try:
-            found = self._load_overload(sig, target_context)
-        except Exception as error:  # whatever a damaged file makes of unpickling: it is compiled anew
-            log.warning("%s: the kernel cache is damaged and is made anew (%s)", self.cache_path, error or type(error))
-            with contextlib.suppress(OSError):
-                self.flush()
-            return None
+        found = self._load_overload(sig, target_context)
         if found is not None and object_writer.is_wanted(self._kernel, sig):
             library = self._cache_file.load(self._index_key(sig, target_context.codegen()))[0]
             object_writer.save(self._kernel, sig, library[2][0], found.fndesc)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        remove_old()
         try:
             self._save_overload(sig, data)
         except OSError as error:
@@ -72,15 +83,35 @@ class _QuickCache(FunctionCache):
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    if options.get("parallel"):
+        _parallel.append(dispatcher)
+    if CACHE_FOLDER is None:
+        return dispatcher
     # Numba asks for the folder when the cache is made; the setting of the user's own Numba functions is put back.
     config: Any = numba.config
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_FOLDER)
     try:
-        dispatcher._cache = _QuickCache(function)
+        dispatcher._cache = _QuickCache(function) if numba_is_known() else FunctionCache(function)
     finally:
         config.CACHE_DIR = previous
     return dispatcher
+
+
+def _refuse_kernels() -> None:
+    """In a forked child: GNU's OpenMP would end the process without a way to catch it, so that kernels say why."""
+    try:
+        if numba.threading_layer() != "omp":
+            return
+    except ValueError:  # no parallel loop has run yet: the child starts threads of its own
+        return
+    for dispatcher in _parallel:
+        dispatcher._clear()
+        dispatcher._compile_for_args = refuse
+    KernelCall.__call__ = refuse  # type: ignore[method-assign]
+
+
+in_child(_refuse_kernels)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

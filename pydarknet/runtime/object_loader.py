@@ -1,10 +1,24 @@
 """Kernels that an earlier process compiled, run without importing Numba.
 
-Importing Numba takes longer than everything else that a command does before it computes. What a process with Numba
-compiles is therefore also kept as bare machine code (`object_writer.py`), and where that is to be had, `install` puts
-modules in the place of the real ones that hold the kernels' names and constants only. A call finds the code for the
-kinds of its arguments; what is missing, damaged or of another make is left to the real modules, which are then
-imported, Numba with them. Numbers are the same either way: it is the same code.
+Importing Numba takes longer than everything else that a command does before it computes. A process that compiles
+therefore also keeps each kernel's object code (`object_writer.py`). Later processes run it through proxies:
+
+                 nothing saved, not Linux,
+                 unknown Numba, ...
+    kernels/ is ------------------------------------> real modules, with Numba
+    imported                                                ^
+        |                                                   | `real_module`: a kernel or a kind of arguments
+        | `install`                                         | that was not saved, a damaged file, a name that
+        v                                                   | the proxy lacks
+    proxy modules: constants, and a SavedKernel -------------
+    for each kernel
+        |
+        | first call with arguments of some kinds: `load` reads the object code and links it
+        v
+    later calls: a dictionary from the types of the arguments to the machine code
+
+All modules become real at once, and stay so. Callers that hold a SavedKernel keep using it: it passes on to the real
+kernel what has no saved code. Numbers are the same either way, because the code is.
 """
 
 from __future__ import annotations
@@ -24,18 +38,21 @@ import numpy as np
 
 from . import threads
 from .arguments import KINDS, kinds_of
+from .cache import CATALOGUE, KNOWN_NUMBA, TEAM, file_of, is_possible, numba_is_known, numba_version, read, write
+from .forking import hold_at_fork, in_child, refuse
 from .numba_libraries import LOOP, Pool, address_of, extension, most_threads
-from .saved_files import CATALOGUE, TEAM, file_of, is_possible, read, write
 from .thread_team import start as start_team
 
 log = logging.getLogger("pydarknet")
 
 PACKAGE = "pydarknet.kernels"
 LOCK = threading.RLock()
+hold_at_fork(LOCK)
 
-_stand_ins: dict[str, ModuleType] = {}
+_proxies: dict[str, ModuleType] = {}
 _layer = ""
 _real: dict[str, ModuleType] = {}
+_forked = False  # from a process whose threads of the pool, which Numba would use, are not here
 thunks: dict[Callable[..., Any], Thunk] = {}  # of the functions that `load` has given
 
 # What is compared in each call besides the types of the arguments: the position of an array, its dtype and dimensions;
@@ -49,12 +66,18 @@ TUPLE = -1
 
 def is_used() -> bool:
     """Whether kernels run without Numba in this process."""
-    return bool(_stand_ins) and not _real
+    return bool(_proxies) and not _real
 
 
 def install() -> None:
-    """Put stand-ins in the place of the modules of this package, where an earlier process has saved them."""
+    """Put proxies in the place of the modules of kernels, where an earlier process has saved them."""
     global _layer
+    if not numba_is_known():
+        oldest, newest = (".".join(map(str, version)) for version in KNOWN_NUMBA)
+        log.warning(
+            "numba %s is unknown here (%s to %s are known): kernels are run with it, which takes longer to start",
+            numba_version(), oldest, newest,
+        )  # fmt: skip
     if "numba" in sys.modules or not is_possible():
         return
     try:
@@ -67,16 +90,22 @@ def install() -> None:
         log.info("compiled kernels need Numba here: %s", error)
         return
     for name, (kernels, constants) in catalogue["modules"].items():
-        module = _stand_ins[name] = ModuleType(f"{PACKAGE}.{name}")
+        module = _proxies[name] = ModuleType(f"{PACKAGE}.{name}")
         module.__dict__.update(constants)
         module.__dict__.update({kernel: SavedKernel(name, kernel) for kernel in kernels})
         module.__dict__["__getattr__"] = _missing_from(name)
         sys.modules[module.__name__] = module
     threads.use_pool(pool())
+    in_child(_forget_pool)
+
+
+def _forget_pool() -> None:
+    global _forked
+    _forked = True
 
 
 def _missing_from(name: str) -> Callable[[str], Any]:
-    """`__getattr__` of a stand-in: everything that it does not hold, the real module does."""
+    """`__getattr__` of a proxy: a name that it lacks is looked up in the real module."""
 
     def attribute(wanted: str) -> Any:
         if wanted.startswith("__"):
@@ -90,12 +119,14 @@ def real_module(name: str) -> ModuleType:
     """The real module, with Numba, which from then on compiles and runs what has not been saved."""
     with LOCK:
         if not _real:
+            if _forked:
+                refuse()
             count = pool().count
-            for stand_in in _stand_ins.values():
-                sys.modules.pop(stand_in.__name__, None)
+            for proxy in _proxies.values():
+                sys.modules.pop(proxy.__name__, None)
             import numba
 
-            _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _stand_ins})
+            _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _proxies})
             numba.set_num_threads(count)
             threads.use_pool(None)
         return _real[name]
@@ -224,6 +255,7 @@ def team() -> Team | None:
     board, serve, loop, run = map(engine.get_global_value_address, ("board", "serve", "parallel_for", "run"))
     engine.detach()  # its threads run until the process ends, and so long their code stays
     start_team(board, serve, most_threads() - 1)
+    in_child(lambda: start_team(board, serve, most_threads() - 1))
     return Team(loop, run)
 
 

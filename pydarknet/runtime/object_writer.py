@@ -18,8 +18,8 @@ from numba.core.dispatcher import Dispatcher
 
 from . import object_loader
 from .arguments import kinds_of_types
+from .cache import CATALOGUE, file_of, folder, is_possible, write
 from .numba_libraries import LAYERS, address_of
-from .saved_files import CATALOGUE, file_of, folder, is_possible, write
 from .thunks import thunk
 
 log = logging.getLogger("pydarknet")
@@ -27,7 +27,7 @@ log = logging.getLogger("pydarknet")
 KERNELS = Path(__file__).parents[1] / "kernels"
 RETURNED = (types.none, types.int64, types.boolean, types.float64, types.float32)
 WITHOUT_NUMBA = {"__init__", "views"}  # modules of kernels/ that are imported as they are
-PLAIN = (bool, int, float, str, bytes, type(None), np.generic)
+PLAIN = (bool, int, float, str, bytes, type(None))
 UNDEFINED, SYMBOL_TABLE = 0, 2  # ELF's numbers for a symbol's section and a section's type
 
 
@@ -95,11 +95,11 @@ def is_kernel(dispatcher: Any) -> bool:
 
 def is_plain(value: Any) -> bool:
     """Whether a value is a number or text, or a collection of such."""
-    if isinstance(value, dict):
+    if type(value) is dict:
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))
-    if isinstance(value, (tuple, list, set, frozenset)):
+    if type(value) in (tuple, list, set, frozenset):
         return all(map(is_plain, value))
-    return isinstance(value, PLAIN)
+    return type(value) in PLAIN or isinstance(value, np.generic)
 
 
 def undefined_symbols(code: bytes) -> list[str]:

@@ -3,8 +3,8 @@
 OpenMP gives each thread its part of a loop and waits until every one has come by. Where another program holds a
 processor, or a thread has gone to sleep and takes its time to wake, all others wait for it, even if there is nothing
 left to do. Here parts are claimed: whoever calls a loop takes the first part and then what nobody else has begun, and
-waits only for parts that somebody is at work on. Kernels whose workers take turns (`turns.py`) are then done as soon as
-the work is. Between two loops a thread looks out for the next one for a while before it sleeps.
+waits only for parts that somebody is at work on. Kernels with a task queue (`kernels/task_queue.py`) are then done as
+soon as the work is. Between two loops a thread looks out for the next one for a while before it sleeps.
 
 The code is made by `thread_team_ir.py` and kept as machine code beside that of the kernels (`object_loader.py`).
 """
@@ -24,6 +24,7 @@ BOARD_WORDS = 8 * 7
 def start(board: int, serve: int, threads: int) -> None:
     """Start so many threads. board, serve: addresses in the code. Threads that the system refuses are done without."""
     library = ctypes.CDLL(None)
+    ctypes.memset(board, 0, BOARD_WORDS * 8)  # in a forked child, what the parent's threads were doing
     library.sem_init(ctypes.c_void_p(board + 8 * SEMAPHORE), 0, 0)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # signals are Python's main thread's
     try:

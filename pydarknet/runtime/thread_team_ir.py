@@ -1,5 +1,40 @@
 """The code of `thread_team.py`, and what `program.py` runs: written in LLVM's language with llvmlite, without Numba,
-and kept as machine code."""
+and kept as machine code.
+
+In C, with `board` as in `thread_team.py` and a STATE of three fields, number << 32 | parts << 16 | next part:
+
+    bool help(void) {                         // do one part that nobody has claimed; whether there was one
+        do {
+            s = STATE;                                              // acquire: sees what JOB points to
+            if (next(s) >= parts(s)) return false;
+        } while (!compare_and_swap(&STATE, s, s + 1));              // the claim; fails also for a newer loop
+        part(JOB, next(s));
+        DONE += 1;                                                  // release: publishes what the part wrote
+        return true;
+    }
+    void serve(void) {                        // each thread of the team, for ever
+        for (;;) {
+            for (looks = 0; looks < LOOKS; looks++) { if (help()) looks = -1; else pause(); }
+            SLEEPING += 1;                                          // before the last look, in this order:
+            if (next(STATE) < parts(STATE) && take_back_own_count()) continue;  // a new loop sees it or is seen
+            sem_wait(&SEMAPHORE);
+        }
+    }
+    void parallel_for(job, parts) {
+        if (parts < 2 || !compare_and_swap(&BUSY, 0, 1)) { do all parts here; return; }
+        JOB = job; DONE = 0;
+        STATE = (number(STATE) + 1, parts, 1);                      // release: from here on others may claim
+        wake min(swap(&SLEEPING, 0), parts - 1) threads;
+        part(job, 0); DONE += 1;
+        while (help()) {}
+        while (DONE != parts) pause();                              // acquire: the caller sees all results
+        BUSY = 0;
+    }
+
+The claim needs one atomic word for the loop's number and the next part, or a thread that was slow could claim a part of
+a loop that is over. `serve` and `parallel_for` need sequential consistency between SLEEPING and STATE: each writes one
+and then reads the other. All accesses are sequentially consistent, which on x86 costs no more than locked instructions.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..layers import INPUT, Layer
-from ..network.fusion import Graph
 from ..network.network import Network
 from ..tensor import Shape
 from ..utils.arrays import LANES
@@ -70,17 +69,20 @@ def megabytes(size: int) -> str:
 
 
 def activation_bytes(network: Network) -> int:
-    """An estimate of the memory for the layers' outputs in blocked layout: the largest sum of live outputs."""
-    graph = Graph(network.layers, network.input, network.output_index)
-    last = {graph.owner(index): index for index in range(INPUT, len(network.layers))}
+    """An estimate of the memory for the layers' outputs: the most that is alive at one step, in blocks of channels."""
+
+    def owner(index: int) -> int:
+        while index != INPUT and network.layers[index].is_alias:
+            index = network.layers[index].sources[0]
+        return index
+
+    last = {owner(index): index for index in range(INPUT, len(network.layers))}
     for index, layer in enumerate(network.layers):
-        last.update((graph.owner(source), index) for source in layer.sources)
-    change = np.zeros(len(network.layers) + 1, np.int64)  # of the live bytes, before each layer
-    for index, reader in last.items():
-        size = _bytes(graph.shape(index))
-        change[max(index, 0)] += size
-        change[reader + 1] -= size
-    return network.batch * int(change.cumsum().max())
+        last.update((owner(source), index) for source in layer.sources)
+    shapes = {INPUT: network.input} | {index: layer.shape for index, layer in enumerate(network.layers)}
+    sizes = {index: _bytes(shapes[index]) for index in last}
+    steps = range(len(network.layers))
+    return network.batch * max(sum(sizes[i] for i in last if i <= step <= last[i]) for step in steps)
 
 
 def _bytes(shape: Shape) -> int:

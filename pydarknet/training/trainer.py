@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,6 @@ import numpy as np
 from ..config.sections import Section
 from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
-from ..runtime.compile_time import clock
 from . import checkpoint
 from .best_checkpoint import BestWeights
 from .chart import Chart
@@ -34,8 +34,7 @@ class Trainer:
     found out before the first iteration is found out here: sizes, memory, labels, whether the folder can be written to.
 
     iteration: the last one that is finished. average: of the loss. seconds: that iterations took, waiting for pictures
-    included and compiling left out. finished, interrupted: how the run ended; both are false before that and after an
-    error. finish_reason: why a hook ended the run, "" where none did.
+    included. finished, interrupted: how the run ended; both are false while it goes on or after an error.
     """
 
     setup_class: type[TrainingSetup] = TrainingSetup
@@ -164,14 +163,14 @@ class Trainer:
         batch = self.source.mini_batch = sizes.batch_at(width, height)
         resized = sizes.vary and (self.iteration - setup.start) % sizes.period == 0
         self.learner.resize(width, height, batch)
-        total, loading, began, reports = 0.0, 0.0, clock(), []
+        total, loading, began, reports = 0.0, 0.0, time.perf_counter(), []
         for _ in range(subdivisions):
-            before = clock()
+            before = time.perf_counter()
             images, truth = self.source.next(width, height)
-            loading += clock() - before
+            loading += time.perf_counter() - before
             total += self._step(images, truth)
             reports += self._reports()
-        elapsed = clock() - began
+        elapsed = time.perf_counter() - began
         self.seconds += elapsed
         self.iteration += 1
         loss = total / (batch * subdivisions)

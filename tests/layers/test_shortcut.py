@@ -111,18 +111,3 @@ def test_a_wide_layer_keeps_its_own_channels(build):
     network = build(f"{net()}{conv(5)}{conv(20)}[shortcut]\nfrom=0\n", "alexeyab")
     _, second, found = network.layer_outputs(values(1, 3, 8, 8))
     assert (found[:, 5:] == second[:, 5:]).all()
-
-
-def test_weights_that_were_written_to_count_in_the_next_pass(build):
-    options = "from=0\nactivation=linear\nweights_type=per_feature\nweights_normalization=softmax\n"
-    text = net() + "[convolutional]\nfilters=3\nactivation=linear\n" * 2 + f"[shortcut]\n{options}"
-    network, x = build(text, "alexeyab"), values(1, 3, 8, 8)
-    (before,) = network.forward(x)
-    layer = network.layers[-1]
-    layer.weights[:] = [[5], [0]]
-    layer.parameters_changed()  # of the layer alone
-    (after,) = network.forward(x)
-    first, second, _ = network.layer_outputs(x)
-    share = np.exp([5, 0]) / np.exp([5, 0]).sum()
-    assert_close(after, share[0] * second + share[1] * first, 1e-3)
-    assert not np.allclose(before, after)

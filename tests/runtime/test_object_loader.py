@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -192,3 +195,100 @@ told["nothing"] = hasattr(optimizer, "no_such_name")
 def test_an_address_that_nobody_knows():
     assert numba_libraries.address_of("no_such_function", "workqueue") is None
     assert numba_libraries.address_of("memset", "workqueue")
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9])
+def test_a_flipped_bit_in_numbas_own_files_is_noticed(cache, place):
+    for path in Path(cache).glob("kernels-*/saved-*/*sgd_step*"):
+        path.unlink()
+    (path,) = Path(cache).glob("kernels-*/*/*sgd_step*.nbc")
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 16
+    path.write_bytes(data)
+    told, errors = start(cache)
+    assert told["numba"]
+    assert errors == f"{path}: the kernel cache is damaged and is made anew\n"
+    assert start(cache)[1] == ""
+
+
+def test_two_processes_on_a_cold_cache(tmp_path):
+    with ThreadPoolExecutor() as threads:
+        for told, errors in threads.map(lambda _: start(tmp_path / "cold"), range(2)):
+            assert told["numba"] and errors == ""
+    assert start(tmp_path / "cold")[0]["numba"] is False
+
+
+@pytest.mark.parametrize("suffix", [".nbc", ".saved"])
+def test_a_process_killed_while_it_writes_leaves_nothing_that_misleads(tmp_path, suffix):
+    added = f"""
+import os, pathlib
+from pydarknet.kernels.training.optimizer import adam_step
+replace = pathlib.Path.replace
+def killed(path, target):
+    if str(target).endswith({suffix!r}):
+        path.write_bytes(path.read_bytes()[:100])
+        os.kill(os.getpid(), 9)
+    return replace(path, target)
+pathlib.Path.replace = killed
+run(np.float64)
+"""
+    start(tmp_path)
+    program = PROGRAM.replace("ADDED", added)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=environment | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    )
+    assert process.returncode == -9
+    assert len(list(tmp_path.glob("**/*.part"))) == 1
+    told, errors = start(tmp_path, "told['wide'] = run(np.float64)")
+    assert told["wide"] == EXPECTED and errors == ""
+    assert not start(tmp_path, "told['wide'] = run(np.float64)")[0]["numba"]
+
+
+def test_saved_code_in_a_folder_that_others_can_write_to_is_not_run(cache):
+    (folder,) = Path(cache).glob("kernels-*/saved-*")
+    folder.chmod(0o777)
+    told, errors = start(cache)
+    assert told["numba"]
+    reason = "not used for compiled kernels, others have access to it (mode 777); expected 700"
+    assert errors == f"{folder}: {reason}\n"
+
+
+def test_where_no_folder_can_be_used_kernels_are_compiled_and_nothing_is_left_behind(tmp_path):
+    (tmp_path / "file").write_text("")
+    without = "def nowhere():\n    raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(f"import tempfile\n{without}tempfile.gettempdir = nowhere\n")
+    told, errors = start(tmp_path / "file", PYTHONPATH=str(site), PYTHONDONTWRITEBYTECODE="1")
+    assert told["numba"]
+    assert errors.startswith("compiled kernels cannot be kept") and errors.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "site"]
+
+
+def test_a_newer_numba_runs_the_kernels_itself(cache, tmp_path):
+    """A Numba that differs from the installed one in its version only."""
+    real = numba_libraries.package_folder("numba")
+    copy = tmp_path / "packages" / "numba"
+    copy.mkdir(parents=True)
+    for path in real.iterdir():
+        if path.name != "_version.py":
+            (copy / path.name).symlink_to(path)
+    text = (real / "_version.py").read_text()
+    (copy / "_version.py").write_text(re.sub(r'"version": "[^"]*"', '"version": "99.1.0"', text))
+    told, errors = [], []
+    for _ in range(2):
+        report, error = start(cache, "import numba; told['version'] = numba.__version__", PYTHONPATH=str(copy.parent))
+        told.append((report["numba"], report["version"]))
+        errors.append(error)
+    assert told == [(True, "99.1.0")] * 2
+    line = "numba 99.1.0 is unknown here (0.59 to 0.68 are known): kernels are run with it, which takes longer to start"
+    assert errors == [f"{line}\n"] * 2
+    assert len(list(Path(cache).glob("kernels-*"))) == 2, "one for each version"
+    assert len(list(Path(cache).glob("kernels-*/saved-*"))) == 1, "nothing is saved by the unknown one"
+
+
+def test_contents_of_the_cache_hold_no_pickles_for_processes_without_numba(cache):
+    for path in Path(cache).glob("kernels-*/saved-*/*.saved"):
+        size = struct.unpack_from("<I", path.read_bytes(), 32)[0]
+        json.loads(path.read_bytes()[36 : 36 + size])

@@ -61,14 +61,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
     """
     from ...training.text_trainer import TextTrainer
-    from .train import (
-        TUNE_IGNORED,
-        check_precision,
-        first_interrupt_stops,
-        tell_end,
-        tell_start,
-        telling_when_compiling,
-    )
+    from .train import TUNE_IGNORED, check_precision, first_interrupt_stops, tell_end, tell_start
 
     check_precision(options)
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
@@ -86,7 +79,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         note(TUNE_IGNORED)
     tell_start(trainer, weights, options["resume"])
     _print_opening(trainer)
-    with first_interrupt_stops(trainer), telling_when_compiling():
+    with first_interrupt_stops(trainer):
         for record in trainer.run():
             note(_iteration_line(record, len(trainer.dataset)))
     tell_end(trainer)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ...training.trainer import Trainer
 TUNE_IGNORED = "-tune is ignored: in training the ways of computing do not change, so that a run can be repeated"
 
-COMPILING = "Compiling kernels for this machine, once; this takes up to a minute and does not count as training time."
-
 Function = Callable[..., Any]
 
 
@@ -101,7 +99,7 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     printer = Printer(trainer, is_detector)
     for line in printer.opening():
         say(line)
-    with first_interrupt_stops(trainer), telling_when_compiling():
+    with first_interrupt_stops(trainer):
         for record in trainer.run():
             printer.show(record)
     printer.close()
@@ -147,25 +145,10 @@ def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def telling_when_compiling() -> Iterator[None]:
-    """Print one line when the first kernel is compiled, so that no minute is silent."""
-    from ...runtime.compile_time import listening
-
-    told = False
-
-    def tell() -> None:
-        nonlocal told
-        if not told:
-            told = True
-            note(COMPILING)
-
-    with listening(tell):
-        yield
-
-
 def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
     """What is learned from, and where the run begins."""
+    from ...runtime.cache import is_cold
+
     if trainer.summary:
         note(trainer.summary)
     setup = trainer.setup
@@ -176,6 +159,8 @@ def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
             note(f"{setup.folder}: no checkpoint of {setup.base}; this is a new run")
         if weights is not None:
             tell_what_was_loaded(trainer.model, weights)
+    if is_cold():
+        note("Compiling for this machine, once: this takes about a minute.")
 
 
 def _tell_waiting(trainer: Trainer) -> None:

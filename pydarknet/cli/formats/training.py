@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ...runtime.compile_time import clock
 from ..console import note, say
 
 if TYPE_CHECKING:
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from ...training.trainer import Trainer
 
 SLOW_LOADING = 0.1  # seconds, beyond which AlexeyAB's darknet complains
-RECENT = 100  # iterations from which the time left is estimated
 TOP_REMINDER = 10  # iterations between two lines about the next accuracy
 CLEAR_SCREEN, BELL, CLEAR_LINE = "\033[H\033[J", "\a", "\r\033[K"
 
@@ -41,29 +38,12 @@ class HoursLeft:
 
 
 @dataclass
-class RecentPace:
-    """Seconds of an iteration, by the clock, over the last ones: with validation and checkpoints, without compiling."""
-
-    _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
-
-    def update(self, now: float) -> None:
-        """now: seconds of `compile_time.clock`, when training begins or an iteration ends."""
-        self._times.append(now)
-
-    @property
-    def per_iteration(self) -> float:
-        """Seconds, 0 before the first iteration."""
-        return (self._times[-1] - self._times[0]) / max(1, len(self._times) - 1)
-
-
-@dataclass
 class Printer:
     """darknet's lines, and at a terminal a line of progress below them."""
 
     trainer: Trainer
     detector: bool
     hours: HoursLeft = field(default_factory=HoursLeft)
-    pace: RecentPace = field(default_factory=RecentPace)
     boxes: int = 0
     rewritten: int = 0
     progress: str = ""
@@ -72,7 +52,6 @@ class Printer:
         self.setup, self.validator = self.trainer.setup, self.trainer.validator
         self.terminal, self.shows_progress = sys.stdout.isatty(), sys.stderr.isatty()
         self.first = True
-        self.pace.update(clock())
         self._look_at_measuring()
 
     def _look_at_measuring(self) -> None:
@@ -253,10 +232,10 @@ class Printer:
             tell(f"\n accuracy top{top} = {record.measurement.value:f} ")
 
     def _show_progress(self, record: IterationRecord) -> None:
-        setup = self.setup
+        trainer, setup = self.trainer, self.setup
+        done = record.iteration - (setup.resumed.iteration if setup.resumed else setup.start)
         of = f"/{setup.max_batches}" if setup.max_batches else ""
-        self.pace.update(clock())
-        per_iteration = self.pace.per_iteration
+        per_iteration = trainer.seconds / max(1, done)
         left = max(0, setup.max_batches - record.iteration) * per_iteration
         measured = f"  {self.value:.1%}" if self._has_value else ""
         hours, minutes = divmod(int(left) // 60, 60)

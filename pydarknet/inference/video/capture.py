@@ -196,19 +196,6 @@ def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile
         video.finish()
 
 
-def opencv_formats() -> dict[str, dict[str, bool]]:
-    """The formats of pictures and video that this OpenCV was built for, by the names in its build information."""
-    sections: dict[str, dict[str, bool]] = {"Media I/O": {}, "Video I/O": {}}
-    current: dict[str, bool] | None = None
-    for line in cv2.getBuildInformation().splitlines():
-        name, colon, value = line.partition(":")
-        if colon and not value.strip():
-            current = sections.get(name.strip())
-        elif colon and current is not None and name.startswith("    ") and not name.startswith("      "):
-            current[name.strip()] = value.strip().upper() not in ("NO", "OFF", "")
-    return {"pictures": sections["Media I/O"], "video": sections["Video I/O"]}
-
-
 def open_window(title: str, full_screen: bool = False) -> None:
     """Open a window of 1352 x 1013 pixels, as darknet does. Raises OptionError where there is no display."""
     check_display()

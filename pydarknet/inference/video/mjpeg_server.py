@@ -96,7 +96,7 @@ class Stream:
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self._server = _Server(address, port, self, format_)
+            self._server = _server_class(address)((address, port), _handler_class(self, format_))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OptionError(f"port {port}: cannot listen on {address}: {reason}") from error
@@ -150,48 +150,50 @@ class Stream:
             self._clients.discard(client)
 
 
-class _Server(ThreadingHTTPServer):
+def _server_class(address: str) -> type[ThreadingHTTPServer]:
     """A server for IPv4 or IPv6, whose threads do not keep the process alive."""
 
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = CLIENTS
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False
+        request_queue_size = CLIENTS
+        address_family = socket.AF_INET6 if _is_version_6(address) else socket.AF_INET
 
-    def __init__(self, address: str, port: int, stream: Stream, format_: Format) -> None:
-        self.address_family = socket.AF_INET6 if _is_version_6(address) else socket.AF_INET
-        self.stream, self.format = stream, format_
-        self.requests: dict[socket.socket, float | None] = {}  # when each must have been read; None: it has
-        super().__init__((address, port), _Handler)
+        def __init__(self, *arguments: Any) -> None:
+            self.requests: dict[socket.socket, float | None] = {}  # when each must be read; None: it has been read
+            super().__init__(*arguments)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if len(self.requests) >= CONNECTIONS:
-            self.shutdown_request(request)
-            return
-        self.requests[request] = time.monotonic() + TIMEOUT
-        super().process_request(request, client_address)
+        def process_request(self, request: Any, client_address: Any) -> None:
+            if len(self.requests) >= CONNECTIONS:
+                self.shutdown_request(request)
+                return
+            self.requests[request] = time.monotonic() + TIMEOUT
+            super().process_request(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:
-        self.requests.pop(request, None)
-        super().shutdown_request(request)
+        def shutdown_request(self, request: Any) -> None:
+            self.requests.pop(request, None)
+            super().shutdown_request(request)
 
-    def service_actions(self) -> None:
-        """Called every 50 ms: shut down connections whose request is overdue; their threads then end."""
-        now = time.monotonic()
-        for request, deadline in list(self.requests.items()):
-            if deadline is not None and now > deadline:
-                with contextlib.suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+        def service_actions(self) -> None:
+            """Called every 50 ms: wake the threads whose request is overdue; they find its end and close it."""
+            now = time.monotonic()
+            for request, deadline in list(self.requests.items()):
+                if deadline is not None and now > deadline:
+                    with contextlib.suppress(OSError):
+                        request.shutdown(socket.SHUT_RDWR)
 
-    def server_bind(self) -> None:
-        # HTTPServer's own would ask the network for the name of the host.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        def server_bind(self) -> None:
+            # HTTPServer's own would ask the network for the name of the host.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.bind(self.server_address)
+            self.server_address = self.socket.getsockname()
+            self.server_name, self.server_port = address, self.server_address[1]
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # a client that disconnects is no error
-            super().handle_error(request, client_address)
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exc_info()[1], OSError):  # a client that disconnects is no error
+                super().handle_error(request, client_address)
+
+    return Server
 
 
 def _is_version_6(address: str) -> bool:
@@ -201,45 +203,46 @@ def _is_version_6(address: str) -> bool:
         return False
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Every path is the stream, except the icon that browsers ask for."""
+def _handler_class(stream: Stream, format_: Format) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """Every path is the stream, except the icon that browsers ask for."""
 
-    timeout = TIMEOUT
-    server: _Server
+        timeout = TIMEOUT
 
-    def do_GET(self) -> None:
-        self.server.requests[self.request] = None
-        stream = self.server.stream
-        client = None if self.path == "/favicon.ico" else stream.add_client()
-        if client is None:
-            self.send_error(404 if self.path == "/favicon.ico" else 503)
-            return
-        try:
+        def do_GET(self) -> None:
+            self.server.requests[self.request] = None  # type: ignore[attr-defined]
+            client = None if self.path == "/favicon.ico" else stream.add_client()
+            if client is None:
+                self.send_error(404 if self.path == "/favicon.ico" else 503)
+                return
+            try:
+                self._headers()
+                self._body(client)
+            except OSError:  # it has disconnected, or reads no more
+                pass
+            finally:
+                stream.remove_client(client)
+
+        def do_HEAD(self) -> None:
             self._headers()
-            self._body(client)
-        except OSError:  # it has disconnected, or reads no more
-            pass
-        finally:
-            stream.remove_client(client)
 
-    def do_HEAD(self) -> None:
-        self._headers()
+        def _headers(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", format_.content_type)
+            self.send_header("Cache-Control", "no-cache, private")
+            self.send_header("Connection", "close")
+            self.end_headers()
 
-    def _headers(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", self.server.format.content_type)
-        self.send_header("Cache-Control", "no-cache, private")
-        self.send_header("Connection", "close")
-        self.end_headers()
+        def _body(self, client: _Client) -> None:
+            self.wfile.write(format_.opening)
+            separator = b""
+            while (message := client.get()) is not None:
+                self.wfile.write(separator + message)
+                separator = format_.between
+            if not client.lost:
+                self.wfile.write(format_.closing)
 
-    def _body(self, client: _Client) -> None:
-        format_, separator = self.server.format, b""
-        self.wfile.write(format_.opening)
-        while (message := client.get()) is not None:
-            self.wfile.write(separator + message)
-            separator = format_.between
-        if not client.lost:
-            self.wfile.write(format_.closing)
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Print nothing."""
 
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Print nothing."""
+    return Handler

@@ -15,15 +15,11 @@ from ..autotune import tuning
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .direct import DepthwiseConvolution, TiledConvolution
 from .geometry import PackedConvolution, Window
-from .planar import NchwConvolution, PictureConvolution, is_picture_filter
+from .planar import PictureConvolution, PlanarConvolution, is_picture_filter
 from .winograd import COSTS, LARGE, PANEL_CHANNELS, WinogradConvolution, packed_size, patch_side, tile_count
 
-# Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a transformed input tile, of a vector
-# of a product, of a float of filters (memory is slow, and start-up packs them all). With B input blocks, G output
-# vectors, T tiles of P points, and F floats of packed filters, which are 9 channels 16 G for the direct algorithm:
-#
-#     direct    =  cells 9 channels G  +  FILTER_COST F
-#     Winograd  =  T P 16 B G  +  T P stride (B PATCH_COST + G PRODUCT_COST)  +  FILTER_COST F
+# Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a patch, of one of a product, of one
+# float of filters; memory is slow, and start-up packs them all.
 PATCH_COST, PRODUCT_COST, FILTER_COST = 7.0, 7.0, 0.8
 
 
@@ -35,7 +31,7 @@ class Algorithm:
     depthwise: bool = False  # one filter for each channel
     m: int = 0  # tile size of Winograd F(m x m, 3 x 3), of F(m, 3) for NCHW tensors; 0: the direct algorithm
     stride: int = 1  # of F, whose filters depend on it
-    bf16: bool = False  # inputs and weights are rounded to bfloat16
+    bf16: bool = False  # inputs and weights are bf16 to bfloat16
     int24: bool = False  # weights are 24-bit integers
     block_by_block: bool = False  # one output block at a time
 
@@ -44,9 +40,9 @@ class Algorithm:
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
         tuned: bool = False, precision: str = FLOAT32,
     ) -> Algorithm:  # fmt: skip
-        """The fastest algorithm for filters over `channels` / `groups` channels: by the cost model; with `tuned` by
-        measurement on this machine, where there is one. With the precision BF16, direct convolutions are rounded, but
-        for those of pictures and those that are pooled."""
+        """The fastest, for filters over `channels` / `groups` channels: by the cost model, and with `tuned` by what
+        was measured on this machine, where that is known. With the precision BF16, direct convolutions are rounded,
+        except those of pictures and those that are pooled."""
         bf16 = precision == BF16 and x.lanes == LANES and not pooled
         if x.lanes == PLANAR:
             return cls(PLANAR, m=2 if is_picture_filter(filters, channels, groups, window) else 0)
@@ -66,9 +62,9 @@ class Algorithm:
         return replace(self, int24=False)
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> PackedConvolution:
-        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
+        """Lay out filters (n, channels / groups, size, size) times `gain` (n,), with `bias` (n,)."""
         if self.lanes == PLANAR:
-            kind = PictureConvolution if self.m else NchwConvolution
+            kind = PictureConvolution if self.m else PlanarConvolution
             return kind(weights, gain, bias, groups)
         if self.depthwise:
             return DepthwiseConvolution(weights, gain, bias)
@@ -80,17 +76,18 @@ class Algorithm:
 
 
 def uses_int24(m: int, filters: int, channels: int, out: Shape) -> bool:
-    """Whether 24-bit weights of F(m x m, 3 x 3) are faster than float32; for a batch of one, as `fastest_tile`."""
+    """Whether the filters of F(m x m, 3 x 3) are better read in 24 bits than in 32; for a batch of one, as
+    `fastest_tile`."""
     return tile_count(m, out, 1) <= COSTS.int24 and packed_size(m, filters, channels) > LARGE
 
 
 def fastest_tile(
     filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, bf16: bool = False
 ) -> int:
-    """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm is faster, which with `bf16` is
-    the one on bfloat16 numbers.
+    """m of the fastest F(m x m, 3 x 3) by a count of operations and memory; 0 where the direct method is faster, which
+    may be that on bfloat16 numbers.
 
-    The choice is for a batch of one, whatever the batch: a picture gives the same result alone and among others.
+    For a batch of one, whatever the batch: a picture shall give the same alone and among others.
     """
     costs = {m: _winograd_cost(m, filters, channels, out, stride) for m in _tiles(stride, pooled)}
     best = min(costs, key=lambda m: costs[m])
@@ -113,7 +110,7 @@ def measured_tile(
 
 
 def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, bf16: bool) -> dict[int, Call]:
-    """A convolution with each algorithm, on made-up numbers."""
+    """A convolution with each method, on made-up numbers."""
     weights = np.full((filters, channels, 3, 3), 0.01, np.float32)
     gain, bias = np.ones(filters, np.float32), np.zeros(filters, np.float32)
     x = Tensor(Layout(1, Shape(channels, out.height * stride, out.width * stride), 1))
@@ -144,7 +141,7 @@ def _direct_cost(filters: int, channels: int, out: Shape) -> float:
 
 
 def _winograd_cost(m: int, filters: int, channels: int, out: Shape, stride: int) -> float:
-    """The formula above. With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
+    """With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
     values = tile_count(m, out, 1) * patch_side(m, stride) ** 2
     blocks_in, blocks_out = -(-channels // LANES), -(-filters // PANEL_CHANNELS) * NR
     transforms = values * stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)

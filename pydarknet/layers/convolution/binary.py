@@ -1,7 +1,7 @@
-"""Binary convolutions (`xnor`): the signs of inputs and filters, and how both learn.
+"""Convolutions of signs (`xnor`): what is made of inputs and filters, and how both learn all the same.
 
-As in XNOR-Net (Rastegari et al., 2016) the backward pass is a straight-through estimator: filters take the gradient of
-their binary form, inputs take the gradient of their signs where they are between -1 and 1.
+As in XNOR-Net (Rastegari et al., 2016) the way back takes the signs for what they are signs of: filters learn the
+gradient of their binary form, inputs where they lie between -1 and 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .geometry import Window
 
 
 def binary_weights(weights: Array) -> Array:
-    """Binary filters (n, c, k, k): each weight is plus or minus its filter's mean absolute value."""
+    """Filters (n, c, k, k) of which each has but one value, with both signs: the mean of the absolute ones."""
     mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
     return np.where(weights > 0, mean, -mean).astype(np.float32)
 
@@ -29,7 +29,7 @@ def write_signs(x: Tensor, signs: Tensor) -> None:
 
 
 class BinaryLearning:
-    """Signs and binary filters of one mini-batch. In training the padding is 0."""
+    """Signs and binary filters of one mini-batch; pixels beyond the edges count as 0, in training."""
 
     def __init__(self, weights: Array, x: Tensor, source_delta: Tensor | None, window: Window) -> None:
         self._real, self._x, self._source_delta = weights, x, source_delta
@@ -38,14 +38,14 @@ class BinaryLearning:
         self.delta = Tensor(source_delta.layout) if source_delta is not None else None  # of the signs
 
     def forward(self) -> None:
-        """Compute the signs of inputs and filters."""
+        """Take the signs of inputs and filters as they are now."""
         write_signs(self._x, self.signs)
         self.weights[:] = binary_weights(self._real)
         if self.delta is not None:
             self.delta.data.fill(0)
 
     def backward(self) -> None:
-        """Add `delta` to the source's, where the input is between -1 and 1."""
+        """Give what is in `delta` to the source."""
         if self._source_delta is not None and self.delta is not None:
             between = np.abs(self._x.plain()) < 1
             self._source_delta.add_plain(self.delta.plain() * between)

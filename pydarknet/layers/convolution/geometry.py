@@ -1,4 +1,4 @@
-"""The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
+"""How a filter moves over a picture, and what all convolutions have in common, however they are computed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def not_bound() -> None:
 
 @dataclass(frozen=True)
 class Window:
-    """The size and the steps of a filter. `padding` counts cells on every side, before dilation."""
+    """How a filter moves over the picture. `padding` counts cells on every side, before dilation."""
 
     size: int
     stride_y: int
@@ -75,8 +75,8 @@ def residual_of(added: Tensor | None, y: Tensor) -> Residual:
 
 
 class PackedConvolution(Protocol):
-    """Filters and biases in the order of one algorithm's kernel. Packed once; bound to tensors as often as their sizes
-    change."""
+    """Filters and biases in a kernel's order, by whichever method. Packed once; bound to tensors as often as their
+    sizes change."""
 
     filters: int
     packed: Array
@@ -86,13 +86,13 @@ class PackedConvolution(Protocol):
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
-        """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
-        largest of each 2 x 2 cells. `added` is added after the activation; where there is none, y itself may be given.
-        Algorithms that support neither are not selected where they are asked for."""
+        """What computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the largest
+        of each 2 x 2 cells. `added`: what is there is added after the activation; where there is none, y itself
+        may be given. Methods that can do neither are not chosen where they are asked for."""
 
 
 class FusableConvolution(Protocol):
-    """A convolution that may be fused with others, or read an NCHW tensor."""
+    """What is asked of a convolution that may be computed in one go with others, or from a planar tensor."""
 
     sources: tuple[int, ...]
     inputs: tuple[Shape, ...]
@@ -102,15 +102,15 @@ class FusableConvolution(Protocol):
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether it is 1x1 over all channels, and the kernel applies its activation."""
+        """Whether it is 1x1 over all channels, and its activation is applied as it stores."""
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether each channel has one filter without dilation, and the kernel applies its activation."""
+        """Whether each channel has one filter without dilation, and its activation is applied as it stores."""
 
     @property
     def applies_as_it_stores(self) -> bool:
-        """Whether the kernel applies the activation, and nothing else is done with the sums."""
+        """Whether the activation is, and nothing else is done with the sums."""
 
     @property
     def activates_by_slope(self) -> bool:
@@ -121,4 +121,4 @@ class FusableConvolution(Protocol):
         """What is applied to the sums."""
 
     def packed(self, x: Layout) -> PackedConvolution:
-        """The filters, packed for a tensor of this layout."""
+        """The filters, laid out for what is read."""

@@ -1,5 +1,5 @@
-"""Inverted bottlenecks, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project)
-convolution, or the last two of them."""
+"""Convolutions that follow one another and are computed in one go at inference: pointwise (expand), depthwise,
+pointwise (project), or the last two of them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ from ..base import INPUT
 from ..workspace import with_workspace
 from .direct import DepthwiseConvolution, TiledConvolution
 from .geometry import FusableConvolution, Window, residual_of
-from .planar import bind_nchw_bottleneck, fits_nchw
+from .planar import bind_nchw_bottleneck, is_planar
 
-# Bounds of a band (`Bands.of`): floats between its convolutions, which stay in a core's L2 cache (512 KiB on most
-# machines, more on some), and rows of the expanded plane computed for each that there is.
-NEAR, MOST_WORK = 128 << 10, 1.35
+NEAR = 128 << 10  # floats that a core's second cache holds: 512 KiB on most machines, more on some
+MOST_WORK = 1.35  # times the rows of an expanded plane that may be computed: bands that touch share some
 
 # In the place of the first convolution where there is none.
 NOTHING = Pointwise(
@@ -38,18 +37,9 @@ NOTHING = Pointwise(
 
 @dataclass(frozen=True)
 class Bands:
-    """The division of an inverted bottleneck's output rows into `count` bands for each picture.
+    """How the rows of a chain's output are divided: into `count` parts for each item.
 
-    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own.
-
-    With stride s, padding p and size k, the band of output rows [a, b) reads the rows [a s - p, (b - 1) s - p + k) of
-    x. Neighbouring bands overlap by k - s rows, which both compute:
-
-        work       =  sum over bands of its rows of x that exist / rows of x          at most MOST_WORK
-        work_size  =  channels rows_out width_out                                     output of the depthwise part
-                      + 16 NR ((rows_out - 1) s + k) (width + 2 side) + 16 MR         at most NEAR
-
-    with rows_out the rows of the largest band. Fewer bands compute fewer rows twice, more bands fit a smaller cache.
+    x: what the depthwise convolution reads, computed here where the chain `expands`; window: its own.
     """
 
     x: Shape
@@ -59,8 +49,8 @@ class Bands:
 
     @classmethod
     def of(cls, x: Shape, window: Window, expands: bool, batch: int, workers: int) -> Bands | None:
-        """The fewest bands that stay in a core's cache, as many for every worker; None where not all workers would have
-        one, where even a row is too large, or where too many rows would be computed twice."""
+        """The fewest of which each stays in a core's cache and every worker gets as many; None where not all workers
+        would have one, where even a row is too large, and where too many rows would be computed twice."""
         step = workers // gcd(workers, batch)
         for count in range(step, window.out_shape(x, 1).height + 1, step):
             bands = cls(x, window, expands, count)
@@ -70,7 +60,7 @@ class Bands:
 
     @property
     def out(self) -> Shape:
-        """The shape of the depthwise convolution's output."""
+        """What the depthwise convolution gives."""
         return self.window.out_shape(self.x, self.x.channels)
 
     @property
@@ -95,7 +85,7 @@ class Bands:
 
     @property
     def between(self) -> Layout:
-        """The depthwise convolution's output of one band."""
+        """What the depthwise convolution gives of a band."""
         return Layout(1, Shape(self.x.channels, self.rows, self.out.width))
 
     @property
@@ -106,7 +96,7 @@ class Bands:
 
     @property
     def work(self) -> float:
-        """Rows of the expanded plane that are computed, for each that there is."""
+        """How many rows of the expanded plane are computed, for each that there is."""
         if not self.expands:
             return 1.0
         window, edges = self.window, [self.out.height * band // self.count for band in range(self.count + 1)]
@@ -116,8 +106,7 @@ class Bands:
 
 
 def chain_length(links: Sequence[FusableConvolution]) -> int:
-    """The number of convolutions, from the first on, that one kernel computes; each is the only reader of its
-    predecessor."""
+    """How many convolutions, from the first on, of which each alone reads the one before, are computed in one go."""
     expands = links[0].is_pointwise
     middle, project = (*links[expands : expands + 2], None, None)[:2]
     if middle is None or project is None or not middle.is_depthwise or not project.is_pointwise:
@@ -129,14 +118,15 @@ def chain_length(links: Sequence[FusableConvolution]) -> int:
 
 
 def lanes_from_nchw(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
-    """The lanes in which an inverted bottleneck can write its output where it reads an NCHW tensor; none: it cannot."""
-    if len(links) != 3 or not all(map(fits_nchw, links)):
+    """In how many lanes convolutions that are computed in one go can write what they compute from a planar tensor; none
+    where they cannot."""
+    if len(links) != 3 or not all(map(is_planar, links)):
         return ()
     return (PLANAR, LANES) if links[-1].filters <= LANES else (PLANAR,)
 
 
 def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
-    """The call that computes y from x through all links; `added` is added after the last activation."""
+    """What computes y from x through all links; `added`: what is there is added after the last activation."""
     if x.layout.lanes == PLANAR:
         return bind_nchw_bottleneck(links, x, y, added)
     *expand, middle, project = links

@@ -23,12 +23,12 @@ from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
 from .geometry import FusableConvolution, Table, Window, residual_of
 
-MOST_CHANNELS = LANES // 2  # few channels: more fill a block's lanes well enough
+MOST_CHANNELS = LANES // 2  # of a thin layer: more fill a block's lanes well enough
 MOST_PLANES = 4  # of a picture
 
 
-class NchwConvolution:
-    """A convolution over all channels, or of each with its own filter, that reads an NCHW tensor."""
+class PlanarConvolution:
+    """A convolution over all channels, or of each with its own filter, that reads a planar tensor."""
 
     lanes = PLANAR
 
@@ -50,7 +50,7 @@ class NchwConvolution:
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
-        """See `PackedConvolution.bind`; y is NCHW or blocked, neither pooled nor added to."""
+        """See `PackedConvolution.bind`; y is planar or blocked, neither pooled nor added to."""
         assert not pooled and added is None
         step, blocked = window.stride_x, y.layout.lanes != PLANAR
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
@@ -104,19 +104,19 @@ class PictureConvolution:
 
 
 def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
-    """The lanes in which a convolution over all channels can write what it computes from an NCHW tensor, row by row:
-    NCHW, and blocks where it reads pictures; none where it cannot."""
+    """In how many lanes a convolution over all channels can write what it computes from a planar tensor, row by row:
+    in planes, and in blocks those of pictures; none where it cannot."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     if not _has_known_steps(window) or window.padding > FIRST or out.width < LEAST or x.width < LANES:
         return ()
     blocked = link.filters % LANES == 0 and x.channels <= MOST_PLANES and link.applies_as_it_stores
-    return (PLANAR,) * fits_nchw(link) + (LANES,) * blocked
+    return (PLANAR,) * is_planar(link) + (LANES,) * blocked
 
 
-def fits_nchw(link: FusableConvolution) -> bool:
-    """Whether a convolution can read and write NCHW tensors: rows are long enough, planes fill the tiles, and the tiles
-    know its strides and its activation."""
+def is_planar(link: FusableConvolution) -> bool:
+    """Whether a convolution can be computed from a planar tensor to another: rows long enough, planes that fill the
+    tiles, steps and an activation that these know."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     whole = link.filters % OUTS == 0 or link.is_depthwise
@@ -128,7 +128,7 @@ def _has_known_steps(window: Window) -> bool:
 
 
 def fits_four_lanes(shape: Shape) -> bool:
-    """Whether a tensor should be NCHW, where its writer and its readers support that."""
+    """Whether a tensor should be planar, where what writes and reads it can do with that."""
     return shape.channels <= MOST_CHANNELS
 
 
@@ -159,19 +159,19 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
 def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) -> NchwFilters:
     """The filters as kernels take them."""
     packed = link.packed(x)
-    assert isinstance(packed, NchwConvolution)
+    assert isinstance(packed, PlanarConvolution)
     table = packed.offsets(x, link.window) if offsets is None else offsets
     return NchwFilters(table, packed.packed, packed.bias, link.applied_activation.fused_slope)
 
 
 def is_picture_filter(filters: int, channels: int, groups: int, window: Window) -> bool:
-    """Whether a PictureConvolution can compute these filters: whole output blocks, few input planes."""
+    """Whether these can be computed so: whole blocks, of few planes."""
     return window == WINDOW_3X3 and filters % LANES == 0 and channels <= MOST_PLANES and groups == 1
 
 
 def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
-    """Whether a PictureConvolution computes a convolution over all channels: rows are long enough, and where it is
-    pooled, sides are even and the activation is a slope, which may as well follow."""
+    """Whether a convolution over all channels is: rows long enough, and where they are pooled, pairs of rows and
+    columns and an activation that may as well come after that."""
     shape = link.inputs[0]
     if not is_picture_filter(link.filters, shape.channels, 1, link.window) or shape.width < SPAN_3X3:
         return False

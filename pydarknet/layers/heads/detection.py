@@ -38,11 +38,11 @@ class DetectionHead(Head):
     _assignment_rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> DetectionHead:
+    def from_section(cls, section: Section, place: BuildContext) -> DetectionHead:
         section.ignore("reorg")
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             classes=section.positive("classes", 1, 1 << 20),
             coords=section.positive("coords", 1, 1 << 10),
             num=section.positive("num", 1, 1 << 12),
@@ -50,7 +50,7 @@ class DetectionHead(Head):
             softmax=section.flag("softmax"),
             square_root=section.flag("sqrt"),
             options=DetectionLossOptions.from_section(section),
-            pictures=TrainingPictures.from_section(section, context.dialect.yolo_max_boxes),
+            pictures=TrainingPictures.from_section(section, place.dialect.yolo_max_boxes),
         )
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:

@@ -45,21 +45,21 @@ class Region(Head):
     class_map: Sequence[int] = ()  # nodes of the tree that are the classes of detections
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Region:
+    def from_section(cls, section: Section, place: BuildContext) -> Region:
         section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             classes=classes,
-            options=RegionLossOptions.from_section(section, context.dialect, classes),
-            pictures=TrainingPictures.from_section(section, context.dialect.region_max_boxes),
+            options=RegionLossOptions.from_section(section, place.dialect, classes),
+            pictures=TrainingPictures.from_section(section, place.dialect.region_max_boxes),
             anchors=read_anchors(section, num)[:num],
             coords=section.positive("coords", 4, 1 << 12),
             softmax=section.flag("softmax"),
             tree=tree_of(section),
             background=section.flag("background"),
-            by_cell=context.dialect.region_by_cell,
+            by_cell=place.dialect.region_by_cell,
             class_fix=section.integer("classfix", 0),
         )
 

@@ -54,19 +54,19 @@ class Yolo(Head):
     new_coords: bool = False
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Yolo:
+    def from_section(cls, section: Section, place: BuildContext) -> Yolo:
         total = section.positive("num", 1, 1 << 12)
         classes = section.positive("classes", 20, 1 << 20)
         section.ignore(*_TRACKING_KEYS)
         anchors = read_anchors(section, total)
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             classes=classes,
             anchors=anchors,
             mask=read_mask(section, total, anchors),
-            options=YoloLossOptions.from_section(section, context.dialect, total, classes),
-            pictures=TrainingPictures.from_section(section, context.dialect.yolo_max_boxes),
+            options=YoloLossOptions.from_section(section, place.dialect, total, classes),
+            pictures=TrainingPictures.from_section(section, place.dialect.yolo_max_boxes),
             scale_x_y=section.real("scale_x_y", 1.0),
             nms_kind=cls.read_nms(section),
             beta_nms=section.real("beta_nms", 0.6),

@@ -31,7 +31,7 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
     @staticmethod
     def part(
-        section: Section, context: BuildContext, channels: int, filters: int, window: Window, activation: Activation
+        section: Section, place: BuildContext, channels: int, filters: int, window: Window, activation: Activation
     ) -> Convolutional:
         """One convolutional part with the section's common options."""
         groups, xnor = section.positive("groups", 1), section.flag("xnor")
@@ -40,10 +40,10 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
             raise section.shape_error(
                 f"groups={groups} must divide {channels} channels and {filters} filters", "groups"
             )
-        inside_root = context.dialect.epsilon_inside_root
+        inside_root = place.dialect.epsilon_inside_root
         return Convolutional(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             channels=channels,
             filters=filters,
             window=window,
@@ -51,8 +51,8 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
             norm=BatchNorm(filters, inside_root) if section.flag("batch_normalize") else None,
             groups=groups,
             xnor=xnor,
-            xnor_padding=context.dialect.xnor_padding,
-            xnor_folds=context.dialect.xnor_folds_batch_norm,
+            xnor_padding=place.dialect.xnor_padding,
+            xnor_folds=place.dialect.xnor_folds_batch_norm,
         )
 
     @staticmethod
@@ -115,28 +115,28 @@ class Crnn(_ConvolutionalRecurrent):
     learns: bool
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Crnn:
-        channels = context.shape(context.index - 1).channels
+    def from_section(cls, section: Section, place: BuildContext) -> Crnn:
+        channels = place.shape(place.index - 1).channels
         if "output" in section.foreign:
             hidden, outputs = section.positive("hidden_filters", 1), section.positive("output_filters", 1)
             window = Window(3, 1, 1, 1)
         else:
             hidden, outputs = section.positive("hidden", 1), section.positive("output", 1)
             window = cls.window(section)
-        activation = read_activation(section, context.dialect, "logistic")
+        activation = read_activation(section, place.dialect, "logistic")
         parts = {
-            "input": cls.part(section, context, channels, hidden, window, activation),
-            "self": cls.part(section, context, hidden, hidden, window, activation),
-            "output": cls.part(section, context, hidden, outputs, window, activation),
+            "input": cls.part(section, place, channels, hidden, window, activation),
+            "self": cls.part(section, place, hidden, hidden, window, activation),
+            "output": cls.part(section, place, hidden, outputs, window, activation),
         }
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             parts=parts,
             shortcut=section.flag("shortcut"),
             swaps_sides="output" in section.foreign,
-            learns=context.dialect.crnn_learns,
-            time_steps=context.time_steps,
+            learns=place.dialect.crnn_learns,
+            time_steps=place.time_steps,
         )
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
@@ -179,9 +179,9 @@ class ConvLstm(_ConvolutionalRecurrent):
     constrain: float
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> ConvLstm:
-        channels, filters = context.shape(context.index - 1).channels, section.positive("output", 1)
-        window, activation = cls.window(section), read_activation(section, context.dialect, "linear")
+    def from_section(cls, section: Section, place: BuildContext) -> ConvLstm:
+        channels, filters = place.shape(place.index - 1).channels, section.positive("output", 1)
+        window, activation = cls.window(section), read_activation(section, place.dialect, "linear")
         peephole, bottleneck = section.flag("peephole"), section.flag("bottleneck")
         if bottleneck and channels != filters:
             raise section.shape_error(
@@ -194,7 +194,7 @@ class ConvLstm(_ConvolutionalRecurrent):
         parts = {
             name: cls.part(
                 section,
-                context,
+                place,
                 filters + channels if bottleneck and name == "wf" else reads[name[0]],
                 filters,
                 window,
@@ -205,14 +205,14 @@ class ConvLstm(_ConvolutionalRecurrent):
         section.ignore("time_normalizer")
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             parts=parts,
             peephole=peephole,
             bottleneck=bottleneck,
             shortcut=section.flag("shortcut"),
-            gate=read_activation(section, context.dialect, "tanh", "lstm_activation"),
-            time_steps=context.time_steps,
-            constrain=float(section.integer("state_constrain", 32 * max(1, context.net.integer("time_steps", 1)))),
+            gate=read_activation(section, place.dialect, "tanh", "lstm_activation"),
+            time_steps=place.time_steps,
+            constrain=float(section.integer("state_constrain", 32 * max(1, place.net.integer("time_steps", 1)))),
         )
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:

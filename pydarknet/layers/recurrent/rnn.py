@@ -140,7 +140,7 @@ class _ConnectedRecurrent(Recurrent[Connected]):
 
 
 def activated(activation: Activation, total: Array) -> Array:
-    """The activation of a contiguous array, in context."""
+    """The activation of a contiguous array, in place."""
     activation.apply_nchw(total)
     return total
 
@@ -152,23 +152,23 @@ class Rnn(_ConnectedRecurrent):
     shortcut: bool
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Rnn:
-        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
+    def from_section(cls, section: Section, place: BuildContext) -> Rnn:
+        inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
         hidden = section.positive("hidden", 1) if "hidden" not in section.foreign else outputs
         section.ignore("hidden", "logistic")
-        outer = read_activation(section, context.dialect, "logistic")
+        outer = read_activation(section, place.dialect, "logistic")
         inner = {1: LOGISTIC, 2: LOGGY}.get(section.integer("logistic", 0), outer)
         parts = {
-            "input": Connected.part(section, context, "input.", inputs, hidden, outer),
-            "self": Connected.part(section, context, "self.", hidden, hidden, inner),
-            "output": Connected.part(section, context, "output.", hidden, outputs, outer),
+            "input": Connected.part(section, place, "input.", inputs, hidden, outer),
+            "self": Connected.part(section, place, "self.", hidden, hidden, inner),
+            "output": Connected.part(section, place, "output.", hidden, outputs, outer),
         }
         return cls(
             section=section,
-            sources=context.previous,
+            sources=place.previous,
             parts=parts,
             shortcut=section.flag("shortcut"),
-            time_steps=context.time_steps,
+            time_steps=place.time_steps,
         )
 
     def state_size(self) -> int:
@@ -195,17 +195,17 @@ class Gru(_ConnectedRecurrent):
     candidate: Activation
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Gru:
-        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
-        sides = "uw" if context.dialect.gru_input_first else "wu"
+    def from_section(cls, section: Section, place: BuildContext) -> Gru:
+        inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
+        sides = "uw" if place.dialect.gru_input_first else "wu"
         names = [side + gate for side in sides for gate in "zrh"]
         parts = {
-            name: Connected.part(section, context, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
+            name: Connected.part(section, place, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
             for name in names
         }
         candidate = TANH if section.flag("tanh") else LOGISTIC
         return cls(
-            section=section, sources=context.previous, parts=parts, candidate=candidate, time_steps=context.time_steps
+            section=section, sources=place.previous, parts=parts, candidate=candidate, time_steps=place.time_steps
         )
 
     def compute(self, x: Array, y: Array) -> None:
@@ -231,14 +231,14 @@ class Lstm(_ConnectedRecurrent):
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Lstm:
-        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
-        names = [side + gate for side in "wu" for gate in context.dialect.lstm_order]
+    def from_section(cls, section: Section, place: BuildContext) -> Lstm:
+        inputs, outputs = place.shape(place.index - 1).outputs, section.positive("output", 1)
+        names = [side + gate for side in "wu" for gate in place.dialect.lstm_order]
         parts = {
-            name: Connected.part(section, context, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
+            name: Connected.part(section, place, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
             for name in names
         }
-        return cls(section=section, sources=context.previous, parts=parts, time_steps=context.time_steps)
+        return cls(section=section, sources=place.previous, parts=parts, time_steps=place.time_steps)
 
     def compute(self, x: Array, y: Array) -> None:
         h, c = self.state("h"), self.state("c")

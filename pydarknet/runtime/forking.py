@@ -1,0 +1,33 @@
+"""What makes a fork safe: a child has only the thread that forked, but copies of all locks and of all that was under
+way."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from ..errors import OptionError
+
+# GNU's OpenMP, which runs kernels in a process that compiles, ends a child that uses it.
+COMPILED_BEFORE = (
+    "this process was forked from one that compiled kernels, whose threads it lacks; expected multiprocessing's start "
+    "method 'spawn' or 'forkserver', or a second run, which finds the kernels compiled"
+)
+
+
+def hold_at_fork(lock: threading.RLock) -> None:
+    """Fork only while no other thread holds this lock: a child then finds it free, and what it guards whole."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+def in_child(function: Callable[[], None]) -> None:
+    """Call a function in each child, first of all."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+
+
+def refuse(*_: object, **__: object) -> None:
+    """Stands for kernels in a child that cannot run them. Raises OptionError."""
+    raise OptionError(COMPILED_BEFORE)
