@@ -98,14 +98,15 @@ def kernel_cache() -> dict[str, Any]:
     code: "saved machine code" runs without Numba; "Numba" loads or compiles what is called.
     """
     import_module("..kernels", __package__)  # which decides what runs them
-    files = [path for path in CACHE_FOLDER.rglob("*") if path.is_file()]
-    others = [folder for folder in CACHE_FOLDER.parent.glob("kernels-*") if folder != CACHE_FOLDER]
+    folder = CACHE_FOLDER
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
+    others = [other for other in folder.parent.glob("kernels-*") if other != folder] if folder else []
     return {
-        "folder": str(CACHE_FOLDER),
+        "folder": str(folder) if folder else None,
         "size_mb": round(sum(path.stat().st_size for path in files) / MEGABYTE, 1),
-        "compiled": sum(path.suffix == ".nbi" for path in files),
+        "compiled": sum(path.suffix == ".nbc" for path in files),
         "is_cold": is_cold(),
-        "writable": os.access(CACHE_FOLDER if CACHE_FOLDER.exists() else CACHE_FOLDER.parent, os.W_OK),
+        "writable": folder is not None and os.access(folder if folder.exists() else folder.parent, os.W_OK),
         "other_versions": len(others),
         "code": "saved machine code" if object_loader.is_used() else "Numba",
     }
@@ -117,7 +118,8 @@ def problems(facts: dict[str, Any]) -> Iterator[str]:
     if cpu["level"] in ("x86-64", "x86-64-v2"):
         yield f"the processor has {cpu['level']} only: without AVX2 and FMA networks run several times slower"
     if not cache["writable"]:
-        yield f"{cache['folder']}: cannot be written, so that each run compiles anew; set NUMBA_CACHE_DIR"
+        place = cache["folder"] or "the cache folder"
+        yield f"{place}: cannot be written, so that each run compiles anew; set NUMBA_CACHE_DIR"
     if os.environ.get("NUMBA_DISABLE_JIT") not in (None, "", "0"):
         yield "NUMBA_DISABLE_JIT is set: nothing is compiled, and nothing works; unset it"
     for name in ("numpy", "numba", "llvmlite", "click"):

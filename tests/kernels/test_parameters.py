@@ -18,11 +18,7 @@ BOUNDS = {
     "device": 14, "inlined": 14, "scalar": 14, "intrinsic": 14,
 }  # fmt: skip
 
-<<<<<<< ours
-EXCEPTIONS: dict[str, str] = {}
-=======
 EXCEPTIONS: dict[str, str] = {}  # name: reason
->>>>>>> theirs
 
 
 def functions() -> Iterator[tuple[str, int, str]]:
