@@ -12,10 +12,13 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 
+from . import codegen
 from .cache import CACHE_FOLDER
 from .object_loader import PACKAGE
 
 log = logging.getLogger("pydarknet")
+
+codegen.install()
 
 
 class _QuickCache(FunctionCache):

@@ -1,4 +1,4 @@
-"""3 x 3 convolutions of pictures, which lie plane after plane, to blocks of channels, two rows at a time."""
+"""3 x 3 convolutions of the network's picture, which is NCHW, to blocks of channels, two rows at a time."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ f32 = numba.float32
 
 BANDS = 8  # of rows, for each worker
 FIRST = 16  # where a row of the picture begins in the memory of a worker, so that there is a zero before it
-SPAN = WIDE * 16  # pixels, for whose sums a worker has room
+SPAN = WIDE * 16  # pixels of a row whose sums a worker has room for
 
 
 @device
 def _row(x, at, exists):
-    """Sixteen pixels, zeros where there is no such row."""
+    """Sixteen pixels of a row, zeros where the row does not exist."""
     return vload(x, at) if exists else vsplat(f32(0))
 
 
 @device
 def _transform_rows(x, x_at, x_plane, channels, height, width, row, work, at, pitch):
-    """t = B^T d of each plane's four rows from the one above `row` on: (channels, POINTS, pitch), pixels from FIRST on.
-    The last vector of a row covers some of the one before again."""
+    """t = B^T d of four rows of each plane, from the one above `row` on: (channels, POINTS, pitch), pixels from FIRST
+    on. The last vector of a row overlaps the one before."""
     above, second, third = row > 0, row + 1 < height, row + 2 < height
     for channel in range(channels):
         first, to = x_at + channel * x_plane + row * width, at + channel * POINTS * pitch + FIRST

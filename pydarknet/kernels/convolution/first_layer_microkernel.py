@@ -1,10 +1,10 @@
-"""The micro-kernel of 3 x 3 convolutions of pictures: Winograd's F(2, 3) down the columns, lanes are pixels of a row.
+"""The micro-kernel of 3 x 3 convolutions of pictures: Winograd's F(2, 3) along the columns; lanes are pixels of a row.
 
     y[r] = sum over a picture's planes, the three columns of a filter and the points k of  A[r, k] g[k] * t[k]
 
 with t = B^T d of the four rows d that two rows of the output read, and g = G w of the three rows w of a filter: four
-products where a direct convolution takes six. A picture has so few planes that their transformed rows, shared by all
-filters, cost next to nothing.
+products where a direct convolution takes six. A picture has few planes, so their transformed rows, which all filters
+share, cost next to nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ WIDE, NARROW = (3, 2) if NR == 2 else (1, 1)  # vectors of their rows: the most 
 
 
 def make_column_tile(vectors: int, pooled: bool):
-    """The tile for two rows of OUTS planes, `vectors` vectors of each, as a Numba intrinsic; `pooled`: for one row of
-    the larger number of the two.
+    """The tile for two rows of OUTS output planes, `vectors` vectors of each, as a Numba intrinsic; `pooled`: for one
+    row, the larger of the two.
 
-    taps: (count,), where in t, whose points are `t_point` floats apart, a filter's columns read, plane by plane.
-    weights: (2, count, 2, OUTS), of the middle points and of the outer ones.
+    taps: (count,) int64, offsets in t of what the columns of a filter read, plane by plane; the points of t are
+    `t_point` floats apart. weights: (2, count, 2, OUTS), of the two middle points and of the two outer ones.
     """
 
     @intrinsic
@@ -42,7 +42,7 @@ def make_column_tile(vectors: int, pooled: bool):
             filters, biases, target = pointer(weights, 5, weights_at), pointer(bias, 7, bias_at), pointer(y, 9, y_at)
 
             def products_of(points, first):
-                """What one tap adds to two sums of each plane, whose filters begin `first` taps after the first."""
+                """Emits what a tap adds to the two sums of each plane; the filters of `points` begin at tap `first`."""
 
                 def products(tap, now):
                     cell = b.gep(source, [b.load(b.gep(table, [tap]))])

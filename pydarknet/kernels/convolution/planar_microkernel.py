@@ -1,9 +1,9 @@
-"""The micro-kernel of thin layers: as in `tile.py`, but the lanes of a vector are pixels of one row.
+"""The micro-kernel of NCHW convolutions: as in `microkernel.py`, but the lanes of a vector are pixels of one row.
 
     y[out][pixel] = bias[out] + sum over taps t of  weights[t, out] * x[taps[t] + stride * pixel]
 
-Layers of a few channels leave most lanes of a block of 16 channels empty, in its products as in memory. Where their
-rows are long, they are kept plane after plane instead, as pictures are.
+Layers with few channels leave most lanes of a block of 16 channels empty, in products as in memory. Where their rows
+are long, their tensors are NCHW instead, as pictures are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPAN, LEAST, PLANE_SPAN = VECTORS * LANES, FEWEST * LANES, PLANE_VECTORS * LANES
 
 
 def _load_pixels(b: ir.IRBuilder, cell, vector: int, stride: int) -> ir.Value:
-    """Sixteen numbers of a row, `stride` apart; with stride 2 one more is read."""
+    """Sixteen floats of a row, `stride` apart; with stride 2 one more is read."""
     values = [load_vector(b, b.gep(cell, [constant((vector * stride + k) * LANES)])) for k in range(stride)]
     if stride == 1:
         return values[0]
@@ -73,7 +73,7 @@ def make_planar_tile(outs: int, vectors: int, stride: int):
 
 @intrinsic
 def split_pairs(typingctx, x, x_at, y, even_at, odd_at):
-    """The even ones of 32 numbers to y from `even_at` on, the odd ones from `odd_at` on."""
+    """Write the even ones of 32 floats to y from `even_at` on, the odd ones from `odd_at` on."""
 
     def codegen(context, b, signature, arguments):
         x, x_at, y, even_at, odd_at = arguments
@@ -89,9 +89,9 @@ def split_pairs(typingctx, x, x_at, y, even_at, odd_at):
 
 
 def make_plane3_tile(stride: int):
-    """The tile for one plane and a filter of 3 x 3 cells of it, as a Numba intrinsic: what the outer columns of the
-    filter read is taken from what the middle one does. `above`, `here`, `below`: where the middle one reads in three
-    rows, which begin a vector after and end a vector before what may be read."""
+    """The tile for one plane and one 3 x 3 filter, as a Numba intrinsic: the outer columns of the filter take their
+    pixels from the vectors that the middle column loads. `above`, `here`, `below`: where the middle column reads in
+    three rows; a vector before and a vector behind each row may be read too."""
 
     @intrinsic
     def tile(typingctx, x, above, here, below, weights, weights_at, bias, bias_at, y, y_at, slope):
@@ -117,7 +117,7 @@ def make_plane3_tile(stride: int):
 
 
 def _neighbours(b: ir.IRBuilder, cell, stride: int) -> tuple[list[ir.Value], list[ir.Value], list[ir.Value]]:
-    """What lies before the pixels from `cell` on, `stride` apart, those themselves, and what lies behind them."""
+    """The left neighbours of the pixels from `cell` on, `stride` apart; those pixels; their right neighbours."""
 
     def lanes(first, second, numbers):
         return b.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, LANES), list(numbers)))

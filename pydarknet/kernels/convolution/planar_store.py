@@ -1,4 +1,4 @@
-"""From sums that lie plane after plane to the cells of a block."""
+"""Stores of sums that are plane after plane (NCHW) to the cells of a block (nChw16c)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from ..simd.transpose import cells_of, pooled_cells_of
 
 @device
 def store_cells(vectors, rows, work, sums, span, y, y_at, y_row, slope, activation):
-    """`rows` rows of sixteen planes of `span` pixels, one plane after another and one row's planes after another's:
-    their first `vectors` vectors."""
+    """Store the first `vectors` vectors of `rows` rows of sixteen planes. sums: (rows, 16, span)."""
     for row in range(rows):
         for v in range(vectors):
             cells_of(work, sums + row * 16 * span + v * 16, span, y, y_at + row * y_row + v * 16 * 16, slope)
@@ -20,6 +19,6 @@ def store_cells(vectors, rows, work, sums, span, y, y_at, y_row, slope, activati
 
 @device
 def store_pooled_cells(vectors, work, sums, span, y, y_at, slope):
-    """The same of one row, of which each cell takes the larger of two pixels."""
+    """The same for one row, where each cell takes the larger of two neighbouring pixels."""
     for v in range(vectors):
         pooled_cells_of(work, sums + v * 16, span, y, y_at + v * 8 * 16, slope)

@@ -16,12 +16,12 @@ STEP = 4 if NR == 2 else LANES
 
 
 def make_products(columns: int, int24: bool = False):
-    """The matrix product of Winograd's method, as a Numba intrinsic, for `columns` tiles of the picture.
+    """The matrix product of Winograd's method for `columns` tiles, as a Numba intrinsic.
 
     y[column][row] = sum over t < tap_count, lanes i of  weights[t, i, row] * x[column + t * x_tap + i]
 
     weights: (tap_count, 16, NR, 16), with `int24` a panel of `int24.py`; y: (columns, NR, 16); columns of x are
-    16 floats apart. Meanwhile some of the weights that come next, those from `next_at` on, are fetched from memory.
+    16 floats apart. Meanwhile some of the next weights, from `next_at` on, are prefetched.
     """
     vectors, head = (int24_vectors, SCALES) if int24 else (float_vectors, 0)
     steps = LANES // STEP

@@ -1,5 +1,5 @@
-"""The last step of Winograd's method, A^T M A, as Numba intrinsics: with the bias, the slope below zero, and what is
-done with the cells while they are in registers."""
+"""The output transform of Winograd's method, A^T M A, as Numba intrinsics: with the bias, the slope below zero, and
+pooling or the residual, while the cells are in registers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _as_they_are(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) ->
 
 
 def _added_to(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) -> None:
-    """Plus what stands in another tensor."""
+    """Plus the residual."""
     for i, line in enumerate(lines):
         with b.if_then(cells.has_row(i), likely=True):
             for j, value in enumerate(line):
@@ -61,7 +61,7 @@ def _added_to(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) -> No
 
 
 def _pooled(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) -> None:
-    """The largest of each 2 x 2 cells, of those that there are; `rows` and `columns` are those before pooling."""
+    """The largest of each 2 x 2 cells, of those that exist; `rows` and `columns` are counted before pooling."""
     pending = list[ir.Value]()
     for i, line in enumerate(lines):
         pairs = [_largest(b, line[j : j + 2], cells.has_column(j + 1)) for j in range(0, len(line), 2)]

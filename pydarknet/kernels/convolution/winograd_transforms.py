@@ -7,7 +7,7 @@ points, row i of G the powers of point i over the product of its distances from 
 With stride 2, three filter cells meet two cells at even places and one at an odd place between them: F(m, 2) of the
 even ones, at the first m of the points and at infinity, and m products of the odd ones with the middle of the filter.
 
-Formulas are of one line; a square is transformed column by column and then row by row.
+A formula transforms one line of cells; a square is transformed column by column and then row by row.
 """
 
 from __future__ import annotations
@@ -100,11 +100,11 @@ def _load_line(b: ir.IRBuilder, start, step, count: int) -> list[Term]:
 
 
 def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
-    """The formula over the columns and then the rows of side x side vectors from x on, `row` and `column` floats apart:
-    line by line, each of which is to be stored before the next one is asked for.
+    """The formula over the columns and then the rows of side x side vectors from x on, `row` and `column` floats apart,
+    line by line. The caller stores each line before it asks for the next one.
 
-    In between they stay in registers where AVX-512 has enough of them, else they are in memory from `half` on, which
-    may be where they came from.
+    Half-transformed vectors stay in registers where AVX-512 has enough of them; else they go to memory from `half` on,
+    which may be where the vectors came from.
     """
     cell = ir.Constant(INT64, LANES)
     columns = []
@@ -123,8 +123,8 @@ def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -
 
 
 def _make_transform(side: int, formula: Formula):
-    """A square to one of as many lines as the formula gives, cell by cell `y_step` floats apart; in `work` from `half`
-    on there is room for it halfway."""
+    """The transform of a square, whose cells are written `y_step` floats apart. In `work` there is room for the square
+    halfway, from `half` on."""
 
     @intrinsic
     def transform(typingctx, x, x_at, x_row, x_column, y, y_at, y_step, work, half):

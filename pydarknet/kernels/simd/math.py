@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from .vector import INT32, LANES, VECTOR, Term, float32x16
 
-# Added to a number below 2^22 in size, it leaves the nearest whole number in the lowest bits of the sum.
+# Added to a number of magnitude below 2^22, it leaves the nearest integer in the lowest bits of the sum.
 ROUND = 1.5 * 2**23
 ROUND_BITS = 0x4B400000
 

@@ -1,4 +1,4 @@
-"""Sixteen vectors of sixteen numbers, exchanged across the diagonal."""
+"""Transposition of sixteen vectors of sixteen floats."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def _load(b: ir.IRBuilder, source, step) -> list[ir.Value]:
 
 
 def _mixed(b: ir.IRBuilder, first, second, numbers: tuple[int, ...]) -> ir.Value:
-    """Of each quad of two vectors four numbers: those of the first are 0 to 3, those of the second 4 to 7."""
+    """Four floats of each quad of two vectors; `numbers` 0 to 3 are those of the first, 4 to 7 those of the second."""
     lanes = [quad + n % QUAD + n // QUAD * LANES for quad in range(0, LANES, QUAD) for n in numbers]
     return b.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, LANES), lanes))
 
 
 def _gathered(b: ir.IRBuilder, vectors: list[ir.Value]) -> list[ir.Value]:
-    """Of four vectors the first quads, the second ones, and so on."""
+    """The first quads of four vectors, their second quads, and so on."""
 
     def quads(first, second, start):
         lanes = [8 * i + 4 * start + j for i in range(4) for j in range(QUAD)]
@@ -33,7 +33,7 @@ def _gathered(b: ir.IRBuilder, vectors: list[ir.Value]) -> list[ir.Value]:
 
 
 def _exchanged(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
-    """Of each number the first, of each the second and so on."""
+    """The transposed vectors: the first lanes of all rows, the second lanes, and so on."""
     fours: list[list[ir.Value]] = [[] for _ in range(QUAD)]
     for i in range(0, LANES, QUAD):
         for j, numbers in enumerate(((0, 4, 1, 5), (2, 6, 3, 7))):
@@ -45,7 +45,7 @@ def _exchanged(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 
 
 def _exchanged_pairs(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
-    """The same of the larger of each two neighbours."""
+    """The same, where each two neighbouring lanes are first replaced by the larger one."""
     pooled = [
         larger(b, _mixed(b, *rows[i : i + 2], (0, 2, 4, 6)), _mixed(b, *rows[i : i + 2], (1, 3, 5, 7)))
         for i in range(0, LANES, 2)
@@ -59,8 +59,8 @@ def _exchanged_pairs(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 
 @intrinsic
 def transpose(typingctx, x, x_at, x_step, y, y_at, y_step, count):
-    """Sixteen vectors, `x_step` floats apart from `x_at` on: of each number the first, of each the second and so on, to
-    the first `count` of sixteen places `y_step` floats apart from `y_at` on."""
+    """Transpose sixteen vectors, `x_step` floats apart from `x_at` on, and write the first `count` of the results to
+    places `y_step` floats apart from `y_at` on."""
 
     def codegen(context, b, signature, arguments):
         x, x_at, x_step, y, y_at, y_step, count = arguments
@@ -75,8 +75,9 @@ def transpose(typingctx, x, x_at, x_step, y, y_at, y_step, count):
 
 
 def make_cells(pooled: bool):
-    """What brings sixteen planes' numbers of sixteen pixels into a block's cells, as a Numba intrinsic; `pooled`: into
-    half as many, of which each is the larger of two neighbours. What is not above zero is multiplied by `slope`."""
+    """The transposition of sixteen pixels of sixteen planes into the cells of a block, as a Numba intrinsic; `pooled`:
+    into half as many cells, each the larger of two neighbouring pixels. What is not above zero is multiplied by
+    `slope`."""
 
     @intrinsic
     def cells(typingctx, x, x_at, x_step, y, y_at, slope):

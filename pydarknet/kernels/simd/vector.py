@@ -84,7 +84,7 @@ def multiply_add(builder: ir.IRBuilder, vector: ir.VectorType = VECTOR) -> ir.Fu
 
 
 class Term:
-    """A vector of LLVM's, with Python's operators, for formulas. Products and sums may become one instruction."""
+    """An LLVM vector with Python's operators, for formulas. A product and a sum may become one fused instruction."""
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
         self.builder, self.value = builder, value
