@@ -1,4 +1,4 @@
-"""Speed of the engine beside its peers, forward and in training, and of whole processes. `make bench` runs it.
+"""Times the engine beside other engines: forward passes, training, whole processes. `make bench` runs it.
 
 How the times are taken: benchmarks/README.md.
 """

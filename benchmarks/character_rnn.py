@@ -27,14 +27,14 @@ TRAINING, HELD_OUT = (400_000, 1), (20_000, 2)  # characters, seed
 
 
 def bits_by_pairs(learned: str, held_out: str, smoothing: float = 0.1) -> float:
-    """Bits a character of the held-out text, foretold by how often each pair stands in the other."""
+    """Bits a character of the held-out text, predicted from the counts of pairs of characters in the other text."""
     pairs, firsts, alphabet = Counter(pairwise(learned)), Counter(learned[:-1]), len(set(learned))
     chances = [(pairs[a, b] + smoothing) / (firsts[a] + smoothing * alphabet) for a, b in pairwise(held_out)]
     return -sum(math.log2(chance) for chance in chances) / len(chances)
 
 
 def train(text: Path, seconds: float, folder: Path) -> tuple[Path, int]:
-    """The weights after so many seconds, and how many iterations that were."""
+    """(weights, iterations) after training for this many seconds."""
     # One thread: more gain nothing at layers of this size.
     trainer = TextTrainer(text, network_file(CFG), backup=folder, max_batches=1_000_000, threads=1, chart=False)
     begun = time.perf_counter()

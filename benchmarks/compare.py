@@ -28,7 +28,7 @@ WORKER = Path(__file__).with_name("compare_worker.py")
 
 
 class Side:
-    """One checkout, at work on one network."""
+    """A process of one checkout that runs one network."""
 
     def __init__(self, checkout: Path, cfg: Path, size: int, threads: int, batch: int) -> None:
         python, environment = checkout / ".venv" / "bin" / "python", {**os.environ, "PYTHONPATH": str(checkout)}
@@ -45,7 +45,7 @@ class Side:
         return self.process.stdout.readline()
 
     def turn(self, passes: int) -> float:
-        """The fastest of so many passes, in milliseconds."""
+        """The fastest of `count` passes, in milliseconds."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{passes}\n")
         self.process.stdin.flush()
@@ -57,7 +57,7 @@ class Side:
 
 
 def find_cfg(checkouts: list[Path], name: str) -> Path | None:
-    """The network file of that name, of the first checkout that has it."""
+    """The network file of this name in the first checkout that has one."""
     folders = [
         folder for checkout in checkouts for folder in (checkout / "cfg", checkout.parent / "shared/reference/weights")
     ]
@@ -65,7 +65,7 @@ def find_cfg(checkouts: list[Path], name: str) -> Path | None:
 
 
 def compare(checkouts: list[Path], name: str, size: int, options: argparse.Namespace, batch: int) -> float | None:
-    """Old time over new time of one network, printed as a line; None where there is no such network file."""
+    """Print the line of one network and return old time / new time; None without such a network file."""
     cfg = find_cfg(checkouts, name)
     if cfg is None:
         return None
@@ -82,7 +82,7 @@ def compare(checkouts: list[Path], name: str, size: int, options: argparse.Names
 
 
 def compare_processes(checkouts: list[Path], runs: int) -> None:
-    """`--help` and `speed tiny.cfg 1` as whole processes, the median of the ratios of neighbours."""
+    """Time `--help` and `speed tiny.cfg 1` as whole processes; the median of the ratios of neighbouring runs."""
     for arguments in (["--help"], ["speed", "tiny.cfg", "1"]):
         times: list[list[float]] = []
         for _ in range(runs + 1):

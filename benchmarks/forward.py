@@ -1,4 +1,4 @@
-"""One picture through every network, ours beside the peers."""
+"""Forward passes of one picture: every network, this engine beside the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = {"opencv": "cv2"}  # where the package's module has another name
 
 @dataclass
 class Row:
-    """What one network took, in milliseconds; None for a peer that cannot run it. `difference`: of any output."""
+    """Milliseconds of one network; None for a peer that cannot run it. `difference`: the largest of any output."""
 
     network: str
     ours: float
@@ -29,7 +29,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The fastest peer's time over ours: above 1, ours is faster."""
+        """Time of the fastest peer / time of this engine: above 1, this engine is faster."""
         known = [peer for peer in self.peers if peer is not None]
         return min(known) / self.ours if known else None
 
@@ -41,7 +41,7 @@ class Row:
 
 
 def available(wanted: Sequence[str] | None, binary: str | None) -> list[str]:
-    """The peers to time: those asked for, else all that are installed. Ends the program where one is not."""
+    """The peers to time: those asked for, otherwise all installed ones. Ends the program if one is not installed."""
     for name in wanted or ():
         if name not in PEERS:
             raise SystemExit(f"--peers {name}: expected some of {', '.join(PEERS)}")
@@ -55,7 +55,7 @@ def _is_there(name: str, binary: str | None) -> bool:
 
 
 def head(peers: Sequence[str]) -> list[str]:
-    """The table's first line."""
+    """The header of the table."""
     return ["network", "pydarknet", *(PEERS[name][0] for name in peers), "fastest / ours", "difference"]
 
 
@@ -91,7 +91,7 @@ def time_network(
 
 
 def _ready(peer: str, job: Job) -> Runner | None:
-    """The peer with the network loaded and its outputs compared; None, with the reason, where it cannot run it."""
+    """The peer, with the network loaded and its outputs compared; None, with a line on why, if it cannot run it."""
     title, prepare = PEERS[peer]
     try:
         runner = prepare(job)
@@ -106,7 +106,7 @@ def _ready(peer: str, job: Job) -> Runner | None:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """The geometric mean over the networks that a peer ran."""
+    """The geometric mean of the ratios of the networks that a peer ran."""
     ratios = [row.ratio for row in rows if row.ratio is not None]
     if not ratios:
         return "No peer ran."

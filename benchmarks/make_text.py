@@ -1,4 +1,4 @@
-"""Write a text for recurrent networks to learn: little tales from a grammar, all of them of one seed.
+"""Write a text for recurrent networks: little tales from a grammar, from one seed.
 
 Each tale has a hero with a thing and a place, which come back sentences later, so that there is more to learn than
 which letter follows which.
@@ -78,7 +78,7 @@ NUMBERS = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten
 
 
 def tale(rng: random.Random) -> str:
-    """One tale, of a few sentences and an empty line."""
+    """One tale: a few sentences and an empty line."""
     name, friend = rng.sample(NAMES, 2)
     kind, thing, colour, place = (rng.choice(words) for words in (KINDS, THINGS, COLOURS, PLACES))
     did, undid = rng.choice(VERBS)
@@ -96,7 +96,7 @@ def tale(rng: random.Random) -> str:
 
 
 def make_text(characters: int, seed: int) -> str:
-    """Tales until there are so many characters, cut there."""
+    """Tales, cut after so many characters."""
     rng = random.Random(seed)
     parts: list[str] = []
     size = 0

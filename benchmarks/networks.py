@@ -1,4 +1,4 @@
-"""The networks to time: where their files are, and random weights that keep their outputs finite and apart."""
+"""The networks to time: their files, and random weights with which outputs stay finite and distinct."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ ADDED = 0.25  # scale of the layers that residual blocks add
 
 
 def find_cfg(name: str) -> Path | None:
-    """The network file that `name` means: a path, or the name of a file in one of FOLDERS; None where there is none."""
+    """The network file of `name`: a path, or a file in one of FOLDERS; None if there is none."""
     candidates = [Path(name), *(folder / f"{name}.cfg" for folder in FOLDERS)]
     return next((path.resolve() for path in candidates if path.is_file()), None)
 
 
 def chosen(words: Iterable[str], default: dict[str, int]) -> dict[str, int]:
-    """Names and sizes from words like `tiny`, `tiny:256` or `tiny,yolov3:416`; `default` where there are none."""
+    """(name, size) pairs from words such as `tiny`, `tiny:256` or `tiny,yolov3:416`; `default` without words."""
     sizes = {}
     for item in ",".join(words).split(","):
         name, _, size = item.partition(":")
@@ -59,7 +59,7 @@ def with_options(cfg: Path, folder: Path, **options: int) -> Path:
 
 
 def random_network(cfg: Path, size: int | None = None, threads: int | None = None, seed: int = 0) -> pydarknet.Model:
-    """A network with random weights that keep its outputs finite and apart.
+    """A network with random weights with which outputs stay finite and distinct.
 
     The batch-norm variance is 1, where darknet begins with 0, and what residual blocks add is small, as it would
     otherwise double the values from block to block.

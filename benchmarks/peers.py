@@ -1,4 +1,4 @@
-"""The other engines: each reads what our exporter writes, or darknet's own files, and runs the same picture."""
+"""The other engines. Each reads our exporter's file, or darknet's own files, and runs the same picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Outputs = Sequence[np.ndarray]
 
 @dataclass
 class Job:
-    """One network and one picture, (1, c, h, w) float32, for every engine; `folder` is for files on the way."""
+    """One network and one picture, (1, c, h, w) float32, for every engine; temporary files go to `folder`."""
 
     name: str
     cfg: Path
@@ -36,14 +36,14 @@ class Job:
 
     @cached_property
     def onnx(self) -> str:
-        """The network as our exporter writes it."""
+        """Path of the network as an ONNX file of our exporter."""
         path = self.folder / f"{self.cfg.stem}.onnx"
         export_onnx(self.network, path)
         return str(path)
 
     @cached_property
     def darknet_files(self) -> tuple[str, str]:
-        """A network file of this input size, and its weights."""
+        """Paths of a .cfg of this input size and of its .weights."""
         size = self.network.input
         cfg = with_options(self.cfg, self.folder, width=size.width, height=size.height, batch=1, subdivisions=1)
         weights = self.folder / f"{self.cfg.stem}.weights"
@@ -53,7 +53,7 @@ class Job:
 
 @dataclass
 class Runner:
-    """One engine, ready to run: `seconds` runs once; `outputs` are to equal `expected`, where both can be had."""
+    """One engine, ready to run. `seconds` runs it once; `outputs` should equal `expected` where both exist."""
 
     seconds: Timed
     outputs: Outputs = ()
@@ -61,14 +61,14 @@ class Runner:
     close: Callable[[], None] = lambda: None
 
     def difference(self) -> float | None:
-        """The largest, relative to the largest value of its output; not finite where an output is not."""
+        """The largest difference of any output, relative to its largest value; not finite if an output is not."""
         pairs = list(zip(self.outputs, self.expected, strict=True))
         found = [np.abs(a.reshape(b.shape) - b).max() / max(np.abs(b).max(), 1e-30) for a, b in pairs]
         return float(max(found)) if found else None
 
 
 def onnx_runtime(job: Job) -> Runner:
-    """With its default optimisations."""
+    """ONNX Runtime with its default optimisations."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -79,7 +79,7 @@ def onnx_runtime(job: Job) -> Runner:
 
 
 def openvino(job: Job) -> Runner:
-    """Tuned for one picture at a time, in float32."""
+    """OpenVINO, tuned for latency, in float32."""
     import openvino as ov
 
     core = ov.Core()
@@ -96,7 +96,7 @@ def openvino(job: Job) -> Runner:
 
 
 def opencv(job: Job) -> Runner:
-    """Its reader of darknet files where it still has one, which gives boxes in another form, else our ONNX file."""
+    """OpenCV: its reader of darknet files if it has one (boxes in another form), otherwise our ONNX file."""
     cv2.setNumThreads(job.threads)
     native = hasattr(cv2.dnn, "readNetFromDarknet")
     model = cv2.dnn.readNetFromDarknet(*job.darknet_files) if native else cv2.dnn.readNetFromONNX(job.onnx)
@@ -115,12 +115,12 @@ def opencv(job: Job) -> Runner:
 
 
 def _layer_number(name: str) -> int:
-    """Of an output that our exporter called like `layer_16_yolo`; engines may give them in another order."""
+    """The layer number in an output's name such as `layer_16_yolo`: engines may return outputs in another order."""
     return int(re.findall(r"layer_(\d+)", name)[0])
 
 
 def pytorch(job: Job) -> Runner:
-    """Eager, channels_last, batch normalisation folded; without the decoding of boxes."""
+    """PyTorch: eager, channels_last, batch normalisation folded; without decoding of boxes."""
     import torch
     from torch_network import TorchNetwork, last_layers
 
@@ -138,7 +138,7 @@ def pytorch(job: Job) -> Runner:
 
 
 def darknet(job: Job) -> Runner:
-    """The C program, in a process of its own that reads names of pictures; the time is what it prints."""
+    """darknet in a process of its own that reads names of pictures; the time is the one that it prints."""
     cfg, weights = job.darknet_files
     family = "detector test" if job.network.heads else "classifier predict"
     classes = job.folder / "classes.names"

@@ -1,4 +1,4 @@
-"""What `--precision bf16` gains and what it costs: times and outputs beside those of float32.
+"""Times and outputs of `--precision bf16` beside those of float32.
 
     python benchmarks/precision.py [--networks NAME[:SIZE] ...]
     python benchmarks/precision.py --trained CFG WEIGHTS IMAGE...
@@ -27,13 +27,13 @@ PRECISIONS = "float32", "bf16"
 
 
 def difference(found: Sequence[Array | None], expected: Sequence[Array | None]) -> float:
-    """The largest between the outputs of layers, in proportion to the largest value of each."""
+    """The largest difference of any layer's output, relative to the layer's largest value."""
     pairs = [(a, b) for a, b in zip(found, expected, strict=True) if a is not None and b is not None]
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
 def compared(name: str, size: int, repeats: int, threads: int | None) -> list[str] | None:
-    """The row of one network; None where its file is not found."""
+    """The table row of one network; None if its file is not found."""
     cfg = find_cfg(name)
     if cfg is None:
         print(f"{name}: left out, no {name}.cfg found", file=sys.stderr)
@@ -64,7 +64,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def objects_line(found: Sequence[Detection], expected: Sequence[Detection]) -> str:
-    """What becomes of the objects in a picture."""
+    """One line: how the objects in a picture change."""
     left, overlaps, changes = list(found), [], []
     for right in expected:
         same = [mine for mine in left if mine.class_id == right.class_id]
@@ -80,7 +80,7 @@ def objects_line(found: Sequence[Detection], expected: Sequence[Detection]) -> s
 
 
 def classes_line(found: Sequence[tuple[str, float]], expected: Sequence[tuple[str, float]]) -> str:
-    """What becomes of a picture's classes, all of them, the best ones first."""
+    """One line: how a picture's class probabilities change, the best ones first."""
     names, right = ([name for name, _ in all_[:5]] for all_ in (found, expected))
     best = "the same class" if names[0] == right[0] else f"{names[0]} instead of {right[0]}"
     order = "the same order" if names == right else "another order"

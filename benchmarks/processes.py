@@ -1,4 +1,4 @@
-"""Whole processes: `python -m pydarknet ...` from start to exit, and its memory."""
+"""Time and memory of whole processes: `python -m pydarknet ...` from start to exit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Process:
 
 
 def run_process(command: Sequence[str], **environment: str) -> Process:
-    """Run a command to its end. Raises RuntimeError with its last words when it fails."""
+    """Run a command to its end. Raises RuntimeError with the last lines of its output if it fails."""
     done = subprocess.run([sys.executable, "-c", WATCH, *command], capture_output=True, text=True, check=True,
                           env=os.environ | environment, cwd=ROOT)  # fmt: skip
     seconds, peak, code, errors = json.loads(done.stdout)
@@ -51,7 +51,7 @@ def median_seconds(commands: Sequence[Sequence[str]], repeats: int) -> list[floa
 
 
 def time_processes(folder: Path, threads: int, repeats: int) -> list[list[str]]:
-    """Rows of: what was measured, the number."""
+    """Table rows: (what was measured, the number)."""
     program = [sys.executable, "-m", "pydarknet"]
     options = ["--threads", str(threads)]
     commands = {}

@@ -1,4 +1,4 @@
-"""What the report says: the machine, the versions, tables."""
+"""Parts of the report: the machine, versions, tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = ("pydarknet", "numpy", "numba", "opencv-python", "onnx", "onnxruntime
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned for reading as text too."""
+    """A Markdown table with aligned columns."""
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -22,7 +22,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def processor() -> str:
-    """The processor's name, as the system tells it, and its widest vectors."""
+    """The processor's name as the system reports it, and its widest vectors."""
     name, flags = platform.processor() or platform.machine(), ""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else ():

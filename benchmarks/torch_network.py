@@ -1,4 +1,4 @@
-"""The same network in PyTorch, built layer by layer from ours, with its parameters: the peer of training."""
+"""A network rebuilt in PyTorch layer by layer, with the same parameters: the peer of training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class DarknetMaxpool(nn.Module):
-    """darknet's padding is a total, the smaller half of it at the top and left; only what windows reach is padded."""
+    """Max pooling with darknet's padding: a total, whose smaller half is at the top and left."""
 
     def __init__(self, layer: Maxpool) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class TorchNetwork(nn.Module):
 
 
 def last_layers(network: Network) -> list[int]:
-    """What the heads read, or the layer that gives the network's output."""
+    """The outputs that the heads read, or that of the network's last layer."""
     if network.heads:
         return [network.layers[head].sources[0] for head in network.heads]
     return [network.output_index]

@@ -1,4 +1,4 @@
-"""Engines that take turns on the same machine, so that what disturbs it disturbs all of them."""
+"""Engines take turns on one machine, so a disturbance affects all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Timed = Callable[[], float]
 
 
 def timed(work: Callable[[], object]) -> Timed:
-    """`work` as a function that says how many seconds it took."""
+    """`work` as a function that returns the seconds that it took."""
 
     def run() -> float:
         start = time.perf_counter()
@@ -27,7 +27,7 @@ def timed(work: Callable[[], object]) -> Timed:
 
 
 def take_turns(runners: Sequence[Timed], repeats: int) -> list[float]:
-    """The median time of each runner, in seconds, over so many turns each."""
+    """The median time of each runner, in seconds, over `repeats` turns."""
     times: list[list[float]] = [[] for _ in runners]
     for _ in range(repeats):
         for runner, mine in zip(runners, times, strict=True):
@@ -37,7 +37,7 @@ def take_turns(runners: Sequence[Timed], repeats: int) -> list[float]:
 
 
 def one_turn(runner: Timed) -> list[float]:
-    """Times of one turn; the first run, which finds cold caches and sleeping threads, does not count."""
+    """Times of one turn. The first run does not count: its caches are cold and its threads asleep."""
     times: list[float] = []
     while len(times) < 2 or sum(times) < TURN:
         times.append(runner())
@@ -45,7 +45,7 @@ def one_turn(runner: Timed) -> list[float]:
 
 
 def warn_of_load() -> None:
-    """Say so when other programs are running: a thread that waits for its turn makes all others wait."""
+    """Print a warning if other programs are running: all threads wait for one that waits for a processor."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
         print(f"The machine is busy (load {load:.2f}): do not trust these times.\n", file=sys.stderr)
