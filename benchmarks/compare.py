@@ -45,7 +45,7 @@ class Side:
         return self.process.stdout.readline()
 
     def turn(self, passes: int) -> float:
-        """The fastest of `count` passes, in milliseconds."""
+        """The fastest of `passes` passes, in milliseconds."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{passes}\n")
         self.process.stdin.flush()

@@ -16,7 +16,7 @@ from pydarknet.errors import OptionError, ShapeError
 F = np.float32
 
 
-# --- slow twins: one pair of boxes, one rounding to float32 after every operation ---
+# --- slow reference implementations: one pair of boxes, one rounding to float32 after every operation ---
 
 
 def naive_span(a, b, axis, enclosing=False):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pydarknet
+from pydarknet.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pydarknet"
@@ -46,6 +47,17 @@ def test_relative_links_lead_somewhere(path):
         target = path.parent / file if file else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_index_lists_every_page():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {name for name in pages if f"({name})" not in index} == set()
+
+
+def test_every_command_is_named_in_a_page():
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+    assert [name for name in COMMANDS if not re.search(rf"`{name}\b|pydarknet {name}\b", pages)] == []
 
 
 def missing(name, *folders):

@@ -1,4 +1,4 @@
-"""Pooling kernels against the naive twin."""
+"""Pooling kernels against the reference implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Average precision rank by rank, as a direct reading of how `detector map` goes about it. Slow."""
+"""Reference implementation of `detector map`: average precision rank by rank. Slow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def collect(pictures, classes, thresh, iou_thresh):
 
 
 def average_precisions(records, truths, points):
-    """One a class, from a table of precision and recall over all ranks of all classes."""
+    """Average precision of each class, from a table of precision and recall over all ranks of all classes."""
     classes, ranks = len(truths), len(records)
     if not ranks:
         return np.zeros(classes)

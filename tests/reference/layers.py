@@ -1,4 +1,5 @@
-"""Slow, obvious twins of the engine: plain order (n, c, h, w), float64, one formula of darknet's a function."""
+"""Reference implementations of the layers, slow and obvious: NCHW, float64, one function for each
+formula of darknet's."""
 
 from __future__ import annotations
 
@@ -61,12 +62,12 @@ ACTIVATIONS = {
 
 
 def activation(name, x):
-    """One of the functions of a single number, in double precision."""
+    """An activation of a single number, in float64."""
     return ACTIVATIONS[name](np.asarray(x, np.float64))
 
 
 def normalise_channels(name, x):
-    """AlexeyAB's functions over the channels (axis 1) of each pixel."""
+    """AlexeyAB's activations over the channels (axis 1) of each pixel."""
     x = np.asarray(x, np.float64)
     if name == "normalize_channels":
         e = np.maximum(x, 0)
@@ -76,7 +77,7 @@ def normalise_channels(name, x):
 
 
 def out_size(size, kernel, stride, padding):
-    """Cells along one side of a convolution's output; darknet leaves the dilation out."""
+    """Length of a convolution's output; darknet ignores the dilation."""
     return (size + 2 * padding - kernel) // stride + 1
 
 
@@ -101,7 +102,7 @@ def convolution(x, weights, bias, stride=(1, 1), padding=0, dilation=1, groups=1
 
 
 def bfloat16(x):
-    """Float32 numbers rounded to the nearest with 8 binary digits, of two equally near ones to the even one."""
+    """float32 rounded to bfloat16 (8 binary digits), to nearest even."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
     return (bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
@@ -221,13 +222,13 @@ def response_normalisation(x, alpha, beta, kappa, size):
 
 
 def softmax(x, temperature=1.0):
-    """Over the last axis."""
+    """Softmax over the last axis."""
     e = np.exp((x - x.max(axis=-1, keepdims=True)) / temperature)
     return e / e.sum(axis=-1, keepdims=True)
 
 
 def pjreddie_shortcut(x, other, alpha, beta):
-    """Every `down`-th cell of the other added to every `up`-th of x, on the channels that both have."""
+    """x plus the other: every `down`-th cell to every `up`-th, on the channels that both have."""
     (c, h, w), (c2, h2, w2) = x.shape[1:], other.shape[1:]
     down, up = max(1, w2 // w), max(1, w // w2)
     y = x.astype(np.float64)
@@ -239,7 +240,7 @@ def pjreddie_shortcut(x, other, alpha, beta):
 
 
 def yolo_output(x, anchors, classes, scale_x_y=1.0):
-    """What [yolo] makes of its input: all but w and h logistic, x and y stretched about the middle."""
+    """The output of [yolo]: all but w and h logistic, x and y scaled about 0.5."""
     y = x.reshape(len(x), anchors, 5 + classes, -1).astype(np.float64)
     for entry in (0, 1, *range(4, 5 + classes)):
         y[:, :, entry] = sigmoid(y[:, :, entry])

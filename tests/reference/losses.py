@@ -1,7 +1,7 @@
-"""Slow, obvious twins of the heads' losses: one loop per sentence of what darknet does, float64, nothing shared.
+"""Reference implementations of the heads' losses: one loop per sentence of what darknet does, float64, nothing shared.
 
-Every twin takes the head's activated output and returns (delta, cost, sums): the delta as the head adds it to the layer
-before, in that layer's order, and a dictionary of what is printed. `o` holds the section's options.
+Every function takes a head's activated output and returns (delta, cost, sums): the delta as the head adds it to the
+layer before, in that layer's order, and a dictionary of what is printed. `o` holds the options of the section.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydarknet.tensor import Layout, Shape, Tensor
 
 
 def section_of(kind, options, dialect="pjreddie", path="net.cfg"):
-    """A section as the network gives it to a layer."""
+    """A section as the builder passes it to a layer."""
     lines = [
         Option(key, str(value).replace(" ", ""), number) for number, (key, value) in enumerate(options.items(), start=2)
     ]
@@ -93,7 +93,7 @@ def overlap(a, b, kind="iou"):
 
 
 def overlap_gradient(p, t, kind):
-    """Of one pair: the change with x, y, w, h of the predicted box as darknet counts it."""
+    """The gradient of one pair's IoU with respect to x, y, w, h of the predicted box, as darknet computes it."""
     p = [float(v) for v in p]
     p[2:] = p[2] or 1.0, p[3] or 1.0
     left, top, right, bottom = edges(p)

@@ -28,7 +28,7 @@ WORDS = ["red ", "green ", "blue ", "black "]
 
 
 def cfg(kind="lstm", batch=8, subdivisions=1, steps=6, inputs=128, rate=1.0, max_batches=12):
-    """A network that foretells bytes below `inputs`."""
+    """A network that predicts bytes below `inputs`."""
     head = NET.format(
         batch=batch, subdivisions=subdivisions, steps=steps, inputs=inputs, rate=rate, max_batches=max_batches
     )
@@ -36,5 +36,5 @@ def cfg(kind="lstm", batch=8, subdivisions=1, steps=6, inputs=128, rate=1.0, max
 
 
 def words(count, seed=1):
-    """So many words, at random."""
+    """`count` random words, as bytes."""
     return "".join(np.random.default_rng(seed).choice(WORDS, count)).encode()

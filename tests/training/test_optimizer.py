@@ -1,4 +1,4 @@
-"""Updates against naive twins in float64; layers that rest, limits, mended updates."""
+"""Updates against reference implementations in float64; layers that rest, limits, mended updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[convolutional]` from cfg text to output, against the naive twin."""
+"""`[convolutional]` from cfg text to output, against the reference implementation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydarknet.errors import ConfigError, ShapeError
 
 
 def expected_of(layer, x, dialect, name="linear", **geometry):
-    """The twin of a layer with or without batch normalisation."""
+    """The reference implementation of a layer with or without batch normalisation."""
     sums = naive.convolution(x, layer.weights, np.zeros(layer.filters), **geometry)
     return naive.activation(name, naive.finished(sums, layer, dialect == "alexeyab"))
 

@@ -1,4 +1,4 @@
-"""`[deconvolutional]` against the naive twin."""
+"""`[deconvolutional]` against the reference implementation."""
 
 from __future__ import annotations
 

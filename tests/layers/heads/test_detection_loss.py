@@ -1,4 +1,4 @@
-"""The loss of [detection] against a slow twin, and against differences of its cost."""
+"""The loss of [detection] against a slow reference implementation, and against differences of its cost."""
 
 import numpy as np
 import pytest

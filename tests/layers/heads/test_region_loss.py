@@ -1,4 +1,4 @@
-"""The loss of [region] against a slow twin, and against differences of its cost."""
+"""The loss of [region] against a slow reference implementation, and against differences of its cost."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The loss of [yolo] and [Gaussian_yolo] against slow twins."""
+"""The loss of [yolo] and [Gaussian_yolo] against slow reference implementations."""
 
 import numpy as np
 import pytest

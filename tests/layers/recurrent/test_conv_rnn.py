@@ -1,4 +1,4 @@
-"""`[crnn]` and `[conv_lstm]` step by step against the naive twin."""
+"""`[crnn]` and `[conv_lstm]` step by step against the reference implementation."""
 
 from __future__ import annotations
 
