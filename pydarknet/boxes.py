@@ -1,7 +1,7 @@
-"""Boxes: overlap measures, non-maximum suppression, and the way back from a letterboxed picture.
+"""Boxes: overlap measures, non-maximum suppression, and the correction for letterboxed pictures (darknet's box.c).
 
-Arrays of boxes are float32 `(..., 4)`: centre x, centre y, width, height, in any one unit. The arithmetic is
-float32 in the order of darknet's `box.c`, so that a comparison with a threshold falls as it does there.
+Arrays of boxes are float32 `(..., 4)`: centre x, centre y, width, height, all in the same unit. The arithmetic is
+float32 in the order of darknet's `box.c`, so that comparisons with thresholds have the same results.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .errors import OptionError, ShapeError
 Floats = NDArray[np.float32]
 Measure = Callable[[Floats, Floats], Floats]
 
-# Candidates compared at a time with all others: enough to outweigh NumPy's calls, few enough for the cache.
+# Candidates that are compared with all others in one NumPy call: enough to outweigh the call, few enough for the cache.
 _BLOCK = 64
 
 _HALF = np.float32(0.5)
@@ -25,7 +25,7 @@ _HALF = np.float32(0.5)
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle by its centre and its size; whoever makes it says in which unit."""
+    """A rectangle, by its centre and its size; the unit is the caller's."""
 
     x: float
     y: float
@@ -56,7 +56,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One object found in a picture: its class, its probability (0 to 1), its box in the picture's pixels."""
+    """One object detected in a picture: its class, its probability (0 to 1), its box in pixels of the picture."""
 
     class_id: int
     name: str
@@ -66,7 +66,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What detection heads decode: k boxes that may hold an object, one array per property.
+    """The boxes that detection heads decode: k candidates for an object, one array for each property.
 
     boxes          (k, 4) float32: centre and size as fractions (of the network's input or of the picture)
     objectness     (k,) float32
@@ -84,15 +84,15 @@ class Candidates:
 
     @classmethod
     def empty(cls, classes: int) -> Candidates:
-        """No candidates, of `classes` classes."""
+        """No candidates, for `classes` classes."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
-        """The candidates of several heads, in their order; at least one part.
+        """The candidates of several heads, at least one, in their order.
 
-        Beside those of a Gaussian head, the candidates of other heads get the uncertainty 0.
-        Raises ShapeError where the heads have different numbers of classes.
+        If one of them is a Gaussian head, candidates of the others have the uncertainty 0.
+        Raises ShapeError for heads with different numbers of classes.
         """
         counts = sorted({part.probabilities.shape[1] for part in parts})
         if len(counts) > 1:
@@ -106,24 +106,24 @@ class Candidates:
         )
 
     def select(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Candidates:
-        """A copy of the candidates at the given indices, in that order, or of those where a mask is true."""
+        """A copy of the candidates at these indices, in that order, or where a mask is true."""
         uncertainty = None if self.uncertainty is None else self.uncertainty[which]
         return Candidates(self.boxes[which], self.objectness[which], self.probabilities[which], uncertainty)
 
 
-# Overlap measures. Their arguments broadcast over all axes but the last: a[:, None] and b[None] give a table.
-# A network that diverges yields infinite boxes: their overlaps are NaN, without a warning.
+# Overlap measures. Arguments are broadcast over all axes but the last: a[:, None] and b[None] give a table.
+# A network that has diverged gives infinite boxes, whose overlaps are NaN; NumPy's warnings are off for them.
 
 
 @np.errstate(all="ignore")
 def iou(a: Floats, b: Floats) -> Floats:
-    """Intersection over union, 0 to 1; 0 where nothing overlaps, also for two boxes without area."""
+    """Intersection over union, 0 to 1; 0 without overlap, and for two boxes without area."""
     return _ratio(*_intersection_and_union(a, b))
 
 
 @np.errstate(all="ignore")
 def giou(a: Floats, b: Floats) -> Floats:
-    """IoU less the share of the enclosing box that neither box fills, −1 to 1 (Rezatofighi et al. 2019)."""
+    """Generalised IoU: IoU − the part of the enclosing box without either box, −1 to 1 (Rezatofighi et al. 2019)."""
     intersection, union = _intersection_and_union(a, b)
     enclosing = _enclosing_span(a, b, 0) * _enclosing_span(a, b, 1)
     return _ratio(intersection, union) - _ratio(enclosing - union, enclosing)
@@ -131,9 +131,9 @@ def giou(a: Floats, b: Floats) -> Floats:
 
 @np.errstate(all="ignore")
 def diou(a: Floats, b: Floats, exponent: float = 0.6) -> Floats:
-    """IoU − (d/c)^exponent: d squared distance of the centres, c squared diagonal of the enclosing box.
+    """Distance IoU: IoU − (d/c)^exponent, d: squared distance of the centres, c: squared diagonal of the enclosing box.
 
-    Where c is 0, the IoU alone (Zheng et al. 2020, where the exponent is 1; darknet's is 0.6).
+    The IoU alone where c is 0 (Zheng et al. 2020, with the exponent 1; darknet's is 0.6).
     """
     overlap = iou(a, b)
     distance, diagonal = _distance_and_diagonal(a, b)
@@ -143,16 +143,16 @@ def diou(a: Floats, b: Floats, exponent: float = 0.6) -> Floats:
 
 
 def diou_nms(a: Floats, b: Floats, beta: float = 0.6) -> Floats:
-    """`diou` with the exponent `beta_nms` of a detection head, which the C keeps in float32."""
+    """`diou` with the exponent `beta_nms` of a detection head, rounded to float32 as in C."""
     return diou(a, b, float(np.float32(beta)))
 
 
 @np.errstate(all="ignore")
 def ciou(a: Floats, b: Floats) -> Floats:
-    """IoU − (d/c + alpha·v), d and c as in `diou`, v from the aspect angles (Zheng et al. 2020).
+    """Complete IoU: IoU − (d/c + alpha·v), d and c as in `diou`, v from the aspect ratios (Zheng et al. 2020).
 
-    v = 4/pi²·(atan(w_b/h_b) − atan(w_a/h_a))², alpha = v/(1 − IoU + v + 1e-6). Where c is 0, the IoU alone.
-    A box of no width and no height has no aspect and gives NaN, unless c is 0.
+    v = 4/pi²·(atan(w_b/h_b) − atan(w_a/h_a))², alpha = v/(1 − IoU + v + 1e-6). The IoU alone where c is 0.
+    A box without width and height has no aspect ratio and gives NaN, unless c is 0.
     """
     overlap = iou(a, b)
     distance, diagonal = _distance_and_diagonal(a, b)
@@ -164,7 +164,7 @@ def ciou(a: Floats, b: Floats) -> Floats:
 
 
 def _intersection_and_union(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """The two areas. A negative overlap along either axis is no intersection."""
+    """The areas of intersection and union. Where boxes are apart on either axis, the intersection is 0."""
     width, height = _common_span(a, b, 0), _common_span(a, b, 1)
     intersection = np.where((width < 0) | (height < 0), np.float32(0), width * height)
     return intersection, a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - intersection
@@ -178,41 +178,41 @@ def _distance_and_diagonal(a: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 
 def _common_span(a: Floats, b: Floats, axis: int) -> Floats:
-    """The width (axis 0) or height (axis 1) that both boxes cover; below 0, the gap between them."""
+    """The width (axis 0) or height (axis 1) of the intersection; negative for a gap between the boxes."""
     half_a, half_b = a[..., 2 + axis] * _HALF, b[..., 2 + axis] * _HALF
     ends = np.minimum(a[..., axis] + half_a, b[..., axis] + half_b)
     return ends - np.maximum(a[..., axis] - half_a, b[..., axis] - half_b)
 
 
 def _enclosing_span(a: Floats, b: Floats, axis: int) -> Floats:
-    """The width (axis 0) or height (axis 1) of the smallest box round both."""
+    """The width (axis 0) or height (axis 1) of the enclosing box."""
     half_a, half_b = a[..., 2 + axis] * _HALF, b[..., 2 + axis] * _HALF
     ends = np.maximum(a[..., axis] + half_a, b[..., axis] + half_b)
     return ends - np.minimum(a[..., axis] - half_a, b[..., axis] - half_b)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """The quotient, 0 where the denominator is 0."""
+    """The quotient; 0 where the denominator is 0."""
     return np.where(denominator == 0, np.float32(0), numerator / denominator)
 
 
 def suppress(candidates: Candidates, threshold: float, kind: str = "default", beta: float = 0.6) -> Candidates:
-    """Non-maximum suppression: a copy in which the weaker of two that overlap more than `threshold` get 0.
+    """Non-maximum suppression: a copy with 0 for the weaker of two that overlap by more than `threshold`.
 
     default, cornersnms   class by class, the overlap being `iou`
     greedynms, diounms    class by class, the overlap being `diou` or `diou_nms` with `beta`
     obj                   by objectness (which becomes 0 too) for all classes at once, the overlap being `iou`
-    plain                 pair by pair in the given order, the overlap being `iou`; nothing is moved
+    plain                 pair by pair in the given order, the overlap being `iou`; the order stays
 
-    The order is the one darknet goes on with: candidates of objectness 0 are dropped, the last of the others
-    filling their places; then all are sorted, stably and descending, by the probability of each class in turn
-    (obj: by objectness). Raises OptionError for another kind.
+    The result is in darknet's order, which decides about ties: a candidate of objectness 0 is dropped, and the last
+    remaining one takes its place; then all are sorted, stably and descending, by the probability of each class in
+    turn (obj: by objectness). Raises OptionError for another kind.
     """
     if kind == "plain":
         return _suppress_pairs(candidates, threshold)
     if kind == "obj":
         return _suppress_by_objectness(_drop_empty(candidates), threshold)
-    # Of the distance in `diou`; None for `iou`. The C keeps beta_nms in float32.
+    # Exponents of `diou`; None for `iou`. beta_nms is rounded to float32 as in C.
     exponents = {"default": None, "cornersnms": None, "greedynms": 0.6, "diounms": float(np.float32(beta))}
     if kind not in exponents:
         raise OptionError(f'nms_kind "{kind}" is none of {", ".join(exponents)}, obj, plain')
@@ -220,7 +220,7 @@ def suppress(candidates: Candidates, threshold: float, kind: str = "default", be
 
 
 def _drop_empty(candidates: Candidates) -> Candidates:
-    """Without those of objectness 0: the place of each is taken by the last that has some."""
+    """The candidates without those of objectness 0, each of which is replaced by the last remaining one."""
     filled = candidates.objectness != 0
     count = int(np.count_nonzero(filled))
     order = np.arange(count)
@@ -229,7 +229,7 @@ def _drop_empty(candidates: Candidates) -> Candidates:
 
 
 def _suppress_by_class(candidates: Candidates, threshold: float, exponent: float | None) -> Candidates:
-    from .kernels.boxes.nms import suppress_classes  # commands that only compare boxes need no compiler
+    from .kernels.boxes.nms import suppress_classes  # imported late: commands that only compare boxes need no kernels
 
     by_class = np.array(candidates.probabilities.T, np.float32, order="C")
     boxes = np.ascontiguousarray(candidates.boxes, np.float32)
@@ -248,25 +248,25 @@ def _suppress_by_objectness(candidates: Candidates, threshold: float) -> Candida
 
 
 def _survivors(boxes: Floats, threshold: float, measure: Measure) -> NDArray[np.bool_]:
-    """Which of `boxes` (m, 4), best first, overlap no better survivor more than `threshold`: a mask (m,)."""
+    """(m,) mask of the boxes (m, 4), best first, that overlap no better survivor by more than `threshold`."""
     alive = np.ones(len(boxes), bool)
     for start in range(0, len(boxes), _BLOCK):
         block = start + np.flatnonzero(alive[start : start + _BLOCK])
-        clashes = measure(boxes[block, None], boxes[None, start:]) > np.float32(threshold)
-        for index, clash in zip(block, clashes, strict=True):
+        overlaps = measure(boxes[block, None], boxes[None, start:]) > np.float32(threshold)
+        for index, overlapping in zip(block, overlaps, strict=True):
             if alive[index]:
-                alive[index + 1 :] &= ~clash[index + 1 - start :]
+                alive[index + 1 :] &= ~overlapping[index + 1 - start :]
     return alive
 
 
 def _suppress_pairs(candidates: Candidates, threshold: float) -> Candidates:
-    """Of every overlapping pair the smaller probability of each class becomes 0 (of equal ones the later)."""
+    """Of every overlapping pair, the smaller probability of each class becomes 0 (of equal ones, the later)."""
     kept = candidates.select(np.arange(len(candidates)))
     active = np.flatnonzero((kept.probabilities > 0).any(axis=1))
     for position, first in enumerate(active):
         rivals = active[position + 1 :]
         rivals = rivals[iou(kept.boxes[first], kept.boxes[rivals]) > np.float32(threshold)]
-        # Class by class, the first beats its rivals in turn until it loses; having 0, it then beats nobody.
+        # For each class, the first beats its rivals in turn until it loses; it is 0 then, and beats none of the rest.
         losses = kept.probabilities[rivals] > kept.probabilities[first]
         kept.probabilities[rivals] *= np.logical_or.accumulate(losses, axis=0)
         kept.probabilities[first] *= ~losses.any(axis=0)
@@ -276,8 +276,8 @@ def _suppress_pairs(candidates: Candidates, threshold: float) -> Candidates:
 def letterbox_size(image_width: int, image_height: int, width: int, height: int) -> tuple[int, int]:
     """Width and height in pixels of a picture scaled to fit into `width` x `height` with its proportions.
 
-    Compared in float32 and rounded down as in darknet's `letterbox_image`, except that no side shrinks to 0
-    pixels (there: an empty picture and, on the way back, infinite boxes).
+    Compared in float32 and rounded down as in darknet's `letterbox_image`, except that no side becomes 0 pixels (in
+    darknet an empty picture, and infinite boxes from `undo_letterbox`).
     """
     if np.float32(width) / np.float32(image_width) < np.float32(height) / np.float32(image_height):
         return width, max(1, image_height * width // image_width)
@@ -288,9 +288,10 @@ def letterbox_size(image_width: int, image_height: int, width: int, height: int)
 def undo_letterbox(
     boxes: Floats, network_width: int, network_height: int, image_width: int, image_height: int
 ) -> Floats:
-    """Boxes (k, 4) as fractions of a letterboxed network input -> (k, 4) float32 as fractions of the picture.
+    """Boxes (k, 4) as fractions of a letterboxed network input to (k, 4) float32 as fractions of the picture.
 
-    Sizes in pixels. Centres in double precision, sizes in float32, as in darknet's `correct_yolo_boxes`.
+    Widths and heights are in pixels. Centres are computed in double precision, sizes in float32, as in darknet's
+    `correct_yolo_boxes`.
     """
     network = np.array([network_width, network_height])
     inner = np.array(letterbox_size(image_width, image_height, network_width, network_height))

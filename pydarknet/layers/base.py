@@ -321,7 +321,7 @@ class Layer:
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
     source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
     delta: Tensor | None = field(default=None, repr=False)
-    # Whether `backward` shall write the delta of the first source, whatever is there, instead of adding to it.
+    # Whether `backward` overwrites the delta of the first source instead of adding to it.
     overwrites: bool = False
 
     # Whether the layer compares its output with the truth: then it has `loss`.

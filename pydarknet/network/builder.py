@@ -34,10 +34,10 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
             cls = layer_class(section.kind, dialect)
         except ConfigError as error:
             raise section.error(str(error)) from None
-        place = BuildContext(index, layers, input_, dialect, config.net)
-        layer = cls.from_section(section, place)
+        context = BuildContext(index, layers, input_, dialect, config.net)
+        layer = cls.from_section(section, context)
         layer.changes = changes
-        layer.reshape([place.shape(source) for source in layer.sources], batch)
+        layer.reshape([context.shape(source) for source in layer.sources], batch)
         layers.append(layer)
         parameters += sum(record.array.size for record in layer.named_parameters())
         check_memory(8 * parameters, f"{config.path}: the parameters of layers 0 to {index}")

@@ -124,10 +124,10 @@ def test_updates_are_minus_half_the_derivative(build, name):
     def loss():
         network.reset_state()
         for layer in network.layers:  # every run starts a sequence from the same state
-            steps_of = getattr(layer, "steps", None)
+            sequence_pass = getattr(layer, "sequence_pass", None)
             for state in ("h", "c"):
-                if hasattr(steps_of, state):
-                    getattr(steps_of, state)[:] = 0
+                if hasattr(sequence_pass, state):
+                    getattr(sequence_pass, state)[:] = 0
         return training.step(pictures, truth)
 
     loss()

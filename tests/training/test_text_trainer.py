@@ -109,7 +109,7 @@ def test_a_stream_that_jumps_forgets(files):
     text, network = files(kind="lstm")
     trainer = TextTrainer(text, network, chart=False)
     next(trainer.run())
-    steps = trainer.model.layers[0].steps
+    steps = trainer.model.layers[0].sequence_pass
     assert np.abs(steps.h).min() > 0
     trainer.learner.forget(3)
     assert not steps.h[3].any()

@@ -80,8 +80,8 @@ class Convolutional(KernelLayer):
             self._share(self.shares)
 
     @classmethod
-    def from_section(cls, section: Section, place: BuildContext) -> Convolutional:
-        filters, channels = section.positive("filters", 1), place.shape(place.index - 1).channels
+    def from_section(cls, section: Section, context: BuildContext) -> Convolutional:
+        filters, channels = section.positive("filters", 1), context.shape(context.index - 1).channels
         xnor = section.flag("xnor")
         groups = read_groups(section, channels, filters, xnor)
         normalised = section.flag("batch_normalize") or section.flag("cbn")
@@ -89,19 +89,19 @@ class Convolutional(KernelLayer):
         window, blur = read_window(section)
         return cls(
             section=section,
-            sources=place.previous,
+            sources=context.previous,
             channels=channels,
             filters=filters,
             window=window,
-            activation=read_activation(section, place.dialect, "logistic"),
-            norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if normalised else None,
+            activation=read_activation(section, context.dialect, "logistic"),
+            norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if normalised else None,
             groups=groups,
             blur=blur,
             xnor=xnor,
-            xnor_padding=place.dialect.xnor_padding,
-            xnor_folds=place.dialect.xnor_folds_batch_norm,
+            xnor_padding=context.dialect.xnor_padding,
+            xnor_folds=context.dialect.xnor_folds_batch_norm,
             bin_output=section.flag("bin_output"),
-            shares=shared_layer(section, place, cls),
+            shares=shared_layer(section, context, cls),
         )
 
     def _share(self, other: Convolutional) -> None:

@@ -55,19 +55,19 @@ class Deconvolutional(Layer):
         self.weights = np.zeros((self.channels, self.filters, self.size, self.size), np.float32)
 
     @classmethod
-    def from_section(cls, section: Section, place: BuildContext) -> Deconvolutional:
+    def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
         filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
         padding = section.natural("padding", 0, 1 << 16)
         return cls(
             section=section,
-            sources=place.previous,
-            channels=place.shape(place.index - 1).channels,
+            sources=context.previous,
+            channels=context.shape(context.index - 1).channels,
             filters=filters,
             size=size,
             stride=section.positive("stride", 1, 1 << 12),
             padding=size // 2 if section.flag("pad") else padding,
-            activation=read_activation(section, place.dialect, "logistic"),
-            norm=BatchNorm(filters, place.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
+            activation=read_activation(section, context.dialect, "logistic"),
+            norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
         )
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:

@@ -40,17 +40,17 @@ class Local(NchwLayer):
     weights: Array = field(init=False, repr=False)
 
     @classmethod
-    def from_section(cls, section: Section, place: BuildContext) -> Local:
-        previous = place.shape(place.index - 1)
+    def from_section(cls, section: Section, context: BuildContext) -> Local:
+        previous = context.shape(context.index - 1)
         layer = cls(
             section=section,
-            sources=place.previous,
+            sources=context.previous,
             channels=previous.channels,
             filters=section.positive("filters", 1),
             size=section.positive("size", 1, 1 << 12),
             stride=section.positive("stride", 1, 1 << 12),
             pad=section.natural("pad", 0, 1 << 12),
-            activation=read_activation(section, place.dialect, "logistic"),
+            activation=read_activation(section, context.dialect, "logistic"),
         )
         out = layer._size_for(previous)
         count = out.cells * layer.filters * layer.channels * layer.size**2

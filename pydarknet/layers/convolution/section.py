@@ -62,12 +62,12 @@ def _own_stride(section: Section, key: str) -> int:
     return max(stride, 0)
 
 
-def shared_layer(section: Section, place: BuildContext, kind: type[L]) -> L | None:
+def shared_layer(section: Section, context: BuildContext, kind: type[L]) -> L | None:
     """The layer whose parameters `share_index` asks for. Raises ConfigError where it is of another kind."""
     if not section.has("share_index"):
         return None
-    index = place.resolve(section, "share_index", section.integer("share_index", 0))
-    layer = place.layers[index]
+    index = context.resolve(section, "share_index", section.integer("share_index", 0))
+    layer = context.layers[index]
     if not isinstance(layer, kind):
         raise section.error(f"share_index: layer {index} is [{layer.kind}]; expected [convolutional]", "share_index")
     return layer

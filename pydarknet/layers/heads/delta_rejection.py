@@ -53,7 +53,7 @@ class DeltaRejection:
         self.rolling = {name: float(state[name]) for name in self.rolling}
 
     def apply(self, delta: Array, entries: int, progress: TrainingProgress) -> None:
-        """Reject deltas of one head, in context. entries: numbers of one prediction."""
+        """Reject deltas of one head, in place. entries: numbers of one prediction."""
         start = progress.max_batches * 3 // 4
         late = progress.done > start
         has_percentage, has_sigmas = bool(self.percentage) and late, bool(self.sigmas) and late

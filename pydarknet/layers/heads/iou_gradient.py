@@ -1,7 +1,7 @@
-"""How box overlaps change with the predicted box, as AlexeyAB's darknet has it. NumPy only.
+"""The gradients of box overlaps (IoU, GIoU, DIoU, CIoU) by the predicted box, as AlexeyAB's darknet has them.
 
-Not everywhere a true derivative: sizes move both edges by the whole step, two terms of `diou` have the other sign, and
-boxes apart on both axes have a positive "intersection". Networks were trained with it as it is.
+They are not always true derivatives: a change of size moves both edges by the whole step, two terms of `diou` have the
+other sign, and boxes apart on both axes have a positive "intersection". Networks were trained with these formulas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BELOW, _ABOVE = np.float32(-1), np.float32(1)
 
 @np.errstate(all="ignore")
 def iou_gradient(predicted: Floats, truth: Floats, kind: str) -> Floats:
-    """(k, 4): the direction in x, y, w, h of (k, 4) predicted boxes that raises the overlap with `truth`.
+    """(k, 4): the gradient, in x, y, w, h of (k, 4) predicted boxes, of their overlap with `truth`.
 
     `kind` is iou, giou, diou or ciou. A predicted width or height of 0 counts as 1. Infinite boxes give NaN.
     """
@@ -45,7 +45,7 @@ def iou_gradient(predicted: Floats, truth: Floats, kind: str) -> Floats:
 
 
 class _Pair:
-    """What the formulas share. Edges are in the order top, bottom, left, right."""
+    """Quantities of a predicted and a true box that the formulas share. Edges: top, bottom, left, right."""
 
     def __init__(self, predicted: Floats, truth: Floats) -> None:
         self.predicted, self.truth = predicted, truth
@@ -70,7 +70,9 @@ class _Pair:
         self.outside = [edge * sign > other * sign for edge, other, sign in pairs]
 
     def _by_edge(self, width: Floats, height: Floats, where: Sequence[Floats] | None = None) -> list[Floats]:
-        """What an area gains when an edge moves: its width for top and bottom, its height for left and right."""
+        """The derivative of an area by each edge: its width for top and bottom, its height for left and right.
+
+        where: (k,) masks of the boxes for which the edge bounds the area; 0 for the others."""
         gains = [-width, width, -height, height]
         if where is None:
             return gains
@@ -83,7 +85,7 @@ class _Pair:
         return [area - common for area, common in zip(areas, commons, strict=True)]
 
     def iou_edges(self) -> list[Floats]:
-        """The change of intersection / union with each edge."""
+        """The derivative of intersection / union by each edge."""
         commons = self._by_edge(self.common_width, self.common_height, self.inside)
         union, intersection = self.union, self.intersection
         return [
@@ -92,7 +94,7 @@ class _Pair:
         ]
 
     def giou_edges(self) -> list[Floats]:
-        """The change of union / enclosing box with each edge."""
+        """The derivative of union / enclosing box by each edge."""
         outer = self._by_edge(self.outer_width, self.outer_height, self.outside)
         union, enclosing = self.union, self.enclosing
         return [
@@ -101,7 +103,7 @@ class _Pair:
         ]
 
     def distance_terms(self) -> Floats:
-        """(k, 4): the part of the centres' distance, relative to the enclosing box's diagonal."""
+        """(k, 4): the term of the centres' distance, relative to the diagonal of the enclosing box."""
         step = self.truth[:, :2] - self.predicted[:, :2]
         distance = (step * step).sum(axis=1)
         top, bottom, left, right = [moves.astype(np.float32) for moves in self.outside]
@@ -113,7 +115,7 @@ class _Pair:
         return np.stack([x, y, w, h], axis=1)
 
     def aspect_terms(self) -> Floats:
-        """(k, 2): the part of the aspect ratio, for w and h."""
+        """(k, 2): the term of the aspect ratio, for w and h."""
         w, h = self.predicted[:, 2], self.predicted[:, 3]
         turn = _angle(self.truth) - _angle(self.predicted)
         aspect = 4 / (np.pi * np.pi) * turn * turn

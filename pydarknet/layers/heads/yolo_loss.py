@@ -226,7 +226,7 @@ class YoloLoss:
 
     @contextmanager
     def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
-        """The entries of distinct predictions and their deltas, to be changed in context: (k, entries) both."""
+        """The entries of distinct predictions and their deltas, to be changed in place: (k, entries) both."""
         index = self.grid.index(predictions)
         change = delta[index]
         yield planes[index], change

@@ -1,6 +1,9 @@
-"""Recurrent layers in training: a sequence of T steps, each with copies of the parts that share their parameters.
+"""Back-propagation through time: recurrent layers in training, unrolled over the T time steps of a sequence.
 
-A mini-batch of T x b pictures is ordered by time: element (t, i) stands at t b + i.
+A mini-batch of T x b samples holds b sequences, ordered by time: time step t of sequence i is sample t b + i. Each part
+of a layer has T copies with tensors of their own; all copies share their parameters and updates. The classes here give
+the forward and the backward pass of each layer over a sequence. Arrays x, y and their deltas are (T, b, n) float32; in
+the formulas a prime marks the state after a step, and `delta_` minus the gradient of the loss.
 """
 
 from __future__ import annotations
@@ -13,28 +16,27 @@ import numpy as np
 
 from ...tensor import Layout, Tensor
 from ...utils.arrays import Array
-from ..activations import Activation
 from ..base import Layer, Trainable
 
 
 class Unrolled:
-    """`steps` copies of every part, each with tensors and deltas of its own."""
+    """`time_steps` copies of every part of a recurrent layer, each bound to tensors and deltas of its own."""
 
-    def __init__(self, parts: Mapping[str, Layer], steps: int, batch: int) -> None:
-        """`batch` counts the sequences."""
-        self.steps = steps
+    def __init__(self, parts: Mapping[str, Layer], time_steps: int, sequences: int) -> None:
+        """sequences: the batch of each copy."""
+        self.time_steps = time_steps
         self._trainables: list[Trainable] = []
-        self._copies: list[dict[str, Layer]] = [{} for _ in range(steps)]
+        self._copies: list[dict[str, Layer]] = [{} for _ in range(time_steps)]
         for name, part in parts.items():
             first: Layer | None = None
-            for at_step in self._copies:
+            for copies in self._copies:
                 layer = copy.copy(first or part)
-                layer.batch = batch
-                x = Tensor(Layout(batch, part.inputs[0], part.halo()))
-                y = Tensor(Layout(batch, part.shape))
+                layer.batch = sequences
+                x = Tensor(Layout(sequences, part.inputs[0], part.halo()))
+                y = Tensor(Layout(sequences, part.shape))
                 layer.setup([x], y)
-                layer.setup_training([Tensor(Layout(batch, part.inputs[0]))], Tensor(Layout(batch, part.shape)))
-                at_step[name] = layer
+                layer.setup_training([Tensor(Layout(sequences, part.inputs[0]))], Tensor(Layout(sequences, part.shape)))
+                copies[name] = layer
                 first = first or layer
             assert first is not None
             for trainable in first.trainables():
@@ -42,101 +44,107 @@ class Unrolled:
                 self._trainables.append(trainable)
 
     def trainables(self) -> list[Trainable]:
-        """The parameters of the parts, which all steps share."""
+        """The parameters of the parts, which all copies share."""
         return self._trainables
 
-    def run(self, step: int, part: str, x: Array) -> Array:
-        """Part's output (b, outputs) for x (b, inputs) at one step."""
-        layer = self._copies[step][part]
+    def forward(self, t: int, part: str, x: Array) -> Array:
+        """The part's output (b, outputs) for x (b, inputs) at time step t."""
+        layer = self._copies[t][part]
         assert layer.output is not None
         layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
         layer.forward_training()
         return layer.output.plain()
 
-    def turn(self) -> None:
-        """After the last step forward, before the first one back.
+    def begin_backward(self) -> None:
+        """To be called between the forward and the backward pass.
 
-        As in darknet, which keeps one mean and variance a layer, all steps go back with those of the last.
+        darknet keeps one mean and variance a layer: all time steps use those of the last one in the backward pass.
         """
-        for at_step in self._copies:
-            for name, layer in at_step.items():
+        for copies in self._copies:
+            for name, layer in copies.items():
                 layer.use_statistics_of(self._copies[-1][name])
 
-    def set_input(self, step: int, part: str, x: Array) -> None:
-        """Put another input in place of the one that the part's filter gradient at one step would use."""
-        layer = self._copies[step][part]
-        layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
-        layer.inputs_changed()
-
-    def pre_norm_delta(self, step: int, part: str) -> Array:
-        return self._copies[step][part].pre_norm_delta
-
-    def back(self, step: int, part: str, delta: Array) -> Array:
-        """Accumulate the part's updates from the delta of its output at one step; the delta of its input."""
-        layer = self._copies[step][part]
+    def backward(self, t: int, part: str, delta: Array) -> Array:
+        """Accumulate the part's updates from the delta of its output at time step t; the delta of its input."""
+        layer = self._copies[t][part]
         assert layer.delta is not None and layer.source_deltas[0] is not None
         layer.delta.fill(np.ascontiguousarray(delta, np.float32))
         layer.source_deltas[0].data.fill(0)
         layer.backward()
         return layer.source_deltas[0].plain()
 
+    def pre_norm_delta(self, t: int, part: str) -> Array:
+        """After `backward`, the delta of the part before its activation and normalisation."""
+        return self._copies[t][part].pre_norm_delta
 
-class Steps(Protocol):
-    """A recurrent layer over a sequence: x, y and their deltas are (T, b, n)."""
+    def replace_input(self, t: int, part: str, x: Array) -> None:
+        """Let the part's weight gradient at time step t use x instead of the input of the forward pass."""
+        layer = self._copies[t][part]
+        layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
+        layer.inputs_changed()
 
-    def forward(self, x: Array) -> Array: ...
 
-    def backward(self, delta: Array) -> Array: ...
+class SequencePass(Protocol):
+    """The passes of a recurrent layer over a sequence."""
+
+    def forward(self, x: Array) -> Array:
+        """y of x; keeps what `backward` needs."""
+
+    def backward(self, delta: Array) -> Array:
+        """The delta of x from that of y; accumulates the updates of the parts."""
 
     def carried(self) -> dict[str, Array]:
-        """What goes on into the next mini-batch: (b, n) each, no copies. The names stand in checkpoints."""
+        """The state that continues in the next mini-batch: (b, n) each, no copies. Checkpoints use the names."""
 
 
-class RnnSteps:
-    """s' = input(x) + self(s) (+ s with shortcut), y = output(s'), from s = 0 in every mini-batch."""
+class RnnPass:
+    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'), from s = 0 in every mini-batch."""
 
     def __init__(self, unrolled: Unrolled, shortcut: bool, hidden: int) -> None:
         self.unrolled, self.shortcut, self.hidden = unrolled, shortcut, hidden
 
     def forward(self, x: Array) -> Array:
-        state = np.zeros((x.shape[1], self.hidden), np.float32)
+        run, state = self.unrolled.forward, np.zeros((x.shape[1], self.hidden), np.float32)
         outputs = []
-        for t, frame in enumerate(x):
-            following = self.unrolled.run(t, "input", frame) + self.unrolled.run(t, "self", state)
-            state = following + state if self.shortcut else following
-            outputs.append(self.unrolled.run(t, "output", state))
+        for t, x_t in enumerate(x):
+            new = run(t, "input", x_t) + run(t, "self", state)
+            state = new + state if self.shortcut else new
+            outputs.append(run(t, "output", state))
         return np.stack(outputs)
 
     def carried(self) -> dict[str, Array]:
         return {}
 
     def backward(self, delta: Array) -> Array:
-        changes, carried = [], np.zeros((delta.shape[1], self.hidden), np.float32)
+        back, deltas, delta_s = self.unrolled.backward, [], np.zeros((delta.shape[1], self.hidden), np.float32)
         for t in reversed(range(len(delta))):
-            of_state = self.unrolled.back(t, "output", delta[t]) + carried
-            carried = self.unrolled.back(t, "self", of_state)
-            of_self = self.unrolled.pre_norm_delta(t, "self")
+            delta_new = back(t, "output", delta[t]) + delta_s
+            delta_s = back(t, "self", delta_new)
+            delta_self = self.unrolled.pre_norm_delta(t, "self")
             if self.shortcut:
-                carried = carried + of_self
-            changes.append(self.unrolled.back(t, "input", of_self))
-        return np.stack(changes[::-1])
+                delta_s = delta_s + delta_self
+            deltas.append(back(t, "input", delta_self))
+        return np.stack(deltas[::-1])
 
 
-class GruSteps:
-    """z and r logistic, g logistic or tanh of U x + W (r h), h' = z h + (1 - z) g; h stays between mini-batches."""
+class GruPass:
+    """z, r = logistic(U x + W h), g = logistic or tanh(U x + W (r h)), y = h' = z h + (1 - z) g.
+
+    h continues in the next mini-batch.
+    """
 
     def __init__(self, unrolled: Unrolled, uses_tanh: bool, state: Array) -> None:
         self.unrolled, self.uses_tanh = unrolled, uses_tanh
-        self.h = np.zeros((len(state) // unrolled.steps, state.shape[1]), np.float32)
+        self.h = np.zeros((len(state) // unrolled.time_steps, state.shape[1]), np.float32)
 
     def forward(self, x: Array) -> Array:
-        run, outputs = self.unrolled.run, []
+        run, outputs = self.unrolled.forward, []
         self._kept = []
-        for t, frame in enumerate(x):
+        for t, x_t in enumerate(x):
             h = self.h
-            z = _logistic(run(t, "uz", frame) + run(t, "wz", h))
-            r = _logistic(run(t, "ur", frame) + run(t, "wr", h))
-            total = run(t, "uh", frame) + run(t, "wh", r * h)
+            z = _logistic(run(t, "uz", x_t) + run(t, "wz", h))
+            r = _logistic(run(t, "ur", x_t) + run(t, "wr", h))
+            total = run(t, "uh", x_t) + run(t, "wh", r * h)
             g = np.tanh(total) if self.uses_tanh else _logistic(total)
             self.h = z * h + (1 - z) * g
             self._kept.append((h, z, r, g))
@@ -147,39 +155,39 @@ class GruSteps:
         return {"hidden": self.h}
 
     def backward(self, delta: Array) -> Array:
-        back, changes, carried = self.unrolled.back, [], np.zeros_like(delta[0])
+        back, deltas, from_next = self.unrolled.backward, [], np.zeros_like(delta[0])
         for t in reversed(range(len(delta))):
             h, z, r, g = self._kept[t]
-            of_h = delta[t] + carried
-            of_g = of_h * (1 - z) * (1 - g * g if self.uses_tanh else g * (1 - g))
-            of_z = of_h * (h - g) * z * (1 - z)
-            of_gated = back(t, "wh", of_g)
-            of_r = of_gated * h * r * (1 - r)
-            carried = of_h * z + of_gated * r + back(t, "wz", of_z) + back(t, "wr", of_r)
-            changes.append(back(t, "uh", of_g) + back(t, "uz", of_z) + back(t, "ur", of_r))
-        return np.stack(changes[::-1])
+            delta_h = delta[t] + from_next
+            delta_g = delta_h * (1 - z) * (1 - g * g if self.uses_tanh else g * (1 - g))
+            delta_z = delta_h * (h - g) * z * (1 - z)
+            delta_rh = back(t, "wh", delta_g)
+            delta_r = delta_rh * h * r * (1 - r)
+            from_next = delta_h * z + delta_rh * r + back(t, "wz", delta_z) + back(t, "wr", delta_r)
+            deltas.append(back(t, "uh", delta_g) + back(t, "uz", delta_z) + back(t, "ur", delta_r))
+        return np.stack(deltas[::-1])
 
 
-class LstmSteps:
-    """c' = f c + i g, h' = o tanh(c'); h and c stay between mini-batches.
+class LstmPass:
+    """c' = f c + i g, y = h' = o tanh(c'), with f, i, o = logistic and g = tanh of U x + W h.
 
-    As darknet has it: on the way back the first step of a sequence takes its own output and cell for those before
-    it, the cell's delta goes on into the next mini-batch, and what the next one starts from is the state after the
-    first step.
+    Three oddities are darknet's: in the backward pass, the first time step takes its own output and cell for those
+    before it; the delta of the cell continues in the next mini-batch; and the state from which that begins is the one
+    after the first time step.
     """
 
     gates = "fiog"
 
-    def __init__(self, unrolled: Unrolled, batch: int, size: int) -> None:
+    def __init__(self, unrolled: Unrolled, sequences: int, size: int) -> None:
         self.unrolled = unrolled
-        self.h, self.c = np.zeros((batch, size), np.float32), np.zeros((batch, size), np.float32)
-        self.of_c = np.zeros((batch, size), np.float32)
+        self.h, self.c = np.zeros((sequences, size), np.float32), np.zeros((sequences, size), np.float32)
+        self.delta_c = np.zeros((sequences, size), np.float32)
 
     def forward(self, x: Array) -> Array:
-        run, outputs = self.unrolled.run, []
+        run, outputs = self.unrolled.forward, []
         self._kept = []
-        for t, frame in enumerate(x):
-            sums = {gate: run(t, f"w{gate}", self.h) + run(t, f"u{gate}", frame) for gate in self.gates}
+        for t, x_t in enumerate(x):
+            sums = {gate: run(t, f"w{gate}", self.h) + run(t, f"u{gate}", x_t) for gate in self.gates}
             f, i, o = (_logistic(sums[gate]) for gate in "fio")
             g = np.tanh(sums["g"])
             self.c = f * self.c + i * g
@@ -189,61 +197,61 @@ class LstmSteps:
         return np.stack(outputs)
 
     def carried(self) -> dict[str, Array]:
-        return {"hidden": self.h, "cell": self.c, "cell_delta": self.of_c}
+        return {"hidden": self.h, "cell": self.c, "cell_delta": self.delta_c}
 
     def backward(self, delta: Array) -> Array:
-        back, changes, carried = self.unrolled.back, [], np.zeros_like(delta[0])
+        back, deltas, from_next = self.unrolled.backward, [], np.zeros_like(delta[0])
         for t in reversed(range(len(delta))):
             f, i, o, g, c, _ = self._kept[t]
-            before = self._kept[max(t - 1, 0)][4]
-            of_h = delta[t] + carried
-            top = np.tanh(c)
-            of_cell = of_h * o * (1 - top * top) + self.of_c
-            of_gate = {
-                "o": of_h * top * o * (1 - o),
-                "g": of_cell * i * (1 - g * g),
-                "i": of_cell * g * i * (1 - i),
-                "f": of_cell * before * f * (1 - f),
+            previous_c = self._kept[max(t - 1, 0)][4]
+            delta_h, tanh_c = delta[t] + from_next, np.tanh(c)
+            delta_c = delta_h * o * (1 - tanh_c * tanh_c) + self.delta_c
+            gate_deltas = {
+                "o": delta_h * tanh_c * o * (1 - o),
+                "g": delta_c * i * (1 - g * g),
+                "i": delta_c * g * i * (1 - i),
+                "f": delta_c * previous_c * f * (1 - f),
             }
-            self._rewind(t)
-            carried = sum(back(t, f"w{gate}", change) for gate, change in of_gate.items())
-            changes.append(sum(back(t, f"u{gate}", change) for gate, change in of_gate.items()))
-            self.of_c = of_cell * f
+            self._replace_first_state(t)
+            from_next = sum(back(t, f"w{gate}", change) for gate, change in gate_deltas.items())
+            deltas.append(sum(back(t, f"u{gate}", change) for gate, change in gate_deltas.items()))
+            self.delta_c = delta_c * f
         *_, self.c, self.h = self._kept[0]
-        return np.stack(changes[::-1])
+        return np.stack(deltas[::-1])
 
-    def _rewind(self, t: int) -> None:
-        """Let the parts of step 0 see the output of step 0 as the state before it."""
-        if t == 0 and self.unrolled.steps > 1:
+    def _replace_first_state(self, t: int) -> None:
+        """At time step 0, let the weight gradients use its own output as the state before it."""
+        if t == 0 and self.unrolled.time_steps > 1:
             for gate in self.gates:
-                self.unrolled.set_input(0, f"w{gate}", self._kept[0][5])
+                self.unrolled.replace_input(0, f"w{gate}", self._kept[0][5])
 
 
-class ConvLstmSteps:
-    """The same with convolutions, an activation of its own for the cell, and peepholes; the cell is clipped."""
+class ConvLstmPass:
+    """The LSTM of convolutional parts. With `peephole`, f, i = logistic(U x + W h + V c), and o reads c' so.
 
-    def __init__(
-        self, unrolled: Unrolled, batch: int, size: int, gate: Activation, peephole: bool, constrain: float
-    ) -> None:
-        self.unrolled, self.gate, self.peephole, self.constrain = unrolled, gate, peephole, constrain
-        self.h, self.c = np.zeros((batch, size), np.float32), np.zeros((batch, size), np.float32)
+    The new cell is clipped to -constrain to constrain, unless that is 0. h and c continue in the next mini-batch.
+    """
+
+    def __init__(self, unrolled: Unrolled, sequences: int, size: int, peephole: bool, constrain: float) -> None:
+        self.unrolled, self.peephole, self.constrain = unrolled, peephole, constrain
+        self.h, self.c = np.zeros((sequences, size), np.float32), np.zeros((sequences, size), np.float32)
 
     def forward(self, x: Array) -> Array:
-        run, outputs = self.unrolled.run, []
+        run, outputs = self.unrolled.forward, []
         self._kept = []
-        for t, frame in enumerate(x):
-            sums = {gate: run(t, f"w{gate}", self.h) + run(t, f"u{gate}", frame) for gate in "figo"}
+        for t, x_t in enumerate(x):
+            sums = {gate: run(t, f"w{gate}", self.h) + run(t, f"u{gate}", x_t) for gate in "figo"}
             if self.peephole:
                 for gate in "fi":
                     sums[gate] += run(t, f"v{gate}", self.c)
-            before, f, i, g = self.c, _logistic(sums["f"]), _logistic(sums["i"]), np.tanh(sums["g"])
-            cell = f * before + i * g
+            previous_c, f, i, g = self.c, _logistic(sums["f"]), _logistic(sums["i"]), np.tanh(sums["g"])
+            c = f * previous_c + i * g
             if self.peephole:
-                sums["o"] += run(t, "vo", cell)
+                sums["o"] += run(t, "vo", c)
             o = _logistic(sums["o"])
-            self.h = o * np.tanh(cell)
-            self.c = np.clip(cell, -self.constrain, self.constrain) if self.constrain else cell
-            self._kept.append((before, f, i, g, o, cell))
+            self.h = o * np.tanh(c)
+            self.c = np.clip(c, -self.constrain, self.constrain) if self.constrain else c
+            self._kept.append((previous_c, f, i, g, o, c))
             outputs.append(self.h)
         return np.stack(outputs)
 
@@ -251,27 +259,27 @@ class ConvLstmSteps:
         return {"hidden": self.h, "cell": self.c}
 
     def backward(self, delta: Array) -> Array:
-        back, changes = self.unrolled.back, []
-        carried, of_c = np.zeros_like(delta[0]), np.zeros_like(delta[0])
+        back, deltas = self.unrolled.backward, []
+        from_next, next_c = np.zeros_like(delta[0]), np.zeros_like(delta[0])  # the deltas of h and c of later steps
         for t in reversed(range(len(delta))):
-            before, f, i, g, o, cell = self._kept[t]
-            of_h, top = delta[t] + carried, np.tanh(cell)
-            of_o = of_h * top * o * (1 - o)
-            of_cell = of_h * o * (1 - top * top) + of_c
+            previous_c, f, i, g, o, c = self._kept[t]
+            delta_h, tanh_c = delta[t] + from_next, np.tanh(c)
+            delta_o = delta_h * tanh_c * o * (1 - o)
+            delta_c = delta_h * o * (1 - tanh_c * tanh_c) + next_c
             if self.peephole:
-                of_cell = of_cell + back(t, "vo", of_o)
-            of_gate = {
-                "f": of_cell * before * f * (1 - f),
-                "i": of_cell * g * i * (1 - i),
-                "g": of_cell * i * (1 - g * g),
-                "o": of_o,
+                delta_c = delta_c + back(t, "vo", delta_o)
+            gate_deltas = {
+                "f": delta_c * previous_c * f * (1 - f),
+                "i": delta_c * g * i * (1 - i),
+                "g": delta_c * i * (1 - g * g),
+                "o": delta_o,
             }
-            carried = sum(back(t, f"w{gate}", change) for gate, change in of_gate.items())
-            changes.append(sum(back(t, f"u{gate}", change) for gate, change in of_gate.items()))
-            of_c = of_cell * f
+            from_next = sum(back(t, f"w{gate}", change) for gate, change in gate_deltas.items())
+            deltas.append(sum(back(t, f"u{gate}", change) for gate, change in gate_deltas.items()))
+            next_c = delta_c * f
             if self.peephole:
-                of_c = of_c + back(t, "vf", of_gate["f"]) + back(t, "vi", of_gate["i"])
-        return np.stack(changes[::-1])
+                next_c = next_c + back(t, "vf", gate_deltas["f"]) + back(t, "vi", gate_deltas["i"])
+        return np.stack(deltas[::-1])
 
 
 def _logistic(x: Array) -> Array:

@@ -12,18 +12,18 @@ from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
-from ..activations import LOGISTIC, Activation, read_activation
+from ..activations import LOGISTIC, TANH, Activation, read_activation
 from ..base import BuildContext, Trainable
 from ..batchnorm import BatchNorm
 from ..convolution.convolutional import Convolutional
 from ..convolution.geometry import Window
-from .bptt import ConvLstmSteps, RnnSteps, Steps, Unrolled
+from .bptt import ConvLstmPass, RnnPass, SequencePass, Unrolled
 from .rnn import Recurrent, activated
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _ConvolutionalRecurrent(Recurrent[Convolutional]):
-    """Each part owns small tensors that it reads and writes."""
+    """A recurrent layer of convolutional parts, each bound to tensors of its own."""
 
     sets_channels: ClassVar[bool] = True
 
@@ -33,7 +33,7 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
     def part(
         section: Section, context: BuildContext, channels: int, filters: int, window: Window, activation: Activation
     ) -> Convolutional:
-        """One convolutional part with the section's common options."""
+        """One part, with the options that the section has for all."""
         groups, xnor = section.positive("groups", 1), section.flag("xnor")
         groups = 1 if xnor else groups
         if channels % groups or filters % groups:
@@ -57,7 +57,7 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
     @staticmethod
     def window(section: Section) -> Window:
-        """The window that AlexeyAB's convolutional recurrent layers share."""
+        """The window of all parts, in AlexeyAB's darknet."""
         size = section.positive("size", 3, 1 << 8)
         padding = section.natural("padding", 0, 1 << 8)
         padding = size // 2 if section.flag("pad") else padding
@@ -65,7 +65,7 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
         return Window(size, stride, stride, padding, 1 if size == 1 else dilation)
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
-        """The shape that each part reads."""
+        """The input shape of each part."""
         raise NotImplementedError
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -107,8 +107,11 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crnn(_ConvolutionalRecurrent):
-    """`[rnn]` with convolutions. pjreddie's darknet takes rows for columns: with `swaps_sides`, the plain input is
-    read as a picture of its width x height."""
+    """`[crnn]`: `[rnn]` with convolutions.
+
+    swaps_sides: pjreddie's darknet exchanges height and width, and reads the NCHW input as a picture of those sides.
+    learns: whether the dialect updates the parameters.
+    """
 
     shortcut: bool
     swaps_sides: bool
@@ -150,15 +153,15 @@ class Crnn(_ConvolutionalRecurrent):
 
     def compute(self, x: Array, y: Array) -> None:
         state = self.state("h")
-        following = self.run("input", x) + self.run("self", state)
-        state[:] = following + state if self.shortcut else following
+        new = self.run("input", x) + self.run("self", state)
+        state[:] = new + state if self.shortcut else new
         y[:] = self.run("output", state)
 
     def trainables(self) -> list[Trainable]:
         return super().trainables() if self.learns else []
 
-    def make_steps(self, unrolled: Unrolled) -> Steps:
-        return RnnSteps(unrolled, self.shortcut, self.state_size())
+    def make_pass(self, unrolled: Unrolled) -> SequencePass:
+        return RnnPass(unrolled, self.shortcut, self.state_size())
 
     def table_row(self) -> str:
         shape = self.inputs[0]
@@ -168,7 +171,11 @@ class Crnn(_ConvolutionalRecurrent):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConvLstm(_ConvolutionalRecurrent):
-    """`[lstm]` with convolutions; `peephole` lets the gates see the cell; the cell is kept within +-state_constrain."""
+    """`[conv_lstm]`: `[lstm]` with convolutions. Parts called v... read the cell (`peephole`).
+
+    bottleneck: one part reads state and input together, and all gates read its output. constrain: the cell is clipped
+    to -constrain to constrain; 0 for no limit.
+    """
 
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
 
@@ -219,11 +226,11 @@ class ConvLstm(_ConvolutionalRecurrent):
         return {name: Shape(part.channels, inputs.height, inputs.width) for name, part in self.parts.items()}
 
     def _gates(self, x: Array, h: Array, c: Array) -> dict[str, Array]:
-        """The sums of f, i, g and o without the peephole of o, which sees the new cell."""
+        """The pre-activations of f, i, g and o, without the peephole of o, which reads the new cell."""
         if self.bottleneck:
             both = np.concatenate([h, x], axis=1)
-            self.joined = activated(self.gate, self.run("wf", both))
-            sums = {gate: self.run(f"u{gate}", self.joined) for gate in "figo"}
+            self._bottleneck_output = activated(self.gate, self.run("wf", both))
+            sums = {gate: self.run(f"u{gate}", self._bottleneck_output) for gate in "figo"}
         else:
             sums = {gate: self.run(f"w{gate}", h) + self.run(f"u{gate}", x) for gate in "figo"}
         if self.peephole:
@@ -242,15 +249,19 @@ class ConvLstm(_ConvolutionalRecurrent):
         if self.constrain:
             np.clip(c, -self.constrain, self.constrain, out=c)
         for state in (c, h):
-            _mend(state)
+            _replace_broken(state)
         y[:] = h
         if self.shortcut and self.bottleneck:
-            y[:, : y.shape[1] // 2] += self.joined[:, : y.shape[1] // 2]
+            y[:, : y.shape[1] // 2] += self._bottleneck_output[:, : y.shape[1] // 2]
 
-    def make_steps(self, unrolled: Unrolled) -> Steps:
+    def make_pass(self, unrolled: Unrolled) -> SequencePass:
         if self.bottleneck:
             raise self.section.error("bottleneck: such layers cannot be trained", "bottleneck")
-        return ConvLstmSteps(unrolled, self.sequences, self.shape.outputs, self.gate, self.peephole, self.constrain)
+        if self.gate is not TANH:
+            raise self.section.error(
+                f"lstm_activation={self.gate.name}: such layers cannot be trained; expected tanh", "lstm_activation"
+            )
+        return ConvLstmPass(unrolled, self.sequences, self.shape.outputs, self.peephole, self.constrain)
 
     def table_operations(self) -> float:
         return super().table_operations() + (12 if self.peephole else 9) * self.shape.outputs * self.batch
@@ -261,7 +272,7 @@ class ConvLstm(_ConvolutionalRecurrent):
         return row + self.inner_rows(side + gate for side in "uwv" for gate in "figo")
 
 
-def _mend(state: Array) -> None:
+def _replace_broken(state: Array) -> None:
     """Replace NaN and infinite elements by 1 / index, as darknet does (index 0 becomes 1)."""
     flat = state.reshape(-1)
     broken = np.flatnonzero(~np.isfinite(flat))

@@ -1,6 +1,6 @@
-"""`[rnn]`, `[gru]`, `[lstm]`: layers whose state stays from one forward pass to the next.
+"""`[rnn]`, `[gru]`, `[lstm]`: layers whose state continues from one forward pass to the next.
 
-Each is made of connected parts. w... act on the state, u... on the input.
+Each is made of connected layers, its parts: those called u... read the input, those called w... the state.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activa
 from ..base import BuildContext, Layer, Parameter, Trainable
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
-from .bptt import GruSteps, LstmSteps, RnnSteps, Steps, Unrolled
+from .bptt import GruPass, LstmPass, RnnPass, SequencePass, Unrolled
 
 Part = TypeVar("Part", bound=Layer)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Recurrent(NchwLayer, Generic[Part]):
-    """Parts in file order, and named states of (batch, n) float32 that begin as zeros."""
+    """A layer of parts, in file order, with named states of (batch, n) float32 that begin as zeros."""
 
-    # What stands before the rows of parts in the layer table.
+    # The indentation of the parts' rows in the layer table.
     indent: ClassVar[str] = "\t\t"
     # The states, each with its name in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     parts: dict[str, Part]
     time_steps: int = 1
     states: dict[str, Array] = field(default_factory=dict, repr=False)
-    steps: Steps | None = field(default=None, init=False, repr=False)  # since `setup_training`
+    sequence_pass: SequencePass | None = field(default=None, init=False, repr=False)  # since `setup_training`
 
     def state_size(self) -> int:
-        """Numbers of one state for one item."""
+        """Numbers of one state of one sample."""
         return self.shape.outputs
 
     def named_parameters(self) -> list[Parameter]:
-        return [record for part in self.parts.values() for record in part.named_parameters()]
+        return [parameter for part in self.parts.values() for parameter in part.named_parameters()]
 
     def parameters_changed(self) -> None:
         for part in self.parts.values():
@@ -56,7 +56,7 @@ class Recurrent(NchwLayer, Generic[Part]):
         self.states = {}
 
     def state(self, name: str) -> Array:
-        """The state called `name`, zeros at first or after a change of the batch."""
+        """The state called `name`; zeros at first and after a change of the batch."""
         shape = (self.source_tensors[0].layout.batch, self.state_size())
         if name not in self.states or self.states[name].shape != shape:
             self.states[name] = np.zeros(shape, np.float32)
@@ -67,10 +67,10 @@ class Recurrent(NchwLayer, Generic[Part]):
         return states | {f"carried.{name}": array for name, array in self.carried().items()}
 
     def run(self, part: str, x: Array) -> Array:
-        """What a part gives for x (batch, inputs): a new (batch, outputs)."""
+        """The output of a part for x (batch, inputs): a new (batch, outputs) array."""
         raise NotImplementedError
 
-    # --- training: over sequences of `time_steps`, ordered by time ---
+    # === Training: over sequences of `time_steps`, ordered by time ===
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
@@ -78,12 +78,12 @@ class Recurrent(NchwLayer, Generic[Part]):
             raise self.section.shape_error(f"a mini-batch of {self.batch} does not hold sequences of {self.time_steps}")
         self.sequences = self.batch // self.time_steps
         self.unrolled = Unrolled(self.parts, self.time_steps, self.sequences)
-        self.steps = self.make_steps(self.unrolled)
+        self.sequence_pass = self.make_pass(self.unrolled)
 
     def carried(self) -> dict[str, Array]:
-        return self.steps.carried() if self.steps else {}
+        return self.sequence_pass.carried() if self.sequence_pass else {}
 
-    def make_steps(self, unrolled: Unrolled) -> Steps:
+    def make_pass(self, unrolled: Unrolled) -> SequencePass:
         """The forward and backward pass over a sequence."""
         raise NotImplementedError
 
@@ -91,27 +91,26 @@ class Recurrent(NchwLayer, Generic[Part]):
         return self.unrolled.trainables()
 
     def forward_training(self) -> None:
-        assert self.steps is not None
-        x = self.nchw_inputs[0]
-        self.source_tensors[0].read_into(x)
-        frames = x.reshape(self.time_steps, self.sequences, -1)
-        self.values[:] = self.steps.forward(frames).reshape(self.values.shape)
-        if self.output is not None:
-            self.output.fill(self.values)
+        assert self.sequence_pass is not None
+        self.read_sources()
+        x = self.nchw_inputs[0].reshape(self.time_steps, self.sequences, -1)
+        self.values[:] = self.sequence_pass.forward(x).reshape(self.values.shape)
+        self.write_output()
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        assert self.steps is not None
-        self.unrolled.turn()
-        return [self.steps.backward(delta.reshape(self.time_steps, self.sequences, -1)).reshape(len(delta), -1)]
+        assert self.sequence_pass is not None
+        self.unrolled.begin_backward()
+        by_time = delta.reshape(self.time_steps, self.sequences, -1)
+        return [self.sequence_pass.backward(by_time).reshape(len(delta), -1)]
 
     def inner_rows(self, names: Iterable[str]) -> str:
-        """The rows of the parts, in the order in which AlexeyAB's darknet makes them, below the layer's own row."""
+        """The rows of the parts in AlexeyAB's layer table, in the order in which its darknet makes them."""
         return "".join(f"\n{self.indent}{self.parts[name].table_row()}" for name in names if name in self.parts)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _ConnectedRecurrent(Recurrent[Connected]):
-    """With connected parts, of which the last in the file gives the size of the output."""
+    """A recurrent layer of connected parts; the last one in the file sets the size of the output."""
 
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
@@ -140,14 +139,14 @@ class _ConnectedRecurrent(Recurrent[Connected]):
 
 
 def activated(activation: Activation, total: Array) -> Array:
-    """The activation of a contiguous array, in context."""
+    """The activation of a contiguous array, in place."""
     activation.apply_nchw(total)
     return total
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Rnn(_ConnectedRecurrent):
-    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s')."""
+    """`[rnn]`: s' = input(x) + self(s) (+ s with `shortcut`), y = output(s')."""
 
     shortcut: bool
 
@@ -176,12 +175,12 @@ class Rnn(_ConnectedRecurrent):
 
     def compute(self, x: Array, y: Array) -> None:
         state = self.state("h")
-        following = self.run("input", x) + self.run("self", state)
-        state[:] = following + state if self.shortcut else following
+        new = self.run("input", x) + self.run("self", state)
+        state[:] = new + state if self.shortcut else new
         y[:] = self.run("output", state)
 
-    def make_steps(self, unrolled: Unrolled) -> Steps:
-        return RnnSteps(unrolled, self.shortcut, self.state_size())
+    def make_pass(self, unrolled: Unrolled) -> SequencePass:
+        return RnnPass(unrolled, self.shortcut, self.state_size())
 
     def table_row(self) -> str:
         row = f"RNN Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
@@ -190,7 +189,7 @@ class Rnn(_ConnectedRecurrent):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Gru(_ConnectedRecurrent):
-    """h' = z h + (1 - z) g, where g is logistic unless `tanh`."""
+    """`[gru]`: y = h' = z h + (1 - z) g, with z, r = logistic(U x + W h) and g = candidate(U x + W (r h))."""
 
     candidate: Activation
 
@@ -216,8 +215,8 @@ class Gru(_ConnectedRecurrent):
         h[:] = z * h + (1 - z) * g
         y[:] = h
 
-    def make_steps(self, unrolled: Unrolled) -> Steps:
-        return GruSteps(unrolled, self.candidate is TANH, self.state("h"))
+    def make_pass(self, unrolled: Unrolled) -> SequencePass:
+        return GruPass(unrolled, self.candidate is TANH, self.state("h"))
 
     def table_row(self) -> str:
         row = f"GRU Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
@@ -226,7 +225,7 @@ class Gru(_ConnectedRecurrent):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Lstm(_ConnectedRecurrent):
-    """c' = f c + i g, h' = o tanh(c'), with f, i, o logistic and g tanh of U x + W h."""
+    """`[lstm]`: c' = f c + i g, y = h' = o tanh(c'), with f, i, o = logistic and g = tanh of U x + W h."""
 
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
 
@@ -248,8 +247,8 @@ class Lstm(_ConnectedRecurrent):
         h[:] = o * activated(TANH, c.copy())
         y[:] = h
 
-    def make_steps(self, unrolled: Unrolled) -> Steps:
-        return LstmSteps(unrolled, self.sequences, self.shape.outputs)
+    def make_pass(self, unrolled: Unrolled) -> SequencePass:
+        return LstmPass(unrolled, self.sequences, self.shape.outputs)
 
     def table_row(self) -> str:
         row = f"LSTM Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"

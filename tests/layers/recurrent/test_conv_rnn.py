@@ -8,7 +8,8 @@ from reference import layers as naive
 from support.networks import net
 from support.tensors import assert_close, values
 
-from pydarknet.errors import ShapeError
+from pydarknet.errors import ConfigError, ShapeError
+from pydarknet.training.learner import Learner
 
 
 def part(layer, name, x, activation, inside_root, padding=1):
@@ -146,3 +147,10 @@ def test_another_size_starts_over_with_a_state_that_fits(build):
     large = network.forward(values(1, 3, 12, 10))[0]
     network.reset_state()
     assert (network.forward(values(1, 3, 12, 10))[0] == large).all()
+
+
+@pytest.mark.parametrize("option", ["bottleneck=1", "lstm_activation=leaky"])
+def test_options_that_training_does_not_know_are_one_line(build, option):
+    text = net(4, 6, 5) + f"[conv_lstm]\noutput=4\nsize=3\npad=1\n{option}\n[cost]\n"
+    with pytest.raises(ConfigError, match=f"{option.split('=')[0]}.*cannot be trained"):
+        Learner(build(text, "alexeyab"))
