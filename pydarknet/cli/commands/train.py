@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from ..loading import Options, print_table, tell_what_was_loaded
 from ..options import FILE, FRACTION, Command, flag, network_options, together
 
 if TYPE_CHECKING:
+    from ...training.hooks import Hook
     from ...training.trainer import Trainer
 TUNE_IGNORED = "-tune is ignored: in training the ways of computing do not change, so that a run can be repeated"
 
@@ -60,6 +62,8 @@ def measuring_options(function: Function) -> Function:
              help="In the report of -map, count what is more probable than P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
              help="For -map, an object is found by a box that overlaps it more than this."),
+        flag("patience", type=click.IntRange(min=1), metavar="N", help="With -map or -topk: end the run when N "
+             "measurements in a row were not better than the best one."),
         flag("topk", is_flag=True, help="For classifiers: how often the class is among the `top` (5) best on the list "
              "`valid`, every 2 epochs."),
     )(function)  # fmt: skip
@@ -83,7 +87,9 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     from ...training.trainer import Trainer
 
     check_precision(options)
-    trainer = Trainer(network_file(data), network_file(cfg), weights, **_library_options(options))
+    trainer = Trainer(
+        network_file(data), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
+    )
     is_detector = bool(trainer.model.heads)
     if detector is not None and detector != is_detector:
         trainer.source.close()
@@ -107,6 +113,8 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     printer.close()
     _tell_waiting(trainer)
     tell_end(trainer)
+    if trainer.finished:
+        _tell_how_to_use(trainer, data, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
 
@@ -115,6 +123,17 @@ def check_precision(options: Options) -> None:
     """Raises OptionError where training shall be in another precision than it is."""
     if options["precision"] != "float32":
         raise OptionError(f"--precision {options['precision']}: training is always in float32")
+
+
+def _hooks(options: Options) -> list[Hook]:
+    """The hooks that options ask for. Raises OptionError where nothing is measured."""
+    from ...training.hooks import EarlyStopping
+
+    if options["patience"] is None:
+        return []
+    if not (options["map"] or options["topk"]):
+        raise OptionError(f"--patience {options['patience']}: counts measurements; give -map or -topk, too")
+    return [EarlyStopping(options["patience"])]
 
 
 def _library_options(options: Options) -> dict[str, Any]:
@@ -185,9 +204,22 @@ def _tell_waiting(trainer: Trainer) -> None:
 
 
 def tell_end(trainer: Trainer) -> None:
-    """Where the weights are, and how to go on."""
+    """Print where the weights are, why the run ended, and how to go on."""
     note(f"Saving weights to {trainer.checkpointer.last_saved}")
+    if trainer.finish_reason:
+        note(f"Ended after iteration {trainer.iteration}: {trainer.finish_reason}.")
     if trainer.interrupted:
         note(f"Stopped after iteration {trainer.iteration}. To go on, give the same command with --resume.")
     elif trainer.setup.alexeyab and trainer.model.heads:
         say("If you want to train from the beginning, then use flag in the end of training command: -clear ")
+
+
+def _tell_how_to_use(trainer: Trainer, data: str, cfg: str) -> None:
+    """Print the command that uses the best weights, or those of the end where nothing was measured."""
+    best = trainer.best.known() if trainer.validator else None
+    weights = trainer.best.path if best else trainer.checkpointer.last_saved
+    command = ["detector", "test"] if trainer.model.heads else ["classifier", "predict"]
+    what = (
+        f"The best weights are of iteration {best['iteration']} ({best['value']:.2%})" if best else "To use the weights"
+    )
+    note(f"{what}: {shlex.join(['pydarknet', *command, data, cfg, str(weights)])} PICTURE")
