@@ -117,8 +117,8 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """Pictures of a mini-batch at that size. With AlexeyAB's `dynamic_minibatch`: about 0.8 times as many as need the
-        memory of a mini-batch at the largest size."""
+        """Pictures of a mini-batch at that size. With AlexeyAB's `dynamic_minibatch`: about 0.8 times as many as
+        need the memory of a mini-batch at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
         (most_w, most_h) = (self._scaled(side, self.coefficient) for side in (self.width, self.height))
