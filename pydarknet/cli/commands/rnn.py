@@ -42,7 +42,7 @@ def _train_options(function: Function) -> Function:
              help="Seed of all random numbers; one seed gives one result. Default: 0."),
         flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
         flag("backup", type=FILE, default="backup", show_default=True, metavar="DIR", help="The folder for weights."),
-        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder; begin where it has none."),
+        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if there is one."),
         flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
              "iterations."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),

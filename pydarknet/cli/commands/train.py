@@ -39,7 +39,7 @@ def train_options(function: Function) -> Function:
              "result. Default: 0."),
         flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
         flag("backup", type=FILE, metavar="DIR", help="The folder for weights, instead of the .data file's."),
-        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder; begin where it has none."),
+        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if there is one."),
         flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
              "iterations."),
         flag("no_check", is_flag=True, help="Do not read all labels before the first iteration."),
