@@ -1,8 +1,7 @@
-"""The best weights of all runs in a folder, and beside them a file that says how good they are.
+"""The best weights of all runs in a folder, and a sidecar file with their measurement.
 
-NAME_best.weights goes with NAME_best.json. The latter holds the hash of its weights. Both are written under other names
-first; then the weights are renamed, then the file beside them. A kill between the two leaves NAME_best.json.new, whose
-hash fits the new weights.
+NAME_best.json belongs to NAME_best.weights and holds its hash. Both are written under temporary names; then the weights
+are renamed, then the sidecar. A kill between the two leaves NAME_best.json.new, whose hash fits the new weights.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class BestWeights:
         self.sidecar = folder / f"{base}_best.json"
 
     def known(self) -> dict[str, Any] | None:
-        """What is said about the weights that are there; None where there are none, or nobody knows."""
+        """The sidecar's content; None where there are no weights, or no sidecar that belongs to them."""
         if not self.path.is_file():
             return None
         for candidate in (self.sidecar, self._new):
@@ -46,10 +45,10 @@ class BestWeights:
         return self.sidecar.with_name(self.sidecar.name + NEW)
 
     def offer(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
-        """Write the network's parameters, unless the weights that are there are better; the path, if they are written.
+        """Write the network's parameters unless the present weights are better. Returns the path if they are written.
 
-        Weights of which nobody knows how good they are, such as darknet's own, become NAME_best.old.weights.
-        `about`: what else the file beside them shall say. Raises OutputError.
+        value: the measurement. about: further content of the sidecar. Weights without a sidecar, such as darknet's own,
+        become NAME_best.old.weights. Raises OutputError.
         """
         known = self.known()
         if known is not None and known["value"] > value:

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pydarknet")
 
-TOP = 20.0  # of the loss axis, as AlexeyAB's `max_chart_loss` has it
-MARGIN = 2.5  # times the last average, what is shown at least
+TOP = 20.0  # of the loss axis; AlexeyAB's `max_chart_loss`
+MARGIN = 2.5  # the loss axis reaches at least to so many times the last average
 MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl with their names
 
 
 class Chart:
-    """Redrawn from the journal, so that a resumed run goes on with the same curve.
+    """A chart that is drawn from train.jsonl each time, so that the curve of a resumed run has no gap.
 
-    top: the largest loss that is shown, None for as much as there is. Without matplotlib there is one note and no
-    chart; a folder that takes no more costs the chart, not the run.
+    top: the end of the loss axis; None: by the average loss. Without matplotlib, or where the file cannot be written,
+    there is one warning and no chart; the run goes on.
     """
 
-    def __init__(self, path: Path, journal: Path, title: str, max_batches: int, top: float | None = None) -> None:
-        self.path, self.journal, self.max_batches, self.top = path, journal, max_batches, top
+    def __init__(self, path: Path, log_path: Path, title: str, max_batches: int, top: float | None = None) -> None:
+        self.path, self.log_path, self.max_batches, self.top = path, log_path, max_batches, top
         self.title = title.replace("$", r"\$")  # else matplotlib reads a formula
         self._is_off = False
 
@@ -37,7 +37,7 @@ class Chart:
         if self._is_off:
             return
         try:
-            save_figure(self._figure(read_entries(self.journal)), self.path)
+            save_figure(self._figure(read_entries(self.log_path)), self.path)
         except (OptionError, OutputError) as error:
             self._is_off = True
             log.warning("%s is not drawn: %s", self.path.name, error)
@@ -81,10 +81,10 @@ class Chart:
         return f"{self.title}: {now}{''.join(measured[-1:])}"
 
 
-def read_entries(journal: Path) -> list[dict[str, Any]]:
+def read_entries(log_path: Path) -> list[dict[str, Any]]:
     """The lines of `train.jsonl`. Raises OutputError where it cannot be read."""
     try:
-        lines = journal.read_text(encoding="utf-8").splitlines()
+        lines = log_path.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
-        raise OutputError(f"{journal}: cannot read: {error}") from error
+        raise OutputError(f"{log_path}: cannot read: {error}") from error

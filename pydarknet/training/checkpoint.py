@@ -1,11 +1,12 @@
-"""Weights written during training, each with a file beside it that says how to go on from there.
+"""Checkpoints: weights written during training, each with a state file beside it from which a run resumes.
 
 A checkpoint is a pair: NAME, an ordinary .weights file, and NAME.state.npz with everything else that training needs
-(accumulated updates with momentum, counters, the average loss, the loader's position, random states). The state holds
-the hash of its weights, so that files which do not belong together are not taken for a pair.
+(accumulated updates with momentum, counters, the average loss, the loader's position, random states, states of hooks).
+The state holds the hash of its weights; files that do not belong together are never taken for a pair.
 
-Both are written under other names first. Then the weights are renamed, then the state. A kill between the two leaves
-NAME.state.npz.new, whose hash fits the new weights; one before both leaves the old pair. At no moment is there none.
+Both files are written under temporary names. Then the weights are renamed, then the state. A kill between the two
+leaves NAME.state.npz.new, whose hash fits the new weights. A kill before both leaves the old pair. So there is a whole
+pair at every moment.
 """
 
 from __future__ import annotations
@@ -49,20 +50,20 @@ _PROGRESS = {
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training run is, besides what `Learner` knows."""
+    """How far a training run is: what a state file holds besides the learner's state."""
 
     iteration: int
     start: int  # the iteration at which the run began
     average: float | None  # of the loss; None before the first iteration
-    position: int  # pictures that the loader has given
+    position: int  # pictures that the loader has delivered
     seed: int
     hooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # states of hooks by their keys
-    min_size: int | None = None  # of input sizes that change, where the user chose it
+    min_size: int | None = None  # the smallest side of multi-scale training, where the user chose it
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A pair found on the disk."""
+    """A pair on the disk."""
 
     weights: Path
     state: Path
@@ -82,13 +83,13 @@ def _is_in_file(network: Network) -> bool:
     return all(layer.record_options.is_whole and layer.record_options.save for layer in network.layers)
 
 
-def save(folder: Path, name: str, training: Learner, progress: Progress) -> Path:
-    """Write the pair; until it is complete, a former one of that name stays. Raises OutputError."""
-    network = training.network
-    network.header = Header(*network.dialect.version, training.seen)
+def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
+    """Write a pair, return the path of its weights. A former pair of that name stays until then. Raises OutputError."""
+    network = learner.network
+    network.header = Header(*network.dialect.version, learner.seen)
     target = folder / name
     weights, state = folder / f".{name}{NEW}", folder / f"{name}{STATE}{NEW}"
-    arrays = training.state_dict()
+    arrays = learner.state_dict()
     if not _is_in_file(network):
         arrays |= _parameters(network)
     try:
@@ -99,10 +100,10 @@ def save(folder: Path, name: str, training: Learner, progress: Progress) -> Path
             "weights": name,
             "hash": hash_of(weights),
             "dialect": network.dialect.name,
-            "batch": training.mini_batch,
-            "subdivisions": training.subdivisions,
+            "batch": learner.mini_batch,
+            "subdivisions": learner.subdivisions,
             "progress": {**vars(progress), "hooks": {key: dict(state) for key, state in progress.hooks.items()}},
-            "training": training.counters(),
+            "training": learner.counters(),
         }
         with atomic_write(state) as stream:
             np.savez(stream, **{_CONTENT: np.array(json.dumps(content))}, **arrays)  # type: ignore[arg-type]
@@ -127,9 +128,9 @@ def _parameters(network: Network) -> dict[str, Array]:
 
 
 def newest(folder: Path, base: str) -> Checkpoint | None:
-    """The pair of the highest iteration among those of the network `base`; None where the folder has none.
+    """The pair with the highest iteration of the network `base`; None where the folder has no pair.
 
-    Pairs that do not fit together are passed over with a warning. Raises WeightsError where none of several fits.
+    Files that do not fit together are skipped with a warning. Raises WeightsError where no pair fits.
     """
     found, wrong = [], []
     for path in _files(folder, base):
@@ -174,7 +175,7 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """What a state file says besides arrays, compared with what this version writes. Raises WeightsError."""
+    """The JSON object of a state file, checked against what this version writes. Raises WeightsError."""
     arrays = _read(path, lambda name: name == _CONTENT)
     if _CONTENT not in arrays:
         raise WeightsError(f"{path} is no state of a training run: it has no {_CONTENT}")
@@ -199,7 +200,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
-    """Arrays of a state file by name; no memory is taken for more than the file holds. Raises WeightsError."""
+    """The wanted arrays of a state file by name; takes no more memory than the file has bytes. Raises WeightsError."""
     found: dict[str, Array] = {}
     try:
         left = path.stat().st_size
@@ -236,7 +237,7 @@ def _one_line(error: Exception) -> str:
 
 
 def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
-    """Raise WeightsError where the run was another one: going on would not continue it."""
+    """Raise WeightsError where the checkpoint is of a run with another dialect or mini-batch, which cannot resume."""
     content, name = checkpoint.content, network.path
     for key, has in (("dialect", network.dialect.name), ("batch", network.batch), ("subdivisions", subdivisions)):
         if content[key] != has:
@@ -248,7 +249,7 @@ def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> N
 
 
 def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
-    """Give the network the checkpoint's parameters. Raises WeightsError."""
+    """Load the checkpoint's parameters into the network. Raises WeightsError."""
     if _is_in_file(network):
         network.loaded = network.load_weights(checkpoint.weights)
         return
@@ -261,19 +262,19 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
     network.parameters_changed()
 
 
-def restore(checkpoint: Checkpoint, training: Learner) -> None:
-    """Give training, set up at the right input size, everything else. Raises WeightsError, and then changes nothing."""
-    with_parameters = not _is_in_file(training.network)
+def restore(checkpoint: Checkpoint, learner: Learner) -> None:
+    """Load everything else into a learner of the right input size. Raises WeightsError before anything is changed."""
+    with_parameters = not _is_in_file(learner.network)
     state = _read(checkpoint.state, lambda name: name != _CONTENT)
     parameters = {name: state.pop(name) for name in list(state) if with_parameters and name.startswith("parameter.")}
-    with naming_file(checkpoint, training.network):
-        check_arrays(parameters, _parameters(training.network) if with_parameters else {})
-        training.load_state_dict(state, checkpoint.content["training"])
+    with naming_file(checkpoint, learner.network):
+        check_arrays(parameters, _parameters(learner.network) if with_parameters else {})
+        learner.load_state_dict(state, checkpoint.content["training"])
 
 
 @contextmanager
 def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
-    """Name the file of a state that is not this network's."""
+    """Have a WeightsError name the state file and the network."""
     try:
         yield
     except WeightsError as error:
@@ -281,7 +282,7 @@ def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
 
 
 def clean(folder: Path, base: str) -> None:
-    """Delete what runs of this network that were killed while they wrote have left behind. Raises OutputError."""
+    """Delete temporary files of runs of this network that were killed while they wrote. Raises OutputError."""
     for path in [*_files(folder, base, "."), *_files(folder, base, "..")]:
         if path.name.endswith((".part", NEW)):
             try:

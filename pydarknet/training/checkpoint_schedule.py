@@ -1,4 +1,4 @@
-"""Which weights darknet writes during training, and under which names."""
+"""When darknet writes weights during training, and under which names."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
 
 @dataclass
 class CheckpointSchedule:
-    """Which checkpoints are due after an iteration, and under which names: darknet's, by dialect and command.
+    """The checkpoints that are due after an iteration, and their names, by dialect and command.
 
-    `batch`: pictures of an iteration; `pictures`: in the training list. `every`: also keep the rolling checkpoint up
-    to date every so many iterations.
+    batch: pictures of an iteration. pictures: in the training list. every: also write the rolling checkpoint every so
+    many iterations. saved: AlexeyAB's, the iteration of the last save of each kind.
     """
 
     base: str
@@ -32,15 +32,16 @@ class CheckpointSchedule:
 
     @property
     def rolling(self) -> str:
-        """The one that is overwritten again and again."""
+        """The name of the checkpoint that is overwritten again and again."""
         return f"{self.base}_last.weights" if self.alexeyab else f"{self.base}.backup"
 
     @property
     def final(self) -> str:
+        """The name of the weights at the end."""
         return f"{self.base}_final.weights" if self.alexeyab or self.detector else f"{self.base}.weights"
 
     def due(self, iteration: int, seen: int) -> list[str]:
-        """File names of the checkpoints to write now, the rolling one last."""
+        """The file names of the checkpoints that are due now, the rolling one last."""
         names = self._alexeyab(iteration) if self.alexeyab else self._pjreddie(iteration, seen)
         if self.every and iteration % self.every == 0 and self.rolling not in names:
             names.append(self.rolling)

@@ -1,4 +1,4 @@
-"""Where a training run's mini-batches come from: the sets and the loader, as the trainer sees them."""
+"""The source of a training run's mini-batches: data sets and loader as the trainer sees them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class ListedImages(Protocol):
 
 
 class BatchSource(Protocol):
-    """What gives mini-batches; two that begin at one position give the same. `mini_batch`: pictures of the next one."""
+    """Delivers mini-batches; two sources that begin at one position deliver the same.
+
+    mini_batch: pictures of the next one. position: pictures delivered so far. waited: seconds that `next` had to wait.
+    """
 
     mini_batch: int
     position: int
@@ -43,7 +46,7 @@ class BatchSource(Protocol):
 
 
 def open_pictures(data: Section, model: Model) -> ListedImages:
-    """The training list of a .data file, as the network's last layer wants it."""
+    """The training list of a .data file: with boxes for a network with heads, else with classes."""
     net = model.config.net
     heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads:
@@ -53,7 +56,7 @@ def open_pictures(data: Section, model: Model) -> ListedImages:
 
 
 def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
-    """The training list of a .data file, with boxes, as this head wants it."""
+    """The training list of a .data file with boxes, by the options of a head."""
     wanted = head.pictures
     return DetectionDataset.from_config(
         data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,
@@ -62,5 +65,5 @@ def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> 
 
 
 def open_source(pictures: ListedImages, batch: int, seed: int, threads: int, position: int) -> BatchSource:
-    """Threads that prepare mini-batches of these pictures."""
+    """A loader whose threads prepare mini-batches of these pictures."""
     return DataLoader(pictures, batch, seed, threads=threads, position=position)

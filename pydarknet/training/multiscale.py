@@ -1,4 +1,4 @@
-"""The sizes a network is trained at, and the memory that the largest one takes."""
+"""Multi-scale training: the input size of each iteration, and the memory that the largest size takes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..utils.arrays import LANES
 CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
 SMALLEST, LARGEST = 320, 608  # sides of pjreddie's detectors
 LAST_AT_LARGEST = 200  # iterations at the end of a run
-_SIZES = 0x517E  # sets the random numbers of sizes apart from others of the same seed
+_SIZES = 0x517E  # part of the seed, so that sizes do not repeat the random numbers of other draws
 
 
 @dataclass(frozen=True)
 class MultiScaleSchedule:
-    """The input size of every iteration: one that is drawn anew after each `period`, by the dialect's rule.
+    """The input size of each iteration: every `period` iterations another one is drawn, by the dialect's rule.
 
-    A pure function of the seed, so that a run that goes on finds the size it had.
+    A pure function of the seed, so that a resumed run has the sizes of the interrupted one.
     """
 
     width: int
@@ -37,13 +37,13 @@ class MultiScaleSchedule:
     max_batches: int = 0
     smallest: int = SMALLEST  # side, of the rule "square"
     mini_batch: int = 1
-    grows_batch: bool = False  # whether mini-batches are larger where pictures are smaller
+    grows_batch: bool = False  # whether mini-batches are larger at smaller sizes
 
     @classmethod
     def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
-        """By `random` of the last head, or for pjreddie's classifiers of [net].
+        """Read `random` of the last head, or of [net] for pjreddie's classifiers.
 
-        smallest: side in pixels, instead of 320. Raises OptionError where it has no meaning.
+        smallest: the smallest side in pixels, instead of 320. Raises OptionError for networks without that rule.
         """
         sizes = cls._of(model, seed, max_batches)
         if smallest is None:
@@ -87,7 +87,7 @@ class MultiScaleSchedule:
 
     @property
     def largest(self) -> tuple[int, int]:
-        """(width, height), the most that may come."""
+        """(width, height) of the largest size that can be drawn."""
         if self.rule == "coefficient":
             factor = max(self.coefficient, 1 / self.coefficient)
             return self._scaled(self.width, factor), self._scaled(self.height, factor)
@@ -95,7 +95,7 @@ class MultiScaleSchedule:
         return (side, side) if side else (self.width, self.height)
 
     def at(self, done: int, start: int) -> tuple[int, int]:
-        """(width, height) of the iteration after `done` ones, in a run that began after `start`."""
+        """(width, height) of the iteration that follows `done` iterations, in a run that began after `start`."""
         if not self.vary:
             return self.width, self.height
         done = start + (done - start) // self.period * self.period
@@ -117,8 +117,8 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """Pictures of a mini-batch at that size: with AlexeyAB's `dynamic_minibatch` about four fifths of what takes as
-        much memory as the largest size."""
+        """Pictures of a mini-batch at that size. With AlexeyAB's `dynamic_minibatch`: about 0.8 times as many as
+        need the memory of a mini-batch at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
         (most_w, most_h) = (self._scaled(side, self.coefficient) for side in (self.width, self.height))
@@ -129,10 +129,12 @@ class MultiScaleSchedule:
         return max(self.step, math.floor(factor * side / self.step + 1 + 0.5) * self.step)
 
 
-def training_bytes(model: Model, width: int, height: int, twin: bool = False) -> int:
-    """About the memory that training at this size takes: each layer's output, delta and what its way back keeps, and
-    parameters as stored, accumulated and packed twice, with their moments and averages. `twin`: a second network
-    measures."""
+def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
+    """An estimate of the memory for training at this size, in bytes.
+
+    It counts each layer's output, its delta and what its backward pass keeps; and parameters: as stored, their updates,
+    packed for both passes, Adam's moments and averages. validates: whether a second network is there for validation.
+    """
     shapes = model.shapes_at(Shape(model.input.channels, height, width))
     total = _bytes(Shape(model.input.channels, height, width))
     for layer, shape in zip(model.layers, shapes, strict=True):
@@ -142,7 +144,7 @@ def training_bytes(model: Model, width: int, height: int, twin: bool = False) ->
         kept += layer.kind in ("convolutional", "conv", "deconvolutional")
         total += kept * _bytes(shape)
     net = model.config.net
-    copies = 5 + 2 * net.flag("adam") + bool(net.real("ema_alpha", 0.0)) + 2 * twin
+    copies = 5 + 2 * net.flag("adam") + bool(net.real("ema_alpha", 0.0)) + 2 * validates
     return total * model.batch + 4 * copies * model.parameter_count
 
 

@@ -1,4 +1,4 @@
-"""What a training run is before it begins: its options, the network with its parameters, where it stands, its sizes."""
+"""A training run before it begins: its options, its network with parameters, its progress, its input sizes."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ File = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a run is done.
+    """Options of a training run.
 
-    seed: of everything random; one seed gives one result. threads: to compute with and to load with.
-    max_batches: iterations, instead of the cfg's. clear: count iterations from 0 whatever the weights say.
+    seed: of everything random; one seed gives one result. threads: for computing and for loading.
+    max_batches: iterations, instead of the cfg's. clear: count iterations from 0 whatever the weights have seen.
     dialect: auto, pjreddie or alexeyab. backup: the folder for weights, instead of the .data file's.
-    resume: go on from the newest checkpoint there; where there is none, begin. checks: whether all labels are looked
-    at first. save_every: also write a checkpoint every so many iterations. allow_partial: accept weights that hold
-    more than the network takes. measure: mAP (classifiers: accuracy) on the list `valid` in the course of the run, and
-    the best weights kept; measuring: how. min_size: the smallest side of pjreddie's detectors whose size changes,
-    instead of 320. chart: whether chart.png is drawn.
+    resume: continue from the newest checkpoint in that folder; where it has none, begin. checks: read all labels first.
+    save_every: also write a checkpoint every so many iterations. allow_partial: accept weights with more numbers than
+    the network has. measure: measure mAP (classifiers: accuracy) on the list `valid` during the run, and keep the best
+    weights; measuring: how. min_size: the smallest side, in pixels, of pjreddie's detectors with several sizes, instead
+    of 320. chart: draw chart.png.
     """
 
     seed: int | None = None
@@ -61,14 +61,14 @@ class TrainOptions:
 
 
 class TrainingSetup:
-    """The network of a run, with its parameters but not yet set up to learn.
+    """The network of a run with its parameters, before a learner is made of it.
 
-    imgs: pictures of an iteration. resumed: the checkpoint to go on from, None for a new run. progress: where the run
-    stands. start: the iteration after which it began.
+    imgs: pictures of an iteration. resumed: the checkpoint that the run resumes from, None for a new run. progress: how
+    far the run is. start: the iteration after which it began.
     """
 
     def __init__(self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions) -> None:
-        """data: a .data file, or what would stand in it. Raises the children of DarknetError."""
+        """data: a .data file, or its content. Raises the children of DarknetError."""
         self.options, self.weights = options, weights
         self.data = data if isinstance(data, Section) else read_data(data)
         self.model = self._build(cfg)
@@ -144,7 +144,7 @@ class TrainingSetup:
             )
 
     def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
-        """When which weights are written, for a list of so many pictures."""
+        """When weights are written, for a list of so many pictures."""
         iteration = self.progress.iteration
         return CheckpointSchedule(
             self.base,

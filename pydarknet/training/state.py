@@ -1,4 +1,4 @@
-"""Checks of a restored state: its names, shapes, dtypes and values against those that the network, set up, expects.
+"""Checks of a restored state: names, shapes, dtypes and values against those that the learner expects.
 
 A state is only written to the network after all of it has been checked.
 """
@@ -17,7 +17,7 @@ from ..utils.arrays import Array
 LONGEST = 60  # letters of a value in a message
 _WORD = 1 << 62  # above every count that fits into a .weights file
 
-# What a value of a JSON file must be: in words, and a test.
+# What a value of a JSON object must be: in words, and as a test.
 Kind = tuple[str, Callable[[Any], bool]]
 
 
@@ -76,7 +76,7 @@ def check_arrays(found: Mapping[str, Array], expected: Mapping[str, Array]) -> N
 
 
 def check_generator(found: Any, rng: np.random.Generator, what: str) -> None:
-    """Try the state of a generator of random numbers on another generator of that kind. Raises WeightsError."""
+    """Try the state of a random generator on another generator of that kind. Raises WeightsError."""
     trial = type(rng.bit_generator)()
     try:
         trial.state = found

@@ -1,4 +1,4 @@
-"""Training recurrent networks on text, on the trainer of pictures: other data, other names of checkpoints."""
+"""Training of recurrent networks on text: the trainer of pictures with other data and other names of checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .trainer import Trainer
 
 @dataclass
 class TextCheckpointSchedule(CheckpointSchedule):
-    """darknet's `rnn train` in both dialects: BASE_N.weights and BASE.backup, at intervals of the dialect."""
+    """The checkpoints of darknet's `rnn train`: BASE_N.weights and BASE.backup, at the intervals of the dialect."""
 
     @property
     def rolling(self) -> str:
@@ -37,7 +37,7 @@ class TextCheckpointSchedule(CheckpointSchedule):
 
 
 class TextSetup(TrainingSetup):
-    """A run on a text."""
+    """A training run on a text, before it begins."""
 
     def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
         weights, last = self.model.dialect.rnn_saves
@@ -54,7 +54,7 @@ class TextSetup(TrainingSetup):
 
 
 class TextTrainer(Trainer):
-    """A training run on a text. `tokenized`: see `text.Text`; other options are the fields of TrainOptions."""
+    """A training run on a text. tokenized: see `text.Text`. hooks and other options: as for Trainer."""
 
     setup_class = TextSetup
 
@@ -66,7 +66,7 @@ class TextTrainer(Trainer):
 
     @property
     def steps(self) -> int:
-        """How long a sequence is."""
+        """Symbols of a sequence."""
         return self.setup.net.positive("time_steps", 1)
 
     @property
@@ -91,8 +91,8 @@ class TextTrainer(Trainer):
 def train_text(
     text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
 ) -> Iterator[IterationRecord]:
-    """Train the recurrent network of a .cfg file to foretell a text and yield one record an iteration.
+    """Train the recurrent network of a .cfg file to predict a text, and yield a record after each iteration.
 
-    tokenized: see `text.Text`. Other options: the fields of TrainOptions. Raises the children of DarknetError.
+    tokenized: see `text.Text`. hooks and other options: as for `trainer.train`. Raises the children of DarknetError.
     """
     return TextTrainer(text, cfg, weights, tokenized=tokenized, **options).run()

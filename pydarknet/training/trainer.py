@@ -62,6 +62,7 @@ class Trainer:
             checkpoint.restore(setup.resumed, self.learner)
         make_folder(setup.folder)
         self.checkpointer = Checkpointer(setup, setup.checkpoint_schedule(len(self.dataset)))
+        self.best = BestWeights(setup.folder, setup.base)
         self.hooks = self._all_hooks(hooks)
         self._load_hooks()
         self.source = self._open_source()
@@ -91,7 +92,7 @@ class Trainer:
         log = MetricsLog(setup.folder / METRICS_LOG)
         found: list[Hook] = [EarlierResults(self.checkpointer.schedule.final)]
         found += [ValidationHook(self.validator)] if self.validator else []
-        found += [*hooks, MetricsLogHook(log), BestCheckpointer(BestWeights(setup.folder, setup.base))]
+        found += [*hooks, MetricsLogHook(log), BestCheckpointer(self.best)]
         found.append(self.checkpointer)
         if setup.options.chart:
             top = setup.net.real("max_chart_loss", 0.0) or None

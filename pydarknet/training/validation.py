@@ -1,7 +1,7 @@
-"""How good a network is while it learns: mAP of detectors, accuracy of classifiers, on pictures it does not learn from.
+"""Validation during training: mAP of detectors, accuracy of classifiers, on pictures that are not trained on.
 
-The network that learns is not disturbed: a second one of the same cfg, at the cfg's size, gets a copy of its parameters
-and uses the rolling statistics.
+A second network of the same cfg, at the cfg's size, gets a copy of the parameters and uses the running statistics of
+batch normalisation. So validation does not change the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACCURACY_EPOCHS = 2
 
 @dataclass(frozen=True)
 class Options:
-    """Of `detector train -map`: as in `detector map`; epochs: times the training list between two measurements."""
+    """Options of `detector train -map`: those of `detector map`, and the epochs between two measurements."""
 
     thresh: float = 0.25
     iou_thresh: float = 0.5
@@ -39,7 +39,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """One measurement's result: 0 to 1, and for detectors the report behind it."""
+    """The result of one measurement, 0 to 1, and for detectors the report behind it."""
 
     value: float
     report: Report | None = None
@@ -47,7 +47,7 @@ class ValidationResult:
 
 
 class ValidationMetric(Protocol):
-    """What is measured, and after how many iterations it is due again."""
+    """What is measured, and when it is due."""
 
     kind: str
 
@@ -59,7 +59,7 @@ class ValidationMetric(Protocol):
 
 
 class AveragePrecision:
-    """mAP of a detector, as AlexeyAB's `-map` has it."""
+    """mAP of a detector, as with AlexeyAB's `-map`."""
 
     kind = "map"
 
@@ -83,8 +83,7 @@ class AveragePrecision:
 
 
 class Accuracy:
-    """How often the class of a picture is among the `top` best, as AlexeyAB's `-topk` has it: what `classifier valid`
-    gives."""
+    """Top-k accuracy of a classifier, as with AlexeyAB's `-topk`: the result of `classifier valid`."""
 
     kind = "accuracy"
 
@@ -110,29 +109,29 @@ class Accuracy:
 
 
 class Validator:
-    """Measurements in the course of a run, and the best one so far."""
+    """The measurements of a run: when the next one is due, the last value and the best one."""
 
     def __init__(self, model: Model, metric: ValidationMetric, interval: int, start: int) -> None:
-        """`model`: the network that will learn, before it is set up to."""
+        """model: the network to be trained, before a learner is made of it."""
         net = model.config.net
         self.metric, self.interval = metric, interval
-        self.model, self._twin = model, copy.deepcopy(model)
+        self.model, self._copy = model, copy.deepcopy(model)
         self._burn_in = net.natural("burn_in", 0, 1 << 40)
         self.last, self.value, self.best = start, -1.0, -1.0
 
     @property
     def next(self) -> int:
-        """The iteration after which the next one is due, the last of a run apart."""
+        """The iteration after which the next measurement is due; one more is due after the last iteration of a run."""
         return self.metric.next(self.last, self.interval, self._burn_in)
 
     def measure(self, iteration: int) -> Measurement:
-        """Copy the parameters and measure."""
+        """Copy the parameters to the second network and measure it."""
         began = time.perf_counter()
-        for mine, its in zip(self._twin.layers, self.model.layers, strict=True):
+        for mine, its in zip(self._copy.layers, self.model.layers, strict=True):
             for record, other in zip(mine.named_parameters(), its.named_parameters(), strict=True):
                 record.array[:] = other.array
-        self._twin.parameters_changed()
-        figures = self.metric.run(self._twin)
+        self._copy.parameters_changed()
+        figures = self.metric.run(self._copy)
         self.last, self.value, self.best = iteration, figures.value, max(self.best, figures.value)
         seconds = time.perf_counter() - began
         return Measurement(self.metric.kind, figures.value, self.best, seconds, figures.report, figures.missing)
@@ -149,7 +148,7 @@ class Validator:
 def choose_metric(
     model: Model, data: Section, labels: Sequence[str], options: Options, threads: int
 ) -> ValidationMetric:
-    """What to measure of this network. Raises DataError and ConfigError before anything is computed."""
+    """mAP for a network with heads, else accuracy. Raises DataError and ConfigError before anything is computed."""
     if not model.heads:
         return Accuracy(data, labels, threads)
     model.names_path = names_from_data(data, "names")

@@ -28,7 +28,7 @@ BLOCK = 1 << 16  # bytes read at a time
 
 @click.group("rnn", cls=FlagsFirst)
 def rnn_command() -> None:
-    """Train a recurrent network on text, write more of it, measure how well it is foretold."""
+    """Train a recurrent network on text, write more text, measure how well it predicts a text."""
 
 
 def _train_options(function: Function) -> Function:
@@ -39,10 +39,10 @@ def _train_options(function: Function) -> Function:
         flag("tokenized", is_flag=True, help="The file holds numbers, one a symbol, instead of text."),
         flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
         flag("seed", "-srand", "--srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N",
-             help="Of everything random; one seed gives one result. Default: 0."),
+             help="Seed of all random numbers; one seed gives one result. Default: 0."),
         flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
         flag("backup", type=FILE, default="backup", show_default=True, metavar="DIR", help="The folder for weights."),
-        flag("resume", is_flag=True, help="Go on from the newest checkpoint in that folder; begin where it has none."),
+        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if there is one."),
         flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
              "iterations."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),
@@ -53,7 +53,7 @@ def _train_options(function: Function) -> Function:
 @rnn_command.command("train")
 @_train_options
 def train_command(cfg: str, weights: str | None, **options: Any) -> None:
-    """Learn to foretell each symbol of a text from those before it.
+    """Train a network to predict each symbol of a text from those before it.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
 
 
 def _print_opening(trainer: TextTrainer) -> None:
-    """darknet's first lines; of AlexeyAB's some on standard output."""
+    """Print darknet's first lines; some of AlexeyAB's go to standard output."""
     training, optimizer, batch = trainer.learner, trainer.learner.optimizer, trainer.model.batch
     if trainer.setup.alexeyab:
         say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
@@ -126,13 +126,13 @@ def _reading_options(function: Function) -> Function:
 @_reading_options
 @flag("len", "count", type=click.IntRange(min=0), default=1000, show_default=True, metavar="N", help="Symbols to add.")
 @flag("temp", type=click.FloatRange(min=0, min_open=True), default=0.7, show_default=True, metavar="T",
-      help="Below 1 the probable becomes more so, above less.")  # fmt: skip
+      help="Temperature of the softmax: below 1, probable symbols become more probable.")  # fmt: skip
 @flag("srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N", help="One number gives one text. "
       "Default: another each time.")  # fmt: skip
 @flag("tokens", type=FILE, metavar="FILE", help="Print these names of symbols, one a line in the file, instead of "
       "characters.")  # fmt: skip
 def generate_command(cfg: str, weights: str, **options: Any) -> None:
-    """Go on with a text, symbol by symbol.
+    """Continue a text, symbol by symbol.
 
     \b
     Example:
@@ -156,7 +156,7 @@ def generate_command(cfg: str, weights: str, **options: Any) -> None:
 @_reading_options
 @file_option
 def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
-    """Measure how well a text from standard input is foretold; the last line counts all of it.
+    """Measure how well the network predicts a text from standard input; the last line is for all of it.
 
     \b
     Example:
@@ -171,7 +171,7 @@ def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> N
         bits = f"BPC: {score.bits:4.4f}   " if tells_bits else ""
         say(f"{score.count} {bits}Perplexity: {score.perplexity:4.4f}    Word Perplexity: {score.word_perplexity:4.4f}")
     if score is None:
-        raise DataError(f"{file or 'standard input'}: fewer than 2 symbols, of which none is foretold")
+        raise DataError(f"{file or 'standard input'}: fewer than 2 symbols, so that none is predicted")
 
 
 @rnn_command.command("vec")
@@ -200,7 +200,7 @@ def _load(cfg: str, weights: str, options: Options) -> Model:
 
 
 def _symbols(text: str) -> bytes:
-    """The bytes that stood on the command line."""
+    """The bytes of an argument of the command line."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -209,7 +209,7 @@ def _text(content: bytes) -> str:
 
 
 def _shower(tokens: str | None) -> Callable[[int], str]:
-    """How a symbol is printed: as a byte, or by its name and a blank."""
+    """A function that gives a symbol's text: its byte, or its name and a blank."""
     if tokens is None:
         return lambda symbol: _text(bytes([symbol]))
     from ...utils.files import read_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from ..loading import Options, print_table, tell_what_was_loaded
 from ..options import FILE, FRACTION, Command, flag, network_options, together
 
 if TYPE_CHECKING:
+    from ...training.hooks import Hook
     from ...training.trainer import Trainer
-TUNE_IGNORED = "-tune is ignored: in training the ways of computing do not change, so that a run can be repeated"
+TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
 
 COMPILING = "Compiling kernels for this machine, once; this takes up to a minute and does not count as training time."
 
@@ -33,17 +35,17 @@ def train_options(function: Function) -> Function:
         click.argument("cfg", type=FILE),
         click.argument("weights", type=FILE, required=False),
         flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
-        flag("seed", type=click.IntRange(min=0), metavar="N", help="Of everything random; one seed gives one result. "
-             "Default: 0."),
+        flag("seed", type=click.IntRange(min=0), metavar="N", help="Seed of all random numbers; one seed gives one "
+             "result. Default: 0."),
         flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
         flag("backup", type=FILE, metavar="DIR", help="The folder for weights, instead of the .data file's."),
-        flag("resume", is_flag=True, help="Go on from the newest checkpoint in that folder; begin where it has none."),
+        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if there is one."),
         flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
              "iterations."),
-        flag("no_check", is_flag=True, help="Do not look at all labels before the first iteration."),
+        flag("no_check", is_flag=True, help="Do not read all labels before the first iteration."),
         measuring_options,
         flag("min_size", type=click.IntRange(min=32), metavar="N", help="The smallest side where pjreddie's detectors "
-             "change their size, such as 288. Default: 320."),
+             "train at several sizes, such as 288. Default: 320."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),
         flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown."),
         network_options,
@@ -51,7 +53,7 @@ def train_options(function: Function) -> Function:
 
 
 def measuring_options(function: Function) -> Function:
-    """Options of what is measured while a network learns."""
+    """Options of validation during training."""
     return together(
         flag("map", is_flag=True, help="Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
         flag("mAP_epochs", "map_epochs", type=click.IntRange(min=1), default=4, show_default=True, metavar="N",
@@ -59,9 +61,11 @@ def measuring_options(function: Function) -> Function:
         flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
              help="In the report of -map, count what is more probable than P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
-             help="For -map, an object is found by a box that overlaps it more than this."),
-        flag("topk", is_flag=True, help="For classifiers: how often the class is among the `top` (5) best on the list "
-             "`valid`, every 2 epochs."),
+             help="For -map, a box finds an object where their IoU is above this."),
+        flag("patience", type=click.IntRange(min=1), metavar="N", help="With -map or -topk: end the run when N "
+             "measurements in a row were not better than the best one."),
+        flag("topk", is_flag=True, help="For classifiers: measure the accuracy among the `top` (5) best classes on the "
+             "list `valid`, every 2 epochs."),
     )(function)  # fmt: skip
 
 
@@ -83,7 +87,9 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     from ...training.trainer import Trainer
 
     check_precision(options)
-    trainer = Trainer(network_file(data), network_file(cfg), weights, **_library_options(options))
+    trainer = Trainer(
+        network_file(data), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
+    )
     is_detector = bool(trainer.model.heads)
     if detector is not None and detector != is_detector:
         trainer.source.close()
@@ -107,18 +113,31 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     printer.close()
     _tell_waiting(trainer)
     tell_end(trainer)
+    if trainer.finished:
+        _tell_how_to_use(trainer, data, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
 
 
 def check_precision(options: Options) -> None:
-    """Raises OptionError where training shall be in another precision than it is."""
+    """Raise OptionError for another precision than float32."""
     if options["precision"] != "float32":
         raise OptionError(f"--precision {options['precision']}: training is always in float32")
 
 
+def _hooks(options: Options) -> list[Hook]:
+    """The hooks that options ask for. Raises OptionError where nothing is measured."""
+    from ...training.hooks import EarlyStopping
+
+    if options["patience"] is None:
+        return []
+    if not (options["map"] or options["topk"]):
+        raise OptionError(f"--patience {options['patience']}: counts measurements; give -map or -topk, too")
+    return [EarlyStopping(options["patience"])]
+
+
 def _library_options(options: Options) -> dict[str, Any]:
-    """The words of the command line as the library's options."""
+    """The options of the command line as the library's."""
     from ...training.validation import Options as MeasuringOptions
 
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
@@ -165,7 +184,7 @@ def telling_when_compiling() -> Iterator[None]:
 
 
 def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
-    """What is learned from, and where the run begins."""
+    """Print what the data set has, and where the run begins."""
     if trainer.summary:
         note(trainer.summary)
     setup = trainer.setup
@@ -185,9 +204,22 @@ def _tell_waiting(trainer: Trainer) -> None:
 
 
 def tell_end(trainer: Trainer) -> None:
-    """Where the weights are, and how to go on."""
+    """Print where the weights are, why the run ended, and how to go on."""
     note(f"Saving weights to {trainer.checkpointer.last_saved}")
+    if trainer.finish_reason:
+        note(f"Ended after iteration {trainer.iteration}: {trainer.finish_reason}.")
     if trainer.interrupted:
         note(f"Stopped after iteration {trainer.iteration}. To go on, give the same command with --resume.")
     elif trainer.setup.alexeyab and trainer.model.heads:
         say("If you want to train from the beginning, then use flag in the end of training command: -clear ")
+
+
+def _tell_how_to_use(trainer: Trainer, data: str, cfg: str) -> None:
+    """Print the command that uses the best weights, or those of the end where nothing was measured."""
+    best = trainer.best.known() if trainer.validator else None
+    weights = trainer.best.path if best else trainer.checkpointer.last_saved
+    command = ["detector", "test"] if trainer.model.heads else ["classifier", "predict"]
+    what = (
+        f"The best weights are of iteration {best['iteration']} ({best['value']:.2%})" if best else "To use the weights"
+    )
+    note(f"{what}: {shlex.join(['pydarknet', *command, data, cfg, str(weights)])} PICTURE")

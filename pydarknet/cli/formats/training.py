@@ -1,4 +1,4 @@
-"""What `train` prints about each iteration: darknet's lines, and at a terminal a line of progress below them."""
+"""The lines that `train` prints: darknet's for each iteration, and at a terminal a line of progress below them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CLEAR_SCREEN, BELL, CLEAR_LINE = "\033[H\033[J", "\a", "\r\033[K"
 
 
 def no_objects(line: str, statistics: Statistics) -> str:
-    """A head's line with words for the means of a mini-batch in which it had no objects."""
+    """A head's line with the words `no objects` for the means of a mini-batch without objects."""
     return line if statistics.count else re.sub(r"-?\bnan\b", "no objects", line)
 
 
 @dataclass
 class HoursLeft:
-    """AlexeyAB's estimate: the first one as it is, then a slow average."""
+    """AlexeyAB's estimate of the time left: the first value, then a slow moving average."""
 
     value: float = -1.0
 
@@ -58,7 +58,7 @@ class RecentPace:
 
 @dataclass
 class Printer:
-    """darknet's lines, and at a terminal a line of progress below them."""
+    """Prints darknet's lines, and at a terminal a line of progress below them."""
 
     trainer: Trainer
     detector: bool
@@ -76,12 +76,12 @@ class Printer:
         self._look_at_measuring()
 
     def _look_at_measuring(self) -> None:
-        """Note when the next measurement is due, and what the last one gave: both are printed an iteration later."""
+        """Store when the next measurement is due and the last value; both are printed an iteration later."""
         if self.validator is not None:
             self.due, self.value, self.best = self.validator.next, self.validator.value, self.validator.best
 
     def opening(self) -> Iterator[str]:
-        """What is printed on standard output before the first iteration."""
+        """The lines on standard output before the first iteration."""
         trainer, setup, training = self.trainer, self.setup, self.trainer.learner
         if setup.alexeyab and self.detector and self.validator:
             yield " Prepare additional network for mAP calculation..."
@@ -123,7 +123,7 @@ class Printer:
         )
 
     def _crop(self, which: str, width: int) -> int:
-        """pjreddie's smallest or largest side to which a classifier's pictures are scaled before they are cropped."""
+        """The smallest or largest side to which pjreddie's classifiers scale pictures before they crop them."""
         net = self.setup.net
         if net.has(f"{which}_ratio") or not net.has(f"{which}_crop"):
             crop = net.integer(f"{which}_crop", width if which == "min" else 2 * width)
@@ -212,7 +212,7 @@ class Printer:
         return self.validator is not None and self.value > 0
 
     def _announcement(self) -> str:
-        """AlexeyAB's lines about the next and the last mAP, which have no end."""
+        """AlexeyAB's lines about the next and the last mAP, without a line end."""
         if self.validator is None:
             return ""
         text = f"\n (next mAP calculation at {self.due} iterations) "
@@ -224,7 +224,7 @@ class Printer:
         return text
 
     def _report(self, measurement: Measurement) -> None:
-        """The report of `detector map`; pjreddie's darknet has none, so that it goes to standard error."""
+        """Print the report of `detector map`: on standard error for pjreddie's dialect, whose darknet has none."""
         from .evaluation import POINTS_HELP, map_report, map_start
 
         assert measurement.report is not None
@@ -241,7 +241,7 @@ class Printer:
             tell("New best mAP!")
 
     def _accuracy(self, record: IterationRecord) -> None:
-        """AlexeyAB's lines about the accuracy of a classifier."""
+        """Print AlexeyAB's lines about the accuracy of a classifier."""
         if self.validator is None:
             return
         top = self.setup.data.positive("top", 5)

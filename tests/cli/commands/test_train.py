@@ -52,6 +52,7 @@ def test_pjreddie_detector(run, files):
         "10 pictures, 10 objects, .*",
         r"Waited \d+\.\d of \d+\.\d seconds for pictures \(\d+\.\d%\)",
         f"Saving weights to {files.folder}/net_final.weights",
+        rf"To use the weights: pydarknet detector test {files.data} {files.cfg} \S+/net_final.weights PICTURE",
     )
 
 
@@ -165,6 +166,26 @@ def test_map_of_pjreddie_stands_on_standard_error(run, tmp_path):
     result = run("detector", "train", files.data, files.cfg, "-map")
     assert "mAP" not in result.stdout
     assert re.search(r"^ mean_average_precision \(mAP@0\.50\) = \d\.\d{6} $", result.stderr, re.M)
+
+
+def test_patience_ends_a_run_and_the_best_weights_are_named(run, tmp_path, monkeypatch):
+    from pydarknet.training import validation
+
+    values = iter([0.3, 0.4, 0.4, 0.1, 0.9])
+    monkeypatch.setattr(validation, "LEAST_INTERVAL", 10)
+    monkeypatch.setattr(
+        validation.AveragePrecision, "run", lambda self, network: validation.ValidationResult(next(values))
+    )
+    monkeypatch.setattr("pydarknet.cli.formats.training.Printer._report", lambda self, measurement: None)
+    files = detection_files(tmp_path, max_batches=100)
+    result = run("train", files.data, files.cfg, "-map", "-mAP_epochs", "1", "--patience", "2")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-3:] == [
+        f"Saving weights to {files.folder}/net_final.weights",
+        "Ended after iteration 40: the best measurement, 0.4000, is of iteration 20, and 2 since were not better.",
+        f"The best weights are of iteration 30 (40.00%): pydarknet detector test {files.data} {files.cfg} "
+        f"{files.folder}/net_best.weights PICTURE",
+    ]
 
 
 def test_accuracy_of_a_classifier(run, tmp_path):
@@ -293,6 +314,7 @@ def test_partial_weights_are_announced(run, files):
             "train {data} {cfg} --min-size 288",
             "min_size 288: only pjreddie's detectors with random=1 in the last layer change between 320 and 608",
         ),
+        ("train {data} {cfg} --patience 3", "--patience 3: counts measurements; give -map or -topk, too"),
         ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
         ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),
     ],
