@@ -18,7 +18,8 @@ from support.networks import net, randomise
 from support.tensors import values
 
 import pydarknet
-from pydarknet.errors import ShapeError
+from pydarknet.errors import DarknetError, ShapeError
+from pydarknet.runtime.forking import COMPILED_BEFORE
 
 CONV = "[convolutional]\nfilters=16\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
 POOL = "[maxpool]\nsize=2\nstride=2\n"
@@ -226,8 +227,11 @@ def test_a_copy_goes_on_learning_where_the_original_was(load, copied):
     assert losses[0] == losses[1]
 
 
-def _bytes_of(model, picture, found):
-    found.put(repr(model.detect(picture, thresh=0.1)))
+def _detect(model, picture, found):
+    try:
+        found.put(repr(model.detect(picture, thresh=0.1)))
+    except DarknetError as error:
+        found.put(str(error))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -244,10 +248,11 @@ def test_another_process_detects_too(load, pictures, method, busy):
     if busy:
         thread.start()
     try:
-        processes = [context.Process(target=_bytes_of, args=(model, pictures[0], found)) for _ in range(2)]
+        processes = [context.Process(target=_detect, args=(model, pictures[0], found)) for _ in range(2)]
         for process in processes:
             process.start()
-        assert [found.get(timeout=100) for _ in processes] == [expected] * 2
+        refused = {COMPILED_BEFORE} if method == "fork" else set()  # where this process has compiled kernels
+        assert {found.get(timeout=100) for _ in processes} <= {expected} | refused
     finally:
         done.set()
         for process in processes:
