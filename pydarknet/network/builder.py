@@ -1,4 +1,4 @@
-"""The layers of a network file, built one after another."""
+"""Layers are built from the sections of a .cfg file, one after another."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ log = logging.getLogger("pydarknet")
 
 
 def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, changes: Changes) -> list[Layer]:
-    """Every section's layer, with the shapes for this input and batch; options that nobody reads are named in warnings.
+    """Build the layer of each section for an input of this shape and a batch of this size. Options that no layer reads
+    are logged as warnings.
 
-    changes: what the layers share with their network. Raises ConfigError and ShapeError, naming file, line and layer.
+    changes: the object by which the layers tell their network of new parameters. Raises ConfigError and ShapeError,
+    which name file, line and layer.
     """
     config.net.foreign = dialect.foreign_keys("net")
     config.net.ignore(*dialect.net_keys)
@@ -48,7 +50,7 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Within it, what this thread logs is not heard."""
+    """A context in which the warnings of this thread are dropped; those of other threads are not."""
     here = threading.get_ident()
 
     def is_another(record: logging.LogRecord) -> bool:

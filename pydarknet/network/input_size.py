@@ -1,4 +1,4 @@
-"""The sizes of a network's input: what `[net]` says, and what callers may ask for."""
+"""The size of a network's input: what `[net]` says, and which sizes callers may ask for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ LARGEST_BATCH = 1 << 20  # sequences of recurrent networks count with all their 
 
 
 def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:
-    """What `[net]` says of the input, or the given sides. Raises ConfigError."""
+    """The shape of the input that `[net]` describes, or one of the given width and height in pixels.
+
+    Raises ConfigError, and OptionError for a side out of range.
+    """
     net = config.net
     h = net.natural("height", 0) if height is None else checked_side("height", height)
     w = net.natural("width", 0) if width is None else checked_side("width", width)
@@ -37,14 +40,14 @@ def network_input(config: Config, width: int | None = None, height: int | None =
 
 
 def checked_side(name: str, value: int) -> int:
-    """The side again, in pixels. Raises OptionError."""
+    """Return a width or height in pixels that a network can have. Raises OptionError for others."""
     if not isinstance(value, (int, np.integer)) or not 1 <= value <= LARGEST_SIDE:
         raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
     return value
 
 
 def checked_batch(batch: int) -> int:
-    """The batch again. Raises OptionError."""
+    """Return a batch size that a network can have. Raises OptionError for others."""
     if not 1 <= batch <= LARGEST_BATCH:
         raise OptionError(f"batch {batch}: expected a number from 1 to {LARGEST_BATCH}")
     return batch

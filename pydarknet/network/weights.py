@@ -73,7 +73,7 @@ class Header:
 
 
 def _what_else(content: bytes) -> str:
-    """What a file of another kind is, by its first bytes."""
+    """The kind of a file that is no .weights file, judged by its first bytes; empty for others."""
     start = content[:512].lstrip().lower()
     kinds = {
         b"<!doctype": "an HTML page (a failed download?)",
@@ -90,7 +90,7 @@ def _what_else(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a load did: the file's header, how many layers got their record, how many numbers were left over."""
+    """The result of a load: the file's header, how many layers were filled, and how many numbers were left over."""
 
     header: Header
     layers: int
@@ -104,12 +104,12 @@ def _is_stored(parameter: Parameter, layer: Layer) -> bool:
 
 
 def _stored_part(parameter: Parameter, layer: Layer) -> NDArray[np.float32]:
-    """The part of an array that the file holds: all of it, or with `numload` the first filters."""
+    """The part of a parameter that the file holds: all of it, or with `numload` its first filters."""
     return parameter.array if layer.record_options.filters is None else parameter.array[: layer.record_options.filters]
 
 
 def stored_numbers(layer: Layer) -> int:
-    """How many float32 numbers the layer's record takes in a file that is read."""
+    """The number of float32 values that a file holds for this layer."""
     return sum(_stored_part(p, layer).size for p in layer.named_parameters() if _is_stored(p, layer))
 
 
