@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, everything else on standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from ..errors import OutputError
 
-MANY = 10  # pictures, beyond which a progress bar pays
+MANY = 10  # pictures; a progress bar is shown for more
 
 _bar_shown = False
 
@@ -21,9 +21,9 @@ Item = TypeVar("Item")
 
 
 def say(text: str, newline: bool = True) -> None:
-    """Print a result. File names and class names leave as the bytes that they came as.
+    """Print a result. File names and class names are printed as the bytes that they were read as.
 
-    Raises OutputError where standard output takes no more; a closed pipe stays a BrokenPipeError.
+    Raises OutputError where standard output cannot be written; a closed pipe stays a BrokenPipeError.
     """
     if _bar_shown and sys.stdout.isatty():
         click.echo("\r\033[K", nl=False, err=True)  # the bar is drawn again after the next picture
@@ -32,7 +32,7 @@ def say(text: str, newline: bool = True) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is still buffered would fail once more when the interpreter ends.
+        # What is still buffered would fail again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"standard output: cannot write: {error.strerror or error}") from error
 
@@ -63,8 +63,7 @@ def show_warnings() -> None:
 
 @contextmanager
 def bar(length: int) -> Iterator[Callable[[], None]]:
-    """A function that counts one more of `length` pictures: at a terminal, for many of them, a bar on standard error
-    shows it."""
+    """Yield a function to be called after each of `length` pictures. More than MANY show a bar at a terminal."""
     global _bar_shown
     if length <= MANY or not sys.stderr.isatty():
         yield lambda: None
@@ -78,7 +77,7 @@ def bar(length: int) -> Iterator[Callable[[], None]]:
 
 
 def progress(items: Iterable[Item], total: int) -> Iterator[Item]:
-    """The items themselves, with a bar on standard error for many of them at a terminal."""
+    """Yield the items, with the same bar."""
     with bar(total) as count:
         for item in items:
             yield item

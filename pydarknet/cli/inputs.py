@@ -1,4 +1,4 @@
-"""The pictures that a command works on: files, folders, patterns, or paths from standard input, one at a time."""
+"""The pictures of a command: files, folders, patterns, or paths from standard input, one at a time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ Action = Callable[[str, "Picture"], None]
 
 
 def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = False) -> bool:
-    """Do `action` with the path and the pixels of each picture; whether all of them could be read.
+    """Call `action` with the path and the pixels of each picture; True if all of them could be read.
 
-    One that cannot is reported and the others go on. `quiet`: standard output is for results only, not for a prompt.
+    A picture that cannot be read is reported, and the next one follows. quiet: do not print darknet's prompt on
+    standard output.
     """
     from ..runtime.cache import is_cold
 
@@ -47,7 +48,7 @@ def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = Fal
 
 
 def _load(path: str | ImageError) -> tuple[str, Picture | ImageError]:
-    """A path with its picture, or with what is wrong with it."""
+    """A path with its picture, or with the error of reading it."""
     from ..images.image import load_image
 
     if isinstance(path, ImageError):
@@ -59,8 +60,10 @@ def _load(path: str | ImageError) -> tuple[str, Picture | ImageError]:
 
 
 def _loaded(paths: Sequence[str | ImageError]) -> Iterator[tuple[str, Picture | ImageError]]:
-    """The pictures of all paths; the next ones are read while the caller works on one. From standard input that would
-    mean to wait for a path before the one at hand is answered."""
+    """The pictures of all paths; the next ones are read while the caller works on one.
+
+    Paths from standard input are not read ahead: the next line may come only after the answer to the current one.
+    """
     if len(paths) == 1:
         return map(_load, paths)
     from ..utils.prefetch import ahead
@@ -69,10 +72,10 @@ def _loaded(paths: Sequence[str | ImageError]) -> Iterator[tuple[str, Picture | 
 
 
 def paths_of(arguments: Sequence[str]) -> list[str | ImageError]:
-    """The files that the arguments mean, in their order; the content of folders and patterns sorted by name.
+    """The files that the arguments name, in their order; the content of folders and patterns is sorted by name.
 
-    What is neither a file nor matches anything stays as it is, and a folder without pictures gives its error, to be
-    reported when its turn comes.
+    An argument that names nothing stays as it is, and a folder without pictures becomes its error; both are reported
+    in their turn.
     """
     paths: list[str | ImageError] = []
     for argument in arguments:
@@ -100,11 +103,11 @@ def _in_folder(folder: str) -> list[str]:
 
 
 def paths_from_input(quiet: bool) -> Iterator[str | ImageError]:
-    """Paths from standard input, one a line, with darknet's prompt where a person types them.
+    """Paths from standard input, one a line, with darknet's prompt at a terminal.
 
-    What is no text, such as a picture itself, gives one error and ends the list.
+    Binary data, such as a picture itself, gives one error and ends the list.
     """
-    if sys.stdin is None:  # closed by whoever started us
+    if sys.stdin is None:  # closed by the parent process
         return
     stream, prompts = sys.stdin.buffer, sys.stdin.isatty()
     while True:

@@ -1,4 +1,4 @@
-"""From the words on the command line to a network that is ready to run."""
+"""Networks, weights and names from the arguments of a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Options = Mapping[str, Any]
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file or folder; a name that the system refuses is none."""
+    """Whether the file or folder exists; False for a name that the system refuses."""
     try:
         return Path(path).exists()
     except OSError:
@@ -26,7 +26,7 @@ def exists(path: str) -> bool:
 
 
 def build_network(cfg: str, options: Options) -> Network:
-    """The layers of a .cfg file, with parameters that nobody has set."""
+    """The network of a .cfg file, with parameters that are not initialised."""
     from ..config.dialect import choose_dialect
     from ..config.sections import read_config
     from ..network.network import Network
@@ -37,7 +37,7 @@ def build_network(cfg: str, options: Options) -> Network:
 
 
 def load_model(cfg: str, weights: str, options: Options) -> Model:
-    """A network with its weights and names, all of which are checked before anything is computed."""
+    """A network with its weights and names, which are checked before anything is computed."""
     from ..model import load_model as load
 
     model = load(
@@ -55,7 +55,7 @@ def load_model(cfg: str, weights: str, options: Options) -> Model:
     _ = model.names
     if options["verbose"]:
         print_table(model)
-    tell_what_was_loaded(model, weights)
+    note_partial_weights(model, weights)
     return model
 
 
@@ -85,8 +85,8 @@ def print_table(network: Network) -> None:
         note(line)
 
 
-def tell_what_was_loaded(network: Network, weights: str) -> None:
-    """Say how far a file of other length went, where the user allowed that."""
+def note_partial_weights(network: Network, weights: str) -> None:
+    """Print how many layers a weights file of another length has filled (--allow-partial)."""
     loaded, layers = network.loaded, len(network.layers)
     if loaded is None or (loaded.layers == layers and not loaded.left_over):
         return
@@ -94,8 +94,8 @@ def tell_what_was_loaded(network: Network, weights: str) -> None:
     note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")
 
 
-def tell_if_compiling() -> None:
-    """Say why the first run on a machine takes its time."""
+def note_if_compiling() -> None:
+    """Print why the first run on a machine is slow, where it is the first."""
     from ..runtime.cache import is_cold
 
     if is_cold():

@@ -40,7 +40,7 @@ ABSENT = {
 
 
 def absent_command(name: str) -> click.Command:
-    """A command that takes anything and says why it is not offered."""
+    """A command that accepts any arguments and says why it is not offered."""
 
     @click.command(
         name,

@@ -31,7 +31,7 @@ def flag(name: str, *short: str, **attributes: Any) -> Callable[[Function], Func
 
 
 class Command(click.Command):
-    """A command that calls an unknown `-thresh` unknown, where click would read `-t` with the value `hresh`."""
+    """A command that reports an unknown `-thresh`, where click would read `-t` with the value `hresh`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
@@ -101,13 +101,13 @@ def network_and_pictures(function: Function) -> Function:
 
 
 def dialect_option(function: Function) -> Function:
-    """Whose darknet a network file is read as."""
+    """Which darknet's rules a network file is read by."""
     return flag(
         "dialect",
         type=click.Choice(["auto", "pjreddie", "alexeyab"]),
         default="auto",
         show_default=True,
-        help="Whose darknet to follow; auto: AlexeyAB's where the cfg uses what only it knows.",
+        help="Which darknet to follow; auto: AlexeyAB's if the cfg uses anything that only it knows.",
     )(function)
 
 
@@ -119,18 +119,22 @@ def network_options(function: Function) -> Function:
         flag(
             "tune",
             is_flag=True,
-            help="Time the ways of computing each convolution and remember the fastest, for this "
-            "run and later ones on this machine.",
+            help="Time the algorithms of each convolution and remember the fastest for this run and "
+            "later ones on this machine.",
         ),
         flag(
             "precision",
             type=click.Choice(["float32", "bf16"]),
             default="float32",
             show_default=True,
-            help="bf16: direct convolutions multiply numbers of 8 binary digits, up to twice as fast; needs a "
+            help="bf16: direct convolutions multiply bfloat16 numbers, up to twice as fast; needs a "
             "processor with AVX-512 BF16; not for training.",
         ),
-        flag("allow_partial", is_flag=True, help="Accept weights of other length: load whole layers while they last."),
+        flag(
+            "allow_partial",
+            is_flag=True,
+            help="Accept weights of another length: load the layers that they hold.",
+        ),
         click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
         click.option("-i", metavar="N", expose_value=False, callback=_ignored, help="The GPU to use; ignored."),
         flag("nogpu", is_flag=True, expose_value=False, callback=_ignored, help="Ignored."),
@@ -139,7 +143,7 @@ def network_options(function: Function) -> Function:
 
 
 def size_options(function: Function) -> Function:
-    """The input's size instead of the cfg's."""
+    """The size of the network's input."""
     return together(
         flag("width", type=click.IntRange(min=1), metavar="W", help="Pixels, instead of the cfg's."),
         flag("height", type=click.IntRange(min=1), metavar="H", help="Pixels, instead of the cfg's."),
@@ -147,16 +151,16 @@ def size_options(function: Function) -> Function:
 
 
 def batch_option(function: Function) -> Function:
-    """How many pictures of a set are computed at a time."""
+    """How many pictures are computed at a time."""
     return flag("batch", type=click.IntRange(1, 1 << 10), default=4, show_default=True, metavar="N",
-                help="Pictures that go through the network at a time; the results are the same.")(function)  # fmt: skip
+                help="Pictures per forward pass; results do not depend on it.")(function)  # fmt: skip
 
 
 def names_options(function: Function) -> Function:
-    """Where the names of classes come from."""
+    """Files with the names of classes."""
     return together(
         flag("names", type=FILE, metavar="FILE", help="Class names, one a line."),
-        flag("data", type=FILE, metavar="FILE.data", help="A .data file that says where the names are."),
+        flag("data", type=FILE, metavar="FILE.data", help="A .data file that names the file of class names."),
     )(function)
 
 
@@ -183,8 +187,8 @@ def detection_options(function: Function) -> Function:
     return together(
         flag("thresh", type=FRACTION, metavar="P", help="Report what is more probable than P; default: darknet's."),
         flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Threshold in word trees."),
-        flag("nms", type=FRACTION, metavar="IOU", help="Of boxes that overlap more, keep the best. Default: 0.45; "
-             "for the commands of YOLOv1 0.4."),
+        flag("nms", type=FRACTION, metavar="IOU", help="Of boxes with a higher IoU keep the best. Default: 0.45; "
+             "0.4 in the commands of YOLOv1."),
         flag("ext_output", is_flag=True, help="Print the boxes as well."),
         flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey."),
         flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as darknet does."),

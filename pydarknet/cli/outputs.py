@@ -1,4 +1,4 @@
-"""What `detect` leaves on the disk: annotated pictures, AlexeyAB's JSON file, label files."""
+"""Files that `detect` writes: annotated pictures, AlexeyAB's JSON file, label files."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", 
 
 @dataclass
 class Outputs:
-    """Where the results of a run go, besides standard output."""
+    """The files that a run of `detect` writes."""
 
     picture: str | None  # each picture overwrites it, as in darknet
     folder: Path | None
     json: str | None
     labels: bool
     show: bool
-    behind: BackgroundWriter | None = None  # who draws and writes pictures meanwhile
+    behind: BackgroundWriter | None = None  # draws and writes pictures meanwhile
     frames: list[str] = field(default_factory=list)
     _taken: set[Path] = field(default_factory=set)
 
@@ -55,7 +55,7 @@ class Outputs:
         )
 
     def take(self, path: str, image: Picture, found: DetectionResult) -> None:
-        """Write or keep what is wanted of one picture. Raises OutputError."""
+        """Write the outputs of one picture, or keep them for `finish`. Raises OutputError."""
         if self.json is not None:
             self.frames.append(json_frame(len(self.frames) + 1, path, found))
         if self.labels:
@@ -73,7 +73,7 @@ class Outputs:
             work()
 
     def _in_folder(self, path: str) -> Path:
-        """The picture's name in the folder, with a number where an earlier picture has that name."""
+        """The picture's name in the folder, with a number if an earlier picture had that name."""
         assert self.folder is not None
         source = Path(path)
         name = source.name if source.suffix.lower() in WRITABLE else f"{source.name}.jpg"
@@ -87,7 +87,7 @@ class Outputs:
         return target
 
     def finish(self) -> None:
-        """Write what takes all pictures. Raises OutputError."""
+        """Write the JSON file of all pictures. Raises OutputError."""
         if self.json is not None:
             with atomic_write(self.json) as stream:
                 stream.write(json_file(self.frames))
@@ -113,7 +113,7 @@ def label_path(path: str) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that can be written to, if it is not there. Raises OutputError."""
+    """Create a folder if it does not exist, and check that it can be written to. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -122,7 +122,7 @@ def make_folder(folder: Path) -> None:
 
 
 def check_folder_of(path: str) -> None:
-    """Refuse before the first picture what could not be written after the last."""
+    """Check before the first picture that the file can be written after the last. Raises OutputError."""
     if not Path(path).exists():
         _check_writable(Path(path).parent, Path(path))
 

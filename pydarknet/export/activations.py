@@ -28,7 +28,7 @@ def _clip(low: float, high: float) -> Function:
 
 
 def _bent(low: float, high: float, inner: float, offset: float, outer: float) -> Function:
-    """inner x + offset from `low` to `high`, going on with the slope `outer` on both sides."""
+    """inner x + offset from `low` to `high`, continued on both sides with the slope `outer`."""
 
     def function(graph: Graph, x: str) -> str:
         middle = _clip(low, high)(graph, x)

@@ -1,7 +1,7 @@
-"""Networks as ONNX files, for other runtimes: the same numbers, in the operators that these know how to fuse.
+"""Write networks as ONNX files, in operators that other runtimes fuse.
 
-Weights are written as the engine uses them, with batch normalisation folded in. A head gives what it gives in
-`Network.forward`: activated values, boxes not yet decoded and nothing suppressed.
+Batch normalisation is folded into the weights. The output of a head is that of `Network.forward`: activated values,
+without decoded boxes and without suppression.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ WRITERS: dict[type[Layer], Callable[[Graph, Any, list[Value]], Value]] = {
 
 
 def export_onnx(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write the network as an ONNX model for its batch and input size, whole or not at all.
+    """Write the network as an ONNX model for its batch and input size, completely or not at all.
 
     Its input is called `input`: (n, c, h, w) float32 RGB in 0..1. Its outputs are those of `Network.forward`, with
     names like `layer_16_yolo`. Raises OptionError without the onnx package or beyond 2 GiB, ConfigError for a layer
@@ -87,7 +87,7 @@ def export_onnx(network: Network, path: str | os.PathLike[str]) -> None:
     except ImportError:
         raise OptionError("writing ONNX files needs the onnx package: pip install 'pydarknet[onnx]'") from None
     width, height = network.input.width, network.input.height
-    network.resize(width, height)  # the layers may stand at the size of the last picture
+    network.resize(width, height)  # the layers may have the shapes of the last picture
     graph, outputs = build(network)
     if graph.size > LARGEST_FILE:
         raise OptionError(f"{network.path}: {graph.size / 2**30:.1f} GiB of weights; an ONNX file holds at most 2 GiB")
@@ -119,7 +119,7 @@ def build(network: Network) -> tuple[Graph, dict[str, tuple[int, ...]]]:
 
 
 def _needed(network: Network, wanted: list[int]) -> set[int]:
-    """The layers that the wanted ones are computed from."""
+    """The wanted layers and all that they depend on."""
     needed = set(wanted)
     for index in range(max(wanted), INPUT, -1):
         if index in needed:

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making: nodes and constants by name. The onnx package is needed only to turn it into a file."""
+"""An ONNX graph under construction: nodes and constants by name, without the onnx package."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SMALL = 64  # numbers; equal constants up to here are stored once
 
 
 class UnsupportedError(Exception):
-    """A layer that the exporter has no ONNX for, with the reason."""
+    """A layer that cannot be exported, with the reason."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """What a layer gives: an ONNX tensor of (n, c, h, w), or of (n, outputs) where it is `flat`."""
+    """A layer's output: an ONNX tensor (n, c, h, w), or (n, outputs) where it is `flat`."""
 
     name: str
     shape: Shape
@@ -43,7 +43,7 @@ class Node:
 
 
 class Graph:
-    """Nodes in order of computation. `layer` begins the names of what is added next."""
+    """Nodes in order of computation. `layer` is the prefix of the names of new nodes and constants."""
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
@@ -60,13 +60,13 @@ class Graph:
         return f"{self.layer}/{word}_{len(self.nodes) + len(self.constants)}"
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """A node of one output; the output's name."""
+        """Add a node with one output; the output's name."""
         output = self._name(operator)
         self.nodes.append(Node(operator, list(inputs), [output], attributes))
         return output
 
     def split(self, x: str, sizes: Sequence[int], axis: int) -> list[str]:
-        """Consecutive slices of the given sizes along an axis; x itself where there is only one."""
+        """Consecutive slices of the given sizes along an axis; x itself for a single size."""
         if len(sizes) == 1:
             return [x]
         stem = self._name("Split")
@@ -75,11 +75,11 @@ class Graph:
         return outputs
 
     def join(self, parts: Sequence[str], axis: int) -> str:
-        """The parts one after another along an axis; the part itself where there is only one."""
+        """The concatenation of the parts along an axis; a single part itself."""
         return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=axis)
 
     def constant(self, values: Any, dtype: type[np.generic] = np.float32) -> str:
-        """An array that the file holds."""
+        """Add a constant array; its name."""
         array = np.ascontiguousarray(values, dtype).reshape(np.shape(values))
         key = (array.dtype.str, array.shape, array.tobytes() if array.size <= SMALL else b"")
         if array.size <= SMALL and key in self._small:
@@ -91,11 +91,11 @@ class Graph:
         return name
 
     def integers(self, values: Sequence[int]) -> str:
-        """A constant of one axis, as operators take shapes, sizes and positions."""
+        """Add a 1-D int64 constant, as operators take shapes, sizes and positions."""
         return self.constant(list(values), np.int64)
 
     def per_channel(self, values: np.ndarray) -> str:
-        """A constant (1, c, 1, 1)."""
+        """Add a constant (1, c, 1, 1), one value per channel."""
         return self.constant(np.reshape(values, (1, -1, 1, 1)))
 
     def times(self, x: str, factor: float) -> str:
@@ -107,11 +107,11 @@ class Graph:
         return x if term == 0 else self.add("Add", x, self.constant(term))
 
     def reshape(self, x: str, *shape: int) -> str:
-        """x with the batch and then `shape`."""
+        """x reshaped to (batch, *shape)."""
         return self.add("Reshape", x, self.integers([self.batch, *shape]))
 
     def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
-        """x with `value` round it, so many cells on each axis; x itself where there are none."""
+        """x padded with `value` by so many cells on each axis; x itself for no padding."""
         if not any(before) and not any(after):
             return x
         filler = [self.constant(value)] if value else []
@@ -137,7 +137,7 @@ class Graph:
         return value.name if value.flat else self._reshaped(value.name, value.shape.outputs)
 
     def channels_first(self, value: Value) -> Value:
-        """The value with its channels on axis 1, reshaped only where it must be."""
+        """The value with its channels on axis 1, reshaped only if needed."""
         return value if value.shape.cells == 1 else Value(self.planes(value), value.shape)
 
     def _reshaped(self, name: str, *shape: int) -> str:
@@ -154,8 +154,8 @@ class Graph:
         return sum(array.nbytes for array in self.constants.values())
 
     def give(self, tensor: str, output: str) -> None:
-        """Make a tensor an output of the graph. It takes the output's name; only what has no node or has such a name
-        already is copied."""
+        """Make a tensor an output of the graph by renaming it; a tensor without a node, or that is an output already,
+        is copied."""
         if tensor not in self._given and any(tensor in node.outputs for node in self.nodes):
             self._given[tensor] = output
         else:

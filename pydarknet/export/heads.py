@@ -44,7 +44,7 @@ def _sigmoid(graph: Graph, x: str) -> str:
 
 
 def _by_entry(graph: Graph, value: Value, anchors: int, functions: Sequence[Function]) -> str:
-    """(n, anchors, entries, h, w): each entry through its function, neighbours with the same one together."""
+    """(n, anchors, entries, h, w) with a function applied to each entry; neighbours with the same one share a node."""
     x = graph.reshape(value.name, anchors, len(functions), value.shape.height, value.shape.width)
     runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
     parts = graph.split(x, [count for _, count in runs], axis=2)
@@ -52,7 +52,7 @@ def _by_entry(graph: Graph, value: Value, anchors: int, functions: Sequence[Func
 
 
 def yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
-    """Both kinds of yolo head; they differ in where their entries stand."""
+    """Both kinds of yolo head; they differ in the order of their entries."""
     shape = layer.shape
     functions = [_raw] * layer.entries
     for first, count in layer.logistic_entries() if not layer.new_coords else ():

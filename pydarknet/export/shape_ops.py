@@ -1,4 +1,4 @@
-"""Layers that move, join or combine what others gave, as ONNX."""
+"""Layers that rearrange, concatenate or add tensors, as ONNX."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def flat_route(graph: Graph, layer: FlatRoute, inputs: list[Value]) -> Value:
 
 
 def shortcut(graph: Graph, layer: Shortcut, inputs: list[Value]) -> Value:
-    """Weights stand for the factors of all sources; without them, alpha and beta for those of the two."""
+    """Weights are the factors of all sources; without weights alpha and beta are those of the two."""
     total = graph.planes(inputs[0])
     factors = None if layer.weights is None else layer.normalised_weights()
     if factors is not None:
@@ -51,12 +51,12 @@ def shortcut(graph: Graph, layer: Shortcut, inputs: list[Value]) -> Value:
 
 
 def _steps(mine: Shape, theirs: Shape) -> tuple[int, int]:
-    """(every how many cells of theirs are read, every how many of mine are written)"""
+    """(stride of the cells that are read, stride of the cells that are written)"""
     return max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
 
 
 def _fitted(graph: Graph, other: Value, shape: Shape) -> str:
-    """`other` in the places where a shortcut of `shape` adds it, and zeros elsewhere."""
+    """`other` at the places where a shortcut of `shape` adds it, and zeros elsewhere."""
     x, theirs = graph.planes(other), other.shape
     down, up = _steps(shape, theirs)
     channels = min(shape.channels, theirs.channels)
@@ -72,7 +72,7 @@ def _fitted(graph: Graph, other: Value, shape: Shape) -> str:
 
 
 def _kept(graph: Graph, layer: Shortcut, total: str, theirs: Shape) -> str:
-    """The sum so far, times alpha in the places where something is added."""
+    """The sum so far, times alpha where something is added."""
     mine = layer.shape
     if layer.alpha == 1:
         return total

@@ -25,12 +25,12 @@ LOWEST = float(np.finfo(np.float32).min)
 
 
 def gain_and_bias(norm: BatchNorm | None, biases: Array) -> tuple[Array, Array]:
-    """Factor and term of each filter."""
+    """The factor and the bias of each filter, with batch normalisation folded in."""
     return (np.ones(len(biases), np.float32), biases) if norm is None else norm.fold(biases)
 
 
 def _rest(size: int, out: int, window: Window, stride: int) -> int:
-    """Cells that the last window reaches beyond the far edge, when darknet's size formula leaves dilation out."""
+    """Cells by which the last window exceeds the far edge, where darknet's size formula ignores dilation."""
     before = window.padding * window.dilation
     reach = window.dilation * (window.size - 1) + 1
     rest = max(0, (out - 1) * stride + reach - size - before)
@@ -75,7 +75,7 @@ def convolutional(graph: Graph, layer: Convolutional, inputs: list[Value]) -> Va
 
 
 def _signs(graph: Graph, layer: Convolutional, x: str, pads: list[int]) -> tuple[str, list[int]]:
-    """1 and -1 for every input, 0 counting as negative; padding of its own where padded pixels count as something."""
+    """1 or -1 for every input (-1 for 0), padded here where padded pixels have a sign."""
     positive = graph.add("Greater", x, graph.constant(0.0))
     x = graph.add("Where", positive, graph.constant(1.0), graph.constant(-1.0))
     if layer.xnor_padding == 0:
@@ -166,7 +166,7 @@ def depth_maxpool(graph: Graph, layer: DepthMaxpool, inputs: list[Value]) -> Val
 
 
 def batchnorm(graph: Graph, layer: BatchNormLayer, inputs: list[Value]) -> Value:
-    """Gain and offset in the clothes of the operator that runtimes fold into their convolutions."""
+    """Gain and bias as BatchNormalization, which runtimes fold into their convolutions."""
     gain, offset = layer.norm.fold(layer.biases)
     zeros, ones = np.zeros_like(gain), np.ones_like(gain)
     arrays = [graph.constant(values) for values in (gain, offset, zeros, ones)]

@@ -1,4 +1,4 @@
-"""Classify pictures with a network."""
+"""Classify pictures: fit, forward pass, rank."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..network.network import Network
 from ..utils.arrays import Array
 from .finite import require_finite
 
-LONGEST = 16  # sides of a picture that is taken whole, one by the other
+LONGEST = 16  # largest aspect ratio of a picture that is taken whole
 FITS = ("shorter", "crop", "letterbox", "stretch")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class of a picture. `parent` is the class above it in a word tree, "Root" at the top, None without a tree."""
+    """A class with its probability. `parent`: its parent in a word tree, "Root" at the top, None without a tree."""
 
     class_id: int
     name: str
@@ -46,7 +46,7 @@ def tree_of_network(network: Network) -> WordTree | None:
 
 
 def best_fit(network: Network) -> str:
-    """How to fit pictures where nobody says: whole, where the network runs at any size, else the middle."""
+    """The default of `fit`: the whole picture if the network runs at any size, else its middle."""
     return "shorter" if network.resizable else "crop"
 
 
@@ -63,7 +63,7 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
     if fit == "auto" or (fit == "shorter" and not network.resizable):
         fit = best_fit(network)
         if fit == "shorter" and max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
-            fit = "letterbox"  # a sliver, as wide as it would have to be, takes more memory than anyone expects
+            fit = "letterbox"  # the whole of such a sliver would take too much memory
     channels, height, width = network.input_shape
     x = fit_for_classify(image, fit, width, height, channels)[None]
     with network.lock:  # for the time alone: `forward` gives copies
@@ -76,7 +76,7 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
 
 
 def rank(output: Array, names: Sequence[str], top: int, tree: WordTree | None = None) -> list[Prediction]:
-    """The best of one output (classes,) or (classes, 1, 1): equal values keep the lower class first.
+    """The `top` best classes of one output (classes,) or (classes, 1, 1); of equal values the lower class is first.
 
     With a tree, probabilities are multiplied by those of all ancestors.
     """

@@ -1,4 +1,4 @@
-"""How darknet's classifier commands show a picture to the network: one view, or several whose outputs are added up."""
+"""Crops of a picture for darknet's classifier commands: one, or several whose outputs are summed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..images.operations import mirrored
 from ..network.network import Network
 from ..utils.arrays import Array
 
-SHIFT = 32  # pixels by which the ten crops lie apart
+SHIFT = 32  # pixels by which the ten crops are shifted
 
 
 class Crop(NamedTuple):
-    """An input (channels, height, width), and whether a word tree is applied to what the network makes of it."""
+    """An input (channels, height, width), and whether a word tree is applied to its output."""
 
     pixels: Array
     with_tree: bool = True

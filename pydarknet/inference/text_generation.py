@@ -1,4 +1,4 @@
-"""What a trained recurrent network does with text: go on with it, tell how well it foretells it, make vectors of it."""
+"""Recurrent networks on text: generate a continuation, measure perplexity, compute vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ END = ord(" ")  # follows each text of which a vector is made
 
 
 class SymbolPredictor:
-    """A network that reads one symbol after another and foretells the next."""
+    """A network that reads one symbol after another and predicts the next."""
 
     def __init__(self, network: Network) -> None:
         """Raises OptionError where the network does not give one probability for each of its inputs."""
@@ -29,24 +29,24 @@ class SymbolPredictor:
         given = network.layers[network.output_index].shape.outputs
         if given != self.alphabet:
             raise OptionError(
-                f"{network.path}: gives {given} numbers for {self.alphabet} inputs; to foretell text, expected as many"
+                f"{network.path}: gives {given} numbers for {self.alphabet} inputs; to predict text, expected as many"
             )
         self._x = np.zeros((1, self.alphabet), np.float32)
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was read."""
+        """Reset the recurrent state."""
         self.network.reset_state()
 
     def read(self, symbol: int) -> Array:
-        """The probabilities (alphabet,) of what follows. Raises DataError for a symbol that has no input,
+        """The probabilities (alphabet,) of the next symbol. Raises DataError for a symbol that has no input,
         DivergedError where the probabilities are not finite."""
         (probabilities,) = self.network.forward(self._input(symbol))
         require_finite(self.network, self._x, [probabilities])
         return probabilities.reshape(-1)
 
     def first_output(self, symbol: int) -> Array:
-        """Read another symbol: the output (outputs,) of the first layer. Raises DataError likewise."""
+        """Read another symbol; the output (outputs,) of the first layer. Raises DataError likewise."""
         output = self.network.layer_outputs(self._input(symbol))[0]
         assert output is not None  # only costs have none, and they are not first
         return output.reshape(-1)
@@ -77,19 +77,19 @@ def generate(
     """
     if not temperature > 0:
         raise OptionError(f"temperature {temperature}: expected a number above 0")
-    foreteller = SymbolPredictor(network)
+    predictor = SymbolPredictor(network)
     for layer in network.layers:
         if isinstance(layer, Softmax):
             layer.temperature = temperature
     *former, symbol = seed or [0]
-    foreteller.read_all(former)
+    predictor.read_all(former)
     for _ in range(count):
-        symbol = draw(foreteller.read(symbol), rng)
+        symbol = draw(predictor.read(symbol), rng)
         yield symbol
 
 
 def draw(probabilities: Array, rng: np.random.Generator) -> int:
-    """An index, chosen by `probabilities` without the negligible ones; the last where none is left."""
+    """A random index, distributed by `probabilities` without the negligible ones; the last if none is left."""
     kept = np.where(probabilities < NEGLIGIBLE, np.float32(0), probabilities)
     total = np.cumsum(kept, dtype=np.float64)
     return min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), len(kept) - 1)
@@ -97,11 +97,11 @@ def draw(probabilities: Array, rng: np.random.Generator) -> int:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a text has been foretold so far."""
+    """How well a text has been predicted so far."""
 
     count: int  # symbols
     words: int
-    bits: float  # a symbol, on average
+    bits: float  # per symbol, on average
 
     @property
     def perplexity(self) -> float:
@@ -117,20 +117,20 @@ def _power(bits: float) -> float:
 
 
 def scores(network: Network, seed: Sequence[int], text: Iterable[int]) -> Iterator[Score]:
-    """After each symbol of a text but its first: how well it was foretold up to there.
+    """After each symbol of a text but its first, the score up to there.
 
-    The seed is read before, and not counted. Sums are float32, as in darknet. Raises OptionError and DataError.
+    The seed is read first and not scored. Sums are float32, as in darknet. Raises OptionError and DataError.
     """
-    foreteller = SymbolPredictor(network)
-    foreteller.read_all(seed)
+    predictor = SymbolPredictor(network)
+    predictor.read_all(seed)
     symbols = iter(text)
     symbol = next(symbols, None)
     if symbol is None:
         return
     total, words = np.float32(0), 1
     for count, following in enumerate(symbols, start=1):
-        probabilities = foreteller.read(symbol)
-        foreteller.check(following)
+        probabilities = predictor.read(symbol)
+        predictor.check(following)
         chance = float(probabilities[following])
         total = np.float32(total + (math.log(chance) if chance > 0 else -math.inf) / np.float32(math.log(2)))
         words += following in BLANKS
@@ -140,10 +140,10 @@ def scores(network: Network, seed: Sequence[int], text: Iterable[int]) -> Iterat
 
 def vectors(network: Network, seed: Sequence[int], lines: Iterable[bytes]) -> Iterator[tuple[bytes, Array]]:
     """Each line without blanks, and the first layer's output (outputs,) after seed, line and a blank have been read."""
-    foreteller = SymbolPredictor(network)
+    predictor = SymbolPredictor(network)
     for line in lines:
         stripped = line.translate(None, STRIPPED)
-        foreteller.reset()
-        foreteller.read_all(seed)
-        foreteller.read_all(stripped)
-        yield stripped, foreteller.first_output(END)
+        predictor.reset()
+        predictor.read_all(seed)
+        predictor.read_all(stripped)
+        yield stripped, predictor.first_output(END)

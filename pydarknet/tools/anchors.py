@@ -1,7 +1,7 @@
 """Anchors from the boxes of a data set: k-means on widths and heights.
 
-As in Redmon and Farhadi, YOLO9000 (2017), section 2, the distance of a box and an anchor that share a corner is
-1 - IoU; plain Euclidean distance is there for comparison.
+The distance of a box and an anchor that share a corner is 1 - IoU (Redmon and Farhadi, YOLO9000, 2017, section 2);
+squared Euclidean distance is available for comparison.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ..utils.figure import check_plot, new_figure, save_figure
 Sizes = NDArray[np.float64]  # (n, 2) widths and heights
 
 DISTANCES = ("iou", "sse")
-LONGEST = 1000  # steps of one run, as in darknet
+LONGEST = 1000  # steps of a run at most, as in darknet
 PATIENCE = 25  # steps without better anchors that end a run
-SAMPLE = 20_000  # boxes that the restarts look at; the best of them goes on with all
+SAMPLE = 20_000  # boxes of which each restart uses; the best restart continues with all
 DRAWN = 20_000  # boxes on a plot; more only make it darker
 IN_PIXELS = 32  # network inputs wider than this are pixels, others cells, and then anchors have decimals
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Anchors (k, 2), by ascending area; the mean of each box's best IoU with them, 0 to 1; the steps of the run."""
+    """anchors: (k, 2), by ascending area; average_iou: mean of each box's best IoU, 0 to 1; iterations: steps."""
 
     anchors: Sizes
     average_iou: float
@@ -44,7 +44,7 @@ class _Step:
 
 
 class _Assignment:
-    """To which anchor each box belongs, and the memory for the next step."""
+    """The nearest anchor of each box, and the buffers of a step."""
 
     def __init__(self, boxes: Sizes, count: int) -> None:
         chunks = -(-len(boxes) // CHUNK)
@@ -111,7 +111,7 @@ def _spread(boxes: Sizes, count: int, by_iou: bool, rng: np.random.Generator) ->
     chosen = boxes[[rng.integers(len(boxes))]]
     distances = _distances(boxes, chosen[0], by_iou)
     while len(chosen) < count:
-        # What has the distance 0 is there already; rounding may leave a little more than 0.
+        # A distance of 0 means an anchor that is chosen already; rounding may leave slightly more than 0.
         weights = np.where(distances > 1e-12, distances, 0)
         if not weights.any():
             weights = np.ones(len(boxes))
@@ -131,7 +131,7 @@ def _distances(boxes: Sizes, anchor: Sizes, by_iou: bool) -> NDArray[np.float64]
 def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]:
     """k-means until nothing changes or improves: (mean distance, anchors, steps).
 
-    Means do not always lower 1 - IoU, so the best of them on the way are given, not the last ones.
+    Means do not always reduce 1 - IoU, so the best step is returned, not the last one.
     """
     assignment = _Assignment(boxes, len(anchors))
     step = assignment.step(anchors, by_iou)
@@ -165,7 +165,7 @@ def parse_anchors(text: str) -> Sizes:
 
 
 def write_anchor_plot(path: str | os.PathLike[str], boxes: Sizes, anchors: Sizes, average_iou: float) -> None:
-    """Draw boxes (n, 2) as points at width and height, anchors (k, 2) as rectangles from the origin. Raises
+    """Draw boxes (n, 2) as points (width, height), anchors (k, 2) as rectangles from the origin. Raises
     OptionError, OutputError."""
     check_plot(path)
     from matplotlib.patches import Rectangle

@@ -1,4 +1,4 @@
-"""How long a network takes: whole passes, each layer, and what the machine could do."""
+"""Measure a network: whole passes, each layer, and the machine's peak."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..runtime.threads import threads
 from ..tensor import Layout, Shape, Tensor
 
 PEAK_CHANNELS, PEAK_FILTERS = 256, 256
-PEAK_SHAPE = Shape(PEAK_CHANNELS, 8, 21)  # 168 cells: whole tiles on every machine, in the cache of a core
+PEAK_SHAPE = Shape(PEAK_CHANNELS, 8, 21)  # 168 cells: full tiles on every machine, and fits the cache of a core
 PEAK_SECONDS = 0.3
 
 
 def black(network: Network) -> np.ndarray:
-    """The input that darknet measures with: zeros, of the network's batch and size."""
+    """darknet's input for measurements: zeros, of the network's batch and size."""
     return np.zeros((network.batch, *network.input_shape), np.float32)
 
 
 def time_passes(network: Network, passes: int) -> float:
-    """Seconds that so many forward passes take. One before them, which lays out memory, does not count."""
+    """Seconds of `passes` forward passes. A pass before them, which allocates memory, does not count."""
     x = black(network)
     network.forward(x)
     start = time.perf_counter()
@@ -53,7 +53,7 @@ class LayerTime:
 
 
 def time_layers(network: Network, passes: int) -> list[LayerTime]:
-    """What each layer takes, in the order of the network."""
+    """The time of each layer, in the order of the network."""
     x = black(network)
     network.forward(x)
     found = [network.layer_seconds(x) for _ in range(passes)]
@@ -62,7 +62,7 @@ def time_layers(network: Network, passes: int) -> list[LayerTime]:
 
 
 def _operations(network: Network, index: int) -> float:
-    """Of a layer and of those that it computes as well."""
+    """Of a layer and of those fused into it."""
     if index == INPUT:
         return 0.0
     layer = network.layers[index]
@@ -71,13 +71,13 @@ def _operations(network: Network, index: int) -> float:
 
 
 def peak() -> float:
-    """Floating-point operations a second of the direct micro-kernel on all threads, with what it reads at hand: a 1x1
-    convolution that stays in the caches of the cores, the best of many runs."""
+    """Floating-point operations per second of the direct micro-kernel on all threads: the best of many runs of a 1x1
+    convolution whose data fit the caches of the cores."""
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((PEAK_FILTERS, PEAK_CHANNELS, 1, 1), np.float32)
     ones, zeros = np.ones(PEAK_FILTERS, np.float32), np.zeros(PEAK_FILTERS, np.float32)
     plan = TiledConvolution(weights, ones, zeros, groups=1, lanes=16)
-    batch = threads()  # each thread's own picture
+    batch = threads()  # one picture for each thread
     x = Tensor(Layout(batch, PEAK_SHAPE), rng.standard_normal(Layout(batch, PEAK_SHAPE).size, np.float32))
     y = Tensor(Layout(batch, Shape(PEAK_FILTERS, PEAK_SHAPE.height, PEAK_SHAPE.width)))
     convolve = plan.bind(x, y, Window(1, 1, 1, 0), np.float32(1), 0)

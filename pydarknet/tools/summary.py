@@ -1,4 +1,4 @@
-"""A network in darknet's words: the table of its layers and its totals, as lines that others print."""
+"""darknet's layer table of a network, its operations, parameters and memory, as lines of text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..utils.arrays import LANES
 HEADER = "   layer   filters  size/strd(dil)      input                output"
 MEGABYTE = 1 << 20
 
-# Sections for which darknet notes no width and height, so that they do not count in `avg_outputs`.
+# Layers for which darknet stores no width and height, so that they do not count in `avg_outputs`.
 _WITHOUT_PLANE = frozenset({"conn", "connected", "cost", "dropout", "gru", "implicit", "lstm", "rnn"})
 
 
@@ -33,10 +33,10 @@ def layer_table(network: Network) -> Iterator[str]:
 
 
 def _has_plane(network: Network, layer: Layer) -> bool:
-    """Whether darknet notes a width and a height above 1 for the layer: those of what it reads."""
+    """Whether darknet stores a width and a height above 1 for the layer: those of its input."""
     if layer.kind == "detection":
         return layer.section.integer("side", 7) > 1
-    while layer.kind == "route":  # takes over what its first source has noted
+    while layer.kind == "route":  # takes over those of its first source
         layer = network.layers[layer.sources[0]]
     if layer.kind in _WITHOUT_PLANE and not layer.section.flag("dropblock"):
         return False

@@ -1,4 +1,4 @@
-"""Parameters to read: filters row by row, and darknet's statistics of layers with batch normalisation."""
+"""Parameters for printing: filters row by row, and darknet's statistics of layers with batch normalisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..utils.arrays import Array
 
 
 def filter_rows(network: Network, index: int) -> Array:
-    """The raw weights of layer `index`, one row a filter: (n, channels k k) float32. Raises OptionError."""
+    """The weights of layer `index` before folding, (filters, channels * size * size) float32. Raises OptionError."""
     if not 0 <= index < len(network.layers):
         raise OptionError(f"layer {index}: expected a number from 0 to {len(network.layers) - 1}")
     layer = network.layers[index]
@@ -31,7 +31,7 @@ LSTM_GATES = ("wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo")
 
 
 def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
-    """For each layer its titles, each with the moments of scales, biases and weights that follow it.
+    """For each layer its titles, each with the moments of scales, biases and weights.
 
     Only `[connected]`, `[gru]` and, in AlexeyAB's darknet, `[lstm]` with batch normalisation have any.
     """
@@ -49,7 +49,7 @@ def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
 
 
 def part_moments(part: Connected) -> list[Moments]:
-    """Of the scales, the biases and, as in darknet, of as many weights as there are outputs."""
+    """Moments of the scales, the biases and, as in darknet, of as many weights as there are outputs."""
     assert part.norm is not None
     arrays = {
         "Scales": part.norm.scales,
@@ -60,6 +60,6 @@ def part_moments(part: Connected) -> list[Moments]:
 
 
 def moments(values: Array) -> tuple[float, float, float]:
-    """Root of the mean of squares, mean, and mean of squared distances from it."""
+    """Root mean square, mean and variance of the values."""
     wide = values.astype(np.float64)
     return float(np.sqrt((wide**2).mean())), float(wide.mean()), float(wide.var())

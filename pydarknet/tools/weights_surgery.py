@@ -1,6 +1,6 @@
-"""Weight surgery: what darknet's small tools do to a network's parameters. No picture is computed here.
+"""darknet's tools that change the parameters of a network.
 
-A function changes the network that it is given; `network.save_weights` then writes the result.
+Each function changes the given network in place; `network.save_weights` then writes the result.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from ..utils.files import read_text
 
 log = logging.getLogger("pydarknet")
 
-Part = Convolutional | Deconvolutional | Connected  # what has one matrix of weights and may be normalised
+Part = Convolutional | Deconvolutional | Connected  # layers with one weight array and optional batch normalisation
 Path = str | os.PathLike[str]
-# Variances are raised by so much before a layer's normalisation is folded into its weights.
+# Added to variances when batch normalisation is folded into the weights.
 CONVOLUTION_EPSILON, CONNECTED_EPSILON = 1e-5, 1e-6
-OBJECTNESS_ROWS = 5  # of an anchor before its classes: box and objectness
+OBJECTNESS_ROWS = 5  # filters of an anchor before its classes: box and objectness
 
 
 def stamp(network: Network, seen: int | None = None) -> None:
-    """Give the network the header that the dialect's darknet writes, with `seen` pictures instead of those loaded.
+    """Set the header to the one that the dialect's darknet writes. seen: pictures; None: as loaded.
 
-    AlexeyAB's darknet writes a multiple of the cfg's batch.
+    AlexeyAB's darknet rounds it down to a multiple of the cfg's batch.
     """
     seen = network.header.seen if seen is None else seen
     if network.dialect.writes_whole_iterations:
@@ -50,9 +50,9 @@ def stamp(network: Network, seen: int | None = None) -> None:
 
 
 def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
-    """What darknet's tools look for in a layer: itself, or the gates of `[gru]` and, `lstm`, of `[lstm]`.
+    """The parts of a layer that darknet's tools change: itself, or the gates of `[gru]` and, if `lstm`, of `[lstm]`.
 
-    Other recurrent layers have nothing for them, nor has a convolution that shares another's weights.
+    Other recurrent layers have none, nor has a convolution that shares another's weights.
     """
     if isinstance(layer, Gru) or (lstm and isinstance(layer, Lstm)):
         return list(layer.parts.values())
@@ -62,7 +62,7 @@ def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
 
 
 def first_convolution(network: Network) -> Convolutional | None:
-    """The convolution that sees the picture, if its filters have three channels; else None, with a warning."""
+    """The first convolution, if its filters have three channels; else None, with a warning."""
     for index, layer in enumerate(network.layers):
         if isinstance(layer, Convolutional):
             channels = layer.weights.shape[1]
@@ -77,9 +77,9 @@ def first_convolution(network: Network) -> Convolutional | None:
 
 
 def rescale(network: Network) -> None:
-    """Make a network for inputs from -1 to 1 one for inputs from 0 to 1: x becomes 2 x - 1 in the first convolution.
+    """Convert a network for inputs in -1..1 to inputs in 0..1: the first convolution takes 2 x - 1 for x.
 
-    As in darknet the biases change also where batch normalisation follows, for which that is not exact.
+    As in darknet, the biases change even where batch normalisation follows, for which this is not exact.
     """
     layer = first_convolution(network)
     if layer is not None:
@@ -89,7 +89,7 @@ def rescale(network: Network) -> None:
 
 
 def swap_red_and_blue(network: Network) -> None:
-    """Make a network for RGB pictures one for BGR, or back: planes 0 and 2 of the first convolution's filters."""
+    """Convert between RGB and BGR input: swap channels 0 and 2 of the first convolution's filters."""
     layer = first_convolution(network)
     if layer is not None:
         layer.weights[:] = layer.weights[:, ::-1].copy()
@@ -100,12 +100,12 @@ def swap_red_and_blue(network: Network) -> None:
 
 
 def normalize(network: Network, variance: float = 0.0) -> None:
-    """Give batch normalisation to convolutions and `[connected]` layers without: scales 1, means 0, variances
+    """Add batch normalisation to convolutions and `[connected]` layers that have none: scales 1, means 0, variances
     `variance`. The cfg needs `batch_normalize=1`.
 
-    darknet's variance of 0 is for networks that are trained on; with 1 the network computes what it did before, but
-    for the epsilon. As in darknet, `[gru]` (AlexeyAB: and `[lstm]`) with batch normalisation begins anew with the same
-    values, and without stays as it is.
+    darknet's variance of 0 is for networks that are trained further; with 1 the network computes the same as before,
+    except for epsilon. As in darknet, batch normalisation of `[gru]` (AlexeyAB: and `[lstm]`) is reset to the same
+    values where it exists, and not added where it does not.
     """
     if variance < 0:
         raise OptionError(f"variance {variance}: expected at least 0")
@@ -129,7 +129,7 @@ def _new_norm(part: Part, dialect: Dialect, variance: float) -> BatchNorm:
 
 
 def fold(network: Network) -> None:
-    """Move normalisation into weights and biases: what is left of it has scales 1, means 0, variances 1.
+    """Fold batch normalisation into weights and biases and reset it to scales 1, means 0, variances 1.
 
     Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet in `[lstm]`.
     """
@@ -141,7 +141,7 @@ def fold(network: Network) -> None:
 
 
 def denormalize(network: Network) -> None:
-    """Move batch normalisation into weights and biases and take it away. The cfg needs `batch_normalize=0`.
+    """Fold batch normalisation into weights and biases and remove it. The cfg needs `batch_normalize=0`.
 
     Of recurrent layers only in `[gru]`.
     """
@@ -155,7 +155,7 @@ def denormalize(network: Network) -> None:
 
 def _fold_part(part: Part, norm: BatchNorm) -> None:
     epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
-    with np.errstate(invalid="ignore"):  # broken statistics give what they give in C
+    with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
         root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
         factor = (norm.scales / root).astype(np.float32)
     axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
@@ -167,7 +167,7 @@ def _fold_part(part: Part, norm: BatchNorm) -> None:
 
 
 def _share_again(network: Network) -> None:
-    """Convolutions with another's weights have its normalisation as well."""
+    """Let convolutions that share weights share batch normalisation as well."""
     for layer in network.layers:
         if isinstance(layer, Convolutional) and layer.shares is not None:
             layer.norm = layer.shares.norm
@@ -185,9 +185,9 @@ def _has_norm(layer: Layer) -> bool:
 
 
 def cfg_text(network: Network) -> str:
-    """The text of the network's cfg with `batch_normalize` as the layers have it now, everything else as it stands."""
+    """The text of the network's cfg with `batch_normalize` as the layers have it now, and no other change."""
     lines = read_text(network.path, ConfigError).split("\n")
-    for layer in reversed(network.layers):  # from the end, so that line numbers hold
+    for layer in reversed(network.layers):  # from the end, so that line numbers stay valid
         section, wanted = layer.section, _has_norm(layer)
         if layer.kind == "batchnorm" or (section.flag("batch_normalize") or section.flag("cbn")) == wanted:
             continue
@@ -203,9 +203,9 @@ def cfg_text(network: Network) -> str:
 
 
 def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
-    """Load the mean of several weights files: of convolutions all arrays, of `[connected]` biases and weights.
+    """Load the mean of several weights files: all arrays of convolutions, biases and weights of `[connected]`.
 
-    Everything else, and the header, is that of the first file, as in darknet. Raises WeightsError.
+    Everything else, and the header, is taken from the first file, as in darknet. Raises WeightsError.
     """
     if not paths:
         raise OptionError("no weights files; expected at least one")
@@ -236,9 +236,9 @@ def _averaged(network: Network) -> list[Array]:
 
 
 def load_first_layers(network: Network, path: Path, count: int, allow_partial: bool = False) -> None:
-    """Load a weights file of which the first `count` layers are wanted. Raises OptionError, WeightsError.
+    """Load a weights file and check that it holds the first `count` layers. Raises OptionError, WeightsError.
 
-    The file must be that of the network, or, with `allow_partial`, reach so far.
+    The file must be complete or, with `allow_partial`, hold at least these layers.
     """
     if not 0 <= count <= len(network.layers):
         raise OptionError(f"{count} layers: expected a number from 0 to {len(network.layers)}, those of {network.path}")
@@ -248,11 +248,11 @@ def load_first_layers(network: Network, path: Path, count: int, allow_partial: b
 
 
 def one_off(network: Network, path: Path, classes: int) -> int:
-    """Make the classes of a network without boxes the classes of three anchors; the number of filters that gives.
+    """Convert the last layer but one from a classifier's to a detector's of three anchors; its number of filters.
 
-    The last layer but one of the network has 3 (5 + n) filters, n >= `classes`; in the file it has `classes`. They
-    become filters 5 and following of the first third, of which the others become copies. The five before them have
-    biases 0 and initial weights, in pjreddie's darknet a tenth of them. Raises OptionError, WeightsError.
+    In the network that layer has 3 (5 + n) filters, n >= `classes`; in the file it has `classes`. The file's filters
+    become filters 5 and following of the first third, and the other thirds become copies of it. The five filters
+    before them get biases 0 and initial weights (pjreddie: a tenth of these). Raises OptionError, WeightsError.
     """
     layer = network.layers[-2] if len(network.layers) > 1 else None
     if not isinstance(layer, Convolutional) or layer.norm or layer.window.size != 1 or layer.groups != 1:

@@ -107,7 +107,7 @@ def _network(cfg: str, dialect: str) -> Retarget:
 
 
 def _unit(change: Retarget | None, width: int | None, height: int | None) -> tuple[int, int]:
-    """What boxes of the size of a picture measure: pixels of the network's input or, for [region], cells."""
+    """Width and height in which anchors are given: pixels of the network's input or, for [region], cells."""
     of_cfg = change.unit if change else (None, None)
     width, height = width or of_cfg[0], height or of_cfg[1]
     if not width or not height:
@@ -116,7 +116,7 @@ def _unit(change: Retarget | None, width: int | None, height: int | None) -> tup
 
 
 def _fit(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
-    """Print what each head needs for these anchors and so many classes, and write the changed file where asked."""
+    """Print the mask and filters that each head needs, and write the changed cfg to `out`."""
     for plan in change.plans(classes, len(anchors)):
         head = plan.head
         mask = f"mask = {','.join(map(str, plan.mask))}; " if plan.mask else ""
@@ -133,14 +133,14 @@ def _fit(change: Retarget, anchors: Sizes, classes: int | None, out: str | None)
 
 @dataclass(frozen=True)
 class Labels:
-    """(n, 2) widths and heights of boxes as fractions, and how many classes the .data file says there are."""
+    """sizes: (n, 2) widths and heights of boxes as fractions; classes: the number of classes in the .data file."""
 
     sizes: Sizes
     classes: int | None
 
 
 def _labels(path: str) -> Labels:
-    """All usable boxes of the training list; what is not usable is counted on standard error."""
+    """All valid boxes of the training list; a line on standard error counts the others."""
     import numpy as np
 
     from ...datasets.listing import ImageLists, usable
@@ -218,7 +218,7 @@ def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, res
 
 
 def _load(data: ImageLists) -> tuple[Sizes, list[int]]:
-    """Print what is loaded: (n, 2) widths and heights as fractions, and the number of boxes of each class."""
+    """Print darknet's progress; (n, 2) widths and heights as fractions, and the number of boxes of each class."""
     import numpy as np
 
     from ...datasets.labels import numbered_list
@@ -250,13 +250,13 @@ def _load(data: ImageLists) -> tuple[Sizes, list[int]]:
 
 @dataclass
 class BadLists:
-    """What darknet appends to files in the current folder: label files that are missing, boxes that are wrong."""
+    """Lines that darknet appends to files in the current folder: missing label files and wrong boxes."""
 
     missing: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def write(self) -> None:
-        """Append to bad.list and bad_label.list what there is."""
+        """Append the lines to bad.list and bad_label.list."""
         from ...utils.files import atomic_write, read_bytes
 
         for name, lines in (("bad.list", self.missing), ("bad_label.list", self.wrong)):
@@ -267,7 +267,7 @@ class BadLists:
 
 
 def _loaded(picture: LabelledPicture, image: int, boxes: int, bad: BadLists) -> tuple[list[str], Array]:
-    """What darknet prints while it reads the labels of picture number `image`, and the rows that are used."""
+    """darknet's lines for the labels of picture number `image`, and the rows that are used."""
     import numpy as np
 
     from ...config.dialect import ALEXEYAB

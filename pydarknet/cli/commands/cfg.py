@@ -1,4 +1,4 @@
-"""`cfg check` and `cfg set`: .cfg files as texts."""
+"""`cfg check` and `cfg set`: check and change the text of .cfg files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def cfg_command() -> None:
 @flag("strict", is_flag=True, help="Let warnings count as errors.")
 @dialect_option
 def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect: str) -> None:
-    """Print everything in network files that does not fit, with lines.
+    """Print all faults of network files, each with its line.
 
-    Errors keep the network from working as its file says; warnings are for what darknet accepts but is hardly meant.
-    The exit code is 1 where there are errors.
+    Errors stop the network from working as its file says. Warnings are for what darknet accepts but is hardly
+    intended. The exit code is 1 where there are errors.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def set_command(
 ) -> None:
     """Write a changed copy of a network file: classes, and the filters and masks that follow from them.
 
-    Comments and layout stay. NEW.cfg may be CFG itself; it is written whole, and only where the network fits together.
+    Comments and layout are kept. NEW.cfg may be CFG itself; it is written only if the changed network is valid.
 
     \b
     Examples:
@@ -108,7 +108,7 @@ def set_command(
 
 
 def changes(change: Retarget) -> list[str]:
-    """One line for each option of a network file that has changed, by line."""
+    """One line for each changed option of a network file, in the order of the file."""
     return [
         f"{c.line}: {'' if c.layer is None else f'layer {c.layer} '}[{c.kind}] {c.key}={c.before or ''} -> "
         f"{'a comment' if c.after is None else c.after}"

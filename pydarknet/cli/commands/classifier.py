@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
-from ..loading import Options, load_model, read_data_file, tell_if_compiling
+from ..loading import Options, load_model, note_if_compiling, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...evaluation.classification import BatchClassifier, ConfusionCounts, ListedPicture
     from ...model import Model
 
-MISTAKES = 5  # of the most frequent ones, that are told
+MISTAKES = 5  # of the most frequent ones, that are printed
 SPLIT = 1000  # pictures, about, between two lines of validcrop
 
 data_and_network = together(
@@ -52,7 +52,7 @@ measuring = together(
 
 @click.group("classifier", cls=FlagsFirst)
 def classifier_command() -> None:
-    """darknet's spelling of classify and train; accuracy on lists of pictures, and what is in them."""
+    """darknet's spelling of classify and train; accuracy on lists of pictures, and outputs for each picture."""
 
 
 @classifier_command.command("predict")
@@ -63,7 +63,7 @@ def classifier_command() -> None:
 @names_options
 @network_options
 def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Name what is in pictures, as many classes as the .data file's `top` says (else 1).
+    """Name what pictures show: as many classes as the .data file's `top` says (else 1).
 
     \b
     Example:
@@ -94,17 +94,17 @@ def open_both(data_file: str, cfg: str, weights: str, options: Options) -> tuple
 def classifying(
     model: Model, pictures: list[ListedPicture], views: str, options: Options, **more: Any
 ) -> BatchClassifier:
-    """Answers of the network to pictures shown in the way that `test_time_augmentation` calls `views`."""
+    """The network's outputs for listed pictures. views: a function of `inference.test_time_augmentation`."""
     from ...evaluation.classification import BatchClassifier
     from ...inference import test_time_augmentation
 
     run = BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
-    tell_if_compiling()
+    note_if_compiling()
     return run
 
 
-def tell_end(run: BatchClassifier) -> None:
-    """Tell the speed; exit code 1 where a picture could not be read."""
+def finish_run(run: BatchClassifier) -> None:
+    """Print the speed; exit with 1 where a picture could not be read."""
     clock = run.clock
     note(f"{clock.pictures} pictures in {clock.total:.2f} seconds: {clock.rate:.1f} images/s")
     if run.unreadable:
@@ -113,7 +113,7 @@ def tell_end(run: BatchClassifier) -> None:
 
 
 def _tally(data: Section, model: Model, options: Options) -> ConfusionCounts:
-    """What counts; everything that could fail after the last picture is checked as well."""
+    """The counters of the run. Output paths are checked here, before the first picture."""
     from ...evaluation.classification import ConfusionCounts, class_count, read_labels
     from ..outputs import check_folder_of
 
@@ -125,7 +125,7 @@ def _tally(data: Section, model: Model, options: Options) -> ConfusionCounts:
 
 
 def _validate(data_file: str, cfg: str, weights: str, options: Options, views: str, single: bool = False) -> None:
-    """Print the running accuracies. `single`: the lines of `valid`, which the dialects write in two ways."""
+    """Print the running accuracies. single: print the lines of `valid`, which differ between the dialects."""
     from ...evaluation.classification import leaves_of, read_pictures
     from ...inference.classifier import tree_of_network
     from ..formats.inference import accuracy_line, scores_line
@@ -147,7 +147,7 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
 
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
-    """What stands on standard error after the last picture, and the file. `line_feed`: end darknet's last line."""
+    """Print mistakes and speed on standard error and write the JSON file. line_feed: end darknet's last line first."""
     from ...utils.files import atomic_write
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
@@ -160,7 +160,7 @@ def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line
     if options["json_file"]:
         with atomic_write(options["json_file"]) as stream:
             stream.write(json.dumps(_figures(run, tally), ensure_ascii=False, indent=1).encode("utf-8", "replace"))
-    tell_end(run)
+    finish_run(run)
 
 
 def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
@@ -180,11 +180,11 @@ def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
 @classifier_command.command("valid")
 @measuring
 def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Top-1 and top-k accuracy on the pictures of the list `valid`, after each picture.
+    """Print top-1 and top-k accuracy on the pictures of the list `valid`, after each picture.
 
-    A picture's class is the first one whose label occurs in its path. pjreddie's darknet shows the network the largest
-    square in the middle, AlexeyAB's the middle at its size. The most frequent mistakes and the speed go to standard
-    error.
+    A picture's class is the first one whose label occurs in its path. pjreddie's darknet takes the largest square in
+    the middle of a picture, AlexeyAB's the middle of the resized picture. The most frequent mistakes and the speed go
+    to standard error.
 
     \b
     Example:
@@ -196,7 +196,7 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
 @classifier_command.command("valid10")
 @measuring
 def valid10_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for the sum over ten crops of each picture.
+    """The same as `valid` for the sum of the outputs for ten crops of each picture.
 
     \b
     Example:
@@ -208,7 +208,7 @@ def valid10_command(data_file: str, cfg: str, weights: str, **options: Any) -> N
 @classifier_command.command("validmulti")
 @measuring
 def validmulti_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for the sum over each picture at several sizes, mirrored and not.
+    """The same as `valid` for the sum of the outputs at several sizes, mirrored and not.
 
     \b
     Example:
@@ -220,7 +220,7 @@ def validmulti_command(data_file: str, cfg: str, weights: str, **options: Any) -
 @classifier_command.command("validfull")
 @measuring
 def validfull_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for whole pictures, to whose size the network is resized.
+    """The same as `valid` for whole pictures: the network is resized to each of them.
 
     \b
     Example:
@@ -232,10 +232,10 @@ def validfull_command(data_file: str, cfg: str, weights: str, **options: Any) ->
 @classifier_command.command("validcrop")
 @measuring
 def validcrop_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Accuracy on stretched pictures, a line for about every thousand of them.
+    """Print the accuracy on stretched pictures, a line for about every thousand of them.
 
-    As in darknet a picture may have several classes, of which one must be found, and the mean over the parts is
-    printed. Fewer than a thousand pictures, with which darknet stops, are one part.
+    As in darknet, a picture may have several classes, of which one must be found, and each line is the mean over the
+    parts so far. Fewer than a thousand pictures, for which darknet stops, are one part.
 
     \b
     Example:
@@ -298,7 +298,7 @@ def label_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     for answer in run:
         best = answer.top(len(names), 1)
         say(names[best[0]] if best else "")
-    tell_end(run)
+    finish_run(run)
 
 
 @classifier_command.command("test")
@@ -311,8 +311,8 @@ def test_command(
 ) -> None:  # fmt: skip
     """Print the path and all outputs of each picture of the list `test`, stretched to the network's size.
 
-    Works in groups of the cfg's mini-batch. As in darknet the last group is left out, whole or not; --all prints it.
-    LAYER is taken and ignored, as in darknet.
+    Pictures are processed in groups of the cfg's mini-batch. As in darknet, the last group is left out, full or not;
+    --all prints it. LAYER is accepted and ignored, as in darknet.
 
     \b
     Example:
@@ -337,7 +337,7 @@ def test_command(
             waited, start = run.waited, time.perf_counter()
     if printed < len(pictures):
         note(f"{len(pictures) - printed} pictures are left out, as in darknet; --all prints them")
-    tell_end(run)
+    finish_run(run)
 
 
 @classifier_command.command("csv")
@@ -363,7 +363,7 @@ def csv_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
         say("\t".join([answer.picture.name, *map(str, best)]))
         note(f"{time.perf_counter() - start:f} seconds, {answer.index + 1} images, {len(pictures)} total")
         start = time.perf_counter()
-    tell_end(run)
+    finish_run(run)
 
 
 @classifier_command.command("fout")
@@ -388,4 +388,4 @@ def fout_command(data_file: str, cfg: str, weights: str, list_file: str, **optio
     run = classifying(model, read_list(list_file), "cropped", options, only_leaves=False)
     for answer in run:
         say(table_line(answer, classes))
-    tell_end(run)
+    finish_run(run)

@@ -26,7 +26,7 @@ TOP = 5
 @names_options
 @network_options
 def classify_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Name what is in pictures: files, folders, patterns, or paths from standard input.
+    """Name what pictures show: files, folders, patterns, or paths from standard input.
 
     \b
     Example:

@@ -36,7 +36,7 @@ def detector_command() -> None:
 @names_options
 @network_options
 def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Find objects in pictures.
+    """Detect objects in pictures.
 
     \b
     Example:
@@ -50,7 +50,7 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
 @click.argument("data_file", metavar="DATA", type=FILE)
 @demo_options
 def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
-    """Find objects in a video file, an address, a sequence of pictures or a camera's frames.
+    """Detect objects in a video file, an address, a sequence of pictures or a camera's frames.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def yolo_command() -> None:
 @yolo_command.command("demo")
 @demo_options
 def yolo_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
-    """Find objects in video, above a threshold of 0.2 unless told otherwise.
+    """Detect objects in video, with a default threshold of 0.2.
 
     \b
     Example:
@@ -100,7 +100,7 @@ def yolo_demo_command(cfg: str, weights: str, video: str | None, **options: Any)
 @names_options
 @network_options
 def yolo_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Find objects in pictures, above a threshold of 0.2 unless told otherwise.
+    """Detect objects in pictures, with a default threshold of 0.2.
 
     \b
     Example:
@@ -117,7 +117,7 @@ def coco_command() -> None:
 @coco_command.command("demo")
 @demo_options
 def coco_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
-    """Find objects in video, above a threshold of 0.2 unless told otherwise.
+    """Detect objects in video, with a default threshold of 0.2.
 
     \b
     Example:
@@ -132,7 +132,7 @@ def coco_demo_command(cfg: str, weights: str, video: str | None, **options: Any)
 @names_options
 @network_options
 def coco_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Find objects in pictures, above a threshold of 0.2 unless told otherwise.
+    """Detect objects in pictures, with a default threshold of 0.2.
 
     \b
     Example:

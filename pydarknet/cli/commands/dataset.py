@@ -31,7 +31,7 @@ def dataset_command() -> None:
       "first N.")  # fmt: skip
 @flag("strict", is_flag=True, help="Let warnings count as errors.")
 def check_command(data: str, names: str | None, dialect: str, no_decode: bool, show: int, strict: bool) -> None:
-    """Print what is missing, wrong or there twice in a data set, and how many objects of each class there are.
+    """Print what is missing, wrong or duplicate in a data set, and the number of objects of each class.
 
     DATA_OR_LIST is a .data file, of which train, valid and test are read, or a list of pictures. The exit code is 1
     where there are errors.
@@ -81,7 +81,7 @@ def convert_command(
     """Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
 
     SOURCE is a .data file or a list of pictures, a VOC folder (or one of XML files), or COCO's JSON files. The new
-    data set is written whole or not at all.
+    data set is written completely or not at all.
 
     \b
     Examples:
@@ -109,7 +109,7 @@ def convert_command(
 
 
 def _names(data: ImageLists, path: str | None) -> list[str]:
-    """The names of the classes: a given file's, else the .data file's, else numbers for as many as it says."""
+    """The names of the classes: of the given file, else of the .data file, else the numbers of its classes."""
     from ...config.names import names_from_data, read_names
     from ...errors import DataError
     from ...utils.resources import find_file
@@ -124,7 +124,7 @@ def _names(data: ImageLists, path: str | None) -> list[str]:
 
 
 def _findings(findings: list[Finding], show: int) -> list[str]:
-    """One line each, of each kind the first few."""
+    """One line for each finding, the first few of each kind."""
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_kind[finding.kind].append(finding)
@@ -145,7 +145,7 @@ def _lists(report: DatasetReport) -> list[str]:
 
 
 def _classes(report: DatasetReport, names: list[str]) -> list[str]:
-    """Objects of each class, and in how many pictures, for each list."""
+    """The number of objects of each class and of pictures with any, for each list."""
     numbers = sorted({*range(len(names)), *(number for counts in report.lists.values() for number in counts.objects)})
     title = {number: names[number] if number < len(names) else "" for number in numbers}
     width = max([4, *map(len, title.values())])

@@ -16,7 +16,7 @@ import click
 from ...errors import OptionError
 from ..console import note, say
 from ..inputs import EXTENSIONS, paths_of
-from ..loading import Options, exists, load_model, tell_if_compiling
+from ..loading import Options, exists, load_model, note_if_compiling
 from ..options import FILE, FRACTION, flag, names_options, network_options, together
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _set_up(
         window = _open_window(options["fullscreen"])
     if window is not None:
         sinks.append(window.take)
-    tell_if_compiling()
+    note_if_compiling()
     demo = Demo(
         FrameDetector(model, model.names, how),
         frames,

@@ -1,4 +1,4 @@
-"""`detect`, and what `detector test`, `yolo test` and `coco test` share with it."""
+"""`detect`, whose code also runs `detector test`, `yolo test` and `coco test`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CommandDefaults:
-    """In what darknet's commands differ: the default threshold and suppression, and the form of the first lines."""
+    """In what darknet's commands differ: default threshold and suppression, letterboxing, unit of the time."""
 
     thresh: Callable[[Dialect], float]
     nms: float = 0.45
@@ -39,7 +39,7 @@ DETECT = CommandDefaults(thresh=lambda dialect: dialect.detect_thresh)
 @names_options
 @network_options
 def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Find objects in pictures: files, folders, patterns, or paths from standard input.
+    """Detect objects in pictures: files, folders, patterns, or paths from standard input.
 
     Writes the last annotated picture to predictions.jpg.
 
@@ -52,7 +52,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
 
 
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
-    """Print and write the objects of each picture."""
+    """Print the objects of each picture and write the files."""
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
     from ...inference.detector import heads_of

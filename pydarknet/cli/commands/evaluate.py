@@ -1,4 +1,4 @@
-"""How good a detector is: `evaluate`, and AlexeyAB's `detector map`."""
+"""Measure a detector: `evaluate`, and AlexeyAB's `detector map`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import bar, note, say
-from ..loading import Options, load_model, read_data_file, tell_if_compiling
+from ..loading import Options, load_model, note_if_compiling, read_data_file
 from ..options import (
     FILE,
     FRACTION,
@@ -39,7 +39,7 @@ def _not_one(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What both commands take."""
+    """Arguments and options of both commands."""
     return together(
         click.argument("data_file", metavar="DATA", type=FILE),
         click.argument("cfg", type=FILE),
@@ -65,9 +65,9 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @flag("letter_box", is_flag=True, help="Ignored, as in darknet: letter_box=1 in the cfg decides.")
 @flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown.")
 def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Mean average precision on the pictures of the list `valid`, as AlexeyAB's darknet reports it.
+    """Report mean average precision on the pictures of the list `valid` as AlexeyAB's darknet does.
 
-    Follows AlexeyAB's dialect unless told otherwise, because only his darknet has this command. COCO's figures and the
+    Follows AlexeyAB's dialect by default, because only his darknet has this command. COCO's figures and the
     speed go to standard error.
 
     \b
@@ -94,7 +94,7 @@ def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
 @flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey.")
 @flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as `detect` does.")
 def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """How good a detector is on the pictures of the list `valid`: a table of its classes, and the worst pictures.
+    """Measure a detector on the pictures of the list `valid`: a table of its classes, and the worst pictures.
 
     \b
     Examples:
@@ -108,13 +108,13 @@ def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> 
 
 
 def _end(result: Evaluation) -> None:
-    """Scripts learn by the exit code that pictures could not be read."""
+    """Exit with 1 where pictures could not be read."""
     if result.unreadable:
         raise click.exceptions.Exit(1)
 
 
 def _prepare(data_file: str, cfg: str, weights: str, options: dict[str, Any]) -> tuple[Model, GroundTruth]:
-    """The network and the pictures, all checked before anything is computed."""
+    """The network and the ground truth, checked before anything is computed."""
     from ...evaluation import GroundTruth
     from ...inference.detector import heads_of
 
@@ -128,16 +128,16 @@ def _prepare(data_file: str, cfg: str, weights: str, options: dict[str, Any]) ->
     return model, GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
 
 
-def _look_at_all(
+def _evaluate(
     model: Model, truth: GroundTruth, options: Options, each: Callable[[ImageResult, int], None] | None = None
 ) -> Evaluation:
-    """Compare what the network finds with the truth, with a progress bar."""
+    """Compare detections with the ground truth, with a progress bar."""
     from dataclasses import replace
 
     from ...evaluation import MAP, evaluate
 
     letterbox = False if options.get("stretch") else (True if options["letter_box"] and "stretch" in options else None)
-    tell_if_compiling()
+    note_if_compiling()
     with bar(len(truth)) as count:
 
         def seen(result: ImageResult, missed: int) -> None:
@@ -164,7 +164,7 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
 
     for line in map_start([(index, model.layers[index].type_number) for index in model.heads], truth.missing):
         say(line)
-    result = _look_at_all(model, truth, options)
+    result = _evaluate(model, truth, options)
     for line in map_report(result.report, model.names):
         say(line)
     note(f"Total Detection Time: {result.clock.total:.0f} Seconds")
@@ -186,17 +186,17 @@ def _run_evaluate(model: Model, truth: GroundTruth, options: Options) -> Evaluat
         note(f"no label file: {path}")
     if len(truth.missing) > SHOWN:
         note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
-    result = _look_at_all(model, truth, options, worst.add)
+    result = _evaluate(model, truth, options, worst.add)
     for line in [*class_table(result, model.names, options["sort"]), "", *coco_lines(result.coco)]:
         say(line)
-    _tell_worst(worst, model, truth, options)
+    _report_worst(worst, model, truth, options)
     note(speed_line(result))
     _write_files(result, model, options)
     return result
 
 
-def _tell_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
-    """List the pictures with most missed objects, and write them where `--worst` wants it. Raises OutputError."""
+def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
+    """Print the pictures with most missed objects, and write them to the folder of `--worst`. Raises OutputError."""
     from ...evaluation.worst import annotated
     from ...images.image import write_image
     from ..outputs import WRITABLE
@@ -214,7 +214,7 @@ def _tell_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options
 
 
 def _check_files(options: Options) -> None:
-    """Refuse before the first picture what could not be written after the last. Raises OptionError, OutputError."""
+    """Check all output paths before the first picture. Raises OptionError, OutputError."""
     from ..outputs import check_folder_of, make_folder
 
     if options["plot"]:
@@ -229,7 +229,7 @@ def _check_files(options: Options) -> None:
 
 
 def _write_files(result: Evaluation, model: Model, options: Options) -> None:
-    """Write what `--json` and `--plot` ask for. Raises OutputError."""
+    """Write the files of `--json` and `--plot`. Raises OutputError."""
     from ...utils.files import atomic_write
     from ..formats.evaluation import evaluation_json
 

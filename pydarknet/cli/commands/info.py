@@ -1,4 +1,4 @@
-"""`info`, `ops` and `export`: what a network is made of, what it costs, and its ONNX file."""
+"""`info`, `ops` and `export`: layers, operations and memory of a network, and its ONNX file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..console import note, say
-from ..loading import build_network, load_model, print_table, tell_what_was_loaded
+from ..loading import build_network, load_model, note_partial_weights, print_table
 from ..options import FILE, Command, network_options, size_options
 
 
@@ -32,7 +32,7 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
         say(line)
     if weights is not None:
         network.loaded = network.load_weights(weights, options["allow_partial"])
-        tell_what_was_loaded(network, weights)
+        note_partial_weights(network, weights)
         size = Path(weights).stat().st_size
     for line in totals(network, size):
         say(line)

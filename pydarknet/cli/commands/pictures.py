@@ -10,7 +10,7 @@ import click
 
 from ...errors import DarknetError, OptionError
 from ..console import note, say
-from ..loading import build_network, load_model, print_table, tell_what_was_loaded
+from ..loading import build_network, load_model, note_partial_weights, print_table
 from ..options import FILE, Command, flag, network_options, size_options, together
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def visualize_command(
 ) -> None:  # fmt: skip
     """Write the filters of every convolution as a picture, `Layer 0.png` and so on.
 
-    Filters of three channels are in colour; of others the channels stand side by side in grey.
+    Filters of three channels are in colour; the channels of others are side by side in grey.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def visualize_command(
 
     network = build_network(cfg, options)
     network.loaded = network.load_weights(weights, options["allow_partial"])
-    tell_what_was_loaded(network, weights)
+    note_partial_weights(network, weights)
     if options["verbose"]:
         print_table(network)
     make_folder(Path(out_dir))
@@ -101,9 +101,9 @@ def mkimg_command(
 @folder_option
 @seed_option
 def imtest_command(image: str, out_dir: str, seed: int) -> None:
-    """Write what each operation on pictures makes of IMAGE, as PNG files; print the norm of its values.
+    """Write the result of each picture operation on IMAGE as a PNG file; print the norm of IMAGE's values.
 
-    Original, Gray and C1 to C4 are darknet's; aug and rand show what training may do, by chance.
+    Original, Gray and C1 to C4 are darknet's; aug and rand are random augmentations of training.
 
     \b
     Example:
@@ -159,7 +159,7 @@ _dream_options = together(
 @size_options
 @network_options
 def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options: Any) -> None:
-    """Change a picture so that what LAYER sees in it grows. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
+    """Change a picture so that the output of LAYER grows. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
 
     Prints the number and the name of each picture.
 
@@ -196,7 +196,7 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
 
 
 def _dreamt(steps: Iterator[Planar], picture: Planar) -> Planar:
-    """The picture after all steps, which are counted on one line; an error begins another one."""
+    """The picture after all steps, counted on one line of standard error."""
     note("Iteration: ", newline=False)
     try:
         for step, changed in enumerate(steps):

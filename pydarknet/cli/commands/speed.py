@@ -1,4 +1,4 @@
-"""`speed`: how long a network takes, as a whole or layer by layer."""
+"""`speed`: the time of forward passes, or of each layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from ...utils.resources import network_file
 from ..console import note, say
-from ..loading import print_table, tell_what_was_loaded
+from ..loading import note_partial_weights, print_table
 from ..options import FILE, Command, flag, network_options, size_options
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def _load(cfg: str, options: dict[str, Any]) -> Network:
     if options["verbose"]:
         print_table(model)
     if weights is not None:
-        tell_what_was_loaded(model, weights)
+        note_partial_weights(model, weights)
     if options["batch"] > 1:
         note(f"each of the passes computes {options['batch']} pictures")
     return model
 
 
 def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
-    """What darknet prints. AlexeyAB's measures in whole seconds, we do not."""
+    """darknet's lines. AlexeyAB's darknet measures in whole seconds, we in fractions."""
     yield f"\n{passes} evals, {seconds:f} Seconds"
     if network.dialect.speed_tells_operations:
         billions = network.ops * network.batch / 1e9
@@ -91,7 +91,7 @@ def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
 
 
 def layer_lines(network: Network, times: Sequence[LayerTime], peak: float) -> Iterator[str]:
-    """A table of the layers, the slowest first, and the whole."""
+    """A table of the layers, the slowest first, and their sum."""
     whole = sum(layer.seconds for layer in times)
     columns = f"{'ms':>9s} {'share':>7s} {'GFLOP/s':>8s} {'of peak':>8s}"
     yield f"layer {'kind':15s} {'input':^16s}    {'output':^16s} {columns}"

@@ -15,7 +15,7 @@ from ...errors import OptionError
 from ...utils.resources import network_file
 from ..console import note, say
 from ..formats.training import CLEAR_LINE, Printer
-from ..loading import Options, print_table, tell_what_was_loaded
+from ..loading import Options, note_partial_weights, print_table
 from ..options import FILE, FRACTION, Command, flag, network_options, together
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
         if resume:
             note(f"{setup.folder}: no checkpoint of {setup.base}; this is a new run")
         if weights is not None:
-            tell_what_was_loaded(trainer.model, weights)
+            note_partial_weights(trainer.model, weights)
 
 
 def _tell_waiting(trainer: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""`detector valid` and `recall`, and what `yolo` and `coco` call so: results for other people's tools."""
+"""`valid` and `recall` of `detector`, `yolo` and `coco`: result files for the tools of benchmarks, and recall."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import bar, note, say
-from ..loading import Options, load_model, read_data_file, tell_if_compiling
+from ..loading import Options, load_model, note_if_compiling, read_data_file
 from ..options import FILE, Command, batch_option, flag, names_options, network_options, together
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _out_options = together(
 @_out_options
 @flag("eval", "kind", type=click.Choice(KINDS), help="The kind of files; default: `eval` of the .data file, else voc.")
 def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Write what is found in the pictures of the list `valid` as PASCAL VOC, COCO, ImageNet, BDD or KITTI want it.
+    """Write the detections in the pictures of the list `valid` in the format of VOC, COCO, ImageNet, BDD or KITTI.
 
     \b
     Example:
@@ -81,7 +81,7 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
 
 
 def _mapped(model: Model, path: str | None, near: str, kind: str) -> Sequence[str]:
-    """The names of the classes that are written; with the map of a word tree, of those that it names."""
+    """The names of the classes that are written: all, or those that the map of a word tree lists."""
     from ...config.sections import folder_of
     from ...config.word_tree import read_map
     from ...errors import OptionError
@@ -148,7 +148,7 @@ def _write_results(batches: BatchDetector, take: Callable[[ImageResult], None]) 
     """Pass each result to `take`, with a bar at a terminal, else darknet's count of pictures."""
     total, step = len(batches.paths), min(EVERY, len(batches.paths))
     counts = not sys.stderr.isatty()
-    tell_if_compiling()
+    note_if_compiling()
     with bar(total) as count:
         for result in batches:
             if counts and result.index % step == 0:
@@ -160,8 +160,9 @@ def _write_results(batches: BatchDetector, take: Callable[[ImageResult], None]) 
 @click.command("recall", cls=Command)
 @_data_and_network
 def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """How many objects of the list `valid` the boxes cover, whatever their classes; a line a picture, on standard
-    error as in darknet.
+    """Print how many objects of the list `valid` are covered by boxes of any class, after each picture.
+
+    The lines go to standard error, as in darknet.
 
     \b
     Example:
@@ -182,7 +183,7 @@ def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> N
     totals = Recall()
     inference = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
     batches = BatchDetector(model, truth.paths, inference, options["batch"])
-    tell_if_compiling()
+    note_if_compiling()
     for result in batches:
         totals.add(result.candidates, truth.boxes[result.index])
         note(totals.line())
@@ -191,7 +192,7 @@ def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> N
 
 
 def _version_1(command: str, default: str) -> tuple[click.Command, click.Command]:
-    """`valid` and `recall` of YOLOv1's commands, whose lists are options here."""
+    """`valid` and `recall` of `yolo` and `coco`, which take lists of pictures as options."""
     coco = command == "coco"
     example = f"pydarknet {command} {{}} cfg/yolov1.cfg yolov1.weights --list pictures.txt"
 

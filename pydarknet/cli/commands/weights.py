@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
-from ..loading import Options, build_network, print_table, tell_what_was_loaded
+from ..loading import Options, build_network, note_partial_weights, print_table
 from ..options import FILE, Command, flag, network_options, together
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _network(cfg: str, options: Options) -> Network:
 def _loaded(cfg: str, weights: str, options: Options) -> Network:
     network = _network(cfg, options)
     network.loaded = network.load_weights(weights, options["allow_partial"])
-    tell_what_was_loaded(network, weights)
+    note_partial_weights(network, weights)
     return network
 
 
@@ -65,9 +65,9 @@ def _write_cfg(network: Network, out: str | None, weights: str) -> None:
 @click.argument("layers", metavar="N", type=click.IntRange(min=0))
 @network_options
 def partial_command(cfg: str, weights: str, out: str, layers: int, **options: Any) -> None:
-    """Write the first N layers of a weights file, to train another network from.
+    """Write the first N layers of a weights file, to start the training of another network.
 
-    The pictures seen become 0. --allow-partial takes a file that was cut before.
+    The count of pictures seen becomes 0. --allow-partial accepts a file that is itself partial.
 
     \b
     Example:
@@ -77,7 +77,7 @@ def partial_command(cfg: str, weights: str, out: str, layers: int, **options: An
 
     network = _network(cfg, options)
     load_first_layers(network, weights, layers, options["allow_partial"])
-    tell_what_was_loaded(network, weights)
+    note_partial_weights(network, weights)
     _save(network, out, seen=0, cutoff=layers)
 
 
@@ -89,8 +89,8 @@ def partial_command(cfg: str, weights: str, out: str, layers: int, **options: An
 def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any) -> None:
     """Write the mean of several weights files of one network.
 
-    As in darknet: convolutions as a whole, biases and weights of [connected]; everything else, and the number of
-    pictures seen, is the first file's.
+    As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; everything else, and
+    the number of pictures seen, is taken from the first file.
 
     \b
     Example:
@@ -107,7 +107,7 @@ def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any
 @_in_and_out
 @network_options
 def rescale_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Make a network for pixels from -1 to 1 one for pixels from 0 to 1, in its first convolution.
+    """Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.
 
     \b
     Example:
@@ -152,7 +152,7 @@ def rgbgr_command(cfg: str, weights: str, out: str, **options: Any) -> None:
 def normalize_command(
     cfg: str, weights: str, out: str, variance: float, write_cfg: str | None, **options: Any
 ) -> None:  # fmt: skip
-    """Give batch normalisation to every convolution and [connected] layer that has none.
+    """Add batch normalisation to every convolution and [connected] layer that has none.
 
     The result fits a cfg with batch_normalize=1 in these layers.
 
@@ -173,9 +173,9 @@ def normalize_command(
 @write_cfg_option
 @network_options
 def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None, **options: Any) -> None:
-    """Fold batch normalisation into weights and biases, and drop it.
+    """Fold batch normalisation into weights and biases, and remove it.
 
-    The result fits a cfg with batch_normalize=0. Of recurrent layers only [gru] is treated, as in darknet.
+    The result fits a cfg with batch_normalize=0. Of recurrent layers only [gru] is changed, as in darknet.
 
     \b
     Example:
@@ -195,7 +195,7 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
 @_in_and_out
 @network_options
 def reset_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Fold batch normalisation into weights and biases, and start it anew: scales 1, means 0, variances 1.
+    """Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.
 
     \b
     Example:
@@ -218,7 +218,7 @@ def reset_command(cfg: str, weights: str, out: str, **options: Any) -> None:
 )
 @network_options
 def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **options: Any) -> None:
-    """Make a layer of N classes one of three anchors with N classes each, as was done for YOLO9000.
+    """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
     The last layer but one of the cfg has 3 x (5 + N) filters, in the file N. They become the classes of all three
     anchors. Prints the number of filters; the pictures seen become 0.
@@ -239,7 +239,7 @@ def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **opti
 @click.argument("weights", type=FILE)
 @network_options
 def statistics_command(cfg: str, weights: str, **options: Any) -> None:
-    """Print moments of the scales, biases and first weights of [connected] and recurrent layers; a line a layer.
+    """Print moments of the scales, biases and first weights of [connected] and recurrent layers, one line per layer.
 
     \b
     Example:
@@ -261,7 +261,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
 @click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
 @network_options
 def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
-    """Print the weights of a convolution, a line a filter, before batch normalisation.
+    """Print the weights of a convolution without batch normalisation, one line per filter.
 
     \b
     Example:

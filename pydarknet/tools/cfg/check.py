@@ -25,7 +25,7 @@ USUAL_STRIDE = 32  # of detectors
 
 @dataclass(frozen=True)
 class Checked:
-    """What is wrong with a .cfg file, by line; nothing where it fits."""
+    """The problems of a .cfg file, sorted by line."""
 
     path: str
     problems: list[Problem]
@@ -34,7 +34,7 @@ class Checked:
 
     @property
     def errors(self) -> int:
-        """How many of the problems are more than warnings."""
+        """The number of problems that are errors, not warnings."""
         return sum(problem.is_error for problem in self.problems)
 
     def lines(self) -> list[str]:
@@ -49,7 +49,7 @@ def _line(path: str, problem: Problem) -> str:
 
 
 def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> Checked:
-    """Look at a whole .cfg file, and whether it fits the classes of a .data file.
+    """Check a whole .cfg file, and its number of classes against a .data file.
 
     Raises ConfigError for a file that cannot be read or is no .cfg file, DataError where the .data file's list of
     names is missing, OptionError for an unknown dialect.
@@ -119,7 +119,7 @@ def _heads(found: LenientBuild) -> list[tuple[int, Head]]:
 
 
 def _input_size(found: LenientBuild) -> Iterator[Problem]:
-    """Sides that the strides up to a head do not divide: the cells would not cover the picture evenly."""
+    """Report sides that the stride of a head does not divide: the cells would not cover the picture evenly."""
     for side in ("width", "height"):
         pixels, strides = getattr(found.input, side), []
         for index, layer in _heads(found):
@@ -154,7 +154,7 @@ def _masks(found: LenientBuild) -> Iterator[Problem]:
 
 
 def _agreement(found: LenientBuild) -> Iterator[Problem]:
-    """Heads of one network that differ in what they should share."""
+    """Report heads with different numbers of classes or anchors."""
     heads = _heads(found)
     if not heads:
         return
@@ -169,7 +169,7 @@ def _agreement(found: LenientBuild) -> Iterator[Problem]:
 
 
 def _activations(found: LenientBuild) -> Iterator[Problem]:
-    """What a head reads must be linear; `new_coords` wants it logistic."""
+    """Report layers before a head whose activation is not linear, or with `new_coords` not logistic."""
     for index, layer in _heads(found):
         before = found.layers[index - 1] if index else None
         if isinstance(layer, Yolo) and before is not None and before.kind in ("convolutional", "conv"):
@@ -181,7 +181,7 @@ def _activations(found: LenientBuild) -> Iterator[Problem]:
 
 
 def _data(found: LenientBuild, data: Section) -> Iterator[Problem]:
-    """Heads and lists of names that do not have the number of classes of a .data file."""
+    """Report heads and names files with another number of classes than the .data file."""
     classes = data.positive("classes", 1) if data.has("classes") else None
     path = names_from_data(data, "names")
     names = len(read_names(path)) if path else None

@@ -1,4 +1,4 @@
-"""Fit a network file to a data set: the number of classes, anchors and masks, and the filters that follow."""
+"""Adapt a network file to a data set: number of classes, anchors and masks, and the filters that depend on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CELLS = 1  # a width for which anchors are written with decimals
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """What a head needs: its masks (none in [region]), and so many channels of layer `source`."""
+    """What a head needs: its mask (none in [region]), and `channels` output channels of layer `source`."""
 
     index: int
     head: Head
@@ -37,10 +37,10 @@ class HeadPlan:
 
 
 class Retarget:
-    """A network file on its way to another data set. `text` has the changes; nothing is written before `write`."""
+    """A network file that is adapted to a data set. `text` holds the changes; only `write` writes them."""
 
     def __init__(self, path: str | os.PathLike[str], dialect: str = "auto") -> None:
-        """Read the file, of which filters and masks may be wrong. Raises ConfigError, OptionError."""
+        """Read the file, whose filters and masks may be wrong. Raises ConfigError, OptionError."""
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
@@ -70,14 +70,14 @@ class Retarget:
 
     @property
     def count(self) -> int:
-        """How many anchors the file says there are. Raises ConfigError for a network without anchors."""
+        """The number of anchors in the file. Raises ConfigError for a network without anchors."""
         _ = self.unit
         return max(h.options.num if isinstance(h, Yolo) else len(h.anchors)
                    for _, h in self.heads if isinstance(h, (Yolo, Region)))  # fmt: skip
 
     @property
     def anchors(self) -> Sizes:
-        """(k, 2) the anchors that the heads use now, by their number."""
+        """(k, 2): the anchors that the heads use, sorted by index."""
         used: dict[int, Array] = {}
         for _, head in self.heads:
             if isinstance(head, Yolo):
@@ -87,10 +87,10 @@ class Retarget:
         return np.array([used[number] for number in sorted(used)], np.float64).reshape(-1, 2)
 
     def masks(self, count: int) -> dict[int, list[int]]:
-        """The masks of so many anchors sorted by area: heads with fewer cells get the larger ones.
+        """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
 
-        Heads keep how many they have where that makes `count`, else they share equally. Raises OptionError where a
-        head would go without.
+        Heads keep their number of anchors if these add up to `count`, else they share equally. Raises OptionError
+        where a head would get none.
         """
         heads = sorted((item for item in self.heads if isinstance(item[1], Yolo)), key=lambda i: -i[1].shape.cells)
         if heads and count < len(heads):
@@ -107,7 +107,7 @@ class Retarget:
     # --- what the heads need ---
 
     def plans(self, classes: int | None = None, count: int | None = None) -> list[HeadPlan]:
-        """What each head needs for so many classes and anchors, by default its own. Raises ConfigError."""
+        """What each head needs for this number of classes and anchors; None: its own. Raises ConfigError."""
         masks = {} if count is None else self.masks(count)
         return [self._plan(index, head, classes or head.classes, count, masks.get(index)) for index, head in self.heads]
 
@@ -124,7 +124,7 @@ class Retarget:
         return HeadPlan(index, head, mask, channels, source)
 
     def _source(self, index: int) -> int:
-        """The layer that makes the channels that layer `index` reads."""
+        """The layer whose filters set the channels that layer `index` reads."""
         layers, layer = self.build.layers, self.build.layers[index]
         at = layer.sources[0]
         while at != INPUT and _key_of(layers[at]) is None:
@@ -142,7 +142,7 @@ class Retarget:
     # --- changes ---
 
     def set_classes(self, classes: int) -> None:
-        """So many classes in all heads, or in the last layer of a classifier. Filters follow with `fit`."""
+        """Set the number of classes in all heads, or in the last layer of a classifier; `fit` then sets the filters."""
         for index, head in self.heads:
             self._refuse_tree(head)
             self.text.set(self._section(index), "classes", str(classes), index)
@@ -161,7 +161,7 @@ class Retarget:
             raise layer.section.error("tree= says which classes there are; remove it first", "tree")
 
     def set_anchors(self, anchors: Sizes) -> None:
-        """These anchors, by area, in all heads, with masks. Filters follow with `fit`. Raises ConfigError,
+        """Set anchors, sorted by area, and masks in all heads; `fit` then sets the filters. Raises ConfigError,
         OptionError."""
         anchors = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
         text = format_anchors(anchors, CELLS if self.in_cells else self.unit[0])
@@ -174,12 +174,12 @@ class Retarget:
                 self.text.set(section, "mask", ",".join(map(str, masks[index])), index)
 
     def set_net(self, values: Mapping[str, str]) -> None:
-        """Options of [net]."""
+        """Set options of [net]."""
         for key, value in values.items():
             self.text.set(self.config.net, key, value)
 
     def fit(self, classes: int | None = None, count: int | None = None) -> None:
-        """The filters before each head for so many classes and anchors. Raises ConfigError."""
+        """Set the filters before each head for this number of classes and anchors. Raises ConfigError."""
         for plan in self.plans(classes, count):
             self._set_channels(plan.source, plan.channels)
 
@@ -192,7 +192,7 @@ class Retarget:
         return self.config.layers[index]
 
     def check(self) -> None:
-        """Build the changed network. Raises ConfigError for what did not fit before the changes or fits no more."""
+        """Build the changed network. Raises ConfigError for its first fault."""
         found = self._build(parse_config(self.text.path, self.text.text))
         errors = sorted(problem for problem in found.problems if problem.is_error)
         if errors:
@@ -201,13 +201,13 @@ class Retarget:
             raise ConfigError(f"{self.text.path}: {first.text} (line {first.line} of the changed file{more})")
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the changed file, if it fits. Raises ConfigError, OutputError."""
+        """Write the changed file, if the network is valid. Raises ConfigError, OutputError."""
         self.check()
         self.text.write(path)
 
 
 def _key_of(layer: Layer) -> str | None:
-    """The option that says how many channels a layer makes."""
+    """The option that sets the number of output channels of a layer."""
     if isinstance(layer, Connected):
         return "output"
     return "filters" if layer.kind in ("convolutional", "conv", "deconvolutional", "deconv", "local") else None

@@ -15,18 +15,18 @@ from ...layers.convolution.convolutional import Convolutional
 from ...network.network import Network
 
 SCATTERED = 100  # filters on one picture of `mkimg`
-LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet: those of wide layers are large as they are
+LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; those of wide layers are large already
 
 
 def filters_of(layer: Convolutional) -> list[Planar]:
-    """Each filter as a picture (channels, size, size), its values spread from 0 to 1."""
+    """Each filter as a picture (channels, size, size), scaled to 0..1."""
     return [spread(weights) for weights in layer.weights]
 
 
 def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, Planar]]:
-    """(index, picture) of every convolution: its filters below each other, or in so many `columns`.
+    """(index, picture) of every convolution: its filters in so many `columns`.
 
-    Filters of three channels are in colour; of others the channels stand side by side in grey.
+    Filters of three channels are in colour; the channels of others are side by side in grey.
     """
     for index, layer in enumerate(network.layers):
         if isinstance(layer, Convolutional):
@@ -37,14 +37,14 @@ def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, Pla
 
 
 def zoomed(sheet: Planar, zoom: int) -> tuple[Planar, int]:
-    """The sheet enlarged, and how often: `zoom` times, or fewer where it would become larger than LARGEST_ZOOMED."""
+    """The sheet enlarged, and the factor: `zoom`, or less where the result would exceed LARGEST_ZOOMED pixels."""
     _, height, width = sheet.shape
     times = max(1, min(zoom, math.isqrt(LARGEST_ZOOMED // (height * width))))
     return enlarged(sheet, times), times
 
 
 def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> Planar:
-    """(3, height, width): filters of the first layer at random on grey, turned, with other colours, fading out.
+    """(3, height, width): filters of the first layer on grey, at random places, rotated, recoloured and faded out.
 
     Raises OptionError where the first layer has no filters of three channels or the picture is smaller than they.
     """

@@ -1,4 +1,4 @@
-"""What each operation on pictures does, shown on one picture: darknet's `imtest`."""
+"""darknet's `imtest`: every picture operation, applied to one picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...images.image import (
 )
 from ...images.operations import distorted, grey, mirrored, quarter_turned, spread, turned
 
-SIDE = 320  # pixels of what is brought to a fixed size
+SIDE = 320  # pixels of resized pictures
 # darknet's four examples: hue, saturation, exposure.
 DISTORTIONS = {
     "C1": (0.1, 1.5, 1.5),
@@ -33,14 +33,14 @@ DISTORTIONS = {
 
 
 def norm(image: Picture) -> float:
-    """The root of the sum of squares of all values, 0 to 1."""
+    """The L2 norm of all values, scaled to 0..1."""
     return float(np.sqrt(np.square(image.astype(np.float64) / 255).sum()))
 
 
 def showcase(image: Picture, rng: Rng) -> Iterator[tuple[str, Planar]]:
-    """(name, what the operation makes of the picture): darknet's under its names, then the others.
+    """(name, result) of each operation: darknet's under its names, then the others.
 
-    `aug` and `rand` are what chance may make of a picture in training.
+    `aug` and `rand` are random augmentations of training.
     """
     planar = as_planar(image)
     _, height, width = planar.shape

@@ -1,4 +1,4 @@
-"""darknet's `nightmare`: a picture is changed so that what a layer sees in it becomes stronger."""
+"""darknet's `nightmare`: gradient ascent on a picture, so that the output of a layer grows."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from ...network.network import Network
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 
-OCTAVE = 1.33333333  # how much smaller the picture is in the next octave
-JITTER = 8  # pixels by which the picture is moved, at most
-TO_GREY = np.float32(0.1)  # of the distance from grey is taken away in each step
+OCTAVE = 1.33333333  # ratio of the sizes of two octaves
+JITTER = 8  # pixels by which the picture is shifted, at most
+TO_GREY = np.float32(0.1)  # of the distance from grey is removed in each step
 
 
 class InputGradient:
-    """Layers 0 to `last` of a network at one input size, forward with rolling statistics and back to the input.
+    """Forward and backward pass of layers 0 to `last` at one input size, to the gradient of the input.
 
-    As in darknet's `nightmare`, the way back treats these statistics as if they were the picture's own. The network's
-    parameters stay; it is set up anew, and for its next pass in another way again.
+    The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the backward pass
+    treats these as statistics of the picture. The network's parameters do not change. Its layers are bound to other
+    memory; the network's next pass binds them again.
     """
 
     def __init__(self, network: Network, last: int, width: int, height: int) -> None:
@@ -41,7 +42,7 @@ class InputGradient:
         self._shape = Shape(network.input.channels, height, width)
         network.invalidate()
         for layer in self.layers:
-            layer.training = False  # nothing is left to chance
+            layer.training = False  # no dropout and no random crops
             inputs = [self._shape if s == INPUT else self.layers[s].shape for s in layer.sources]
             layer.reshape(inputs, 1)
             for part in getattr(layer, "parts", {"": layer}).values():
@@ -78,7 +79,7 @@ class InputGradient:
             return self.layers[self._owner].values[0].copy()  # type: ignore[attr-defined]
 
     def backward(self, delta: Array) -> Array:
-        """(channels, height, width) of the input's delta, from that of the output, (outputs,)."""
+        """The delta of the input, (channels, height, width), from the delta of the output, (outputs,)."""
         with self._lock:
             for tensor in self._deltas.values():
                 tensor.data.fill(0)
@@ -96,10 +97,15 @@ class InputGradient:
 class Dream:
     """How a picture is changed: darknet's options, under its names.
 
-    layer: whose output grows; range: of this many layers round it one is drawn in each step. iters: steps of a round.
-    octaves: sizes, of which one is drawn in each step. thresh: outputs below the mean plus so many standard deviations
-    do not count. norm: standardise the change. After a round the picture is turned by `rotate` (radians), and the
-    middle `zoom` of it becomes the whole.
+    layer    the layer whose output grows
+    range    number of layers round it, of which each step chooses one at random
+    iters    steps of a round
+    octaves  number of sizes, of which each step chooses one at random
+    rate     step size
+    thresh   outputs below mean + thresh * standard deviation are ignored
+    norm     standardise the change
+    zoom     after a round, this fraction of the picture, in its middle, becomes the whole picture
+    rotate   angle in radians by which the picture is turned after a round
     """
 
     layer: int
@@ -113,7 +119,7 @@ class Dream:
     rotate: float = 0.0
 
     def check(self, network: Network) -> None:
-        """Raises OptionError for layers that are not there."""
+        """Raise OptionError for layers that do not exist."""
         first = self.layer - self.range // 2
         if first < 0 or first + self.range > len(network.layers):
             raise OptionError(
@@ -133,7 +139,7 @@ class Dream:
     def step(
         self, network: Network, picture: Planar, layer: int, scale: float, dx: int, dy: int, mirror: bool
     ) -> Planar:  # fmt: skip
-        """The picture changed once, looked at in another size, moved by (dx, dy) and perhaps mirrored."""
+        """One step: the gradient is taken at another size, shifted by (dx, dy) and perhaps mirrored."""
         _, height, width = picture.shape
         small = np.float32(scale)
         shown = resize(crop(picture, dx, dy, width, height), int(width * small), int(height * small))
@@ -147,12 +153,12 @@ class Dream:
         return np.clip(picture + np.float32(self.rate) * change, 0, 1)
 
     def wanted(self, output: Array) -> Array:
-        """The change of an output: itself where it is large, else 0."""
+        """The delta of an output: the output where it is large, else 0."""
         wide = output.astype(np.float64)
         return np.where(output > wide.mean() + self.thresh * wide.std(), output, np.float32(0))
 
     def between(self, picture: Planar) -> Planar:
-        """The picture that the next round begins with."""
+        """The start of the next round: turned and zoomed."""
         _, height, width = picture.shape
         if self.rotate:
             picture = turned(picture, self.rotate)
