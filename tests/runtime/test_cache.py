@@ -167,7 +167,12 @@ CONTENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("content", CONTENTS, ids=str)
+@pytest.mark.parametrize(
+    "content",
+    CONTENTS,
+    ids=str,
+    ids=lambda content: type(content).__name__,
+)
 def test_contents_come_back_with_their_types(content):
     def types(value):
         return [type(value), *([types(each) for each in value] if isinstance(value, (list, tuple)) else [])]
