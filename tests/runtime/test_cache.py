@@ -170,7 +170,6 @@ CONTENTS = [
 @pytest.mark.parametrize(
     "content",
     CONTENTS,
-    ids=str,
     ids=lambda content: type(content).__name__,
 )
 def test_contents_come_back_with_their_types(content):
