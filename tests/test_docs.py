@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.networks import randomise
 
 import pydarknet
 from pydarknet.cli.app import COMMANDS
@@ -110,7 +111,7 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("yolov3-tiny", "tiny"):
         network = pydarknet.load(f"{name}.cfg")
-        network.initialise()
+        randomise(network)  # darknet's initial variances of 0 would overflow
         network.save_weights(f"{name}.weights")
     cv2.imwrite("dog.jpg", cv2.imread(str(ROOT / "data" / "sample.jpg")))
     exec(compile(code, "README.md", "exec"), {"x": np.zeros((1, 3, 416, 416), np.float32)})
