@@ -6,13 +6,14 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .. import kernels  # noqa: F401  (importing it decides what runs kernels, before `threads` is asked)
 from ..inference.video.capture import opencv_formats
 from ..runtime import object_loader
-from ..runtime.cache import CACHE_FOLDER, is_cold
+from ..runtime.cache import CACHE_FOLDER, is_cold, numba_is_known
 from ..runtime.threads import threads
 from ..utils.system import machine_memory
 from ..version import __version__
@@ -97,7 +98,6 @@ def kernel_cache() -> dict[str, Any]:
 
     code: "saved machine code" runs without Numba; "Numba" loads or compiles what is called.
     """
-    import_module("..kernels", __package__)  # which decides what runs them
     folder = CACHE_FOLDER
     files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
     others = [other for other in folder.parent.glob("kernels-*") if other != folder] if folder else []
@@ -109,6 +109,7 @@ def kernel_cache() -> dict[str, Any]:
         "writable": folder is not None and os.access(folder if folder.exists() else folder.parent, os.W_OK),
         "other_versions": len(others),
         "code": "saved machine code" if object_loader.is_used() else "Numba",
+        "numba_is_known": numba_is_known(),
     }
 
 
@@ -120,6 +121,8 @@ def problems(facts: dict[str, Any]) -> Iterator[str]:
     if not cache["writable"]:
         place = cache["folder"] or "the cache folder"
         yield f"{place}: cannot be written, so that each run compiles anew; set NUMBA_CACHE_DIR"
+    if not cache["numba_is_known"]:
+        yield "this version of Numba is not known: Numba itself loads the kernels, which starts more slowly"
     if os.environ.get("NUMBA_DISABLE_JIT") not in (None, "", "0"):
         yield "NUMBA_DISABLE_JIT is set: nothing is compiled, and nothing works; unset it"
     for name in ("numpy", "numba", "llvmlite", "click"):

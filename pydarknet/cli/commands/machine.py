@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ...errors import OutputError
 from ..console import note, say
 from ..options import FILE, Command, flag
 
@@ -56,4 +57,6 @@ def warm_up_command(cfgs: tuple[str, ...], **options: Any) -> None:
     for cfg in cfgs or DEFAULT:
         note(f"{cfg}: compiling ...")
         say(f"{cfg}: {warm_up(network_file(cfg), options['train']):.1f} s")
+    if CACHE_FOLDER is None:
+        raise OutputError("no folder can hold the compiled kernels; set NUMBA_CACHE_DIR to one of yours")
     note(f"kernels are kept in {CACHE_FOLDER}")
