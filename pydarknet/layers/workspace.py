@@ -15,7 +15,7 @@ from ..utils.arrays import LANES, Array, aligned_zeros
 class _Workspace:
     def __init__(self) -> None:
         self.array = np.zeros(LANES, np.float32)
-        self.turns = np.zeros(most_threads() * CACHE_LINE, np.int64)
+        self.queue = np.zeros(most_threads() * CACHE_LINE, np.int64)
 
     def of(self, size: int) -> Array:
         """An array of at least `size` float32, aligned to a cache line; it replaces a smaller one."""
@@ -27,16 +27,16 @@ class _Workspace:
 _workspace = _Workspace()
 
 
-def with_turns(kernel: Any, *arguments: Any) -> KernelCall:
+def with_queue(kernel: Any, *arguments: Any) -> KernelCall:
     """The call of a kernel with these arguments, followed by the task queue of its workers and their number."""
-    return KernelCall(kernel, *arguments, _workspace.turns, threads())
+    return KernelCall(kernel, *arguments, _workspace.queue, threads())
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:
     """The call of a kernel with these arguments, followed by the task queue of its workers, their number, the
     workspace, and `size`, the floats of the workspace that each worker has."""
     _workspace.of(workers * size)
-    return _InWorkspace(kernel, size, *arguments, _workspace.turns, workers)
+    return _InWorkspace(kernel, size, *arguments, _workspace.queue, workers)
 
 
 class _InWorkspace(KernelCall):

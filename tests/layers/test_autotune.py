@@ -122,4 +122,4 @@ def test_training_does_not_depend_on_what_was_measured(build, tuning):
     assert layer._algorithm.m == 2
     Learner(network)
     assert layer._algorithm.m == 4  # that of layers that are frozen
-    assert layer._method_for(layer.source_tensors[0].layout).m == 4
+    assert layer._algorithm_for(layer.source_tensors[0].layout).m == 4

@@ -12,7 +12,7 @@ from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
-from ..workspace import with_turns, with_workspace
+from ..workspace import with_queue, with_workspace
 from .geometry import Table, Window, origins_of, residual_of
 
 
@@ -55,7 +55,7 @@ class TiledConvolution:
             return with_workspace(convolve_pooled, threads(), size, x.data, x_at, filters, y.data, y.planes, epilogue)
         by_panel = self.packed.size > x.layout.item
         tiles = _tiles_per_task(-(-out.cells // MR), len(self.panels), x.layout.batch, by_panel)
-        return with_turns(
+        return with_queue(
             convolve, x.data, x_at, filters, y.data, y.planes, epilogue, residual_of(added, y),
             Schedule(tiles, by_panel),
         )  # fmt: skip
@@ -80,7 +80,7 @@ class DepthwiseConvolution:
         """See `PackedConvolution.bind`; neither pooled nor added to."""
         assert not pooled and added is None
         offsets = np.ascontiguousarray(window.offset(x.layout, *np.divmod(np.arange(self.size**2), self.size)))
-        return with_turns(
+        return with_queue(
             convolve_depthwise, x.data, origins_of(x, window, y.shape),
             DepthwiseFilters(offsets, self.packed, self.bias), y.data, y.planes,
             Epilogue(self.filters, slope, code, False),
