@@ -5,7 +5,7 @@ and one behind that may be neither read nor written. With `at="end"` an array en
 `at="start"` it begins where the page before ends. Memory that nobody cleared holds NaN. What `utils.arrays` aligns to
 cache lines, and what a network's tensors share, lies apart under the guard.
 
-Kernels may rely on no slack, with one exception that `utils.arrays` states and that is kept here: none at present.
+No slack is left: a kernel that wants to read beyond its arrays has to allocate what it reads, where it makes them.
 """
 
 from __future__ import annotations
