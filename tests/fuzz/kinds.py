@@ -40,6 +40,45 @@ output=3
 activation=linear
 [softmax]
 """
+MIXED_CFG = """[net]
+width=32
+height=32
+channels=3
+[convolutional]
+filters=8
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+filters=8
+size=1
+groups=2
+activation=mish
+[shortcut]
+from=-2
+activation=linear
+[maxpool]
+size=2
+stride=2
+[upsample]
+stride=2
+[route]
+layers=-1,0
+[dropout]
+probability=.5
+[reorg]
+stride=2
+[convolutional]
+filters=14
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=4,5, 8,9
+classes=2
+num=2
+"""
 VOC = """<annotation><folder>x</folder>
 <filename>a.png</filename><size><width>20</width><height>10</height><depth>3</depth>
 </size><object><name>dog</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8.5</ymax>
@@ -68,8 +107,8 @@ def _file(name: str, content: bytes) -> str:
 
 
 def _cfg_seeds() -> list[bytes]:
-    bundled = [path.read_bytes() for path in sorted((ROOT / "cfg").glob("*.cfg")) if path.stat().st_size < 6000]
-    return [SMALL_CFG.encode(), *bundled]
+    bundled = [path.read_bytes() for path in sorted((ROOT / "cfg").glob("*.cfg")) if path.stat().st_size < 700]
+    return [SMALL_CFG.encode(), MIXED_CFG.encode(), *bundled]
 
 
 def _read_cfg(content: bytes) -> None:
@@ -225,62 +264,12 @@ def _read_video(content: bytes) -> None:
                 break
 
 
-WORDS = [
-    "detect",
-    "detector",
-    "test",
-    "valid",
-    "map",
-    "classify",
-    "classifier",
-    "predict",
-    "anchors",
-    "cfg",
-    "check",
-    "dataset",
-    "convert",
-    "info",
-    "ops",
-    "evaluate",
-    "export",
-    "partial",
-    "--help",
-    "--names",
-    "-thresh",
-    "--thresh",
-    "-i",
-    "0",
-    "-1",
-    "nan",
-    "1e999",
-    "--",
-    "-",
-    "=",
-    "net.cfg",
-    "net.weights",
-    "a.png",
-    "obj.data",
-    "train.txt",
-    "nothing",
-    ".",
-    "/",
-    "é",
-    "--dialect",
-    "alexeyab",
-    "--to",
-    "coco",
-    "--out",
-    "out",
-    "-out",
-    "--threads",
-    "-points",
-    "-letter_box",
-    "-num_of_clusters",
-    "5",
-    "-width",
-    "416",
-    "-height",
-]
+WORDS = tuple(
+    f"""detect detector test valid map classify classifier predict anchors cfg check dataset convert info ops evaluate
+    export partial --help --names -thresh --thresh -i 0 -1 nan 1e999 {"9" * 30} -- - = net.cfg net.weights a.png
+    obj.data train.txt nothing . / \u00e9 --dialect alexeyab --to coco --out out -out --threads -points -letter_box
+    -num_of_clusters 5 -width 416 -height""".split()
+)
 
 
 def _other_words(content: bytes, rng: np.random.Generator) -> bytes:
