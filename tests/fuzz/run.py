@@ -38,7 +38,7 @@ from pydarknet.errors import DarknetError  # noqa: E402
 FOUND = HERE / "found"
 CASE_SECONDS = 20
 MEMORY = 6 << 30  # bytes of address space of a child: the libraries alone reserve about two
-BLOCK = 500  # cases of one child
+BLOCK = 2500  # cases of one child
 
 
 class TooLongError(Exception):
