@@ -17,7 +17,20 @@ from __future__ import annotations
 
 
 class DarknetError(Exception):
-    """Base of every error that bad input can cause. Its text is one line that says what was found and expected."""
+    """Base of every error that bad input can cause. Its text is one line that says what was found and expected.
+
+    Control characters of the text (a file may have any in the place of a name) are shown as escapes, so that the text
+    stays one line and cannot steer a terminal.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(text if text.isprintable() else "".join(map(_shown, text)))
+
+
+def _shown(character: str) -> str:
+    """The character, or its escape; surrogates, which stand for undecodable bytes of a file's name, stay."""
+    return character if character.isprintable() or "\udc80" <= character <= "\udcff" else repr(character)[1:-1]
 
 
 class ConfigError(DarknetError):

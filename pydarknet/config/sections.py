@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -22,6 +23,8 @@ log = logging.getLogger("pydarknet")
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
+LARGEST_INTEGER = 1 << 31  # of C's int
+LARGEST_REAL = 3.4028234e38  # of C's float
 LONGEST_NUMBER = 64  # characters; more is no number anyone meant
 Number = TypeVar("Number", int, float)
 
@@ -88,7 +91,7 @@ class Section:
         return default if value is None else self._number(key, value, _INTEGER, int, "an integer")
 
     def real(self, key: str, default: float) -> float:
-        """The number that the value begins with. Raises ConfigError when there is none."""
+        """The number that the value begins with, which may be infinite. Raises ConfigError when there is none."""
         value = self.text(key)
         return default if value is None else self._number(key, value, _FLOAT, float, "a number")
 
@@ -124,7 +127,11 @@ class Section:
 
     def reals(self, key: str) -> list[float] | None:
         """The comma-separated numbers of `key`, or None when it is absent."""
-        return self._list(key, _FLOAT, float, "a number")
+        numbers = self._list(key, _FLOAT, float, "a number")
+        wrong = next((number for number in numbers or () if not abs(number) <= LARGEST_REAL), None)
+        if wrong is not None:
+            raise self.error(f"{key}: {wrong} is among the numbers; expected finite ones", key)
+        return numbers
 
     def ignore(self, *keys: str) -> None:
         """Count `keys` as known: they steer what has no effect here (GPU scheduling, memory, charts)."""
@@ -140,14 +147,24 @@ class Section:
         return [self._number(key, item, pattern, convert, expected) for item in items]
 
     def _number(
-        self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
+        self,
+        key: str,
+        value: str,
+        pattern: re.Pattern[str],
+        convert: Callable[[str], Number],
+        expected: str,
     ) -> Number:
         match = pattern.match(value)
         if match is None and pattern is _INTEGER and _FLOAT.match(value):
             return convert("0")  # .5 read as an integer
         if match is None or len(match.group()) > LONGEST_NUMBER:
             raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
-        return convert(match.group())
+        number = convert(match.group())
+        if pattern is _INTEGER and not -LARGEST_INTEGER <= number < LARGEST_INTEGER:
+            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected an integer of 32 bits", key)
+        if math.isnan(number):
+            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
+        return number
 
     def unused_options(self) -> Iterator[tuple[Option, str]]:
         """Each option that nobody asked for, with a hint at what may have been meant."""

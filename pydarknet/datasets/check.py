@@ -16,6 +16,7 @@ from ..config.dialect import ALEXEYAB, Dialect
 from ..errors import DataError, ImageError
 from ..images.image import load_image
 from ..utils.arrays import Array
+from ..utils.files import read_bytes
 from ..utils.prefetch import ahead
 from .labels import candidates, wrong_row
 from .listing import ImageLists, LabelledPicture
@@ -181,7 +182,11 @@ class _Check:
         for group in by_size.values():
             contents: dict[bytes, tuple[str, Path]] = {}
             for key, path in group if len(group) > 1 else []:
-                first = contents.setdefault(hashlib.sha256(path.read_bytes()).digest(), (key, path))
+                try:
+                    content = read_bytes(path, DataError)
+                except DataError:
+                    continue  # gone since, or not readable: told above
+                first = contents.setdefault(hashlib.sha256(content).digest(), (key, path))
                 if first[1] is path:
                     continue
                 kind = "duplicate picture" if first[0] == key else "in two lists"

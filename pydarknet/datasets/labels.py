@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,6 +96,8 @@ def _label_name(text: str, dialect: Dialect) -> str | None:
 
 def _parallel_folder(image: Path) -> Path:
     """The labels in a folder beside that of the pictures: the last `images` of the path becomes `labels`."""
+    if not image.name:
+        return image  # `/` or `.`: a folder, which is no label file
     parts = list(image.parts)
     for position in reversed(range(len(parts) - 1)):
         if parts[position] in PJREDDIE_FOLDERS:
@@ -139,8 +142,9 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
     text = read_text(path, DataError)
     if _ONE_ROW_A_LINE.fullmatch(text):  # ten times faster for what nearly all files are
         try:
-            table = np.array([float(word) for word in text.split()], np.float32).reshape(-1, 5)
-            return list(range(1, len(table) + 1)), table, []
+            table = _as_rows([float(word) for word in text.split()])
+            if np.isfinite(table[:, 0]).all():
+                return list(range(1, len(table) + 1)), table, []
         except ValueError:
             pass
     numbers, rows, wrong = [], [], []
@@ -152,13 +156,18 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
             if len(words) % 5:
                 raise ValueError
             for i in range(0, len(words), 5):
-                rows.append((int(words[i]), *map(float, words[i + 1 : i + 5])))
+                rows.append((float(int(words[i])), *map(float, words[i + 1 : i + 5])))
                 numbers.append(number)
-        except ValueError:
+        except (ValueError, OverflowError):
             shown = line.strip()
             shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
             wrong.append(f"{path}:{number}: found {shown!r}; expected class x y w h, an integer and four numbers")
-    return numbers, np.array(rows, np.float32).reshape(-1, 5), wrong
+    return numbers, _as_rows(rows), wrong
+
+
+@np.errstate(over="ignore")  # what float32 cannot hold becomes infinite, and `wrong_row` says so
+def _as_rows(numbers: Sequence[Any]) -> Array:
+    return np.array(numbers, np.float32).reshape(-1, 5)
 
 
 def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | None:

@@ -52,7 +52,7 @@ class Text:
         numbers: list[int] = []
         for line, text in enumerate(content.splitlines(), start=1):
             for word in text.split():
-                if not word.isdigit() or int(word) >= self.alphabet:
+                if not word.isdigit() or len(word) > 18 or int(word) >= self.alphabet:
                     found = word.decode("utf-8", "replace")[:40]
                     raise DataError(f"{self.path}:{line}: {found}: expected numbers from 0 to {self.alphabet - 1}")
                 numbers.append(int(word))

@@ -10,7 +10,7 @@ from ..network.network import Network
 from .average_precision import MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 from .ground_truth import GroundTruth
-from .runner import BatchDetector, ImageResult, InferenceOptions, Timing
+from .runner import BatchDetector, ImageResult, InferenceOptions, Timing, check_finite
 
 MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # of `detector map`
 
@@ -47,6 +47,7 @@ def evaluate(
     and how many of the picture's objects were missed above `thresh`. Raises OptionError for a network without a
     detection head.
     """
+    check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)
     records = MeanAveragePrecision(heads[-1].classes, thresh, iou_thresh, points)
     peers = CocoAveragePrecision(heads[-1].classes) if coco else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -97,6 +98,9 @@ class ResultFiles:
         if most is not None and len(self.names) > most:
             raise OptionError(f"{len(self.names)} classes; {self.kind} has {most}, whose numbers the files need")
         twice = sorted({name for name in self.names if self.names.count(name) > 1}) if self.kind == "voc" else []
+        apart = [name for name in self.names if {"/", os.sep, "\0"} & set(name)] if self.kind == "voc" else []
+        if apart:
+            raise OptionError(f"class name {apart[0]!r} cannot be part of a file's name, as VOC's files need it")
         if twice:
             raise OptionError(f"two classes are named {twice[0]!r}; VOC's files need a name each")
         self.base = BASES[self.kind] if self.base is None else self.base

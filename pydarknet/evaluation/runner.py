@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..boxes import Candidates, suppress
-from ..errors import ImageError
+from ..errors import ImageError, OptionError
 from ..images.colour import one_thread_per_call
 from ..images.image import fit_for_detect, load_image
 from ..inference.detector import decode, heads_of, letterboxes
@@ -44,6 +45,9 @@ class InferenceOptions:
     letterbox: bool | None = None
     nms_kind: str | None = None
     pixels: bool = False
+
+    def __post_init__(self) -> None:
+        check_finite(thresh=self.thresh, nms=self.nms, hier=self.hier)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +89,13 @@ class Timing:
 
 
 Prepared = tuple[Array, int, int] | ImageError
+
+
+def check_finite(**options: float) -> None:
+    """Raise OptionError for an option that is NaN or infinite: nothing compares with it."""
+    for name, value in options.items():
+        if not math.isfinite(value):
+            raise OptionError(f"{name} is {value}; expected a finite number")
 
 
 class BatchDetector:

@@ -39,9 +39,7 @@ def load_image(path: str | os.PathLike[str]) -> Picture:
     decoded for a picture of more than `header.max_pixels()`.
     """
     try:
-        return _decode(read_bytes(path, ImageError))
-    except ImageError as error:
-        raise ImageError(f'Cannot load image "{path}": {_reason(error.__cause__ or error)}') from error
+        return _decode(_content(path))
     except (ValueError, MemoryError, cv2.error) as error:
         raise ImageError(f'Cannot load image "{path}": {_reason(error)}') from error
 
@@ -59,11 +57,18 @@ def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Raises ImageError where it is no picture.
     """
-    size = image_size(read_bytes(path, ImageError))
+    size = image_size(_content(path))
     if size is not None and min(size) > 0:
         return size
     height, width, _ = load_image(path).shape
     return width, height
+
+
+def _content(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return read_bytes(path, ImageError)
+    except ImageError as error:
+        raise ImageError(f'Cannot load image "{path}": {_reason(error.__cause__ or error)}') from error
 
 
 def _decode(content: bytes) -> Picture:

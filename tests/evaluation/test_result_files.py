@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,9 +143,46 @@ def test_refusals(tmp_path):
         ResultFiles("voc", tmp_path, ["n", "m", "n"])
     with pytest.raises(OutputError, match="another picture is called a as well"):
         written(tmp_path, "kitti", look("x/a.png"), look("y/a.jpg"))
-    with pytest.raises(OutputError, match="No such file"):
-        written(tmp_path, "voc", names=["fine", "a/b"])
+    with pytest.raises(OutputError, match="File name too long"):
+        written(tmp_path, "voc", names=["fine", "a" * 300])
     assert not list(tmp_path.glob("*fine*"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot make the folder"):
         written(tmp_path / "file" / "x", "voc")
+
+
+@pytest.mark.parametrize("name", ["/../../../pwned", "a/b", "nul\0"])
+def test_a_class_name_cannot_lead_out_of_the_folder(tmp_path, name):
+    with pytest.raises(OptionError, match="cannot be part of a file's name"):
+        ResultFiles("voc", tmp_path / "results", ["dog", name])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no limits of this kind")
+def test_a_full_disk_leaves_no_part_of_a_result(tmp_path):
+    """A limit of the size of files stands for the disk: the system refuses to write in the same place."""
+    (tmp_path / "coco_results.json").write_text("former")
+    script = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from pydarknet.boxes import Candidates
+from pydarknet.errors import OutputError
+from pydarknet.evaluation import ImageResult
+from pydarknet.evaluation.result_files import ResultFiles
+boxes = np.full((100, 4), 20, np.float32)
+ones = np.ones((100, 1), np.float32)
+result = ImageResult(0, Path("a.png"), 100, 80, Candidates(boxes, ones[:, 0], ones))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    with ResultFiles("coco", Path(sys.argv[1]), ["dog"]) as files:
+        for _ in range(1000):
+            files.take(result)
+except OutputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/coco_results.json: cannot write: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["coco_results.json"]
+    assert (tmp_path / "coco_results.json").read_text() == "former"

@@ -1,7 +1,8 @@
-"""What the forms of data sets have in common: pictures of known size, and boxes in pixels with a class."""
+"""What the forms of data sets have in common: pictures of known size, boxes with a class, links and copies."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from ...errors import DataError, ImageError, OutputError
-from ...images.image import load_image
+from ...images import image
 
 TOLERANCE = 0.5  # pixels by which a box may stand out of its picture before that is worth a word
 LARGEST_SIDE = 1 << 20  # pixels
@@ -58,7 +59,7 @@ class AnnotatedSet:
     @property
     def missing(self) -> list[Path]:
         """The pictures that are not there."""
-        return [picture.path for picture in self if not picture.path.is_file()]
+        return [picture.path for picture in self if not os.path.isfile(picture.path)]  # noqa: PTH113 (no error for a name that the system refuses)
 
     def clipped(self) -> AnnotatedSet:
         """The same with all boxes inside their picture; what is nothing then is left out and counted."""
@@ -80,9 +81,11 @@ class AnnotatedSet:
         return AnnotatedSet(self.classes, lists, left_out)
 
     def check_stems(self) -> None:
-        """Raise DataError for two pictures that would share an annotation file."""
+        """Raise DataError for two pictures that would share an annotation file, and for a name of several lines."""
         seen: dict[str, Path] = {}
         for picture in self:
+            if len(picture.path.name.splitlines()) != 1:
+                raise DataError(f"{str(picture.path)!r}: expected a file's name of one line")
             other = seen.setdefault(picture.path.stem, picture.path)
             if other is not picture.path and os.path.realpath(other) != os.path.realpath(picture.path):
                 raise DataError(f"{picture.path} and {other}: two pictures of one name; rename one of them")
@@ -103,7 +106,7 @@ def _inside(picture: Annotated, left_out: Counter[str]) -> Iterator[PixelBox]:
 def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
     """The first file of one of these names in one of these folders; the first of all where there is none."""
     candidates = [folder / name for name in names if name for folder in folders]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
 
 
 def is_side(value: object) -> TypeGuard[int]:
@@ -114,18 +117,26 @@ def is_side(value: object) -> TypeGuard[int]:
 def size_of_file(path: Path) -> tuple[int, int]:
     """Width and height in pixels. Raises DataError where the picture is not there: its form does not say."""
     try:
-        height, width, _ = load_image(path).shape
+        return image.size_of_file(path)
     except ImageError as error:
         raise DataError(f"{error}; its size is needed") from error
-    return width, height
 
 
 def numbers_of(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
     """The number of each of `names` in the list of classes. Raises DataError for one that is not in it."""
-    unknown = [name for name in names if name not in classes]
+    number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
+    unknown = [name for name in names if name not in number_of]
     if unknown:
         raise DataError(f"{where}: class {unknown[0]!r} is not among the {len(classes)} names")
-    return {name: list(classes).index(name) for name in names}
+    return {name: number_of[name] for name in names}
+
+
+def finite(value: float | str) -> float:
+    """A number of a file. Raises ValueError for NaN and infinity too."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not finite")
+    return number
 
 
 def whole(value: float, digits: int = 3) -> float:
@@ -149,12 +160,24 @@ class Placing:
         """Put a picture into a folder of the new data set: a copy, or a link to it. One that is not there is left
         out."""
         target = folder / picture.name
-        if not picture.is_file() or target.is_symlink() or target.exists():
+        if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
             return
         if self.copy:
-            shutil.copyfile(picture, target)
+            self._copy(picture, target)
             return
         try:
             target.symlink_to(Path(os.path.pardir) / self.reference(picture))
         except (OSError, NotImplementedError) as error:
             raise OutputError(f"{target}: cannot link to {picture} ({error}); copy the pictures instead") from error
+
+    @staticmethod
+    def _copy(picture: Path, target: Path) -> None:
+        """Copy what is a picture by its first bytes: an annotation file may name any file of the machine."""
+        try:
+            image.size_of_file(picture)
+        except ImageError as error:
+            raise DataError(f"{error}; only pictures are copied") from error
+        try:
+            shutil.copyfile(picture, target)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot copy {picture}: {error.strerror or error}") from error

@@ -11,11 +11,23 @@ from typing import Any
 from ...config.names import COCO_IDS
 from ...errors import DataError
 from ...utils.files import read_text
-from .annotations import Annotated, AnnotatedSet, PixelBox, Placing, is_side, locate, numbers_of, size_of_file, whole
+from .annotations import (
+    Annotated,
+    AnnotatedSet,
+    PixelBox,
+    Placing,
+    finite,
+    is_side,
+    locate,
+    numbers_of,
+    size_of_file,
+    whole,
+)
 
 _LIST = re.compile(r"(train|val|test)")
 _OURS = {"val": "valid"}
 _FILE_OF = {"valid": "val"}
+LARGEST_ID = 1 << 63
 DIGITS = 6  # of a pixel: as many as a label file has of a picture
 
 Json = Mapping[str, Any]
@@ -78,18 +90,30 @@ def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list
         raise DataError(f"{file}: {key}[{position}] has no {missing[0]!r}")
     for name in fields:
         value = item[name]
-        if name.endswith("id") and not isinstance(value, int):
-            raise DataError(f"{file}: {key}[{position}]: {name} is {value!r}; expected a whole number")
+        if name.endswith("id") and (not isinstance(value, int) or abs(value) > LARGEST_ID):
+            raise DataError(f"{file}: {key}[{position}]: {name} is {_shown(value)}; expected a whole number")
         if name.endswith("name") and not (isinstance(value, str) and value.isprintable() and value):
-            raise DataError(f"{file}: {key}[{position}]: {name} is {value!r}; expected a name")
+            raise DataError(f"{file}: {key}[{position}]: {name} is {_shown(value)}; expected a name")
     return [item[name] for name in fields]
+
+
+def _shown(value: Any) -> str:
+    """A value as an error shows it: a number of thousands of digits has no other form."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of too many digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[Annotated]:
     class_of = {category["id"]: numbers[str(category["name"])] for category in content["categories"]}
     boxes: dict[int, list[PixelBox]] = {}
     for position, item in enumerate(content["images"]):
-        boxes[_entry(file, "images", position, item, "id", "file_name")[0]] = []
+        number, _ = _entry(file, "images", position, item, "id", "file_name")
+        if number in boxes:
+            raise DataError(f"{file}: images[{position}]: id {number} is that of another picture as well")
+        boxes[number] = []
     for position, item in enumerate(content["annotations"]):
         picture, category, box = _entry(file, "annotations", position, item, "image_id", "category_id", "bbox")
         if picture not in boxes or category not in class_of:
@@ -101,9 +125,9 @@ def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Se
 
 def _box(file: Path, position: int, item: Json, number: int, box: Any) -> PixelBox:
     try:
-        left, top, width, height = map(float, box)
-    except (TypeError, ValueError):
-        raise DataError(f"{file}: annotations[{position}]: bbox is {box!r}; expected four numbers") from None
+        left, top, width, height = map(finite, box)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{file}: annotations[{position}]: bbox is {_shown(box)}; expected four numbers") from None
     difficult, crowd = bool(item.get("difficult", 0)), bool(item.get("iscrowd", 0))
     return PixelBox(number, left, top, left + width, top + height, difficult, crowd)
 

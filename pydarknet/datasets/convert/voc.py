@@ -11,8 +11,19 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ...errors import DataError
-from ...utils.files import read_bytes
-from .annotations import Annotated, AnnotatedSet, PixelBox, Placing, is_side, locate, numbers_of, size_of_file, whole
+from ...utils.files import read_bytes, read_text
+from .annotations import (
+    Annotated,
+    AnnotatedSet,
+    PixelBox,
+    Placing,
+    finite,
+    is_side,
+    locate,
+    numbers_of,
+    size_of_file,
+    whole,
+)
 
 SETS = {"train": "train", "val": "valid", "test": "test"}  # VOC's names of lists, and ours
 FILE_OF = {ours: theirs for theirs, ours in SETS.items()}
@@ -39,9 +50,7 @@ def _lists(root: Path, folder: Path) -> dict[str, list[Path]]:
     """The XML files of each list; all in one where there are no lists."""
     sets = {ours: root / "ImageSets" / "Main" / f"{theirs}.txt" for theirs, ours in SETS.items()}
     lists = {
-        name: [
-            folder / f"{line.split()[0]}.xml" for line in file.read_text(encoding="utf-8").splitlines() if line.split()
-        ]
+        name: [folder / f"{line.split()[0]}.xml" for line in read_text(file, DataError).splitlines() if line.split()]
         for name, file in sets.items()
         if file.is_file()
     }
@@ -54,6 +63,8 @@ def _parse(file: Path) -> ElementTree.Element:
         tree = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
         raise DataError(f"{file}:{error.position[0]}: no XML: {error}") from error
+    except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
+        raise DataError(f"{file}:1: no XML that can be read: {error}") from error
     if tree.tag != "annotation":
         raise DataError(f"{file}: found <{tree.tag}>; expected <annotation>")
     return tree
@@ -64,6 +75,8 @@ def _class_names(file: Path, tree: ElementTree.Element) -> Iterator[str]:
         name = (item.findtext("name") or "").strip()
         if not name:
             raise DataError(f"{file}: object {number} has no <name>")
+        if not name.isprintable():
+            raise DataError(f"{file}: object {number}: <name> is {name[:60]!r}; expected a name")
         yield name
 
 
@@ -90,9 +103,10 @@ def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, 
     for key in ("xmin", "ymin", "xmax", "ymax"):
         text = item.findtext(f"bndbox/{key}")
         try:
-            edges.append(float(text or "") - 1)
+            edges.append(finite(text or "") - 1)
         except ValueError:
-            raise DataError(f"{file}: object {number}: <{key}> is {text!r}; expected a number") from None
+            shown = repr(text)[:60]
+            raise DataError(f"{file}: object {number}: <{key}> is {shown}; expected a number") from None
     name = (item.findtext("name") or "").strip()
     left, top, right, bottom = edges
     return PixelBox(numbers[name], left, top, right, bottom, difficult=_integer(item.findtext("difficult")) != 0)

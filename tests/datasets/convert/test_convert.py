@@ -391,3 +391,29 @@ def test_forms_are_recognised(darknet, coco):
         read_set(["set"])
     with pytest.raises(OptionError, match="a second source"):
         read_set([darknet, darknet])
+
+
+def test_only_pictures_are_copied(coco):
+    """A file that the annotations name need not be one."""
+    Path("secret.key").write_text("password")
+    Path(coco).write_text(json.dumps(changed("images", file_name="../secret.key")))
+    found = read_set([coco])
+    with pytest.raises(DataError, match=r"secret.key.*unknown or damaged format; only pictures are copied"):
+        write_set(found, "out", "coco", copy=True)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "foo", "utf-32"])
+def test_an_encoding_that_is_not_known(voc, encoding):
+    file = next(iter(Path(voc, "Annotations").glob("*.xml")))
+    file.write_bytes(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())
+    with pytest.raises(DataError, match=rf"{file.name}:1: no XML"):
+        read_set([voc])
+
+
+@pytest.mark.parametrize("box", [[10**400, 0, 1, 1], [0, 0, float("nan"), 1], [0, 0, float("inf"), 1], 7])
+def test_a_box_of_no_finite_numbers(coco, box):
+    Path(coco).write_text(json.dumps(changed("annotations", bbox=box)))
+    with pytest.raises(DataError, match=r"annotations\[0\]: bbox is .*; expected four numbers") as caught:
+        read_set([coco])
+    assert "\n" not in str(caught.value)
