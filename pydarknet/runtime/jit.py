@@ -6,6 +6,7 @@ import hashlib
 import logging
 import pickle
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,11 @@ class _CheckedFiles:
             path.unlink(missing_ok=True)
 
 
+@cache
+def _tell_once(reason: str) -> None:
+    log.warning("%s: compiled kernels cannot be kept (%s)", CACHE_FOLDER, reason)
+
+
 class _QuickCache(FunctionCache):
     """Numba's cache without the 0.1 s in which it gets ready to compile, before it looks whether it has to.
 
@@ -91,7 +97,7 @@ class _QuickCache(FunctionCache):
         try:
             self._save_overload(sig, data)
         except OSError as error:
-            log.warning("%s: compiled kernels cannot be kept (%s)", self.cache_path, error.strerror or error)
+            _tell_once(error.strerror or str(error))
             self.disable()
             return
         if object_writer.is_wanted(self._kernel, sig):

@@ -292,3 +292,28 @@ def test_contents_of_the_cache_hold_no_pickles_for_processes_without_numba(cache
     for path in Path(cache).glob("kernels-*/saved-*/*.saved"):
         size = struct.unpack_from("<I", path.read_bytes(), 32)[0]
         json.loads(path.read_bytes()[36 : 36 + size])
+
+
+def test_a_full_disk_is_one_line(cache, tmp_path):
+    for path in Path(cache).glob("kernels-*/*/*_step*"):
+        path.unlink()
+    (tmp_path / "sitecustomize.py").write_text("""
+import pathlib
+write = pathlib.Path.write_bytes
+def full(path, data):
+    if path.name.endswith(".part"):
+        write(path, data[:10])
+        raise OSError(28, "No space left on device", str(path))
+    return write(path, data)
+pathlib.Path.write_bytes = full
+""")
+    added = """
+from pydarknet.kernels.training.optimizer import adam_step
+arrays = [np.ones(3, np.float32) for _ in range(4)]
+adam_step(*arrays, *np.ones(7, np.float32))
+"""
+    told, errors = start(cache, added, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    assert told["numba"]
+    (folder,) = Path(cache).glob("kernels-*")
+    assert errors == f"{folder}: compiled kernels cannot be kept (No space left on device)\n"
+    assert not list(folder.glob("*/*.part"))
