@@ -1,4 +1,4 @@
-"""The disk fails at every operation of a run in turn: one line, whole files, and a resumed run ends as if it had not."""
+"""The disk fails at each operation of a run in turn: one line, whole files, and a resumed run that loses nothing."""
 
 from __future__ import annotations
 
