@@ -1,4 +1,4 @@
-"""The disk fails at every operation of a run in turn: one line, whole files, and a resumed run that ends the same."""
+"""The disk fails at each operation of a run in turn: one line, whole files, and a resumed run that loses nothing."""
 
 from __future__ import annotations
 
