@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pydarknet.kernels.convolution.microkernel import TAP_LANES
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.winograd import WinogradConvolution
 from pydarknet.tensor import Layout, Shape, Tensor
-from pydarknet.utils.arrays import aligned_empty, aligned_zeros
+from pydarknet.utils.arrays import LANES, SLACK, Array, aligned_empty, aligned_zeros
 
 LINE = 64  # bytes
 
@@ -28,3 +29,12 @@ def test_tensors_and_packed_filters_begin_with_a_cache_line():
         plan.bias for plan in (tiled, winograd, depthwise)
     ]
     assert all(array.ctypes.data % LINE == 0 for array in (*arrays, Tensor(Layout(1, Shape(3, 5, 7), 1)).data))
+
+
+def test_the_slack_behind_arrays_is_what_the_weight_gradient_reads_beyond_a_four_lane_input():
+    assert 8 - TAP_LANES <= SLACK, "the tile of AVX-512 takes eight channels"
+    for make in (aligned_zeros, aligned_empty):
+        array = make(37)
+        assert (len(array), array.ctypes.data % 64) == (37, 0)
+        behind = array.base.ctypes.data + array.base.nbytes - (array.ctypes.data + array.nbytes)
+        assert behind >= 4 * SLACK

@@ -5,7 +5,8 @@ and one behind that may be neither read nor written. With `at="end"` an array en
 `at="start"` it begins where the page before ends. Memory that nobody cleared holds NaN. What `utils.arrays` aligns to
 cache lines, and what a network's tensors share, lies apart under the guard.
 
-No slack is left: a kernel that wants to read beyond its arrays has to allocate what it reads, where it makes them.
+Only the slack of `utils.arrays` is left: a kernel that wants to read further beyond its arrays has to allocate what it
+reads, where it makes them.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def _set_handler(capsule: object) -> object:
 @contextlib.contextmanager
 def guarded(at: str) -> Iterator[None]:
     """Within it, every new array of this thread is guarded. at: "start" or "end"."""
-    aligned = slice(arrays.LANES, None) if at == "end" else slice(None, -arrays.LANES)
+    aligned = slice(arrays.LANES, -arrays.SLACK) if at == "end" else slice(-arrays.LANES - arrays.SLACK)
 
     def allocate(tensors: list[memory_plan.TensorPlan]) -> dict[int, Tensor]:
         """Each tensor in memory of its own, but parts of others."""
