@@ -106,8 +106,9 @@ def _child(kind, seed, first, count):
     print(json.dumps([-1, None]), file=out, flush=True)
 
 
-def run_block(kind, seed, first, count):
-    """(cases that ran, [(number, what happened)]) of `count` cases; a child that dies or hangs ends the block."""
+def run_block(kind, seed, first, count, deadline):
+    """(cases that ran, [(number, what happened)]) of `count` cases; a child that dies or hangs ends the block,
+    as does the end of the time."""
     command = [sys.executable, str(HERE / "run.py"), "--child", kind, str(seed), str(first), str(count)]
     findings, last = [], first - 1
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -119,6 +120,9 @@ def run_block(kind, seed, first, count):
                 what = "hung" if not ready else f"ended with {child.wait()}"
                 return last - first + 1, [*findings, (max(last, first), f"the process {what}")]
             number, result = json.loads(line)
+            if time.monotonic() >= deadline:
+                child.kill()
+                return last - first + 1, findings
             if number < 0:
                 return count, findings
             last = number
@@ -130,7 +134,7 @@ def run(kind, cases, seed=0, deadline=float("inf"), first=0):
     """(cases run, [(content, what happened)]), until the cases are done or the time is over."""
     done, findings, seeds = 0, [], examples(kind)
     while done < cases and time.monotonic() < deadline:
-        count, found = run_block(kind, seed, first + done, min(BLOCK, cases - done))
+        count, found = run_block(kind, seed, first + done, min(BLOCK, cases - done), deadline)
         findings += [(case(kind, seeds, seed, number), what) for number, what in found]
         done += max(count, 1)
     return done, findings
