@@ -9,7 +9,7 @@ from pydarknet.kernels.convolution.microkernel import TAP_LANES
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.winograd import WinogradConvolution
 from pydarknet.tensor import Layout, Shape, Tensor
-from pydarknet.utils.arrays import LANES, SLACK, Array, aligned_empty, aligned_zeros
+from pydarknet.utils.arrays import SLACK, aligned_empty, aligned_zeros
 
 LINE = 64  # bytes
 
