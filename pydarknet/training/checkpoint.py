@@ -282,10 +282,25 @@ def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
 
 
 def clean(folder: Path, base: str) -> None:
-    """Delete temporary files of runs of this network that were killed while they wrote. Raises OutputError."""
-    for path in [*_files(folder, base, "."), *_files(folder, base, "..")]:
-        if path.name.endswith((".part", NEW)):
-            try:
+    """Put in order what runs of this network that were killed while they wrote have left: temporary files are deleted,
+    and a state whose weights have their name already gets its own. Raises OutputError."""
+    hidden = [*_files(folder, base, "."), *_files(folder, base, "..")]
+    temporary = [path for path in hidden if path.name.endswith((".part", NEW))]
+    states = [path for path in _files(folder, base) if path.name.endswith(STATE + NEW)]
+    for path in [*temporary, *states]:
+        try:
+            if path in states and _is_whole(path):
+                path.replace(path.with_name(path.name.removesuffix(NEW)))
+            else:
                 path.unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(f"{path}: cannot delete: {error.strerror or error}") from error
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be put in order: {error.strerror or error}") from error
+
+
+def _is_whole(state: Path) -> bool:
+    """Whether a state belongs to the weights that have its name."""
+    weights = state.with_name(state.name.removesuffix(NEW).removesuffix(STATE))
+    try:
+        return bool(_content(state)["hash"] == _hash(weights))
+    except WeightsError:
+        return False

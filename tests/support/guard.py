@@ -143,7 +143,7 @@ def guarded(at: str) -> Iterator[None]:
             for module in (execution_plan, learner):
                 patch.setattr(module, "allocate", allocate)
             patch.setattr(_workspace, "array", np.zeros(arrays.LANES, np.float32))
-            patch.setattr(_workspace, "turns", _workspace.turns.copy())
+            patch.setattr(_workspace, "queue", _workspace.queue.copy())
             yield
     finally:
         _set_handler(before)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pydarknet.layers import INPUT
-from pydarknet.network import network as network_module
+from pydarknet.network import execution_plan
 from pydarknet.tools import profile
 
 NET = """
@@ -43,7 +43,7 @@ def ticking(monkeypatch):
         def perf_counter():
             return float(next(seconds))
 
-    monkeypatch.setattr(network_module, "time", Clock)
+    monkeypatch.setattr(execution_plan, "time", Clock)
     monkeypatch.setattr(profile, "time", Clock)
 
 
