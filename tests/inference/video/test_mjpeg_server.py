@@ -72,9 +72,9 @@ def test_a_client_that_does_not_read_and_one_that_vanishes_hold_up_nobody():
         for client in (lazy, gone):
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         wait_for_clients(stream, 2)
-        gone.close()
         thread = read(stream, got)
         wait_for_clients(stream, 3)
+        gone.close()
         start = time.perf_counter()
         for _ in range(count):
             stream.publish(message)
