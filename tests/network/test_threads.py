@@ -235,8 +235,11 @@ def _detect(model, picture, found):
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_spawned_process_detects_too(load, pictures, busy):
-    """Also one that is started while another thread computes. Forks are tested in processes of their own
-    (`tests/runtime/test_forking.py`): a forked child that is killed can keep a lock of Numba's that the parent needs."""
+    """Also one that is started while another thread computes.
+
+    `tests/runtime/test_forking.py` forks, in processes of their own: a forked child that is killed can keep a lock of
+    Numba's that its parent needs.
+    """
     model = load(DETECTOR)
     expected, done = repr(model.detect(pictures[0], thresh=0.1)), threading.Event()
     thread = threading.Thread(target=lambda: [model.detect(pictures[1]) for _ in iter(done.is_set, True)])
