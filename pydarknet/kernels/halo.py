@@ -15,17 +15,32 @@ def clear(run):
 
 
 @device
+def clear_halo(y, first, height, width, pitch, halo):
+    """Write zeros round a plane of `height` x `width` cells.
+
+    first: where its storage begins, halo included; pitch: cells from row to row.
+    """
+    row_size = pitch * LANES
+    edge = halo * (row_size + LANES)  # the rows above the plane, and the cells on the left of its first row
+    clear(y[first : first + edge])
+    for row in range(height):
+        end = first + edge + row * row_size + width * LANES
+        gap = row_size - width * LANES if row < height - 1 else edge
+        clear(y[end : end + gap])
+
+
+@device
+def clear_halos(y, first, y_block, blocks, height, width, halo):
+    """The same of so many blocks, `y_block` floats apart; nothing where there is no halo."""
+    for block in range(blocks if halo > 0 else 0):
+        clear_halo(y, first + block * y_block, height, width, width + 2 * halo, halo)
+
+
+@device
 def zero_halo(y, at, picture, block):
     """Write zeros round one plane of y; nothing where it has no halo. at: `Planes` of y."""
-    if at.halo == 0:
-        return
-    pitch, first = at.pitch * LANES, storage(at, picture, block)
-    edge = at.halo * (pitch + LANES)  # the rows above the plane, and the cells on the left of its first row
-    clear(y[first : first + edge])
-    for row in range(at.height):
-        end = first + edge + row * pitch + at.width * LANES
-        gap = pitch - at.width * LANES if row < at.height - 1 else edge
-        clear(y[end : end + gap])
+    if at.halo > 0:
+        clear_halo(y, storage(at, picture, block), at.height, at.width, at.pitch, at.halo)
 
 
 @device
@@ -33,24 +48,3 @@ def zero_halos(y, at, picture, blocks):
     """The same of the first `blocks` planes of a picture."""
     for block in range(blocks):
         zero_halo(y, at, picture, block)
-
-
-@device
-def clear_halo(y, at, height, width, halo):
-    """Write zeros round the plane of `height` x `width` cells whose storage, halo included, begins at `at`."""
-    pitch = (width + 2 * halo) * 16
-    edge = halo * pitch + halo * 16
-    clear(y[at : at + edge])
-    gap = 2 * halo * 16
-    for row in range(height - 1):
-        start = at + edge + row * pitch + width * 16
-        clear(y[start : start + gap])
-    start = at + edge + (height - 1) * pitch + width * 16
-    clear(y[start : start + edge])
-
-
-@device
-def clear_halos(y, at, y_block, blocks, height, width, halo):
-    """The same of so many blocks, `y_block` floats apart; nothing where there is no halo."""
-    for block in range(blocks if halo > 0 else 0):
-        clear_halo(y, at + block * y_block, height, width, halo)

@@ -292,7 +292,7 @@ def clear_halos(tiles, block, y, target):
     picture = (tiles.first + tiles.a_picture - 1) // tiles.a_picture
     while picture * tiles.a_picture < tiles.first + tiles.used:
         at = picture * target.picture_stride + block * target.block_stride
-        clear_halo(y, at, height, width, target.halo)
+        clear_halo(y, at, height, width, target.pitch, target.halo)
         picture += 1
 
 
