@@ -35,6 +35,7 @@ DOORS = {
     "cv2": {"images", "inference"},
     "click": {"cli"},
     "onnx": {"export"},
+    "tensorboardX": {"training"},
     "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},

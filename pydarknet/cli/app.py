@@ -26,6 +26,7 @@ GROUPS = {
         "classify": ("classify", "name what pictures show"),
         "detect": ("detect", "detect objects in pictures"),
         "train": ("train", "train a detector or a classifier"),
+        "live": ("live", "a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
         "info": ("info", "layer table, operations, memory of a network"),
         "speed": ("speed", "time forward passes or single layers"),

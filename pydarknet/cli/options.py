@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -36,6 +36,13 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
         known = {name.replace("_", "-") for option in options for name in option.opts}
+        defaults = {
+            name.replace("_", "-"): option.flag_value
+            for option in options
+            if not option.is_flag and isinstance(option.flag_value, int)
+            for name in option.opts
+        }
+        args = list(_with_values(args, defaults))
         take_value = {name.replace("_", "-") for option in options if not option.is_flag for name in option.opts}
         for before, word in zip(["", *args], args, strict=False):
             name = word.split("=")[0].replace("_", "-")
@@ -44,6 +51,14 @@ class Command(click.Command):
             if _LONG.fullmatch(name) and name not in known and before.replace("_", "-") not in take_value:
                 raise click.NoSuchOption(word, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
         return super().parse_args(ctx, args)
+
+
+def _with_values(args: list[str], defaults: dict[str, Any]) -> Iterator[str]:
+    """The words of a command line, with `--live DATA` spelt `--live=8090 DATA`: the value of an option in `defaults`,
+    a number, may be left out wherever the option stands."""
+    for word, following in zip(args, [*args[1:], ""], strict=False):
+        name = word.replace("_", "-")
+        yield f"{word}={defaults[name]}" if name in defaults and not following.isdigit() else word
 
 
 class FlagsFirst(click.Group):

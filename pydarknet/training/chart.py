@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, OutputError
 from ..utils.figure import new_figure, save_figure
+from .metrics_log import read_entries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,12 +79,3 @@ class Chart:
         measured = [f", {name} {100 * e[key]:.1f} %" for e in entries for key, name in MEASURES.items() if key in e]
         now = f"iteration {last['iteration']}{of}, average loss {last['average']:.4f}"
         return f"{self.title}: {now}{''.join(measured[-1:])}"
-
-
-def read_entries(log_path: Path) -> list[dict[str, Any]]:
-    """The lines of `train.jsonl`. Raises OutputError where it cannot be read."""
-    try:
-        lines = log_path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{log_path}: cannot read: {error}") from error

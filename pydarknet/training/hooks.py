@@ -7,7 +7,7 @@ iteration's measurement, adds numbers to its line in train.jsonl, and has its st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import DivergedError, OptionError
 from ..model import Model
 from ..network.weights import Header
+from ..utils.arrays import Array
 from . import checkpoint
 from .best_checkpoint import BestWeights
 from .chart import Chart
@@ -33,13 +34,16 @@ class Run(Protocol):
     """A training run as its hooks see it: a Trainer.
 
     iteration: the last one that is finished, 0 at first. average: of the loss, None before the first iteration.
+    last_batch: the images and truth of the last mini-batch, as `Model.train_step` takes them; None before the first.
     """
 
     setup: TrainingSetup
     model: Model
     learner: Learner
+    validator: Validator | None
     iteration: int
     average: float | None
+    last_batch: tuple[Array, Sequence[Array]] | None
     interrupted: bool
 
     def stop(self) -> None:

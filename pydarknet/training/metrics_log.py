@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError
+from ..errors import OptionError, OutputError
 from ..evaluation import Report
 from ..layers.heads.statistics import Statistics
 from ..utils.files import atomic_write
@@ -110,3 +112,41 @@ def _is_up_to(line: bytes, iteration: int) -> bool:
         return int(json.loads(line)["iteration"]) <= iteration
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def read_entries(log_path: Path) -> list[dict[str, Any]]:
+    """The lines of `train.jsonl`. Raises OutputError where it cannot be read."""
+    try:
+        lines = log_path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{log_path}: cannot read: {error}") from error
+
+
+def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """A table with a line for each iteration and a column for each name of an entry. Raises OutputError."""
+    columns = list(dict.fromkeys(name for entry in entries for name in entry))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(entries)
+    with atomic_write(path) as stream:
+        stream.write(text.getvalue().encode())
+
+
+def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
+    """A file of events for TensorBoard in a folder, with a scalar for each number of an entry.
+
+    Raises OptionError without the package tensorboardX, OutputError.
+    """
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise OptionError("this needs the package tensorboardX: pip install 'pydarknet[tensorboard]'") from None
+    try:
+        with SummaryWriter(str(folder)) as writer:
+            for entry in entries:
+                for name in entry.keys() - {"iteration"}:
+                    writer.add_scalar(name, entry[name], entry["iteration"])
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write: {error.strerror or error}") from error

@@ -14,6 +14,7 @@ from ..config.sections import Section
 from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
 from ..runtime.compile_time import clock
+from ..utils.arrays import Array
 from . import checkpoint
 from .best_checkpoint import BestWeights
 from .chart import Chart
@@ -67,6 +68,7 @@ class Trainer:
         self._load_hooks()
         self.source = self._open_source()
         self.seconds = 0.0
+        self.last_batch: tuple[Array, Sequence[Array]] | None = None
         self.finished = self.interrupted = self._stop = False
         self.finish_reason = ""
 
@@ -170,6 +172,7 @@ class Trainer:
             before = clock()
             images, truth = self.source.next(width, height)
             loading += clock() - before
+            self.last_batch = images, truth
             total += self._step(images, truth)
             reports += self._reports()
         elapsed = clock() - began

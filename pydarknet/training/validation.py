@@ -17,6 +17,7 @@ from ..config.names import names_from_data
 from ..config.sections import Section, folder_of
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
+from ..evaluation.worst import Worst
 from ..inference.test_time_augmentation import middle
 from ..model import Model
 from ..network.network import Network
@@ -25,6 +26,7 @@ from .metrics_log import Measurement
 
 LEAST_INTERVAL = 100  # iterations between two measurements
 ACCURACY_EPOCHS = 2
+WORST = 8  # pictures that a measurement keeps for whoever looks at the run
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class AveragePrecision:
     def __init__(self, model: Model, data: Section, options: Options, threads: int) -> None:
         """Read the list `valid`, or `train` where there is none. Raises DataError."""
         self.options, self.threads = options, threads
+        self.worst = Worst(WORST)  # of the last measurement
         self.truth = GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
 
     def interval(self, pictures: int, batch: int) -> int:
@@ -76,9 +79,11 @@ class AveragePrecision:
 
     def run(self, network: Network) -> ValidationResult:
         o = self.options
+        self.worst = Worst(WORST)
         result = evaluate(
-            network, self.truth, thresh=o.thresh, iou_thresh=o.iou_thresh, points=o.points, threads=self.threads
-        )
+            network, self.truth, thresh=o.thresh, iou_thresh=o.iou_thresh, points=o.points, threads=self.threads,
+            each=self.worst.add,
+        )  # fmt: skip
         return ValidationResult(result.report.mean_average_precision, result.report, self.truth.missing)
 
 

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
+from support.browser import MISSING, chromium, errors, resources, use_scheme, wait
 
 from pydarknet.server.engine import Engine
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-DRIVER = shutil.which("chromedriver")
+pytest.importorskip("selenium", reason="needs selenium")
 SAMPLE = Path(__file__).parents[2] / "data/sample.jpg"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs Chromium and chromedriver"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(MISSING, reason="needs Chromium and chromedriver")]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    options = Options()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_argument("--use-fake-device-for-media-stream")
-    options.add_argument("--use-fake-ui-for-media-stream")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=Service(DRIVER)) as driver:
-        driver.set_page_load_timeout(60)
+    with chromium() as driver:
         yield driver
 
 
@@ -47,12 +29,6 @@ def page(browser, toys, start):
     browser.get(f"http://127.0.0.1:{client.port}/")
     wait(browser, lambda: "toys" in browser.title)
     return browser
-
-
-def wait(browser, condition):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, 60).until(lambda _: condition())
 
 
 def element(browser, name):
@@ -159,17 +135,16 @@ def test_narrow_screens_and_dark_mode(page):
     assert page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
     backgrounds = []
     for scheme in ("light", "dark"):
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        use_scheme(page, scheme)
         backgrounds.append(page.execute_script("return getComputedStyle(document.body).color"))
     assert backgrounds == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
 
 
 def test_nothing_is_asked_of_other_machines_and_nothing_fails(page):
     choose(page)
-    names = page.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    names = resources(page)
     assert names and all(name.startswith(("http://127.0.0.1:", "blob:", "data:")) for name in names)
-    assert [line for line in page.get_log("browser") if line["level"] == "SEVERE"] == []
+    assert errors(page) == []
 
 
 def test_a_token_in_the_address(browser, toys, start):

@@ -25,6 +25,7 @@ TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so t
 
 COMPILING = "Compiling kernels for this machine, once; this takes up to a minute and does not count as training time."
 
+PORT = click.IntRange(0, 65535)
 Function = Callable[..., Any]
 
 
@@ -46,6 +47,14 @@ def train_options(function: Function) -> Function:
         measuring_options,
         flag("min_size", type=click.IntRange(min=32), metavar="N", help="The smallest side where pjreddie's detectors "
              "train at several sizes, such as 288. Default: 320."),
+        flag("live", type=PORT, is_flag=False, flag_value=8090, metavar="[PORT]", help="Show the run in the browser, "
+             "on port 8090; 0: any that is free."),
+        flag("bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The interface on which --live "
+             "and -mjpeg_port listen; 0.0.0.0: all, for other machines."),
+        flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN", help="Viewers of --live need ?token=TOKEN in the "
+             "address; also in $PYDARKNET_TOKEN."),
+        flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve chart.png as MJPEG over HTTP. 0: any port that is "
+             "free."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),
         flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown."),
         network_options,
@@ -107,7 +116,7 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     printer = Printer(trainer, is_detector)
     for line in printer.opening():
         say(line)
-    with first_interrupt_stops(trainer), telling_when_compiling():
+    with first_interrupt_stops(trainer), telling_when_compiling(), _shown_live(trainer, options):
         for record in trainer.run():
             printer.show(record)
     printer.close()
@@ -126,14 +135,42 @@ def check_precision(options: Options) -> None:
 
 
 def _hooks(options: Options) -> list[Hook]:
-    """The hooks that options ask for. Raises OptionError where nothing is measured."""
+    """The hooks that options ask for. Raises OptionError where nothing is measured, or a port is taken."""
     from ...training.hooks import EarlyStopping
 
-    if options["patience"] is None:
-        return []
-    if not (options["map"] or options["topk"]):
-        raise OptionError(f"--patience {options['patience']}: counts measurements; give -map or -topk, too")
-    return [EarlyStopping(options["patience"])]
+    hooks: list[Hook] = []
+    if options["patience"] is not None:
+        if not (options["map"] or options["topk"]):
+            raise OptionError(f"--patience {options['patience']}: counts measurements; give -map or -topk, too")
+        hooks.append(EarlyStopping(options["patience"]))
+    if options["live"] is not None:
+        from ...training.live import LiveHook
+
+        hooks.append(LiveHook())
+    if options["mjpeg_port"] is not None:
+        from ...inference.video.mjpeg_server import MJPEG, Stream
+        from ...training.live import ChartStream
+
+        stream = Stream(options["mjpeg_port"], MJPEG, options["bind"])
+        note(f"MJPEG-stream of the chart: {stream.url}")
+        hooks.append(ChartStream(stream))
+    return hooks
+
+
+@contextmanager
+def _shown_live(trainer: Trainer, options: Options) -> Iterator[None]:
+    """Serve the page of the run as long as it goes on."""
+    if options["live"] is None:
+        yield
+        return
+    from ...server.live import LiveServer
+
+    server = LiveServer(trainer.setup.folder, options["live"], options["bind"], options["token"])
+    note(f"The run in the browser: {server.url}")
+    try:
+        yield
+    finally:
+        server.close()
 
 
 def _library_options(options: Options) -> dict[str, Any]:

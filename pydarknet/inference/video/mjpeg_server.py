@@ -1,29 +1,20 @@
 """An HTTP server of one stream: every client gets what is published after it has connected.
 
 Publishing never waits. Each client has a thread and a bounded queue; a client that reads too slowly loses messages or
-is disconnected. A connection that has not sent its whole request within TIMEOUT is closed, and there are at most
-CONNECTIONS of all kinds, so that slow or silent clients cannot use up threads.
+is disconnected.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import socket
-import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ...errors import OptionError
+from ...utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
 
-LOOPBACK = "127.0.0.1"
 CLIENTS = 32  # that get the stream at a time
-CONNECTIONS = 2 * CLIENTS  # with those whose request has not been read yet
-TIMEOUT = 5.0  # seconds in which a client must take a message, or send its whole request
 
 
 @dataclass(frozen=True)
@@ -83,28 +74,13 @@ class Stream:
     """A server on a port of this machine; `publish` sends a message to all clients."""
 
     def __init__(self, port: int, format_: Format, address: str = LOOPBACK) -> None:
-        """port: 0 lets the system choose. address: of the interface to listen on. Raises OptionError.
-
-        An empty address, which for sockets means all interfaces, is refused: 0.0.0.0 says so openly.
-        """
-        if not address.strip():
-            raise OptionError(
-                f'address "{address}" to listen on: expected one such as {LOOPBACK}, or 0.0.0.0 for all interfaces'
-            )
+        """port: 0 lets the system choose. address: of the interface to listen on. Raises OptionError."""
         self._format = format_
         self._clients: set[_Client] = set()
         self._lock = threading.Lock()
         self._closed = False
-        try:
-            self._server = _Server(address, port, self, format_)
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OptionError(f"port {port}: cannot listen on {address}: {reason}") from error
-        self.port: int = self._server.server_address[1]
-        host = f"[{address}]" if ":" in address else address
-        self.url = f"http://{host}:{self.port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self._thread.start()
+        self._server = BoundedServer(address, port, lambda *arguments: _Handler(self, format_, *arguments))
+        self.port, self.url = self._server.port, self._server.url
 
     @property
     def has_clients(self) -> bool:
@@ -122,8 +98,7 @@ class Stream:
             self._closed = True
             for client in self._clients:
                 client.end()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
         deadline = time.monotonic() + seconds
         while self._clients and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -150,96 +125,32 @@ class Stream:
             self._clients.discard(client)
 
 
-class _Server(ThreadingHTTPServer):
-    """A server for IPv4 or IPv6, whose threads do not keep the process alive."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = CLIENTS
-
-    def __init__(self, address: str, port: int, stream: Stream, format_: Format) -> None:
-        self.address_family = socket.AF_INET6 if _is_version_6(address) else socket.AF_INET
-        self.stream, self.format = stream, format_
-        self.requests: dict[socket.socket, float | None] = {}  # when each must have been read; None: it has
-        super().__init__((address, port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if len(self.requests) >= CONNECTIONS:
-            self.shutdown_request(request)
-            return
-        self.requests[request] = time.monotonic() + TIMEOUT
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self.requests.pop(request, None)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
-        """Called every 50 ms: shut down connections whose request is overdue; their threads then end."""
-        now = time.monotonic()
-        for request, deadline in list(self.requests.items()):
-            if deadline is not None and now > deadline:
-                with contextlib.suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
-
-    def server_bind(self) -> None:
-        # HTTPServer's own would ask the network for the name of the host.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # a client that disconnects is no error
-            super().handle_error(request, client_address)
-
-
-def _is_version_6(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).version == 6
-    except ValueError:
-        return False
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BoundedHandler):
     """Every path is the stream, except the icon that browsers ask for."""
 
-    timeout = TIMEOUT
-    server: _Server
+    def __init__(self, stream: Stream, format_: Format, *arguments: Any) -> None:
+        self.stream, self.format = stream, format_
+        super().__init__(*arguments)
 
-    def do_GET(self) -> None:
-        self.server.requests[self.request] = None
-        stream = self.server.stream
-        client = None if self.path == "/favicon.ico" else stream.add_client()
+    def answer(self) -> None:
+        client = None if self.path == "/favicon.ico" else self.stream.add_client()
         if client is None:
             self.send_error(404 if self.path == "/favicon.ico" else 503)
             return
         try:
-            self._headers()
+            self.do_HEAD()
             self._body(client)
-        except OSError:  # it has disconnected, or reads no more
-            pass
         finally:
-            stream.remove_client(client)
+            self.stream.remove_client(client)
 
-    def do_HEAD(self) -> None:
-        self._headers()
-
-    def _headers(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", self.server.format.content_type)
-        self.send_header("Cache-Control", "no-cache, private")
-        self.send_header("Connection", "close")
-        self.end_headers()
+    def do_HEAD(self) -> None:  # noqa: N802
+        self.send_headers(200, self.format.content_type)
 
     def _body(self, client: _Client) -> None:
-        format_, separator = self.server.format, b""
+        format_, separator = self.format, b""
         self.wfile.write(format_.opening)
         while (message := client.get()) is not None:
             self.wfile.write(separator + message)
             separator = format_.between
         if not client.lost:
             self.wfile.write(format_.closing)
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Print nothing."""

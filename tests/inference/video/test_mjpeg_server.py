@@ -13,8 +13,9 @@ from urllib.error import HTTPError
 import pytest
 
 from pydarknet.errors import OptionError
-from pydarknet.inference.video import mjpeg_server
-from pydarknet.inference.video.mjpeg_server import CLIENTS, CONNECTIONS, JSON, MJPEG, Format, Stream, jpeg_part
+from pydarknet.inference.video.mjpeg_server import CLIENTS, JSON, MJPEG, Format, Stream, jpeg_part
+from pydarknet.utils import http_server
+from pydarknet.utils.http_server import CONNECTIONS
 
 
 def read(stream, into):
@@ -119,7 +120,7 @@ def test_a_client_that_sends_no_request_or_nonsense_does_no_harm(capfd):
 
 
 def test_clients_that_drip_their_request_are_disconnected_and_bounded(monkeypatch):
-    monkeypatch.setattr(mjpeg_server, "TIMEOUT", 0.5)
+    monkeypatch.setattr(http_server, "TIMEOUT", 0.5)
     before = threading.active_count()
     with Stream(0, JSON) as stream:
         dripping = [socket.create_connection(("127.0.0.1", stream.port)) for _ in range(CONNECTIONS + 20)]

@@ -1,0 +1,55 @@
+"""`live`: a training run in the browser, and its figures for other programs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+import click
+
+from ..console import note
+from ..options import FILE, Command, flag
+
+
+@click.command("live", cls=Command)
+@click.argument("run", type=FILE)
+@flag("port", type=click.IntRange(0, 65535), default=8090, show_default=True, metavar="N",
+      help="The port; 0: any that is free.")  # fmt: skip
+@flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+      help="The interface to listen on; 0.0.0.0: all, for other machines.")  # fmt: skip
+@flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN",
+      help="Viewers need ?token=TOKEN in the address; also in $PYDARKNET_TOKEN.")  # fmt: skip
+@flag("csv", "csv_file", type=FILE, metavar="FILE", help="Write the figures of all iterations as a table, and end.")
+@flag("tensorboard", type=FILE, metavar="DIR",
+      help="Write them for TensorBoard (extra `tensorboard`), and end.")  # fmt: skip
+def live_command(run: str, **options: Any) -> None:
+    """Show a training run in the browser: one that is going on, or one that has ended.
+
+    RUN is the folder of its weights, which has train.jsonl, or the folder above.
+
+    \b
+    Examples:
+      pydarknet live backup
+      pydarknet live backup --csv figures.csv
+    """
+    from ...server.live import LiveServer, find_run
+
+    folder = find_run(run)
+    if options["csv_file"] or options["tensorboard"]:
+        _convert(folder, options["csv_file"], options["tensorboard"])
+        return
+    server = LiveServer(folder, options["port"], options["bind"], options["token"])
+    note(f"{folder}: {server.url}")
+    with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _convert(folder: Any, csv_file: str | None, tensorboard: str | None) -> None:
+    from ...training.metrics_log import METRICS_LOG, read_entries, write_csv, write_tensorboard
+
+    entries = read_entries(folder / METRICS_LOG)
+    if csv_file:
+        write_csv(entries, csv_file)
+    if tensorboard:
+        write_tensorboard(entries, tensorboard)

@@ -1,0 +1,160 @@
+"""What a run shows while it goes on: a folder `live` beside the weights, for the page of `server/live.py`.
+
+state.json   name, iteration, how many there will be, whether the run has ended, the pictures below
+batch.jpg    the last mini-batch as the network got it, with the boxes that it is to find
+worst_1.jpg  and so on: the pictures of the last validation in which most objects were missed
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..boxes import Box
+from ..errors import DarknetError
+from ..evaluation.worst import annotated
+from ..images.draw import class_colour, draw_boxes
+from ..images.image import Picture, encode_image, load_image, write_image
+from ..images.operations import as_picture
+from ..inference.video.mjpeg_server import Stream, jpeg_part
+from ..utils.arrays import Array
+from ..utils.files import atomic_write
+from .hooks import Hook, Run
+from .metrics_log import IterationRecord
+from .run_folder import CHART
+from .validation import AveragePrecision
+
+FOLDER = "live"
+SECONDS = 5.0  # between two mini-batches that are drawn: a hundredth of the time of training at most
+PICTURES = 16  # of a mini-batch that are drawn
+TALLEST = 240  # pixels of each
+
+log = logging.getLogger("pydarknet")
+
+
+class LiveHook(Hook):
+    """Keeps the folder `live` of a run. What cannot be written is one warning, and the run goes on."""
+
+    def __init__(self) -> None:
+        self.folder = Path(FOLDER)  # of the run, from its beginning on
+        self._drawn = -math.inf
+        self._worst: list[dict[str, Any]] = []
+        self._is_off = False
+
+    def before_run(self, run: Run) -> None:
+        self.folder = run.setup.folder / FOLDER
+        self._write(run, "running")
+
+    def after_step(self, run: Run, record: IterationRecord) -> None:
+        now = time.monotonic()
+        if record.measurement is None and now - self._drawn < SECONDS:
+            return
+        self._drawn = now
+        self._write(run, "running", draw=True, measured=record.measurement is not None)
+
+    def after_run(self, run: Run) -> None:
+        self._write(run, "interrupted" if run.interrupted else "finished")
+
+    def _write(self, run: Run, status: str, draw: bool = False, measured: bool = False) -> None:
+        if self._is_off:
+            return
+        try:
+            self.folder.mkdir(exist_ok=True)
+            batch = draw_batch(*run.last_batch, names=_names(run)) if draw and run.last_batch else None
+            if batch is not None:
+                write_image(self.folder / "batch.jpg", batch)
+            if measured and run.validator and isinstance(run.validator.metric, AveragePrecision):
+                self._worst = self._draw_worst(run, run.validator.metric)
+            with atomic_write(self.folder / "state.json") as stream:
+                stream.write(json.dumps(self._state(run, status)).encode())
+        except (DarknetError, OSError) as error:
+            self._is_off = True
+            log.warning("%s: not kept up to date: %s", self.folder, error)
+
+    def _state(self, run: Run, status: str) -> dict[str, Any]:
+        return {
+            "name": run.setup.base,
+            "status": status,
+            "iteration": run.iteration,
+            "max_batches": run.setup.max_batches,
+            "images": run.setup.imgs,
+            "batch": (self.folder / "batch.jpg").exists(),
+            "worst": self._worst,
+            "time": time.time(),
+        }
+
+    def _draw_worst(self, run: Run, metric: AveragePrecision) -> list[dict[str, Any]]:
+        drawn = []
+        for number, (missed, found) in enumerate(metric.worst.ranked(), start=1):
+            truth = metric.truth.boxes[found.index]
+            picture = annotated(found, truth, run.model.names, metric.options.thresh, run.model.dialect)
+            write_image(self.folder / f"worst_{number}.jpg", _no_taller(picture, 2 * TALLEST))
+            drawn.append({"file": f"worst_{number}.jpg", "name": found.path.name, "missed": missed, "of": len(truth)})
+        return drawn
+
+
+class ChartStream(Hook):
+    """Sends chart.png to the clients of a stream, once a second; it is drawn whenever weights are written."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._sent = -math.inf
+
+    def after_step(self, run: Run, record: IterationRecord) -> None:
+        chart, now = run.setup.folder / CHART, time.monotonic()
+        if self.stream.has_clients and now - self._sent > 1 and chart.exists():
+            self._sent = now
+            self.stream.publish(jpeg_part(encode_image(load_image(chart))))
+
+
+def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> Picture | None:
+    """The first PICTURES of a mini-batch, (n, c, h, w) float32, side by side with their objects; None for other inputs.
+
+    truth: as of `Model.train_step`; of vectors, the name of the largest entry is drawn.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        return None
+    count = min(len(images), PICTURES)
+    columns = math.ceil(math.sqrt(count))
+    cells = [_draw_truth(as_picture(images[i]), truth[i], names) for i in range(count)]
+    cells += [np.zeros_like(cells[0])] * (-count % columns)
+    rows = [np.concatenate(cells[first : first + columns], axis=1) for first in range(0, len(cells), columns)]
+    return np.concatenate(rows)
+
+
+def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture:
+    height, width, _ = picture.shape
+    if truth.ndim == 1:
+        entries = [(int(truth.argmax()), 0.5, 0.5, 1.0, 1.0)] if truth.size else []
+    else:
+        entries = [(int(number), x, y, w, h) for number, x, y, w, h in truth.tolist()]
+    marks = [
+        (Box(x * width, y * height, w * width, h * height), _name(names, number), class_colour(number, len(names) or 1))
+        for number, x, y, w, h in entries
+    ]
+    return _no_taller(draw_boxes(picture, marks), TALLEST)
+
+
+def _name(names: Sequence[str], number: int) -> str:
+    return names[number] if 0 <= number < len(names) else str(number)
+
+
+def _no_taller(picture: Picture, height: int) -> Picture:
+    """Every second pixel and line left out, and again, until the picture is no taller."""
+    while picture.shape[0] > height:
+        picture = picture[::2, ::2]
+    return np.ascontiguousarray(picture)
+
+
+def _names(run: Run) -> Sequence[str]:
+    try:
+        return run.model.names
+    except DarknetError:
+        return ()
