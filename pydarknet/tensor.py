@@ -12,7 +12,7 @@ from .kernels import reorder
 from .kernels.views import Nchw, Planes, Strides
 from .utils.arrays import LANES, Array, aligned_zeros
 
-PLANAR = 1  # lanes of a tensor that is kept plane after plane
+NCHW = 1  # lanes of a tensor that is kept plane after plane
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Shape:
 class Layout:
     """How a batch of activations lies in memory: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
 
-    The halo holds zeros; so do lanes past the last channel. PLANAR tensors exist at inference only, between layers that
+    The halo holds zeros; so do lanes past the last channel. NCHW tensors exist at inference only, between layers that
     can do with that (`layers/convolution/planar.py`). Strides count floats, except `pitch`, which counts cells.
     """
 
@@ -91,7 +91,7 @@ class Layout:
     @property
     def is_plain(self) -> bool:
         """Whether that is the plain order."""
-        return self.lanes == PLANAR and self.halo == 0
+        return self.lanes == NCHW and self.halo == 0
 
     @property
     def size(self) -> int:

@@ -66,9 +66,9 @@ def _loaded(paths: Sequence[str | ImageError]) -> Iterator[tuple[str, Picture | 
     """
     if len(paths) == 1:
         return map(_load, paths)
-    from ..utils.prefetch import ahead
+    from ..utils.prefetch import prefetch
 
-    return progress(ahead(_load, paths, threads=1, count=2), len(paths))
+    return progress(prefetch(_load, paths, threads=1, count=2), len(paths))
 
 
 def paths_of(arguments: Sequence[str]) -> list[str | ImageError]:

@@ -20,7 +20,7 @@ from ..images.inputs import Image, as_picture
 from ..layers.heads.base import Head
 from ..network.network import Network
 from ..utils.arrays import Array
-from ..utils.prefetch import ahead
+from ..utils.prefetch import prefetch
 from .detections import Detections
 from .finite import warn_if_not_finite
 
@@ -237,7 +237,7 @@ def detect_each(
         return image, _prepare(network, as_picture(image, bgr), options.letterbox)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
-        with closing(ahead(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
+        with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
             while ready := list(islice(loaded, batch)):
                 found = _run(network, [each for _, each in ready], names, options)
                 yield from zip([image for image, _ in ready], found, strict=True)

@@ -35,7 +35,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..layers import INPUT
 from ..layers.convolution.planar import fits_four_lanes
-from ..tensor import PLANAR, BorrowedInput, Layout, Shape, Tensor
+from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
 from ..utils.arrays import LANES, aligned_zeros
 from ..utils.system import check_memory
 from .fusion import Graph
@@ -111,7 +111,7 @@ def set_layouts(
     nchw = set[int]() if keep_all or not four_lanes else propagate_nchw(graph, fusions)
     for tensor in tensors:
         if tensor.owner in nchw:
-            tensor.lanes = PLANAR
+            tensor.lanes = NCHW
         elif tensor.owner == INPUT and four_lanes and _input_fits_four_lanes(graph):
             tensor.lanes = FOUR_LANES
         readers = dict.fromkeys(graph.read_by(tensor.owner))
@@ -150,7 +150,7 @@ def propagate_nchw(graph: Graph, fusions: dict[int, list[int]]) -> set[int]:
             users.setdefault(tensor, []).append(run)
         if run.output_lanes:
             able[run] = None
-        if PLANAR in run.output_lanes:
+        if NCHW in run.output_lanes:
             written.add(run.output)
     kept = {
         owner for owner, runs in users.items()

@@ -1,4 +1,4 @@
-"""What a training run records of each iteration, and `train.jsonl`, the file of these records beside the weights."""
+"""The record of an iteration, and `train.jsonl`, the file of these records beside the weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS_LOG = "train.jsonl"
 
 @dataclass(frozen=True)
 class HeadReport:
-    """What one head counted in one mini-batch."""
+    """The statistics of one head for one mini-batch."""
 
     index: int
     kind: str
@@ -78,7 +78,7 @@ class MetricsLog:
         self.path = path
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Cut the file after that iteration. `keep`: whether the file belongs to this run; if not, it becomes
+        """Truncate the file after that iteration. keep: the file belongs to this run; otherwise it is renamed to
         train.old.jsonl. Raises OutputError."""
         if not self.path.exists():
             return

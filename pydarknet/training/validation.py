@@ -1,7 +1,7 @@
-"""Validation during training: mAP of detectors, accuracy of classifiers, on pictures that are not trained on.
+"""Validation during training: mAP of detectors, accuracy of classifiers, on the list `valid`.
 
 A second network of the same cfg, at the cfg's size, gets a copy of the parameters and uses the running statistics of
-batch normalisation. So validation does not change the run.
+batch normalisation, so that validation does not change the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACCURACY_EPOCHS = 2
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `detector train -map`: those of `detector map`, and the epochs between two measurements."""
+    """Options of `detector train -map`: those of `detector map`, and the number of epochs between validations."""
 
     thresh: float = 0.25
     iou_thresh: float = 0.5
@@ -39,7 +39,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """The result of one measurement, 0 to 1, and for detectors the report behind it."""
+    """The value of a metric, 0 to 1; for detectors the report behind it, and label files that do not exist."""
 
     value: float
     report: Report | None = None
@@ -47,15 +47,18 @@ class ValidationResult:
 
 
 class ValidationMetric(Protocol):
-    """What is measured, and when it is due."""
+    """A metric and its schedule."""
 
     kind: str
 
-    def interval(self, pictures: int, batch: int) -> int: ...
+    def interval(self, pictures: int, batch: int) -> int:
+        """Iterations between validations, for so many training pictures and pictures of an iteration."""
 
-    def next(self, last: int, interval: int, burn_in: int) -> int: ...
+    def next(self, last: int, interval: int, burn_in: int) -> int:
+        """The iteration of the validation after that at iteration `last`."""
 
-    def run(self, network: Network) -> ValidationResult: ...
+    def run(self, network: Network) -> ValidationResult:
+        """Measure a network."""
 
 
 class AveragePrecision:
@@ -121,7 +124,7 @@ class Validator:
 
     @property
     def next(self) -> int:
-        """The iteration after which the next measurement is due; one more is due after the last iteration of a run."""
+        """The iteration after which the next measurement is due. The last iteration of a run has one in any case."""
         return self.metric.next(self.last, self.interval, self._burn_in)
 
     def measure(self, iteration: int) -> Measurement:

@@ -105,8 +105,8 @@ def classifying(
 
 def finish_run(run: BatchClassifier) -> None:
     """Print the speed; exit with 1 where a picture could not be read."""
-    clock = run.clock
-    note(f"{clock.pictures} pictures in {clock.total:.2f} seconds: {clock.rate:.1f} images/s")
+    timing = run.timing
+    note(f"{timing.pictures} pictures in {timing.total:.2f} seconds: {timing.rate:.1f} images/s")
     if run.unreadable:
         note(f"{run.unreadable} pictures cannot be read")
         raise click.exceptions.Exit(1)
@@ -171,8 +171,8 @@ def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
         "top1": tally.accuracy,
         "top": tally.top,
         "topk": tally.top_accuracy,
-        "seconds": round(run.clock.total, 6),
-        "images_per_second": round(run.clock.rate, 3),
+        "seconds": round(run.timing.total, 6),
+        "images_per_second": round(run.timing.rate, 3),
         "classes": tally.table(),
     }
 
@@ -193,40 +193,19 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     _validate(data_file, cfg, weights, options, "middle", single=True)
 
 
-@classifier_command.command("valid10")
-@measuring
-def valid10_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for the sum of the outputs for ten crops of each picture.
+def _add_validation(name: str, views: str, inputs: str) -> None:
+    """Add a command that validates as `valid` does, on other inputs made of each picture."""
+    example = f"pydarknet classifier {name} cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights"
 
-    \b
-    Example:
-      pydarknet classifier valid10 cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
-    """
-    _validate(data_file, cfg, weights, options, "ten_crops")
+    @classifier_command.command(name, help=f"The same as `valid` for {inputs}.\n\n\b\nExample:\n  {example}")
+    @measuring
+    def command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+        _validate(data_file, cfg, weights, options, views)
 
 
-@classifier_command.command("validmulti")
-@measuring
-def validmulti_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for the sum of the outputs at several sizes, mirrored and not.
-
-    \b
-    Example:
-      pydarknet classifier validmulti cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
-    """
-    _validate(data_file, cfg, weights, options, "several_sizes")
-
-
-@classifier_command.command("validfull")
-@measuring
-def validfull_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for whole pictures: the network is resized to each of them.
-
-    \b
-    Example:
-      pydarknet classifier validfull cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
-    """
-    _validate(data_file, cfg, weights, options, "whole")
+_add_validation("valid10", "ten_crops", "the sum of the outputs for ten crops of each picture")
+_add_validation("validmulti", "several_sizes", "the sum of the outputs at several sizes, mirrored and not")
+_add_validation("validfull", "whole", "whole pictures: the network is resized to each of them")
 
 
 @classifier_command.command("validcrop")
@@ -323,8 +302,7 @@ def test_command(
     from ..formats.inference import table_line
 
     data, model = open_both(data_file, cfg, weights, options)
-    pictures, net = read_pictures(data, "test", "data/test.list"), model.config.net
-    group = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
+    pictures, group = read_pictures(data, "test", "data/test.list"), mini_batch(model.config.net)
     printed = len(pictures) if everything else (len(pictures) - 1) // group * group
     run = classifying(model, pictures[:printed], "stretched", {**options, "batch": group}, only_leaves=None)
     waited, start = 0.0, time.perf_counter()

@@ -151,7 +151,7 @@ def _evaluate(
             thresh=options["thresh"],
             iou_thresh=options["iou_thresh"],
             points=options["points"],
-            manner=replace(MAP, letterbox=letterbox),
+            options=replace(MAP, letterbox=letterbox),
             batch=options["batch"],
             coco=True,
             each=seen,
@@ -167,7 +167,7 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
     result = _evaluate(model, truth, options)
     for line in map_report(result.report, model.names):
         say(line)
-    note(f"Total Detection Time: {result.clock.total:.0f} Seconds")
+    note(f"Total Detection Time: {result.timing.total:.0f} Seconds")
     for line in POINTS_HELP:
         say(line)
     for line in [*coco_lines(result.coco), speed_line(result)]:

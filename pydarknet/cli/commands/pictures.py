@@ -14,7 +14,7 @@ from ..loading import build_network, load_model, note_partial_weights, print_tab
 from ..options import FILE, Command, flag, network_options, size_options, together
 
 if TYPE_CHECKING:
-    from ...images.image import Planar
+    from ...images.image import CHW
 
 seed_option = flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
                    help="Of what is left to chance; one seed gives one result.")  # fmt: skip
@@ -22,11 +22,11 @@ folder_option = flag("out_dir", type=FILE, default=".", metavar="DIR", help="The
                      "Default: this one.")  # fmt: skip
 
 
-def _write(path: Path | str, planar: Planar) -> None:
+def _write(path: Path | str, chw: CHW) -> None:
     from ...images.image import write_image
     from ...images.operations import as_picture
 
-    note(f"{write_image(path, as_picture(planar))}: written")
+    note(f"{write_image(path, as_picture(chw))}: written")
 
 
 @click.command("visualize", cls=Command)
@@ -118,8 +118,8 @@ def imtest_command(image: str, out_dir: str, seed: int) -> None:
     picture = load_image(image)
     make_folder(Path(out_dir))
     say(f"L2 Norm: {norm(picture):f}")
-    for name, planar in showcase(picture, np.random.default_rng(seed)):
-        _write(Path(out_dir) / f"{name}.png", planar)
+    for name, chw in showcase(picture, np.random.default_rng(seed)):
+        _write(Path(out_dir) / f"{name}.png", chw)
 
 
 def _refuse_reconstruct(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -169,7 +169,7 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
     """
     import numpy as np
 
-    from ...images.image import as_planar, in_channels, load_image, resize_longer
+    from ...images.image import as_chw, in_channels, load_image, resize_longer
     from ...runtime.cache import is_cold
     from ...tools.pictures.nightmare import Dream
     from ...training.checkpoint import base_name
@@ -179,7 +179,7 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
     names = ("iters", "octaves", "rate", "thresh", "zoom", "rotate")
     dream = Dream(layer, options["layers"], norm=bool(options["norm"]), **{name: options[name] for name in names})
     dream.check(network)
-    picture = as_planar(in_channels(load_image(image), network.input.channels))
+    picture = as_chw(in_channels(load_image(image), network.input.channels))
     if options["longest"]:
         picture = resize_longer(picture, options["longest"])
     folder = Path(options["prefix"] or ".")
@@ -195,7 +195,7 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
         picture = dream.between(picture)
 
 
-def _dreamt(steps: Iterator[Planar], picture: Planar) -> Planar:
+def _dreamt(steps: Iterator[CHW], picture: CHW) -> CHW:
     """The picture after all steps, counted on one line of standard error."""
     note("Iteration: ", newline=False)
     try:

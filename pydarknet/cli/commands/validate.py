@@ -133,7 +133,7 @@ def _write(
         say(str(files.base))
     with files:
         _write_results(batches, files.take)
-    note(f"Total Detection Time: {batches.clock.total:f} Seconds")
+    note(f"Total Detection Time: {batches.timing.total:f} Seconds")
     if batches.unreadable:
         raise click.exceptions.Exit(1)
 

@@ -103,38 +103,34 @@ def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any
     _save(network, out)
 
 
-@click.command("rescale", cls=Command)
-@_in_and_out
-@network_options
-def rescale_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.
+def _converting(name: str, function: str, summary: str, example: str) -> click.Command:
+    """The command that reads weights, changes them by a function of `weights_surgery`, and writes them."""
 
-    \b
-    Example:
-      pydarknet rescale net.cfg old.weights new.weights
-    """
-    from ...tools.weights_surgery import rescale
+    @click.command(name, cls=Command, help=f"{summary}\n\n\b\nExample:\n  pydarknet {name} {example}")
+    @_in_and_out
+    @network_options
+    def command(cfg: str, weights: str, out: str, **options: Any) -> None:
+        from ...tools import weights_surgery
 
-    network = _loaded(cfg, weights, options)
-    rescale(network)
-    _save(network, out)
+        network = _loaded(cfg, weights, options)
+        getattr(weights_surgery, function)(network)
+        _save(network, out)
+
+    return command
 
 
-@click.command("rgbgr", cls=Command)
-@_in_and_out
-@network_options
-def rgbgr_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Swap red and blue in the filters of the first convolution.
-
-    \b
-    Example:
-      pydarknet rgbgr net.cfg bgr.weights rgb.weights
-    """
-    from ...tools.weights_surgery import swap_red_and_blue
-
-    network = _loaded(cfg, weights, options)
-    swap_red_and_blue(network)
-    _save(network, out)
+rescale_command = _converting(
+    "rescale", "rescale", "Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.",
+    "net.cfg old.weights new.weights",
+)  # fmt: skip
+rgbgr_command = _converting(
+    "rgbgr", "swap_red_and_blue", "Swap red and blue in the filters of the first convolution.",
+    "net.cfg bgr.weights rgb.weights",
+)  # fmt: skip
+reset_command = _converting(
+    "reset", "fold", "Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.",
+    "net.cfg net.weights reset.weights",
+)  # fmt: skip
 
 
 @click.command("normalize", cls=Command)
@@ -189,23 +185,6 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
     _save(network, out)
     _write_cfg(network, write_cfg, out)
-
-
-@click.command("reset", cls=Command)
-@_in_and_out
-@network_options
-def reset_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.
-
-    \b
-    Example:
-      pydarknet reset net.cfg net.weights reset.weights
-    """
-    from ...tools.weights_surgery import fold
-
-    network = _loaded(cfg, weights, options)
-    fold(network)
-    _save(network, out)
 
 
 @click.command("oneoff", cls=Command)

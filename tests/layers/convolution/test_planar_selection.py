@@ -8,7 +8,7 @@ from support.networks import net, randomise
 from support.tensors import assert_close, values
 
 from pydarknet.layers import INPUT
-from pydarknet.tensor import PLANAR
+from pydarknet.tensor import NCHW
 
 BIT = "batch_normalize=1\nactivation=leaky\n"
 FIRST = f"[convolutional]\nfilters=8\nsize=3\nstride=2\npad=1\n{BIT}"
@@ -23,7 +23,7 @@ def planar_of(network, x):
     """The layers whose tensors are planar after a pass, which must give what a pass that keeps all outputs gives."""
     network.forward(x)
     tensors = {INPUT: network.plan.input, **dict(enumerate(network.plan.tensors))}
-    found = [index for index, tensor in tensors.items() if tensor is not None and tensor.layout.lanes == PLANAR]
+    found = [index for index, tensor in tensors.items() if tensor is not None and tensor.layout.lanes == NCHW]
     (output,) = network.forward(x)
     np.testing.assert_array_equal(output, network.layer_outputs(x)[network.output_index])
     return found
@@ -76,11 +76,11 @@ def test_pictures_are_read_plane_by_plane(build, text, height, width, planar):
     randomise(network)
     x = values(2, 3, height, width)
     (output,) = network.forward(x)
-    assert network.plan.input.layout.lanes == (PLANAR if planar else 4)
+    assert network.plan.input.layout.lanes == (NCHW if planar else 4)
     assert_close(output, network.layer_outputs(x)[network.output_index])
 
 
 def test_a_pass_that_keeps_all_outputs_has_none(build):
     network = build(net(height=22, width=170) + FIRST + CHAIN + WIDE)
     network.layer_outputs(values(1, 3, 22, 170))
-    assert network.plan.input.layout.lanes != PLANAR
+    assert network.plan.input.layout.lanes != NCHW
