@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..utils.files import atomic_write, read_text
+from ..utils.files import read_text, write_file
 from .sections import Section
 
 # Groups: everything up to the value; the value; the rest, which is a comment and the line end.
@@ -66,5 +66,4 @@ class CfgEditor:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the text to a file, which may be the original. Raises OutputError."""
-        with atomic_write(path) as stream:
-            stream.write(self.text.encode("utf-8", "surrogateescape"))
+        write_file(path, self.text.encode("utf-8", "surrogateescape"))

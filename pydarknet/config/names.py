@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 
 from ..errors import DataError
 from ..utils.files import read_text
-from ..utils.resources import bundled_names, find_file
-from .sections import Section, folder_of
+from ..utils.resources import bundled_names
 
 log = logging.getLogger("pydarknet")
 
@@ -27,16 +25,6 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
     if not lines:
         raise DataError(f"{path}: the list of names is empty")
     return lines
-
-
-def names_from_data(data: Section, *keys: str) -> Path | None:
-    """The file that a .data file names under the first of `keys` that it has; None if it has none of them. Raises
-    DataError if the file does not exist."""
-    for key in keys:
-        value = data.text(key)
-        if value:
-            return find_file(value, folder_of(data.path))
-    return None
 
 
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool) -> list[str]:

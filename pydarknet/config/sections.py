@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError, ShapeError
 from ..utils.files import read_text
+from ..utils.resources import find_file
 
 log = logging.getLogger("pydarknet")
 
@@ -80,6 +81,15 @@ class Section:
             return default
         option = self._find(key)
         return default if option is None else option.value
+
+    def file(self, *keys: str) -> Path | None:
+        """The file that the section names under the first of `keys` that it has; None if it has none of them.
+
+        Relative paths are resolved against the folder of this file, see `find_file`. Raises DataError if there is no
+        such file.
+        """
+        named = next((value for key in keys if (value := self.text(key))), None)
+        return find_file(named, Path(self.path).parent) if named else None
 
     def has(self, key: str) -> bool:
         """Whether the section sets `key`."""
@@ -277,8 +287,3 @@ def read_data(path: str | os.PathLike[str]) -> Section:
         raise ConfigError(f"{name}:{found.line}: found a section [{found.kind}]; a .data file has only key=value lines")
     head.kind = "data"
     return head
-
-
-def folder_of(path: str) -> Path:
-    """The folder of the file at `path`, against which relative paths inside the file are resolved."""
-    return Path(path).parent

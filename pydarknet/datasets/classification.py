@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
-from ..config.names import choose_names, names_from_data
+from ..config.names import choose_names
 from ..config.sections import Section
 from ..config.word_tree import WordTree
 from ..errors import DataError
@@ -67,7 +67,7 @@ class ClassificationDataset:
         """
         net.foreign = dialect.foreign_keys("net")
         source, lines, paths = train_list(data)
-        labels = names_from_data(data, "labels", "names")
+        labels = data.file("labels", "names")
         if labels is None:
             raise data.error("labels= is missing: the list of the class labels that occur in paths")
         width = net.integer("width", 0) or 224

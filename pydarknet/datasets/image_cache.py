@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config.sections import Section, folder_of
+from ..config.sections import Section
 from ..images.image import Picture, in_channels, load_image
-from ..utils.resources import find_file
 from .labels import numbered_list
 
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
@@ -50,10 +49,9 @@ def mix_mode(net: Section) -> int:
 def train_list(data: Section) -> tuple[Path, list[int], list[Path]]:
     """The list that `train` of a .data file names: (its path, the line of each picture, the pictures). Raises
     ConfigError, DataError."""
-    value = data.text("train")
-    if not value:
+    path = data.file("train")
+    if path is None:
         raise data.error("train= is missing: the list of pictures to learn from")
-    path = find_file(value, folder_of(data.path))
     entries = numbered_list(path)
     return path, [number for number, _ in entries], [picture for _, picture in entries]
 

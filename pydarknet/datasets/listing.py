@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
-from ..config.sections import Section, folder_of, read_data
+from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_text
-from ..utils.resources import find_file
 from .labels import find_labels, numbered_list, parse_labels
 from .transforms.augment import NOWHERE
 
@@ -57,10 +56,10 @@ class ImageLists:
         if not any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
             return cls(Path(path), {"train": Path(path)})
         data = read_data(path)
-        named = {key: value for key in keys or LISTS if (value := data.text(key))}
-        if not named:
+        lists = {key: found for key in keys or LISTS if (found := data.file(key))}
+        if not lists:
             raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
-        return cls(Path(path), {key: find_file(value, folder_of(data.path)) for key, value in named.items()}, data)
+        return cls(Path(path), lists, data)
 
     @property
     def classes(self) -> int | None:

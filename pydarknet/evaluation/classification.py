@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.names import choose_names, names_from_data
-from ..config.sections import Section, folder_of
+from ..config.names import choose_names
+from ..config.sections import Section
 from ..config.word_tree import WordTree
 from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
@@ -45,8 +45,7 @@ class ListedPicture:
 
 def read_pictures(data: Section, key: str, default: str) -> list[ListedPicture]:
     """The pictures of the list that `key` of a .data file names. Raises DataError."""
-    path = find_file(data.text(key) or default, folder_of(data.path))
-    return read_list(path)
+    return read_list(data.file(key) or find_file(default, Path(data.path).parent))
 
 
 def read_list(path: Path | str) -> list[ListedPicture]:
@@ -56,7 +55,7 @@ def read_list(path: Path | str) -> list[ListedPicture]:
 
 def read_labels(data: Section, classes: int, key: str = "labels") -> list[str]:
     """The label (or name) of each class, from the list that `key` of a .data file names. Raises DataError."""
-    path = names_from_data(data, key) or find_file("data/labels.list", folder_of(data.path))
+    path = data.file(key) or find_file("data/labels.list", Path(data.path).parent)
     return choose_names(classes, path, exact=False)
 
 
@@ -74,12 +73,12 @@ def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
 
     Raises ConfigError for a network without a tree.
     """
-    value = data.text("leaves")
-    if not value:
+    path = data.file("leaves")
+    if path is None:
         return None
     if tree is None:
         raise data.error("leaves: the network has no tree", "leaves")
-    wanted = set(read_text(find_file(value, folder_of(data.path)), DataError).split("\n"))
+    wanted = set(read_text(path, DataError).split("\n"))
     found = np.array([name in wanted for name in tree.names])
     log.warning("Found %d leaves.", found.sum())
     return found

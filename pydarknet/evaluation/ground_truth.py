@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
-from ..config.sections import Section, folder_of
+from ..config.sections import Section
 from ..datasets.labels import candidates, label_path, numbered_list, parse_labels
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
-from ..utils.resources import find_file
 from .average_precision import NOTHING
 
 log = logging.getLogger("pydarknet")
@@ -43,12 +42,10 @@ class GroundTruth:
         """Read the list that a .data file names, under the first of `keys` (default: valid) that it has, and
         `difficult`. Raises DataError and ConfigError."""
         keys = keys or ("valid",)
-        named = next((value for key in keys if (value := data.text(key))), None)
-        if not named:
+        path = data.file(*keys)
+        if path is None:
             raise data.error(f"{keys[0]}= is missing: the list of pictures to evaluate on")
-        folder = folder_of(data.path)
-        difficult = data.text("difficult")
-        return cls.read(find_file(named, folder), classes, dialect, find_file(difficult, folder) if difficult else None)
+        return cls.read(path, classes, dialect, data.file("difficult"))
 
     @classmethod
     def read(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, make_folder
 from .average_precision import records_of
 from .runner import ImageResult
 
@@ -106,9 +106,9 @@ class ResultFiles:
         self.base = BASES[self.kind] if self.base is None else self.base
 
     def __enter__(self) -> ResultFiles:
-        _make_folder(self.folder)
+        make_folder(self.folder)
         if self.kind == "kitti":
-            _make_folder(self.folder / str(self.base) / "data")
+            make_folder(self.folder / str(self.base) / "data")
         with ExitStack() as stack:  # closes the opened files if a later one cannot be opened
             self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths()]
             if self.kind in ("coco", "bdd"):
@@ -186,10 +186,3 @@ class ResultFiles:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error

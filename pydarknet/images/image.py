@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
-from ..utils.files import atomic_write, read_bytes
+from ..utils.files import read_bytes, write_file
 from .header import check_size, image_size
 
 Picture = NDArray[np.uint8]
@@ -257,8 +257,7 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> Path:
         encoded = cv2.imencode(target.suffix, bgr, options)[1]
     except cv2.error as error:
         raise OutputError(f"{target}: cannot write a picture: {_reason(error)}") from error
-    with atomic_write(target) as stream:
-        stream.write(encoded.tobytes())
+    write_file(target, encoded.tobytes())
     return target
 
 

@@ -7,21 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.sections import Section, folder_of
+from ..config.sections import Section
 from ..config.word_tree import WordTree, read_tree, softmax_groups
 from ..kernels.head_output import softmax_planes, softmax_rows
 from ..kernels.reorder import unpack
 from ..runtime.program import Call, KernelCall
 from ..utils.arrays import Array
-from ..utils.resources import find_file
 from .base import BuildContext
 from .nchw_layer import MASKED, NchwLayer, stacked_truth
 
 
 def tree_of(section: Section) -> WordTree | None:
     """The word tree that `tree=` names, None without it. Raises DataError."""
-    path = section.text("tree")
-    return read_tree(find_file(path, folder_of(section.path))) if path else None
+    path = section.file("tree")
+    return read_tree(path) if path else None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import OutputError
 from ..evaluation import Report
 from ..layers.heads.statistics import Statistics
-from ..utils.files import atomic_write
+from ..utils.files import write_file
 
 METRICS_LOG = "train.jsonl"
 
@@ -93,8 +93,7 @@ class MetricsLog:
                 kept.append(line)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
-        with atomic_write(self.path) as stream:
-            stream.write(b"".join(kept))
+        write_file(self.path, b"".join(kept))
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add a line. Raises OutputError."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import shutil
 from pathlib import Path
@@ -22,16 +21,6 @@ from .metrics_log import METRICS_LOG
 CHART = "chart.png"
 
 log = logging.getLogger("pydarknet")
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder if it does not exist. Raises OutputError, also if it is not writable."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot write to this folder")
 
 
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:

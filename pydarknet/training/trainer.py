@@ -14,6 +14,7 @@ from ..config.sections import Section
 from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
 from ..runtime.compile_time import clock
+from ..utils.files import make_folder
 from . import checkpoint
 from .best_checkpoint import BestWeights
 from .chart import Chart
@@ -22,7 +23,7 @@ from .data import BatchSource, ListedImages, open_pictures, open_source
 from .hooks import BestCheckpointer, ChartHook, Checkpointer, EarlierResults, Hook, MetricsLogHook, ValidationHook
 from .learner import Learner
 from .metrics_log import METRICS_LOG, HeadReport, IterationRecord, MetricsLog
-from .run_folder import CHART, make_folder
+from .run_folder import CHART
 from .setup import File, TrainingSetup, TrainOptions
 from .validation import Validator, choose_metric
 

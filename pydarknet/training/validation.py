@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..config.names import names_from_data
-from ..config.sections import Section, folder_of
+from ..config.sections import Section
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
 from ..inference.test_time_augmentation import middle
 from ..model import Model
 from ..network.network import Network
-from ..utils.resources import find_file
 from .metrics_log import Measurement
 
 LEAST_INTERVAL = 100  # iterations between two measurements
@@ -93,10 +91,10 @@ class Accuracy:
     def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
         """Read the list `valid`, or `train` where there is none. Raises DataError and ConfigError."""
         self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
-        named = data.text("valid") or data.text("train")
-        if not named:
+        path = data.file("valid", "train")
+        if path is None:
             raise data.error("valid= is missing: the list of pictures to measure on")
-        self.pictures = read_list(find_file(named, folder_of(data.path)))
+        self.pictures = read_list(path)
 
     def interval(self, pictures: int, batch: int) -> int:
         return ACCURACY_EPOCHS * pictures // batch
@@ -154,6 +152,6 @@ def choose_metric(
     """mAP for a network with heads, else accuracy. Raises DataError and ConfigError before anything is computed."""
     if not model.heads:
         return Accuracy(data, labels, threads)
-    model.names_path = names_from_data(data, "names")
+    model.names_path = data.file("names")
     _ = model.names
     return AveragePrecision(model, data, options, threads)

@@ -12,8 +12,9 @@ from support.files import killed_at_rename
 from support.training_files import detection_files
 
 from pydarknet.errors import OutputError
-from pydarknet.training.run_folder import make_folder, set_aside
+from pydarknet.training.run_folder import set_aside
 from pydarknet.training.trainer import Trainer, train
+from pydarknet.utils.files import make_folder
 
 HEADER = (0).to_bytes(4, "little") + (2).to_bytes(4, "little") + (5).to_bytes(4, "little")
 

@@ -13,10 +13,12 @@ from ..loading import Options, load_model, note_if_compiling, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
+    data_argument,
     fit_option,
     flag,
     names_options,
     network_and_pictures,
+    network_files,
     network_options,
     together,
     top_option,
@@ -32,11 +34,7 @@ if TYPE_CHECKING:
 MISTAKES = 5  # of the most frequent ones, that are printed
 SPLIT = 1000  # pictures, about, between two lines of validcrop
 
-data_and_network = together(
-    click.argument("data_file", metavar="DATA", type=FILE),
-    click.argument("cfg", type=FILE),
-    click.argument("weights", type=FILE),
-)
+data_and_network = together(data_argument, network_files)
 batch_option = flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N",
                     help="Pictures that go through the network at a time.")  # fmt: skip
 measuring = together(
@@ -56,7 +54,7 @@ def classifier_command() -> None:
 
 
 @classifier_command.command("predict")
-@click.argument("data_file", metavar="DATA", type=FILE)
+@data_argument
 @network_and_pictures
 @top_option
 @fit_option
@@ -148,7 +146,7 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
     """Print mistakes and speed on standard error and write the JSON file. line_feed: end darknet's last line first."""
-    from ...utils.files import atomic_write
+    from ...utils.files import write_file
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
     if tally.unlabelled:
@@ -158,8 +156,8 @@ def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line
     for line in lines:
         note(line)
     if options["json_file"]:
-        with atomic_write(options["json_file"]) as stream:
-            stream.write(json.dumps(_figures(run, tally), ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+        content = json.dumps(_figures(run, tally), ensure_ascii=False, indent=1)
+        write_file(options["json_file"], content.encode("utf-8", "replace"))
     finish_run(run)
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from ..options import FILE, FlagsFirst, detection_options, names_options, network_and_pictures, network_options
+from ..options import (
+    FlagsFirst,
+    data_argument,
+    detection_options,
+    names_options,
+    network_and_pictures,
+    network_options,
+)
 from .anchors import calc_anchors_command
 from .demo import demo_options, run_demo
 from .detect import CommandDefaults, run_detect
@@ -25,7 +32,7 @@ def detector_command() -> None:
 
 
 @detector_command.command("test")
-@click.argument("data_file", metavar="DATA", type=FILE)
+@data_argument
 @network_and_pictures
 @detection_options
 @names_options
@@ -42,7 +49,7 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
 
 
 @detector_command.command("demo")
-@click.argument("data_file", metavar="DATA", type=FILE)
+@data_argument
 @demo_options
 def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
     """Detect objects in a video file, an address, a sequence of pictures or a camera's frames.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
-from ..loading import Options, build_network, note_partial_weights, print_table
-from ..options import FILE, Command, flag, network_options, together
+from ..loading import Options, build_network, load_network, note_partial_weights, print_table
+from ..options import FILE, Command, flag, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...network.network import Network
@@ -22,8 +22,7 @@ write_cfg_option = flag("write_cfg", type=FILE, metavar="OUT.cfg", help="Also wr
 
 def _in_and_out(function: Function) -> Function:
     return together(
-        click.argument("cfg", type=FILE),
-        click.argument("weights", type=FILE),
+        network_files,
         click.argument("out", metavar="OUT", type=FILE),
     )(function)
 
@@ -32,13 +31,6 @@ def _network(cfg: str, options: Options) -> Network:
     network = build_network(cfg, options)
     if options["verbose"]:
         print_table(network)
-    return network
-
-
-def _loaded(cfg: str, weights: str, options: Options) -> Network:
-    network = _network(cfg, options)
-    network.loaded = network.load_weights(weights, options["allow_partial"])
-    note_partial_weights(network, weights)
     return network
 
 
@@ -52,11 +44,10 @@ def _save(network: Network, out: str, seen: int | None = None, cutoff: int | Non
 
 def _write_cfg(network: Network, out: str | None, weights: str) -> None:
     from ...tools.weights_surgery import cfg_text
-    from ...utils.files import atomic_write
+    from ...utils.files import write_file
 
     if out is not None:
-        with atomic_write(out) as stream:
-            stream.write(cfg_text(network).encode("utf-8", "surrogateescape"))
+        write_file(out, cfg_text(network).encode("utf-8", "surrogateescape"))
         note(f"{out}: written, the cfg for {weights}")
 
 
@@ -112,7 +103,7 @@ def _converting(name: str, function: str, summary: str, example: str) -> click.C
     def command(cfg: str, weights: str, out: str, **options: Any) -> None:
         from ...tools import weights_surgery
 
-        network = _loaded(cfg, weights, options)
+        network = load_network(cfg, weights, options)
         getattr(weights_surgery, function)(network)
         _save(network, out)
 
@@ -158,7 +149,7 @@ def normalize_command(
     """
     from ...tools.weights_surgery import normalize
 
-    network = _loaded(cfg, weights, options)
+    network = load_network(cfg, weights, options)
     normalize(network, variance)
     _save(network, out)
     _write_cfg(network, write_cfg, out)
@@ -179,7 +170,7 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
     """
     from ...tools.weights_surgery import denormalize, norms_left
 
-    network = _loaded(cfg, weights, options)
+    network = load_network(cfg, weights, options)
     denormalize(network)
     for index in norms_left(network):
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
@@ -214,8 +205,7 @@ def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **opti
 
 
 @click.command("statistics", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @network_options
 def statistics_command(cfg: str, weights: str, **options: Any) -> None:
     """Print moments of the scales, biases and first weights of [connected] and recurrent layers, one line per layer.
@@ -226,7 +216,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
     """
     from ...tools.weights_statistics import statistics
 
-    for blocks in statistics(_loaded(cfg, weights, options)):
+    for blocks in statistics(load_network(cfg, weights, options)):
         for title, lines in blocks:
             say(title)
             for name, square, mean, variance in lines:
@@ -235,8 +225,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
 
 
 @click.command("print", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
 @network_options
 def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
@@ -248,5 +237,5 @@ def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
     """
     from ...tools.weights_statistics import filter_rows
 
-    for row in filter_rows(_loaded(cfg, weights, options), layer):
+    for row in filter_rows(load_network(cfg, weights, options), layer):
         say("".join(f"{value:g} " for value in row.tolist()))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...config.dialect import ALEXEYAB
-from ...config.names import names_from_data, read_names
+from ...config.names import read_names
 from ...utils.prefetch import prefetch
 from ..labels import wrong_row
 from ..listing import ImageLists, LabelledPicture
@@ -38,7 +38,7 @@ def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
 
 
 def _names(data: ImageLists) -> list[str]:
-    path = names_from_data(data.data, "names") if data.data else None
+    path = data.data.file("names") if data.data else None
     if path is None:
         return [str(number) for number in range(data.classes or 0)]
     return read_names(path)

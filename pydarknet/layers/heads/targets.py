@@ -6,16 +6,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.sections import Section, folder_of
+from ...config.sections import Section
 from ...config.word_tree import read_map
 from ...errors import DataError, OptionError
 from ...kernels.boxes.iou import best_of_pictures
 from ...utils.arrays import Array
-from ...utils.resources import find_file
 
 log = logging.getLogger("pydarknet")
 
@@ -95,9 +95,8 @@ class ClassMap:
     classes: int
 
     @cached_property
-    def _path(self) -> str | None:
-        path = self.section.text("map")
-        return str(find_file(path, folder_of(self.section.path))) if path else None
+    def _path(self) -> Path | None:
+        return self.section.file("map")
 
     @cached_property
     def _numbers(self) -> ClassIds:
