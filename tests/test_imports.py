@@ -22,7 +22,7 @@ ORDER = [
     {"inference", "export"},
     {"evaluation", "model"},
     {"training"},
-    {"tools", "api"},
+    {"tools", "api", "server"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -35,6 +35,10 @@ DOORS = {
     "cv2": {"images", "inference"},
     "click": {"cli"},
     "onnx": {"export"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "python_multipart": {"server"},
     "matplotlib": {"utils", "tools", "evaluation", "training"},
 }
 

@@ -30,6 +30,7 @@ GROUPS = {
         "info": ("info", "layer table, operations, memory of a network"),
         "speed": ("speed", "time forward passes or single layers"),
         "export": ("info", "write an ONNX file"),
+        "serve": ("serve", "answer pictures over HTTP, and a page for the browser"),
     },
     "Data sets and network files": {
         "dataset": ("dataset", "check and convert data sets"),

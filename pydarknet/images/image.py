@@ -245,19 +245,27 @@ def in_channels(image: Picture, channels: int) -> Picture:
     return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
 
 
+def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> bytes:
+    """A picture file in the format of the extension; quality: of JPEG, 0 to 100. Raises OutputError."""
+    bgr = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if extension.lower() in (".jpg", ".jpeg") else []
+    try:
+        return cv2.imencode(extension, bgr, options)[1].tobytes()
+    except cv2.error as error:
+        raise OutputError(f"cannot write a picture: {_reason(error)}") from error
+
+
 def write_image(path: str | os.PathLike[str], image: Picture) -> Path:
     """Write the picture in the format of the path's extension; a path without one gets `.jpg`.
 
     Returns the path written. Raises OutputError, also for an unknown format.
     """
     target = Path(path) if Path(path).suffix else Path(f"{path}.jpg")
-    bgr = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 90] if target.suffix.lower() in (".jpg", ".jpeg") else []
     try:
-        encoded = cv2.imencode(target.suffix, bgr, options)[1]
-    except cv2.error as error:
-        raise OutputError(f"{target}: cannot write a picture: {_reason(error)}") from error
-    write_file(target, encoded.tobytes())
+        content = encode_image(image, target.suffix)
+    except OutputError as error:
+        raise OutputError(f"{target}: {error}") from error.__cause__
+    write_file(target, content)
     return target
 
 

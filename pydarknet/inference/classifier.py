@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
 from ..utils.arrays import Array
+from .detections import json_text
 from .finite import require_finite
 
 LONGEST = 16  # largest aspect ratio of a picture that is taken whole
@@ -37,6 +39,16 @@ class Classification:
     seconds: float
     width: int
     height: int
+
+    def to_json(self, filename: str | None = None) -> str:
+        """One JSON object in one line: file name, seconds, and `classes`, best first."""
+        classes = [
+            {"class_id": each.class_id, "name": json_text(each.name), "probability": round(each.probability, 6)}
+            | ({} if each.parent is None else {"parent": json_text(each.parent)})
+            for each in self.predictions
+        ]
+        name = None if filename is None else json_text(filename)
+        return json.dumps({"filename": name, "seconds": round(self.seconds, 6), "classes": classes}, ensure_ascii=False)
 
 
 def tree_of_network(network: Network) -> WordTree | None:

@@ -136,8 +136,8 @@ def decode(
 
 
 @dataclass(frozen=True)
-class _Options:
-    """Checked options of `detect`."""
+class DetectorOptions:
+    """The options of `detect`, checked."""
 
     thresh: float
     hier: float
@@ -145,47 +145,55 @@ class _Options:
     letterbox: bool
 
     @classmethod
-    def of(cls, network: Network, thresh: float, hier: float, nms: float, letterbox: bool | None) -> _Options:
+    def of(
+        cls, network: Network, thresh: float, hier: float = 0.5, nms: float = 0.45, letterbox: bool | None = None
+    ) -> DetectorOptions:
+        """Raises OptionError for a number that is not in 0..1."""
         for option, value in (("thresh", thresh), ("hier", hier), ("nms", nms)):
             if not 0 <= value <= 1:
                 raise OptionError(f"{option} {value}: expected a number from 0 to 1")
         return cls(thresh, hier, nms, letterboxes(network, network.config.net) if letterbox is None else letterbox)
 
 
-class _Input(NamedTuple):
-    """A picture as the network's input (channels, height, width), and the picture's own size in pixels."""
+class DetectorInput(NamedTuple):
+    """A picture as the network's input, (channels, height, width) float32, with its own size in pixels and options."""
 
     pixels: Array
     width: int
     height: int
+    options: DetectorOptions
 
 
-def _prepare(network: Network, image: Picture, letterbox: bool) -> _Input:
+def prepare_input(network: Network, image: Picture, options: DetectorOptions) -> DetectorInput:
+    """Fit an HxWx3 uint8 RGB picture to the network; needs no lock. Raises OptionError."""
     rows, columns, _ = check_image(image).shape
     channels, height, width = network.input_shape
-    return _Input(fit_for_detect(image, width, height, letterbox, channels), columns, rows)
+    return DetectorInput(fit_for_detect(image, width, height, options.letterbox, channels), columns, rows, options)
 
 
-def _run(network: Network, inputs: Sequence[_Input], names: Sequence[str], options: _Options) -> list[DetectionResult]:
-    """One forward pass over a batch, decoded and suppressed."""
+def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequence[str]) -> list[DetectionResult]:
+    """One forward pass over a batch of prepared pictures, each decoded and suppressed by its own options."""
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     with network.lock:  # other threads' passes would overwrite what is decoded
         network.prepare(x.shape)
         start = time.perf_counter()
         outputs = network.forward(x)
         seconds = (time.perf_counter() - start) / len(inputs)
-        decoded = [
-            decode(network, item, each.width, each.height, options.thresh, options.hier, options.letterbox)
-            for item, each in enumerate(inputs)
-        ]
+        decoded = [_decode(network, item, each) for item, each in enumerate(inputs)]
     warn_if_not_finite(network, x, outputs)
-    if options.nms:
-        last = heads_of(network)[-1]
-        decoded = [suppress(candidates, options.nms, last.nms_kind, last.beta_nms) for candidates in decoded]
-    return [
-        DetectionResult(candidates, names, each.width, each.height, options.thresh, network.dialect, seconds)
-        for candidates, each in zip(decoded, inputs, strict=True)
-    ]
+    last = heads_of(network)[-1]
+    results = []
+    for each, candidates in zip(inputs, decoded, strict=True):
+        if each.options.nms:
+            candidates = suppress(candidates, each.options.nms, last.nms_kind, last.beta_nms)
+        size, thresh = (each.width, each.height), each.options.thresh
+        results.append(DetectionResult(candidates, names, *size, thresh, network.dialect, seconds))
+    return results
+
+
+def _decode(network: Network, item: int, each: DetectorInput) -> Candidates:
+    options = each.options
+    return decode(network, item, each.width, each.height, options.thresh, options.hier, options.letterbox)
 
 
 def detect(
@@ -207,8 +215,8 @@ def detect(
 
     Raises OptionError. Logs a warning where the network's output is not finite.
     """
-    options = _Options.of(network, thresh, hier, nms, letterbox)
-    return _run(network, [_prepare(network, image, options.letterbox)], names, options)[0]
+    options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
+    return detect_inputs(network, [prepare_input(network, image, options)], names)[0]
 
 
 def detect_each(
@@ -231,15 +239,15 @@ def detect_each(
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
-    options = _Options.of(network, thresh, hier, nms, letterbox)
+    options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
 
-    def load(image: Image) -> tuple[Image, _Input]:
-        return image, _prepare(network, as_picture(image, bgr), options.letterbox)
+    def load(image: Image) -> tuple[Image, DetectorInput]:
+        return image, prepare_input(network, as_picture(image, bgr), options)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
             while ready := list(islice(loaded, batch)):
-                found = _run(network, [each for _, each in ready], names, options)
+                found = detect_inputs(network, [each for _, each in ready], names)
                 yield from zip([image for image, _ in ready], found, strict=True)
 
     heads_of(network)  # raises where there is none

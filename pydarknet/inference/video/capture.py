@@ -138,12 +138,6 @@ def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) ->
     return as_chw(np.asarray(resized, np.uint8).reshape(height, width, channels))
 
 
-def encode_jpeg(picture: Picture, quality: int) -> bytes:
-    """The picture as a JPEG file; quality from 0 to 100."""
-    bgr = cv2.cvtColor(check_image(picture), cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
 class VideoFile:
     """A video file, written frame by frame. Frames are scaled to the size of the first one."""
 

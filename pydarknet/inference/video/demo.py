@@ -15,13 +15,13 @@ import numpy as np
 
 from ...boxes import suppress
 from ...errors import OptionError
-from ...images.image import Picture, fit_for_detect, write_image
+from ...images.image import Picture, encode_image, fit_for_detect, write_image
 from ...layers.heads.base import Head
 from ...network.network import Network
 from ...utils.arrays import Array
 from ..detector import DetectionResult, decode, heads_of
 from ..finite import warn_if_not_finite
-from .capture import Frames, encode_jpeg, stretch_frame
+from .capture import Frames, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
 from .pipeline import Drawer, Frame, Reader, Sink
 
@@ -214,6 +214,6 @@ def to_stream(stream: Stream) -> Sink:
 
     def publish(number: int, picture: Picture) -> None:
         if stream.has_clients:
-            stream.publish(jpeg_part(encode_jpeg(picture, STREAMED_QUALITY)))
+            stream.publish(jpeg_part(encode_image(picture, quality=STREAMED_QUALITY)))
 
     return publish

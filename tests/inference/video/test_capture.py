@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from pydarknet.errors import ImageError, OutputError
-from pydarknet.images.image import load_image, write_image
+from pydarknet.images.image import encode_image, load_image, write_image
 from pydarknet.inference.video.capture import (
     CODECS,
     Capture,
     PictureSequence,
-    encode_jpeg,
     is_pattern,
     numbered_paths,
     stretch_frame,
@@ -140,5 +139,5 @@ def test_frames_are_scaled_in_8_bits():
 
 
 def test_jpeg_in_memory(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(encode_jpeg(frame(5), 90))
+    (tmp_path / "a.jpg").write_bytes(encode_image(frame(5)))
     assert np.abs(load_image(tmp_path / "a.jpg").astype(int) - frame(5)).max() < 6

@@ -1,0 +1,68 @@
+"""`serve`: a network as a service over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import click
+
+from ...errors import OptionError
+from ..console import note
+from ..loading import load_model
+from ..options import Command, flag, names_options, network_files, network_options, size_options
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.command("serve", cls=Command)
+@network_files
+@flag("port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N",
+      help="The port; 0: any that is free.")  # fmt: skip
+@flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+      help="The interface to listen on; 0.0.0.0: all, for other machines.")  # fmt: skip
+@flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN",
+      help="Answer only requests with the header Authorization: Bearer TOKEN; also in $PYDARKNET_TOKEN.")  # fmt: skip
+@flag("batch", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
+      help="Pictures that share a forward pass where so many wait.")  # fmt: skip
+@flag("queue", type=click.IntRange(1, 10_000), default=64, show_default=True, metavar="N",
+      help="Requests under way at a time; more are answered with 429.")  # fmt: skip
+@flag("max_body", type=click.FloatRange(min=0.001), default=20, show_default=True, metavar="MB",
+      help="Megabytes of one request.")  # fmt: skip
+@flag("max_pixels", type=click.FloatRange(min=0.001), default=50, show_default=True, metavar="MP",
+      help="Megapixels of one picture.")  # fmt: skip
+@size_options
+@names_options
+@network_options
+def serve_command(cfg: str, weights: str, **options: Any) -> None:
+    """Answer pictures over HTTP: POST /v1/detect or /v1/classify, and a page for the browser.
+
+    Needs the extra `serve`. SIGTERM and Ctrl-C finish the requests under way.
+
+    \b
+    Examples:
+      pydarknet serve cfg/yolov4-tiny.cfg yolov4-tiny.weights
+      curl --data-binary @dog.jpg 'http://127.0.0.1:8080/v1/detect?thresh=0.3'
+    """
+    try:
+        from ...server.app import Limits, make_app
+        from ...server.engine import Engine
+        from ...server.run import listen, run, url_of
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "starlette", "uvicorn", "python_multipart"):
+            raise
+        raise OptionError(f"serve needs the package {error.name}: pip install 'pydarknet[serve]'") from None
+    listening = listen(options["bind"], options["port"])
+    model = load_model(cfg, weights, options)
+    engine = Engine(
+        model, batch=options["batch"], capacity=options["queue"], max_pixels=int(1e6 * options["max_pixels"])
+    )
+    if options["bind"] not in LOOPBACK and not options["token"]:
+        note(f"{options['bind']}: whoever reaches this port can use it; --token asks them for a word")
+    app = make_app(engine, token=options["token"], limits=Limits(body=int(1e6 * options["max_body"])))
+    try:
+        # uvicorn finishes, then raises the signal again: the end was asked for and is no failure.
+        with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):
+            run(app, listening, lambda: note(f"{cfg}: listening on {url_of(listening)}"))
+    finally:
+        engine.close()
