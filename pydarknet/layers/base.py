@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from ..config.declared import read_options
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..runtime.program import Call
@@ -16,6 +17,7 @@ from ..utils.arrays import LANES, Array
 from .options import LearningOptions, RecordOptions, TrainingProgress
 
 INPUT = -1  # the index under which a layer names the network's own input
+SomeLayer = TypeVar("SomeLayer", bound="Layer")
 NOTHING = Shape(0, 0, 0)  # the shape of a layer before `reshape`
 LARGEST_OUTPUT = 1 << 31  # numbers in a layer's output, over the whole batch
 
@@ -148,8 +150,13 @@ class Layer:
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
-        """Read the layer's options; by default it has none. Raises ConfigError, ShapeError."""
-        return cls(section=section, sources=context.previous)
+        """Read the layer's options; by default those that its fields declare. Raises ConfigError, ShapeError."""
+        return cls.build(section, context)
+
+    @classmethod
+    def build(cls: type[SomeLayer], section: Section, context: BuildContext, **options: Any) -> SomeLayer:
+        """The layer that reads its predecessor, with the options that its fields declare, and with `options`."""
+        return cls(section=section, sources=context.previous, **(read_options(cls, section) | options))
 
     @property
     def kind(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..config.declared import flag
 from ..config.sections import Section
 from ..config.word_tree import WordTree, read_tree, softmax_groups
 from ..kernels.head_output import softmax_planes, softmax_rows
@@ -34,8 +35,8 @@ class Softmax(NchwLayer):
     groups: int
     temperature: float
     tree: WordTree | None
-    spatial: bool
-    noloss: bool = False
+    spatial: bool = flag()
+    noloss: bool = flag()
 
     @property
     def has_loss(self) -> bool:  # type: ignore[override]
@@ -56,15 +57,7 @@ class Softmax(NchwLayer):
         tree = tree_of(section)
         if tree is not None and len(tree.names) != inputs:
             raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
-        return cls(
-            section=section,
-            sources=context.previous,
-            groups=groups,
-            temperature=temperature,
-            tree=tree,
-            spatial=section.flag("spatial"),
-            noloss=section.flag("noloss"),
-        )
+        return cls.build(section, context, groups=groups, temperature=temperature, tree=tree)
 
     def bind(self) -> Sequence[Call]:
         if self.tree is not None:

@@ -87,9 +87,9 @@ class Convolutional(KernelLayer):
         normalised = section.flag("batch_normalize") or section.flag("cbn")
         section.ignore(*UNUSED)
         window, blur = read_window(section)
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             channels=channels,
             filters=filters,
             window=window,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...config.declared import read_options, real
 from ...config.sections import Section
 from ...config.word_tree import read_map
 from ...errors import DataError, OptionError
@@ -30,20 +31,15 @@ class TrainingPictures:
     network's size changes during training. max_boxes: objects of one picture that count.
     """
 
-    jitter: float = 0.2
-    random: float = 0.0
-    resize: float = 1.0
+    jitter: float = real(0.2)
+    random: float = real()
+    resize: float = real(1.0)
     max_boxes: int = 90
 
     @classmethod
     def from_section(cls, section: Section, max_boxes: int) -> TrainingPictures:
         """Read the keys; `max_boxes` is the default of `max`."""
-        return cls(
-            jitter=section.real("jitter", 0.2),
-            random=section.real("random", 0.0),
-            resize=section.real("resize", 1.0),
-            max_boxes=section.natural("max", max_boxes),
-        )
+        return cls(**read_options(cls, section), max_boxes=section.natural("max", max_boxes))
 
 
 @dataclass(frozen=True)
