@@ -162,7 +162,7 @@ class BatchDetector:
 
     def _results(self, first: int, ready: Sequence[Prepared]) -> list[ImageResult]:
         """The results of the pass just computed; unreadable pictures were no part of it."""
-        results, item = [], 0
+        results, sample = [], 0
         for index, prepared in enumerate(ready, start=first):
             if isinstance(prepared, ImageError):
                 self.unreadable += 1
@@ -170,15 +170,15 @@ class BatchDetector:
                 results.append(ImageResult(index, self.paths[index], 0, 0, Candidates.empty(self._classes)))
             else:
                 _, width, height = prepared
-                candidates = self._candidates(item, width, height)
+                candidates = self._candidates(sample, width, height)
                 results.append(ImageResult(index, self.paths[index], width, height, candidates))
-                item += 1
+                sample += 1
         return results
 
-    def _candidates(self, item: int, width: int, height: int) -> Candidates:
-        """The candidates of sample `item` of the last pass, after suppression."""
+    def _candidates(self, sample: int, width: int, height: int) -> Candidates:
+        """The candidates of a sample of the last pass, after suppression."""
         options = self.options
-        found = decode(self.network, item, width, height, options.thresh, options.hier, self._letterbox)
+        found = decode(self.network, sample, width, height, options.thresh, options.hier, self._letterbox)
         if options.pixels:
             found = replace(found, boxes=found.boxes * np.array([width, height, width, height], np.float32))
         return suppress(found, options.nms, self._kind, self._beta) if options.nms else found

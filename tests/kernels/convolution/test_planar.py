@@ -1,4 +1,4 @@
-"""Thin layers in planar tensors: against the reference implementation, and bit for bit against blocked ones."""
+"""Narrow layers on NCHW tensors: against the reference implementation, and bit for bit against blocked ones."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ HALO = 8  # enough for every window
 WIDTHS = [SPAN, SPAN + 1, SPAN + 15, 2 * SPAN, 2 * SPAN + 7]
 
 
-def planar(x):
-    """A planar tensor of (n, c, h, w)."""
+def nchw_tensor(x):
+    """An NCHW tensor of (n, c, h, w)."""
     return Tensor(Layout(len(x), Shape(*x.shape[1:]), 0, NCHW), x.ravel())
 
 
@@ -91,7 +91,7 @@ def test_convolutions_equal_the_reference_and_blocked_ones(width, size, padding,
     x = values(2, 3, 9, stride * width + size + (width + padding) % 2)
     link = Link(Shape(*x.shape[1:]), filters, window)
     assert lanes in lanes_from_rows(link) or link.shape.width < SPAN
-    source, target = planar(x), dirty_like(2, link.shape, lanes, 0 if lanes == NCHW else width % 3)
+    source, target = nchw_tensor(x), dirty_like(2, link.shape, lanes, 0 if lanes == NCHW else width % 3)
     link.packed(source.layout).bind(source, target, window, link.applied_activation.fused_slope, 0)()
     assert_close(plain(target), link.reference(x), 1e-5)
     np.testing.assert_array_equal(plain(target), plain(link.blocked(blocked(x, HALO))))
@@ -103,7 +103,7 @@ def test_convolutions_equal_the_reference_and_blocked_ones(width, size, padding,
 def test_blocks_take_any_activation(kind):
     link = Link(Shape(3, 9, LEAST), LANES, Window(3, 1, 1, 1), kind)
     x = values(1, 3, 9, LEAST)
-    source, target = planar(x), dirty_like(1, link.shape, LANES)
+    source, target = nchw_tensor(x), dirty_like(1, link.shape, LANES)
     activation = link.applied_activation
     link.packed(source.layout).bind(source, target, link.window, activation.fused_slope, activation.fused_id)()
     assert_close(plain(target), naive.activation(kind, link.reference(x)), 1e-5)
@@ -125,8 +125,8 @@ def test_sampled_chains_equal_the_reference_and_blocked_ones(seed):
     out, batch, lanes = links[-1].shape, rng.choice([1, 2]), rng.choice([NCHW, LANES])
     x, more = values(batch, *_sides(shape)), values(batch, *_sides(out), seed=5) if rng.random() < 0.5 else None
     target = dirty_like(batch, out, lanes, 0 if lanes == NCHW else rng.randint(0, 2))
-    source = planar(x)
-    bind_nchw_bottleneck(links, source, target, None if more is None else planar(more))()
+    source = nchw_tensor(x)
+    bind_nchw_bottleneck(links, source, target, None if more is None else nchw_tensor(more))()
     expected, step = x, blocked(x, HALO)
     for link in links:
         expected, step = link.reference(expected), link.blocked(step)
@@ -143,7 +143,7 @@ def test_sampled_chains_equal_the_reference_and_blocked_ones(seed):
 
 def test_the_number_of_threads_does_not_change_a_bit():
     links, before, results = chain_of(Shape(4, 33, SPAN), 8, 8, Window(3, 1, 1, 1)), threads(), []
-    x = planar(values(1, 4, 33, SPAN))
+    x = nchw_tensor(values(1, 4, 33, SPAN))
     try:
         for count in (1, before):
             set_threads(count)
