@@ -44,8 +44,7 @@ def load(
     if train:
         from .training.learner import Learner, mini_batch  # inference starts without
 
-        net = config.net
-        batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
+        batch = mini_batch(config.net)
     model = load_model(
         config, weights, dialect=dialect, width=width, height=height, batch=batch, threads=threads,
         allow_partial=allow_partial, names=names, seed=seed, tune=tune, precision=precision,

@@ -1,4 +1,4 @@
-"""Activations: their shape, where they lie in memory, and the way to and from darknet's plain order."""
+"""Tensors of activations: shape, memory layout, and conversion to and from NCHW order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .kernels import reorder
 from .kernels.views import Nchw, Planes, Strides
 from .utils.arrays import LANES, Array, aligned_zeros
 
-PLANAR = 1  # lanes of a tensor that is kept plane after plane
+NCHW = 1  # `Layout.lanes` of a tensor in NCHW order
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What one layer gives for one picture: channels x height x width. A plain vector is n x 1 x 1."""
+    """The shape of a layer's output for one sample: channels x height x width. A vector is n x 1 x 1."""
 
     channels: int
     height: int = 1
@@ -25,12 +25,12 @@ class Shape:
 
     @property
     def outputs(self) -> int:
-        """How many numbers that is."""
+        """The number of elements."""
         return self.channels * self.height * self.width
 
     @property
     def cells(self) -> int:
-        """Pixels of one channel."""
+        """The number of pixels of one channel."""
         return self.height * self.width
 
     def __str__(self) -> str:
@@ -40,10 +40,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a batch of activations lies in memory: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
+    """The memory layout of a batch of activations: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
 
-    The halo holds zeros; so do lanes past the last channel. PLANAR tensors exist at inference only, between layers that
-    can do with that (`layers/convolution/planar.py`). Strides count floats, except `pitch`, which counts cells.
+    The halo and lanes past the last channel are zeros. Tensors in NCHW order exist only at inference, between layers
+    that support it (`layers/convolution/planar.py`). Strides are in floats, `pitch` is in cells.
     """
 
     batch: int
@@ -74,28 +74,28 @@ class Layout:
 
     @cached_property
     def planes(self) -> Planes:
-        """The same as kernels take it."""
+        """The layout as an argument of kernels."""
         height, width = self.shape.height, self.shape.width
         return Planes(self.batch, self.blocks, height, width, self.item, self.block, self.pitch, self.halo)
 
     def strides(self, stride_y: int = 1, stride_x: int = 1) -> Strides:
-        """Every `stride_y`-th row and `stride_x`-th column, as kernels take it."""
+        """The strides over every `stride_y`-th row and `stride_x`-th column, as an argument of kernels."""
         row, column = stride_y * self.pitch * self.lanes, stride_x * self.lanes
         return Strides(self.origin, self.item, self.block, row, column)
 
     @property
     def nchw(self) -> Nchw:
-        """The sizes in plain order, as kernels take them."""
+        """The sizes in NCHW order, as an argument of kernels."""
         return Nchw(self.batch, self.shape.channels, self.shape.height, self.shape.width)
 
     @property
     def is_plain(self) -> bool:
-        """Whether that is the plain order."""
-        return self.lanes == PLANAR and self.halo == 0
+        """Whether the data is in NCHW order without a halo."""
+        return self.lanes == NCHW and self.halo == 0
 
     @property
     def size(self) -> int:
-        """Floats in all."""
+        """The number of floats, with halo and unused lanes."""
         return self.batch * self.item
 
 
@@ -114,28 +114,28 @@ class Tensor:
 
     @property
     def place(self) -> NDArray[np.int64]:
-        """The address of `data`, as kernels take what may stand elsewhere in the next pass; the tensor has to live as
-        long."""
+        """(1,) int64: the address of `data`, for kernels whose input may be elsewhere in the next pass. The tensor must
+        live as long."""
         return np.array([self.data.ctypes.data], np.int64)
 
     @property
     def planes(self) -> Planes:
-        """Where the cells of `data` are, as kernels take it."""
+        """The geometry of `data`, as an argument of kernels."""
         return self.layout.planes
 
     def is_vector(self) -> bool:
-        """Whether the plain order is already there, but for unused lanes at the end of each item."""
+        """Whether the data is in NCHW order, except for unused lanes at the end of each sample."""
         return self.shape.cells == 1 and self.layout.halo == 0
 
     def fill(self, plain: Array) -> None:
-        """Copy (batch, outputs) or (batch, c, h, w) float32 in plain order into this tensor."""
+        """Copy (batch, outputs) or (batch, c, h, w) float32 in NCHW order into this tensor."""
         reorder.pack(plain.reshape(-1), self.shape.channels, self.layout.lanes, self.data, self.planes)
 
     def release(self) -> None:
-        """Forget what is not this tensor's own: nobody will read it any more."""
+        """Drop references to memory that is not the tensor's own, after its last use."""
 
     def read_into(self, plain: Array) -> None:
-        """Copy this tensor into (batch, outputs) float32 in plain order."""
+        """Copy this tensor into (batch, outputs) float32 in NCHW order."""
         batch = self.layout.batch
         if self.is_vector():
             plain.reshape(batch, -1)[:] = self.data.reshape(batch, -1)[:, : self.shape.channels]
@@ -143,21 +143,21 @@ class Tensor:
             reorder.unpack(self.data, self.planes, self.shape.channels, plain.reshape(-1))
 
     def add_plain(self, values: Array) -> None:
-        """Add (batch, outputs) in plain order."""
+        """Add (batch, outputs) float32 in NCHW order."""
         addition = Tensor(self.layout)
         addition.fill(np.ascontiguousarray(values, np.float32))
         self.data += addition.data
 
     def plain(self) -> Array:
-        """A copy in plain order: (batch, outputs) float32."""
+        """A copy in NCHW order: (batch, outputs) float32."""
         values = np.empty((self.layout.batch, self.shape.outputs), np.float32)
         self.read_into(values)
         return values
 
 
 class BorrowedInput(Tensor):
-    """A planar tensor without a halo, thus in plain order: its floats are those that it was last filled with, where
-    they stand."""
+    """The caller's NCHW array, used in place: `fill` keeps a reference instead of a copy, and kernels read the address
+    anew in every pass."""
 
     __slots__ = ("_place",)
 

@@ -67,9 +67,9 @@ GROUPS = {
     "This program": {
         "doctor": ("machine", "processor, versions, kernel cache, decoders, problems"),
         "warm-up": ("machine", "compile the kernels of networks now"),
-        "completion": ("manners", "completion of commands in bash, zsh, fish"),
-        "help": ("manners", "help on a command"),
-        "version": ("manners", "the version"),
+        "completion": ("help", "completion of commands in bash, zsh, fish"),
+        "help": ("help", "help on a command"),
+        "version": ("help", "the version"),
     },
 }
 COMMANDS = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError, ShapeError
 from .console import note, progress, say
-from .loading import exists
+from .loading import exists, note_if_compiling
 
 if TYPE_CHECKING:
     from ..images.image import Picture
@@ -29,15 +29,13 @@ def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = Fal
     A picture that cannot be read is reported, and the next one follows. quiet: do not print darknet's prompt on
     standard output.
     """
-    from ..runtime.cache import is_cold
-
     good, told = True, False
     for path, image in _loaded(paths_of(arguments)) if arguments else map(_load, paths_from_input(quiet)):
         try:
             if isinstance(image, ImageError):
                 raise image
-            if not told and is_cold():
-                note("Compiling for this machine, once: this takes about 20 seconds.")
+            if not told:
+                note_if_compiling()
             told = True
             action(path, image)
         except (ImageError, ShapeError) as error:
@@ -66,9 +64,9 @@ def _loaded(paths: Sequence[str | ImageError]) -> Iterator[tuple[str, Picture | 
     """
     if len(paths) == 1:
         return map(_load, paths)
-    from ..utils.prefetch import ahead
+    from ..utils.prefetch import prefetch
 
-    return progress(ahead(_load, paths, threads=1, count=2), len(paths))
+    return progress(prefetch(_load, paths, threads=1, count=2), len(paths))
 
 
 def paths_of(arguments: Sequence[str]) -> list[str | ImageError]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..network.network import Network
 
 Options = Mapping[str, Any]
+MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision")  # of every command with a model
 
 
 def exists(path: str) -> bool:
@@ -36,26 +37,32 @@ def build_network(cfg: str, options: Options) -> Network:
     return Network(config, dialect, width=options.get("width"), height=options.get("height"))
 
 
-def load_model(cfg: str, weights: str, options: Options) -> Model:
-    """A network with its weights and names, which are checked before anything is computed."""
+def load_network(cfg: str, weights: str, options: Options) -> Network:
+    """The network of a .cfg file with its weights; names are not read."""
+    network = build_network(cfg, options)
+    network.loaded = network.load_weights(weights, options["allow_partial"])
+    note_partial_weights(network, weights)
+    if options["verbose"]:
+        print_table(network)
+    return network
+
+
+def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> Model:
+    """A network with its weights (None: random ones) and names. more: further options of `model.load_model`."""
     from ..model import load_model as load
 
     model = load(
         network_file(cfg),
         weights,
-        dialect=options["dialect"],
-        width=options.get("width"),
-        height=options.get("height"),
-        threads=options["threads"],
-        allow_partial=options["allow_partial"],
+        **{name: options[name] for name in MODEL_OPTIONS},
         names=names_file(options),
-        tune=options.get("tune", False),
-        precision=options.get("precision", "float32"),
+        **{"width": options.get("width"), "height": options.get("height"), **more},
     )
     _ = model.names
     if options["verbose"]:
         print_table(model)
-    note_partial_weights(model, weights)
+    if weights is not None:
+        note_partial_weights(model, weights)
     return model
 
 
@@ -68,12 +75,10 @@ def read_data_file(path: str) -> Section:
 
 def names_file(options: Options) -> Path | None:
     """The names file that the options give: `--names`, else what the `--data` file calls `names` or `labels`."""
-    from ..config.names import names_from_data
-
     if options.get("names"):
         return find_file(options["names"], None)
     if options.get("data"):
-        return names_from_data(read_data_file(options["data"]), "names", "labels")
+        return read_data_file(options["data"]).file("names", "labels")
     return None
 
 

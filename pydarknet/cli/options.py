@@ -106,11 +106,20 @@ def together(*decorators: Callable[[Function], Function]) -> Callable[[Function]
     return decorate
 
 
+def data_argument(function: Function) -> Function:
+    """The argument of commands that read a .data file."""
+    return click.argument("data_file", metavar="DATA", type=FILE)(function)
+
+
+def network_files(function: Function) -> Function:
+    """The arguments of commands that load a network with its weights."""
+    return together(click.argument("cfg", type=FILE), click.argument("weights", type=FILE))(function)
+
+
 def network_and_pictures(function: Function) -> Function:
-    """Arguments of every command that looks at pictures."""
+    """The arguments of commands that process pictures."""
     return together(
-        click.argument("cfg", type=FILE),
-        click.argument("weights", type=FILE),
+        network_files,
         click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]..."),
     )(function)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError
-from ..utils.files import atomic_write
+from ..utils.files import make_folder, write_file
 from .formats.inference import json_file, json_frame, label_lines
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class Outputs:
         if self.json is not None:
             self.frames.append(json_frame(len(self.frames) + 1, path, found))
         if self.labels:
-            with atomic_write(label_path(path)) as stream:
-                stream.write("".join(label_lines(found)).encode())
+            write_file(label_path(path), "".join(label_lines(found)).encode())
         if self.picture or self.folder or self.show:
             self._draw(path, image, found)
 
@@ -89,8 +88,7 @@ class Outputs:
     def finish(self) -> None:
         """Write the JSON file of all pictures. Raises OutputError."""
         if self.json is not None:
-            with atomic_write(self.json) as stream:
-                stream.write(json_file(self.frames))
+            write_file(self.json, json_file(self.frames))
 
 
 def _draw(path: str, image: Picture, found: DetectionResult, target: str | Path | None, show: bool) -> None:
@@ -112,23 +110,11 @@ def label_path(path: str) -> str:
     return str(label_path(Path(path), ALEXEYAB))
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder if it does not exist, and check that it can be written to. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
-    _check_writable(folder, folder)
-
-
 def check_folder_of(path: str) -> None:
     """Check before the first picture that the file can be written after the last. Raises OutputError."""
+    folder = Path(path).parent
     if not Path(path).exists():
-        _check_writable(Path(path).parent, Path(path))
-
-
-def _check_writable(folder: Path, target: Path) -> None:
-    if not folder.is_dir():
-        raise OutputError(f"{target}: cannot write: {os.strerror(errno.ENOENT)}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{target}: cannot write: {os.strerror(errno.EACCES)}")
+        if not folder.is_dir():
+            raise OutputError(f"{path}: cannot write: {os.strerror(errno.ENOENT)}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: cannot write: {os.strerror(errno.EACCES)}")

@@ -1,14 +1,15 @@
-"""Everything in which pjreddie's darknet and AlexeyAB's differ.
+"""All differences between pjreddie's darknet and AlexeyAB's.
 
-The two read the same files and give the same numbers to 1e-6, save for what stands here. `pjreddie` follows its CPU
-build in batch normalisation, because the published numbers are its; where a CPU build is plainly faulty, both follow
-the GPU.
+Both read the same files and compute the same numbers to 1e-6, except for the differences listed here. `pjreddie`
+follows its CPU build in batch normalisation, because its published numbers come from it. Where a CPU build has an
+obvious fault, both follow the GPU build.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from ..errors import OptionError
 from .sections import Config
@@ -80,73 +81,104 @@ ALEXEYAB_ACTIVATIONS = frozenset({
     "relu6", "gelu", "revleaky", "swish", "mish", "hard_mish", "normalize_channels", "normalize_channels_softmax",
     "normalize_channels_softmax_maxval",
 })  # fmt: skip
-# Read by AlexeyAB's darknet only, but standing in pjreddie's own files as well: no sign of either.
+# Keys that only AlexeyAB's darknet reads, but pjreddie's own files contain too: they indicate neither dialect.
 _NO_SIGN = frozenset({"hidden", "logistic"})
 _ALIASES = {"conn": "connected", "conv": "convolutional", "max": "maxpool", "network": "net"}
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
+
+def _each(pjreddie: T, alexeyab: T) -> T:
+    """A field of Dialect with its value in each of the two."""
+    return field(metadata={"pjreddie": pjreddie, "alexeyab": alexeyab})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One darknet's choices."""
+    """One darknet's choices. Each field has its value in pjreddie's darknet, then in AlexeyAB's."""
 
-    name: str
-    epsilon_inside_root: bool  # batch norm: (x - m) / sqrt(v + 1e-5), else / (sqrt(v) + 1e-6)
-    uniform_filters: bool  # initial filters: s U(-1, 1), else s N(0, 1)
-    batchnorm_layer_has_bias: bool  # the [batchnorm] record begins with biases
-    lstm_order: str  # gates of the eight records, w... then u...
-    gru_input_first: bool  # gru records: uz ur uh wz wr wh, else w before u
-    region_by_cell: bool  # region output ordered cell, anchor, entry with raw x and y; else planar, x and y logistic
-    always_letterboxes: bool  # pictures for [yolo] and [region]; else only with letter_box=1 in [net]
-    shortcut_resamples: bool  # one source of any size with alpha and beta; else many of equal size with weights
-    xnor_padding: float  # what a padded pixel counts in a binarised convolution
-    xnor_folds_batch_norm: bool  # filters are binarised after batch norm was folded into them
-    dropout: float  # default probability
-    connected_epsilon_inside_root: bool
-    version: tuple[int, int, int]  # of saved files
-    detect_thresh: float  # `detect`; `detector test` has its own below
-    detector_thresh: float
-    valid_thresh: float  # `detector valid`
-    valid_nms: float
-    coco_id_after_underscore: bool  # image_id: the number after the last `_` of a name; else its first number
-    ops_per_group: bool  # operations of a grouped convolution are divided by its groups
-    speed_tells_operations: bool  # `speed` prints operations, in all and a second
-    smooth_cost_sign: float  # of the delta of a smooth cost beyond 1: pjreddie's darknet goes the wrong way
-    crnn_learns: bool  # whether the convolutions of [crnn] are updated
-    updates_by_seen: bool  # an update is due when the pictures seen say so; else after every `subdivisions` steps
-    trains_before_stop: bool  # layers before `stopbackward` use the batch's statistics and decay; else they are frozen
-    stops_for_a_while: bool  # a `stopbackward` above 1 ends after so many iterations
-    mends_updates: bool  # accumulated updates that are no finite numbers count as 0
-    adam_epsilon: float
-    adam_by_iteration: bool  # Adam's corrections for a short past count iterations; else updates of this run
-    detects_best_class_first: bool  # printing: by left edge, best class first; else every class in array order
-    yolo_max_boxes: int  # of one picture that [yolo] and [detection] learn from
-    region_max_boxes: int
-    skips_unknown_classes: bool  # labels of classes that the head does not have; else they train box and objectness
-    yolo_iou_normalizer: float
-    yolo_adds_box_deltas: bool  # several truths of one slot add up; else the last one counts
-    yolo_spares_confident_only: bool  # ignore_thresh holds for slots with a class above 0.25; else for all
-    yolo_looks_at_own_class: bool  # a slot has a class already if the delta of this very class is set; else of class 0
-    yolo_prints_losses: bool
-    region_slope_in_cost: bool  # the logistic function's slope belongs to the delta of which the cost is made
-    region_small_boxes_count_more: bool  # coord_scale times 2 - w h
-    region_keeps_classes: bool  # without softmax, the next object of a slot adds its class; else it replaces the others
-    region_class_lowers_objectness: bool  # a picture without boxes of which the class is known lowers all objectness
+    name: str = _each("pjreddie", "alexeyab")
+    version: tuple[int, int, int] = _each((0, 2, 0), (0, 2, 5))  # in the header of saved .weights files
+
+    # --- Layers ---
+    # Batch normalisation: (x - m) / sqrt(v + 1e-5); else (x - m) / (sqrt(v) + 1e-6). Likewise in [connected].
+    epsilon_inside_root: bool = _each(False, True)
+    connected_epsilon_inside_root: bool = _each(False, True)
+    batchnorm_layer_has_bias: bool = _each(False, True)  # the record of [batchnorm] begins with biases
+    uniform_filters: bool = _each(False, True)  # initial filters: s U(-1, 1); else s N(0, 1)
+    lstm_order: str = _each("ifog", "figo")  # gates of the eight records, w... then u...
+    gru_input_first: bool = _each(False, True)  # records of [gru]: uz ur uh wz wr wh; else w before u
+    # [region]: the output is ordered cell, anchor, entry with raw x and y; else NCHW with logistic x and y.
+    region_by_cell: bool = _each(False, True)
+    always_letterboxes: bool = _each(True, False)  # pictures for [yolo] and [region]; else only with letter_box=1
+    # [shortcut]: one source of any size with alpha and beta; else several of equal size with weights.
+    shortcut_resamples: bool = _each(True, False)
+    xnor_padding: float = _each(0.0, -1.0)  # the value of a padded pixel in a binarised convolution
+    xnor_folds_batch_norm: bool = _each(False, True)  # batch norm is folded into filters before they are binarised
+    dropout: float = _each(0.5, 0.2)  # default probability
+
+    # --- Commands ---
+    detect_thresh: float = _each(0.5, 0.24)  # of `detect`
+    detector_thresh: float = _each(0.5, 0.25)  # of `detector test`
+    valid_thresh: float = _each(0.005, 0.001)  # of `detector valid`
+    valid_nms: float = _each(0.45, 0.6)
+    # image_id of COCO: the number after the last `_` of a file name; else its first number.
+    coco_id_after_underscore: bool = _each(True, False)
+    # Detections are printed by left edge, each box with its best class first; else in array order.
+    detects_best_class_first: bool = _each(False, True)
+    ops_per_group: bool = _each(True, False)  # operations of a grouped convolution are divided by its groups
+    speed_tells_operations: bool = _each(True, False)  # `speed` prints operations, in all and per second
     # `demo`: raw outputs are averaged over frames, boxes suppressed by objectness, frames scaled as pictures; else
     # pictures lag behind by half of those frames, the last head suppresses, frames are scaled in 8 bits.
-    demo_averages_outputs: bool
-    demo_nms: float
-    rnn_restart: int  # `rnn train`: one in so many streams jumps to another place after a mini-batch
-    rnn_saves: tuple[int, int]  # iterations between numbered weights, and between backups
-    rnn_tells_bits: bool  # `rnn valid` prints bits a character
-    writes_whole_iterations: bool  # tools that write weights cut the pictures seen down to a multiple of the batch
-    oneoff_shrinks: bool  # `oneoff` divides initial weights by 10
-    oneoff_classes: int  # filters in the file that `oneoff` was made for
-    validates_on_square: bool  # `classifier valid` shows the largest square of a picture; else its middle
-    validates_longer_side: bool  # `classifier validmulti` scales the longer side, and leaves mirrored ones without tree
-    validation_sizes: tuple[int, ...]  # of `classifier validmulti`, in pixels
-    limits_top: bool  # no more classes are looked at than there are
-    valid_prints_scores: bool  # `classifier valid` prints class and outputs of each picture; else a line feed first
-    tools_know_lstm: bool  # `statistics`, `normalize` and `reset` look into [lstm]
+    demo_averages_outputs: bool = _each(True, False)
+    demo_nms: float = _each(0.4, 0.45)
+    rnn_restart: int = _each(64, 10)  # `rnn train`: a stream jumps with probability 1 / rnn_restart per mini-batch
+    rnn_saves: tuple[int, int] = _each((10000, 100), (1000, 10))  # iterations between numbered weights, and backups
+    rnn_tells_bits: bool = _each(True, False)  # `rnn valid` prints bits per character
+    writes_whole_iterations: bool = _each(False, True)  # tools round images seen down to a multiple of the batch
+    oneoff_shrinks: bool = _each(True, False)  # `oneoff` divides initial weights by 10
+    oneoff_classes: int = _each(11921, 9372)  # filters in the file that `oneoff` was made for
+    validates_on_square: bool = _each(True, False)  # `classifier valid` crops the largest square; else the middle
+    # `classifier validmulti` scales the longer side, and does not apply the tree to mirrored pictures.
+    validates_longer_side: bool = _each(True, False)
+    validation_sizes: tuple[int, ...] = _each((224, 256, 288, 320), (224, 288, 320, 352, 384))  # its sizes, in pixels
+    limits_top: bool = _each(False, True)  # the number of top classes is limited to the number of classes
+    # `classifier valid` prints class and outputs of each picture; else a line feed before each line.
+    valid_prints_scores: bool = _each(True, False)
+    tools_know_lstm: bool = _each(False, True)  # `statistics`, `normalize` and `reset` include [lstm]
+
+    # --- Training ---
+    smooth_cost_sign: float = _each(-1.0, 1.0)  # of the delta of a smooth cost beyond 1; pjreddie's has a wrong sign
+    crnn_learns: bool = _each(False, True)  # whether the convolutions of [crnn] are updated
+    # An update is due by the number of images seen; else after every `subdivisions` mini-batches.
+    updates_by_seen: bool = _each(True, False)
+    # Layers before `stopbackward` use the statistics of the batch and weight decay; else they are frozen.
+    trains_before_stop: bool = _each(True, False)
+    stops_for_a_while: bool = _each(False, True)  # a `stopbackward` above 1 ends after that many iterations
+    mends_updates: bool = _each(False, True)  # accumulated updates that are not finite count as 0
+    adam_epsilon: float = _each(1e-7, 1e-6)
+    adam_by_iteration: bool = _each(False, True)  # Adam's bias correction counts iterations; else updates of this run
+    yolo_max_boxes: int = _each(90, 200)  # truths of a picture that [yolo] and [detection] use
+    region_max_boxes: int = _each(30, 200)  # likewise [region]
+    skips_unknown_classes: bool = _each(False, True)  # labels of unknown classes; else they train box and objectness
+    yolo_iou_normalizer: float = _each(1.0, 0.75)
+    yolo_adds_box_deltas: bool = _each(False, True)  # of several truths of one prediction; else the last one counts
+    # ignore_thresh applies to predictions with a class above 0.25; else to all.
+    yolo_spares_confident_only: bool = _each(False, True)
+    # A prediction has a class already if the delta of this class is set; else if that of class 0 is.
+    yolo_looks_at_own_class: bool = _each(False, True)
+    yolo_prints_losses: bool = _each(False, True)
+    region_slope_in_cost: bool = _each(False, True)  # the cost's delta includes the slope of the logistic function
+    region_small_boxes_count_more: bool = _each(True, False)  # coord_scale times 2 - w h
+    # Without softmax, a further truth of a prediction adds its class; else it replaces the others.
+    region_keeps_classes: bool = _each(True, False)
+    # A picture with labels without boxes, of known class, lowers the objectness of all predictions.
+    region_class_lowers_objectness: bool = _each(True, False)
+
+    @classmethod
+    def called(cls, name: str) -> Dialect:
+        """The dialect `pjreddie` or `alexeyab`."""
+        return cls(**{each.name: each.metadata[name] for each in fields(cls)})
 
     @property
     def net_keys(self) -> frozenset[str]:
@@ -172,122 +204,7 @@ class Dialect:
         return frozenset() if self.name == "alexeyab" else ALEXEYAB_ACTIVATIONS
 
 
-PJREDDIE = Dialect(
-    name="pjreddie",
-    epsilon_inside_root=False,
-    uniform_filters=False,
-    batchnorm_layer_has_bias=False,
-    lstm_order="ifog",
-    gru_input_first=False,
-    region_by_cell=False,
-    always_letterboxes=True,
-    shortcut_resamples=True,
-    xnor_padding=0.0,
-    xnor_folds_batch_norm=False,
-    dropout=0.5,
-    connected_epsilon_inside_root=False,
-    version=(0, 2, 0),
-    detect_thresh=0.5,
-    detector_thresh=0.5,
-    valid_thresh=0.005,
-    valid_nms=0.45,
-    coco_id_after_underscore=True,
-    ops_per_group=True,
-    speed_tells_operations=True,
-    smooth_cost_sign=-1.0,
-    crnn_learns=False,
-    updates_by_seen=True,
-    trains_before_stop=True,
-    stops_for_a_while=False,
-    mends_updates=False,
-    adam_epsilon=1e-7,
-    adam_by_iteration=False,
-    detects_best_class_first=False,
-    yolo_max_boxes=90,
-    region_max_boxes=30,
-    skips_unknown_classes=False,
-    yolo_iou_normalizer=1.0,
-    yolo_adds_box_deltas=False,
-    yolo_spares_confident_only=False,
-    yolo_looks_at_own_class=False,
-    yolo_prints_losses=False,
-    region_slope_in_cost=False,
-    region_small_boxes_count_more=True,
-    region_keeps_classes=True,
-    region_class_lowers_objectness=True,
-    demo_averages_outputs=True,
-    demo_nms=0.4,
-    rnn_restart=64,
-    rnn_saves=(10000, 100),
-    rnn_tells_bits=True,
-    writes_whole_iterations=False,
-    oneoff_shrinks=True,
-    oneoff_classes=11921,
-    validates_on_square=True,
-    validates_longer_side=True,
-    validation_sizes=(224, 256, 288, 320),
-    limits_top=False,
-    valid_prints_scores=True,
-    tools_know_lstm=False,
-)
-ALEXEYAB = Dialect(
-    name="alexeyab",
-    epsilon_inside_root=True,
-    uniform_filters=True,
-    batchnorm_layer_has_bias=True,
-    lstm_order="figo",
-    gru_input_first=True,
-    region_by_cell=True,
-    always_letterboxes=False,
-    shortcut_resamples=False,
-    xnor_padding=-1.0,
-    xnor_folds_batch_norm=True,
-    dropout=0.2,
-    connected_epsilon_inside_root=True,
-    version=(0, 2, 5),
-    detect_thresh=0.24,
-    detector_thresh=0.25,
-    valid_thresh=0.001,
-    valid_nms=0.6,
-    coco_id_after_underscore=False,
-    ops_per_group=False,
-    speed_tells_operations=False,
-    smooth_cost_sign=1.0,
-    crnn_learns=True,
-    updates_by_seen=False,
-    trains_before_stop=False,
-    stops_for_a_while=True,
-    mends_updates=True,
-    adam_epsilon=1e-6,
-    adam_by_iteration=True,
-    detects_best_class_first=True,
-    yolo_max_boxes=200,
-    region_max_boxes=200,
-    skips_unknown_classes=True,
-    yolo_iou_normalizer=0.75,
-    yolo_adds_box_deltas=True,
-    yolo_spares_confident_only=True,
-    yolo_looks_at_own_class=True,
-    yolo_prints_losses=True,
-    region_slope_in_cost=True,
-    region_small_boxes_count_more=False,
-    region_keeps_classes=False,
-    region_class_lowers_objectness=False,
-    demo_averages_outputs=False,
-    demo_nms=0.45,
-    rnn_restart=10,
-    rnn_saves=(1000, 10),
-    rnn_tells_bits=False,
-    writes_whole_iterations=True,
-    oneoff_shrinks=False,
-    oneoff_classes=9372,
-    validates_on_square=False,
-    validates_longer_side=False,
-    validation_sizes=(224, 288, 320, 352, 384),
-    limits_top=True,
-    valid_prints_scores=False,
-    tools_know_lstm=True,
-)
+PJREDDIE, ALEXEYAB = Dialect.called("pjreddie"), Dialect.called("alexeyab")
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
 
 

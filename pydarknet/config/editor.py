@@ -1,4 +1,4 @@
-"""A .cfg file as a text in which single options change: comments, blank lines and layout stay as they are."""
+"""Edits of single options in the text of a .cfg file. Comments, blank lines and layout are preserved."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..utils.files import atomic_write, read_text
+from ..utils.files import read_text, write_file
 from .sections import Section
 
-# Up to the value, the value, and what follows it: a comment, the end of the line.
+# Groups: everything up to the value; the value; the rest, which is a comment and the line end.
 _OPTION = re.compile(r"([^=]*=[ \t]*)([^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?\r?\n?)")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One option that has another value now; `before` is None where it was not there, `after` where it is gone."""
+    """A changed option. before: its old value, None if it was absent. after: the new one, None if it was removed."""
 
     line: int
     kind: str
@@ -27,7 +27,7 @@ class Change:
 
 
 class CfgEditor:
-    """The lines of a .cfg file and what has been changed in them. Line numbers stay those of the original."""
+    """The lines of a .cfg file and their changes. Line numbers are always those of the original."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Read the file. Raises ConfigError."""
@@ -38,11 +38,11 @@ class CfgEditor:
 
     @property
     def text(self) -> str:
-        """The whole file as it is now."""
+        """The whole file with the changes so far."""
         return "".join(self._lines)
 
     def set(self, section: Section, key: str, value: str, layer: int | None = None) -> None:
-        """Give `key` of a section of this file a value, in its line or in a new one below the section's last."""
+        """Set `key` of a section of this file to `value`: in its line, or in a new line at the section's end."""
         option = next((option for option in section.options if option.key == key), None)
         if option is None:
             line = max((option.line for option in section.options), default=section.line)
@@ -58,13 +58,12 @@ class CfgEditor:
         self.changes.append(Change(option.line, section.kind, layer, key, before.partition("#")[0], after))
 
     def comment_out(self, section: Section, key: str, layer: int | None = None) -> None:
-        """Turn the lines that set `key` into comments."""
+        """Comment out the lines that set `key`."""
         for option in section.options:
             if option.key == key:
                 self._lines[option.line - 1] = f"#{self._lines[option.line - 1]}"
                 self.changes.append(Change(option.line, section.kind, layer, key, option.value, None))
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the text as a whole new file, which may be the old one. Raises OutputError."""
-        with atomic_write(path) as stream:
-            stream.write(self.text.encode("utf-8", "surrogateescape"))
+        """Write the text to a file, which may be the original. Raises OutputError."""
+        write_file(path, self.text.encode("utf-8", "surrogateescape"))

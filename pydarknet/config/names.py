@@ -1,25 +1,23 @@
-"""Class names: where they come from and whether there are enough of them."""
+"""Class names: where they are read from, and checks of their number."""
 
 from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 
 from ..errors import DataError
 from ..utils.files import read_text
-from ..utils.resources import bundled_names, find_file
-from .sections import Section, folder_of
+from ..utils.resources import bundled_names
 
 log = logging.getLogger("pydarknet")
 
-# The categories of COCO have numbers with gaps; this is that of each class.
+# The category id of each of COCO's 80 classes; the ids have gaps.
 COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
-    """One name a line; nothing is trimmed but the end of the line. Raises DataError."""
+    """The names of a file, one per line; blanks are kept. Raises DataError for an empty file."""
     text = read_text(path, DataError)
     lines = text.replace("\r\n", "\n").split("\n")
     if lines and not lines[-1]:
@@ -29,21 +27,11 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
     return lines
 
 
-def names_from_data(data: Section, *keys: str) -> Path | None:
-    """The file that the first present of `keys` (names, labels) of a .data file calls. Raises DataError where it is
-    missing."""
-    for key in keys:
-        value = data.text(key)
-        if value:
-            return find_file(value, folder_of(data.path))
-    return None
-
-
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool) -> list[str]:
-    """The names for so many classes: from `path`, else the bundled list of that length, else the numbers.
+    """The names of `classes` classes: those of the file `path`, else of the bundled list of that length, else numbers.
 
-    `exact` (detectors): the list must have that many entries. Classifiers may have a longer list, as darknet's own
-    ImageNet file is. Raises DataError that states both numbers.
+    exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
+    has (classifiers). Raises DataError, which gives both numbers.
     """
     if path is None:
         path = bundled_names(classes)

@@ -1,7 +1,7 @@
-"""The text of .cfg and .data files, as sections with typed getters.
+"""Parsing of .cfg and .data files into sections with typed getters.
 
-The syntax is darknet's: every blank is deleted, also inside values; `#` and `;` begin a comment line; the first of two
-equal keys counts; a number is the longest numeric prefix of its value.
+The syntax is darknet's: all blanks are deleted, also inside values; `#` and `;` begin a comment line; of two equal keys
+the first counts; a number is the longest numeric prefix of its value.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError, ShapeError
 from ..utils.files import read_text
+from ..utils.resources import find_file
 
 log = logging.getLogger("pydarknet")
 
@@ -25,7 +26,7 @@ _INTEGER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
 LARGEST_INTEGER = 1 << 31  # of C's int
 LARGEST_REAL = 3.4028234e38  # of C's float
-LONGEST_NUMBER = 64  # characters; more is no number anyone meant
+LONGEST_NUMBER = 64  # characters; a longer one is an error
 Number = TypeVar("Number", int, float)
 
 
@@ -40,9 +41,9 @@ class Option:
 
 @dataclass
 class Section:
-    """A `[kind]` of a .cfg file with its options, which remembers the keys that were asked for.
+    """A section `[kind]` of a .cfg file with its options. It records which keys were read.
 
-    `foreign` holds keys that the chosen dialect does not know: they are treated as absent, as that darknet would.
+    foreign: keys that the chosen dialect does not know. They are treated as absent, as by that darknet.
     """
 
     kind: str
@@ -65,7 +66,7 @@ class Section:
         log.warning("%s", self.located(message, key))
 
     def located(self, message: str, key: str | None = None) -> str:
-        """A message with the file, the line of `key` or of the section's head, and the section's name before it."""
+        """The message after `file:line: [section]`, with the line of `key` or of the section's head."""
         option = self._find(key) if key else None
         line = option.line if option else self.line
         return f"{self.path}:{line}: [{self.kind}] {message}"
@@ -74,47 +75,56 @@ class Section:
         return next((option for option in self.options if option.key == key), None)
 
     def text(self, key: str, default: str | None = None) -> str | None:
-        """The value of `key`, or the default."""
+        """The value of `key`, without blanks, or the default."""
         self._asked.add(key)
         if key in self.foreign:
             return default
         option = self._find(key)
         return default if option is None else option.value
 
+    def file(self, *keys: str) -> Path | None:
+        """The file that the section names under the first of `keys` that it has; None if it has none of them.
+
+        Relative paths are resolved against the folder of this file, see `find_file`. Raises DataError if there is no
+        such file.
+        """
+        named = next((value for key in keys if (value := self.text(key))), None)
+        return find_file(named, Path(self.path).parent) if named else None
+
     def has(self, key: str) -> bool:
         """Whether the section sets `key`."""
         return self.text(key) is not None
 
     def integer(self, key: str, default: int) -> int:
-        """The integer that the value begins with (`3.9` is 3, as in darknet). Raises ConfigError when there is none."""
+        """The integer that the value begins with (`3.9` is 3, as in darknet). Raises ConfigError without one."""
         value = self.text(key)
         return default if value is None else self._number(key, value, _INTEGER, int, "an integer")
 
     def real(self, key: str, default: float) -> float:
-        """The number that the value begins with, which may be infinite. Raises ConfigError when there is none."""
+        """The number that the value begins with; it may be infinite. Raises ConfigError without one."""
         value = self.text(key)
         return default if value is None else self._number(key, value, _FLOAT, float, "a number")
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """Whether the integer value is not 0."""
+        """Whether the integer is not 0. Raises ConfigError if there is none."""
         return self.integer(key, int(default)) != 0
 
     def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        """An integer from 1 to `largest`."""
+        """An integer from 1 to `largest`. Raises ConfigError for others."""
         value = self.integer(key, default)
         if not 1 <= value <= largest:
             raise self.error(f"{key}={value}: expected a number from 1 to {largest}", key)
         return value
 
     def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        """An integer from 0 to `largest`."""
+        """An integer from 0 to `largest`. Raises ConfigError for others."""
         value = self.integer(key, default)
         if not 0 <= value <= largest:
             raise self.error(f"{key}={value}: expected a number from 0 to {largest}", key)
         return value
 
     def choice(self, key: str, default: str, known: Iterable[str]) -> str:
-        """A word that must be one of `known`."""
+        """A word out of `known`. Raises ConfigError for others."""
         value = self.text(key, default) or default
         names = list(known)
         if value not in names:
@@ -122,11 +132,11 @@ class Section:
         return value
 
     def integers(self, key: str) -> list[int] | None:
-        """The comma-separated integers of `key`, or None when it is absent."""
+        """The comma-separated integers of `key`, or None if it is absent. Raises ConfigError."""
         return self._list(key, _INTEGER, int, "an integer")
 
     def reals(self, key: str) -> list[float] | None:
-        """The comma-separated numbers of `key`, or None when it is absent."""
+        """The comma-separated finite numbers of `key`, or None if it is absent. Raises ConfigError."""
         numbers = self._list(key, _FLOAT, float, "a number")
         wrong = next((number for number in numbers or () if not abs(number) <= LARGEST_REAL), None)
         if wrong is not None:
@@ -134,7 +144,7 @@ class Section:
         return numbers
 
     def ignore(self, *keys: str) -> None:
-        """Count `keys` as known: they steer what has no effect here (GPU scheduling, memory, charts)."""
+        """Mark `keys` as read although they have no effect here (GPU scheduling, memory, charts)."""
         self._asked.update(keys)
 
     def _list(
@@ -167,7 +177,7 @@ class Section:
         return number
 
     def unused_options(self) -> Iterator[tuple[Option, str]]:
-        """Each option that nobody asked for, with a hint at what may have been meant."""
+        """Each option that was not read, with a hint at what may have been meant."""
         seen = set()
         for option in self.options:
             if option.key in self._asked and option.key not in self.foreign and option.key not in seen:
@@ -180,7 +190,7 @@ class Section:
                 yield option, did_you_mean(option.key, self._asked)
 
     def unused(self) -> list[str]:
-        """One line for each option that nobody asked for, in darknet's words, with the key that may have been meant."""
+        """A line for each option that was not read, in darknet's words, with the key that may have been meant."""
         return [
             f"Unused field: '{option.key} = {option.value}' ({self.path}:{option.line}, [{self.kind}]{hint})"
             for option, hint in self.unused_options()
@@ -188,7 +198,7 @@ class Section:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` where one of the known words is close, else nothing."""
+    """`; did you mean X?` if a known word is similar, else an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -204,10 +214,10 @@ def _log(message: str) -> None:
 def _options(
     path: str, text: str, wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
 ) -> list[Section]:
-    """All sections of a text; options before the first head stand in a section without a name.
+    """All sections of a text; options before the first head are in a section without a name.
 
-    `wrong` is called with each line that is no option, `warn` with each key that has no value; where they return, the
-    line is skipped.
+    wrong: called with an error message for each line that is no option. warn: called for each key without a value. If
+    they return, the line is skipped.
     """
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
@@ -239,10 +249,10 @@ class Config:
 def read_config(
     path: str | os.PathLike[str], wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
 ) -> Config:
-    """Read a .cfg file. Raises ConfigError with file and line for what is not one.
+    """Read a .cfg file. Raises ConfigError with file and line.
 
-    With `wrong`, that is called with each fault, and where it returns, reading goes on; only what leaves nothing to
-    read is still raised. `warn` gets the warnings, which are logged otherwise.
+    wrong: called with each error message instead; if it returns, parsing continues. Only a file without sections is
+    still an exception. warn: called with each warning, instead of logging it.
     """
     return parse_config(os.fspath(path), read_text(path, ConfigError), wrong, warn)
 
@@ -250,7 +260,8 @@ def read_config(
 def parse_config(
     name: str, text: str, wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
 ) -> Config:
-    """The same from the text of the file `name`."""
+    """Parse the text of a .cfg file; `name` stands for it in messages. Arguments and errors are those of
+    `read_config`."""
     if re.search(r"<(!doctype|html)", text[:1000], re.IGNORECASE):
         raise ConfigError(f"{name}: this is an HTML page, not a .cfg file; it was probably saved from a browser")
     head, *sections = _options(name, text, wrong, warn)
@@ -276,8 +287,3 @@ def read_data(path: str | os.PathLike[str]) -> Section:
         raise ConfigError(f"{name}:{found.line}: found a section [{found.kind}]; a .data file has only key=value lines")
     head.kind = "data"
     return head
-
-
-def folder_of(path: str) -> Path:
-    """The folder of the file at `path`, beside which relative paths inside it are looked for."""
-    return Path(path).parent

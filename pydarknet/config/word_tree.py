@@ -1,4 +1,4 @@
-"""Word trees: classes in a hierarchy, with one softmax for the children of each node (YOLO9000)."""
+"""Word trees: hierarchies of classes with one softmax over the children of each node (YOLO9000)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from ..utils.files import read_text
 
 @dataclass(frozen=True)
 class WordTree:
-    """Nodes in file order. `groups` are (first node, end) of siblings, which lie together; parent -1 marks roots."""
+    """A tree of classes; nodes are numbered in file order.
+
+    parent: (nodes,) the parent of each node, -1 for roots. groups: (first, end) of each group of siblings, which are
+    adjacent. child_group: the group of a node's children.
+    """
 
     names: list[str]
     parent: NDArray[np.int64]
@@ -25,22 +29,24 @@ class WordTree:
 
     @property
     def leaves(self) -> NDArray[np.bool_]:
-        """Which nodes are nobody's parent."""
+        """(nodes,) bool: the nodes without children."""
         leaf = np.ones(len(self.parent), bool)
         leaf[self.parent[self.parent >= 0]] = False
         return leaf
 
     def absolute(self, conditional: Array) -> Array:
-        """(n, ...) probabilities given the parent -> absolute ones: multiplied down from the roots. A new array."""
+        """Conditional probabilities, given the parent, (nodes, ...) -> absolute ones: products along the path from the
+        root. A new array."""
         result = conditional.copy()
-        for first, end in self.groups:  # a parent stands before its children, so group by group is enough
+        for first, end in self.groups:  # parents come before their children, so that their products are complete
             parent = int(self.parent[first])
             if parent >= 0:
                 result[first:end] *= result[parent]
         return result
 
     def top(self, probabilities: Array, threshold: float) -> int:
-        """darknet's walk down the tree: to the best child as long as the product of probabilities stays above."""
+        """The node that darknet reports: it descends to the best child while the product of the conditional
+        `probabilities`, (nodes,), is above the threshold."""
         product, group = 1.0, 0
         while True:
             first, end = self.groups[group]
@@ -48,7 +54,7 @@ class WordTree:
             best = first + int(values.argmax())
             value = max(float(probabilities[best]), 0.0)
             if value == 0.0:
-                best = 0  # as in C, where the search begins at node 0 with a maximum of 0
+                best = 0  # as in C, whose search for the maximum starts with node 0 and value 0
             if product * value > threshold:
                 product *= value
                 if best not in self.child_group:
@@ -61,7 +67,7 @@ class WordTree:
 
 
 def read_tree(path: str | os.PathLike[str]) -> WordTree:
-    """Read a tree file: `name parent` a line. Raises DataError with the line for what is not one."""
+    """Read a tree file, whose lines are `name parent`. Raises DataError with the line."""
     names: list[str] = []
     parents: list[int] = []
     for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
@@ -87,7 +93,7 @@ def _with_groups(names: list[str], parents: list[int]) -> WordTree:
 
 
 def read_map(path: str | os.PathLike[str]) -> list[int]:
-    """Read a map file: one class number a line. Raises DataError."""
+    """Read a map file, one class number per line. Raises DataError with the line."""
     numbers = []
     for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
         try:
@@ -98,7 +104,7 @@ def read_map(path: str | os.PathLike[str]) -> list[int]:
 
 
 def softmax_groups(values: Array, tree: WordTree) -> Array:
-    """Softmax over each group of siblings along axis 0; values: (n, ...)."""
+    """Softmax over each group of siblings along axis 0 of values, (nodes, ...). A new array."""
     result = np.empty_like(values)
     for first, end in tree.groups:
         part = values[first:end]

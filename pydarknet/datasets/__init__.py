@@ -1,1 +1,1 @@
-"""What is learned from and measured on: lists, labels, pictures, batches."""
+"""Data sets: lists of pictures, labels, augmentation, mini-batches, conversion."""

@@ -1,4 +1,4 @@
-"""Everything in a detection data set that is missing, wrong or there twice, and how many objects of each class."""
+"""Checks of a detection data set: missing, wrong and duplicate pictures and labels, and objects per class."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..errors import DataError, ImageError
 from ..images.image import load_image
 from ..utils.arrays import Array
 from ..utils.files import read_bytes
-from ..utils.prefetch import ahead
+from ..utils.prefetch import prefetch
 from .labels import candidates, wrong_row
 from .listing import ImageLists, LabelledPicture
 
-# Kinds of findings in the order of the report, and whether they are errors or only worth knowing.
+# Kinds of findings in the order of the report, and whether they are errors; the others are notes.
 KINDS = {
     "picture missing": True,
     "picture unreadable": True,
@@ -37,28 +37,28 @@ KINDS = {
     "labels without picture": False,
     "class without objects": False,
 }
-SAME = 0.99  # boxes of one class with a larger IoU are one object twice
-SLACK = 0.002  # of a picture's side, by which a box may stand out because its numbers were rounded
+SAME = 0.99  # boxes of one class with a larger IoU are duplicates
+SLACK = 0.002  # fraction of a side by which a box may exceed the picture, since its numbers are rounded
 ANY_CLASS = 1 << 30
-NOT_LABELS = {"classes", "README", "LICENSE"}  # names of .txt files that stand among labels
+NOT_LABELS = {"classes", "README", "LICENSE"}  # stems of .txt files in label folders that are no label files
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong, with its kind of `KINDS`; the text begins with file and line."""
+    """One finding: its kind, a key of `KINDS`, and a text that begins with file and line."""
 
     kind: str
     text: str
 
     @property
     def is_error(self) -> bool:
-        """Whether training would suffer; else the finding may be meant."""
+        """Whether the finding is an error, which harms training; a note may be intended."""
         return KINDS[self.kind]
 
 
 @dataclass
 class ListReport:
-    """What one list holds. `objects` and `pictures_with` count by class."""
+    """The counts of one list. objects: per class. pictures_with: pictures per class that they contain."""
 
     pictures: int = 0
     without_objects: int = 0
@@ -68,24 +68,26 @@ class ListReport:
 
 @dataclass
 class DatasetReport:
-    """All findings, in the order of the lists, and the counts of each list by its name."""
+    """All findings, in the order of the lists, and the counts of each list by its key."""
 
     findings: list[Finding] = field(default_factory=list)
     lists: dict[str, ListReport] = field(default_factory=dict)
 
     @property
     def kinds(self) -> Counter[str]:
-        """How many findings of each kind there are."""
+        """The number of findings of each kind."""
         return Counter(finding.kind for finding in self.findings)
 
     @property
     def errors(self) -> int:
-        """How many findings are errors."""
+        """The number of findings that are errors."""
         return sum(finding.is_error for finding in self.findings)
 
 
 @dataclass
 class _Check:
+    """The state of `check_dataset`. pictures: those of each list, by its key."""
+
     data: ImageLists
     classes: int | None
     dialect: Dialect
@@ -95,8 +97,8 @@ class _Check:
     def add(self, kind: str, text: str) -> None:
         self.report.findings.append(Finding(kind, text))
 
-    def labels_of(self, key: str) -> None:
-        """Read a list and its label files."""
+    def check_labels(self, key: str) -> None:
+        """Read a list and its label files, and check every label."""
         counts = self.report.lists[key] = ListReport()
         pictures = self.pictures[key] = []
         for picture in self.data.pictures(key, self.dialect):
@@ -110,10 +112,10 @@ class _Check:
                 self.add("not a label", message)
             if not len(picture.rows) and not picture.wrong:
                 self.add("no objects", f"{picture.labels}: no objects")
-            self._rows(picture, counts)
+            self._check_rows(picture, counts)
             counts.without_objects += not len(picture.rows)
 
-    def _rows(self, picture: LabelledPicture, counts: ListReport) -> None:
+    def _check_rows(self, picture: LabelledPicture, counts: ListReport) -> None:
         good = []
         for line, row in zip(picture.lines, picture.rows, strict=True):
             problem = wrong_row(row.tolist(), self.classes or ANY_CLASS, ALEXEYAB)
@@ -125,17 +127,17 @@ class _Check:
         numbers = [int(row[0]) for _, row in good]
         counts.objects.update(numbers)
         counts.pictures_with.update(set(numbers))
-        self._edges(picture, good)
-        self._twins(picture, good)
+        self._find_protruding(picture, good)
+        self._find_duplicate_boxes(picture, good)
 
-    def _edges(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
+    def _find_protruding(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
         for line, (_, x, y, w, h) in good:
             beyond = max(w / 2 - x, x + w / 2 - 1, h / 2 - y, y + h / 2 - 1)
             if beyond > SLACK:
-                text = f"the box stands out of the picture by {beyond:.1%} of a side"
+                text = f"the box exceeds the picture by {beyond:.1%} of a side"
                 self.add("beyond the edge", f"{picture.labels}:{line}: {text}")
 
-    def _twins(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
+    def _find_duplicate_boxes(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
         if len(good) < 2:
             return
         rows = np.stack([row for _, row in good])
@@ -144,18 +146,18 @@ class _Check:
             text = f"the same box of class {rows[second, 0]:.0f} as in line {good[first][0]}"
             self.add("duplicate box", f"{picture.labels}:{good[second][0]}: {text}")
 
-    def files(self, decode: bool, each: Callable[[], None]) -> None:
-        """Look at the pictures themselves."""
+    def check_files(self, decode: bool, each: Callable[[], None]) -> None:
+        """Check the picture files, in threads; `each` is called after every one."""
         found = [(key, picture) for key, pictures in self.pictures.items() for picture in pictures]
 
-        def look(item: tuple[str, LabelledPicture]) -> tuple[str, LabelledPicture, int | None, str | None]:
+        def check(item: tuple[str, LabelledPicture]) -> tuple[str, LabelledPicture, int | None, str | None]:
             key, picture = item
-            return key, picture, *_look(picture.picture, decode)
+            return key, picture, *_check_file(picture.picture, decode)
 
         seen: dict[str, tuple[str, Path]] = {}
         by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
         threads = os.cpu_count() or 1
-        for key, picture, size, problem in ahead(look, found, threads, 4 * threads):
+        for key, picture, size, problem in prefetch(check, found, threads, 4 * threads):
             each()
             path = picture.picture
             if size is None:
@@ -165,27 +167,28 @@ class _Check:
                 self.add("picture unreadable", problem)
             name = os.path.realpath(path)
             if name in seen:
-                self._twice(key, picture, *seen[name])
+                self._add_repeated(key, picture, *seen[name])
                 continue
             seen[name] = key, path
             by_size[size].append((key, path))
-        self._same_content(by_size)
+        self._find_equal_files(by_size)
 
-    def _twice(self, key: str, picture: LabelledPicture, other: str, path: Path) -> None:
+    def _add_repeated(self, key: str, picture: LabelledPicture, other: str, path: Path) -> None:
         where = f"{self.data.lists[key]}:{picture.line}: {picture.picture}"
         if other == key:
-            self.add("duplicate picture", f"{where}: stands in the list twice")
+            self.add("duplicate picture", f"{where}: is in the list twice")
         else:
             self.add("in two lists", f"{where}: also in the list {other}")
 
-    def _same_content(self, by_size: dict[int, list[tuple[str, Path]]]) -> None:
+    def _find_equal_files(self, by_size: dict[int, list[tuple[str, Path]]]) -> None:
+        """Find pictures of equal content, among files of equal size."""
         for group in by_size.values():
             contents: dict[bytes, tuple[str, Path]] = {}
             for key, path in group if len(group) > 1 else []:
                 try:
                     content = read_bytes(path, DataError)
                 except DataError:
-                    continue  # gone since, or not readable: told above
+                    continue  # deleted meanwhile, or unreadable, which is reported already
                 first = contents.setdefault(hashlib.sha256(content).digest(), (key, path))
                 if first[1] is path:
                     continue
@@ -194,8 +197,8 @@ class _Check:
                     kind, f"{path}: the same picture as {first[1]}" + ("" if first[0] == key else f" of {first[0]}")
                 )
 
-    def orphans(self) -> None:
-        """Label files in the folders of the others that belong to no picture."""
+    def find_orphans(self) -> None:
+        """Find label files that belong to no picture, in the folders of the others."""
         everything = [picture for pictures in self.pictures.values() for picture in pictures]
         used = {str(picture.labels) for picture in everything}
         folders = sorted({picture.labels.parent for picture in everything if picture.labels is not None})
@@ -208,8 +211,8 @@ class _Check:
                 if path.suffix == ".txt" and not is_known:
                     self.add("labels without picture", f"{path}: no picture of that name")
 
-    def unused_classes(self) -> None:
-        """Classes of which no list has an object."""
+    def find_unused_classes(self) -> None:
+        """Find classes of which no list has an object."""
         for number in range(self.classes or 0):
             if not any(counts.objects[number] for counts in self.report.lists.values()):
                 self.add("class without objects", f"{self.data.path}: class {number} has no objects")
@@ -222,8 +225,8 @@ def _files_in(folder: Path) -> Iterator[Path]:
         return
 
 
-def _look(path: Path, decode: bool) -> tuple[int | None, str | None]:
-    """(bytes or None where there is no file, what is wrong with it) of a picture."""
+def _check_file(path: Path, decode: bool) -> tuple[int | None, str | None]:
+    """(size in bytes, problem) of a picture; the size is None without a file, the problem None for a good one."""
     try:
         size = path.stat().st_size
         if decode:
@@ -244,14 +247,17 @@ def check_dataset(
     decode: bool = True,
     each: Callable[[], None] = lambda: None,
 ) -> DatasetReport:
-    """Look at all lists of a data set. classes: where the .data file does not say; decode: read every picture whole;
-    `each` is called after every picture. Raises DataError for a list that cannot be read."""
+    """Check all lists of a data set.
+
+    classes: the number of classes, instead of the .data file's. decode: decode every picture; otherwise only check that
+    the file exists. each: called after every picture. Raises DataError for a list that cannot be read.
+    """
     check = _Check(data, classes or data.classes, dialect)
     for key in data.lists:
-        check.labels_of(key)
-    check.files(decode, each)
-    check.orphans()
-    check.unused_classes()
+        check.check_labels(key)
+    check.check_files(decode, each)
+    check.find_orphans()
+    check.find_unused_classes()
     if not any(counts.pictures for counts in check.report.lists.values()):
         raise DataError(f"{data.path}: no pictures")
     return check.report

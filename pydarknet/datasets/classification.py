@@ -1,4 +1,4 @@
-"""What classifiers learn from: pictures with a class in their path."""
+"""The training set of a classifier: pictures with their class in the path, and their augmentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
-from ..config.names import choose_names, names_from_data
+from ..config.names import choose_names
 from ..config.sections import Section
 from ..config.word_tree import WordTree
 from ..errors import DataError
@@ -32,7 +32,7 @@ log = logging.getLogger("pydarknet")
 
 @dataclass
 class ClassificationDataset:
-    """Pictures with a class in their path, and how they are changed before a classifier sees them."""
+    """Pictures with their class in the path, and the options of their augmentation."""
 
     paths: Sequence[Path]
     labels: Sequence[str]
@@ -40,8 +40,8 @@ class ClassificationDataset:
     tree: WordTree | None = None
     dialect: Dialect = PJREDDIE
     channels: int = 3
-    crop: tuple[int, int] = (224, 448)  # the shorter side of the picture lies between
-    ratio: tuple[float, float] | None = None  # the same as multiples of the input's width, where that counts
+    crop: tuple[int, int] = (224, 448)  # bounds of the scaled picture's shorter side, in pixels
+    ratio: tuple[float, float] | None = None  # the same as multiples of the input's width, instead of `crop`
     angle: float = 0.0
     aspect: float = 1.0
     colour: Colour = field(default_factory=Colour)
@@ -49,9 +49,9 @@ class ClassificationDataset:
     mix: int = 0  # 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic
     blur: int = 0
     smooth: float = 0.0
-    tag: bool = False  # classes stand in a file of their own
-    source: Path | None = None  # the list and the line of each picture, for messages
-    lines: Sequence[int] = ()
+    tag: bool = False  # the classes of a picture are in a label file
+    source: Path | None = None  # the list, for messages
+    lines: Sequence[int] = ()  # the line of each picture in it
     _pictures: ImageCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -61,15 +61,15 @@ class ClassificationDataset:
     def from_config(
         cls, data: Section, net: Section, classes: int, tree: WordTree | None, dialect: Dialect
     ) -> ClassificationDataset:
-        """From the lists `train` and `labels` of a .data file and the options of `[net]`.
+        """From the lists `train` and `labels` (or else `names`) of a .data file and the options of `[net]`.
 
-        Without `labels` the list of `names` tells the classes. Raises DataError and ConfigError.
+        Raises DataError and ConfigError.
         """
         net.foreign = dialect.foreign_keys("net")
         source, lines, paths = train_list(data)
-        labels = names_from_data(data, "labels", "names")
+        labels = data.file("labels", "names")
         if labels is None:
-            raise data.error("labels= is missing: the list of what tells a picture's class in its path")
+            raise data.error("labels= is missing: the list of the class labels that occur in paths")
         width = net.integer("width", 0) or 224
         lowest, highest = net.integer("min_crop", width), net.integer("max_crop", 2 * width)
         ratio = None
@@ -100,7 +100,7 @@ class ClassificationDataset:
         return len(self.paths)
 
     def matches(self, index: int) -> list[int]:
-        """The classes of a picture: those whose label occurs in its path or, `tag`, whose numbers its file lists."""
+        """The classes of a picture: those whose label its path contains or, with `tag`, those of its label file."""
         if self.tag:
             return self._tags(self.paths[index])
         path = str(self.paths[index])
@@ -118,9 +118,9 @@ class ClassificationDataset:
         return [number for number in numbers if number < self.classes]
 
     def check(self, share: float = 0.5) -> str:
-        """Find every picture's classes once and say in one line what was found; wrong ones are logged.
+        """A summary of the set in one line, from the classes of every picture; wrong pictures are logged.
 
-        Raises DataError where more than `share` of the pictures have no label or (without `tag`) several.
+        Raises DataError where more than `share` of the pictures have no label or (without `tag`) several labels.
         """
         complaints = LimitedLog()
         without, several, used = 0, 0, np.zeros(self.classes, bool)
@@ -145,7 +145,7 @@ class ClassificationDataset:
         return f"{self.source}:{self.lines[index]}: " if self.source is not None and self.lines else ""
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
-        """One picture changed by chance, (channels, height, width) float32, and its class vector.
+        """One augmented sample: (channels, height, width) float32 in 0..1, and its class vector (classes,) float32.
 
         Raises ImageError for a picture that cannot be read.
         """

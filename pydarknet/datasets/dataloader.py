@@ -1,7 +1,7 @@
-"""Pictures prepared ahead of their use by a few threads, with one result whatever their number.
+"""Mini-batches prepared by threads ahead of their use. The result does not depend on the number of threads.
 
-Picture k of a run has a random generator of its own, made of the seed and k, which chooses the picture and changes it.
-So the count of pictures delivered is all that a resumed run needs to know.
+Sample k of a run has its own random generator, seeded by the run's seed and k, which draws and augments the picture. A
+resumed run therefore only needs the number of samples delivered.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 
-AHEAD = 2  # mini-batches that are prepared while the network works on another
-UNREADABLE = 20  # pictures in a row that cannot be read end a run
+AHEAD = 2  # mini-batches that are prepared while the network computes another
+UNREADABLE = 20  # so many unreadable pictures in a row end the run
 
 
 class Data(Protocol):
-    """What a loader needs of a set of pictures."""
+    """A training set, as the loader needs it."""
 
     channels: int
 
@@ -38,7 +38,7 @@ class Data(Protocol):
 
 
 class _MiniBatch:
-    """Memory for a mini-batch and the work that fills it."""
+    """The memory of a mini-batch, and the futures of its samples."""
 
     def __init__(self, loader: DataLoader, first: int, count: int, width: int, height: int) -> None:
         self.first, self.count, self.size = first, count, (width, height)
@@ -51,9 +51,9 @@ class _MiniBatch:
 
 
 class DataLoader:
-    """Mini-batches of pictures drawn with equal chances, with replacement.
+    """Mini-batches of pictures drawn uniformly with replacement.
 
-    position: pictures delivered so far, where a resumed run goes on. waited: seconds that `next` had to wait.
+    position: samples delivered so far; a resumed run starts there. waited: seconds that `next` had to wait.
     """
 
     def __init__(
@@ -65,13 +65,14 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """Start `threads` threads; work begins with the first call of `next`, which tells the size.
+        """Create the loader; its threads begin to work at the first call of `next`.
 
-        size_at: the (width, height) that the mini-batch from a position on will have, if sizes change and the caller
-        knows how; otherwise the last size is expected again, and what was prepared for it is lost where it is not.
+        size_at: gives the (width, height) of the mini-batch at a position, for runs whose size changes; by default the
+        size of the last call is assumed, and batches prepared at a wrong size are discarded. Raises DataError for an
+        empty set, OptionError.
         """
         if not len(data):
-            raise DataError("there are no pictures to learn from")
+            raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:
             found = f"mini_batch {mini_batch}, threads {threads}, position {position}"
             raise OptionError(f"{found}: expected at least 1, 1 and 0")
@@ -86,10 +87,9 @@ class DataLoader:
         self._stack.enter_context(one_thread_per_call())
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch at this size: (n, c, height, width) float32 and the truth of each picture.
+        """The next mini-batch: (n, c, height, width) float32 in 0..1, and the truth of each sample.
 
-        What was prepared for another size is prepared anew. Raises DataError where picture after picture cannot be
-        read.
+        Raises DataError after UNREADABLE unreadable pictures in a row.
         """
         wanted = self.position, self.mini_batch, (width, height)
         if self._ready and (self._ready[0].first, self._ready[0].count, self._ready[0].size) != wanted:
@@ -105,7 +105,7 @@ class DataLoader:
         return batch.images, truth
 
     def close(self) -> None:
-        """Stop the threads; what they prepared is lost."""
+        """Stop the threads and discard what they have prepared."""
         self._discard()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._stack.close()
@@ -122,7 +122,7 @@ class DataLoader:
         self._ready.clear()
 
     def _prepare(self, first: int, width: int, height: int) -> None:
-        """Have work begin on mini-batches from picture `first` on, until enough are under way."""
+        """Queue mini-batches from sample `first` on until AHEAD are under way."""
         while len(self._ready) < AHEAD:
             if self._ready:
                 first = self._ready[-1].first + self._ready[-1].count
@@ -130,7 +130,7 @@ class DataLoader:
             self._ready.append(_MiniBatch(self, first, self.mini_batch, *size))
 
     def submit(self, image: Array, number: int) -> Future[Array]:
-        """Have picture `number` of the run written to `image`; its truth is the result."""
+        """Queue sample `number` of the run, to be written to `image`; the future's result is its truth."""
         return self._pool.submit(self._fill, image, number)
 
     def _fill(self, image: Array, number: int) -> Array:
@@ -147,7 +147,7 @@ class DataLoader:
         raise DataError(f"{UNREADABLE} pictures in a row cannot be read; is the list of pictures right?")
 
     def _report(self, reason: str) -> None:
-        """Log a picture that cannot be read, once."""
+        """Log an unreadable picture, once."""
         with self._lock:
             known = reason in self._unreadable
             self._unreadable.add(reason)

@@ -1,4 +1,4 @@
-"""What detectors learn from: pictures with label files, their checks, and the changes made to both."""
+"""The training set of a detector: pictures with label files, their checks and their augmentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger("pydarknet")
 
 @dataclass
 class DetectionDataset:
-    """Pictures with boxes, and how they are changed before a detector sees them."""
+    """Pictures with boxes, and the options of their augmentation."""
 
     paths: Sequence[Path]
     classes: int
@@ -45,7 +45,7 @@ class DetectionDataset:
     blur: int = 0
     noise: float = 0.0
     grid: bool = False  # for [detection], YOLOv1's head
-    rule: str = ""  # by which label files were found; set at the first one
+    rule: str = ""  # the rule by which the first label file was found
     _pictures: ImageCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -56,11 +56,8 @@ class DetectionDataset:
         cls, data: Section, net: Section, dialect: Dialect, *, classes: int, jitter: float, resize: float,
         max_boxes: int, grid: bool,
     ) -> DetectionDataset:  # fmt: skip
-        """From the list `train` of a .data file, the options of `[net]`, and what the last head says: the fields of
-        these names.
-
-        Raises DataError and ConfigError.
-        """
+        """From the list `train` of a .data file, the options of `[net]`, and the keyword arguments, which are options
+        of the last head. Raises DataError and ConfigError."""
         net.foreign = dialect.foreign_keys("net")
         _, _, paths = train_list(data)
         mix, letter_box = mix_mode(net), net.flag("letter_box")
@@ -91,10 +88,8 @@ class DetectionDataset:
         return len(self.paths)
 
     def label_file(self, index: int) -> Path | None:
-        """The label file of a picture, by the dialect's rule or else by another; None where there is none.
-
-        Which rule it was is logged once.
-        """
+        """The label file of a picture, by the dialect's rule or else by another one; None where there is none. The rule
+        is logged once."""
         found = find_labels(self.paths[index], self.dialect)
         if found is None:
             return None
@@ -105,10 +100,10 @@ class DetectionDataset:
         return path
 
     def check(self, share: float = 0.5) -> str:
-        """Read every label file once and say in one line what was found; wrong lines are logged.
+        """A summary of the set in one line, from all label files; wrong lines are logged.
 
-        Raises DataError where more than `share` of the labels are wrong or, in pjreddie's dialect, missing, and where
-        there is no object at all.
+        Raises DataError where there are no objects, and where more than `share` of the labels are wrong or, in
+        pjreddie's dialect, missing.
         """
         complaints, missing, objects, wrong = LimitedLog(), 0, 0, 0
         for index, picture in enumerate(self.paths):
@@ -133,7 +128,7 @@ class DetectionDataset:
         if self.rule:
             summary += f" (label files by {self.rule})"
         if objects == 0:
-            raise DataError(f"{summary}; nothing to learn from. Tried {self._tried(self.paths[0])}")
+            raise DataError(f"{summary}; without objects there is nothing to learn. Tried {self._tried(self.paths[0])}")
         if wrong + counted > share * (max(good, 0) + wrong + counted):
             raise DataError(f"{summary}; more than {share:.0%} of the labels cannot be used")
         return summary
@@ -142,10 +137,8 @@ class DetectionDataset:
         return ", ".join(dict.fromkeys(str(path) for _, path in candidates(picture, self.dialect)))
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
-        """One picture changed by chance, (channels, height, width) float32, and its boxes (k, 5).
-
-        Raises ImageError for a picture that cannot be read.
-        """
+        """One augmented sample: (channels, height, width) float32 in 0..1, and its boxes, (k, 5) float32 rows of class,
+        x, y, w, h in fractions of it. Raises ImageError for a picture that cannot be read."""
         size = width, height
         if self.mix == 3 and augment.coin(rng):
             canvas, rows = self._mosaic([index, *(int(rng.integers(len(self))) for _ in range(3))], rng, size)
@@ -157,16 +150,16 @@ class DetectionDataset:
         return crop.as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
-        """The rows of a picture that parse, are finite and of no negative class, in a random order."""
+        """The valid rows of a picture in random order: they parse, are finite, and their class is not negative."""
         path = self.label_file(index)
         try:
             rows = augment.NOWHERE if path is None else parse_labels(path)[1]
         except DataError:
-            rows = augment.NOWHERE  # `check` told
+            rows = augment.NOWHERE  # `check` has reported it
         return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
 
     def _view(self, picture: Picture, rng: Rng, size: tuple[int, int]) -> AffineCrop:
-        """The view of a whole input, as pjreddie's and YOLOv1's detectors and AlexeyAB's have it."""
+        """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
         source = size_of(picture)
         if self.grid:
             margins = crop.checked(crop.random_margins(rng, source, self.jitter), source)
@@ -208,8 +201,7 @@ class DetectionDataset:
         return canvas
 
     def _mosaic(self, indices: Sequence[int], rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
-        """Four pictures that meet somewhere in the middle, each as it would be alone, and what is left of their
-        boxes."""
+        """A mosaic of four pictures, each augmented like a single one, and the remaining parts of their boxes."""
         width, height = size
         cut = mixing.cut_point(rng, size)
         canvas, found = np.empty((height, width, self.channels), np.float32), []

@@ -1,4 +1,4 @@
-"""What both kinds of training sets share: decoded pictures in memory, options of `[net]`."""
+"""Decoded pictures kept in memory, and options of `[net]` that both kinds of training sets read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config.sections import Section, folder_of
+from ..config.sections import Section
 from ..images.image import Picture, in_channels, load_image
-from ..utils.resources import find_file
 from .labels import numbered_list
 
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
@@ -17,7 +16,7 @@ PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 
 @dataclass
 class ImageCache:
-    """Decoded pictures, of which so many are kept as fit in `PICTURES_IN_MEMORY`. Safe for threads."""
+    """Decoded pictures by index. They are kept until `PICTURES_IN_MEMORY` is full. Safe for threads."""
 
     paths: Sequence[Path]
     channels: int
@@ -37,26 +36,28 @@ class ImageCache:
 
 
 def size_of(picture: Picture) -> tuple[int, int]:
+    """(width, height) in pixels."""
     return picture.shape[1], picture.shape[0]
 
 
 def mix_mode(net: Section) -> int:
-    """0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic."""
+    """How `[net]` mixes pictures: 0 not, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic."""
     cutmix, mosaic, mixup = net.flag("cutmix"), net.flag("mosaic"), net.integer("mixup", 0)
     return {(True, True): 4, (True, False): 2, (False, True): 3}.get((cutmix, mosaic), mixup)
 
 
 def train_list(data: Section) -> tuple[Path, list[int], list[Path]]:
-    """(list, lines, pictures) of the key `train`."""
-    value = data.text("train")
-    if not value:
+    """The list that `train` of a .data file names: (its path, the line of each picture, the pictures). Raises
+    ConfigError, DataError."""
+    path = data.file("train")
+    if path is None:
         raise data.error("train= is missing: the list of pictures to learn from")
-    path = find_file(value, folder_of(data.path))
     entries = numbered_list(path)
     return path, [number for number, _ in entries], [picture for _, picture in entries]
 
 
 def channels_of(net: Section) -> int:
+    """The channels of training pictures, 3 or 1. Raises ConfigError for another number."""
     channels = net.integer("channels", 3)
     if channels not in (1, 3):
         raise net.error(f"channels={channels}: pictures have 3 channels or 1", "channels")

@@ -1,4 +1,4 @@
-"""Lists of pictures, the label files that belong to them, and class names found in their paths."""
+"""Lists of pictures, their label files, and class vectors from labels in their paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..utils.arrays import Array
 from ..utils.files import read_text
 from .transforms import augment
 
-# Where AlexeyAB's darknet looks for the labels of a picture in these folders; of others they lie beside it.
+# AlexeyAB's darknet replaces these folders of a picture's path to get that of its labels, else they are beside it.
 ALEXEYAB_FOLDERS = (
     ("/images/train2017/", "/labels/train2017/"),
     ("/images/val2017/", "/labels/val2017/"),
@@ -35,21 +35,21 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 
 
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
-    """The pictures of a list, one path a line.
+    """The pictures of a list file, one path per line.
 
-    A relative path is looked for from the current folder, from the list's own, and from the one above that; it stays
-    as it is where no such file exists. Raises DataError for a list without lines.
+    A relative path is resolved against the current folder, the list's folder, and its parent; it stays as it is where
+    no such file exists. Raises DataError for an empty list.
     """
     return [picture for _, picture in numbered_list(path)]
 
 
 def numbered_list(path: str | os.PathLike[str]) -> list[tuple[int, Path]]:
-    """(line, picture) of every line that is not empty."""
+    """(line number, picture) of every line that is not empty. See `read_list`."""
     return [(number, picture) for number, _, picture in listed(path)]
 
 
 def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
-    """(line, text, picture) of every line that is not empty; the text is the path as the list has it."""
+    """(line number, text, picture) of every line that is not empty. See `read_list`."""
     folder = Path(path).parent
     bases = [Path(), folder, folder.parent if folder.name else folder / ".."]
     entries = []
@@ -58,7 +58,7 @@ def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
         if name:
             entries.append((number, name, _found(Path(name), bases)))
     if not entries:
-        raise DataError(f"{path}:1: the list is empty; expected one picture a line")
+        raise DataError(f"{path}:1: the list is empty; expected one picture per line")
     return entries
 
 
@@ -69,10 +69,10 @@ def _found(name: Path, bases: list[Path]) -> Path:
 
 
 def label_path(image: Path, dialect: Dialect) -> Path:
-    """Where this dialect looks for the labels of a picture. Raises ImageError for an extension it does not know.
+    """The label file of a picture by the rule of one dialect. Raises ImageError for an extension it does not know.
 
-    pjreddie replaces the first `images`, `JPEGImages` and `raw` of the path, wherever they stand, by `labels`;
-    AlexeyAB knows the folders of COCO and VOC, and otherwise expects the labels beside the picture.
+    pjreddie's darknet replaces the first `images`, `JPEGImages` and `raw` in the path by `labels`. AlexeyAB's replaces
+    the folders of COCO and VOC; labels of other pictures are beside them.
     """
     text = _label_name(str(image), dialect)
     if text is None:
@@ -81,7 +81,7 @@ def label_path(image: Path, dialect: Dialect) -> Path:
 
 
 def _label_name(text: str, dialect: Dialect) -> str | None:
-    """The name of the label file for a picture's name; None where the dialect does not know the extension."""
+    """The label file for the path of a picture; None where the dialect does not know the extension."""
     if dialect.name == ALEXEYAB.name:
         for images, labels in ALEXEYAB_FOLDERS:
             text = text.replace(images, labels, 1)
@@ -95,7 +95,7 @@ def _label_name(text: str, dialect: Dialect) -> str | None:
 
 
 def _parallel_folder(image: Path) -> Path:
-    """The labels in a folder beside that of the pictures: the last `images` of the path becomes `labels`."""
+    """The label file in a folder `labels`, which replaces the last folder `images`, `JPEGImages` or `raw`."""
     if not image.name:
         return image  # `/` or `.`: a folder, which is no label file
     parts = list(image.parts)
@@ -107,12 +107,12 @@ def _parallel_folder(image: Path) -> Path:
 
 
 def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, Path]]:
-    """(rule, label file) by the dialect's rule, the other's, and that of neither in which only whole folders count."""
+    """(rule, label file) by each rule: the dialect's, the other dialect's, and one that replaces whole folders only."""
     return ((rule, Path(name)) for rule, name in _candidates(image, dialect))
 
 
 def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """The same as plain names, which are made much faster."""
+    """`candidates` as strings, which are much faster to make than paths."""
     text = str(image)
     for rule in (dialect, PJREDDIE if dialect.name == ALEXEYAB.name else ALEXEYAB):
         name = _label_name(text, rule)
@@ -122,7 +122,7 @@ def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
 
 
 def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
-    """(rule, label file) of a picture, by the dialect's rule or else by another; None where there is no such file."""
+    """(rule, label file) of a picture: the first of `candidates` that exists, or None."""
     for rule, name in _candidates(image, dialect):
         if os.path.isfile(name):  # noqa: PTH113 (much faster)
             return rule, Path(name)
@@ -130,7 +130,7 @@ def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
 
 
 def read_labels(path: str | os.PathLike[str]) -> Array:
-    """(k, 5) float32 rows of class, x, y, w, h. Raises DataError with the line for what is not such a row."""
+    """(k, 5) float32 rows of class, x, y, w, h of a label file. Raises DataError for the first wrong line."""
     _, rows, wrong = parse_labels(path)
     if wrong:
         raise DataError(wrong[0])
@@ -138,9 +138,10 @@ def read_labels(path: str | os.PathLike[str]) -> Array:
 
 
 def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[str]]:
-    """(lines, rows, complaints): the rows that parse, the line of each, and one message for each line that does not."""
+    """(lines, rows, messages): the rows that parse, (k, 5) float32, the line number of each, and one message for each
+    line that does not parse. Raises DataError for a file that is no text."""
     text = read_text(path, DataError)
-    if _ONE_ROW_A_LINE.fullmatch(text):  # ten times faster for what nearly all files are
+    if _ONE_ROW_A_LINE.fullmatch(text):  # nearly all files; ten times faster
         try:
             table = _as_rows([float(word) for word in text.split()])
             if np.isfinite(table[:, 0]).all():
@@ -165,19 +166,19 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
     return numbers, _as_rows(rows), wrong
 
 
-@np.errstate(over="ignore")  # what float32 cannot hold becomes infinite, and `wrong_row` says so
+@np.errstate(over="ignore")  # too large numbers become infinite, which `wrong_row` reports
 def _as_rows(numbers: Sequence[Any]) -> Array:
     return np.array(numbers, np.float32).reshape(-1, 5)
 
 
 def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | None:
-    """What is wrong with class, x, y, w, h, in AlexeyAB's words; None for a good row."""
+    """The error in a row of class, x, y, w, h, in AlexeyAB's words; None for a valid row."""
     number, *box = row
     if not 0 <= number < classes:
         return f"Wrong annotation: class_id = {number:.0f}. But class_id should be [from 0 to {classes - 1}]"
     x, y, w, h = box
     if x == 0 and y == 0 and dialect.name == PJREDDIE.name:
-        return None  # tells the class only
+        return None  # a label without a box
     if not all(math.isfinite(value) for value in box) or not (0 < x <= 1 and 0 < y <= 1):
         return f"Wrong annotation: x = {x:f}, y = {y:f}; expected fractions of the picture"
     if not (0 < w <= 1 and 0 < h <= 1):
@@ -186,16 +187,16 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
 
 
 def class_vector(path: str, labels: Sequence[str], tree: WordTree | None, smooth: float = 0.0) -> Array:
-    """(classes,) float32: 1 for every label that occurs anywhere in the path.
+    """(classes,) float32: 1 for every label that the path contains.
 
-    With a tree the ancestors are 1 too, and groups without a 1 are -1234: not to be learned from. `smooth` takes that
-    much from the 1s and spreads it over the others (without a tree).
+    With a tree, ancestors are 1 too, and groups without a 1 are -1234 (augment.IGNORE: not learned). smooth: label
+    smoothing, which takes that much from the 1s and spreads it over the others; it has no effect with a tree.
     """
     return fill_classes([k for k, label in enumerate(labels) if label in path], len(labels), tree, smooth)
 
 
 def fill_classes(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
-    """The same from the numbers of the classes that apply."""
+    """`class_vector` from the numbers of the matching classes."""
     vector = np.zeros(classes, np.float32)
     if tree is None:
         if smooth and classes > 1:

@@ -1,4 +1,4 @@
-"""The lists of a detection data set, and each of their pictures with its labels."""
+"""The lists of a detection data set, and their pictures with labels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
-from ..config.sections import Section, folder_of, read_data
+from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_text
-from ..utils.resources import find_file
 from .labels import find_labels, numbered_list, parse_labels
 from .transforms.augment import NOWHERE
 
@@ -24,8 +23,12 @@ LISTS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A picture of a list. `rows` (k, 5) are class, x, y, w, h in fractions; `lines` says where in `labels`, the
-    label file, each of them stands; `wrong` has a message for every line that is no such row."""
+    """A picture of a list with its labels.
+
+    line: its line in the list. labels: the label file, None where there is none. rule: how that was found. rows: (k, 5)
+    float32, class, x, y, w, h in fractions. lines: the line of each row in the label file. wrong: a message for each
+    line that is no row.
+    """
 
     line: int
     picture: Path
@@ -38,7 +41,7 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The lists of a .data file by key, or a single list of pictures under the name `train`; and the .data file."""
+    """The lists of a .data file by key, with the .data file; or a single list of pictures under the key `train`."""
 
     path: Path
     lists: dict[str, Path]
@@ -46,32 +49,32 @@ class ImageLists:
 
     @classmethod
     def open(cls, path: str | Path, *keys: str) -> ImageLists:
-        """A .data file, of which the `keys` (default: train, valid, test) are looked up, or a list of pictures.
+        """Open a .data file, with the lists under `keys` (default: train, valid, test), or a list of pictures.
 
         Raises DataError and ConfigError.
         """
         if not any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
             return cls(Path(path), {"train": Path(path)})
         data = read_data(path)
-        named = {key: value for key in keys or LISTS if (value := data.text(key))}
-        if not named:
+        lists = {key: found for key in keys or LISTS if (found := data.file(key))}
+        if not lists:
             raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
-        return cls(Path(path), {key: find_file(value, folder_of(data.path)) for key, value in named.items()}, data)
+        return cls(Path(path), lists, data)
 
     @property
     def classes(self) -> int | None:
-        """How many the .data file says there are. Raises ConfigError."""
+        """`classes` of the .data file, or None. Raises ConfigError."""
         return self.data.positive("classes", 1) if self.data and self.data.has("classes") else None
 
     def pictures(self, key: str, dialect: Dialect = ALEXEYAB) -> Iterator[LabelledPicture]:
-        """Every picture of a list with what its label file says."""
+        """Every picture of a list with its labels."""
         for line, picture in numbered_list(self.lists[key]):
             yield read_picture(line, picture, dialect)
 
 
 def read_picture(line: int, picture: Path, dialect: Dialect = ALEXEYAB) -> LabelledPicture:
-    """The labels of a picture, looked for by the dialect's rule and then by others. A file that is no text is one
-    complaint."""
+    """A picture with its labels, found by the dialect's rule or another. A label file that is no text gives one entry
+    of `wrong`."""
     found = find_labels(picture, dialect)
     if found is None:
         return LabelledPicture(line, picture, None)

@@ -1,4 +1,4 @@
-"""Text as recurrent networks learn it: streams of symbols, each to be foretold from those before it.
+"""The training set of a recurrent network: streams of symbols, each of which is predicted from those before it.
 
 A symbol is a byte, or a number of a tokenised file.
 """
@@ -17,17 +17,17 @@ from ..utils.files import read_bytes
 
 Symbols = NDArray[np.int64]
 
-_STREAMS = 0x7E87  # sets the random numbers of streams apart from others of the same seed
+_STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of the same seed
 
 
 class Text:
-    """A file of symbols below `alphabet`: bytes other than NUL, or with `tokenized` numbers parted by blanks.
+    """A file of symbols below `alphabet`: bytes other than NUL or, with `tokenized`, numbers separated by blanks.
 
-    It stands where trainers expect a list of pictures; of its length they count epochs.
+    Trainers use it in place of a list of pictures; its length is the number of symbols.
     """
 
     def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
-        """Raises DataError, naming the place of what cannot be learned from."""
+        """Read the file. Raises DataError with the line of a wrong symbol."""
         self.path, self.alphabet = os.fspath(path), alphabet
         content = read_bytes(path, DataError)
         self.symbols = self._numbers(content) if tokenized else self._bytes(content)
@@ -59,20 +59,20 @@ class Text:
         return np.array(numbers, np.int64)
 
     def check(self, share: float = 0.5) -> str:
-        """What the text is, in one line."""
+        """A summary of the text in one line."""
         different = len(np.unique(self.symbols))
         return f"{self.path}: {len(self)} symbols, {different} different ones"
 
 
 class TextStreams:
-    """Mini-batches of `streams` places in a text that move on by `steps` symbols each time.
+    """Mini-batches from `streams` places in a text; each mini-batch moves every stream on by `steps` symbols.
 
-    After a mini-batch a stream jumps to a random place with a chance of one in `restart`; `forget` is then called with
-    its number, before the next one is given. Where a stream is follows from the seed and the count of mini-batches
-    alone, so that a resumed run finds it.
+    After a mini-batch a stream jumps to a random place with probability 1 / restart; before the next one, `forget` is
+    then called with its number. The places depend only on the seed and the number of mini-batches, so that a resumed
+    run finds them.
     """
 
-    waited = 0.0  # seconds for data: there is nothing to wait for
+    waited = 0.0  # seconds that `next` had to wait for data
 
     def __init__(
         self,
@@ -84,14 +84,14 @@ class TextStreams:
         forget: Callable[[int], None],
         position: int = 0,
     ) -> None:
-        """position: symbols given so far, with what all streams gave counted."""
+        """position: symbols delivered so far, over all streams."""
         self.text, self.streams, self.steps, self.restart, self.forget = text, streams, steps, restart, forget
         self.position, self.mini_batch = position, streams * steps
         self._seed = seed % (1 << 64)
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """(steps x streams, alphabet) with a 1 at each symbol, ordered by time, and the same for the symbols that
-        follow. Width and height do not matter."""
+        """The next mini-batch: the symbols as one-hot vectors, (steps x streams, alphabet) float32 ordered by time, and
+        one such vector for each symbol that follows. Width and height have no effect."""
         number = self.position // self.mini_batch
         if number:
             for stream in np.flatnonzero(self._jumps(number)[0]):
@@ -102,7 +102,7 @@ class TextStreams:
         return self._one_hot(symbols[:-1]), list(self._one_hot(symbols[1:]))
 
     def offsets(self, number: int) -> Symbols:
-        """(streams,): where in the text each stream begins mini-batch `number`, counted from 0."""
+        """(streams,) int64: the position in the text at which each stream begins mini-batch `number`, from 0."""
         offsets = np.full(self.streams, -1, np.int64)
         for since in range(number, -1, -1):
             jumps, places = self._jumps(since)
@@ -113,7 +113,7 @@ class TextStreams:
         return offsets % len(self.text)
 
     def _jumps(self, number: int) -> tuple[NDArray[np.bool_], Symbols]:
-        """(streams,): which streams jump before mini-batch `number`, and where to."""
+        """(streams,) bool and int64: which streams jump before mini-batch `number`, and where to."""
         rng = np.random.default_rng([self._seed, _STREAMS, number])
         return rng.integers(self.restart, size=self.streams) == 0, rng.integers(len(self.text), size=self.streams)
 
@@ -124,4 +124,4 @@ class TextStreams:
         return vectors
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Release nothing: there are no threads and no open files."""

@@ -1,4 +1,4 @@
-"""How well a detector does on pictures whose objects are known.
+"""Evaluation of detectors and classifiers against ground truth.
 
     truth = GroundTruth.read("test.txt", classes=model.classes)
     result = evaluate(model, truth, thresh=0.25, iou_thresh=0.5, points=0)
@@ -7,19 +7,18 @@
 `evaluate` computes what AlexeyAB's `detector map` prints. The parts:
 
     evaluate            one pass over the pictures: mAP, and COCO's figures
-    average_precision   records, matches, average precision; NumPy only
+    average_precision   matching, precision-recall curves, average precision; NumPy only
     coco                COCO's figures; NumPy only
     ground_truth        lists of pictures and their label files
-    runner              pictures through a network, decoded in threads
+    runner              detection in a list of pictures, in batches
     recall              the figures of `detector recall`
     result_files        the files of `detector valid`
     classification      the figures of `classifier valid` and its relatives
-    plot                precision over recall, with matplotlib
+    plot                precision-recall curves, with matplotlib
     worst               the pictures with most missed objects
 
-A network cannot be evaluated while it learns: its buffers hold a mini-batch. Build a second one from the same cfg, copy
-the parameters of each layer in place, call `parameters_changed()` on it, and evaluate that one; it uses the running
-statistics of batch normalisation.
+A network cannot be evaluated while it learns, because its buffers hold a mini-batch. `training/validation.py` shows
+what to do: evaluate a second network of the same cfg, into which the parameters are copied.
 """
 
 from .average_precision import ClassResult, MeanAveragePrecision, Report

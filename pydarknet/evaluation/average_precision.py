@@ -1,7 +1,7 @@
 """Average precision as AlexeyAB's `detector map` computes it. Arrays in, figures out; no network, no files.
 
-A *record* is one box with one class. The records of a picture stand in darknet's order after suppression, box by box
-and class by class, because of two records that claim one object the first counts.
+A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by box,
+class by class. The order matters: where two records match one object, the first is the true positive.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ Integers = NDArray[np.int64]
 NOTHING = np.zeros((0, 5), np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class ClassResult:
-    """One class. `tp` and `fp` count records above the report's threshold, `ap` (0 to 1) ranks all of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """True and false positives above a threshold, and objects (`truths`). Fractions are NaN where darknet's are 0/0."""
 
-    number: int
-    ap: float
     tp: int
     fp: int
     truths: int
-    overlap: float  # sum of the IoU of the true positives
 
     @property
     def fn(self) -> int:
@@ -45,20 +42,30 @@ class ClassResult:
 
     @property
     def f1(self) -> float:
-        return _f1(self.precision, self.recall)
+        p, r = np.float32(self.precision), np.float32(self.recall)
+        return float(2 * p * r / (p + r)) if p + r != 0 else float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassResult(Counts):
+    """The figures of one class. `tp` and `fp` count records above the report's threshold; `ap` (0 to 1) uses all."""
+
+    number: int
+    ap: float
+    overlap: float  # sum of the IoU of the true positives
 
     @property
     def average_iou(self) -> float:
-        """Mean IoU with the truth, 0 for each false positive."""
+        """Mean IoU with the truth; each false positive counts as 0."""
         return self.overlap / max(1, self.tp + self.fp)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `detector map` says about a set of pictures. Fractions are 0 to 1, and NaN where darknet's are 0/0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Counts):
+    """The figures of `detector map` for a set of pictures. `average_iou` is 0 to 1.
 
-    `detections` counts records of any probability; tp, fp and what follows from them those above `thresh`.
-    `truths` includes objects of classes that the network does not have.
+    `detections` counts records of any probability; tp and fp count records above `thresh`. `truths` includes objects of
+    classes that the network does not have.
     """
 
     classes: Sequence[ClassResult]
@@ -66,52 +73,22 @@ class Report:
     iou_thresh: float
     points: int
     detections: int
-    truths: int
     average_iou: float
 
     @property
     def mean_average_precision(self) -> float:
-        """Over all classes, with 0 for those without truth."""
+        """The mean over all classes; a class without truth counts as 0."""
         return sum(result.ap for result in self.classes) / len(self.classes)
-
-    @property
-    def tp(self) -> int:
-        return sum(result.tp for result in self.classes)
-
-    @property
-    def fp(self) -> int:
-        return sum(result.fp for result in self.classes)
-
-    @property
-    def fn(self) -> int:
-        return self.truths - self.tp
-
-    @property
-    def precision(self) -> float:
-        return _ratio(self.tp, self.tp + self.fp)
-
-    @property
-    def recall(self) -> float:
-        return _ratio(self.tp, self.truths)
-
-    @property
-    def f1(self) -> float:
-        return _f1(self.precision, self.recall)
 
 
 def _ratio(part: int, whole: int) -> float:
-    """The quotient in float32, which decides the last printed digit."""
+    """The quotient in float32, as in darknet: the last printed digit depends on it."""
     return float(np.float32(part) / np.float32(whole)) if whole else float("nan")
-
-
-def _f1(precision: float, recall: float) -> float:
-    p, r = np.float32(precision), np.float32(recall)
-    return float(2 * p * r / (p + r)) if p + r != 0 else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Precision and recall of one class after each of its records, the most probable first: (k,) float64."""
+    """Precision and recall of one class after each of its k records, most probable first: (k,) float64 each."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -127,10 +104,11 @@ def records_of(candidates: Candidates) -> tuple[NDArray[np.intp], NDArray[np.int
 def match(
     boxes: Array, box: NDArray[np.intp], classes: NDArray[np.intp], truth: Array, iou_thresh: float
 ) -> tuple[Integers, Array]:
-    """For each record (`box` and `classes`, (k,)) the truth of its class that it overlaps most, and their IoU.
+    """The index of the truth that each record matches, (k,) int64, and their IoU, (k,) float32.
 
-    boxes: (n, 4); truth: (t, 5) of class, x, y, w, h. The overlap must be more than `iou_thresh`, compared in float32;
-    the truth is -1, and the IoU 0, where none does. Of equal overlaps the first truth counts.
+    box, classes: (k,) the box and the class of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h.
+    A record matches the truth of its class with the largest IoU, if that is above `iou_thresh` (compared in float32);
+    of equal ones the first. Without a match the index is -1 and the IoU 0.
     """
     found, overlaps = np.full(len(box), -1, np.int64), np.zeros(len(box), np.float32)
     known = np.flatnonzero(np.isin(classes, truth[:, 0]))
@@ -146,10 +124,10 @@ def match(
 
 @dataclass
 class MeanAveragePrecision:
-    """Collects pictures, one `add` each in the order of the list; `report` then gives the figures.
+    """Accumulates pictures: call `add` for each in the order of the list, then `report`.
 
-    thresh: records above it count in the report. points: 0 for the area under the curve, else the number of recalls
-    at which the precision is taken (11 in PASCAL VOC 2007, 101 in COCO).
+    thresh: only records above it count as tp or fp. points: 0 for the area under the curve, else the number of recall
+    levels at which precision is sampled (11 in PASCAL VOC 2007, 101 in COCO).
     """
 
     classes: int
@@ -171,10 +149,10 @@ class MeanAveragePrecision:
         self._overlap_of = np.zeros(self.classes, np.float32)
 
     def add(self, candidates: Candidates, truth: Array, difficult: Array = NOTHING) -> int:
-        """Count one picture; how many of its objects no record above the threshold finds.
+        """Count one picture. Returns the number of its objects that no record above the threshold matches.
 
-        candidates: after suppression, boxes in the unit of `truth` (t, 5). `difficult` (d, 5): objects that nobody
-        need find: a record that finds one of them, and no other object, is not ranked.
+        candidates: after suppression, boxes in the unit of `truth`, (t, 5). difficult: (d, 5) objects that need not be
+        found; a record that matches one of them, and no other object, is left out of the ranking.
         """
         box, classes = records_of(candidates)
         probabilities = candidates.probabilities[box, classes]
@@ -194,9 +172,10 @@ class MeanAveragePrecision:
         return len(truth) - hits
 
     def _count(self, classes: NDArray[np.intp], probabilities: Array, found: Integers, overlaps: Array) -> int:
-        """Add to the true and false positives above the threshold; how many true ones there were.
+        """Count true and false positives above the threshold. Returns the number of true ones.
 
-        A record is true if no earlier one of the picture claims its object, whatever the probability of that one.
+        A record is a true positive if no earlier record of the picture matches its object, however improbable that
+        one is.
         """
         first = np.zeros(len(found), bool)
         first[np.unique(found, return_index=True)[1]] = True
@@ -209,7 +188,7 @@ class MeanAveragePrecision:
         return int(np.count_nonzero(true))
 
     def curves(self) -> list[Curve]:
-        """One for each class."""
+        """The precision-recall curve of each class."""
         classes, probabilities, truths = (
             _joined(parts) for parts in (self._classes, self._probabilities, self._truths)
         )
@@ -224,7 +203,7 @@ class MeanAveragePrecision:
 
     @staticmethod
     def _curve(probabilities: Array, truths: Integers, count: int) -> Curve:
-        """Of the records of one class in the order of their ranks: each object can be found once."""
+        """The curve of one class from its records, most probable first; each object can be matched once."""
         true = np.zeros(len(truths), bool)
         true[np.unique(truths, return_index=True)[1]] = True
         tp = np.cumsum(true & (truths >= 0))
@@ -233,29 +212,32 @@ class MeanAveragePrecision:
 
     def report(self) -> Report:
         """The figures for the pictures so far."""
-        curves = self.curves()
+        tp, fp = self._counts.tolist()
+        classes = [
+            ClassResult(
+                number=number,
+                ap=average_precision(curve, self.points),
+                tp=tp[number],
+                fp=fp[number],
+                truths=int(self._truths_of[number]),
+                overlap=float(self._overlap_of[number]),
+            )
+            for number, curve in enumerate(self.curves())
+        ]
         return Report(
-            [
-                ClassResult(
-                    number,
-                    average_precision(curve, self.points),
-                    int(self._counts[0, number]),
-                    int(self._counts[1, number]),
-                    int(self._truths_of[number]),
-                    float(self._overlap_of[number]),
-                )
-                for number, curve in enumerate(curves)
-            ],
+            classes=classes,
+            tp=sum(tp),
+            fp=sum(fp),
+            truths=self._truth_count,
             thresh=self.thresh,
             iou_thresh=self.iou_thresh,
             points=self.points,
             detections=sum(len(part) for part in self._classes),
-            truths=self._truth_count,
             average_iou=self._average_iou(),
         )
 
     def _average_iou(self) -> float:
-        """Summed one by one in float32, as in darknet: for a large set the order shows in the last digit."""
+        """The sum is float32, term by term as in darknet: for a large set the last digit depends on the order."""
         values = _joined(self._overlaps)
         total = np.add.accumulate(values, dtype=np.float32)[-1] if values.size else np.float32(0)
         return float(total / np.float32(max(1, self._counts.sum())))
@@ -266,17 +248,17 @@ def _joined(parts: Sequence[NDArray]) -> NDArray:
 
 
 def average_precision(curve: Curve, points: int) -> float:
-    """The area under a precision-recall curve, or the mean of its precision at `points` recalls from 0 to 1.
+    """The area under a precision-recall curve, or the mean precision at `points` recall levels from 0 to 1.
 
-    Precision at a recall is the best one at that recall or a higher one. The area is summed from the last rank to the
-    first, in double precision.
+    The precision at a recall is the maximum over this and all higher recalls. The area is summed from the last rank to
+    the first, in double precision.
     """
     if not len(curve.recall):
         return 0.0
     best = np.maximum.accumulate(curve.precision[::-1])[::-1]
     if points:
-        # Darknet's build (-Ofast) multiplies by the reciprocal: for 11 points 3 x 0.1 is above the recall 3/10, which
-        # the figures printed show. A single point has the recall 0/0: found nowhere.
+        # Darknet's build (-Ofast) multiplies by the reciprocal: 3 x 0.1 of 11 points is above the recall 3/10, which
+        # changes printed figures. A single point has the recall 0/0, which no curve reaches.
         recalls = np.arange(points) * (1 / (points - 1)) if points > 1 else np.full(1, np.inf)
         at = np.searchsorted(curve.recall, recalls, side="left")
         return float(np.cumsum(np.append(best, 0.0)[at])[-1] / points)

@@ -1,4 +1,4 @@
-"""Classifiers on lists of pictures: classes told by paths, outputs in order, top-1 and top-k, who is taken for whom."""
+"""Classifiers evaluated on lists of pictures: classes by path, batched outputs, top-1 and top-k, confusion counts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.names import choose_names, names_from_data
-from ..config.sections import Section, folder_of
+from ..config.names import choose_names
+from ..config.sections import Section
 from ..config.word_tree import WordTree
 from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
@@ -26,43 +26,41 @@ from ..network.network import Network
 from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.limited_log import LimitedLog
-from ..utils.prefetch import ahead
+from ..utils.prefetch import prefetch
 from ..utils.resources import find_file
-from .runner import Timing
+from .runner import BATCHES_AHEAD, Timing
 
 log = logging.getLogger("pydarknet")
 
-UNKNOWN = -1  # the class of a picture in whose path no label occurs
-AHEAD = 2  # batches that are prepared while the network works on another
+UNKNOWN = -1  # the class of a picture whose path contains no label
 
 
 @dataclass(frozen=True)
 class ListedPicture:
-    """A line of a list: the text as it stands there and the file that it means."""
+    """A line of a list: its text, and the path of the file that it names."""
 
     name: str
     path: Path
 
 
 def read_pictures(data: Section, key: str, default: str) -> list[ListedPicture]:
-    """The list that a .data file calls `key`. Raises DataError."""
-    path = find_file(data.text(key) or default, folder_of(data.path))
-    return read_list(path)
+    """The pictures of the list that `key` of a .data file names. Raises DataError."""
+    return read_list(data.file(key) or find_file(default, Path(data.path).parent))
 
 
 def read_list(path: Path | str) -> list[ListedPicture]:
-    """The pictures of a list, one a line. Raises DataError."""
+    """The pictures of a list file, one per line. Raises DataError."""
     return [ListedPicture(name, found) for _, name, found in listed(path)]
 
 
 def read_labels(data: Section, classes: int, key: str = "labels") -> list[str]:
-    """One label, or name, a class, from the list that a .data file calls `key`. Raises DataError."""
-    path = names_from_data(data, key) or find_file("data/labels.list", folder_of(data.path))
+    """The label (or name) of each class, from the list that `key` of a .data file names. Raises DataError."""
+    path = data.file(key) or find_file("data/labels.list", Path(data.path).parent)
     return choose_names(classes, path, exact=False)
 
 
 def class_count(data: Section, network: Network) -> int:
-    """`classes` of a .data file, by default the network's outputs. Raises ConfigError where it has fewer."""
+    """`classes` of a .data file, by default the number of outputs. Raises ConfigError for more than these."""
     outputs = network.layers[network.output_index].shape.outputs
     classes = data.positive("classes", outputs)
     if classes > outputs:
@@ -71,16 +69,16 @@ def class_count(data: Section, network: Network) -> int:
 
 
 def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
-    """Which nodes count as leaves, by the list `leaves` of a .data file; None where it has none. Logs their number.
+    """(nodes,) bool: the nodes named in the list `leaves` of a .data file; None without that key. Logs their number.
 
     Raises ConfigError for a network without a tree.
     """
-    value = data.text("leaves")
-    if not value:
+    path = data.file("leaves")
+    if path is None:
         return None
     if tree is None:
         raise data.error("leaves: the network has no tree", "leaves")
-    wanted = set(read_text(find_file(value, folder_of(data.path)), DataError).split("\n"))
+    wanted = set(read_text(path, DataError).split("\n"))
     found = np.array([name in wanted for name in tree.names])
     log.warning("Found %d leaves.", found.sum())
     return found
@@ -88,25 +86,26 @@ def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the network makes of picture `index`: (outputs,) float32, added up over the views; None where it could not
-    be read."""
+    """The outputs for picture `index`: (outputs,) float32, summed over its crops; None for an unreadable picture."""
 
     index: int
     picture: ListedPicture
     outputs: Array | None
 
     def top(self, classes: int, count: int) -> list[int]:
-        """The `count` best of the first `classes` outputs, of equal ones the lower class first."""
+        """The `count` largest of the first `classes` outputs, as class numbers; ties go to the lower number."""
         if self.outputs is None:
             return []
         return np.argsort(-self.outputs[:classes], kind="stable")[:count].tolist()
 
 
 class BatchClassifier:
-    """Iterate over the answers of a network to a list of pictures, in its order.
+    """An iterable of the network's answers to a list of pictures, in order.
 
-    `only_leaves`: of a network with a tree, nodes with children give 0; None leaves conditional probabilities as the
-    network gives them. Pictures that cannot be read are logged and counted in `unreadable`.
+    views: makes the crops of a picture, see `inference.test_time_augmentation`. only_leaves: for a network with a word
+    tree, True sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead
+    of the tree's own. timing: seconds so far. unreadable: pictures that cannot be read, which are logged as well.
+    Raises OptionError for a detector.
     """
 
     def __init__(
@@ -117,8 +116,8 @@ class BatchClassifier:
             kind = network.layers[network.heads[0]].kind
             raise OptionError(f"{network.path}: a detector (it has a [{kind}] layer), not a classifier")
         self.network, self.pictures, self.views, self.batch, self.threads = network, pictures, views, batch, threads
-        self.clock, self.unreadable, self._complaints = Timing(), 0, LimitedLog()
-        self.waited = 0.0  # seconds for pictures
+        self.timing, self.unreadable, self._complaints = Timing(), 0, LimitedLog()
+        self.waited = 0.0  # seconds in which the network waited for pictures
         self._tree = tree_of_network(network) if only_leaves is not None else None
         self._inner = None
         if self._tree is not None and only_leaves:
@@ -127,15 +126,15 @@ class BatchClassifier:
     def __iter__(self) -> Iterator[Answer]:
         start = time.perf_counter()
         with one_thread_per_call():
-            prepared = ahead(self._prepare, self.pictures, self.threads, self.batch * (1 + AHEAD))
+            prepared = prefetch(self._prepare, self.pictures, self.threads, self.batch * (1 + BATCHES_AHEAD))
             for first in range(0, len(self.pictures), self.batch):
                 before = time.perf_counter()
                 ready = list(islice(prepared, self.batch))
                 self.waited += time.perf_counter() - before
                 for offset, outputs in enumerate(self._outputs(ready)):
                     yield Answer(first + offset, self.pictures[first + offset], outputs)
-                self.clock.pictures += len(ready)
-                self.clock.total = time.perf_counter() - start
+                self.timing.pictures += len(ready)
+                self.timing.total = time.perf_counter() - start
 
     def _prepare(self, picture: ListedPicture) -> list[Crop] | ImageError:
         try:
@@ -144,7 +143,7 @@ class BatchClassifier:
             return error
 
     def _outputs(self, ready: Sequence[list[Crop] | ImageError]) -> list[Array | None]:
-        """For each picture the sum over its views; views of one size go through the network together."""
+        """The sum over the crops of each picture. Crops of one size go through the network in one batch."""
         by_shape: dict[tuple[int, ...], list[tuple[int, Crop]]] = {}
         for number, views in enumerate(ready):
             if isinstance(views, ImageError):
@@ -159,7 +158,7 @@ class BatchClassifier:
             self.network.prepare(x.shape)
             start = time.perf_counter()
             outputs = self.network.forward(x)[0].reshape(len(x), -1)
-            self.clock.forward += time.perf_counter() - start
+            self.timing.forward += time.perf_counter() - start
             for (number, view), output in zip(members, outputs, strict=True):
                 values, known = self._with_tree(output) if view.with_tree else output, sums[number]
                 sums[number] = values.copy() if known is None else known + values
@@ -175,18 +174,18 @@ class BatchClassifier:
 
 
 def class_of(name: str, labels: Sequence[str]) -> int:
-    """The first class whose label occurs in a picture's path, or UNKNOWN."""
+    """The first class whose label the picture's path contains, or UNKNOWN."""
     return next((number for number, label in enumerate(labels) if label in name), UNKNOWN)
 
 
 def matching(name: str, labels: Sequence[str]) -> list[int]:
-    """All classes whose label occurs in a picture's path."""
+    """All classes whose label the picture's path contains."""
     return [number for number, label in enumerate(labels) if label in name]
 
 
 @dataclass
 class ConfusionCounts:
-    """Counts over pictures of known class: the best and the `top` best classes of each, and who is taken for whom."""
+    """Counts of labelled pictures: top-1 and top-`top` hits, and the confusion matrix."""
 
     labels: Sequence[str]
     top: int
@@ -194,10 +193,10 @@ class ConfusionCounts:
     unlabelled: int = 0
     hits: int = 0
     top_hits: int = 0
-    confusion: dict[tuple[int, int], int] = field(default_factory=dict)  # (class, best class found) -> pictures
+    confusion: dict[tuple[int, int], int] = field(default_factory=dict)  # (true class, predicted class) -> pictures
 
     def add(self, answer: Answer) -> int:
-        """Count a picture; its class."""
+        """Count one picture. Returns its class."""
         truth = class_of(answer.picture.name, self.labels)
         best = answer.top(len(self.labels), self.top)
         self.pictures += 1
@@ -210,17 +209,16 @@ class ConfusionCounts:
 
     @property
     def accuracy(self) -> float:
-        """The share of pictures whose best class is right."""
+        """Top-1 accuracy, 0 to 1."""
         return self.hits / self.pictures if self.pictures else 0.0
 
     @property
     def top_accuracy(self) -> float:
-        """The share of pictures whose class is among the `top` best."""
+        """Top-`top` accuracy, 0 to 1."""
         return self.top_hits / self.pictures if self.pictures else 0.0
 
     def table(self) -> list[dict[str, Any]]:
-        """The confusion table, fit for JSON: each class that was shown, and what its pictures were taken for, most
-        often first."""
+        """The confusion matrix for JSON: a row per class present, its predictions by frequency."""
         rows = []
         for number in sorted({truth for truth, _ in self.confusion if truth != UNKNOWN}):
             found = [(count, best) for (truth, best), count in self.confusion.items() if truth == number]
@@ -232,7 +230,7 @@ class ConfusionCounts:
         return rows
 
     def mistakes(self, count: int) -> list[tuple[str, str, int]]:
-        """(class, class that it was taken for, pictures) of the most frequent mistakes."""
+        """(true class, predicted class, pictures) of the `count` most frequent mistakes."""
         wrong = [(n, *pair) for pair, n in self.confusion.items() if pair[0] not in (pair[1], UNKNOWN)]
         wrong.sort(key=lambda mistake: (-mistake[0], *mistake[1:]))
         return [(self.labels[truth], self.labels[best], n) for n, truth, best in wrong[:count]]

@@ -1,9 +1,9 @@
 """COCO's average precision and recall, as its evaluation tool defines them. NumPy only.
 
-Boxes are float64 rows of left, top, width, height in pixels. Of each class at most 100 records of a picture count. At
-each of ten overlaps (0.5 to 0.95) every record, the most probable first, takes the free object of its class that it
-overlaps most. Objects outside a range of areas are ignored: neither they nor the records that take them count, nor
-do records outside the range that take nothing. Precision is averaged over 101 recalls and over the classes present.
+Boxes are float64 rows of left, top, width, height in pixels. At most 100 records per class and picture count. At each
+of ten IoU thresholds (0.5 to 0.95) the records, most probable first, are matched with the free object of their class
+with the largest IoU. Objects outside an area range are ignored: neither they, nor records matched with them, nor
+unmatched records outside the range count. Precision is averaged over 101 recall levels and over the classes present.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
-MOST = 100  # records of one class in one picture
+MAX_RECORDS = 100  # of one class in one picture
 
 _LOW, _HIGH = np.array(list(AREAS.values())).T[:, :, None]
 _BITS = 1 << np.arange(len(OVERLAPS))
@@ -31,10 +31,10 @@ _EVERY = int(_BITS.sum())
 
 @dataclass(frozen=True, slots=True)
 class CocoReport:
-    """AP and AR, 0 to 1; NaN where there is no object to find.
+    """AP and AR, 0 to 1; NaN where there are no objects.
 
-    ap, ap50, ap75, small, medium, large: over overlaps .50 to .95, at .50, at .75, and by area. recall: with at most
-    1, 10 and 100 records of a class in a picture. recall_by_area: small, medium, large. classes: `ap` of each.
+    ap: mean over IoU .50 to .95. ap50, ap75: at IoU .50 and .75. small, medium, large: `ap` by area. recall: AR with at
+    most 1, 10 and 100 records per class and picture. recall_by_area: small, medium, large. classes: `ap` of each class.
     """
 
     ap: float
@@ -50,17 +50,20 @@ class CocoReport:
 
 @dataclass
 class CocoAveragePrecision:
-    """Collects pictures, one `add` each; `report` then gives the figures."""
+    """Accumulates pictures: call `add` for each, then `report`."""
 
     classes: int
     _records: list[tuple[NDArray, ...]] = field(default_factory=list, repr=False)
     _objects: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._objects = np.zeros((len(AREAS), self.classes), np.int64)  # that are not ignored
+        self._objects = np.zeros((len(AREAS), self.classes), np.int64)  # without the ignored ones
 
     def add(self, boxes: Floats, classes: NDArray, scores: Array, truth: Floats, truth_classes: NDArray) -> None:
-        """Count the records (k) and the objects (t) of one picture; objects of unknown classes are left out."""
+        """Count one picture: boxes (k, 4), classes (k,), scores (k,) of its records, truth (t, 4), truth_classes (t,).
+
+        Objects of unknown classes are left out.
+        """
         known = (truth_classes >= 0) & (truth_classes < self.classes)
         truth, truth_classes = truth[known], truth_classes[known].astype(np.int64)
         ignored = _outside(truth)
@@ -68,23 +71,23 @@ class CocoAveragePrecision:
             np.add.at(self._objects[area], truth_classes[~row], 1)
         order = np.lexsort((-scores, classes))
         rank = np.arange(len(order)) - np.searchsorted(classes[order], classes[order])
-        order, rank = order[rank < MOST], rank[rank < MOST]
+        order, rank = order[rank < MAX_RECORDS], rank[rank < MAX_RECORDS]
         boxes, classes, scores = boxes[order], classes[order], scores[order]
-        # Bits of `taken`: at which overlaps a record takes an object; of `left_out`: at which it does not count.
+        # One bit per IoU threshold. `taken`: the record is matched at it; `left_out`: the record does not count at it.
         taken = np.zeros((len(AREAS), len(order)), np.int16)
         left_out = np.where(_outside(boxes), _EVERY, 0).astype(np.int16)
         for number in np.intersect1d(classes, truth_classes):
             mine, theirs = np.flatnonzero(classes == number), np.flatnonzero(truth_classes == number)
-            _take(overlaps(boxes[mine], truth[theirs]), ignored[:, theirs], mine, taken, left_out)
+            _match(overlaps(boxes[mine], truth[theirs]), ignored[:, theirs], mine, taken, left_out)
         self._records.append(
             (classes.astype(np.int32), scores.astype(np.float32), rank.astype(np.int8), taken, left_out)
         )
 
     @np.errstate(all="ignore")  # a network that diverges gives infinite boxes
     def add_candidates(self, candidates: Candidates, truth: Array, width: int, height: int) -> None:
-        """The same from candidates after suppression and rows of class, x, y, w, h, in fractions of a picture.
+        """Count one picture from candidates after suppression and truth (t, 5), both in fractions of the picture.
 
-        Boxes are cut at the edges of the picture, as those of `detector valid` are.
+        Boxes are clipped to the picture, as by `detector valid`.
         """
         box, classes = records_of(candidates)
         found = in_pixels(candidates.boxes, width, height)
@@ -119,19 +122,19 @@ class CocoAveragePrecision:
                     continue
                 tp, fp = _positives(taken[area, part], left_out[area, part])
                 precision[area, number] = _precision(tp, fp, count)
-                for i, most in enumerate((1, 10, MOST)):
+                for i, most in enumerate((1, 10, MAX_RECORDS)):
                     recall[area, i, number] = tp[:, ranks[part] < most].sum(axis=1) / count
         return _summary(precision, recall)
 
 
 def in_pixels(boxes: Array, width: int, height: int) -> Floats:
-    """Centre and size in fractions -> left, top, width, height in pixels."""
+    """(k, 4) x, y, w, h in fractions -> (k, 4) left, top, width, height in pixels."""
     sizes = boxes[:, 2:].astype(np.float64)
     return np.concatenate([boxes[:, :2] - sizes / 2, sizes], axis=1) * (width, height, width, height)
 
 
 def overlaps(a: Floats, b: Floats) -> Floats:
-    """IoU (k, t) of boxes (k, 4) with boxes (t, 4), left, top, width, height."""
+    """(k, t) IoU of boxes a (k, 4) with boxes b (t, 4): left, top, width, height."""
     a, b = a[:, None], b[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     sides = np.maximum(high - low, 0)
@@ -141,16 +144,16 @@ def overlaps(a: Floats, b: Floats) -> Floats:
 
 
 def _outside(boxes: Floats) -> NDArray[np.bool_]:
-    """(areas, k): which boxes lie outside each range of areas."""
+    """(areas, k) bool: whether a box is outside an area range."""
     area = boxes[:, 2] * boxes[:, 3]
     return (area < _LOW) | (area > _HIGH)
 
 
-def _take(table: Floats, ignored: NDArray[np.bool_], mine: NDArray, taken: NDArray, left_out: NDArray) -> None:
-    """Let the records `mine` of one class, the best first, take objects; mark that in columns of the other two.
+def _match(table: Floats, ignored: NDArray[np.bool_], mine: NDArray, taken: NDArray, left_out: NDArray) -> None:
+    """Match the records of one class with objects, best record first; write to columns `mine` of taken and left_out.
 
-    table: (k, t) overlaps; ignored: (areas, t). An object that is not ignored goes before one that is; of equal
-    overlaps the last one counts.
+    table: (k, t) IoU. ignored: (areas, t). Objects that are not ignored are preferred; of equal IoU the last object
+    wins.
     """
     least = np.minimum(OVERLAPS, 1 - 1e-10)[:, None]
     gone = np.zeros((len(AREAS), len(OVERLAPS), table.shape[1]), bool)
@@ -170,13 +173,13 @@ def _take(table: Floats, ignored: NDArray[np.bool_], mine: NDArray, taken: NDArr
 
 
 def _positives(taken: NDArray[np.int16], left_out: NDArray[np.int16]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(overlaps, k) true and false positives."""
+    """(thresholds, k) true and false positives."""
     hits, hidden = (taken & _BITS[:, None]) != 0, (left_out & _BITS[:, None]) != 0
     return hits & ~hidden, ~hits & ~hidden
 
 
 def _precision(tp: NDArray[np.bool_], fp: NDArray[np.bool_], count: int) -> Floats:
-    """Mean precision at 101 recalls for each overlap: (overlaps,)."""
+    """(thresholds,): the mean precision over 101 recall levels."""
     hits, misses = np.cumsum(tp, axis=1, dtype=np.float64), np.cumsum(fp, axis=1, dtype=np.float64)
     precision = hits / (hits + misses + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
@@ -201,6 +204,6 @@ def _summary(precision: Floats, recall: Floats) -> CocoReport:
 
 
 def _mean(values: Floats) -> float:
-    """Over what there is; NaN of nothing."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

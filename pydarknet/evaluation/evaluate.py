@@ -1,4 +1,4 @@
-"""Detections of all pictures compared with their labels: what `detector map` prints."""
+"""Detections of all pictures compared with the ground truth: the figures of `detector map`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .coco import CocoAveragePrecision, CocoReport
 from .ground_truth import GroundTruth
 from .runner import BatchDetector, ImageResult, InferenceOptions, Timing, check_finite
 
-MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # of `detector map`
+MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # as `detector map` has them
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The report, the ranked records behind it, how long it took, how many pictures could not be read, and COCO's
-    figures where they were asked for."""
+    """The result of `evaluate`: the report, the ranked records behind it, times, the number of unreadable pictures,
+    and COCO's figures where asked for."""
 
     report: Report
     records: MeanAveragePrecision
-    clock: Timing
+    timing: Timing
     unreadable: int
     coco: CocoReport | None = None
 
@@ -34,30 +34,30 @@ def evaluate(
     thresh: float = 0.25,
     iou_thresh: float = 0.5,
     points: int = 0,
-    manner: InferenceOptions = MAP,
+    options: InferenceOptions = MAP,
     batch: int = 4,
     threads: int = 2,
     coco: bool = False,
     each: Callable[[ImageResult, int], None] | None = None,
 ) -> Evaluation:
-    """Look at all pictures at the size that the network is set up for, and compare what is found with the truth.
+    """Detect objects in all pictures, at the network's present size, and compare them with the truth.
 
-    thresh: records above it count as found in the report; `iou_thresh`: the overlap that a match must exceed; points:
-    see `average_precision`; coco: COCO's figures as well. `each` is called after every picture, with what was found
-    and how many of the picture's objects were missed above `thresh`. Raises OptionError for a network without a
-    detection head.
+    thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points: see
+    `average_precision`. options: thresholds of the detector itself. batch: pictures of a pass. threads: how many load
+    pictures. coco: compute COCO's figures too. each: called after every picture with its result and the number of its
+    objects missed above `thresh`. Raises OptionError for a network without a detection head.
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)
     records = MeanAveragePrecision(heads[-1].classes, thresh, iou_thresh, points)
-    peers = CocoAveragePrecision(heads[-1].classes) if coco else None
-    watcher = BatchDetector(network, truth.paths, manner, batch, threads)
-    for look in watcher:
-        rows = truth.boxes[look.index]
-        missed = records.add(look.candidates, rows, truth.difficult_in(look.index))
-        if peers is not None:
-            peers.add_candidates(look.candidates, rows, look.width, look.height)
+    coco_figures = CocoAveragePrecision(heads[-1].classes) if coco else None
+    detector = BatchDetector(network, truth.paths, options, batch, threads)
+    for result in detector:
+        rows = truth.boxes[result.index]
+        missed = records.add(result.candidates, rows, truth.difficult_in(result.index))
+        if coco_figures is not None:
+            coco_figures.add_candidates(result.candidates, rows, result.width, result.height)
         if each is not None:
-            each(look, missed)
-    figures = peers.report() if peers is not None else None
-    return Evaluation(records.report(), records, watcher.clock, watcher.unreadable, figures)
+            each(result, missed)
+    coco_report = coco_figures.report() if coco_figures is not None else None
+    return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report)

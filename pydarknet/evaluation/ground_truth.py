@@ -1,4 +1,4 @@
-"""The pictures of a set and the objects that are known to be in them."""
+"""Ground truth: the pictures of a list and their labelled objects."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
-from ..config.sections import Section, folder_of
+from ..config.sections import Section
 from ..datasets.labels import candidates, label_path, numbered_list, parse_labels
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
-from ..utils.resources import find_file
 from .average_precision import NOTHING
 
 log = logging.getLogger("pydarknet")
@@ -24,43 +23,39 @@ log = logging.getLogger("pydarknet")
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Pictures in the order of their list. Boxes are (t, 5) float32 rows of class, x, y, w, h in fractions."""
+    """Pictures in the order of their list, with boxes: (t, 5) float32 rows of class, x, y, w, h in fractions."""
 
     paths: Sequence[Path]
     boxes: Sequence[Array]
-    missing: Sequence[Path] = ()  # where label files were looked for first
-    difficult: Sequence[Array] = ()  # one a picture, or none at all
+    missing: Sequence[Path] = ()  # label files that do not exist, by the dialect's rule
+    difficult: Sequence[Array] = ()  # one array per picture, or empty
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def difficult_in(self, index: int) -> Array:
-        """The objects of a picture that nobody need find."""
+        """(d, 5): the objects of a picture that need not be found."""
         return self.difficult[index] if self.difficult else NOTHING
 
     @classmethod
     def from_data(cls, data: Section, classes: int, dialect: Dialect = ALEXEYAB, *keys: str) -> GroundTruth:
-        """The list that the first present of `keys` (default: valid) of a .data file names, and `difficult`.
-
-        Raises DataError and ConfigError.
-        """
+        """Read the list that a .data file names, under the first of `keys` (default: valid) that it has, and
+        `difficult`. Raises DataError and ConfigError."""
         keys = keys or ("valid",)
-        named = next((value for key in keys if (value := data.text(key))), None)
-        if not named:
+        path = data.file(*keys)
+        if path is None:
             raise data.error(f"{keys[0]}= is missing: the list of pictures to evaluate on")
-        folder = folder_of(data.path)
-        difficult = data.text("difficult")
-        return cls.read(find_file(named, folder), classes, dialect, find_file(difficult, folder) if difficult else None)
+        return cls.read(path, classes, dialect, data.file("difficult"))
 
     @classmethod
     def read(
         cls, path: str | Path, classes: int, dialect: Dialect = ALEXEYAB, difficult: str | Path | None = None
     ) -> GroundTruth:
-        """The pictures of a list and their label files.
+        """Read a list of pictures and their label files.
 
-        These are looked for by the dialect's rule, then by others; a picture without one has no objects. Objects of
-        classes that the network does not have are kept, with a warning: nothing can find them. Raises DataError for a
-        label file with a wrong line, and for two lists of different length.
+        Label files are found by the dialect's rule, then by the other rules; a picture without one has no objects.
+        Objects of classes that the network does not have are kept, with a warning: they count as missed. Raises
+        DataError for a wrong line in a label file, and where the lists differ in length.
         """
         paths = [picture for _, picture in numbered_list(path)]
         read = [_read(picture, dialect) for picture in paths]
@@ -74,7 +69,7 @@ class GroundTruth:
 
 
 def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
-    """The label file of a picture and its rows, or the first place where it was looked for and None."""
+    """(label file, rows) of a picture; without a label file (its path by the dialect's rule, None)."""
     for _, path in candidates(picture, dialect):
         if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
             _, rows, wrong = parse_labels(path)

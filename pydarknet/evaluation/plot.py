@@ -1,4 +1,4 @@
-"""Precision over recall, as a picture."""
+"""Precision-recall curves as a figure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from ..utils.figure import check_plot, new_figure, save_figure
 from .average_precision import Curve, Report
 
-NAMED = 12  # classes that the legend names: those with most objects
+NAMED = 12  # classes in the legend: those with most objects
 
 
 def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Curve], names: Sequence[str]) -> None:
-    """Draw the curve of every class that has objects. Raises OptionError, OutputError."""
+    """Draw the curve of every class that has objects. Raises OptionError for the format, OutputError."""
     check_plot(path)
     figure = new_figure()
     axes = figure.subplots()
@@ -34,19 +34,19 @@ def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Cu
 
 
 def steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """(recall, precision) from recall 0 on, precision being the best at that recall or a higher one; 0 beyond."""
+    """(recall, precision) from recall 0 on: the precision is the maximum over this and all higher recalls, 0 beyond."""
     best = np.maximum.accumulate(curve.precision[::-1])[::-1]
     first, last = best[:1], curve.recall[-1:]
     return np.concatenate([[0.0], curve.recall, last]), np.concatenate([first if first.size else [0.0], best, 0 * last])
 
 
 def _legible(text: str) -> str:
-    """Text for a legend: matplotlib leaves out names that begin with `_` and reads formulas between dollars."""
+    """Text for a legend: matplotlib omits labels that begin with `_` and parses formulas between dollar signs."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$").replace("_", " ", text.startswith("_"))
 
 
 def _colours() -> Sequence[tuple[float, ...]]:
-    """Twenty, so that no two classes of the legend share one."""
+    """Twenty colours, so that no two classes of the legend share one."""
     from matplotlib import colormaps
 
     return [colormaps["tab20"](number) for number in range(20)]

@@ -1,4 +1,4 @@
-"""How many objects the boxes of a detector cover, whatever their classes: `detector recall`."""
+"""Recall of a detector's boxes, whatever their classes: `detector recall`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..utils.arrays import Array
 
 @dataclass
 class Recall:
-    """Running totals: pictures, proposals (boxes above the threshold), objects, and those of them that a box overlaps
-    more than `iou_thresh`."""
+    """Running totals. proposals: boxes with an objectness above `thresh`. correct: objects that a proposal overlaps
+    with an IoU above `iou_thresh`."""
 
     thresh: float = 0.001
     iou_thresh: float = 0.5
@@ -24,7 +24,7 @@ class Recall:
     overlap: float = 0.0  # sum, in float32, of the best IoU of each object
 
     def add(self, candidates: Candidates, truth: Array) -> None:
-        """Count one picture; boxes in the unit of `truth`, (t, 5) rows of class and box."""
+        """Count one picture. truth: (t, 5) rows of class, x, y, w, h, in the unit of the candidates."""
         boxes = candidates.boxes[candidates.objectness > np.float32(self.thresh)]
         self.pictures += 1
         self.proposals += len(boxes)
@@ -36,7 +36,7 @@ class Recall:
             self.overlap = float(np.add.accumulate(np.append(np.float32(self.overlap), best), dtype=np.float32)[-1])
 
     def line(self) -> str:
-        """What darknet prints after each picture."""
+        """The line that darknet prints after each picture."""
         with np.errstate(invalid="ignore"):
             found = np.float32(self.overlap) * np.float32(100) / np.float32(self.objects)
             share = np.float64(100 * self.correct) / np.float64(self.objects)
@@ -48,5 +48,5 @@ class Recall:
 
 
 def _number(value: np.floating) -> str:
-    """Two digits; 0/0 as the C prints it on x86."""
+    """Two decimals; 0/0 as C prints it on x86."""
     return "-nan" if np.isnan(value) else f"{value:.2f}"

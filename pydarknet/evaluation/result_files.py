@@ -1,4 +1,4 @@
-"""The files of `detector valid`: what other people's evaluation tools read. Written whole or not at all."""
+"""The files of `detector valid`, which evaluation tools of other projects read. Written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, make_folder
 from .average_precision import records_of
 from .runner import ImageResult
 
@@ -35,23 +35,22 @@ IMAGENET_CLASSES = 200
 Record = tuple[int, float, float, float, float, float]
 
 
-def corners(look: ImageResult, offset: float) -> NDArray[np.float32]:
-    """(k, 4) float32 left, top, right, bottom of boxes in pixels, `offset` added; cut at offset and at the picture's
-    size."""
-    centres, sizes = look.candidates.boxes[:, :2], look.candidates.boxes[:, 2:]
+def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
+    """(k, 4) float32 left, top, right, bottom in pixels plus `offset`, clipped to offset and the picture's size."""
+    centres, sizes = result.candidates.boxes[:, :2], result.candidates.boxes[:, 2:]
     # The C computes in double and stores in float.
     half = sizes.astype(np.float64) / 2
     low, high = (centres - half + offset).astype(np.float32), (centres + half + offset).astype(np.float32)
-    size = np.array([look.width, look.height], np.float32)
+    size = np.array([result.width, result.height], np.float32)
     return np.concatenate([np.maximum(low, np.float32(offset)), np.minimum(high, size)], axis=1)
 
 
-def records(look: ImageResult, offset: float) -> Iterator[Record]:
-    """In darknet's order, box by box and class by class."""
-    box, classes = records_of(look.candidates)
-    probabilities = look.candidates.probabilities[box, classes]
+def records(result: ImageResult, offset: float) -> Iterator[Record]:
+    """The records of a picture in darknet's order: box by box, class by class."""
+    box, classes = records_of(result.candidates)
+    probabilities = result.candidates.probabilities[box, classes]
     for number, p, edges in zip(
-        classes.tolist(), probabilities.tolist(), corners(look, offset)[box].tolist(), strict=True
+        classes.tolist(), probabilities.tolist(), corners(result, offset)[box].tolist(), strict=True
     ):
         yield (number, p, *edges)
 
@@ -62,10 +61,11 @@ def image_id(path: Path) -> str:
 
 
 def coco_id(path: Path, after_underscore: bool) -> int:
-    """The number that a picture has in COCO's lists: the one after the last `_` of the file's name (or at its
-    beginning, where it has no `_`), or always the one at its beginning; 0 where there is none.
+    """COCO's number of a picture, from its file name; 0 where there is none.
 
-    pjreddie's darknet looks for the `_` in the folders as well, which gives all pictures of such a folder one number.
+    With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always the
+    number at the beginning. (pjreddie's darknet finds a `_` in folder names too, so that all pictures of such a folder
+    get one number.)
     """
     name = image_id(path)
     found = re.match(r"\s*[+-]?\d+", name.rpartition("_")[2] if after_underscore else name)
@@ -74,10 +74,10 @@ def coco_id(path: Path, after_underscore: bool) -> int:
 
 @dataclass
 class ResultFiles:
-    """Files of one `kind` in `folder`, beginning with `base`; a context manager, within which `take` is called with
-    what was found, boxes in pixels.
+    """Result files of one `kind` in `folder`, with names that begin with `base`. A context manager: call `take` for
+    each picture, with boxes in pixels.
 
-    `after_underscore`: see `coco_id`. Raises OptionError and OutputError.
+    after_underscore: see `coco_id`. Raises OptionError and OutputError.
     """
 
     kind: str
@@ -96,7 +96,7 @@ class ResultFiles:
         if self.kind not in KINDS:
             raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(KINDS)}")
         if most is not None and len(self.names) > most:
-            raise OptionError(f"{len(self.names)} classes; {self.kind} has {most}, whose numbers the files need")
+            raise OptionError(f"{len(self.names)} classes; files of kind {self.kind} can hold {most}")
         twice = sorted({name for name in self.names if self.names.count(name) > 1}) if self.kind == "voc" else []
         apart = [name for name in self.names if {"/", os.sep, "\0"} & set(name)] if self.kind == "voc" else []
         if apart:
@@ -106,10 +106,10 @@ class ResultFiles:
         self.base = BASES[self.kind] if self.base is None else self.base
 
     def __enter__(self) -> ResultFiles:
-        _make_folder(self.folder)
+        make_folder(self.folder)
         if self.kind == "kitti":
-            _make_folder(self.folder / str(self.base) / "data")
-        with ExitStack() as stack:  # what was opened is closed where another file cannot be
+            make_folder(self.folder / str(self.base) / "data")
+        with ExitStack() as stack:  # closes the opened files if a later one cannot be opened
             self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths()]
             if self.kind in ("coco", "bdd"):
                 self._streams[0].write(b"[\n")
@@ -128,7 +128,7 @@ class ResultFiles:
             self._streams[0].write(b"\n]\n" if self._begun else b"]\n")
         self._stack.__exit__(kind, error, traceback)
 
-    def take(self, look: ImageResult) -> None:
+    def take(self, result: ImageResult) -> None:
         """Write the records of one picture. Raises OutputError."""
         writers: dict[str, Callable[[ImageResult], None]] = {
             "voc": self._voc,
@@ -137,31 +137,31 @@ class ResultFiles:
             "bdd": self._bdd,
             "kitti": self._kitti,
         }
-        writers[self.kind](look)
+        writers[self.kind](result)
 
-    def _voc(self, look: ImageResult) -> None:
-        name = image_id(look.path)
-        for number, p, *edges in records(look, self.first_corner):
+    def _voc(self, result: ImageResult) -> None:
+        name = image_id(result.path)
+        for number, p, *edges in records(result, self.first_corner):
             self._streams[number].write(_bytes("{} {:f} {:f} {:f} {:f} {:f}\n".format(name, p, *edges)))
 
-    def _imagenet(self, look: ImageResult) -> None:
-        for number, p, *edges in records(look, 0):
+    def _imagenet(self, result: ImageResult) -> None:
+        for number, p, *edges in records(result, 0):
             if number < IMAGENET_CLASSES:
-                head = f"{look.index + 1} {number + 1} {p:f}"
+                head = f"{result.index + 1} {number + 1} {p:f}"
                 self._streams[0].write(_bytes("{} {:f} {:f} {:f} {:f}\n".format(head, *edges)))
 
-    def _coco(self, look: ImageResult) -> None:
-        image = coco_id(look.path, self.after_underscore)
-        for number, p, *edges in records(look, 0):
+    def _coco(self, result: ImageResult) -> None:
+        image = coco_id(result.path, self.after_underscore)
+        for number, p, *edges in records(result, 0):
             left, top, right, bottom = (np.float32(edge) for edge in edges)
             self._element(
                 f'{{"image_id":{image}, "category_id":{COCO_IDS[number]}, "bbox":[{left:f}, {top:f}, '
                 f'{right - left:f}, {bottom - top:f}], "score":{p:f}}}'
             )
 
-    def _bdd(self, look: ImageResult) -> None:
-        name = look.path.name.replace(".jpg", "")
-        for number, p, *edges in records(look, 0):
+    def _bdd(self, result: ImageResult) -> None:
+        name = result.path.name.replace(".jpg", "")
+        for number, p, *edges in records(result, 0):
             box = ", ".join(f"{edge:f}" for edge in edges)
             self._element(
                 f'\t{{\n\t\t"name":"{name}",\n\t\t"category":"{BDD_NAMES[number]}",\n\t\t"bbox":[{box}],\n'
@@ -169,27 +169,20 @@ class ResultFiles:
             )
 
     def _element(self, text: str) -> None:
-        """One more of a JSON array."""
+        """Write one more element of a JSON array."""
         self._streams[0].write(_bytes(f",\n{text}" if self._begun else text))
         self._begun = True
 
-    def _kitti(self, look: ImageResult) -> None:
-        name = image_id(look.path)
+    def _kitti(self, result: ImageResult) -> None:
+        name = image_id(result.path)
         if name in self._taken:
-            raise OutputError(f"{look.path}: another picture is called {name} as well; KITTI's files need a name each")
+            raise OutputError(f"{result.path}: another picture is named {name} too; KITTI needs a file for each")
         self._taken.add(name)
         with atomic_write(self.folder / str(self.base) / "data" / f"{name}.txt") as stream:
-            for number, p, *edges in records(look, 0):
+            for number, p, *edges in records(result, 0):
                 box = " ".join(f"{edge:f}" for edge in edges)
                 stream.write(_bytes(f"{KITTI_NAMES[number]} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n"))
 
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Pictures through a network, one after another: decoded by a few threads while the engine computes."""
+"""Detection in a list of pictures, in batches: threads load pictures while the network computes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from ..network.network import Network
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
-from ..utils.prefetch import ahead
+from ..utils.prefetch import prefetch
 
 log = logging.getLogger("pydarknet")
 
-AHEAD = 2  # batches that are prepared while the network works on another
+BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
 
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How pictures are looked at: the thresholds of boxes and word trees, the overlap from which boxes are suppressed
-    (0: none is).
+    """Options of detection.
 
-    letterbox: None does as darknet's own command for the network does. nms_kind: None is that of the last head.
-    pixels: boxes are in pixels of the picture, before suppression already: where that compares distances, as greedynms
-    does, the result depends on the unit.
+    thresh: the least probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold of
+    word trees. letterbox: keep the picture's proportions; None: as darknet's own command for the network. nms_kind:
+    None: that of the last head. pixels: convert boxes to pixels before suppression; the unit changes the result of
+    kinds that compare distances, such as greedynms.
     """
 
     thresh: float = 0.005
@@ -52,10 +52,10 @@ class InferenceOptions:
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """What a network found in picture `index`: candidates after suppression, boxes in fractions of the picture or, if
-    its manner says so, in pixels.
+    """The candidates of picture `index` after suppression, boxes in fractions of the picture or, with the option
+    `pixels`, in pixels.
 
-    width, height: pixels; 0 for a picture that cannot be read, in which nothing is found.
+    width, height: of the picture in pixels; 0 for an unreadable one, which has no candidates.
     """
 
     index: int
@@ -71,7 +71,7 @@ class ImageResult:
 
 @dataclass
 class Timing:
-    """Seconds of the forward passes alone, and of all from the first picture to the last; pictures seen."""
+    """Seconds of the forward passes (`forward`) and of the whole run (`total`), and pictures done."""
 
     forward: float = 0.0
     total: float = 0.0
@@ -79,12 +79,12 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """Pictures a second."""
+        """Pictures per second."""
         return self.pictures / self.total if self.total else 0.0
 
     @property
     def forward_rate(self) -> float:
-        """Pictures a second that the network alone would do."""
+        """Pictures per second of the forward passes alone."""
         return self.pictures / self.forward if self.forward else 0.0
 
 
@@ -92,49 +92,53 @@ Prepared = tuple[Array, int, int] | ImageError
 
 
 def check_finite(**options: float) -> None:
-    """Raise OptionError for an option that is NaN or infinite: nothing compares with it."""
+    """Raise OptionError for an option that is NaN or infinite."""
     for name, value in options.items():
         if not math.isfinite(value):
             raise OptionError(f"{name} is {value}; expected a finite number")
 
 
 class BatchDetector:
-    """Looks at pictures in batches. `clock` tells how long it took, `unreadable` how many could not be read."""
+    """An iterable of the results for a list of pictures, in order.
+
+    timing: seconds so far. unreadable: pictures that cannot be read, which are logged as well. Raises OptionError for a
+    network without a detection head.
+    """
 
     def __init__(
-        self, network: Network, paths: Sequence[Path], manner: InferenceOptions, batch: int = 1, threads: int = 2
+        self, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int = 1, threads: int = 2
     ) -> None:
-        self.network, self.paths, self.manner, self.batch, self.threads = network, paths, manner, batch, threads
-        self.clock = Timing()
+        self.network, self.paths, self.options, self.batch, self.threads = network, paths, options, batch, threads
+        self.timing = Timing()
         self.unreadable = 0
         self._complaints = LimitedLog()
         net, last = network.config.net, heads_of(network)[-1]
-        self._letterbox = letterboxes(network, net) if manner.letterbox is None else manner.letterbox
-        self._kind = manner.nms_kind or last.nms_kind
+        self._letterbox = letterboxes(network, net) if options.letterbox is None else options.letterbox
+        self._kind = options.nms_kind or last.nms_kind
         self._beta, self._classes = last.beta_nms, last.classes
 
     def __iter__(self) -> Iterator[ImageResult]:
-        """One look a picture, in their order. The network works on the next batch while the caller uses a look."""
+        """One result per picture. The network computes the next batch while the caller uses a result."""
         start, count = time.perf_counter(), threads()
 
-        def keep_threads() -> None:  # how many kernels spread over is a property of the thread that calls them
+        def keep_threads() -> None:  # the number of kernel threads is a property of the calling thread
             set_threads(count)
 
-        decoded = ahead(self._prepare, self.paths, self.threads, self.batch * (1 + AHEAD))
+        decoded = prefetch(self._prepare, self.paths, self.threads, self.batch * (1 + BATCHES_AHEAD))
         firsts = range(0, len(self.paths), self.batch)
         batches = ((first, list(islice(decoded, self.batch))) for first in firsts)
-        computed = ahead(self._look, batches, threads=1, count=2, at_start=keep_threads)
+        computed = prefetch(self._detect_batch, batches, threads=1, count=2, at_start=keep_threads)
         with one_thread_per_call(), closing(decoded), closing(computed):
-            for looks in computed:
-                yield from self._counted(looks, start)
+            for results in computed:
+                yield from self._counted(results, start)
 
-    def _counted(self, looks: list[ImageResult], start: float) -> list[ImageResult]:
-        self.clock.pictures += len(looks)
-        self.clock.total = time.perf_counter() - start
-        return looks
+    def _counted(self, results: list[ImageResult], start: float) -> list[ImageResult]:
+        self.timing.pictures += len(results)
+        self.timing.total = time.perf_counter() - start
+        return results
 
     def _prepare(self, path: Path) -> Prepared:
-        """The input for a picture and its width and height; the error of one that cannot be read."""
+        """(input of the network, width, height) of a picture, or the error of an unreadable one."""
         try:
             image = load_image(path)
         except ImageError as error:
@@ -143,8 +147,8 @@ class BatchDetector:
         rows, columns, _ = image.shape
         return fit_for_detect(image, width, height, self._letterbox, channels), columns, rows
 
-    def _look(self, batch: tuple[int, Sequence[Prepared]]) -> list[ImageResult]:
-        """One batch, from picture `first` on, through the network."""
+    def _detect_batch(self, batch: tuple[int, Sequence[Prepared]]) -> list[ImageResult]:
+        """The results of one batch, (index of its first picture, prepared pictures)."""
         first, ready = batch
         readable = [item for item in ready if not isinstance(item, ImageError)]
         with self.network.lock:
@@ -153,26 +157,28 @@ class BatchDetector:
                 self.network.prepare(x.shape)
                 start = time.perf_counter()
                 self.network.forward(x)
-                self.clock.forward += time.perf_counter() - start
+                self.timing.forward += time.perf_counter() - start
             return self._results(first, ready)
 
     def _results(self, first: int, ready: Sequence[Prepared]) -> list[ImageResult]:
-        """What the last pass found."""
-        looks, item = [], 0
+        """The results of the pass just computed; unreadable pictures were no part of it."""
+        results, sample = [], 0
         for index, prepared in enumerate(ready, start=first):
             if isinstance(prepared, ImageError):
                 self.unreadable += 1
                 self._complaints.add(f"{prepared}; it counts as a picture in which nothing is found")
-                looks.append(ImageResult(index, self.paths[index], 0, 0, Candidates.empty(self._classes)))
+                results.append(ImageResult(index, self.paths[index], 0, 0, Candidates.empty(self._classes)))
             else:
                 _, width, height = prepared
-                looks.append(ImageResult(index, self.paths[index], width, height, self._found(item, width, height)))
-                item += 1
-        return looks
+                candidates = self._candidates(sample, width, height)
+                results.append(ImageResult(index, self.paths[index], width, height, candidates))
+                sample += 1
+        return results
 
-    def _found(self, item: int, width: int, height: int) -> Candidates:
-        m = self.manner
-        found = decode(self.network, item, width, height, m.thresh, m.hier, self._letterbox)
-        if m.pixels:
+    def _candidates(self, sample: int, width: int, height: int) -> Candidates:
+        """The candidates of a sample of the last pass, after suppression."""
+        options = self.options
+        found = decode(self.network, sample, width, height, options.thresh, options.hier, self._letterbox)
+        if options.pixels:
             found = replace(found, boxes=found.boxes * np.array([width, height, width, height], np.float32))
-        return suppress(found, m.nms, self._kind, self._beta) if m.nms else found
+        return suppress(found, options.nms, self._kind, self._beta) if options.nms else found

@@ -1,4 +1,4 @@
-"""The pictures in which most objects were missed."""
+"""The pictures with most missed objects."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ RED: Colour = (230, 0, 0)
 
 @dataclass
 class Worst:
-    """Keeps the `count` pictures with most missed objects; of equal ones the earlier."""
+    """The `count` pictures with most missed objects; ties go to the earlier picture."""
 
     count: int = 10
     _kept: list[tuple[int, int, ImageResult]] = field(default_factory=list, repr=False)
 
-    def add(self, look: ImageResult, missed: int) -> None:
-        """Consider one picture. One in which nothing was missed is never kept."""
+    def add(self, result: ImageResult, missed: int) -> None:
+        """Consider one picture. A picture without missed objects is never kept."""
         if missed:
             keep = heapq.heappush if len(self._kept) < self.count else heapq.heappushpop
-            keep(self._kept, (missed, -look.index, look))
+            keep(self._kept, (missed, -result.index, result))
 
     def ranked(self) -> list[tuple[int, ImageResult]]:
-        """(missed objects, look), the worst first."""
-        return [(missed, look) for missed, _, look in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+        """(missed objects, result) of each kept picture, worst first."""
+        return [(missed, result) for missed, _, result in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
 
 
-def detections_in(look: ImageResult, names: Sequence[str], thresh: float, dialect: Dialect) -> list[Detection]:
-    """What was found above the threshold, boxes in pixels."""
-    return DetectionResult(look.candidates, names, look.width, look.height, thresh, dialect, 0.0).detections()
+def detections_in(result: ImageResult, names: Sequence[str], thresh: float, dialect: Dialect) -> list[Detection]:
+    """The detections above the threshold, boxes in pixels."""
+    return DetectionResult(result.candidates, names, result.width, result.height, thresh, dialect, 0.0).detections()
 
 
-def annotated(look: ImageResult, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
-    """The picture with the objects of `truth` (t, 5) in green and what was found above the threshold in red.
+def annotated(result: ImageResult, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
+    """A copy of the picture with the objects of `truth` (t, 5) in green and the detections in red.
 
-    Raises ImageError where the picture cannot be read.
+    Raises ImageError for a picture that cannot be read.
     """
-    image = load_image(look.path)
+    image = load_image(result.path)
     height, width, _ = image.shape
     marks = []
     for number, x, y, w, h in truth.tolist():
         name = names[int(number)] if 0 <= number < len(names) else f"{number:.0f}"
         marks.append((Box(x * width, y * height, w * width, h * height), name, GREEN))
-    found = sorted(detections_in(look, names, thresh, dialect), key=lambda detection: detection.confidence)
+    found = sorted(detections_in(result, names, thresh, dialect), key=lambda detection: detection.confidence)
     return draw_boxes(image, [*marks, *((d.box, percent_label(d), RED) for d in found)])

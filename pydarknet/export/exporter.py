@@ -33,7 +33,7 @@ from ..layers.simple import Crop, History, Implicit, Iseg
 from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape
-from ..utils.files import atomic_write
+from ..utils.files import write_file
 from ..version import __version__
 from . import heads, shape_ops, weighted
 from .graph import IR_VERSION, LARGEST_FILE, OPSET, Graph, UnsupportedError, Value
@@ -92,8 +92,7 @@ def export_onnx(network: Network, path: str | os.PathLike[str]) -> None:
     if graph.size > LARGEST_FILE:
         raise OptionError(f"{network.path}: {graph.size / 2**30:.1f} GiB of weights; an ONNX file holds at most 2 GiB")
     content = _model(onnx, network, graph, outputs).SerializeToString()
-    with atomic_write(path) as stream:
-        stream.write(content)
+    write_file(path, content)
 
 
 def build(network: Network) -> tuple[Graph, dict[str, tuple[int, ...]]]:

@@ -1,6 +1,6 @@
-"""Pictures on their way into training: warped, blurred, with other colours. Only this and `image` use OpenCV.
+"""Operations on training pictures that use OpenCV: affine warps, blur, colour distortion.
 
-A *canvas* is a (height, width, channels) float32 array, RGB or grey, 0 to 1.
+A *canvas* is a (height, width, channels) float32 array, RGB or grey, in 0..1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Matrix = NDArray[np.float64]
 
 @contextlib.contextmanager
 def one_thread_per_call() -> Iterator[None]:
-    """Within the block OpenCV computes in the thread that calls it: its callers are many already."""
+    """Within the block, OpenCV uses only the calling thread, because many threads call it already."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -33,11 +33,11 @@ def one_thread_per_call() -> Iterator[None]:
 def warp(
     image: Picture, matrix: Matrix, width: int, height: int, outside: tuple[float, ...] | float | None = 0.0
 ) -> Canvas:
-    """(H, W, c) uint8 -> (height, width, c) float32 in 0..1: the pixel (x, y) of the result is the source at
-    matrix (2, 3) times (x, y, 1), bilinear.
+    """Affine warp with bilinear interpolation, (H, W, c) uint8 -> (height, width, c) float32 in 0..1: pixel (x, y) of
+    the result is the source at matrix (2, 3) times (x, y, 1).
 
     outside: the colour (0 to 255) beyond the edges of the source; None repeats the pixels of the edge. Raises
-    ImageError for a picture too large for it.
+    ImageError for a picture too large for OpenCV.
     """
     mode = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     try:
@@ -55,14 +55,15 @@ def warp(
 
 
 def mean_colour(image: Picture) -> tuple[float, ...]:
-    """The mean of each channel, 0 to 255."""
+    """The mean of each channel, 0.0 to 255.0."""
     return tuple(cv2.mean(image)[: image.shape[2]])
 
 
 def distort(canvas: Canvas, hue: float, saturation: float, exposure: float) -> Canvas:
-    """Darknet's distortion in HSV: hue (0 to 1 round the circle) is added to, the others multiply; then cut to 0..1.
+    """darknet's colour distortion in HSV: `hue` (fraction of the circle) is added, the others are factors; clipped to
+    0..1.
 
-    A grey canvas knows exposure only. Gives a new array, except where nothing changes.
+    Of a grey canvas only the exposure changes. Returns a new array, or the canvas itself if nothing changes.
     """
     if hue == 0 and saturation == 1 and exposure == 1:
         return canvas
@@ -81,5 +82,5 @@ def distort(canvas: Canvas, hue: float, saturation: float, exposure: float) -> C
 
 
 def blur(canvas: Canvas, kernel: int) -> Canvas:
-    """Gaussian blur with a kernel of that odd size; a new array."""
+    """Gaussian blur with a kernel of `kernel` (odd) pixels a side. A new array."""
     return np.asarray(cv2.GaussianBlur(canvas, (kernel, kernel), 0), np.float32).reshape(canvas.shape)

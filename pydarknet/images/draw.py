@@ -1,4 +1,4 @@
-"""Detections drawn on pictures: boxes, labels and the colours of classes."""
+"""Drawing of detections: boxes, labels and class colours."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .image import Picture, check_image
 
 Colour = tuple[int, int, int]
 
-# The levels of red, green and blue at darknet's six colours, between which the colours of classes lie.
+# Red, green and blue of darknet's six colours, between which class colours are interpolated.
 _RAINBOW = ((1, 1, 1, 0, 0, 0), (0, 0, 1, 1, 1, 0), (1, 0, 0, 0, 1, 1))
 
 
 def draw_detections(image: Picture, detections: Sequence[Detection], classes: int) -> Picture:
     """A copy of the picture with a box and a label `name: 87%` for each detection, the most confident on top.
 
-    The colours are spread over the number of `classes`. Boxes are cut at the edges of the picture.
+    classes: the number of classes, which decides their colours. Boxes are clipped to the picture.
     """
     ranked = sorted(detections, key=lambda detection: detection.confidence)
     return draw_boxes(image, [(d.box, percent_label(d), class_colour(d.class_id, classes)) for d in ranked])
@@ -32,7 +32,7 @@ def percent_label(detection: Detection) -> str:
 
 
 def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Picture:
-    """A copy of the picture with boxes in their colours and, above all of them, their labels; later ones on top."""
+    """A copy of the picture with boxes in their colours, and all labels above all boxes; later ones on top."""
     result = np.array(check_image(image), order="C")
     for box, _, colour in boxes:
         _draw_box(result, box, colour)
@@ -42,7 +42,7 @@ def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Pict
 
 
 def class_colour(class_id: int, classes: int) -> Colour:
-    """The RGB colour (0 to 255) of a class among `classes`, as darknet's `get_color` spreads them."""
+    """The RGB colour (0 to 255) of a class out of `classes`, as by darknet's `get_color`."""
     position = 5 * (class_id * 123457 % classes) / classes
     red, green, blue = (int(255 * np.interp(position, range(6), levels)) for levels in _RAINBOW)
     return red, green, blue
@@ -57,7 +57,7 @@ def _corners(image: Picture, box: Box) -> tuple[int, int, int, int]:
 
 
 def _draw_box(image: Picture, box: Box, colour: Colour) -> None:
-    """The outline of the box, as thick as pjreddie's; at least a pixel, where his vanishes."""
+    """Draw the outline of a box with pjreddie's line width, but at least one pixel."""
     line = max(1, int(0.006 * image.shape[0]))
     left, top, right, bottom = _corners(image, box)
     area = image[top : bottom + 1, left : right + 1]
@@ -65,11 +65,11 @@ def _draw_box(image: Picture, box: Box, colour: Colour) -> None:
 
 
 def _draw_label(image: Picture, box: Box, label: str, colour: Colour) -> None:
-    """The label in a filled box above the detection's upper left corner, shifted to stay in the picture."""
+    """Draw the label in a filled rectangle above the box's upper left corner, moved to be inside the picture."""
     height, width, _ = image.shape
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, 0.0012 * height)
     unshrunk = cv2.getTextSize(label, font, scale, 1)[0][0]
-    scale = max(0.3, scale * min(1.0, width / unshrunk))  # below 0.3 nobody can read it
+    scale = max(0.3, scale * min(1.0, width / unshrunk))  # below 0.3 it is illegible
     thickness = max(1, round(scale))
     (text_width, text_height), baseline = cv2.getTextSize(label, font, scale, thickness)
     left, top, _, _ = _corners(image, box)
@@ -80,9 +80,9 @@ def _draw_label(image: Picture, box: Box, label: str, colour: Colour) -> None:
 
 
 def _ascii(text: str) -> str:
-    """`text` without accents, and `?` for what is still not printable ASCII: OpenCV's fonts have no more.
+    """`text` without accents and with `?` for all else that is not printable ASCII, which OpenCV's fonts lack.
 
-    (Surrogates, which stand for undecodable bytes of a names file, even crash OpenCV 5.)
+    (Surrogates, which represent undecodable bytes of a names file, crash OpenCV 5.)
     """
     letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return "".join(c if " " <= c <= "~" else "?" for c in letters)

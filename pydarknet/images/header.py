@@ -1,7 +1,7 @@
-"""The size of a picture, read from the first bytes of its file, before anything is decoded.
+"""The size of a picture, read from the header of its file, without decoding it.
 
-A compressed picture of a hundred kilobytes can claim a billion pixels. Each reader takes the content of a file and
-gives (width, height). Sources: the formats' own specifications.
+A compressed file of a hundred kilobytes can claim a billion pixels, which is checked here. Each reader maps the content
+of a file to (width, height). Sources: the specifications of the formats.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ..errors import OptionError
 
 VARIABLE = "PYDARKNET_MAX_PIXELS"
-MAX_PIXELS = 1 << 28  # default bound: decoding takes six bytes a pixel, 1.6 GB
+MAX_PIXELS = 1 << 28  # default limit: decoding takes six bytes per pixel, 1.6 GB
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of JPEG that hold the size
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # markers of JPEG without a segment
 
@@ -22,9 +22,9 @@ Size = tuple[int, int] | None
 
 
 def max_pixels() -> int:
-    """The largest number of pixels that a picture may have: `$PYDARKNET_MAX_PIXELS`, by default `MAX_PIXELS`.
+    """The largest number of pixels of a picture: `$PYDARKNET_MAX_PIXELS`, by default `MAX_PIXELS`.
 
-    Raises OptionError where the variable holds no number above 0.
+    Raises OptionError if the variable is not a number above 0.
     """
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
@@ -43,9 +43,9 @@ def check_size(content: bytes) -> None:
 
 
 def image_size(content: bytes) -> Size:
-    """(width, height) in pixels of a picture file; None for a format that is not known and for a damaged header.
+    """(width, height) in pixels of a picture file; None for an unknown format and for a damaged header.
 
-    Knows PNG, JPEG, GIF, BMP, WebP, TIFF, PNM, PFM, Radiance HDR, Sun raster, JPEG 2000 and AVIF.
+    Known formats: PNG, JPEG, GIF, BMP, WebP, TIFF, PNM, PFM, Radiance HDR, Sun raster, JPEG 2000 and AVIF.
     """
     for signature, read in _READERS:
         if signature.match(content):
@@ -110,7 +110,7 @@ def _webp(content: bytes) -> Size:
 
 
 def _tiff(content: bytes) -> Size:
-    """The largest width and height of the first directory: tags 256 and 257, of 16, 32 or 64 bits."""
+    """The largest width and height in the first directory: tags 256 and 257, of 16, 32 or 64 bits."""
     order = "<" if content[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", content, 2)[0] == 43
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
@@ -127,7 +127,7 @@ def _tiff(content: bytes) -> Size:
 
 
 def _pnm(content: bytes) -> Size:
-    """PNM and PFM: two numbers after the magic, with blanks and comments between; PAM: named lines."""
+    """PNM and PFM: two numbers after the magic, separated by blanks and comments. PAM: lines with names."""
     if content[1:2] == b"7":
         found = {key: re.search(rb"^" + key + rb"\s+(\d{1,18})", content[:4096], re.MULTILINE)
                  for key in (b"WIDTH", b"HEIGHT")}  # fmt: skip
@@ -161,7 +161,7 @@ def _jpeg2000(content: bytes) -> Size:
 
 
 def _avif(content: bytes) -> Size:
-    """The largest of all properties `ispe`: a picture may be a grid of others."""
+    """The largest of all `ispe` properties, since a picture may be a grid of others."""
     sizes = [struct.unpack_from(">II", content, found.end() + 4) for found in re.finditer(b"ispe", content[: 1 << 20])]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 

@@ -1,4 +1,4 @@
-"""Pictures in the forms in which programs hold them: paths, encoded bytes, NumPy arrays, Pillow's images."""
+"""Conversion of a program's pictures: paths, encoded bytes, NumPy arrays, Pillow images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .image import Picture, check_image, decode_image, load_image
 
 
 class PillowImage(Protocol):
-    """What is used of `PIL.Image.Image`."""
+    """The members of `PIL.Image.Image` that are used."""
 
     mode: str
 
@@ -24,18 +24,18 @@ Image = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any] |
 
 
 def is_image(value: object) -> bool:
-    """Whether `value` has the form of one picture, not of several."""
+    """Whether `value` is one picture, not an iterable of several."""
     return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)) or hasattr(value, "convert")
 
 
 def as_picture(image: Image, bgr: bool = False) -> Picture:
-    """Any of these forms -> (height, width, 3) uint8 RGB.
+    """The picture, (height, width, 3) uint8 RGB.
 
-    image  a path; the bytes of a picture file; an image of Pillow; or an array (h, w), (h, w, 1), (h, w, 3) or
-           (h, w, 4) of uint8, or of floats from 0 to 1. A fourth channel, alpha, is ignored, as in picture files.
-    bgr    whether the channels of an array are blue, green, red, as OpenCV has them; other forms know their order
+    image  a path; the bytes of a picture file; a Pillow image; or an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)
+           of uint8, or of floats in 0..1. A fourth channel, alpha, is ignored, as in picture files.
+    bgr    the channels of an array are blue, green, red, as in OpenCV; it has no effect on other types
 
-    Raises ImageError for what cannot be read, OptionError for other types, shapes and values.
+    Raises ImageError for an unreadable picture, OptionError for other types, shapes and values.
     """
     if isinstance(image, (str, os.PathLike)):
         return load_image(image)
@@ -45,7 +45,7 @@ def as_picture(image: Image, bgr: bool = False) -> Picture:
         return _from_array(image, bgr)
     if hasattr(image, "convert"):
         return np.asarray(image.convert("RGB"), np.uint8)
-    return check_image(image)  # which says what was expected
+    return check_image(image)  # raises
 
 
 def _from_array(array: NDArray[Any], bgr: bool) -> Picture:

@@ -1,6 +1,6 @@
-"""darknet's operations on planar pictures, (channels, height, width) float32 in 0..1, beyond those of `image`.
+"""darknet's operations on CHW pictures, (channels, height, width) float32 in 0..1, beyond those of `image`.
 
-All give new arrays.
+All return new arrays, but for `over`.
 """
 
 from __future__ import annotations
@@ -11,66 +11,67 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import colour
-from .image import Picture, Planar
+from .image import CHW, Picture
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
-FLAT = 1e-9  # a picture of a smaller range is not spread
+FLAT = 1e-9  # a picture with a smaller range of values is not stretched
 
 
-def as_picture(planar: Planar) -> Picture:
-    """(3, h, w) or (1, h, w) -> (h, w, 3) uint8, cut to 0..1 and rounded down as darknet's files are."""
-    levels = (255 * np.clip(np.nan_to_num(planar), 0, 1)).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(levels, (3, *planar.shape[1:])).transpose(1, 2, 0))
+def as_picture(chw: CHW) -> Picture:
+    """(3, h, w) or (1, h, w) -> (h, w, 3) uint8: clipped to 0..1 and rounded down, as darknet writes files."""
+    levels = (255 * np.clip(np.nan_to_num(chw), 0, 1)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(levels, (3, *chw.shape[1:])).transpose(1, 2, 0))
 
 
-def grey(planar: Planar) -> Planar:
-    """(3, h, w) -> (1, h, w) by the eye's weights."""
-    return np.tensordot(np.array(GREY_WEIGHTS, np.float32), planar, 1)[None]
+def grey(chw: CHW) -> CHW:
+    """(3, h, w) -> (1, h, w) luminance."""
+    return np.tensordot(np.array(GREY_WEIGHTS, np.float32), chw, 1)[None]
 
 
-def distorted(planar: Planar, hue: float, saturation: float, exposure: float) -> Planar:
-    """(3, h, w) with the hue (0 to 1 round the circle) moved, saturation and value multiplied, cut to 0..1."""
-    canvas = np.ascontiguousarray(planar.transpose(1, 2, 0))
+def distorted(chw: CHW, hue: float, saturation: float, exposure: float) -> CHW:
+    """(3, h, w) with distorted colours, see `colour.distort`."""
+    canvas = np.ascontiguousarray(chw.transpose(1, 2, 0))
     return np.ascontiguousarray(colour.distort(canvas, hue, saturation, exposure).transpose(2, 0, 1))
 
 
-def mirrored(planar: Planar) -> Planar:
-    """Left and right exchanged."""
-    return np.ascontiguousarray(planar[:, :, ::-1])
+def mirrored(chw: CHW) -> CHW:
+    """The picture mirrored horizontally."""
+    return np.ascontiguousarray(chw[:, :, ::-1])
 
 
-def quarter_turned(planar: Planar, times: int) -> Planar:
-    """Turned by `times` quarters, anticlockwise as darknet's `rotate_image_cw` does."""
-    return np.ascontiguousarray(np.rot90(planar, times, axes=(1, 2)))
+def rotated_by_quarters(chw: CHW, times: int) -> CHW:
+    """The picture rotated anticlockwise by `times` quarters, as by darknet's `rotate_image_cw`."""
+    return np.ascontiguousarray(np.rot90(chw, times, axes=(1, 2)))
 
 
-def turned(planar: Planar, radians: float) -> Planar:
-    """Turned round the middle, bilinear, black where the source has nothing."""
-    _, height, width = planar.shape
+def rotated(chw: CHW, radians: float) -> CHW:
+    """The picture rotated about its centre, bilinear, black outside the source."""
+    _, height, width = chw.shape
     y, x = np.mgrid[:height, :width].astype(np.float64)
     x, y = x - width / 2, y - height / 2
     cos, sin = math.cos(radians), math.sin(radians)
     at_x, at_y = cos * x - sin * y + width / 2, sin * x + cos * y + height / 2
     left, top = np.floor(at_x).astype(np.intp), np.floor(at_y).astype(np.intp)
     right_share, lower_share = (at_x - left).astype(np.float32), (at_y - top).astype(np.float32)
-    result = np.zeros_like(planar)
+    result = np.zeros_like(chw)
     for dy, vertical in ((0, 1 - lower_share), (1, lower_share)):
         for dx, horizontal in ((0, 1 - right_share), (1, right_share)):
             column, row = left + dx, top + dy
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
             share = np.where(inside, vertical * horizontal, np.float32(0))
-            result += share * planar[:, row.clip(0, height - 1), column.clip(0, width - 1)]
+            result += share * chw[:, row.clip(0, height - 1), column.clip(0, width - 1)]
     return result
 
 
-def spread(planar: Planar) -> Planar:
-    """The smallest value becomes 0 and the largest 1; what is flat stays as it is."""
-    low, high = planar.min(), planar.max()
-    return planar.copy() if high - low < FLAT else (planar - low) / (high - low)
+def normalised(chw: CHW) -> CHW:
+    """The values scaled so that the smallest is 0 and the largest 1; a flat picture is copied."""
+    low, high = chw.min(), chw.max()
+    return chw.copy() if high - low < FLAT else (chw - low) / (high - low)
 
 
-def over(source: Planar, target: Planar, dx: int, dy: int) -> None:
-    """Lay `source` over `target` at column dx, row dy, in place: opaque in its middle, fading out to a circle."""
+def over(source: CHW, target: CHW, dx: int, dy: int) -> None:
+    """Blend `source` over `target` at column dx, row dy, in place: opaque in its centre, transparent from the inscribed
+    circle on."""
     _, height, width = source.shape
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(x - width / 2 + 0.5, y - height / 2 + 0.5)
@@ -80,8 +81,8 @@ def over(source: Planar, target: Planar, dx: int, dy: int) -> None:
     part += opacity.astype(np.float32) * (source - part)
 
 
-def stacked(pictures: Sequence[Planar], columns: int = 1) -> Planar:
-    """Pictures of one size, row by row in `columns`, a pixel of 0 between; all of three channels, or of one."""
+def stacked(pictures: Sequence[CHW], columns: int = 1) -> CHW:
+    """A sheet of pictures of one shape, in `columns` columns, separated by one black pixel."""
     channels, height, width = pictures[0].shape
     rows = -(-len(pictures) // columns)
     sheet = np.zeros((channels, rows * (height + 1) - 1, columns * (width + 1) - 1), np.float32)
@@ -92,13 +93,13 @@ def stacked(pictures: Sequence[Planar], columns: int = 1) -> Planar:
     return sheet
 
 
-def enlarged(planar: Planar, times: int) -> Planar:
-    """Every pixel `times` by `times` as large."""
-    return planar.repeat(times, axis=1).repeat(times, axis=2)
+def enlarged(chw: CHW, times: int) -> CHW:
+    """Every pixel repeated `times` x `times`."""
+    return chw.repeat(times, axis=1).repeat(times, axis=2)
 
 
-def standardised(values: Planar) -> Planar:
-    """Mean 0 and variance 1; what is flat becomes 0."""
+def standardised(values: CHW) -> CHW:
+    """The values shifted and scaled to mean 0 and variance 1; a flat picture becomes 0."""
     centred = values - values.mean(dtype=np.float64).astype(np.float32)
     deviation = np.sqrt(np.square(centred, dtype=np.float64).mean())
     return (centred / deviation).astype(np.float32) if deviation else centred

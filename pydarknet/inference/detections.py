@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Detection
-from ..errors import OptionError, OutputError
+from ..errors import OptionError
 from ..images.draw import draw_detections
 from ..images.image import Picture, write_image
 from ..images.inputs import Image, as_picture
 from ..utils.arrays import Array
+from ..utils.files import make_folder
 
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w-]+", re.ASCII)
 CSV_COLUMNS = ("class_id", "name", "confidence", "left", "top", "right", "bottom")
@@ -118,10 +119,7 @@ class Detections(list[Detection]):
 
         The folder is created. Boxes without a pixel inside the picture are left out. Raises OutputError.
         """
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
+        make_folder(Path(folder))
         image, written = self.image, []
         stem = Path(os.fspath(self.source)).stem if isinstance(self.source, (str, os.PathLike)) else "crop"
         for number, detection in enumerate(self, start=1):

@@ -20,7 +20,7 @@ from ..images.inputs import Image, as_picture
 from ..layers.heads.base import Head
 from ..network.network import Network
 from ..utils.arrays import Array
-from ..utils.prefetch import ahead
+from ..utils.prefetch import prefetch
 from .detections import Detections
 from .finite import warn_if_not_finite
 
@@ -45,7 +45,8 @@ class DetectionResult:
     seconds: float
 
     def detections(self) -> Detections:
-        """One for each box and class above the threshold, in the order in which the dialect's darknet prints them."""
+        """A detection for each box and class above the threshold, in the order in which the dialect's darknet prints
+        them."""
         listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
         return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
 
@@ -61,11 +62,11 @@ class DetectionResult:
         return listed
 
     def in_array_order(self) -> list[Detection]:
-        """One for each box and class above the threshold, box by box in the order of darknet's array."""
+        """The same detections box by box, in the order of darknet's array."""
         return [detection for of_a_box in self.by_box() for detection in of_a_box]
 
     def by_box(self) -> list[list[Detection]]:
-        """The same, as one list for each box that has any."""
+        """`in_array_order` with a list for each box that has detections."""
         boxes: dict[int, list[Detection]] = {}
         for box, class_id in np.argwhere(self._above).tolist():
             if not self._is_hidden(class_id):
@@ -104,7 +105,7 @@ class DetectionResult:
 
 
 def heads_of(network: Network) -> list[Head]:
-    """The layers that decode boxes. Raises OptionError where there is none."""
+    """The network's detection heads. Raises OptionError if it has none."""
     heads = [layer for layer in network.layers if isinstance(layer, Head)]
     if not heads:
         raise OptionError(
@@ -121,14 +122,14 @@ def letterboxes(network: Network, net: Section) -> bool:
 
 
 def decode(
-    network: Network, item: int, width: int, height: int, thresh: float, hier: float, letterbox: bool
+    network: Network, sample: int, width: int, height: int, thresh: float, hier: float, letterbox: bool
 ) -> Candidates:
-    """The boxes of sample `item` of the last batch, before suppression, as fractions of a picture of `width` x `height`
-    pixels. Where several threads use the network, the caller holds its lock from that pass on."""
+    """The candidates of a sample of the last batch before suppression, as fractions of its picture of `width` x
+    `height` pixels. If several threads use the network, the caller must hold its lock since that pass."""
     parts = []
     size = network.running_size
     for head in heads_of(network):
-        part = head.detections(item, size, thresh, hier)
+        part = head.detections(sample, size, thresh, hier)
         if letterbox and head.corrects_letterbox:
             part = replace(part, boxes=undo_letterbox(part.boxes, *size, width, height))
         parts.append(part)
@@ -148,7 +149,7 @@ class DetectorOptions:
     def of(
         cls, network: Network, thresh: float, hier: float = 0.5, nms: float = 0.45, letterbox: bool | None = None
     ) -> DetectorOptions:
-        """Raises OptionError for a number that is not in 0..1."""
+        """The checked options for a network. Raises OptionError for a number outside 0..1."""
         for option, value in (("thresh", thresh), ("hier", hier), ("nms", nms)):
             if not 0 <= value <= 1:
                 raise OptionError(f"{option} {value}: expected a number from 0 to 1")
@@ -179,7 +180,7 @@ def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequ
         start = time.perf_counter()
         outputs = network.forward(x)
         seconds = (time.perf_counter() - start) / len(inputs)
-        decoded = [_decode(network, item, each) for item, each in enumerate(inputs)]
+        decoded = [_decode(network, sample, each) for sample, each in enumerate(inputs)]
     warn_if_not_finite(network, x, outputs)
     last = heads_of(network)[-1]
     results = []
@@ -191,9 +192,9 @@ def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequ
     return results
 
 
-def _decode(network: Network, item: int, each: DetectorInput) -> Candidates:
+def _decode(network: Network, sample: int, each: DetectorInput) -> Candidates:
     options = each.options
-    return decode(network, item, each.width, each.height, options.thresh, options.hier, options.letterbox)
+    return decode(network, sample, each.width, each.height, options.thresh, options.hier, options.letterbox)
 
 
 def detect(
@@ -208,12 +209,12 @@ def detect(
 ) -> DetectionResult:
     """Detect objects in an HxWx3 uint8 RGB picture.
 
-    thresh     probability above which a class of a box counts
+    thresh     probability above which a class of a box is reported
     hier       threshold of word trees
-    nms        IoU above which the less confident of two boxes is suppressed; 0 keeps all
-    letterbox  keep the picture's proportions, on grey; None: as darknet's own command for this network
+    nms        IoU above which the less confident of two boxes is suppressed; 0: no suppression
+    letterbox  keep the picture's aspect ratio, on grey; None: as darknet's own command for this network
 
-    Raises OptionError. Logs a warning where the network's output is not finite.
+    Raises OptionError. Logs a warning if the network's output is not finite.
     """
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
     return detect_inputs(network, [prepare_input(network, image, options)], names)[0]
@@ -231,11 +232,11 @@ def detect_each(
     batch: int = 8,
     bgr: bool = False,
 ) -> Iterator[tuple[Image, DetectionResult]]:
-    """Detect objects in many pictures, `batch` of them in one pass: an iterator of (picture as given, result).
+    """Detect objects in many pictures, `batch` of them per pass. Returns an iterator of (picture as given, result).
 
-    Threads load and resize the pictures of the next batches while the network computes; memory stays flat. `images` is
-    iterated in the caller's thread. Other options are those of `detect`, `bgr` that of `as_picture`. Raises OptionError
-    at once, and ImageError when the turn of a picture that cannot be read has come.
+    Threads load and resize the pictures of the next batches while the network computes; memory is bounded. `images` is
+    iterated in the caller's thread. Other options: see `detect`, and `as_picture` for `bgr`. Raises OptionError at
+    once, and ImageError when the result of an unreadable picture is due.
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
@@ -245,7 +246,7 @@ def detect_each(
         return image, prepare_input(network, as_picture(image, bgr), options)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
-        with closing(ahead(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
+        with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
             while ready := list(islice(loaded, batch)):
                 found = detect_inputs(network, [each for _, each in ready], names)
                 yield from zip([image for image, _ in ready], found, strict=True)

@@ -30,7 +30,7 @@ class ActivationLayer(KernelLayer):
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> ActivationLayer:
         activation = read_activation(section, context.dialect, "linear")
-        return cls(section=section, sources=context.previous, activation=activation)
+        return cls.build(section, context, activation=activation)
 
     def bind(self) -> list[Call]:
         assert self.output is not None

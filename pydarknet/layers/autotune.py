@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..runtime.cache import CACHE_FOLDER
-from ..utils.files import atomic_write
+from ..utils.files import write_file
 
 log = logging.getLogger("pydarknet")
 
@@ -83,8 +83,7 @@ class Tuning:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self.path) as file:
-                file.write((json.dumps(self.known, indent=0, sort_keys=True) + "\n").encode())
+            write_file(self.path, (json.dumps(self.known, indent=0, sort_keys=True) + "\n").encode())
         except (OSError, OutputError) as error:
             log.warning("%s: what was measured cannot be kept (%s)", self.path, error)
 

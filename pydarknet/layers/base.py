@@ -1,13 +1,14 @@
-"""The base of all layers: options, parameters, fusion, execution, training; and what a layer sees as it is built."""
+"""The base class of all layers, and the context in which a layer is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from ..config.declared import read_options
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..runtime.program import Call
@@ -16,6 +17,7 @@ from ..utils.arrays import LANES, Array
 from .options import LearningOptions, RecordOptions, TrainingProgress
 
 INPUT = -1  # the index under which a layer names the network's own input
+SomeLayer = TypeVar("SomeLayer", bound="Layer")
 NOTHING = Shape(0, 0, 0)  # the shape of a layer before `reshape`
 LARGEST_OUTPUT = 1 << 31  # numbers in a layer's output, over the whole batch
 
@@ -57,7 +59,7 @@ class Changes:
 
 @dataclass
 class BuildContext:
-    """What a layer sees while its network is built: the layers before it, and the options of the whole network."""
+    """The context of a layer while its network is built: the layers before it, and the network's options."""
 
     index: int
     layers: Sequence[Layer]
@@ -96,7 +98,7 @@ class BuildContext:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Layer:
-    """Base of all layers. A subclass overrides what differs; the loops over a network ask no layer for its type.
+    """Base class of all layers. A subclass overrides what differs; no loop over a network checks a layer's type.
 
     The life of a layer:
 
@@ -109,12 +111,12 @@ class Layer:
 
     `reshape` is repeated for another input size or batch, `setup` and `setup_training` for other tensors.
 
-    The members stand under five headings: options and shapes, parameters, fusion, execution, training.
+    The members have five headings: options and shapes, parameters, fusion, execution, training.
     """
 
     # === 1. Options and shapes ===
-    # Known from the section and from the sources' shapes; no memory is bound yet. Class variables say what kind of
-    # layer it is, so that nobody outside needs `isinstance`. Shapes are those of one sample: channels, height, width.
+    # They follow from the section and the sources' shapes; no memory is bound yet. Class variables describe the kind of
+    # layer, so that other modules need no `isinstance`. Shapes are those of one sample: channels, height, width.
 
     section: Section
     sources: tuple[int, ...]  # indices of the layers that it reads; INPUT for the network's input
@@ -148,8 +150,13 @@ class Layer:
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
-        """Read the layer's options; by default it has none. Raises ConfigError, ShapeError."""
-        return cls(section=section, sources=context.previous)
+        """Read the layer's options; by default those that its fields declare. Raises ConfigError, ShapeError."""
+        return cls.build(section, context)
+
+    @classmethod
+    def build(cls: type[SomeLayer], section: Section, context: BuildContext, **options: Any) -> SomeLayer:
+        """The layer that reads its predecessor, with the options that its fields declare, and with `options`."""
+        return cls(section=section, sources=context.previous, **(read_options(cls, section) | options))
 
     @property
     def kind(self) -> str:
@@ -157,7 +164,7 @@ class Layer:
         return self.section.kind
 
     def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
-        """Take the sources' shapes, compute the output's. Raises ShapeError where they do not fit."""
+        """Set the sources' shapes and the batch, and compute the output's shape. Raises ShapeError."""
         shape = self.out_shape(inputs)
         if min(shape.channels, shape.height, shape.width) < 1:
             raise self.section.shape_error(
@@ -211,31 +218,31 @@ class Layer:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
-    # A layer may compute its successors too, without writing the outputs between. `network/fusion.py` asks, the
-    # layers answer; both know each other only by the members of this section.
+    # A layer may compute its successors too, without writing the outputs between. The planner (`network/fusion.py`,
+    # `network/memory_plan.py`) and the layers use only the members of this section for that.
     #
-    # Fused layers. For each layer the planner collects the run of layers after it in which each is the only reader
-    # of its predecessor, and asks `fusable(run)`: how many of them, from the first on, can you compute as well? Those
-    # become `fused` of the layer, and do nothing themselves. In
+    # Fused layers. For each layer the planner collects the following layers, as long as each is the only reader of its
+    # predecessor. `fusable(after)` returns how many of them, from the first on, the layer can compute itself. They
+    # become its `fused`, and are no steps of their own. In
     #
     #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
     #
-    # layer 0 answers 3: it computes the whole inverted bottleneck and writes the output of layer 3 only. `setup` then
-    # gets that tensor as its output, and as its sources its own one and the further source of layer 3. What the
-    # first layer has to know of the others is a property of theirs: `is_maxpool_2x2` (the pooling can be done as a
-    # convolution stores), `is_residual_add` (the addition can).
+    # `fusable` of layer 0 returns 3: it computes the whole inverted bottleneck and writes only the output of layer 3.
+    # `setup` then gets that tensor as output, and as sources its own source and the second source of layer 3. The first
+    # layer needs to know two properties of the others: `is_maxpool_2x2` (the convolution can pool while it stores) and
+    # `is_residual_add` (it can add while it stores).
     #
-    # Concatenation and split without copies. `[route]` of several sources lays them one after another: each source
-    # then writes straight into its part of the output. A route of one group reads a part of its source. The layer
-    # says so by `concat_offsets` and `split_offset`; the planner lets tensors share memory where parts begin at whole
-    # channel blocks, and the layer skips the copy where source and output turn out to be the same memory. A layer
-    # that changes nothing at all at inference is an alias (`is_alias`, heading 1).
+    # Concatenation and split without copies. `[route]` concatenates its sources: each source can write directly into
+    # its part of the output. A route of one group is a part of its source. `concat_offsets` and `split_offset` give
+    # these parts; the planner lets tensors share memory where parts begin at whole channel blocks, and the layer skips
+    # the copy if source and output are the same memory. A layer that changes nothing at inference is an alias
+    # (`is_alias`, heading 1).
     #
-    # Layouts. Tensors are blocked (nChw16c) with a halo of zeros as wide as its widest reader asks for (`halo`).
-    # A picture of up to four channels is packed into four lanes where all its readers allow it (`reads_four_lanes`);
-    # a run of convolutions may keep it in NCHW order (`lanes_from_nchw`).
+    # Layouts. Tensors are blocked (nChw16c) with a halo of zeros as wide as the widest reader needs (`halo`). A picture
+    # of up to four channels is packed into four lanes if all its readers accept that (`reads_four_lanes`); a run of
+    # convolutions may keep it in NCHW order (`lanes_from_nchw`).
     #
-    # Fusion changes no numbers but for rounding, and none is done in training or where all outputs are kept.
+    # Fusion changes results only by rounding. There is none in training and where all outputs are kept.
 
     fused: Sequence[Layer] = field(default=(), repr=False)  # successors that this layer computes as well
 
@@ -279,7 +286,7 @@ class Layer:
         return ()
 
     def mark_branch(self) -> None:
-        """Take note that a route, shortcut or the like reads this output as well."""
+        """Called when a route, shortcut or the like reads this output as well."""
 
     # === 4. Execution ===
     # One forward pass at inference. `setup` binds the layer to tensors and derives what the pass needs, such as
@@ -326,11 +333,11 @@ class Layer:
 
     # Whether the layer compares its output with the truth: then it has `loss`.
     has_loss: ClassVar[bool] = False
-    # Whether it learns filters, which options clamp, centre, average and compare with each other.
+    # Whether it learns filters, to which options of training apply (clipping, centring, averages, comparison).
     has_filters: ClassVar[bool] = False
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        """Bind the layer to the deltas of its sources (None where nobody wants them) and of its output."""
+        """Bind the layer to the deltas of its sources (None where not needed) and of its output."""
         self.source_deltas, self.delta = source_deltas, delta
 
     @property
@@ -344,7 +351,7 @@ class Layer:
         return []
 
     def forward_training(self) -> None:
-        """Compute the output as training wants it: with the statistics of the batch, with dropout."""
+        """Compute the output in training: with the statistics of the batch, with dropout."""
         self.forward()
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
@@ -367,7 +374,7 @@ class Layer:
         """As one of several copies in time, use the batch statistics of the copy `last` in the backward pass."""
 
     def inputs_changed(self) -> None:
-        """Take note that the sources were written to between the forward and the backward pass."""
+        """Called when the sources were written to between the forward and the backward pass."""
 
     def generators(self) -> dict[str, np.random.Generator]:
         """The layer's own random generators, by the names that checkpoints use, without the shared `rng`."""

@@ -194,9 +194,9 @@ class BatchNormLayer(KernelLayer):
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> BatchNormLayer:
         channels = context.shape(context.index - 1).channels
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             norm=BatchNorm(channels, context.dialect.epsilon_inside_root),
             biases=np.zeros(channels, np.float32),
             has_biases=context.dialect.batchnorm_layer_has_bias,

@@ -74,9 +74,9 @@ class Connected(NchwLayer):
     ) -> Connected:
         """A connected layer with these sizes, alone or as a part of a recurrent layer."""
         normalised = section.flag("batch_normalize")
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             inputs_count=inputs,
             outputs_count=outputs,
             activation=activation,

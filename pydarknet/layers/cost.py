@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..config.declared import real
 from ..config.sections import Section
 from ..tensor import Shape
 from ..utils.arrays import Array
@@ -36,8 +37,8 @@ class Cost(Identity):
     has_loss: ClassVar[bool] = True
     cost_type: str = "sse"
     smooth_sign: float = 1.0
-    scale: float = 1.0
-    smoothing: float = 0.0
+    scale: float = real(1.0)
+    smoothing: float = real(key="smooth")
     loss_delta: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
 
     @property
@@ -47,14 +48,8 @@ class Cost(Identity):
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
         section.ignore("ratio", "noobj", "thresh")
-        return cls(
-            section=section,
-            sources=context.previous,
-            cost_type=_cost_type(section),
-            scale=section.real("scale", 1.0),
-            smooth_sign=context.dialect.smooth_cost_sign,
-            smoothing=section.real("smooth", 0.0),
-        )
+        sign = context.dialect.smooth_cost_sign
+        return cls.build(section, context, cost_type=_cost_type(section), smooth_sign=sign)
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """The cost of the source, (batch, inputs), against truth of the same size; keeps the source's delta."""
@@ -111,7 +106,7 @@ class Contrastive(Identity):
         index += context.index if index < 0 else 0
         head = context.layers[index] if 0 < index < context.index else None
         classes = getattr(head, "classes", section.positive("classes", 1000))
-        return cls(section=section, sources=context.previous, classes=classes, anchors=len(getattr(head, "mask", ())))
+        return cls.build(section, context, classes=classes, anchors=len(getattr(head, "mask", ())))
 
     def table_row(self) -> str:
         x, count = self.inputs[0], max(1, self.anchors)

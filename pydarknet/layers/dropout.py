@@ -54,12 +54,8 @@ class Dropout(Identity):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Dropout:
-        return cls(
-            section=section,
-            sources=context.previous,
-            probability=section.real("probability", context.dialect.dropout),
-            squares=Squares.from_section(section),
-        )
+        probability = section.real("probability", context.dialect.dropout)
+        return cls.build(section, context, probability=probability, squares=Squares.from_section(section))
 
     def forward_training(self) -> None:
         assert self.output is not None

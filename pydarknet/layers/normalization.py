@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..config.sections import Section
+from ..config.declared import positive, real
 from ..utils.arrays import Array
-from .base import BuildContext
 from .nchw_layer import NchwLayer
 
 
@@ -19,22 +18,11 @@ class Normalization(NchwLayer):
     The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
     """
 
-    alpha: float
-    beta: float
-    kappa: float
-    size: int
+    alpha: float = real(0.0001)
+    beta: float = real(0.75)
+    kappa: float = real(1.0)
+    size: int = positive(5)
     _factors: Array = field(init=False, repr=False)
-
-    @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Normalization:
-        return cls(
-            section=section,
-            sources=context.previous,
-            alpha=section.real("alpha", 0.0001),
-            beta=section.real("beta", 0.75),
-            kappa=section.real("kappa", 1.0),
-            size=section.positive("size", 5),
-        )
 
     def compute(self, x: Array, y: Array) -> None:
         channels = self.shape.channels

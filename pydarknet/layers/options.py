@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..config.declared import flag, integer, read_options, real
 from ..config.sections import Section
 
 CONVOLUTIONS = ("convolutional", "conv")
@@ -55,29 +56,21 @@ class LearningOptions:
     centred: the mean of each filter's accumulated update is subtracted from it.
     """
 
-    rate: float = 1.0
-    stop: int = 0
-    forward_only: bool = False
-    clip: float = 0.0
-    from_iteration: int = 0
-    from_burn_in: int = 0
-    norm_only: bool = False
+    rate: float = real(1.0, key="learning_rate")
+    stop: int = integer(key="stopbackward")
+    forward_only: bool = flag(key="onlyforward")
+    clip: float = real()
+    from_iteration: int = integer(key="dont_update")
+    from_burn_in: int = integer(key="burnin_update")
+    norm_only: bool = flag(key="train_only_bn")
     centred: bool = False
 
     @classmethod
     def from_section(cls, section: Section) -> LearningOptions:
         """Read the keys."""
         section.ignore("truth", "smooth")
-        return cls(
-            rate=section.real("learning_rate", 1.0),
-            stop=section.integer("stopbackward", 0),
-            forward_only=section.flag("onlyforward"),
-            clip=section.real("clip", 0.0),
-            from_iteration=section.integer("dont_update", 0),
-            from_burn_in=section.integer("burnin_update", 0),
-            norm_only=section.flag("train_only_bn"),
-            centred=section.kind in CONVOLUTIONS and section.flag("grad_centr"),
-        )
+        centred = section.kind in CONVOLUTIONS and section.flag("grad_centr")
+        return cls(**read_options(cls, section), centred=centred)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..config.declared import positive
 from ..config.sections import Section
 from ..kernels import pooling
 from ..kernels.training.pooling import average_gradient, maxpool_gradient
@@ -46,9 +47,9 @@ class _WindowPool(KernelLayer):
         mode = section.integer("antialiasing", 0)
         blur = Blur(mode, stride_y, stride_x) if mode else None
         section.ignore("maxpool_zero_nonmax", "maxpool_depth", "out_channels")
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             size=size,
             stride_y=1 if blur else stride_y,
             stride_x=1 if blur else stride_x,
@@ -159,21 +160,15 @@ class LocalAvgpool(_WindowPool):
 class DepthMaxpool(NchwLayer):
     """`[maxpool]` with `maxpool_depth`: output channel g is the maximum of the channels g + k out_channels."""
 
-    out_channels: int
     size: int
     stride: int
+    out_channels: int = positive()
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
         section.ignore("maxpool_depth", "antialiasing", "padding", "maxpool_zero_nonmax", "stride_x", "stride_y")
         stride = section.positive("stride", 1)
-        return cls(
-            section=section,
-            sources=context.previous,
-            out_channels=section.positive("out_channels", 1),
-            size=section.positive("size", stride),
-            stride=stride,
-        )
+        return cls.build(section, context, size=section.positive("size", stride), stride=stride)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         if self.out_channels > inputs[0].channels:

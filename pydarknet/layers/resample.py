@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config.declared import flag, natural, positive, real
 from ..config.sections import Section
 from ..kernels import elementwise
 from ..runtime.program import Call, KernelCall
@@ -25,21 +26,15 @@ class Upsample(KernelLayer):
     """
 
     stride: int
-    scale: float
     reverse: bool
+    scale: float = real(1.0)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Upsample:
         stride = section.integer("stride", 2)
         if not 1 <= abs(stride) <= 1 << 12:
             raise section.error(f"stride={stride}: expected a number from 1 to {1 << 12}, or its negative", "stride")
-        return cls(
-            section=section,
-            sources=context.previous,
-            stride=abs(stride),
-            scale=section.real("scale", 1.0),
-            reverse=stride < 0,
-        )
+        return cls.build(section, context, stride=abs(stride), reverse=stride < 0)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -79,22 +74,11 @@ class Reorg(NchwLayer):
     flatten: swap channels and pixels instead. extra: so many more numbers, zeros, after a copy of the input.
     """
 
-    stride: int
-    reverse: bool = False
-    flatten: bool = False
-    extra: int = 0
+    stride: int = positive(largest=1 << 12)
+    reverse: bool = flag()
+    flatten: bool = flag()
+    extra: int = natural()
     _order: NDArray[np.int64] | None = field(default=None, repr=False)
-
-    @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Reorg:
-        return cls(
-            section=section,
-            sources=context.previous,
-            stride=section.positive("stride", 1, 1 << 12),
-            reverse=section.flag("reverse"),
-            flatten=section.flag("flatten"),
-            extra=section.natural("extra", 0),
-        )
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..config.declared import flag, natural, positive, real
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..tensor import Shape, Tensor
@@ -48,22 +49,15 @@ class Crop(NchwLayer):
     Values are moved from 0..1 to -1..1 unless `noadjust`.
     """
 
-    height: int
-    width: int
-    noadjust: bool
-    flip: bool = False
+    height: int = positive(key="crop_height")
+    width: int = positive(key="crop_width")
+    noadjust: bool = flag()
+    flip: bool = flag()
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Crop:
         section.ignore("angle", "saturation", "exposure", "shift")
-        return cls(
-            section=section,
-            sources=context.previous,
-            height=section.positive("crop_height", 1),
-            width=section.positive("crop_width", 1),
-            noadjust=section.flag("noadjust"),
-            flip=section.flag("flip"),
-        )
+        return cls.build(section, context)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -113,10 +107,10 @@ class Implicit(Layer):
 
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
-    filters: int
-    atoms: int
-    mean: float
-    deviation: float
+    filters: int = positive(128)
+    atoms: int = positive()
+    mean: float = real()
+    deviation: float = real(0.2, key="std")
     weights: Array = field(init=False, repr=False)
     _trainable: Trainable = field(init=False, repr=False)
 
@@ -127,17 +121,6 @@ class Implicit(Layer):
                 f"has {self.filters} x {self.atoms} weights; expected at most {LARGEST_IMPLICIT}"
             )
         self.weights = np.zeros(self.filters * self.atoms, np.float32)
-
-    @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Implicit:
-        return cls(
-            section=section,
-            sources=context.previous,
-            filters=section.positive("filters", 128),
-            atoms=section.positive("atoms", 1),
-            mean=section.real("mean", 0.0),
-            deviation=section.real("std", 0.2),
-        )
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(self.filters, self.atoms, 1)
@@ -171,12 +154,7 @@ class Implicit(Layer):
 class History(NchwLayer):
     """`[history]`: at inference, x in the first channels and zeros in those of earlier frames."""
 
-    history_size: int
-
-    @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> History:
-        size = section.positive("history_size", 4, 1 << 10)
-        return cls(section=section, sources=context.previous, history_size=size)
+    history_size: int = positive(4, largest=1 << 10)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -199,17 +177,8 @@ class History(NchwLayer):
 class Iseg(NchwLayer):
     """`[iseg]`: the logistic function of the first `classes` channels, and `ids` more channels unchanged."""
 
-    classes: int
-    ids: int
-
-    @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Iseg:
-        return cls(
-            section=section,
-            sources=context.previous,
-            classes=section.positive("classes", 20),
-            ids=section.natural("ids", 32),
-        )
+    classes: int = positive(20)
+    ids: int = natural(32)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         if inputs[0].channels != self.classes + self.ids:

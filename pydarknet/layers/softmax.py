@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.sections import Section, folder_of
+from ..config.declared import flag
+from ..config.sections import Section
 from ..config.word_tree import WordTree, read_tree, softmax_groups
 from ..kernels.head_output import softmax_planes, softmax_rows
 from ..kernels.reorder import unpack
 from ..runtime.program import Call, KernelCall
 from ..utils.arrays import Array
-from ..utils.resources import find_file
 from .base import BuildContext
 from .nchw_layer import MASKED, NchwLayer, stacked_truth
 
 
 def tree_of(section: Section) -> WordTree | None:
     """The word tree that `tree=` names, None without it. Raises DataError."""
-    path = section.text("tree")
-    return read_tree(find_file(path, folder_of(section.path))) if path else None
+    path = section.file("tree")
+    return read_tree(path) if path else None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -35,8 +35,8 @@ class Softmax(NchwLayer):
     groups: int
     temperature: float
     tree: WordTree | None
-    spatial: bool
-    noloss: bool = False
+    spatial: bool = flag()
+    noloss: bool = flag()
 
     @property
     def has_loss(self) -> bool:  # type: ignore[override]
@@ -57,15 +57,7 @@ class Softmax(NchwLayer):
         tree = tree_of(section)
         if tree is not None and len(tree.names) != inputs:
             raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
-        return cls(
-            section=section,
-            sources=context.previous,
-            groups=groups,
-            temperature=temperature,
-            tree=tree,
-            spatial=section.flag("spatial"),
-            noloss=section.flag("noloss"),
-        )
+        return cls.build(section, context, groups=groups, temperature=temperature, tree=tree)
 
     def bind(self) -> Sequence[Call]:
         if self.tree is not None:

@@ -1,12 +1,12 @@
-"""The tensors between the layers of a network: their layouts, what they share, their lifetimes, and their memory.
+"""The tensors between the layers of a network: layouts, aliasing, lifetimes, and memory.
 
 Five passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
 
 1. fusion      which layers are computed together; tensors inside such a run do not exist (`fusion.find_fusions`)
-2. layout      lanes (blocked nChw16c, packed in four lanes, NCHW) and halo, as the readers want them (`set_layouts`)
-3. aliasing    concatenations and splits without a copy: a tensor that is a part of another one (`find_parts`)
+2. layout      lanes (blocked nChw16c, packed in four lanes, NCHW) and halo, as the readers need them (`set_layouts`)
+3. aliasing    concatenations and splits without a copy: a tensor is a part of another one (`find_parts`)
 4. liveness    the first and the last step at which a tensor must exist (`set_lifetimes`)
-5. allocation  one block of memory, in which tensors that never live together share addresses (`allocate`)
+5. allocation  one block of memory, in which tensors with disjoint lifetimes share addresses (`allocate`)
 
 An example of eight layers, for one picture of 32 x 32 and three channels:
 
@@ -35,7 +35,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..layers import INPUT
 from ..layers.convolution.planar import fits_four_lanes
-from ..tensor import PLANAR, BorrowedInput, Layout, Shape, Tensor
+from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
 from ..utils.arrays import LANES, aligned_zeros
 from ..utils.system import check_memory
 from .fusion import Graph
@@ -46,10 +46,11 @@ FOUR_LANES = 4  # of an input of up to four channels that only convolutions read
 
 @dataclass(eq=False)
 class TensorPlan:
-    """One tensor to be: of which layer (or INPUT), and what the passes have found out about it.
+    """The plan of one tensor, filled in by the passes.
 
-    first, last: the steps between which it must exist, both included. part_of: the tensor that holds this one, from
-    channel `channel` on. offset: floats from the beginning of the network's block of memory.
+    owner: the layer that writes it, or INPUT. first, last: the steps between which it must exist, both included.
+    part_of: the tensor that contains this one, from channel `channel` on. offset: floats from the start of the
+    network's block of memory.
     """
 
     owner: int
@@ -76,10 +77,10 @@ class TensorPlan:
 def plan_tensors(
     graph: Graph, batch: int, fusions: dict[int, list[int]], keep_all: bool, four_lanes: bool = True
 ) -> list[TensorPlan]:
-    """All passes but the last, over the tensors that the steps of a pass write or read.
+    """Plan all tensors: every pass but fusion, whose result is `fusions`, and allocation.
 
-    keep_all: all outputs are wanted after the pass, so that no two tensors share memory; `fusions` is then empty.
-    four_lanes: whether the input may be packed in four lanes, or borrowed as it is.
+    keep_all: all outputs are needed after the forward pass, so that no tensors share memory; `fusions` is then empty.
+    four_lanes: the input may be packed in four lanes, or be the caller's NCHW array.
     """
     tensors = needed_tensors(graph, batch, fusions)
     set_layouts(graph, tensors, fusions, keep_all, four_lanes)
@@ -90,8 +91,10 @@ def plan_tensors(
 
 
 def needed_tensors(graph: Graph, batch: int, fusions: dict[int, list[int]]) -> list[TensorPlan]:
-    """One for the input and each layer, in their order, but for aliases, for what fusion leaves out, and for layers
-    that keep their output as NCHW when nobody reads it in the engine's layout."""
+    """A plan for the input and for each layer whose output is a tensor, in order.
+
+    Without one: aliases, layers inside a fused run, and layers that keep their output as NCHW if no layer reads it.
+    """
     inside = {i for index, run in fusions.items() for i in (index, *run[:-1])}
     owners = [
         index
@@ -107,11 +110,11 @@ def needed_tensors(graph: Graph, batch: int, fusions: dict[int, list[int]]) -> l
 def set_layouts(
     graph: Graph, tensors: Sequence[TensorPlan], fusions: dict[int, list[int]], keep_all: bool, four_lanes: bool
 ) -> None:
-    """The layout pass: lanes, and as many cells of zeros round each plane as its readers want."""
+    """The layout pass: the lanes of each tensor, and its halo, which is the widest that a reader needs."""
     nchw = set[int]() if keep_all or not four_lanes else propagate_nchw(graph, fusions)
     for tensor in tensors:
         if tensor.owner in nchw:
-            tensor.lanes = PLANAR
+            tensor.lanes = NCHW
         elif tensor.owner == INPUT and four_lanes and _input_fits_four_lanes(graph):
             tensor.lanes = FOUR_LANES
         readers = dict.fromkeys(graph.read_by(tensor.owner))
@@ -119,15 +122,18 @@ def set_layouts(
 
 
 def _input_fits_four_lanes(graph: Graph) -> bool:
-    """Whether the input has few channels, and only convolutions read it, none of them through an alias."""
+    """Whether the input has few channels and all its readers accept four lanes, none of them an alias."""
     direct = [layer for layer in graph.layers if INPUT in layer.sources]
     return graph.input.channels <= FOUR_LANES and all(layer.reads_four_lanes and not layer.is_alias for layer in direct)
 
 
 @dataclass(frozen=True)
 class FusedRun:
-    """Layers computed as one step: the owners of the tensors that they read, of the one that they write, and the lanes
-    in which they can write it where they read NCHW only (none where they cannot read that)."""
+    """Layers computed as one step.
+
+    sources: the owners of the tensors that they read. output: the owner of the one that they write. output_lanes: the
+    lanes in which they can write it if all sources are NCHW; empty if they cannot read NCHW.
+    """
 
     sources: frozenset[int]
     output: int
@@ -135,22 +141,22 @@ class FusedRun:
 
 
 def propagate_nchw(graph: Graph, fusions: dict[int, list[int]]) -> set[int]:
-    """Owners of tensors that are kept as NCHW, which saves work where a tensor has few channels.
+    """The owners of tensors that are kept as NCHW, which saves work for tensors with few channels.
 
-    Layout propagation: at first every such tensor is taken for NCHW. A run of layers allows that if all that it reads
-    is NCHW, and if it can write its output in the layout which that has. A tensor loses the layout as soon as its
-    writer or one of its readers does not allow it, and other runs may then not allow it for theirs. Each run and each
-    tensor changes once, so the time is linear.
+    Layout propagation: first every tensor with few channels is assumed to be NCHW. A run supports that if all its
+    sources are NCHW and it can write the layout of its output. A tensor loses the layout when its writer or one of its
+    readers does not support it, which may make other runs unable. Each run and each tensor changes at most once, so the
+    time is linear.
     """
     users: dict[int, list[FusedRun]] = {}
     able: dict[FusedRun, None] = {}
-    written = {INPUT}  # what can be NCHW for all that its writer knows
+    written = {INPUT}  # owners of tensors that their writers can write as NCHW
     for run in _runs(graph, fusions):
         for tensor in (*run.sources, run.output):
             users.setdefault(tensor, []).append(run)
         if run.output_lanes:
             able[run] = None
-        if PLANAR in run.output_lanes:
+        if NCHW in run.output_lanes:
             written.add(run.output)
     kept = {
         owner for owner, runs in users.items()
@@ -188,9 +194,9 @@ def _runs(graph: Graph, fusions: dict[int, list[int]]) -> list[FusedRun]:
 
 
 def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
-    """The aliasing pass: sources of a concatenation become parts of it where they begin and end with whole blocks of
-    channels, and splits of whole blocks become parts of what they split. For one picture only, since the parts of
-    several do not lie together."""
+    """The aliasing pass: sources of a concatenation become parts of it if they begin and end with whole channel blocks;
+    splits of whole blocks become parts of their source. Only for a batch of one, since the parts of several samples are
+    not contiguous."""
     by_owner = {tensor.owner: tensor for tensor in tensors}
     for tensor in tensors[1:]:
         layer, sources = graph.layers[tensor.owner], graph.sources(tensor.owner)
@@ -211,7 +217,7 @@ def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
 
 
 def _whole(part: TensorPlan) -> TensorPlan:
-    """What holds a part and is not a part itself; from now on the part, and all that lie between, say so."""
+    """The outermost tensor that contains a part. Afterwards it is `part_of` of the part and of all tensors between."""
     path, whole = list[TensorPlan](), part
     while whole.part_of is not None:
         path.append(whole)
@@ -227,8 +233,8 @@ def _whole(part: TensorPlan) -> TensorPlan:
 
 
 def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], fusions: dict[int, list[int]], keep_all: bool) -> None:
-    """The liveness pass: from the step that writes a tensor to its last reader; the network's output, and with
-    `keep_all` every tensor, to the end. A tensor with parts lives as long as any of them."""
+    """The liveness pass: a tensor lives from the step that writes it to its last reader; the network's output, and with
+    `keep_all` every tensor, to the end; a tensor with parts as long as any of them."""
     begins = {run[-1]: index for index, run in fusions.items()}
     end = len(graph.layers)
     for tensor in tensors:
@@ -245,9 +251,9 @@ def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], fusions: dict[int
 
 
 def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
-    """The allocation pass: tensors by owner, in one block of memory. An NCHW input borrows the caller's array.
+    """The allocation pass: the tensors by owner, in one block of memory. An NCHW input borrows the caller's array.
 
-    Raises ShapeError when the machine does not have that much memory.
+    Raises ShapeError if the machine does not have enough memory.
     """
     borrowed = [tensor for tensor in tensors if tensor.owner == INPUT and tensor.layout.is_plain]
     wholes = [tensor for tensor in tensors if tensor.part_of is None and tensor not in borrowed]
@@ -267,23 +273,23 @@ def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
 
 
 def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
-    """The tensor of a part, in the memory of the whole."""
+    """The tensor of a part, in the memory of the tensor that contains it."""
     start = part.channel // LANES * part.layout.block
     return Tensor(part.layout, whole.data[start : start + part.layout.size])
 
 
 def assign_offsets(tensors: Sequence[TensorPlan]) -> int:
-    """Give every tensor an offset such that those alive together do not overlap; the floats needed in all.
+    """Give every tensor an offset such that tensors alive at the same time do not overlap. Returns the floats needed.
 
-    Largest first, each at the lowest gap that holds it. The time is quadratic in the number of tensors, as each may
-    live together with all others, but done by NumPy: 20,000 tensors take about two seconds.
+    Greedy by size: the largest tensor first, each in the lowest gap that is large enough. The time is quadratic in the
+    number of tensors, but computed by NumPy: 20,000 tensors take about two seconds.
     """
     count = len(tensors)
-    first, last, start, end = np.zeros((4, count), np.int64)  # of those that have an offset, sorted by it
+    first, last, start, end = np.zeros((4, count), np.int64)  # of the tensors placed so far, sorted by offset
     for placed, tensor in enumerate(sorted(tensors, key=lambda t: -t.size)):
         beside = (first[:placed] <= tensor.last) & (last[:placed] >= tensor.first)
         starts = start[:placed][beside]
-        free = np.maximum.accumulate(np.concatenate(([0], end[:placed][beside])))  # where a gap before each begins
+        free = np.maximum.accumulate(np.concatenate(([0], end[:placed][beside])))  # the start of the gap before each
         fits = starts - free[:-1] >= tensor.size
         tensor.offset = int(free[fits.argmax() if fits.any() else -1])
         at = int(np.searchsorted(start[:placed], tensor.offset))

@@ -1,4 +1,4 @@
-"""What this machine and installation are, and what is wrong with them: the facts of a bug report."""
+"""The facts of a bug report: machine, installation, kernel cache, and problems with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEGABYTE = 1 << 20
 
 
 def diagnose() -> dict[str, Any]:
-    """All facts, as JSON can hold them; `problems` lists in words what is wrong."""
+    """All facts, as values for JSON; `problems` is a list of sentences."""
     facts = {
         "pydarknet": {"version": __version__, "folder": str(Path(__file__).parents[1])},
         "python": {"version": platform.python_version(), "program": sys.executable, "system": platform.platform()},
@@ -52,13 +52,12 @@ def processor() -> dict[str, Any]:
         if not needed <= flags:
             break
         level = each
-    memory = machine_memory()
     return {
         "name": name or platform.processor() or platform.machine(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": threads(),
-        "memory_mb": None if memory is None else memory // MEGABYTE,
+        "memory_mb": machine_memory() // MEGABYTE,
         "level": level,
         "bf16": "avx512_bf16" in flags,
     }
@@ -114,7 +113,7 @@ def kernel_cache() -> dict[str, Any]:
 
 
 def problems(facts: dict[str, Any]) -> Iterator[str]:
-    """What is wrong, each in one sentence with what to do."""
+    """Each problem in one sentence, with its remedy."""
     cpu, cache, opencv = facts["processor"], facts["kernels"], facts["opencv"]
     if cpu["level"] in ("x86-64", "x86-64-v2"):
         yield f"the processor has {cpu['level']} only: without AVX2 and FMA networks run several times slower"
@@ -138,7 +137,7 @@ def problems(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def lines(facts: dict[str, Any]) -> Iterator[str]:
-    """The same as text to paste into a bug report."""
+    """The facts as text, for a bug report."""
     for title, content in facts.items():
         if title == "problems" or not content:
             continue

@@ -9,8 +9,7 @@ import numpy as np
 from ..layers import INPUT, Layer
 from ..network.fusion import Graph
 from ..network.network import Network
-from ..tensor import Shape
-from ..utils.arrays import LANES
+from ..tensor import Layout
 
 HEADER = "   layer   filters  size/strd(dil)      input                output"
 MEGABYTE = 1 << 20
@@ -77,11 +76,7 @@ def activation_bytes(network: Network) -> int:
         last.update((graph.owner(source), index) for source in layer.sources)
     change = np.zeros(len(network.layers) + 1, np.int64)  # of the live bytes, before each layer
     for index, reader in last.items():
-        size = _bytes(graph.shape(index))
+        size = 4 * Layout(1, graph.shape(index), halo=1).size
         change[max(index, 0)] += size
         change[reader + 1] -= size
     return network.batch * int(change.cumsum().max())
-
-
-def _bytes(shape: Shape) -> int:
-    return 4 * LANES * -(-shape.channels // LANES) * (shape.height + 2) * (shape.width + 2)

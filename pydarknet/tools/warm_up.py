@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import OptionError
 from ..model import Model, load_model
-from ..training.learner import Learner, mini_batch
+from ..training.learner import Learner
 from ..utils.arrays import Array
 
 DEFAULT = ("tiny.cfg", "yolov3-tiny.cfg", "yolov4-tiny.cfg", "toys.cfg")  # bundled, small, and of all common layers
@@ -32,7 +32,7 @@ def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
 
 def _train_once(cfg: str | os.PathLike[str]) -> None:
     steps = load_model(cfg).config.net.positive("time_steps", 1)
-    model = load_model(cfg, batch=mini_batch(SAMPLES, 1, steps))
+    model = load_model(cfg, batch=SAMPLES * steps)
     if not any(layer.has_loss for layer in model.layers):
         raise OptionError(f"{model.path}: has no layer with a loss; it cannot be trained")
     learner = Learner(model)

@@ -43,9 +43,7 @@ def stamp(network: Network, seen: int | None = None) -> None:
     seen = network.header.seen if seen is None else seen
     if network.dialect.writes_whole_iterations:
         net = network.config.net
-        subdivisions = net.positive("subdivisions", 1)
-        batch = mini_batch(net.positive("batch", 1), subdivisions, net.positive("time_steps", 1)) * subdivisions
-        seen -= seen % batch
+        seen -= seen % (mini_batch(net) * net.positive("subdivisions", 1))
     network.header = Header(*network.dialect.version, seen)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import OutputError
 from ..network.network import Network
-from ..utils.files import atomic_write, flush, hash_of
+from ..utils.files import flush, hash_of, write_file
 
 log = logging.getLogger("pydarknet")
 
@@ -69,8 +69,7 @@ class BestWeights:
                 self.path.replace(aside)
             network.save_weights(temporary)
             content = {**about, "value": value, "weights": self.path.name, "hash": hash_of(temporary)}
-            with atomic_write(self._new) as stream:
-                stream.write(json.dumps(content, indent=1).encode() + b"\n")
+            write_file(self._new, json.dumps(content, indent=1).encode() + b"\n")
             temporary.replace(self.path)
             flush(self.path.parent)
             self._new.replace(self.sidecar)

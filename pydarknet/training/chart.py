@@ -21,7 +21,7 @@ MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl with th
 
 
 class Chart:
-    """A chart that is drawn from train.jsonl each time, so that the curve of a resumed run has no gap.
+    """A chart that is redrawn from train.jsonl each time, so that the curve of a resumed run has no gap.
 
     top: the end of the loss axis; None: by the average loss. Without matplotlib, or where the file cannot be written,
     there is one warning and no chart; the run goes on.
@@ -33,7 +33,7 @@ class Chart:
         self._is_off = False
 
     def draw(self) -> None:
-        """Write the picture."""
+        """Write chart.png."""
         if self._is_off:
             return
         try:

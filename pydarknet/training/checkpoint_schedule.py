@@ -1,4 +1,4 @@
-"""When darknet writes weights during training, and under which names."""
+"""The schedule of checkpoints during training, and their file names, as in darknet."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
 
 @dataclass
 class CheckpointSchedule:
-    """The checkpoints that are due after an iteration, and their names, by dialect and command.
+    """The checkpoints that are due after an iteration, by dialect and command.
 
-    batch: pictures of an iteration. pictures: in the training list. every: also write the rolling checkpoint every so
-    many iterations. saved: AlexeyAB's, the iteration of the last save of each kind.
+    batch: pictures of an iteration. pictures: in the training list. every: write the rolling checkpoint every so many
+    iterations too. saved: for AlexeyAB's dialect, the iteration of the last save of each kind.
     """
 
     base: str
@@ -32,7 +32,7 @@ class CheckpointSchedule:
 
     @property
     def rolling(self) -> str:
-        """The name of the checkpoint that is overwritten again and again."""
+        """The name of the checkpoint that is overwritten each time."""
         return f"{self.base}_last.weights" if self.alexeyab else f"{self.base}.backup"
 
     @property

@@ -1,4 +1,4 @@
-"""The source of a training run's mini-batches: data sets and loader as the trainer sees them."""
+"""The training set and the source of mini-batches, as the trainer sees them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ListedImages(Protocol):
 
 
 class BatchSource(Protocol):
-    """Delivers mini-batches; two sources that begin at one position deliver the same.
+    """A source of mini-batches, which depend on its position only.
 
     mini_batch: pictures of the next one. position: pictures delivered so far. waited: seconds that `next` had to wait.
     """
@@ -46,7 +46,8 @@ class BatchSource(Protocol):
 
 
 def open_pictures(data: Section, model: Model) -> ListedImages:
-    """The training list of a .data file: with boxes for a network with heads, else with classes."""
+    """The training set of a .data file: with boxes for a network with heads, else with classes. Raises DataError,
+    ConfigError."""
     net = model.config.net
     heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads:
@@ -56,7 +57,7 @@ def open_pictures(data: Section, model: Model) -> ListedImages:
 
 
 def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
-    """The training list of a .data file with boxes, by the options of a head."""
+    """The detection training set of a .data file, with the options of a head. Raises DataError, ConfigError."""
     wanted = head.pictures
     return DetectionDataset.from_config(
         data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,

@@ -1,8 +1,8 @@
-"""What a training run does besides learning: each task is a hook, called before and after the run and each iteration.
+"""Hooks of a training run: its tasks besides learning, called before and after the run and each iteration.
 
-A run calls its hooks in a fixed order, which is the order in which files are written: earlier results are moved aside;
-validation, hooks of the user, train.jsonl, the best weights, checkpoints, chart.png. So a user's hook sees the
-iteration's measurement, adds numbers to its line in train.jsonl, and has its state in the iteration's checkpoint.
+The order of calls is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best
+weights, checkpoints, chart.png. A user's hook therefore sees the iteration's measurement, can add numbers to its line
+in train.jsonl, and has its state in the iteration's checkpoint.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from .validation import Validator
 
 
 class Run(Protocol):
-    """A training run as its hooks see it: a Trainer.
+    """A training run (Trainer), as its hooks see it.
 
-    iteration: the last one that is finished, 0 at first. average: of the loss, None before the first iteration.
+    iteration: the last finished one, 0 at first. average: the moving average of the loss, None before the first
+    iteration.
     last_batch: the images and truth of the last mini-batch, as `Model.train_step` takes them; None before the first.
     """
 
@@ -47,13 +48,13 @@ class Run(Protocol):
     interrupted: bool
 
     def stop(self) -> None:
-        """End after the iteration in progress, to go on with `resume` later."""
+        """End after the iteration in progress; `resume` can continue the run."""
 
     def finish(self, reason: str) -> None:
         """End after the iteration in progress, with the final weights, as if it were the last one."""
 
     def progress(self) -> Progress:
-        """How far the run is, for a checkpoint."""
+        """The state of the run, for a checkpoint."""
 
     def diverged(self, iteration: int, what: str) -> DivergedError:
         """The error for a loss or parameters that are not finite."""
@@ -68,7 +69,7 @@ class Hook:
     name = ""
 
     def before_run(self, run: Run) -> None:
-        """Called once, before the first iteration; not for a run that is set up but never begun."""
+        """Called once, before the first iteration; not for a Trainer whose `run` is never iterated."""
 
     def before_step(self, run: Run) -> None:
         """Called before each iteration."""
@@ -80,11 +81,11 @@ class Hook:
         """Called once, after the last iteration or after `stop`; not when an error ends the run."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What the hook needs to go on after `resume`: values fit for JSON. Empty where it needs nothing."""
+        """The state that the hook needs after `resume`, as values for JSON; empty by default."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave. Raises WeightsError where the state is not of this hook."""
+        """Restore a state of `state_dict`. Raises WeightsError for a state of something else."""
 
     @property
     def key(self) -> str:
@@ -93,7 +94,7 @@ class Hook:
 
 
 class EarlierResults(Hook):
-    """Moves aside what an earlier run of the network left in the folder, unless the run is a resumed one."""
+    """Moves results of an earlier run of the network to another folder, unless the run is resumed."""
 
     def __init__(self, final: str) -> None:
         """final: the name of the weights at a run's end."""
@@ -127,7 +128,7 @@ class ValidationHook(Hook):
 
 
 class EarlyStopping(Hook):
-    """Ends the run when `patience` validations one after another were not better than the best one before them."""
+    """Ends the run after `patience` consecutive validations without an improvement on the best one."""
 
     def __init__(self, patience: int) -> None:
         """Raises OptionError where patience is below 1."""
@@ -198,7 +199,7 @@ class BestCheckpointer(Hook):
 
 
 class Checkpointer(Hook):
-    """Writes checkpoints when the schedule says that they are due, and the weights of the end.
+    """Writes checkpoints on a schedule, and the final weights.
 
     last_saved: the newest checkpoint, None before there is one.
     """
@@ -236,7 +237,7 @@ class Checkpointer(Hook):
         return path
 
     def last_good(self) -> str:
-        """A remark on the newest checkpoint, for messages."""
+        """A phrase about the newest checkpoint, for messages."""
         if self.last_saved is None:
             return "no checkpoint was written before"
         return f"the last checkpoint is {self.last_saved}" if self.last_saved.exists() else "no checkpoint is left"
@@ -264,7 +265,7 @@ class ChartHook(Hook):
 
 
 def check_parameters(run: Run) -> None:
-    """Raise DivergedError rather than let parameters be written that are not finite."""
+    """Raise DivergedError if a parameter is not finite, so that such weights are never written."""
     for index, layer in enumerate(run.model.layers):
         if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
             raise run.diverged(run.iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")

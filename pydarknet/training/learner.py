@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config.sections import Section
 from ..errors import OptionError
 from ..layers import INPUT, Layer
 from ..layers.base import Trainable
@@ -40,7 +41,7 @@ class Learner:
     """
 
     def __init__(self, network: Network) -> None:
-        """Allocate memory for mini-batches of the cfg's size, and log options that are not followed.
+        """Allocate memory for mini-batches of the cfg's size, and log unsupported options.
 
         Raises ConfigError and ShapeError, and OptionError where the network computes in another precision than float32.
         """
@@ -303,6 +304,7 @@ def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
-def mini_batch(network_batch: int, subdivisions: int, time_steps: int) -> int:
-    """The pictures of one forward pass: batch / subdivisions, times the length of a sequence."""
-    return max(1, network_batch // subdivisions) * time_steps
+def mini_batch(net: Section) -> int:
+    """The pictures of one forward pass by `[net]`: batch / subdivisions, times the length of a sequence."""
+    batch, subdivisions = net.positive("batch", 1), net.positive("subdivisions", 1)
+    return max(1, batch // subdivisions) * net.positive("time_steps", 1)

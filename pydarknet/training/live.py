@@ -25,7 +25,7 @@ from ..images.image import Picture, encode_image, load_image, write_image
 from ..images.operations import as_picture
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
-from ..utils.files import atomic_write
+from ..utils.files import write_file
 from .hooks import Hook, Run
 from .metrics_log import IterationRecord
 from .run_folder import CHART
@@ -72,8 +72,7 @@ class LiveHook(Hook):
                 write_image(self.folder / "batch.jpg", batch)
             if measured and run.validator and isinstance(run.validator.metric, AveragePrecision):
                 self._worst = self._draw_worst(run, run.validator.metric)
-            with atomic_write(self.folder / "state.json") as stream:
-                stream.write(json.dumps(self._state(run, status)).encode())
+            write_file(self.folder / "state.json", json.dumps(self._state(run, status)).encode())
         except (DarknetError, OSError) as error:
             self._is_off = True
             log.warning("%s: not kept up to date: %s", self.folder, error)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..config.declared import integer, natural, read_options, real
 from ..config.sections import Section
 
 
@@ -15,19 +16,19 @@ from ..config.sections import Section
 class LearningRateSchedule:
     """The options of `[net]` that decide the learning rate. A policy may read all of them."""
 
-    learning_rate: float
+    learning_rate: float = real(0.001)
     policy: str = "constant"
-    max_batches: int = 0
-    burn_in: int = 0  # updates
-    power: float = 4.0
+    max_batches: int = natural(largest=1 << 40)
+    burn_in: int = natural(largest=1 << 40)  # updates
+    power: float = real(4.0)
     step: int = 1
-    scale: float = 1.0
-    gamma: float = 1.0
+    scale: float = real(1.0)
+    gamma: float = real(1.0)
     steps: tuple[int, ...] = ()
     scales: tuple[float, ...] = ()
-    learning_rate_min: float = 1e-5
+    learning_rate_min: float = real(1e-5)
     sgdr_cycle: int = 0
-    sgdr_mult: int = 2
+    sgdr_mult: int = integer(2)
 
     @classmethod
     def from_section(cls, net: Section) -> LearningRateSchedule:
@@ -43,21 +44,14 @@ class LearningRateSchedule:
                 "scales; expected as many of both",
                 "steps" if steps else "policy",
             )
-        max_batches = net.natural("max_batches", 0, 1 << 40)
+        options = read_options(cls, net)
         return cls(
-            learning_rate=net.real("learning_rate", 0.001),
             policy=policy,
-            max_batches=max_batches,
-            burn_in=net.natural("burn_in", 0, 1 << 40),
-            power=net.real("power", 4.0),
             step=max(1, net.integer("step", 1)),
-            scale=net.real("scale", 1.0),
-            gamma=net.real("gamma", 1.0),
             steps=tuple(steps),
             scales=tuple(scales),
-            learning_rate_min=net.real("learning_rate_min", 1e-5),
-            sgdr_cycle=net.integer("sgdr_cycle", max_batches),
-            sgdr_mult=net.integer("sgdr_mult", 2),
+            sgdr_cycle=net.integer("sgdr_cycle", options["max_batches"]),
+            **options,
         )
 
     def at(self, update: int) -> float:

@@ -1,4 +1,4 @@
-"""What a training run records of each iteration, and `train.jsonl`, the file of these records beside the weights."""
+"""The record of an iteration, and `train.jsonl`, the file of these records beside the weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from ..errors import OptionError, OutputError
 from ..evaluation import Report
 from ..layers.heads.statistics import Statistics
-from ..utils.files import atomic_write
+from ..utils.files import write_file
 
 METRICS_LOG = "train.jsonl"
 
 
 @dataclass(frozen=True)
 class HeadReport:
-    """What one head counted in one mini-batch."""
+    """The statistics of one head for one mini-batch."""
 
     index: int
     kind: str
@@ -80,7 +80,7 @@ class MetricsLog:
         self.path = path
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Cut the file after that iteration. `keep`: whether the file belongs to this run; if not, it becomes
+        """Truncate the file after that iteration. keep: the file belongs to this run; otherwise it is renamed to
         train.old.jsonl. Raises OutputError."""
         if not self.path.exists():
             return
@@ -95,8 +95,7 @@ class MetricsLog:
                 kept.append(line)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
-        with atomic_write(self.path) as stream:
-            stream.write(b"".join(kept))
+        write_file(self.path, b"".join(kept))
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add a line. Raises OutputError."""
@@ -130,8 +129,7 @@ def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(entries)
-    with atomic_write(path) as stream:
-        stream.write(text.getvalue().encode())
+    write_file(path, text.getvalue().encode())
 
 
 def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:

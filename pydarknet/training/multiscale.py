@@ -11,8 +11,7 @@ from ..errors import OptionError
 from ..layers.backward_ops import needs_input
 from ..layers.heads.base import Head
 from ..model import Model
-from ..tensor import Shape
-from ..utils.arrays import LANES
+from ..tensor import Layout, Shape
 
 CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
 SMALLEST, LARGEST = 320, 608  # sides of pjreddie's detectors
@@ -149,4 +148,4 @@ def training_bytes(model: Model, width: int, height: int, validates: bool = Fals
 
 
 def _bytes(shape: Shape) -> int:
-    return 4 * LANES * -(-shape.channels // LANES) * (shape.height + 2) * (shape.width + 2)
+    return 4 * Layout(1, shape, halo=1).size

@@ -1,14 +1,13 @@
-"""The folder that a training run writes to: made, tried, and cleared of the results of earlier runs of the network.
+"""The folder of a training run: created, checked, and cleared of results of earlier runs of the network.
 
-A run replaces files of darknet's names, and `resume` takes the checkpoint of the highest iteration. So results of an
-earlier run may not stay beside those of a new one: they are moved to a folder NAME.old1, NAME.old2, ... inside.
+A run overwrites files with darknet's names, and `resume` takes the checkpoint of the highest iteration. Results of an
+earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import shutil
 from pathlib import Path
@@ -24,23 +23,12 @@ CHART = "chart.png"
 log = logging.getLogger("pydarknet")
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder where it is missing, and see that it can be written to. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot write to this folder")
-
-
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
-    """Move results of earlier runs of the network `base` to a new folder in this one; None where there are none.
+    """Move results of earlier runs of the network `base` to a new folder inside. Returns it, or None if there are none.
 
-    begins_with: the weights that the new run begins with, which have seen so many pictures. They stay. Where they are
-    of this folder, weights that have seen no more pictures stay as well: they are what the run goes on from. Best
-    weights stay, as what is written beside them says how good they are. final: the name of the weights at a run's end.
-    Raises OutputError.
+    begins_with: the initial weights of the new run, which have seen `seen` pictures; they stay. If they are in this
+    folder, weights that have not seen more pictures stay too, because the run continues from them. Best weights stay,
+    because their sidecar records their measurement. final: the name of a run's final weights. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:

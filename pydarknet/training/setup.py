@@ -28,14 +28,13 @@ File = str | os.PathLike[str]
 class TrainOptions:
     """Options of a training run.
 
-    seed: of everything random; one seed gives one result. threads: for computing and for loading.
-    max_batches: iterations, instead of the cfg's. clear: count iterations from 0 whatever the weights have seen.
-    dialect: auto, pjreddie or alexeyab. backup: the folder for weights, instead of the .data file's.
-    resume: continue from the newest checkpoint in that folder; where it has none, begin. checks: read all labels first.
-    save_every: also write a checkpoint every so many iterations. allow_partial: accept weights with more numbers than
-    the network has. measure: measure mAP (classifiers: accuracy) on the list `valid` during the run, and keep the best
-    weights; measuring: how. min_size: the smallest side, in pixels, of pjreddie's detectors with several sizes, instead
-    of 320. chart: draw chart.png.
+    seed: of all random numbers. threads: for computing and for loading. max_batches: iterations, instead of the cfg's.
+    clear: count iterations from 0, not from the weights' images seen. dialect: auto, pjreddie or alexeyab. backup: the
+    folder for weights, instead of the .data file's. resume: continue from the newest checkpoint in that folder, if it
+    has one. checks: read all labels before the run. save_every: write a checkpoint every so many iterations too.
+    allow_partial: accept weights with more numbers than the network has. measure: measure mAP (classifiers: accuracy)
+    on the list `valid` during the run, and keep the best weights. measuring: options of that. min_size: the smallest
+    side, in pixels, of multi-scale training with pjreddie's dialect, instead of 320. chart: draw chart.png.
     """
 
     seed: int | None = None
@@ -61,10 +60,10 @@ class TrainOptions:
 
 
 class TrainingSetup:
-    """The network of a run with its parameters, before a learner is made of it.
+    """The network of a run with its parameters, before a learner is created.
 
-    imgs: pictures of an iteration. resumed: the checkpoint that the run resumes from, None for a new run. progress: how
-    far the run is. start: the iteration after which it began.
+    imgs: pictures of an iteration. resumed: the checkpoint that the run resumes from, None for a new run. progress: the
+    state of the run. start: the iteration after which it began.
     """
 
     def __init__(self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions) -> None:
@@ -98,10 +97,8 @@ class TrainingSetup:
 
     def _build(self, cfg: File) -> Model:
         options, config = self.options, read_config(cfg)
-        net = config.net
-        batch = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
-        seed = options.seed or 0
-        model = load_model(config, dialect=options.dialect, batch=batch, threads=options.threads, seed=seed)
+        net, seed = config.net, options.seed or 0
+        model = load_model(config, dialect=options.dialect, batch=mini_batch(net), threads=options.threads, seed=seed)
         if options.max_batches is not None:
             net.options.insert(0, Option("max_batches", str(options.max_batches), net.line))
         return model
@@ -144,7 +141,7 @@ class TrainingSetup:
             )
 
     def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
-        """When weights are written, for a list of so many pictures."""
+        """The schedule of checkpoints, for a training set of so many pictures."""
         iteration = self.progress.iteration
         return CheckpointSchedule(
             self.base,

@@ -1,6 +1,6 @@
-"""Checks of a restored state: names, shapes, dtypes and values against those that the learner expects.
+"""Checks of a restored state: names, shapes, dtypes and values.
 
-A state is only written to the network after all of it has been checked.
+The whole state is checked before any of it is copied to the network.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def check_arrays(found: Mapping[str, Array], expected: Mapping[str, Array]) -> N
 
 
 def check_generator(found: Any, rng: np.random.Generator, what: str) -> None:
-    """Try the state of a random generator on another generator of that kind. Raises WeightsError."""
+    """Check the state of a random generator by loading it into another generator. Raises WeightsError."""
     trial = type(rng.bit_generator)()
     try:
         trial.state = found

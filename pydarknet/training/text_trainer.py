@@ -1,4 +1,4 @@
-"""Training of recurrent networks on text: the trainer of pictures with other data and other names of checkpoints."""
+"""Training of recurrent networks on text: a Trainer with another source of data and other checkpoint names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TextCheckpointSchedule(CheckpointSchedule):
 
 
 class TextSetup(TrainingSetup):
-    """A training run on a text, before it begins."""
+    """The setup of a training run on a text."""
 
     def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
         weights, last = self.model.dialect.rnn_saves

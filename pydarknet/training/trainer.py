@@ -1,4 +1,4 @@
-"""A whole training run: pictures from a list, a record of each iteration, checkpoints to resume from."""
+"""A training run: a loop over iterations, each of which yields a record, with hooks for everything else."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
+from ..utils.files import make_folder
 from . import checkpoint
 from .best_checkpoint import BestWeights
 from .chart import Chart
@@ -23,20 +24,21 @@ from .data import BatchSource, ListedImages, open_pictures, open_source
 from .hooks import BestCheckpointer, ChartHook, Checkpointer, EarlierResults, Hook, MetricsLogHook, ValidationHook
 from .learner import Learner
 from .metrics_log import METRICS_LOG, HeadReport, IterationRecord, MetricsLog
-from .run_folder import CHART, make_folder
+from .run_folder import CHART
 from .setup import File, TrainingSetup, TrainOptions
 from .validation import Validator, choose_metric
 
 
 class Trainer:
-    """A training run, set up but not yet begun: iterate over `run()` once.
+    """A training run. Create it, then iterate over `run()` once.
 
-    hooks: called in the course of the run, see hooks.Hook. `options` are the fields of TrainOptions. Whatever can be
-    found out before the first iteration is found out here: sizes, memory, labels, whether the folder can be written to.
+    hooks: the user's own, see hooks.Hook. options: the fields of TrainOptions. The constructor checks all that can be
+    checked before the first iteration: sizes, memory, labels, write access to the folder. Raises the children of
+    DarknetError.
 
-    iteration: the last one that is finished. average: of the loss. seconds: that iterations took, waiting for pictures
-    included and compiling left out. finished, interrupted: how the run ended; both are false before that and after an
-    error. finish_reason: why a hook ended the run, "" where none did.
+    iteration: the last finished one. average: the moving average of the loss. seconds: time of all iterations, with
+    waiting for pictures, without compiling. finished, interrupted: how the run ended; both are False before the end and
+    after an error. finish_reason: why a hook ended the run, else "".
     """
 
     setup_class: type[TrainingSetup] = TrainingSetup
@@ -89,7 +91,7 @@ class Trainer:
         return Validator(setup.model, metric, metric.interval(len(self.dataset), setup.imgs), setup.start)
 
     def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:
-        """The hooks of the run in the order of `hooks.py`."""
+        """The user's hooks and the run's own, in the order that `hooks.py` describes."""
         setup = self.setup
         log = MetricsLog(setup.folder / METRICS_LOG)
         found: list[Hook] = [EarlierResults(self.checkpointer.schedule.final)]
@@ -102,7 +104,7 @@ class Trainer:
         return found
 
     def _load_hooks(self) -> None:
-        """Give hooks their states from the checkpoint. Raises WeightsError, and OptionError for two of one key."""
+        """Restore the hooks' states from the checkpoint. Raises WeightsError, and OptionError for a repeated key."""
         resumed, states = self.setup.resumed, self.setup.progress.hooks
         keys = [hook.key for hook in self.hooks if type(hook).state_dict is not Hook.state_dict]
         for key in keys:
@@ -115,7 +117,7 @@ class Trainer:
 
     @property
     def waited(self) -> float:
-        """Seconds in which the loader kept training waiting."""
+        """Seconds in which training waited for the loader."""
         return self.source.waited
 
     def stop(self) -> None:
@@ -127,14 +129,14 @@ class Trainer:
         self.finish_reason = reason
 
     def run(self) -> Iterator[IterationRecord]:
-        """Yield a record after each iteration, when its checkpoints are written. Raises DarknetError's children."""
+        """Train, and yield a record after each iteration and its checkpoints. Raises the children of DarknetError."""
         try:
             for hook in self.hooks:
                 hook.before_run(self)
             while self._has_more() and not self._stop:
                 for hook in self.hooks:
                     hook.before_step(self)
-                record = self._learn()
+                record = self._run_iteration()
                 with self._naming_last_checkpoint():
                     for hook in self.hooks:
                         hook.after_step(self, record)
@@ -149,18 +151,19 @@ class Trainer:
 
     @contextmanager
     def _naming_last_checkpoint(self) -> Iterator[None]:
-        """Have an error about a file say where the last checkpoint is."""
+        """Within the block, the message of an OutputError also names the last checkpoint."""
         try:
             yield
         except OutputError as error:
             raise OutputError(f"{error}; {self.checkpointer.last_good()}") from error
 
     def _has_more(self) -> bool:
+        """Whether iterations are left. A classifier without max_batches trains until it is stopped, as in darknet."""
         most = self.setup.max_batches
         return not self.finish_reason and (self.iteration < most or (not most and not self.model.heads))
 
-    def _learn(self) -> IterationRecord:
-        """One iteration: its mini-batches and the update."""
+    def _run_iteration(self) -> IterationRecord:
+        """Train on the mini-batches of one iteration, at the input size that is due, and update the parameters."""
         setup = self.setup
         sizes, subdivisions = setup.sizes, setup.subdivisions
         width, height = sizes.at(self.iteration, setup.start)
@@ -173,13 +176,13 @@ class Trainer:
             images, truth = self.source.next(width, height)
             loading += clock() - before
             self.last_batch = images, truth
-            total += self._step(images, truth)
-            reports += self._reports()
+            total += self._train_mini_batch(images, truth)
+            reports += self._head_reports()
         elapsed = clock() - began
         self.seconds += elapsed
         self.iteration += 1
         loss = total / (batch * subdivisions)
-        self.average = self._averaged(loss)
+        self.average = self._next_average(loss)
         return IterationRecord(
             iteration=self.iteration,
             loss=loss,
@@ -195,24 +198,26 @@ class Trainer:
             resized=resized,
         )
 
-    def _step(self, images: np.ndarray, truth: Sequence[np.ndarray]) -> float:
-        """Learn from one mini-batch; its loss. Raises DivergedError."""
-        with np.errstate(all="ignore"):  # numbers that are not finite show in the loss
+    def _train_mini_batch(self, images: np.ndarray, truth: Sequence[np.ndarray]) -> float:
+        """Train on one mini-batch and return its loss. Raises DivergedError if that is not finite."""
+        with np.errstate(all="ignore"):  # the loss shows overflows
             loss = float(self.learner.step(images, truth))
         if not math.isfinite(loss):
             raise self.diverged(self.iteration + 1, f"the loss is {loss}")
         return loss
 
-    def _averaged(self, loss: float) -> float:
+    def _next_average(self, loss: float) -> float:
+        """darknet's moving average of the loss; AlexeyAB's starts anew if it is negative."""
         before = loss if self.average is None or (self.setup.alexeyab and self.average < 0) else self.average
         return 0.9 * before + 0.1 * loss
 
-    def _reports(self) -> list[HeadReport]:
+    def _head_reports(self) -> list[HeadReport]:
+        """The statistics of each detection head for the last mini-batch."""
         heads = [(i, layer) for i, layer in enumerate(self.model.layers) if isinstance(layer, Head)]
         return [HeadReport(i, layer.kind, layer.training_line(i), layer.statistics) for i, layer in heads]
 
     def progress(self) -> Progress:
-        """How far the run is, for a checkpoint. States of hooks that this run does not have are kept."""
+        """The state of the run for a checkpoint. States of hooks that this run lacks are kept from the old one."""
         states = {hook.key: state for hook in self.hooks if (state := hook.state_dict())}
         return replace(
             self.setup.progress,
@@ -223,11 +228,11 @@ class Trainer:
         )
 
     def diverged(self, iteration: int, what: str) -> DivergedError:
-        """The error that ends a run in which `what` happened."""
+        """The error for a run that diverged; `what` is its symptom."""
         return DivergedError(
             f"iteration {iteration}: {what}, at a learning rate of {self.learner.lr:g}; "
-            f"{self.checkpointer.last_good()}. Try a lower learning_rate, a longer burn_in or more pictures in a "
-            "batch, and look for wrong labels"
+            f"{self.checkpointer.last_good()}. Try a lower learning_rate, a longer burn_in or a larger batch, and "
+            "check the labels"
         )
 
 
@@ -236,7 +241,7 @@ def train(
 ) -> Iterator[IterationRecord]:
     """Train the network of a .cfg file on the pictures of a .data file and yield a record after each iteration.
 
-    weights: what to start from; a file that holds only the first layers gives only those. hooks: see hooks.Hook.
-    Options: the fields of TrainOptions. Raises the children of DarknetError.
+    weights: initial weights; a file may hold only the first layers. hooks: see hooks.Hook. options: the fields of
+    TrainOptions. Raises the children of DarknetError.
     """
     return Trainer(data, cfg, weights, hooks=hooks, **options).run()

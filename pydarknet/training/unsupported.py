@@ -1,4 +1,4 @@
-"""Training options that are not supported: rare ones of darknet's GPU and OpenCV builds."""
+"""Unsupported training options: rare ones of darknet's GPU and OpenCV builds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..config.sections import Config, Option, Section
 
-# By section, with what happens instead; "" stands for every layer. An option whose value is 0 is off.
+# Options by section, with the actual behaviour. "" stands for every layer. An option with the value 0 is off.
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "net": {
         "track": "pictures are drawn one by one, not as sequences of frames",
@@ -14,10 +14,10 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "contrastive_jit_flip": "pictures are not drawn in pairs",
         "contrastive_color": "pictures are not drawn in pairs",
         "unsupervised": "classes are those of the labels",
-        "adversarial_lr": "pictures are not changed against the network",
-        "attention": "pictures are not changed against the network",
+        "adversarial_lr": "there is no adversarial training",
+        "attention": "there is no adversarial training",
         "try_fix_nan": "deltas are not limited; a loss that is no number ends the run",
-        "notruth": "layers see the truth",
+        "notruth": "layers get the truth",
     },
     "convolutional": {
         "cbn": "statistics are those of each mini-batch, as with batch_normalize",
@@ -37,22 +37,22 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "cost": {"ratio": "all deltas count", "thresh": "all deltas count"},
     "maxpool": {"maxpool_zero_nonmax": "outputs stay"},
-    "yolo": {"embedding_layer": "embeddings are not taught"},
+    "yolo": {"embedding_layer": "embeddings are not trained"},
     "": {"truth": "later layers learn from the labels"},
 }
-SECTIONS = {"contrastive": "embeddings are not taught", "iseg": "masks are not taught"}
+SECTIONS = {"contrastive": "embeddings are not trained", "iseg": "masks are not trained"}
 NEUTRAL = {("crop", "saturation"): 1.0, ("crop", "exposure"): 1.0}
 ALIASES = {"conv": "convolutional", "max": "maxpool", "Gaussian_yolo": "yolo"}
 
 
 def unsupported(config: Config) -> list[str]:
-    """A line for each unsupported option or section that is on: where it is, and what happens instead."""
+    """A line for each unsupported option or section that is on: its place, and the actual behaviour."""
     lines = []
     for section in [config.net, *config.layers]:
         kind = "net" if section is config.net else ALIASES.get(section.kind, section.kind)
         if kind in SECTIONS:
             lines.append(
-                f"{section.path}:{section.line}: [{section.kind}] is not followed in training: {SECTIONS[kind]}"
+                f"{section.path}:{section.line}: [{section.kind}] is not supported in training: {SECTIONS[kind]}"
             )
         effects = {**OPTIONS[""], **OPTIONS.get(kind, {})}
         lines += [_line(section, o, effects[o.key]) for o in section.options if _is_on(section, kind, o, effects)]
@@ -67,4 +67,4 @@ def _is_on(section: Section, kind: str, option: Option, effects: Mapping[str, st
 
 def _line(section: Section, option: Option, effect: str) -> str:
     place = f"{section.path}:{option.line}: [{section.kind}]"
-    return f"{place} {option.key}={option.value} is not followed in training: {effect}"
+    return f"{place} {option.key}={option.value} is not supported in training: {effect}"

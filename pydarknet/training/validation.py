@@ -1,7 +1,7 @@
-"""Validation during training: mAP of detectors, accuracy of classifiers, on pictures that are not trained on.
+"""Validation during training: mAP of detectors, accuracy of classifiers, on the list `valid`.
 
 A second network of the same cfg, at the cfg's size, gets a copy of the parameters and uses the running statistics of
-batch normalisation. So validation does not change the run.
+batch normalisation, so that validation does not change the run.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..config.names import names_from_data
-from ..config.sections import Section, folder_of
+from ..config.sections import Section
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
 from ..evaluation.worst import Worst
 from ..inference.test_time_augmentation import middle
 from ..model import Model
 from ..network.network import Network
-from ..utils.resources import find_file
 from .metrics_log import Measurement
 
 LEAST_INTERVAL = 100  # iterations between two measurements
@@ -31,7 +29,7 @@ WORST = 8  # pictures that a measurement keeps for whoever looks at the run
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `detector train -map`: those of `detector map`, and the epochs between two measurements."""
+    """Options of `detector train -map`: those of `detector map`, and the number of epochs between validations."""
 
     thresh: float = 0.25
     iou_thresh: float = 0.5
@@ -41,7 +39,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """The result of one measurement, 0 to 1, and for detectors the report behind it."""
+    """The value of a metric, 0 to 1; for detectors the report behind it, and label files that do not exist."""
 
     value: float
     report: Report | None = None
@@ -49,15 +47,18 @@ class ValidationResult:
 
 
 class ValidationMetric(Protocol):
-    """What is measured, and when it is due."""
+    """A metric and its schedule."""
 
     kind: str
 
-    def interval(self, pictures: int, batch: int) -> int: ...
+    def interval(self, pictures: int, batch: int) -> int:
+        """Iterations between validations, for so many training pictures and pictures of an iteration."""
 
-    def next(self, last: int, interval: int, burn_in: int) -> int: ...
+    def next(self, last: int, interval: int, burn_in: int) -> int:
+        """The iteration of the validation after that at iteration `last`."""
 
-    def run(self, network: Network) -> ValidationResult: ...
+    def run(self, network: Network) -> ValidationResult:
+        """Measure a network."""
 
 
 class AveragePrecision:
@@ -95,10 +96,10 @@ class Accuracy:
     def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
         """Read the list `valid`, or `train` where there is none. Raises DataError and ConfigError."""
         self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
-        named = data.text("valid") or data.text("train")
-        if not named:
+        path = data.file("valid", "train")
+        if path is None:
             raise data.error("valid= is missing: the list of pictures to measure on")
-        self.pictures = read_list(find_file(named, folder_of(data.path)))
+        self.pictures = read_list(path)
 
     def interval(self, pictures: int, batch: int) -> int:
         return ACCURACY_EPOCHS * pictures // batch
@@ -126,7 +127,7 @@ class Validator:
 
     @property
     def next(self) -> int:
-        """The iteration after which the next measurement is due; one more is due after the last iteration of a run."""
+        """The iteration after which the next measurement is due. The last iteration of a run has one in any case."""
         return self.metric.next(self.last, self.interval, self._burn_in)
 
     def measure(self, iteration: int) -> Measurement:
@@ -156,6 +157,6 @@ def choose_metric(
     """mAP for a network with heads, else accuracy. Raises DataError and ConfigError before anything is computed."""
     if not model.heads:
         return Accuracy(data, labels, threads)
-    model.names_path = names_from_data(data, "names")
+    model.names_path = data.file("names")
     _ = model.names
     return AveragePrecision(model, data, options, threads)

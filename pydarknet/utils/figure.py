@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, OutputError
-from .files import atomic_write
+from .files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,5 +41,4 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
         figure.savefig(content, format=Path(path).suffix.lower().removeprefix("."), dpi=120)
     except (ValueError, RuntimeError) as error:
         raise OutputError(f"{path}: cannot draw the plot: {error}") from error
-    with atomic_write(path) as stream:
-        stream.write(content.getvalue())
+    write_file(path, content.getvalue())

@@ -41,6 +41,22 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.fsync(stream.fileno())
 
 
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file completely or not at all, see `atomic_write`. Raises OutputError."""
+    with atomic_write(path) as stream:
+        stream.write(content)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder if it does not exist. Raises OutputError, also if files cannot be created in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot write to this folder")
+
+
 @contextlib.contextmanager
 def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Path]:
     """An empty temporary file beside `path`, for code that writes by name; its name ends in `suffix`.

@@ -1,4 +1,4 @@
-"""Warnings about many lines of one kind, of which only the first are worth reading."""
+"""A limit on the number of similar warnings that are logged."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class LimitedLog:
         self.count = 0
 
     def add(self, text: str) -> None:
-        """Count one warning; log it while few came before."""
+        """Count a warning, and log it if it is one of the first."""
         self.count += 1
         if self.count <= SHOWN:
             log.warning("%s", text)
         elif self.count == SHOWN + 1:
-            log.warning("more labels are wrong; only the first %d are shown", SHOWN)
+            log.warning("there are more warnings like these; only the first %d are shown", SHOWN)

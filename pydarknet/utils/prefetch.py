@@ -1,4 +1,4 @@
-"""Work done beside the caller's: ahead of its use by a few threads, or behind its turn by one."""
+"""Work in background threads: results computed before they are used, and writing that the caller does not wait for."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(
+def prefetch(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int = 2, count: int = 4,
     at_start: Callable[[], None] | None = None,
 ) -> Generator[Result, None, None]:  # fmt: skip
-    """`work` of each item, in their order; while the caller uses one result, threads work on the next `count`.
+    """work(item) for each item, in order. While the caller uses one result, threads compute the next `count`.
 
-    What `work` raises is raised here in its turn. No more than `count` results wait, so that memory stays flat. Each
-    thread calls `at_start` first.
+    An exception of `work` is raised when its result is due. At most `count` results wait, so that memory is bounded.
+    Each thread calls `at_start` first.
     """
-    with ThreadPoolExecutor(threads, "ahead", at_start) as pool:
+    with ThreadPoolExecutor(threads, "prefetch", at_start) as pool:
         waiting: deque[Future[Result]] = deque()
         todo = iter(items)
         try:
@@ -35,22 +35,22 @@ def ahead(
 
 
 class BackgroundWriter:
-    """Work that one thread does in its order while the caller goes on. A context manager: at its end all is done."""
+    """One thread that does work in order while the caller continues. A context manager, which ends with `finish`."""
 
     def __init__(self, count: int = 2) -> None:
-        """count: how much may wait, so that memory stays flat."""
-        self._pool = ThreadPoolExecutor(1, "behind")
+        """count: how many pieces of work may wait, which bounds memory."""
+        self._pool = ThreadPoolExecutor(1, "writer")
         self._waiting: deque[Future[None]] = deque()
         self._count = count
 
     def do(self, work: Callable[[], None]) -> None:
-        """Have it done. Raises here what earlier work has raised."""
+        """Queue a piece of work. Raises an exception of earlier work."""
         while len(self._waiting) >= self._count:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(work))
 
     def finish(self) -> None:
-        """Wait for all of it. Raises what it has raised."""
+        """Wait until all work is done. Raises its exceptions."""
         while self._waiting:
             self._waiting.popleft().result()
 

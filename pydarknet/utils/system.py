@@ -1,4 +1,4 @@
-"""What the machine offers: its memory."""
+"""The memory of the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import ShapeError
 
 
 def machine_memory() -> int:
-    """Bytes of physical memory, or a large number where the system does not say."""
+    """Bytes of physical memory; a large number if the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -16,7 +16,8 @@ def machine_memory() -> int:
 
 
 def check_memory(needed: int, what: str) -> None:
-    """Raise ShapeError when `what`, of so many bytes, cannot fit the machine, before anything is allocated."""
+    """Raise ShapeError if `what`, which needs so many bytes, exceeds the machine's memory. To be called before it is
+    allocated."""
     has = machine_memory()
     if needed > has:
         raise ShapeError(f"{what} need {needed / 2**30:.1f} GiB; this machine has {has / 2**30:.1f} GiB")

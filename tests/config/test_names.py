@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pydarknet.config.names import choose_names, names_from_data, read_names
+from pydarknet.config.names import choose_names, read_names
 from pydarknet.config.sections import read_data
 from pydarknet.errors import DataError
 
@@ -55,10 +55,10 @@ def test_a_list_that_does_not_fit_states_both_numbers(write_cfg, classes, exact)
 def test_a_data_file_names_the_first_key_that_it_has(write_cfg, text, expected):
     for name in ("mine.txt", "other.txt"):
         write_cfg("a\n", name)
-    found = names_from_data(read_data(write_cfg(text, "some.data")), "names", "labels")
+    found = read_data(write_cfg(text, "some.data")).file("names", "labels")
     assert (found.name if found else None) == expected
 
 
 def test_a_data_file_that_names_nothing_that_exists_is_an_error(write_cfg):
     with pytest.raises(DataError, match=r"Couldn't open file: nowhere\.txt"):
-        names_from_data(read_data(write_cfg("names=nowhere.txt\n", "some.data")), "names")
+        read_data(write_cfg("names=nowhere.txt\n", "some.data")).file("names")

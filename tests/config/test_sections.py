@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pydarknet.config.sections import did_you_mean, folder_of, read_config, read_data
+from pydarknet.config.sections import did_you_mean, read_config, read_data
 from pydarknet.errors import ConfigError, ShapeError
 
 SECTION = "[net]\nwidth=4\n[convolutional]\n{}\n"
@@ -244,6 +244,8 @@ def test_a_data_file_with_a_section_names_the_line(write_cfg):
         read_data(write_cfg("classes=3\n[net]\n", "some.data"))
 
 
-def test_paths_in_a_file_are_looked_for_beside_it():
-    assert str(folder_of("a/b/net.cfg")) == "a/b"
-    assert str(folder_of("net.cfg")) == "."
+def test_paths_in_a_file_are_relative_to_its_folder(write_cfg):
+    path = write_cfg("a\n", "mine.names")
+    data = read_data(write_cfg("names=mine.names\n", "some.data"))
+    assert data.file("labels", "names") == path
+    assert data.file("labels") is None

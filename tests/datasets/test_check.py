@@ -71,10 +71,10 @@ FAULTS = [
     ("out of range", label(f"{ROW}0 nan .5 .1 .1\n"), "labels/a.txt:3:"),
     ("in two lists", append("valid.txt", "images/c.png\n"), "valid.txt:3: images/c.png: also in the list train"),
     ("in two lists", copy("images/a.png", "images/x.png"), "images/x.png: the same picture as images/a.png of train"),
-    ("duplicate picture", append("train.txt", "images/a.png\n"), "train.txt:5: images/a.png: stands in the list twice"),
+    ("duplicate picture", append("train.txt", "images/a.png\n"), "train.txt:5: images/a.png: is in the list twice"),
     ("duplicate picture", copy("images/a.png", "images/d.png"), "images/d.png: the same picture as images/a.png"),
     ("duplicate box", label(f"{ROW}0 .5 .5 .25 .5001\n"), "labels/a.txt:3: the same box of class 0 as in line 1"),
-    ("beyond the edge", label(f"{ROW}0 .1 .5 .25 .5\n"), "labels/a.txt:3: the box stands out of the picture by 2.5%"),
+    ("beyond the edge", label(f"{ROW}0 .1 .5 .25 .5\n"), "labels/a.txt:3: the box exceeds the picture by 2.5%"),
     ("no objects", label(""), "labels/a.txt: no objects"),
     ("labels without picture", lambda: Path("labels/z.txt").write_text(ROW), "labels/z.txt: no picture of that name"),
 ]  # fmt: skip

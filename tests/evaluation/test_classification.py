@@ -103,8 +103,8 @@ def test_a_picture_that_cannot_be_read_counts_as_wrong(model, warnings):
     for answer in answers:
         tally.add(answer)
     assert (tally.pictures, tally.hits, sum(tally.confusion.values())) == (6, 3, 5)
-    assert classifying.clock.pictures == 6
-    assert 0 < classifying.clock.forward < classifying.clock.total
+    assert classifying.timing.pictures == 6
+    assert 0 < classifying.timing.forward < classifying.timing.total
 
 
 def test_trees(folder):

@@ -49,16 +49,16 @@ def test_equals_pictures_looked_at_one_by_one(model, truth):
     assert report.average_iou == average_iou
     expected = naive_map.average_precisions(records, counts[2], 0)
     np.testing.assert_allclose([c.ap for c in report.classes], expected, rtol=1e-12)
-    assert (result.clock.pictures, result.unreadable) == (10, 0)
-    assert 0 < result.clock.forward <= result.clock.total
-    assert result.clock.rate > 0
+    assert (result.timing.pictures, result.unreadable) == (10, 0)
+    assert 0 < result.timing.forward <= result.timing.total
+    assert result.timing.rate > 0
 
 
 @pytest.mark.parametrize(("batch", "threads"), [(3, 1), (4, 3), (16, 2)])
 def test_batches_and_threads_change_nothing(model, truth, batch, threads):
     one = list(BatchDetector(model, truth.paths, MAP))
     many = list(BatchDetector(model, truth.paths, MAP, batch, threads))
-    assert [look.index for look in many] == list(range(10))
+    assert [result.index for result in many] == list(range(10))
     for a, b in zip(one, many, strict=True):
         np.testing.assert_allclose(a.candidates.boxes, b.candidates.boxes, rtol=1e-5)
         np.testing.assert_allclose(a.candidates.probabilities, b.candidates.probabilities, rtol=1e-5)
@@ -78,7 +78,7 @@ def test_kernels_spread_over_as_many_threads_as_the_caller_s(model, truth, monke
 
 def test_each_tells_what_was_missed(model, truth):
     missed = []
-    result = evaluate(model, truth, thresh=0.1, iou_thresh=0.3, each=lambda look, count: missed.append(count))
+    result = evaluate(model, truth, thresh=0.1, iou_thresh=0.3, each=lambda result, count: missed.append(count))
     assert sum(missed) == result.report.fn
     assert len(missed) == 10
 
@@ -86,17 +86,17 @@ def test_each_tells_what_was_missed(model, truth):
 def test_letterbox(model, truth, tmp_path):
     cv2.imwrite(str(tmp_path / "wide.png"), np.random.default_rng(3).integers(0, 255, (20, 60, 3), np.uint8))
     for letterbox in (False, True):
-        (look,) = BatchDetector(model, [tmp_path / "wide.png"], InferenceOptions(letterbox=letterbox))
+        (result,) = BatchDetector(model, [tmp_path / "wide.png"], InferenceOptions(letterbox=letterbox))
         found = model.find(tmp_path / "wide.png", thresh=0.005, letterbox=letterbox).candidates
-        np.testing.assert_array_equal(look.candidates.boxes, found.boxes)
-        assert (look.width, look.height) == (60, 20)
+        np.testing.assert_array_equal(result.candidates.boxes, found.boxes)
+        assert (result.width, result.height) == (60, 20)
 
 
 def test_a_picture_that_cannot_be_read_counts_as_one_where_nothing_is_found(model, truth, warnings):
     truth.paths[1].write_bytes(b"no picture")
     result = evaluate(model, truth, thresh=0.1, batch=2)
     assert result.unreadable == 1
-    assert result.clock.pictures == 10
+    assert result.timing.pictures == 10
     assert [line for line in warnings() if str(truth.paths[1]) in line and "nothing is found" in line]
 
 

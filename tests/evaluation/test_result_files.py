@@ -17,22 +17,22 @@ from pydarknet.evaluation import ImageResult
 from pydarknet.evaluation.result_files import COCO_IDS, ResultFiles, coco_id, image_id
 
 
-def look(path="set/a.b.png", index=4):
+def result(path="set/a.b.png", index=4):
     """Two boxes in a picture of 100 x 80 pixels: one of two classes, one that reaches beyond every edge."""
     boxes = np.array([[50, 40, 20, 10.5], [50, 40, 150, 120]], np.float32)
     probabilities = np.array([[0.5, 0.25], [0, 0.125]], np.float32)
     return ImageResult(index, Path(path), 100, 80, Candidates(boxes, np.ones(2, np.float32), probabilities))
 
 
-def written(folder, kind, *looks, names=("dog", "red car"), **options):
+def written(folder, kind, *results, names=("dog", "red car"), **options):
     with ResultFiles(kind, folder, names, **options) as files:
-        for one in looks:
+        for one in results:
             files.take(one)
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.*") if path.is_file()}
 
 
 def test_voc(tmp_path):
-    files = written(tmp_path / "new" / "folder", "voc", look())
+    files = written(tmp_path / "new" / "folder", "voc", result())
     assert files == {
         "comp4_det_test_dog.txt": "a 0.500000 41.000000 35.750000 61.000000 46.250000\n",
         "comp4_det_test_red car.txt": "a 0.250000 41.000000 35.750000 61.000000 46.250000\n"
@@ -41,7 +41,7 @@ def test_voc(tmp_path):
 
 
 def test_voc_of_yolo_version_1_counts_from_0(tmp_path):
-    files = written(tmp_path, "voc", look(), base="x_", first_corner=0)
+    files = written(tmp_path, "voc", result(), base="x_", first_corner=0)
     assert files["x_red car.txt"].splitlines() == [
         "a 0.250000 40.000000 34.750000 60.000000 45.250000",
         "a 0.125000 0.000000 0.000000 100.000000 80.000000",
@@ -49,7 +49,7 @@ def test_voc_of_yolo_version_1_counts_from_0(tmp_path):
 
 
 def test_coco(tmp_path):
-    text = written(tmp_path, "coco", look("val/COCO_val2014_000000000042.jpg"))["coco_results.json"]
+    text = written(tmp_path, "coco", result("val/COCO_val2014_000000000042.jpg"))["coco_results.json"]
     assert text.startswith(
         '[\n{"image_id":42, "category_id":1, "bbox":[40.000000, 34.750000, 20.000000, 10.500000], "score":0.500000},\n'
     )
@@ -88,7 +88,7 @@ def test_cocos_categories():
 
 
 def test_imagenet(tmp_path):
-    text = written(tmp_path, "imagenet", look(), names=["n"] * 300)["imagenet-detection.txt"]
+    text = written(tmp_path, "imagenet", result(), names=["n"] * 300)["imagenet-detection.txt"]
     assert text.splitlines() == [
         "5 1 0.500000 40.000000 34.750000 60.000000 45.250000",
         "5 2 0.250000 40.000000 34.750000 60.000000 45.250000",
@@ -107,7 +107,7 @@ def test_imagenet_has_200_classes(tmp_path):
 
 
 def test_bdd(tmp_path):
-    text = written(tmp_path, "bdd", look("x/b1.jpg"))["bdd_results.json"]
+    text = written(tmp_path, "bdd", result("x/b1.jpg"))["bdd_results.json"]
     assert text.startswith(
         '[\n\t{\n\t\t"name":"b1",\n\t\t"category":"bike",\n'
         '\t\t"bbox":[40.000000, 34.750000, 60.000000, 45.250000],\n\t\t"score":0.500000\n\t},\n\t{\n'
@@ -116,7 +116,7 @@ def test_bdd(tmp_path):
 
 
 def test_kitti(tmp_path):
-    files = written(tmp_path, "kitti", look("x/000001.png"), look("x/000002.png"), base="mine")
+    files = written(tmp_path, "kitti", result("x/000001.png"), result("x/000002.png"), base="mine")
     assert sorted(files) == ["mine/data/000001.txt", "mine/data/000002.txt"]
     assert files["mine/data/000001.txt"].splitlines()[:2] == [
         "car -1 -1 -10 40.000000 34.750000 60.000000 45.250000 -1 -1 -1 -1000 -1000 -1000 -10 0.500000",
@@ -127,22 +127,22 @@ def test_kitti(tmp_path):
 def test_a_run_that_ends_early_leaves_what_was_there(tmp_path):
     (tmp_path / "coco_results.json").write_text("before")
     with pytest.raises(ZeroDivisionError), ResultFiles("coco", tmp_path, ["a", "b"]) as files:
-        files.take(look())
+        files.take(result())
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["coco_results.json"]
     assert (tmp_path / "coco_results.json").read_text() == "before"
 
 
 def test_refusals(tmp_path):
-    for kind, count, message in (("coco", 81, "coco has 80"), ("bdd", 11, "bdd has 10"), ("kitti", 4, "kitti has 3")):
-        with pytest.raises(OptionError, match=f"{count} classes; {message}"):
+    for kind, count, limit in (("coco", 81, 80), ("bdd", 11, 10), ("kitti", 4, 3)):
+        with pytest.raises(OptionError, match=f"{count} classes; files of kind {kind} can hold {limit}"):
             ResultFiles(kind, tmp_path, ["n"] * count)
     with pytest.raises(OptionError, match="expected one of voc, coco"):
         ResultFiles("excel", tmp_path, ["n"])
     with pytest.raises(OptionError, match="two classes are named 'n'"):
         ResultFiles("voc", tmp_path, ["n", "m", "n"])
-    with pytest.raises(OutputError, match="another picture is called a as well"):
-        written(tmp_path, "kitti", look("x/a.png"), look("y/a.jpg"))
+    with pytest.raises(OutputError, match="another picture is named a too"):
+        written(tmp_path, "kitti", result("x/a.png"), result("y/a.jpg"))
     with pytest.raises(OutputError, match="File name too long"):
         written(tmp_path, "voc", names=["fine", "a" * 300])
     assert not list(tmp_path.glob("*fine*"))

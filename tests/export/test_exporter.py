@@ -90,7 +90,7 @@ NETWORKS = {
         "alexeyab",
         "[convolutional]\nfilters=24\nsize=1\n[Gaussian_yolo]\nclasses=3\nnum=2\nanchors=3,4, 5,6\nscale_x_y=1.1\n",
     ),
-    "region, planar": ("pjreddie", "[region]\nclasses=3\nnum=1\nanchors=3,4\nsoftmax=1\n"),
+    "region, NCHW": ("pjreddie", "[region]\nclasses=3\nnum=1\nanchors=3,4\nsoftmax=1\n"),
     "region, background": ("pjreddie", "[region]\nclasses=3\nnum=1\nanchors=3,4\nsoftmax=1\nbackground=1\n"),
     "region, by cell": ("alexeyab", "[region]\nclasses=3\nnum=1\nanchors=3,4\nsoftmax=1\n"),
     "detection": (

@@ -238,10 +238,10 @@ def _picture_seeds() -> list[bytes]:
 
 
 def _read_picture(content: bytes) -> None:
-    from pydarknet.images.image import as_planar, fit_for_detect, load_image
+    from pydarknet.images.image import as_chw, fit_for_detect, load_image
 
     image = load_image(_file("x.png", content))
-    assert np.isfinite(as_planar(image)).all()
+    assert np.isfinite(as_chw(image)).all()
     fit_for_detect(image, 32, 32, True)
 
 

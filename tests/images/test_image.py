@@ -17,7 +17,7 @@ from pydarknet.errors import ImageError, OptionError, OutputError
 from pydarknet.images import image as pictures
 from pydarknet.images.draw import class_colour, draw_detections
 from pydarknet.images.image import (
-    as_planar,
+    as_chw,
     centre_crop,
     check_image,
     crop,
@@ -47,9 +47,9 @@ def noise(channels, height, width, seed=0):
 # --- slow reference implementations ---
 
 
-def naive_resize(planar, width, height):
+def naive_resize(chw, width, height):
     """Darknet's two passes, one pixel and one rounding at a time."""
-    channels, H, W = planar.shape
+    channels, H, W = chw.shape
     scale_x = F(F(W - 1) / F(width - 1)) if width > 1 else F(0)
     scale_y = F(F(H - 1) / F(height - 1)) if height > 1 else F(0)
     part = np.zeros((channels, H, width), np.float32)
@@ -58,12 +58,12 @@ def naive_resize(planar, width, height):
         for r in range(H):
             for c in range(width):
                 if c == width - 1 or W == 1:
-                    part[k, r, c] = planar[k, r, W - 1]
+                    part[k, r, c] = chw[k, r, W - 1]
                     continue
                 s = F(F(c) * scale_x)
                 i = int(s)
                 d = F(s - F(i))
-                part[k, r, c] = F(F(F(1) - d) * planar[k, r, i]) + F(d * planar[k, r, i + 1])
+                part[k, r, c] = F(F(F(1) - d) * chw[k, r, i]) + F(d * chw[k, r, i + 1])
         for r in range(height):
             s = F(F(r) * scale_y)
             i = int(s)
@@ -76,30 +76,30 @@ def naive_resize(planar, width, height):
     return result
 
 
-def naive_crop(planar, dx, dy, width, height):
-    channels, H, W = planar.shape
+def naive_crop(chw, dx, dy, width, height):
+    channels, H, W = chw.shape
     result = np.zeros((channels, height, width), np.float32)
     for k in range(channels):
         for r in range(height):
             for c in range(width):
-                result[k, r, c] = planar[k, min(max(r + dy, 0), H - 1), min(max(c + dx, 0), W - 1)]
+                result[k, r, c] = chw[k, min(max(r + dy, 0), H - 1), min(max(c + dx, 0), W - 1)]
     return result
 
 
 # --- pixels ---
 
 
-def test_planar_values_are_those_of_a_division_in_double_precision():
+def test_chw_values_are_those_of_a_division_in_double_precision():
     image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     expected = np.array([value / 255.0 for value in range(256)]).astype(np.float32)
-    np.testing.assert_array_equal(as_planar(image).ravel(), expected)
+    np.testing.assert_array_equal(as_chw(image).ravel(), expected)
 
 
-def test_planar_order():
-    planar = as_planar(np.array([[[255, 0, 51], [0, 0, 0]]], np.uint8))
-    assert planar.shape == (3, 1, 2)
-    assert planar.flags.c_contiguous
-    np.testing.assert_array_equal(planar[:, 0, 0], F([1, 0, 0.2]))
+def test_chw_order():
+    chw = as_chw(np.array([[[255, 0, 51], [0, 0, 0]]], np.uint8))
+    assert chw.shape == (3, 1, 2)
+    assert chw.flags.c_contiguous
+    np.testing.assert_array_equal(chw[:, 0, 0], F([1, 0, 0.2]))
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ SIZES = [
 
 @pytest.mark.parametrize(("source", "size"), SIZES)
 def test_resize_equals_the_two_loops_to_the_last_bit(source, size):
-    planar = noise(2, *source)
-    found = resize(planar, size[1], size[0])
+    chw = noise(2, *source)
+    found = resize(chw, size[1], size[0])
     assert found.dtype == np.float32
     assert found.flags.c_contiguous
-    np.testing.assert_array_equal(found, naive_resize(planar, size[1], size[0]))
+    np.testing.assert_array_equal(found, naive_resize(chw, size[1], size[0]))
 
 
 def test_last_row_is_dimmed_where_the_product_of_row_and_scale_falls_short():
@@ -154,17 +154,17 @@ def test_last_row_is_dimmed_where_the_product_of_row_and_scale_falls_short():
     short = [(H, h) for H in range(2, 60) for h in range(2, 60) if F(F(h - 1) * F(F(H - 1) / F(h - 1))) < H - 1]
     assert short
     for H, h in short[:: max(1, len(short) // 20)]:
-        planar = np.ones((1, H, 1), np.float32)
-        found = resize(planar, 1, h)
-        np.testing.assert_array_equal(found, naive_resize(planar, 1, h))
+        chw = np.ones((1, H, 1), np.float32)
+        found = resize(chw, 1, h)
+        np.testing.assert_array_equal(found, naive_resize(chw, 1, h))
         assert found[0, -1, 0] < 1
 
 
 def test_resize_to_the_same_size_is_a_copy():
-    planar = noise(3, 8, 9)
-    found = resize(planar, 9, 8)
-    np.testing.assert_array_equal(found, planar)
-    assert not np.shares_memory(found, planar)
+    chw = noise(3, 8, 9)
+    found = resize(chw, 9, 8)
+    np.testing.assert_array_equal(found, chw)
+    assert not np.shares_memory(found, chw)
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 4), (4, 0), (-1, 4), (1_000_000, 1_000_000)])
@@ -189,16 +189,16 @@ def test_a_sliver_is_refused_before_memory_runs_out():
     ],
 )
 def test_resize_by_one_side(source, size, shorter, longer):
-    planar = noise(1, *source)
-    assert resize_shorter(planar, size).shape == (1, *shorter)
-    assert resize_longer(planar, size).shape == (1, *longer)
-    np.testing.assert_array_equal(resize_shorter(planar, size), resize(planar, *shorter[::-1]))
+    chw = noise(1, *source)
+    assert resize_shorter(chw, size).shape == (1, *shorter)
+    assert resize_longer(chw, size).shape == (1, *longer)
+    np.testing.assert_array_equal(resize_shorter(chw, size), resize(chw, *shorter[::-1]))
 
 
 def test_letterbox_puts_the_picture_in_the_middle_of_grey():
-    planar = noise(3, 4, 8)
-    found = letterbox(planar, 6, 8)
-    inner = resize(planar, 6, 3)
+    chw = noise(3, 4, 8)
+    found = letterbox(chw, 6, 8)
+    inner = resize(chw, 6, 3)
     assert found.shape == (3, 8, 6)
     np.testing.assert_array_equal(found[:, 2:5], inner)
     np.testing.assert_array_equal(found[:, :2], F(0.5))
@@ -213,10 +213,10 @@ def test_letterbox_puts_the_picture_in_the_middle_of_grey():
     [(0, 0, 5, 4), (1, 2, 3, 2), (-2, -3, 9, 11), (4, 3, 6, 6), (-9, 20, 2, 3)],
 )
 def test_crop_repeats_the_edges(dx, dy, width, height):
-    planar = noise(2, 4, 5)
-    found = crop(planar, dx, dy, width, height)
-    np.testing.assert_array_equal(found, naive_crop(planar, dx, dy, width, height))
-    assert not np.shares_memory(found, planar)
+    chw = noise(2, 4, 5)
+    found = crop(chw, dx, dy, width, height)
+    np.testing.assert_array_equal(found, naive_crop(chw, dx, dy, width, height))
+    assert not np.shares_memory(found, chw)
 
 
 def test_centre_crop_takes_the_largest_square():
@@ -229,30 +229,30 @@ def test_centre_crop_takes_the_largest_square():
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (13, 8), (90, 121), (20, 20), (1, 1)])
-def test_fits_are_the_planar_operations(shape):
+def test_fits_are_the_chw_operations(shape):
     image = photo(*shape)
-    planar = as_planar(image)
-    np.testing.assert_array_equal(fit_for_classify(image, "stretch", 12, 10), resize(planar, 12, 10))
-    np.testing.assert_array_equal(fit_for_classify(image, "letterbox", 12, 10), letterbox(planar, 12, 10))
-    whole = resize_shorter(planar, 12)
+    chw = as_chw(image)
+    np.testing.assert_array_equal(fit_for_classify(image, "stretch", 12, 10), resize(chw, 12, 10))
+    np.testing.assert_array_equal(fit_for_classify(image, "letterbox", 12, 10), letterbox(chw, 12, 10))
+    whole = resize_shorter(chw, 12)
     np.testing.assert_array_equal(fit_for_classify(image, "shorter", 12, 10), whole)
     dx, dy = int((whole.shape[2] - 12) / 2), int((whole.shape[1] - 10) / 2)
     np.testing.assert_array_equal(fit_for_classify(image, "crop", 12, 10), crop(whole, dx, dy, 12, 10))
-    np.testing.assert_array_equal(fit_for_detect(image, 12, 10, letterbox=False), resize(planar, 12, 10))
-    np.testing.assert_array_equal(fit_for_detect(image, 12, 10, letterbox=True), letterbox(planar, 12, 10))
+    np.testing.assert_array_equal(fit_for_detect(image, 12, 10, letterbox=False), resize(chw, 12, 10))
+    np.testing.assert_array_equal(fit_for_detect(image, 12, 10, letterbox=True), letterbox(chw, 12, 10))
 
 
 def test_crop_of_a_network_higher_than_the_picture_rounds_its_offset_towards_zero():
     image = photo(8, 8)
-    planar = as_planar(image)  # 8x8 for a network of 8x13: the offset is -5/2, in C -2
-    np.testing.assert_array_equal(fit_for_classify(image, "crop", 8, 13), naive_crop(planar, 0, -2, 8, 13))
+    chw = as_chw(image)  # 8x8 for a network of 8x13: the offset is -5/2, in C -2
+    np.testing.assert_array_equal(fit_for_classify(image, "crop", 8, 13), naive_crop(chw, 0, -2, 8, 13))
 
 
 def test_one_channel_is_weighted_in_integers():
     image = photo(5, 6)
     red, green, blue = (image[..., i].astype(int) for i in range(3))
     grey = ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)[..., None]
-    np.testing.assert_array_equal(fit_for_detect(image, 6, 5, letterbox=False, channels=1), as_planar(grey))
+    np.testing.assert_array_equal(fit_for_detect(image, 6, 5, letterbox=False, channels=1), as_chw(grey))
     white = np.full((2, 2, 3), 255, np.uint8)
     assert fit_for_classify(white, "stretch", 2, 2, channels=1).min() == 1
 
@@ -271,8 +271,8 @@ def test_unknown_fit_is_refused():
 GOLDEN_INPUTS = {
     "real_tiny_dog_whole_pj": lambda: fit_for_classify(reference("dog"), "shorter", 224, 224),
     "real_tiny_dog_letterbox_pj": lambda: fit_for_classify(reference("dog"), "letterbox", 224, 224),
-    "real_tiny_dog_crop_pj": lambda: centre_crop(as_planar(reference("dog")), 224, 224),
-    "real_tiny_giraffe_crop_pj": lambda: centre_crop(as_planar(reference("giraffe")), 224, 224),
+    "real_tiny_dog_crop_pj": lambda: centre_crop(as_chw(reference("dog")), 224, 224),
+    "real_tiny_giraffe_crop_pj": lambda: centre_crop(as_chw(reference("giraffe")), 224, 224),
     "real_tiny_eagle_whole_pj": lambda: fit_for_classify(reference("eagle"), "shorter", 224, 224),
     "real_yolo_fastest_1.1_dog_ab": lambda: fit_for_detect(reference("dog"), 320, 320, letterbox=False),
     "real_yolo_fastest_1.0_horses_ab": lambda: fit_for_detect(reference("horses"), 320, 320, letterbox=True),

@@ -1,4 +1,4 @@
-"""Operations on planar pictures against worked examples and slow reference implementations; the
+"""Operations on chw pictures against worked examples and slow reference implementations; the
 same were compared with darknet's code."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def picture(channels=3, height=7, width=9, seed=1):
 
 
 def test_as_picture_rounds_down_and_cuts():
-    planar = np.array([[[0, 0.5, 1, 1.2, -1, np.nan]]], np.float32)
-    found = operations.as_picture(planar)
+    chw = np.array([[[0, 0.5, 1, 1.2, -1, np.nan]]], np.float32)
+    found = operations.as_picture(chw)
     assert found.shape == (1, 6, 3) and found.dtype == np.uint8
     assert found[0, :, 0].tolist() == [0, 127, 255, 255, 0, 0]
     colour = picture()
@@ -48,8 +48,8 @@ def test_distorted(change):
 def test_mirrored_and_quarter_turned():
     x = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
     assert operations.mirrored(x).tolist() == [[[2, 1, 0], [5, 4, 3]]]
-    assert operations.quarter_turned(x, 1).tolist() == [[[2, 5], [1, 4], [0, 3]]]
-    assert np.array_equal(operations.quarter_turned(x, 4), x)
+    assert operations.rotated_by_quarters(x, 1).tolist() == [[[2, 5], [1, 4], [0, 3]]]
+    assert np.array_equal(operations.rotated_by_quarters(x, 4), x)
     assert np.array_equal(operations.mirrored(operations.mirrored(x)), x)
 
 
@@ -68,13 +68,13 @@ def test_turned(radians):
                 for column, share_x in ((left, 1 - at_x + left), (left + 1, at_x - left)):
                     if 0 <= row < height and 0 <= column < width:
                         expected[:, y, c] += share_x * share_y * x[:, row, column]
-    assert np.allclose(operations.turned(x, radians), expected, atol=1e-6)
+    assert np.allclose(operations.rotated(x, radians), expected, atol=1e-6)
 
 
 def test_spread():
-    assert operations.spread(np.array([[[-1, 0, 3]]], np.float32)).tolist() == [[[0, 0.25, 1]]]
+    assert operations.normalised(np.array([[[-1, 0, 3]]], np.float32)).tolist() == [[[0, 0.25, 1]]]
     flat = np.full((1, 2, 2), 7, np.float32)
-    assert np.array_equal(operations.spread(flat), flat)
+    assert np.array_equal(operations.normalised(flat), flat)
 
 
 def test_over_fades_out():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.networks import net
 
-from pydarknet.images.image import as_planar, centre_crop, fit_for_classify, resize, resize_longer, resize_shorter
+from pydarknet.images.image import as_chw, centre_crop, fit_for_classify, resize, resize_longer, resize_shorter
 from pydarknet.inference import test_time_augmentation as views
 
 SHAPES = [(40, 90), (91, 33), (50, 50)]
@@ -31,9 +31,9 @@ def only(found):
 
 
 def test_middle_is_pjreddies_square_or_alexeyabs_crop(image, network):
-    square = centre_crop(as_planar(image), 32, 24)
+    square = centre_crop(as_chw(image), 32, 24)
     assert np.array_equal(only(views.middle(image, network())), square)
-    shorter = resize_shorter(as_planar(image), 32)
+    shorter = resize_shorter(as_chw(image), 32)
     dx, dy = (shorter.shape[2] - 32) // 2, (shorter.shape[1] - 24) // 2
     crop = shorter[:, dy : dy + 24, dx : dx + 32]
     assert np.array_equal(only(views.middle(image, network("alexeyab"))), crop)
@@ -41,14 +41,14 @@ def test_middle_is_pjreddies_square_or_alexeyabs_crop(image, network):
 
 
 def test_whole_stretched_and_letterboxed(image, network):
-    planar = as_planar(image)
-    assert np.array_equal(only(views.whole(image, network())), resize_shorter(planar, 32))
-    assert np.array_equal(only(views.stretched(image, network())), resize(planar, 32, 24))
+    chw = as_chw(image)
+    assert np.array_equal(only(views.whole(image, network())), resize_shorter(chw, 32))
+    assert np.array_equal(only(views.stretched(image, network())), resize(chw, 32, 24))
     assert np.array_equal(only(views.letterboxed(image, network())), fit_for_classify(image, "letterbox", 32, 24))
 
 
 def test_several_sizes(image, network):
-    planar = as_planar(image)
+    chw = as_chw(image)
     for dialect, sizes, scaled, mirrored_too in (
         ("pjreddie", (224, 256, 288, 320), resize_longer, False),
         ("alexeyab", (224, 288, 320, 352, 384), resize_shorter, True),
@@ -56,12 +56,12 @@ def test_several_sizes(image, network):
         found = views.several_sizes(image, network(dialect))
         assert [view.with_tree for view in found] == [True, mirrored_too] * len(sizes)
         for size, plain, turned in zip(sizes, found[::2], found[1::2], strict=True):
-            assert np.array_equal(plain.pixels, scaled(planar, size))
+            assert np.array_equal(plain.pixels, scaled(chw, size))
             assert np.array_equal(turned.pixels, plain.pixels[:, :, ::-1])
 
 
 def test_ten_crops(image, network):
-    large = resize(as_planar(image), 64, 56)
+    large = resize(as_chw(image), 64, 56)
     expected = []
     for source in (large, large[:, :, ::-1]):
         padded = np.pad(source, ((0, 0), (32, 32), (32, 32)), mode="edge")

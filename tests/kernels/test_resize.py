@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pydarknet.images.image import as_planar, fit_for_detect, resize
+from pydarknet.images.image import as_chw, fit_for_detect, resize
 
 
 def picture(height, width, seed=0):
@@ -18,10 +18,10 @@ def picture(height, width, seed=0):
     ("source", "size"),
     [((48, 64), (32, 32)), ((7, 9), (40, 23)), ((1, 1), (5, 3)), ((30, 20), (1, 1)), ((9, 9), (9, 9))],
 )
-def test_equals_resizing_the_planar_picture(source, size):
+def test_equals_resizing_the_chw_picture(source, size):
     image = picture(*source)
     found = fit_for_detect(image, *size, letterbox=False)
-    assert np.array_equal(found, resize(as_planar(image), *size))
+    assert np.array_equal(found, resize(as_chw(image), *size))
     assert found.flags.c_contiguous
 
 
@@ -37,4 +37,4 @@ def test_many_threads():
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda image: fit_for_detect(image, 33, 17, False), images))
     for image, one in zip(images, found, strict=True):
-        assert np.array_equal(one, resize(as_planar(image), 33, 17))
+        assert np.array_equal(one, resize(as_chw(image), 33, 17))

@@ -14,7 +14,7 @@ from pydarknet.layers import INPUT
 from pydarknet.network import memory_plan
 from pydarknet.network.fusion import Graph, find_fusions
 from pydarknet.network.memory_plan import ALIGN, TensorPlan, allocate, assign_offsets, plan_tensors
-from pydarknet.tensor import PLANAR, Shape
+from pydarknet.tensor import NCHW, Shape
 from pydarknet.utils import system
 
 
@@ -135,7 +135,7 @@ def test_the_example(build):
         for t in plan_tensors(graph, 1, fusions, keep_all=False)
     }
     assert found == {
-        INPUT: (PLANAR, 0, None, (-1, 0)),
+        INPUT: (NCHW, 0, None, (-1, 0)),
         1: (16, 1, None, (0, 2)),
         2: (16, 1, (6, 16), (2, 6)),
         4: (16, 0, None, (3, 5)),

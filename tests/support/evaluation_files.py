@@ -16,10 +16,10 @@ def evaluation_files(folder, **options):
     files = detection_files(folder, **options)
     model = pydarknet.load(files.cfg, dialect="alexeyab")
     randomise(model, seed=11)
-    (offsets, scales, means, variances, look), (biases, filters) = (model.layers[i].parameters() for i in (0, 2))
+    (offsets, scales, means, variances, kernels), (biases, filters) = (model.layers[i].parameters() for i in (0, 2))
     offsets[:2], scales[:2], means[:2], variances[:2] = 0, 1, 0, 1
-    look[:2] = -0.1
-    look[0, BLUE] = look[1, RED] = 0.2  # 1.1 in the middle of a square
+    kernels[:2] = -0.1
+    kernels[0, BLUE] = kernels[1, RED] = 0.2  # 1.1 in the middle of a square
     filters *= 0.2  # the other features are noise
     filters[2:4], biases[:4] = 0, (0, 0, -0.1, -0.1)  # boxes of about the square's size
     filters[4, :2], biases[4] = 6, -5  # objectness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from functools import cache
@@ -45,3 +46,18 @@ def write_weights(path, count, start=0, **version):
     """A .weights file of `count` numbers: start, start + 1, ..."""
     path.write_bytes(header(**version) + np.arange(start, start + count, dtype="<f4").tobytes())
     return path
+
+
+@contextlib.contextmanager
+def killed_at_rename(monkeypatch, number):
+    """Within the block, rename `number` (from 0) of a file raises KeyboardInterrupt, which ends the block."""
+    rename, renames = Path.replace, iter(range(99))
+
+    def replace(self, target):
+        if next(renames) == number:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Path, "replace", replace)
+        yield

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from pathlib import Path
 
 import pytest
+from support.files import killed_at_rename
 from support.networks import net, randomise
 
 from pydarknet.errors import OutputError
@@ -67,17 +66,8 @@ def test_weights_of_which_nobody_knows_are_put_aside(best, network, warnings, da
 @pytest.mark.parametrize("kill_at", range(4))
 def test_a_kill_leaves_weights_that_are_known(best, network, monkeypatch, kill_at):
     offer(best, network, 0.3)
-    rename, count = Path.replace, iter(range(99))
-
-    def killed(self, target):
-        if next(count) == kill_at:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "replace", killed)
-    with contextlib.suppress(KeyboardInterrupt):
+    with killed_at_rename(monkeypatch, kill_at):
         offer(best, network, 0.6, 2)
-    monkeypatch.undo()
     assert best.known()["value"] == (0.3 if kill_at < 3 else 0.6)
 
 

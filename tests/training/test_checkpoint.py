@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.files import killed_at_rename
 
 from pydarknet.errors import OutputError, WeightsError
 from pydarknet.training import checkpoint
@@ -153,17 +152,8 @@ def test_a_kill_while_writing_leaves_a_pair(training, build, tmp_path, monkeypat
     checkpoint.save(tmp_path, "net.backup", training, progress(1))
     before = numbers(training)
     step(training, 1)
-    rename, count = Path.replace, iter(range(99))
-
-    def killed(self, target):
-        if next(count) == kill_at:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "replace", killed)
-    with contextlib.suppress(KeyboardInterrupt):
+    with killed_at_rename(monkeypatch, kill_at):
         checkpoint.save(tmp_path, "net.backup", training, progress(2))
-    monkeypatch.undo()
     found = newest(tmp_path, "net")
     network = build(CFG, seed=3, batch=2)
     checkpoint.load_parameters(found, network)

@@ -43,7 +43,7 @@ def truth_of(item, outputs):
 def test_a_recorded_training_run_is_repeated(case):
     folder = case["folder"]
     config = read_config(folder / "net.cfg")
-    batch = mini_batch(*(config.net.integer(key, 1) for key in ("batch", "subdivisions", "time_steps")))
+    batch = mini_batch(config.net)
     network, after = (Network(config, choose_dialect(case["dialect"], config), batch=batch) for _ in range(2))
     network.load_weights(folder / "net.weights")
     after.load_weights(folder / "after.weights")

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.files import killed_at_rename
 from support.training_files import detection_files
 
 from pydarknet.errors import OutputError
-from pydarknet.training.run_folder import make_folder, set_aside
+from pydarknet.training.run_folder import set_aside
 from pydarknet.training.trainer import Trainer, train
+from pydarknet.utils.files import make_folder
 
 HEADER = (0).to_bytes(4, "little") + (2).to_bytes(4, "little") + (5).to_bytes(4, "little")
 
@@ -96,17 +98,9 @@ def test_a_file_that_is_no_weights_file_is_moved_too(folder):
 
 @pytest.mark.parametrize("kill_at", range(8))
 def test_a_kill_between_two_files_loses_none(folder, monkeypatch, kill_at):
-    before, rename, count = contents(folder), Path.replace, iter(range(99))
-
-    def killed(self, target):
-        if next(count) == kill_at:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
+    before = contents(folder)
+    with killed_at_rename(monkeypatch, kill_at):
         set_aside(folder, "net", "net_final.weights", None, 0)
-    monkeypatch.undo()
     set_aside(folder, "net", "net_final.weights", None, 0)
     found = contents(folder)
     assert sorted(found.values()) == sorted(before.values())

@@ -17,4 +17,7 @@ def test_many_are_counted_and_the_rest_is_one_line(warnings):
     for number in range(3 * SHOWN):
         log.add(str(number))
     assert log.count == 3 * SHOWN
-    assert warnings()[SHOWN - 1 :] == [str(SHOWN - 1), f"more labels are wrong; only the first {SHOWN} are shown"]
+    assert warnings()[SHOWN - 1 :] == [
+        str(SHOWN - 1),
+        f"there are more warnings like these; only the first {SHOWN} are shown",
+    ]

@@ -1,4 +1,4 @@
-"""Work done ahead and behind: order, limits, errors."""
+"""Work done prefetched and behind: order, limits, errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from pydarknet.utils.prefetch import BackgroundWriter, ahead
+from pydarknet.utils.prefetch import BackgroundWriter, prefetch
 
 
 def test_results_keep_the_order_of_the_items():
@@ -16,8 +16,8 @@ def test_results_keep_the_order_of_the_items():
         time.sleep(0.002 * (number % 3 == 0))
         return number * number
 
-    assert list(ahead(work, range(20), threads=4, count=6)) == [n * n for n in range(20)]
-    assert list(ahead(work, [])) == []
+    assert list(prefetch(work, range(20), threads=4, count=6)) == [n * n for n in range(20)]
+    assert list(prefetch(work, [])) == []
 
 
 def test_no_more_than_count_results_wait():
@@ -28,7 +28,7 @@ def test_no_more_than_count_results_wait():
             begun[0] += 1
         return number
 
-    for used, _ in enumerate(ahead(work, iter(range(30)), threads=3, count=4)):
+    for used, _ in enumerate(prefetch(work, iter(range(30)), threads=3, count=4)):
         time.sleep(0.001)
         largest[0] = max(largest[0], begun[0] - used)
     assert 1 < largest[0] <= 4 + 1  # the one in use and those that wait
@@ -42,7 +42,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_threads():
 
     before, results = threading.active_count(), []
     with pytest.raises(ValueError, match="two"):
-        for result in ahead(work, range(100), threads=3, count=5):
+        for result in prefetch(work, range(100), threads=3, count=5):
             results.append(result)
     assert results == [0, 1]
     assert threading.active_count() == before
@@ -50,7 +50,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_threads():
 
 def test_leaving_early_ends_the_threads():
     before = threading.active_count()
-    results = ahead(time.sleep, [0.001] * 50, threads=3, count=5)
+    results = prefetch(time.sleep, [0.001] * 50, threads=3, count=5)
     next(results)
     results.close()
     assert threading.active_count() == before

@@ -199,7 +199,7 @@ def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> N
 def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, restarts: int) -> None:
     from ...datasets.listing import ImageLists
     from ...tools.anchors import find_anchors, format_anchors
-    from ...utils.files import atomic_write
+    from ...utils.files import write_file
 
     data = ImageLists.open(network_file(path), "train")
     sizes, counters = _load(data)
@@ -213,8 +213,7 @@ def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, res
     anchors = format_anchors(found.anchors, width)
     say(f"anchors = {anchors}")
     for name, text in (("counters_per_class.txt", f"counters_per_class = {listed}"), ("anchors.txt", anchors)):
-        with atomic_write(name) as stream:
-            stream.write(text.encode())
+        write_file(name, text.encode())
 
 
 def _load(data: ImageLists) -> tuple[Sizes, list[int]]:
@@ -257,13 +256,12 @@ class BadLists:
 
     def write(self) -> None:
         """Append the lines to bad.list and bad_label.list."""
-        from ...utils.files import atomic_write, read_bytes
+        from ...utils.files import read_bytes, write_file
 
         for name, lines in (("bad.list", self.missing), ("bad_label.list", self.wrong)):
             if lines:
                 before = read_bytes(name, DataError) if Path(name).exists() else b""
-                with atomic_write(name) as stream:
-                    stream.write(before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+                write_file(name, before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def _loaded(picture: LabelledPicture, image: int, boxes: int, bad: BadLists) -> tuple[list[str], Array]:

@@ -13,10 +13,12 @@ from ..loading import Options, load_model, note_if_compiling, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
+    data_argument,
     fit_option,
     flag,
     names_options,
     network_and_pictures,
+    network_files,
     network_options,
     together,
     top_option,
@@ -32,11 +34,7 @@ if TYPE_CHECKING:
 MISTAKES = 5  # of the most frequent ones, that are printed
 SPLIT = 1000  # pictures, about, between two lines of validcrop
 
-data_and_network = together(
-    click.argument("data_file", metavar="DATA", type=FILE),
-    click.argument("cfg", type=FILE),
-    click.argument("weights", type=FILE),
-)
+data_and_network = together(data_argument, network_files)
 batch_option = flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N",
                     help="Pictures that go through the network at a time.")  # fmt: skip
 measuring = together(
@@ -56,7 +54,7 @@ def classifier_command() -> None:
 
 
 @classifier_command.command("predict")
-@click.argument("data_file", metavar="DATA", type=FILE)
+@data_argument
 @network_and_pictures
 @top_option
 @fit_option
@@ -105,8 +103,8 @@ def classifying(
 
 def finish_run(run: BatchClassifier) -> None:
     """Print the speed; exit with 1 where a picture could not be read."""
-    clock = run.clock
-    note(f"{clock.pictures} pictures in {clock.total:.2f} seconds: {clock.rate:.1f} images/s")
+    timing = run.timing
+    note(f"{timing.pictures} pictures in {timing.total:.2f} seconds: {timing.rate:.1f} images/s")
     if run.unreadable:
         note(f"{run.unreadable} pictures cannot be read")
         raise click.exceptions.Exit(1)
@@ -148,7 +146,7 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
     """Print mistakes and speed on standard error and write the JSON file. line_feed: end darknet's last line first."""
-    from ...utils.files import atomic_write
+    from ...utils.files import write_file
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
     if tally.unlabelled:
@@ -158,8 +156,8 @@ def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line
     for line in lines:
         note(line)
     if options["json_file"]:
-        with atomic_write(options["json_file"]) as stream:
-            stream.write(json.dumps(_figures(run, tally), ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+        content = json.dumps(_figures(run, tally), ensure_ascii=False, indent=1)
+        write_file(options["json_file"], content.encode("utf-8", "replace"))
     finish_run(run)
 
 
@@ -171,8 +169,8 @@ def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
         "top1": tally.accuracy,
         "top": tally.top,
         "topk": tally.top_accuracy,
-        "seconds": round(run.clock.total, 6),
-        "images_per_second": round(run.clock.rate, 3),
+        "seconds": round(run.timing.total, 6),
+        "images_per_second": round(run.timing.rate, 3),
         "classes": tally.table(),
     }
 
@@ -193,40 +191,19 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     _validate(data_file, cfg, weights, options, "middle", single=True)
 
 
-@classifier_command.command("valid10")
-@measuring
-def valid10_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for the sum of the outputs for ten crops of each picture.
+def _add_validation(name: str, views: str, inputs: str) -> None:
+    """Add a command that validates as `valid` does, on other inputs made of each picture."""
+    example = f"pydarknet classifier {name} cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights"
 
-    \b
-    Example:
-      pydarknet classifier valid10 cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
-    """
-    _validate(data_file, cfg, weights, options, "ten_crops")
+    @classifier_command.command(name, help=f"The same as `valid` for {inputs}.\n\n\b\nExample:\n  {example}")
+    @measuring
+    def command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+        _validate(data_file, cfg, weights, options, views)
 
 
-@classifier_command.command("validmulti")
-@measuring
-def validmulti_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for the sum of the outputs at several sizes, mirrored and not.
-
-    \b
-    Example:
-      pydarknet classifier validmulti cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
-    """
-    _validate(data_file, cfg, weights, options, "several_sizes")
-
-
-@classifier_command.command("validfull")
-@measuring
-def validfull_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """The same as `valid` for whole pictures: the network is resized to each of them.
-
-    \b
-    Example:
-      pydarknet classifier validfull cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
-    """
-    _validate(data_file, cfg, weights, options, "whole")
+_add_validation("valid10", "ten_crops", "the sum of the outputs for ten crops of each picture")
+_add_validation("validmulti", "several_sizes", "the sum of the outputs at several sizes, mirrored and not")
+_add_validation("validfull", "whole", "whole pictures: the network is resized to each of them")
 
 
 @classifier_command.command("validcrop")
@@ -323,8 +300,7 @@ def test_command(
     from ..formats.inference import table_line
 
     data, model = open_both(data_file, cfg, weights, options)
-    pictures, net = read_pictures(data, "test", "data/test.list"), model.config.net
-    group = mini_batch(net.positive("batch", 1), net.positive("subdivisions", 1), net.positive("time_steps", 1))
+    pictures, group = read_pictures(data, "test", "data/test.list"), mini_batch(model.config.net)
     printed = len(pictures) if everything else (len(pictures) - 1) // group * group
     run = classifying(model, pictures[:printed], "stretched", {**options, "batch": group}, only_leaves=None)
     waited, start = 0.0, time.perf_counter()

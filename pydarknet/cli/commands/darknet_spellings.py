@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from ..options import FILE, FlagsFirst, detection_options, names_options, network_and_pictures, network_options
+from ..options import (
+    FlagsFirst,
+    data_argument,
+    detection_options,
+    names_options,
+    network_and_pictures,
+    network_options,
+)
 from .anchors import calc_anchors_command
 from .demo import demo_options, run_demo
 from .detect import CommandDefaults, run_detect
@@ -19,18 +26,13 @@ YOLO_THRESH = 0.2
 YOLO = CommandDefaults(thresh=lambda dialect: YOLO_THRESH, nms=0.4, letterbox=False, always_seconds=True)
 
 
-def _add(group: click.Group, *commands: click.Command) -> None:
-    for command in commands:
-        group.add_command(command)
-
-
 @click.group("detector", cls=FlagsFirst)
 def detector_command() -> None:
     """darknet's spelling of detect and train."""
 
 
 @detector_command.command("test")
-@click.argument("data_file", metavar="DATA", type=FILE)
+@data_argument
 @network_and_pictures
 @detection_options
 @names_options
@@ -47,7 +49,7 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
 
 
 @detector_command.command("demo")
-@click.argument("data_file", metavar="DATA", type=FILE)
+@data_argument
 @demo_options
 def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
     """Detect objects in a video file, an address, a sequence of pictures or a camera's frames.
@@ -74,72 +76,40 @@ def detector_train_command(data_file: str, cfg: str, weights: str | None, **opti
     run_train(data_file, cfg, weights, options, detector=True)
 
 
-_add(detector_command, calc_anchors_command, map_command, valid_command, recall_command)
+for command in (calc_anchors_command, map_command, valid_command, recall_command):
+    detector_command.add_command(command)
 
 
-@click.group("yolo", cls=FlagsFirst)
-def yolo_command() -> None:
-    """darknet's spelling of detect for YOLOv1 on PASCAL VOC."""
+def _yolov1_group(name: str, data_set: str, network: str, *commands: click.Command) -> click.Group:
+    """The group `yolo` or `coco`: detection with YOLOv1, and the further `commands`. network: of the examples."""
+
+    def help_text(purpose: str, rest: str) -> str:
+        example = f"pydarknet {name} {rest}"
+        return f"Detect objects in {purpose}, with a default threshold of {YOLO_THRESH}.\n\n\b\nExample:\n  {example}"
+
+    @click.group(name, cls=FlagsFirst, help=f"darknet's spelling of detect for YOLOv1 on {data_set}.")
+    def group() -> None:
+        pass
+
+    files = f"cfg/{network}.cfg {network}.weights"
+
+    @group.command("demo", help=help_text("video", f"demo {files} street.mp4 -out_filename found.avi -dont_show"))
+    @demo_options
+    def demo(cfg: str, weights: str, video: str | None, **options: Any) -> None:
+        run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
+
+    @group.command("test", help=help_text("pictures", f"test {files} dog.jpg"))
+    @network_and_pictures
+    @detection_options
+    @names_options
+    @network_options
+    def test(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+        run_detect(cfg, weights, images, options, YOLO)
+
+    for command in commands:
+        group.add_command(command)
+    return group
 
 
-@yolo_command.command("demo")
-@demo_options
-def yolo_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
-    """Detect objects in video, with a default threshold of 0.2.
-
-    \b
-    Example:
-      pydarknet yolo demo cfg/yolov1-tiny.cfg yolov1-tiny.weights street.mp4 -out_filename found.avi -dont_show
-    """
-    run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
-
-
-@yolo_command.command("test")
-@network_and_pictures
-@detection_options
-@names_options
-@network_options
-def yolo_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Detect objects in pictures, with a default threshold of 0.2.
-
-    \b
-    Example:
-      pydarknet yolo test cfg/yolov1-tiny.cfg yolov1-tiny.weights dog.jpg
-    """
-    run_detect(cfg, weights, images, options, YOLO)
-
-
-@click.group("coco", cls=FlagsFirst)
-def coco_command() -> None:
-    """darknet's spelling of detect for YOLOv1 on COCO."""
-
-
-@coco_command.command("demo")
-@demo_options
-def coco_demo_command(cfg: str, weights: str, video: str | None, **options: Any) -> None:
-    """Detect objects in video, with a default threshold of 0.2.
-
-    \b
-    Example:
-      pydarknet coco demo cfg/yolov1-coco.cfg yolov1-coco.weights street.mp4 -out_filename found.avi -dont_show
-    """
-    run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
-
-
-@coco_command.command("test")
-@network_and_pictures
-@detection_options
-@names_options
-@network_options
-def coco_test_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Detect objects in pictures, with a default threshold of 0.2.
-
-    \b
-    Example:
-      pydarknet coco test yolov1-coco.cfg yolov1-coco.weights dog.jpg
-    """
-    run_detect(cfg, weights, images, options, YOLO)
-
-
-_add(yolo_command, *YOLO_COMMANDS)
-_add(coco_command, *COCO_COMMANDS)
+yolo_command = _yolov1_group("yolo", "PASCAL VOC", "yolov1-tiny", *YOLO_COMMANDS)
+coco_command = _yolov1_group("coco", "COCO", "yolov1-coco", *COCO_COMMANDS)

@@ -110,11 +110,11 @@ def convert_command(
 
 def _names(data: ImageLists, path: str | None) -> list[str]:
     """The names of the classes: of the given file, else of the .data file, else the numbers of its classes."""
-    from ...config.names import names_from_data, read_names
+    from ...config.names import read_names
     from ...errors import DataError
     from ...utils.resources import find_file
 
-    found = find_file(path, None) if path else data.data and names_from_data(data.data, "names")
+    found = find_file(path, None) if path else data.data and data.data.file("names")
     if not found:
         return [str(number) for number in range(data.classes or 0)]
     names = read_names(found)

@@ -17,7 +17,7 @@ from ...errors import OptionError
 from ..console import note, say
 from ..inputs import EXTENSIONS, paths_of
 from ..loading import Options, exists, load_model, note_if_compiling
-from ..options import FILE, FRACTION, flag, names_options, network_options, together
+from ..options import FILE, FRACTION, flag, names_options, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...boxes import Detection
@@ -39,8 +39,7 @@ Function = Callable[..., Any]
 def demo_options(function: Function) -> Function:
     """Arguments and options of every demo."""
     return together(
-        click.argument("cfg", type=FILE),
-        click.argument("weights", type=FILE),
+        network_files,
         click.argument("video", type=FILE, required=False),
         click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
                      help="The camera, where no VIDEO is given."),
@@ -145,7 +144,7 @@ def _set_up(
 ) -> tuple[Demo, Window | None]:
     from ...inference.video.capture import write_video
     from ...inference.video.demo import Demo, DemoOptions, FrameDetector, to_numbered_files, to_stream
-    from ..outputs import make_folder
+    from ...utils.files import make_folder
 
     how = DemoOptions.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
     sinks: list[Sink] = []

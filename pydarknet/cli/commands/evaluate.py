@@ -15,8 +15,10 @@ from ..options import (
     FRACTION,
     Command,
     batch_option,
+    data_argument,
     flag,
     names_options,
+    network_files,
     network_options,
     size_options,
     together,
@@ -41,9 +43,8 @@ def _not_one(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Arguments and options of both commands."""
     return together(
-        click.argument("data_file", metavar="DATA", type=FILE),
-        click.argument("cfg", type=FILE),
-        click.argument("weights", type=FILE),
+        data_argument,
+        network_files,
         flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
              help="Count true and false positives among what is more probable than P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
@@ -151,7 +152,7 @@ def _evaluate(
             thresh=options["thresh"],
             iou_thresh=options["iou_thresh"],
             points=options["points"],
-            manner=replace(MAP, letterbox=letterbox),
+            options=replace(MAP, letterbox=letterbox),
             batch=options["batch"],
             coco=True,
             each=seen,
@@ -167,7 +168,7 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
     result = _evaluate(model, truth, options)
     for line in map_report(result.report, model.names):
         say(line)
-    note(f"Total Detection Time: {result.clock.total:.0f} Seconds")
+    note(f"Total Detection Time: {result.timing.total:.0f} Seconds")
     for line in POINTS_HELP:
         say(line)
     for line in [*coco_lines(result.coco), speed_line(result)]:
@@ -215,7 +216,8 @@ def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Optio
 
 def _check_files(options: Options) -> None:
     """Check all output paths before the first picture. Raises OptionError, OutputError."""
-    from ..outputs import check_folder_of, make_folder
+    from ...utils.files import make_folder
+    from ..outputs import check_folder_of
 
     if options["plot"]:
         from ...utils.figure import check_plot
@@ -230,12 +232,11 @@ def _check_files(options: Options) -> None:
 
 def _write_files(result: Evaluation, model: Model, options: Options) -> None:
     """Write the files of `--json` and `--plot`. Raises OutputError."""
-    from ...utils.files import atomic_write
+    from ...utils.files import write_file
     from ..formats.evaluation import evaluation_json
 
     if options["json_file"]:
-        with atomic_write(options["json_file"]) as stream:
-            stream.write(evaluation_json(result, model.names))
+        write_file(options["json_file"], evaluation_json(result, model.names))
     if options["plot"]:
         from ...evaluation.plot import write_plot
 

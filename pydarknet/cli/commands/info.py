@@ -9,7 +9,7 @@ import click
 
 from ..console import note, say
 from ..loading import build_network, load_model, note_partial_weights, print_table
-from ..options import FILE, Command, network_options, size_options
+from ..options import FILE, Command, network_files, network_options, size_options
 
 
 @click.command("info", cls=Command)
@@ -59,8 +59,7 @@ def ops_command(cfg: str, **options: Any) -> None:
 
 
 @click.command("export", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @click.argument("out", metavar="OUT.onnx", type=FILE)
 @size_options
 @network_options

@@ -10,11 +10,11 @@ import click
 
 from ...errors import DarknetError, OptionError
 from ..console import note, say
-from ..loading import build_network, load_model, note_partial_weights, print_table
-from ..options import FILE, Command, flag, network_options, size_options, together
+from ..loading import load_model, load_network, note_if_compiling
+from ..options import FILE, Command, flag, network_files, network_options, size_options, together
 
 if TYPE_CHECKING:
-    from ...images.image import Planar
+    from ...images.image import CHW
 
 seed_option = flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
                    help="Of what is left to chance; one seed gives one result.")  # fmt: skip
@@ -22,16 +22,15 @@ folder_option = flag("out_dir", type=FILE, default=".", metavar="DIR", help="The
                      "Default: this one.")  # fmt: skip
 
 
-def _write(path: Path | str, planar: Planar) -> None:
+def _write(path: Path | str, chw: CHW) -> None:
     from ...images.image import write_image
     from ...images.operations import as_picture
 
-    note(f"{write_image(path, as_picture(planar))}: written")
+    note(f"{write_image(path, as_picture(chw))}: written")
 
 
 @click.command("visualize", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @folder_option
 @flag("columns", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Filters in a row.")
 @flag("zoom", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Pixels for each weight.")
@@ -48,13 +47,9 @@ def visualize_command(
       pydarknet visualize cfg/darknet19.cfg darknet19.weights --out-dir filters --columns 8 --zoom 8
     """
     from ...tools.pictures.filters import filter_sheets, zoomed
-    from ..outputs import make_folder
+    from ...utils.files import make_folder
 
-    network = build_network(cfg, options)
-    network.loaded = network.load_weights(weights, options["allow_partial"])
-    note_partial_weights(network, weights)
-    if options["verbose"]:
-        print_table(network)
+    network = load_network(cfg, weights, options)
     make_folder(Path(out_dir))
     for index, sheet in filter_sheets(network, columns):
         picture, times = zoomed(sheet, zoom)
@@ -64,8 +59,7 @@ def visualize_command(
 
 
 @click.command("mkimg", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @click.argument("height", metavar="H", type=click.IntRange(1, 1 << 14))
 @click.argument("width", metavar="W", type=click.IntRange(1, 1 << 14))
 @click.argument("number", metavar="NUM", type=click.IntRange(min=1))
@@ -84,10 +78,9 @@ def mkimg_command(
     import numpy as np
 
     from ...tools.pictures.filters import scattered_filters
-    from ..outputs import make_folder
+    from ...utils.files import make_folder
 
-    network = build_network(cfg, options)
-    network.loaded = network.load_weights(weights, options["allow_partial"])
+    network = load_network(cfg, weights, options)
     rng = np.random.default_rng(seed)
     first = scattered_filters(network, width, height, rng)  # fails before anything is written
     make_folder(Path(folder))
@@ -113,13 +106,13 @@ def imtest_command(image: str, out_dir: str, seed: int) -> None:
 
     from ...images.image import load_image
     from ...tools.pictures.imtest import norm, showcase
-    from ..outputs import make_folder
+    from ...utils.files import make_folder
 
     picture = load_image(image)
     make_folder(Path(out_dir))
     say(f"L2 Norm: {norm(picture):f}")
-    for name, planar in showcase(picture, np.random.default_rng(seed)):
-        _write(Path(out_dir) / f"{name}.png", planar)
+    for name, chw in showcase(picture, np.random.default_rng(seed)):
+        _write(Path(out_dir) / f"{name}.png", chw)
 
 
 def _refuse_reconstruct(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -150,8 +143,7 @@ _dream_options = together(
 
 
 @click.command("nightmare", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @click.argument("image", type=FILE)
 @click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
 @_dream_options
@@ -169,23 +161,21 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
     """
     import numpy as np
 
-    from ...images.image import as_planar, in_channels, load_image, resize_longer
-    from ...runtime.cache import is_cold
+    from ...images.image import as_chw, in_channels, load_image, resize_longer
     from ...tools.pictures.nightmare import Dream
     from ...training.checkpoint import base_name
-    from ..outputs import make_folder
+    from ...utils.files import make_folder
 
     network = load_model(cfg, weights, options)
     names = ("iters", "octaves", "rate", "thresh", "zoom", "rotate")
     dream = Dream(layer, options["layers"], norm=bool(options["norm"]), **{name: options[name] for name in names})
     dream.check(network)
-    picture = as_planar(in_channels(load_image(image), network.input.channels))
+    picture = as_chw(in_channels(load_image(image), network.input.channels))
     if options["longest"]:
         picture = resize_longer(picture, options["longest"])
     folder = Path(options["prefix"] or ".")
     make_folder(folder)
-    if is_cold():
-        note("Compiling for this machine, once: this takes about a minute.")
+    note_if_compiling()
     rng = np.random.default_rng(options["seed"])
     for number in range(options["rounds"]):
         picture = _dreamt(dream.round(network, picture, rng), picture)
@@ -195,7 +185,7 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
         picture = dream.between(picture)
 
 
-def _dreamt(steps: Iterator[Planar], picture: Planar) -> Planar:
+def _dreamt(steps: Iterator[CHW], picture: CHW) -> CHW:
     """The picture after all steps, counted on one line of standard error."""
     note("Iteration: ", newline=False)
     try:

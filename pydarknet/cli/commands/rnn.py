@@ -12,7 +12,7 @@ from ...errors import DataError
 from ...utils.resources import network_file
 from ..console import note, say
 from ..loading import Options, load_model, print_table
-from ..options import FILE, FlagsFirst, flag, network_options, together
+from ..options import FILE, FlagsFirst, flag, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...model import Model
@@ -117,9 +117,7 @@ def _iteration_line(record: IterationRecord, size: int) -> str:
 
 
 def _reading_options(function: Function) -> Function:
-    return together(
-        click.argument("cfg", type=FILE), click.argument("weights", type=FILE), seed_option, network_options
-    )(function)
+    return together(network_files, seed_option, network_options)(function)
 
 
 @rnn_command.command("generate")

@@ -10,14 +10,13 @@ import click
 from ...errors import OptionError
 from ..console import note
 from ..loading import load_model
-from ..options import FILE, Command, flag, names_options, network_options, size_options
+from ..options import Command, flag, names_options, network_files, network_options, size_options
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command("serve", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @flag("port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N",
       help="The port; 0: any that is free.")  # fmt: skip
 @flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...utils.resources import network_file
 from ..console import note, say
-from ..loading import note_partial_weights, print_table
+from ..loading import load_model
 from ..options import FILE, Command, flag, network_options, size_options
 
 if TYPE_CHECKING:
@@ -55,25 +54,9 @@ def speed_command(cfg: str, n: int | None, **options: Any) -> None:
 
 
 def _load(cfg: str, options: dict[str, Any]) -> Network:
-    from ...model import load_model
-
-    side, weights = options["size"], options["weights"]
-    model = load_model(
-        network_file(cfg),
-        weights,
-        dialect=options["dialect"],
-        width=options["width"] or side,
-        height=options["height"] or side,
-        batch=options["batch"],
-        threads=options["threads"],
-        allow_partial=options["allow_partial"],
-        tune=options["tune"],
-        precision=options["precision"],
-    )
-    if options["verbose"]:
-        print_table(model)
-    if weights is not None:
-        note_partial_weights(model, weights)
+    side = options["size"]
+    size = {"width": options["width"] or side, "height": options["height"] or side}
+    model = load_model(cfg, options["weights"], options, batch=options["batch"], **size)
     if options["batch"] > 1:
         note(f"each of the passes computes {options['batch']} pictures")
     return model

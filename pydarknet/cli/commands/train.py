@@ -16,7 +16,7 @@ from ...utils.resources import network_file
 from ..console import note, say
 from ..formats.training import CLEAR_LINE, Printer
 from ..loading import Options, note_partial_weights, print_table
-from ..options import FILE, FRACTION, Command, flag, network_options, together
+from ..options import FILE, FRACTION, Command, data_argument, flag, network_options, together
 
 if TYPE_CHECKING:
     from ...training.hooks import Hook
@@ -32,7 +32,7 @@ Function = Callable[..., Any]
 def train_options(function: Function) -> Function:
     """Options of every command that trains."""
     return together(
-        click.argument("data_file", metavar="DATA", type=FILE),
+        data_argument,
         click.argument("cfg", type=FILE),
         click.argument("weights", type=FILE, required=False),
         flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),

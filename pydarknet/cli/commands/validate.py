@@ -11,9 +11,20 @@ import click
 
 from ..console import bar, note, say
 from ..loading import Options, load_model, note_if_compiling, read_data_file
-from ..options import FILE, Command, batch_option, flag, names_options, network_options, together
+from ..options import (
+    FILE,
+    Command,
+    batch_option,
+    data_argument,
+    flag,
+    names_options,
+    network_files,
+    network_options,
+    together,
+)
 
 if TYPE_CHECKING:
+    from ...config.sections import Section
     from ...evaluation import BatchDetector, GroundTruth, ImageResult, InferenceOptions
     from ...evaluation.result_files import ResultFiles
     from ...model import Model
@@ -24,13 +35,12 @@ VOC_LIST, COCO_LIST = "2007_test.txt", "data/coco_val_5k.list"
 
 
 def _data_and_network(function: Callable[..., Any]) -> Callable[..., Any]:
-    return together(click.argument("data_file", metavar="DATA", type=FILE), _network)(function)
+    return together(data_argument, _network)(function)
 
 
 def _network(function: Callable[..., Any]) -> Callable[..., Any]:
     return together(
-        click.argument("cfg", type=FILE),
-        click.argument("weights", type=FILE),
+        network_files,
         batch_option,
         names_options,
         network_options,
@@ -69,7 +79,7 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     if kind != named and not options["kind"]:
         note(f"{data_file}: eval={named} is none of {', '.join(KINDS)}; writing voc files")
     model = load_model(cfg, weights, options)
-    names = _mapped(model, data.text("map"), data.path, kind)
+    names = _mapped(model, data)
     dialect = model.dialect
     _write(
         model,
@@ -80,35 +90,32 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     )
 
 
-def _mapped(model: Model, path: str | None, near: str, kind: str) -> Sequence[str]:
-    """The names of the classes that are written: all, or those that the map of a word tree lists."""
-    from ...config.sections import folder_of
+def _mapped(model: Model, data: Section) -> Sequence[str]:
+    """The names of the classes that are written: all, or those in the `map` of a word tree."""
     from ...config.word_tree import read_map
     from ...errors import OptionError
     from ...layers.heads.region import Region
-    from ...utils.resources import find_file
 
+    path = data.text("map")
     if not path:
         return model.names
     head = model.layers[model.heads[-1]] if model.heads else None
     if not isinstance(head, Region) or head.tree is None:
-        raise OptionError(f"{near}: map={path}: only a [region] with a tree has classes to map")
-    head.class_map = read_map(find_file(path, folder_of(near)))
+        raise OptionError(f"{data.path}: map={path}: only a [region] with a tree has classes to map")
+    head.class_map = read_map(data.file("map") or path)
     wrong = [node for node in head.class_map if not 0 <= node < head.classes]
     if wrong:
         raise OptionError(f"{path}: class {wrong[0]}; the tree has nodes 0 to {head.classes - 1}")
     return [model.names[node] for node in head.class_map]
 
 
-def _list_of(data: Any, *keys: str) -> list[Path]:
-    from ...config.sections import folder_of
+def _list_of(data: Section, *keys: str) -> list[Path]:
     from ...datasets.labels import read_list
-    from ...utils.resources import find_file
 
-    named = next((value for key in keys if (value := data.text(key))), None)
-    if named is None:
+    path = data.file(*keys)
+    if path is None:
         raise data.error(f"{keys[0]}= is missing: the list of pictures")
-    return read_list(find_file(named, folder_of(data.path)))
+    return read_list(path)
 
 
 def _files(kind: str, options: Options, names: Sequence[str], folder: str | None, underscore: bool) -> ResultFiles:
@@ -133,7 +140,7 @@ def _write(
         say(str(files.base))
     with files:
         _write_results(batches, files.take)
-    note(f"Total Detection Time: {batches.clock.total:f} Seconds")
+    note(f"Total Detection Time: {batches.timing.total:f} Seconds")
     if batches.unreadable:
         raise click.exceptions.Exit(1)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
-from ..loading import Options, build_network, note_partial_weights, print_table
-from ..options import FILE, Command, flag, network_options, together
+from ..loading import Options, build_network, load_network, note_partial_weights, print_table
+from ..options import FILE, Command, flag, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...network.network import Network
@@ -22,8 +22,7 @@ write_cfg_option = flag("write_cfg", type=FILE, metavar="OUT.cfg", help="Also wr
 
 def _in_and_out(function: Function) -> Function:
     return together(
-        click.argument("cfg", type=FILE),
-        click.argument("weights", type=FILE),
+        network_files,
         click.argument("out", metavar="OUT", type=FILE),
     )(function)
 
@@ -32,13 +31,6 @@ def _network(cfg: str, options: Options) -> Network:
     network = build_network(cfg, options)
     if options["verbose"]:
         print_table(network)
-    return network
-
-
-def _loaded(cfg: str, weights: str, options: Options) -> Network:
-    network = _network(cfg, options)
-    network.loaded = network.load_weights(weights, options["allow_partial"])
-    note_partial_weights(network, weights)
     return network
 
 
@@ -52,11 +44,10 @@ def _save(network: Network, out: str, seen: int | None = None, cutoff: int | Non
 
 def _write_cfg(network: Network, out: str | None, weights: str) -> None:
     from ...tools.weights_surgery import cfg_text
-    from ...utils.files import atomic_write
+    from ...utils.files import write_file
 
     if out is not None:
-        with atomic_write(out) as stream:
-            stream.write(cfg_text(network).encode("utf-8", "surrogateescape"))
+        write_file(out, cfg_text(network).encode("utf-8", "surrogateescape"))
         note(f"{out}: written, the cfg for {weights}")
 
 
@@ -103,38 +94,34 @@ def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any
     _save(network, out)
 
 
-@click.command("rescale", cls=Command)
-@_in_and_out
-@network_options
-def rescale_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.
+def _converting(name: str, function: str, summary: str, example: str) -> click.Command:
+    """The command that reads weights, changes them by a function of `weights_surgery`, and writes them."""
 
-    \b
-    Example:
-      pydarknet rescale net.cfg old.weights new.weights
-    """
-    from ...tools.weights_surgery import rescale
+    @click.command(name, cls=Command, help=f"{summary}\n\n\b\nExample:\n  pydarknet {name} {example}")
+    @_in_and_out
+    @network_options
+    def command(cfg: str, weights: str, out: str, **options: Any) -> None:
+        from ...tools import weights_surgery
 
-    network = _loaded(cfg, weights, options)
-    rescale(network)
-    _save(network, out)
+        network = load_network(cfg, weights, options)
+        getattr(weights_surgery, function)(network)
+        _save(network, out)
+
+    return command
 
 
-@click.command("rgbgr", cls=Command)
-@_in_and_out
-@network_options
-def rgbgr_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Swap red and blue in the filters of the first convolution.
-
-    \b
-    Example:
-      pydarknet rgbgr net.cfg bgr.weights rgb.weights
-    """
-    from ...tools.weights_surgery import swap_red_and_blue
-
-    network = _loaded(cfg, weights, options)
-    swap_red_and_blue(network)
-    _save(network, out)
+rescale_command = _converting(
+    "rescale", "rescale", "Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.",
+    "net.cfg old.weights new.weights",
+)  # fmt: skip
+rgbgr_command = _converting(
+    "rgbgr", "swap_red_and_blue", "Swap red and blue in the filters of the first convolution.",
+    "net.cfg bgr.weights rgb.weights",
+)  # fmt: skip
+reset_command = _converting(
+    "reset", "fold", "Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.",
+    "net.cfg net.weights reset.weights",
+)  # fmt: skip
 
 
 @click.command("normalize", cls=Command)
@@ -162,7 +149,7 @@ def normalize_command(
     """
     from ...tools.weights_surgery import normalize
 
-    network = _loaded(cfg, weights, options)
+    network = load_network(cfg, weights, options)
     normalize(network, variance)
     _save(network, out)
     _write_cfg(network, write_cfg, out)
@@ -183,29 +170,12 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
     """
     from ...tools.weights_surgery import denormalize, norms_left
 
-    network = _loaded(cfg, weights, options)
+    network = load_network(cfg, weights, options)
     denormalize(network)
     for index in norms_left(network):
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
     _save(network, out)
     _write_cfg(network, write_cfg, out)
-
-
-@click.command("reset", cls=Command)
-@_in_and_out
-@network_options
-def reset_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.
-
-    \b
-    Example:
-      pydarknet reset net.cfg net.weights reset.weights
-    """
-    from ...tools.weights_surgery import fold
-
-    network = _loaded(cfg, weights, options)
-    fold(network)
-    _save(network, out)
 
 
 @click.command("oneoff", cls=Command)
@@ -235,8 +205,7 @@ def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **opti
 
 
 @click.command("statistics", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @network_options
 def statistics_command(cfg: str, weights: str, **options: Any) -> None:
     """Print moments of the scales, biases and first weights of [connected] and recurrent layers, one line per layer.
@@ -247,7 +216,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
     """
     from ...tools.weights_statistics import statistics
 
-    for blocks in statistics(_loaded(cfg, weights, options)):
+    for blocks in statistics(load_network(cfg, weights, options)):
         for title, lines in blocks:
             say(title)
             for name, square, mean, variance in lines:
@@ -256,8 +225,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
 
 
 @click.command("print", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
+@network_files
 @click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
 @network_options
 def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
@@ -269,5 +237,5 @@ def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
     """
     from ...tools.weights_statistics import filter_rows
 
-    for row in filter_rows(_loaded(cfg, weights, options), layer):
+    for row in filter_rows(load_network(cfg, weights, options), layer):
         say("".join(f"{value:g} " for value in row.tolist()))

@@ -88,10 +88,10 @@ def _percent(value: float) -> str:
 
 def speed_line(result: Evaluation) -> str:
     """How long it took, and how much of it the network did not compute."""
-    clock = result.clock
+    timing = result.timing
     return (
-        f"{clock.pictures} pictures in {clock.total:.1f} s: {clock.rate:.2f} pictures/s "
-        f"(the network alone: {clock.forward_rate:.2f})"
+        f"{timing.pictures} pictures in {timing.total:.1f} s: {timing.rate:.2f} pictures/s "
+        f"(the network alone: {timing.forward_rate:.2f})"
     )
 
 
@@ -99,11 +99,11 @@ def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:
     """All figures; null where there is nothing to divide by. Fractions are 0 to 1."""
     report, coco = result.report, result.coco
     content: dict[str, Any] = {
-        "pictures": result.clock.pictures,
+        "pictures": result.timing.pictures,
         "unreadable": result.unreadable,
-        "seconds": result.clock.total,
-        "pictures_per_second": result.clock.rate,
-        "forward_pictures_per_second": result.clock.forward_rate,
+        "seconds": result.timing.total,
+        "pictures_per_second": result.timing.rate,
+        "forward_pictures_per_second": result.timing.forward_rate,
         "thresh": report.thresh,
         "iou_thresh": report.iou_thresh,
         "points": report.points,

@@ -47,7 +47,7 @@ class RecentPace:
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
 
     def update(self, now: float) -> None:
-        """now: seconds of `compile_time.clock`, when training begins or an iteration ends."""
+        """now: seconds of `compile_time.timing`, when training begins or an iteration ends."""
         self._times.append(now)
 
     @property

@@ -1,1 +1,1 @@
-"""Data sets converted between darknet, COCO and PASCAL VOC."""
+"""Conversion of data sets between darknet, COCO and PASCAL VOC."""

@@ -1,4 +1,4 @@
-"""What the forms of data sets have in common: pictures of known size, boxes with a class, links and copies."""
+"""A data set in memory, independent of its file format: pictures of known size and boxes in pixels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import TypeGuard
 from ...errors import DataError, ImageError, OutputError
 from ...images import image
 
-TOLERANCE = 0.5  # pixels by which a box may stand out of its picture before that is worth a word
+TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
 LARGEST_SIDE = 1 << 20  # pixels
-NUMBER = 0.01  # pixels; what is nearer to a whole number was one
+NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
 
 
 @dataclass(frozen=True)
 class PixelBox:
-    """An object: its class's number and its edges in pixels from the picture's corner. `difficult` is VOC's mark for
-    what nobody need find, `crowd` COCO's for a box round many."""
+    """An object: its class number and its edges in pixels from the picture's top left corner. difficult: VOC's mark
+    for objects that need not be found. crowd: COCO's mark for a box around a group."""
 
     number: int
     left: float
@@ -35,7 +35,7 @@ class PixelBox:
 
 @dataclass(frozen=True)
 class Annotated:
-    """A picture, which need not be there, its size in pixels, and what is in it."""
+    """A picture, whose file need not exist, its size in pixels, and its objects."""
 
     path: Path
     width: int
@@ -45,8 +45,8 @@ class Annotated:
 
 @dataclass
 class AnnotatedSet:
-    """Pictures by list (train, valid, test or another name), the names of the classes, and what was left out or
-    changed."""
+    """Pictures by list (train, valid, test or another name), and the names of the classes. left_out: counts of what
+    was left out or changed, by description."""
 
     classes: list[str]
     lists: dict[str, list[Annotated]]
@@ -58,11 +58,11 @@ class AnnotatedSet:
 
     @property
     def missing(self) -> list[Path]:
-        """The pictures that are not there."""
+        """The pictures whose files do not exist."""
         return [picture.path for picture in self if not os.path.isfile(picture.path)]  # noqa: PTH113 (no error for a name that the system refuses)
 
     def clipped(self) -> AnnotatedSet:
-        """The same with all boxes inside their picture; what is nothing then is left out and counted."""
+        """A copy with all boxes clipped to their pictures; boxes outside are left out and counted."""
         left_out = Counter(self.left_out)
         lists = {
             name: [replace(p, boxes=list(_inside(p, left_out))) for p in pictures]
@@ -71,7 +71,7 @@ class AnnotatedSet:
         return AnnotatedSet(self.classes, lists, left_out)
 
     def without(self, kind: str) -> AnnotatedSet:
-        """The same without `difficult` or `crowd` objects, which are counted as left out."""
+        """A copy without objects of a kind, `difficult` or `crowd`; they are counted."""
         left_out = Counter(self.left_out)
         left_out[f"{kind} objects left out"] += sum(getattr(box, kind) for picture in self for box in picture.boxes)
         lists = {
@@ -81,7 +81,8 @@ class AnnotatedSet:
         return AnnotatedSet(self.classes, lists, left_out)
 
     def check_stems(self) -> None:
-        """Raise DataError for two pictures that would share an annotation file, and for a name of several lines."""
+        """Raise DataError for two pictures with one stem, which would share an annotation file, and for a file name
+        with line breaks."""
         seen: dict[str, Path] = {}
         for picture in self:
             if len(picture.path.name.splitlines()) != 1:
@@ -104,7 +105,7 @@ def _inside(picture: Annotated, left_out: Counter[str]) -> Iterator[PixelBox]:
 
 
 def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
-    """The first file of one of these names in one of these folders; the first of all where there is none."""
+    """The first existing file with one of these names in one of these folders; the first candidate if none exists."""
     candidates = [folder / name for name in names if name for folder in folders]
     return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
 
@@ -115,7 +116,7 @@ def is_side(value: object) -> TypeGuard[int]:
 
 
 def size_of_file(path: Path) -> tuple[int, int]:
-    """Width and height in pixels. Raises DataError where the picture is not there: its form does not say."""
+    """(width, height) in pixels of a picture file, for formats that do not give it. Raises DataError."""
     try:
         return image.size_of_file(path)
     except ImageError as error:
@@ -123,7 +124,7 @@ def size_of_file(path: Path) -> tuple[int, int]:
 
 
 def numbers_of(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
-    """The number of each of `names` in the list of classes. Raises DataError for one that is not in it."""
+    """The index in `classes` of each of `names`. Raises DataError for a name that is not in it."""
     number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
     unknown = [name for name in names if name not in number_of]
     if unknown:
@@ -132,7 +133,7 @@ def numbers_of(classes: Sequence[str], names: Sequence[str], where: str) -> dict
 
 
 def finite(value: float | str) -> float:
-    """A number of a file. Raises ValueError for NaN and infinity too."""
+    """float(value). Raises ValueError, also for NaN and infinity."""
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{value} is not finite")
@@ -140,25 +141,25 @@ def finite(value: float | str) -> float:
 
 
 def whole(value: float, digits: int = 3) -> float:
-    """A coordinate as it is written: whole where it was before its fraction was rounded."""
+    """A coordinate rounded for output: to a whole number if it is within NUMBER of one, else to `digits`."""
     return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
 
 
 @dataclass(frozen=True)
 class Placing:
-    """`final`: the folder that the new data set will have; it is written elsewhere first. copy: whether pictures are
-    copied into it."""
+    """Where pictures of the new data set go. final: its folder, although it is written elsewhere first. copy: whether
+    pictures are copied into it."""
 
     final: Path
     copy: bool = False
 
     def reference(self, picture: Path) -> str:
-        """The path of a picture that stays where it is, as seen from the new folder."""
+        """The path of a picture that is not copied, relative to the new folder."""
         return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(self.final))).as_posix()
 
     def place(self, picture: Path, folder: Path) -> None:
-        """Put a picture into a folder of the new data set: a copy, or a link to it. One that is not there is left
-        out."""
+        """Put a copy of a picture, or a link to it, into a folder of the new data set; nothing if it does not exist.
+        Raises OutputError, DataError."""
         target = folder / picture.name
         if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
             return
@@ -172,7 +173,7 @@ class Placing:
 
     @staticmethod
     def _copy(picture: Path, target: Path) -> None:
-        """Copy what is a picture by its first bytes: an annotation file may name any file of the machine."""
+        """Copy a file that is a picture by its first bytes: an annotation file may name any file of the machine."""
         try:
             image.size_of_file(picture)
         except ImageError as error:

@@ -1,4 +1,4 @@
-"""COCO's form: one JSON file for each list, boxes as left, top, width and height in pixels from 0."""
+"""COCO's format: one JSON file per list; boxes are left, top, width and height in pixels from 0."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _LIST = re.compile(r"(train|val|test)")
 _OURS = {"val": "valid"}
 _FILE_OF = {"valid": "val"}
 LARGEST_ID = 1 << 63
-DIGITS = 6  # of a pixel: as many as a label file has of a picture
+DIGITS = 6  # decimals of a pixel, as label files have decimals of a picture
 
 Json = Mapping[str, Any]
 
 
 def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
-    """From JSON files, each of which is a list. Raises DataError."""
+    """Read JSON files, one per list. names: the classes in order; pictures: their folder. Raises DataError."""
     contents = {_list_name(file, files): (file, _parse(file)) for file in files}
     found = _category_names(contents)
     classes = list(names) if names else found
@@ -49,7 +49,7 @@ def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path
 
 
 def _list_name(file: Path, files: Sequence[Path]) -> str:
-    """train, valid or test where the file's name has such a word and no other file has it, else the name itself."""
+    """train, valid or test if only this file's name contains that word, else the file's stem."""
     words = [match[1] if (match := _LIST.search(other.stem)) else "" for other in files]
     word = words[list(files).index(file)]
     if len(files) == 1 and not word:
@@ -85,6 +85,7 @@ def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
 
 
 def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list[Any]:
+    """The values of these fields of entry `position` of a list. Raises DataError where one is missing or wrong."""
     missing = [name for name in fields if not isinstance(item, dict) or name not in item]
     if missing:
         raise DataError(f"{file}: {key}[{position}] has no {missing[0]!r}")
@@ -98,7 +99,7 @@ def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list
 
 
 def _shown(value: Any) -> str:
-    """A value as an error shows it: a number of thousands of digits has no other form."""
+    """A value in an error message, at most 60 characters; Python refuses to print numbers of thousands of digits."""
     try:
         text = repr(value)
     except ValueError:
@@ -141,9 +142,9 @@ def _annotated(item: Json, boxes: list[PixelBox], folders: Sequence[Path]) -> An
 
 
 def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
-    """Into an empty folder: annotations/instances_NAME.json, and `images` where pictures are copied.
+    """Write annotations/instances_NAME.json into an empty folder, and `images` if pictures are copied.
 
-    Pictures and categories have the numbers by which the result files of `detector valid` call them.
+    Ids of pictures and categories are those of the result files of `detector valid`.
     """
     (folder / "annotations").mkdir()
     if placing.copy:
@@ -169,8 +170,8 @@ def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
 
 
 def _image_ids(stems: Sequence[str]) -> list[int]:
-    """The number at the end of each name, as the result files of `detector valid` have it; where not all names end in
-    one of their own, 1, 2, ..."""
+    """The number at the end of each name, as in the result files of `detector valid`; 1, 2, ... unless all names end in
+    different numbers."""
     found = [re.search(r"[0-9]{1,18}$", stem) for stem in stems]
     numbers = [int(match[0]) for match in found if match]
     return numbers if len(set(numbers)) == len(stems) else list(range(1, len(stems) + 1))

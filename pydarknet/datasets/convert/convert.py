@@ -1,8 +1,7 @@
-"""Data sets from one form into another: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
+"""Conversion of data sets between formats: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
 
-darknet, voc, coco   read and write one form each
-annotations          what they have in common
-pictures             links to pictures, or copies
+darknet, voc, coco   read and write one format each
+annotations          the data set in memory; links to pictures, or copies
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _WRITERS: dict[str, Callable[[AnnotatedSet, Path, Placing], None]] = {
 
 
 def form_of(path: Path) -> str:
-    """Which form a data set has, by what there is. Raises DataError where there is nothing."""
+    """The format of a data set, recognised by its files. Raises DataError for a folder without any."""
     if path.is_dir():
         if any(path.glob("*.xml")) or (path / "Annotations").is_dir():
             return "voc"
@@ -47,10 +46,9 @@ def read_set(
     names: Sequence[str] | None = None,
     pictures: str | os.PathLike[str] | None = None,
 ) -> AnnotatedSet:
-    """A data set: a .data file or list, a VOC folder, or COCO's JSON files (or their folder).
+    """Read a data set: a .data file or list, a VOC folder, or COCO's JSON files (or their folder).
 
-    names: the classes in their order, instead of what the data set says; pictures: the folder that they are in.
-    Raises DataError, OptionError.
+    names: the classes in their order, instead of the data set's. pictures: their folder. Raises DataError, OptionError.
     """
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form
@@ -67,10 +65,10 @@ def read_set(
 def write_set(
     found: AnnotatedSet, folder: str | os.PathLike[str], form: str, copy: bool = False, keep_difficult: bool = False
 ) -> AnnotatedSet:
-    """Write a data set into a new folder, whole or not at all, and give what was written.
+    """Write a data set into a new folder, completely or not at all. Returns the data set as written.
 
-    darknet's label files have no marks for difficult and crowd objects: these are left out, as by darknet's own
-    scripts, unless `keep_difficult`. Pictures are copied or else referred to. Raises DataError, OutputError.
+    darknet's label files cannot mark difficult and crowd objects: these are left out, as by darknet's own scripts,
+    unless `keep_difficult`. copy: copy the pictures; otherwise refer to them. Raises DataError, OutputError.
     """
     found = found.clipped()
     if form == "darknet" and not keep_difficult:

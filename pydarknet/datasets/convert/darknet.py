@@ -1,4 +1,4 @@
-"""darknet's own form: a .data file, lists of pictures, one label file for each."""
+"""darknet's format: a .data file, lists of pictures, one label file per picture."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...config.dialect import ALEXEYAB
-from ...config.names import names_from_data, read_names
-from ...utils.prefetch import ahead
+from ...config.names import read_names
+from ...utils.prefetch import prefetch
 from ..labels import wrong_row
 from ..listing import ImageLists, LabelledPicture
 from .annotations import Annotated, AnnotatedSet, PixelBox, Placing, size_of_file
 
-# Both darknets look for the labels of pictures in a folder of this name in `labels` beside it.
+# Both darknets find the labels of pictures in JPEGImages in a folder `labels` beside it.
 PICTURES, LABELS = "JPEGImages", "labels"
 
 
 def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
-    """From a .data file or a list. Raises DataError for pictures that are not there: label files have fractions."""
+    """Read a .data file or a list. Raises DataError for missing pictures, whose sizes label files do not give."""
     data = ImageLists.open(path)
     classes = list(names or _names(data))
     result = AnnotatedSet(classes, {})
     threads = os.cpu_count() or 1
     for key in data.lists:
         pictures = list(data.pictures(key))
-        sizes = ahead(size_of_file, [picture.picture for picture in pictures], threads, 4 * threads)
+        sizes = prefetch(size_of_file, [picture.picture for picture in pictures], threads, 4 * threads)
         known = len(classes) or 1 << 20
         result.lists[key] = [
             _annotated(picture, *size, known, result.left_out) for picture, size in zip(pictures, sizes, strict=True)
@@ -38,7 +38,7 @@ def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
 
 
 def _names(data: ImageLists) -> list[str]:
-    path = names_from_data(data.data, "names") if data.data else None
+    path = data.data.file("names") if data.data else None
     if path is None:
         return [str(number) for number in range(data.classes or 0)]
     return read_names(path)
@@ -59,7 +59,7 @@ def _annotated(picture: LabelledPicture, width: int, height: int, classes: int, 
 
 
 def write_darknet(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
-    """Into an empty folder: obj.data, obj.names, a list for each list, labels, and the pictures or links to them."""
+    """Write obj.data, obj.names, the lists, labels, and the pictures or links to them into an empty folder."""
     found.check_stems()
     for name in (PICTURES, LABELS):
         (folder / name).mkdir()

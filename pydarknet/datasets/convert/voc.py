@@ -1,7 +1,7 @@
-"""PASCAL VOC's form: an XML file for each picture; coordinates count from 1.
+"""PASCAL VOC's format: one XML file per picture; coordinates count from 1.
 
-As in darknet's own conversion, the middle of a box is (min + max) / 2 - 1 and its size max - min, so that a coordinate
-is a pixel's edge plus 1, as in the files that `detector valid` writes.
+As in darknet's own conversion, the centre of a box is (min + max) / 2 - 1 and its size max - min. A coordinate is thus
+the edge of a pixel plus 1, as in the files that `detector valid` writes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE_OF = {ours: theirs for theirs, ours in SETS.items()}
 
 
 def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
-    """From a folder with `Annotations` (and `ImageSets/Main`), or a folder of XML files. Raises DataError."""
+    """Read a folder with `Annotations` (and `ImageSets/Main`), or a folder of XML files. Raises DataError."""
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
     root = folder.parent if folder.name == "Annotations" else folder
     lists = {name: [(file, _parse(file)) for file in files] for name, files in _lists(root, folder).items()}
@@ -47,7 +47,7 @@ def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> 
 
 
 def _lists(root: Path, folder: Path) -> dict[str, list[Path]]:
-    """The XML files of each list; all in one where there are no lists."""
+    """The XML files of each list in `ImageSets/Main`; without lists, all files under `train`."""
     sets = {ours: root / "ImageSets" / "Main" / f"{theirs}.txt" for theirs, ours in SETS.items()}
     lists = {
         name: [folder / f"{line.split()[0]}.xml" for line in read_text(file, DataError).splitlines() if line.split()]
@@ -113,7 +113,7 @@ def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, 
 
 
 def write_voc(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
-    """Into an empty folder: Annotations, ImageSets/Main, and JPEGImages where pictures are copied."""
+    """Write Annotations, ImageSets/Main, and JPEGImages if pictures are copied, into an empty folder."""
     found.check_stems()
     for text in (*found.classes, *(str(picture.path) for picture in found)):
         if not text.isprintable():

@@ -1,1 +1,1 @@
-"""Random changes of pictures and their boxes."""
+"""Augmentation: random changes of pictures and their boxes."""

@@ -1,7 +1,7 @@
-"""Random changes to a training picture's colours, sharpness and boxes, with darknet's distributions.
+"""Augmentation of colours, sharpness and boxes, with darknet's distributions.
 
-Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1, boxes rows of class, x, y, w, h in fractions: (k, 5)
-float32. All chance comes from the generator `rng` that is passed in.
+Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Boxes are (k, 5) float32 rows of class, x, y, w, h in
+fractions. All randomness comes from the generator `rng` that is passed in.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ...images.colour import Canvas, distort
 from ...images.colour import blur as gaussian
 from ...utils.arrays import Array
 
-CLASS_ONLY = 999999.0  # x, y, w, h of a box that tells nothing but its class
-IGNORE = -1234.0  # in class vectors: an entry that is not to be learned
+CLASS_ONLY = 999999.0  # x, y, w, h of a label that has a class but no box
+IGNORE = -1234.0  # in class vectors: an entry that is not learned
 NOWHERE = np.zeros((0, 5), np.float32)
 Rng = np.random.Generator
 
 
 def rand_scale(rng: Rng, scale: float) -> float:
-    """v or 1/v, each with probability 1/2, where v is uniform between 1 and `scale`."""
+    """v or 1/v, each with probability 1/2; v is uniform between 1 and `scale`."""
     value = rng.uniform(1, scale) if scale >= 1 else rng.uniform(scale, 1)
     return value if rng.random() < 0.5 else 1 / value
 
 
 def rand_int(rng: Rng, low: int, high: int) -> int:
-    """An integer from `low` to `high`, both included; they may stand in either order."""
+    """A uniform integer between `low` and `high`, both included, in either order."""
     return int(rng.integers(min(low, high), max(low, high) + 1))
 
 
@@ -42,7 +42,7 @@ def coin(rng: Rng) -> bool:
 
 @dataclass(frozen=True)
 class Colour:
-    """How far colours may change."""
+    """The ranges of random changes of colour: `hue` (fraction of the circle) is added, the others are factors."""
 
     hue: float = 0.0
     saturation: float = 1.0
@@ -54,7 +54,7 @@ class Colour:
         return cls(net.real("hue", 0), net.real("saturation", 1) or 1.0, net.real("exposure", 1) or 1.0)
 
     def change(self, canvas: Canvas, rng: Rng) -> Canvas:
-        """The canvas with hue, saturation and exposure changed by chance."""
+        """The canvas with random changes of hue, saturation and exposure."""
         hue = rng.uniform(-abs(self.hue), abs(self.hue))
         return distort(canvas, hue, rand_scale(rng, self.saturation), rand_scale(rng, self.exposure))
 
@@ -65,9 +65,9 @@ class Colour:
 def move_boxes(
     rows: Array, scale: tuple[float, float], shift: tuple[float, float], mirror: bool, drops_outside: bool = False
 ) -> Array:
-    """Boxes where a view puts them, cut at the edges of the input.
+    """Boxes transformed by a crop (`AffineCrop.scale`, `.shift`) and clipped to the input.
 
-    Boxes at 0, 0 tell their class only. Boxes wholly outside end without a size or, `drops_outside`, go.
+    Labels at 0, 0 have a class but no box. Boxes wholly outside get a size of 0 or, with `drops_outside`, are removed.
     """
     rows = np.asarray(rows, np.float32).reshape(-1, 5)
     moved = rows.copy()
@@ -86,7 +86,7 @@ def move_boxes(
 
 
 def shift_boxes(rows: Array, dx: float, dy: float, bounds: tuple[float, float, float, float]) -> Array:
-    """Boxes moved by fractions of the input, cut at the bounds left, top, right, bottom."""
+    """Boxes moved by (dx, dy), fractions of the input, and clipped to `bounds`: left, top, right, bottom."""
     moved = rows.copy()
     for axis, by in enumerate((dx, dy)):
         centre, half = rows[:, 1 + axis] + np.float32(by), rows[:, 3 + axis] / 2
@@ -97,12 +97,12 @@ def shift_boxes(rows: Array, dx: float, dy: float, bounds: tuple[float, float, f
 
 
 def larger_than(rows: Array, width: float, height: float) -> Array:
-    """The boxes that are at least so large."""
+    """The boxes of at least this width and height."""
     return rows[(rows[:, 3] >= width) & (rows[:, 4] >= height)]
 
 
 def known_boxes(rows: Array, classes: int) -> Array:
-    """AlexeyAB's choice: boxes of a known class with a centre inside the picture; their sizes are at most 1."""
+    """AlexeyAB's filter: boxes of a known class with their centre in the picture, sizes limited to 1."""
     x, y = rows[:, 1], rows[:, 2]
     kept = rows[(rows[:, 0] >= 0) & (rows[:, 0] < classes) & (x > 0) & (x <= 1) & (y > 0) & (y <= 1)]
     kept[:, 3:] = np.minimum(kept[:, 3:], 1)
@@ -113,15 +113,13 @@ def known_boxes(rows: Array, classes: int) -> Array:
 
 
 def odd(value: int) -> int:
-    """A kernel's size: `value`, or one more where it is even."""
+    """`value`, or one more if it is even: the size of a blur kernel."""
     return value // 2 * 2 + 1
 
 
 def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
-    """A detector's `blur`: with equal chances nothing, the background, or what `value` says (1: the background).
-
-    The kernel is at most an eighth of the smallest box's shorter side.
-    """
+    """The option `blur` of detectors: with equal probability no blur, a blurred background, or a blur with a kernel of
+    `value` pixels (1: the background), which is at most an eighth of the shortest side of a box."""
     value = (0, 1, value)[rand_int(rng, 0, 2)]
     height, width, _ = canvas.shape
     if value > 1 and len(rows):
@@ -139,14 +137,14 @@ def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
 
 
 def blur_whole(canvas: Canvas, value: int, rng: Rng) -> Canvas:
-    """A classifier's `blur`: with probability 1/4, a kernel of that size; 1 stands for 15."""
+    """The option `blur` of classifiers: with probability 1/4, a blur with a kernel of `value` pixels (1 means 15)."""
     if rng.random() >= 0.25:
         return canvas
     return gaussian(canvas, 15 if value == 1 else odd(value))
 
 
 def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
-    """With probability 1/2, normal noise of that deviation (at most 127) on a scale of 255."""
+    """With probability 1/2, add normal noise with a standard deviation of `sigma` (at most 127) on a scale of 255."""
     if not coin(rng):
         return canvas
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(min(sigma, 127) / 255)

@@ -1,8 +1,8 @@
-"""Where the network's input lies on a training picture, by chance, with darknet's distributions.
+"""Random crops of training pictures, with darknet's distributions.
 
-An `AffineCrop` says where on the source picture each pixel of the network's input lies, and the boxes follow it.
-Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Sizes are width before height. All chance comes from
-the generator `rng` that is passed in.
+An `AffineCrop` maps each pixel of the network's input to the source picture, and boxes of the source to the input.
+Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Sizes are (width, height) in pixels. All randomness
+comes from the generator `rng` that is passed in.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .augment import Rng, rand_int, rand_scale
 
 @dataclass(frozen=True)
 class Margins:
-    """Pixels cut off each side of a picture; negative ones are added to it."""
+    """Pixels cut off each side of a picture; negative ones are added."""
 
     left: int
     top: int
@@ -30,10 +30,11 @@ class Margins:
 
 @dataclass(frozen=True)
 class AffineCrop:
-    """The pixel (x, y) of the input is the source at matrix times (x, y, 1); a box at x goes to x scale - shift.
+    """A map from the input to the source: pixel (x, y) of the input is the source at matrix (2, 3) times (x, y, 1).
 
-    rectangle: left, top, width, height in pixels of the input, beyond which it is grey; None where it fills the input.
-    outside: the colour beyond the edges of the source, None to repeat the pixels of the edge.
+    scale, shift: a box coordinate x of the source, in fractions, becomes x scale - shift. rectangle: left, top, width,
+    height in pixels of the input; outside it the input is grey; None: it fills the input. outside: the colour beyond
+    the edges of the source; None repeats the pixels of the edge.
     """
 
     matrix: Matrix
@@ -56,11 +57,11 @@ def rotated_crop(
     aspect: float,
     keeps_inside: bool,
 ) -> AffineCrop:
-    """What classifiers see: the source scaled to a shorter side between the two of `crop`, turned by up to `angle`
-    degrees, its proportions changed by up to `aspect`, and a square cut out anywhere.
+    """The random crop of classifiers: a square of the source, which is scaled to a shorter side between the bounds
+    `crop`, rotated by up to `angle` degrees, and its aspect ratio changed by a factor up to `aspect`.
 
-    A picture smaller than the square may lie anywhere in it, or, `keeps_inside`, stays in its middle. An oblong input
-    shows the square stretched.
+    A picture smaller than the square may be anywhere in it or, with `keeps_inside`, is centred. The square is stretched
+    to an input that is not square.
     """
     W, H = source
     side = max(size)
@@ -86,8 +87,8 @@ def rotated_crop(
 
 
 def placed(rng: Rng, source: tuple[int, int], size: tuple[int, int], jitter: float) -> AffineCrop:
-    """pjreddie's detectors: the whole picture, its proportions changed by up to `jitter`, as large as fits a square
-    input, anywhere on grey. On an oblong input it may reach out of it."""
+    """The random placement of pjreddie's detectors: the whole picture, its aspect ratio changed by up to `jitter`,
+    scaled to fit a square input, at a random place on grey. It may exceed an input that is not square."""
     (W, H), (w, h) = source, size
     wide = W + rng.uniform(-1, 1) * jitter * W
     high = H + rng.uniform(-1, 1) * jitter * H
@@ -104,7 +105,7 @@ def placed(rng: Rng, source: tuple[int, int], size: tuple[int, int], jitter: flo
 
 
 def random_margins(rng: Rng, source: tuple[int, int], jitter: float) -> Margins:
-    """Up to the part `jitter` of each side, cut off or added."""
+    """Random margins of up to `jitter` (a fraction) of each side, cut off or added."""
     reach = [int(side * jitter) for side in source]
     left, right = (int(reach[0] * rng.uniform(-1, 1)) for _ in range(2))
     top, bottom = (int(reach[1] * rng.uniform(-1, 1)) for _ in range(2))
@@ -112,7 +113,8 @@ def random_margins(rng: Rng, source: tuple[int, int], jitter: float) -> Margins:
 
 
 def zoomed(rng: Rng, margins: Margins, source: tuple[int, int], zoom: float) -> Margins:
-    """AlexeyAB's `resize`: the picture up to `zoom` times larger or smaller, below 1 only smaller."""
+    """The option `resize` of AlexeyAB's darknet: margins for a picture up to `zoom` times larger or smaller; a `zoom`
+    below 1 only makes it smaller."""
     if zoom <= 0 or zoom == 1:
         return margins
     down, up = min(zoom, 1 / zoom), max(zoom, 1 / zoom)
@@ -131,7 +133,7 @@ def zoomed(rng: Rng, margins: Margins, source: tuple[int, int], zoom: float) -> 
 
 
 def letterboxed(margins: Margins, source: tuple[int, int], size: tuple[int, int]) -> Margins:
-    """Enlarged on both sides to the proportions of the input."""
+    """The margins extended on two sides to the aspect ratio of the input."""
     (W, H), (w, h) = source, size
     if W * h > H * w:
         extra = (W * h / w - H) / 2
@@ -141,17 +143,18 @@ def letterboxed(margins: Margins, source: tuple[int, int], size: tuple[int, int]
 
 
 def checked(margins: Margins, source: tuple[int, int]) -> Margins:
-    """The margins, or none at all where they leave nothing of the picture."""
+    """The margins, or zeros if they leave nothing of the picture."""
     if source[0] - margins.left - margins.right < 1 or source[1] - margins.top - margins.bottom < 1:
         return Margins(0, 0, 0, 0)
     return margins
 
 
 def cropped(image: Picture, margins: Margins, size: tuple[int, int]) -> AffineCrop:
-    """AlexeyAB's detectors: what the margins leave, stretched over the input; beyond the picture its mean colour."""
+    """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input; its mean colour
+    outside."""
     H, W, _ = image.shape
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
-    step_x, step_y = cut_w / size[0], cut_h / size[1]  # pixels are squares, as for OpenCV's resize
+    step_x, step_y = cut_w / size[0], cut_h / size[1]  # aligned as in OpenCV's resize: pixels have an area
     reaches_out = min(margins.left, margins.top, margins.right, margins.bottom) < 0
     return AffineCrop(
         matrix=_straight(step_x, step_y, margins.left + step_x / 2 - 0.5, margins.top + step_y / 2 - 0.5),
@@ -162,7 +165,8 @@ def cropped(image: Picture, margins: Margins, size: tuple[int, int]) -> AffineCr
 
 
 def cropped_at_corners(source: tuple[int, int], margins: Margins, size: tuple[int, int]) -> AffineCrop:
-    """YOLOv1: what the margins leave, corner pixel on corner pixel; beyond the picture the pixels of its edge."""
+    """The crop of YOLOv1: the picture within the margins, its corner pixels on those of the input; outside, the
+    pixels of the edge are repeated."""
     (W, H), (w, h) = source, size
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
     step_x, step_y = (cut_w - 1) / max(1, w - 1), (cut_h - 1) / max(1, h - 1)
@@ -175,7 +179,7 @@ def cropped_at_corners(source: tuple[int, int], margins: Margins, size: tuple[in
 
 
 def render(image: Picture, view: AffineCrop, size: tuple[int, int]) -> Canvas:
-    """(h, w, c): the picture as the view shows it on an input of that size."""
+    """The input (h, w, c) of size (w, h) that a crop makes of a picture."""
     if view.rectangle is None:
         return warp(image, view.matrix, *size, view.outside)
     left, top, width, height = view.rectangle
@@ -189,7 +193,8 @@ def render(image: Picture, view: AffineCrop, size: tuple[int, int]) -> Canvas:
 
 
 def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int]) -> Canvas:
-    """(height, width, c): the part left, top, width, height of what the view shows, counted from its own corner."""
+    """(height, width, c): a part of the input, `tile` being left, top, width, height relative to the rectangle's
+    corner."""
     left, top, width, height = tile
     matrix = view.matrix.copy()
     matrix[:, 2] += matrix[:, :2] @ (left, top)
@@ -197,10 +202,10 @@ def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int
 
 
 def mirrored(canvas: Canvas) -> Canvas:
-    """Left and right exchanged; a view."""
+    """The canvas mirrored horizontally; no copy."""
     return canvas[:, ::-1]
 
 
 def as_input(canvas: Canvas) -> Array:
-    """(h, w, c) -> (c, h, w), contiguous."""
+    """(h, w, c) -> (c, h, w), C-contiguous."""
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))

@@ -1,7 +1,7 @@
-"""Several training pictures in one: mosaics, blends, rectangles of one on another, and their truth.
+"""Training pictures mixed: mosaic, mixup, cutmix, and their truth.
 
-Canvases are (h, w, c) float32 in 0..1. Sizes are width before height. All chance comes from the generator `rng` that is
-passed in.
+Canvases are (h, w, c) float32 in 0..1. Sizes are (width, height) in pixels. All randomness comes from the generator
+`rng` that is passed in.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .crop import Margins
 
 
 def cut_point(rng: Rng, size: tuple[int, int]) -> tuple[int, int]:
-    """Where four pictures meet: anywhere between 20 and 80 % of both sides."""
+    """A random point (x, y) where four pictures meet, between 20 and 80 % of both sides."""
     x, y = (rand_int(rng, int(side * 0.2), max(int(side * 0.2), int(side * 0.8))) for side in size)
     return max(1, min(x, size[0] - 1)), max(1, min(y, size[1] - 1))
 
 
 def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
-    """The same crop moved so that it begins at the picture's edges which are outermost in the mosaic."""
+    """The crop moved so that it begins at the corner of the picture that is outermost in the mosaic."""
     left, right = quadrant % 2 == 0, margins.left + margins.right
     if mirror:
         left = not left
@@ -36,8 +36,8 @@ def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
 
 @dataclass(frozen=True)
 class Tile:
-    """A quadrant of a mosaic: where it lies on the input, which part of its picture's input it shows, and how far
-    that moves boxes, as fractions."""
+    """A quadrant of a mosaic. target: its place on the input. source: the corner of the part shown of its own picture's
+    input. dx, dy: the shift of boxes, in fractions of the input."""
 
     target: tuple[int, int, int, int]  # left, top, width, height
     source: tuple[int, int]  # left, top
@@ -48,8 +48,8 @@ class Tile:
 def mosaic_tile(
     quadrant: int, cut: tuple[int, int], size: tuple[int, int], source: tuple[int, int], margins: Margins, mirror: bool
 ) -> Tile:
-    """Quadrants: 0 top left, 1 top right, 2 bottom left, 3 bottom right. Bands beyond the picture's own edges that
-    would lie along the cut are left out."""
+    """The tile of a quadrant: 0 top left, 1 top right, 2 bottom left, 3 bottom right. Bands outside the picture that
+    would border the cut are skipped."""
     left, right = (margins.right, margins.left) if mirror else (margins.left, margins.right)
     x, length_x, from_x = _tile_axis(quadrant % 2 == 0, cut[0], size[0], source[0], left, right)
     y, length_y, from_y = _tile_axis(quadrant < 2, cut[1], size[1], source[1], margins.top, margins.bottom)
@@ -58,7 +58,7 @@ def mosaic_tile(
 
 
 def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: int) -> tuple[int, int, int]:
-    """(start, length, start in the picture's own input) of a tile along one axis."""
+    """(start, length, start in the picture's own input) of a tile along one axis, in pixels."""
     if first:
         band = min(size - cut, max(0, int(-high * size / source)))
         return 0, cut, size - cut - band
@@ -67,12 +67,12 @@ def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: in
 
 
 def blend(canvases: Sequence[Canvas]) -> Canvas:
-    """The mean of two canvases."""
+    """mixup: the mean of two canvases."""
     return (canvases[0] + canvases[1]) * np.float32(0.5)
 
 
 def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
-    """Class vectors weighted by their shares; what one of them ignores stays ignored."""
+    """The sum of class vectors weighted by their shares; entries that one of them ignores are ignored."""
     stacked = np.stack(vectors)
     mixed = np.tensordot(np.asarray(shares, np.float32), stacked, 1).astype(np.float32)
     mixed[(stacked == IGNORE).any(0)] = IGNORE
@@ -80,7 +80,7 @@ def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
 
 
 def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """A rectangle of the second canvas, 0.3 to 0.8 of each side, on the first; and both shares of the area."""
+    """The first canvas with a random rectangle of the second, 0.3 to 0.8 of each side; and both shares of the area."""
     height, width, _ = canvases[0].shape
     inner_w, inner_h = (max(1, int(side * rng.uniform(0.3, 0.8))) for side in (width, height))
     left, top = rand_int(rng, 0, width - inner_w), rand_int(rng, 0, height - inner_h)
@@ -92,7 +92,7 @@ def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
 
 
 def quarters(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """Of each of four canvases its own quadrant; and their shares of the area."""
+    """A classifier's mosaic: one quadrant of each of four canvases; and their shares of the area."""
     height, width, _ = canvases[0].shape
     x, y = cut_point(rng, (width, height))
     mixed, shares = np.empty_like(canvases[0]), []

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ...errors import ImageError, OptionError, OutputError
-from ...images.image import Picture, Planar, as_planar, check_display, check_image, in_channels, load_image
+from ...images.image import CHW, Picture, as_chw, check_display, check_image, in_channels, load_image
 from ...utils.files import part_of
 
 log = logging.getLogger("pydarknet")
@@ -129,13 +129,13 @@ def numbered_paths(pattern: str) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) -> Planar:
+def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) -> CHW:
     """A frame -> a network's input (channels, height, width), scaled as uint8 by OpenCV.
 
     AlexeyAB's darknet scales video so; pictures it scales as `image.resize` does.
     """
     resized = cv2.resize(in_channels(check_image(frame), channels), (width, height), interpolation=cv2.INTER_LINEAR)
-    return as_planar(np.asarray(resized, np.uint8).reshape(height, width, channels))
+    return as_chw(np.asarray(resized, np.uint8).reshape(height, width, channels))
 
 
 class VideoFile:

@@ -9,7 +9,7 @@ import numpy as np
 from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import NR, SMALL_PLANE
 from ...runtime.program import Call
-from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..autotune import tuning
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
@@ -48,8 +48,8 @@ class Algorithm:
         measurement on this machine, where there is one. With the precision BF16, direct convolutions are rounded, but
         for those of pictures and those that are pooled."""
         bf16 = precision == BF16 and x.lanes == LANES and not pooled
-        if x.lanes == PLANAR:
-            return cls(PLANAR, m=2 if is_picture_filter(filters, channels, groups, window) else 0)
+        if x.lanes == NCHW:
+            return cls(NCHW, m=2 if is_picture_filter(filters, channels, groups, window) else 0)
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
@@ -67,7 +67,7 @@ class Algorithm:
 
     def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> PackedConvolution:
         """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
-        if self.lanes == PLANAR:
+        if self.lanes == NCHW:
             kind = PictureConvolution if self.m else NchwConvolution
             return kind(weights, gain, bias, groups)
         if self.depthwise:

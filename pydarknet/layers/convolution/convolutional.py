@@ -15,7 +15,7 @@ from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...kernels.activation import NONE
 from ...runtime.program import Call
-from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..activations import LINEAR, Activation, read_activation
 from ..base import BuildContext, KernelLayer, Layer, Parameter, Trainable
@@ -87,9 +87,9 @@ class Convolutional(KernelLayer):
         normalised = section.flag("batch_normalize") or section.flag("cbn")
         section.ignore(*UNUSED)
         window, blur = read_window(section)
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             channels=channels,
             filters=filters,
             window=window,
@@ -150,7 +150,7 @@ class Convolutional(KernelLayer):
         self.parameters_changed()
 
     def halo(self, lanes: int = LANES) -> int:
-        return 0 if self.xnor or lanes == PLANAR else self.window.halo(self.inputs[0])
+        return 0 if self.xnor or lanes == NCHW else self.window.halo(self.inputs[0])
 
     @property
     def reads_four_lanes(self) -> bool:

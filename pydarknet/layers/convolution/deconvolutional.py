@@ -58,9 +58,9 @@ class Deconvolutional(Layer):
     def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
         filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
         padding = section.natural("padding", 0, 1 << 16)
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             channels=context.shape(context.index - 1).channels,
             filters=filters,
             size=size,

@@ -17,7 +17,7 @@ from ...kernels.convolution.microkernel import MR, NR, TAP_LANES
 from ...kernels.convolution.views import BandedPlanes, Depthwise, Pointwise
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES
 from ..base import INPUT
 from ..workspace import with_workspace
@@ -132,12 +132,12 @@ def lanes_from_nchw(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
     """The lanes in which an inverted bottleneck can write its output where it reads an NCHW tensor; none: it cannot."""
     if len(links) != 3 or not all(map(fits_nchw, links)):
         return ()
-    return (PLANAR, LANES) if links[-1].filters <= LANES else (PLANAR,)
+    return (NCHW, LANES) if links[-1].filters <= LANES else (NCHW,)
 
 
 def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
     """The call that computes y from x through all links; `added` is added after the last activation."""
-    if x.layout.lanes == PLANAR:
+    if x.layout.lanes == NCHW:
         return bind_nchw_bottleneck(links, x, y, added)
     *expand, middle, project = links
     window, workers = middle.window, threads()

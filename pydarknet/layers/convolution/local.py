@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...config.declared import natural, positive
 from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...kernels.dense import locally_connected
@@ -31,27 +32,19 @@ class Local(NchwLayer):
     sets_channels: ClassVar[bool] = True
 
     channels: int
-    filters: int
-    size: int
-    stride: int
-    pad: int
     activation: Activation
+    filters: int = positive()
+    size: int = positive(largest=1 << 12)
+    stride: int = positive(largest=1 << 12)
+    pad: int = natural(largest=1 << 12)
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Local:
         previous = context.shape(context.index - 1)
-        layer = cls(
-            section=section,
-            sources=context.previous,
-            channels=previous.channels,
-            filters=section.positive("filters", 1),
-            size=section.positive("size", 1, 1 << 12),
-            stride=section.positive("stride", 1, 1 << 12),
-            pad=section.natural("pad", 0, 1 << 12),
-            activation=read_activation(section, context.dialect, "logistic"),
-        )
+        activation = read_activation(section, context.dialect, "logistic")
+        layer = cls.build(section, context, channels=previous.channels, activation=activation)
         out = layer._size_for(previous)
         count = out.cells * layer.filters * layer.channels * layer.size**2
         if out.cells < 1 or count > LARGEST_WEIGHTS:

@@ -18,7 +18,7 @@ from ...kernels.convolution.planar_microkernel import LEAST, OUTS, PLANE_SPAN, S
 from ...kernels.convolution.views import NchwBottleneck, NchwFilters, NchwPicture, NchwRows
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import PLANAR, Layout, Shape, Tensor
+from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
 from .geometry import FusableConvolution, Table, Window, residual_of
@@ -30,7 +30,7 @@ MOST_PLANES = 4  # of a picture
 class NchwConvolution:
     """A convolution over all channels, or of each with its own filter, that reads an NCHW tensor."""
 
-    lanes = PLANAR
+    lanes = NCHW
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
         """weights: (n, channels / groups, size, size), `groups` 1 or n; gain, bias: (n,)."""
@@ -52,7 +52,7 @@ class NchwConvolution:
     ) -> Call:  # fmt: skip
         """See `PackedConvolution.bind`; y is NCHW or blocked, neither pooled nor added to."""
         assert not pooled and added is None
-        step, blocked = window.stride_x, y.layout.lanes != PLANAR
+        step, blocked = window.stride_x, y.layout.lanes != NCHW
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         cell, phase = np.divmod(column - window.padding, step)
         width = max(y.shape.width + int(cell.max()), -(-x.shape.width // step))
@@ -111,7 +111,7 @@ def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
     if not _has_known_steps(window) or window.padding > FIRST or out.width < LEAST or x.width < LANES:
         return ()
     blocked = link.filters % LANES == 0 and x.channels <= MOST_PLANES and link.applies_as_it_stores
-    return (PLANAR,) * fits_nchw(link) + (LANES,) * blocked
+    return (NCHW,) * fits_nchw(link) + (LANES,) * blocked
 
 
 def fits_nchw(link: FusableConvolution) -> bool:
@@ -139,9 +139,9 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
     size = window.size
     side = -(-window.halo(shape) // LANES) * LANES  # so that rows begin with a cache line, where these are whole ones
     pitch = shape.width + 2 * side
-    blocked = y.layout.lanes != PLANAR
+    blocked = y.layout.lanes != NCHW
     assert not blocked or y.layout.blocks == 1
-    ring, between = (Layout(1, Shape(shape.channels, *sides), 0, PLANAR) for sides in ((size, pitch), (1, out.width)))
+    ring, between = (Layout(1, Shape(shape.channels, *sides), 0, NCHW) for sides in ((size, pitch), (1, out.width)))
     slot, row, column = np.meshgrid(*[np.arange(size)] * 3, indexing="ij")
     steps = ((slot + row) % size * pitch + column - window.padding + side).ravel()
     x_at = NchwBottleneck(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...config.declared import natural, read_options, real
 from ...config.sections import Section
 from ...utils.arrays import Array
 from ..options import TrainingProgress
@@ -28,9 +29,9 @@ class DeltaRejection:
     rolling: running values over the mini-batches of all heads, which checkpoints keep.
     """
 
-    percentage: float = 0.0
-    sigmas: float = 0.0
-    equidistant: int = 0
+    percentage: float = real(key="badlabels_rejection_percentage")
+    sigmas: float = real(key="num_sigmas_reject_badlabels")
+    equidistant: int = natural(key="equidistant_point", largest=1 << 40)
     rolling: dict[str, float] = field(
         default_factory=lambda: {"largest": 0.0, "average": 0.0, "deviation": 0.0, "threshold": 0.0}
     )
@@ -38,11 +39,7 @@ class DeltaRejection:
     @classmethod
     def from_section(cls, net: Section) -> DeltaRejection:
         """Read the keys of `[net]`."""
-        return cls(
-            percentage=net.real("badlabels_rejection_percentage", 0.0),
-            sigmas=net.real("num_sigmas_reject_badlabels", 0.0),
-            equidistant=net.natural("equidistant_point", 0, 1 << 40),
-        )
+        return cls(**read_options(cls, net))
 
     def state_dict(self) -> dict[str, float]:
         """The running values."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Candidates
+from ...config.declared import flag, positive, read_options
 from ...config.sections import Section
 from ...tensor import Shape
 from ...utils.arrays import Array
@@ -29,29 +30,21 @@ class DetectionHead(Head):
 
     corrects_letterbox: ClassVar[bool] = False
 
-    coords: int
-    num: int
-    side: int
-    softmax: bool
-    square_root: bool
     options: DetectionLossOptions
+    classes: int = positive(largest=1 << 20)
+    coords: int = positive(largest=1 << 10)
+    num: int = positive(largest=1 << 12)
+    side: int = positive(7, largest=1 << 12)
+    softmax: bool = flag()
+    square_root: bool = flag(key="sqrt")
     _assignment_rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> DetectionHead:
         section.ignore("reorg")
-        return cls(
-            section=section,
-            sources=context.previous,
-            classes=section.positive("classes", 1, 1 << 20),
-            coords=section.positive("coords", 1, 1 << 10),
-            num=section.positive("num", 1, 1 << 12),
-            side=section.positive("side", 7, 1 << 12),
-            softmax=section.flag("softmax"),
-            square_root=section.flag("sqrt"),
-            options=DetectionLossOptions.from_section(section),
-            pictures=TrainingPictures.from_section(section, context.dialect.yolo_max_boxes),
-        )
+        options = DetectionLossOptions(**read_options(DetectionLossOptions, section))
+        pictures = TrainingPictures.from_section(section, context.dialect.yolo_max_boxes)
+        return cls.build(section, context, options=options, pictures=pictures)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         expected = self.side**2 * ((1 + self.coords) * self.num + self.classes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...boxes import iou
-from ...config.sections import Section
+from ...config.declared import flag, real
 from ...utils.arrays import Array
 from .base import Indices
 from .statistics import Statistics
@@ -27,24 +27,12 @@ _FAR = np.float32(20)  # the distance at which every box is equally far
 class DetectionLossOptions:
     """The keys that only training knows."""
 
-    coord_scale: float
-    object_scale: float
-    noobject_scale: float
-    class_scale: float
-    rescore: bool
-    forced: bool
-
-    @classmethod
-    def from_section(cls, section: Section) -> DetectionLossOptions:
-        """Read the keys. Raises ConfigError."""
-        return cls(
-            coord_scale=section.real("coord_scale", 1.0),
-            object_scale=section.real("object_scale", 1.0),
-            noobject_scale=section.real("noobject_scale", 1.0),
-            class_scale=section.real("class_scale", 1.0),
-            rescore=section.flag("rescore"),
-            forced=section.flag("forced"),
-        )
+    coord_scale: float = real(1.0)
+    object_scale: float = real(1.0)
+    noobject_scale: float = real(1.0)
+    class_scale: float = real(1.0)
+    rescore: bool = flag()
+    forced: bool = flag()
 
 
 @dataclass(frozen=True)

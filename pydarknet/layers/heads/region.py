@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Candidates
+from ...config.declared import flag, integer, positive
 from ...config.sections import Section
 from ...config.word_tree import WordTree, softmax_groups
 from ...kernels.head_output import softmax_planes
@@ -35,32 +36,28 @@ class Region(Head):
     type_number: ClassVar[int] = 27
 
     anchors: Array
-    coords: int
-    softmax: bool
     tree: WordTree | None
-    background: bool
     by_cell: bool
-    class_fix: int
     options: RegionLossOptions
+    coords: int = positive(4, largest=1 << 12)
+    softmax: bool = flag()
+    background: bool = flag()
+    class_fix: int = integer(key="classfix")
     class_map: Sequence[int] = ()  # nodes of the tree that are the classes of detections
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Region:
         section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             classes=classes,
             options=RegionLossOptions.from_section(section, context.dialect, classes),
             pictures=TrainingPictures.from_section(section, context.dialect.region_max_boxes),
             anchors=read_anchors(section, num)[:num],
-            coords=section.positive("coords", 4, 1 << 12),
-            softmax=section.flag("softmax"),
             tree=tree_of(section),
-            background=section.flag("background"),
             by_cell=context.dialect.region_by_cell,
-            class_fix=section.integer("classfix", 0),
         )
 
     @property

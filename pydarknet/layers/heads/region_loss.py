@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ...boxes import iou
+from ...config.declared import flag, read_options, real
 from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...config.word_tree import WordTree
@@ -32,32 +33,21 @@ class RegionLossOptions:
 
     dialect: Dialect
     class_map: ClassMap
-    thresh: float
-    coord_scale: float
-    object_scale: float
-    noobject_scale: float
     mask_scale: int
-    class_scale: float
-    rescore: bool
-    bias_match: bool
-    focal_loss: bool
+    thresh: float = real(0.5)
+    coord_scale: float = real(1.0)
+    object_scale: float = real(1.0)
+    noobject_scale: float = real(1.0)
+    class_scale: float = real(1.0)
+    rescore: bool = flag()
+    bias_match: bool = flag()
+    focal_loss: bool = flag()
 
     @classmethod
     def from_section(cls, section: Section, dialect: Dialect, classes: int) -> RegionLossOptions:
         """Read the keys. Raises ConfigError."""
-        return cls(
-            dialect=dialect,
-            class_map=ClassMap(section, classes),
-            thresh=section.real("thresh", 0.5),
-            coord_scale=section.real("coord_scale", 1.0),
-            object_scale=section.real("object_scale", 1.0),
-            noobject_scale=section.real("noobject_scale", 1.0),
-            mask_scale=int(section.real("mask_scale", 1.0)),
-            class_scale=section.real("class_scale", 1.0),
-            rescore=section.flag("rescore"),
-            bias_match=section.flag("bias_match"),
-            focal_loss=section.flag("focal_loss"),
-        )
+        mask_scale = int(section.real("mask_scale", 1.0))
+        return cls(dialect, ClassMap(section, classes), mask_scale, **read_options(cls, section))
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.sections import Section, folder_of
+from ...config.declared import read_options, real
+from ...config.sections import Section
 from ...config.word_tree import read_map
 from ...errors import DataError, OptionError
 from ...kernels.boxes.iou import best_of_pictures
 from ...utils.arrays import Array
-from ...utils.resources import find_file
 
 log = logging.getLogger("pydarknet")
 
@@ -30,20 +31,15 @@ class TrainingPictures:
     network's size changes during training. max_boxes: objects of one picture that count.
     """
 
-    jitter: float = 0.2
-    random: float = 0.0
-    resize: float = 1.0
+    jitter: float = real(0.2)
+    random: float = real()
+    resize: float = real(1.0)
     max_boxes: int = 90
 
     @classmethod
     def from_section(cls, section: Section, max_boxes: int) -> TrainingPictures:
         """Read the keys; `max_boxes` is the default of `max`."""
-        return cls(
-            jitter=section.real("jitter", 0.2),
-            random=section.real("random", 0.0),
-            resize=section.real("resize", 1.0),
-            max_boxes=section.natural("max", max_boxes),
-        )
+        return cls(**read_options(cls, section), max_boxes=section.natural("max", max_boxes))
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,8 @@ class ClassMap:
     classes: int
 
     @cached_property
-    def _path(self) -> str | None:
-        path = self.section.text("map")
-        return str(find_file(path, folder_of(self.section.path))) if path else None
+    def _path(self) -> Path | None:
+        return self.section.file("map")
 
     @cached_property
     def _numbers(self) -> ClassIds:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Candidates
+from ...config.declared import real
 from ...config.sections import Section
 from ...runtime.program import Call
 from ...tensor import Shape
@@ -50,7 +51,7 @@ class Yolo(Head):
     anchors: Array
     mask: list[int]
     options: YoloLossOptions
-    scale_x_y: float = 1.0
+    scale_x_y: float = real(1.0)
     new_coords: bool = False
 
     @classmethod
@@ -59,15 +60,14 @@ class Yolo(Head):
         classes = section.positive("classes", 20, 1 << 20)
         section.ignore(*_TRACKING_KEYS)
         anchors = read_anchors(section, total)
-        return cls(
-            section=section,
-            sources=context.previous,
+        return cls.build(
+            section,
+            context,
             classes=classes,
             anchors=anchors,
             mask=read_mask(section, total, anchors),
             options=YoloLossOptions.from_section(section, context.dialect, total, classes),
             pictures=TrainingPictures.from_section(section, context.dialect.yolo_max_boxes),
-            scale_x_y=section.real("scale_x_y", 1.0),
             nms_kind=cls.read_nms(section),
             beta_nms=section.real("beta_nms", 0.6),
             **cls.own_options(section),

@@ -28,6 +28,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Measure, ciou, diou, giou, iou
+from ...config.declared import flag, read_options, real
 from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...utils.arrays import Array
@@ -48,48 +49,37 @@ class YoloLossOptions:
     dialect: Dialect
     class_map: ClassMap
     num: int  # how many of the listed anchors an object may choose
-    ignore_thresh: float
-    truth_thresh: float
     iou_loss: str  # mse, iou, giou, diou or ciou
     iou_normalizer: float
-    obj_normalizer: float
-    cls_normalizer: float
-    delta_normalizer: float
-    uc_normalizer: float
-    iou_thresh: float
     iou_thresh_kind: str
-    objectness_smooth: bool
-    focal_loss: bool
-    label_smooth_eps: float
-    max_delta: float
     multipliers: Array | None  # one for each class, from counters_per_class
-    show_details: bool
+    ignore_thresh: float = real(0.5)
+    truth_thresh: float = real(1.0)
+    obj_normalizer: float = real(1.0)
+    cls_normalizer: float = real(1.0)
+    delta_normalizer: float = real(1.0)
+    uc_normalizer: float = real(1.0)
+    iou_thresh: float = real(1.0)
+    objectness_smooth: bool = flag()
+    focal_loss: bool = flag()
+    label_smooth_eps: float = real()
+    max_delta: float = real(float("inf"))
+    show_details: bool = flag(True)
 
     @classmethod
     def from_section(cls, section: Section, dialect: Dialect, num: int, classes: int) -> YoloLossOptions:
         """Read the keys. Raises ConfigError."""
         iou_loss, kind = section.text("iou_loss", "mse") or "", section.text("iou_thresh_kind", "iou") or ""
-        max_delta = section.real("max_delta", float("inf"))
+        options = read_options(cls, section)
         return cls(
             dialect=dialect,
             class_map=ClassMap(section, classes),
             num=num,
-            ignore_thresh=section.real("ignore_thresh", 0.5),
-            truth_thresh=section.real("truth_thresh", 1.0),
             iou_loss=iou_loss if iou_loss in ("mse", *MEASURES) else "iou",
             iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
-            obj_normalizer=section.real("obj_normalizer", 1.0),
-            cls_normalizer=section.real("cls_normalizer", 1.0),
-            delta_normalizer=section.real("delta_normalizer", 1.0),
-            uc_normalizer=section.real("uc_normalizer", 1.0),
-            iou_thresh=section.real("iou_thresh", 1.0),
             iou_thresh_kind=kind if kind in MEASURES else "iou",
-            objectness_smooth=section.flag("objectness_smooth"),
-            focal_loss=section.flag("focal_loss"),
-            label_smooth_eps=section.real("label_smooth_eps", 0.0),
-            max_delta=max_delta,
-            multipliers=_class_multipliers(section, classes, max_delta),
-            show_details=section.flag("show_details", True),
+            multipliers=_class_multipliers(section, classes, options["max_delta"]),
+            **options,
         )
 
     def multiplier(self, classes: ClassIds) -> Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ...config.dialect import Dialect, choose_dialect
-from ...config.names import names_from_data, read_names
+from ...config.names import read_names
 from ...config.sections import Section, read_config
 from ...errors import ConfigError
 from ...layers import Layer
@@ -183,7 +183,7 @@ def _activations(found: LenientBuild) -> Iterator[Problem]:
 def _data(found: LenientBuild, data: Section) -> Iterator[Problem]:
     """Report heads and names files with another number of classes than the .data file."""
     classes = data.positive("classes", 1) if data.has("classes") else None
-    path = names_from_data(data, "names")
+    path = data.file("names")
     names = len(read_names(path)) if path else None
     for index, layer in _heads(found):
         if classes is not None and layer.classes != classes:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...datasets.transforms.augment import Rng, rand_scale
 from ...errors import OptionError
-from ...images.image import Planar
-from ...images.operations import distorted, enlarged, over, quarter_turned, spread, stacked
+from ...images.image import CHW
+from ...images.operations import distorted, enlarged, normalised, over, rotated_by_quarters, stacked
 from ...layers.convolution.convolutional import Convolutional
 from ...network.network import Network
 
@@ -18,12 +18,12 @@ SCATTERED = 100  # filters on one picture of `mkimg`
 LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; those of wide layers are large already
 
 
-def filters_of(layer: Convolutional) -> list[Planar]:
+def filters_of(layer: Convolutional) -> list[CHW]:
     """Each filter as a picture (channels, size, size), scaled to 0..1."""
-    return [spread(weights) for weights in layer.weights]
+    return [normalised(weights) for weights in layer.weights]
 
 
-def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, Planar]]:
+def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW]]:
     """(index, picture) of every convolution: its filters in so many `columns`.
 
     Filters of three channels are in colour; the channels of others are side by side in grey.
@@ -33,17 +33,17 @@ def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, Pla
             filters = filters_of(layer)
             if layer.weights.shape[1] != 3:
                 filters = [stacked([plane[None] for plane in planes], len(planes)) for planes in filters]
-            yield index, spread(stacked(filters, columns))
+            yield index, normalised(stacked(filters, columns))
 
 
-def zoomed(sheet: Planar, zoom: int) -> tuple[Planar, int]:
+def zoomed(sheet: CHW, zoom: int) -> tuple[CHW, int]:
     """The sheet enlarged, and the factor: `zoom`, or less where the result would exceed LARGEST_ZOOMED pixels."""
     _, height, width = sheet.shape
     times = max(1, min(zoom, math.isqrt(LARGEST_ZOOMED // (height * width))))
     return enlarged(sheet, times), times
 
 
-def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> Planar:
+def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> CHW:
     """(3, height, width): filters of the first layer on grey, at random places, rotated, recoloured and faded out.
 
     Raises OptionError where the first layer has no filters of three channels or the picture is smaller than they.
@@ -56,7 +56,7 @@ def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> Pl
         raise OptionError(f"{width}x{height} pixels: expected at least {size}x{size}, a filter")
     picture = np.full((3, height, width), 0.5, np.float32)
     for _ in range(SCATTERED):
-        chosen = quarter_turned(filters[rng.integers(len(filters))], int(rng.integers(4)))
+        chosen = rotated_by_quarters(filters[rng.integers(len(filters))], int(rng.integers(4)))
         chosen = distorted(chosen, rng.uniform(-1, 1), rand_scale(rng, 1.5), rand_scale(rng, 1.5))
         over(chosen, picture, int(rng.integers(width - size + 1)), int(rng.integers(height - size + 1)))
     return picture

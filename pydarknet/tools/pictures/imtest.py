@@ -10,9 +10,9 @@ from ...datasets.transforms.augment import Colour, Rng
 from ...datasets.transforms.crop import render, rotated_crop
 from ...images.colour import blur
 from ...images.image import (
+    CHW,
     Picture,
-    Planar,
-    as_planar,
+    as_chw,
     centre_crop,
     crop,
     letterbox,
@@ -20,7 +20,7 @@ from ...images.image import (
     resize_longer,
     resize_shorter,
 )
-from ...images.operations import distorted, grey, mirrored, quarter_turned, spread, turned
+from ...images.operations import distorted, grey, mirrored, normalised, rotated, rotated_by_quarters
 
 SIDE = 320  # pixels of resized pictures
 # darknet's four examples: hue, saturation, exposure.
@@ -37,36 +37,36 @@ def norm(image: Picture) -> float:
     return float(np.sqrt(np.square(image.astype(np.float64) / 255).sum()))
 
 
-def showcase(image: Picture, rng: Rng) -> Iterator[tuple[str, Planar]]:
+def showcase(image: Picture, rng: Rng) -> Iterator[tuple[str, CHW]]:
     """(name, result) of each operation: darknet's under its names, then the others.
 
     `aug` and `rand` are random augmentations of training.
     """
-    planar = as_planar(image)
-    _, height, width = planar.shape
-    yield "Original", planar
-    yield "Gray", grey(planar)
+    chw = as_chw(image)
+    _, height, width = chw.shape
+    yield "Original", chw
+    yield "Gray", grey(chw)
     for name, changes in DISTORTIONS.items():
-        yield name, distorted(planar, *changes)
+        yield name, distorted(chw, *changes)
     view = rotated_crop(rng, (width, height), (SIDE, SIDE), (320, 448), 0.0, 0.75, keeps_inside=False)
-    yield "aug", _planar(render(image, view, (SIDE, SIDE)))
+    yield "aug", _chw(render(image, view, (SIDE, SIDE)))
     colour = Colour(hue=0.05, saturation=1.15, exposure=1.15)
-    yield "rand", _planar(colour.change(np.ascontiguousarray(planar.transpose(1, 2, 0)), rng))
-    yield "hue", distorted(planar, 0.3, 1, 1)
-    yield "saturation", distorted(planar, 0, 2, 1)
-    yield "exposure", distorted(planar, 0, 1, 1.5)
-    yield "blur", _planar(blur(np.ascontiguousarray(planar.transpose(1, 2, 0)), 9))
-    yield "spread", spread(planar)
-    yield "mirrored", mirrored(planar)
-    yield "turned", turned(planar, 0.3)
-    yield "quarter_turned", quarter_turned(planar, 1)
-    yield "resize", resize(planar, SIDE, SIDE)
-    yield "resize_shorter", resize_shorter(planar, SIDE)
-    yield "resize_longer", resize_longer(planar, SIDE)
-    yield "letterbox", letterbox(planar, SIDE, SIDE)
-    yield "centre_crop", centre_crop(planar, SIDE, SIDE)
-    yield "crop", crop(planar, -width // 8, -height // 8, width, height)
+    yield "rand", _chw(colour.change(np.ascontiguousarray(chw.transpose(1, 2, 0)), rng))
+    yield "hue", distorted(chw, 0.3, 1, 1)
+    yield "saturation", distorted(chw, 0, 2, 1)
+    yield "exposure", distorted(chw, 0, 1, 1.5)
+    yield "blur", _chw(blur(np.ascontiguousarray(chw.transpose(1, 2, 0)), 9))
+    yield "normalised", normalised(chw)
+    yield "mirrored", mirrored(chw)
+    yield "rotated", rotated(chw, 0.3)
+    yield "rotated_by_quarters", rotated_by_quarters(chw, 1)
+    yield "resize", resize(chw, SIDE, SIDE)
+    yield "resize_shorter", resize_shorter(chw, SIDE)
+    yield "resize_longer", resize_longer(chw, SIDE)
+    yield "letterbox", letterbox(chw, SIDE, SIDE)
+    yield "centre_crop", centre_crop(chw, SIDE, SIDE)
+    yield "crop", crop(chw, -width // 8, -height // 8, width, height)
 
 
-def _planar(canvas: Planar) -> Planar:
+def _chw(canvas: CHW) -> CHW:
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...datasets.transforms.augment import Rng, coin
 from ...errors import OptionError
-from ...images.image import Planar, crop, resize
-from ...images.operations import mirrored, standardised, turned
+from ...images.image import CHW, crop, resize
+from ...images.operations import mirrored, rotated, standardised
 from ...layers import INPUT
 from ...layers.convolution.bf16 import FLOAT32
 from ...network.fusion import Graph
@@ -105,7 +105,7 @@ class Dream:
     thresh   outputs below mean + thresh * standard deviation are ignored
     norm     standardise the change
     zoom     after a round, this fraction of the picture, in its middle, becomes the whole picture
-    rotate   angle in radians by which the picture is turned after a round
+    rotate   angle in radians by which the picture is rotated after a round
     """
 
     layer: int
@@ -126,7 +126,7 @@ class Dream:
                 f"layers {first} to {first + self.range - 1}: {network.path} has layers 0 to {len(network.layers) - 1}"
             )
 
-    def round(self, network: Network, picture: Planar, rng: Rng) -> Iterator[Planar]:
+    def round(self, network: Network, picture: CHW, rng: Rng) -> Iterator[CHW]:
         """The picture, (channels, height, width) in 0..1, after each of `iters` steps."""
         self.check(network)
         for _ in range(self.iters):
@@ -137,8 +137,8 @@ class Dream:
             yield picture
 
     def step(
-        self, network: Network, picture: Planar, layer: int, scale: float, dx: int, dy: int, mirror: bool
-    ) -> Planar:  # fmt: skip
+        self, network: Network, picture: CHW, layer: int, scale: float, dx: int, dy: int, mirror: bool
+    ) -> CHW:  # fmt: skip
         """One step: the gradient is taken at another size, shifted by (dx, dy) and perhaps mirrored."""
         _, height, width = picture.shape
         small = np.float32(scale)
@@ -157,11 +157,11 @@ class Dream:
         wide = output.astype(np.float64)
         return np.where(output > wide.mean() + self.thresh * wide.std(), output, np.float32(0))
 
-    def between(self, picture: Planar) -> Planar:
-        """The start of the next round: turned and zoomed."""
+    def between(self, picture: CHW) -> CHW:
+        """The start of the next round: rotated and zoomed."""
         _, height, width = picture.shape
         if self.rotate:
-            picture = turned(picture, self.rotate)
+            picture = rotated(picture, self.rotate)
         left, top = (int(side * (1 - self.zoom) / 2) for side in (width, height))
         inner = max(1, int(width * self.zoom)), max(1, int(height * self.zoom))
         return resize(crop(picture, left, top, *inner), width, height)

@@ -39,7 +39,7 @@ def files(folder):
 
 @pytest.fixture
 def alphabet(folder):
-    """A network that foretells the successor of what it reads with 0.99, whatever came before, and others equally."""
+    """A network that predicts the successor of each symbol with probability 0.99, all others equally."""
     Path("next.cfg").write_text("[net]\ninputs=128\n[connected]\noutput=128\nactivation=linear\n[softmax]\n")
     model = pydarknet.load("next.cfg")
     biases, weights = model.layers[0].parameters()

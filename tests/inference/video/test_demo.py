@@ -66,7 +66,7 @@ def network(build):
     return lambda dialect, cfg=CFG: build(cfg, dialect)
 
 
-def manner(network, frames=3, **options):
+def demo_options(network, frames=3, **options):
     return DemoOptions.of(network, options.pop("thresh", 0.4), 0.5, frames, **options)
 
 
@@ -75,8 +75,8 @@ def test_every_frame_is_looked_at_once_and_drawn_in_order(network):
     for lag in (1, 3, 30):
         drawn.clear()
         frames = Made(9)
-        watcher = FrameDetector(net, NAMES, manner(net, lag))
-        demo = Demo(watcher, frames, [lambda number, image: drawn.append((number, image))])
+        detector = FrameDetector(net, NAMES, demo_options(net, lag))
+        demo = Demo(detector, frames, [lambda number, image: drawn.append((number, image))])
         numbers = [number for number, _ in demo.run()]
         assert numbers == list(range(1, 10))
         assert [number for number, _ in drawn] == numbers
@@ -88,9 +88,9 @@ def test_every_frame_is_looked_at_once_and_drawn_in_order(network):
 
 def test_alexeyabs_boxes_are_those_of_the_frame(network):
     net = network("alexeyab", CFG.replace("height=32", "height=40").replace("width=32", "width=48"))
-    look = manner(net)
-    assert (look.nms, look.delay, look.average, look.hier) == (0.45, 1, 1, look.thresh)
-    found = [found for _, found in Demo(FrameDetector(net, NAMES, look), Made(4)).run()]
+    options = demo_options(net)
+    assert (options.nms, options.delay, options.average, options.hier) == (0.45, 1, 1, options.thresh)
+    found = [found for _, found in Demo(FrameDetector(net, NAMES, options), Made(4)).run()]
     for number, seen in enumerate(found, start=1):  # frames of the network's size need no scaling
         expected = detect(net, picture(number), NAMES, thresh=0.4, letterbox=False)
         assert np.array_equal(seen.candidates.probabilities, expected.candidates.probabilities)
@@ -100,27 +100,27 @@ def test_alexeyabs_boxes_are_those_of_the_frame(network):
 
 def test_pjreddies_outputs_are_means_over_frames(network):
     net = network("pjreddie")
-    look = manner(net, 3, thresh=0.1)
-    assert (look.nms, look.nms_kind, look.delay, look.average) == (0.4, "obj", 0, 3)
-    watcher, (head,) = FrameDetector(net, NAMES, look), [layer for layer in net.layers if isinstance(layer, Head)]
+    options = demo_options(net, 3, thresh=0.1)
+    assert (options.nms, options.nms_kind, options.delay, options.average) == (0.4, "obj", 0, 3)
+    detector, (head,) = FrameDetector(net, NAMES, options), [layer for layer in net.layers if isinstance(layer, Head)]
     raw = []
     for number in range(1, 6):
-        net.forward(watcher.prepare(picture(number))[None])
+        net.forward(detector.prepare(picture(number))[None])
         raw.append(head.values.copy())
     means = []
-    for _ in Demo(watcher, Made(5)).run():
+    for _ in Demo(detector, Made(5)).run():
         means.append(head.values.copy())
     for k in range(5):
         assert np.allclose(means[k], sum(raw[max(0, k - 2) : k + 1]) / 3, atol=1e-6)
 
 
 def test_letterbox_follows_the_dialect_and_the_network(network):
-    assert manner(network("pjreddie")).letterbox
-    assert not manner(network("alexeyab")).letterbox
-    assert manner(network("alexeyab"), letterbox=True).letterbox
-    assert manner(network("alexeyab", CFG.replace("channels=3", "channels=3\n    letter_box=1"))).letterbox
+    assert demo_options(network("pjreddie")).letterbox
+    assert not demo_options(network("alexeyab")).letterbox
+    assert demo_options(network("alexeyab"), letterbox=True).letterbox
+    assert demo_options(network("alexeyab", CFG.replace("channels=3", "channels=3\n    letter_box=1"))).letterbox
     with pytest.raises(OptionError, match="avgframes 0"):
-        manner(network("alexeyab"), 0)
+        demo_options(network("alexeyab"), 0)
 
 
 def test_reading_goes_ahead_of_the_engine_but_not_far():
@@ -153,7 +153,7 @@ def test_of_a_live_source_the_newest_frame_counts():
 def test_a_damaged_frame_is_raised_after_those_before_it(network):
     net, numbers = network("alexeyab"), []
     with pytest.raises(ImageError, match="damaged"):
-        for number, _ in Demo(FrameDetector(net, NAMES, manner(net)), Made(9, wrong_at=3)).run():
+        for number, _ in Demo(FrameDetector(net, NAMES, demo_options(net)), Made(9, wrong_at=3)).run():
             numbers.append(number)
     assert numbers == [1, 2, 3]
     assert not {thread.name for thread in threading.enumerate()} & {"reader", "drawer"}
@@ -166,32 +166,32 @@ def test_an_error_of_a_sink_ends_the_demo(network):
 
     net, frames = network("alexeyab"), Made(40)
     with pytest.raises(OutputError, match="disk full"):
-        list(Demo(FrameDetector(net, NAMES, manner(net)), frames, [full]).run())
+        list(Demo(FrameDetector(net, NAMES, demo_options(net)), frames, [full]).run())
     assert frames.closed
     assert frames.given < 20
 
 
 def test_stop_limit_and_most(network):
     net = network("alexeyab")
-    watcher = FrameDetector(net, NAMES, manner(net))
-    demo = Demo(watcher, Made(10**9))
+    detector = FrameDetector(net, NAMES, demo_options(net))
+    demo = Demo(detector, Made(10**9))
     for number, _ in demo.run():
         if number == 5:
             demo.stop()
     assert (demo.count, demo.ended) == (5, False)
     start = time.perf_counter()
-    limited = Demo(watcher, Made(10**9), limit=0.3)
+    limited = Demo(detector, Made(10**9), limit=0.3)
     list(limited.run())
     assert 0.3 < time.perf_counter() - start < 5
     assert not limited.ended
     start = time.perf_counter()
-    list(Demo(watcher, Made(5), most=20).run())
+    list(Demo(detector, Made(5), most=20).run())
     assert time.perf_counter() - start >= 5 / 20
 
 
 def test_measuring_repeats_the_first_frame(network):
     net, frames = network("alexeyab"), Made(3)
-    demo = Demo(FrameDetector(net, NAMES, manner(net)), frames, repeat_first=True)
+    demo = Demo(FrameDetector(net, NAMES, demo_options(net)), frames, repeat_first=True)
     found = []
     for number, seen in demo.run():
         found.append(seen.candidates.probabilities)
@@ -203,8 +203,8 @@ def test_measuring_repeats_the_first_frame(network):
 
 def test_a_drawn_picture_can_stay_for_more_frames(network):
     net, drawn = network("alexeyab"), []
-    watcher = FrameDetector(net, NAMES, manner(net, 1))
-    list(Demo(watcher, Made(6), [lambda number, image: drawn.append(image)], hold=2, boxes=False).run())
+    detector = FrameDetector(net, NAMES, demo_options(net, 1))
+    list(Demo(detector, Made(6), [lambda number, image: drawn.append(image)], hold=2, boxes=False).run())
     assert [np.array_equal(image, picture(k)) for image, k in zip(drawn, [1, 1, 1, 4, 4, 4], strict=True)] == [True] * 6
 
 

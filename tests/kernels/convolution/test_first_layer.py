@@ -14,14 +14,14 @@ from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.layers.convolution.planar import PictureConvolution
 from pydarknet.runtime.threads import set_threads, threads
-from pydarknet.tensor import PLANAR, BorrowedInput, Layout, Shape
+from pydarknet.tensor import NCHW, BorrowedInput, Layout, Shape
 
 WINDOW = Window(3, 1, 1, 1)
 WIDTHS = [SPAN, SPAN + 1, SPAN + 15, SPAN + 16, SPAN + 17, 2 * SPAN - 1, 2 * SPAN + 20, 3 * SPAN + 2]
 
 
 def lent(x):
-    tensor = BorrowedInput(Layout(len(x), Shape(*x.shape[1:]), 0, PLANAR))
+    tensor = BorrowedInput(Layout(len(x), Shape(*x.shape[1:]), 0, NCHW))
     tensor.fill(x)
     return tensor
 

@@ -1,4 +1,4 @@
-"""Thin layers in planar tensors: against the reference implementation, and bit for bit against blocked ones."""
+"""Narrow layers on NCHW tensors: against the reference implementation, and bit for bit against blocked ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvo
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.layers.convolution.planar import NchwConvolution, bind_nchw_bottleneck, lanes_from_rows
 from pydarknet.runtime.threads import set_threads, threads
-from pydarknet.tensor import PLANAR, Layout, Shape, Tensor
+from pydarknet.tensor import NCHW, Layout, Shape, Tensor
 from pydarknet.utils.arrays import LANES
 
 POINT = Window(1, 1, 1, 0)
@@ -24,9 +24,9 @@ HALO = 8  # enough for every window
 WIDTHS = [SPAN, SPAN + 1, SPAN + 15, 2 * SPAN, 2 * SPAN + 7]
 
 
-def planar(x):
-    """A planar tensor of (n, c, h, w)."""
-    return Tensor(Layout(len(x), Shape(*x.shape[1:]), 0, PLANAR), x.ravel())
+def nchw_tensor(x):
+    """An NCHW tensor of (n, c, h, w)."""
+    return Tensor(Layout(len(x), Shape(*x.shape[1:]), 0, NCHW), x.ravel())
 
 
 def dirty_like(batch, shape, lanes, halo=0):
@@ -36,7 +36,7 @@ def dirty_like(batch, shape, lanes, halo=0):
 def plain(tensor):
     """(n, c, h, w) of a tensor in either order."""
     at = tensor.layout
-    if at.lanes != PLANAR:
+    if at.lanes != NCHW:
         return tensor.plain().reshape(at.batch, *_sides(at.shape))
     return tensor.data.reshape(at.batch, *_sides(at.shape))
 
@@ -62,7 +62,7 @@ class Link:
         return self.window.out_shape(self.inputs[0], self.filters)
 
     def packed(self, x):
-        assert x.lanes == PLANAR
+        assert x.lanes == NCHW
         return NchwConvolution(self.weights, self.gain, self.bias, self.groups)
 
     def reference(self, x):
@@ -85,13 +85,13 @@ class Link:
 @pytest.mark.parametrize("width", [LEAST, LEAST + 1, 6 * LANES - 1, *WIDTHS])
 @pytest.mark.parametrize("size, padding", [(1, 0), (3, 1), (3, 0), (5, 2), (7, 3), (2, 5)])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("lanes, filters", [(PLANAR, 2 * OUTS), (LANES, 2 * LANES)])
+@pytest.mark.parametrize("lanes, filters", [(NCHW, 2 * OUTS), (LANES, 2 * LANES)])
 def test_convolutions_equal_the_reference_and_blocked_ones(width, size, padding, stride, lanes, filters):
     window = Window(size, stride, stride, padding)
     x = values(2, 3, 9, stride * width + size + (width + padding) % 2)
     link = Link(Shape(*x.shape[1:]), filters, window)
     assert lanes in lanes_from_rows(link) or link.shape.width < SPAN
-    source, target = planar(x), dirty_like(2, link.shape, lanes, 0 if lanes == PLANAR else width % 3)
+    source, target = nchw_tensor(x), dirty_like(2, link.shape, lanes, 0 if lanes == NCHW else width % 3)
     link.packed(source.layout).bind(source, target, window, link.applied_activation.fused_slope, 0)()
     assert_close(plain(target), link.reference(x), 1e-5)
     np.testing.assert_array_equal(plain(target), plain(link.blocked(blocked(x, HALO))))
@@ -103,7 +103,7 @@ def test_convolutions_equal_the_reference_and_blocked_ones(width, size, padding,
 def test_blocks_take_any_activation(kind):
     link = Link(Shape(3, 9, LEAST), LANES, Window(3, 1, 1, 1), kind)
     x = values(1, 3, 9, LEAST)
-    source, target = planar(x), dirty_like(1, link.shape, LANES)
+    source, target = nchw_tensor(x), dirty_like(1, link.shape, LANES)
     activation = link.applied_activation
     link.packed(source.layout).bind(source, target, link.window, activation.fused_slope, activation.fused_id)()
     assert_close(plain(target), naive.activation(kind, link.reference(x)), 1e-5)
@@ -122,11 +122,11 @@ def test_sampled_chains_equal_the_reference_and_blocked_ones(seed):
     window = Window(size, stride, stride, rng.choice([size // 2, size // 2, 0, size - 1]))
     shape = Shape(rng.randint(1, 8), rng.randint(size, 20), stride * rng.choice(WIDTHS) + size)
     links = chain_of(shape, 4 * rng.randint(1, 7), 4 * rng.randint(1, 2), window)
-    out, batch, lanes = links[-1].shape, rng.choice([1, 2]), rng.choice([PLANAR, LANES])
+    out, batch, lanes = links[-1].shape, rng.choice([1, 2]), rng.choice([NCHW, LANES])
     x, more = values(batch, *_sides(shape)), values(batch, *_sides(out), seed=5) if rng.random() < 0.5 else None
-    target = dirty_like(batch, out, lanes, 0 if lanes == PLANAR else rng.randint(0, 2))
-    source = planar(x)
-    bind_nchw_bottleneck(links, source, target, None if more is None else planar(more))()
+    target = dirty_like(batch, out, lanes, 0 if lanes == NCHW else rng.randint(0, 2))
+    source = nchw_tensor(x)
+    bind_nchw_bottleneck(links, source, target, None if more is None else nchw_tensor(more))()
     expected, step = x, blocked(x, HALO)
     for link in links:
         expected, step = link.reference(expected), link.blocked(step)
@@ -143,7 +143,7 @@ def test_sampled_chains_equal_the_reference_and_blocked_ones(seed):
 
 def test_the_number_of_threads_does_not_change_a_bit():
     links, before, results = chain_of(Shape(4, 33, SPAN), 8, 8, Window(3, 1, 1, 1)), threads(), []
-    x = planar(values(1, 4, 33, SPAN))
+    x = nchw_tensor(values(1, 4, 33, SPAN))
     try:
         for count in (1, before):
             set_threads(count)

@@ -70,63 +70,44 @@ def test_every_cut_covers_the_work(tiles, blocks, groups, workers):
     assert 1 <= cut.panels_per_pass <= groups
 
 
-def test_a_maxpool_that_alone_reads_a_convolution_is_computed_with_it(build):
-    network = build(f"{net(height=30, width=22)}{CONV}{POOL}{CONV}{POOL}{CONV}")
-    network.initialise()
-    x = values(1, 3, 30, 22)
-    (absorbed,) = network.forward(x)
-    assert [layer.kind for layer in network.plan.steps] == ["convolutional"] * 3
-    outputs = network.layer_outputs(x)
-    assert len(network.plan.steps) == 5
-    assert_close(absorbed, outputs[-1], 1e-5)
-    assert outputs[0].shape == (1, 32, 30, 22)
-
-
-@pytest.mark.parametrize("text", [
-    f"{CONV}{POOL}[route]\nlayers=0\n",  # the convolution is read by others too
-    f"{CONV}[maxpool]\nsize=3\nstride=2\n",
-    f"{CONV}[maxpool]\nsize=2\nstride=1\n",
-    f"{CONV}[maxpool]\nsize=2\nstride=2\npadding=2\n",
-    f"{CONV.replace('leaky', 'elu')}{POOL}",
-    f"{CONV}{POOL}".replace("filters=32", "filters=3\ngroups=3"),
-])  # fmt: skip
-def test_other_maxpools_are_computed_on_their_own(build, text):
-    network = build(f"{net(height=12, width=13)}{text}")
-    network.initialise()
-    x = values(1, 3, 12, 13)
-    (found,) = network.forward(x)
-    assert any(layer.kind == "maxpool" for layer in network.plan.steps)
-    assert_close(found, network.layer_outputs(x)[-1], 1e-6)
-    assert np.isfinite(found).all()
-
-
 SUM = "[shortcut]\nfrom={}\nactivation=linear\n"
+SMALL = CONV.replace("size=3\npad=1", "size=1")
 
 
-def test_a_shortcut_that_alone_reads_a_convolution_is_computed_with_it(build):
-    thin = CONV.replace("size=3\npad=1", "size=1")
-    text = f"{CONV}{CONV}{SUM.format(-2)}{thin}{thin}[dropout]\n{SUM.format(-4)}{CONV}"
-    network = build(f"{net(height=14, width=9)}{text}")
-    network.initialise()
-    x = values(2, 3, 14, 9)
-    (absorbed,) = network.forward(x)
-    assert [layer.kind for layer in network.plan.steps] == ["convolutional"] * 5
-    outputs = network.layer_outputs(x)
-    assert len(network.plan.steps) == 7
-    assert_close(absorbed, outputs[-1], 1e-5)
-
-
-@pytest.mark.parametrize("text", [
-    f"{CONV}{CONV}{SUM.format(-2).replace('linear', 'leaky')}",
-    f"{CONV}{CONV}{SUM.format(-2)}[route]\nlayers=1,2\n",  # the convolution is read by others too
-    f"{CONV}{CONV}{SUM.format(-2)}alpha=2\n",
-    f"{CONV}{CONV}{SUM.format(-1)}",
-    f"{CONV}{CONV.replace('leaky', 'elu')}{SUM.format(-2)}",
+@pytest.mark.parametrize("text, batch, convolutions, layers", [
+    (f"{CONV}{POOL}{CONV}{POOL}{CONV}", 1, 3, 5),
+    (f"{CONV}{CONV}{SUM.format(-2)}{SMALL}{SMALL}[dropout]\n{SUM.format(-4)}{CONV}", 2, 5, 7),
 ])  # fmt: skip
-def test_other_shortcuts_are_computed_on_their_own(build, text):
+def test_the_only_reader_of_a_convolution_is_fused_into_it(build, text, batch, convolutions, layers):
+    network = build(f"{net(height=30, width=22)}{text}")
+    network.initialise()
+    x = values(batch, 3, 30, 22)
+    (fused,) = network.forward(x)
+    assert [layer.kind for layer in network.plan.steps] == ["convolutional"] * convolutions
+    outputs = network.layer_outputs(x)
+    assert len(network.plan.steps) == layers
+    assert_close(fused, outputs[-1], 1e-5)
+    assert outputs[0].shape == (batch, 32, 30, 22)
+
+
+@pytest.mark.parametrize("kind, text", [
+    ("maxpool", f"{CONV}{POOL}[route]\nlayers=0\n"),  # the convolution is read by others too
+    ("maxpool", f"{CONV}[maxpool]\nsize=3\nstride=2\n"),
+    ("maxpool", f"{CONV}[maxpool]\nsize=2\nstride=1\n"),
+    ("maxpool", f"{CONV}[maxpool]\nsize=2\nstride=2\npadding=2\n"),
+    ("maxpool", f"{CONV.replace('leaky', 'elu')}{POOL}"),
+    ("maxpool", f"{CONV}{POOL}".replace("filters=32", "filters=3\ngroups=3")),
+    ("shortcut", f"{CONV}{CONV}{SUM.format(-2).replace('linear', 'leaky')}"),
+    ("shortcut", f"{CONV}{CONV}{SUM.format(-2)}[route]\nlayers=1,2\n"),
+    ("shortcut", f"{CONV}{CONV}{SUM.format(-2)}alpha=2\n"),
+    ("shortcut", f"{CONV}{CONV}{SUM.format(-1)}"),
+    ("shortcut", f"{CONV}{CONV.replace('leaky', 'elu')}{SUM.format(-2)}"),
+])  # fmt: skip
+def test_other_readers_are_computed_on_their_own(build, kind, text):
     network = build(f"{net(height=12, width=13)}{text}")
     network.initialise()
     x = values(1, 3, 12, 13)
     (found,) = network.forward(x)
-    assert any(layer.kind == "shortcut" for layer in network.plan.steps)
+    assert any(layer.kind == kind for layer in network.plan.steps)
     assert_close(found, network.layer_outputs(x)[-1], 1e-5)
+    assert np.isfinite(found).all()

@@ -1,4 +1,4 @@
-"""Which tensors of a network are planar, and that its numbers do not change thereby."""
+"""Which tensors of a network are NCHW, and that its numbers do not change thereby."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.networks import net, randomise
 from support.tensors import assert_close, values
 
 from pydarknet.layers import INPUT
-from pydarknet.tensor import PLANAR
+from pydarknet.tensor import NCHW
 
 BIT = "batch_normalize=1\nactivation=leaky\n"
 FIRST = f"[convolutional]\nfilters=8\nsize=3\nstride=2\npad=1\n{BIT}"
@@ -19,11 +19,11 @@ CHAIN, SUM = EXPAND + DEPTHWISE + PROJECT, "[shortcut]\nfrom=-4\nactivation=line
 WIDE = f"[convolutional]\nfilters=20\nsize=3\npad=1\n{BIT}"
 
 
-def planar_of(network, x):
-    """The layers whose tensors are planar after a pass, which must give what a pass that keeps all outputs gives."""
+def nchw_of(network, x):
+    """The layers whose tensors are NCHW after a pass, which must give what a pass that keeps all outputs gives."""
     network.forward(x)
     tensors = {INPUT: network.plan.input, **dict(enumerate(network.plan.tensors))}
-    found = [index for index, tensor in tensors.items() if tensor is not None and tensor.layout.lanes == PLANAR]
+    found = [index for index, tensor in tensors.items() if tensor is not None and tensor.layout.lanes == NCHW]
     (output,) = network.forward(x)
     np.testing.assert_array_equal(output, network.layer_outputs(x)[network.output_index])
     return found
@@ -44,10 +44,10 @@ def planar_of(network, x):
     (FIRST + CHAIN + "[maxpool]\nsize=2\nstride=2\n" + WIDE, [INPUT, 0]),
     (FIRST + CHAIN + "[dropout]\n" + CHAIN + WIDE, [INPUT, 0, 3]),
 ])  # fmt: skip
-def test_thin_layers_with_long_rows_are_planar(build, text, expected):
+def test_narrow_layers_with_long_rows_are_nchw(build, text, expected):
     network = build(net(height=22, width=170) + text)
     randomise(network)
-    found = planar_of(network, values(2, 3, 22, 170))
+    found = nchw_of(network, values(2, 3, 22, 170))
     assert [i for i in found if i == INPUT or not network.layers[i].is_alias] == expected
 
 
@@ -55,7 +55,7 @@ PICTURE = f"[convolutional]\nfilters=16\nsize=3\npad=1\n{BIT}"
 POOL = "[maxpool]\nsize=2\nstride=2\n"
 
 
-@pytest.mark.parametrize("text, height, width, planar", [
+@pytest.mark.parametrize("text, height, width, nchw", [
     (PICTURE + WIDE, 9, 50, True),
     (PICTURE + POOL + WIDE, 10, 50, True),
     (PICTURE.replace("leaky", "logistic") + WIDE, 9, 50, True),
@@ -71,16 +71,16 @@ POOL = "[maxpool]\nsize=2\nstride=2\n"
     (PICTURE + PICTURE + "[shortcut]\nfrom=-2\nactivation=linear\n" + WIDE, 9, 50, True),
     (PICTURE + "[route]\nlayers=0\n" + WIDE, 9, 50, True),
 ])  # fmt: skip
-def test_pictures_are_read_plane_by_plane(build, text, height, width, planar):
+def test_pictures_are_read_plane_by_plane(build, text, height, width, nchw):
     network = build(net(height=height, width=width) + text)
     randomise(network)
     x = values(2, 3, height, width)
     (output,) = network.forward(x)
-    assert network.plan.input.layout.lanes == (PLANAR if planar else 4)
+    assert network.plan.input.layout.lanes == (NCHW if nchw else 4)
     assert_close(output, network.layer_outputs(x)[network.output_index])
 
 
 def test_a_pass_that_keeps_all_outputs_has_none(build):
     network = build(net(height=22, width=170) + FIRST + CHAIN + WIDE)
     network.layer_outputs(values(1, 3, 22, 170))
-    assert network.plan.input.layout.lanes != PLANAR
+    assert network.plan.input.layout.lanes != NCHW

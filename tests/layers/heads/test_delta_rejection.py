@@ -52,14 +52,14 @@ def naive(delta, state, done, max_batches, percentage, sigmas, equidistant, entr
 )
 def test_as_in_darknet(percentage, sigmas, equidistant):
     rejection = DeltaRejection(percentage, sigmas, equidistant)
-    state, clock, left_out = dict(rejection.rolling), TrainingProgress(0, 100), 0
+    state, progress, left_out = dict(rejection.rolling), TrainingProgress(0, 100), 0
     for done in range(100):
-        clock.done = done
+        progress.done = done
         delta = values(2, 30, seed=done) * (values(2, 30, seed=1000 + done) > 0)
         expected = delta.ravel().astype(float).tolist()
         naive(expected, state, done, 100, percentage, sigmas, equidistant, 6)
         before = np.count_nonzero(delta)
-        rejection.apply(delta, 6, clock)
+        rejection.apply(delta, 6, progress)
         left_out += before - np.count_nonzero(delta)
         np.testing.assert_allclose(delta.ravel(), expected, rtol=1e-6)
         np.testing.assert_allclose(list(rejection.rolling.values()), list(state.values()), rtol=1e-6, atol=1e-9)

@@ -36,7 +36,7 @@ def activated(entries, coords=4, softmax=True, xy=True, classes=True):
 
 
 @pytest.mark.parametrize("softmax", [0, 1])
-def test_pjreddies_output_is_planar(build, softmax):
+def test_pjreddies_output_is_nchw(build, softmax):
     _, entries, found = run(build, f"softmax={softmax}\n")
     assert found.shape == (2, 18, 3, 5)
     assert_close(found.reshape(2, 2, 9, 15), activated(entries, softmax=bool(softmax)))

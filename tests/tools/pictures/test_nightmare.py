@@ -66,8 +66,8 @@ def test_between_rounds():
     assert np.array_equal(Dream(0).between(x), resize(x, 30, 20))
     zoomed = Dream(0, zoom=0.8).between(x)
     assert np.allclose(zoomed, resize(crop(x, 2, 1, 24, 16), 30, 20))  # 2.99... and 1.99... are rounded down
-    turned = Dream(0, rotate=np.pi).between(x)
-    assert np.allclose(turned[:, 1:, 1:], x[:, :0:-1, :0:-1], atol=1e-4)
+    rotated = Dream(0, rotate=np.pi).between(x)
+    assert np.allclose(rotated[:, 1:, 1:], x[:, :0:-1, :0:-1], atol=1e-4)
 
 
 def test_wanted():
