@@ -50,6 +50,12 @@ class DetectionResult:
         listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
         return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
 
+    def only(self, classes: Sequence[int]) -> DetectionResult:
+        """The same without the objects of other classes."""
+        probabilities = np.zeros_like(self.candidates.probabilities)
+        probabilities[:, classes] = self.candidates.probabilities[:, classes]
+        return replace(self, candidates=replace(self.candidates, probabilities=probabilities))
+
     def _best_class_first(self) -> list[Detection]:
         """AlexeyAB's order: boxes by their left edge, each with its best class first."""
         boxes = self.candidates.boxes

@@ -22,7 +22,9 @@ from ...utils.files import part_of
 
 log = logging.getLogger("pydarknet")
 
-LIVE = ("rtsp://", "rtmp://", "udp://", "rtp://", "http://", "https://")  # sources that do not wait for a reader
+# Sources that do not wait for a reader.
+LIVE = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "udp://", "tcp://", "srt://", "rtp://", "http://", "https://")
+PATIENCE = 15_000  # milliseconds in which an address must answer, and send each frame
 DEFAULT_RATE = 25.0  # frames per second, where a source does not state its own
 CODECS = {".avi": "DIVX", ".mkv": "DIVX", ".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # all MPEG-4 part 2
 _NUMBER = re.compile(r"%0?\d*d")
@@ -44,15 +46,23 @@ class Capture:
     """Frames of a video file, an address or a camera."""
 
     def __init__(
-        self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None
+        self,
+        source: str | int,
+        width: int | None = None,
+        height: int | None = None,
+        rate: int | None = None,
+        every: int = 1,
     ) -> None:
         """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
-        requested of a camera. Raises ImageError."""
-        self.source = source
-        self.live = isinstance(source, int) or source.startswith(LIVE)
+        requested of a camera. every: read each Nth frame, without decoding the others. Raises ImageError.
+
+        `count` is the number of frames that have passed; `frames`, of a file, how many there are, None if unknown.
+        """
+        self.source, self._every = source, every
+        self.live = isinstance(source, int) or source.lower().startswith(LIVE)
         if isinstance(source, str) and not self.live:
             _check_readable(source)
-        self._capture = cv2.VideoCapture(source)
+        self._capture = _open_capture(source)
         if not self._capture.isOpened():
             raise ImageError(
                 f"Couldn't connect to webcam. There is no camera {source}"
@@ -65,23 +75,38 @@ class Capture:
                 self._capture.set(property_, value)
         known = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = known if 0 < known <= 1000 else DEFAULT_RATE
-        self._count = 0
+        self.count = 0
+        length = -1 if self.live else self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.frames = int(length) if 0 < length < 1 << 31 else None
 
     def read(self) -> Picture | None:
+        skipped = 0 if self.count == 0 else self._every - 1
+        for _ in range(skipped):
+            if not self._capture.grab():
+                self._warn_if_short()
+                return None
+            self.count += 1
         good, frame = self._capture.read()
         if not good:
             self._warn_if_short()
             return None
-        self._count += 1
+        self.count += 1
         return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
 
     def _warn_if_short(self) -> None:
-        expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if not self.live and expected - self._count > 1:  # some containers state one frame more than they hold
-            log.warning("%s: %d of %.0f frames could be read", self.source, self._count, expected)
+        if (self.frames or 0) - self.count > 1:  # some containers state one frame more than they hold
+            log.warning("%s: %d of %d frames could be read", self.source, self.count, self.frames)
 
     def close(self) -> None:
         self._capture.release()
+
+
+def _open_capture(source: str | int) -> cv2.VideoCapture:
+    """OpenCV's reader; one of the network gives up after PATIENCE."""
+    if isinstance(source, str) and "://" in source:
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE]
+        return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+    return cv2.VideoCapture(source)
 
 
 def _check_readable(path: str) -> None:
