@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .sources import Item, Video
 
 PREDICTIONS = "predictions.jpg"
-PREDICTED_VIDEO = "predictions.mp4"
+PREDICTED_VIDEO = "predictions.avi"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 FRAME_SHOWN = 1  # milliseconds; a picture is shown until a key is pressed
 

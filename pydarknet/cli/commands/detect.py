@@ -45,7 +45,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
     """Detect objects in pictures and videos: files, folders, patterns, lists (train.txt), addresses (rtsp://, http://),
     camera:0, or, without an IMAGE or with -, paths from standard input.
 
-    Writes the last annotated picture to predictions.jpg, and an annotated video to predictions.mp4.
+    Writes the last annotated picture to predictions.jpg, and an annotated video to predictions.avi.
 
     \b
     Examples:
