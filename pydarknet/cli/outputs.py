@@ -125,7 +125,7 @@ class Outputs:
         from ..inference.video.capture import CODECS, write_video
 
         name = file_name(item.path)
-        suffix = Path(name).suffix if Path(name).suffix.lower() in CODECS else ".mp4"
+        suffix = Path(name).suffix if Path(name).suffix.lower() in CODECS else Path(PREDICTED_VIDEO).suffix
         target = Path(PREDICTED_VIDEO) if self.folder is None else self.folder / f"{self._stem}{suffix}"
         _refuse_same(target, Path(item.path))
         self._video_file = self._video_stack.enter_context(write_video(target, item.video.rate))

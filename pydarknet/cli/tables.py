@@ -61,7 +61,8 @@ class Table:
 
 def file_name(path: str) -> str:
     """A name for files made of an input: that of its file; of an address, the last part of its path or its host."""
-    if is_address(path):
-        address = urlsplit(path)
-        return _NOT_IN_FILE_NAMES.sub("_", Path(address.path).name or address.hostname or "stream")
-    return _NOT_IN_FILE_NAMES.sub("_", Path(path).name) if path.startswith("camera:") else Path(path).name
+    if not is_address(path):
+        return path.replace(":", "_") if path.startswith("camera:") else Path(path).name
+    address = urlsplit(path)
+    host = (address.hostname or "stream").replace(".", "_")  # 127.0.0.1 has no extension
+    return _NOT_IN_FILE_NAMES.sub("_", Path(address.path).name or host)

@@ -185,13 +185,15 @@ class Publisher:
 
 def test_a_stream(run, words):
     with Publisher() as publisher:
-        result = run(*words, publisher.url, "--limit", "8", "--json", "--no-picture")
+        result = run(*words, publisher.url, "--limit", "8", "--json")
+        run(*words, publisher.url, "--limit", "3", "--out-dir", "out")
     assert result.exit_code == 0, result.stderr
     found = json_lines(result)
     assert len(found) == 8
     assert [each["objects"][0]["name"] for each in found] == ["dog"] * 8
     numbers = [each["frame"] for each in found]
     assert numbers == sorted(set(numbers))
+    assert len(frames_of("out/127_0_0_1.avi")) == 3
     assert not list(Path().glob("predictions*"))  # a live source writes a video only where --out-dir asks for it
 
 
