@@ -231,6 +231,10 @@ def detection_options(function: Function) -> Function:
         flag("ext_output", is_flag=True, help="Print the boxes as well."),
         flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey."),
         flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as darknet does."),
+        flag("tiles", metavar="CxR", help="Look at C x R overlapping parts of each picture besides the whole, for "
+             "small objects."),
+        flag("tile_overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, metavar="P",
+             help="The part of a tile's side that its neighbours have as well."),
         flag("classes", metavar="NAME,NAME", help="Report objects of these classes alone: names or numbers."),
         flag("out", type=FILE, metavar="FILE", help="FILE.json: write all detections, in AlexeyAB's form. Another "
              "name, with a pjreddie network: write the annotated picture to FILE.jpg."),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urlsplit
 
 from ..utils.files import atomic_write
 from .inputs import is_address
@@ -42,6 +39,9 @@ class Table:
         self._stack.__exit__(*error)
 
     def _write(self, rows: Any) -> None:
+        import csv  # imported late, as by Detections: most runs write no table
+        import io
+
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         assert self._file is not None
@@ -63,6 +63,8 @@ def file_name(path: str) -> str:
     """A name for files made of an input: that of its file; of an address, the last part of its path or its host."""
     if not is_address(path):
         return path.replace(":", "_") if path.startswith("camera:") else Path(path).name
+    from urllib.parse import urlsplit
+
     address = urlsplit(path)
     host = (address.hostname or "stream").replace(".", "_")  # 127.0.0.1 has no extension
     return _NOT_IN_FILE_NAMES.sub("_", Path(address.path).name or host)

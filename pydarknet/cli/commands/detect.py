@@ -19,7 +19,8 @@ from ..sources import Interruption, Item, Source, process
 
 if TYPE_CHECKING:
     from ...config.dialect import Dialect
-    from ...inference.detector import DetectionResult, DetectorInput, DetectorOptions
+    from ...images.image import Picture
+    from ...inference.detector import DetectionResult, DetectorInput, DetectorOptions, TiledInput
     from ...model import Model
 
 
@@ -61,7 +62,8 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     """Print the objects of each picture and frame, and write the files."""
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
-    from ...inference.detector import detect_inputs, heads_of, prepare_input
+    from ...inference.detector import detect_prepared, heads_of, prepare_input, prepare_tiles
+    from ...inference.tiles import Tiling
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
 
@@ -73,17 +75,25 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     heads = [(index, model.layers[index].type_number) for index in model.heads]
     in_milliseconds = model.dialect.detects_best_class_first and not defaults.always_seconds
 
-    def show(item: Item[DetectorInput], found: DetectionResult) -> None:
+    def show(item: Item[Any], found: DetectionResult) -> None:
         found = found if classes is None else found.only(classes)
         print_found(item, found, heads if in_milliseconds else [], in_milliseconds, options)
         outputs.take(item, found)
 
-    source = Source.from_options(images, lambda picture: prepare_input(model, picture, how), options)
+    tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options["tiles"] else None
+
+    def prepare(picture: Picture) -> DetectorInput | TiledInput:
+        return prepare_tiles(model, picture, how, tiling) if tiling else prepare_input(model, picture, how)
+
+    def compute(pictures: Sequence[DetectorInput | TiledInput]) -> list[DetectionResult]:
+        return detect_prepared(model, pictures, model.names, options["batch"])
+
+    source = Source.from_options(images, prepare, options)
     reads_input = not images or STANDARD_INPUT in images
     with Interruption() as stop, outputs, contextlib.ExitStack() as stack:
         if not reads_input:
             outputs.behind = stack.enter_context(BackgroundWriter())
-        process(source, stop, options["batch"], lambda inputs: detect_inputs(model, inputs, model.names), show)
+        process(source, stop, options["batch"], compute, show)
     stop.exit(source.good)
 
 

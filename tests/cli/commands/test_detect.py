@@ -166,3 +166,16 @@ def test_results_do_not_depend_on_the_batch(detect):
 
     assert lines() == lines("--batch", "2") == lines("--batch", "16")
     assert lines("--batch", "2", "--width", "64", "--height", "64")[0]["objects"] != lines()[0]["objects"]
+
+
+def test_tiles(detect):
+    whole = detect("dog.png", "--json", "-thresh", ".5")
+    (found,) = json.loads(whole.stdout)["objects"]
+    tiled = json.loads(detect("dog.png", "--json", "-thresh", ".5", "--tiles", "2x1", "--tile-overlap", "0").stdout)
+    lefts = [each["box"]["x"] for each in tiled["objects"]]
+    assert lefts == [8.0, found["box"]["x"], 40.0]  # each tile, and the whole picture, has its own
+    result = detect("dog.png", "--tiles", "2")
+    assert (result.exit_code, result.stderr) == (1, "tiles 2: expected columns x rows, such as 2x2\n")
+    result = detect("dog.png", "--tiles", "60x60")
+    assert result.exit_code == 1
+    assert result.stderr == 'Cannot use image "dog.png": 64x48 pixels cannot be cut into 60x60 tiles\n'
