@@ -81,23 +81,30 @@ def show_warnings() -> None:
 
 
 @contextmanager
-def bar(length: int) -> Iterator[Callable[[], None]]:
-    """Yield a function to be called after each of `length` pictures. More than MANY show a bar at a terminal."""
+def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
+    """Yield a function to be called after each of `length` pictures. More than MANY show a bar at a terminal, with the
+    time left at the mean speed so far."""
     global _bar_shown
     if length <= MANY or not sys.stderr.isatty():
         yield lambda: None
         return
     _bar_shown = True
     try:
-        with click.progressbar(length=length, label="pictures", file=sys.stderr) as shown:
+        with click.progressbar(length=length, label=label, show_pos=True, file=sys.stderr) as shown:
             yield lambda: shown.update(1)
     finally:
         _bar_shown = False
 
 
-def progress(items: Iterable[Item], total: int) -> Iterator[Item]:
-    """Yield the items, with the same bar."""
-    with bar(total) as count:
-        for item in items:
+def progress(items: Iterable[Item], total: int, label: str = "pictures") -> Iterator[Item]:
+    """Yield the items, with the same bar. It begins after the first item, whose time (kernels are compiled, addresses
+    are opened) says nothing about the rest."""
+    iterator = iter(items)
+    for first in iterator:
+        yield first
+        break
+    with bar(total, label) as count:
+        count()
+        for item in iterator:
             yield item
             count()

@@ -16,6 +16,7 @@ from ..options import (
     data_argument,
     fit_option,
     flag,
+    input_options,
     names_options,
     network_and_pictures,
     network_files,
@@ -58,6 +59,7 @@ def classifier_command() -> None:
 @network_and_pictures
 @top_option
 @fit_option
+@input_options
 @names_options
 @network_options
 def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
