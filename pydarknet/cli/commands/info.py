@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -25,6 +24,7 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet info cfg/yolov4.cfg
       pydarknet info cfg/darknet19.cfg darknet19.weights --width 224 --height 224
     """
+    from ...config.published import weights_file
     from ...tools.summary import layer_table, totals
 
     network, size = build_network(cfg, options), None
@@ -33,7 +33,7 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
     if weights is not None:
         network.loaded = network.load_weights(weights, options["allow_partial"])
         note_partial_weights(network, weights)
-        size = Path(weights).stat().st_size
+        size = weights_file(weights).stat().st_size
     for line in totals(network, size):
         say(line)
 
