@@ -9,6 +9,7 @@ A checksum is in the table only where a public list states it:
     vcpkg            ports/darknet/portfile.cmake of vcpkg, versions of 2019 and 2020 (SHA-512)
     Emgu CV          Emgu.CV.Models/Yolo.cs (SHA-256)
     meta-webosose    recipe of darknet-ros (SHA-256)
+    its repository   the file of that commit, of which Git states a hash; SHA-256 computed from it
 
 Where none does, a download is checked by its size alone: the file must hold exactly the numbers that the cfg takes.
 """
@@ -26,11 +27,13 @@ from ..utils.resources import bundled, downloaded
 REDMON = ("https://data.pjreddie.com/files/", "https://pjreddie.com/media/files/")
 ALEXEYAB = "https://github.com/AlexeyAB/darknet/releases/download/"
 HANK = "https://github.com/hank-ai/darknet/releases/download/v2.0/"
-FASTEST = "https://raw.githubusercontent.com/dog-qiuqiu/Yolo-Fastest/master/ModelZoo/yolo-fastest-1.0_coco/"
+FASTEST = (
+    "https://raw.githubusercontent.com/dog-qiuqiu/Yolo-Fastest/96a2900d163196c396e73f3fdab04ca4dd9a2f70/ModelZoo/"
+    "yolo-fastest-1.0_coco/"
+)
 
 PUBLIC_DOMAIN = "public domain (darknet)"
 GPL = "darknet's own; the authors' other code is GPL-3.0"
-UNSTATED = "none stated"
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ _ALL = [
                        "resnet50", "tiny"]),
     *map(_text, ["grrm", "shakespeare", "tolstoy", "kant"]),
     # others
-    Published("yolo-fastest", (f"{FASTEST}yolo-fastest.weights",), "yolo-fastest.cfg", "coco.names", UNSTATED),
+    Published("yolo-fastest", (f"{FASTEST}yolo-fastest.weights",), "yolo-fastest.cfg", "coco.names", size=1425644,
+              stated_by="its repository",
+              checksum="sha256:649e84005cae13ef4f44c02b6683133be854382baed0dc36cd8faadd250b06e8"),
     # backbones to train from
     Published("yolov4.conv.137", (f"{ALEXEYAB}darknet_yolo_v3_optimal/yolov4.conv.137",
                                   f"{ALEXEYAB}yolov4/yolov4.conv.137"), "yolov4.cfg", "", size=170038676, layers=137,
