@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 from support.documents import listings, program, stage
 
 from pydarknet.cli.app import COMMANDS
+from pydarknet.cli.app import pydarknet as program_of_commands
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pydarknet"
@@ -114,3 +117,34 @@ def test_what_is_not_run_says_why():
     text = "<!-- not run: needs a camera -->\n```python\nopen_camera()\n```\n\n```python\nx = 1\n```\n"
     assert listings(text) == [("open_camera()\n", "needs a camera"), ("x = 1\n", None)]
     assert program(text) == "x = 1\n"
+
+
+def command_lines(text):
+    """The commands of a page in code spans and listings, `./darknet` as `pydarknet`; those with `...` left out."""
+    text = re.sub(r"\s+#.*$|<.*$", "", text, flags=re.M)
+    found = re.findall(r"`(?:\./darknet|pydarknet) ([^`\n]+)`", text) + re.findall(r"^\$ pydarknet (.+)$", text, re.M)
+    return [line.split("|")[0].strip() for line in found if "..." not in line and " " in line]
+
+
+def parse(words):
+    """Let click read a command line, without running it."""
+    command = program_of_commands
+    context = command.make_context("pydarknet", list(words))
+    while isinstance(command, click.Group):
+        rest = [*getattr(context, "_protected_args", []), *context.args]  # click 8, and 9
+        name, command, rest = command.resolve_command(context, rest)
+        context = command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", ["from-darknet.md", "from-ultralytics.md", "published-weights.md"])
+def test_commands_of_the_pages_are_understood(page):
+    lines = command_lines((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert len(lines) > 5
+    for line in lines:
+        parse(shlex.split(line))
+
+
+def test_commands_that_are_not_understood_are_noticed():
+    for line in ("detector tset x", "detector test a b c -threshh .2", "download --lost"):
+        with pytest.raises(click.UsageError):
+            parse(line.split())
