@@ -19,7 +19,7 @@ ORDER = [
     {"config", "images"},
     {"layers", "datasets"},
     {"network"},
-    {"inference", "export"},
+    {"inference", "export", "zoo"},
     {"evaluation", "model"},
     {"training"},
     {"tools", "api", "server"},
@@ -40,6 +40,8 @@ DOORS = {
     "starlette": {"server"},
     "uvicorn": {"server"},
     "python_multipart": {"server"},
+    "pooch": {"zoo"},
+    "requests": {"zoo"},
     "matplotlib": {"utils", "tools", "evaluation", "training"},
 }
 

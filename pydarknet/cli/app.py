@@ -35,6 +35,7 @@ GROUPS = {
         "serve": ("serve", "answer pictures over HTTP, and a page for the browser"),
     },
     "Data sets and network files": {
+        "download": ("download", "published weights by name"),
         "dataset": ("dataset", "check and convert data sets"),
         "cfg": ("cfg", "check network files, adapt them to a data set"),
         "anchors": ("anchors", "anchors for the boxes of a data set"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -28,6 +27,7 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet info cfg/darknet19.cfg darknet19.weights --width 224 --height 224
       pydarknet info cfg/yolov4-tiny.cfg --json
     """
+    from ...config.published import weights_file
     from ...tools.summary import layer_table, summary, totals
 
     network, size = build_network(cfg, options), None
@@ -36,7 +36,7 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
     if weights is not None:
         network.loaded = network.load_weights(weights, options["allow_partial"])
         note_partial_weights(network, weights)
-        size = Path(weights).stat().st_size
+        size = weights_file(weights).stat().st_size
     if options["as_json"]:
         say(json.dumps(summary(network, size), ensure_ascii=False))
         return
