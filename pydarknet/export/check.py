@@ -174,13 +174,14 @@ def _compare_kept(
 def _farthest(some: Array, others: Array, thresh: float, margin: float) -> float:
     """The largest distance of a detection to its counterpart: the nearest one of its class that is not another's. 1
     where there is none. Scores within `margin` of the threshold do not count."""
-    largest, free = 0.0, np.ones(len(others), np.bool_)
-    for row in some[np.abs(some[:, SCORE] - thresh) > margin]:
-        distance = np.abs(others[:, :CLASS] - row[:CLASS]).max(axis=1)
-        distance[~free | (others[:, CLASS] != row[CLASS])] = np.inf
-        nearest = int(distance.argmin()) if len(others) else -1
-        if nearest < 0 or np.isinf(distance[nearest]):
-            return max(largest, 1.0)
-        free[nearest] = False
-        largest = max(largest, float(distance[nearest]))
+    largest = 0.0
+    for kind in np.unique(some[:, CLASS]):
+        same = others[others[:, CLASS] == kind, :CLASS]
+        for row in some[(some[:, CLASS] == kind) & (np.abs(some[:, SCORE] - thresh) > margin), :CLASS]:
+            if not len(same):
+                return max(largest, 1.0)
+            distance = np.abs(same - row).max(axis=1)
+            nearest = int(distance.argmin())
+            largest = max(largest, float(distance[nearest]))
+            same = np.delete(same, nearest, axis=0)
     return largest
