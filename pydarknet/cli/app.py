@@ -31,7 +31,7 @@ GROUPS = {
         "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
         "info": ("info", "layer table, operations, memory of a network"),
         "speed": ("speed", "time forward passes or single layers"),
-        "export": ("info", "write an ONNX file"),
+        "export": ("export", "write an ONNX file"),
         "serve": ("serve", "answer pictures over HTTP, and a page for the browser"),
     },
     "Data sets and network files": {

@@ -1,4 +1,4 @@
-"""`info`, `ops` and `export`: layers, operations and memory of a network, and its ONNX file."""
+"""`info` and `ops`: layers, operations and memory of a network."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ..console import note, say
-from ..loading import build_network, load_model, note_partial_weights, print_table
-from ..options import FILE, Command, flag, network_files, network_options, size_options
+from ..console import say
+from ..loading import build_network, note_partial_weights, print_table
+from ..options import FILE, Command, flag, network_options, size_options
 
 
 @click.command("info", cls=Command)
@@ -62,22 +62,3 @@ def ops_command(cfg: str, **options: Any) -> None:
         print_table(network)
     for line in operation_lines(network):
         say(line)
-
-
-@click.command("export", cls=Command)
-@network_files
-@click.argument("out", metavar="OUT.onnx", type=FILE)
-@size_options
-@network_options
-def export_command(cfg: str, weights: str, out: str, **options: Any) -> None:
-    """Write the network as an ONNX file, for other runtimes.
-
-    \b
-    Example:
-      pydarknet export cfg/yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx
-    """
-    from ...export.exporter import export_onnx
-
-    model = load_model(cfg, weights, options)
-    export_onnx(model, out)
-    note(f"{out}: written")
