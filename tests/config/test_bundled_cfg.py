@@ -22,9 +22,9 @@ NETWORKS = sorted(path.stem for path in CFG.glob("*.cfg"))
 DATA_FILES = sorted(path.stem for path in CFG.glob("*.data"))
 LISTS = sorted(path for path in DATA.iterdir() if path.suffix not in (".jpg", ".weights") and path.stem != "toys")
 
-# SqueezeNet has no file in darknet, and the small recurrent network and the toys are ours; the others are compared with
+# SqueezeNet has no file in darknet; the small networks and the toys are ours; the others are compared with
 # the original.
-WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe", "lstm-small", "toys"}
+WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe", "lstm-small", "toys", "small"}
 
 # These score the classes before the average pooling, the originals after it. Both steps are linear.
 POOLED_AFTER_SCORING = {"darknet", "resnet50"}
@@ -76,7 +76,7 @@ KEYS_OF_ALEXEYAB = {
     "route": "groups group_id",
     "yolo": "resize scale_x_y iou_loss iou_thresh iou_normalizer cls_normalizer max_delta nms_kind beta_nms",
 }
-ONLY_ALEXEYAB = {"yolov4", "yolov4-tiny"}
+ONLY_ALEXEYAB = {"yolov4", "yolov4-tiny", "small"}
 
 # Options that darknet complains about when they are missing.
 ASKED_FOR = {

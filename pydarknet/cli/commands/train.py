@@ -1,4 +1,4 @@
-"""`train`, `detector train` and `classifier train`."""
+"""`detector train` and `classifier train`, and what `train` shares with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...utils.resources import network_file
 from ..console import note, say
 from ..formats.training import CLEAR_LINE, Printer
 from ..loading import Options, note_partial_weights, print_table
-from ..options import FILE, FRACTION, Command, data_argument, flag, network_options, together
+from ..options import FILE, FRACTION, data_argument, flag, network_options, together
 
 if TYPE_CHECKING:
     from ...training.hooks import Hook
@@ -30,11 +30,18 @@ Function = Callable[..., Any]
 
 
 def train_options(function: Function) -> Function:
-    """Options of every command that trains."""
+    """Arguments and options of the commands that train in darknet's spelling."""
     return together(
         data_argument,
         click.argument("cfg", type=FILE),
         click.argument("weights", type=FILE, required=False),
+        run_options,
+    )(function)
+
+
+def run_options(function: Function) -> Function:
+    """Options of every command that trains."""
+    return together(
         flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
         flag("seed", type=click.IntRange(min=0), metavar="N", help="Seed of all random numbers; one seed gives one "
              "result. Default: 0."),
@@ -78,21 +85,16 @@ def measuring_options(function: Function) -> Function:
     )(function)  # fmt: skip
 
 
-@click.command("train", cls=Command)
-@train_options
-def train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
-    """Train a detector or a classifier, by the network's last layer.
-
-    \b
-    Examples:
-      pydarknet train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29
-      pydarknet train data/obj.data yolov4-tiny.cfg --resume
-    """
-    run_train(data_file, cfg, weights, options)
-
-
-def run_train(data: str, cfg: str, weights: str | None, options: Options, detector: bool | None = None) -> None:
-    """Train and print what darknet prints. `detector`: which kind of network the command is for."""
+def run_train(
+    data: str,
+    cfg: str,
+    weights: str | None,
+    options: Options,
+    detector: bool | None = None,
+    at_end: Callable[[Trainer], None] = lambda trainer: None,
+) -> None:
+    """Train and print what darknet prints. detector: which kind of network the command is for. at_end: called before
+    the last line of a finished run."""
     from ...training.trainer import Trainer
 
     check_precision(options)
@@ -123,6 +125,7 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     _tell_waiting(trainer)
     tell_end(trainer)
     if trainer.finished:
+        at_end(trainer)
         _tell_how_to_use(trainer, data, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
