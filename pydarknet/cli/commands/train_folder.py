@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...datasets.recognise import Recognised
     from ...tools.from_folder.plan import Choice, Figures, Plan
     from ...tools.from_folder.run_files import RunFolder
+    from ...training.trainer import Trainer
 
 FOLDER_OPTIONS = ("model", "init", "out", "minutes", "held_out", "width", "height")
 SHOWN = 3  # findings of each kind
@@ -106,7 +107,22 @@ def _kept(run: RunFolder, options: Options, given: Set[str]) -> dict[str, Any]:
 
 def _train(run: RunFolder, options: Options) -> None:
     weights = None if options["resume"] else run.about.get("weights")
-    run_train(str(run.data), str(run.cfg), weights, {**options, "backup": str(run.folder)}, detector=True)
+    run_train(
+        str(run.data), str(run.cfg), weights, {**options, "backup": str(run.folder)}, detector=True,
+        at_end=lambda trainer: _report(run, trainer, options),
+    )  # fmt: skip
+
+
+def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
+    """Write the report of the best weights; without matplotlib, one line instead."""
+    from .evaluate import report_of_run
+
+    known = trainer.best.known()
+    weights = trainer.best.path if known else trainer.checkpointer.last_saved
+    try:
+        report_of_run(str(run.data), str(run.cfg), str(weights), options, str(run.folder / "report"))
+    except OptionError as error:
+        note(f"No report: {error}")
 
 
 # --- the run's folder ---
