@@ -76,7 +76,7 @@ KEYS_OF_ALEXEYAB = {
     "route": "groups group_id",
     "yolo": "resize scale_x_y iou_loss iou_thresh iou_normalizer cls_normalizer max_delta nms_kind beta_nms",
 }
-ONLY_ALEXEYAB = {"yolov4", "yolov4-tiny", "small"}
+ONLY_ALEXEYAB = {"yolov4", "yolov4-tiny"}
 
 # Options that darknet complains about when they are missing.
 ASKED_FOR = {

@@ -25,7 +25,7 @@ PATIENT_HOURS = 2.0  # of training, which a default may take
 # Core-seconds for a picture of yolov4-tiny at 416x416 in training, measured on AVX-512 and AVX2 machines.
 TINY_SECONDS = 0.12
 IMAGES, MINI_BATCH = 64, 8  # of an iteration, of a mini-batch: all networks but `small`
-CLEAR_SIDE = 16  # pixels of the network's input that its smallest objects should have
+CLEAR_SIDE = 17  # pixels of the network's input that its smallest objects should have
 SMALLEST_SHARE = 5  # percent of the objects that count as its smallest
 ASPECT = 1.15  # width to height from which pictures count as rectangular
 

@@ -53,10 +53,10 @@ def test_choice_by_pictures_and_machine():
 @pytest.mark.parametrize(
     ("given", "size"),
     [
-        (figures(side=0.1), (176, 128)),  # the smallest objects have about 16 pixels
+        (figures(side=0.1), (192, 144)),  # the smallest objects have about 17 pixels
         (figures(side=0.01), (416, 320)),  # no larger than that
         (figures(side=0.5), (128, 96)),
-        (figures(side=0.1, picture=(480, 640)), (176, 240)),
+        (figures(side=0.1, picture=(480, 640)), (192, 256)),
         (figures(side=0.01, picture=(96, 96)), (96, 96)),  # no larger than the pictures
     ],
 )
@@ -93,7 +93,7 @@ def test_the_file_fits_the_data_set(name):
 
 def test_the_user_says_size_and_iterations():
     plan = make_plan(choose_model(None, figures(), 2), figures(), max_batches=50, size=(160, None))
-    assert (plan.width, plan.height, plan.max_batches) == (160, 128, 50)
+    assert (plan.width, plan.height, plan.max_batches) == (160, 144, 50)
     assert b"steps=40,45" in plan.text
 
 
