@@ -28,6 +28,7 @@ LIST_OF = {
     "testing": "test",
 }  # fmt: skip
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labels.txt")
+RUN_FILE = "run.json"  # of the folder of a training run, whose links are no pictures of the data set
 UNSPLIT = "all"  # the list of pictures that belong to no list yet
 
 YAML, DATA, LIST = "a data.yaml", "a .data file", "a list of pictures"
@@ -106,8 +107,11 @@ def _recognise_folder(folder: Path) -> Recognised:
 
 
 def _pictures_below(folder: Path) -> Iterator[Path]:
-    """All pictures in a folder and the folders below, in order; hidden ones are left out."""
+    """All pictures in a folder and the folders below, in order, without hidden ones and those of training runs."""
     for parent, folders, files in os.walk(folder):
+        if RUN_FILE in files:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:  # noqa: PTH122

@@ -149,6 +149,13 @@ def test_pictures_without_a_label_file_are_left_out(tmp_path):
     assert len(found.pictures) == 5
 
 
+def test_pictures_of_a_run_in_the_folder_are_left_out(tmp_path):
+    folder = with_names(labelled(tmp_path / "set", 6))
+    labelled(folder / "runs/train1/data", 6, beside=False)
+    (folder / "runs/train1/run.json").write_text("{}")
+    assert len(recognise(folder).pictures) == 6
+
+
 def test_a_test_list_stands_in_for_valid(tmp_path):
     labelled(tmp_path / "train", 3)
     labelled(tmp_path / "test", 2, 3)

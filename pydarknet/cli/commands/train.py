@@ -25,6 +25,8 @@ TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so t
 
 COMPILING = "Compiling kernels for this machine, once; this takes up to a minute and does not count as training time."
 
+GO_ON = "give the same command with --resume"
+
 PORT = click.IntRange(0, 65535)
 Function = Callable[..., Any]
 
@@ -92,9 +94,10 @@ def run_train(
     options: Options,
     detector: bool | None = None,
     at_end: Callable[[Trainer], None] = lambda trainer: None,
+    go_on: str = GO_ON,
 ) -> None:
     """Train and print what darknet prints. detector: which kind of network the command is for. at_end: called before
-    the last line of a finished run."""
+    the last line of a finished run. go_on: what the user of a stopped run is told to do."""
     from ...training.trainer import Trainer
 
     check_precision(options)
@@ -123,7 +126,7 @@ def run_train(
             printer.show(record)
     printer.close()
     _tell_waiting(trainer)
-    tell_end(trainer)
+    tell_end(trainer, go_on)
     if trainer.finished:
         at_end(trainer)
         _tell_how_to_use(trainer, data, cfg)
@@ -243,13 +246,13 @@ def _tell_waiting(trainer: Trainer) -> None:
         note(f"Waited {trainer.waited:.1f} of {trainer.seconds:.1f} seconds for pictures ({share:.1%})")
 
 
-def tell_end(trainer: Trainer) -> None:
+def tell_end(trainer: Trainer, go_on: str = GO_ON) -> None:
     """Print where the weights are, why the run ended, and how to go on."""
     note(f"Saving weights to {trainer.checkpointer.last_saved}")
     if trainer.finish_reason:
         note(f"Ended after iteration {trainer.iteration}: {trainer.finish_reason}.")
     if trainer.interrupted:
-        note(f"Stopped after iteration {trainer.iteration}. To go on, give the same command with --resume.")
+        note(f"Stopped after iteration {trainer.iteration}. To go on, {go_on}.")
     elif trainer.setup.alexeyab and trainer.model.heads:
         say("If you want to train from the beginning, then use flag in the end of training command: -clear ")
 

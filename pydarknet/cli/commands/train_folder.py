@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ...errors import DataError, OptionError
+from ...errors import DarknetError, DataError, OptionError
 from ..console import bar, counted, note
 from ..loading import Options
 from ..options import FILE, Command, flag, size_options, together
@@ -89,6 +89,8 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
     if RunFolder.is_one(source):
         if not options["resume"]:
             raise OptionError(f"{source}: the folder of a run; to go on with it, add --resume")
+        if wrong := given & set(FOLDER_OPTIONS):
+            raise OptionError(f"{source}: --{min(wrong).replace('_', '-')} is for a new run; this one has a network")
         run = RunFolder.open(source)
         _train(run, _kept(run, options, given))
         return
@@ -109,19 +111,19 @@ def _train(run: RunFolder, options: Options) -> None:
     weights = None if options["resume"] else run.about.get("weights")
     run_train(
         str(run.data), str(run.cfg), weights, {**options, "backup": str(run.folder)}, detector=True,
-        at_end=lambda trainer: _report(run, trainer, options),
+        at_end=lambda trainer: _report(run, trainer, options), go_on=f"pydarknet train {run.folder} --resume",
     )  # fmt: skip
 
 
 def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
-    """Write the report of the best weights; without matplotlib, one line instead."""
+    """Write the report of the best weights; one line where that is not possible, since the weights are there."""
     from .evaluate import report_of_run
 
     known = trainer.best.known()
     weights = trainer.best.path if known else trainer.checkpointer.last_saved
     try:
         report_of_run(str(run.data), str(run.cfg), str(weights), options, str(run.folder / "report"))
-    except OptionError as error:
+    except DarknetError as error:
         note(f"No report: {error}")
 
 

@@ -27,7 +27,7 @@ from ...config.dialect import ALEXEYAB
 from ...datasets.convert.annotations import Annotated, Placing, size_of_file
 from ...datasets.convert.darknet import label_rows
 from ...datasets.labels import find_labels, parse_labels, wrong_row
-from ...datasets.recognise import UNSPLIT, Recognised
+from ...datasets.recognise import RUN_FILE, UNSPLIT, Recognised
 from ...datasets.split import split
 from ...errors import DataError, OptionError
 from ...utils.arrays import Array
@@ -35,7 +35,7 @@ from ...utils.files import make_folder, read_text, write_file, write_folder_whol
 from ...utils.prefetch import prefetch
 from .plan import Figures, Plan
 
-RUN, DATA, NAMES, COMMANDS = "run.json", "obj.data", "obj.names", "commands.txt"
+RUN, DATA, NAMES, COMMANDS = RUN_FILE, "obj.data", "obj.names", "commands.txt"
 PICTURES, LABELS = "JPEGImages", "labels"  # AlexeyAB's darknet replaces the first by the second
 RUNS = Path("runs")
 

@@ -105,6 +105,9 @@ def test_the_folder_of_a_run_needs_resume(run, folder):
     result = run("train", "made")
     assert result.exit_code == 1
     assert "made: the folder of a run; to go on with it, add --resume" in result.stderr
+    result = run("train", "made", "--resume", "--model", "small")
+    assert result.exit_code == 1
+    assert result.stderr == "made: --model is for a new run; this one has a network\n"
 
 
 def test_minutes(run, folder, tmp_path):

@@ -1,4 +1,4 @@
-"""`train FOLDER` killed at random moments, from the first on: the folder's name is enough to go on, and nothing is lost.
+"""`train FOLDER` killed at random moments, from the first on: the folder is enough to go on, and nothing is lost.
 
 PYDARKNET_KILLS=20 in the environment kills 20 times, which takes about two minutes.
 """
