@@ -26,7 +26,7 @@ GROUPS = {
     "Pictures, training, networks": {
         "classify": ("classify", "name what pictures show"),
         "detect": ("detect", "detect objects in pictures"),
-        "train": ("train", "train a detector or a classifier"),
+        "train": ("train_folder", "train a detector or a classifier"),
         "live": ("live", "a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
         "info": ("info", "layer table, operations, memory of a network"),
