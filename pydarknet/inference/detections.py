@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import os
@@ -169,6 +168,8 @@ class Detections(list[Detection]):
 
     def to_csv(self) -> str:
         """A table with a header and one line for each object: class_id, name, confidence, and the corners in pixels."""
+        import csv
+
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(CSV_COLUMNS)
