@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError, ShapeError
 from .console import note, progress, say
-from .loading import exists, note_if_compiling
+from .loading import exists
 
 if TYPE_CHECKING:
     from ..images.image import Picture
@@ -29,14 +29,11 @@ def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = Fal
     A picture that cannot be read is reported, and the next one follows. quiet: do not print darknet's prompt on
     standard output.
     """
-    good, told = True, False
+    good = True
     for path, image in _loaded(paths_of(arguments)) if arguments else map(_load, paths_from_input(quiet)):
         try:
             if isinstance(image, ImageError):
                 raise image
-            if not told:
-                note_if_compiling()
-            told = True
             action(path, image)
         except (ImageError, ShapeError) as error:
             text = str(error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
@@ -96,9 +96,7 @@ def classifying(
     from ...evaluation.classification import BatchClassifier
     from ...inference import test_time_augmentation
 
-    run = BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
-    note_if_compiling()
-    return run
+    return BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
 
 
 def finish_run(run: BatchClassifier) -> None:

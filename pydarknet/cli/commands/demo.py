@@ -16,7 +16,7 @@ import click
 from ...errors import OptionError
 from ..console import note, say
 from ..inputs import EXTENSIONS, paths_of
-from ..loading import Options, exists, load_model, note_if_compiling
+from ..loading import Options, exists, load_model
 from ..options import FILE, FRACTION, flag, names_options, network_files, network_options, together
 
 if TYPE_CHECKING:
@@ -161,7 +161,6 @@ def _set_up(
         window = _open_window(options["fullscreen"])
     if window is not None:
         sinks.append(window.take)
-    note_if_compiling()
     demo = Demo(
         FrameDetector(model, model.names, how),
         frames,
