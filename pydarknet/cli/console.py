@@ -13,9 +13,11 @@ import click
 
 from ..errors import OutputError
 
+CLEAR_LINE = "\r\033[K"
 MANY = 10  # pictures; a progress bar is shown for more
 
 _bar_shown = False
+_line_shown = False
 
 Item = TypeVar("Item")
 
@@ -26,7 +28,8 @@ def say(text: str, newline: bool = True) -> None:
     Raises OutputError where standard output cannot be written; a closed pipe stays a BrokenPipeError.
     """
     if _bar_shown and sys.stdout.isatty():
-        click.echo("\r\033[K", nl=False, err=True)  # the bar is drawn again after the next picture
+        click.echo(CLEAR_LINE, nl=False, err=True)  # the bar is drawn again after the next picture
+    clear_line()
     try:
         click.echo(text.encode("utf-8", "surrogateescape"), nl=newline)
     except BrokenPipeError:
@@ -39,7 +42,23 @@ def say(text: str, newline: bool = True) -> None:
 
 def note(text: str, newline: bool = True) -> None:
     """Print a remark, a warning or an error."""
+    clear_line()
     click.echo(text, nl=newline, err=True)
+
+
+def draw_line(text: str) -> None:
+    """Show a line at the terminal, in the place of the last such line; what is printed next takes it away."""
+    global _line_shown
+    _line_shown = True
+    click.echo(f"{CLEAR_LINE}{text}", nl=False, err=True)
+
+
+def clear_line() -> None:
+    """Take away the line that `draw_line` has drawn."""
+    global _line_shown
+    if _line_shown:
+        _line_shown = False
+        click.echo(CLEAR_LINE, nl=False, err=True)
 
 
 def counted(number: int, what: str) -> str:

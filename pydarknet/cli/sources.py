@@ -16,7 +16,7 @@ import click
 from ..errors import ImageError, OptionError, ShapeError
 from .console import note, progress
 from .inputs import STANDARD_INPUT, Name, camera_number, is_video, is_web_address, names_from_input, names_of
-from .loading import Options, note_if_compiling
+from .loading import Options
 
 if TYPE_CHECKING:
     from ..images.image import Picture
@@ -196,12 +196,8 @@ def process(
 
     What cannot be computed or written for one item (ImageError, ShapeError) is reported, and the next one follows.
     """
-    told = False
     with closing(stop.until(source)) as items:
         while ready := list(islice(items, batch)):
-            if not told:
-                note_if_compiling()
-            told = True
             for item, result in _results(source, ready, compute):
                 try:
                     act(item, result)
