@@ -19,7 +19,7 @@ ORDER = [
     {"config", "images"},
     {"layers", "datasets"},
     {"network"},
-    {"inference"},
+    {"inference", "zoo"},
     {"evaluation", "export", "model"},
     {"training"},
     {"tools", "api", "server"},
@@ -41,6 +41,8 @@ DOORS = {
     "starlette": {"server"},
     "uvicorn": {"server"},
     "python_multipart": {"server"},
+    "pooch": {"zoo"},
+    "requests": {"zoo"},
     "matplotlib": {"utils", "tools", "evaluation", "training"},
 }
 

@@ -11,7 +11,7 @@ import click
 
 from ...errors import OptionError
 from ..console import say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     Command,
@@ -87,7 +87,6 @@ def _run(model: Model, video: str | None, top: int, options: Options) -> list[in
         if options["out_filename"] and draws:
             writer = stack.enter_context(write_video(options["out_filename"], frames.rate))
         window = open_window(TITLE, options["fullscreen"]) if draws and not options["dont_show"] else None
-        note_if_compiling()
         demo = ClassifierDemo(
             model, model.names, frames, top=top, repeat_first=options["benchmark"], limit=options["time_limit_sec"]
         )
