@@ -7,7 +7,7 @@ SCENES := build/toys/valid.list
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scenes train-demo check test fuzz lint format types bench clean
+.PHONY: help demo scenes train-demo check test docs fuzz lint format types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ check: $(READY)  ## lint, types and the tests that are not slow
 test: $(READY)  ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint types
 	$(BIN)/python -m pytest --numprocesses=auto $(SLOWEST)
+
+docs: $(READY)  ## the site of the documents, build/site: no broken link; runs the notebooks
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m pytest tests/test_site.py tests/test_notebooks.py
 
 fuzz: $(READY)  ## damaged inputs of all kinds for MINUTES=10; what fails is kept in tests/fuzz/found
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) --seed $$(date +%s)

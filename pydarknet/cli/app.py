@@ -31,10 +31,11 @@ GROUPS = {
         "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
         "info": ("info", "layer table, operations, memory of a network"),
         "speed": ("speed", "time forward passes or single layers"),
-        "export": ("info", "write an ONNX file"),
+        "export": ("export", "write an ONNX file"),
         "serve": ("serve", "answer pictures over HTTP, and a page for the browser"),
     },
     "Data sets and network files": {
+        "download": ("download", "published weights by name"),
         "dataset": ("dataset", "check and convert data sets"),
         "cfg": ("cfg", "check network files, adapt them to a data set"),
         "anchors": ("anchors", "anchors for the boxes of a data set"),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
 from ..utils.files import read_bytes, write_file
+from ..utils.resources import bundled
 from .header import check_size, image_size
 
 Picture = NDArray[np.uint8]
@@ -65,10 +66,18 @@ def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of the file at `path`, which may be the bare name of the bundled picture (`sample.jpg`)."""
     try:
-        return read_bytes(path, ImageError)
+        return read_bytes(_on_disk_or_bundled(path), ImageError)
     except ImageError as error:
         raise ImageError(f'Cannot load image "{path}": {_reason(error.__cause__ or error)}') from error
+
+
+def _on_disk_or_bundled(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    name = os.fspath(path)
+    if os.path.lexists(path) or not isinstance(name, str):
+        return path
+    return bundled(name) or bundled(f"data/{name}") or path
 
 
 def _decode(content: bytes) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -46,7 +47,7 @@ def check_command(data: str, names: str | None, dialect: str, no_decode: bool, s
 
     opened = ImageLists.open(network_file(data))
     listed = _names(opened, names)
-    with bar(sum(1 for path in opened.lists.values() for line in path.open("rb") if line.strip())) as count:
+    with bar(sum(map(_lines, opened.lists.values()))) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
     for line in report_lines(report, listed, show):
         say(line)
@@ -103,6 +104,14 @@ def convert_command(
     if missing := written.missing:
         note(f"{len(missing)} pictures are not there, the first is {missing[0]}; see --pictures")
     note(f"{out}: written")
+
+
+def _lines(path: Path) -> int:
+    """The lines of a list, for the bar alone; 0 for a pipe, which can be read only once."""
+    from ...errors import DataError
+    from ...utils.files import read_bytes
+
+    return sum(1 for line in read_bytes(path, DataError).splitlines() if line.strip()) if path.is_file() else 0
 
 
 def _names(data: ImageLists, path: str | None) -> list[str]:
