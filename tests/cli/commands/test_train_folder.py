@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -156,3 +157,13 @@ def test_minutes(run, folder, tmp_path):
     assert batches >= 100
     assert np.isclose(batches, max(100, 110 / seconds), rtol=0.5) or batches == 100
     assert not list(tmp_path.glob("runs"))
+
+
+def test_without_matplotlib_the_run_ends_without_a_report(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    result = run("train", "set", "--max-batches", 1, "--no-check", "--no-chart", "--out", "made")
+    assert result.exit_code == 0
+    lines = result.stderr.splitlines()
+    assert lines[-2] == "No report: drawing a plot needs the matplotlib package: pip install 'pydarknet[plot]'"
+    assert lines[-1].startswith("The best weights are of iteration 1 (")
+    assert not (tmp_path / "made/report").exists()
