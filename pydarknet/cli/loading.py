@@ -102,6 +102,7 @@ def note_partial_weights(network: Network, weights: str) -> None:
 def note_if_compiling() -> None:
     """Print why the first run on a machine is slow, where it is the first."""
     from ..runtime.cache import is_cold
+    from ..runtime.shipped import library
 
-    if is_cold():
+    if is_cold() and not library():
         note("Compiling for this machine, once: this takes about 20 seconds.")
