@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pydarknet.runtime.cache import sources_hash
+from pydarknet.runtime.cache import sources_digest
 from pydarknet.runtime.processor import processor
 
 from .compile_level import SUPPORT
@@ -36,7 +36,7 @@ def recipe_hash() -> str:
     import llvmlite
     import numba
 
-    digest = hashlib.sha256(f"{sources_hash()} {numba.__version__} {llvmlite.__version__}".encode())
+    digest = hashlib.sha256(f"{sources_digest().hex()} {numba.__version__} {llvmlite.__version__}".encode())
     for name in RECIPE:
         digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()[:16]

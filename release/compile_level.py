@@ -18,7 +18,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from pydarknet.runtime.cache import encode, file_of, sources_hash
+from pydarknet.runtime.cache import encode, file_of, sources_digest
 from pydarknet.runtime.object_writer import catalogue
 
 from . import object_code
@@ -34,9 +34,7 @@ SUPPORT = "support"
 
 def symbol_of(wanted: Wanted) -> str:
     """The symbol of a kernel for arguments of some kinds."""
-    return "kernel_" + re.sub(
-        r"\W", "_", file_of(f"{wanted.module}.{wanted.name}", wanted.kinds).removesuffix(".saved")
-    )
+    return "kernel_" + re.sub(r"\W", "_", file_of(*wanted).removesuffix(".saved"))
 
 
 def compile_level(target: Target, folder: Path, processes: int, names: Collection[str] = ()) -> None:
@@ -56,10 +54,10 @@ def compile_level(target: Target, folder: Path, processes: int, names: Collectio
     for each in wanted:
         symbol = symbol_of(each)
         errors = json.loads((folder / f"{symbol}.json").read_text())
-        kernels[f"{each.module}.{each.name}", each.kinds] = symbol, tuple(errors)
+        kernels[tuple(each)] = symbol, tuple(errors)
     portable = {name: (names, _portable(constants)) for name, (names, constants) in modules.items()}
     content = {
-        "sources": sources_hash(), "level": target.level, "target": (target.cpu, target.features),
+        "sources": sources_digest().hex(), "level": target.level, "target": (target.cpu, target.features),
         "features": ASKED[target.level], "modules": portable,
         "kernels": kernels,
     }  # fmt: skip
@@ -74,7 +72,7 @@ def _compile(job: tuple[Wanted, Target, Path]) -> str:
         made: ObjectCode = object_code.compile_kernel(wanted, symbol, target)
         (folder / f"{symbol}.o").write_bytes(made.code)
         (folder / f"{symbol}.json").write_text(json.dumps(made.errors))
-    return f"{wanted.module}.{wanted.name}"
+    return wanted.kernel
 
 
 def _portable(constants: dict[str, Any]) -> dict[str, Any]:

@@ -40,11 +40,10 @@ _PICKLE = re.compile(r'(@\.const\.pickledata\.\w+ = internal constant \[\d+ x i8
 
 
 class Wanted(NamedTuple):
-    """A kernel for arguments of some kinds (`runtime/arguments.py`)."""
+    """A kernel for arguments of some kinds."""
 
-    module: str
-    name: str
-    kinds: tuple[str, ...]
+    kernel: str  # with its module's name, as `head_output.softmax_rows`
+    kinds: tuple[str, ...]  # as in `runtime/arguments.py`
 
 
 class ObjectCode(NamedTuple):
@@ -79,7 +78,8 @@ def compile_kernel(wanted: Wanted, symbol: str, target: Target) -> ObjectCode:
     """Compile a kernel in a process with the environment of the target. Raises ValueError where it cannot be shipped:
     it returns something, or has a parallel loop over more than one number."""
     assert target.cpu == numba.config.CPU_NAME
-    dispatcher = getattr(import_module(f"{PACKAGE}.{wanted.module}"), wanted.name)
+    module, _, name = wanted.kernel.rpartition(".")
+    dispatcher = getattr(import_module(f"{PACKAGE}.{module}"), name)
     signature = tuple(map(numba_type, wanted.kinds))
     assert kinds_of_types(signature) == wanted.kinds
     dispatcher.compile(signature)

@@ -15,6 +15,7 @@ import click
 
 from ..errors import DarknetError
 from ..version import __version__
+from .compile_progress import shown
 from .console import note, show_warnings
 from .not_offered import ABSENT, absent_command
 from .options import CONTEXT, FlagsFirst
@@ -120,7 +121,7 @@ class Commands(FlagsFirst):
         """
         show_warnings()
         try:
-            with _sigterm_raises():
+            with _sigterm_raises(), shown():
                 return super().invoke(ctx)
         except DarknetError as error:
             raise OneLine(str(error)) from error

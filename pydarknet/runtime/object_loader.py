@@ -18,8 +18,9 @@ therefore also keeps each kernel's object code (`object_writer.py`), and wheels 
         v
     later calls: a dictionary from the types of the arguments to the machine code
 
-All modules become real at once, and stay so. Callers that hold a SavedKernel keep using it: it passes on to the real
-kernel what has no saved code. Numbers are the same either way, because the code is.
+All modules become real at once, and stay so; but where code was shipped, imports go on finding proxies. Callers that
+hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code. Numbers are the same either
+way, because the code is.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ from .thread_team import start as start_team
 log = logging.getLogger("pydarknet")
 
 PACKAGE = "pydarknet.kernels"
+JIT = "pydarknet.runtime.jit"
 LOCK = threading.RLock()
 hold_at_fork(LOCK)
 
@@ -86,9 +88,11 @@ def install() -> None:
 
     Raises OptionError for a value of $PYDARKNET_KERNELS that names no code that can be used here.
     """
+    if JIT in sys.modules:  # this process is there to compile
+        return
     if library := shipped.library():
         threads.use_pool(library)
-        _put_proxies(library.modules)
+        _make_proxies(library.modules)
         return
     if not numba_is_known():
         oldest, newest = (".".join(map(str, version)) for version in KNOWN_NUMBA)
@@ -108,7 +112,7 @@ def install() -> None:
         return
     threads.use_pool(pool())
     in_child(_forget_pool)
-    _put_proxies(catalogue["modules"])
+    _make_proxies(catalogue["modules"])
 
 
 @cache
@@ -117,13 +121,22 @@ def own_catalogue() -> dict[str, Any] | None:
     return read(CATALOGUE) if is_possible() else None
 
 
-def _put_proxies(modules: dict[str, tuple[list[str], dict[str, Any]]]) -> None:
+def _make_proxies(modules: dict[str, tuple[list[str], dict[str, Any]]]) -> None:
     for name, (kernels, constants) in modules.items():
         module = _proxies[name] = ModuleType(f"{PACKAGE}.{name}")
         module.__dict__.update(constants)
         module.__dict__.update({kernel: SavedKernel(name, kernel) for kernel in kernels})
         module.__dict__["__getattr__"] = _missing_from(name)
-        sys.modules[module.__name__] = module
+    _put_proxies()
+
+
+def _put_proxies() -> None:
+    """Have imports find the proxies."""
+    for proxy in _proxies.values():
+        sys.modules[proxy.__name__] = proxy
+        folder, _, name = proxy.__name__.rpartition(".")
+        if folder in sys.modules:
+            setattr(sys.modules[folder], name, proxy)
 
 
 def _forget_pool() -> None:
@@ -154,7 +167,9 @@ def real_module(name: str) -> ModuleType:
             for proxy in _proxies.values():
                 sys.modules.pop(proxy.__name__, None)
             _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _proxies})
-            threads.use_pool(library, with_numba=True)  # shipped code that is in use stays so
+            if library:  # what was shipped is used by whoever is imported from now on, too
+                _put_proxies()
+            threads.use_pool(library, with_numba=True)
             threads.set_threads(count)
         return _real[name]
 

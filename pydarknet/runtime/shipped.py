@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import OptionError
 from .arguments import flat, words_of
-from .cache import PACKAGE, decode, is_plain_linux, sources_hash
+from .cache import PACKAGE, decode, is_plain_linux, sources_digest
 from .numba_libraries import most_threads
 from .processor import processor
 
@@ -148,7 +148,7 @@ def library() -> Library | None:
 def _opened(path: Path, forced: bool) -> Library | None:
     try:
         catalogue = decode(path.with_suffix(".catalogue").read_bytes())
-        if catalogue["sources"] != sources_hash():
+        if catalogue["sources"] != sources_digest().hex():
             log.warning("%s: was compiled from other sources, so that kernels are compiled here", path)
             return None
         features = catalogue["features"]

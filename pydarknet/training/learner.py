@@ -80,6 +80,7 @@ class Learner:
                 layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
+        network.announce(input_, batch, train=True)
         graph = Graph(network.layers, input_, network.output_index)
         tensors = allocate(plan_tensors(graph, batch, {}, keep_all=True))
         deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop_index}
@@ -234,6 +235,7 @@ class Learner:
         with network.lock:
             if network.setups != self._setups:  # an inference pass or another size came between
                 self._prepare_again()
+            network.announce(network.input, network.batch, train=True)
             self.seen += self.mini_batch
             for delta in self._deltas:
                 delta.data.fill(0)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
     data_argument,
     fit_option,
     flag,
+    input_options,
     names_options,
     network_and_pictures,
     network_files,
@@ -58,6 +59,7 @@ def classifier_command() -> None:
 @network_and_pictures
 @top_option
 @fit_option
+@input_options
 @names_options
 @network_options
 def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
@@ -96,9 +98,7 @@ def classifying(
     from ...evaluation.classification import BatchClassifier
     from ...inference import test_time_augmentation
 
-    run = BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
-    note_if_compiling()
-    return run
+    return BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
 
 
 def finish_run(run: BatchClassifier) -> None:

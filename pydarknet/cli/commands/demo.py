@@ -16,7 +16,7 @@ import click
 from ...errors import OptionError
 from ..console import note, say
 from ..inputs import EXTENSIONS, paths_of
-from ..loading import Options, exists, load_model, note_if_compiling
+from ..loading import Options, exists, load_model
 from ..options import FILE, FRACTION, flag, names_options, network_files, network_options, together
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def demo_options(function: Function) -> Function:
         flag("avgframes", "-avg", "--avg", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N",
              help="pjreddie: average the network's output over N frames. AlexeyAB: draw objects into the picture "
              "N/2 frames before."),
-        flag("out_filename", type=FILE, metavar="FILE", help="Write the annotated video: .avi, .mkv, .mp4, .mov."),
+        flag("out_filename", type=FILE, metavar="FILE", help="Write the annotated video: .avi, .mkv, .mov; .mp4 "
+             "and .webm for browsers, slower."),
         flag("prefix", type=FILE, metavar="P", help="Write annotated frames to P_00000001.jpg and so on; no window."),
         flag("json_file_output", type=FILE, metavar="FILE", help="Write the objects of all frames as JSON."),
         flag("json_port", type=PORT, metavar="PORT", help="Serve the objects as a JSON stream over HTTP. 0: any port."),
@@ -161,7 +162,6 @@ def _set_up(
         window = _open_window(options["fullscreen"])
     if window is not None:
         sinks.append(window.take)
-    note_if_compiling()
     demo = Demo(
         FrameDetector(model, model.names, how),
         frames,

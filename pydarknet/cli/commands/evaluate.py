@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import bar, note, say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     FRACTION,
@@ -138,7 +138,6 @@ def _evaluate(
     from ...evaluation import MAP, evaluate
 
     letterbox = False if options.get("stretch") else (True if options["letter_box"] and "stretch" in options else None)
-    note_if_compiling()
     with bar(len(truth)) as count:
 
         def seen(result: ImageResult, missed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import click
 
 from ..console import note, say
 from ..loading import build_network, load_model, note_partial_weights, print_table
-from ..options import FILE, Command, network_files, network_options, size_options
+from ..options import FILE, Command, flag, network_files, network_options, size_options
 
 
 @click.command("info", cls=Command)
 @click.argument("cfg", type=FILE)
 @click.argument("weights", type=FILE, required=False)
 @size_options
+@flag("json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @network_options
 def info_command(cfg: str, weights: str | None, **options: Any) -> None:
     """Print the layer table as AlexeyAB's darknet prints it while loading, then totals.
@@ -24,16 +26,20 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
     Examples:
       pydarknet info cfg/yolov4.cfg
       pydarknet info cfg/darknet19.cfg darknet19.weights --width 224 --height 224
+      pydarknet info cfg/yolov4-tiny.cfg --json
     """
-    from ...tools.summary import layer_table, totals
+    from ...tools.summary import layer_table, summary, totals
 
     network, size = build_network(cfg, options), None
-    for line in layer_table(network):
+    for line in () if options["as_json"] else layer_table(network):
         say(line)
     if weights is not None:
         network.loaded = network.load_weights(weights, options["allow_partial"])
         note_partial_weights(network, weights)
         size = Path(weights).stat().st_size
+    if options["as_json"]:
+        say(json.dumps(summary(network, size), ensure_ascii=False))
+        return
     for line in totals(network, size):
         say(line)
 

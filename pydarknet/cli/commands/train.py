@@ -13,8 +13,8 @@ import click
 
 from ...errors import OptionError
 from ...utils.resources import network_file
-from ..console import note, say
-from ..formats.training import CLEAR_LINE, Printer
+from ..console import CLEAR_LINE, note, say
+from ..formats.training import Printer
 from ..loading import Options, note_partial_weights, print_table
 from ..options import FILE, FRACTION, Command, data_argument, flag, network_options, together
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ...training.trainer import Trainer
 TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
 
-COMPILING = "Compiling kernels for this machine, once; this takes up to a minute and does not count as training time."
 
 PORT = click.IntRange(0, 65535)
 Function = Callable[..., Any]
@@ -116,7 +115,7 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     printer = Printer(trainer, is_detector)
     for line in printer.opening():
         say(line)
-    with first_interrupt_stops(trainer), telling_when_compiling(), _shown_live(trainer, options):
+    with first_interrupt_stops(trainer), _shown_live(trainer, options):
         for record in trainer.run():
             printer.show(record)
     printer.close()
@@ -201,23 +200,6 @@ def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def telling_when_compiling() -> Iterator[None]:
-    """Print one line when the first kernel is compiled, so that no minute is silent."""
-    from ...runtime.compile_time import listening
-
-    told = False
-
-    def tell() -> None:
-        nonlocal told
-        if not told:
-            told = True
-            note(COMPILING)
-
-    with listening(tell):
-        yield
 
 
 def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:

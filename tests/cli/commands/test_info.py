@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -172,3 +173,15 @@ def test_export(run, classifier):
 def test_rows_of_rare_reference_networks(run, name, rows):
     printed = run("info", SHARED / "reference" / "cfg" / "alexeyab" / f"{name}.cfg").stdout
     assert all(row in printed for row in rows), printed
+
+
+def test_json_says_what_the_table_says(run):
+    result = run("info", "yolov3-tiny.cfg", "--json")
+    (line,) = result.stdout.splitlines()
+    content = json.loads(line)
+    assert content["input"] == [3, 416, 416]
+    assert content["parameters"] == sum(layer["parameters"] for layer in content["layers"]) == 8858734
+    assert content["weights_file"] == 35434956  # of the published file
+    assert [layer["type"] for layer in content["layers"][:2]] == ["convolutional", "maxpool"]
+    assert content["layers"][0]["output"] == [16, 416, 416]
+    assert content["operations"] == 5564961792

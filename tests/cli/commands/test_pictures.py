@@ -74,7 +74,7 @@ def test_imtest(files):
     norm = np.linalg.norm(cv2.imread("noise.png").astype(float) / 255)
     assert (result.returncode, result.stdout) == (0, f"L2 Norm: {norm:f}\n")
     written = {path.stem for path in Path("shown").iterdir()}
-    assert written >= {"Original", "Gray", "C1", "C2", "C3", "C4", "aug", "rand", "letterbox", "turned"}
+    assert written >= {"Original", "Gray", "C1", "C2", "C3", "C4", "aug", "rand", "letterbox", "rotated"}
     assert np.array_equal(cv2.imread("shown/Original.png"), cv2.imread("noise.png"))
 
 
