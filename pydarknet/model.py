@@ -83,7 +83,7 @@ class Model(Network):
         """One name a class: from the names file, else the bundled list of that length, else numbers. Raises
         DataError."""
         if self._names is None:
-            self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads))
+            self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads), cfg=self.path)
         return self._names
 
     @names.setter
@@ -235,5 +235,5 @@ def load_model(
     if weights is None:
         model.initialise()
     else:
-        model.loaded = model.load_weights(network_file(os.fspath(weights)), allow_partial)
+        model.loaded = model.load_weights(weights, allow_partial)
     return model

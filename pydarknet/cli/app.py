@@ -26,15 +26,16 @@ GROUPS = {
     "Pictures, training, networks": {
         "classify": ("classify", "name what pictures show"),
         "detect": ("detect", "detect objects in pictures"),
-        "train": ("train", "train a detector or a classifier"),
+        "train": ("train_folder", "train a detector or a classifier"),
         "live": ("live", "a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
         "info": ("info", "layer table, operations, memory of a network"),
         "speed": ("speed", "time forward passes or single layers"),
-        "export": ("info", "write an ONNX file"),
+        "export": ("export", "write an ONNX file"),
         "serve": ("serve", "answer pictures over HTTP, and a page for the browser"),
     },
     "Data sets and network files": {
+        "download": ("download", "published weights by name"),
         "dataset": ("dataset", "check and convert data sets"),
         "cfg": ("cfg", "check network files, adapt them to a data set"),
         "anchors": ("anchors", "anchors for the boxes of a data set"),

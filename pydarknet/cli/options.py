@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
@@ -21,8 +22,20 @@ CONTEXT = {
 }
 _LONG = re.compile("-[A-Za-z][A-Za-z-]+")
 FIRST = ("--help", "--version")
-FRACTION = click.FloatRange(0, 1)
 FILE = click.Path(readable=False)  # checks nothing, but lets the shell complete names of files
+
+
+class FiniteFloat(click.FloatRange):
+    """A number within bounds, and neither NaN, which lies outside no bounds, nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
+FRACTION = FiniteFloat(0, 1)
 
 
 def flag(name: str, *short: str, **attributes: Any) -> Callable[[Function], Function]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
 from ..utils.arrays import Array
-from .detections import json_text
+from ..utils.strict_json import json_text, to_json
 from .finite import require_finite
 
 LONGEST = 16  # largest aspect ratio of a picture that is taken whole
@@ -52,7 +51,7 @@ class Classification:
         ]
         name = None if filename is None else json_text(filename)
         where = {"filename": name} | ({} if frame is None else {"frame": frame})
-        return json.dumps(where | {"seconds": round(self.seconds, 6), "classes": classes}, ensure_ascii=False)
+        return to_json(where | {"seconds": round(self.seconds, 6), "classes": classes}, ensure_ascii=False)
 
 
 def tree_of_network(network: Network) -> WordTree | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import re
@@ -22,6 +21,7 @@ from ..images.image import Picture, write_image
 from ..images.inputs import Image, as_picture
 from ..utils.arrays import Array
 from ..utils.files import make_folder
+from ..utils.strict_json import json_text, to_json
 
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w-]+", re.ASCII)
 CSV_COLUMNS = ("class_id", "name", "confidence", "left", "top", "right", "bottom")
@@ -152,7 +152,7 @@ class Detections(list[Detection]):
             "seconds": round(self.seconds, 6),
             "objects": [self._as_object(detection) for detection in self],
         }
-        return json.dumps(content, ensure_ascii=False)
+        return to_json(content, ensure_ascii=False)
 
     def _as_object(self, detection: Detection) -> dict[str, Any]:
         box = detection.box
@@ -197,11 +197,6 @@ class Detections(list[Detection]):
         return supervision.Detections(
             xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data={"class_name": self.names}
         )
-
-
-def json_text(text: str) -> str:
-    """Text that JSON can hold: bytes that are not UTF-8 become the replacement character."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _named(names: Sequence[str], values: Sequence[float], digits: int) -> dict[str, float | None]:

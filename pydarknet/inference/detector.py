@@ -157,10 +157,15 @@ class DetectorOptions:
         cls, network: Network, thresh: float, hier: float = 0.5, nms: float = 0.45, letterbox: bool | None = None
     ) -> DetectorOptions:
         """The checked options for a network. Raises OptionError for a number outside 0..1."""
-        for option, value in (("thresh", thresh), ("hier", hier), ("nms", nms)):
-            if not 0 <= value <= 1:
-                raise OptionError(f"{option} {value}: expected a number from 0 to 1")
+        check_fractions(thresh=thresh, hier=hier, nms=nms)
         return cls(thresh, hier, nms, letterboxes(network, network.config.net) if letterbox is None else letterbox)
+
+
+def check_fractions(**options: float) -> None:
+    """Raise OptionError for an option outside 0..1, as NaN is."""
+    for name, value in options.items():
+        if not 0 <= value <= 1:
+            raise OptionError(f"{name} {value}: expected a number from 0 to 1")
 
 
 class DetectorInput(NamedTuple):

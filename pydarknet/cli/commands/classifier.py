@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +146,7 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
     """Print mistakes and speed on standard error and write the JSON file. line_feed: end darknet's last line first."""
     from ...utils.files import write_file
+    from ...utils.strict_json import to_json
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
     if tally.unlabelled:
@@ -156,7 +156,7 @@ def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line
     for line in lines:
         note(line)
     if options["json_file"]:
-        content = json.dumps(_figures(run, tally), ensure_ascii=False, indent=1)
+        content = to_json(_figures(run, tally), ensure_ascii=False, indent=1)
         write_file(options["json_file"], content.encode("utf-8", "replace"))
     finish_run(run)
 

@@ -17,7 +17,7 @@ from ...errors import OptionError
 from ..console import note, say
 from ..inputs import EXTENSIONS, paths_of
 from ..loading import Options, exists, load_model
-from ..options import FILE, FRACTION, flag, names_options, network_files, network_options, together
+from ..options import FILE, FRACTION, FiniteFloat, flag, names_options, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...boxes import Detection
@@ -69,9 +69,9 @@ def demo_options(function: Function) -> Function:
                      "this width."),
         click.option("-h", "frame_height", type=click.IntRange(min=1), metavar="H", help="Ask it for this height."),
         flag("fps", type=click.IntRange(min=1), metavar="N", help="Ask it for N frames a second."),
-        flag("fps_lim", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Look at no more than N frames "
+        flag("fps_lim", type=FiniteFloat(min=0, min_open=True), metavar="N", help="Look at no more than N frames "
              "a second."),
-        flag("time_limit_sec", type=click.FloatRange(min=0, min_open=True), metavar="N", help="End after N seconds."),
+        flag("time_limit_sec", type=FiniteFloat(min=0, min_open=True), metavar="N", help="End after N seconds."),
         flag("benchmark", is_flag=True, help="Look at the first frame for ever and draw nothing, to measure."),
         names_options,
         network_options,

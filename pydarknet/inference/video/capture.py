@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import ImageError, OptionError, OutputError
 from ...images.image import CHW, Picture, as_chw, check_display, check_image, in_channels, load_image
-from ...utils.files import part_of
+from ...utils.files import check_readable, part_of
 
 log = logging.getLogger("pydarknet")
 
@@ -135,8 +135,7 @@ def _open_capture(source: str | int) -> cv2.VideoCapture:
 def _check_readable(path: str) -> None:
     """Raise ImageError with the system's reason, which OpenCV does not give."""
     try:
-        with Path(path).open("rb"):
-            pass
+        check_readable(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f'Cannot load video "{path}": {reason}') from error

@@ -1,4 +1,4 @@
-"""`info`, `ops`, `export`."""
+"""`info`, `ops`."""
 
 from __future__ import annotations
 
@@ -140,14 +140,6 @@ def test_info_with_weights(run, classifier):
 
 def test_megabytes_are_rounded_as_in_the_published_tables():
     assert [megabytes(size) for size in (4185968, 4993716, 10 << 20, 249513396)] == ["4.0", "4.8", "10", "238"]
-
-
-def test_export(run, classifier):
-    onnx = pytest.importorskip("onnx")
-    result = run("export", classifier.cfg, classifier.weights, "net.onnx")
-    assert result.exit_code == 0
-    assert result.stderr == "net.onnx: written\n"
-    onnx.checker.check_model(onnx.load("net.onnx"))
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no reference files beside this checkout")

@@ -205,3 +205,12 @@ def test_frames_are_scaled_in_8_bits():
 def test_jpeg_in_memory(tmp_path):
     (tmp_path / "a.jpg").write_bytes(encode_image(frame(5)))
     assert np.abs(load_image(tmp_path / "a.jpg").astype(int) - frame(5)).max() < 6
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_pipes_and_devices_are_no_videos(tmp_path):
+    os.mkfifo(tmp_path / "pipe.avi")
+    (tmp_path / "null.avi").symlink_to("/dev/null")
+    for name, said in (("pipe.avi", "it is a pipe"), ("null.avi", "it is a device"), ("", "Is a directory")):
+        with pytest.raises(ImageError, match=f"^Cannot load video .*: {said}"):
+            Capture(str(tmp_path / name))
