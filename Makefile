@@ -8,7 +8,7 @@ SCENES := build/toys/valid.list
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scenes train-demo check test docs fuzz lint format types bench clean
+.PHONY: help demo scenes train-demo check test docs fuzz lint format types bench wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ types: $(READY)  ## mypy
 bench: $(READY)  ## speed beside other engines; writes benchmarks/results.md
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py
+
+wheel: $(READY)  ## dist/*.whl with compiled kernels, which starts without compiling; needs a C linker; takes minutes
+	$(BIN)/python -m release.build
 
 clean:  ## remove the virtual environment, caches and outputs
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache demo-out predictions*.jpg
