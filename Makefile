@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+CORE   := $(VENV)/.core
 READY  := $(VENV)/.ready
 SCENES := build/toys/valid.list
 SLOWEST := --durations=20 --durations-min=1
@@ -12,19 +13,23 @@ SLOWEST := --durations=20 --durations-min=1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml
+$(CORE): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "Installing pydarknet and its four dependencies into $(VENV)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-demo: $(READY)  ## find the toys in the bundled picture; writes demo-out/sample.jpg
+$(READY): $(CORE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(CORE)  ## find the toys in the bundled picture; writes demo-out/sample.jpg
 	$(BIN)/pydarknet detector test cfg/toys.data cfg/toys.cfg data/toys.weights data/sample.jpg -thresh .3 --out-dir demo-out
 	@echo "The picture with the boxes is demo-out/sample.jpg."
 
 scenes: $(SCENES)  ## draw the 2,400 pictures that train-demo learns from
 
-$(SCENES): benchmarks/scenes/draw_scenes.py benchmarks/scenes/toy_shapes.py benchmarks/scenes/toy_tables.py | $(READY)
+$(SCENES): benchmarks/scenes/draw_scenes.py benchmarks/scenes/toy_shapes.py benchmarks/scenes/toy_tables.py | $(CORE)
 	$(BIN)/python benchmarks/scenes/draw_scenes.py $(@D)
 
 train-demo: $(SCENES)  ## train the model of the demo anew and measure it, below build/toys

@@ -254,6 +254,17 @@ def in_channels(image: Picture, channels: int) -> Picture:
     return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
 
 
+def shrink(image: Picture, longest: int) -> Picture:
+    """The picture itself, or a smaller copy whose longer side has `longest` pixels."""
+    height, width, _ = check_image(image).shape
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    smaller = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return smaller.reshape(size[1], size[0], -1)
+
+
 def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> bytes:
     """A picture file in the format of the extension; quality: of JPEG, 0 to 100. Raises OutputError."""
     bgr = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2BGR)

@@ -22,9 +22,9 @@ NETWORKS = sorted(path.stem for path in CFG.glob("*.cfg"))
 DATA_FILES = sorted(path.stem for path in CFG.glob("*.data"))
 LISTS = sorted(path for path in DATA.iterdir() if path.suffix not in (".jpg", ".weights") and path.stem != "toys")
 
-# SqueezeNet has no file in darknet, and the small recurrent network and the toys are ours; the others are compared with
+# SqueezeNet has no file in darknet; the small networks and the toys are ours; the others are compared with
 # the original.
-WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe", "lstm-small", "toys"}
+WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe", "lstm-small", "toys", "small"}
 
 # These score the classes before the average pooling, the originals after it. Both steps are linear.
 POOLED_AFTER_SCORING = {"darknet", "resnet50"}
