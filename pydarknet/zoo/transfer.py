@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ..errors import DownloadError, OutputError
-from ..utils.files import make_folder
+from ..utils.files import make_folder, write_file
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ class Transfer:
             if answer.status_code == 416 and start in self.sizes:
                 return
             total = self._position(answer, stream, start)
-            self.note.write_text(f"{url}\n{_version(answer)}", encoding="utf-8")
+            if (url, _version(answer)) != (known_url, version):
+                write_file(self.note, f"{url}\n{_version(answer)}".encode())  # whole, whenever this process is killed
             self._check_total(url, total, stream)
             answer.raw.enforce_content_length = False  # it would drop the bytes that came right before a cut
             for block in answer.iter_content(CHUNK):
