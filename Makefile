@@ -7,7 +7,7 @@ SCENES := build/toys/valid.list
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scenes train-demo check test fuzz lint format types bench clean
+.PHONY: help demo scenes train-demo check test matrix fuzz lint format types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(READY)  ## lint, types and the tests that are not slow
 test: $(READY)  ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint types
 	$(BIN)/python -m pytest --numprocesses=auto $(SLOWEST)
+
+matrix:  ## quick tests with the oldest and newest dependencies, on every Python at hand; long
+	$(PYTHON) .ci/matrix.py
 
 fuzz: $(READY)  ## damaged inputs of all kinds for MINUTES=10; what fails is kept in tests/fuzz/found
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) --seed $$(date +%s)
