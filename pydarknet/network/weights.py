@@ -22,6 +22,7 @@ from ..utils.files import atomic_write, read_bytes
 log = logging.getLogger("pydarknet")
 
 _SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
+IN_MEMORY = "weights in memory"  # the name of a content without a file
 LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed" files use 1001 and little more
 
 
@@ -113,14 +114,18 @@ def stored_numbers(layer: Layer) -> int:
     return sum(_stored_part(p, layer).size for p in layer.named_parameters() if _is_stored(p, layer))
 
 
-def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_partial: bool = False) -> Loaded:
-    """Read `path` into the layers' parameters.
+def load_weights(
+    source: str | os.PathLike[str] | bytes, layers: Sequence[Layer], allow_partial: bool = False
+) -> Loaded:
+    """Read a file, or the content of one as bytes, into the layers' parameters.
 
     With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
     that got nothing keep what they had. Raises WeightsError.
     """
-    name = os.fspath(path)
-    content = read_bytes(path, WeightsError)
+    if isinstance(source, bytes):
+        name, content = IN_MEMORY, source
+    else:
+        name, content = os.fspath(source), read_bytes(source, WeightsError)
     header, start = Header.parse(name, content)
     if (len(content) - start) % 4 and not allow_partial:
         raise WeightsError(
