@@ -50,9 +50,10 @@ def ask_us(job):
 class Difference:
     """The largest differences between two sets of answers.
 
-    box: of rows and detections, in fractions of the picture or in pixels. score: of objectness and classes. other: of
-    other outputs, in units of their deviation. moved: rows where one side has a class that the other has not, although
-    its score is not at the threshold. rows, kept: how many rows, and scores above 0, there are.
+    box: of rows, in fractions of the picture, or of a box that is larger; of detections, in pixels. score: of
+    objectness and classes. other: of other outputs, in units of their deviation. moved: rows where one side has a class
+    that the other has not, although its score is not at the threshold. rows, kept: how many rows, and scores above 0,
+    there are.
     """
 
     box: float = 0.0
@@ -63,7 +64,7 @@ class Difference:
     kept: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    def add(self, name, ours, theirs, thresh=0.2):
+    def add(self, name, ours, theirs, thresh=np.inf):
         """Take one pair of answers of the same name into account."""
         ours, theirs = np.asarray(ours), np.asarray(theirs)
         if ours.shape != theirs.shape:
@@ -88,14 +89,14 @@ class Difference:
         self.kept += int(np.count_nonzero(theirs[:, 5:]))
         far = np.abs(ours - theirs)
         one_sided = (ours[:, 5:] > 0) != (theirs[:, 5:] > 0)
-        at_threshold = one_sided & (np.maximum(ours, theirs)[:, 5:] < thresh + TOLERANCE)
+        at_threshold = one_sided & (np.abs(np.maximum(ours, theirs)[:, 5:] - thresh) < TOLERANCE)
         self.moved += int(np.count_nonzero(one_sided & ~at_threshold))
-        self.box = max(self.box, float(far[:, :4].max(initial=0)))
+        self.box = max(self.box, float((far / np.maximum(1, theirs))[:, :4].max(initial=0)))
         self.score = max(self.score, float(far[:, 4].max(initial=0)), float(far[:, 5:][~one_sided].max(initial=0)))
 
 
-def compare(ours, theirs, thresh=0.2):
-    """The Difference of two dictionaries of answers."""
+def compare(ours, theirs, thresh=np.inf):
+    """The Difference of two dictionaries of answers. thresh: of the heads; scores so near to it may be on either side."""
     found = Difference()
     assert sorted(ours) == sorted(theirs)
     for name, array in theirs.items():

@@ -61,7 +61,7 @@ def write_small(name, folder):
 
 def write_parameters(cfg, target, side=None):
     """A .weights file of seeded numbers with which outputs neither vanish nor explode: residual branches are small, and
-    what detection heads read has a deviation of 1.5."""
+    what detection heads read has a deviation of 1.5 or 2.5."""
     model = load_model(cfg, seed=1)
     rng = np.random.default_rng(2)
     for index, layer in enumerate(model.layers):
@@ -82,7 +82,7 @@ def write_parameters(cfg, target, side=None):
             continue
         deviation = model.layer_outputs(x)[source].std()
         for parameter in model.layers[source].named_parameters():
-            parameter.array[...] *= 1.5 / deviation
+            parameter.array[...] *= (2.5 if model.layers[head].kind == "region" else 1.5) / deviation
         model.parameters_changed()
     model.save_weights(target)
     return target
@@ -92,5 +92,6 @@ def blob(shape, seed=3):
     """A smooth seeded input (1, c, h, w) of numbers from 0 to 1."""
     rng = np.random.default_rng(seed)
     channels, height, width = shape
-    coarse = rng.random((1, channels, -(-height // 4), -(-width // 4)), np.float32)
-    return np.ascontiguousarray(coarse.repeat(4, 2).repeat(4, 3)[:, :, :height, :width])
+    side = 4 if height > 16 else 1  # of squares of one colour, in pixels
+    coarse = rng.random((1, channels, -(-height // side), -(-width // side)), np.float32)
+    return np.ascontiguousarray(coarse.repeat(side, 2).repeat(side, 3)[:, :, :height, :width])

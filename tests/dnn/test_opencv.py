@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from dnn.record import COMPUTED, FASTEST, NAMES, fastest_job, recorded, toys_job
 from pydarknet.model import load_model
 
 NETWORK_NAMES = json.loads(NAMES.read_text())
+TUTORIAL = ROOT / "tests" / "clients" / "opencv_tutorial.py"
 needs_reference = pytest.mark.skipif(not SHARED.is_dir(), reason="no reference files beside this checkout")
 
 
@@ -56,6 +59,41 @@ def test_yolo_fastest_is_as_recorded(network):
     assert found.kept > 10
     assert found.box <= 1  # pixel
     assert max(found.score, found.other) < TOLERANCE
+
+
+def run_tutorial(python, program):
+    """What the steps of OpenCV's tutorial print: (name, confidence, x, y, w, h) for each object."""
+    words = ["cfg/toys.cfg", "data/toys.weights", "data/toys.names", "data/sample.jpg", "224", "160"]
+    result = subprocess.run([python, program, *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return [(name, *map(float, numbers)) for name, *numbers in (line.split() for line in result.stdout.splitlines())]
+
+
+def assert_same_objects(ours, theirs):
+    assert len(ours) > 5
+    assert [each[0] for each in ours] == [each[0] for each in theirs]
+    np.testing.assert_allclose([each[1] for each in ours], [each[1] for each in theirs], atol=TOLERANCE)
+    np.testing.assert_allclose([each[2:] for each in ours], [each[2:] for each in theirs], atol=1)  # pixel
+
+
+@pytest.mark.slow
+def test_the_tutorial_prints_what_opencv_detects():
+    """Its suppression is across classes, and its boxes are not cut off at the border."""
+    names = (ROOT / "data" / "toys.names").read_text().splitlines()
+    expected = [row for row in recorded("toys")["detect/0/2"] if row[1] > 0.3]
+    ours = run_tutorial(sys.executable, TUTORIAL)
+    assert [each[0] for each in ours] == [names[int(row[0])] for row in expected]
+    np.testing.assert_allclose([each[1] for each in ours], [row[1] for row in expected], atol=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_with_one_line_changed(tmp_path):
+    python, program = opencv4(), TUTORIAL.read_text().splitlines(keepends=True)
+    (line,) = [number for number, text in enumerate(program) if "# OpenCV 4: " in text]
+    program[line] = program[line].partition("# OpenCV 4: ")[2]
+    (tmp_path / "tutorial.py").write_text("".join(program))
+    theirs = run_tutorial(python, tmp_path / "tutorial.py")
+    assert_same_objects(run_tutorial(sys.executable, TUTORIAL), theirs)
 
 
 @pytest.mark.slow
