@@ -96,7 +96,7 @@ class Difference:
 
 
 def compare(ours, theirs, thresh=np.inf):
-    """The Difference of two dictionaries of answers. thresh: of the heads; scores so near to it may be on either side."""
+    """The Difference of two dictionaries of answers. thresh: of the heads; a score at it may be on either side."""
     found = Difference()
     assert sorted(ours) == sorted(theirs)
     for name, array in theirs.items():
