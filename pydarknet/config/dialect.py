@@ -93,7 +93,7 @@ def _each(pjreddie: T, alexeyab: T) -> T:
     return field(metadata={"pjreddie": pjreddie, "alexeyab": alexeyab})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Dialect:
     """One darknet's choices. Each field has its value in pjreddie's darknet, then in AlexeyAB's."""
 

@@ -38,6 +38,8 @@ KINDS = {
     "class without objects": False,
 }
 SAME = 0.99  # boxes of one class with a larger IoU are duplicates
+MOST_COMPARED = 10_000  # objects of a picture that are compared with one another: the time grows with their square
+BLOCK = 256  # objects that are compared with all others at once
 SLACK = 0.002  # fraction of a side by which a box may exceed the picture, since its numbers are rounded
 ANY_CLASS = 1 << 30
 NOT_LABELS = {"classes", "README", "LICENSE"}  # stems of .txt files in label folders that are no label files
@@ -138,13 +140,19 @@ class _Check:
                 self.add("beyond the edge", f"{picture.labels}:{line}: {text}")
 
     def _find_duplicate_boxes(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
-        if len(good) < 2:
-            return
-        rows = np.stack([row for _, row in good])
-        same = (iou(rows[:, None, 1:], rows[None, :, 1:]) > SAME) & (rows[:, None, 0] == rows[None, :, 0])
-        for second, first in zip(*np.nonzero(np.tril(same, -1)), strict=True):
-            text = f"the same box of class {rows[second, 0]:.0f} as in line {good[first][0]}"
-            self.add("duplicate box", f"{picture.labels}:{good[second][0]}: {text}")
+        """Name for each object the first one whose box it has."""
+        if len(good) > MOST_COMPARED:
+            text = f"only the first {MOST_COMPARED} of {len(good)} boxes are compared with one another"
+            self.add("duplicate box", f"{picture.labels}: {text}")
+        rows = np.array([row for _, row in good[:MOST_COMPARED]], np.float32).reshape(-1, 5)
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK]
+            earlier = rows[: start + len(block)]
+            same = (iou(block[:, None, 1:], earlier[None, :, 1:]) > SAME) & (block[:, None, 0] == earlier[None, :, 0])
+            first = same.argmax(axis=1)
+            for offset in np.flatnonzero(same[np.arange(len(block)), first] & (first < start + np.arange(len(block)))):
+                text = f"the same box of class {block[offset, 0]:.0f} as in line {good[first[offset]][0]}"
+                self.add("duplicate box", f"{picture.labels}:{good[start + offset][0]}: {text}")
 
     def check_files(self, decode: bool, each: Callable[[], None]) -> None:
         """Check the picture files, in threads; `each` is called after every one."""

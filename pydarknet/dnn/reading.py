@@ -48,9 +48,7 @@ def readNetFromDarknet(  # noqa: N802
     model = Model(config, _as_opencv(choose_dialect("auto", config)))
     if weights is None or _is_nothing(weights):
         return Net(model, has_weights=False)
-    model.loaded = model.load_weights(
-        network_file(os.fspath(weights)) if isinstance(weights, _PATHS) else _content(weights)
-    )
+    model.loaded = model.load_weights(weights if isinstance(weights, _PATHS) else _content(weights))
     return Net(model)
 
 

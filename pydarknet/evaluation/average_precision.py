@@ -18,6 +18,7 @@ from ..utils.arrays import Array
 Integers = NDArray[np.int64]
 
 NOTHING = np.zeros((0, 5), np.float32)
+LARGEST_TABLE = 1 << 20  # IoUs that are computed at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +110,21 @@ def match(
     box, classes: (k,) the box and the class of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h.
     A record matches the truth of its class with the largest IoU, if that is above `iou_thresh` (compared in float32);
     of equal ones the first. Without a match the index is -1 and the IoU 0.
+
+    Each record is compared with each object of its class, as in darknet: suppression and the size of the heads bound
+    the records of a picture. The memory is bounded by `LARGEST_TABLE`.
     """
     found, overlaps = np.full(len(box), -1, np.int64), np.zeros(len(box), np.float32)
-    known = np.flatnonzero(np.isin(classes, truth[:, 0]))
-    if known.size:
-        table = iou(boxes[:, None], truth[None, :, 1:])[box[known]]
-        table[classes[known, None] != truth[None, :, 0]] = 0
-        best = table.argmax(axis=1)
-        value = table[np.arange(len(known)), best]
-        hit = value > np.float32(max(iou_thresh, 0))
-        found[known[hit]], overlaps[known[hit]] = best[hit], value[hit]
+    for number in np.intersect1d(classes, truth[:, 0]):
+        mine, of_class = np.flatnonzero(classes == number), np.flatnonzero(truth[:, 0] == number)
+        rows = max(1, LARGEST_TABLE // len(of_class))
+        for start in range(0, len(mine), rows):
+            part = mine[start : start + rows]
+            table = iou(boxes[box[part], None], truth[None, of_class, 1:])
+            best = table.argmax(axis=1)
+            value = table[np.arange(len(part)), best]
+            hit = value > np.float32(max(iou_thresh, 0))
+            found[part[hit]], overlaps[part[hit]] = of_class[best[hit]], value[hit]
     return found, overlaps
 
 

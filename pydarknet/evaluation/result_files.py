@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +19,11 @@ from numpy.typing import NDArray
 from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
 from ..utils.files import atomic_write, make_folder
+from ..utils.strict_json import json_text
 from .average_precision import records_of
 from .runner import ImageResult
+
+log = logging.getLogger("pydarknet")
 
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")
 BASES = {
@@ -89,6 +95,7 @@ class ResultFiles:
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _streams: list[BinaryIO] = field(default_factory=list, repr=False)
     _begun: bool = False
+    _left_out: int = 0
     _taken: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +131,8 @@ class ResultFiles:
         return [self.folder / f"{self.base}.{'txt' if self.kind == 'imagenet' else 'json'}"]
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if self._left_out:
+            log.warning("%s: %d detections are not finite numbers and are left out", self._paths()[0], self._left_out)
         if kind is None and self.kind in ("coco", "bdd"):
             self._streams[0].write(b"\n]\n" if self._begun else b"]\n")
         self._stack.__exit__(kind, error, traceback)
@@ -152,7 +161,7 @@ class ResultFiles:
 
     def _coco(self, result: ImageResult) -> None:
         image = coco_id(result.path, self.after_underscore)
-        for number, p, *edges in records(result, 0):
+        for number, p, *edges in self._finite(result):
             left, top, right, bottom = (np.float32(edge) for edge in edges)
             self._element(
                 f'{{"image_id":{image}, "category_id":{COCO_IDS[number]}, "bbox":[{left:f}, {top:f}, '
@@ -160,13 +169,21 @@ class ResultFiles:
             )
 
     def _bdd(self, result: ImageResult) -> None:
-        name = result.path.name.replace(".jpg", "")
-        for number, p, *edges in records(result, 0):
+        name = json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False)
+        for number, p, *edges in self._finite(result):
             box = ", ".join(f"{edge:f}" for edge in edges)
             self._element(
-                f'\t{{\n\t\t"name":"{name}",\n\t\t"category":"{BDD_NAMES[number]}",\n\t\t"bbox":[{box}],\n'
+                f'\t{{\n\t\t"name":{name},\n\t\t"category":"{BDD_NAMES[number]}",\n\t\t"bbox":[{box}],\n'
                 f'\t\t"score":{p:f}\n\t}}'
             )
+
+    def _finite(self, result: ImageResult) -> Iterator[Record]:
+        """The records that JSON has numbers for."""
+        for record in records(result, 0):
+            if all(map(math.isfinite, record)):
+                yield record
+            else:
+                self._left_out += 1
 
     def _element(self, text: str) -> None:
         """Write one more element of a JSON array."""

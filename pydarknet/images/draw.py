@@ -37,6 +37,8 @@ def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Pict
     for box, _, colour in boxes:
         _draw_box(result, box, colour)
     for box, label, colour in boxes:
+        if not label:
+            continue
         _draw_label(result, box, _ascii(label), colour)
     return result
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import math
 import os
 import re
@@ -23,6 +21,7 @@ from ..images.image import Picture, write_image
 from ..images.inputs import Image, as_picture
 from ..utils.arrays import Array
 from ..utils.files import make_folder
+from ..utils.strict_json import json_text, to_json
 
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w-]+", re.ASCII)
 CSV_COLUMNS = ("class_id", "name", "confidence", "left", "top", "right", "bottom")
@@ -114,14 +113,16 @@ class Detections(list[Detection]):
         OutputError."""
         return write_image(path, self.plot())
 
-    def crops(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write the part of the picture inside each box to FOLDER/NAME_001_CLASS.jpg and so on; the paths.
+    def crops(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+        """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on; the paths.
 
-        The folder is created. Boxes without a pixel inside the picture are left out. Raises OutputError.
+        stem: by default the name of the picture's file, else "crop". The folder is created. Boxes without a pixel
+        inside the picture are left out. Raises OutputError.
         """
         make_folder(Path(folder))
         image, written = self.image, []
-        stem = Path(os.fspath(self.source)).stem if isinstance(self.source, (str, os.PathLike)) else "crop"
+        if stem is None:
+            stem = Path(os.fspath(self.source)).stem if isinstance(self.source, (str, os.PathLike)) else "crop"
         for number, detection in enumerate(self, start=1):
             corners = detection.box.xyxy
             if not all(map(math.isfinite, corners)):
@@ -135,22 +136,23 @@ class Detections(list[Detection]):
 
     # --- formats ---
 
-    def to_json(self, filename: str | None = None) -> str:
+    def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
         """One JSON object in one line, as `detect --json` prints: file name, size, seconds, and `objects`, each with
         class, confidence, `box` (left, top, width, height in pixels) and box relative to the picture.
 
-        filename: by default the source's path, if it has one.
+        filename: by default the source's path, if it has one. frame: of a video, its number from 1; named if given.
         """
         if filename is None and isinstance(self.source, (str, os.PathLike)):
             filename = os.fspath(self.source)
         content = {
             "filename": None if filename is None else json_text(filename),
+            **({} if frame is None else {"frame": frame}),
             "width": self.width,
             "height": self.height,
             "seconds": round(self.seconds, 6),
             "objects": [self._as_object(detection) for detection in self],
         }
-        return json.dumps(content, ensure_ascii=False)
+        return to_json(content, ensure_ascii=False)
 
     def _as_object(self, detection: Detection) -> dict[str, Any]:
         box = detection.box
@@ -169,13 +171,17 @@ class Detections(list[Detection]):
 
     def to_csv(self) -> str:
         """A table with a header and one line for each object: class_id, name, confidence, and the corners in pixels."""
+        import csv
+
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(CSV_COLUMNS)
-        for d in self:
-            corners = (f"{value:.3f}" for value in d.box.xyxy)
-            table.writerow([d.class_id, d.name, f"{d.confidence:.6f}", *corners])
+        table.writerows(self.csv_rows())
         return text.getvalue()
+
+    def csv_rows(self) -> list[list[int | str]]:
+        """The lines of that table, as values."""
+        return [[d.class_id, d.name, f"{d.confidence:.6f}", *(f"{value:.3f}" for value in d.box.xyxy)] for d in self]
 
     def to_labels(self) -> str:
         """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line each."""
@@ -191,11 +197,6 @@ class Detections(list[Detection]):
         return supervision.Detections(
             xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data={"class_name": self.names}
         )
-
-
-def json_text(text: str) -> str:
-    """Text that JSON can hold: bytes that are not UTF-8 become the replacement character."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _named(names: Sequence[str], values: Sequence[float], digits: int) -> dict[str, float | None]:

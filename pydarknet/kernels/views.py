@@ -13,8 +13,6 @@ Arrays stay plain arguments; only geometry travels in a tuple: `maxpool(x, x_at,
   the kernel is compiled again.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -35,7 +35,9 @@ import numpy as np
 log = logging.getLogger("pydarknet")
 
 PACKAGE = Path(__file__).parents[1]
-SOURCES = (PACKAGE / "kernels", PACKAGE / "runtime")
+# What the compiled code depends on: the kernels, and the modules that say how they are compiled and kept.
+EMITTERS = ("arguments", "codegen", "jit", "numba_libraries", "object_writer", "thread_team_ir", "thunks")
+FORMAT = 1  # of saved files
 
 CATALOGUE, TEAM = "modules.saved", "team.saved"
 OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # what of Numba's environment is followed here too
@@ -63,9 +65,17 @@ def fingerprint() -> str:
     """
     digest = hashlib.sha256(f"{sys.implementation.cache_tag}".encode())
     digest.update((package_folder("numba") / "_version.py").read_bytes())
-    for source in sorted(path for folder in SOURCES for path in folder.rglob("*.py")):
-        digest.update(str(source.relative_to(PACKAGE)).encode() + source.read_bytes())
+    digest.update(sources_digest())
     return digest.hexdigest()[:16]
+
+
+def sources_digest() -> bytes:
+    """A hash of all that the kernels' machine code is made from, but Numba."""
+    digest = hashlib.sha256(f"{FORMAT}".encode())
+    emitters = [PACKAGE / "runtime" / f"{name}.py" for name in EMITTERS]
+    for source in sorted([*(PACKAGE / "kernels").rglob("*.py"), *emitters]):
+        digest.update(str(source.relative_to(PACKAGE)).encode() + source.read_bytes())
+    return digest.digest()
 
 
 @cache
@@ -168,7 +178,7 @@ def remove_old() -> None:
         is_ours = re.fullmatch(r"kernels-[0-9a-f]{16}", path.name) and path != CACHE_FOLDER and not path.is_symlink()
         if is_ours and _age(path, now) > KEPT_DAYS * 86400:
             shutil.rmtree(path, ignore_errors=True)
-    for path in CACHE_FOLDER.glob("*/*.part"):
+    for path in [*CACHE_FOLDER.glob("*/*.part"), *CACHE_FOLDER.glob("*/*.claim")]:
         if _age(path, now) > 3600:
             _unlink(path)
 

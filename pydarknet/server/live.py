@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from ..errors import DataError
 from ..utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
+from ..utils.strict_json import to_json
 
 PAGE = Path(__file__).with_name("live.html")
 LOG, STATE = "train.jsonl", "live/state.json"
@@ -119,6 +120,8 @@ class _Log:
         self._path, self._file, self._at = path, 0, 0
 
     def new(self) -> Iterator[tuple[str, bytes]]:
+        if not self._path.is_file():
+            return
         try:
             with self._path.open("rb") as stream:
                 status = self._path.stat()
@@ -158,4 +161,4 @@ def _weights(run: Path) -> bytes:
         except OSError:
             continue
         found.append((status.st_mtime, {"name": path.name, "size": status.st_size}))
-    return json.dumps([entry for _, entry in sorted(found, key=lambda each: each[0], reverse=True)]).encode()
+    return to_json([entry for _, entry in sorted(found, key=lambda each: each[0], reverse=True)]).encode()

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import OutputError
 from ..network.network import Network
 from ..utils.files import flush, hash_of, write_file
+from ..utils.strict_json import to_json
 
 log = logging.getLogger("pydarknet")
 
@@ -69,7 +70,7 @@ class BestWeights:
                 self.path.replace(aside)
             network.save_weights(temporary)
             content = {**about, "value": value, "weights": self.path.name, "hash": hash_of(temporary)}
-            write_file(self._new, json.dumps(content, indent=1).encode() + b"\n")
+            write_file(self._new, to_json(content, indent=1).encode() + b"\n")
             temporary.replace(self.path)
             flush(self.path.parent)
             self._new.replace(self.sidecar)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..network.memory_plan import allocate, plan_tensors
 from ..network.network import Network
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
+from ..utils.interrupts import interrupts_held
 from .ema import MovingAverage
 from .lr_schedule import LearningRateSchedule
 from .optimizer import Optimizer
@@ -30,6 +32,12 @@ from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, ch
 from .unsupported import unsupported
 
 log = logging.getLogger("pydarknet")
+
+WAITING = "Ctrl-C ends the training step when it is complete; a second one ends it at once, and training with it."
+HALF_DONE = (
+    "a training step was ended while it changed parameters and updates, which may be half changed; expected a network "
+    "that is loaded again, or restored from a checkpoint"
+)
 
 
 class Learner:
@@ -58,6 +66,7 @@ class Learner:
         self.ema = self._make_ema(net.real("ema_alpha", 0.0))
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
         self._mini_batches = 0
+        self._half_done = False  # whether something ended a backward pass or an update in the middle
         self._rng = np.random.default_rng(network.seed)
         self._progress = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
@@ -80,6 +89,7 @@ class Learner:
                 layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
+        network.announce(input_, batch, train=True)
         graph = Graph(network.layers, input_, network.output_index)
         tensors = allocate(plan_tensors(graph, batch, {}, keep_all=True))
         deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop_index}
@@ -117,7 +127,8 @@ class Learner:
             return
         with self.network.lock:
             self.network.resize(width, height, batch)
-            self._prepare_again()
+            with self._whole():
+                self._prepare_again()
 
     def _prepare_again(self) -> None:
         """Allocate memory again after the network was set up for something else; accumulated updates are kept."""
@@ -166,6 +177,7 @@ class Learner:
         if self.ema:
             self.ema.load_state_dict(_under("average", state))
         self._load_counters(counters)
+        self._half_done = False
 
     def counters(self) -> dict[str, Any]:
         """The numbers that belong to `state_dict`, fit for JSON: counts, and the states of random generators."""
@@ -232,18 +244,54 @@ class Learner:
         if len(truth) != network.batch:
             raise OptionError(f"truth for {len(truth)} pictures; expected {network.batch}")
         with network.lock:
+            if self._half_done:
+                raise OptionError(HALF_DONE)
             if network.setups != self._setups:  # an inference pass or another size came between
-                self._prepare_again()
-            self.seen += self.mini_batch
-            for delta in self._deltas:
-                delta.data.fill(0)
-            self._input.fill(np.ascontiguousarray(array))
-            loss = self._forward(truth)
-            self._backward()
-            self._mini_batches += 1
-            if self._update_is_due():
-                self._update()
+                with self._whole():
+                    self._prepare_again()
+            network.announce(network.input, network.batch, train=True)
+            with contextlib.ExitStack() as undo:
+                undo.callback(self._take_back, self._moved_by_forward())
+                self.seen += self.mini_batch
+                for delta in self._deltas:
+                    delta.data.fill(0)
+                self._input.fill(np.ascontiguousarray(array))
+                loss = self._forward(truth)
+                with self._whole():
+                    undo.pop_all()
+                    self._backward()
+                    self._mini_batches += 1
+                    if self._update_is_due():
+                        self._update()
         return loss
+
+    def _moved_by_forward(self) -> list[dict[str, Any]]:
+        """Copies of what a forward pass with loss changes besides tensors: counters, then one state of each layer, then
+        its running statistics."""
+        layers = self.network.layers
+        states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in layers]
+        running = [{name: array.copy() for name, array in _running(layer).items()} for layer in layers]
+        return [self.counters(), *states, *running]
+
+    def _take_back(self, before: list[dict[str, Any]]) -> None:
+        """Make a forward pass that did not end well one that never began."""
+        layers = self.network.layers
+        counters, states, running = before[0], before[1 : len(layers) + 1], before[len(layers) + 1 :]
+        with self._whole():
+            self._load_counters(counters)
+            for layer, state, copies in zip(layers, states, running, strict=True):
+                layer.load_state_dict(state)
+                for name, array in _running(layer).items():
+                    array[...] = copies[name]
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Ctrl-C waits for the end of the block, which changes what cannot be taken back. Whatever ends it earlier, as
+        a second Ctrl-C, is the end of training."""
+        with interrupts_held(lambda: log.warning("%s", WAITING)):
+            half_done, self._half_done = self._half_done, True
+            yield
+            self._half_done = half_done
 
     def _forward(self, truth: Sequence[Array]) -> float:
         costs = []
@@ -281,6 +329,11 @@ class Learner:
             layer.parameters_changed()
         self._progress.done = number
         network.header = replace(network.header, seen=self.seen)
+
+
+def _running(layer: Layer) -> dict[str, Array]:
+    """The running statistics of a layer's batch normalisations: no copies."""
+    return {parameter.name: parameter.array for parameter in layer.named_parameters() if "rolling" in parameter.name}
 
 
 def _first_delta_writers(graph: Graph) -> dict[int, int]:

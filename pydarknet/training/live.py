@@ -7,7 +7,6 @@ worst_1.jpg  and so on: the pictures of the last validation in which most object
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -26,6 +25,7 @@ from ..images.operations import as_picture
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
 from ..utils.files import write_file
+from ..utils.strict_json import to_json
 from .hooks import Hook, Run
 from .metrics_log import IterationRecord
 from .run_folder import CHART
@@ -72,7 +72,7 @@ class LiveHook(Hook):
                 write_image(self.folder / "batch.jpg", batch)
             if measured and run.validator and isinstance(run.validator.metric, AveragePrecision):
                 self._worst = self._draw_worst(run, run.validator.metric)
-            write_file(self.folder / "state.json", json.dumps(self._state(run, status)).encode())
+            write_file(self.folder / "state.json", to_json(self._state(run, status)).encode())
         except (DarknetError, OSError) as error:
             self._is_off = True
             log.warning("%s: not kept up to date: %s", self.folder, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 from ..errors import OptionError, OutputError
 from ..evaluation import Report
 from ..layers.heads.statistics import Statistics
-from ..utils.files import write_file
+from ..utils.files import read_bytes, read_text, write_file
+from ..utils.strict_json import to_json
 
 METRICS_LOG = "train.jsonl"
 
@@ -84,24 +86,24 @@ class MetricsLog:
         train.old.jsonl. Raises OutputError."""
         if not self.path.exists():
             return
-        try:
-            if not keep:
+        if not keep:
+            try:
                 self.path.replace(self.path.with_suffix(".old.jsonl"))
-                return
-            kept = []
-            for line in self.path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n") or not _is_up_to(line, iteration):
-                    break
-                kept.append(line)
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
+            except OSError as error:
+                raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
+            return
+        kept = []
+        for line in read_bytes(self.path, OutputError).splitlines(keepends=True):
+            if not line.endswith(b"\n") or not _is_up_to(line, iteration):
+                break
+            kept.append(line)
         write_file(self.path, b"".join(kept))
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add a line. Raises OutputError."""
         try:
             with self.path.open("ab") as stream:
-                stream.write(json.dumps(entry).encode() + b"\n")
+                stream.write(to_json(entry).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
 
@@ -114,11 +116,12 @@ def _is_up_to(line: bytes, iteration: int) -> bool:
 
 
 def read_entries(log_path: Path) -> list[dict[str, Any]]:
-    """The lines of `train.jsonl`. Raises OutputError where it cannot be read."""
+    """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError where it cannot be read."""
     try:
-        lines = log_path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
+        lines = read_text(log_path, OutputError).splitlines()
+        entries = [json.loads(line) for line in lines]
+        return [{name: math.nan if value is None else value for name, value in entry.items()} for entry in entries]
+    except ValueError as error:
         raise OutputError(f"{log_path}: cannot read: {error}") from error
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ..config.sections import Section
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
+from ..evaluation.runner import check_finite
 from ..evaluation.worst import Worst
 from ..inference.test_time_augmentation import middle
 from ..model import Model
@@ -35,6 +36,10 @@ class Options:
     iou_thresh: float = 0.5
     points: int = 0
     epochs: int = 4
+
+    def __post_init__(self) -> None:
+        """Raises OptionError for a threshold that is not finite."""
+        check_finite(thresh=self.thresh, iou_thresh=self.iou_thresh)
 
 
 @dataclass(frozen=True)

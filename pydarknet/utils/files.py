@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -153,6 +154,22 @@ def read_bytes(path: str | os.PathLike[str], error: type[DarknetError], largest:
     except (OSError, ValueError, MemoryError) as reason:
         text = getattr(reason, "strerror", None) or str(reason) or "out of memory"
         raise error(f"Couldn't open file: {path} ({text})") from reason
+
+
+def check_readable(path: str | os.PathLike[str]) -> None:
+    """For libraries that open files by name, and may seek in them or wait for ever: raise OSError or ValueError with
+    the reason why they could not, also for a pipe or a device that is no camera."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+    finally:
+        os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        raise OSError("it is a pipe; expected a file")
+    if not stat.S_ISREG(mode) and not Path(os.path.realpath(path)).name.startswith("video"):
+        raise OSError("it is a device; expected a file")
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,6 +23,8 @@ def prefetch(
     An exception of `work` is raised when its result is due. At most `count` results wait, so that memory is bounded.
     Each thread calls `at_start` first.
     """
+    from concurrent.futures import ThreadPoolExecutor  # programs that look at one picture do not wait for it
+
     with ThreadPoolExecutor(threads, "prefetch", at_start) as pool:
         waiting: deque[Future[Result]] = deque()
         todo = iter(items)
@@ -39,6 +43,8 @@ class BackgroundWriter:
 
     def __init__(self, count: int = 2) -> None:
         """count: how many pieces of work may wait, which bounds memory."""
+        from concurrent.futures import ThreadPoolExecutor
+
         self._pool = ThreadPoolExecutor(1, "writer")
         self._waiting: deque[Future[None]] = deque()
         self._count = count

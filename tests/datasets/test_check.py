@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,26 @@ def test_lists_that_cannot_be_read(objects):
     Path("train.txt").unlink()
     with pytest.raises(DataError, match=r"Couldn't open file: train\.txt"):
         check()
+
+
+def test_many_boxes_cost_little_memory_and_time(objects, monkeypatch):
+    """Boxes of one place: each repeated one names the first, and what is compared has a bound."""
+    monkeypatch.setattr("pydarknet.datasets.check.MOST_COMPARED", 3000)
+    rng = np.random.default_rng(1)
+    rows = [f"{k % 3} {x:.6f} {y:.6f} .001 .001" for k, (x, y) in enumerate(rng.uniform(0.1, 0.9, (2990, 2)))]
+    Path("labels/a.txt").write_text("\n".join([*rows, *rows[:40]]))
+    tracemalloc.start()
+    found = [finding.text for finding in check(classes=3).findings if finding.kind == "duplicate box"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
+    assert "only the first 3000 of 3030 boxes" in found[0]
+    assert [text.split(": ", 1)[0].rpartition(":")[2] for text in found[1:]] == [str(2991 + k) for k in range(10)]
+    assert [text.rpartition(" ")[2] for text in found[1:]] == [str(1 + k) for k in range(10)]
+
+
+def test_a_box_that_stands_often_is_reported_once_a_line(objects):
+    Path("labels/a.txt").write_text("0 .5 .5 .2 .2\n" * 600)
+    found = [finding for finding in check(classes=3).findings if finding.kind == "duplicate box"]
+    assert len(found) == 599
+    assert all(finding.text.endswith("in line 1") for finding in found)

@@ -16,9 +16,9 @@ READ_BY_OPENCV = [
     "squeezenet-caffe", "squeezenet", "tiny", "toys", "vgg-16", "yolo9000", "yolov2-tiny-voc", "yolov2-tiny",
     "yolov2-voc", "yolov2", "yolov3-spp", "yolov3-tiny", "yolov3", "yolov4-tiny", "yolov4",
 ]  # fmt: skip
-# Those that OpenCV then computes otherwise or not at all: it has no word trees, and behind a crop or slices of several
-# sources it gives a layer's parameters to another one.
-NOT_COMPUTED = {"darknet9000", "yolo9000", "vgg-16", "adjusted_crop", "slices"}
+# Those that OpenCV then computes otherwise or not at all: it has no word trees, and no shortcuts between layers of two
+# sizes; behind a crop or slices of several sources it gives a layer's parameters to another one.
+NOT_COMPUTED = {"darknet9000", "yolo9000", "vgg-16", "resnet50", "adjusted_crop", "slices"}
 
 _CONV = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation="
 _POOL = "[maxpool]\nsize=2\nstride=2\n"

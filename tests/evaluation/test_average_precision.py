@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from reference import average_precision as naive_map
 
-from pydarknet.boxes import Candidates
-from pydarknet.evaluation.average_precision import NOTHING, Curve, MeanAveragePrecision, average_precision
+from pydarknet.boxes import Candidates, iou
+from pydarknet.evaluation.average_precision import NOTHING, Curve, MeanAveragePrecision, average_precision, match
 
 CLASSES = 4
 
@@ -123,3 +125,33 @@ def test_objects_of_unknown_classes_are_never_found():
     assert records.add(Candidates(box, np.ones(1, np.float32), np.ones((1, 1), np.float32)), truth) == 2
     report = records.report()
     assert (report.truths, report.fn, report.fp, report.classes[0].truths) == (2, 2, 1, 0)
+
+
+def test_many_boxes_are_matched_part_by_part(monkeypatch):
+    """The same matches as from one table of all records and objects, in little memory."""
+    rng = np.random.default_rng(3)
+    boxes = rng.uniform(0.2, 0.6, (700, 4)).astype(np.float32)
+    truth = np.concatenate([rng.integers(0, 5, (300, 1)), rng.uniform(0.2, 0.6, (300, 4))], axis=1).astype(np.float32)
+    truth[7] = truth[3]  # of equal ones the first
+    box, classes = rng.integers(0, 700, 2000), rng.integers(0, 7, 2000)
+    table = iou(boxes[:, None], truth[None, :, 1:])[box]
+    table[classes[:, None] != truth[None, :, 0]] = 0
+    expected = np.where(table.max(axis=1) > np.float32(0.5), table.argmax(axis=1), -1)
+    for largest in (1, 1000, 1 << 20):
+        monkeypatch.setattr("pydarknet.evaluation.average_precision.LARGEST_TABLE", largest)
+        found, overlaps = match(boxes, box, classes, truth, 0.5)
+        assert (found == expected).all()
+        assert (overlaps == np.where(expected >= 0, table.max(axis=1), 0)).all()
+    assert (expected >= 0).any() and 7 not in expected
+
+
+def test_no_table_of_all_boxes_and_objects(monkeypatch):
+    boxes = np.full((20_000, 4), 0.5, np.float32)
+    truth = np.full((20_000, 5), 0.5, np.float32)
+    truth[:, 0] = np.arange(20_000) % 1000
+    tracemalloc.start()
+    found, _ = match(boxes, np.arange(20_000), np.arange(20_000) % 1000, truth, 0.5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
+    assert (found == np.arange(20_000) % 1000).all()

@@ -186,3 +186,27 @@ except OutputError as error:
     assert done.stdout == f"{tmp_path}/coco_results.json: cannot write: File too large\n"
     assert [path.name for path in tmp_path.iterdir()] == ["coco_results.json"]
     assert (tmp_path / "coco_results.json").read_text() == "former"
+
+
+@pytest.mark.parametrize("kind", ["coco", "bdd"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_none_stay_out_of_json(tmp_path, caplog, kind, bad):
+    broken = result('set/x"\\.png')
+    broken.candidates.boxes[0, 0] = np.nan
+    broken.candidates.probabilities[1, 1] = bad
+    files = written(tmp_path, kind, broken, result(), names=("dog", "cat"))
+    (text,) = files.values()
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    records = json.loads(text, parse_constant=refuse)
+    assert len(records) == 3
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        f"{2 if np.isnan(bad) else 3} detections are not finite numbers and are left out"
+    ]
+
+
+def test_bdd_names_any_file(tmp_path):
+    records = json.loads(written(tmp_path, "bdd", result('set/x"\\\u00e9.jpg'))["bdd_results.json"])
+    assert {record["name"] for record in records} == {'x"\\\u00e9'}

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import shutil
 import struct
@@ -17,78 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fuzz import commands, networks
+from fuzz.examples import COCO, MIXED_CFG, ROOT, SMALL_CFG, VOC, file, picture_set, video
 from fuzz.mutate import mutated
-
-ROOT = Path(__file__).resolve().parents[2]
-SMALL_CFG = """[net]
-width=16
-height=16
-channels=3
-batch=1
-[convolutional]
-filters=4
-size=3
-stride=2
-pad=1
-batch_normalize=1
-activation=leaky
-[maxpool]
-size=2
-stride=2
-[connected]
-output=3
-activation=linear
-[softmax]
-"""
-MIXED_CFG = """[net]
-width=32
-height=32
-channels=3
-[convolutional]
-filters=8
-size=3
-stride=2
-pad=1
-activation=leaky
-[convolutional]
-filters=8
-size=1
-groups=2
-activation=mish
-[shortcut]
-from=-2
-activation=linear
-[maxpool]
-size=2
-stride=2
-[upsample]
-stride=2
-[route]
-layers=-1,0
-[dropout]
-probability=.5
-[reorg]
-stride=2
-[convolutional]
-filters=14
-size=1
-activation=linear
-[yolo]
-mask=0,1
-anchors=4,5, 8,9
-classes=2
-num=2
-"""
-VOC = """<annotation><folder>x</folder>
-<filename>a.png</filename><size><width>20</width><height>10</height><depth>3</depth>
-</size><object><name>dog</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8.5</ymax>
-</bndbox></object><object><name>cat</name><bndbox><xmin>3</xmin><ymin>2</ymin><xmax>19</xmax><ymax>8</ymax></bndbox>
-</object></annotation>"""
-COCO = {
-    "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}, {"id": 7, "file_name": "b.png"}],
-    "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 5.5, 6], "iscrowd": 0}],
-    "categories": [{"id": 3, "name": "dog"}, {"id": 5, "name": "cat"}],
-}
 
 
 @dataclass(frozen=True)
@@ -98,12 +28,9 @@ class Kind:
     seeds: Callable[[], list[bytes]]
     read: Callable[[bytes], object]
     mutate: Callable[[bytes, np.random.Generator], bytes] = mutated
+    seconds: int = 20  # that a case may take
+    prepare: Callable[[], object] = lambda: None  # called once in each process: compiles what would take cases' time
     share: float = 1.0  # of the cases of a run: kinds whose cases take long have fewer
-
-
-def _file(name: str, content: bytes) -> str:
-    Path(name).write_bytes(content)
-    return name
 
 
 def _cfg_seeds() -> list[bytes]:
@@ -115,7 +42,7 @@ def _read_cfg(content: bytes) -> None:
     from pydarknet.config.dialect import choose_dialect
     from pydarknet.config.sections import read_config
 
-    config = read_config(_file("net.cfg", content))
+    config = read_config(file("net.cfg", content))
     choose_dialect("auto", config)
     from pydarknet.model import load_model
 
@@ -132,19 +59,19 @@ def _weights_seeds() -> list[bytes]:
 def _read_weights(content: bytes) -> None:
     from pydarknet.model import load_model
 
-    load_model(_file("net.cfg", SMALL_CFG.encode()), _file("net.weights", content))
+    load_model(file("net.cfg", SMALL_CFG.encode()), file("net.weights", content))
 
 
 def _read_names(content: bytes) -> None:
     from pydarknet.config.names import choose_names
 
-    choose_names(3, _file("x.names", content), exact=False)
+    choose_names(3, file("x.names", content), exact=False)
 
 
 def _read_tree(content: bytes) -> None:
     from pydarknet.config.word_tree import read_tree, softmax_groups
 
-    tree = read_tree(_file("x.tree", content))
+    tree = read_tree(file("x.tree", content))
     values = softmax_groups(np.zeros((len(tree.names), 1), np.float32), tree)
     tree.absolute(values)
     tree.top(values[:, 0], 0.5)
@@ -153,25 +80,15 @@ def _read_tree(content: bytes) -> None:
 def _read_map(content: bytes) -> None:
     from pydarknet.config.word_tree import read_map
 
-    read_map(_file("x.map", content))
+    read_map(file("x.map", content))
 
 
 def _read_data(content: bytes) -> None:
     from pydarknet.datasets.check import check_dataset
     from pydarknet.datasets.listing import ImageLists
 
-    _picture_set()
-    check_dataset(ImageLists.open(_file("obj.data", content)))
-
-
-def _picture_set() -> None:
-    _file("train.txt", b"a.png\nb.png\n")
-    _file("obj.names", b"dog\ncat\n")
-    _file("a.txt", b"0 .5 .5 .2 .2\n1 .4 .4 .1 .3\n")
-    _file("b.txt", b"")
-    picture = cv2.imencode(".png", np.zeros((10, 20, 3), np.uint8))[1].tobytes()
-    _file("a.png", picture)
-    _file("b.png", picture)
+    picture_set()
+    check_dataset(ImageLists.open(file("obj.data", content)))
 
 
 def _read_list(content: bytes) -> None:
@@ -179,8 +96,8 @@ def _read_list(content: bytes) -> None:
     from pydarknet.datasets.listing import ImageLists
     from pydarknet.evaluation.ground_truth import GroundTruth
 
-    _picture_set()
-    path = _file("train.txt", content)
+    picture_set()
+    path = file("train.txt", content)
     GroundTruth.read(path, 2)
     check_dataset(ImageLists.open(path))
 
@@ -192,8 +109,8 @@ def _read_label(content: bytes) -> None:
     from pydarknet.datasets.listing import ImageLists
     from pydarknet.evaluation.ground_truth import GroundTruth
 
-    _picture_set()
-    _file("a.txt", content)
+    picture_set()
+    file("a.txt", content)
     check_dataset(ImageLists.open("train.txt"))
     for dialect in (ALEXEYAB, PJREDDIE):
         image, truth = DetectionDataset([Path("a.png")], 2, dialect).load(0, np.random.default_rng(0), 8, 8)
@@ -211,24 +128,24 @@ def _convert(source: str) -> None:
 
 
 def _read_voc(content: bytes) -> None:
-    _picture_set()
+    picture_set()
     Path("Annotations").mkdir(exist_ok=True)
-    _file("Annotations/a.xml", content)
+    file("Annotations/a.xml", content)
     _convert(".")
 
 
 def _read_image_sets(content: bytes) -> None:
-    _picture_set()
+    picture_set()
     Path("Annotations").mkdir(exist_ok=True)
     Path("ImageSets/Main").mkdir(exist_ok=True, parents=True)
-    _file("Annotations/a.xml", VOC.encode())
-    _file("ImageSets/Main/train.txt", content)
+    file("Annotations/a.xml", VOC.encode())
+    file("ImageSets/Main/train.txt", content)
     _convert(".")
 
 
 def _read_coco(content: bytes) -> None:
-    _picture_set()
-    _convert(_file("instances_train.json", content))
+    picture_set()
+    _convert(file("instances_train.json", content))
 
 
 def _picture_seeds() -> list[bytes]:
@@ -240,78 +157,18 @@ def _picture_seeds() -> list[bytes]:
 def _read_picture(content: bytes) -> None:
     from pydarknet.images.image import as_chw, fit_for_detect, load_image
 
-    image = load_image(_file("x.png", content))
+    image = load_image(file("x.png", content))
     assert np.isfinite(as_chw(image)).all()
     fit_for_detect(image, 32, 32, True)
-
-
-def _video_seeds() -> list[bytes]:
-    writer = cv2.VideoWriter("seed.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 24))
-    for number in range(4):
-        writer.write(np.full((24, 32, 3), 60 * number, np.uint8))
-    writer.release()
-    content = Path("seed.avi").read_bytes()
-    Path("seed.avi").unlink()
-    return [content]
 
 
 def _read_video(content: bytes) -> None:
     from pydarknet.inference.video.capture import Capture
 
-    with contextlib.closing(Capture(_file("x.avi", content))) as video:
+    with contextlib.closing(Capture(file("x.avi", content))) as video:
         for _ in range(20):
             if video.read() is None:
                 break
-
-
-WORDS = tuple(
-    f"""detect detector test valid map classify classifier predict anchors cfg check dataset convert info ops evaluate
-    export partial --help --names -thresh --thresh -i 0 -1 nan 1e999 {"9" * 30} -- - = net.cfg net.weights a.png
-    obj.data train.txt nothing . / \u00e9 --dialect alexeyab --to coco --out out -out --threads -points -letter_box
-    -num_of_clusters 5 -width 416 -height""".split()
-)
-
-
-def _other_words(content: bytes, rng: np.random.Generator) -> bytes:
-    """A command line with words replaced, added and left out, and now and then damaged."""
-    words = content.split(b"\0")
-    for _ in range(int(rng.integers(1, 5))):
-        at = int(rng.integers(len(words) + 1))
-        word = [*WORDS, "", " ", "9" * 30][int(rng.integers(len(WORDS) + 3))].encode()
-        words[at : at + int(rng.integers(2))] = [
-            mutated(word, rng, 1).replace(b"\0", b"") if rng.random() < 0.2 else word
-        ]
-        if rng.random() < 0.2:
-            del words[int(rng.integers(len(words)))]
-    return b"\0".join(words)
-
-
-def _command_seeds() -> list[bytes]:
-    lines = """detect net.cfg net.weights a.png|info net.cfg|ops net.cfg|dataset check obj.data|cfg check net.cfg
-|dataset convert train.txt --to coco --out out|anchors train.txt -num_of_clusters 2 -width 32 -height 32
-|detector calc_anchors obj.data -num_of_clusters 2 -width 32 -height 32"""
-    return [b"\0".join(line.encode().split()) for line in lines.split("|")]
-
-
-def _run_command(content: bytes) -> None:
-    """The words of a command line, parted by NUL."""
-    from pydarknet.cli.app import pydarknet
-
-    _picture_set()
-    _file("obj.data", b"classes=2\ntrain=train.txt\nvalid=train.txt\nnames=obj.names\n")
-    _file("net.cfg", SMALL_CFG.encode())
-    words = [word.decode("utf-8", "surrogateescape") for word in content.split(b"\0")]
-    if {"train", "speed", "demo", "rnn"} & set(words) or any("show" in word for word in words):
-        return  # what trains, times or opens a window has tests of its own
-    with (
-        contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())),
-        contextlib.redirect_stderr(io.StringIO()) as errors,
-    ):
-        try:
-            pydarknet(words, prog_name="pydarknet")
-        except SystemExit as end:
-            assert end.code in (None, 0, 1, 2) or isinstance(end.code, int), f"exit {end.code}"
-    assert "Traceback" not in errors.getvalue(), errors.getvalue()[-300:]
 
 
 def _bytes(*texts: str) -> Callable[[], list[bytes]]:
@@ -331,6 +188,7 @@ KINDS = {
     "image_sets": Kind(_bytes("a\n", "a 1\na -1\n"), _read_image_sets, share=0.5),
     "coco": Kind(_bytes(json.dumps(COCO)), _read_coco, share=0.5),
     "picture": Kind(_picture_seeds, _read_picture),
-    "video": Kind(_video_seeds, _read_video, share=0.3),
-    "command": Kind(_command_seeds, _run_command, _other_words, share=0.2),
+    "video": Kind(lambda: [video()], _read_video, share=0.3),
+    "command": Kind(commands.seeds, commands.run, commands.other_words, prepare=commands.prepare, share=0.2),
+    "networks": Kind(networks.seeds, networks.read, networks.other, seconds=180, share=0.3),
 }

@@ -4,7 +4,7 @@
     python tests/fuzz/run.py --kind voc --cases 10000 --seed 3
 
 A case may succeed or raise DarknetError with a text of one line. Everything else is a finding: another exception, more
-than CASE_SECONDS, more than MEMORY bytes, the end of the process. A finding is kept as found/KIND-HASH, which
+seconds than the kind may, more than MEMORY bytes, the end of the process. A finding is kept as found/KIND-HASH, which
 `test_fuzz.py` reads again from then on. Case n of a kind follows from the seed and n alone.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -36,17 +37,23 @@ from fuzz.kinds import KINDS  # noqa: E402
 from pydarknet.errors import DarknetError  # noqa: E402
 
 FOUND = HERE / "found"
-CASE_SECONDS = 20
 MEMORY = 6 << 30  # bytes of address space of a child: the libraries alone reserve about two
+PATIENCE = 300  # seconds of silence of a child besides those of a case: it may have to compile
 BLOCK = 2500  # cases of one child
 
 
 class TooLongError(Exception):
-    """A case took more than CASE_SECONDS."""
+    """A case took more seconds than its kind may."""
 
 
 def _ring(*_):
-    raise TooLongError(f"more than {CASE_SECONDS} s")
+    raise TooLongError("too many seconds")
+
+
+@functools.cache
+def _prepare(kind):
+    with tempfile.TemporaryDirectory() as folder, _in(folder):
+        KINDS[kind].prepare()
 
 
 def examples(kind):
@@ -73,9 +80,10 @@ def case(kind, seeds, seed, number):
 
 def verdict(kind, content):
     """None for a case that ends as it may, else what happened, in a few lines. Runs in a new folder."""
+    _prepare(kind)
     with tempfile.TemporaryDirectory() as folder, _in(folder):
         signal.signal(signal.SIGALRM, _ring)
-        signal.alarm(CASE_SECONDS)
+        signal.alarm(KINDS[kind].seconds)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", RuntimeWarning)
@@ -96,6 +104,7 @@ def _child(kind, seed, first, count):
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     seeds = examples(kind)
+    _prepare(kind)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in range(first, first + count):
@@ -113,7 +122,7 @@ def run_block(kind, seed, first, count, deadline):
     findings, last = [], first - 1
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         while True:
-            ready = select.select([child.stdout], [], [], 3 * CASE_SECONDS)[0]
+            ready = select.select([child.stdout], [], [], PATIENCE + KINDS[kind].seconds)[0]
             line = child.stdout.readline() if ready else ""
             if not line:
                 child.kill()

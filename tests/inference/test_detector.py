@@ -85,6 +85,25 @@ def test_pictures_are_letterboxed_as_each_darknet_does(build, text, dialect, net
     assert letterboxes(network, network.config.net) is expected
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_thresholds_that_are_no_numbers(build, value):
+    from pydarknet.inference.video.demo import DemoOptions
+    from pydarknet.training.validation import Options
+
+    network = build(f"{net()}{CONV}{YOLO}")
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for option in ("thresh", "hier", "nms"):
+        options = {"thresh": 0.5} | {option: value}
+        with pytest.raises(OptionError, match=f"^{option} {value}: expected a number"):
+            detect(network, picture, ["a"], **options)
+    for thresh, hier in ((value, 0.5), (0.5, value)):
+        with pytest.raises(OptionError, match="expected a number"):
+            DemoOptions.of(network, thresh, hier, 1)
+    for options in ({"thresh": value}, {"iou_thresh": value}):
+        with pytest.raises(OptionError, match="expected a finite number"):
+            Options(**options)
+
+
 def test_a_network_without_heads_names_itself(build):
     with pytest.raises(OptionError, match=r"net\.cfg: has no detection layer"):
         heads_of(build(net() + CONV))

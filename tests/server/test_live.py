@@ -45,10 +45,12 @@ def write_state(folder, **state):
 @pytest.fixture
 def run(tmp_path):
     """The folder of a run of 40 iterations."""
-    write(tmp_path, [entry(i, **({"map": i / 100} if i % 20 == 0 else {})) for i in range(1, 41)])
-    write_state(tmp_path)
-    (tmp_path / "cells_last.weights").write_bytes(b"weights" * 100)
-    return tmp_path
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write(folder, [entry(i, **({"map": i / 100} if i % 20 == 0 else {})) for i in range(1, 41)])
+    write_state(folder)
+    (folder / "cells_last.weights").write_bytes(b"weights" * 100)
+    return folder
 
 
 @pytest.fixture

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..console import note, say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
     data_argument,
     fit_option,
     flag,
+    input_options,
     names_options,
     network_and_pictures,
     network_files,
@@ -58,6 +58,7 @@ def classifier_command() -> None:
 @network_and_pictures
 @top_option
 @fit_option
+@input_options
 @names_options
 @network_options
 def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
@@ -96,9 +97,7 @@ def classifying(
     from ...evaluation.classification import BatchClassifier
     from ...inference import test_time_augmentation
 
-    run = BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
-    note_if_compiling()
-    return run
+    return BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
 
 
 def finish_run(run: BatchClassifier) -> None:
@@ -147,6 +146,7 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
     """Print mistakes and speed on standard error and write the JSON file. line_feed: end darknet's last line first."""
     from ...utils.files import write_file
+    from ...utils.strict_json import to_json
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
     if tally.unlabelled:
@@ -156,7 +156,7 @@ def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line
     for line in lines:
         note(line)
     if options["json_file"]:
-        content = json.dumps(_figures(run, tally), ensure_ascii=False, indent=1)
+        content = to_json(_figures(run, tally), ensure_ascii=False, indent=1)
         write_file(options["json_file"], content.encode("utf-8", "replace"))
     finish_run(run)
 

@@ -16,8 +16,8 @@ import click
 from ...errors import OptionError
 from ..console import note, say
 from ..inputs import EXTENSIONS, paths_of
-from ..loading import Options, exists, load_model, note_if_compiling
-from ..options import FILE, FRACTION, flag, names_options, network_files, network_options, together
+from ..loading import Options, exists, load_model
+from ..options import FILE, FRACTION, FiniteFloat, flag, names_options, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...boxes import Detection
@@ -49,7 +49,8 @@ def demo_options(function: Function) -> Function:
         flag("avgframes", "-avg", "--avg", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N",
              help="pjreddie: average the network's output over N frames. AlexeyAB: draw objects into the picture "
              "N/2 frames before."),
-        flag("out_filename", type=FILE, metavar="FILE", help="Write the annotated video: .avi, .mkv, .mp4, .mov."),
+        flag("out_filename", type=FILE, metavar="FILE", help="Write the annotated video: .avi, .mkv, .mov; .mp4 "
+             "and .webm for browsers, slower."),
         flag("prefix", type=FILE, metavar="P", help="Write annotated frames to P_00000001.jpg and so on; no window."),
         flag("json_file_output", type=FILE, metavar="FILE", help="Write the objects of all frames as JSON."),
         flag("json_port", type=PORT, metavar="PORT", help="Serve the objects as a JSON stream over HTTP. 0: any port."),
@@ -68,9 +69,9 @@ def demo_options(function: Function) -> Function:
                      "this width."),
         click.option("-h", "frame_height", type=click.IntRange(min=1), metavar="H", help="Ask it for this height."),
         flag("fps", type=click.IntRange(min=1), metavar="N", help="Ask it for N frames a second."),
-        flag("fps_lim", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Look at no more than N frames "
+        flag("fps_lim", type=FiniteFloat(min=0, min_open=True), metavar="N", help="Look at no more than N frames "
              "a second."),
-        flag("time_limit_sec", type=click.FloatRange(min=0, min_open=True), metavar="N", help="End after N seconds."),
+        flag("time_limit_sec", type=FiniteFloat(min=0, min_open=True), metavar="N", help="End after N seconds."),
         flag("benchmark", is_flag=True, help="Look at the first frame for ever and draw nothing, to measure."),
         names_options,
         network_options,
@@ -161,7 +162,6 @@ def _set_up(
         window = _open_window(options["fullscreen"])
     if window is not None:
         sinks.append(window.take)
-    note_if_compiling()
     demo = Demo(
         FrameDetector(model, model.names, how),
         frames,

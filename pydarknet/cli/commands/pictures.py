@@ -10,8 +10,8 @@ import click
 
 from ...errors import DarknetError, OptionError
 from ..console import note, say
-from ..loading import load_model, load_network, note_if_compiling
-from ..options import FILE, Command, flag, network_files, network_options, size_options, together
+from ..loading import load_model, load_network
+from ..options import FILE, Command, FiniteFloat, flag, network_files, network_options, size_options, together
 
 if TYPE_CHECKING:
     from ...images.image import CHW
@@ -127,14 +127,15 @@ _dream_options = together(
          help="Each step takes one of N layers round LAYER."),
     flag("octaves", type=click.IntRange(1, 20), default=4, show_default=True, metavar="N",
          help="Each step looks at the picture in one of N sizes, each 3/4 of the one before."),
-    flag("rate", type=float, default=0.04, show_default=True, metavar="R", help="How far each step goes."),
-    flag("thresh", type=float, default=1.0, show_default=True, metavar="T",
+    flag("rate", type=FiniteFloat(), default=0.04, show_default=True, metavar="R", help="How far each step goes."),
+    flag("thresh", type=FiniteFloat(), default=1.0, show_default=True, metavar="T",
          help="Outputs below the mean plus T standard deviations do not count."),
     flag("norm", type=click.IntRange(0, 1), default=1, show_default=True, metavar="0|1",
          help="Whether each change is brought to mean 0 and variance 1."),
-    flag("zoom", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, metavar="Z",
+    flag("zoom", type=FiniteFloat(0, 1, min_open=True), default=1.0, show_default=True, metavar="Z",
          help="After each round, the middle Z of the picture becomes the whole."),
-    flag("rotate", type=float, default=0.0, show_default=True, metavar="RADIANS", help="After each round, turn."),
+    flag("rotate", type=FiniteFloat(), default=0.0, show_default=True, metavar="RADIANS",
+         help="After each round, turn."),
     flag("prefix", type=FILE, metavar="DIR", help="The folder for the pictures. Default: this one."),
     flag("reconstruct", is_flag=True, hidden=True, expose_value=False, callback=_refuse_reconstruct),
     flag("longest", type=click.IntRange(min=1), metavar="N", help="First scale the picture so that its longer side "
@@ -175,7 +176,6 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
         picture = resize_longer(picture, options["longest"])
     folder = Path(options["prefix"] or ".")
     make_folder(folder)
-    note_if_compiling()
     rng = np.random.default_rng(options["seed"])
     for number in range(options["rounds"]):
         picture = _dreamt(dream.round(network, picture, rng), picture)

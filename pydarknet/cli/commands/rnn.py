@@ -12,7 +12,7 @@ from ...errors import DataError
 from ...utils.resources import network_file
 from ..console import note, say
 from ..loading import Options, load_model, print_table
-from ..options import FILE, FlagsFirst, flag, network_files, network_options, together
+from ..options import FILE, FiniteFloat, FlagsFirst, flag, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...model import Model
@@ -67,7 +67,6 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         first_interrupt_stops,
         tell_end,
         tell_start,
-        telling_when_compiling,
     )
 
     check_precision(options)
@@ -86,7 +85,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         note(TUNE_IGNORED)
     tell_start(trainer, weights, options["resume"])
     _print_opening(trainer)
-    with first_interrupt_stops(trainer), telling_when_compiling():
+    with first_interrupt_stops(trainer):
         for record in trainer.run():
             note(_iteration_line(record, len(trainer.dataset)))
     tell_end(trainer)
@@ -123,7 +122,7 @@ def _reading_options(function: Function) -> Function:
 @rnn_command.command("generate")
 @_reading_options
 @flag("len", "count", type=click.IntRange(min=0), default=1000, show_default=True, metavar="N", help="Symbols to add.")
-@flag("temp", type=click.FloatRange(min=0, min_open=True), default=0.7, show_default=True, metavar="T",
+@flag("temp", type=FiniteFloat(min=0, min_open=True), default=0.7, show_default=True, metavar="T",
       help="Temperature of the softmax: below 1, probable symbols become more probable.")  # fmt: skip
 @flag("srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N", help="One number gives one text. "
       "Default: another each time.")  # fmt: skip

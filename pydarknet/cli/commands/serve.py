@@ -10,7 +10,7 @@ import click
 from ...errors import OptionError
 from ..console import note
 from ..loading import load_model
-from ..options import Command, flag, names_options, network_files, network_options, size_options
+from ..options import Command, FiniteFloat, flag, names_options, network_files, network_options, size_options
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -27,9 +27,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
       help="Pictures that share a forward pass where so many wait.")  # fmt: skip
 @flag("queue", type=click.IntRange(1, 10_000), default=64, show_default=True, metavar="N",
       help="Requests under way at a time; more are answered with 429.")  # fmt: skip
-@flag("max_body", type=click.FloatRange(min=0.001), default=20, show_default=True, metavar="MB",
+@flag("max_body", type=FiniteFloat(min=0.001), default=20, show_default=True, metavar="MB",
       help="Megabytes of one request.")  # fmt: skip
-@flag("max_pixels", type=click.FloatRange(min=0.001), default=50, show_default=True, metavar="MP",
+@flag("max_pixels", type=FiniteFloat(min=0.001), default=50, show_default=True, metavar="MP",
       help="Megapixels of one picture.")  # fmt: skip
 @size_options
 @names_options

@@ -10,7 +10,7 @@ import click
 
 from ..console import note, say
 from ..loading import Options, build_network, load_network, note_partial_weights, print_table
-from ..options import FILE, Command, flag, network_files, network_options, together
+from ..options import FILE, Command, FiniteFloat, flag, network_files, network_options, together
 
 if TYPE_CHECKING:
     from ...network.network import Network
@@ -128,7 +128,7 @@ reset_command = _converting(
 @_in_and_out
 @flag(
     "variance",
-    type=click.FloatRange(min=0),
+    type=FiniteFloat(min=0),
     default=0.0,
     show_default=True,
     metavar="V",

@@ -3,7 +3,6 @@ COCO's figures, JSON and the table of classes. Functions of values; nothing here
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...utils.strict_json import to_json
 from .inference import head_lines
 
 if TYPE_CHECKING:
@@ -96,7 +96,12 @@ def speed_line(result: Evaluation) -> str:
 
 
 def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:
-    """All figures; null where there is nothing to divide by. Fractions are 0 to 1."""
+    """All figures as JSON; null where there is nothing to divide by."""
+    return (to_json(evaluation_figures(result, names), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def evaluation_figures(result: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+    """All figures; NaN where there is nothing to divide by. Fractions are 0 to 1."""
     report, coco = result.report, result.coco
     content: dict[str, Any] = {
         "pictures": result.timing.pictures,
@@ -125,20 +130,12 @@ def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:
         }
         for c in report.classes
     ]
-    return (json.dumps(_without_nan(content), indent=1, ensure_ascii=False) + "\n").encode()
+    return content
 
 
 def _counts(result: Any) -> dict[str, float]:
     keys = ("tp", "fp", "fn", "precision", "recall", "f1", "average_iou")
     return {key: getattr(result, key) for key in keys}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def class_table(result: Evaluation, names: Sequence[str], sort: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from ...config.names import COCO_IDS
 from ...errors import DataError
 from ...utils.files import read_text
+from ...utils.strict_json import to_json
 from .annotations import (
     Annotated,
     AnnotatedSet,
@@ -166,7 +167,7 @@ def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
             annotation["id"] = number
         content = {"images": images, "annotations": annotations, "categories": categories}
         file = folder / "annotations" / f"instances_{_FILE_OF.get(key, key)}.json"
-        file.write_text(json.dumps(content), encoding="utf-8")
+        file.write_text(to_json(content), encoding="utf-8")
 
 
 def _image_ids(stems: Sequence[str]) -> list[int]:

@@ -19,7 +19,7 @@ from ...images.image import Picture, encode_image, fit_for_detect, write_image
 from ...layers.heads.base import Head
 from ...network.network import Network
 from ...utils.arrays import Array
-from ..detector import DetectionResult, decode, heads_of
+from ..detector import DetectionResult, check_fractions, decode, heads_of
 from ..finite import warn_if_not_finite
 from .capture import Frames, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
@@ -60,6 +60,7 @@ class DemoOptions:
             raise OptionError(f"avgframes {frames}: expected at least 1")
         dialect, heads = network.dialect, heads_of(network)
         thresh = dialect.detector_thresh if thresh is None else thresh
+        check_fractions(thresh=thresh, hier=hier)
         if dialect.demo_averages_outputs:
             letterbox = letterbox or all(head.corrects_letterbox for head in heads)
             return cls(thresh, hier, dialect.demo_nms, "obj", letterbox, eight_bits=False, average=frames)
@@ -84,7 +85,7 @@ class FrameDetector:
             return fit_for_detect(picture, width, height, self.options.letterbox, channels)
         return stretch_frame(picture, width, height, channels)
 
-    def detect(self, frame: Frame) -> DetectionResult:
+    def detect(self, frame: Frame[Array]) -> DetectionResult:
         """The objects of a frame."""
         options, network = self.options, self.network
         rows, columns, _ = frame.picture.shape
@@ -177,7 +178,7 @@ class Demo:
         finally:
             self.close()
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Iterator[Frame[Array]]:
         for frame in self._reader:
             yield frame
             while self._repeats and not self._reader.stopped:

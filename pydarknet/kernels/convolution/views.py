@@ -5,8 +5,6 @@ the residual that is added. Arrays that kernels write stay plain arguments, beca
 array inside `prange`. This module imports neither Numba nor NumPy.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,19 @@ def test_bad_sources_are_one_line(run, objects):
         assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
         assert message in result.stderr
     assert run("dataset", "convert", objects, "--to", "voc").exit_code == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_check_does_not_wait_for_ever_for_a_pipe(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from pydarknet.cli.app import pydarknet
+    from pydarknet.utils import files
+
+    os.mkfifo(tmp_path / "list.txt")
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    result = CliRunner().invoke(pydarknet, ["dataset", "check", str(tmp_path / "list.txt")])
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        f"Couldn't open file: {tmp_path}/list.txt (the pipe has been silent for 0.1 seconds)"
+    ]

@@ -1,0 +1,206 @@
+"""Ctrl-C during `train_step`: taken back, waited for, or said."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import numpy as np
+import pytest
+from support.tensors import values
+
+import pydarknet
+from pydarknet.errors import OptionError, ShapeError
+
+CLASSIFIER = """[net]
+batch=4
+subdivisions=2
+channels=2
+height=9
+width=7
+learning_rate=.1
+momentum=.9
+[convolutional]
+batch_normalize=1
+filters=5
+size=3
+pad=1
+activation=leaky
+[dropout]
+probability=.4
+[avgpool]
+[softmax]
+"""
+RECURRENT = """[net]
+batch=2
+subdivisions=1
+time_steps=3
+inputs=6
+learning_rate=.1
+adam=1
+[lstm]
+output=5
+batch_normalize=1
+[softmax]
+"""
+DETECTOR = """[net]
+batch=2
+subdivisions=1
+channels=2
+height=16
+width=16
+learning_rate=.01
+[convolutional]
+filters=18
+size=1
+stride=4
+activation=linear
+[yolo]
+mask=0,1
+anchors=4,5, 8,9
+classes=4
+num=2
+jitter=.3
+"""
+TEXTS = [CLASSIFIER, RECURRENT, DETECTOR]
+
+
+def batch(network, seed):
+    pictures = network.batch
+    if network.layers[0].kind == "lstm":
+        return values(pictures, 6, seed=seed), [np.eye(5, dtype=np.float32)[k % 5] for k in range(pictures)]
+    if network.heads:
+        return values(pictures, 2, 16, 16, seed=seed), [np.float32([[1, 0.4, 0.6, 0.3, 0.2]])] * pictures
+    return values(pictures, 2, 9, 7, seed=seed), [np.eye(5, dtype=np.float32)[k % 5] for k in range(pictures)]
+
+
+def state(network):
+    learner = network.training
+    arrays = [p.array for layer in network.layers for p in layer.named_parameters()]
+    return [a.tobytes() for a in [*arrays, *learner.state_dict().values()]], learner.counters()
+
+
+@pytest.fixture(params=TEXTS, ids=["classifier", "recurrent", "detector"])
+def pair(request, write_cfg):
+    """A network and its twin, a step old."""
+    path = write_cfg(request.param)
+    networks = [pydarknet.load(path, train=True, seed=1) for _ in range(2)]
+    for network in networks:
+        network.train_step(*batch(network, 0))
+    return networks
+
+
+def strike(*_):
+    signal.raise_signal(signal.SIGINT)
+
+
+def steps_of(network, method):
+    return [layer for layer in network.layers if not layer.is_alias and (method != "loss" or layer.has_loss)]
+
+
+@pytest.mark.parametrize("method", ["forward_training", "loss"])
+def test_an_interrupted_forward_pass_is_taken_back(pair, method, monkeypatch):
+    network, twin = pair
+    before = state(network)
+    for layer in steps_of(network, method):
+        original = getattr(layer, method)
+
+        def struck(*arguments, original=original):
+            original(*arguments)
+            strike()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(layer, method, struck)
+            with pytest.raises(KeyboardInterrupt):
+                network.train_step(*batch(network, 1))
+        assert state(network) == before
+    for each in pair:
+        each.train_step(*batch(each, 1))
+    assert state(network) == state(twin)
+
+
+@pytest.mark.parametrize("where", ["backward", "update"])
+def test_an_interrupt_after_it_waits_for_the_end_of_the_step(pair, where, monkeypatch, caplog):
+    network, twin = pair
+    target, method = (network.layers[0], "backward") if where == "backward" else (network.training.optimizer, "step")
+    original = getattr(target, method)
+
+    def struck(*arguments):
+        strike()
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, method, struck)
+        with pytest.raises(KeyboardInterrupt):
+            network.train_step(*batch(network, 1))
+            network.train_step(*batch(network, 2))
+    twin.train_step(*batch(twin, 1))
+    if network.training._mini_batches == 3:  # the update of a cfg with subdivisions came a step later
+        twin.train_step(*batch(twin, 2))
+    assert state(network) == state(twin)
+    assert len(caplog.records) == 1
+
+
+def test_a_second_interrupt_ends_training_and_says_so(pair, monkeypatch):
+    network, twin = pair
+    saved = {name: array.copy() for name, array in twin.training.state_dict().items()}, twin.training.counters()
+
+    def struck(*_):
+        strike()
+        strike()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network.layers[0], "backward", struck)
+        with pytest.raises(KeyboardInterrupt):
+            network.train_step(*batch(network, 1))
+    for _ in range(2):
+        with pytest.raises(OptionError, match="restored from a checkpoint"):
+            network.train_step(*batch(network, 1))
+    x, _ = batch(network, 1)
+    assert np.isfinite(network.forward(x)[0]).all()
+    network.training.load_state_dict(*saved)
+    network.train_step(*batch(network, 1))
+
+
+def test_wrong_truth_leaves_no_trace(write_cfg):
+    network = pydarknet.load(write_cfg(CLASSIFIER), train=True)
+    images, truth = batch(network, 1)
+    before = state(network)
+    with pytest.raises(ShapeError):
+        network.train_step(images, [truth[0], np.zeros(3, np.float32)])
+    assert state(network) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
+def test_interrupts_at_any_moment(pair):
+    """Each step is either done or not begun, wherever Ctrl-C strikes it or what surrounds it."""
+    network, twin = pair
+    rng, hits, armed = random.Random(1), 0, False
+
+    def ring(*_):
+        if armed:
+            strike()
+
+    former = signal.signal(signal.SIGALRM, ring)
+    try:
+        for number in range(60):
+            if rng.random() < 0.3:
+                network.forward(batch(network, 0)[0])  # the next step prepares anew
+                twin.forward(batch(twin, 0)[0])
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 4e-3))
+            try:
+                armed = True
+                network.train_step(*batch(network, number))
+                armed = False
+            except KeyboardInterrupt:
+                armed = False
+                hits += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if network.training._mini_batches > twin.training._mini_batches:
+                twin.train_step(*batch(twin, number))
+            assert network.training.counters() == twin.training.counters()
+            if network.training._setups == network.setups:
+                assert state(network) == state(twin)
+    finally:
+        signal.signal(signal.SIGALRM, former)
+    assert hits
