@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 # The bundled networks whose layers OpenCV's importer knows.
 READ_BY_OPENCV = [
     "alexnet", "darknet", "darknet19", "darknet19_448", "darknet53", "darknet9000", "extraction", "resnet50",
-    "squeezenet-caffe", "squeezenet", "tiny", "toys", "vgg-16", "yolo9000", "yolov2-tiny-voc", "yolov2-tiny",
-    "yolov2-voc", "yolov2", "yolov3-spp", "yolov3-tiny", "yolov3", "yolov4-tiny", "yolov4",
+    "small", "squeezenet-caffe", "squeezenet", "tiny", "toys", "vgg-16", "yolo-fastest", "yolo9000",
+    "yolov2-tiny-voc", "yolov2-tiny", "yolov2-voc", "yolov2", "yolov3-spp", "yolov3-tiny", "yolov3", "yolov4-csp",
+    "yolov4-custom", "yolov4-tiny-3l", "yolov4-tiny-custom", "yolov4-tiny", "yolov4", "yolov7-tiny", "yolov7",
 ]  # fmt: skip
 # Those that OpenCV then computes otherwise or not at all: it has no word trees, and no shortcuts between layers of two
 # sizes; behind a crop or slices of several sources it gives a layer's parameters to another one.
@@ -78,9 +79,11 @@ def write_parameters(cfg, target, side=None):
     x = blob(model.input_shape if side is None else (model.input_shape[0], side, side))
     for head in model.heads:
         source = model.layers[head].sources[0]
-        if model.layers[source].section.text("activation") != "linear":
-            continue
-        deviation = model.layer_outputs(x)[source].std()
+        sums = model.layer_outputs(x)[source]
+        if model.layers[source].section.text("activation") == "logistic":
+            certain = np.clip(sums.astype(np.float64), 1e-7, 1 - 1e-7)
+            sums = np.log(certain / (1 - certain))
+        deviation = sums.std()
         for parameter in model.layers[source].named_parameters():
             parameter.array[...] *= (2.5 if model.layers[head].kind == "region" else 1.5) / deviation
         model.parameters_changed()
