@@ -216,9 +216,13 @@ def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
 
     Raises `error` with the path and the reason; a file with NUL bytes is no text and is named as such.
     """
-    content = read_bytes(path, error, LARGEST_TEXT)
+    return decode_text(path, read_bytes(path, error, LARGEST_TEXT), error)
+
+
+def decode_text(name: str | os.PathLike[str], content: bytes, error: type[DarknetError]) -> str:
+    """The text in the content of a file, see `read_text`; `name` stands for it in messages."""
     if b"\0" in content:
-        raise error(f"{path}: not a text file (it contains NUL bytes)")
+        raise error(f"{name}: not a text file (it contains NUL bytes)")
     return content.decode("utf-8-sig", errors="surrogateescape")
 
 
