@@ -97,7 +97,8 @@ class Source(Generic[Prepared]):
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
         text, what = str(error), "" if is_video(path) else "image "
-        note(text if f'"{path}"' in text or text.startswith(path) else f'Cannot use {what}"{path}": {text}')
+        is_named = f'"{path}"' in text or text.startswith(path) or text.endswith(path)
+        note(text if is_named else f'Cannot use {what}"{path}": {text}')
         self.good = False
 
     def __iter__(self) -> Iterator[Item[Prepared]]:
