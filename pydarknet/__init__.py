@@ -13,6 +13,7 @@ from .errors import (
     DarknetError,
     DataError,
     DivergedError,
+    DownloadError,
     ImageError,
     OptionError,
     OutputError,
@@ -22,7 +23,7 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .api import load
+    from .api import download, load
     from .boxes import Box, Detection
     from .inference.detections import Detections
     from .model import Model
@@ -36,6 +37,7 @@ __all__ = [
     "Detection",
     "Detections",
     "DivergedError",
+    "DownloadError",
     "ImageError",
     "Model",
     "OptionError",
@@ -43,6 +45,7 @@ __all__ = [
     "ShapeError",
     "WeightsError",
     "__version__",
+    "download",
     "load",
     "train",
 ]
@@ -52,6 +55,7 @@ _HOMES = {
     "Detection": "boxes",
     "Detections": "inference.detections",
     "Model": "model",
+    "download": "api",
     "load": "api",
     "train": "training.trainer",
 }

@@ -1,8 +1,9 @@
-"""The Python API's way to a network: `pydarknet.load`."""
+"""The Python API's way to a network: `pydarknet.load`; and to published weights: `pydarknet.download`."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from .config.sections import read_config
 from .model import Model, load_model
@@ -29,7 +30,9 @@ def load(
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
-    A file that is not on the disk is looked for among the bundled ones (`toys.cfg`, `toys.weights`).
+    A file that is not on the disk is looked for among the bundled ones (`toys.cfg`, `toys.weights`), weights also among
+    the downloaded ones (`download`). A network's name instead of its .cfg file, such as `yolov4-tiny`, brings its
+    published weights; nothing is downloaded by `load`.
     Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
     alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
     all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
@@ -40,6 +43,10 @@ def load(
     allow_partial: accept a weights file for other layers than these, load what fits.
     Raises the children of DarknetError.
     """
+    if weights is None and not os.path.lexists(cfg):
+        from .config.published import weights_of
+
+        weights = weights_of(os.fspath(cfg))
     config = read_config(network_file(os.fspath(cfg)))
     if train:
         from .training.learner import Learner, mini_batch  # inference starts without
@@ -52,3 +59,15 @@ def load(
     if train:
         model.training = Learner(model)
     return model
+
+
+def download(name: str, to: File | None = None, url: str | None = None) -> Path:
+    """The file of the published weights `name`, such as `yolov4-tiny` or `yolov4.conv.137`, fetched unless it is there.
+
+    to: the folder, by default the one in which `load` looks. url: a mirror's address of the file. Needs pooch (`pip
+    install 'pydarknet[zoo]'`). Files with wrong bytes are not accepted, see docs/published-weights.md.
+    Raises DownloadError, OptionError for an unknown name, OutputError for a folder that cannot be written.
+    """
+    from .zoo.download import download as fetch
+
+    return fetch(name, to if to is None else os.fspath(to), url=url)

@@ -6,6 +6,7 @@
     ├── WeightsError             a .weights file that is not one, is too short or too long
     ├── ImageError               a picture that cannot be read or written
     ├── DataError                lists, names and other data files
+    ├── DownloadError            published weights that cannot be fetched, or whose bytes are not the published ones
     ├── OutputError              a file that cannot be written: no such folder, no permission, no space
     ├── DivergedError            a network whose loss, parameters or outputs are no longer finite numbers
     └── OptionError              an argument of the API or the command line that makes no sense
@@ -51,6 +52,10 @@ class ImageError(DarknetError):
 
 class DataError(DarknetError):
     """A list, names, labels or tree file that cannot be used."""
+
+
+class DownloadError(DarknetError):
+    """Published weights that cannot be fetched, or whose bytes are not the published ones."""
 
 
 class OutputError(DarknetError):

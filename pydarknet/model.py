@@ -14,6 +14,7 @@ from .images.inputs import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
 from .inference.detections import Detections
 from .inference.detector import DetectionResult, detect, detect_each
+from .inference.tiles import OVERLAP, Tiling
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
@@ -82,7 +83,7 @@ class Model(Network):
         """One name a class: from the names file, else the bundled list of that length, else numbers. Raises
         DataError."""
         if self._names is None:
-            self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads))
+            self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads), cfg=self.path)
         return self._names
 
     @names.setter
@@ -103,13 +104,14 @@ class Model(Network):
     @overload
     def detect(  # type: ignore[overload-overlap]
         self, image: Image, thresh: float | None = ..., hier: float = ..., nms: float = ...,
-        letterbox: bool | None = ..., *, bgr: bool = ...,
+        letterbox: bool | None = ..., *, bgr: bool = ..., tiles: tuple[int, int] | None = ..., overlap: float = ...,
     ) -> Detections: ...  # fmt: skip
 
     @overload
     def detect(
         self, image: Iterable[Image], thresh: float | None = ..., hier: float = ..., nms: float = ...,
-        letterbox: bool | None = ..., *, batch: int = ..., bgr: bool = ...,
+        letterbox: bool | None = ..., *, batch: int = ..., bgr: bool = ..., tiles: tuple[int, int] | None = ...,
+        overlap: float = ...,
     ) -> Iterator[Detections]: ...  # fmt: skip
 
     def detect(
@@ -122,6 +124,8 @@ class Model(Network):
         *,
         batch: int = 8,
         bgr: bool = False,
+        tiles: tuple[int, int] | None = None,
+        overlap: float = OVERLAP,
     ) -> Detections | Iterator[Detections]:
         """Objects above `thresh` (default: that of the dialect's `detector test`), boxes in pixels of the picture, in
         the order in which darknet prints them; see `detector.detect` for the options.
@@ -129,10 +133,14 @@ class Model(Network):
         Of an iterable of pictures, an iterator that gives the objects of each, reads ahead and computes `batch`
         pictures at a time. For the forms of a picture and `bgr`, see `images.inputs.as_picture`: arrays are taken for
         RGB unless bgr=True.
+
+        tiles=(columns, rows) looks at that many parts of the picture besides the whole, for small objects in large
+        pictures; overlap is the share of a part's side that its neighbours have as well. See `tiles.Tiling`.
         """
         if is_image(image) or not isinstance(image, Iterable):
             one = cast(Image, image)
-            return _with_source(self.find(one, thresh, hier, nms, letterbox, bgr=bgr), one, bgr)
+            found = self.find(one, thresh, hier, nms, letterbox, bgr=bgr, tiles=tiles, overlap=overlap)
+            return _with_source(found, one, bgr)
         thresh = self.dialect.detector_thresh if thresh is None else thresh
         each = detect_each(
             self,
@@ -144,6 +152,7 @@ class Model(Network):
             letterbox=letterbox,
             batch=batch,
             bgr=bgr,
+            tiling=_tiling(tiles, overlap),
         )
         return (_with_source(found, source, bgr) for source, found in each)
 
@@ -156,11 +165,16 @@ class Model(Network):
         letterbox: bool | None = None,
         *,
         bgr: bool = False,
+        tiles: tuple[int, int] | None = None,
+        overlap: float = OVERLAP,
     ) -> DetectionResult:
         """The same for one picture, with all candidates, other orders, and the time it took."""
         thresh = self.dialect.detector_thresh if thresh is None else thresh
         picture = as_picture(image, bgr)
-        return detect(self, picture, self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox)
+        return detect(
+            self, picture, self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox,
+            tiling=_tiling(tiles, overlap),
+        )  # fmt: skip
 
     def train_step(self, images: Array, truth: Sequence[Array]) -> float:
         """Learn from one mini-batch and give its loss; the weights change after every `subdivisions` calls.
@@ -173,6 +187,15 @@ class Model(Network):
         if self.training is None:
             raise OptionError("the network was not loaded with train=True")
         return self.training.step(images, truth)
+
+
+def _tiling(tiles: tuple[int, int] | None, overlap: float) -> Tiling | None:
+    """The tiling of `tiles=(columns, rows)`. Raises OptionError."""
+    if tiles is None:
+        return None
+    if len(tiles) != 2:
+        raise OptionError(f"tiles {tiles!r}: expected (columns, rows)")
+    return Tiling(*tiles, overlap)
 
 
 def _with_source(result: DetectionResult, source: Image, bgr: bool) -> Detections:
@@ -212,5 +235,5 @@ def load_model(
     if weights is None:
         model.initialise()
     else:
-        model.loaded = model.load_weights(network_file(os.fspath(weights)), allow_partial)
+        model.loaded = model.load_weights(weights, allow_partial)
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 
 import pytest
@@ -10,6 +11,10 @@ from support.networks import randomise
 from pydarknet.config.dialect import choose_dialect
 from pydarknet.config.sections import read_config
 from pydarknet.network.network import Network
+
+# The suite runs in several processes already, and compares what commands print, on machines with an empty cache too.
+os.environ.setdefault("PYDARKNET_COMPILE_PROCESSES", "1")
+os.environ.setdefault("PYDARKNET_PROGRESS", "0")
 
 
 @pytest.fixture

@@ -24,6 +24,46 @@ def test_a_bundled_file_is_found_by_its_bare_name(tmp_path, monkeypatch):
     assert load("toys.cfg").input_shape[0] == 3
 
 
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty folder to be in, and an empty folder of models."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
+    return tmp_path
+
+
+def test_a_networks_name_brings_its_weights_and_names(elsewhere):
+    net = load("toys")
+    assert net.header.seen > 0
+    assert net.names[0] == "ball"
+    assert "duck" in net.detect("sample.jpg").names
+
+
+def test_a_name_takes_other_weights_too(elsewhere):
+    load("toys").save_weights("mine.weights")
+    assert load("toys", "mine.weights").header.seen > 0
+    assert load("toys.cfg").header.seen == 0
+
+
+def test_a_name_whose_weights_are_missing_names_the_command(elsewhere):
+    with pytest.raises(pydarknet.WeightsError, match="`pydarknet download yolov4-tiny`"):
+        load("yolov4-tiny")
+
+
+def test_a_name_without_weights_has_random_ones(elsewhere):
+    assert load("lstm-small").header.seen == 0
+
+
+def test_a_folder_of_that_name_is_no_network(elsewhere):
+    (elsewhere / "toys").mkdir()
+    assert load("toys.cfg").header.seen == 0
+
+
+def test_downloads_are_those_of_the_command(elsewhere):
+    with pytest.raises(pydarknet.OptionError, match="no published weights"):
+        pydarknet.download("yolov5")
+
+
 def test_one_seed_gives_one_network(write_cfg):
     path = write_cfg(CFG)
     first, again, other = (load(path, seed=seed).layers[0].parameters() for seed in (1, 1, 2))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
-import cv2
-import numpy as np
+import click
 import pytest
-from support.networks import randomise
+from support.documents import listings, program, stage
 
-import pydarknet
 from pydarknet.cli.app import COMMANDS
+from pydarknet.cli.app import pydarknet as program_of_commands
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pydarknet"
@@ -20,11 +20,17 @@ DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
-RUN = ("docs/kernels.md", "docs/layouts.md")  # whose listings are one program
+SLOW = {"README.md", "docs/export.md"}  # whose examples build whole networks
+PROGRAMS = [
+    pytest.param(name, id=name, marks=pytest.mark.slow if name in SLOW else ())
+    for path in DOCUMENTS
+    if program(path.read_text(encoding="utf-8"))
+    for name in [str(path.relative_to(ROOT))]
+]
 EXAMPLES = [
     pytest.param(path, code, id=f"{path.relative_to(ROOT)}-{number}")
     for path in DOCUMENTS
-    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S))
+    for number, (code, _) in enumerate(listings(path.read_text(encoding="utf-8")))
 ]
 
 
@@ -98,21 +104,47 @@ def test_examples_are_python_and_what_they_import_exists(path, code):
     exec(compile(ast.Module(imports, []), str(path), "exec"), {})
 
 
-@pytest.mark.parametrize("document", RUN)
-def test_listings_run(document):
-    code = re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), re.M | re.S)
-    assert code
-    exec(compile("\n".join(code), document, "exec"), {})
-
-
-@pytest.mark.slow
-def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+@pytest.mark.parametrize("document", PROGRAMS)
+def test_the_examples_of_a_document_run(document, tmp_path, monkeypatch):
+    """One after the other, as one program, in a folder with the files that they name."""
     monkeypatch.chdir(tmp_path)
-    for name in ("yolov3-tiny", "tiny"):
-        network = pydarknet.load(f"{name}.cfg")
-        randomise(network)  # darknet's initial variances of 0 would overflow
-        network.save_weights(f"{name}.weights")
-    cv2.imwrite("dog.jpg", cv2.imread(str(ROOT / "data" / "sample.jpg")))
-    exec(compile(code, "README.md", "exec"), {"x": np.zeros((1, 3, 416, 416), np.float32)})
-    assert Path("copy.weights").stat().st_size > 1000
+    monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
+    names = stage(tmp_path, document)
+    exec(compile(program((ROOT / document).read_text(encoding="utf-8")), document, "exec"), {"__name__": "x", **names})
+
+
+def test_what_is_not_run_says_why():
+    text = "<!-- not run: needs a camera -->\n```python\nopen_camera()\n```\n\n```python\nx = 1\n```\n"
+    assert listings(text) == [("open_camera()\n", "needs a camera"), ("x = 1\n", None)]
+    assert program(text) == "x = 1\n"
+
+
+def command_lines(text):
+    """The commands of a page in code spans and listings, `./darknet` as `pydarknet`; those with `...` left out."""
+    text = re.sub(r"\s+#.*$|<.*$", "", text, flags=re.M)
+    found = re.findall(r"`(?:\./darknet|pydarknet) ([^`\n]+)`", text) + re.findall(r"^\$ pydarknet (.+)$", text, re.M)
+    return [line.split("|")[0].strip() for line in found if "..." not in line and " " in line]
+
+
+def parse(words):
+    """Let click read a command line, without running it."""
+    command = program_of_commands
+    context = command.make_context("pydarknet", list(words))
+    while isinstance(command, click.Group):
+        rest = [*getattr(context, "_protected_args", []), *context.args]  # click 8, and 9
+        name, command, rest = command.resolve_command(context, rest)
+        context = command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", ["from-darknet.md", "from-ultralytics.md", "published-weights.md"])
+def test_commands_of_the_pages_are_understood(page):
+    lines = command_lines((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert len(lines) > 5
+    for line in lines:
+        parse(shlex.split(line))
+
+
+def test_commands_that_are_not_understood_are_noticed():
+    for line in ("detector tset x", "detector test a b c -threshh .2", "download --lost"):
+        with pytest.raises(click.UsageError):
+            parse(line.split())

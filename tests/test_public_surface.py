@@ -13,14 +13,15 @@ import pydarknet
 HEAVY = ("numpy", "numba", "llvmlite", "cv2", "click", "onnx")
 
 PUBLIC = [
-    "Box", "ConfigError", "DarknetError", "DataError", "Detection", "Detections", "DivergedError", "ImageError",
-    "Model", "OptionError", "OutputError",
-    "ShapeError", "WeightsError", "__version__", "load", "train",
+    "Box", "ConfigError", "DarknetError", "DataError", "Detection", "Detections", "DivergedError", "DownloadError",
+    "ImageError", "Model", "OptionError", "OutputError", "ShapeError",
+    "WeightsError", "__version__", "download", "load", "train",
 ]  # fmt: skip
 
 # The API that documents and users rely on: names and defaults may be added, not changed.
 SIGNATURES = {
     "load": "cfg, weights=None, *, dialect='auto', width=None, height=None, batch=1, threads=None, allow_partial=False",
+    "download": "name, to=None, url=None",
     "Model.forward": "self, x",
     "Model.layer_outputs": "self, x",
     "Model.classify": "self, image, top=5, fit='auto'",

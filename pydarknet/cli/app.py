@@ -15,6 +15,7 @@ import click
 
 from ..errors import DarknetError
 from ..version import __version__
+from .compile_progress import shown
 from .console import note, show_warnings
 from .not_offered import ABSENT, absent_command
 from .options import CONTEXT, FlagsFirst
@@ -25,15 +26,17 @@ GROUPS = {
     "Pictures, training, networks": {
         "classify": ("classify", "name what pictures show"),
         "detect": ("detect", "detect objects in pictures"),
-        "train": ("train", "train a detector or a classifier"),
+        "track": ("track", "follow objects through a video, count them"),
+        "train": ("train_folder", "train a detector or a classifier"),
         "live": ("live", "a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
         "info": ("info", "layer table, operations, memory of a network"),
         "speed": ("speed", "time forward passes or single layers"),
-        "export": ("info", "write an ONNX file"),
+        "export": ("export", "write an ONNX file"),
         "serve": ("serve", "answer pictures over HTTP, and a page for the browser"),
     },
     "Data sets and network files": {
+        "download": ("download", "published weights by name"),
         "dataset": ("dataset", "check and convert data sets"),
         "cfg": ("cfg", "check network files, adapt them to a data set"),
         "anchors": ("anchors", "anchors for the boxes of a data set"),
@@ -120,7 +123,7 @@ class Commands(FlagsFirst):
         """
         show_warnings()
         try:
-            with _sigterm_raises():
+            with _sigterm_raises(), shown():
                 return super().invoke(ctx)
         except DarknetError as error:
             raise OneLine(str(error)) from error

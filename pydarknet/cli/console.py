@@ -13,9 +13,11 @@ import click
 
 from ..errors import OutputError
 
+CLEAR_LINE = "\r\033[K"
 MANY = 10  # pictures; a progress bar is shown for more
 
 _bar_shown = False
+_line_shown = False
 
 Item = TypeVar("Item")
 
@@ -26,7 +28,8 @@ def say(text: str, newline: bool = True) -> None:
     Raises OutputError where standard output cannot be written; a closed pipe stays a BrokenPipeError.
     """
     if _bar_shown and sys.stdout.isatty():
-        click.echo("\r\033[K", nl=False, err=True)  # the bar is drawn again after the next picture
+        click.echo(CLEAR_LINE, nl=False, err=True)  # the bar is drawn again after the next picture
+    clear_line()
     try:
         click.echo(text.encode("utf-8", "surrogateescape"), nl=newline)
     except BrokenPipeError:
@@ -39,7 +42,23 @@ def say(text: str, newline: bool = True) -> None:
 
 def note(text: str, newline: bool = True) -> None:
     """Print a remark, a warning or an error."""
+    clear_line()
     click.echo(text, nl=newline, err=True)
+
+
+def draw_line(text: str) -> None:
+    """Show a line at the terminal, in the place of the last such line; what is printed next takes it away."""
+    global _line_shown
+    _line_shown = True
+    click.echo(f"{CLEAR_LINE}{text}", nl=False, err=True)
+
+
+def clear_line() -> None:
+    """Take away the line that `draw_line` has drawn."""
+    global _line_shown
+    if _line_shown:
+        _line_shown = False
+        click.echo(CLEAR_LINE, nl=False, err=True)
 
 
 def counted(number: int, what: str) -> str:
@@ -62,23 +81,30 @@ def show_warnings() -> None:
 
 
 @contextmanager
-def bar(length: int) -> Iterator[Callable[[], None]]:
-    """Yield a function to be called after each of `length` pictures. More than MANY show a bar at a terminal."""
+def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
+    """Yield a function to be called after each of `length` pictures. More than MANY show a bar at a terminal, with the
+    time left at the mean speed so far."""
     global _bar_shown
     if length <= MANY or not sys.stderr.isatty():
         yield lambda: None
         return
     _bar_shown = True
     try:
-        with click.progressbar(length=length, label="pictures", file=sys.stderr) as shown:
+        with click.progressbar(length=length, label=label, show_pos=True, file=sys.stderr) as shown:
             yield lambda: shown.update(1)
     finally:
         _bar_shown = False
 
 
-def progress(items: Iterable[Item], total: int) -> Iterator[Item]:
-    """Yield the items, with the same bar."""
-    with bar(total) as count:
-        for item in items:
+def progress(items: Iterable[Item], total: int, label: str = "pictures") -> Iterator[Item]:
+    """Yield the items, with the same bar. It begins after the first item, whose time (kernels are compiled, addresses
+    are opened) says nothing about the rest."""
+    iterator = iter(items)
+    for first in iterator:
+        yield first
+        break
+    with bar(total, label) as count:
+        count()
+        for item in iterator:
             yield item
             count()

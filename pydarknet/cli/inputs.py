@@ -1,113 +1,146 @@
-"""The pictures of a command: files, folders, patterns, or paths from standard input, one at a time."""
+"""The inputs that a command's arguments name: files, folders, patterns, lists, addresses, cameras, standard input."""
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..errors import ImageError, ShapeError
-from .console import note, progress, say
-from .loading import exists, note_if_compiling
-
-if TYPE_CHECKING:
-    from ..images.image import Picture
+from ..errors import DataError, ImageError
+from .console import note, say
+from .loading import exists
 
 EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+VIDEOS = frozenset({
+    ".3gp", ".avi", ".flv", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv",
+})  # fmt: skip
+LISTS = frozenset({".list", ".lst", ".txt"})  # files with a path in each line
+STANDARD_INPUT = "-"
 PROMPT = "Enter Image Path: "
 LONGEST_PATH = 1 << 16  # bytes
+_ADDRESS = re.compile(r"(https?|rtsps?|rtmps?|rtp|udp|tcp|srt)://", re.IGNORECASE)
+_CAMERA = re.compile(r"camera:(\d{1,4})")
 
-Action = Callable[[str, "Picture"], None]
+LARGEST_PICTURE = 1 << 28  # bytes of a picture on standard input
+_SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"GIF8")
+
+Name = str | bytes | ImageError  # an input, the bytes of a picture, or why there is none
 
 
-def for_each_picture(arguments: Sequence[str], action: Action, quiet: bool = False) -> bool:
-    """Call `action` with the path and the pixels of each picture; True if all of them could be read.
+def is_address(name: str) -> bool:
+    """Whether `name` is an address of the network, such as `rtsp://...`."""
+    return bool(_ADDRESS.match(name))
 
-    A picture that cannot be read is reported, and the next one follows. quiet: do not print darknet's prompt on
-    standard output.
+
+def is_web_address(name: str) -> bool:
+    """Whether `name` is an address of HTTP, behind which there may be a picture or a video."""
+    return name[:8].lower().startswith(("http://", "https://"))
+
+
+def camera_number(name: str) -> int | None:
+    """0 of `camera:0`; None for what is no camera."""
+    found = _CAMERA.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def is_video(name: str) -> bool:
+    """Whether `name` alone tells that it has frames: a camera, a stream, a file with the extension of a video."""
+    if camera_number(name) is not None or (is_address(name) and not is_web_address(name)):
+        return True
+    return not is_address(name) and Path(name).suffix.lower() in VIDEOS
+
+
+def names_of(arguments: Sequence[str]) -> list[Name]:
+    """The pictures and videos that the arguments name, in their order; lists of paths are read, folders and patterns
+    sorted by name.
+
+    An argument that names nothing stays as it is, and what cannot be read (a folder without pictures, an empty list)
+    becomes its error; both are reported in their turn.
     """
-    good, told = True, False
-    for path, image in _loaded(paths_of(arguments)) if arguments else map(_load, paths_from_input(quiet)):
-        try:
-            if isinstance(image, ImageError):
-                raise image
-            if not told:
-                note_if_compiling()
-            told = True
-            action(path, image)
-        except (ImageError, ShapeError) as error:
-            text = str(error)
-            note(text if str(path) in text else f'Cannot use image "{path}": {text}')
-            good = False
-    return good
+    return [name for argument in arguments for name in _names_of(argument)]
 
 
-def _load(path: str | ImageError) -> tuple[str, Picture | ImageError]:
-    """A path with its picture, or with the error of reading it."""
-    from ..images.image import load_image
-
-    if isinstance(path, ImageError):
-        return str(path), path
+def _names_of(argument: str) -> list[Name]:
     try:
-        return path, load_image(path)
+        if is_address(argument) or camera_number(argument) is not None:
+            return [argument]
+        if Path(argument).suffix.lower() in LISTS:
+            return list(_in_list(argument))
+        if "%" in argument and not exists(argument):
+            return list(_numbered(argument))
+        return paths_of([argument], EXTENSIONS | VIDEOS)
     except ImageError as error:
-        return path, error
+        return [error]
 
 
-def _loaded(paths: Sequence[str | ImageError]) -> Iterator[tuple[str, Picture | ImageError]]:
-    """The pictures of all paths; the next ones are read while the caller works on one.
+def _in_list(path: str) -> list[str]:
+    """The lines of a list file; paths are looked for as those of training lists. Raises ImageError."""
+    from ..datasets.labels import listed
 
-    Paths from standard input are not read ahead: the next line may come only after the answer to the current one.
-    """
-    if len(paths) == 1:
-        return map(_load, paths)
-    from ..utils.prefetch import prefetch
-
-    return progress(prefetch(_load, paths, threads=1, count=2), len(paths))
+    try:
+        return [text if is_address(text) else str(found) for _, text, found in listed(path)]
+    except DataError as error:
+        raise ImageError(str(error)) from error
 
 
-def paths_of(arguments: Sequence[str]) -> list[str | ImageError]:
-    """The files that the arguments name, in their order; the content of folders and patterns is sorted by name.
+def _numbered(pattern: str) -> list[str]:
+    """The files of `frames/%05d.jpg`; another name with a percent sign stays as it is."""
+    from ..inference.video.capture import is_pattern, numbered_paths
 
-    An argument that names nothing stays as it is, and a folder without pictures becomes its error; both are reported
-    in their turn.
-    """
-    paths: list[str | ImageError] = []
+    return [str(path) for path in numbered_paths(pattern)] if is_pattern(pattern) else [pattern]
+
+
+def paths_of(arguments: Sequence[str], extensions: frozenset[str] = EXTENSIONS) -> list[Name]:
+    """The files that names, folders and patterns stand for; see `names_of`. extensions: of files in folders."""
+    paths: list[Name] = []
     for argument in arguments:
         if exists(argument) and Path(argument).is_dir():
             try:
-                paths += _in_folder(argument)
+                paths += _in_folder(argument, extensions)
             except ImageError as error:
                 paths.append(error)
         elif not exists(argument) and glob.has_magic(argument):
-            paths += sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207
+            paths += _matching(argument, extensions) or [argument]
         else:
             paths.append(argument)
     return paths
 
 
-def _in_folder(folder: str) -> list[str]:
+def _matching(pattern: str, extensions: frozenset[str]) -> list[Name]:
+    """What matches a pattern, as if the shell had spelt it out. `**` matches files in folders by itself, so that the
+    folders that it matches are left out."""
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    if "**" in pattern:
+        return [path for path in found if not Path(path).is_dir()]
+    paths: list[Name] = []
+    for path in found:
+        paths += paths_of([path], extensions) if Path(path).is_dir() else [path]
+    return paths
+
+
+def _in_folder(folder: str, extensions: frozenset[str]) -> list[str]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
     except OSError as error:
         raise ImageError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
-    pictures = [name for name in names if Path(name).suffix.lower() in EXTENSIONS]
+    pictures = [name for name in names if Path(name).suffix.lower() in extensions]
     if not pictures:
         raise ImageError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(EXTENSIONS))})")
     return [str(Path(folder) / name) for name in pictures]
 
 
-def paths_from_input(quiet: bool) -> Iterator[str | ImageError]:
-    """Paths from standard input, one a line, with darknet's prompt at a terminal.
+def names_from_input(quiet: bool) -> Iterator[Name]:
+    """Names from standard input, one a line, with darknet's prompt at a terminal; or the bytes of one picture file.
 
-    Binary data, such as a picture itself, gives one error and ends the list.
+    Other binary data gives one error and ends the list. quiet: the prompt is no result, thus is printed on standard
+    error.
     """
     if sys.stdin is None:  # closed by the parent process
         return
-    stream, prompts = sys.stdin.buffer, sys.stdin.isatty()
+    stream, prompts, first = sys.stdin.buffer, sys.stdin.isatty(), True
     while True:
         if prompts and quiet:
             note(PROMPT, newline=False)
@@ -116,6 +149,10 @@ def paths_from_input(quiet: bool) -> Iterator[str | ImageError]:
         line = stream.readline(LONGEST_PATH)
         if not line:
             return
+        if first and line.startswith(_SIGNATURES) and not exists(os.fsdecode(line.rstrip(b"\r\n"))):
+            yield line + stream.read(LARGEST_PICTURE)
+            return
+        first = False
         if b"\0" in line:
             yield ImageError("standard input: expected the paths of pictures, one a line, and found binary data")
             return

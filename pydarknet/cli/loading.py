@@ -97,11 +97,3 @@ def note_partial_weights(network: Network, weights: str) -> None:
         return
     rest = f"; {loaded.left_over} numbers are left over" if loaded.left_over else ""
     note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")
-
-
-def note_if_compiling() -> None:
-    """Print why the first run on a machine is slow, where it is the first."""
-    from ..runtime.cache import is_cold
-
-    if is_cold():
-        note("Compiling for this machine, once: this takes about 20 seconds.")

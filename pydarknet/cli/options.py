@@ -187,6 +187,20 @@ def size_options(function: Function) -> Function:
     )(function)
 
 
+def input_options(function: Function) -> Function:
+    """Options of every command that looks at pictures and videos."""
+    return together(
+        size_options,
+        flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N",
+             help="Pictures per forward pass; results do not depend on it."),
+        flag("every", type=click.IntRange(min=1), default=1, metavar="N", help="Of a video, take each Nth frame."),
+        flag("limit", type=click.IntRange(min=1), metavar="N", help="End after N pictures or frames."),
+        flag("json", "as_json", is_flag=True, help="Print one JSON object a line and nothing else."),
+        flag("csv", type=FILE, metavar="FILE", help="Write a table with a line for each result."),
+        flag("quiet", is_flag=True, help="Print no results but those of --json, and no progress bar."),
+    )(function)  # fmt: skip
+
+
 def batch_option(function: Function) -> Function:
     """How many pictures are computed at a time."""
     return flag("batch", type=click.IntRange(1, 1 << 10), default=4, show_default=True, metavar="N",
@@ -220,8 +234,9 @@ def top_option(function: Function) -> Function:
 
 
 def detection_options(function: Function) -> Function:
-    """Options of every command that finds objects."""
+    """Options of every command that finds objects in pictures and videos."""
     return together(
+        input_options,
         flag("thresh", type=FRACTION, metavar="P", help="Report what is more probable than P; default: darknet's."),
         flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Threshold in word trees."),
         flag("nms", type=FRACTION, metavar="IOU", help="Of boxes with a higher IoU keep the best. Default: 0.45; "
@@ -229,12 +244,18 @@ def detection_options(function: Function) -> Function:
         flag("ext_output", is_flag=True, help="Print the boxes as well."),
         flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey."),
         flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as darknet does."),
-        flag("json", "as_json", is_flag=True, help="Print one JSON object a line and nothing else."),
+        flag("tiles", metavar="CxR", help="Look at C x R overlapping parts of each picture besides the whole, for "
+             "small objects."),
+        flag("tile_overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, metavar="P",
+             help="The part of a tile's side that its neighbours have as well."),
+        flag("classes", metavar="NAME,NAME", help="Report objects of these classes alone: names or numbers."),
         flag("out", type=FILE, metavar="FILE", help="FILE.json: write all detections, in AlexeyAB's form. Another "
              "name, with a pjreddie network: write the annotated picture to FILE.jpg."),
         flag("save_labels", is_flag=True, help="Write a label file for each picture, where training looks for it."),
-        flag("out_dir", type=FILE, metavar="DIR", help="Write annotated pictures into DIR instead of predictions.jpg."),
-        flag("no_picture", is_flag=True, help="Write no annotated picture."),
+        flag("out_dir", type=FILE, metavar="DIR", help="Write annotated pictures and videos into DIR instead of "
+             "predictions.jpg."),
+        flag("crops", type=FILE, metavar="DIR", help="Write the inside of each box into DIR."),
+        flag("no_picture", is_flag=True, help="Write no annotated picture or video."),
         flag("show", is_flag=True, help="Show each annotated picture in a window until a key is pressed."),
         flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown without --show."),
     )(function)  # fmt: skip

@@ -1,40 +1,61 @@
-"""Files that `detect` writes: annotated pictures, AlexeyAB's JSON file, label files."""
+"""Files that `detect` writes: annotated pictures and videos, AlexeyAB's JSON file, label files, tables, crops."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..errors import OutputError
-from ..utils.files import make_folder, write_file
-from .formats.inference import json_file, json_frame, label_lines
+from ..errors import OptionError, OutputError
+from ..utils.files import atomic_write, make_folder, write_file
+from .formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, json_frame, label_lines
+from .tables import DETECTIONS, Table, file_name
 
 if TYPE_CHECKING:
     from ..images.image import Picture
     from ..inference.detector import DetectionResult
+    from ..inference.video.capture import VideoFile
     from ..utils.prefetch import BackgroundWriter
+    from .sources import Item, Video
 
+Annotate = Callable[["Picture"], "Picture"]
 PREDICTIONS = "predictions.jpg"
+PREDICTED_VIDEO = "predictions.avi"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FRAME_SHOWN = 1  # milliseconds; a picture is shown until a key is pressed
 
 
 @dataclass
 class Outputs:
-    """The files that a run of `detect` writes."""
+    """The files that a run of `detect` writes. A context manager: files get their names when it ends without an error,
+    and are removed otherwise.
 
-    picture: str | None  # each picture overwrites it, as in darknet
+    Without `folder`, annotated pictures overwrite `picture`, as in darknet; videos are written to PREDICTED_VIDEO, but
+    for live ones, which may have no end.
+    """
+
+    picture: str | None
     folder: Path | None
     json: str | None
     labels: bool
     show: bool
+    csv: str | None = None
+    crops: Path | None = None
     behind: BackgroundWriter | None = None  # draws and writes pictures meanwhile
-    frames: list[str] = field(default_factory=list)
+    _table: Table | None = None
+    _json_file: BinaryIO | None = None
+    _count: int = 0
     _taken: set[Path] = field(default_factory=set)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _video: Video | None = None  # the one that frames come from at present, with the stem of its files
+    _stem: str = ""
+    _video_file: VideoFile | None = None
+    _video_stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], out_is_json: bool) -> Outputs:
@@ -42,64 +63,160 @@ class Outputs:
         out, picture = options["out"], PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
             picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
-        if options["out_dir"]:
-            make_folder(Path(options["out_dir"]))
-        if out is not None:
-            check_folder_of(out)
+        for folder in filter(None, (options["out_dir"], options["crops"])):
+            make_folder(Path(folder))
+        for file in filter(None, (out, options["csv"])):
+            check_folder_of(file)
         return cls(
             picture=None if options["out_dir"] or options["no_picture"] else picture,
             folder=Path(options["out_dir"]) if options["out_dir"] and not options["no_picture"] else None,
             json=out,
             labels=options["save_labels"],
             show=options["show"],
+            csv=options["csv"],
+            crops=Path(options["crops"]) if options["crops"] else None,
         )
 
-    def take(self, path: str, image: Picture, found: DetectionResult) -> None:
-        """Write the outputs of one picture, or keep them for `finish`. Raises OutputError."""
-        if self.json is not None:
-            self.frames.append(json_frame(len(self.frames) + 1, path, found))
-        if self.labels:
-            write_file(label_path(path), "".join(label_lines(found)).encode())
-        if self.picture or self.folder or self.show:
-            self._draw(path, image, found)
+    def __enter__(self) -> Outputs:
+        with ExitStack() as stack:
+            if self.csv is not None:
+                self._table = stack.enter_context(Table(self.csv, DETECTIONS))
+            if self.json is not None:
+                self._json_file = stack.enter_context(atomic_write(self.json))
+                self._json_file.write(JSON_START)
+            self._stack = stack.pop_all()
+        return self
 
-    def _draw(self, path: str, image: Picture, found: DetectionResult) -> None:
-        target = self._in_folder(path) if self.folder else self.picture
-        work = partial(_draw, path, image, found, target, self.show)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with self._stack, self._video_stack:
+            if error is not None:
+                raise error
+            self._close_video()
+            if self._json_file is not None:
+                self._json_file.write(JSON_END)
+
+    def take(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None = None) -> None:
+        """Write the outputs of one picture or frame. annotate: draws into a copy of the picture, by default the objects
+        found. Raises OutputError, OptionError."""
+        self._follow(item)
+        self._count += 1
+        if self._json_file is not None:
+            separator = JSON_SEPARATOR if self._count > 1 else b""
+            self._json_file.write(separator + json_frame(item.frame or self._count, item.path, found).encode())
+        if self._table is not None:
+            self._table.detections(item.path, item.frame, found)
+        if self.labels:
+            if item.video is not None:
+                raise OptionError(f"{item.path}: -save_labels writes beside picture files; a frame of a video has none")
+            write_file(label_path(item.path), "".join(label_lines(found)).encode())
+        if self.picture or self.folder or self.show or self.crops:
+            self._draw(item, found, annotate or partial(_annotated, found))
+
+    def _follow(self, item: Item[Any]) -> None:
+        """Begin the files of another video, after those of the one before are complete."""
+        if item.video is self._video:
+            return
+        self._close_video()
+        self._video = item.video
+        if item.video is None:
+            return
+        self._stem = self._unused(Path(file_name(item.path)).stem, "").name
+        live_without_folder = item.video.live and self.folder is None
+        if (self.picture is None and self.folder is None) or live_without_folder:
+            return
+        from ..inference.video.capture import CODECS, write_video
+
+        name = file_name(item.path)
+        suffix = Path(name).suffix if Path(name).suffix.lower() in CODECS else Path(PREDICTED_VIDEO).suffix
+        target = Path(PREDICTED_VIDEO) if self.folder is None else self.folder / f"{self._stem}{suffix}"
+        _refuse_same(target, Path(item.path))
+        self._video_file = self._video_stack.enter_context(write_video(target, item.video.rate))
+
+    def _close_video(self) -> None:
+        if self._video_file is not None:
+            if self.behind is not None:
+                self.behind.finish()
+            self._video_file = None
+            self._video_stack.close()
+
+    def _draw(self, item: Item[Any], found: DetectionResult, annotate: Annotate) -> None:
+        target: str | Path | None = None
+        if item.video is None:
+            target = self._in_folder(item.path) if self.folder else self.picture
+        stem = self._stem_of(item) if self.crops else ""
+        crop = partial(_crop, item, found, self.crops, stem) if self.crops else None
+        work = partial(_draw, item, annotate, target, self._video_file, crop, self.show)
         if self.behind and not self.show:  # a window belongs to the main thread
             self.behind.do(work)
         else:
             work()
 
+    def _stem_of(self, item: Item[Any]) -> str:
+        """How the names of a picture's crops begin: different for all pictures of a run."""
+        if item.frame is not None:
+            return f"{self._stem}_{item.frame:06d}"
+        return self._unused(Path(file_name(item.path)).stem, "crops").name
+
+    def _unused(self, name: str, kind: str) -> Path:
+        """`name` below the folder `kind`, which no file has: it keeps apart what may have the same name. With a number
+        if it was asked for before."""
+        target, number = Path(kind) / name, 1
+        while target in self._taken:
+            number += 1
+            target = Path(kind) / f"{Path(name).stem}_{number}{Path(name).suffix}"
+        self._taken.add(target)
+        return target
+
     def _in_folder(self, path: str) -> Path:
         """The picture's name in the folder, with a number if an earlier picture had that name."""
         assert self.folder is not None
-        source = Path(path)
-        name = source.name if source.suffix.lower() in WRITABLE else f"{source.name}.jpg"
-        target, number = self.folder / name, 1
-        while target in self._taken:
-            number += 1
-            target = self.folder / f"{Path(name).stem}_{number}{Path(name).suffix}"
-        self._taken.add(target)
-        if target.exists() and target.samefile(source):
-            raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
+        name = file_name(path)
+        name = name if Path(name).suffix.lower() in WRITABLE else f"{name}.jpg"
+        target = self.folder / self._unused(name, "pictures").name
+        _refuse_same(target, Path(path))
         return target
 
-    def finish(self) -> None:
-        """Write the JSON file of all pictures. Raises OutputError."""
-        if self.json is not None:
-            write_file(self.json, json_file(self.frames))
+
+def _refuse_same(target: Path, source: Path) -> None:
+    try:
+        same = target.exists() and target.samefile(source)
+    except OSError:  # an address is no file
+        return
+    if same:
+        raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
 
 
-def _draw(path: str, image: Picture, found: DetectionResult, target: str | Path | None, show: bool) -> None:
-    from ..images.draw import draw_detections
-    from ..images.image import show_image, write_image
+def _draw(
+    item: Item[Any], annotate: Annotate, target: str | Path | None, video: VideoFile | None,
+    crop: Callable[[], None] | None, show: bool,
+) -> None:  # fmt: skip
+    if crop is not None:
+        crop()
+    if target is None and video is None and not show:
+        return
+    annotated = annotate(item.picture)
+    if target is not None:
+        from ..images.image import write_image
 
-    annotated = draw_detections(image, found.detections(), len(found.names))
-    if target:
         write_image(target, annotated)
+    if video is not None:
+        video.write(annotated)
     if show:
-        show_image(path, annotated)
+        from ..images.image import show_image
+
+        show_image(item.path, annotated, 0 if item.video is None else FRAME_SHOWN)
+
+
+def _crop(item: Item[Any], found: DetectionResult, folder: Path, stem: str) -> None:
+    objects = found.detections()
+    objects.source = item.picture
+    objects.crops(folder, stem)
+
+
+def _annotated(found: DetectionResult, picture: Picture) -> Picture:
+    from ..images.draw import draw_detections
+
+    return draw_detections(picture, found.detections(), len(found.names))
 
 
 def label_path(path: str) -> str:

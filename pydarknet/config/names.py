@@ -27,14 +27,15 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
     return lines
 
 
-def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool) -> list[str]:
+def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool, cfg: str = "") -> list[str]:
     """The names of `classes` classes: those of the file `path`, else of the bundled list of that length, else numbers.
 
+    cfg: the network file; a bundled one may have names of its own (`toys`).
     exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
     has (classifiers). Raises DataError, which gives both numbers.
     """
     if path is None:
-        path = bundled_names(classes)
+        path = bundled_names(classes, cfg)
         if path is None:
             return [str(number) for number in range(classes)]
     names = read_names(path)

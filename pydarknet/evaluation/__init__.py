@@ -16,6 +16,7 @@
     classification      the figures of `classifier valid` and its relatives
     plot                precision-recall curves, with matplotlib
     worst               the pictures with most missed objects
+    report              a page with all of this
 
 A network cannot be evaluated while it learns, because its buffers hold a mini-batch. `training/validation.py` shows
 what to do: evaluate a second network of the same cfg, into which the parameters are copied.

@@ -23,7 +23,7 @@ def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Cu
     named = {result.number for result in sorted(present, key=lambda result: -result.truths)[:NAMED]}
     for result in present:
         recall, precision = steps(curves[result.number])
-        label = f"{_legible(names[result.number])}: {result.ap:.1%}" if result.number in named else None
+        label = f"{legible(names[result.number])}: {result.ap:.1%}" if result.number in named else None
         axes.plot(recall, precision, label=label, linewidth=1.5 if label else 0.5, alpha=1 if label else 0.5)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"mAP@{report.iou_thresh:.2f} = {report.mean_average_precision:.2%}")
@@ -40,7 +40,7 @@ def steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([[0.0], curve.recall, last]), np.concatenate([first if first.size else [0.0], best, 0 * last])
 
 
-def _legible(text: str) -> str:
+def legible(text: str) -> str:
     """Text for a legend: matplotlib omits labels that begin with `_` and parses formulas between dollar signs."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$").replace("_", " ", text.startswith("_"))
 

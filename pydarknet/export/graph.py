@@ -12,6 +12,7 @@ from ..tensor import Shape
 
 OPSET, IR_VERSION = 17, 8  # what ONNX Runtime 1.12 and everything newer read
 LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes; protobuf ends at 2 GiB
+ONNX_TYPES = {np.float32: 1, np.int64: 7, np.float16: 10}  # the numbers of onnx.TensorProto
 SMALL = 64  # numbers; equal constants up to here are stored once
 
 
@@ -43,10 +44,17 @@ class Node:
 
 
 class Graph:
-    """Nodes in order of computation. `layer` is the prefix of the names of new nodes and constants."""
+    """Nodes in order of computation.
 
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    layer        the prefix of the names of new nodes and constants
+    batch        pictures; 0 where any number of them may come (`reshape` then keeps the first axis)
+    any_size     whether the input may have other sizes: then no node but those of `side` knows height and width
+    dtype        of new constants that are real numbers, and of the tensors of the layer that is written
+    """
+
+    def __init__(self, batch: int, any_size: bool = False) -> None:
+        self.batch, self.any_size = batch, any_size
+        self.dtype: type[np.generic] = np.float32
         self.layer = ""
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
@@ -65,22 +73,30 @@ class Graph:
         self.nodes.append(Node(operator, list(inputs), [output], attributes))
         return output
 
+    def add_several(self, operator: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
+        """Add a node with `count` outputs; their names."""
+        stem = self._name(operator)
+        outputs = [f"{stem}_{part}" for part in range(count)]
+        self.nodes.append(Node(operator, list(inputs), outputs, attributes))
+        return outputs
+
     def split(self, x: str, sizes: Sequence[int], axis: int) -> list[str]:
         """Consecutive slices of the given sizes along an axis; x itself for a single size."""
         if len(sizes) == 1:
             return [x]
-        stem = self._name("Split")
-        outputs = [f"{stem}_{part}" for part in range(len(sizes))]
-        self.nodes.append(Node("Split", [x, self.integers(sizes)], outputs, {"axis": axis}))
-        return outputs
+        return self.add_several("Split", [x, self.integers(sizes)], len(sizes), axis=axis)
 
     def join(self, parts: Sequence[str], axis: int) -> str:
         """The concatenation of the parts along an axis; a single part itself."""
         return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=axis)
 
-    def constant(self, values: Any, dtype: type[np.generic] = np.float32) -> str:
-        """Add a constant array; its name."""
-        array = np.ascontiguousarray(values, dtype).reshape(np.shape(values))
+    def constant(self, values: Any, dtype: type[np.generic] | None = None) -> str:
+        """Add a constant array, real numbers unless a type is given; its name. Raises UnsupportedError where float16 is
+        too small for one."""
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(values, dtype or self.dtype).reshape(np.shape(values))
+        if array.dtype == np.float16 and not np.isfinite(array).all() and np.isfinite(values).all():
+            raise UnsupportedError(f"it has a parameter of {np.abs(values).max():g}; float16 ends at 65504")
         key = (array.dtype.str, array.shape, array.tobytes() if array.size <= SMALL else b"")
         if array.size <= SMALL and key in self._small:
             return self._small[key]
@@ -107,7 +123,7 @@ class Graph:
         return x if term == 0 else self.add("Add", x, self.constant(term))
 
     def reshape(self, x: str, *shape: int) -> str:
-        """x reshaped to (batch, *shape)."""
+        """x reshaped to (batch, *shape), in which -1 stands for one side that follows from the others."""
         return self.add("Reshape", x, self.integers([self.batch, *shape]))
 
     def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
@@ -124,6 +140,14 @@ class Graph:
         bounds = [part.start or 0 for part in parts], [part.stop for part in parts], list(slices)
         last = [self.integers(steps)] if max(steps) > 1 else []
         return self.add("Slice", x, *map(self.integers, bounds), *last)
+
+    def side(self, x: str, axis: int) -> str:
+        """The size of x along an axis as a tensor (1,) of int64, known when the graph runs."""
+        return self.add("Gather", self.add("Shape", x), self.integers([axis]))
+
+    def cast(self, x: str, dtype: type[np.generic]) -> str:
+        """x as numbers of another type."""
+        return self.add("Cast", x, to=ONNX_TYPES[dtype])
 
     def planes(self, value: Value) -> str:
         """The value as (n, c, h, w)."""

@@ -43,32 +43,48 @@ def _sigmoid(graph: Graph, x: str) -> str:
     return graph.add("Sigmoid", x)
 
 
+def by_anchor(graph: Graph, value: Value, anchors: int, entries: int) -> str:
+    """The planes that a head reads, as (n, anchors, entries, cells)."""
+    return graph.reshape(graph.planes(value), anchors, entries, -1 if graph.any_size else value.shape.cells)
+
+
 def _by_entry(graph: Graph, value: Value, anchors: int, functions: Sequence[Function]) -> str:
-    """(n, anchors, entries, h, w) with a function applied to each entry; neighbours with the same one share a node."""
-    x = graph.reshape(value.name, anchors, len(functions), value.shape.height, value.shape.width)
+    """(n, anchors, entries, cells) with a function applied to each entry; neighbours with the same one share a node."""
+    x = by_anchor(graph, value, anchors, len(functions))
     runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
     parts = graph.split(x, [count for _, count in runs], axis=2)
     return graph.join([function(graph, part) for (function, _), part in zip(runs, parts, strict=True)], axis=2)
 
 
+def _as_planes(graph: Graph, entries: str, value: Value) -> Value:
+    """(n, anchors, entries, cells) in the shape that the head read."""
+    if graph.any_size:
+        return Value(graph.add("Reshape", entries, graph.add("Shape", graph.planes(value))), value.shape)
+    shape = value.shape
+    return Value(graph.reshape(entries, shape.channels, shape.height, shape.width), shape)
+
+
+def stretched(graph: Graph, x: str, scale: float) -> str:
+    """Centres of boxes, stretched about the middle of their cell by scale_x_y."""
+    return graph.plus(graph.times(x, scale), -0.5 * (scale - 1))
+
+
 def yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
     """Both kinds of yolo head; they differ in the order of their entries."""
-    shape = layer.shape
     functions = [_raw] * layer.entries
     for first, count in layer.logistic_entries() if not layer.new_coords else ():
         functions[first : first + count] = [_sigmoid] * count
     if layer.scale_x_y != 1.0:
         inner = functions[0]
 
-        def stretched(graph: Graph, x: str) -> str:
-            return graph.plus(graph.times(inner(graph, x), layer.scale_x_y), -0.5 * (layer.scale_x_y - 1))
+        def centre(graph: Graph, x: str) -> str:
+            return stretched(graph, inner(graph, x), layer.scale_x_y)
 
         for entry in layer.centre_entries():
-            functions[entry] = stretched
+            functions[entry] = centre
     if all(function is _raw for function in functions):
         return inputs[0]
-    entries = _by_entry(graph, inputs[0], len(layer.mask), functions)
-    return Value(graph.reshape(entries, shape.channels, shape.height, shape.width), shape)
+    return _as_planes(graph, _by_entry(graph, inputs[0], len(layer.mask), functions), inputs[0])
 
 
 def region(graph: Graph, layer: Region, inputs: list[Value]) -> Value:
@@ -90,9 +106,9 @@ def region(graph: Graph, layer: Region, inputs: list[Value]) -> Value:
         functions[first:] = [_sigmoid] * (layer.entries - first)
     entries = _by_entry(graph, inputs[0], len(layer.anchors), functions)
     if not layer.by_cell:
-        return Value(graph.reshape(entries, shape.channels, shape.height, shape.width), shape)
-    by_cell = graph.add("Transpose", entries, perm=[0, 3, 4, 1, 2])
-    return Value(graph.reshape(by_cell, shape.outputs), shape, flat=True)
+        return _as_planes(graph, entries, inputs[0])
+    by_cell = graph.add("Transpose", entries, perm=[0, 3, 1, 2])
+    return Value(graph.reshape(by_cell, -1 if graph.any_size else shape.outputs), shape, flat=True)
 
 
 def detection(graph: Graph, layer: DetectionHead, inputs: list[Value]) -> Value:

@@ -61,8 +61,11 @@ def _fitted(graph: Graph, other: Value, shape: Shape) -> str:
     down, up = _steps(shape, theirs)
     channels = min(shape.channels, theirs.channels)
     height, width = min(shape.height, theirs.height), min(shape.width, theirs.width)
-    if (channels, height, width, down) != (theirs.channels, theirs.height, theirs.width, 1):
-        x = graph.cut(x, {1: slice(channels), 2: slice(0, height * down, down), 3: slice(0, width * down, down)})
+    cuts = {} if channels == theirs.channels else {1: slice(channels)}
+    if (height, width, down) != (theirs.height, theirs.width, 1):
+        cuts |= {2: slice(0, height * down, down), 3: slice(0, width * down, down)}
+    if cuts:
+        x = graph.cut(x, cuts)
     if up > 1:
         spread = graph.reshape(x, channels, height, 1, width, 1)
         spread = graph.pad(spread, [0] * 6, [0, 0, 0, up - 1, 0, up - 1])
@@ -101,7 +104,8 @@ def upsample(graph: Graph, layer: Upsample, inputs: list[Value]) -> Value:
     if layer.reverse:  # the sum of each square
         means = graph.add("AveragePool", x, kernel_shape=[s, s], strides=[s, s])
         return Value(graph.times(means, layer.scale * s * s), layer.shape)
-    repeated = graph.add("Resize", x, "", graph.constant([1.0, 1.0, s, s]), mode="nearest", nearest_mode="floor",
+    scales = graph.constant([1.0, 1.0, s, s], np.float32)
+    repeated = graph.add("Resize", x, "", scales, mode="nearest", nearest_mode="floor",
                          coordinate_transformation_mode="asymmetric")  # fmt: skip
     return Value(graph.times(repeated, layer.scale), layer.shape)
 
@@ -117,9 +121,22 @@ def reorg(graph: Graph, layer: Reorg, inputs: list[Value]) -> Value:
         return Value(graph.reshape(turned, out.channels, out.height, out.width), out)
     if layer.reverse:
         return Value(graph.add("DepthToSpace", graph.planes(inputs[0]), blocksize=s), out)
+    if graph.any_size:
+        return Value(_reorg_any_size(graph, graph.planes(inputs[0]), shape.channels, s), out)
     wide = graph.reshape(inputs[0].name, shape.channels // (s * s), shape.height * s, shape.width * s)
     deep = graph.add("SpaceToDepth", wide, blocksize=s)
     return Value(graph.reshape(deep, out.channels, out.height, out.width), out)
+
+
+def _reorg_any_size(graph: Graph, x: str, channels: int, stride: int) -> str:
+    """The same with sides that are computed from those of x."""
+    sides = [graph.side(x, axis) for axis in (2, 3)]
+    factor = graph.integers([stride])
+    first = graph.integers([graph.batch, channels // (stride * stride)])
+    wide = graph.add("Reshape", x, graph.join([first, *(graph.add("Mul", side, factor) for side in sides)], axis=0))
+    deep = graph.add("SpaceToDepth", wide, blocksize=stride)
+    last = graph.integers([graph.batch, channels * stride * stride])
+    return graph.add("Reshape", deep, graph.join([last, *(graph.add("Div", side, factor) for side in sides)], axis=0))
 
 
 def reorg3d(graph: Graph, layer: Reorg3d, inputs: list[Value]) -> Value:
@@ -150,6 +167,9 @@ def iseg(graph: Graph, layer: Iseg, inputs: list[Value]) -> Value:
 
 def implicit(graph: Graph, layer: Implicit, inputs: list[Value]) -> Value:
     weights = layer.weights.reshape(1, layer.filters, layer.atoms, 1)
+    if not graph.batch:
+        shape = graph.join([graph.side(inputs[0].name, 0), graph.integers([1, 1, 1])], axis=0)
+        return Value(graph.add("Expand", graph.constant(weights), shape), layer.shape)
     return Value(graph.constant(np.repeat(weights, graph.batch, axis=0)), layer.shape)
 
 

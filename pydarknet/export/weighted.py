@@ -21,8 +21,6 @@ from ..utils.arrays import Array
 from .activations import apply
 from .graph import Graph, UnsupportedError, Value
 
-LOWEST = float(np.finfo(np.float32).min)
-
 
 def gain_and_bias(norm: BatchNorm | None, biases: Array) -> tuple[Array, Array]:
     """The factor and the bias of each filter, with batch normalisation folded in."""
@@ -160,7 +158,8 @@ def depth_maxpool(graph: Graph, layer: DepthMaxpool, inputs: list[Value]) -> Val
     """Channels in rows of `out_channels`, the last row filled up; the largest of each column."""
     shape, out = inputs[0].shape, layer.shape
     rows = -(-shape.channels // out.channels)
-    x = graph.pad(graph.planes(inputs[0]), [0] * 4, [0, rows * out.channels - shape.channels, 0, 0], LOWEST)
+    lowest = float(np.finfo(np.float16 if graph.dtype is np.float16 else np.float32).min)
+    x = graph.pad(graph.planes(inputs[0]), [0] * 4, [0, rows * out.channels - shape.channels, 0, 0], lowest)
     x = graph.reshape(x, rows, out.channels, out.height, out.width)
     return Value(graph.add("ReduceMax", x, axes=[1], keepdims=0), out)
 

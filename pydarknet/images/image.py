@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
 from ..utils.files import read_bytes, write_file
+from ..utils.resources import bundled
 from .header import check_size, image_size
 
 Picture = NDArray[np.uint8]
@@ -65,10 +66,18 @@ def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of the file at `path`, which may be the bare name of the bundled picture (`sample.jpg`)."""
     try:
-        return read_bytes(path, ImageError)
+        return read_bytes(_on_disk_or_bundled(path), ImageError)
     except ImageError as error:
         raise ImageError(f'Cannot load image "{path}": {_reason(error.__cause__ or error)}') from error
+
+
+def _on_disk_or_bundled(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    name = os.fspath(path)
+    if os.path.lexists(path) or not isinstance(name, str):
+        return path
+    return bundled(name) or bundled(f"data/{name}") or path
 
 
 def _decode(content: bytes) -> Picture:
@@ -243,6 +252,17 @@ def in_channels(image: Picture, channels: int) -> Picture:
         return image
     red, green, blue = (image[..., i : i + 1].astype(np.uint16) for i in range(3))
     return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
+
+
+def shrink(image: Picture, longest: int) -> Picture:
+    """The picture itself, or a smaller copy whose longer side has `longest` pixels."""
+    height, width, _ = check_image(image).shape
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    smaller = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return smaller.reshape(size[1], size[0], -1)
 
 
 def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> bytes:

@@ -39,15 +39,19 @@ class Classification:
     width: int
     height: int
 
-    def to_json(self, filename: str | None = None) -> str:
-        """One JSON object in one line: file name, seconds, and `classes`, best first."""
+    def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
+        """One JSON object in one line, as `classify --json` prints: file name, seconds, and `classes`, best first.
+
+        frame: of a video, its number from 1; named if given.
+        """
         classes = [
             {"class_id": each.class_id, "name": json_text(each.name), "probability": round(each.probability, 6)}
             | ({} if each.parent is None else {"parent": json_text(each.parent)})
             for each in self.predictions
         ]
         name = None if filename is None else json_text(filename)
-        return to_json({"filename": name, "seconds": round(self.seconds, 6), "classes": classes}, ensure_ascii=False)
+        where = {"filename": name} | ({} if frame is None else {"frame": frame})
+        return to_json(where | {"seconds": round(self.seconds, 6), "classes": classes}, ensure_ascii=False)
 
 
 def tree_of_network(network: Network) -> WordTree | None:
@@ -61,29 +65,55 @@ def best_fit(network: Network) -> str:
     return "shorter" if network.resizable else "crop"
 
 
-def classify(network: Network, image: Picture, names: Sequence[str], top: int = 5, fit: str = "auto") -> Classification:
-    """The `top` best classes of an HxWx3 uint8 RGB picture.
+def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
+    """A (height, width, 3) uint8 RGB picture -> the network's input, (channels, height, width) float32; needs no lock.
 
     fit: auto, or one of FITS; `shorter` falls back to `crop` where the network runs at one size only. Raises
-    OptionError, and DivergedError where the network's output is not finite.
+    OptionError.
     """
     if fit != "auto" and fit not in FITS:
         raise OptionError(f"fit {fit!r}: expected auto, {', '.join(FITS)}")
-    if top < 1:
-        raise OptionError(f"top {top}: expected at least 1")
     if fit == "auto" or (fit == "shorter" and not network.resizable):
         fit = best_fit(network)
         if fit == "shorter" and max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
             fit = "letterbox"  # the whole of such a sliver would take too much memory
     channels, height, width = network.input_shape
-    x = fit_for_classify(image, fit, width, height, channels)[None]
-    with network.lock:  # for the time alone: `forward` gives copies
-        network.prepare(x.shape)
-        start = time.perf_counter()
-        outputs = network.forward(x)
-        seconds = time.perf_counter() - start
-    require_finite(network, x, outputs)
-    return Classification(rank(outputs[0][0], names, top, tree_of_network(network)), seconds, x.shape[3], x.shape[2])
+    return fit_for_classify(image, fit, width, height, channels)
+
+
+def classify_inputs(
+    network: Network, inputs: Sequence[Array], names: Sequence[str], top: int = 5
+) -> list[Classification]:
+    """The `top` best classes of prepared pictures. Those of one size go through the network in one pass.
+
+    Raises OptionError, ShapeError, and DivergedError where the network's output is not finite.
+    """
+    if top < 1:
+        raise OptionError(f"top {top}: expected at least 1")
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, pixels in enumerate(inputs):
+        by_shape.setdefault(pixels.shape, []).append(index)
+    results: dict[int, Classification] = {}
+    for (_, height, width), members in by_shape.items():
+        x = inputs[members[0]][None] if len(members) == 1 else np.stack([inputs[index] for index in members])
+        with network.lock:  # for the time alone: `forward` gives copies
+            network.prepare(x.shape)
+            start = time.perf_counter()
+            outputs = network.forward(x)
+            seconds = (time.perf_counter() - start) / len(x)
+        require_finite(network, x, outputs)
+        for index, output in zip(members, outputs[0], strict=True):
+            best = rank(output, names, top, tree_of_network(network))
+            results[index] = Classification(best, seconds, width, height)
+    return [results[index] for index in range(len(inputs))]
+
+
+def classify(network: Network, image: Picture, names: Sequence[str], top: int = 5, fit: str = "auto") -> Classification:
+    """The `top` best classes of a (height, width, 3) uint8 RGB picture; see `prepare_input` for `fit`.
+
+    Raises OptionError, and DivergedError where the network's output is not finite.
+    """
+    return classify_inputs(network, [prepare_input(network, image, fit)], names, top)[0]
 
 
 def rank(output: Array, names: Sequence[str], top: int, tree: WordTree | None = None) -> list[Prediction]:

@@ -113,14 +113,16 @@ class Detections(list[Detection]):
         OutputError."""
         return write_image(path, self.plot())
 
-    def crops(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write the part of the picture inside each box to FOLDER/NAME_001_CLASS.jpg and so on; the paths.
+    def crops(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+        """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on; the paths.
 
-        The folder is created. Boxes without a pixel inside the picture are left out. Raises OutputError.
+        stem: by default the name of the picture's file, else "crop". The folder is created. Boxes without a pixel
+        inside the picture are left out. Raises OutputError.
         """
         make_folder(Path(folder))
         image, written = self.image, []
-        stem = Path(os.fspath(self.source)).stem if isinstance(self.source, (str, os.PathLike)) else "crop"
+        if stem is None:
+            stem = Path(os.fspath(self.source)).stem if isinstance(self.source, (str, os.PathLike)) else "crop"
         for number, detection in enumerate(self, start=1):
             corners = detection.box.xyxy
             if not all(map(math.isfinite, corners)):
@@ -134,16 +136,17 @@ class Detections(list[Detection]):
 
     # --- formats ---
 
-    def to_json(self, filename: str | None = None) -> str:
+    def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
         """One JSON object in one line, as `detect --json` prints: file name, size, seconds, and `objects`, each with
         class, confidence, `box` (left, top, width, height in pixels) and box relative to the picture.
 
-        filename: by default the source's path, if it has one.
+        filename: by default the source's path, if it has one. frame: of a video, its number from 1; named if given.
         """
         if filename is None and isinstance(self.source, (str, os.PathLike)):
             filename = os.fspath(self.source)
         content = {
             "filename": None if filename is None else json_text(filename),
+            **({} if frame is None else {"frame": frame}),
             "width": self.width,
             "height": self.height,
             "seconds": round(self.seconds, 6),
@@ -173,10 +176,12 @@ class Detections(list[Detection]):
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(CSV_COLUMNS)
-        for d in self:
-            corners = (f"{value:.3f}" for value in d.box.xyxy)
-            table.writerow([d.class_id, d.name, f"{d.confidence:.6f}", *corners])
+        table.writerows(self.csv_rows())
         return text.getvalue()
+
+    def csv_rows(self) -> list[list[int | str]]:
+        """The lines of that table, as values."""
+        return [[d.class_id, d.name, f"{d.confidence:.6f}", *(f"{value:.3f}" for value in d.box.xyxy)] for d in self]
 
     def to_labels(self) -> str:
         """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line each."""

@@ -23,6 +23,7 @@ from ..utils.arrays import Array
 from ..utils.prefetch import prefetch
 from .detections import Detections
 from .finite import warn_if_not_finite
+from .tiles import Tile, Tiling, merge_tiles
 
 BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
 HIDDEN = "dont_show"  # AlexeyAB's darknet never reports classes whose name begins so
@@ -49,6 +50,12 @@ class DetectionResult:
         them."""
         listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
         return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
+
+    def only(self, classes: Sequence[int]) -> DetectionResult:
+        """The same without the objects of other classes."""
+        probabilities = np.zeros_like(self.candidates.probabilities)
+        probabilities[:, classes] = self.candidates.probabilities[:, classes]
+        return replace(self, candidates=replace(self.candidates, probabilities=probabilities))
 
     def _best_class_first(self) -> list[Detection]:
         """AlexeyAB's order: boxes by their left edge, each with its best class first."""
@@ -179,6 +186,12 @@ def prepare_input(network: Network, image: Picture, options: DetectorOptions) ->
 
 def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequence[str]) -> list[DetectionResult]:
     """One forward pass over a batch of prepared pictures, each decoded and suppressed by its own options."""
+    candidates, seconds = _forward(network, inputs)
+    return [_result(network, each, found, names, seconds) for each, found in zip(inputs, candidates, strict=True)]
+
+
+def _forward(network: Network, inputs: Sequence[DetectorInput]) -> tuple[list[Candidates], float]:
+    """The candidates of each input before suppression, and the time of the pass for one of them."""
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     with network.lock:  # other threads' passes would overwrite what is decoded
         network.prepare(x.shape)
@@ -187,13 +200,51 @@ def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequ
         seconds = (time.perf_counter() - start) / len(inputs)
         decoded = [_decode(network, sample, each) for sample, each in enumerate(inputs)]
     warn_if_not_finite(network, x, outputs)
-    last = heads_of(network)[-1]
-    results = []
-    for each, candidates in zip(inputs, decoded, strict=True):
-        if each.options.nms:
-            candidates = suppress(candidates, each.options.nms, last.nms_kind, last.beta_nms)
-        size, thresh = (each.width, each.height), each.options.thresh
-        results.append(DetectionResult(candidates, names, *size, thresh, network.dialect, seconds))
+    return decoded, seconds
+
+
+def _result(
+    network: Network, picture: DetectorInput, candidates: Candidates, names: Sequence[str], seconds: float
+) -> DetectionResult:
+    """What the candidates leave after suppression. picture: whose size and options count."""
+    options, last = picture.options, heads_of(network)[-1]
+    if options.nms:
+        candidates = suppress(candidates, options.nms, last.nms_kind, last.beta_nms)
+    size = picture.width, picture.height
+    return DetectionResult(candidates, names, *size, options.thresh, network.dialect, seconds)
+
+
+class TiledInput(NamedTuple):
+    """A picture cut into tiles, the first of which is the whole of it, each prepared for the network."""
+
+    tiles: list[Tile]
+    inputs: list[DetectorInput]
+
+
+def prepare_tiles(network: Network, image: Picture, options: DetectorOptions, tiling: Tiling) -> TiledInput:
+    """Cut a (height, width, 3) uint8 RGB picture and fit its tiles to the network; needs no lock. Raises OptionError,
+    and ImageError for a picture with fewer pixels than tiles."""
+    rows, columns, _ = check_image(image).shape
+    tiles = tiling.tiles(columns, rows)
+    return TiledInput(tiles, [prepare_input(network, tile.of(image), options) for tile in tiles])
+
+
+def detect_tiled(
+    network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
+) -> list[DetectionResult]:
+    """The objects of pictures in tiles, `batch` tiles a pass; `seconds` of a result is the time of all its tiles."""
+    inputs = [each for picture in pictures for each in picture.inputs]
+    candidates, seconds = [], []
+    for start in range(0, len(inputs), batch):
+        found, of_each = _forward(network, inputs[start : start + batch])
+        candidates += found
+        seconds += [of_each] * len(found)
+    results, start = [], 0
+    for tiles, parts in pictures:
+        end = start + len(tiles)
+        merged = merge_tiles(tiles, candidates[start:end])
+        results.append(_result(network, parts[0], merged, names, sum(seconds[start:end])))
+        start = end
     return results
 
 
@@ -211,6 +262,7 @@ def detect(
     hier: float = 0.5,
     nms: float = 0.45,
     letterbox: bool | None = None,
+    tiling: Tiling | None = None,
 ) -> DetectionResult:
     """Detect objects in an HxWx3 uint8 RGB picture.
 
@@ -218,10 +270,13 @@ def detect(
     hier       threshold of word trees
     nms        IoU above which the less confident of two boxes is suppressed; 0: no suppression
     letterbox  keep the picture's aspect ratio, on grey; None: as darknet's own command for this network
+    tiling     how a large picture is cut, for small objects; None: it is not
 
     Raises OptionError. Logs a warning if the network's output is not finite.
     """
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
+    if tiling is not None:
+        return detect_tiled(network, [prepare_tiles(network, image, options, tiling)], names)[0]
     return detect_inputs(network, [prepare_input(network, image, options)], names)[0]
 
 
@@ -236,6 +291,7 @@ def detect_each(
     letterbox: bool | None = None,
     batch: int = 8,
     bgr: bool = False,
+    tiling: Tiling | None = None,
 ) -> Iterator[tuple[Image, DetectionResult]]:
     """Detect objects in many pictures, `batch` of them per pass. Returns an iterator of (picture as given, result).
 
@@ -247,14 +303,27 @@ def detect_each(
         raise OptionError(f"batch {batch}: expected at least 1")
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
 
-    def load(image: Image) -> tuple[Image, DetectorInput]:
-        return image, prepare_input(network, as_picture(image, bgr), options)
+    def load(image: Image) -> tuple[Image, DetectorInput | TiledInput]:
+        picture = as_picture(image, bgr)
+        if tiling is not None:
+            return image, prepare_tiles(network, picture, options, tiling)
+        return image, prepare_input(network, picture, options)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
             while ready := list(islice(loaded, batch)):
-                found = detect_inputs(network, [each for _, each in ready], names)
+                found = detect_prepared(network, [each for _, each in ready], names, batch)
                 yield from zip([image for image, _ in ready], found, strict=True)
 
     heads_of(network)  # raises where there is none
     return results()
+
+
+def detect_prepared(
+    network: Network, pictures: Sequence[DetectorInput | TiledInput], names: Sequence[str], batch: int
+) -> list[DetectionResult]:
+    """The objects of prepared pictures, which are either all whole, thus one pass, or all in tiles."""
+    whole = [each for each in pictures if isinstance(each, DetectorInput)]
+    if whole:
+        return detect_inputs(network, whole, names)
+    return detect_tiled(network, [each for each in pictures if isinstance(each, TiledInput)], names, batch)

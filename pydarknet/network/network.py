@@ -16,6 +16,7 @@ from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
 from ..layers.convolution.bf16 import FLOAT32, checked_precision
+from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork
 from ..tensor import Shape
 from ..utils.arrays import Array
@@ -331,10 +332,16 @@ class Network:
                 self._changes.parameters_dirty = False
             yield self._plan, array
 
+    def announce(self, input_: Shape, batch: int, train: bool = False) -> None:
+        """Say what is about to run, so that kernels that it needs and that are not compiled yet are compiled by several
+        processes."""
+        will_run(Work(self.path, self.dialect.name, input_.width, input_.height, batch, self._precision, train))
+
     def _make_plan(self, keep_all: bool) -> None:
         self._plan = None  # whatever happens below, layers are no longer bound to its tensors
         self.setups += 1
         input_, batch = self._reshaped or (self.input, self.batch)
+        self.announce(input_, batch)
         with tuning.measured() if self.tune else contextlib.nullcontext():
             self._plan = ExecutionPlan.make(self.layers, input_, batch, self.output_index, self.precision, keep_all)
         self._changes.parameters_dirty = False

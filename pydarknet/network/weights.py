@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,12 +114,40 @@ def stored_numbers(layer: Layer) -> int:
     return sum(_stored_part(p, layer).size for p in layer.named_parameters() if _is_stored(p, layer))
 
 
+def file_lengths(layers: Sequence[Layer]) -> tuple[int, int]:
+    """The lengths in bytes that a file of these layers may have: with a header of 16 or of 20 bytes."""
+    numbers = sum(stored_numbers(layer) for layer in layers)
+    return 16 + 4 * numbers, 20 + 4 * numbers
+
+
+def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> None:
+    """Raise WeightsError unless the file's header and length are those of a file of exactly these layers.
+
+    Reads the header alone. name: how errors call the file, by default its path.
+    """
+    name = name or str(path)
+    try:
+        with path.open("rb") as stream:
+            _, start = Header.parse(name, stream.read(512))
+            length = os.fstat(stream.fileno()).st_size
+    except OSError as error:
+        raise WeightsError(f"Couldn't open file: {path} ({error.strerror or error})") from error
+    expected = start + 4 * sum(stored_numbers(layer) for layer in layers)
+    if length != expected:
+        raise WeightsError(f"{name}: {length} bytes; expected {expected}, a header of {start} and all parameters")
+
+
 def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_partial: bool = False) -> Loaded:
     """Read `path` into the layers' parameters.
 
     With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
-    that got nothing keep what they had. Raises WeightsError.
+    that got nothing keep what they had. `path` may be the bare name of a bundled file, or of a downloaded one
+    (`config.published.weights_file`). Raises WeightsError.
     """
+    if not os.path.lexists(path):
+        from ..config.published import weights_file  # what is on the disk is loaded without the table
+
+        path = weights_file(path)
     name = os.fspath(path)
     content = read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)

@@ -14,6 +14,7 @@ _lock = threading.Lock()
 _total = 0.0  # seconds, of what has ended
 _began = 0.0
 _depth = 0  # compilations under way: one calls for others
+_count = 0  # compilations that have ended
 _listener: Callable[[], None] | None = None
 
 
@@ -21,6 +22,16 @@ def compile_seconds() -> float:
     """Seconds in which at least one kernel was being compiled."""
     with _lock:
         return _total + (time.perf_counter() - _began if _depth else 0.0)
+
+
+def is_compiling() -> bool:
+    """Whether a kernel is being compiled now, or waited for."""
+    return _depth > 0
+
+
+def count() -> int:
+    """How many kernels have been compiled, or waited for."""
+    return _count
 
 
 def clock() -> float:
@@ -42,10 +53,11 @@ def begin() -> None:
 
 def end() -> None:
     """Count a compilation that ends."""
-    global _depth, _total
+    global _depth, _total, _count
     with _lock:
         _depth -= 1
         if not _depth:
+            _count += 1
             _total += time.perf_counter() - _began
 
 

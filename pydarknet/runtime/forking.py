@@ -4,6 +4,7 @@ way."""
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -26,6 +27,21 @@ def in_child(function: Callable[[], None]) -> None:
     """Call a function in each child, first of all."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
+
+
+def _renew_locks_of_numba() -> None:
+    """Give this process locks of its own for the start of Numba's threads.
+
+    Numba shares one semaphore between a process and its forked children: a child that is killed while it holds it would
+    let every other process wait for ever. Another thread of the parent may have held the lock between threads.
+    """
+    parallel = sys.modules.get("numba.np.ufunc.parallel")
+    for name in ("_backend_init_process_lock", "_backend_init_thread_lock"):
+        if hasattr(parallel, name):
+            setattr(parallel, name, threading.RLock())
+
+
+in_child(_renew_locks_of_numba)
 
 
 def refuse(*_: object, **__: object) -> None:

@@ -17,7 +17,7 @@ from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
-from . import codegen, compile_time
+from . import claims, codegen, compile_ahead, compile_time
 from .cache import CACHE_FOLDER, numba_is_known, read_checked, remove_old, write_checked
 from .forking import in_child, refuse
 from .object_loader import PACKAGE
@@ -40,7 +40,12 @@ class _CompileListener(event.Listener):
 
 
 event.register("numba:compile", _CompileListener())
-_parallel: list[Any] = []  # the dispatchers of kernels that use Numba's threads
+_kernels: list[Any] = []  # all dispatchers that are called from Python
+_parallel: list[Any] = []  # those of kernels that use Numba's threads
+
+
+class TakenError(Exception):
+    """Another process compiles this kernel; only helpers, which have other things to do, are told so."""
 
 
 class _CheckedFiles:
@@ -53,15 +58,15 @@ class _CheckedFiles:
     def __init__(self, folder: Path, base: str) -> None:
         self._folder, self._base = folder, base
 
-    def _path(self, key: Any) -> Path:
+    def path(self, key: Any) -> Path:
         return self._folder / f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
 
     def load(self, key: Any) -> Any:
-        data = read_checked(self._path(key))
+        data = read_checked(self.path(key))
         return None if data is None else pickle.loads(data)
 
     def save(self, key: Any, data: Any) -> None:
-        write_checked(self._path(key), dumps(data))
+        write_checked(self.path(key), dumps(data))
 
     def flush(self) -> None:
         for path in self._folder.glob(f"{self._base}.*.nbc"):
@@ -86,13 +91,44 @@ class _QuickCache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)
-        found = self._load_overload(sig, target_context)
+        found = self._load_overload(sig, target_context) or self._claimed(sig, target_context)
         if found is not None and object_writer.is_wanted(self._kernel, sig):
             library = self._cache_file.load(self._index_key(sig, target_context.codegen()))[0]
             object_writer.save(self._kernel, sig, library[2][0], found.fndesc)
         return found
 
+    def file(self, sig: Any, target_context: Any) -> Path:
+        """Where the code for arguments of these types is kept."""
+        return self._cache_file.path(self._index_key(sig, target_context.codegen()))
+
+    def _claimed(self, sig: Any, target_context: Any) -> Any:
+        """Claim the kernel; what another process, which had claimed it, has compiled, or None.
+
+        Raises TakenError in a helper where another process has the claim.
+        """
+        file = self.file(sig, target_context)
+        if claims.claim(file):
+            compile_ahead.kernel_is_missing()
+        elif compile_ahead.is_helper:
+            raise TakenError
+        else:
+            compile_time.begin()
+            try:
+                claims.wait(file)
+            finally:
+                compile_time.end()
+        found = self._load_overload(sig, target_context) if file.exists() else None
+        if found is not None:
+            claims.release(file)
+        return found
+
     def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            self._save(sig, data)
+        finally:
+            claims.release(self.file(sig, data.target_context))
+
+    def _save(self, sig: Any, data: Any) -> None:
         remove_old()
         try:
             self._save_overload(sig, data)
@@ -106,6 +142,8 @@ class _QuickCache(FunctionCache):
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    codegen.add_kernel(dispatcher)
+    _kernels.append(dispatcher)
     if options.get("parallel"):
         _parallel.append(dispatcher)
     if CACHE_FOLDER is None:
@@ -119,6 +157,16 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
     finally:
         config.CACHE_DIR = previous
     return dispatcher
+
+
+def all_kernels() -> list[Any]:
+    """The dispatchers of all kernels that have been imported and are called from Python."""
+    return [kernel for kernel in _kernels if isinstance(kernel._cache, _QuickCache)]
+
+
+def cache_file(kernel: Any, types: tuple[Any, ...]) -> Path:
+    """The file that holds, or will hold, a kernel's code for arguments of these Numba types."""
+    return kernel._cache.file(types, kernel.targetctx)
 
 
 def _refuse_kernels() -> None:

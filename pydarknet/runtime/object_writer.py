@@ -72,9 +72,14 @@ def threading_layer() -> str:
 
 def catalogue() -> dict[str, tuple[list[str], dict[str, Any]]]:
     """The kernels and constants of all modules."""
+    return {name: contents(module) for name, module in modules().items()}
+
+
+def modules() -> dict[str, ModuleType]:
+    """All modules with kernels, imported, by their names in `kernels`."""
     files = [path.relative_to(KERNELS) for path in KERNELS.rglob("*.py") if path.stem not in WITHOUT_NUMBA]
     names = sorted(".".join(file.with_suffix("").parts) for file in files)
-    return {name: contents(import_module(f"{object_loader.PACKAGE}.{name}")) for name in names}
+    return {name: import_module(f"{object_loader.PACKAGE}.{name}") for name in names}
 
 
 def contents(module: ModuleType) -> tuple[list[str], dict[str, Any]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from ..layers import INPUT, Layer
 from ..network.fusion import Graph
 from ..network.network import Network
-from ..tensor import Layout
+from ..tensor import Layout, Shape
 
 HEADER = "   layer   filters  size/strd(dil)      input                output"
 MEGABYTE = 1 << 20
@@ -60,6 +61,41 @@ def totals(network: Network, file_size: int | None = None) -> Iterator[str]:
     yield f"weights file  {megabytes(size)} MB ({size} bytes)"
     parts = f"parameters as read and as packed {megabytes(8 * parameters)}, activations {megabytes(activations)}"
     yield f"peak memory   about {megabytes(memory)} MB besides Python's own ({parts})"
+
+
+def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
+    """What `layer_table` and `totals` say, as values that JSON has; sizes in bytes.
+
+    input, output of a layer: (channels, height, width). operations: floating-point operations of one picture as `ops`
+    counts them; those of a layer as its table has them.
+    """
+    header = len(network.header.pack())
+    parameters, activations = network.parameter_count, activation_bytes(network)
+    layers = [
+        {
+            "index": index,
+            "type": layer.kind,
+            "inputs": [_chw(shape) for shape in layer.inputs],
+            "output": _chw(layer.shape),
+            "parameters": sum(array.size for array in layer.parameters()),
+            "operations": int(layer.table_operations()),
+        }
+        for index, layer in enumerate(network.layers)
+    ]
+    return {
+        "cfg": str(network.path),
+        "dialect": network.dialect.name,
+        "input": _chw(network.input),
+        "operations": network.ops,
+        "parameters": parameters,
+        "weights_file": 4 * parameters + header if file_size is None else file_size,
+        "memory": {"parameters": 8 * parameters, "activations": activations},
+        "layers": layers,
+    }
+
+
+def _chw(shape: Shape) -> list[int]:
+    return [shape.channels, shape.height, shape.width]
 
 
 def megabytes(size: int) -> str:

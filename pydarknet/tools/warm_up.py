@@ -26,13 +26,17 @@ def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
     model = load_model(cfg)
     model.forward(np.zeros((1, *model.input_shape), np.float32))
     if train:
-        _train_once(cfg)
+        steps = load_model(cfg).config.net.positive("time_steps", 1)
+        train_once(cfg, batch=SAMPLES * steps)
     return time.perf_counter() - start
 
 
-def _train_once(cfg: str | os.PathLike[str]) -> None:
-    steps = load_model(cfg).config.net.positive("time_steps", 1)
-    model = load_model(cfg, batch=SAMPLES * steps)
+def train_once(
+    cfg: str | os.PathLike[str], width: int | None = None, height: int | None = None, batch: int = SAMPLES,
+    dialect: str = "auto",
+) -> None:  # fmt: skip
+    """One training step, with its update, of a network with random weights on black pictures. Raises OptionError."""
+    model = load_model(cfg, width=width, height=height, batch=batch, dialect=dialect)
     if not any(layer.has_loss for layer in model.layers):
         raise OptionError(f"{model.path}: has no layer with a loss; it cannot be trained")
     learner = Learner(model)

@@ -89,6 +89,7 @@ class Learner:
                 layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
+        network.announce(input_, batch, train=True)
         graph = Graph(network.layers, input_, network.output_index)
         tensors = allocate(plan_tensors(graph, batch, {}, keep_all=True))
         deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop_index}
@@ -248,6 +249,7 @@ class Learner:
             if network.setups != self._setups:  # an inference pass or another size came between
                 with self._whole():
                     self._prepare_again()
+            network.announce(network.input, network.batch, train=True)
             with contextlib.ExitStack() as undo:
                 undo.callback(self._take_back, self._moved_by_forward())
                 self.seen += self.mini_batch

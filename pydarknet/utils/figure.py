@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,3 +45,37 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     except (ValueError, RuntimeError) as error:
         raise OutputError(f"{path}: cannot draw the plot: {error}") from error
     write_file(path, content.getvalue())
+
+
+# A colour that no chart uses otherwise: `inline_svg` replaces it by the page's own.
+INK = "#010203"
+
+
+@contextlib.contextmanager
+def inline_style(salt: str) -> Iterator[None]:
+    """Within the block, figures are drawn in `INK` on nothing, for `inline_svg`. salt: makes the names in the SVG those
+    of this figure alone. Raises OptionError where matplotlib is missing."""
+    new_figure()
+    from matplotlib import rc_context
+
+    ink: dict[Any, Any] = dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    )
+    nothing: dict[Any, Any] = dict.fromkeys(("figure.facecolor", "axes.facecolor"), "none")
+    with rc_context(
+        {**ink, **nothing, "grid.color": INK, "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 11}
+    ):
+        yield
+
+
+def inline_svg(figure: Any) -> str:
+    """A figure as an <svg> element for a page: as wide as its place, in the page's colour and font."""
+    content = io.BytesIO()
+    figure.savefig(content, format="svg", dpi=150, transparent=True, metadata={"Date": None, "Creator": None})
+    text = content.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # names that every figure has and nothing refers to
+    head, end, rest = text.partition(">")
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head)
+    return re.sub(r"(?<=font: )[^;\"]*?(?=[\d.]+px)", "", f"{head}{end}{rest}".replace(INK, "currentColor"))

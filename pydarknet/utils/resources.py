@@ -6,6 +6,7 @@ Nothing here imports more than the standard library.
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -37,15 +38,40 @@ def bundled(relative: str) -> Path | None:
 
 
 def network_file(path: str) -> str:
-    """`path`, or the bundled .cfg, .data or .weights file that it names where the disk has no such file."""
+    """`path`, or the bundled .cfg, .data or .weights file that it names where the disk has no such file.
+
+    A network's name alone, such as `yolov4-tiny`, is the name of its .cfg file.
+    """
     if _is_file(Path(path)):
         return path
-    found = bundled(path) or bundled(f"cfg/{path}") or bundled(f"data/{path}")
+    found = bundled(path) or bundled(f"cfg/{path}") or bundled(f"data/{path}") or bundled(f"cfg/{path}.cfg")
     return path if found is None else str(found)
 
 
-def bundled_names(classes: int) -> Path | None:
-    """Return the bundled list that has exactly `classes` names, or None where there is none."""
+def models_folder() -> Path:
+    """The folder of downloaded weights: what PYDARKNET_MODELS names, else `models` in the user's cache of pydarknet."""
+    if os.environ.get("PYDARKNET_MODELS"):
+        return Path(os.environ["PYDARKNET_MODELS"])
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111, which may raise
+    return Path(cache) / "pydarknet" / "models"
+
+
+def downloaded(name: str) -> Path | None:
+    """The file of that name in `models_folder`, None where there is none."""
+    path = models_folder() / name
+    return path if _is_file(path) else None
+
+
+def bundled_names(classes: int, cfg: str = "") -> Path | None:
+    """Return the bundled names of a network with so many classes, or None where there are none.
+
+    They are those of the file `data/NAME.names` for the bundled `cfg/NAME.cfg`, else the list of that length.
+    """
+    own = bundled(f"cfg/{Path(cfg).name}")
+    if own is not None and _is_file(Path(cfg)) and own.samefile(cfg):
+        names = bundled(f"data/{own.stem}.names")
+        if names is not None:
+            return names
     relative = NAMES_BY_CLASSES.get(classes)
     return bundled(relative) if relative else None
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from pydarknet.cli import console
-from pydarknet.cli.inputs import paths_of
+from pydarknet.cli.inputs import camera_number, is_video, names_of, paths_of
 
 
 @pytest.fixture
@@ -34,6 +34,44 @@ def test_files_folders_and_patterns(folder):
     assert paths_of(["dog.png", "sub"]) == ["dog.png", "sub/[x].png", "sub/a.png", "sub/b.JPG", "sub/c.jpeg"]
     assert paths_of(["sub/*.*g"]) == ["sub/[x].png", "sub/a.png", "sub/c.jpeg"]
     assert paths_of(["sub/[x].png", "none-*.png", "x" * 300]) == ["sub/[x].png", "none-*.png", "x" * 300]
+
+
+def test_lists_videos_and_addresses(folder):
+    (folder / "sub").mkdir()
+    for name in ("a.png", "b.MP4", "notes.md"):
+        (folder / "sub" / name).touch()
+    (folder / "lists").mkdir()
+    (folder / "lists" / "train.txt").write_text("dog.png\r\n\nsub/a.png\nhttp://x.y/z.jpg\nmissing.png\n")
+    listed = ["dog.png", "sub/a.png", "http://x.y/z.jpg", "missing.png"]
+    assert names_of(["lists/train.txt", "sub", "camera:0", "rtsp://a/b*.txt"]) == [
+        *listed, "sub/a.png", "sub/b.MP4", "camera:0", "rtsp://a/b*.txt"]  # fmt: skip
+    assert names_of(["su?", "sub/**"]) == ["sub/a.png", "sub/b.MP4", "sub/a.png", "sub/b.MP4", "sub/notes.md"]
+    for number in (10, 9):
+        (folder / f"f{number}.png").touch()
+    assert names_of(["f%d.png", "100%.png"]) == ["f9.png", "f10.png", "100%.png"]
+    (folder / "empty.txt").touch()
+    (error,) = names_of(["empty.txt"])
+    assert str(error) == "empty.txt:1: the list is empty; expected one picture per line"
+
+
+def test_kinds_of_inputs():
+    assert [camera_number(name) for name in ("camera:0", "camera:12", "camera:", "camera:x", "0")] == [
+        0, 12, None, None, None]  # fmt: skip
+    moving = ["camera:0", "rtsp://host/path", "RTMP://host/x", "udp://@:1234", "street.mp4", "a/b.WEBM"]
+    assert all(is_video(name) for name in moving)
+    assert not any(is_video(name) for name in ("dog.jpg", "http://host/dog.mp4", "mp4", "train.txt"))
+
+
+def test_a_list_of_pictures(classify, folder):
+    (folder / "sub").mkdir()
+    shutil.copy("dog.png", "sub/cat.png")
+    (folder / "sub" / "list.txt").write_text("dog.png\nsub/cat.png\ncat.png\nmissing.png\n")
+    result = classify("sub/list.txt")
+    assert result.exit_code == 1
+    assert predicted(result) == ["dog.png", "sub/cat.png", "sub/cat.png"]  # the last beside the list
+    assert result.stderr == 'Cannot load image "missing.png": No such file or directory\n'
+    result = classify("no.txt")
+    assert (result.exit_code, result.stderr) == (1, "Couldn't open file: no.txt (No such file or directory)\n")
 
 
 def test_what_cannot_be_read_is_reported_and_the_rest_go_on(classify, folder):
@@ -68,6 +106,20 @@ def test_a_picture_itself_on_standard_input(classify, folder):
     assert predicted(result) == ["dog.png"]
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("standard input: expected the paths of pictures, one a line")
+
+
+def test_a_picture_alone_on_standard_input(classify, folder):
+    content = (folder / "dog.png").read_bytes()
+    for arguments in ((), ("-",)):
+        assert predicted(classify(*arguments, stdin=content)) == ["standard input"]
+    result = classify("dog.png", "-", "dog.png", stdin="missing.png\ndog.png\n")
+    assert predicted(result) == ["dog.png"] * 3
+    result = classify(stdin=content[:40])
+    assert result.exit_code == 1
+    assert (
+        result.stderr
+        == 'Cannot use image "standard input": Cannot load image from 40 bytes: unknown or damaged format\n'
+    )
 
 
 @pytest.mark.slow

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import pydarknet
 from pydarknet.boxes import iou
+from pydarknet.cli.app import pydarknet as program
 from pydarknet.evaluation import GroundTruth, evaluate
 from pydarknet.images.image import load_image
 
@@ -73,3 +75,24 @@ def test_the_weights_are_small_and_fit():
     assert weights.stat().st_size <= 2 * 2**20
     loaded = pydarknet.load("toys.cfg", weights).loaded
     assert loaded.left_over == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("detect", "toys.cfg", "toys.weights", "sample.jpg", "--no-picture"),
+        ("detect", "toys", "toys", "data/sample.jpg", "--no-picture"),
+        ("detector", "test", "toys.data", "toys.cfg", "toys.weights", "sample.jpg", "--no-picture"),
+        ("info", "toys.cfg", "toys.weights"),
+        ("statistics", "toys.cfg", "toys.weights"),
+        ("partial", "toys", "toys", "first.weights", "3"),
+        ("imtest", "sample.jpg"),
+    ],
+    ids=" ".join,
+)
+def test_toys_and_picture_are_found_by_bare_name_from_any_folder(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(program, words)
+    assert result.exit_code == 0, result.output
+    if words[0].startswith("detect"):
+        assert re.search(r"^duck: \d+%$", result.stdout, re.MULTILINE), "with the names of the toys"

@@ -22,9 +22,9 @@ NETWORKS = sorted(path.stem for path in CFG.glob("*.cfg"))
 DATA_FILES = sorted(path.stem for path in CFG.glob("*.data"))
 LISTS = sorted(path for path in DATA.iterdir() if path.suffix not in (".jpg", ".weights") and path.stem != "toys")
 
-# SqueezeNet has no file in darknet, and the small recurrent network and the toys are ours; the others are compared with
+# SqueezeNet has no file in darknet; the small networks and the toys are ours; the others are compared with
 # the original.
-WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe", "lstm-small", "toys"}
+WITHOUT_ORIGINAL = {"squeezenet", "squeezenet-caffe", "lstm-small", "toys", "small"}
 
 # These score the classes before the average pooling, the originals after it. Both steps are linear.
 POOLED_AFTER_SCORING = {"darknet", "resnet50"}
@@ -73,10 +73,15 @@ KEYS = {
     "yolo": "mask anchors classes num jitter ignore_thresh truth_thresh random",
 }
 KEYS_OF_ALEXEYAB = {
+    "convolutional": "groups stopbackward",
     "route": "groups group_id",
-    "yolo": "resize scale_x_y iou_loss iou_thresh iou_normalizer cls_normalizer max_delta nms_kind beta_nms",
+    "yolo": "resize scale_x_y iou_loss iou_thresh iou_normalizer cls_normalizer max_delta nms_kind beta_nms "
+    "new_coords objectness_smooth obj_normalizer",
 }
-ONLY_ALEXEYAB = {"yolov4", "yolov4-tiny"}
+ONLY_ALEXEYAB = {
+    "yolov4", "yolov4-csp", "yolov4-custom", "yolov4-tiny", "yolov4-tiny-3l", "yolov4-tiny-custom", "yolov7",
+    "yolov7-tiny", "yolo-fastest",
+}  # fmt: skip
 
 # Options that darknet complains about when they are missing.
 ASKED_FOR = {
@@ -192,7 +197,7 @@ def values(text: str | None) -> object:
 def read_original(name: str) -> list[Section]:
     if name in WITHOUT_ORIGINAL:
         pytest.skip("darknet has no file of this network")
-    paths = [REFERENCE / "cfg" / folder / f"{name}.cfg" for folder in ("pjreddie", "alexeyab")]
+    paths = [REFERENCE / folder / f"{name}.cfg" for folder in ("cfg/pjreddie", "cfg/alexeyab", "weights")]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         pytest.skip("the reference data are not here")

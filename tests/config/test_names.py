@@ -7,6 +7,7 @@ import pytest
 from pydarknet.config.names import choose_names, read_names
 from pydarknet.config.sections import read_data
 from pydarknet.errors import DataError
+from pydarknet.utils import resources
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -35,6 +36,13 @@ def test_known_numbers_of_classes_have_bundled_names(classes, first):
 
 def test_other_numbers_are_numbered():
     assert choose_names(3, None, exact=True) == ["0", "1", "2"]
+
+
+def test_a_bundled_network_has_names_of_its_own(write_cfg):
+    bundled_cfg = str(resources.bundled("cfg/toys.cfg"))
+    assert choose_names(10, None, exact=True, cfg=bundled_cfg)[0] == "ball"
+    assert choose_names(10, None, exact=True, cfg=str(write_cfg("", "toys.cfg")))[0] == "0"
+    assert choose_names(80, None, exact=True, cfg=str(resources.bundled("cfg/yolov3.cfg")))[0] == "person"
 
 
 def test_a_longer_list_serves_a_classifier_with_a_warning(write_cfg, warnings):

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.exports import INPUT, network_of, pixels, run_elsewhere
 from support.files import recorded_parameters
 
 import pydarknet
 from pydarknet.errors import ConfigError, OptionError, OutputError
-from pydarknet.export.exporter import export_onnx
+from pydarknet.export.check import compare_onnx
+from pydarknet.export.exporter import export_onnx, onnx_bytes
+from pydarknet.export.formats import ExportOptions
 from pydarknet.network.network import Network
 from pydarknet.runtime.threads import set_threads, threads
 
 TOLERANCE = 1e-4  # of an output's largest value
 
-INPUT = "[net]\nwidth=13\nheight=11\nchannels=3\n"
 CONVOLUTION = "[convolutional]\nfilters=8\nsize=3\nstride=1\npad=1\nactivation=leaky\nbatch_normalize=1\n"
 
 ACTIVATIONS = {
@@ -111,34 +113,6 @@ def one_thread() -> Iterator[None]:
     set_threads(before)
 
 
-def network_of(folder: Path, sections: str, dialect: str, batch: int = 1) -> pydarknet.Model:
-    """A network with random weights and statistics, whose activations stay near 1."""
-    cfg = folder / "net.cfg"
-    cfg.write_text(sections)
-    network = pydarknet.load(cfg, dialect=dialect, batch=batch)
-    rng = np.random.default_rng(7)
-    for layer in network.layers:
-        for record in layer.named_parameters():
-            if record.name.endswith(("variance", "scales")):
-                record.array[:] = rng.uniform(0.5, 2, record.array.shape)
-            elif not record.name.endswith("weights"):
-                record.array[:] = rng.normal(0, 0.3, record.array.shape)
-            elif not record.array.any() or layer.kind in ("local", "shortcut"):
-                record.array[:] = rng.normal(0, 0.5, record.array.shape)
-    network.parameters_changed()
-    return network
-
-
-def run_elsewhere(path: Path, x: np.ndarray) -> list[np.ndarray]:
-    """What ONNX Runtime gives, from a valid file."""
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    onnx.checker.check_model(onnx.load(path), full_check=True)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"input": x})
-
-
 def check(network: Network, x: np.ndarray, path: Path) -> None:
     """Export, run, and compare with the engine."""
     export_onnx(network, path)
@@ -149,15 +123,41 @@ def check(network: Network, x: np.ndarray, path: Path) -> None:
         assert np.abs(theirs - ours).max() <= TOLERANCE * np.abs(ours).max()
 
 
-def pixels(network: Network) -> np.ndarray:
-    return np.random.default_rng(3).random((network.batch, *network.input_shape), np.float32)
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer_gives_the_engines_numbers(name: str, tmp_path: Path) -> None:
     dialect, sections = NETWORKS[name]
     network = network_of(tmp_path, INPUT + CONVOLUTION + sections, dialect, batch=2)
     check(network, pixels(network), tmp_path / "net.onnx")
+
+
+# What counts its inputs, or is cut by numbers of one size.
+FIXED = """dilation|dilation, unpadded|maxpool over channels|classifier, connected|local|local, then batchnorm|crop|
+flat route|shortcut from a larger layer|shortcut from a smaller layer|reorg, extended|reorg, flattened|detection"""
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_at_another_batch_and_size(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dialect, sections = NETWORKS[name]
+    network = network_of(tmp_path, INPUT + CONVOLUTION + sections, dialect)
+    content = onnx_bytes(network, ExportOptions(dynamic=True))
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    fixed = name in FIXED.replace("\n", "").split("|")
+    assert ("width and height stay 13x11" in caplog.text) == fixed
+    differences = compare_onnx(content, network, ExportOptions(dynamic=True))
+    where = "at 2x3x11x13" if fixed else "at 2x3x43x77"
+    assert [each.output.endswith(where) for each in differences] == [False, True] * (len(differences) // 2) or (
+        len(differences) == 4
+    )
+    assert max(each.relative for each in differences) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_in_half_precision(name: str, tmp_path: Path) -> None:
+    dialect, sections = NETWORKS[name]
+    network = network_of(tmp_path, INPUT + CONVOLUTION + sections, dialect)
+    content = onnx_bytes(network, ExportOptions(fp16=True))
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    assert max(each.relative for each in compare_onnx(content, network, ExportOptions(fp16=True))) < 2e-2
 
 
 @pytest.mark.parametrize("dialect", ACTIVATIONS)
@@ -222,6 +222,15 @@ def test_the_size_that_the_network_is_set_up_for(tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "net.onnx")
     shape = onnx.load(tmp_path / "net.onnx").graph.input[0].type.tensor_type.shape.dim
     assert [side.dim_value for side in shape] == [1, 3, 11, 13]
+
+
+def test_a_head_of_one_cell_that_grows_with_the_input(tmp_path: Path) -> None:
+    head = "[convolutional]\nfilters=8\nsize=1\nstride=13\n[yolo]\nclasses=3\nnum=1\nanchors=3,4\n"
+    network = network_of(tmp_path, INPUT.replace("11", "13") + head, "pjreddie")
+    content = onnx_bytes(network, ExportOptions(dynamic=True))
+    one, more = compare_onnx(content, network, ExportOptions(dynamic=True))
+    assert (one.output, more.output) == ("layer_1_yolo", "layer_1_yolo at 2x3x45x77")
+    assert max(one.relative, more.relative) < TOLERANCE
 
 
 def test_one_tensor_as_two_outputs(tmp_path: Path) -> None:

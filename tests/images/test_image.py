@@ -29,6 +29,7 @@ from pydarknet.images.image import (
     resize_longer,
     resize_shorter,
     show_image,
+    size_of_file,
     write_image,
 )
 
@@ -385,6 +386,17 @@ def test_broken_files_are_named_with_a_reason(tmp_path, name):
     message = str(caught.value)
     assert message.startswith(f'Cannot load image "{path}": {reason}')
     assert "\n" not in message
+
+
+def test_the_bundled_picture_is_found_by_its_bare_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_image("sample.jpg").shape == load_image("data/sample.jpg").shape == (480, 640, 3)
+    assert size_of_file("sample.jpg") == (640, 480)
+    write_image("sample.jpg", np.zeros((3, 4, 3), np.uint8))
+    assert load_image("sample.jpg").shape == (3, 4, 3)
+    for name in ("coco.names", "../data/sample.jpg", "sample"):
+        with pytest.raises(ImageError):
+            load_image(name)
 
 
 def test_missing_files_and_directories_are_named(tmp_path):

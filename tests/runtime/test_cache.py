@@ -30,15 +30,22 @@ def test_the_cache_folder_is_named_after_the_sources_and_nobody_else_enters_it(b
     assert mode_of(base) == mode_of(found) == 0o700
 
 
-def test_a_change_in_any_kernel_source_changes_the_folder(monkeypatch, tmp_path):
+def test_a_change_of_what_code_is_made_from_changes_the_folder(monkeypatch, tmp_path):
+    emitters = [f"runtime/{name}.py" for name in cache.EMITTERS]
+    assert all((cache.PACKAGE / name).is_file() for name in emitters)
     (tmp_path / "kernels" / "convolution").mkdir(parents=True)
-    for name in ("kernels/one.py", "kernels/convolution/two.py"):
+    (tmp_path / "runtime").mkdir()
+    for name in ("kernels/one.py", "kernels/convolution/two.py", "runtime/other.py", *emitters):
         (tmp_path / name).write_text("x = 1\n")
     monkeypatch.setattr(cache, "PACKAGE", tmp_path)
-    monkeypatch.setattr(cache, "SOURCES", (tmp_path / "kernels", tmp_path / "runtime"))
+    monkeypatch.setattr(cache, "sources_digest", cache.sources_digest.__wrapped__)  # each process looks at them once
     before = cache.fingerprint()
-    (tmp_path / "kernels/convolution/two.py").write_text("x = 2\n")
-    assert cache.fingerprint() != before
+    (tmp_path / "runtime/other.py").write_text("x = 2\n")
+    assert cache.fingerprint() == before
+    for name in ("kernels/convolution/two.py", "runtime/jit.py"):
+        (tmp_path / name).write_text("x = 2\n")
+        assert cache.fingerprint() != before
+        before = cache.fingerprint()
 
 
 def test_the_users_numba_folder_comes_first(monkeypatch, base, tmp_path):

@@ -182,6 +182,40 @@ def test_a_fork_waits_for_who_holds_the_lock():
     assert seen == ["let go", "forked"]
 
 
+KILLED_CHILD = """
+import os, signal, threading
+import numba
+from numba.np.ufunc import parallel
+import pydarknet.runtime.forking
+numba.set_num_threads(1)  # makes the locks, which a child inherits
+held, let_go = threading.Event(), threading.Event()
+def hold():
+    with parallel._backend_init_thread_lock:
+        held.set()
+        let_go.wait()
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
+signal.alarm(20)
+if child == 0:
+    signal.alarm(20)
+    numba.set_num_threads(1)  # does not wait for a thread that only the parent has
+    parallel._backend_init_process_lock.acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+let_go.set()
+numba.set_num_threads(1)
+print(ended, flush=True)
+"""
+
+
+def test_a_killed_child_keeps_no_lock_of_its_parent():
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED_CHILD], capture_output=True, text=True, cwd=TESTS.parent, timeout=60
+    )
+    assert (process.returncode, process.stdout) == (0, "-9\n"), process.stderr
+
+
 def test_refused_kernels_raise_one_line():
     with pytest.raises(OptionError, match=r"^this process was forked .* 'spawn'"):
         forking.refuse(1, 2, name=3)

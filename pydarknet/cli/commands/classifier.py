@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..darknet_flags import CLASSIFIER_FLAGS, accept_flags
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
     data_argument,
     fit_option,
     flag,
+    input_options,
     names_options,
     network_and_pictures,
     network_files,
@@ -22,6 +24,7 @@ from ..options import (
     together,
     top_option,
 )
+from .classifier_demo import demo_command
 from .classify import run_classify
 from .train import run_train, train_options
 
@@ -57,6 +60,7 @@ def classifier_command() -> None:
 @network_and_pictures
 @top_option
 @fit_option
+@input_options
 @names_options
 @network_options
 def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
@@ -95,9 +99,7 @@ def classifying(
     from ...evaluation.classification import BatchClassifier
     from ...inference import test_time_augmentation
 
-    run = BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
-    note_if_compiling()
-    return run
+    return BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
 
 
 def finish_run(run: BatchClassifier) -> None:
@@ -365,3 +367,7 @@ def fout_command(data_file: str, cfg: str, weights: str, list_file: str, **optio
     for answer in run:
         say(table_line(answer, classes))
     finish_run(run)
+
+
+classifier_command.add_command(demo_command)
+accept_flags(classifier_command, CLASSIFIER_FLAGS)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...errors import ImageError, OptionError
 from ..console import say
-from ..inputs import for_each_picture
 from ..loading import Options, load_model
-from ..options import Command, fit_option, names_options, network_and_pictures, network_options, top_option
+from ..options import (
+    Command,
+    fit_option,
+    input_options,
+    names_options,
+    network_and_pictures,
+    network_options,
+    top_option,
+)
+from ..sources import Interruption, Item, Source, process
+from ..tables import CLASSES, Table
 
 if TYPE_CHECKING:
-    from ...images.image import Picture
+    from ...inference.classifier import Classification
+    from ...utils.arrays import Array
 
 TOP = 5
 
@@ -23,33 +34,55 @@ TOP = 5
 @network_and_pictures
 @top_option
 @fit_option
+@input_options
 @names_options
 @network_options
 def classify_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Name what pictures show: files, folders, patterns, or paths from standard input.
+    """Name what pictures and videos show: files, folders, patterns, lists (train.txt), addresses (rtsp://, http://),
+    camera:0, or, without an IMAGE or with -, paths from standard input.
 
     \b
-    Example:
+    Examples:
       pydarknet classify cfg/tiny.cfg tiny.weights dog.jpg -t 3
+      pydarknet classify cfg/tiny.cfg tiny.weights photos/ --json
+      pydarknet classify cfg/tiny.cfg tiny.weights test.txt --csv classes.csv --quiet
     """
     run_classify(cfg, weights, images, options, options["top"] or TOP)
 
 
 def run_classify(cfg: str, weights: str, images: Sequence[str], options: Options, top: int) -> None:
-    """Print the `top` best classes of each picture."""
-    from ..formats.inference import classification_lines
+    """Print the `top` best classes of each picture and frame."""
+    from ...inference.classifier import classify_inputs, prepare_input
 
     model = load_model(cfg, weights, options)
     if model.heads:
         raise OptionError(f"{cfg}: a detector (it has a [{model.layers[model.heads[0]].kind}] layer); use detect")
 
-    def classify_one(path: str, image: Picture) -> None:
+    def compute(inputs: Sequence[Array]) -> list[Classification]:
         try:
-            result = model.classification(image, top, options["fit"])
+            return classify_inputs(model, inputs, model.names, top)
         except OptionError as error:  # of the options only the picture's size is left to be wrong
             raise ImageError(str(error)) from error
-        for line in classification_lines(path, result):
-            say(line)
 
-    if not for_each_picture(images, classify_one):
-        raise click.exceptions.Exit(1)
+    source = Source.from_options(images, lambda picture: prepare_input(model, picture, options["fit"]), options)
+    with Interruption() as stop, ExitStack() as stack:
+        table = stack.enter_context(Table(options["csv"], CLASSES)) if options["csv"] else None
+
+        def show(item: Item[Array], result: Classification) -> None:
+            print_classes(item, result, options)
+            if table is not None:
+                table.classes(item.path, item.frame, result)
+
+        process(source, stop, options["batch"], compute, show)
+    stop.exit(source.good)
+
+
+def print_classes(item: Item[Array], result: Classification, options: Options) -> None:
+    """The lines of one picture or frame."""
+    from ..formats.inference import classification_lines
+
+    if options["as_json"]:
+        say(result.to_json(item.path, item.frame))
+    elif not options["quiet"]:
+        for line in classification_lines(item.title, result):
+            say(line)

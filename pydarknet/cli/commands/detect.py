@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...errors import OptionError
 from ..console import say
-from ..inputs import for_each_picture
+from ..inputs import STANDARD_INPUT
 from ..loading import Options, load_model
 from ..options import Command, detection_options, names_options, network_and_pictures, network_options
+from ..sources import Interruption, Item, Source, process
 
 if TYPE_CHECKING:
     from ...config.dialect import Dialect
     from ...images.image import Picture
-    from ...inference.detector import DetectionResult
+    from ...inference.detector import DetectionResult, DetectorInput, DetectorOptions, TiledInput
+    from ...model import Model
 
 
 @dataclass(frozen=True)
@@ -39,59 +43,103 @@ DETECT = CommandDefaults(thresh=lambda dialect: dialect.detect_thresh)
 @names_options
 @network_options
 def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Detect objects in pictures: files, folders, patterns, or paths from standard input.
+    """Detect objects in pictures and videos: files, folders, patterns, lists (train.txt), addresses (rtsp://, http://),
+    camera:0, or, without an IMAGE or with -, paths from standard input.
 
-    Writes the last annotated picture to predictions.jpg.
+    Writes the last annotated picture to predictions.jpg, and an annotated video to predictions.avi.
 
     \b
     Examples:
       pydarknet detect cfg/yolov4.cfg yolov4.weights dog.jpg -ext_output
       pydarknet detect cfg/yolov4.cfg yolov4.weights 'photos/*.jpg' --out-dir found -out found.json
+      pydarknet detect cfg/yolov4.cfg yolov4.weights train.txt --classes person,car --csv found.csv --no-picture
+      pydarknet detect cfg/yolov4.cfg yolov4.weights street.mp4 --every 5 --crops parts --json
     """
     run_detect(cfg, weights, images, options, DETECT)
 
 
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
-    """Print the objects of each picture and write the files."""
+    """Print the objects of each picture and frame, and write the files."""
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
-    from ...inference.detector import heads_of
+    from ...inference.detector import detect_prepared, heads_of, prepare_input, prepare_tiles
+    from ...inference.tiles import Tiling
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
 
     model = load_model(cfg, weights, options)
     heads_of(model)
+    classes = class_numbers(options["classes"], model.names)
     outputs = Outputs.from_options(options, out_is_json=model.dialect.detects_best_class_first)
+    how = detector_options(model, options, defaults)
+    heads = [(index, model.layers[index].type_number) for index in model.heads]
+    in_milliseconds = model.dialect.detects_best_class_first and not defaults.always_seconds
+
+    def show(item: Item[Any], found: DetectionResult) -> None:
+        found = found if classes is None else found.only(classes)
+        print_found(item, found, heads if in_milliseconds else [], in_milliseconds, options)
+        outputs.take(item, found)
+
+    tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options["tiles"] else None
+
+    def prepare(picture: Picture) -> DetectorInput | TiledInput:
+        return prepare_tiles(model, picture, how, tiling) if tiling else prepare_input(model, picture, how)
+
+    def compute(pictures: Sequence[DetectorInput | TiledInput]) -> list[DetectionResult]:
+        return detect_prepared(model, pictures, model.names, options["batch"])
+
+    source = Source.from_options(images, prepare, options)
+    reads_input = not images or STANDARD_INPUT in images
+    with Interruption() as stop, outputs, contextlib.ExitStack() as stack:
+        if not reads_input:
+            outputs.behind = stack.enter_context(BackgroundWriter())
+        process(source, stop, options["batch"], compute, show)
+    stop.exit(source.good)
+
+
+def detector_options(model: Model, options: Options, defaults: CommandDefaults) -> DetectorOptions:
+    """How objects are detected: what the options say, else the command's defaults. Raises OptionError."""
+    from ...inference.detector import DetectorOptions
+
     thresh, nms = options["thresh"], options["nms"]
     thresh = defaults.thresh(model.dialect) if thresh is None else thresh
     nms = defaults.nms if nms is None else nms
     letterbox = True if options["letter_box"] else False if options["stretch"] else defaults.letterbox
-    heads = [(index, model.layers[index].type_number) for index in model.heads]
-    in_milliseconds = model.dialect.detects_best_class_first and not defaults.always_seconds
+    return DetectorOptions.of(model, thresh, options["hier"], nms, letterbox)
 
-    def detect_one(path: str, image: Picture) -> None:
-        found = model.find(image, thresh, options["hier"], nms, letterbox)
-        print_found(path, found, heads if in_milliseconds else [], in_milliseconds, options)
-        outputs.take(path, image, found)
 
-    with BackgroundWriter() if images else contextlib.nullcontext() as outputs.behind:
-        good = for_each_picture(images, detect_one, quiet=options["as_json"])
-    outputs.finish()
-    if not good:
-        raise click.exceptions.Exit(1)
+def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
+    """The numbers of `person,car`, names or numbers of classes; None for None. Raises OptionError."""
+    if text is None:
+        return None
+    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
+    numbers = []
+    for word in (part.strip() for part in text.split(",")):
+        number = known.get(word.lower())
+        if number is None and word.isdecimal() and int(word) < len(names):
+            number = int(word)
+        if number is None:
+            close = get_close_matches(word.lower(), known, n=1)
+            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
+            raise OptionError(
+                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
+            )
+        numbers.append(number)
+    return numbers
 
 
 def print_found(
-    path: str, found: DetectionResult, heads: Sequence[tuple[int, int]], in_milliseconds: bool, options: Options
+    item: Item[Any], found: DetectionResult, heads: Sequence[tuple[int, int]], in_milliseconds: bool, options: Options
 ) -> None:
-    """The lines of one picture."""
+    """The lines of one picture or frame."""
     from ..formats.inference import detection_line, head_lines, json_line, predicted_line
 
     if options["as_json"]:
-        say(json_line(path, found))
+        say(json_line(item.path, found, item.frame))
+    if options["as_json"] or options["quiet"]:
         return
     for line in head_lines(heads):
         say(line)
-    say(predicted_line(path, found.seconds, in_milliseconds))
+    say(predicted_line(item.title, found.seconds, in_milliseconds))
     for detection in found.detections():
         say(detection_line(detection, found, options["ext_output"]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import bar, note, say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     FRACTION,
@@ -26,6 +26,7 @@ from ..options import (
 
 if TYPE_CHECKING:
     from ...evaluation import Evaluation, GroundTruth, ImageResult
+    from ...evaluation.report import ReportCollector
     from ...evaluation.worst import Worst
     from ...model import Model
 
@@ -92,6 +93,8 @@ def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     metavar="DIR",
     help="Write the ten pictures with most missed objects into DIR: truth green, what was found red.",
 )
+@flag("report", type=FILE, metavar="DIR", help="Write report.html and report.json into DIR: classes, confusions, "
+      "curves, sizes, pictures (extra `plot`).")  # fmt: skip
 @flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey.")
 @flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as `detect` does.")
 def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
@@ -101,11 +104,13 @@ def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> 
     Examples:
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
+      pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
     model, truth = _prepare(data_file, cfg, weights, options)
-    _end(_run_evaluate(model, truth, options))
+    title = f"{Path(cfg).name}, {Path(weights).name}"
+    _end(_run_evaluate(model, truth, options, title))
 
 
 def _end(result: Evaluation) -> None:
@@ -138,7 +143,6 @@ def _evaluate(
     from ...evaluation import MAP, evaluate
 
     letterbox = False if options.get("stretch") else (True if options["letter_box"] and "stretch" in options else None)
-    note_if_compiling()
     with bar(len(truth)) as count:
 
         def seen(result: ImageResult, missed: int) -> None:
@@ -177,8 +181,8 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
     return result
 
 
-def _run_evaluate(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
-    """Print the table and the worst pictures."""
+def _run_evaluate(model: Model, truth: GroundTruth, options: Options, title: str) -> Evaluation:
+    """Print the table and the worst pictures; write the report under this title."""
     from ...evaluation.worst import Worst
     from ..formats.evaluation import class_table, coco_lines, speed_line
 
@@ -187,13 +191,46 @@ def _run_evaluate(model: Model, truth: GroundTruth, options: Options) -> Evaluat
         note(f"no label file: {path}")
     if len(truth.missing) > SHOWN:
         note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
-    result = _evaluate(model, truth, options, worst.add)
+    seen = _collector(model, truth, options) if options["report"] else None
+
+    def each(result: ImageResult, missed: int) -> None:
+        worst.add(result, missed)
+        if seen is not None:
+            seen.add(result, missed)
+
+    result = _evaluate(model, truth, options, each)
     for line in [*class_table(result, model.names, options["sort"]), "", *coco_lines(result.coco)]:
         say(line)
     _report_worst(worst, model, truth, options)
     note(speed_line(result))
     _write_files(result, model, options)
+    if seen is not None:
+        _write_report(seen, result, options["report"], title)
     return result
+
+
+def _collector(model: Model, truth: GroundTruth, options: Options) -> ReportCollector:
+    from ...evaluation.report import ReportCollector
+
+    return ReportCollector(model, model.names, truth, options["thresh"], options["iou_thresh"])
+
+
+def _write_report(seen: ReportCollector, result: Evaluation, folder: str, title: str) -> None:
+    """Write the report of an evaluation, and say where it is. Raises OptionError without matplotlib, OutputError."""
+    from ...evaluation.report import write_report
+    from ..formats.evaluation import evaluation_figures
+
+    path = write_report(folder, seen, result, title, evaluation_figures(result, seen.names))
+    note(f"Report: {path}")
+
+
+def report_of_run(data_file: str, cfg: str, weights: str, options: Options, folder: str) -> None:
+    """Evaluate the weights of a run on the list `valid`, and write the report. Raises the children of DarknetError."""
+    own = {"data": data_file, "width": None, "height": None, "names": None, "json_file": None, "plot": None,
+           "points": 0, "batch": 4, "stretch": False, "letter_box": False}  # fmt: skip
+    model, truth = _prepare(data_file, cfg, weights, chosen := {**options, **own})
+    seen = _collector(model, truth, chosen)
+    _write_report(seen, _evaluate(model, truth, chosen, seen.add), folder, f"{Path(cfg).name}, {Path(weights).name}")
 
 
 def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
@@ -223,8 +260,13 @@ def _check_files(options: Options) -> None:
         from ...utils.figure import check_plot
 
         check_plot(options["plot"])
-    if options.get("worst"):
-        make_folder(Path(options["worst"]))
+    if options.get("report"):
+        from ...utils.figure import new_figure
+
+        new_figure()
+    for name in ("worst", "report"):
+        if options.get(name):
+            make_folder(Path(options[name]))
     for path in (options["json_file"], options["plot"]):
         if path:
             check_folder_of(path)

@@ -10,7 +10,7 @@ import click
 
 from ...errors import DarknetError, OptionError
 from ..console import note, say
-from ..loading import load_model, load_network, note_if_compiling
+from ..loading import load_model, load_network
 from ..options import FILE, Command, FiniteFloat, flag, network_files, network_options, size_options, together
 
 if TYPE_CHECKING:
@@ -176,7 +176,6 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
         picture = resize_longer(picture, options["longest"])
     folder = Path(options["prefix"] or ".")
     make_folder(folder)
-    note_if_compiling()
     rng = np.random.default_rng(options["seed"])
     for number in range(options["rounds"]):
         picture = _dreamt(dream.round(network, picture, rng), picture)

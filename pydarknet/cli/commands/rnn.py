@@ -67,7 +67,6 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         first_interrupt_stops,
         tell_end,
         tell_start,
-        telling_when_compiling,
     )
 
     check_precision(options)
@@ -86,7 +85,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         note(TUNE_IGNORED)
     tell_start(trainer, weights, options["resume"])
     _print_opening(trainer)
-    with first_interrupt_stops(trainer), telling_when_compiling():
+    with first_interrupt_stops(trainer):
         for record in trainer.run():
             note(_iteration_line(record, len(trainer.dataset)))
     tell_end(trainer)

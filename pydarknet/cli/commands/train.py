@@ -1,4 +1,4 @@
-"""`train`, `detector train` and `classifier train`."""
+"""`detector train` and `classifier train`, and what `train` shares with them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,36 @@ import click
 
 from ...errors import OptionError
 from ...utils.resources import network_file
-from ..console import note, say
-from ..formats.training import CLEAR_LINE, Printer
+from ..console import CLEAR_LINE, note, say
+from ..formats.training import Printer
 from ..loading import Options, note_partial_weights, print_table
-from ..options import FILE, FRACTION, Command, data_argument, flag, network_options, together
+from ..options import FILE, FRACTION, data_argument, flag, network_options, together
 
 if TYPE_CHECKING:
     from ...training.hooks import Hook
     from ...training.trainer import Trainer
 TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
 
-COMPILING = "Compiling kernels for this machine, once; this takes up to a minute and does not count as training time."
+
+GO_ON = "give the same command with --resume"
 
 PORT = click.IntRange(0, 65535)
 Function = Callable[..., Any]
 
 
 def train_options(function: Function) -> Function:
-    """Options of every command that trains."""
+    """Arguments and options of the commands that train in darknet's spelling."""
     return together(
         data_argument,
         click.argument("cfg", type=FILE),
         click.argument("weights", type=FILE, required=False),
+        run_options,
+    )(function)
+
+
+def run_options(function: Function) -> Function:
+    """Options of every command that trains."""
+    return together(
         flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
         flag("seed", type=click.IntRange(min=0), metavar="N", help="Seed of all random numbers; one seed gives one "
              "result. Default: 0."),
@@ -78,21 +86,17 @@ def measuring_options(function: Function) -> Function:
     )(function)  # fmt: skip
 
 
-@click.command("train", cls=Command)
-@train_options
-def train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
-    """Train a detector or a classifier, by the network's last layer.
-
-    \b
-    Examples:
-      pydarknet train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29
-      pydarknet train data/obj.data yolov4-tiny.cfg --resume
-    """
-    run_train(data_file, cfg, weights, options)
-
-
-def run_train(data: str, cfg: str, weights: str | None, options: Options, detector: bool | None = None) -> None:
-    """Train and print what darknet prints. `detector`: which kind of network the command is for."""
+def run_train(
+    data: str,
+    cfg: str,
+    weights: str | None,
+    options: Options,
+    detector: bool | None = None,
+    at_end: Callable[[Trainer], None] = lambda trainer: None,
+    go_on: str = GO_ON,
+) -> None:
+    """Train and print what darknet prints. detector: which kind of network the command is for. at_end: called before
+    the last line of a finished run. go_on: what the user of a stopped run is told to do."""
     from ...training.trainer import Trainer
 
     check_precision(options)
@@ -116,13 +120,14 @@ def run_train(data: str, cfg: str, weights: str | None, options: Options, detect
     printer = Printer(trainer, is_detector)
     for line in printer.opening():
         say(line)
-    with first_interrupt_stops(trainer), telling_when_compiling(), _shown_live(trainer, options):
+    with first_interrupt_stops(trainer), _shown_live(trainer, options):
         for record in trainer.run():
             printer.show(record)
     printer.close()
     _tell_waiting(trainer)
-    tell_end(trainer)
+    tell_end(trainer, go_on)
     if trainer.finished:
+        at_end(trainer)
         _tell_how_to_use(trainer, data, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
@@ -203,23 +208,6 @@ def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def telling_when_compiling() -> Iterator[None]:
-    """Print one line when the first kernel is compiled, so that no minute is silent."""
-    from ...runtime.compile_time import listening
-
-    told = False
-
-    def tell() -> None:
-        nonlocal told
-        if not told:
-            told = True
-            note(COMPILING)
-
-    with listening(tell):
-        yield
-
-
 def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
     """Print what the data set has, and where the run begins."""
     if trainer.summary:
@@ -240,13 +228,13 @@ def _tell_waiting(trainer: Trainer) -> None:
         note(f"Waited {trainer.waited:.1f} of {trainer.seconds:.1f} seconds for pictures ({share:.1%})")
 
 
-def tell_end(trainer: Trainer) -> None:
+def tell_end(trainer: Trainer, go_on: str = GO_ON) -> None:
     """Print where the weights are, why the run ended, and how to go on."""
     note(f"Saving weights to {trainer.checkpointer.last_saved}")
     if trainer.finish_reason:
         note(f"Ended after iteration {trainer.iteration}: {trainer.finish_reason}.")
     if trainer.interrupted:
-        note(f"Stopped after iteration {trainer.iteration}. To go on, give the same command with --resume.")
+        note(f"Stopped after iteration {trainer.iteration}. To go on, {go_on}.")
     elif trainer.setup.alexeyab and trainer.model.heads:
         say("If you want to train from the beginning, then use flag in the end of training command: -clear ")
 

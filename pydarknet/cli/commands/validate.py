@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import bar, note, say
-from ..loading import Options, load_model, note_if_compiling, read_data_file
+from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     Command,
@@ -155,7 +155,6 @@ def _write_results(batches: BatchDetector, take: Callable[[ImageResult], None]) 
     """Pass each result to `take`, with a bar at a terminal, else darknet's count of pictures."""
     total, step = len(batches.paths), min(EVERY, len(batches.paths))
     counts = not sys.stderr.isatty()
-    note_if_compiling()
     with bar(total) as count:
         for result in batches:
             if counts and result.index % step == 0:
@@ -190,7 +189,6 @@ def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> N
     totals = Recall()
     inference = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
     batches = BatchDetector(model, truth.paths, inference, options["batch"])
-    note_if_compiling()
     for result in batches:
         totals.add(result.candidates, truth.boxes[result.index])
         note(totals.line())

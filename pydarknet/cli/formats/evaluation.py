@@ -96,7 +96,12 @@ def speed_line(result: Evaluation) -> str:
 
 
 def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:
-    """All figures; null where there is nothing to divide by. Fractions are 0 to 1."""
+    """All figures as JSON; null where there is nothing to divide by."""
+    return (to_json(evaluation_figures(result, names), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def evaluation_figures(result: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+    """All figures; NaN where there is nothing to divide by. Fractions are 0 to 1."""
     report, coco = result.report, result.coco
     content: dict[str, Any] = {
         "pictures": result.timing.pictures,
@@ -125,7 +130,7 @@ def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:
         }
         for c in report.classes
     ]
-    return (to_json(content, indent=1, ensure_ascii=False) + "\n").encode()
+    return content
 
 
 def _counts(result: Any) -> dict[str, float]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...evaluation.classification import Answer, ConfusionCounts
     from ...inference.detector import DetectionResult
 
+JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # of `-out FILE.json`, round its pictures
 JSON_THRESH = 0.005  # AlexeyAB's darknet writes what is above, where -thresh was lower
 
 
@@ -77,11 +78,6 @@ def json_frame(number: int, path: str | None, found: DetectionResult) -> str:
     return f'{{\n "frame_id":{number}, {name}\n "objects": [ \n{objects}\n ] \n}}'
 
 
-def json_file(frames: Sequence[str]) -> bytes:
-    """All pictures of `-out FILE.json`."""
-    return ("[\n" + ", \n".join(frames) + "\n]").encode("utf-8")
-
-
 def _json_object(detection: Detection, found: DetectionResult) -> str:
     x, y, w, h = (_number(value) for value in relative_box(detection, found))
     return (
@@ -99,9 +95,9 @@ def _quoted(text: str) -> str:
     return json.dumps(json_text(text), ensure_ascii=False)
 
 
-def json_line(path: str, found: DetectionResult) -> str:
+def json_line(path: str, found: DetectionResult, frame: int | None = None) -> str:
     """One picture of `--json`: a JSON object in one line; `box` is left, top, width, height in pixels."""
-    return found.detections().to_json(path)
+    return found.detections().to_json(path, frame)
 
 
 def label_lines(found: DetectionResult) -> Iterator[str]:

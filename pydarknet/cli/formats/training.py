@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...runtime.compile_time import clock
-from ..console import note, say
+from ..console import CLEAR_LINE, note, say
 
 if TYPE_CHECKING:
     from ...layers.heads.statistics import Statistics
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SLOW_LOADING = 0.1  # seconds, beyond which AlexeyAB's darknet complains
 RECENT = 100  # iterations from which the time left is estimated
 TOP_REMINDER = 10  # iterations between two lines about the next accuracy
-CLEAR_SCREEN, BELL, CLEAR_LINE = "\033[H\033[J", "\a", "\r\033[K"
+CLEAR_SCREEN, BELL = "\033[H\033[J", "\a"
 
 
 def no_objects(line: str, statistics: Statistics) -> str:

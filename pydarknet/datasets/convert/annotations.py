@@ -164,7 +164,7 @@ class Placing:
         if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
             return
         if self.copy:
-            self._copy(picture, target)
+            self.copy_file(picture, target)
             return
         try:
             target.symlink_to(Path(os.path.pardir) / self.reference(picture))
@@ -172,7 +172,7 @@ class Placing:
             raise OutputError(f"{target}: cannot link to {picture} ({error}); copy the pictures instead") from error
 
     @staticmethod
-    def _copy(picture: Path, target: Path) -> None:
+    def copy_file(picture: Path, target: Path) -> None:
         """Copy a file that is a picture by its first bytes: an annotation file may name any file of the machine."""
         try:
             image.size_of_file(picture)

@@ -65,8 +65,7 @@ def write_darknet(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
         (folder / name).mkdir()
     for picture in found:
         placing.place(picture.path, folder / PICTURES)
-        text = "".join(_row(box, picture) for box in picture.boxes)
-        (folder / LABELS / f"{picture.path.stem}.txt").write_text(text, encoding="utf-8")
+        (folder / LABELS / f"{picture.path.stem}.txt").write_text(label_rows(picture), encoding="utf-8")
     for key, pictures in found.lists.items():
         lines = [f"{PICTURES}/{picture.path.name}\n" for picture in pictures]
         _write(folder / f"{key}.txt", "".join(lines))
@@ -77,6 +76,11 @@ def write_darknet(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def label_rows(picture: Annotated) -> str:
+    """The content of the label file of a picture."""
+    return "".join(_row(box, picture) for box in picture.boxes)
 
 
 def _row(box: PixelBox, picture: Annotated) -> str:

@@ -9,6 +9,8 @@ import contextlib
 import logging
 import os
 import re
+import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -22,9 +24,29 @@ from ...utils.files import check_readable, check_space, part_of
 
 log = logging.getLogger("pydarknet")
 
-LIVE = ("rtsp://", "rtmp://", "udp://", "rtp://", "http://", "https://")  # sources that do not wait for a reader
+# Addresses; what they lead to does not wait for a reader, unless it is a file.
+ADDRESSES = (
+    "rtsp://",
+    "rtsps://",
+    "rtmp://",
+    "rtmps://",
+    "udp://",
+    "tcp://",
+    "srt://",
+    "rtp://",
+    "http://",
+    "https://",
+)
+PATIENCE = 15_000  # milliseconds in which an address must answer, and send each frame
 DEFAULT_RATE = 25.0  # frames per second, where a source does not state its own
-CODECS = {".avi": "DIVX", ".mkv": "DIVX", ".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # all MPEG-4 part 2
+# The codecs of each container, the first that OpenCV was built for is taken. Browsers play H.264 (avc1), VP9 and VP8;
+# MPEG-4 part 2 (DIVX, mp4v) takes a tenth of the time, and players play it.
+_FOR_BROWSERS = ("avc1", "vp09", "mp4v")
+CODECS = {".avi": ("DIVX",), ".mkv": ("DIVX",), ".mov": ("mp4v",), ".mp4": _FOR_BROWSERS, ".m4v": _FOR_BROWSERS,
+          ".webm": ("VP90", "VP80")}  # fmt: skip
+_STANDARD_ERROR = threading.RLock()  # held while it is redirected
+_OPENCV_LINE = re.compile(rb"OpenCV: |\[[ A-Z]+:\d+@|\[\w+ @ 0x")
+_NO_STREAM = "no answer, or nothing that OpenCV can read"
 _NUMBER = re.compile(r"%0?\d*d")
 
 
@@ -44,20 +66,29 @@ class Capture:
     """Frames of a video file, an address or a camera."""
 
     def __init__(
-        self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None
+        self,
+        source: str | int,
+        width: int | None = None,
+        height: int | None = None,
+        rate: int | None = None,
+        every: int = 1,
     ) -> None:
         """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
-        requested of a camera. Raises ImageError."""
-        self.source = source
-        self.live = isinstance(source, int) or source.startswith(LIVE)
-        if isinstance(source, str) and not self.live:
+        requested of a camera. every: read each Nth frame, without decoding the others. Raises ImageError.
+
+        `count` is the number of frames that have passed; `frames` how many there are, None if unknown. A video file
+        behind an address says it, and waits for its reader; streams do not.
+        """
+        self.source, self._every = source, every
+        address = isinstance(source, str) and source.lower().startswith(ADDRESSES)
+        if isinstance(source, str) and not address:
             _check_readable(source)
-        self._capture = cv2.VideoCapture(source)
+        self._capture = _open_capture(source)
         if not self._capture.isOpened():
             raise ImageError(
                 f"Couldn't connect to webcam. There is no camera {source}"
                 if isinstance(source, int)
-                else f'Cannot load video "{source}": unknown or damaged format'
+                else f'Cannot load video "{source}": ' + (_NO_STREAM if address else "unknown or damaged format")
             )
         asked = ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height), (cv2.CAP_PROP_FPS, rate))
         for property_, value in asked if isinstance(source, int) else ():
@@ -65,23 +96,40 @@ class Capture:
                 self._capture.set(property_, value)
         known = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = known if 0 < known <= 1000 else DEFAULT_RATE
-        self._count = 0
+        self.count = 0
+        length = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.frames = int(length) if isinstance(source, str) and 0 < length < 1 << 31 else None
+        self.live = isinstance(source, int) or (address and self.frames is None)
 
     def read(self) -> Picture | None:
+        skipped = 0 if self.count == 0 else self._every - 1
+        for _ in range(skipped):
+            if not self._capture.grab():
+                self._warn_if_short()
+                return None
+            self.count += 1
         good, frame = self._capture.read()
         if not good:
             self._warn_if_short()
             return None
-        self._count += 1
+        self.count += 1
         return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
 
     def _warn_if_short(self) -> None:
-        expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if not self.live and expected - self._count > 1:  # some containers state one frame more than they hold
-            log.warning("%s: %d of %.0f frames could be read", self.source, self._count, expected)
+        if (self.frames or 0) - self.count > 1:  # some containers state one frame more than they hold
+            log.warning("%s: %d of %d frames could be read", self.source, self.count, self.frames)
 
     def close(self) -> None:
         self._capture.release()
+
+
+def _open_capture(source: str | int) -> cv2.VideoCapture:
+    """OpenCV's reader; one of the network gives up after PATIENCE."""
+    with without_opencv_lines():
+        if isinstance(source, str) and "://" in source:
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE]
+            return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        return cv2.VideoCapture(source)
 
 
 def _check_readable(path: str) -> None:
@@ -137,6 +185,29 @@ def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) ->
     return as_chw(np.asarray(resized, np.uint8).reshape(height, width, channels))
 
 
+@contextlib.contextmanager
+def without_opencv_lines() -> Iterator[None]:
+    """Keep what OpenCV and FFmpeg write to the process's standard error, past their own settings, from it. Lines of
+    others come late, when the block ends."""
+    with _STANDARD_ERROR, contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(2)
+        except OSError:  # closed by the parent process
+            yield
+            return
+        stack.callback(os.close, kept)
+        file = stack.enter_context(tempfile.TemporaryFile())
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+        file.seek(0)
+        for line in file:
+            if not _OPENCV_LINE.match(line):
+                os.write(2, line)
+
+
 class VideoFile:
     """A video file, written frame by frame. Frames are scaled to the size of the first one."""
 
@@ -151,14 +222,27 @@ class VideoFile:
         """Append a frame. Raises OutputError."""
         if self._writer is None:
             self._size = frame.shape[1], frame.shape[0]
-            code = cv2.VideoWriter.fourcc(*CODECS[self.part.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self.part), code, self.rate, self._size)
-            if not self._writer.isOpened():
-                raise OutputError(f"{self.path}: cannot write a video of {self._size[0]} x {self._size[1]} pixels")
+            self._writer = self._open()
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self._count += 1
+
+    def _open(self) -> cv2.VideoWriter:
+        """OpenCV's writer, with the first codec that it has. Raises OutputError."""
+        suffix = self.part.suffix.lower()
+        codecs = CODECS[suffix]
+        for codec in codecs:
+            with without_opencv_lines():
+                writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter.fourcc(*codec), self.rate, self._size)
+            if writer.isOpened():
+                if len(codecs) > 1 and codec == "mp4v":
+                    log.warning("%s: this OpenCV writes neither H.264 nor VP9, so browsers will not play it", self.path)
+                return writer
+        raise OutputError(
+            f"{self.path}: this OpenCV cannot write a {suffix} video of {self._size[0]} x {self._size[1]} pixels "
+            f"({', '.join(codecs)}); try .avi"
+        )
 
     def finish(self) -> None:
         """Close the file. Raises OutputError where there were no frames, or where the file cannot be read back."""

@@ -85,7 +85,7 @@ class FrameDetector:
             return fit_for_detect(picture, width, height, self.options.letterbox, channels)
         return stretch_frame(picture, width, height, channels)
 
-    def detect(self, frame: Frame) -> DetectionResult:
+    def detect(self, frame: Frame[Array]) -> DetectionResult:
         """The objects of a frame."""
         options, network = self.options, self.network
         rows, columns, _ = frame.picture.shape
@@ -178,7 +178,7 @@ class Demo:
         finally:
             self.close()
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Iterator[Frame[Array]]:
         for frame in self._reader:
             yield frame
             while self._repeats and not self._reader.stopped:

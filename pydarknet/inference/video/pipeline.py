@@ -7,45 +7,46 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ...images.draw import draw_detections
 from ...images.image import Picture
-from ...utils.arrays import Array
 from ..detector import DetectionResult
 from .capture import Frames
 
 AHEAD = 4  # frames read ahead of the engine, at most
 BEHIND = 2  # frames that wait to be drawn, at most
 
+Prepared = TypeVar("Prepared")
 Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted from 1, and its drawn picture
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A frame, and `x`, the network's input for it: (channels, height, width) float32."""
+class Frame(Generic[Prepared]):
+    """A frame, and `x`, what was prepared of it for the network, such as (channels, height, width) float32."""
 
     picture: Picture
-    x: Array
+    x: Prepared
 
 
-class Reader:
+class Reader(Generic[Prepared]):
     """Reads and prepares frames ahead in a thread; of a live source it keeps only the newest frame."""
 
-    def __init__(self, frames: Frames, prepare: Callable[[Picture], Array]) -> None:
+    def __init__(self, frames: Frames, prepare: Callable[[Picture], Prepared]) -> None:
         self._frames, self._prepare = frames, prepare
-        self._ready: deque[Frame] = deque()
+        self._ready: deque[Frame[Prepared]] = deque()
         self._changed = threading.Condition()
         self._ended = self._closed = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frame[Prepared]]:
         """Yield the frames until the source ends or `stop` is called. Raises what reading raised."""
         while (frame := self._next()) is not None:
             yield frame
 
-    def _next(self) -> Frame | None:
+    def _next(self) -> Frame[Prepared] | None:
         with self._changed:
             while not (self._ready or self._ended or self._closed):
                 self._changed.wait(0.1)  # with a timeout, as `stop` in a signal handler cannot notify
@@ -84,7 +85,7 @@ class Reader:
             self._ended = True
             self._changed.notify()
 
-    def _hand_over(self, frame: Frame) -> None:
+    def _hand_over(self, frame: Frame[Prepared]) -> None:
         with self._changed:
             if self._frames.live:
                 self._ready.clear()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -95,3 +97,29 @@ def test_a_picture_that_no_network_could_take(run, classifier, folder):
     assert "dog.png: Predicted" in result.stdout
     (line,) = result.stderr.splitlines()
     assert line.startswith('Cannot use image "sliver.png": ')
+
+
+def test_json(run, classifier):
+    words = ["classify", classifier.cfg, classifier.weights, "--names", classifier.names, "-t", "1"]
+    (line,) = run(*words, "dog.png", "--json").stdout.splitlines()
+    content = json.loads(line)
+    assert content.pop("seconds") > 0
+    assert content == {
+        "filename": "dog.png",
+        "classes": [{"class_id": 1, "name": "Eskimo dog", "probability": 0.50648}],
+    }
+    assert run(*words, "dog.png", "--quiet").output == ""
+
+
+def test_batches_of_pictures_of_several_sizes(run, classifier):
+    sizes = [(8, 8), (8, 16), (8, 8), (16, 8), (8, 16)]
+    for number, (height, width) in enumerate(sizes):
+        cv2.imwrite(f"{number}.png", np.full((height, width, 3), 50 * number, np.uint8))
+    words = ["classify", classifier.cfg, classifier.weights, "[0-9].png", "--fit", "shorter", "--json"]
+    one, many = (
+        [json.loads(line) for line in run(*words, "--batch", batch).stdout.splitlines()] for batch in ("1", "4")
+    )
+    for each in (*one, *many):
+        del each["seconds"]
+    assert one == many
+    assert [each["filename"] for each in one] == [f"{number}.png" for number in range(5)]

@@ -140,3 +140,42 @@ def test_the_table_goes_to_stderr(detect):
     assert result.stderr.splitlines()[1].startswith(
         "   0 conv      7       1 x 1/32     32 x  32 x   3 ->    1 x   1 x"
     )
+
+
+def test_classes(detect):
+    assert detect("dog.png", "--classes", "cat").stdout.splitlines()[2:] == ["cat: 27%"]
+    assert detect("dog.png", "--classes", " 1 , Dog").stdout.splitlines()[2:] == ["dog: 88%", "cat: 27%"]
+    result = detect("dog.png", "--classes", "cow,dog")
+    assert result.exit_code == 1
+    assert result.stderr == ('--classes: no class is called "cow"; expected names of the 2 classes\n')
+    assert detect("dog.png", "--classes", "dogg").stderr.endswith("; did you mean dog?\n")
+
+
+def test_quiet_and_limit(detect):
+    result = detect("dog.png", "dog.png", "dog.png", "--limit", "2", "--json", "--quiet")
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stderr == ""
+    assert detect("dog.png", "--quiet").output == ""
+    assert Path("predictions.jpg").exists()
+
+
+def test_results_do_not_depend_on_the_batch(detect):
+    def lines(*options):
+        found = [json.loads(line) for line in detect(*["dog.png"] * 5, "--json", *options).stdout.splitlines()]
+        return [{key: value for key, value in each.items() if key != "seconds"} for each in found]
+
+    assert lines() == lines("--batch", "2") == lines("--batch", "16")
+    assert lines("--batch", "2", "--width", "64", "--height", "64")[0]["objects"] != lines()[0]["objects"]
+
+
+def test_tiles(detect):
+    whole = detect("dog.png", "--json", "-thresh", ".5")
+    (found,) = json.loads(whole.stdout)["objects"]
+    tiled = json.loads(detect("dog.png", "--json", "-thresh", ".5", "--tiles", "2x1", "--tile-overlap", "0").stdout)
+    lefts = [each["box"]["x"] for each in tiled["objects"]]
+    assert lefts == [8.0, found["box"]["x"], 40.0]  # each tile, and the whole picture, has its own
+    result = detect("dog.png", "--tiles", "2")
+    assert (result.exit_code, result.stderr) == (1, "tiles 2: expected columns x rows, such as 2x2\n")
+    result = detect("dog.png", "--tiles", "60x60")
+    assert result.exit_code == 1
+    assert result.stderr == 'Cannot use image "dog.png": 64x48 pixels cannot be cut into 60x60 tiles\n'

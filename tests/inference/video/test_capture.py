@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 
 import cv2
 import numpy as np
 import pytest
+from support.browser import MISSING, chromium
 
 from pydarknet.errors import ImageError, OutputError
 from pydarknet.images.image import encode_image, load_image, write_image
@@ -17,6 +19,7 @@ from pydarknet.inference.video.capture import (
     is_pattern,
     numbered_paths,
     stretch_frame,
+    without_opencv_lines,
     write_video,
 )
 
@@ -52,6 +55,65 @@ def test_a_written_video_is_read_back(tmp_path, extension):
         assert picture.shape == (48, 64, 3)
         assert np.abs(picture.mean((0, 1)) - frame(number).mean((0, 1))).max() < 12
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(MISSING, reason="needs Chromium and chromedriver")
+@pytest.mark.parametrize("extension", [".mp4", ".webm"])
+def test_browsers_play_it(tmp_path, extension):
+    with write_video(tmp_path / f"out{extension}", 12.0) as video:
+        for number in range(12):
+            video.write(frame(number, 128, 96))
+    content = base64.b64encode((tmp_path / f"out{extension}").read_bytes()).decode()
+    with chromium() as browser:
+        browser.set_script_timeout(30)
+        state = browser.execute_async_script(
+            """
+            const done = arguments[1], video = document.createElement("video");
+            video.onended = () => done([video.videoWidth, video.videoHeight, video.duration]);
+            video.onerror = () => done(video.error.message);
+            video.muted = true;
+            video.src = arguments[0];
+            video.play();
+            """,
+            f"data:video/{extension[1:]};base64,{content}",
+        )
+    assert state == [128, 96, pytest.approx(1, abs=0.1)]
+
+
+def test_nothing_that_opencv_says_reaches_standard_error(tmp_path, capfd):
+    for extension in (".webm", ".mp4"):
+        with write_video(tmp_path / f"out{extension}", 12.0) as video:
+            video.write(frame(1))
+    with without_opencv_lines():
+        os.write(2, b"[mp4 @ 0x5566] something\na line of another thread\n")
+    os.write(2, b"a later line\n")
+    assert capfd.readouterr().err == "a line of another thread\na later line\n"
+
+
+def test_a_container_without_a_codec_is_one_line(tmp_path, monkeypatch, warnings):
+    monkeypatch.setitem(CODECS, ".webm", ("XXXX",))
+    with pytest.raises(OutputError) as error, write_video(tmp_path / "out.webm", 12.0) as video:
+        video.write(frame(1))
+    assert str(error.value).endswith(
+        "out.webm: this OpenCV cannot write a .webm video of 64 x 48 pixels (XXXX); try .avi"
+    )
+    monkeypatch.setitem(CODECS, ".mp4", ("XXXX", "mp4v"))
+    with write_video(tmp_path / "out.mp4", 12.0) as video:
+        video.write(frame(1))
+    assert warnings() == [f"{tmp_path}/out.mp4: this OpenCV writes neither H.264 nor VP9, so browsers will not play it"]
+
+
+def test_every_nth_frame(tmp_path):
+    with write_video(tmp_path / "out.avi", 12.0) as video:
+        for number in range(10):
+            video.write(frame(number))
+    capture = Capture(str(tmp_path / "out.avi"), every=4)
+    assert capture.frames == 10
+    passed = []
+    while (picture := capture.read()) is not None:
+        passed.append((capture.count, round(picture[..., 0].mean() / 20)))
+    assert passed == [(1, 0), (5, 4), (9, 8)]
 
 
 def test_frames_of_another_size_are_scaled(tmp_path):

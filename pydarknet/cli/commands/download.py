@@ -1,0 +1,103 @@
+"""`download`: published weights by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console import note, say
+from ..options import FILE, Command, flag
+
+if TYPE_CHECKING:
+    from ...config.published import Published
+    from ...zoo.transfer import Progress
+
+
+@click.command("download", cls=Command)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@flag("list", "show_list", is_flag=True, help="Print what can be downloaded.")
+@flag("to", type=FILE, metavar="DIR", help="The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, "
+      "where all commands look for weights.")  # fmt: skip
+@flag("url", metavar="URL", help="Fetch it from this address, of a mirror for example; size and checksum stay those "
+      "of the published file.")  # fmt: skip
+def download_command(names: tuple[str, ...], show_list: bool, to: str | None, url: str | None) -> None:
+    """Download published weights of darknet by name, or the first layers (`.conv.N`) to train from.
+
+    Every other command, and `pydarknet.load`, then finds them by that name. A download that was cut off goes on where
+    it ended. Files with wrong bytes are not accepted. Needs pooch: pip install 'pydarknet[zoo]'
+
+    \b
+    Examples:
+      pydarknet download --list
+      pydarknet download yolov4-tiny
+      pydarknet detect yolov4-tiny.cfg yolov4-tiny.weights dog.jpg
+      pydarknet download yolov4-tiny.conv.29 --to backbones
+    """
+    from ...config.published import PUBLISHED
+
+    if show_list and names:
+        raise click.UsageError("--list stands alone; it takes no NAME")
+    if show_list:
+        for line in list_lines(list(PUBLISHED.values())):
+            say(line)
+        return
+    if not names:
+        raise click.UsageError("which weights? `pydarknet download --list` shows all")
+    if url and len(names) > 1:
+        raise click.UsageError(f"--url is the address of one file; found {len(names)} names")
+    from ...zoo.download import download
+
+    for name in names:
+        with _bar() as progress:
+            path = download(name, to, url=url, progress=progress, report=note)
+        say(str(path))
+
+
+def list_lines(entries: list[Published]) -> list[str]:
+    """The table of `--list`: name, cfg, bytes, how a download is checked, licence; a star for what is here."""
+    from ...utils.resources import models_folder
+
+    folder = models_folder()
+    rows = [("", "name", "cfg", "MB", "checked by", "licence of the weights")]
+    for entry in entries:
+        here = "*" if (folder / entry.file).is_file() else ""
+        size = f"{entry.size / 1e6:.1f}" if entry.size else ""
+        check = f"{entry.checksum.partition(':')[0]} ({entry.stated_by})" if entry.checksum else "size alone"
+        rows.append((here, entry.name, entry.cfg, size, check, entry.licence))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    lines = [
+        " ".join(cell.rjust(width) if column == 3 else cell.ljust(width)
+                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]  # fmt: skip
+    return [*lines, f"* is in {folder}"]
+
+
+@contextmanager
+def _bar() -> Iterator[Progress | None]:
+    """What draws a progress bar of bytes on standard error; None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bars: list[Any] = []
+
+    def show(arrived: int, total: int | None) -> None:
+        if not bars:
+            bars.append(
+                click.progressbar(length=total or 0, label="bytes", file=sys.stderr, show_pos=True, show_percent=True)
+            )
+            bars[0].__enter__()
+        bar = bars[0]
+        if arrived < bar.pos:  # the server began anew
+            bar.pos = 0
+        bar.update(arrived - bar.pos)
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            bar.__exit__(None, None, None)

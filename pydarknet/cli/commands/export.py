@@ -1,0 +1,81 @@
+"""`export`: a network as an ONNX file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import DivergedError
+from ..console import note, say
+from ..loading import load_model
+from ..options import FILE, FRACTION, Command, flag, names_options, network_files, network_options, size_options
+
+if TYPE_CHECKING:
+    from ...export.formats import ExportOptions
+    from ...model import Model
+
+
+@click.command("export", cls=Command)
+@network_files
+@click.argument("out", metavar="OUT.onnx", type=FILE)
+@flag("format", type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw", show_default=True,
+      help="raw: what the last layers give; boxes: corners and scores; yolov5, yolov8: one tensor, in the layout of "
+      "Ultralytics' programs.")  # fmt: skip
+@flag("nms", is_flag=True, help="Suppress overlapping boxes in the graph.")
+@flag("thresh", type=FRACTION, metavar="P", help="With --nms, keep what is more probable; default: darknet's.")
+@flag("iou_thresh", type=FRACTION, default=0.45, show_default=True, metavar="IOU",
+      help="With --nms, of boxes of a class with a higher IoU keep the best.")  # fmt: skip
+@flag("dynamic", is_flag=True, help="For any batch, and any size where no layer counts its inputs.")
+@flag("fp16", is_flag=True, help="Weights and activations are float16; input and outputs stay float32.")
+@flag("check", is_flag=True, help="Compare with this program's engine in ONNX Runtime before the file is written.")
+@flag("tolerance", type=click.FloatRange(min=0), metavar="X",
+      help="With --check, the difference that is allowed, relative to 1 or to an output's largest value. "
+      "Default: 0.001, with --fp16 0.03.")  # fmt: skip
+@flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N", help="Pictures per pass.")
+@names_options
+@size_options
+@network_options
+def export_command(cfg: str, weights: str, out: str, **options: Any) -> None:
+    """Write the network as an ONNX file, for other runtimes.
+
+    \b
+    Examples:
+      pydarknet export cfg/yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx --check
+      pydarknet export cfg/yolov4.cfg yolov4.weights yolov4.onnx --format boxes --nms --thresh 0.3
+      pydarknet export cfg/yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.onnx --format yolov8 --dynamic
+    """
+    from ...export.exporter import onnx_bytes
+    from ...export.formats import ExportOptions
+    from ...utils.files import write_file
+    from ..outputs import check_folder_of
+
+    chosen = ("format", "nms", "thresh", "iou_thresh", "dynamic", "fp16")
+    wanted = ExportOptions(**{name: options[name] for name in chosen})
+    check_folder_of(out)
+    model = load_model(cfg, weights, options, batch=options["batch"])
+    content = onnx_bytes(model, wanted)
+    if options["check"]:
+        _check(content, model, wanted, options["tolerance"])
+    write_file(out, content)
+    note(f"{out}: written")
+
+
+def _check(content: bytes, model: Model, wanted: ExportOptions, tolerance: float | None) -> None:
+    """Print the largest difference of each output. Raises DivergedError where one is above the tolerance."""
+    from ...export.check import FP16_TOLERANCE, TOLERANCE, compare_onnx
+
+    if tolerance is None:
+        tolerance = FP16_TOLERANCE if wanted.fp16 else TOLERANCE
+    differences = compare_onnx(content, model, wanted)
+    for each in differences:
+        remark = f" ({each.remark})" if each.remark else ""
+        say(f"{each.output}: differs by {each.largest:.2g} of {each.scale:.4g}{remark}")
+    above = [each for each in differences if not each.relative <= tolerance]  # NaN is among them
+    worst = max(above or differences, key=lambda each: each.relative)
+    say(f"largest difference: {worst.relative:.2g}, tolerance {tolerance:g}")
+    if above:
+        raise DivergedError(
+            f"{worst.output} differs from the engine by {worst.relative:.2g}; expected at most {tolerance:g}; nothing "
+            "was written"
+        )

@@ -1,0 +1,108 @@
+"""A process that compiles the kernels of a network ahead of the one that runs it (`runtime/compile_ahead.py`)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..runtime.record import Recorded, description, recording  # isort: skip  (first: with Numba, kernels are the real ones)
+from ..errors import DarknetError
+from ..model import load_model
+from ..runtime import compile_ahead
+from ..runtime.compile_ahead import Work
+from ..runtime.jit import TakenError, cache_file
+from ..runtime.shipped import library
+from ..tools.warm_up import train_once
+
+# Seconds that kernels take to compile, measured; what is missing here takes about one.
+COSTS = {
+    "convolve_winograd": 13, "convolve": 8, "suppress_classes": 6, "convolve_rows": 5,
+    "convolve_inverted_bottleneck": 5, "convolve_nchw_bottleneck": 5, "convolve_picture": 4, "pack_winograd": 3,
+}  # fmt: skip
+
+
+def find_kernels(work: Work) -> Recorded:
+    """The kernels that the work calls, with the types of their arguments; where it fails, those that it had called."""
+    with recording() as found, warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        # What kernels would have computed is missing, so that code between them may stumble.
+        try:
+            if work.train:
+                train_once(work.cfg, work.width, work.height, work.batch, work.dialect)
+            else:
+                _run_once(work)
+        except Exception as error:
+            if isinstance(error, DarknetError):
+                raise
+    return found
+
+
+def _run_once(work: Work) -> None:
+    model = load_model(
+        work.cfg, dialect=work.dialect, width=work.width, height=work.height, batch=work.batch,
+        precision=work.precision,
+    )  # fmt: skip
+    model.forward(np.zeros((work.batch, *model.input_shape), np.float32))
+    if model.heads:
+        model.detect(np.zeros((model.input_shape[1], model.input_shape[2], 3), np.uint8))
+
+
+def missing(found: Recorded) -> Recorded:
+    """Those that are neither in the cache nor shipped, the longest first."""
+    absent = [each for each in found if not cache_file(*each).exists() and not _is_shipped(*each)]
+    return sorted(absent, key=lambda each: -_cost(each[0]))
+
+
+def _is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
+    """Whether the package came with the code, so that the process that runs the network does not ask for it."""
+    name, kinds = description(kernel, types)
+    shipped = library()
+    return shipped is not None and kinds is not None and shipped.has(name, kinds)
+
+
+def _cost(kernel: object) -> float:
+    return float(COSTS.get(kernel.__name__, 1))  # type: ignore[attr-defined]
+
+
+def compile_all(kernels: Recorded) -> None:
+    """Compile them but those that other processes are at; then those that these have left."""
+    for _ in range(2):
+        for kernel, types in kernels:
+            try:
+                kernel.compile(types)
+            except TakenError:
+                continue
+
+
+def end_with_parent() -> None:
+    """End when the process that started this one ends, which closes its standard input."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Compile the kernels of the work that stands on the command line as JSON."""
+    compile_ahead.is_helper = True
+    end_with_parent()
+    logging.getLogger("pydarknet").setLevel(logging.CRITICAL)
+    try:
+        absent = missing(find_kernels(Work(*json.loads(sys.argv[1]))))
+    except DarknetError:  # the process that started this one tells of it
+        return
+    print(json.dumps([(str(cache_file(kernel, types)), _cost(kernel)) for kernel, types in absent]), flush=True)
+    compile_all(absent)
+
+
+if __name__ == "__main__":
+    main()

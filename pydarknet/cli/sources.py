@@ -1,0 +1,270 @@
+"""The pictures and frames that a command looks at, read and prepared ahead; what cannot be read is reported."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+
+from ..errors import ImageError, OptionError, ShapeError
+from .console import note, progress
+from .inputs import STANDARD_INPUT, Name, camera_number, is_video, is_web_address, names_from_input, names_of
+from .loading import Options
+
+if TYPE_CHECKING:
+    from ..images.image import Picture
+    from ..inference.video.capture import Capture
+
+AHEAD = 2  # batches that are read while the network computes one
+PREPARING = 2  # threads that read and prepare pictures for batches
+
+Prepared = TypeVar("Prepared")
+Result = TypeVar("Result")
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video that frames come from. rate: frames a second. live: it does not wait for its reader."""
+
+    path: str
+    rate: float
+    live: bool
+
+
+@dataclass(frozen=True)
+class Item(Generic[Prepared]):
+    """A picture or frame, with what `prepare` made of it. frame: its number in the video, from 1."""
+
+    path: str
+    picture: Picture
+    prepared: Prepared
+    video: Video | None = None
+    frame: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name in printed lines."""
+        return self.path if self.frame is None else f"{self.path} frame {self.frame}"
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """An input that cannot be read."""
+
+    path: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """An input that has frames."""
+
+    path: str
+
+
+class Source(Generic[Prepared]):
+    """An iterable of the items of a command line, in order; `good` is False after one that could not be read.
+
+    prepare: what the network needs of a picture, made in the threads that read. every: of a video, take each Nth frame.
+    limit: end after so many items. batch: how many are computed at a time, thus read ahead. quiet: no prompt among the
+    results. silent: no progress bar.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], *, every: int = 1,
+        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False,
+    ) -> None:  # fmt: skip
+        self._arguments, self._prepare, self._every = arguments, prepare, every
+        self._limit, self._batch, self._quiet, self._silent = limit, batch, quiet, silent
+        self.good = True
+
+    @classmethod
+    def from_options(
+        cls, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], options: Options
+    ) -> Source[Prepared]:
+        """With the options of `options.input_options`."""
+        return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
+                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"])  # fmt: skip
+
+    def report(self, path: str, error: Exception) -> None:
+        """Print why an input could not be used."""
+        text, what = str(error), "" if is_video(path) else "image "
+        note(text if f'"{path}"' in text or text.startswith(path) else f'Cannot use {what}"{path}": {text}')
+        self.good = False
+
+    def __iter__(self) -> Iterator[Item[Prepared]]:
+        waits = not self._arguments or STANDARD_INPUT in self._arguments
+        with closing(self._of(self._lazily() if waits else names_of(self._arguments))) as items:
+            yield from islice(items, self._limit)
+
+    def _lazily(self) -> Iterator[Name]:
+        """Names, where standard input gives some: the next may come only after the answer to the one before."""
+        for argument in self._arguments or (STANDARD_INPUT,):
+            yield from names_from_input(self._quiet) if argument == STANDARD_INPUT else names_of([argument])
+
+    def _of(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
+        alone = isinstance(names, list) and len(names) == 1
+        for loaded in self._loaded(names):
+            if isinstance(loaded, _Problem):
+                self.report(loaded.path, loaded.error)
+            elif isinstance(loaded, _Moving):
+                yield from self._frames(loaded.path, alone)
+            else:
+                yield loaded
+
+    def _loaded(self, names: Iterable[Name]) -> Iterator[Item[Prepared] | _Problem | _Moving]:
+        if not isinstance(names, list) or len(names) == 1:
+            return map(self._load, names)
+        from ..utils.prefetch import prefetch
+
+        threads = 1 if self._batch == 1 else PREPARING
+        total = len(names) if self._limit is None else min(len(names), self._limit)
+        return self._counted(prefetch(self._load, names, threads, AHEAD * self._batch), total, "pictures")
+
+    def _counted(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
+        return things if self._silent else progress(things, total, label)
+
+    def _load(self, name: Name) -> Item[Prepared] | _Problem | _Moving:
+        from ..images.image import decode_image, load_image
+
+        path = "standard input" if isinstance(name, bytes) else str(name)
+        try:
+            if isinstance(name, ImageError):
+                raise name
+            if isinstance(name, bytes):
+                picture = decode_image(name)
+            elif is_video(name):
+                return _Moving(name)
+            elif is_web_address(name):
+                from ..images.remote import load_remote_image
+
+                found = load_remote_image(name)
+                if found is None:
+                    return _Moving(name)
+                picture = found
+            else:
+                picture = load_image(name)
+            return Item(path, picture, self._prepare(picture))
+        except (ImageError, ShapeError, OptionError) as error:  # the network's options were checked: it is the picture
+            return _Problem(path, error)
+
+    def _frames(self, path: str, alone: bool) -> Iterator[Item[Prepared]]:
+        """The frames of a video, read ahead; of a live one, the newest frame."""
+        from ..inference.video.capture import Capture
+        from ..inference.video.pipeline import Reader
+
+        number = camera_number(path)
+        try:
+            capture = Capture(path if number is None else number, every=self._every)
+        except ImageError as error:
+            self.report(path, error)
+            return
+        video = Video(path, capture.rate / self._every, capture.live)
+
+        def prepare(picture: Picture) -> tuple[int, Prepared]:
+            return capture.count, self._prepare(picture)  # in the thread that has just read it
+
+        with closing(Reader(capture, prepare)) as reader:
+            frames: Iterator[Any] = iter(reader)
+            total = self._length(capture)
+            if alone and total is not None:
+                frames = self._counted(frames, total, "frames")
+            for frame in frames:
+                yield Item(path, frame.picture, frame.x[1], video, frame.x[0])
+
+    def _length(self, capture: Capture) -> int | None:
+        """How many frames of a video will come, where that is known."""
+        if capture.frames is None:
+            return None
+        total = -(-capture.frames // self._every)
+        return total if self._limit is None else min(total, self._limit)
+
+
+def process(
+    source: Source[Prepared], stop: Interruption, batch: int,
+    compute: Callable[[Sequence[Prepared]], Sequence[Result]], act: Callable[[Item[Prepared], Result], None],
+) -> None:  # fmt: skip
+    """Compute the items of a source, `batch` at a time, and call `act` with each and its result, in order.
+
+    What cannot be computed or written for one item (ImageError, ShapeError) is reported, and the next one follows.
+    """
+    with closing(stop.until(source)) as items:
+        while ready := list(islice(items, batch)):
+            for item, result in _results(source, ready, compute):
+                try:
+                    act(item, result)
+                except (ImageError, ShapeError) as error:
+                    source.report(item.path, error)
+
+
+def _results(
+    source: Source[Prepared], ready: list[Item[Prepared]], compute: Callable[[Sequence[Prepared]], Sequence[Result]]
+) -> list[tuple[Item[Prepared], Result]]:
+    """The items that could be computed, with their results; if a batch fails, each of its items is tried alone."""
+    try:
+        return list(zip(ready, compute([item.prepared for item in ready]), strict=True))
+    except (ImageError, ShapeError) as error:
+        if len(ready) > 1:
+            return [pair for item in ready for pair in _results(source, [item], compute)]
+        source.report(ready[0].path, error)
+        return []
+
+
+class Interruption:
+    """A context in which Ctrl-C and SIGTERM end `until` before its next item, so that files can be completed.
+
+    number: of the signal that came. A second signal ends the process at once, as without this context.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._waiting = False
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():  # elsewhere no handler can be set
+            self._former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._former:
+            signal.signal(*self._former.popitem())
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.__exit__()
+        self.number = number
+        if self._waiting:
+            raise KeyboardInterrupt
+
+    def until(self, items: Iterable[Thing]) -> Generator[Thing, None, None]:
+        """The items, until a signal comes: at once while the next item is waited for."""
+        iterator = iter(items)
+        try:
+            while self.number is None:
+                self._waiting = True
+                item = next(iterator)
+                self._waiting = False
+                yield item
+        except StopIteration:
+            return
+        except KeyboardInterrupt:
+            if self.number is None:  # a caller's own
+                raise
+        finally:
+            self._waiting = False
+
+    def exit(self, good: bool) -> None:
+        """End the command: with 128 and the signal's number after a signal, with 1 where something was wrong."""
+        if self.number is not None:
+            sys.stdout.flush()
+            raise click.exceptions.Exit(128 + self.number)
+        if not good:
+            raise click.exceptions.Exit(1)

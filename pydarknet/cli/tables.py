@@ -1,0 +1,80 @@
+"""`--csv`: a table with a line for each object or class, written while a run goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ..utils.files import atomic_write
+from .inputs import is_address
+
+if TYPE_CHECKING:
+    from ..inference.classifier import Classification
+    from ..inference.detector import DetectionResult
+    from ..inference.tracking import Track
+
+# `frame` counts from 1 and is empty for pictures; corners are in pixels.
+DETECTIONS = ("filename", "frame", "class_id", "name", "confidence", "left", "top", "right", "bottom")
+TRACKS = ("filename", "frame", "track_id", *DETECTIONS[2:])
+CLASSES = ("filename", "frame", "rank", "class_id", "name", "probability", "parent")
+_NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
+
+
+class Table:
+    """A CSV file. A context manager: it gets its name when that ends without an error. Raises OutputError."""
+
+    def __init__(self, path: str, columns: tuple[str, ...]) -> None:
+        self._path, self._columns = path, columns
+        self._stack = ExitStack()
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Table:
+        with ExitStack() as stack:
+            self._file = stack.enter_context(atomic_write(self._path))
+            self._write([self._columns])
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def _write(self, rows: Any) -> None:
+        import csv  # imported late, as by Detections: most runs write no table
+        import io
+
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        assert self._file is not None
+        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+    def detections(self, path: str, frame: int | None, found: DetectionResult) -> None:
+        """A line for each object, in printed order."""
+        self._write([[path, frame, *row] for row in found.detections().csv_rows()])
+
+    def tracks(self, path: str, frame: int | None, tracks: Sequence[Track]) -> None:
+        """A line for each track, by its number."""
+        from ..inference.detections import Detections
+
+        rows = Detections([each.detection for each in tracks]).csv_rows()
+        self._write([[path, frame, each.track_id, *row] for each, row in zip(tracks, rows, strict=True)])
+
+    def classes(self, path: str, frame: int | None, result: Classification) -> None:
+        """A line for each of the best classes, best first."""
+        self._write(
+            [path, frame, rank, each.class_id, each.name, f"{each.probability:.6f}", each.parent]
+            for rank, each in enumerate(result.predictions, start=1)
+        )
+
+
+def file_name(path: str) -> str:
+    """A name for files made of an input: that of its file; of an address, the last part of its path or its host."""
+    if not is_address(path):
+        return path.replace(":", "_") if path.startswith("camera:") else Path(path).name
+    from urllib.parse import urlsplit
+
+    address = urlsplit(path)
+    host = (address.hostname or "stream").replace(".", "_")  # 127.0.0.1 has no extension
+    return _NOT_IN_FILE_NAMES.sub("_", Path(address.path).name or host)

@@ -1,0 +1,362 @@
+"""Recognise the form of a data set of boxes from its files, and read it.
+
+Forms: pictures with darknet's label files (in any tree of folders), a .data file or a list, a data.yaml of YOLO tools,
+COCO's JSON, PASCAL VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..config.dialect import ALEXEYAB
+from ..config.names import read_names
+from ..config.sections import read_data
+from ..errors import DataError
+from ..utils.files import read_bytes
+from .convert.annotations import Annotated, AnnotatedSet
+from .convert.coco import read_coco
+from .convert.voc import read_voc
+from .data_yaml import class_names, read_yaml
+from .labels import find_labels, parse_labels, read_list
+
+EXTENSIONS = frozenset([".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+LIST_OF = {
+    "train": "train", "training": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labels.txt")
+RUN_FILE = "run.json"  # of the folder of a training run, whose links are no pictures of the data set
+UNSPLIT = "all"  # the list of pictures that belong to no list yet
+
+YAML, DATA, LIST = "a data.yaml", "a .data file", "a list of pictures"
+COCO, VOC, LABELLED = "COCO's JSON", "PASCAL VOC's XML", "pictures with label files"
+
+
+@dataclass
+class Recognised:
+    """A data set as it was found.
+
+    form: one of the forms above, in words. source: the file or folder that was read. classes: the names. lists: the
+    pictures of each list (train, valid, test), or of `UNSPLIT`. annotated: the boxes, for the forms without label
+    files. unlabelled: pictures without a label file, which are in no list. notes: remarks for the user.
+    """
+
+    form: str
+    source: Path
+    classes: list[str]
+    lists: dict[str, list[Path]]
+    annotated: AnnotatedSet | None = None
+    unlabelled: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The pictures of all lists."""
+        return [picture for pictures in self.lists.values() for picture in pictures]
+
+
+def recognise(path: str | os.PathLike[str]) -> Recognised:
+    """Read a data set from its folder or its file. Raises DataError, which says what was looked for."""
+    source = Path(path)
+    if source.is_dir():
+        found = _recognise_folder(source)
+    elif source.is_file():
+        found = _recognise_file(source)
+    else:
+        raise DataError(f"{path}: no such file or folder; expected a data set")
+    if not found.pictures:
+        raise DataError(f"{path}: no pictures with labels in {found.form}")
+    return _with_lists(found)
+
+
+def _recognise_file(path: Path) -> Recognised:
+    readers: dict[str, Callable[[Path], Recognised]] = {
+        ".yaml": _read_yaml_set, ".yml": _read_yaml_set, ".json": lambda file: _read_coco_set(file, [file]),
+        ".data": _read_data_set, ".txt": _read_list_set, ".list": _read_list_set,
+    }  # fmt: skip
+    suffix = path.suffix.lower()
+    if suffix in readers:
+        return readers[suffix](path)
+    if suffix in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
+        raise DataError(f"{path}: an archive; unpack it, and give the folder")
+    raise DataError(f"{path}: expected a folder, a .data file, a data.yaml, COCO's .json or a list of pictures (.txt)")
+
+
+def _recognise_folder(folder: Path) -> Recognised:
+    for reader, patterns in (
+        (_read_yaml_set, ("data.yaml", "data.yml", "dataset.yaml", "*.yaml", "*.yml")),
+        (_read_data_set, ("obj.data", "*.data")),
+    ):
+        files = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), [])
+        if len(files) > 1:
+            raise DataError(f"{folder}: has {files[0].name} and {files[1].name}; give the file that you mean")
+        if files:
+            return reader(files[0])
+    annotations = _coco_files(folder)
+    if annotations:
+        return _read_coco_set(folder, annotations)
+    if folders := _voc_folders(folder):
+        return _read_voc_set(folder, folders)
+    return _read_labelled(folder, _pictures_below(folder))
+
+
+# --- pictures with label files ---
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    """All pictures in a folder and the folders below, in order, without hidden ones and those of training runs."""
+    for parent, folders, files in os.walk(folder):
+        if RUN_FILE in files:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:  # noqa: PTH122
+                yield Path(parent, name)
+
+
+def _read_labelled(folder: Path, pictures: Iterable[Path]) -> Recognised:
+    """Pictures with label files, beside them or in a folder `labels`; their lists by the names of their folders."""
+    lists: dict[str, list[Path]] = {}
+    unlabelled = []
+    for picture in pictures:
+        if find_labels(picture, ALEXEYAB) is None:
+            unlabelled.append(picture)
+            continue
+        lists.setdefault(_list_of(picture.relative_to(folder)), []).append(picture)
+    if not lists:
+        what = "nothing"
+        if unlabelled:
+            what = f"{len(unlabelled)} pictures, but no label file such as {unlabelled[0].with_suffix('.txt')}"
+        raise DataError(
+            f"{folder}: found {what}; expected pictures with label files, data.yaml, a .data file, COCO's JSON, or XML"
+        )
+    found = Recognised(LABELLED, folder, [], lists, unlabelled=unlabelled)
+    return replace(found, classes=_class_names_of(folder, found))
+
+
+def _list_of(relative: Path) -> str:
+    """The list that the first folder called train, valid, test or the like stands for."""
+    return next((LIST_OF[part.lower()] for part in relative.parts[:-1] if part.lower() in LIST_OF), UNSPLIT)
+
+
+def _class_names_of(folder: Path, found: Recognised) -> list[str]:
+    """The names in a file that labelling programs write, else the numbers of the classes in the label files."""
+    folders = dict.fromkeys(
+        [folder, folder / "labels", *(parent for p in found.pictures for parent in (p.parent, _labels(p).parent))]
+    )
+    for place in folders:
+        files = [file for name in NAMES_FILES if (file := place / name).is_file()] or sorted(place.glob("*.names"))
+        if files:
+            return [name.strip() for name in read_names(files[0]) if name.strip()]
+    rows = (parse_labels(_labels(picture))[1] for picture in found.pictures)
+    highest = max((int(each[:, 0].max()) for each in rows if len(each)), default=-1)
+    if highest < 0:
+        raise DataError(f"{folder}: no label file has an object")
+    if highest > 9999:
+        raise DataError(f"{folder}: class {highest} in a label file; expected numbers from 0 on, or a file classes.txt")
+    found.notes.append(f"{folder}: no classes.txt; the classes are called by their numbers, 0 to {highest}")
+    return [str(number) for number in range(highest + 1)]
+
+
+def _labels(picture: Path) -> Path:
+    found = find_labels(picture, ALEXEYAB)
+    return found[1] if found else picture.with_suffix(".txt")
+
+
+# --- .data files and lists ---
+
+
+def _read_list_set(path: Path) -> Recognised:
+    found = _read_labelled_list(path, {UNSPLIT: read_list(path)})
+    return replace(found, form=LIST, classes=_class_names_of(path.parent, found))
+
+
+def _read_labelled_list(path: Path, lists: dict[str, list[Path]]) -> Recognised:
+    """Listed pictures; those without a label file are set apart."""
+    kept = {key: [picture for picture in pictures if find_labels(picture, ALEXEYAB)] for key, pictures in lists.items()}
+    unlabelled = [p for pictures in lists.values() for p in pictures if not find_labels(p, ALEXEYAB)]
+    if not any(kept.values()):
+        raise DataError(f"{path}: none of the {len(unlabelled)} listed pictures has a label file: {unlabelled[0]}")
+    return Recognised(DATA, path, [], {key: pictures for key, pictures in kept.items() if pictures}, None, unlabelled)
+
+
+def _read_data_set(path: Path) -> Recognised:
+    """A .data file, whose paths may begin with a folder that is not there, as in CVAT's exports."""
+    data = read_data(path)
+    lists = {}
+    for key in ("train", "valid", "test"):
+        named = data.text(key)
+        if named:
+            lists[key] = _read_list_near(path, named)
+    if not lists:
+        raise data.error("train= is missing: the list of pictures")
+    found = _read_labelled_list(path, lists)
+    names = data.text("names")
+    if names:
+        return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
+    return replace(found, classes=_class_names_of(path.parent, found))
+
+
+def _read_list_near(path: Path, named: str) -> list[Path]:
+    """The pictures of a list that a file beside them names."""
+    file = _near(path, named)
+    return [p if p.exists() else _near(file, str(p), missing=p) for p in read_list(file)]
+
+
+def _near(path: Path, named: str, missing: Path | None = None) -> Path:
+    """The file that another one calls `named`: from here, from its folder, or without the first folders of the name.
+
+    Returns `missing` where there is none, or raises DataError.
+    """
+    wanted = Path(named)
+    parts = wanted.parts[1:] if wanted.is_absolute() else wanted.parts
+    shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
+    found = next((file for file in (wanted, *shortened) if file.is_file()), missing)
+    if found is None:
+        raise DataError(f"{path}: {named}: no such file, also not below {path.parent}")
+    return found
+
+
+# --- data.yaml ---
+
+
+def _read_yaml_set(path: Path) -> Recognised:
+    content = read_yaml(path)
+    classes = class_names(content, path)
+    folder = content.get("path", "")
+    bases = [path.parent, Path(folder)] if isinstance(folder, str) and folder else [path.parent]
+    bases = [path.parent / bases[-1], *reversed(bases)]
+    lists: dict[str, list[Path]] = {}
+    unlabelled: list[Path] = []
+    for key, name in LIST_OF.items():
+        places = content.get(key) or []
+        for place in [places] if isinstance(places, str) else places:
+            for picture in _pictures_at(path, key, place, bases):
+                labelled = find_labels(picture, ALEXEYAB) is not None
+                (lists.setdefault(name, []) if labelled else unlabelled).append(picture)
+    if not lists and not unlabelled:
+        raise DataError(f"{path}: neither train: nor val: names a folder or a list with pictures")
+    if not lists:
+        raise DataError(f"{path}: {len(unlabelled)} pictures, none with a label file, e.g. {unlabelled[0]}")
+    return Recognised(YAML, path, classes, lists, None, unlabelled)
+
+
+def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
+    """The pictures of a folder or list that data.yaml names. Roboflow writes ../train/images for train/images."""
+    names = dict.fromkeys([place, place.removeprefix("../")])
+    for found in (base / name for name in names for base in bases):
+        if found.is_dir():
+            return list(_pictures_below(found))
+        if found.is_file():
+            return _read_list_near(found, found.name)
+    if key.startswith("test"):
+        return []  # many files name a part that was not exported
+    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not in {bases[0]}")
+
+
+# --- COCO ---
+
+
+def _coco_files(folder: Path) -> list[Path]:
+    """JSON files with COCO's keys, in the places where programs write them."""
+    patterns = ("*.json", "annotations/*.json", "*/_annotations.coco.json")
+    return next((files for p in patterns if (files := [f for f in sorted(folder.glob(p)) if _is_coco(f)])), [])
+
+
+def _is_coco(file: Path) -> bool:
+    """Whether a JSON file mentions COCO's three lists."""
+    content = read_bytes(file, DataError)
+    return all(key in content for key in (b'"images"', b'"annotations"', b'"categories"'))
+
+
+def _read_coco_set(source: Path, files: Sequence[Path]) -> Recognised:
+    roboflow = all(file.name == "_annotations.coco.json" for file in files)
+    if not roboflow:
+        return _annotated(COCO, source, read_coco(files, None, None))
+    parts = {_list_of(file.relative_to(file.parents[1])): read_coco([file], None, file.parent) for file in files}
+    merged = _merged(parts)
+    return _annotated(COCO, source, _without_root_class(merged))
+
+
+def _merged(parts: dict[str, AnnotatedSet]) -> AnnotatedSet:
+    """One set of the lists that were read one by one; their classes are those of all, numbered anew."""
+    classes = list(dict.fromkeys(name for part in parts.values() for name in part.classes))
+    lists = {}
+    for key, part in parts.items():
+        numbers = [classes.index(name) for name in part.classes]
+        lists[key] = [_renumbered(picture, numbers) for picture in part]
+    return AnnotatedSet(classes, lists)
+
+
+def _renumbered(picture: Annotated, numbers: Sequence[int]) -> Annotated:
+    return replace(picture, boxes=[replace(box, number=numbers[box.number]) for box in picture.boxes])
+
+
+def _without_root_class(found: AnnotatedSet) -> AnnotatedSet:
+    """A copy without category 0 of Roboflow's exports, the name of all classes together, which has no boxes."""
+    if len(found.classes) < 2 or any(box.number == 0 for picture in found for box in picture.boxes):
+        return found
+    numbers = [0, *range(len(found.classes) - 1)]
+    lists = {key: [_renumbered(picture, numbers) for picture in pictures] for key, pictures in found.lists.items()}
+    return AnnotatedSet(found.classes[1:], lists)
+
+
+# --- PASCAL VOC ---
+
+
+def _voc_folders(folder: Path) -> dict[str, Path]:
+    """The folders of XML files by list: one set, or one in each of train, valid and test."""
+    if (folder / "Annotations").is_dir() or any(folder.glob("*.xml")):
+        return {UNSPLIT: folder}
+    parts = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in LIST_OF]
+    found = {LIST_OF[path.name.lower()]: path for path in parts if any(path.glob("*.xml"))}
+    if not found and any((folder / "annotations").glob("*.xml")):  # beside a folder `images`
+        return {UNSPLIT: folder / "annotations"}
+    return found
+
+
+def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
+    pictures = source / "images" if (source / "images").is_dir() else None
+    parts = {key: read_voc(folder, None, pictures) for key, folder in folders.items()}
+    if list(parts) == [UNSPLIT]:
+        return _annotated(VOC, source, parts[UNSPLIT])
+    classes = sorted({name for part in parts.values() for name in part.classes})
+    parts = {key: read_voc(folder, classes, pictures) for key, folder in folders.items()}
+    return _annotated(VOC, source, _merged(parts))
+
+
+# --- all ---
+
+
+def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
+    """A set with boxes in memory, as it is trained: without difficult and crowd objects, boxes within the pictures."""
+    lists: dict[str, list[Annotated]] = {}
+    for key, pictures in found.lists.items():
+        lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
+    if set(lists) == {"train"}:
+        lists = {UNSPLIT: lists["train"]}
+    kept = AnnotatedSet(found.classes, lists, found.left_out).clipped().without("difficult").without("crowd")
+    notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
+    missing = kept.missing
+    if missing:
+        raise DataError(f"{source}: {len(missing)} pictures are not there, the first is {missing[0]}")
+    paths = {key: [picture.path for picture in pictures] for key, pictures in kept.lists.items()}
+    return Recognised(form, source, kept.classes, paths, kept, notes=notes)
+
+
+def _with_lists(found: Recognised) -> Recognised:
+    """The lists under the names that the training run has: pictures without a list join those for training; `test`
+    stands in for `valid` where there is none."""
+    lists = {key: list(dict.fromkeys(pictures)) for key, pictures in found.lists.items()}
+    if set(lists) <= {UNSPLIT, "train"} or not lists.keys() & {"train", UNSPLIT}:
+        return replace(found, lists={UNSPLIT: [p for pictures in lists.values() for p in pictures]})
+    lists["train"] = [*lists.get("train", []), *lists.pop(UNSPLIT, [])]
+    if "valid" not in lists:
+        found.notes.append("there is a list `test`, but none to measure on during training; `test` is used")
+        lists["valid"] = lists["test"]
+        del lists["test"]
+    return replace(found, lists=lists)

@@ -1,0 +1,96 @@
+"""Which networks can be written for any input size: those in which no operator counts pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ..errors import ShapeError
+from ..layers.activation import ActivationLayer, Logistic
+from ..layers.base import INPUT, Layer
+from ..layers.batchnorm import BatchNormLayer
+from ..layers.convolution.convolutional import Convolutional
+from ..layers.convolution.deconvolutional import Deconvolutional
+from ..layers.heads.region import Region
+from ..layers.heads.yolo import GaussianYolo, Yolo
+from ..layers.normalization import L2Norm, Normalization
+from ..layers.pooling import Avgpool, LocalAvgpool, Maxpool
+from ..layers.resample import Reorg, Reorg3d, Upsample
+from ..layers.route import Route
+from ..layers.scale_channels import Sam, ScaleChannels
+from ..layers.shortcut import Shortcut
+from ..layers.simple import History, Implicit, Iseg
+from ..layers.softmax import Softmax
+from ..network.network import Network
+from ..tensor import Shape
+
+Rule = Callable[[Any, Sequence[Shape]], bool]
+
+
+def _always(layer: Layer, inputs: Sequence[Shape]) -> bool:
+    return True
+
+
+def _shortcut(layer: Shortcut, inputs: Sequence[Shape]) -> bool:
+    """A part of a plane is a part for one size alone. The first input has the layer's own shape."""
+    mine = inputs[0]
+    same_planes = all((shape.height, shape.width) == (mine.height, mine.width) for shape in inputs)
+    whole = layer.alpha == 1 or all(shape.channels >= mine.channels for shape in inputs)
+    return same_planes and whole
+
+
+def _reorg(layer: Reorg, inputs: Sequence[Shape]) -> bool:
+    return not layer.extra and not layer.flatten
+
+
+# Layers that are not listed count their inputs.
+RULES: dict[type[Layer], Rule] = {
+    ActivationLayer: _always,
+    Avgpool: _always,
+    BatchNormLayer: _always,
+    Convolutional: lambda layer, inputs: layer.window.dilation == 1,  # else darknet's padding depends on the size
+    Deconvolutional: _always,
+    GaussianYolo: _always,
+    History: _always,
+    Implicit: _always,
+    Iseg: _always,
+    L2Norm: _always,
+    LocalAvgpool: _always,
+    Logistic: _always,
+    Maxpool: _always,
+    Normalization: _always,
+    Region: _always,
+    Reorg: _reorg,
+    Reorg3d: _reorg,
+    Route: _always,
+    Sam: _always,
+    ScaleChannels: _always,
+    Shortcut: _shortcut,
+    Softmax: lambda layer, inputs: layer.spatial or inputs[0].cells == 1,
+    Upsample: _always,
+    Yolo: _always,
+}
+
+
+def layer_of_one_size(network: Network, needed: Iterable[int]) -> int | None:
+    """The first of the needed layers that is written for one size alone; None where the graph takes any size."""
+    larger = larger_shapes(network)
+    for index in sorted(needed):
+        layer = network.layers[index]
+        inputs = [network.input if source == INPUT else larger[source] for source in layer.sources]
+        if not layer.is_alias and not RULES.get(type(layer), _never)(layer, inputs):
+            return index
+    return None
+
+
+def larger_shapes(network: Network) -> list[Shape]:
+    """The shapes of all layers at twice the size, or at the size of the set-up where the network runs at one alone."""
+    size = network.input
+    try:
+        return network.shapes_at(Shape(size.channels, 2 * size.height, 2 * size.width))
+    except ShapeError:
+        return [layer.shape for layer in network.layers]
+
+
+def _never(layer: Layer, inputs: Sequence[Shape]) -> bool:
+    return False

@@ -1,0 +1,124 @@
+"""Several processes compile the kernels of a network: this one as it meets them, helpers ahead of it.
+
+    will_run(work)               the network says what it is about to run (`network/network.py`)
+    kernel is not in the cache   `jit.py` claims it and calls `kernel_is_missing`, which starts helpers, once for a work
+    helper                       finds out which kernels the work calls, without computing (`record.py`), prints the
+                                 names of the missing files, and compiles those that nobody has claimed
+    this process                 goes on, and waits where a helper has claimed what it needs (`claims.py`)
+
+Imports nothing heavy: a process that finds all kernels compiled pays for one assignment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+VARIABLE = "PYDARKNET_COMPILE_PROCESSES"
+MOST = 8  # processes by default: a network has few kernels that take long
+WORKER = "pydarknet.cli.compile_worker"
+
+
+class Work(NamedTuple):
+    """What a network is about to run: enough to build it again in another process, without its weights."""
+
+    cfg: str
+    dialect: str
+    width: int  # pixels
+    height: int
+    batch: int
+    precision: str
+    train: bool
+
+
+class Progress(NamedTuple):
+    """Kernels that are compiled, those that the work needs (0: not known yet), and seconds left (0: not known)."""
+
+    done: int
+    total: int
+    seconds: float
+
+
+class _Ahead:
+    """The helpers of one work, and which files they are to make."""
+
+    def __init__(self, work: Work, helpers: int) -> None:
+        self.start = time.monotonic()
+        self.missing: dict[Path, float] = {}  # file of each kernel, and its share of the time
+        self.processes = helpers + 1
+        command = [sys.executable, "-m", WORKER, json.dumps(work)]
+        self.helpers = []
+        for _ in range(helpers):
+            helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self.helpers.append(helper)
+            threading.Thread(target=self._listen, args=(helper,), daemon=True).start()
+
+    def _listen(self, helper: subprocess.Popen[bytes]) -> None:
+        """Read what the helper has found missing, and wait for its end."""
+        assert helper.stdout is not None
+        try:
+            for line in helper.stdout:
+                for file, cost in json.loads(line):
+                    self.missing.setdefault(Path(file), cost)
+        except ValueError:  # no answer of ours
+            pass
+        helper.wait()
+
+    def progress(self) -> Progress:
+        """How far it is, where those under way count half."""
+        missing = dict(self.missing)
+        done = [cost for file, cost in missing.items() if file.exists()]
+        rest = sorted((cost for file, cost in missing.items() if not file.exists()), reverse=True)
+        work = sum(done) + sum(rest[: self.processes]) / 2
+        seconds = (time.monotonic() - self.start) * (sum(missing.values()) - work) / work if done else 0.0
+        return Progress(len(done), len(missing), seconds)
+
+
+_lock = threading.Lock()
+_work: Work | None = None
+_ahead: _Ahead | None = None
+_begun: set[Work] = set()
+is_helper = False
+
+
+def will_run(work: Work) -> None:
+    """Say what this process is about to run."""
+    global _work
+    _work = work
+
+
+def kernel_is_missing() -> None:
+    """Called where a kernel is about to be compiled: starts the helpers for the work that was announced, once."""
+    global _ahead
+    work = _work
+    with _lock:
+        if work is None or work in _begun or is_helper:
+            return
+        _begun.add(work)
+        helpers = processes() - 1
+        if helpers < 1 or getattr(sys, "frozen", False) or not sys.executable or not Path(work.cfg).is_file():
+            return
+        try:
+            _ahead = _Ahead(work, helpers)
+        except OSError:  # no more processes, no memory: this one compiles alone
+            return
+
+
+def progress() -> Progress | None:
+    """How far the helpers' work is; None where there are none."""
+    ahead = _ahead
+    return None if ahead is None else ahead.progress()
+
+
+def processes() -> int:
+    """How many processes compile at a time: $PYDARKNET_COMPILE_PROCESSES, else one for each processor, MOST at most."""
+    try:
+        return max(1, int(os.environ[VARIABLE]))
+    except (KeyError, ValueError):
+        return min(MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

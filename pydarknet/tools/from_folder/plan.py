@@ -1,0 +1,219 @@
+"""The network for a data set: which one, its input size, its anchors, and how long it is trained.
+
+darknet's rules: max_batches is 2000 for each class, at least 6000 and at least the number of pictures; the steps are at
+80 % and 90 % of it. The network `small` learns in minutes and has a rule of its own, `small_batches`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DataError, OptionError
+from ...utils.resources import network_file
+from ..anchors import Sizes, find_anchors
+from ..cfg.retarget import Retarget
+
+SMALL, TINY = "small", "yolov4-tiny"
+MANY_PICTURES = 1500  # from which a larger network learns more than `small`
+PATIENT_HOURS = 2.0  # of training, which a default may take
+# Core-seconds for a picture of yolov4-tiny at 416x416 in training, measured on AVX-512 and AVX2 machines.
+TINY_SECONDS = 0.12
+IMAGES, MINI_BATCH = 64, 8  # of an iteration, of a mini-batch: all networks but `small`
+CLEAR_SIDE = 17  # pixels of the network's input that its smallest objects should have
+SMALLEST_SHARE = 5  # percent of the objects that count as its smallest
+ASPECT = 1.15  # width to height from which pictures count as rectangular
+
+# The first layers of the published networks, as their authors name the files.
+BACKBONES = {
+    "yolov4-tiny": "yolov4-tiny.conv.29",
+    "yolov4-tiny-3l": "yolov4-tiny.conv.29",
+    "yolov4-tiny-custom": "yolov4-tiny.conv.29",
+    "yolov4": "yolov4.conv.137",
+    "yolov4-custom": "yolov4.conv.137",
+    "yolov4-csp": "yolov4-csp.conv.142",
+    "yolov7": "yolov7.conv.132",
+    "yolov3": "darknet53.conv.74",
+    "yolov3-spp": "darknet53.conv.74",
+    "yolov3-tiny": "yolov3-tiny.conv.15",
+    "yolov2": "darknet19_448.conv.23",
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a plan depends on. train: pictures to learn from. classes: their number. sizes: (n, 2) width and height of
+    every object in fractions of its picture. pictures: (n, 2) width and height in pixels of each object's picture.
+    """
+
+    train: int
+    classes: int
+    sizes: Sizes
+    pictures: Sizes
+
+    @property
+    def aspect(self) -> float:
+        """Width to height of the pictures, the median over the objects."""
+        return float(np.median(self.pictures[:, 0] / self.pictures[:, 1]))
+
+    def smallest(self) -> float:
+        """The side of the smallest objects, as a fraction of their picture's longer side."""
+        sides = np.sqrt((self.sizes * self.pictures).prod(axis=1)) / self.pictures.max(axis=1)
+        return float(np.percentile(sides, SMALLEST_SHARE))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network file and why it was chosen. name: without folder and extension."""
+
+    cfg: Path
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return self.cfg.name.partition(".")[0]
+
+
+def choose_model(wanted: str | None, figures: Figures, cores: int | None = None) -> Choice:
+    """The network file: the one that the user names, else by the number of pictures and cores. Raises OptionError."""
+    if wanted is not None:
+        path = Path(network_file(wanted if wanted.endswith(".cfg") else f"{wanted}.cfg"))
+        if not path.is_file():
+            raise OptionError(f"--model {wanted}: no such network; expected a bundled one, such as {TINY}, or a .cfg")
+        return Choice(path, "as you said")
+    cores = cores or os.cpu_count() or 1
+    hours = darknet_batches(figures.classes, figures.train) * IMAGES * TINY_SECONDS / cores / 3600
+    machine = f"{cores} core{'s' if cores > 1 else ''}"
+    if figures.train >= MANY_PICTURES and hours <= PATIENT_HOURS:
+        return Choice(_bundled(TINY), f"{figures.train} pictures, and {machine} train it in about {hours:.1f} hours")
+    why = f"{TINY} would take about {hours:.0f} hours on {machine}"
+    if figures.train < MANY_PICTURES and hours <= PATIENT_HOURS:
+        why = f"{figures.train} pictures are few for a larger one"
+    return Choice(_bundled(SMALL), f"{why}; --model {TINY} chooses that")
+
+
+def _bundled(name: str) -> Path:
+    return Path(network_file(f"{name}.cfg"))
+
+
+def find_backbone(name: str, folders: Sequence[Path]) -> Path | None:
+    """The file of pretrained first layers for a published network, in the first folder that has it."""
+    file = BACKBONES.get(name)
+    return next((folder / file for folder in folders if file and (folder / file).is_file()), None)
+
+
+# --- iterations ---
+
+
+def darknet_batches(classes: int, pictures: int) -> int:
+    """max_batches by darknet's rule."""
+    return max(6000, 2000 * classes, pictures)
+
+
+def small_batches(classes: int, pictures: int) -> int:
+    """max_batches of the network `small`: 1200 for up to 300 pictures, with their square root for more."""
+    return min(darknet_batches(classes, pictures), 100 * round(12 * max(1.0, math.sqrt(pictures / 300))))
+
+
+# --- input size ---
+
+
+def input_size(figures: Figures, is_small: bool, default: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of the input, with the pictures' proportions.
+
+    `small`: as large as its smallest objects need, in steps of 16, at most as large as the pictures. Others: the area
+    of the cfg's size, in steps of 32.
+    """
+    aspect = figures.aspect
+    if not is_small:
+        if 1 / ASPECT < aspect < ASPECT:
+            return default
+        area = default[0] * default[1]
+        return _multiple(math.sqrt(area * aspect), 32), _multiple(math.sqrt(area / aspect), 32)
+    longest = min(float(np.median(figures.pictures.max(axis=1))), 416.0)
+    side = min(max(CLEAR_SIDE / figures.smallest(), 128.0), longest)
+    return _multiple(side * min(1.0, aspect), 16), _multiple(side * min(1.0, 1 / aspect), 16)
+
+
+def _multiple(value: float, step: int) -> int:
+    return max(2, round(value / step)) * step
+
+
+# --- the changed network file ---
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network fitted to a data set. text: the .cfg file's content. anchors: (k, 2) in pixels of the input; iou: the
+    mean of each object's best IoU with one of them, NaN where the cfg's anchors stay."""
+
+    choice: Choice
+    text: bytes
+    width: int
+    height: int
+    max_batches: int
+    batch: int
+    anchors: Sizes
+    iou: float
+
+    @property
+    def is_small(self) -> bool:
+        return self.choice.name == SMALL
+
+
+def make_plan(
+    choice: Choice,
+    figures: Figures,
+    seed: int = 0,
+    max_batches: int | None = None,
+    size: tuple[int | None, int | None] = (None, None),
+) -> Plan:
+    """The network file of `choice`, with classes, filters, anchors, size and schedule for a data set.
+
+    max_batches, size: the user's, instead of the rules'. Raises ConfigError for a file that is no detector with
+    anchors, or for a size that it cannot have.
+    """
+    change = Retarget(choice.cfg)
+    is_small = choice.name == SMALL
+    if not change.heads:
+        raise OptionError(f"{choice.cfg}: a network without detection heads; expected a detector")
+    own = change.build.input
+    width, height = input_size(figures, is_small, (own.width, own.height))
+    width, height = size[0] or width, size[1] or height
+    options = schedule(figures, is_small, max_batches)
+    change.set_net({"width": str(width), "height": str(height), **options})
+    anchors, iou = change.anchors, math.nan
+    unit = np.array(change.unit, np.float64) * (width / own.width, height / own.height)
+    try:
+        clusters = find_anchors(figures.sizes * unit, change.count, seed=seed)
+    except DataError:  # fewer different boxes than anchors
+        change.set_classes(figures.classes)
+        change.fit(figures.classes)
+    else:
+        anchors, iou = clusters.anchors if change.in_cells else np.maximum(clusters.anchors, 1), clusters.average_iou
+        change.set_anchors(anchors)
+        change.set_classes(figures.classes)
+        change.fit(figures.classes, change.count)
+    change.check()
+    batch = int(options.get("batch", change.config.net.positive("batch", 1)))
+    text = change.text.text.encode("utf-8", "surrogateescape")
+    return Plan(choice, text, width, height, int(options["max_batches"]), batch, anchors, iou)
+
+
+def schedule(figures: Figures, is_small: bool, max_batches: int | None = None) -> Mapping[str, str]:
+    """The options of [net] that say how long and in which batches the network is trained."""
+    rule = small_batches if is_small else darknet_batches
+    batches = max_batches or rule(figures.classes, figures.train)
+    options = {
+        "max_batches": str(batches),
+        "policy": "steps",
+        "steps": f"{batches * 8 // 10},{batches * 9 // 10}",
+        "scales": ".1,.1",
+        "burn_in": str(min(100 if is_small else 1000, max(1, batches // 10))),
+    }
+    return options if is_small else options | {"batch": str(IMAGES), "subdivisions": str(IMAGES // MINI_BATCH)}

@@ -1,0 +1,236 @@
+"""The folder of a run that begins with a data set: everything that darknet needs, and what `--resume` needs.
+
+    train1/obj.data, obj.names, train.txt, valid.txt   the data set, with absolute paths
+    train1/data/                                       labels, and links to pictures, where darknet would find none
+    train1/NAME.cfg                                    the network
+    train1/run.json                                    a description of the run
+    train1/commands.txt                                the same run with darknet
+
+The folder appears when all of them are written. Weights, the log and the chart are added by the training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...config.dialect import ALEXEYAB
+from ...datasets.convert.annotations import Annotated, Placing, size_of_file
+from ...datasets.convert.darknet import label_rows
+from ...datasets.labels import find_labels, parse_labels, wrong_row
+from ...datasets.recognise import RUN_FILE, UNSPLIT, Recognised
+from ...datasets.split import split
+from ...errors import DataError, OptionError
+from ...utils.arrays import Array
+from ...utils.files import make_folder, read_text, write_file, write_folder_whole
+from ...utils.prefetch import prefetch
+from .plan import Figures, Plan
+
+RUN, DATA, NAMES, COMMANDS = RUN_FILE, "obj.data", "obj.names", "commands.txt"
+PICTURES, LABELS = "JPEGImages", "labels"  # AlexeyAB's darknet replaces the first by the second
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A picture of the data set. rows: (k, 5) float32, those that can be used. size: width and height in pixels;
+    0, 0 for an unreadable one."""
+
+    path: Path
+    rows: Array
+    size: tuple[int, int]
+
+
+def read_labelled(found: Recognised) -> dict[Path, Labelled]:
+    """Labels and sizes of all pictures of a data set, by path."""
+    if found.annotated is not None:
+        return {p.path: Labelled(p.path, _rows_of(p), (p.width, p.height)) for p in found.annotated}
+    threads = os.cpu_count() or 1
+    classes = len(found.classes)
+    return {item.path: item for item in prefetch(lambda p: _read(p, classes), found.pictures, threads, 4 * threads)}
+
+
+def _read(picture: Path, classes: int) -> Labelled:
+    labels = find_labels(picture, ALEXEYAB)
+    rows = np.zeros((0, 5), np.float32)
+    if labels is not None:
+        with suppress(DataError):  # the check reports it
+            _, rows, _ = parse_labels(labels[1])
+    good = [row for row in rows if wrong_row(row.tolist(), classes, ALEXEYAB) is None]
+    try:
+        size = size_of_file(picture)
+    except DataError:
+        size = (0, 0)
+    return Labelled(picture, np.array(good, np.float32).reshape(-1, 5), size)
+
+
+def _rows_of(picture: Annotated) -> Array:
+    lines = label_rows(picture).split()
+    return np.array(lines, np.float32).reshape(-1, 5)
+
+
+def divide(found: Recognised, labelled: Mapping[Path, Labelled], seed: int, share: float) -> dict[str, list[Path]]:
+    """The pictures of each list; where the data set has no part to measure on, `share` of its pictures becomes it."""
+    if UNSPLIT not in found.lists:
+        return found.lists
+    classes_in = {path: frozenset(item.rows[:, 0].astype(int).tolist()) for path, item in labelled.items()}
+    train, valid = split(found.lists[UNSPLIT], classes_in, seed, share)
+    return {"train": train, "valid": valid}
+
+
+def figures_of(labelled: Mapping[Path, Labelled], train: Sequence[Path], classes: int) -> Figures:
+    """The figures of the pictures to learn from. Raises DataError where they have no objects."""
+    items = [labelled[path] for path in train if labelled[path].size[0]]
+    sizes = [item.rows[:, 3:] for item in items if len(item.rows)]
+    if not sizes:
+        raise DataError(f"{len(train)} pictures to learn from, none with an object")
+    pictures = [np.tile(item.size, (len(item.rows), 1)) for item in items if len(item.rows)]
+    return Figures(len(train), classes, np.concatenate(sizes).astype(np.float64), np.concatenate(pictures))
+
+
+# --- the folder ---
+
+
+def next_folder(parent: Path = RUNS) -> Path:
+    """The first of train1, train2, ... that does not exist."""
+    return next(path for n in count(1) if not (path := parent / f"train{n}").exists())
+
+
+def write_run(
+    folder: Path, found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, about: Mapping[str, Any]
+) -> None:
+    """Write the folder of a run, completely or not at all. about: what `run.json` keeps for `--resume`. Raises
+    OutputError where the folder has files already, DataError for a name that no list can have."""
+    make_folder(folder.parent)
+    final = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
+    listed = {path for paths in lists.values() for path in paths}
+    with write_folder_whole(folder) as part:
+        names = _placed(found, listed, part, final)
+        for key, paths in lists.items():
+            _write_lines(part / f"{key}.txt", [names[path] for path in paths])
+        _write_lines(part / NAMES, found.classes)
+        entries = [f"{key} = {final / key}.txt" for key in lists]
+        _write_lines(part / DATA, [f"classes = {len(found.classes)}", *entries, f"names = {final / NAMES}",
+                                   f"backup = {final}"])  # fmt: skip
+        write_file(part / f"{plan.choice.name}.cfg", plan.text)
+        _write_lines(part / COMMANDS, darknet_commands(final, plan.choice.name, about.get("weights")))
+        content = {**about, "data": DATA, "cfg": f"{plan.choice.name}.cfg"}
+        write_file(part / RUN, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    for line in lines:
+        if "\n" in line or "\r" in line or line != line.strip():
+            raise DataError(f"{line!r}: a line of {path.name} cannot have line breaks or blanks at its ends; rename it")
+    write_file(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+
+
+def _placed(found: Recognised, listed: set[Path], part: Path, final: Path) -> dict[Path, str]:
+    """The path of each picture for the lists. Where AlexeyAB's darknet would not find the labels, the folder `data`
+    gets a link to the picture, and the labels or a link to them."""
+    by_path = {picture.path: picture for picture in found.annotated} if found.annotated is not None else {}
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for picture in sorted(listed):
+        absolute = os.path.abspath(picture)  # noqa: PTH100 - as above
+        labels = None if found.annotated is not None else find_labels(Path(absolute), ALEXEYAB)
+        if labels is not None and labels[0] == f"{ALEXEYAB.name}'s rule":
+            names[picture] = absolute
+            continue
+        stem = next(s for n in count() if (s := f"{picture.stem}_{n}" if n else picture.stem) not in taken)
+        taken.add(stem)
+        name = f"{stem}{picture.suffix}"
+        for kind in (PICTURES, LABELS):
+            (part / "data" / kind).mkdir(parents=True, exist_ok=True)
+        _link(Path(absolute), part / "data" / PICTURES / name)
+        target = part / "data" / LABELS / f"{stem}.txt"
+        if labels is not None:
+            _link(labels[1], target)
+        else:
+            target.write_text(label_rows(by_path[picture]), encoding="utf-8")
+        names[picture] = str(final / "data" / PICTURES / name)
+    return names
+
+
+def _link(path: Path, link: Path) -> None:
+    """A link to a file; a copy of it where the system allows no links."""
+    try:
+        link.symlink_to(path)
+    except (OSError, NotImplementedError):
+        Placing.copy_file(path, link)
+
+
+def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
+    """The commands with which the original program does the same: training, figures, a picture."""
+    data, cfg = str(folder / DATA), str(folder / f"{name}.cfg")
+    best = str(folder / f"{name}_best.weights")
+    given = [weights] if weights else []
+    return [
+        shlex.join(["darknet", "detector", "train", data, cfg, *given, "-map", "-dont_show"]),
+        shlex.join(["darknet", "detector", "map", data, cfg, best]),
+        shlex.join(["darknet", "detector", "test", data, cfg, best, "PICTURE"]),
+    ]
+
+
+# --- a folder that is there ---
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run that `write_run` made. about: the content of its run.json."""
+
+    folder: Path
+    about: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> RunFolder:
+        """Raises DataError where the folder is not that of a run, or its run.json is damaged."""
+        path = Path(folder) / RUN
+        if not path.is_file():
+            raise DataError(f"{folder}: no run of `pydarknet train FOLDER` (it has no {RUN})")
+        try:
+            about = json.loads(read_text(path, DataError))
+            names = (about["data"], about["cfg"])
+            if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):  # noqa: PTH119
+                raise KeyError("data and cfg")
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: damaged: {error}; expected what `pydarknet train FOLDER` writes") from error
+        return cls(Path(folder), about)
+
+    @staticmethod
+    def is_one(folder: str | os.PathLike[str]) -> bool:
+        """Whether the folder has a run.json."""
+        try:
+            return (Path(folder) / RUN).is_file()
+        except OSError:
+            return False
+
+    @property
+    def data(self) -> Path:
+        """The .data file."""
+        return self.folder / str(self.about["data"])
+
+    @property
+    def cfg(self) -> Path:
+        """The .cfg file."""
+        return self.folder / str(self.about["cfg"])
+
+
+@contextmanager
+def naming(source: str | os.PathLike[str]) -> Iterator[None]:
+    """Within the block, a DataError without a file's name begins with that of the data set."""
+    try:
+        yield
+    except (DataError, OptionError) as error:
+        if str(error)[:1].isdigit():
+            raise type(error)(f"{source}: {error}") from error
+        raise

@@ -1,0 +1,1 @@
+"""Published weights, fetched by name: `transfer` moves bytes, `download` says which and checks them."""

@@ -1,0 +1,81 @@
+"""`train FOLDER` killed at random moments, from the first on: the folder is enough to go on, and nothing is lost.
+
+PYDARKNET_KILLS=20 in the environment kills 20 times, which takes about two minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from support.picture_folders import labelled, with_names
+
+from pydarknet.training.checkpoint import newest
+
+KILLS = int(os.environ.get("PYDARKNET_KILLS", "4"))
+NEW = ("train", "set", "--out", "killed", "--max-batches", "100000", "--width", "64", "--height", "48", "--seed", "5",
+       "--no-chart", "--save-every", "1")  # fmt: skip
+GO_ON = ("train", "killed", "--resume")
+
+
+def start(folder, words):
+    command = [sys.executable, "-m", "pydarknet", *words]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(folder, words):
+    process = start(folder, words)
+    _, remarks = process.communicate(timeout=600)
+    assert process.returncode == 0, remarks
+    return remarks
+
+
+@pytest.mark.slow
+def test_the_folder_is_enough_after_every_kill(tmp_path):
+    with_names(labelled(tmp_path / "set", 20))
+    rng, reached, moments = np.random.default_rng(KILLS), 0, []
+    for number in range(KILLS):
+        there = (tmp_path / "killed").exists()
+        process = start(tmp_path, GO_ON if there else NEW)
+        if number % 4:  # while it trains; otherwise at any moment from the start on
+            next((line for line in process.stdout if line.startswith("Loaded")), None)
+        time.sleep(float(rng.uniform(0, 1.0 if number % 4 else 4.0)))
+        process.send_signal(signal.SIGKILL)
+        _, remarks = process.communicate()
+        assert "Traceback" not in remarks
+        if (tmp_path / "killed").exists():
+            found = newest(tmp_path / "killed", "small")
+            iteration = found.iteration if found else 0
+            assert iteration >= reached
+            reached = iteration
+        moments.append(reached)
+    assert reached > KILLS, moments
+    end = ("--max-batches", str(reached + 2))
+    assert f"iteration {reached}" in finish(tmp_path, (*GO_ON, *end))
+    # The same without a kill: the cfg's own schedule, so that only the end is another one.
+    process = start(tmp_path, [word if word != "killed" else "whole" for word in NEW])
+    while not (tmp_path / "whole" / "run.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for path in (tmp_path / "whole").glob("small*.weights"):
+        path.unlink()
+    finish(tmp_path, ("train", "whole", "--resume", *end))
+    name = "small_final.weights"
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_stopped_run_says_how_to_go_on(tmp_path):
+    with_names(labelled(tmp_path / "set", 10))
+    process = start(tmp_path, NEW)
+    next(line for line in process.stdout if line.startswith("Loaded"))
+    process.send_signal(signal.SIGINT)
+    _, remarks = process.communicate(timeout=300)
+    assert process.returncode == 130, remarks
+    assert remarks.splitlines()[-1].endswith("To go on, pydarknet train killed --resume.")

@@ -1,0 +1,116 @@
+"""darknet's rules, the choice of a network, the size of its input, the changed file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pydarknet.config.sections import parse_config
+from pydarknet.errors import OptionError
+from pydarknet.tools.from_folder.plan import (
+    Figures,
+    choose_model,
+    darknet_batches,
+    find_backbone,
+    input_size,
+    make_plan,
+    small_batches,
+)
+
+
+def figures(train=300, classes=3, picture=(640, 480), side=0.1, count=200):
+    """Objects of about `side` of the picture's width, in pictures of one size."""
+    rng = np.random.default_rng(0)
+    sizes = side * rng.uniform(0.8, 1.2, (count, 2)) * (1, picture[0] / picture[1])
+    return Figures(train, classes, sizes, np.tile(np.array(picture, float), (count, 1)))
+
+
+def test_darknets_rules():
+    assert darknet_batches(1, 100) == 6000
+    assert darknet_batches(5, 100) == 10000
+    assert darknet_batches(1, 20000) == 20000
+
+
+def test_the_small_network_takes_longer_for_more_pictures_and_never_longer_than_darknets_rule():
+    assert small_batches(3, 100) == small_batches(3, 300) == 1200
+    assert small_batches(3, 1200) == 2400
+    assert small_batches(1, 10**5) == 21900 < darknet_batches(1, 10**5)
+    assert small_batches(1, 30000) <= 30000
+
+
+def test_choice_by_pictures_and_machine():
+    assert choose_model(None, figures(300), 2).name == "small"
+    assert "2 cores" in choose_model(None, figures(300), 2).reason
+    assert choose_model(None, figures(300), 64).name == "small"
+    assert "300 pictures are few" in choose_model(None, figures(300), 64).reason
+    assert choose_model(None, figures(5000), 64).name == "yolov4-tiny"
+    assert choose_model(None, figures(5000), 2).name == "small"
+    assert choose_model("yolov3-tiny", figures(), 2).name == "yolov3-tiny"
+    with pytest.raises(OptionError, match="--model nonsense: no such network"):
+        choose_model("nonsense", figures())
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        (figures(side=0.1), (192, 144)),  # the smallest objects have about 17 pixels
+        (figures(side=0.01), (416, 320)),  # no larger than that
+        (figures(side=0.5), (128, 96)),
+        (figures(side=0.1, picture=(480, 640)), (192, 256)),
+        (figures(side=0.01, picture=(96, 96)), (96, 96)),  # no larger than the pictures
+    ],
+)
+def test_the_small_input_has_the_pictures_proportions(given, size):
+    assert input_size(given, True, (256, 192)) == size
+
+
+def test_other_inputs_keep_their_area():
+    assert input_size(figures(picture=(500, 480)), False, (416, 416)) == (416, 416)
+    assert input_size(figures(picture=(640, 480)), False, (416, 416)) == (480, 352)
+
+
+@pytest.mark.parametrize("name", ["small", "yolov4-tiny", "yolov3-tiny", "yolov2-tiny"])
+def test_the_file_fits_the_data_set(name):
+    given = figures(side=0.1)
+    plan = make_plan(choose_model(name, given), given)
+    config = parse_config("new.cfg", plan.text.decode())
+    net, heads = config.net, [section for section in config.layers if section.kind in ("yolo", "region")]
+    assert (net.integer("width", 0), net.integer("height", 0)) == (plan.width, plan.height)
+    assert net.integer("max_batches", 0) == plan.max_batches == (1200 if name == "small" else 6000)
+    assert net.text("steps") == ("960,1080" if name == "small" else "4800,5400")
+    assert net.integer("batch", 0) == plan.batch
+    for head in heads:
+        assert head.integer("classes", 0) == 3
+        before = config.layers[config.layers.index(head) - 1]
+        anchors = len(head.text("mask").split(",")) if head.has("mask") else head.integer("num", 0)
+        assert before.integer("filters", 0) == anchors * 8
+    assert plan.iou > 0.8
+    # All objects are about as large; so are the anchors.
+    unit = np.array([plan.width, plan.height]) / (32 if name == "yolov2-tiny" else 1)
+    expected = given.sizes.mean(axis=0) * unit
+    np.testing.assert_allclose(plan.anchors, np.tile(expected, (len(plan.anchors), 1)), rtol=0.25)
+
+
+def test_the_user_says_size_and_iterations():
+    plan = make_plan(choose_model(None, figures(), 2), figures(), max_batches=50, size=(160, None))
+    assert (plan.width, plan.height, plan.max_batches) == (160, 144, 50)
+    assert b"steps=40,45" in plan.text
+
+
+def test_anchors_stay_where_all_boxes_are_equal():
+    given = Figures(10, 1, np.full((5, 2), 0.25), np.full((5, 2), 100.0))
+    plan = make_plan(choose_model("small", given), given)
+    assert np.isnan(plan.iou)
+    assert b"anchors=8,10, 18,20" in plan.text
+
+
+def test_classifiers_are_refused():
+    with pytest.raises(OptionError, match="without detection heads"):
+        make_plan(choose_model("tiny", figures()), figures())
+
+
+def test_backbones(tmp_path):
+    assert find_backbone("yolov4-tiny", [tmp_path]) is None
+    (tmp_path / "yolov4-tiny.conv.29").write_bytes(b"")
+    assert find_backbone("yolov4-tiny", [tmp_path / "absent", tmp_path]) == tmp_path / "yolov4-tiny.conv.29"
+    assert find_backbone("small", [tmp_path]) is None

@@ -1,0 +1,115 @@
+"""The folder of a run: lists, labels, names, .data, cfg; written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.picture_folders import coco, labelled, with_names
+
+from pydarknet.config.dialect import ALEXEYAB
+from pydarknet.config.sections import read_data
+from pydarknet.datasets.labels import label_path, read_labels, read_list
+from pydarknet.datasets.recognise import recognise
+from pydarknet.errors import DataError, OutputError
+from pydarknet.tools.from_folder.plan import choose_model, make_plan
+from pydarknet.tools.from_folder.run_files import (
+    RunFolder,
+    divide,
+    figures_of,
+    next_folder,
+    read_labelled,
+    write_run,
+)
+
+
+def make_run(source, folder, about=None):
+    """A run of the data set `source` in `folder`."""
+    found = recognise(source)
+    labels = read_labelled(found)
+    lists = divide(found, labels, 0, 0.2)
+    figures = figures_of(labels, lists["train"], len(found.classes))
+    write_run(folder, found, lists, make_plan(choose_model("small", figures), figures), about or {})
+    return found, labels, RunFolder.open(folder)
+
+
+@pytest.mark.parametrize("kind", ["beside", "folders", "coco"])
+def test_darknet_finds_everything(tmp_path, kind):
+    """AlexeyAB's rule leads from each listed picture to its labels, whatever the form of the data set."""
+    source = tmp_path / "set"
+    if kind == "coco":
+        coco(source / "images", source / "all.json", 20)
+    else:
+        with_names(labelled(source, 20, beside=kind == "beside"))
+    found, labels, run = make_run(source, tmp_path / "run")
+    data = read_data(run.data)
+    assert data.text("backup") == str(tmp_path / "run")
+    assert data.file("names").read_text().split() == ["red", "green", "blue"]
+    pictures = {key: read_list(data.file(key)) for key in ("train", "valid")}
+    assert len(pictures["train"]) == 16 and len(pictures["valid"]) == 4
+    seen = set()
+    for picture in [*pictures["train"], *pictures["valid"]]:
+        assert picture.is_absolute() and picture.is_file()
+        original = next(path for path in found.pictures if path.samefile(picture))
+        rows = read_labels(label_path(picture, ALEXEYAB))
+        assert rows.tolist() == labels[original].rows.tolist()
+        seen.add(original)
+    assert len(seen) == 20
+    assert (tmp_path / "run" / "data").exists() == (kind != "beside")
+
+
+def test_pictures_of_one_name_keep_their_labels(tmp_path):
+    labelled(tmp_path / "set/a", 4, beside=False)
+    labelled(tmp_path / "set/b", 4, beside=False)
+    for number, text in enumerate(sorted((tmp_path / "set/b/labels").glob("*.txt"))):
+        text.write_text(f"2 0.5 0.5 0.25 0.{number + 1}\n")
+    found, labels, run = make_run(with_names(tmp_path / "set"), tmp_path / "run")
+    pictures = [p for key in ("train", "valid") for p in read_list(read_data(run.data).file(key))]
+    assert len({picture.name for picture in pictures}) == 8
+    for picture in pictures:
+        original = next(path for path in found.pictures if path.samefile(picture))
+        assert read_labels(label_path(picture, ALEXEYAB)).tolist() == labels[original].rows.tolist()
+
+
+def test_the_folder_is_new_and_whole(tmp_path):
+    source = with_names(labelled(tmp_path / "set", 6))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("")
+    with pytest.raises(OutputError, match="is there already"):
+        make_run(source, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
+    assert next_folder(tmp_path / "runs") == tmp_path / "runs" / "train1"
+    make_run(source, tmp_path / "runs" / "train1")
+    assert next_folder(tmp_path / "runs") == tmp_path / "runs" / "train2"
+
+
+def test_a_name_that_no_list_can_have(tmp_path):
+    source = with_names(labelled(tmp_path / "set", 6))
+    for suffix in (".png", ".txt"):
+        (source / f"p1{suffix}").rename(source / f"p\n1{suffix}")
+    with pytest.raises(DataError, match=r"cannot have line breaks"):
+        make_run(source, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_known_by_its_description(tmp_path):
+    _, _, run = make_run(with_names(labelled(tmp_path / "set", 6)), tmp_path / "run", {"options": {"seed": 3}})
+    assert RunFolder.is_one(tmp_path / "run") and not RunFolder.is_one(tmp_path / "set")
+    assert run.about["options"] == {"seed": 3}
+    assert run.cfg.is_file() and run.data.is_file()
+    assert str(run.cfg) in (tmp_path / "run/commands.txt").read_text()
+    with pytest.raises(DataError, match=r"no run .* \(it has no run.json\)"):
+        RunFolder.open(tmp_path / "set")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"data": "obj.data"}', '{"data": "../x", "cfg": "a"}', '{"data": 1}'])
+def test_a_damaged_description_is_one_line(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DataError, match=r"run.json: damaged: "):
+        RunFolder.open(tmp_path)
+
+
+def test_the_description_is_json(tmp_path):
+    make_run(with_names(labelled(tmp_path / "set", 6)), tmp_path / "run", {"weights": None})
+    content = json.loads((tmp_path / "run/run.json").read_text())
+    assert content == {"weights": None, "data": "obj.data", "cfg": "small.cfg"}

@@ -1,0 +1,219 @@
+"""Transfers over HTTP: cut off, slow, redirected, refused, too long: completed or named, and never half a file."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+import pytest
+from support.file_server import serving
+
+from pydarknet.errors import DownloadError, OutputError
+from pydarknet.zoo import transfer as transfer_module
+from pydarknet.zoo.transfer import Transfer
+
+pytest.importorskip("requests")
+
+CONTENT = random.Random(1).randbytes(300_001)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(transfer_module, "FIRST_PAUSE", 0.0)
+
+
+@pytest.fixture
+def server():
+    with serving(CONTENT) as server:
+        yield server
+
+
+@pytest.fixture
+def fetch(tmp_path):
+    """Fetch an address into `out`; options are those of Transfer."""
+
+    def run(url, **options):
+        transfer = Transfer(tmp_path / ".out.part", options.pop("sizes", {len(CONTENT)}), **options)
+        transfer(url, str(tmp_path / "out"))
+        return (tmp_path / "out").read_bytes()
+
+    return run
+
+
+def left_over(tmp_path):
+    return sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_a_file_arrives_and_nothing_else_stays(server, fetch, tmp_path):
+    assert fetch(server.url()) == CONTENT
+    assert left_over(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cut_off_at_random_bytes_it_is_completed(server, fetch, seed):
+    rng = random.Random(seed)
+    server.cuts = [rng.randrange(1, len(CONTENT) // 3) for _ in range(rng.randrange(1, 6))]
+    assert fetch(server.url()) == CONTENT
+    starts = [start for _, start in server.requests]
+    assert starts == sorted(set(starts)), "each request goes on where the last one ended"
+    assert len(starts) > 1
+
+
+def test_twenty_cuts_in_one_download(server, fetch):
+    rng = random.Random(7)
+    server.cuts = [rng.randrange(1, 12_000) for _ in range(20)]
+    assert fetch(server.url()) == CONTENT
+    assert len(server.requests) == 21
+
+
+def test_a_server_that_ends_at_once_is_named(server, fetch, tmp_path):
+    server.cuts = [1000] + [0] * 50
+    with pytest.raises(DownloadError, match=r"1000 bytes have arrived and are kept, a new call goes on"):
+        fetch(server.url())
+    assert left_over(tmp_path) == [".out.part", ".out.part.from"]
+    server.cuts = []
+    assert fetch(server.url()) == CONTENT
+    assert server.requests[-1][1] == 1000
+
+
+def test_a_cut_without_a_known_length_is_noticed_by_the_size(server, fetch):
+    server.length = False
+    server.cuts = [50_000, 60_000]
+    assert fetch(server.url()) == CONTENT
+
+
+def test_without_ranges_the_file_comes_again(server, fetch):
+    server.ranges = False
+    server.cuts = [1000, 200_000]
+    assert fetch(server.url()) == CONTENT
+    assert [start for _, start in server.requests] == [0, 0, 0]
+
+
+def test_a_file_that_ends_too_early_is_not_fetched_for_ever(server, fetch):
+    server.length = False
+    with pytest.raises(DownloadError, match=r"nothing after byte|ended after"):
+        fetch(server.url(), sizes={len(CONTENT) + 1})
+    assert len(server.requests) < 10
+
+
+def test_without_ranges_a_cut_at_the_same_byte_is_named(server, fetch):
+    server.ranges = False
+    server.cuts = [100_000] * 50
+    with pytest.raises(DownloadError, match="ended after 100000 of 300001 bytes; 100000 bytes have arrived"):
+        fetch(server.url())
+    assert len(server.requests) == transfer_module.VAIN_ATTEMPTS + 1
+
+
+def test_another_version_is_not_mixed_with_the_first(server, fetch, tmp_path):
+    server.cuts = [100_000] + [0] * 50
+    with pytest.raises(DownloadError):
+        fetch(server.url())
+    server.cuts = []
+    server.content, server.tag = CONTENT[::-1], '"2"'
+    assert fetch(server.url()) == CONTENT[::-1]
+
+
+def test_a_part_from_another_address_is_dropped_unless_a_checksum_follows(server, fetch):
+    for any_version, first in ((False, 0), (True, 100_000)):
+        server.cuts = [100_000] + [0] * 50
+        with pytest.raises(DownloadError):
+            fetch(server.url("a"))
+        server.cuts = []
+        assert fetch(server.url("b"), any_version=any_version) == CONTENT
+        assert server.requests[-1] == ("/b", first)
+
+
+def test_redirects_are_followed(server, fetch):
+    server.redirect = {"/old": "/new"}
+    assert fetch(server.url("old")) == CONTENT
+
+
+def test_a_slow_server_is_waited_for(server, fetch):
+    server.pause = 0.05
+    seen = []
+    assert fetch(server.url(), progress=lambda arrived, total: seen.append((arrived, total))) == CONTENT
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+
+
+def test_a_silent_server_is_named(fetch, monkeypatch):
+    monkeypatch.setattr(transfer_module, "SILENCE", (0.2, 0.2))
+    monkeypatch.setattr(transfer_module, "VAIN_ATTEMPTS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(DownloadError, match="the server is silent"):
+        fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/x")
+
+
+def test_a_server_that_falls_silent_in_between_is_asked_again(server, fetch, monkeypatch):
+    monkeypatch.setattr(transfer_module, "SILENCE", (0.2, 0.2))
+    server.pause = 0.5
+    assert fetch(server.url()) == CONTENT
+    assert len(server.requests) > 1
+
+
+def test_a_busy_server_is_asked_again(server, fetch):
+    server.statuses = [503, 429]
+    assert fetch(server.url()) == CONTENT
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_refusal_is_named_at_once(server, fetch, tmp_path, status):
+    server.statuses = [status]
+    with pytest.raises(DownloadError, match=f"the server answers {status} "):
+        fetch(server.url())
+    assert len(server.requests) == 1
+    assert left_over(tmp_path) == []
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_fetched(server, fetch, tmp_path):
+    with pytest.raises(DownloadError, match=f"has {len(CONTENT)} bytes; expected 16 or 20"):
+        fetch(server.url(), sizes=(20, 16))
+    assert left_over(tmp_path) == []
+
+
+def test_more_bytes_than_expected_are_not_taken(server, fetch, tmp_path):
+    server.length = False
+    with pytest.raises(DownloadError, match="more than the 1000 bytes"):
+        fetch(server.url(), sizes=(1000,))
+    assert left_over(tmp_path) == []
+
+
+def test_what_the_check_refuses_is_deleted(server, fetch, tmp_path):
+    def check(path):
+        assert path.read_bytes() == CONTENT
+        raise DownloadError("not this one")
+
+    with pytest.raises(DownloadError, match="not this one"):
+        fetch(server.url(), check=check)
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "weights", ""])
+def test_other_addresses_are_refused(fetch, tmp_path, url):
+    with pytest.raises(DownloadError, match="expected an address that begins with http"):
+        fetch(url)
+    assert left_over(tmp_path) == []
+
+
+def test_no_server(fetch, monkeypatch, tmp_path):
+    with serving(b"") as server:
+        url = server.url()
+    with pytest.raises(DownloadError, match="Connection refused") as error:
+        fetch(url)
+    assert "\n" not in str(error.value)
+    assert left_over(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file"):
+        Transfer(tmp_path / "file" / ".out.part")(server.url(), str(tmp_path / "out"))
+
+
+def test_an_encrypted_address_must_not_lead_to_one_that_is_not(server, fetch, monkeypatch, tmp_path):
+    import requests
+
+    real = requests.get
+    monkeypatch.setattr(requests, "get", lambda url, **options: real(url.replace("https:", "http:"), **options))
+    with pytest.raises(DownloadError, match="which is not encrypted"):
+        fetch(server.url().replace("http:", "https:"))
+    assert left_over(tmp_path) == []
