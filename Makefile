@@ -2,29 +2,34 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+CORE   := $(VENV)/.core
 READY  := $(VENV)/.ready
 SCENES := build/toys/valid.list
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scenes train-demo check test docs fuzz lint format types bench clean
+.PHONY: help demo scenes train-demo check test matrix docs fuzz lint format types bench wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml
+$(CORE): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "Installing pydarknet and its four dependencies into $(VENV)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-demo: $(READY)  ## find the toys in the bundled picture; writes demo-out/sample.jpg
+$(READY): $(CORE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(CORE)  ## find the toys in the bundled picture; writes demo-out/sample.jpg
 	$(BIN)/pydarknet detector test cfg/toys.data cfg/toys.cfg data/toys.weights data/sample.jpg -thresh .3 --out-dir demo-out
 	@echo "The picture with the boxes is demo-out/sample.jpg."
 
 scenes: $(SCENES)  ## draw the 2,400 pictures that train-demo learns from
 
-$(SCENES): benchmarks/scenes/draw_scenes.py benchmarks/scenes/toy_shapes.py benchmarks/scenes/toy_tables.py | $(READY)
+$(SCENES): benchmarks/scenes/draw_scenes.py benchmarks/scenes/toy_shapes.py benchmarks/scenes/toy_tables.py | $(CORE)
 	$(BIN)/python benchmarks/scenes/draw_scenes.py $(@D)
 
 train-demo: $(SCENES)  ## train the model of the demo anew and measure it, below build/toys
@@ -44,6 +49,9 @@ docs: $(READY)  ## the site of the documents, build/site: no broken link; runs t
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m pytest tests/test_site.py tests/test_notebooks.py
 
+matrix:  ## quick tests with the oldest and newest dependencies, on every Python at hand; long
+	$(PYTHON) .ci/matrix.py
+
 fuzz: $(READY)  ## damaged inputs of all kinds for MINUTES=10; what fails is kept in tests/fuzz/found
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) --seed $$(date +%s)
 
@@ -61,6 +69,9 @@ types: $(READY)  ## mypy
 bench: $(READY)  ## speed beside other engines; writes benchmarks/results.md
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py
+
+wheel: $(READY)  ## dist/*.whl with compiled kernels, which starts without compiling; needs a C linker; takes minutes
+	$(BIN)/python -m release.build
 
 clean:  ## remove the virtual environment, caches and outputs
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache demo-out predictions*.jpg

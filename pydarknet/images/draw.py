@@ -52,6 +52,15 @@ def draw_line(image: Picture, start: tuple[int, int], end: tuple[int, int], labe
     _draw_label(image, middle, label, (255, 255, 255))
 
 
+def draw_lines(image: Picture, lines: Sequence[str]) -> Picture:
+    """A copy of the picture with lines of text in its upper left corner, black on white."""
+    result = np.array(check_image(image), order="C")
+    step = max(16, int(0.06 * len(result)))  # pixels from line to line
+    for number, line in enumerate(lines, start=1):
+        _draw_label(result, Box(0, number * step, 0, 0), _ascii(line), (255, 255, 255))
+    return result
+
+
 def class_colour(class_id: int, classes: int) -> Colour:
     """The RGB colour (0 to 255) of a class out of `classes`, as by darknet's `get_color`."""
     position = 5 * (class_id * 123457 % classes) / classes

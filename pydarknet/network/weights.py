@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.published import weights_file
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
 from ..utils.files import atomic_write, read_bytes
@@ -145,7 +144,10 @@ def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_pa
     that got nothing keep what they had. `path` may be the bare name of a bundled file, or of a downloaded one
     (`config.published.weights_file`). Raises WeightsError.
     """
-    path = weights_file(path)
+    if not os.path.lexists(path):
+        from ..config.published import weights_file  # what is on the disk is loaded without the table
+
+        path = weights_file(path)
     name = os.fspath(path)
     content = read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)
