@@ -15,7 +15,7 @@ import click
 
 from ..errors import ImageError, OptionError, ShapeError
 from .console import note, progress
-from .inputs import STANDARD_INPUT, Name, camera_number, is_video, is_web_address, names_from_input, names_of
+from .inputs import PIPED, STANDARD_INPUT, Name, camera_number, is_video, is_web_address, names_from_input, names_of
 from .loading import Options
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Source(Generic[Prepared]):
     def _load(self, name: Name) -> Item[Prepared] | _Problem | _Moving:
         from ..images.image import decode_image, load_image
 
-        path = "standard input" if isinstance(name, bytes) else str(name)
+        path = PIPED if isinstance(name, bytes) else str(name)
         try:
             if isinstance(name, ImageError):
                 raise name
