@@ -35,6 +35,8 @@ DOORS = {
     "cv2": {"images", "inference", "dnn"},
     "click": {"cli"},
     "onnx": {"export"},
+    "supervision": {"inference"},
+    "trackers": {"inference"},
     "onnxruntime": {"export"},
     "tensorboardX": {"training"},
     "fastapi": {"server"},

@@ -130,6 +130,7 @@ class Dialect:
     speed_tells_operations: bool = _each(True, False)  # `speed` prints operations, in all and per second
     # `demo`: raw outputs are averaged over frames, boxes suppressed by objectness, frames scaled as pictures; else
     # pictures lag behind by half of those frames, the last head suppresses, frames are scaled in 8 bits.
+    classifier_demo_letterboxes: bool = _each(True, False)
     demo_averages_outputs: bool = _each(True, False)
     demo_nms: float = _each(0.4, 0.45)
     rnn_restart: int = _each(64, 10)  # `rnn train`: a stream jumps with probability 1 / rnn_restart per mini-batch

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.published import weights_file
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
 from ..utils.files import atomic_write, read_bytes
@@ -151,7 +150,11 @@ def load_weights(
     if isinstance(source, bytes):
         name, content = IN_MEMORY, source
     else:
-        path = weights_file(source)
+        path = source
+        if not os.path.lexists(path):
+            from ..config.published import weights_file  # what is on the disk is loaded without the table
+
+            path = weights_file(path)
         name, content = os.fspath(path), read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)
     if (len(content) - start) % 4 and not allow_partial:

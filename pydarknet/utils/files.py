@@ -19,6 +19,7 @@ from ..errors import DarknetError, OutputError
 
 LARGEST_FILE = 1 << 36  # bytes that `read_bytes` takes: a sparse or endless file must not fill the memory
 LARGEST_TEXT = 1 << 30  # bytes of a text file
+SPARE = 1 << 16  # bytes that a disk with space takes
 PATIENCE = 10.0  # seconds that a pipe may be silent
 
 
@@ -170,6 +171,19 @@ def check_readable(path: str | os.PathLike[str]) -> None:
         raise OSError("it is a pipe; expected a file")
     if not stat.S_ISREG(mode) and not Path(os.path.realpath(path)).name.startswith("video"):
         raise OSError("it is a device; expected a file")
+
+
+def check_space(path: Path) -> None:
+    """After a library that tells of no errors has written the file: flush it to the disk and see whether it can still
+    grow, as it cannot on a full disk. Raises OSError."""
+    with path.open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        try:
+            stream.write(bytes(SPARE))
+            stream.flush()
+        finally:
+            os.ftruncate(stream.fileno(), size)
+        os.fsync(stream.fileno())
 
 
 def _open_at_once(path: str, flags: int) -> int:

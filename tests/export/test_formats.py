@@ -243,7 +243,7 @@ def test_metadata(tmp_path: Path) -> None:
     known = properties(onnx_bytes(network, ExportOptions("boxes"), names=["cat", "größe", 'a "b"']))
     assert json.loads(known["names"]) == ["cat", "größe", 'a "b"']
     assert json.loads(known["anchors"]) == [[[6, 4], [9, 8]], [[9, 8]]]
-    assert (known["task"], known["format"], known["dialect"]) == ("detect", "boxes", "pjreddie")
+    assert (known["task"], known["layout"], known["dialect"]) == ("detect", "boxes", "pjreddie")
     assert json.loads(known["imgsz"]) == [11, 13]
     assert (known["letterbox"], known["thresh"], known["iou_thresh"]) == ("true", "0.5", "0.45")
 
