@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .config.published import weights_of
 from .config.sections import read_config
 from .model import Model, load_model
 from .utils.resources import network_file
@@ -44,7 +43,9 @@ def load(
     allow_partial: accept a weights file for other layers than these, load what fits.
     Raises the children of DarknetError.
     """
-    if weights is None:
+    if weights is None and not os.path.lexists(cfg):
+        from .config.published import weights_of
+
         weights = weights_of(os.fspath(cfg))
     config = read_config(network_file(os.fspath(cfg)))
     if train:

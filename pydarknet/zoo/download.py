@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
 from ..config.sections import read_config
-from ..errors import DarknetError, DownloadError, OptionError
+from ..errors import DarknetError, DownloadError, OptionError, OutputError
 from ..network.builder import without_warnings
 from ..network.network import Network
 from ..network.weights import check_file_length, file_lengths
+from ..utils.files import make_folder
 from ..utils.resources import models_folder, network_file
 from .transfer import Progress, Transfer
 
 Report = Callable[[str], None]
+
+PART = "part"  # the file of the staging folder with what has arrived
 
 
 def download(
@@ -89,20 +94,58 @@ def _fetch(
     entry: Published, url: str, target: Path, expected: list[Any], progress: Progress | None, pooch: Any
 ) -> None:
     """Download `url` to `target`. Where bytes of an earlier run led to a wrong checksum, start once more without."""
-    part = target.with_name(f".{target.name}.part")
     sizes = {entry.size} if entry.size else set(file_lengths(expected))
-    for _ in range(2):
-        transfer = Transfer(
-            part, sizes, lambda path: _check_length(path, expected, url), progress, any_version=bool(entry.checksum)
-        )
-        try:
-            pooch.retrieve(url, entry.checksum or None, fname=target.name, path=target.parent, downloader=transfer)
-            return
-        except ValueError as error:  # pooch has deleted the file
-            wrong = DownloadError(_wrong(entry, url, str(error).partition(" but got ")[2].partition(". ")[0]))
-            if not transfer.resumed:
-                raise wrong from error
-    raise wrong
+    with _staging_folder(target) as staging:
+        for _ in range(2):
+            transfer = Transfer(
+                staging / PART, sizes, lambda path: _check_length(path, expected, url), progress,
+                any_version=bool(entry.checksum),
+            )  # fmt: skip
+            try:
+                pooch.retrieve(url, entry.checksum or None, fname=target.name, path=staging, downloader=transfer)
+                break
+            except ValueError as error:  # pooch has deleted the file
+                if transfer.resumed:
+                    continue
+                found = str(error).partition(" but got ")[2].partition(". ")[0]
+                raise DownloadError(_wrong(entry, url, found)) from error
+        _check_length(staging / target.name, expected, url)  # it may be there from a run that was killed at this point
+        (staging / target.name).replace(target)
+
+
+@contextmanager
+def _staging_folder(target: Path) -> Iterator[Path]:
+    """The hidden folder beside `target` in which it is made, for this process alone.
+
+    It stays only if it holds bytes that a later run can go on with. Raises DownloadError where another process has it,
+    OutputError for a folder that cannot be made.
+    """
+    staging = target.with_name(f".{target.name}.part")
+    make_folder(staging)
+    try:
+        with (staging / "lock").open("ab") as lock:
+            _hold(lock, target)
+            for path in staging.glob("tmp*"):  # pooch's, of a run that was killed
+                path.unlink()
+            try:
+                yield staging
+            finally:
+                if not (staging / PART).exists():
+                    shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{error.filename or staging}: cannot write: {error.strerror or error}") from error
+
+
+def _hold(lock: BinaryIO, target: Path) -> None:
+    """Hold the file until it is closed. Raises DownloadError where another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DownloadError(f"{target}: another process is downloading this file") from None
 
 
 def _check_length(path: Path, expected: list[Any], name: str) -> None:

@@ -1,7 +1,7 @@
 """One file over HTTP: resumed after a cut, never longer than expected, named where it does not arrive.
 
-What has arrived lies in a hidden file beside the target, `.FILE.part`. A second hidden file, `.FILE.part.from`, says
-which version on which server it is a part of, so that a later run goes on only with the same one.
+What has arrived lies in a file of its own, the part. A second file, named as the part with `.from` behind, says which
+version on which server it is a part of, so that a later run goes on only with the same one.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ..errors import DownloadError, OutputError
-from ..utils.files import make_folder
+from ..utils.files import make_folder, write_file
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 14  # bytes
 SILENCE = (10.0, 30.0)  # seconds without a connection, without a byte
-VAIN_ATTEMPTS = 5  # in a row, without a new byte
+VAIN_ATTEMPTS = 5  # in a row, that did not come further than those before
 ATTEMPTS = 1000
 FIRST_PAUSE = 0.2  # seconds after the first attempt in vain; each further one waits twice as long
 
@@ -64,13 +64,15 @@ class Transfer:
             raise DownloadError(f"{url}: expected an address that begins with http:// or https://")
         make_folder(self.part.parent)
         try:
-            with self._opened() as stream:
+            with self.part.open("ab") as stream:
                 self._begin(url, stream)
                 self._receive_all(url, stream)
         except DownloadError:
-            if self.part.exists() and not self.part.stat().st_size:
+            if not self.part.stat().st_size:
                 self.forget()
             raise
+        except OSError as error:
+            raise OutputError(f"{self.part}: cannot write: {error.strerror or error}") from error
         try:
             if self.check:
                 self.check(self.part)
@@ -84,16 +86,6 @@ class Transfer:
         """Delete what has arrived."""
         for path in (self.part, self.note):
             path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _opened(self) -> Iterator[BinaryIO]:
-        """The part, opened for this process alone."""
-        try:
-            with self.part.open("ab") as stream:
-                _lock(stream, self.part)
-                yield stream
-        except OSError as error:
-            raise OutputError(f"{self.part}: cannot write: {error.strerror or error}") from error
 
     def _begin(self, url: str, stream: BinaryIO) -> None:
         """Keep the bytes of an earlier run if they can be gone on with."""
@@ -112,9 +104,8 @@ class Transfer:
     def _receive_all(self, url: str, stream: BinaryIO) -> None:
         from requests import RequestException
 
-        vain, reason = 0, ""
+        vain, furthest, reason = 0, stream.tell(), ""
         for _ in range(ATTEMPTS):
-            before = stream.tell()
             try:
                 self._receive(url, stream)
                 stream.flush()
@@ -126,7 +117,8 @@ class Transfer:
                     raise DownloadError(f"{url}: {reason}") from error
             except _CutError as error:
                 reason = str(error)
-            vain = 0 if stream.tell() > before else vain + 1
+            vain = 0 if stream.tell() > furthest else vain + 1
+            furthest = max(furthest, stream.tell())
             if vain == VAIN_ATTEMPTS:
                 break
             if vain:
@@ -153,7 +145,8 @@ class Transfer:
             if answer.status_code == 416 and start in self.sizes:
                 return
             total = self._position(answer, stream, start)
-            self.note.write_text(f"{url}\n{_version(answer)}", encoding="utf-8")
+            if (url, _version(answer)) != (known_url, version):
+                write_file(self.note, f"{url}\n{_version(answer)}".encode())  # whole, whenever this process is killed
             self._check_total(url, total, stream)
             answer.raw.enforce_content_length = False  # it would drop the bytes that came right before a cut
             for block in answer.iter_content(CHUNK):
@@ -243,15 +236,3 @@ def _reason(error: Exception) -> str:
         root = root.__cause__ or root.__context__
     words = " ".join(str(error).split())
     return f"the connection was lost ({words[:120]})"
-
-
-def _lock(stream: BinaryIO, path: Path) -> None:
-    """Hold the file until it is closed. Raises DownloadError where another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DownloadError(f"{path}: another process is downloading this file") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from support.files import header
 
 import pydarknet
 from pydarknet.config.published import PUBLISHED, Published
-from pydarknet.errors import DownloadError, OptionError, WeightsError
+from pydarknet.errors import DownloadError, OptionError, OutputError, WeightsError
 from pydarknet.utils.resources import bundled
 from pydarknet.zoo import transfer
 from pydarknet.zoo.download import download, expected_layers
@@ -125,8 +126,9 @@ def test_an_address_of_ones_own(entry, server, tmp_path):
 
 
 def test_a_part_of_other_bytes_does_not_spoil_the_download(entry, server, models):
-    models.mkdir()
-    (models / ".playthings.weights.part").write_bytes(TOYS[:20] + b"\1" * 5000)
+    staging = models / ".playthings.weights.part"
+    staging.mkdir(parents=True)
+    (staging / "part").write_bytes(TOYS[:20] + b"\1" * 5000)
     download("playthings")
     assert (models / "playthings.weights").read_bytes() == TOYS
     assert [start for _, start in server.requests] == [5020, 0]
@@ -146,8 +148,7 @@ def test_without_a_checksum_the_length_decides(entry, server, models):
         with pytest.raises(DownloadError, match=r"more than|the server has nothing after byte"):
             download("playthings")
         server.length = True
-        for path in models.iterdir():
-            path.unlink()
+        shutil.rmtree(models)
 
 
 def test_the_length_fits_the_header(entry, server, models):
@@ -181,6 +182,33 @@ def test_a_backbone_holds_the_first_layers(server, models, monkeypatch):
 
 def _arrays(layer):
     return [parameter.array for parameter in layer.named_parameters()]
+
+
+def test_a_second_process_is_told_of_the_first(entry, server, models):
+    fcntl = pytest.importorskip("fcntl")
+    (models / ".playthings.weights.part").mkdir(parents=True)
+    with (models / ".playthings.weights.part" / "lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DownloadError, match=r"playthings.weights: another process is downloading this file"):
+            download("playthings")
+    assert server.requests == []
+
+
+def test_what_a_killed_run_left_is_used_or_removed(entry, server, models):
+    """Killed while the checksum was computed, or just before the file got its place."""
+    staging = models / ".playthings.weights.part"
+    staging.mkdir(parents=True)
+    (staging / "tmpabc").write_bytes(TOYS)
+    (staging / "playthings.weights").write_bytes(TOYS)
+    download("playthings")
+    assert server.requests == []
+    assert files(models) == ["playthings.weights"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(entry, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file"):
+        download("playthings", tmp_path / "file" / "models")
 
 
 def test_an_unknown_name_names_similar_ones():

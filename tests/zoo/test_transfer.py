@@ -89,6 +89,21 @@ def test_without_ranges_the_file_comes_again(server, fetch):
     assert [start for _, start in server.requests] == [0, 0, 0]
 
 
+def test_a_file_that_ends_too_early_is_not_fetched_for_ever(server, fetch):
+    server.length = False
+    with pytest.raises(DownloadError, match=r"nothing after byte|ended after"):
+        fetch(server.url(), sizes={len(CONTENT) + 1})
+    assert len(server.requests) < 10
+
+
+def test_without_ranges_a_cut_at_the_same_byte_is_named(server, fetch):
+    server.ranges = False
+    server.cuts = [100_000] * 50
+    with pytest.raises(DownloadError, match="ended after 100000 of 300001 bytes; 100000 bytes have arrived"):
+        fetch(server.url())
+    assert len(server.requests) == transfer_module.VAIN_ATTEMPTS + 1
+
+
 def test_another_version_is_not_mixed_with_the_first(server, fetch, tmp_path):
     server.cuts = [100_000] + [0] * 50
     with pytest.raises(DownloadError):
@@ -188,16 +203,17 @@ def test_no_server(fetch, monkeypatch, tmp_path):
     assert left_over(tmp_path) == []
 
 
-def test_a_second_process_is_told_of_the_first(server, fetch, tmp_path):
-    fcntl = pytest.importorskip("fcntl")
-    with (tmp_path / ".out.part").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DownloadError, match="another process is downloading this file"):
-            fetch(server.url())
-    assert server.requests == []
-
-
 def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="file"):
         Transfer(tmp_path / "file" / ".out.part")(server.url(), str(tmp_path / "out"))
+
+
+def test_an_encrypted_address_must_not_lead_to_one_that_is_not(server, fetch, monkeypatch, tmp_path):
+    import requests
+
+    real = requests.get
+    monkeypatch.setattr(requests, "get", lambda url, **options: real(url.replace("https:", "http:"), **options))
+    with pytest.raises(DownloadError, match="which is not encrypted"):
+        fetch(server.url().replace("http:", "https:"))
+    assert left_over(tmp_path) == []

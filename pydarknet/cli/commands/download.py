@@ -87,7 +87,9 @@ def _bar() -> Iterator[Progress | None]:
 
     def show(arrived: int, total: int | None) -> None:
         if not bars:
-            bars.append(click.progressbar(length=total or 0, label="bytes", file=sys.stderr, show_pos=True))
+            bars.append(
+                click.progressbar(length=total or 0, label="bytes", file=sys.stderr, show_pos=True, show_percent=True)
+            )
             bars[0].__enter__()
         bar = bars[0]
         if arrived < bar.pos:  # the server began anew

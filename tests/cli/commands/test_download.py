@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import time
+
 import pytest
 from click.testing import CliRunner
 from support.file_server import serving
@@ -75,3 +82,51 @@ def test_what_makes_no_sense_is_one_line(run, arguments, words):
     result = run(*arguments)
     assert result.exit_code != 0
     assert words in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_killed_download_goes_on_where_it_ended(tmp_path):
+    """Processes are killed at random moments; the last one ends, with the whole file."""
+    environment = {**os.environ, "PYDARKNET_MODELS": str(tmp_path / "models")}
+    path = tmp_path / "models" / "tiny.weights"
+    rng = random.Random(3)
+    with serving(TINY) as server:
+        server.pause = 0.02
+        command = [sys.executable, "-m", "pydarknet", "download", "tiny", "--url", server.url()]
+        for _ in range(8):
+            before = len(server.requests)
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            while len(server.requests) == before:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.1))
+            process.kill()
+            process.communicate()
+            assert not path.exists()
+        starts = [start for _, start in server.requests]
+        server.pause = 0
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, f"{path}\n"), result.stderr
+    assert path.read_bytes() == TINY
+    assert starts == sorted(starts), " ".join(map(str, starts))
+    assert starts[-1] > 0, "no process was killed in the middle"
+    assert [found.name for found in path.parent.iterdir()] == ["tiny.weights"]
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_a_bar_on_standard_error(tmp_path):
+    pty = pytest.importorskip("pty")
+    terminal, end = pty.openpty()
+    environment = {**os.environ, "PYDARKNET_MODELS": str(tmp_path), "TERM": "xterm", "COLUMNS": "100"}
+    with serving(TINY) as server:
+        command = [sys.executable, "-m", "pydarknet", "download", "tiny", "--url", server.url()]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=end)
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal ends with the process
+            while block := os.read(terminal, 1 << 16):
+                shown += block
+        assert process.communicate()[0] == f"{tmp_path / 'tiny.weights'}\n".encode()
+    os.close(terminal)
+    assert b"4185968/4185968" in shown
+    assert b"100%" in shown
