@@ -8,7 +8,7 @@ SCENES := build/toys/valid.list
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scenes train-demo check test docs fuzz lint format types bench clean
+.PHONY: help demo scenes train-demo check test docs matrix fuzz lint format types bench wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ docs: $(READY)  ## the site of the documents, build/site: no broken link; runs t
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m pytest tests/test_site.py tests/test_notebooks.py
 
+matrix:  ## quick tests with the oldest and newest dependencies, on every Python at hand; long
+	$(PYTHON) .ci/matrix.py
+
 fuzz: $(READY)  ## damaged inputs of all kinds for MINUTES=10; what fails is kept in tests/fuzz/found
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) --seed $$(date +%s)
 
@@ -66,6 +69,9 @@ types: $(READY)  ## mypy
 bench: $(READY)  ## speed beside other engines; writes benchmarks/results.md
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py
+
+wheel: $(READY)  ## dist/*.whl with compiled kernels, which starts without compiling; needs a C linker; takes minutes
+	$(BIN)/python -m release.build
 
 clean:  ## remove the virtual environment, caches and outputs
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache demo-out predictions*.jpg

@@ -12,7 +12,7 @@ import pytest
 import pydarknet
 from pydarknet.boxes import Box, Detection
 from pydarknet.config.sections import read_config
-from pydarknet.layers.convolution.bf16 import MISSING
+from pydarknet.kernels.convolution.bf16 import MISSING
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = """

@@ -22,7 +22,7 @@ ORDER = [
     {"inference", "zoo"},
     {"evaluation", "export", "model"},
     {"training"},
-    {"tools", "api", "server"},
+    {"tools", "api", "server", "dnn"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -32,9 +32,11 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 DOORS = {
     "numba": {"kernels", "runtime"},
     "llvmlite": {"kernels", "runtime"},
-    "cv2": {"images", "inference"},
+    "cv2": {"images", "inference", "dnn"},
     "click": {"cli"},
     "onnx": {"export"},
+    "supervision": {"inference"},
+    "trackers": {"inference"},
     "onnxruntime": {"export"},
     "tensorboardX": {"training"},
     "fastapi": {"server"},

@@ -26,6 +26,7 @@ GROUPS = {
     "Pictures, training, networks": {
         "classify": ("classify", "name what pictures show"),
         "detect": ("detect", "detect objects in pictures"),
+        "track": ("track", "follow objects through a video, count them"),
         "train": ("train_folder", "train a detector or a classifier"),
         "live": ("live", "a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),

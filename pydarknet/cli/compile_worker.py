@@ -8,15 +8,17 @@ import os
 import sys
 import threading
 import warnings
+from typing import Any
 
 import numpy as np
 
-from ..runtime.record import Recorded, recording  # isort: skip  (first: with Numba, kernels are the real ones)
+from ..runtime.record import Recorded, description, recording  # isort: skip  (first: with Numba, kernels are the real ones)
 from ..errors import DarknetError
 from ..model import load_model
 from ..runtime import compile_ahead
 from ..runtime.compile_ahead import Work
 from ..runtime.jit import TakenError, cache_file
+from ..runtime.shipped import library
 from ..tools.warm_up import train_once
 
 # Seconds that kernels take to compile, measured; what is missing here takes about one.
@@ -53,9 +55,16 @@ def _run_once(work: Work) -> None:
 
 
 def missing(found: Recorded) -> Recorded:
-    """Those that are not in the cache, the longest first."""
-    absent = [(kernel, types) for kernel, types in found if not cache_file(kernel, types).exists()]
+    """Those that are neither in the cache nor shipped, the longest first."""
+    absent = [each for each in found if not cache_file(*each).exists() and not _is_shipped(*each)]
     return sorted(absent, key=lambda each: -_cost(each[0]))
+
+
+def _is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
+    """Whether the package came with the code, so that the process that runs the network does not ask for it."""
+    name, kinds = description(kernel, types)
+    shipped = library()
+    return shipped is not None and kinds is not None and shipped.has(name, kinds)
 
 
 def _cost(kernel: object) -> float:

@@ -12,7 +12,6 @@ ABSENT = {
     "art": "it rates what a camera sees with weights that were never published",
     "captcha": "its pictures and their solutions were never published",
     "cifar": "it reads one data set from fixed places; classifier train and classifier valid do it for any",
-    "classifier demo": "it names what a camera sees; classify takes pictures",
     "classifier gun": "its network was never published",
     "classifier threat": "its network was never published",
     "classifier try": "it prepares pictures for a network that was never published; classify does it for any",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..utils.prefetch import BackgroundWriter
     from .sources import Item, Video
 
+Annotate = Callable[["Picture"], "Picture"]
 PREDICTIONS = "predictions.jpg"
 PREDICTED_VIDEO = "predictions.avi"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -94,8 +95,9 @@ class Outputs:
             if self._json_file is not None:
                 self._json_file.write(JSON_END)
 
-    def take(self, item: Item[Any], found: DetectionResult) -> None:
-        """Write the outputs of one picture or frame. Raises OutputError, OptionError."""
+    def take(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None = None) -> None:
+        """Write the outputs of one picture or frame. annotate: draws into a copy of the picture, by default the objects
+        found. Raises OutputError, OptionError."""
         self._follow(item)
         self._count += 1
         if self._json_file is not None:
@@ -108,7 +110,7 @@ class Outputs:
                 raise OptionError(f"{item.path}: -save_labels writes beside picture files; a frame of a video has none")
             write_file(label_path(item.path), "".join(label_lines(found)).encode())
         if self.picture or self.folder or self.show or self.crops:
-            self._draw(item, found)
+            self._draw(item, found, annotate or partial(_annotated, found))
 
     def _follow(self, item: Item[Any]) -> None:
         """Begin the files of another video, after those of the one before are complete."""
@@ -137,12 +139,13 @@ class Outputs:
             self._video_file = None
             self._video_stack.close()
 
-    def _draw(self, item: Item[Any], found: DetectionResult) -> None:
+    def _draw(self, item: Item[Any], found: DetectionResult, annotate: Annotate) -> None:
         target: str | Path | None = None
         if item.video is None:
             target = self._in_folder(item.path) if self.folder else self.picture
         stem = self._stem_of(item) if self.crops else ""
-        work = partial(_draw, item, found, target, self._video_file, self.crops, stem, self.show)
+        crop = partial(_crop, item, found, self.crops, stem) if self.crops else None
+        work = partial(_draw, item, annotate, target, self._video_file, crop, self.show)
         if self.behind and not self.show:  # a window belongs to the main thread
             self.behind.do(work)
         else:
@@ -184,16 +187,14 @@ def _refuse_same(target: Path, source: Path) -> None:
 
 
 def _draw(
-    item: Item[Any], found: DetectionResult, target: str | Path | None, video: VideoFile | None, crops: Path | None,
-    stem: str, show: bool,
+    item: Item[Any], annotate: Annotate, target: str | Path | None, video: VideoFile | None,
+    crop: Callable[[], None] | None, show: bool,
 ) -> None:  # fmt: skip
-    objects = found.detections()
-    if crops is not None:
-        objects.source = item.picture
-        objects.crops(crops, stem)
+    if crop is not None:
+        crop()
     if target is None and video is None and not show:
         return
-    annotated = _annotated(item.picture, found)
+    annotated = annotate(item.picture)
     if target is not None:
         from ..images.image import write_image
 
@@ -206,7 +207,13 @@ def _draw(
         show_image(item.path, annotated, 0 if item.video is None else FRAME_SHOWN)
 
 
-def _annotated(picture: Picture, found: DetectionResult) -> Picture:
+def _crop(item: Item[Any], found: DetectionResult, folder: Path, stem: str) -> None:
+    objects = found.detections()
+    objects.source = item.picture
+    objects.crops(folder, stem)
+
+
+def _annotated(found: DetectionResult, picture: Picture) -> Picture:
     from ..images.draw import draw_detections
 
     return draw_detections(picture, found.detections(), len(found.names))

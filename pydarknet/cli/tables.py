@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..utils.files import atomic_write
-from .inputs import is_address
+from .inputs import PIPED, camera_number, is_address
 
 if TYPE_CHECKING:
     from ..inference.classifier import Classification
     from ..inference.detector import DetectionResult
+    from ..inference.tracking import Track
 
 # `frame` counts from 1 and is empty for pictures; corners are in pixels.
 DETECTIONS = ("filename", "frame", "class_id", "name", "confidence", "left", "top", "right", "bottom")
+TRACKS = ("filename", "frame", "track_id", *DETECTIONS[2:])
 CLASSES = ("filename", "frame", "rank", "class_id", "name", "probability", "parent")
 _NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
 
@@ -51,6 +54,13 @@ class Table:
         """A line for each object, in printed order."""
         self._write([[path, frame, *row] for row in found.detections().csv_rows()])
 
+    def tracks(self, path: str, frame: int | None, tracks: Sequence[Track]) -> None:
+        """A line for each track, by its number."""
+        from ..inference.detections import Detections
+
+        rows = Detections([each.detection for each in tracks]).csv_rows()
+        self._write([[path, frame, each.track_id, *row] for each, row in zip(tracks, rows, strict=True)])
+
     def classes(self, path: str, frame: int | None, result: Classification) -> None:
         """A line for each of the best classes, best first."""
         self._write(
@@ -62,7 +72,7 @@ class Table:
 def file_name(path: str) -> str:
     """A name for files made of an input: that of its file; of an address, the last part of its path or its host."""
     if not is_address(path):
-        return path.replace(":", "_") if path.startswith("camera:") else Path(path).name
+        return Path(path).name if camera_number(path) is None and path != PIPED else re.sub("[: ]", "_", path)
     from urllib.parse import urlsplit
 
     address = urlsplit(path)

@@ -101,9 +101,9 @@ class Dialect:
     version: tuple[int, int, int] = _each((0, 2, 0), (0, 2, 5))  # in the header of saved .weights files
 
     # --- Layers ---
-    # Batch normalisation: (x - m) / sqrt(v + 1e-5); else (x - m) / (sqrt(v) + 1e-6). Likewise in [connected].
-    epsilon_inside_root: bool = _each(False, True)
-    connected_epsilon_inside_root: bool = _each(False, True)
+    # Batch normalisation: (x - m) / sqrt(v + epsilon); for 0, (x - m) / (sqrt(v) + 1e-6). Likewise in [connected].
+    epsilon_inside_root: float = _each(0.0, 1e-5)
+    connected_epsilon_inside_root: float = _each(0.0, 1e-5)
     batchnorm_layer_has_bias: bool = _each(False, True)  # the record of [batchnorm] begins with biases
     uniform_filters: bool = _each(False, True)  # initial filters: s U(-1, 1); else s N(0, 1)
     lstm_order: str = _each("ifog", "figo")  # gates of the eight records, w... then u...
@@ -130,6 +130,7 @@ class Dialect:
     speed_tells_operations: bool = _each(True, False)  # `speed` prints operations, in all and per second
     # `demo`: raw outputs are averaged over frames, boxes suppressed by objectness, frames scaled as pictures; else
     # pictures lag behind by half of those frames, the last head suppresses, frames are scaled in 8 bits.
+    classifier_demo_letterboxes: bool = _each(True, False)
     demo_averages_outputs: bool = _each(True, False)
     demo_nms: float = _each(0.4, 0.45)
     rnn_restart: int = _each(64, 10)  # `rnn train`: a stream jumps with probability 1 / rnn_restart per mini-batch

@@ -10,6 +10,7 @@ import numpy as np
 from ..boxes import Candidates, suppress
 from ..errors import OptionError
 from ..images.image import fit_for_classify, load_image
+from ..inference.finite import require_finite
 from ..layers.heads.base import Head
 from ..network.network import Network
 from ..runtime.threads import threads
@@ -45,7 +46,7 @@ def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> li
 
     The input is the bundled sample picture, mirrored in every second picture of a batch; noise where the network takes
     no picture. A model for any batch or size is run at another one too. Boxes are compared in fractions of the input.
-    Raises OptionError without ONNX Runtime.
+    Raises OptionError without ONNX Runtime, DivergedError for a network whose outputs are no finite numbers.
     """
     try:
         import onnxruntime
@@ -84,11 +85,12 @@ def _pictures(network: Network, batch: int, width: int, height: int) -> Array:
 
 
 def _compare(network: Network, options: ExportOptions, x: Array, found: dict[str, Array]) -> Iterator[Difference]:
+    outputs = network.forward(x)
+    require_finite(network, x, outputs)
     if options.is_raw:
-        for (name, theirs), ours in zip(found.items(), network.forward(x), strict=True):
+        for (name, theirs), ours in zip(found.items(), outputs, strict=True):
             yield _difference(name, theirs.reshape(ours.shape), ours)  # planes of one cell are a vector in the engine
         return
-    network.forward(x)
     size = x.shape[3], x.shape[2]
     candidates = [_candidates(network, sample, size) for sample in range(len(x))]
     if options.nms:
@@ -99,6 +101,7 @@ def _compare(network: Network, options: ExportOptions, x: Array, found: dict[str
     yield _difference("scores", scores, np.stack([each.probabilities for each in candidates]))
 
 
+@np.errstate(invalid="ignore")  # two infinite boxes differ by NaN, which is above every tolerance
 def _difference(name: str, theirs: Array, ours: Array) -> Difference:
     if theirs.shape != ours.shape:
         raise AssertionError(f"{name}: {theirs.shape} in the file, {ours.shape} in the engine")
@@ -111,6 +114,7 @@ def _candidates(network: Network, sample: int, size: tuple[int, int]) -> Candida
     return Candidates.concatenate([head.detections(sample, size, thresh=-np.inf, hier=0.5) for head in heads])
 
 
+@np.errstate(invalid="ignore")
 def _boxes_and_scores(
     options: ExportOptions, found: dict[str, Array], size: tuple[int, int]
 ) -> tuple[Array, Array]:  # fmt: skip

@@ -31,7 +31,7 @@ def metadata(network: Network, options: ExportOptions, names: Sequence[str]) -> 
         "batch": str(network.batch),
         "channels": str(network.input.channels),
         "imgsz": json.dumps([network.input.height, network.input.width]),
-        "format": options.format,
+        "layout": options.format,
         "dialect": network.dialect.name,
         "pixels": "RGB, 0 to 1, (n, channels, height, width)",
     }

@@ -26,9 +26,10 @@ def draw_detections(image: Picture, detections: Sequence[Detection], classes: in
     return draw_boxes(image, [(d.box, percent_label(d), class_colour(d.class_id, classes)) for d in ranked])
 
 
-def percent_label(detection: Detection) -> str:
-    """`name: 87%`"""
-    return f"{detection.name}: {detection.confidence * 100:.0f}%"
+def percent_label(detection: Detection, number: int | None = None) -> str:
+    """`name: 87%`, or with the number of its track `name 3: 87%`."""
+    name = detection.name if number is None else f"{detection.name} {number}"
+    return f"{name}: {detection.confidence * 100:.0f}%"
 
 
 def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Picture:
@@ -40,6 +41,23 @@ def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Pict
         if not label:
             continue
         _draw_label(result, box, _ascii(label), colour)
+    return result
+
+
+def draw_line(image: Picture, start: tuple[int, int], end: tuple[int, int], label: str) -> None:
+    """Draw a line between two points (x, y in pixels) into the picture itself, with a label at its middle."""
+    thickness = max(1, int(0.006 * image.shape[0]))
+    cv2.line(image, start, end, (255, 255, 255), thickness, cv2.LINE_AA)
+    middle = Box((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, 1, 1)
+    _draw_label(image, middle, label, (255, 255, 255))
+
+
+def draw_lines(image: Picture, lines: Sequence[str]) -> Picture:
+    """A copy of the picture with lines of text in its upper left corner, black on white."""
+    result = np.array(check_image(image), order="C")
+    step = max(16, int(0.06 * len(result)))  # pixels from line to line
+    for number, line in enumerate(lines, start=1):
+        _draw_label(result, Box(0, number * step, 0, 0), _ascii(line), (255, 255, 255))
     return result
 
 

@@ -33,12 +33,13 @@ _ONE = np.float32(1)
 class BatchNorm:
     """Scales and running statistics of `channels` channels, (channels,) float32 each.
 
-    inside_root: the forward pass divides by sqrt(v + 1e-5) (AlexeyAB), else by sqrt(v) + 1e-6 (pjreddie's CPU build).
+    inside_root: the forward pass divides by sqrt(v + inside_root) (AlexeyAB), or if it is 0 by sqrt(v) + 1e-6
+    (pjreddie's CPU build).
     frozen: a training pass uses the running statistics and does not change them.
     """
 
     channels: int
-    inside_root: bool
+    inside_root: float
     frozen: bool = field(default=False, init=False, repr=False)
     scales: Array = field(init=False, repr=False)
     rolling_mean: Array = field(init=False, repr=False)
@@ -61,7 +62,7 @@ class BatchNorm:
     def deviation(self, variance: Array) -> NDArray[np.float64]:
         """(channels,) float64: what the forward pass divides by."""
         wide = variance.astype(np.float64)
-        return np.sqrt(wide + EPSILON) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
+        return np.sqrt(wide + self.inside_root) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
 
     def fold(self, biases: Array) -> tuple[Array, Array]:
         """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics, scaled and

@@ -190,11 +190,12 @@ class Network:
             numbers = sum(array.size for array in layer.parameters())
             raise layer.section.shape_error(f"has {numbers} parameters, too many for this machine's memory") from None
 
-    def load_weights(self, path: str | os.PathLike[str], allow_partial: bool = False) -> Loaded:
-        """Read a .weights file; layers that a partial one does not reach are initialised. Raises WeightsError."""
+    def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
+        """Read a .weights file, or the content of one as bytes; layers that a partial one does not reach are
+        initialised. Raises WeightsError."""
         with self.lock:
             self._initialise_unstored()
-            loaded = load_weights(path, self.layers, allow_partial)
+            loaded = load_weights(source, self.layers, allow_partial)
             self.header = loaded.header
             if loaded.layers < len(self.layers):
                 self.initialise(loaded.layers)

@@ -23,6 +23,7 @@ from ..utils.files import atomic_write, read_bytes
 log = logging.getLogger("pydarknet")
 
 _SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
+IN_MEMORY = "weights in memory"  # the name of a content without a file
 LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed" files use 1001 and little more
 
 
@@ -137,19 +138,24 @@ def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> No
         raise WeightsError(f"{name}: {length} bytes; expected {expected}, a header of {start} and all parameters")
 
 
-def load_weights(path: str | os.PathLike[str], layers: Sequence[Layer], allow_partial: bool = False) -> Loaded:
-    """Read `path` into the layers' parameters.
+def load_weights(
+    source: str | os.PathLike[str] | bytes, layers: Sequence[Layer], allow_partial: bool = False
+) -> Loaded:
+    """Read a file, or the content of one as bytes, into the layers' parameters.
 
     With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
-    that got nothing keep what they had. `path` may be the bare name of a bundled file, or of a downloaded one
+    that got nothing keep what they had. `source` may be the bare name of a bundled file, or of a downloaded one
     (`config.published.weights_file`). Raises WeightsError.
     """
-    if not os.path.lexists(path):
-        from ..config.published import weights_file  # what is on the disk is loaded without the table
+    if isinstance(source, bytes):
+        name, content = IN_MEMORY, source
+    else:
+        path = source
+        if not os.path.lexists(path):
+            from ..config.published import weights_file  # what is on the disk is loaded without the table
 
-        path = weights_file(path)
-    name = os.fspath(path)
-    content = read_bytes(path, WeightsError)
+            path = weights_file(path)
+        name, content = os.fspath(path), read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)
     if (len(content) - start) % 4 and not allow_partial:
         raise WeightsError(

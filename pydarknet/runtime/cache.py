@@ -32,6 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from .processor import processor
+
 log = logging.getLogger("pydarknet")
 
 PACKAGE = Path(__file__).parents[1]
@@ -69,6 +71,7 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
 def sources_digest() -> bytes:
     """A hash of all that the kernels' machine code is made from, but Numba."""
     digest = hashlib.sha256(f"{FORMAT}".encode())
@@ -228,30 +231,34 @@ def read_checked(path: Path) -> bytes | None:
 # --- saved kernels ----------------------------------------------------------------------------------------------------
 
 
-def is_possible() -> bool:
-    """Whether saved code may be used or made here: on Linux, with a Numba that is known and none of its own settings in
-    force."""
+def is_plain_linux() -> bool:
+    """Whether machine code that was made before fits: on Linux, with none of Numba's own settings in force."""
     settings = {name for name in os.environ if name.startswith("NUMBA_")} - OWN_SETTINGS
-    return (
-        CACHE_FOLDER is not None
-        and sys.platform == "linux"
-        and sys.byteorder == "little"
-        and not settings
-        and not Path(".numba_config.yaml").exists()
-        and numba_is_known()
-    )
+    is_linux = sys.platform == "linux" and sys.byteorder == "little"
+    return is_linux and not settings and not Path(".numba_config.yaml").exists()
+
+
+def is_possible() -> bool:
+    """Whether saved code may be used or made here: `is_plain_linux`, with a Numba that is known."""
+    return CACHE_FOLDER is not None and is_plain_linux() and numba_is_known()
 
 
 @cache
 def folder() -> Path:
     """The folder for this processor and this llvmlite. Raises ImportError without llvmlite."""
-    import llvmlite.binding as llvm
-
     assert CACHE_FOLDER is not None
     digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes())
-    features = llvm.get_host_cpu_features().flatten()
-    digest.update(f"{platform.machine()} {llvm.get_host_cpu_name()} {features}".encode())
+    digest.update(_identity().encode())
     return CACHE_FOLDER / f"saved-{digest.hexdigest()[:16]}"
+
+
+def _identity() -> str:
+    """What tells this processor from others: the system's words, or LLVM's where it has none."""
+    if found := processor().identity:
+        return found
+    import llvmlite.binding as llvm
+
+    return f"{platform.machine()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
 def file_of(kernel: str, kinds: tuple[str, ...]) -> str:

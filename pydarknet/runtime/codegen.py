@@ -1,37 +1,83 @@
 """Numba's code generation, without what it does for code that nobody calls.
 
 Of a kernel with a parallel loop Numba makes four libraries, each linked into the next one: the loop's body, two
-wrappers round it, and the kernel. It optimises all four and makes machine code of all four, although only the kernel's
-is called. With `install`, machine code is made of the kernel's library only, and the wrappers are optimised as a part
-of it. That saves a fifth of the time in which kernels are compiled.
+wrappers round it, and the kernel. Each function that a kernel calls is a library too. Numba optimises all of these and
+makes machine code of all, although only the kernel's is called, and gives each function wrappers for callers in Python
+and C. With `install`, what is compiled for a kernel is optimised once, as a part of the kernel, and machine code is
+made of the kernel only. That saves half of the time in which kernels are compiled.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from numba.core import event
+from numba.core.caching import NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.cpu import CPUContext
+from numba.core.dispatcher import Dispatcher
+from numba.core.lowering import BaseLower
 
 BODY = "__numba_parfor_gufunc"  # Numba's name for the body of a parallel loop begins so
 WRAPPERS = "parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper"
 
+_kernels: set[Any] = set()  # the dispatchers of kernels
+_stack: list[Any] = []  # the dispatchers of what is being compiled: a kernel, a function that it calls, ...
+
+
+class CodeForCallers:
+    """Stands for the machine code of a function that has been compiled only as a part of those that call it."""
+
+
+class _Listener(event.Listener):
+    """Follows what is being compiled. Numba compiles in one thread at a time."""
+
+    def on_start(self, event: Any) -> None:
+        _stack.append(event.data["dispatcher"])
+
+    def on_end(self, event: Any) -> None:
+        _stack.pop()
+
+
+def add_kernel(dispatcher: Any) -> None:
+    """From now on, what is compiled for this dispatcher is a part of it."""
+    _kernels.add(dispatcher)
+
+
+def _is_nested() -> bool:
+    """Whether a function is being compiled that a kernel calls, and that is not kept in a cache of its own."""
+    return len(_stack) > 1 and _stack[0] in _kernels and isinstance(_stack[-1]._cache, NullCache)
+
+
+def _is_part(library: Any) -> bool:
+    """Whether a library is only linked into others: a kernel is being compiled, and it is not the kernel's own."""
+    if not _stack or _stack[0] not in _kernels:
+        return False
+    return _is_nested() or library.name != _stack[-1].py_func.__qualname__
+
 
 def install() -> None:
-    """Change Numba's classes. Wrappers of other users, as of parallel ufuncs, are completed when somebody asks for
-    an address in them. A version of Numba that lacks what is changed here is left as it is."""
+    """Change Numba's classes. Functions and wrappers of other users, as of parallel ufuncs, are completed when somebody
+    asks for an address in them. A version of Numba that lacks what is changed here is left as it is."""
     try:
-        optimize, complete = JITCodeLibrary._optimize_final_module, JITCodeLibrary._finalize_final_module
-        address, executable = JITCodeLibrary.get_pointer_to_function, CPUContext.get_executable
+        _change_libraries()
+        _change_functions()
     except AttributeError:
         return
+    event.register("numba:compile", _Listener())
+
+
+def _change_libraries() -> None:
+    optimize, complete = JITCodeLibrary._optimize_final_module, JITCodeLibrary._finalize_final_module
+    address = JITCodeLibrary.get_pointer_to_function
 
     def optimize_final_module(library: Any) -> None:
-        if not library.name.startswith(WRAPPERS):
+        library._is_raw = library.name.startswith(WRAPPERS) or _is_part(library)
+        if not library._is_raw:
             optimize(library)
 
     def finalize_final_module(library: Any) -> None:
-        if library.name.startswith((BODY, *WRAPPERS)):
+        if library.name.startswith((BODY, *WRAPPERS)) or _is_part(library):
             library._finalize_dynamic_globals()
             library._finalized, library._is_partial = True, True
         else:
@@ -41,17 +87,52 @@ def install() -> None:
         library._ensure_finalized()
         if getattr(library, "_is_partial", False):
             library._is_partial = False
-            if library.name.startswith(WRAPPERS):
+            if library._is_raw:
                 optimize(library)
             complete(library)
         return address(library, name)
 
-    def get_executable(context: Any, library: Any, description: Any, environment: Any) -> Any:
-        if description.qualname.startswith(BODY):
-            return None
-        return executable(context, library, description, environment)
-
     JITCodeLibrary._optimize_final_module = optimize_final_module  # type: ignore[method-assign]
     JITCodeLibrary._finalize_final_module = finalize_final_module  # type: ignore[method-assign]
     JITCodeLibrary.get_pointer_to_function = get_pointer_to_function  # type: ignore[method-assign]
+
+
+def _change_functions() -> None:
+    executable, add_overload, compile_ = CPUContext.get_executable, Dispatcher.add_overload, Dispatcher.compile
+    for_python, for_c = BaseLower.create_cpython_wrapper, BaseLower.create_cfunc_wrapper
+
+    def get_executable(context: Any, library: Any, description: Any, environment: Any) -> Any:
+        if description.qualname.startswith(BODY):
+            return None
+        if _is_nested():
+            return CodeForCallers()
+        return executable(context, library, description, environment)
+
+    def add(dispatcher: Any, result: Any) -> None:
+        if isinstance(result.entry_point, CodeForCallers):
+            dispatcher.overloads[tuple(result.signature.args)] = result
+        else:
+            add_overload(dispatcher, result)
+
+    def compile_once_more(dispatcher: Any, signature: Any) -> Any:
+        """Compile it; also where it was, but only for kernels, and now Python calls it."""
+        entry = compile_(dispatcher, signature)
+        if isinstance(entry, CodeForCallers) and not _stack:
+            for types in [types for types, each in dispatcher.overloads.items() if each.entry_point is entry]:
+                del dispatcher.overloads[types]
+            entry = compile_(dispatcher, signature)
+        return entry
+
+    def create_cpython_wrapper(lower: Any, release_gil: bool = False) -> None:
+        if not _is_nested():
+            for_python(lower, release_gil)
+
+    def create_cfunc_wrapper(lower: Any) -> None:
+        if not (_stack and _stack[0] in _kernels):  # C calls no kernels
+            for_c(lower)
+
     CPUContext.get_executable = get_executable  # type: ignore[method-assign]
+    Dispatcher.add_overload = add  # type: ignore[method-assign, assignment]
+    Dispatcher.compile = compile_once_more  # type: ignore[method-assign, assignment]
+    BaseLower.create_cpython_wrapper = create_cpython_wrapper  # type: ignore[method-assign]
+    BaseLower.create_cfunc_wrapper = create_cfunc_wrapper  # type: ignore[method-assign]

@@ -142,6 +142,7 @@ class _QuickCache(FunctionCache):
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    codegen.add_kernel(dispatcher)
     _kernels.append(dispatcher)
     if options.get("parallel"):
         _parallel.append(dispatcher)

@@ -1,10 +1,11 @@
-"""Kernels that an earlier process compiled, run without importing Numba.
+"""Kernels that an earlier process compiled, or that were shipped, run without importing Numba.
 
 Importing Numba takes longer than everything else that a command does before it computes. A process that compiles
-therefore also keeps each kernel's object code (`object_writer.py`). Later processes run it through proxies:
+therefore also keeps each kernel's object code (`object_writer.py`), and wheels hold code for each level of processors
+(`shipped.py`). Later processes run it through proxies, this machine's own code first:
 
-                 nothing saved, not Linux,
-                 unknown Numba, ...
+                 nothing saved nor shipped,
+                 not Linux, unknown Numba, ...
     kernels/ is ------------------------------------> real modules, with Numba
     imported                                                ^
         |                                                   | `real_module`: a kernel or a kind of arguments
@@ -17,8 +18,9 @@ therefore also keeps each kernel's object code (`object_writer.py`). Later proce
         v
     later calls: a dictionary from the types of the arguments to the machine code
 
-All modules become real at once, and stay so. Callers that hold a SavedKernel keep using it: it passes on to the real
-kernel what has no saved code. Numbers are the same either way, because the code is.
+All modules become real at once, and stay so; but where code was shipped, imports go on finding proxies. Callers that
+hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code. Numbers are the same either
+way, because the code is.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -36,9 +39,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import threads
+from ..errors import OptionError
+from . import shipped, threads
 from .arguments import KINDS, kinds_of
-from .cache import CATALOGUE, KNOWN_NUMBA, TEAM, file_of, is_possible, numba_is_known, numba_version, read, write
+from .cache import (
+    CATALOGUE,
+    KNOWN_NUMBA,
+    TEAM,
+    file_of,
+    is_possible,
+    numba_is_known,
+    numba_version,
+    read,
+    write,
+)
 from .forking import hold_at_fork, in_child, refuse
 from .numba_libraries import LOOP, Pool, address_of, extension, most_threads
 from .thread_team import start as start_team
@@ -46,11 +60,11 @@ from .thread_team import start as start_team
 log = logging.getLogger("pydarknet")
 
 PACKAGE = "pydarknet.kernels"
+JIT = "pydarknet.runtime.jit"
 LOCK = threading.RLock()
 hold_at_fork(LOCK)
 
 _proxies: dict[str, ModuleType] = {}
-_layer = ""
 _real: dict[str, ModuleType] = {}
 _forked = False  # from a process whose threads of the pool, which Numba would use, are not here
 thunks: dict[Callable[..., Any], Thunk] = {}  # of the functions that `load` has given
@@ -70,33 +84,59 @@ def is_used() -> bool:
 
 
 def install() -> None:
-    """Put proxies in the place of the modules of kernels, where an earlier process has saved them."""
-    global _layer
+    """Put proxies in the place of the modules of kernels, where code was shipped or an earlier process has saved it.
+
+    Raises OptionError for a value of $PYDARKNET_KERNELS that names no code that can be used here.
+    """
+    if JIT in sys.modules:  # this process is there to compile
+        return
+    if library := shipped.library():
+        threads.use_pool(library)
+        _make_proxies(library.modules)
+        return
     if not numba_is_known():
         oldest, newest = (".".join(map(str, version)) for version in KNOWN_NUMBA)
         log.warning(
             "numba %s is unknown here (%s to %s are known): kernels are run with it, which takes longer to start",
             numba_version(), oldest, newest,
         )  # fmt: skip
-    if "numba" in sys.modules or not is_possible():
+    if "numba" in sys.modules:
         return
     try:
-        catalogue = read(CATALOGUE)
+        catalogue = own_catalogue()
         if catalogue is None:
             return
-        _layer = catalogue["layer"]
         pool()
     except (ImportError, AttributeError, OSError) as error:  # without llvmlite, without the pool's own library
         log.info("compiled kernels need Numba here: %s", error)
         return
-    for name, (kernels, constants) in catalogue["modules"].items():
+    threads.use_pool(pool())
+    in_child(_forget_pool)
+    _make_proxies(catalogue["modules"])
+
+
+@cache
+def own_catalogue() -> dict[str, Any] | None:
+    """What an earlier process has written of the kernels that this machine has compiled; None where it has none."""
+    return read(CATALOGUE) if is_possible() else None
+
+
+def _make_proxies(modules: dict[str, tuple[list[str], dict[str, Any]]]) -> None:
+    for name, (kernels, constants) in modules.items():
         module = _proxies[name] = ModuleType(f"{PACKAGE}.{name}")
         module.__dict__.update(constants)
         module.__dict__.update({kernel: SavedKernel(name, kernel) for kernel in kernels})
         module.__dict__["__getattr__"] = _missing_from(name)
-        sys.modules[module.__name__] = module
-    threads.use_pool(pool())
-    in_child(_forget_pool)
+    _put_proxies()
+
+
+def _put_proxies() -> None:
+    """Have imports find the proxies."""
+    for proxy in _proxies.values():
+        sys.modules[proxy.__name__] = proxy
+        folder, _, name = proxy.__name__.rpartition(".")
+        if folder in sys.modules:
+            setattr(sys.modules[folder], name, proxy)
 
 
 def _forget_pool() -> None:
@@ -121,15 +161,24 @@ def real_module(name: str) -> ModuleType:
         if not _real:
             if _forked:
                 refuse()
-            count = pool().count
+            count, library = threads.threads(), shipped.library()
+            if library and shipped.is_forced():
+                _compile_for(library)
             for proxy in _proxies.values():
                 sys.modules.pop(proxy.__name__, None)
-            import numba
-
             _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _proxies})
-            numba.set_num_threads(count)
-            threads.use_pool(None)
+            if library:  # what was shipped is used by whoever is imported from now on, too
+                _put_proxies()
+            threads.use_pool(library, with_numba=True)
+            threads.set_threads(count)
         return _real[name]
+
+
+def _compile_for(library: shipped.Library) -> None:
+    """Have Numba compile what fits the code of a level: for a better processor it would divide the work otherwise."""
+    if "numba" in sys.modules:
+        raise OptionError(f"{shipped.CHOICE}={library.level}: expected a program that does not import numba by itself")
+    os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = library.target
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
@@ -220,7 +269,14 @@ def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
 @cache
 def pool() -> Pool:
     """Numba's pool of threads."""
-    return Pool(_layer)
+    return Pool(layer())
+
+
+def layer() -> str:
+    """The threading layer that the code of this machine was compiled for."""
+    catalogue = own_catalogue()
+    assert catalogue is not None
+    return str(catalogue["layer"])
 
 
 class Team(NamedTuple):
@@ -232,7 +288,7 @@ class Team(NamedTuple):
 
 
 class Thunk(NamedTuple):
-    """Addresses of a kernel's thunk (`thunks.py`) and of the kernel itself."""
+    """Addresses of a kernel's thunk (`thunks.py`) and of the kernel itself, 0 where the thunk knows it."""
 
     code: int
     kernel: int
@@ -241,7 +297,22 @@ class Thunk(NamedTuple):
 @cache
 def team() -> Team | None:
     """The team's code, its threads started; None where the system lacks what they call."""
-    addresses = {name: address_of(name, _layer) for name in ("sem_wait", "sem_post", "sched_yield")}
+    if library := shipped.library():
+        board, serve, loop, run = library.team
+    elif (engine := _own_team()) is not None:
+        names = ("board", "serve", "parallel_for", "run")
+        board, serve, loop, run = map(engine.get_global_value_address, names)
+        engine.detach()  # its threads run until the process ends, and so long their code stays
+    else:
+        return None
+    start_team(board, serve, most_threads() - 1)
+    in_child(lambda: start_team(board, serve, most_threads() - 1))
+    return Team(loop, run)
+
+
+def _own_team() -> Any:
+    """An engine with the team's code, saved or made here; None as `team` says."""
+    addresses = {name: address_of(name, layer()) for name in ("sem_wait", "sem_post", "sched_yield")}
     if None in addresses.values():
         return None
     code = read(TEAM)
@@ -251,12 +322,7 @@ def team() -> Team | None:
         code = machine_code()
         with contextlib.suppress(OSError):  # without it, the next process makes it too
             write(TEAM, code)
-    engine = linked(code, addresses)
-    board, serve, loop, run = map(engine.get_global_value_address, ("board", "serve", "parallel_for", "run"))
-    engine.detach()  # its threads run until the process ends, and so long their code stays
-    start_team(board, serve, most_threads() - 1)
-    in_child(lambda: start_team(board, serve, most_threads() - 1))
-    return Team(loop, run)
+    return linked(code, addresses)
 
 
 def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = None) -> Any:
@@ -278,13 +344,26 @@ def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = 
 
 
 def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
-    """The saved code as a function, or None where there is none that can be used here."""
+    """Code as a function: this machine's own, else what was shipped; None where there is none that can be used here."""
+    library = shipped.library()
+    if not shipped.is_forced() and own_catalogue() is not None and (own := load_own(module, name, kinds)):
+        return own
+    if library is None or (kernel := library.kernel(f"{module}.{name}", kinds)) is None:
+        return None
+    thunks[kernel] = Thunk(kernel.address, 0)
+    return kernel
+
+
+def load_own(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
+    """The code that an earlier process has saved."""
     found = read(file_of(f"{module}.{name}", kinds))
     if found is None:
         return None
-    addresses = {symbol: address_of(symbol, _layer) for symbol in found["symbols"]}
+    addresses = {symbol: address_of(symbol, layer()) for symbol in found["symbols"]}
     if None in addresses.values():  # LLVM would end the process
         return None
+    if library := shipped.library():
+        addresses |= {symbol: library.address(symbol) for symbol in shipped.SCHEDULING if symbol in addresses}
     if LOOP in addresses and (loops := team()):
         addresses[LOOP] = loops.loop
     engine = linked(found["code"], addresses, found["thunk"])

@@ -10,9 +10,18 @@ import numba
 import numpy as np
 
 from . import object_writer
+from .arguments import kinds_of_types
 from .jit import all_kernels
+from .object_loader import PACKAGE
 
 Recorded = list[tuple[Any, tuple[Any, ...]]]  # kernels and the types of their arguments, each once, in order
+
+
+def description(kernel: Any, types: tuple[Any, ...]) -> tuple[str, tuple[str, ...] | None]:
+    """The name of a kernel, with its module's in `kernels`, and the kinds of its arguments, as saved and shipped code
+    is looked for; None for kinds of which no code is kept."""
+    function = kernel.py_func
+    return f"{function.__module__.removeprefix(f'{PACKAGE}.')}.{function.__name__}", kinds_of_types(types)
 
 
 def _nothing(*_: Any, **__: Any) -> int:

@@ -1,18 +1,29 @@
-"""How many threads kernels spread over, whoever runs them: Numba, or its pool of threads alone."""
+"""How many threads kernels spread over, whoever runs them: Numba, its pool of threads alone, or the thread team of
+shipped code."""
 
 from __future__ import annotations
 
-from .numba_libraries import Pool, most_threads
+from typing import Protocol
 
-__all__ = ["most_threads", "set_threads", "threads", "use_pool"]
+from .numba_libraries import most_threads
 
-_pool: Pool | None = None  # what runs kernels in Numba's place; set by the loader of saved kernels (`object_loader.py`)
+__all__ = ["ThreadPool", "most_threads", "set_threads", "threads", "use_pool"]
 
 
-def use_pool(pool: Pool | None) -> None:
-    """From now on this pool runs the kernels; None: Numba does."""
-    global _pool
-    _pool = pool
+class ThreadPool(Protocol):
+    """Runs kernels in Numba's place."""
+
+    count: int  # threads that loops spread over
+
+
+_pool: ThreadPool | None = None  # set by the loader of saved kernels (`object_loader.py`)
+_with_numba = True  # whether Numba runs kernels too
+
+
+def use_pool(pool: ThreadPool | None, with_numba: bool = False) -> None:
+    """From now on this pool runs the kernels; None: Numba does. with_numba: both do."""
+    global _pool, _with_numba
+    _pool, _with_numba = pool, with_numba or pool is None
 
 
 def threads() -> int:
@@ -27,10 +38,10 @@ def threads() -> int:
 
 def set_threads(count: int) -> None:
     """Spread over `count` threads, at most as many as the machine has processors."""
-    pool = _pool
+    pool, with_numba = _pool, _with_numba
     if pool is not None:
         pool.count = count
-    else:
+    if with_numba:
         import numba
 
         numba.set_num_threads(max(1, min(count, most_threads())))

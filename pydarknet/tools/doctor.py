@@ -12,21 +12,23 @@ from typing import Any
 
 from .. import kernels  # noqa: F401  (importing it decides what runs kernels, before `threads` is asked)
 from ..inference.video.capture import opencv_formats
-from ..runtime import object_loader
+from ..runtime import object_loader, shipped
+from ..runtime import processor as runtime_processor
 from ..runtime.cache import CACHE_FOLDER, is_cold, numba_is_known
 from ..runtime.threads import threads
 from ..utils.system import machine_memory
 from ..version import __version__
 
-# The microarchitecture levels of the x86-64 psABI, each with the flags of /proc/cpuinfo that it adds.
-LEVELS = {
-    "x86-64-v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
-    "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"},
-    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
-}
 PACKAGES = ("numpy", "numba", "llvmlite", "click", "onnx", "onnxruntime", "matplotlib", "supervision")
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-VARIABLES = ("NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", "XDG_CACHE_HOME")
+VARIABLES = (
+    "NUMBA_NUM_THREADS",
+    "NUMBA_CACHE_DIR",
+    "NUMBA_CPU_NAME",
+    "NUMBA_DISABLE_JIT",
+    shipped.CHOICE,
+    "XDG_CACHE_HOME",
+)
 MEGABYTE = 1 << 20
 
 
@@ -46,37 +48,16 @@ def diagnose() -> dict[str, Any]:
 
 def processor() -> dict[str, Any]:
     """Name, number of processors and threads, memory, and the x86-64 level with bf16, where the system tells them."""
-    name, flags = _cpuinfo()
-    level = "x86-64" if flags else None
-    for each, needed in LEVELS.items():
-        if not needed <= flags:
-            break
-        level = each
+    cpu = runtime_processor.processor()
     return {
-        "name": name or platform.processor() or platform.machine(),
+        "name": cpu.name or platform.processor() or platform.machine(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": threads(),
         "memory_mb": machine_memory() // MEGABYTE,
-        "level": level,
-        "bf16": "avx512_bf16" in flags,
+        "level": cpu.levels[0] if cpu.levels else None,
+        "bf16": "avx512_bf16" in cpu.flags,
     }
-
-
-def _cpuinfo() -> tuple[str, set[str]]:
-    """The model name and the flags of the first processor; nothing where there is no /proc/cpuinfo."""
-    name, flags = "", set[str]()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return name, flags
-    for line in lines:
-        key, _, value = (part.strip() for part in line.partition(":"))
-        if key == "model name" and not name:
-            name = value
-        if key == "flags" and not flags:
-            flags = set(value.split())
-    return name, flags
 
 
 def packages() -> dict[str, str | None]:
@@ -95,8 +76,10 @@ def _version(name: str) -> str | None:
 def kernel_cache() -> dict[str, Any]:
     """Where compiled kernels are kept, how many there are, and which code this process would run.
 
-    code: "saved machine code" runs without Numba; "Numba" loads or compiles what is called.
+    code: "shipped" came with the package, for the level `shipped`, and gives way to what this machine has compiled;
+    "saved machine code" was compiled here; both run without Numba. "Numba" loads or compiles what is called.
     """
+    library = shipped.library()
     folder = CACHE_FOLDER
     files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
     others = [other for other in folder.parent.glob("kernels-*") if other != folder] if folder else []
@@ -107,7 +90,8 @@ def kernel_cache() -> dict[str, Any]:
         "is_cold": is_cold(),
         "writable": folder is not None and os.access(folder if folder.exists() else folder.parent, os.W_OK),
         "other_versions": len(others),
-        "code": "saved machine code" if object_loader.is_used() else "Numba",
+        "shipped": library.level if library else None,
+        "code": "shipped" if library else "saved machine code" if object_loader.is_used() else "Numba",
         "numba_is_known": numba_is_known(),
     }
 
@@ -146,7 +130,7 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
             if isinstance(value, dict):
                 value = ", ".join(key for key, has in value.items() if has) or "none"
             yield f"  {name:<16} {'-' if value is None else value}"
-    if facts["kernels"]["is_cold"]:
+    if facts["kernels"]["is_cold"] and not facts["kernels"]["shipped"]:
         yield "no kernel is compiled yet: the first run takes up to a minute; `pydarknet warm-up` does that now"
     yield "problems" if facts["problems"] else "no problems found"
     for problem in facts["problems"]:

@@ -19,6 +19,7 @@ from ..errors import DarknetError, OutputError
 
 LARGEST_FILE = 1 << 36  # bytes that `read_bytes` takes: a sparse or endless file must not fill the memory
 LARGEST_TEXT = 1 << 30  # bytes of a text file
+SPARE = 1 << 16  # bytes that a disk with space takes
 PATIENCE = 10.0  # seconds that a pipe may be silent
 
 
@@ -172,6 +173,19 @@ def check_readable(path: str | os.PathLike[str]) -> None:
         raise OSError("it is a device; expected a file")
 
 
+def check_space(path: Path) -> None:
+    """After a library that tells of no errors has written the file: flush it to the disk and see whether it can still
+    grow, as it cannot on a full disk. Raises OSError."""
+    with path.open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        try:
+            stream.write(bytes(SPARE))
+            stream.flush()
+        finally:
+            os.ftruncate(stream.fileno(), size)
+        os.fsync(stream.fileno())
+
+
 def _open_at_once(path: str, flags: int) -> int:
     """Opens a pipe that nobody writes to without waiting for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
@@ -202,9 +216,13 @@ def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
 
     Raises `error` with the path and the reason; a file with NUL bytes is no text and is named as such.
     """
-    content = read_bytes(path, error, LARGEST_TEXT)
+    return decode_text(path, read_bytes(path, error, LARGEST_TEXT), error)
+
+
+def decode_text(name: str | os.PathLike[str], content: bytes, error: type[DarknetError]) -> str:
+    """The text in the content of a file, see `read_text`; `name` stands for it in messages."""
     if b"\0" in content:
-        raise error(f"{path}: not a text file (it contains NUL bytes)")
+        raise error(f"{name}: not a text file (it contains NUL bytes)")
     return content.decode("utf-8-sig", errors="surrogateescape")
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pydarknet.layers.convolution import bf16
+from pydarknet.kernels.convolution import bf16
 
 needs_bf16 = pytest.mark.skipif(bool(bf16.MISSING), reason=f"this processor has no {' and no '.join(bf16.MISSING)}")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.exports import INPUT, network_of
 
-from pydarknet.errors import OptionError
+from pydarknet.errors import DivergedError, OptionError
 from pydarknet.export.check import _farthest, compare_onnx
 from pydarknet.export.exporter import onnx_bytes
 from pydarknet.export.formats import ExportOptions
@@ -59,6 +59,26 @@ def test_a_classifier(tmp_path: Path) -> None:
     assert each.output == "layer_2_softmax"
     assert each.largest < 1e-6
     assert each.scale == 1
+
+
+@pytest.mark.parametrize("format", ["raw", "boxes"])
+def test_outputs_that_are_no_numbers(format: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    network = detector(tmp_path)
+    network.layers[0].biases[:] = np.nan
+    network.parameters_changed()
+    with pytest.raises(DivergedError):
+        compare_onnx(onnx_bytes(network, ExportOptions(format)), network, ExportOptions(format))
+
+
+def test_infinite_boxes_differ(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    network = detector(tmp_path)
+    network.layers[0].biases[2] = 200  # e^200
+    network.parameters_changed()
+    boxes, scores = compare_onnx(onnx_bytes(network, ExportOptions("boxes")), network, ExportOptions("boxes"))
+    assert np.isnan(boxes.relative)
+    assert scores.relative < 1e-5
 
 
 def test_inputs_that_are_no_pictures(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from support.exports import INPUT, network_of, pixels, run_elsewhere
@@ -193,6 +194,22 @@ def test_suppressed_and_filled_up(format: str, dynamic: bool, tmp_path: Path) ->
         assert not rows[sample, count:].any()
 
 
+@pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="OpenCV 4 lacks operators of these graphs")
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("nms", [False, True])
+@pytest.mark.parametrize("format", FORMATS)
+def test_opencv_gives_the_same(format: str, nms: bool, dynamic: bool, tmp_path: Path) -> None:
+    network = head_network("two yolo heads", tmp_path)
+    x, path = pixels(network), tmp_path / "net.onnx"
+    export_onnx(network, path, ExportOptions(format, nms=nms, thresh=0.1, dynamic=dynamic))
+    expected = run_elsewhere(path, x)
+    net = cv2.dnn.readNetFromONNX(str(path))
+    net.setInput(x)
+    found = net.forward(net.getUnconnectedOutLayersNames())
+    for theirs, ours in zip(found, expected, strict=True):
+        near(theirs.reshape(ours.shape), ours)
+
+
 def test_nothing_found(tmp_path: Path) -> None:
     network = head_network("yolo", tmp_path)
     for format, shape in (("boxes", (0, 7)), ("yolov8", (1, 252, 6))):
@@ -243,7 +260,7 @@ def test_metadata(tmp_path: Path) -> None:
     known = properties(onnx_bytes(network, ExportOptions("boxes"), names=["cat", "größe", 'a "b"']))
     assert json.loads(known["names"]) == ["cat", "größe", 'a "b"']
     assert json.loads(known["anchors"]) == [[[6, 4], [9, 8]], [[9, 8]]]
-    assert (known["task"], known["format"], known["dialect"]) == ("detect", "boxes", "pjreddie")
+    assert (known["task"], known["layout"], known["dialect"]) == ("detect", "boxes", "pjreddie")
     assert json.loads(known["imgsz"]) == [11, 13]
     assert (known["letterbox"], known["thresh"], known["iou_thresh"]) == ("true", "0.5", "0.45")
 

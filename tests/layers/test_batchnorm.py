@@ -11,7 +11,7 @@ from support.tensors import assert_close, values
 from pydarknet.layers.batchnorm import BatchNorm
 
 
-@pytest.mark.parametrize("inside_root", [False, True])
+@pytest.mark.parametrize("inside_root", [0.0, 1e-5])
 def test_folding_gives_the_gain_and_offset_of_the_twin(inside_root):
     norm, biases, x = BatchNorm(5, inside_root), values(5, seed=1), values(2, 5, 3, 3)
     norm.scales[:], norm.rolling_mean[:] = values(5, seed=2), values(5, seed=3)
@@ -23,14 +23,14 @@ def test_folding_gives_the_gain_and_offset_of_the_twin(inside_root):
         assert_close(found[:, channel], expected[:, channel])
 
 
-@pytest.mark.parametrize("inside_root, gain", [(False, 1e6), (True, 1e-5**-0.5)])
+@pytest.mark.parametrize("inside_root, gain", [(0.0, 1e6), (1e-5, 1e-5**-0.5), (1e-6, 1e-6**-0.5)])
 def test_a_variance_of_zero_shows_the_dialects_epsilon(inside_root, gain):
     norm = BatchNorm(1, inside_root)
     np.testing.assert_allclose(norm.fold(np.zeros(1, np.float32))[0], gain, rtol=1e-6)
 
 
 def test_a_negative_variance_gives_what_c_gives_without_a_warning(recwarn):
-    norm = BatchNorm(1, False)
+    norm = BatchNorm(1, 0.0)
     norm.rolling_variance[:] = -1
     assert np.isnan(norm.fold(np.zeros(1, np.float32))[0]).all()
     assert not recwarn.list

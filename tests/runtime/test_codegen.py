@@ -1,6 +1,8 @@
-"""Machine code is made of a kernel's own library only; Numba's other users get all of theirs."""
+"""What is compiled for a kernel is a part of it; Numba's other users get libraries and functions of their own."""
 
 from __future__ import annotations
+
+import math
 
 import numba
 import numpy as np
@@ -24,8 +26,6 @@ def made(monkeypatch):
 
 
 def test_the_body_of_a_parallel_loop_and_its_wrappers_are_not_made(made):
-    assert jit.codegen is codegen
-
     @numba.njit(parallel=True, error_model="numpy", nogil=True)
     def doubled(x, y):
         for i in numba.prange(x.size):
@@ -46,3 +46,67 @@ def test_parallel_ufuncs_of_others_work(made):
 
     np.testing.assert_array_equal(tripled(np.arange(12.0).reshape(3, 4)), 3 * np.arange(12.0).reshape(3, 4))
     assert any(name.startswith(codegen.WRAPPERS) for name in made)
+
+
+@jit.device
+def _fourfold(x):
+    return 4 * x
+
+
+@jit.device
+def _hypotenuse(x, y):
+    return math.sqrt(max(x * x, _fourfold(0.0)) + y * y)
+
+
+def _write_hypotenuses(x, y, out):
+    for i in numba.prange(x.size):
+        out[i] = _hypotenuse(x[i], y[i])
+
+
+def test_machine_code_of_a_kernel_is_made_once_with_all_that_it_calls(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(jit, "CACHE_FOLDER", None)  # it is compiled in any case
+    write_hypotenuses = jit.kernel(_write_hypotenuses)
+    x, y, out = np.full(100, 3.0), np.full(100, 4.0), np.zeros(100)
+    write_hypotenuses(x, y, out)
+    np.testing.assert_array_equal(out, np.full(100, 5.0))
+    assert made == ["_write_hypotenuses"]
+
+
+def test_functions_that_kernels_call_can_be_called_from_python_before_and_after(monkeypatch):
+    monkeypatch.setattr(jit, "CACHE_FOLDER", None)
+    assert _fourfold(2) == 8  # for whole numbers, which the kernel has none of
+    x, out = np.arange(5.0), np.zeros(5)
+    jit.kernel(_write_hypotenuses)(x, np.zeros(5), out)
+    assert _fourfold(2) == 8
+    assert _fourfold(2.5) == 10.0
+    assert _hypotenuse(5.0, 12.0) == 13.0
+    out[:] = 0
+    jit.kernel(_write_hypotenuses)(x, np.zeros(5), out)  # of functions that are compiled for Python too
+    np.testing.assert_array_equal(out, x)
+
+
+def test_functions_of_others_are_compiled_as_ever(made):
+    @numba.njit
+    def inner(x):
+        return x + 1
+
+    @numba.njit
+    def outer(x):
+        return inner(x) * 2
+
+    assert outer(3) == 8
+    assert inner(3) == 4
+    assert [name.rpartition(".")[2] for name in made] == ["inner", "outer"]
+    assert not isinstance(next(iter(inner.overloads.values())).entry_point, codegen.CodeForCallers)
+
+
+def test_a_kernel_that_cannot_be_compiled_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr(jit, "CACHE_FOLDER", None)
+
+    def write(out):
+        out[0] = _fourfold("text" + out)  # no such sum
+
+    with pytest.raises(numba.TypingError):
+        jit.one_thread_kernel(write)(np.zeros(1))
+    assert not codegen._stack
+    assert _fourfold(3.5) == 14.0

@@ -40,6 +40,7 @@ def stage(folder, document):
     (folder / "data").mkdir(exist_ok=True)
     for name in ("dog.jpg", "street.jpg", "data/sample.jpg"):
         shutil.copy(bundled("data/sample.jpg"), folder / name)
+    shutil.copy(bundled("data/toys.names"), folder / "data")
     return names
 
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from pydarknet.runtime.processor import LEVELS, Processor
 from pydarknet.tools import doctor
 from pydarknet.tools.doctor import diagnose, lines, problems, processor
 
@@ -25,18 +26,24 @@ def test_facts_fit_into_json_and_into_lines(facts):
     assert "onnx" in facts["packages"] and any(name.startswith("opencv") for name in facts["packages"])
 
 
-@pytest.mark.parametrize("missing, level", [
-    (set(), "x86-64-v4"), ({"avx512dq"}, "x86-64-v3"), ({"avx2"}, "x86-64-v2"), ({"popcnt"}, "x86-64"),
-])  # fmt: skip
-def test_levels_follow_from_flags(monkeypatch, missing, level):
-    flags = set().union(*doctor.LEVELS.values()) - missing
-    monkeypatch.setattr(doctor, "_cpuinfo", lambda: ("some processor", flags))
-    assert (processor()["level"], processor()["name"]) == (level, "some processor")
+def test_the_processor_is_described(monkeypatch):
+    cpu = Processor("x86_64", "some processor", frozenset().union(*LEVELS.values(), {"avx512_bf16"}), "its identity")
+    monkeypatch.setattr(doctor.runtime_processor, "processor", lambda: cpu)
+    facts = processor()
+    assert (facts["level"], facts["name"], facts["bf16"]) == ("x86-64-v4", "some processor", True)
 
 
 def test_a_system_without_cpuinfo_has_no_level(monkeypatch):
-    monkeypatch.setattr(doctor, "_cpuinfo", lambda: ("", set()))
+    monkeypatch.setattr(doctor.runtime_processor, "processor", lambda: Processor("x86_64", "", frozenset(), ""))
     assert processor()["level"] is None
+
+
+def test_shipped_code_is_named(facts):
+    """This checkout has none; what a wheel says is in tests/release."""
+    assert facts["kernels"]["shipped"] is None
+    text = "\n".join(lines(facts | {"kernels": facts["kernels"] | {"shipped": "x86-64-v3", "is_cold": True}}))
+    assert "x86-64-v3" in text
+    assert "no kernel is compiled yet" not in text
 
 
 @pytest.mark.parametrize("path, value, expected", [

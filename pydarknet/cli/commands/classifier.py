@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import note, say
+from ..darknet_flags import CLASSIFIER_FLAGS, accept_flags
 from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
@@ -23,6 +24,7 @@ from ..options import (
     together,
     top_option,
 )
+from .classifier_demo import demo_command
 from .classify import run_classify
 from .train import run_train, train_options
 
@@ -365,3 +367,7 @@ def fout_command(data_file: str, cfg: str, weights: str, list_file: str, **optio
     for answer in run:
         say(table_line(answer, classes))
     finish_run(run)
+
+
+classifier_command.add_command(demo_command)
+accept_flags(classifier_command, CLASSIFIER_FLAGS)

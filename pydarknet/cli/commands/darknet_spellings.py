@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..darknet_flags import DETECTOR_FLAGS, accept_flags
 from ..options import (
     FlagsFirst,
     data_argument,
@@ -78,6 +79,7 @@ def detector_train_command(data_file: str, cfg: str, weights: str | None, **opti
 
 for command in (calc_anchors_command, map_command, valid_command, recall_command):
     detector_command.add_command(command)
+accept_flags(detector_command, DETECTOR_FLAGS)
 
 
 def _yolov1_group(name: str, data_set: str, network: str, *commands: click.Command) -> click.Group:

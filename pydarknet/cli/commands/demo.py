@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from glob import has_magic
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ...inference.detector import DetectionResult
     from ...inference.video.capture import Frames
     from ...inference.video.demo import Demo, Rate, Sink
+    from ...inference.video.http_post import HttpPost
     from ...inference.video.mjpeg_server import Stream
     from ...model import Model
 
@@ -58,6 +59,8 @@ def demo_options(function: Function) -> Function:
              "port."),
         flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where the ports listen; 0.0.0.0: "
              "to the whole network."),
+        flag("http_post_host", metavar="URL", help="Send the names of each frame's objects to HOST/PATH, as text by "
+             "HTTP POST; with -time_limit_sec of one frame alone."),
         flag("dont_show", is_flag=True, help="Open no window."),
         flag("fullscreen", is_flag=True, help="Let the window fill the screen."),
         flag("ext_output", is_flag=True, help="Print the boxes as well."),
@@ -82,17 +85,20 @@ def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh
     """Print and write the objects of each frame. thresh: None for that of the dialect's `detector demo`."""
     with ExitStack() as stack:
         json_stream, mjpeg_stream = _open_streams(options, stack)
+        post = _open_post(video, options, stack)
         say(TITLE)
         model = load_model(cfg, weights, options)
-        frames = _open_frames(video, options, stack)
+        frames = open_frames(video, options)
         say(f"video file: {video}" if video is not None else f"Webcam index: {options['camera']}")
         given = options["thresh"]
         demo, window = _set_up(model, frames, thresh if given is None else given, mjpeg_stream, options, stack)
         printer = Printer(model, options, json_stream)
         printer.json_file = _open_json(options["json_file_output"], stack)
-        with _signals_stop(demo) as received:
+        with signals_stop(demo) as received:
             for number, found in demo.run():
                 printer.show(number, found, demo.rate)
+                if post is not None:
+                    post.send(found)
                 if window is not None and window.show() == ESCAPE:
                     demo.stop()
         printer.end(demo.ended)
@@ -117,7 +123,17 @@ def _open_streams(options: Options, stack: ExitStack) -> list[Stream | None]:
     return opened
 
 
-def _open_frames(video: str | None, options: Options, stack: ExitStack) -> Frames:
+def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPost | None:
+    if not options["http_post_host"]:
+        return None
+    from ...inference.video.http_post import HttpPost
+
+    source = str(options["camera"]) if video is None else video
+    return stack.enter_context(HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None))
+
+
+def open_frames(video: str | None, options: Options) -> Frames:
+    """The frames of a video file, an address, a sequence of pictures, a folder, or of the camera that is chosen."""
     from ...inference.video.capture import Capture, PictureSequence, is_pattern, numbered_paths
 
     if video is None:
@@ -159,7 +175,7 @@ def _set_up(
         sinks.append(to_stream(mjpeg))
     window = None
     if not (options["dont_show"] or options["prefix"] or options["benchmark"]):
-        window = _open_window(options["fullscreen"])
+        window = open_window(TITLE, options["fullscreen"])
     if window is not None:
         sinks.append(window.take)
     demo = Demo(
@@ -178,7 +194,8 @@ def _set_up(
 class Window:
     """The newest picture, on the screen."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str) -> None:
+        self._title = title
         self._newest: deque[Picture] = deque(maxlen=1)
 
     def take(self, number: int, picture: Picture) -> None:
@@ -189,22 +206,30 @@ class Window:
         """The key that is pressed, or -1."""
         from ...images.image import show_image
 
-        return show_image(TITLE, self._newest[-1], 1) if self._newest else -1
+        return show_image(self._title, self._newest[-1], 1) if self._newest else -1
 
 
-def _open_window(full_screen: bool) -> Window | None:
-    from ...inference.video.capture import open_window
+def open_window(title: str, full_screen: bool) -> Window | None:
+    """A window, or None where there is no screen, which is noted."""
+    from ...inference.video import capture
 
     try:
-        open_window(TITLE, full_screen)
+        capture.open_window(title, full_screen)
     except OptionError as error:
         note(f"{error}; going on without a window, as with -dont_show")
         return None
-    return Window()
+    return Window(title)
+
+
+class Stoppable(Protocol):
+    """What runs until it is told to stop."""
+
+    def stop(self) -> None:
+        """End after the current frame."""
 
 
 @contextmanager
-def _signals_stop(demo: Demo) -> Iterator[list[int]]:
+def signals_stop(demo: Stoppable) -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM end the demo after the current frame, with all files complete; a second one ends it at once.
     Yields a list that receives the signal's number."""
     received: list[int] = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...tools.from_folder.run_files import RunFolder
     from ...training.trainer import Trainer
 
-FOLDER_OPTIONS = ("model", "init", "out", "minutes", "held_out", "width", "height")
+FOLDER_OPTIONS = ("model", "init", "download", "out", "minutes", "held_out", "width", "height")
 SHOWN = 3  # findings of each kind
 # What a run keeps for --resume: options that change its course or its files.
 KEPT = (
@@ -38,6 +38,7 @@ def folder_options(function: Function) -> Function:
         flag("model", metavar="NAME", help="The network: a bundled one, such as yolov4-tiny, or a .cfg file. Default: "
              "by the number of pictures and the machine."),
         flag("init", type=FILE, metavar="WEIGHTS", help="Initial weights, such as yolov4-tiny.conv.29."),
+        flag("download", is_flag=True, help="Fetch the network's pretrained first layers where they are not here."),
         flag("out", type=FILE, metavar="DIR", help="The folder to make. Default: runs/train1, runs/train2, ..."),
         flag("minutes", type=click.FloatRange(min=0.5), metavar="M", help="End after about M minutes: the first "
              "iterations are timed, and max_batches is set."),
@@ -192,7 +193,7 @@ def _plan(source: str, options: Options) -> _Prepared:
         batches, _ = batches_in(options["minutes"], found, lists, plan, began, threads=threads, seed=seed)
         plan = plans.make_plan(choice, figures, seed, batches, size)
     _tell_plan(plan)
-    return _Prepared(found, lists, figures, choice, plan, _backbone(choice.name, source, options["init"]))
+    return _Prepared(found, lists, figures, choice, plan, _backbone(choice.name, source, options))
 
 
 def _named(classes: Sequence[str]) -> str:
@@ -217,20 +218,34 @@ def _tell_plan(plan: Plan) -> None:
     note(f"max_batches {plan.max_batches}, {plan.batch} pictures each; the rate falls at 80 % and 90 %")
 
 
-def _backbone(name: str, source: str, given: str | None) -> str | None:
-    """The initial weights: given, or the pretrained first layers of the network, where a folder nearby has them."""
-    from ...tools.from_folder.plan import BACKBONES, find_backbone
+def _backbone(name: str, source: str, options: Options) -> str | None:
+    """The initial weights: given, or the pretrained first layers of the network, where they are here or fetched.
 
+    Raises DataError, OptionError, DownloadError.
+    """
+    from ...tools.from_folder.plan import BACKBONES, find_backbone
+    from ...utils.resources import models_folder
+
+    given = options["init"]
     if given is not None:
         if not Path(given).is_file():
             raise DataError(f"--init {given}: no such file; expected a weights file")
         return os.path.abspath(given)  # noqa: PTH100 - as above
-    if name not in BACKBONES:
+    file = BACKBONES.get(name)
+    if file is None:
+        if options["download"]:
+            raise OptionError(f"--download: no pretrained layers are published for {name}")
         return None
     near = Path(source) if Path(source).is_dir() else Path(source).parent
-    found = find_backbone(name, [Path(), near, Path("weights"), Path("backup")])
+    found = find_backbone(name, [Path(), near, models_folder()])
+    if found is None and options["download"]:
+        from ...zoo.download import download
+
+        found = download(file, report=note)
     if found is None:
-        note(f"No pretrained layers: with {BACKBONES[name]} in this folder (or --init FILE), less training does more")
+        note(
+            f"No pretrained layers: --download fetches {file} (or give it by --init FILE); less training then does more"
+        )
         return None
     note(f"Pretrained layers: {found}")
     return os.path.abspath(found)  # noqa: PTH100 - as above

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import ImageError, OptionError, OutputError
 from ...images.image import CHW, Picture, as_chw, check_display, check_image, in_channels, load_image
-from ...utils.files import check_readable, part_of
+from ...utils.files import check_readable, check_space, part_of
 
 log = logging.getLogger("pydarknet")
 
@@ -216,6 +216,7 @@ class VideoFile:
         self.part, self.path, self.rate = part, path, rate
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._count = 0
 
     def write(self, frame: Picture) -> None:
         """Append a frame. Raises OutputError."""
@@ -225,6 +226,7 @@ class VideoFile:
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._count += 1
 
     def _open(self) -> cv2.VideoWriter:
         """OpenCV's writer, with the first codec that it has. Raises OutputError."""
@@ -247,10 +249,12 @@ class VideoFile:
         if self._writer is None:
             raise OutputError(f"{self.path}: cannot write a video: there were no frames")
         self.close()
+        check_space(self.part)  # OpenCV does not report a full disk
         check = cv2.VideoCapture(str(self.part))
         readable = check.isOpened() and check.read()[0]
+        stated = check.get(cv2.CAP_PROP_FRAME_COUNT)
         check.release()
-        if not readable:  # OpenCV does not report a full disk
+        if not readable or 0 < stated < 0.98 * self._count - 1:  # the frames are counted by their times in some formats
             raise OutputError(f"{self.path}: cannot write: the video cannot be read back; is there space on the disk?")
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import OptionError
-from ...kernels.convolution.bf16 import CELL, MISSING, PROCESSOR, convolve_bf16, pack_pairs
+from ...kernels.convolution.bf16 import CELL, convolve_bf16, pack_pairs
 from ...kernels.convolution.microkernel import MR, TAP_LANES
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT
 from ...kernels.convolution.views import Epilogue, PackedFilters, PairOrigins
@@ -31,11 +31,15 @@ def checked_precision(name: str) -> str:
     """The name of a precision that this machine can compute in. Raises OptionError."""
     if name not in (FLOAT32, BF16):
         raise OptionError(f"precision {name}: expected {FLOAT32} or {BF16}")
-    if name == BF16 and MISSING:
-        raise OptionError(
-            f"precision {BF16}: needs a processor with AVX-512 BF16; this one ({PROCESSOR}) is without "
-            f"{' and '.join(MISSING)}"
-        )
+    if name == BF16:
+        # Imported late: shipped code has no bf16, and asks Numba what this processor can do.
+        from ...kernels.convolution.bf16 import MISSING, PROCESSOR
+
+        if MISSING:
+            raise OptionError(
+                f"precision {BF16}: needs a processor with AVX-512 BF16; this one ({PROCESSOR}) is without "
+                f"{' and '.join(MISSING)}"
+            )
     return name
 
 

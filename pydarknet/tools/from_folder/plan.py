@@ -32,7 +32,12 @@ ASPECT = 1.15  # width to height from which pictures count as rectangular
 # The first layers of the published networks, as their authors name the files.
 BACKBONES = {
     "yolov4-tiny": "yolov4-tiny.conv.29",
+    "yolov4-tiny-3l": "yolov4-tiny.conv.29",
+    "yolov4-tiny-custom": "yolov4-tiny.conv.29",
     "yolov4": "yolov4.conv.137",
+    "yolov4-custom": "yolov4.conv.137",
+    "yolov4-csp": "yolov4-csp.conv.142",
+    "yolov7": "yolov7.conv.132",
     "yolov3": "darknet53.conv.74",
     "yolov3-spp": "darknet53.conv.74",
     "yolov3-tiny": "yolov3-tiny.conv.15",

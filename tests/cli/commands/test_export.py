@@ -33,6 +33,18 @@ def test_every_format_agrees_with_the_engine(run, detector, format, flags):
     assert Path("net.onnx").exists()
 
 
+def test_a_difference_that_is_no_number(run, detector, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    from pydarknet.export import check
+
+    found = [check.Difference("boxes", 1e-7, 1.0), check.Difference("scores", float("nan"), 1.0)]
+    monkeypatch.setattr(check, "compare_onnx", lambda *_: found)
+    result = run("export", detector.cfg, detector.weights, "net.onnx", "--check")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("scores differs from the engine by nan; expected at most 0.001")
+    assert not Path("net.onnx").exists()
+
+
 def test_suppression_and_names(run, detector):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     command = ["export", detector.cfg, detector.weights, "net.onnx", "--names", detector.names]

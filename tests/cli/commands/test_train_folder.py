@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -88,6 +89,7 @@ def test_voc_and_another_model(run, tmp_path, monkeypatch):
         (["train", "absent"], "absent: no such file or folder"),
         (["train", "set", "--model", "x"], "--model x: no such network"),
         (["train", "set", "--init", "x"], "--init x: no such file"),
+        (["train", "set", "--download"], "--download: no pretrained layers are published for small"),
         (["train", "set", "--backup", "x"], "--backup does not go with"),
         (["train", "set/obj.data", "small.cfg", "--model", "small"], "--model is for `train FOLDER`"),
         (["train", "set", "--precision", "bf16"], "training is always in float32"),
@@ -98,6 +100,35 @@ def test_errors(run, folder, tmp_path, words, message):
     assert result.exit_code in (1, 2)
     assert message in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_pretrained_layers(run, folder, tmp_path, monkeypatch):
+    """They are found among the downloaded weights, fetched, or named in a remark; the run keeps their path."""
+    from pydarknet.cli.commands import train_folder
+    from pydarknet.zoo import download
+
+    monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(train_folder, "_train", lambda *arguments: None)
+    words = ("train", "set", "--model", "yolov4-tiny", "--no-check", "--out")
+    result = run(*words, "without")
+    assert result.exit_code == 0, result.stderr
+    assert "--download fetches yolov4-tiny.conv.29" in result.stderr
+    assert json.loads((tmp_path / "without/run.json").read_text())["weights"] is None
+
+    def fetch(name, report):
+        file = tmp_path / "models" / name
+        file.parent.mkdir()
+        file.write_bytes(b"")
+        return file
+
+    monkeypatch.setattr(download, "download", fetch)
+    for name, more in (("fetched", ["--download"]), ("found", [])):
+        assert run(*words, name, *more).exit_code == 0
+        kept = json.loads((tmp_path / name / "run.json").read_text())["weights"]
+        assert kept == str(tmp_path / "models/yolov4-tiny.conv.29")
+        assert (
+            f"obj.data {tmp_path}/{name}/yolov4-tiny.cfg {kept} -map" in (tmp_path / name / "commands.txt").read_text()
+        )
 
 
 def test_the_folder_of_a_run_needs_resume(run, folder):
@@ -126,3 +157,13 @@ def test_minutes(run, folder, tmp_path):
     assert batches >= 100
     assert np.isclose(batches, max(100, 110 / seconds), rtol=0.5) or batches == 100
     assert not list(tmp_path.glob("runs"))
+
+
+def test_without_matplotlib_the_run_ends_without_a_report(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    result = run("train", "set", "--max-batches", 1, "--no-check", "--no-chart", "--out", "made")
+    assert result.exit_code == 0
+    lines = result.stderr.splitlines()
+    assert lines[-2] == "No report: drawing a plot needs the matplotlib package: pip install 'pydarknet[plot]'"
+    assert lines[-1].startswith("The best weights are of iteration 1 (")
+    assert not (tmp_path / "made/report").exists()

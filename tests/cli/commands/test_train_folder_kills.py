@@ -68,3 +68,14 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
     finish(tmp_path, ("train", "whole", "--resume", *end))
     name = "small_final.weights"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_stopped_run_says_how_to_go_on(tmp_path):
+    with_names(labelled(tmp_path / "set", 10))
+    process = start(tmp_path, NEW)
+    next(line for line in process.stdout if line.startswith("Loaded"))
+    process.send_signal(signal.SIGINT)
+    _, remarks = process.communicate(timeout=300)
+    assert process.returncode == 130, remarks
+    assert remarks.splitlines()[-1].endswith("To go on, pydarknet train killed --resume.")

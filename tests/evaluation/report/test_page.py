@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from support.browser import MISSING, chromium, errors, resources, use_scheme
 from support.evaluation_files import evaluation_files
+from support.training_files import detection_files
 
 import pydarknet
 from pydarknet.cli.formats.evaluation import evaluation_figures
@@ -102,3 +103,19 @@ def test_in_a_browser(report, width, scheme):
         if width > 1000:
             pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
             assert len(pdf["data"]) > 10000
+
+
+def test_no_objects_and_many_classes(tmp_path):
+    """Pictures without objects, and a network of 40 classes: a list of confusions in place of the matrix."""
+    files = detection_files(tmp_path, objects=False, classes=40, filters=45)
+    text = files.cfg.read_text().replace("filters=45", "filters=8", 1)
+    files.cfg.write_text(text)
+    model = pydarknet.load(files.cfg, dialect="alexeyab")
+    truth = GroundTruth.read(tmp_path / "train.txt", 40)
+    seen = ReportCollector(model, model.names, truth)
+    result = evaluate(model, truth, each=seen.add)
+    page = write_report(tmp_path / "report", seen, result, "empty").read_text(encoding="utf-8")
+    assert "No class was taken for another." in page
+    assert "40 classes without objects" in page or "classes without objects" in page
+    seen.confusion[3, 7] = 5
+    assert "<td>7</td><td>5</td>" in write_report(tmp_path / "report", seen, result, "x").read_text(encoding="utf-8")

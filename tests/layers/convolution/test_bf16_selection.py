@@ -14,10 +14,11 @@ from support.tensors import assert_close, values
 
 import pydarknet
 from pydarknet import OptionError
+from pydarknet.kernels.convolution import bf16
+from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
-from pydarknet.layers.convolution import bf16
 from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
-from pydarknet.layers.convolution.bf16 import BF16, MISSING, Bf16Convolution
+from pydarknet.layers.convolution.bf16 import BF16, Bf16Convolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
 from pydarknet.tools.pictures.nightmare import InputGradient

@@ -1,0 +1,205 @@
+"""Networks that take pictures: OpenCV's `DetectionModel` and `ClassificationModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImageError, OptionError
+from ..layers.heads.base import Head
+from ..utils.arrays import Array
+from .net import Net, scalar
+from .reading import Source, readNet
+from .rows import BEFORE_CLASSES
+
+SomeModel = TypeVar("SomeModel", bound="Model")
+Size = Sequence[int]  # width, height in pixels
+
+
+class Model:
+    """A network and how frames become its input: scale x (resized frame - mean), channels swapped or not.
+
+    Made of a `Net`, or of the files that `readNet` takes. Frames are (h, w, c) arrays as OpenCV reads them, BGR.
+    Defaults are OpenCV's: scale 1, mean 0, no swap, no crop, and a size that must be set.
+    """
+
+    def __init__(self, network: Net | Source, config: Source = "") -> None:
+        self._net = network if isinstance(network, Net) else readNet(network, config)
+        self._size = (0, 0)
+        self._scale: float | Sequence[float] = 1.0
+        self._mean: float | Sequence[float] = 0.0
+        self._swap = self._crop = False
+        self._outputs = self._net.getUnconnectedOutLayersNames()
+
+    def setInputParams(  # noqa: N802
+        self,
+        scale: float = 1.0,
+        size: Size = (0, 0),
+        mean: float | Sequence[float] = 0.0,
+        swapRB: bool = False,
+        crop: bool = False,
+    ) -> None:
+        """Set everything at once; what is not given gets its default."""
+        self.setInputScale(scale).setInputSize(size).setInputMean(mean).setInputSwapRB(swapRB).setInputCrop(crop)
+
+    def setInputSize(self: SomeModel, size: Size | int, height: int | None = None) -> SomeModel:  # noqa: N802
+        """(width, height) in pixels, or width and height. Raises OptionError."""
+        sides = np.atleast_1d(np.asarray(size)) if height is None else np.array([size, height])
+        if sides.shape != (2,) or sides.dtype.kind not in "iu":
+            raise OptionError(f"input size {size!r}: expected width and height in pixels")
+        self._size = int(sides[0]), int(sides[1])
+        return self
+
+    def setInputScale(self: SomeModel, scale: float | Sequence[float]) -> SomeModel:  # noqa: N802
+        """A factor for all channels, or one each. Raises OptionError."""
+        factors = scalar(scale)
+        self._scale = tuple(float(f) for f in factors) if len(factors) > 1 else float(factors[0])
+        return self
+
+    def setInputMean(self: SomeModel, mean: float | Sequence[float]) -> SomeModel:  # noqa: N802
+        """What is subtracted, one number a channel of the blob; a single number is the first's. Raises OptionError."""
+        self._mean = tuple(float(m) for m in scalar(mean))
+        return self
+
+    def setInputSwapRB(self: SomeModel, swapRB: bool) -> SomeModel:  # noqa: N802
+        """Whether blue and red are swapped, as darknet networks need it for frames in BGR."""
+        self._swap = bool(swapRB)
+        return self
+
+    def setInputCrop(self: SomeModel, crop: bool) -> SomeModel:  # noqa: N802
+        """Whether the frame keeps its aspect ratio and the centre is cut out; else it is stretched."""
+        self._crop = bool(crop)
+        return self
+
+    def setOutputNames(self: SomeModel, outNames: Sequence[str]) -> SomeModel:  # noqa: N802
+        """The layers whose outputs `predict` gives; by default those that no other layer reads."""
+        self._outputs = tuple(outNames)
+        return self
+
+    def setPreferableBackend(self: SomeModel, backendId: int) -> SomeModel:  # noqa: N802
+        """See `Net.setPreferableBackend`."""
+        self._net.setPreferableBackend(backendId)
+        return self
+
+    def setPreferableTarget(self: SomeModel, targetId: int) -> SomeModel:  # noqa: N802
+        """See `Net.setPreferableTarget`."""
+        self._net.setPreferableTarget(targetId)
+        return self
+
+    def enableWinograd(self: SomeModel, useWinograd: bool) -> SomeModel:  # noqa: N802
+        """Has no effect, see `Net.enableWinograd`."""
+        return self
+
+    def predict(self, frame: Any) -> tuple[Array, ...]:
+        """The outputs of the network for a frame. Raises OptionError without a size, ImageError for no picture."""
+        self._net.setInput(self._blob(frame))
+        return self._net.forward(self._outputs)
+
+    def _blob(self, frame: Any) -> Array:
+        if min(self._size) < 1:
+            raise OptionError(f"input size {self._size}: expected setInputSize or setInputParams before")
+        if not isinstance(frame, np.ndarray) or frame.ndim not in (2, 3) or not frame.size:
+            found = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
+            raise ImageError(f"a frame must be an array (height, width, channels), not {found}")
+        try:
+            blob = cv2.dnn.blobFromImage(frame, 1.0, self._size, scalar(self._mean).tolist(), self._swap, self._crop)
+        except cv2.error as error:
+            raise ImageError(f"cannot use a frame of {frame.shape} {frame.dtype}: {error.err}") from error
+        factors = np.resize(scalar(self._scale), blob.shape[1]).astype(np.float32)
+        return np.asarray(blob, np.float32) * factors[:, None, None]
+
+
+class DetectionModel(Model):
+    """A detector: frames in, boxes in pixels out.
+
+    As in OpenCV, the net that it is made of no longer suppresses boxes in its heads; `detect` does.
+    """
+
+    def __init__(self, network: Net | Source, config: Source = "") -> None:
+        super().__init__(network, config)
+        self._net.suppresses = False
+        self._across = False
+
+    def setNmsAcrossClasses(self, value: bool) -> DetectionModel:  # noqa: N802
+        """Whether a box also suppresses boxes of other classes."""
+        self._across = bool(value)
+        return self
+
+    def getNmsAcrossClasses(self) -> bool:  # noqa: N802
+        """Whether a box also suppresses boxes of other classes."""
+        return self._across
+
+    def detect(
+        self, frame: Any, confThreshold: float = 0.5, nmsThreshold: float = 0.0
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+        """Class numbers (k,) int32, scores (k,) float32, and boxes (k, 4) int32: left, top, width and height in pixels,
+        inside the frame.
+
+        A row of a head is one box, of its best class, if its score is at least confThreshold. nmsThreshold: the IoU
+        above which the lower of two scores of a class is suppressed; 0: none is. With suppression the results are
+        sorted by class, then by score. Nothing found gives arrays of length 0 (in OpenCV, empty tuples). Raises
+        OptionError for a network without detection heads.
+        """
+        if not any(isinstance(layer, Head) for layer in self._net.model.layers) if self._net.model else True:
+            raise OptionError("detect: the network has no detection layer; it classifies, use ClassificationModel")
+        rows = np.concatenate([each.reshape(-1, each.shape[-1]) for each in self.predict(frame)])
+        scores = rows[:, BEFORE_CLASSES:]
+        class_ids, best = scores.argmax(axis=1).astype(np.int32), scores.max(axis=1)
+        chosen = np.flatnonzero(best >= np.float32(confThreshold))
+        class_ids, best = class_ids[chosen], best[chosen]
+        boxes = _pixel_boxes(rows[chosen, :4], frame.shape[1], frame.shape[0])
+        if nmsThreshold:
+            kept = self._suppress(class_ids, best, boxes, confThreshold, nmsThreshold)
+            class_ids, best, boxes = class_ids[kept], best[kept], boxes[kept]
+        return class_ids, best, boxes
+
+    def _suppress(
+        self, class_ids: NDArray[np.int32], scores: Array, boxes: NDArray[np.int32], conf: float, nms: float
+    ) -> NDArray[np.intp]:
+        groups = [np.arange(len(boxes))]
+        if not self._across:
+            groups = [np.flatnonzero(class_ids == class_id) for class_id in np.unique(class_ids)]
+        kept = [at[list(cv2.dnn.NMSBoxes(boxes[at].tolist(), scores[at].tolist(), conf, nms))] for at in groups]
+        return np.concatenate(kept) if kept else np.zeros(0, np.intp)
+
+
+class ClassificationModel(Model):
+    """A classifier: frames in, the best class out."""
+
+    def __init__(self, network: Net | Source, config: Source = "") -> None:
+        super().__init__(network, config)
+        self._softmax = False
+
+    def setEnableSoftmaxPostProcessing(self, enable: bool) -> ClassificationModel:  # noqa: N802
+        """Whether the network's outputs pass a softmax."""
+        self._softmax = bool(enable)
+        return self
+
+    def getEnableSoftmaxPostProcessing(self) -> bool:  # noqa: N802
+        """Whether the network's outputs pass a softmax."""
+        return self._softmax
+
+    def classify(self, frame: Any) -> tuple[int, float]:
+        """The number of the best class, and its score. Raises OptionError for a network of several outputs."""
+        outputs = self.predict(frame)
+        if len(outputs) != 1:
+            raise OptionError(f"classify: the network has {len(outputs)} outputs; expected one")
+        scores = outputs[0].reshape(-1)
+        if self._softmax:
+            scores = np.exp(scores - scores.max())
+            scores /= scores.sum()
+        best = int(scores.argmax())
+        return best, float(scores[best])
+
+
+def _pixel_boxes(boxes: Array, width: int, height: int) -> NDArray[np.int32]:
+    """(k, 4) fractions, centre and size, as integers: left, top, width, height. Every step is cut off towards 0, as
+    OpenCV's integers are."""
+    x, y, w, h = (boxes * np.array([width, height, width, height], np.float32)).astype(np.int32).T
+    half_w, half_h = np.trunc(w / 2).astype(np.int32), np.trunc(h / 2).astype(np.int32)
+    left, top = np.clip(x - half_w, 0, width - 1), np.clip(y - half_h, 0, height - 1)
+    return np.stack([left, top, np.clip(w, 1, width - left), np.clip(h, 1, height - top)], axis=1)

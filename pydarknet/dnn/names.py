@@ -1,0 +1,124 @@
+"""The layers of a network under the names that OpenCV 4's Darknet importer gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..layers import INPUT, Layer
+
+# What darknet calls a layer: the start of OpenCV's name, and OpenCV's type. Others keep darknet's word.
+_SPELLED = {
+    "conv": ("conv", "Convolution"),
+    "convolutional": ("conv", "Convolution"),
+    "conn": ("fullyConnected", "InnerProduct"),
+    "connected": ("fullyConnected", "InnerProduct"),
+    "max": ("pool", "Pooling"),
+    "maxpool": ("pool", "Pooling"),
+    "avg": ("avgpool", "Pooling"),
+    "avgpool": ("avgpool", "Pooling"),
+    "soft": ("softmax", "Softmax"),
+    "softmax": ("softmax", "Softmax"),
+    "reorg": ("reorg", "Reorg"),
+    "upsample": ("upsample", "Resize"),
+    "shortcut": ("shortcut", "Eltwise"),
+    "sam": ("sam", "Eltwise"),
+    "scale_channels": ("scale_channels", "Scale"),
+    "dropout": ("identity", "Identity"),
+    "cost": ("identity", "Identity"),
+    "yolo": ("yolo", "Region"),
+    "Gaussian_yolo": ("yolo", "Region"),
+    "detection": ("detection", "Region"),
+}
+_NORMALIZED = ("conv", "fullyConnected")  # may be followed by batch normalisation
+_ACTIVATED = (*_NORMALIZED, "shortcut", "sam", "scale_channels")  # may be followed by an activation
+_DEFAULT_ACTIVATION = {"conv": "logistic", "fullyConnected": "logistic"}
+_ACTIVATION_TYPES = {
+    "relu": "ReLU",
+    "leaky": "ReLU",
+    "swish": "Swish",
+    "mish": "Mish",
+    "logistic": "Sigmoid",
+    "tanh": "TanH",
+}
+
+# What part of one of darknet's layers a named layer gives.
+SUMS, NORMALIZED, PERMUTED, CROPPED, PART, OUTPUT = "sums", "normalized", "permuted", "cropped", "part", "output"
+
+
+@dataclass(frozen=True)
+class NamedLayer:
+    """A layer in OpenCV's list: one of darknet's layers, or a step of it.
+
+    name: such as `conv_0`, `bn_0`, `leaky_1`, `yolo_82`. type: OpenCV's. index: of darknet's layer. step: OUTPUT, what
+    darknet's layer gives; SUMS, a convolution or product without batch normalisation; NORMALIZED, before the
+    activation; PERMUTED, what a head reads, channels last; CROPPED, a crop with values from 0 to 1; PART, of a route
+    with groups, source number `part`.
+    """
+
+    name: str
+    type: str
+    index: int
+    step: str
+    part: int = 0
+
+
+def named_layers(layers: Sequence[Layer]) -> list[NamedLayer]:
+    """All layers in OpenCV's order.
+
+    The number in a name is OpenCV's count of layers, which is darknet's index unless a crop or a route with groups
+    stands before. An activation has the number of the next layer.
+    """
+    named: list[NamedLayer] = []
+    count = 0
+    for index, layer in enumerate(layers):
+        steps = list(_steps(layer))
+        for position, (start, type_, step, counts) in enumerate(steps):
+            name = start if start == "detection_out" else f"{start}_{count}"
+            last = position == len(steps) - 1
+            named.append(NamedLayer(name, type_, index, OUTPUT if last else step, position))
+            count += counts
+    return named
+
+
+def _steps(layer: Layer) -> Iterator[tuple[str, str, str, int]]:
+    """Of one layer: the start of each name, OpenCV's type, the step, and by how much the count goes on after it."""
+    kind, section = layer.kind, layer.section
+    if kind == "route":
+        yield from _steps_of_route(layer)
+        return
+    if kind == "crop":
+        adjusts = not section.flag("noadjust")
+        yield "crop", "Slice", CROPPED, 1
+        if adjusts:
+            yield "adjust_crop", "Scale", OUTPUT, 1
+        return
+    if layer.is_head and kind != "detection":
+        yield "permute", "Permute", PERMUTED, 0
+    if kind == "region":
+        yield "detection_out", "Region", OUTPUT, 1
+        return
+    start, type_ = _SPELLED.get(kind, (kind, kind))
+    normalizes = start in _NORMALIZED and getattr(layer, "norm", None) is not None
+    yield start, type_, SUMS, int(not normalizes)
+    if normalizes:
+        yield "bn", "BatchNorm", NORMALIZED, 1
+    activation = section.text("activation", _DEFAULT_ACTIVATION.get(start, "linear")) or "linear"
+    if start in _ACTIVATED and activation != "linear":
+        yield activation, _ACTIVATION_TYPES.get(activation, activation), OUTPUT, 0
+
+
+def _steps_of_route(layer: Layer) -> Iterator[tuple[str, str, str, int]]:
+    if layer.section.integer("groups", 1) > 1:
+        for _ in layer.sources:
+            yield "slice", "Slice", PART, 1
+    elif len(layer.sources) == 1:
+        yield "identity", "Identity", OUTPUT, 1
+    if len(layer.sources) > 1:
+        yield "concat", "Concat", OUTPUT, 1
+
+
+def unconnected(layers: Sequence[Layer], named: Sequence[NamedLayer]) -> list[int]:
+    """The positions in `named` of the layers that no other layer reads."""
+    read = {source for layer in layers for source in layer.sources if source != INPUT}
+    return [at for at, each in enumerate(named) if each.step == OUTPUT and each.index not in read]

@@ -1,0 +1,152 @@
+"""Objects followed from frame to frame (ByteTrack, of the package trackers), and lines that they are counted at."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..boxes import Detection
+from ..errors import OptionError
+from .detector import DetectionResult
+
+CONFIDENT = 0.5  # default: confidence from which an object begins a track
+PATIENCE = 1.0  # default: seconds for which an object that is not seen is remembered
+_LIBRARY_RATE = 30  # frames a second that the package counts its patience in
+
+
+@dataclass(frozen=True)
+class Track:
+    """An object with the number that it keeps from frame to frame, from 1."""
+
+    track_id: int
+    detection: Detection
+
+
+class Tracker:
+    """Gives the objects of a video their numbers, frame by frame.
+
+    An object is matched with one of the frames before by where that is expected now, whatever its class; its class is
+    the one that its track had most. It gets its number in the second frame in which it is seen.
+    """
+
+    def __init__(self, rate: float = 25.0, confident: float = CONFIDENT, patience: float = PATIENCE) -> None:
+        """rate: frames a second that `update` will get. confident: an object of at least this confidence begins a
+        track, a weaker one only continues one. patience: seconds until one that is not seen is forgotten.
+
+        Raises OptionError, also without the package trackers.
+        """
+        if not (rate > 0 and 0 <= confident <= 1 and patience >= 0):
+            raise OptionError(f"rate {rate}, confident {confident}, patience {patience}: expected a rate above 0, a "
+                              "confidence from 0 to 1, a patience of 0 or more")  # fmt: skip
+        self._supervision, trackers = _libraries()
+        self._votes: dict[int, Counter[tuple[int, str]]] = {}  # of each track that is followed
+        self._tracker: Any = trackers.ByteTrackTracker(
+            lost_track_buffer=round(patience * _LIBRARY_RATE),
+            frame_rate=rate,
+            track_activation_threshold=confident,
+            high_conf_det_threshold=confident,
+        )
+
+    def update(self, found: DetectionResult) -> list[Track]:
+        """The tracks seen in the next frame, by their number. Of several classes of a box the best one counts."""
+        objects = best_of_boxes(found)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            updated = self._tracker.update(self._supervision.Detections(
+                xyxy=np.array([each.box.xyxy for each in objects], np.float32).reshape(-1, 4),
+                confidence=np.array([each.confidence for each in objects], np.float32),
+                class_id=np.array([each.class_id for each in objects], int),
+                data={"index": np.arange(len(objects))},
+            ))  # fmt: skip
+        alive = {each.tracker_id for each in self._tracker.tracks}
+        self._votes = {number: votes for number, votes in self._votes.items() if number in alive}
+        if not len(updated):
+            return []
+        pairs = zip(updated.tracker_id.tolist(), updated.data["index"].tolist(), strict=True)
+        return [
+            Track(number + 1, self._named(number, objects[index])) for number, index in sorted(pairs) if number >= 0
+        ]
+
+    def _named(self, number: int, detection: Detection) -> Detection:
+        """The object with the class that its track had most, by the sum of confidences."""
+        votes = self._votes.setdefault(number, Counter())
+        votes[detection.class_id, detection.name] += detection.confidence  # type: ignore[assignment]
+        (class_id, name), _ = votes.most_common(1)[0]
+        return replace(detection, class_id=class_id, name=name)
+
+
+def best_of_boxes(found: DetectionResult) -> list[Detection]:
+    """The best class of each box that has one above the threshold; boxes that are not finite are left out."""
+    best = [max(each, key=lambda detection: detection.confidence) for each in found.by_box()]
+    return [each for each in best if np.isfinite(each.box.xyxy).all()]
+
+
+class CountLine:
+    """Counts tracks whose centre crosses a line: `entered` to the left of one who goes from the start to the end,
+    `left` to the right. Raises OptionError without the package trackers."""
+
+    def __init__(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """start, end: x and y in pixels of the frame, or as fractions of it where all four are at most 1."""
+        if start == end:
+            raise OptionError(f"count line: its ends are both {start}; expected two points")
+        self.start, self.end = start, end
+        self.entered: Counter[str] = Counter()
+        self.left: Counter[str] = Counter()
+        self._supervision, _ = _libraries()
+        self._zone: Any = None
+
+    @classmethod
+    def parse(cls, text: str) -> CountLine:
+        """That of `x1,y1,x2,y2`. Raises OptionError."""
+        try:
+            x1, y1, x2, y2 = (float(word) for word in text.split(","))
+        except ValueError:
+            raise OptionError(f"count line {text}: expected four numbers, x1,y1,x2,y2") from None
+        if not np.isfinite((x1, y1, x2, y2)).all():
+            raise OptionError(f"count line {text}: expected four finite numbers, x1,y1,x2,y2")
+        return cls((x1, y1), (x2, y2))
+
+    def in_pixels(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Start and end in pixels of a frame of this size."""
+        scale = (width, height) if max(*self.start, *self.end) <= 1 else (1, 1)
+        (x1, y1), (x2, y2) = ((round(x * scale[0]), round(y * scale[1])) for x, y in (self.start, self.end))
+        return (x1, y1), (x2, y2)
+
+    def begin(self) -> None:
+        """Before the first frame of another video: forget where tracks were; the counts go on."""
+        self._zone = None
+
+    def update(self, tracks: Sequence[Track], width: int, height: int) -> None:
+        """Count the tracks of the next frame, of `width` x `height` pixels."""
+        sv = self._supervision
+        if self._zone is None:
+            start, end = (sv.Point(*point) for point in self.in_pixels(width, height))
+            self._zone = sv.LineZone(start, end, triggering_anchors=[sv.Position.CENTER])
+        boxes = np.array([each.detection.box.xyxy for each in tracks], np.float32).reshape(-1, 4)
+        numbers = np.array([each.track_id for each in tracks], int)
+        entered, left = self._zone.trigger(sv.Detections(xyxy=boxes, tracker_id=numbers))
+        for track, came, went in zip(tracks, entered, left, strict=True):
+            self.entered[track.detection.name] += bool(came)
+            self.left[track.detection.name] += bool(went)
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts so far: `in`, `out` and, with the name of each class that crossed, `classes`."""
+        names = [name for name in sorted({*self.entered, *self.left}) if self.entered[name] or self.left[name]]
+        classes = {name: {"in": self.entered[name], "out": self.left[name]} for name in names}
+        return {"in": self.entered.total(), "out": self.left.total(), "classes": classes}
+
+
+def _libraries() -> tuple[Any, ModuleType]:
+    """The packages supervision and trackers. Raises OptionError."""
+    try:
+        import supervision
+        import trackers
+    except ImportError:
+        raise OptionError("tracking needs the package trackers: pip install 'pydarknet[track]'") from None
+    return supervision, trackers

@@ -1,0 +1,160 @@
+"""Kernels that came compiled with the package: one shared object for each level of processors.
+
+`release/` links them when a wheel is made, each with a catalogue beside it: constants of the modules of kernels, and
+which kernel for which kinds of arguments has which symbol. They need C's library alone: calls take plain words
+(`arguments.py`), and the thread team (`thread_team.py`) runs parallel loops. So neither Numba nor LLVM is imported, and
+the same file serves every version of Python.
+
+The best level that the processor has is used. $PYDARKNET_KERNELS says otherwise: `own`, no shipped code; or the name of
+a level, that code and none compiled on this machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import OptionError
+from .arguments import flat, words_of
+from .cache import PACKAGE, decode, is_plain_linux, sources_digest
+from .numba_libraries import most_threads
+from .processor import processor
+
+log = logging.getLogger("pydarknet")
+
+FOLDER = PACKAGE / "shipped"
+CHOICE = "PYDARKNET_KERNELS"
+OWN = "own"  # its value for no shipped code
+
+# Symbols of the library that code compiled on this machine uses too, in the place of Numba's, so that the same threads
+# run both.
+SCHEDULING = (
+    "get_num_threads", "get_parallel_chunksize", "set_parallel_chunksize", "get_sched_size", "do_scheduling_unsigned",
+    "allocate_sched", "deallocate_sched",
+)  # fmt: skip
+
+# What programs call of a library: a trampoline, with the address of words, gives a status.
+THUNK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+
+
+class Team(NamedTuple):
+    """Addresses in the thread team's code: its board, what its threads run, what runs parallel loops, and what runs
+    kernels one after another."""
+
+    board: int
+    serve: int
+    loop: int
+    run: int
+
+
+class ShippedKernel:
+    """A kernel for arguments of certain kinds, called like the kernel."""
+
+    def __init__(self, library: Library, name: str, symbol: str, errors: tuple[str, ...]) -> None:
+        self.name, self._library, self._errors = name, library, errors
+        self.address = library.address(symbol)
+        self._call = THUNK(self.address)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Raises RuntimeError where the kernel fails."""
+        words = [0]  # in the place of the kernel's address, which the code knows
+        for argument in flat(arguments):
+            words += [argument] if type(argument) is int else words_of(argument)
+        array = np.array(words, np.int64)
+        if self._call(array.ctypes.data):
+            self._library.forget_failure()
+            raise RuntimeError(f"{self.name}: {' or '.join(self._errors) or 'failed'}")
+
+
+class Library:
+    """The shared object of one level, opened."""
+
+    def __init__(self, path: Path, catalogue: dict[str, Any]) -> None:
+        """Raises OSError where the system refuses the file."""
+        self.path, self.level = path, catalogue["level"]
+        self.modules: dict[str, tuple[list[str], dict[str, Any]]] = catalogue["modules"]
+        self.target: tuple[str, str] = catalogue["target"]  # LLVM's processor and features, as Numba was told
+        self._kernels: dict[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]] = catalogue["kernels"]
+        self._library = ctypes.CDLL(str(path))
+        self._threads = ctypes.c_int64.in_dll(self._library, "threads")
+        self._failed = ctypes.c_int64.in_dll(self._library, "failed")
+        self.count = most_threads()
+
+    @property
+    def count(self) -> int:
+        """How many threads loops spread over, at most as many as the team has."""
+        return self._threads.value
+
+    @count.setter
+    def count(self, number: int) -> None:
+        self._threads.value = max(1, min(number, most_threads()))
+
+    def address(self, symbol: str) -> int:
+        """Where a symbol is."""
+        return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
+
+    @property
+    def team(self) -> Team:
+        """The thread team's code, whose threads have yet to be started."""
+        return Team(*map(self.address, ("board", "serve", "parallel_for", "run")))
+
+    def has(self, kernel: str, kinds: tuple[str, ...]) -> bool:
+        """Whether it holds code of `module.name` for arguments of these kinds."""
+        return (kernel, kinds) in self._kernels
+
+    def kernel(self, kernel: str, kinds: tuple[str, ...]) -> ShippedKernel | None:
+        """The code of `module.name` for arguments of these kinds; None where it was not compiled."""
+        found = self._kernels.get((kernel, kinds))
+        return None if found is None else ShippedKernel(self, kernel, *found)
+
+    def forget_failure(self) -> None:
+        """After a kernel has failed, let the next one begin."""
+        self._failed.value = 0
+
+
+def is_forced() -> bool:
+    """Whether $PYDARKNET_KERNELS names a level, so that no other code is to be used."""
+    return os.environ.get(CHOICE, OWN) not in ("", OWN)
+
+
+@cache
+def library() -> Library | None:
+    """The library of the best level for this processor, or of the one that $PYDARKNET_KERNELS names.
+
+    None where there is none, where its sources are others than those installed, or where the system cannot open it; the
+    latter two are told in one line. Raises OptionError for a level that is not shipped or that the processor lacks.
+    """
+    wanted = os.environ.get(CHOICE, "")
+    if wanted == OWN or not (wanted or is_plain_linux()):
+        return None
+    levels = processor().levels if sys.platform == "linux" else ()
+    if wanted and (wanted not in levels or not (FOLDER / f"{wanted}.so").exists()):
+        there = [level for level in levels if (FOLDER / f"{level}.so").exists()]
+        raise OptionError(f"{CHOICE}={wanted}: expected {' or '.join([OWN, *there])}")
+    for level in [wanted] if wanted else levels:
+        path = FOLDER / f"{level}.so"
+        if path.exists():
+            return _opened(path, bool(wanted))
+    return None
+
+
+def _opened(path: Path, forced: bool) -> Library | None:
+    try:
+        catalogue = decode(path.with_suffix(".catalogue").read_bytes())
+        if catalogue["sources"] != sources_digest().hex():
+            log.warning("%s: was compiled from other sources, so that kernels are compiled here", path)
+            return None
+        features = catalogue["features"]
+        if not forced and any((name in processor().flags) != has for name, has in features.items()):
+            return None  # an unusual processor: this machine's own code would divide the work otherwise
+        return Library(path, catalogue)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        log.warning("%s: cannot be used, so that kernels are compiled here (%s)", path, error)
+        return None

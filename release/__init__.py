@@ -1,0 +1,1 @@
+"""How a release is made: compiled kernels of all levels of processors, and the wheel that holds them."""

@@ -1,0 +1,50 @@
+"""Object files made one shared object, with the linker that the system has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .support_code import EXPORTED
+
+LINKERS = ("cc", "gcc", "clang")
+# No names but the exported ones, nothing that differs from build to build, nothing that is not found in C's library.
+FLAGS = (
+    "-shared", "-nostartfiles", "-Wl,--strip-all", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now",
+    "-Wl,--build-id=none", "-Wl,--hash-style=gnu", "-Wl,--as-needed",
+)  # fmt: skip
+OLDEST_GLIBC = (2, 17)  # that wheels of the platform tags are for
+
+
+class LinkError(Exception):
+    """A shared object cannot be made."""
+
+
+def linker() -> str:
+    """The program that links: $CC, or what is called so. Raises LinkError where there is none."""
+    wanted = [os.environ["CC"]] if os.environ.get("CC") else LINKERS
+    found = next(filter(None, map(shutil.which, wanted)), None)
+    if found is None:
+        raise LinkError(f"{' or '.join(wanted)}: not found; a wheel needs a C linker (Debian's package gcc, or set CC)")
+    return found
+
+
+def link(objects: list[Path], symbols: list[str], out: Path) -> None:
+    """Link object files into a shared object that exports the symbols. Raises LinkError with what the linker says."""
+    script = out.with_suffix(".map")  # which symbols remain
+    script.write_text("{ global: " + " ".join(f"{name};" for name in (*EXPORTED, *symbols)) + " local: *; };\n")
+    files = [str(path) for path in sorted(objects)]
+    command = [linker(), *FLAGS, f"-Wl,--version-script={script}", "-o", str(out), *files, "-lm", "-lc"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    script.unlink()
+    if done.returncode:
+        raise LinkError(f"{out}: {done.stderr.strip()}")
+
+
+def glibc_of(code: bytes) -> tuple[int, int]:
+    """The newest version of C's library that a shared object asks for, at least OLDEST_GLIBC."""
+    asked = {(int(major), int(minor)) for major, minor in re.findall(rb"\0GLIBC_(\d+)\.(\d+)", code)}
+    return max(asked | {OLDEST_GLIBC})

@@ -1,0 +1,51 @@
+"""A copy of the package with compiled kernels, as in a wheel, but of few kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ("head_output.softmax_rows", "training.optimizer.sgd_step")
+
+
+def make_package(folder):
+    """Copy the package into a folder and ship KERNELS with it, for each level of this machine's kind."""
+    package = folder / "pydarknet"
+    shutil.copytree(ROOT / "pydarknet", package, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
+    (package / "shipped").mkdir()
+    for target in targets():
+        make_level(target, folder / f"objects-{target.level}", package / "shipped")
+    return package
+
+
+def targets():
+    from release.levels import targets
+
+    return targets()
+
+
+def make_level(target, objects, out):
+    """The shared object of KERNELS for one level."""
+    from release.build import compile_in, link_level
+
+    compile_in(target, objects, *KERNELS)
+    return link_level(target, objects, out)
+
+
+def run(package, program, cache, **environment):
+    """Run Python code with a copy of the package and a cache; what it prints, as JSON, and its standard error."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYDARKNET_"))}
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=package.parent,
+        env=clean | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(package.parent)} | environment,
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout), process.stderr
