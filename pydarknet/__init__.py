@@ -23,6 +23,7 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
+    from . import dnn as dnn
     from .api import download, load
     from .boxes import Box, Detection
     from .inference.detections import Detections
@@ -63,10 +64,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what needs numba and OpenCV when it is first asked for: `pydarknet --help` shall not wait for them."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "dnn":  # a folder, as `cv2.dnn` is there after `import cv2`
+        return import_module(".dnn", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value

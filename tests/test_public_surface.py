@@ -52,6 +52,10 @@ def test_another_name_is_an_attribute_error():
         pydarknet.lode  # noqa: B018
 
 
+def test_dnn_is_there_without_an_import_of_its_own():
+    assert python("import pydarknet; print(pydarknet.dnn.DNN_TARGET_CUDA)") == "6"
+
+
 def test_importing_it_imports_nothing_heavy():
     assert python(f"import sys, pydarknet; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
 

@@ -19,6 +19,7 @@ VIDEOS = frozenset({
 })  # fmt: skip
 LISTS = frozenset({".list", ".lst", ".txt"})  # files with a path in each line
 STANDARD_INPUT = "-"
+PIPED = "standard input"  # the name of a picture that came through it
 PROMPT = "Enter Image Path: "
 LONGEST_PATH = 1 << 16  # bytes
 _ADDRESS = re.compile(r"(https?|rtsps?|rtmps?|rtp|udp|tcp|srt)://", re.IGNORECASE)
@@ -67,8 +68,9 @@ def _names_of(argument: str) -> list[Name]:
     try:
         if is_address(argument) or camera_number(argument) is not None:
             return [argument]
-        if Path(argument).suffix.lower() in LISTS:
-            return list(_in_list(argument))
+        if Path(argument).suffix.lower() in LISTS and not (exists(argument) and Path(argument).is_dir()):
+            lists = [argument] if exists(argument) else sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207
+            return [name for path in lists for name in _in_list(path)]
         if "%" in argument and not exists(argument):
             return list(_numbered(argument))
         return paths_of([argument], EXTENSIONS | VIDEOS)
@@ -111,8 +113,11 @@ def paths_of(arguments: Sequence[str], extensions: frozenset[str] = EXTENSIONS) 
 
 def _matching(pattern: str, extensions: frozenset[str]) -> list[Name]:
     """What matches a pattern, as if the shell had spelt it out. `**` matches files in folders by itself, so that the
-    folders that it matches are left out."""
+    folders that it matches are left out. A pattern without an extension leaves out what is no picture or video, such as
+    label files, if it matches some that are."""
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    if glob.has_magic(Path(pattern).suffix) or not Path(pattern).suffix:
+        found = [path for path in found if Path(path).suffix.lower() in extensions or Path(path).is_dir()] or found
     if "**" in pattern:
         return [path for path in found if not Path(path).is_dir()]
     paths: list[Name] = []

@@ -52,7 +52,7 @@ class Command(click.Command):
         defaults = {
             name.replace("_", "-"): option.flag_value
             for option in options
-            if not option.is_flag and isinstance(option.flag_value, int)
+            if not option.is_flag and type(option.flag_value) is int  # click 8.1 gives False to those without one
             for name in option.opts
         }
         args = list(_with_values(args, defaults))

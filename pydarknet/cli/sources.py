@@ -15,7 +15,7 @@ import click
 
 from ..errors import ImageError, OptionError, ShapeError
 from .console import note, progress
-from .inputs import STANDARD_INPUT, Name, camera_number, is_video, is_web_address, names_from_input, names_of
+from .inputs import PIPED, STANDARD_INPUT, Name, camera_number, is_video, is_web_address, names_from_input, names_of
 from .loading import Options
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ class Source(Generic[Prepared]):
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
         text, what = str(error), "" if is_video(path) else "image "
-        note(text if f'"{path}"' in text or text.startswith(path) else f'Cannot use {what}"{path}": {text}')
+        is_named = f'"{path}"' in text or text.startswith(path) or text.endswith(path)
+        note(text if is_named else f'Cannot use {what}"{path}": {text}')
         self.good = False
 
     def __iter__(self) -> Iterator[Item[Prepared]]:
@@ -135,7 +136,7 @@ class Source(Generic[Prepared]):
     def _load(self, name: Name) -> Item[Prepared] | _Problem | _Moving:
         from ..images.image import decode_image, load_image
 
-        path = "standard input" if isinstance(name, bytes) else str(name)
+        path = PIPED if isinstance(name, bytes) else str(name)
         try:
             if isinstance(name, ImageError):
                 raise name

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..utils.files import atomic_write
-from .inputs import is_address
+from .inputs import PIPED, camera_number, is_address
 
 if TYPE_CHECKING:
     from ..inference.classifier import Classification
@@ -72,7 +72,7 @@ class Table:
 def file_name(path: str) -> str:
     """A name for files made of an input: that of its file; of an address, the last part of its path or its host."""
     if not is_address(path):
-        return path.replace(":", "_") if path.startswith("camera:") else Path(path).name
+        return Path(path).name if camera_number(path) is None and path != PIPED else re.sub("[: ]", "_", path)
     from urllib.parse import urlsplit
 
     address = urlsplit(path)

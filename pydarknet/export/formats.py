@@ -150,7 +150,7 @@ def _found(graph: Graph, corners: str, scores: str, kept: str) -> Outputs:
 
 def _padded(graph: Graph, corners: str, scores: str, kept: str, rows: Rows) -> Outputs:
     """`output0` (n, k, 6): left, top, right, bottom, score, class, best first, filled up with zeros."""
-    none = graph.add("ConstantOfShape", graph.add("Shape", scores))
+    none = graph.add("Clip", scores, graph.constant(0.0), graph.constant(0.0))  # OpenCV has no ConstantOfShape for this
     alive = graph.add("ScatterND", none, kept, graph.add("GatherND", scores, kept))
     alive = graph.add("Reshape", alive, graph.integers([0, -1]))
     largest: Side = "detections"

@@ -45,7 +45,13 @@ def test_lists_videos_and_addresses(folder):
     listed = ["dog.png", "sub/a.png", "http://x.y/z.jpg", "missing.png"]
     assert names_of(["lists/train.txt", "sub", "camera:0", "rtsp://a/b*.txt"]) == [
         *listed, "sub/a.png", "sub/b.MP4", "camera:0", "rtsp://a/b*.txt"]  # fmt: skip
-    assert names_of(["su?", "sub/**"]) == ["sub/a.png", "sub/b.MP4", "sub/a.png", "sub/b.MP4", "sub/notes.md"]
+    assert names_of(["su?", "sub/**"]) == ["sub/a.png", "sub/b.MP4", "sub/a.png", "sub/b.MP4"]
+    assert names_of(["sub/*.md"]) == ["sub/notes.md"]
+    (folder / "lists" / "one.txt").write_text("dog.png\n")
+    assert names_of(["lists/*.txt"]) == ["dog.png", *listed]
+    (folder / "sub.txt").mkdir()
+    (folder / "sub.txt" / "a.png").touch()
+    assert names_of(["sub.txt"]) == ["sub.txt/a.png"]
     for number in (10, 9):
         (folder / f"f{number}.png").touch()
     assert names_of(["f%d.png", "100%.png"]) == ["f9.png", "f10.png", "100%.png"]

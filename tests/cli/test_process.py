@@ -130,3 +130,21 @@ def test_shell_completion():
     assert "--ext-output" in [item.value for item in complete.get_completions(["detect"], "--ext")]
     assert [item.type for item in complete.get_completions(["detect"], "cf")] == ["file"]
     assert "-thresh" in [item.value for item in complete.get_completions(["detect"], "-th")]
+
+
+def test_options_whose_value_may_be_left_out_are_those_with_a_number():
+    """click 8.1 gives every option a `flag_value` of False."""
+    import click
+    from click.testing import CliRunner
+
+    from pydarknet.cli.options import Command, flag
+
+    @click.command(cls=Command)
+    @flag("live", is_flag=False, flag_value=8090, type=int, default=None)
+    @flag("kind", default="a")
+    def command(live, kind):
+        click.echo(f"{live} {kind}")
+
+    next(option for option in command.params if option.name == "kind").flag_value = False
+    for words, said in (("--live --kind b", "8090 b"), ("-live=1 -kind b", "1 b"), ("-kind b", "None b")):
+        assert CliRunner().invoke(command, words.split()).output == f"{said}\n"

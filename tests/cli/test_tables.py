@@ -67,7 +67,8 @@ def test_an_old_table_stays_where_a_run_breaks_off(run, detector, monkeypatch):
 
 @pytest.mark.parametrize("path, name", [
     ("a/b.jpg", "b.jpg"), ("http://h:80/x/y.jpg?z=1", "y.jpg"), ("rtsp://cam.local:554/", "cam_local"),
-    ("rtsp://u:p@cam/live/ch1", "ch1"), ("camera:0", "camera_0"), ("http://h/%2e%2e", "%2e%2e"),
+    ("rtsp://u:p@cam/live/ch1", "ch1"), ("camera:0", "camera_0"), ("standard input", "standard_input"),
+    ("http://h/%2e%2e", "%2e%2e"),
 ])  # fmt: skip
 def test_names_for_files(path, name):
     assert file_name(path) == name

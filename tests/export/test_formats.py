@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from support.exports import INPUT, network_of, pixels, run_elsewhere
@@ -191,6 +192,22 @@ def test_suppressed_and_filled_up(format: str, dynamic: bool, tmp_path: Path) ->
         near(rows[sample, :count, :4], best_first[:, 1:5] * np.array([13, 11, 13, 11], np.float32))
         near(rows[sample, :count, 4:], best_first[:, [6, 5]])
         assert not rows[sample, count:].any()
+
+
+@pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="OpenCV 4 lacks operators of these graphs")
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("nms", [False, True])
+@pytest.mark.parametrize("format", FORMATS)
+def test_opencv_gives_the_same(format: str, nms: bool, dynamic: bool, tmp_path: Path) -> None:
+    network = head_network("two yolo heads", tmp_path)
+    x, path = pixels(network), tmp_path / "net.onnx"
+    export_onnx(network, path, ExportOptions(format, nms=nms, thresh=0.1, dynamic=dynamic))
+    expected = run_elsewhere(path, x)
+    net = cv2.dnn.readNetFromONNX(str(path))
+    net.setInput(x)
+    found = net.forward(net.getUnconnectedOutLayersNames())
+    for theirs, ours in zip(found, expected, strict=True):
+        near(theirs.reshape(ours.shape), ours)
 
 
 def test_nothing_found(tmp_path: Path) -> None:
