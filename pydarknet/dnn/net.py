@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -23,6 +22,7 @@ from ..layers.route import Route
 from ..model import Model
 from ..network.builder import without_warnings
 from ..network.network import Network
+from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from .constants import BACKENDS, DNN_BACKEND_DEFAULT, DNN_BACKEND_OPENCV, DNN_TARGET_CPU, TARGETS
 from .names import CROPPED, NORMALIZED, OUTPUT, PART, PERMUTED, SUMS, NamedLayer, named_layers, unconnected
@@ -220,7 +220,7 @@ class Net:
         if self._input is None:
             raise OptionError("forward without an input; expected setInput before it")
         with model.lock:
-            start = time.perf_counter()
+            start = clock()
             ends = model.heads or [model.output_index]
             if all(each.step == OUTPUT and self._giving(each.index) in ends for each in entries):
                 values = dict(zip(ends, model.forward(self._input), strict=True))
@@ -228,7 +228,7 @@ class Net:
                 each_layer = model.layer_outputs(self._input)
                 values = {index: array for index, array in enumerate(each_layer) if array is not None}
             outputs = [self._output(each, values) for each in entries]
-            self._seconds = time.perf_counter() - start
+            self._seconds = clock() - start
         return outputs
 
     def _entry(self, name: str) -> NamedLayer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +22,7 @@ from ..images.image import load_image
 from ..inference.classifier import tree_of_network
 from ..inference.test_time_augmentation import Crop, Views
 from ..network.network import Network
+from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.limited_log import LimitedLog
@@ -124,17 +124,17 @@ class BatchClassifier:
             self._inner = ~(self._tree.leaves if leaves is None else leaves)
 
     def __iter__(self) -> Iterator[Answer]:
-        start = time.perf_counter()
+        start = clock()
         with one_thread_per_call():
             prepared = prefetch(self._prepare, self.pictures, self.threads, self.batch * (1 + BATCHES_AHEAD))
             for first in range(0, len(self.pictures), self.batch):
-                before = time.perf_counter()
+                before = clock()
                 ready = list(islice(prepared, self.batch))
-                self.waited += time.perf_counter() - before
+                self.waited += clock() - before
                 for offset, outputs in enumerate(self._outputs(ready)):
                     yield Answer(first + offset, self.pictures[first + offset], outputs)
                 self.timing.pictures += len(ready)
-                self.timing.total = time.perf_counter() - start
+                self.timing.total = clock() - start
 
     def _prepare(self, picture: ListedPicture) -> list[Crop] | ImageError:
         try:
@@ -156,9 +156,9 @@ class BatchClassifier:
         for members in by_shape.values():
             x = np.stack([view.pixels for _, view in members])
             self.network.prepare(x.shape)
-            start = time.perf_counter()
+            start = clock()
             outputs = self.network.forward(x)[0].reshape(len(x), -1)
-            self.timing.forward += time.perf_counter() - start
+            self.timing.forward += clock() - start
             for (number, view), output in zip(members, outputs, strict=True):
                 values, known = self._with_tree(output) if view.with_tree else output, sums[number]
                 sums[number] = values.copy() if known is None else known + values

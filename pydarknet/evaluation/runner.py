@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from ..images.colour import one_thread_per_call
 from ..images.image import fit_for_detect, load_image
 from ..inference.detector import decode, heads_of, letterboxes
 from ..network.network import Network
+from ..runtime.compile_time import clock
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
@@ -119,7 +119,7 @@ class BatchDetector:
 
     def __iter__(self) -> Iterator[ImageResult]:
         """One result per picture. The network computes the next batch while the caller uses a result."""
-        start, count = time.perf_counter(), threads()
+        start, count = clock(), threads()
 
         def keep_threads() -> None:  # the number of kernel threads is a property of the calling thread
             set_threads(count)
@@ -134,7 +134,7 @@ class BatchDetector:
 
     def _counted(self, results: list[ImageResult], start: float) -> list[ImageResult]:
         self.timing.pictures += len(results)
-        self.timing.total = time.perf_counter() - start
+        self.timing.total = clock() - start
         return results
 
     def _prepare(self, path: Path) -> Prepared:
@@ -155,9 +155,9 @@ class BatchDetector:
             if readable:
                 x = np.stack([pixels for pixels, _, _ in readable])
                 self.network.prepare(x.shape)
-                start = time.perf_counter()
+                start = clock()
                 self.network.forward(x)
-                self.timing.forward += time.perf_counter() - start
+                self.timing.forward += clock() - start
             return self._results(first, ready)
 
     def _results(self, first: int, ready: Sequence[Prepared]) -> list[ImageResult]:

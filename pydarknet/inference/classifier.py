@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from ..config.word_tree import WordTree
 from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
+from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.strict_json import json_text, to_json
 from .finite import require_finite
@@ -98,9 +98,9 @@ def classify_inputs(
         x = inputs[members[0]][None] if len(members) == 1 else np.stack([inputs[index] for index in members])
         with network.lock:  # for the time alone: `forward` gives copies
             network.prepare(x.shape)
-            start = time.perf_counter()
+            start = clock()
             outputs = network.forward(x)
-            seconds = (time.perf_counter() - start) / len(x)
+            seconds = (clock() - start) / len(x)
         require_finite(network, x, outputs)
         for index, output in zip(members, outputs[0], strict=True):
             best = rank(output, names, top, tree_of_network(network))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from ..images.image import Picture, check_image, fit_for_detect
 from ..images.inputs import Image, as_picture
 from ..layers.heads.base import Head
 from ..network.network import Network
+from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.prefetch import prefetch
 from .detections import Detections
@@ -195,9 +195,9 @@ def _forward(network: Network, inputs: Sequence[DetectorInput]) -> tuple[list[Ca
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     with network.lock:  # other threads' passes would overwrite what is decoded
         network.prepare(x.shape)
-        start = time.perf_counter()
+        start = clock()
         outputs = network.forward(x)
-        seconds = (time.perf_counter() - start) / len(inputs)
+        seconds = (clock() - start) / len(inputs)
         decoded = [_decode(network, sample, each) for sample, each in enumerate(inputs)]
     warn_if_not_finite(network, x, outputs)
     return decoded, seconds

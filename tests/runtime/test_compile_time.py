@@ -6,8 +6,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from support.training_files import detection_files
 
+import pydarknet
+from pydarknet.evaluation import MAP, BatchDetector
+from pydarknet.inference.classifier import classify
 from pydarknet.runtime import compile_time
 from pydarknet.runtime.compile_time import clock, compile_seconds, listening
 
@@ -59,3 +64,42 @@ sgd_step(np.ones(8, np.float32), np.ones(8, np.float32), one, one, one)
 assert compile_seconds() == compiled
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={"NUMBA_CACHE_DIR": str(tmp_path), "PATH": "/bin"})
+
+
+@pytest.fixture
+def compiling(tmp_path, monkeypatch):
+    """A model of which each forward pass compiles for 0.1 seconds, and the list of these passes."""
+    files = detection_files(tmp_path)
+    model, passes = pydarknet.load(files.cfg, dialect="alexeyab", seed=4), []
+    forward = model.forward
+
+    def compile_first(x):
+        compile_time.begin()
+        time.sleep(0.1)
+        compile_time.end()
+        passes.append(x.shape)
+        return forward(x)
+
+    monkeypatch.setattr(model, "forward", compile_first)
+    return model, passes, (files.folder.parent / "train.txt").read_text().split()
+
+
+def test_compiling_is_no_part_of_the_time_of_a_prediction(compiling):
+    model, passes, _ = compiling
+    picture = np.zeros((40, 40, 3), np.uint8)
+    for predict in (model.find, lambda picture: classify(model, picture, [str(i) for i in range(10000)])):
+        passes.clear()
+        start = time.perf_counter()
+        seconds = predict(picture).seconds
+        assert len(passes) == 1
+        assert 0 < seconds <= time.perf_counter() - start - 0.1
+
+
+def test_compiling_is_no_part_of_pictures_per_second(compiling):
+    model, passes, pictures = compiling
+    run = BatchDetector(model, pictures, MAP, batch=4)
+    start = time.perf_counter()
+    assert len(list(run)) == len(pictures)
+    seconds = time.perf_counter() - start - 0.1 * len(passes)
+    assert len(passes) > 1
+    assert 0 < run.timing.forward <= run.timing.total <= seconds

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...runtime.compile_time import clock
 from ..console import note, say
 from ..darknet_flags import CLASSIFIER_FLAGS, accept_flags
 from ..loading import Options, load_model, read_data_file
@@ -238,7 +238,7 @@ def _print_parts(run: BatchClassifier, tally: ConfusionCounts, size: int) -> Non
     from ...evaluation.classification import matching
 
     hits = top_hits = first = top_first = waited = 0.0
-    start = time.perf_counter()
+    start = clock()
     for number, answer in enumerate(run, start=1):
         tally.add(answer)
         found = matching(answer.picture.name, tally.labels)
@@ -251,7 +251,7 @@ def _print_parts(run: BatchClassifier, tally: ConfusionCounts, size: int) -> Non
             continue
         part, loading = number // size, run.waited - waited
         hits, top_hits = hits + first / size, top_hits + top_first / size
-        seconds, waited, start = time.perf_counter() - start - loading, run.waited, time.perf_counter()
+        seconds, waited, start = clock() - start - loading, run.waited, clock()
         first = top_first = 0
         say(f"Loaded: {size} images in {loading:f} seconds")
         accuracies = f"top 1: {hits / part:f}, top {tally.top}: {top_hits / part:f}"
@@ -305,14 +305,14 @@ def test_command(
     pictures, group = read_pictures(data, "test", "data/test.list"), mini_batch(model.config.net)
     printed = len(pictures) if everything else (len(pictures) - 1) // group * group
     run = classifying(model, pictures[:printed], "stretched", {**options, "batch": group}, only_leaves=None)
-    waited, start = 0.0, time.perf_counter()
+    waited, start = 0.0, clock()
     for number, answer in enumerate(run, start=1):
         say(table_line(answer))
         if number % group == 0 or number == printed:
             loading, count = run.waited - waited, (number - 1) % group + 1
             note(f"Loaded: {count} images in {loading:f} seconds")
-            note(f"{time.perf_counter() - start - loading:f} seconds, {count} images, {number} total")
-            waited, start = run.waited, time.perf_counter()
+            note(f"{clock() - start - loading:f} seconds, {count} images, {number} total")
+            waited, start = run.waited, clock()
     if printed < len(pictures):
         note(f"{len(pictures) - printed} pictures are left out, as in darknet; --all prints them")
     finish_run(run)
@@ -335,12 +335,12 @@ def csv_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     data, model = open_both(data_file, cfg, weights, options)
     top, pictures = options["top"] or data.positive("top", 1), read_pictures(data, "test", "data/test.list")
     run = classifying(model, pictures, "letterboxed", options)
-    start = time.perf_counter()
+    start = clock()
     for answer in run:
         best = answer.top(model.classes, top)
         say("\t".join([answer.picture.name, *map(str, best)]))
-        note(f"{time.perf_counter() - start:f} seconds, {answer.index + 1} images, {len(pictures)} total")
-        start = time.perf_counter()
+        note(f"{clock() - start:f} seconds, {answer.index + 1} images, {len(pictures)} total")
+        start = clock()
     finish_run(run)
 
 

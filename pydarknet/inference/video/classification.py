@@ -10,6 +10,7 @@ import numpy as np
 from ...images.draw import draw_lines
 from ...images.image import Picture, fit_for_classify
 from ...network.network import Network
+from ...runtime.compile_time import clock
 from ...utils.arrays import Array
 from ..classifier import Classification, rank, tree_of_network
 from ..finite import require_finite
@@ -62,9 +63,9 @@ class ClassifierDemo:
 
     def _classify(self, x: Array) -> Classification:
         with self._network.lock:
-            start = time.perf_counter()
+            start = clock()
             output = self._network.forward(x)[0]
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
         require_finite(self._network, x, [output])
         probabilities = output[0].reshape(-1)
         if self._tree is not None:

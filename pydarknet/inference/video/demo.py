@@ -18,6 +18,7 @@ from ...errors import OptionError
 from ...images.image import Picture, encode_image, fit_for_detect, write_image
 from ...layers.heads.base import Head
 from ...network.network import Network
+from ...runtime.compile_time import clock
 from ...utils.arrays import Array
 from ..detector import DetectionResult, check_fractions, decode, heads_of
 from ..finite import warn_if_not_finite
@@ -90,9 +91,9 @@ class FrameDetector:
         options, network = self.options, self.network
         rows, columns, _ = frame.picture.shape
         with network.lock:
-            start = time.perf_counter()
+            start = clock()
             outputs = network.forward(frame.x[None])
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
             if options.average > 1:
                 self._average()
             found = decode(network, 0, columns, rows, options.thresh, options.hier, options.letterbox)
@@ -114,13 +115,13 @@ class Rate:
 
     def __init__(self) -> None:
         self.last = self.smoothed = self.average = 0.0
-        self._before = self._since = time.perf_counter()
+        self._before = self._since = clock()
         self._frames = 0
 
     def tick(self) -> None:
         """Count a frame. `last` is the rate of this frame, `smoothed` = 0.9 * smoothed + 0.1 * last, `average` the rate
         over the last three seconds (0 during the first three)."""
-        now = time.perf_counter()
+        now = clock()
         self.last = 1 / max(1e-9, now - self._before)
         self.smoothed = 0.9 * self.smoothed + 0.1 * self.last
         self._before = now
