@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import shlex
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def test_the_examples_of_a_document_run(document, tmp_path, monkeypatch):
     """One after the other, as one program, in a folder with the files that they name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(sys, "argv", [document])  # programs look for their file there
     names = stage(tmp_path, document)
     exec(compile(program((ROOT / document).read_text(encoding="utf-8")), document, "exec"), {"__name__": "x", **names})
 
