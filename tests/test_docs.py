@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 import shlex
+import sys
 from pathlib import Path
 
 import click
