@@ -22,6 +22,25 @@ PAGES = {
 LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 
 
+def navigation(index):
+    """The pages in the order of the tables of docs/README.md, in a section for each of its headings."""
+    sections = []
+    for part in re.split(r"^## ", index, flags=re.M)[1:]:
+        title, _, table = part.partition("\n")
+        links = re.findall(r"\]\(([^)#]+\.md)\)", "".join(line for line in table.splitlines(True) if line[0] == "|"))
+        pages = [PAGES.get(posixpath.normpath(f"docs/{link}"), link) for link in links]
+        sections.append({title.strip(): list(dict.fromkeys(pages))})
+    listed = {page for section in sections for pages in section.values() for page in pages}
+    about = [page for page in PAGES.values() if page not in listed and page != "introduction.md"]
+    return [{"Documents": "README.md"}, {"Introduction": "introduction.md"}, *sections, {"About": about}]
+
+
+def on_config(config):
+    """Set the navigation."""
+    config.nav = navigation((ROOT / "docs" / "README.md").read_text(encoding="utf-8"))
+    return config
+
+
 def on_files(files, config):
     """Add the pages from outside."""
     for source, page in PAGES.items():

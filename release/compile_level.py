@@ -10,6 +10,7 @@ compiled before.
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -81,5 +82,6 @@ def _portable(constants: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     level, folder, *names = sys.argv[1:]
+    logging.getLogger("pydarknet").setLevel(logging.ERROR)  # what bundled networks are warned of is no news here
     processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     compile_level(next(target for target in targets() if target.level == level), Path(folder), processes, names)

@@ -12,7 +12,7 @@ from typing import Any
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 except ImportError:  # `build.py` wants the names only
-    BuildHookInterface = object
+    BuildHookInterface = object  # type: ignore[misc, assignment]
 
 FOLDER_VARIABLE, PLATFORM_VARIABLE = "PYDARKNET_SHIPPED_FOLDER", "PYDARKNET_WHEEL_PLATFORM"
 

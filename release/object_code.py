@@ -77,7 +77,8 @@ def _class_of(name: str) -> type:
 def compile_kernel(wanted: Wanted, symbol: str, target: Target) -> ObjectCode:
     """Compile a kernel in a process with the environment of the target. Raises ValueError where it cannot be shipped:
     it returns something, or has a parallel loop over more than one number."""
-    assert target.cpu == numba.config.CPU_NAME
+    settings: Any = numba.config
+    assert target.cpu == settings.CPU_NAME
     module, _, name = wanted.kernel.rpartition(".")
     dispatcher = getattr(import_module(f"{PACKAGE}.{module}"), name)
     signature = tuple(map(numba_type, wanted.kinds))

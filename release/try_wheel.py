@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = ("numpy", "numba", "click", "opencv-python-headless")  # as in the container: headless OpenCV
@@ -46,21 +47,26 @@ for layer in model.layers:
             record.array[:] = 1
 model.save_weights(out)
 """
-# Runs a command, and tells which of some modules are loaded at its end.
+# Runs a command, and tells on standard error which of some modules are loaded at its end.
 MODULES = """
-import json, sys
-from pydarknet.cli import main
-code = 0
-try:
-    main(sys.argv[1:], standalone_mode=False)
-except SystemExit as stop:
-    code = stop.code
-print(json.dumps([name for name in ("numba", "llvmlite", "llvmlite.binding", "llvmlite.ir") if name in sys.modules]))
-raise SystemExit(code)
+import atexit, json, runpy, sys
+names = ("numba", "llvmlite", "llvmlite.binding", "llvmlite.ir")
+atexit.register(lambda: print(json.dumps([name for name in names if name in sys.modules]), file=sys.stderr))
+sys.argv[0] = "pydarknet"
+runpy.run_module("pydarknet", run_name="__main__")
 """
-# Seconds of passes: arguments are cfg, side, number of passes; prints the fastest and the median.
+# Numba's settings for this processor without AVX-512.
+RESTRICTED = """
+import json
+import llvmlite.binding as llvm
+features = sorted(llvm.get_host_cpu_features().items())
+told = ",".join(("-" if "avx512" in name or not has else "+") + name for name, has in features)
+print(json.dumps({"NUMBA_CPU_NAME": llvm.get_host_cpu_name(), "NUMBA_CPU_FEATURES": told}))
+"""
+# Seconds of passes: arguments are cfg, side, number of passes; prints the processor's seconds of
+# the fastest, which other programs disturb least.
 PASSES = """
-import json, statistics, sys, time
+import json, sys, time
 import numpy as np, pydarknet
 cfg, side, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 model = pydarknet.load(cfg, width=side, height=side, seed=0)
@@ -73,37 +79,47 @@ x = np.random.default_rng(0).random((1, *model.input_shape), dtype=np.float32)
 model.forward(x), model.forward(x)
 times = []
 for _ in range(count):
-    start = time.perf_counter()
+    start = time.process_time()
     model.forward(x)
-    times.append(time.perf_counter() - start)
-print(json.dumps([min(times), statistics.median(times)]))
+    times.append(time.process_time() - start)
+print(json.dumps([min(times)]))
 """
+
+
+class Done(NamedTuple):
+    """What a process took and printed."""
+
+    seconds: float
+    computing: float  # seconds of processors: what it takes on a machine that has nothing else to do, or less
+    out: str
+    errors: str
 
 
 class Trial:
     """A virtual environment with the wheel, and the measurements in it."""
 
-    def __init__(self, folder: Path, wheel: Path) -> None:
-        self.folder, self.failures = folder, 0
-        subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-        self.python = folder / "venv" / "bin" / "python"
-        self._pip("install", "--quiet", *REQUIRED)
-        self._pip("install", "--quiet", "--no-deps", str(wheel))
+    def __init__(self, folder: Path, venv: Path, wheel: Path) -> None:
+        self.folder, self.failures, self.python = folder, 0, venv.absolute() / "bin" / "python"
+        if not self.python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+            self._pip("install", "--quiet", *REQUIRED)
+        self._pip("install", "--quiet", "--no-deps", "--force-reinstall", str(wheel))
 
     def _pip(self, *words: str) -> None:
         subprocess.run([str(self.python), "-m", "pip", "--disable-pip-version-check", *words], check=True)
 
-    def run(self, *words: str, cache: Path, **environment: str) -> tuple[float, str]:
-        """Seconds of a process, and its standard output. Raises SystemExit where it fails."""
-        start = time.perf_counter()
+    def run(self, *words: str, cache: Path, **environment: str) -> Done:
+        """Run a process of the new Python. Raises SystemExit where it fails."""
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [str(self.python), *words], env=self.environment(cache) | environment, cwd=self.folder, capture_output=True,
             text=True,
         )  # fmt: skip
-        seconds = time.perf_counter() - start
+        seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode:
             raise SystemExit(f"{' '.join(words[:4])}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return seconds, done.stdout
+        computing = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Done(seconds, computing, done.stdout, done.stderr)
 
     def environment(self, cache: Path) -> dict[str, str]:
         """A clean one, with this folder for the cache."""
@@ -121,7 +137,7 @@ class Trial:
         """Print a measurement beside its bound."""
         good = value >= bound if least else value <= bound
         self.failures += not good
-        print(f"{'ok  ' if good else 'MISS'} {what:<58} {value:7.3f} {unit} ({'at least' if least else 'at most'} "
+        print(f"{'ok  ' if good else 'MISS'} {what:<80} {value:7.3f} {unit} ({'at least' if least else 'at most'} "
               f"{bound:.3f})", flush=True)  # fmt: skip
 
     def weights(self, name: str, cfg: Path) -> Path:
@@ -146,14 +162,15 @@ def try_first_runs(trial: Trial, networks: list[str], picture: Path) -> None:
             continue
         command = "classify" if name in CLASSIFIERS else "detect"
         words = ["-m", "pydarknet", command, str(cfg), str(trial.weights(name, cfg)), str(picture)]
-        if command == "detect":
-            words += ["--out-dir", str(trial.folder / "out")]
+        if command == "detect":  # random weights detect thousands of objects
+            words += ["--out-dir", str(trial.folder / "out"), "-thresh", ".999"]
         trial.run(*words, cache=trial.empty("files"))  # the system has read all files once
-        first = min(trial.run(*words, cache=trial.empty("first"))[0] for _ in range(3))
-        warm = min(trial.run(*words, cache=trial.folder / "cache-first")[0] for _ in range(3))
-        trial.say(f"{name}: first {command} (warm {warm:.3f} s)", first, CLASSIFY if name == "tiny" else DETECT + warm)
-        _, out = trial.run("-c", MODULES, *words[2:], cache=trial.empty("modules"))
-        loaded = json.loads(out.splitlines()[-1])
+        first = min(trial.run(*words, cache=trial.empty("first")) for _ in range(3))
+        warm = min(trial.run(*words, cache=trial.folder / "cache-first") for _ in range(3))
+        what = f"{name}: first {command} ({first.computing:.2f} s of processors; warm {warm.seconds:.2f} s)"
+        trial.say(what, first.seconds, CLASSIFY if name == "tiny" else DETECT + warm.seconds)
+        done = trial.run("-c", MODULES, *words[2:], cache=trial.empty("modules"))
+        loaded = json.loads(done.errors.splitlines()[-1])
         trial.say(f"{name}: modules of numba and llvmlite {loaded}", len(loaded), 0, " ")
 
 
@@ -177,22 +194,25 @@ def try_training(trial: Trial, data: Path, cfg: Path) -> None:
 
 
 def try_speed(trial: Trial, names: list[str], level: str, rounds: int = 5) -> None:
-    """Passes with shipped code beside passes with the machine's own, in alternating processes."""
-    cache = trial.empty("own")
+    """Passes in one thread with shipped code beside passes with the machine's own, in alternating processes.
+
+    For a level below the processor's, the machine's own is compiled for this processor without what the level lacks.
+    """
+    cache, one = trial.empty("own"), {"NUMBA_NUM_THREADS": "1"}
+    restricted = one | (json.loads(trial.run("-c", RESTRICTED, cache=cache).out) if level == "x86-64-v3" else {})
     for name in names:
         cfg = find(name)
         if cfg is None:
             print(f"-    {name}: no such file of a network here")
             continue
         words = ["-c", PASSES, str(cfg), str(SIZES[name]), "20"]
-        trial.run(*words, cache=cache, PYDARKNET_KERNELS="own")  # compiles
-        ratios = []
+        trial.run(*words, cache=cache, PYDARKNET_KERNELS="own", **restricted)  # compiles
+        own, shipped = [], []
         for _ in range(rounds):
-            own, shipped = (
-                json.loads(trial.run(*words, cache=cache, PYDARKNET_KERNELS=kind)[1])[0] for kind in ("own", level)
-            )
-            ratios.append(own / shipped)
-        trial.say(f"{name}: speed of {level} beside this machine's own", statistics.median(ratios), SPEED, "x", True)
+            own += json.loads(trial.run(*words, cache=cache, PYDARKNET_KERNELS="own", **restricted).out)
+            shipped += json.loads(trial.run(*words, cache=cache, PYDARKNET_KERNELS=level, **one).out)
+        what = f"{name}: speed of {level} ({min(shipped) * 1e3:.2f} ms) beside own code ({min(own) * 1e3:.2f} ms)"
+        trial.say(what, min(own) / min(shipped), SPEED, "x", True)
 
 
 def main() -> None:
@@ -202,10 +222,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=ROOT / "data" / "sample.jpg")
     parser.add_argument("--train", nargs=2, type=Path, metavar=("DATA", "CFG"))
     parser.add_argument("--speed", default="", help="names of networks whose passes are timed")
+    parser.add_argument("--venv", type=Path, help="keep the environment here, for the next call")
     parser.add_argument("--level", default="x86-64-v4", help="of shipped code, for --speed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="try-wheel-") as folder:
-        trial = Trial(Path(folder), options.wheel.resolve())
+        trial = Trial(Path(folder), options.venv or Path(folder) / "venv", options.wheel.resolve())
         try_first_runs(
             trial, [name for name in options.networks.split(",") if name in SIZES], options.picture.resolve()
         )

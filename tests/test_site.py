@@ -103,6 +103,16 @@ def test_tables_of_names_become_lists():
     assert with_lists("Two words  here stay. So do\nlines.") == "Two words  here stay. So do\nlines."
 
 
+def test_the_navigation_has_every_page_once():
+    nav = module("site_hooks").navigation((ROOT / "docs" / "README.md").read_text(encoding="utf-8"))
+    pages = [
+        page for entry in nav for value in entry.values() for page in ([value] if isinstance(value, str) else value)
+    ]
+    assert len(pages) == len(set(pages))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(pages)
+    assert set(module("site_hooks").PAGES.values()) <= set(pages)
+
+
 def test_links_of_listings_stay():
     hooks = module("site_hooks")
 

@@ -7,9 +7,8 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import click
 
@@ -30,8 +29,7 @@ Result = TypeVar("Result")
 Thing = TypeVar("Thing")
 
 
-@dataclass(frozen=True)
-class Video:
+class Video(NamedTuple):
     """A video that frames come from. rate: frames a second. live: it does not wait for its reader."""
 
     path: str
@@ -39,15 +37,13 @@ class Video:
     live: bool
 
 
-@dataclass(frozen=True)
 class Item(Generic[Prepared]):
     """A picture or frame, with what `prepare` made of it. frame: its number in the video, from 1."""
 
-    path: str
-    picture: Picture
-    prepared: Prepared
-    video: Video | None = None
-    frame: int | None = None
+    def __init__(
+        self, path: str, picture: Picture, prepared: Prepared, video: Video | None = None, frame: int | None = None
+    ) -> None:
+        self.path, self.picture, self.prepared, self.video, self.frame = path, picture, prepared, video, frame
 
     @property
     def title(self) -> str:
@@ -55,16 +51,14 @@ class Item(Generic[Prepared]):
         return self.path if self.frame is None else f"{self.path} frame {self.frame}"
 
 
-@dataclass(frozen=True)
-class _Problem:
+class _Problem(NamedTuple):
     """An input that cannot be read."""
 
     path: str
     error: Exception
 
 
-@dataclass(frozen=True)
-class _Moving:
+class _Moving(NamedTuple):
     """An input that has frames."""
 
     path: str
@@ -97,8 +91,7 @@ class Source(Generic[Prepared]):
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
         text, what = str(error), "" if is_video(path) else "image "
-        is_named = f'"{path}"' in text or text.startswith(path) or text.endswith(path)
-        note(text if is_named else f'Cannot use {what}"{path}": {text}')
+        note(text if path in text else f'Cannot use {what}"{path}": {text}')
         self.good = False
 
     def __iter__(self) -> Iterator[Item[Prepared]]:

@@ -7,7 +7,7 @@ import os
 
 from ..errors import DataError
 from ..utils.files import read_text
-from ..utils.resources import bundled_names
+from ..utils.resources import bundled_names, network_file
 
 log = logging.getLogger("pydarknet")
 
@@ -28,7 +28,8 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool, cfg: str = "") -> list[str]:
-    """The names of `classes` classes: those of the file `path`, else of the bundled list of that length, else numbers.
+    """The names of `classes` classes: those of the file `path`, which may be a bundled one, else of the bundled list of
+    that length, else numbers.
 
     cfg: the network file; a bundled one may have names of its own (`toys`).
     exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
@@ -38,7 +39,7 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
         path = bundled_names(classes, cfg)
         if path is None:
             return [str(number) for number in range(classes)]
-    names = read_names(path)
+    names = read_names(network_file(os.fspath(path)))
     if len(names) < classes or (exact and len(names) != classes):
         raise DataError(f"{path}: {len(names)} names; the network has {classes} classes")
     if len(names) > classes:

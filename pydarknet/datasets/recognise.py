@@ -15,7 +15,7 @@ from ..config.dialect import ALEXEYAB
 from ..config.names import read_names
 from ..config.sections import read_data
 from ..errors import DataError
-from ..utils.files import read_bytes
+from ..utils.files import read_bytes, read_text
 from .convert.annotations import Annotated, AnnotatedSet
 from .convert.coco import read_coco
 from .convert.voc import read_voc
@@ -29,6 +29,7 @@ LIST_OF = {
 }  # fmt: skip
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labels.txt")
 RUN_FILE = "run.json"  # of the folder of a training run, whose links are no pictures of the data set
+LOOKED_AT = 50  # pictures whose labels are looked at for outlines
 UNSPLIT = "all"  # the list of pictures that belong to no list yet
 
 YAML, DATA, LIST = "a data.yaml", "a .data file", "a list of pictures"
@@ -69,7 +70,22 @@ def recognise(path: str | os.PathLike[str]) -> Recognised:
         raise DataError(f"{path}: no such file or folder; expected a data set")
     if not found.pictures:
         raise DataError(f"{path}: no pictures with labels in {found.form}")
+    if found.annotated is None:
+        _refuse_outlines(found.pictures[:LOOKED_AT])
     return _with_lists(found)
+
+
+def _refuse_outlines(pictures: Sequence[Path]) -> None:
+    """Raise DataError where label files hold outlines of objects, a class and at least three points, and no boxes."""
+    for picture in pictures:
+        labels = _labels(picture)
+        for number, line in enumerate(read_text(labels, DataError).splitlines(), start=1):
+            words = len(line.split())
+            if words >= 7 and words % 2 and words % 5:
+                raise DataError(
+                    f"{labels}:{number}: {words} numbers, an outline of points; expected class x y w h. Export the "
+                    "data set for detection, with boxes"
+                )
 
 
 def _recognise_file(path: Path) -> Recognised:

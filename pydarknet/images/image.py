@@ -151,9 +151,10 @@ def resize(chw: CHW, width: int, height: int) -> CHW:
     pixels differently). Raises ImageError for a size of 0 or above `_MAX_PIXELS` in all."""
     _, rows, columns = chw.shape
     x, y = _grids(columns, rows, width, height)
-    upper, lower = chw.take(y.places[0], 1), chw.take(y.places[1], 1)
-    upper = x.near * upper.take(x.places[0], 2) + x.far * upper.take(x.places[1], 2)
-    lower = x.near * lower.take(x.places[0], 2) + x.far * lower.take(x.places[1], 2)
+    (above, below), (left, right) = y.places.astype(np.intp), x.places.astype(np.intp)  # NumPy 1 takes no unsigned ones
+    upper, lower = chw.take(above, 1), chw.take(below, 1)
+    upper = x.near * upper.take(left, 2) + x.far * upper.take(right, 2)
+    lower = x.near * lower.take(left, 2) + x.far * lower.take(right, 2)
     return upper * y.near[:, None] + lower * y.far[:, None]
 
 

@@ -34,7 +34,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..layers import INPUT
-from ..layers.convolution.planar import fits_four_lanes
+from ..layers.convolution.nchw import fits_four_lanes
 from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
 from ..utils.arrays import LANES, aligned_zeros
 from ..utils.system import check_memory

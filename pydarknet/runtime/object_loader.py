@@ -260,7 +260,19 @@ def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
             return kernel.code_for(arguments)
     import numba
 
-    return kernel.compile(tuple(map(numba.typeof, arguments)))
+    try:
+        return kernel.compile(tuple(map(numba.typeof, arguments)))
+    except KeyboardInterrupt:
+        free_compiler()
+        raise
+
+
+def free_compiler() -> None:
+    """Release Numba's lock where Ctrl-C came between taking it and noting so: other threads would wait for ever."""
+    from numba.core.compiler_lock import global_compiler_lock
+
+    while global_compiler_lock.is_locked():  # by this thread
+        global_compiler_lock.release()
 
 
 # --- machine code -----------------------------------------------------------------------------------------------------

@@ -45,6 +45,12 @@ def test_a_bundled_network_has_names_of_its_own(write_cfg):
     assert choose_names(80, None, exact=True, cfg=str(resources.bundled("cfg/yolov3.cfg")))[0] == "person"
 
 
+def test_a_bundled_file_may_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("toys.names", "data/toys.names"):
+        assert choose_names(10, name, exact=True)[0] == "ball"
+
+
 def test_a_longer_list_serves_a_classifier_with_a_warning(write_cfg, warnings):
     path = write_cfg("a\nb\nc\n", "names.txt")
     assert choose_names(2, path, exact=False) == ["a", "b"]

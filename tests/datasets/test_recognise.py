@@ -186,6 +186,13 @@ def test_errors(tmp_path, make, message):
     assert str(error.value).startswith(str(tmp_path))
 
 
+def test_outlines_are_no_boxes(tmp_path):
+    folder = with_names(labelled(tmp_path / "set", 6))
+    (folder / "p3.txt").write_text("0 0.5 0.5 0.1 0.1\n1 0.1 0.1 0.2 0.1 0.2 0.2\n")
+    with pytest.raises(DataError, match=r"p3.txt:2: 7 numbers, an outline of points; expected class x y w h"):
+        recognise(folder)
+
+
 def test_archives_are_to_be_unpacked(tmp_path):
     (tmp_path / "set.zip").write_bytes(b"PK")
     with pytest.raises(DataError, match="unpack it"):

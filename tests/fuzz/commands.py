@@ -17,6 +17,7 @@ import numpy as np
 
 from fuzz.examples import SMALL_CFG, file, picture_set, video
 from fuzz.mutate import mutated
+from pydarknet.runtime.object_loader import free_compiler
 
 TRAINED_CFG = """[net]
 width=16
@@ -152,3 +153,4 @@ def _interrupted() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, former)
+        free_compiler()  # a program would have ended

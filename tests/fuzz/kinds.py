@@ -189,6 +189,6 @@ KINDS = {
     "coco": Kind(_bytes(json.dumps(COCO)), _read_coco, share=0.5),
     "picture": Kind(_picture_seeds, _read_picture),
     "video": Kind(lambda: [video()], _read_video, share=0.3),
-    "command": Kind(commands.seeds, commands.run, commands.other_words, prepare=commands.prepare, share=0.2),
-    "networks": Kind(networks.seeds, networks.read, networks.other, seconds=180, share=0.3),
+    "command": Kind(commands.seeds, commands.run, commands.other_words, 60, commands.prepare, share=0.2),
+    "networks": Kind(networks.seeds, networks.read, networks.other, 180, share=0.3),
 }

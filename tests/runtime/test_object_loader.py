@@ -10,12 +10,14 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pydarknet.runtime import numba_libraries
+from pydarknet.runtime import numba_libraries, object_loader
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only")
 
@@ -317,3 +319,20 @@ adam_step(*arrays, *np.ones(7, np.float32))
     (folder,) = Path(cache).glob("kernels-*")
     assert errors == f"{folder}: compiled kernels cannot be kept (No space left on device)\n"
     assert not list(folder.glob("*/*.part"))
+
+
+def test_ctrl_c_while_compiling_leaves_the_compiler_free_for_other_threads():
+    """Also where it comes after Numba has taken its lock and before it has noted so."""
+    from numba.core.compiler_lock import global_compiler_lock as lock
+
+    class Kernel:
+        def compile(self, types):
+            lock.acquire()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        object_loader.compiled(Kernel(), np.float32(1))
+    others = threading.Thread(target=lambda: (lock.acquire(), lock.release()), daemon=True)
+    others.start()
+    others.join(10)
+    assert not others.is_alive()

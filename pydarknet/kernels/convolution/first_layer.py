@@ -11,7 +11,7 @@ from ..halo import zero_halos
 from ..simd.vector import fetch, floats_at, vload, vsplat, vstore
 from ..task_queue import next_task, reset_queue
 from .first_layer_microkernel import NARROW, OUTS, POINTS, WIDE, pooled_tile, tile
-from .planar_store import store_cells, store_pooled_cells
+from .nchw_store import store_cells, store_pooled_cells
 
 f32 = numba.float32
 

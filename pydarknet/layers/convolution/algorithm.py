@@ -15,7 +15,7 @@ from ..autotune import tuning
 from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
 from .direct import DepthwiseConvolution, TiledConvolution
 from .geometry import PackedConvolution, Window
-from .planar import NchwConvolution, PictureConvolution, is_picture_filter
+from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
 from .winograd import COSTS, LARGE, PANEL_CHANNELS, WinogradConvolution, packed_size, patch_side, tile_count
 
 # Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a transformed input tile, of a vector

@@ -28,7 +28,7 @@ from .binary import BinaryLearning, binary_weights, write_signs
 from .blur_pool import Blur
 from .geometry import PackedConvolution, Window, not_bound
 from .inverted_bottleneck import bind_inverted_bottleneck, chain_length, lanes_from_nchw
-from .planar import lanes_from_rows, reads_picture
+from .nchw import lanes_from_rows, reads_picture
 from .section import UNUSED, read_groups, read_window, shared_layer
 
 LARGEST_FILTERS = 1 << 29  # weights of one layer

@@ -23,7 +23,7 @@ from ..base import INPUT
 from ..workspace import with_workspace
 from .direct import DepthwiseConvolution, TiledConvolution
 from .geometry import FusableConvolution, Window, residual_of
-from .planar import bind_nchw_bottleneck, fits_nchw
+from .nchw import bind_nchw_bottleneck, fits_nchw
 
 # Bounds of a band (`Bands.of`): floats between its convolutions, which stay in a core's L2 cache (512 KiB on most
 # machines, more on some), and rows of the expanded plane computed for each that there is.

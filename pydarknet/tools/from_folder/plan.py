@@ -26,6 +26,7 @@ PATIENT_HOURS = 2.0  # of training, which a default may take
 TINY_SECONDS = 0.12
 IMAGES, MINI_BATCH = 64, 8  # of an iteration, of a mini-batch: all networks but `small`
 CLEAR_SIDE = 17  # pixels of the network's input that its smallest objects should have
+SHORTEST, LONGEST = 192.0, 416.0  # of the longer side of the input of `small`
 SMALLEST_SHARE = 5  # percent of the objects that count as its smallest
 ASPECT = 1.15  # width to height from which pictures count as rectangular
 
@@ -135,8 +136,8 @@ def input_size(figures: Figures, is_small: bool, default: tuple[int, int]) -> tu
             return default
         area = default[0] * default[1]
         return _multiple(math.sqrt(area * aspect), 32), _multiple(math.sqrt(area / aspect), 32)
-    longest = min(float(np.median(figures.pictures.max(axis=1))), 416.0)
-    side = min(max(CLEAR_SIDE / figures.smallest(), 128.0), longest)
+    longest = min(float(np.median(figures.pictures.max(axis=1))), LONGEST)
+    side = min(max(CLEAR_SIDE / figures.smallest(), SHORTEST), longest)
     return _multiple(side * min(1.0, aspect), 16), _multiple(side * min(1.0, 1 / aspect), 16)
 
 

@@ -12,7 +12,7 @@ from support.tensors import assert_blocked, dirty, values
 from pydarknet.kernels.convolution.first_layer import SPAN
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.planar import PictureConvolution
+from pydarknet.layers.convolution.nchw import PictureConvolution
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import NCHW, BorrowedInput, Layout, Shape
 

@@ -55,7 +55,7 @@ def test_choice_by_pictures_and_machine():
     [
         (figures(side=0.1), (192, 144)),  # the smallest objects have about 17 pixels
         (figures(side=0.01), (416, 320)),  # no larger than that
-        (figures(side=0.5), (128, 96)),
+        (figures(side=0.5), (192, 144)),  # no smaller than that
         (figures(side=0.1, picture=(480, 640)), (192, 256)),
         (figures(side=0.01, picture=(96, 96)), (96, 96)),  # no larger than the pictures
     ],

@@ -12,8 +12,8 @@ from ..halo import clear, zero_halos
 from ..simd.intrinsics import one_of
 from ..simd.vector import fetch, floats_at, vload, vstore
 from ..task_queue import next_task, reset_queue
-from .planar_microkernel import FEWEST, OUTS, SPAN, VECTORS, split_pairs, tiles_of_planes
-from .planar_store import store_cells
+from .nchw_microkernel import FEWEST, OUTS, SPAN, VECTORS, split_pairs, tiles_of_planes
+from .nchw_store import store_cells
 
 f32 = numba.float32
 

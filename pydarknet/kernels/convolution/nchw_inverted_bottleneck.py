@@ -15,8 +15,8 @@ from ..halo import clear, zero_halo
 from ..simd.transpose import transpose
 from ..simd.vector import floats_at, vload, vstore
 from ..task_queue import next_task, reset_queue
-from .planar import convolve_row
-from .planar_microkernel import PLANE_SPAN, tile_plane, tile_plane3, tile_plane3_2, tile_plane_2
+from .nchw import convolve_row
+from .nchw_microkernel import PLANE_SPAN, tile_plane, tile_plane3, tile_plane3_2, tile_plane_2
 
 BANDS = 4  # of rows, for each worker
 

@@ -12,9 +12,9 @@ from ...kernels.convolution.first_layer import SPAN as SPAN_3X3
 from ...kernels.convolution.first_layer import convolve_picture
 from ...kernels.convolution.first_layer_microkernel import OUTS as OUTS_3X3
 from ...kernels.convolution.first_layer_microkernel import POINTS
-from ...kernels.convolution.planar import FIRST, convolve_rows
-from ...kernels.convolution.planar_inverted_bottleneck import convolve_nchw_bottleneck
-from ...kernels.convolution.planar_microkernel import LEAST, OUTS, PLANE_SPAN, SPAN
+from ...kernels.convolution.nchw import FIRST, convolve_rows
+from ...kernels.convolution.nchw_inverted_bottleneck import convolve_nchw_bottleneck
+from ...kernels.convolution.nchw_microkernel import LEAST, OUTS, PLANE_SPAN, SPAN
 from ...kernels.convolution.views import NchwBottleneck, NchwFilters, NchwPicture, NchwRows
 from ...runtime.program import Call
 from ...runtime.threads import threads

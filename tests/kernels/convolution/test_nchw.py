@@ -9,12 +9,12 @@ import pytest
 from reference import layers as naive
 from support.tensors import assert_clean, assert_close, blocked, values
 
-from pydarknet.kernels.convolution.planar_microkernel import LEAST, OUTS
-from pydarknet.kernels.convolution.planar_microkernel import PLANE_SPAN as SPAN
+from pydarknet.kernels.convolution.nchw_microkernel import LEAST, OUTS
+from pydarknet.kernels.convolution.nchw_microkernel import PLANE_SPAN as SPAN
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.planar import NchwConvolution, bind_nchw_bottleneck, lanes_from_rows
+from pydarknet.layers.convolution.nchw import NchwConvolution, bind_nchw_bottleneck, lanes_from_rows
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import NCHW, Layout, Shape, Tensor
 from pydarknet.utils.arrays import LANES
