@@ -23,7 +23,7 @@ from ..tools.warm_up import train_once
 
 # Seconds that kernels take to compile, measured; what is missing here takes about one.
 COSTS = {
-    "convolve_winograd": 8, "convolve": 7, "suppress_classes": 6, "convolve_rows": 5,
+    "convolve_winograd": 8, "convolve": 7, "suppress_classes": 4, "convolve_rows": 5,
     "convolve_inverted_bottleneck": 5, "convolve_nchw_bottleneck": 5, "convolve_picture": 4, "pack_winograd": 3,
 }  # fmt: skip
 

@@ -63,10 +63,12 @@ def suppress_classes(boxes, by_class, order, threshold, by_distance, exponent, m
             if row[order[i]] == 0:
                 members[rest] = order[i]
                 rest += 1
-        ranks = np.argsort(-row[members[:filled]], kind="mergesort")
+        keys = np.empty(filled, row.dtype)
         for i in range(filled):
-            order[i] = members[ranks[i]]
-        order[filled:] = members[filled:]
+            keys[i] = -row[members[i]]
+        ranks = np.argsort(keys, kind="mergesort")
+        for i in range(count):  # Numba would compile what it says of slices of different lengths
+            order[i] = members[ranks[i]] if i < filled else members[i]
         for i in range(filled):
             a = order[i]
             if row[a] == 0:
