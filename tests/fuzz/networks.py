@@ -75,7 +75,7 @@ def _built(network: RandomNetwork) -> Network:
 
 def _same(network: RandomNetwork) -> RandomNetwork:
     """The network as it was drawn from the seed in its first line."""
-    return _marked(int(found[1])) if (found := re.match(r"# (\d+)\n", network.text)) else _with(network, "")
+    return _marked(int(found[1])) if (found := re.match(r"# (\d{1,15})\n", network.text)) else _with(network, "")
 
 
 def _marked(seed: int) -> RandomNetwork:

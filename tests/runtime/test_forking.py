@@ -73,8 +73,13 @@ def run(added, first=""):
     program = PROGRAM.replace("FIRST", first).replace("ADDED", added).replace("TESTS", repr(str(TESTS)))
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     clean |= {name: os.environ[name] for name in ("NUMBA_CACHE_DIR",) if name in os.environ}
+    # Python 3.12 and later warn of any fork of a process with threads.
     process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=clean, cwd=TESTS.parent
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+        capture_output=True,
+        text=True,
+        env=clean,
+        cwd=TESTS.parent,
     )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout), process.stderr

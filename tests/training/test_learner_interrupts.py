@@ -90,6 +90,14 @@ def pair(request, write_cfg):
     return networks
 
 
+@pytest.fixture(autouse=True)
+def interrupts_raise():
+    """Whoever starts the tests in the background may have had Ctrl-C ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 def strike(*_):
     signal.raise_signal(signal.SIGINT)
 

@@ -10,6 +10,14 @@ from pydarknet.utils.interrupts import interrupts_held
 pytestmark = pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
 
 
+@pytest.fixture(autouse=True)
+def interrupts_raise():
+    """Whoever starts the tests in the background may have had Ctrl-C ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 def strike():
     signal.raise_signal(signal.SIGINT)
 
