@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from .config.dialect import choose_dialect
 from .config.names import choose_names
@@ -12,15 +12,17 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.inputs import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
-from .inference.detections import Detections
-from .inference.detector import DetectionResult, detect, detect_each
-from .inference.tiles import OVERLAP, Tiling
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
 from .runtime.threads import set_threads
 from .utils.arrays import Array
 from .utils.resources import network_file
+
+if TYPE_CHECKING:  # classifiers start without them
+    from .inference.detections import Detections
+    from .inference.detector import DetectionResult
+    from .inference.tiles import Tiling
 
 File = str | os.PathLike[str]
 
@@ -125,7 +127,7 @@ class Model(Network):
         batch: int = 8,
         bgr: bool = False,
         tiles: tuple[int, int] | None = None,
-        overlap: float = OVERLAP,
+        overlap: float = 0.2,
     ) -> Detections | Iterator[Detections]:
         """Objects above `thresh` (default: that of the dialect's `detector test`), boxes in pixels of the picture, in
         the order in which darknet prints them; see `detector.detect` for the options.
@@ -141,6 +143,8 @@ class Model(Network):
             one = cast(Image, image)
             found = self.find(one, thresh, hier, nms, letterbox, bgr=bgr, tiles=tiles, overlap=overlap)
             return _with_source(found, one, bgr)
+        from .inference.detector import detect_each
+
         thresh = self.dialect.detector_thresh if thresh is None else thresh
         each = detect_each(
             self,
@@ -166,9 +170,11 @@ class Model(Network):
         *,
         bgr: bool = False,
         tiles: tuple[int, int] | None = None,
-        overlap: float = OVERLAP,
+        overlap: float = 0.2,
     ) -> DetectionResult:
         """The same for one picture, with all candidates, other orders, and the time it took."""
+        from .inference.detector import detect
+
         thresh = self.dialect.detector_thresh if thresh is None else thresh
         picture = as_picture(image, bgr)
         return detect(
@@ -195,6 +201,8 @@ def _tiling(tiles: tuple[int, int] | None, overlap: float) -> Tiling | None:
         return None
     if len(tiles) != 2:
         raise OptionError(f"tiles {tiles!r}: expected (columns, rows)")
+    from .inference.tiles import Tiling
+
     return Tiling(*tiles, overlap)
 
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 VARIABLE = "PYDARKNET_COMPILE_PROCESSES"
 MOST = 8  # processes by default: a network has few kernels that take long
@@ -52,6 +54,8 @@ class _Ahead:
         self.start = time.monotonic()
         self.missing: dict[Path, float] = {}  # file of each kernel, and its share of the time
         self.processes = helpers + 1
+        import subprocess  # processes that compile nothing do not wait for it
+
         command = [sys.executable, "-m", WORKER, json.dumps(work)]
         self.helpers = []
         for _ in range(helpers):
@@ -59,7 +63,7 @@ class _Ahead:
             self.helpers.append(helper)
             threading.Thread(target=self._listen, args=(helper,), daemon=True).start()
 
-    def _listen(self, helper: subprocess.Popen[bytes]) -> None:
+    def _listen(self, helper: Popen[bytes]) -> None:
         """Read what the helper has found missing, and wait for its end."""
         assert helper.stdout is not None
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ import pydarknet
 from pydarknet.boxes import Candidates, iou
 from pydarknet.errors import ImageError, OptionError
 from pydarknet.images.image import load_image
-from pydarknet.inference.tiles import Tile, Tiling, merge_tiles
+from pydarknet.inference.tiles import OVERLAP, Tile, Tiling, merge_tiles
+from pydarknet.model import Model
 from pydarknet.utils.resources import find_file
 
 
@@ -146,3 +149,7 @@ def test_seconds_are_those_of_all_tiles(toys, sample):
 def test_tiles_that_make_no_sense(toys, sample, tiles):
     with pytest.raises(OptionError, match="tiles"):
         toys.detect(sample, tiles=tiles)
+
+
+def test_the_default_of_the_model_is_that_of_tilings():
+    assert inspect.signature(Model.detect).parameters["overlap"].default == OVERLAP

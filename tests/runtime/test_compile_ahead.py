@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 
@@ -15,14 +16,14 @@ from pydarknet.runtime.compile_ahead import Work
 @pytest.fixture
 def started(monkeypatch, tmp_path):
     """Commands of helpers that have been started. In their place runs what reports the files a (3 s) and b (1 s)."""
-    commands, popen = [], compile_ahead.subprocess.Popen
+    commands, popen = [], subprocess.Popen
     missing = json.dumps([(str(tmp_path / "a"), 3.0), (str(tmp_path / "b"), 1.0)])
 
     def start(command, **options):
         commands.append(command)
         return popen([sys.executable, "-c", f"print({missing!r})"], **options)
 
-    monkeypatch.setattr(compile_ahead.subprocess, "Popen", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     for name, value in (("_work", None), ("_ahead", None), ("_begun", set()), ("is_helper", False)):
         monkeypatch.setattr(compile_ahead, name, value)
     monkeypatch.setenv(compile_ahead.VARIABLE, "3")
