@@ -77,6 +77,7 @@ def depthwise_weight_gradient(x, x_at, offsets, delta, delta_at, extent, out):
 def unpack_weight_gradient(packed, sums, tasks, units, channels_per_group, filters_per_group, size, gradient):
     """gradient (n, channels / groups, size, size), flat, += what `weight_gradient` gave, part by part in order.
 
+    `packed` is written to: its first part becomes the sum of all.
     units: (m, 2) int64 for each task: the first block of filters and the first group of GRADIENT_LANES channels.
     """
     taps = size * size
@@ -84,18 +85,21 @@ def unpack_weight_gradient(packed, sums, tasks, units, channels_per_group, filte
     for task in prange(tasks.shape[0]):
         first_channel = units[task, 1] * GRADIENT_LANES
         for r in range(tasks[task, 3]):
+            start = tasks[task, 2] + r * sums.block_stride
+            # The sum of all parts in the place of the first, a vector at a time.
+            for at in range(start, start + (sums.parts > 1) * taps * GRADIENT_LANES * LANES, LANES):
+                total = vload(packed, at)
+                for part in range(1, sums.parts):
+                    total = total + vload(packed, part * sums.part_stride + at)
+                vstore(packed, at, total)
             for lane in range(LANES):
                 f = (units[task, 0] + r) * LANES + lane
                 if f >= n:
                     continue
                 base = f // filters_per_group * channels_per_group
-                for i in range(GRADIENT_LANES):
-                    c = first_channel + i - base
-                    if c < 0 or c >= channels_per_group:
-                        continue
+                first, last = base - first_channel, base - first_channel + channels_per_group  # of the filter's group
+                for i in range(max(0, first), min(GRADIENT_LANES, last)):
+                    out = (f * channels_per_group + first_channel + i - base) * taps
+                    at = start + i * LANES + lane
                     for tap in range(taps):
-                        total = f32(0.0)
-                        at = tasks[task, 2] + r * sums.block_stride + (tap * GRADIENT_LANES + i) * LANES + lane
-                        for part in range(sums.parts):
-                            total += packed[part * sums.part_stride + at]
-                        gradient[(f * channels_per_group + c) * taps + tap] += total
+                        gradient[out + tap] += packed[at + tap * (GRADIENT_LANES * LANES)]
