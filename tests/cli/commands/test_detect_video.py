@@ -217,7 +217,9 @@ def test_a_signal_leaves_whole_files(words, number, what):
         lines = [process.stdout.readline() for _ in range(5)]
         assert not Path("f.csv").exists()
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        # Not `communicate`, which would lose what `readline` has read ahead.
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait(60)
     assert (process.returncode, err) == (128 + number, "")
     lines += out.splitlines()
     assert 5 <= len(lines) < 6000
