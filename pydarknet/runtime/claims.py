@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 try:
@@ -66,15 +65,10 @@ def release(file: Path) -> None:
     os.close(descriptor)
 
 
-@contextlib.contextmanager
-def held(file: Path) -> Iterator[bool]:
-    """Whether the claim could be had; it is given back after the block."""
-    mine = claim(file)
-    try:
-        yield mine
-    finally:
-        if mine:
-            release(file)
+def release_all() -> None:
+    """Give back what this process has claimed, after something ended a compilation."""
+    for file in list(_held):
+        release(file)
 
 
 def _lock_of(file: Path) -> Path:
