@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fuzz.examples import SMALL_CFG, file, picture_set, video
+from fuzz.examples import SMALL_CFG, YOLO, file, picture_set, video
 from fuzz.mutate import mutated
 from pydarknet.runtime.object_loader import free_compiler
 
-TRAINED_CFG = """[net]
+TRAINED_CFG = (
+    """[net]
 width=16
 height=16
 channels=3
@@ -33,12 +34,9 @@ size=3
 stride=4
 pad=1
 activation=linear
-[yolo]
-mask=0,1
-anchors=4,5, 8,9
-classes=2
-num=2
 """
+    + YOLO
+)
 TEXT_CFG = """[net]
 batch=2
 subdivisions=1

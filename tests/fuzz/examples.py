@@ -28,7 +28,14 @@ output=3
 activation=linear
 [softmax]
 """
-MIXED_CFG = """[net]
+YOLO = """[yolo]
+mask=0,1
+anchors=4,5, 8,9
+classes=2
+num=2
+"""
+MIXED_CFG = (
+    """[net]
 width=32
 height=32
 channels=3
@@ -61,12 +68,9 @@ stride=2
 filters=14
 size=1
 activation=linear
-[yolo]
-mask=0,1
-anchors=4,5, 8,9
-classes=2
-num=2
 """
+    + YOLO
+)
 VOC = """<annotation><folder>x</folder>
 <filename>a.png</filename><size><width>20</width><height>10</height><depth>3</depth>
 </size><object><name>dog</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8.5</ymax>

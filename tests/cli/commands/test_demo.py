@@ -15,19 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-from pydarknet.inference.video.capture import Capture
+from support.videos import frames_of, make_video
 
 PYDARKNET = [sys.executable, "-m", "pydarknet"]
 PIXELS = "\t(left_x:   16   top_y:   18   width:   32   height:   12)"
 ALEXEYAB = "--dialect=alexeyab"
-
-
-def make_video(path, frames=12):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (64, 48))
-    for number in range(frames):
-        writer.write(np.full((48, 64, 3), 60 + number % 100, np.uint8))
-    writer.release()
 
 
 @pytest.fixture
@@ -36,14 +28,6 @@ def words(detector):
     Path("pets.data").write_text("classes=2\nnames=detect.names\n")
     make_video("in.avi")
     return ["detector", "demo", "pets.data", detector.cfg, detector.weights, "in.avi", "-dont_show"]
-
-
-def frames_of(path):
-    capture, frames = Capture(str(path)), []
-    while (frame := capture.read()) is not None:
-        frames.append(frame)
-    capture.close()
-    return frames
 
 
 def test_alexeyabs_lines(run, words):

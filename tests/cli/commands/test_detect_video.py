@@ -15,27 +15,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.videos import frames_of, make_video
 
 from pydarknet.images.image import encode_image
 from pydarknet.inference.video.capture import Capture
 from pydarknet.inference.video.mjpeg_server import MJPEG, Stream, jpeg_part
 
 ALEXEYAB = ["--dialect", "alexeyab"]
-
-
-def make_video(path, frames=12):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (64, 48))
-    for number in range(frames):
-        writer.write(np.full((48, 64, 3), 60 + number % 100, np.uint8))
-    writer.release()
-
-
-def frames_of(path):
-    capture, frames = Capture(str(path)), []
-    while (frame := capture.read()) is not None:
-        frames.append(frame)
-    capture.close()
-    return frames
 
 
 @pytest.fixture
