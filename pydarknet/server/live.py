@@ -40,13 +40,17 @@ def find_run(folder: str | Path) -> Path:
 
 
 class LiveServer:
-    """Serves the page of one run until it is closed; never waits for a viewer. `url` is for a browser."""
+    """Serves the page of one run from `start` until `close`; never waits for a viewer. `url` is for a browser."""
 
     def __init__(self, run: Path, port: int, address: str = LOOPBACK, token: str | None = None) -> None:
         """port: 0 lets the system choose. token: what viewers have to know. Raises OptionError."""
         self._server = BoundedServer(address, port, lambda *arguments: _Handler(run, token, *arguments))
         self.port = self._server.port
         self.url = self._server.url + (f"?token={token}" if token else "")
+
+    def start(self) -> None:
+        """Answer viewers, those among them that have come before."""
+        self._server.start()
 
     def close(self) -> None:
         """Take no more viewers."""

@@ -24,7 +24,10 @@ TIMEOUT = 5.0  # seconds in which a client must take a message, or send its whol
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """A server for IPv4 or IPv6, in threads that do not keep the process alive; it listens from the start."""
+    """A server for IPv4 or IPv6, in threads that do not keep the process alive.
+
+    It listens from the start. Clients that come before `start` wait for it.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -48,11 +51,17 @@ class BoundedServer(ThreadingHTTPServer):
             raise OptionError(f"port {port}: cannot listen on {address}: {reason}") from error
         self.port: int = self.server_address[1]
         self.url = f"http://{f'[{address}]' if ':' in address else address}:{self.port}/"
+        self._has_started = False
+
+    def start(self) -> None:
+        """Answer requests, in threads, until `close`."""
+        self._has_started = True
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
         """Take no more requests."""
-        self.shutdown()
+        if self._has_started:
+            self.shutdown()
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -59,6 +59,7 @@ def serve():
 
     def start(*arguments, **options):
         servers.append(LiveServer(*arguments, **options))
+        servers[-1].start()
         return servers[-1]
 
     yield start

@@ -40,6 +40,7 @@ def live_command(run: str, **options: Any) -> None:
         _convert(folder, options["csv_file"], options["tensorboard"])
         return
     server = LiveServer(folder, options["port"], options["bind"], options["token"])
+    server.start()
     note(f"{folder}: {server.url}")
     with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()

@@ -19,7 +19,7 @@ from ..loading import Options, note_partial_weights, print_table
 from ..options import FILE, FRACTION, data_argument, flag, network_options, together
 
 if TYPE_CHECKING:
-    from ...training.hooks import Hook
+    from ...training.hooks import Hook, Run
     from ...training.trainer import Trainer
 TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
 
@@ -169,8 +169,16 @@ def _shown_live(trainer: Trainer, options: Options) -> Iterator[None]:
         yield
         return
     from ...server.live import LiveServer
+    from ...training.hooks import Hook
+
+    class Opening(Hook):
+        """The last hook of all: when it is called, the figures of an earlier run have been moved aside."""
+
+        def before_run(self, run: Run) -> None:
+            server.start()
 
     server = LiveServer(trainer.setup.folder, options["live"], options["bind"], options["token"])
+    trainer.hooks.append(Opening())
     note(f"The run in the browser: {server.url}")
     try:
         yield

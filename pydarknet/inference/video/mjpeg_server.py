@@ -80,6 +80,7 @@ class Stream:
         self._lock = threading.Lock()
         self._closed = False
         self._server = BoundedServer(address, port, lambda *arguments: _Handler(self, format_, *arguments))
+        self._server.start()
         self.port, self.url = self._server.port, self._server.url
 
     @property
