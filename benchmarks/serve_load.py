@@ -20,7 +20,6 @@ import argparse
 import multiprocessing
 import os
 import re
-import resource
 import selectors
 import socket
 import statistics
@@ -133,6 +132,11 @@ class Client:
         self._selector = selector
         selector.register(self.socket, selectors.EVENT_READ, self)
 
+    def close(self) -> None:
+        """The service would end the connection after some seconds without a request."""
+        self._selector.unregister(self.socket)
+        self.socket.close()
+
     def send(self, number: int, request: bytes) -> None:
         """Begin a request."""
         self.number, self._unsent, self._answer = number, memoryview(request), bytearray()
@@ -168,9 +172,9 @@ class Client:
 class Load:
     """`clients` connections that send `count` requests in all."""
 
-    def __init__(self, port: int, case: Case, clients: int, count: int) -> None:
-        head = f"POST /v1/detect?thresh={case.thresh} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: "
-        requests = [f"{head}{len(each)}\r\n\r\n".encode() + each for each in case.contents]
+    def __init__(self, port: int, case: Case, clients: int, count: int, token: str = "") -> None:
+        head = f"POST /v1/detect?thresh={case.thresh} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
+        requests = [f"{head}Content-Length: {len(each)}\r\n\r\n".encode() + each for each in case.contents]
         selector = selectors.DefaultSelector()
         connections = [Client(port, selector) for _ in range(min(clients, count))]
         self.answers: list[bytes] = [b""] * count
@@ -191,11 +195,11 @@ class Load:
                 if sent < count:
                     client.send(sent, requests[sent % len(requests)])
                     sent += 1
+                else:
+                    client.close()
         elapsed = time.perf_counter() - start
         self.rate = count / elapsed
         self.processor = 1e3 * (time.process_time() - processor) / count
-        for each in connections:
-            each.socket.close()
 
     def compare(self, expected: list[bytes]) -> tuple[int, Counter[int]]:
         """How many answers of status 200 are wrong, and how many there are of each other status."""
@@ -233,33 +237,43 @@ def choose(words: list[str], folder: Path) -> Case:
     return Case(str(cfg), str(folder / "random.weights"), contents, thresh_for(model, contents))
 
 
+class Service:
+    """`pydarknet serve` as a process, which listens when the block begins. options: those of the command."""
+
+    def __init__(self, case: Case, options: list[str]) -> None:
+        command = [sys.executable, "-m", "pydarknet", "serve", case.cfg, case.weights, "--port=0", *options]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        url = next(found[0] for line in self._process.stderr if (found := re.search(r"http://\S+", line)))
+        self.pid, self.port = self._process.pid, urlsplit(url).port or 0
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+
 def measure(case: Case, options: argparse.Namespace) -> None:
     """A line for each number of clients."""
     expected = answers_of(case)
-    command = [sys.executable, "-m", "pydarknet", "serve", case.cfg, case.weights, "--port=0", *options.serve.split()]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        url = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
-        port = urlsplit(url).port
-        assert port is not None
+    with Service(case, options.serve.split()) as service:
         for clients in map(int, options.clients.split(",")):
             own = [own_rate(case, options.seconds, clients > 1)]
-            before = processor_seconds(process.pid)
-            load = Load(port, case, clients, options.requests)
-            service = Rate(load.rate, 1e3 * (processor_seconds(process.pid) - before) / options.requests)
+            before = processor_seconds(service.pid)
+            load = Load(service.port, case, clients, options.requests)
+            rate = Rate(load.rate, 1e3 * (processor_seconds(service.pid) - before) / options.requests)
             engine = Rate.mean([*own, own_rate(case, options.seconds, clients > 1)])
             wrong, others = load.compare(expected)
             print(
-                f"{clients} clients: {service.pictures:.1f} pictures/s, engine {engine.pictures:.1f} "
-                f"({service.pictures / engine.pictures:.2f}), p99 {load.p99:.0f} ms, "
+                f"{clients} clients: {rate.pictures:.1f} pictures/s, engine {engine.pictures:.1f} "
+                f"({rate.pictures / engine.pictures:.2f}), p99 {load.p99:.0f} ms, "
                 f"{wrong} wrong and {others.total()} refused of {options.requests}; "
-                f"processor ms a picture: {service.processor:.1f}, engine {engine.processor:.1f}, "
+                f"processor ms a picture: {rate.processor:.1f}, engine {engine.processor:.1f}, "
                 f"load {load.processor:.1f}",
                 flush=True,
             )
-        process.terminate()
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"most memory of a process: {memory:.0f} MiB")
 
 
 def main() -> None:

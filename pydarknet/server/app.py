@@ -105,10 +105,11 @@ class Service:
             self._bytes -= len(body)
 
     async def _read(self, request: Request, body: bytearray) -> None:
+        announced = request.headers.get("content-length", "")  # uvicorn has refused what is no number
         async for chunk in request.stream():
             body += chunk
             self._bytes += len(chunk)
-            if len(body) > self.limits.body:
+            if max(len(body), int(announced or 0)) > self.limits.body:
                 raise HTTPException(413, f"the body is longer than {self.limits.body} bytes")
             if self._bytes > self.limits.bodies:
                 raise HTTPException(503, f"bodies of more than {self.limits.bodies} bytes are under way")
