@@ -1,11 +1,12 @@
-"""How many threads compiled code uses, and that Numba's own settings stay as they were."""
+"""How many threads compiled code uses, that Numba's own settings stay as they were, and what a process compiles that
+waits for another one."""
 
 from __future__ import annotations
 
 import numba
 import pytest
 
-from pydarknet.runtime import cache, threads
+from pydarknet.runtime import cache, compile_ahead, jit, threads
 
 
 @pytest.fixture
@@ -27,3 +28,36 @@ def test_threads_stay_between_one_and_those_of_the_machine(restored_threads, cou
 
 def test_the_most_threads_are_those_that_numba_starts():
     assert threads.most_threads() == numba.config.NUMBA_NUM_THREADS
+
+
+class FakeKernel:
+    """Takes the place of a dispatcher: notes what it is to compile; another process is at the first one."""
+
+    def __init__(self):
+        self.asked = []
+
+    @staticmethod
+    def py_func():
+        """The kernel's function: its module and name are those of `fake`."""
+
+    def compile(self, types):
+        assert compile_ahead.never_waits
+        self.asked.append(types)
+        if len(self.asked) == 1:
+            raise jit.TakenError
+
+
+fake = FakeKernel()
+FakeKernel.py_func.__name__ = "fake"
+
+
+def test_a_process_that_waits_compiles_what_nobody_is_at(monkeypatch, tmp_path):
+    types = [(numba.float32[::1], getattr(numba, f"int{bits}")) for bits in (8, 16, 32)]
+    missing = [compile_ahead.Missing(tmp_path / "k", 1.0, jit.pickled(fake, each)) for each in types]
+    monkeypatch.setattr(compile_ahead, "next_missing", lambda: missing.pop(0) if missing else None)
+    assert jit._compile_another()
+    assert fake.asked == types[:2], "the first one was taken"
+    assert jit._compile_another()
+    assert fake.asked == types
+    assert not jit._compile_another()
+    assert not compile_ahead.never_waits
