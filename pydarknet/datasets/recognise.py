@@ -205,13 +205,13 @@ def _read_data_set(path: Path) -> Recognised:
     data = read_data(path)
     lists = {}
     for key in ("train", "valid", "test"):
-        named = data.text(key)
+        named = data.named_path(key)
         if named:
             lists[key] = _read_list_near(path, named)
     if not lists:
         raise data.error("train= is missing: the list of pictures")
     found = _read_labelled_list(path, lists)
-    names = data.text("names")
+    names = data.named_path("names")
     if names:
         return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
     return replace(found, classes=_class_names_of(path.parent, found))

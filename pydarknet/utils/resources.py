@@ -109,9 +109,14 @@ def _home() -> Path:
     return package if all((package / folder).is_dir() for folder in FOLDERS) else package.parent
 
 
-def _is_file(path: Path) -> bool:
-    """Say whether `path` can be opened as a file; a name that the system refuses is no file."""
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether the file or folder exists; False for a name that the system refuses."""
     try:
-        return path.exists() and not path.is_dir()
+        return Path(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether `path` can be opened as a file; a name that the system refuses is no file."""
+    return exists(path) and not path.is_dir()
