@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError, ShapeError
 from ..utils.files import read_text
-from ..utils.resources import exists, find_file
+from ..utils.resources import exists, find_file, with_slashes
 
 log = logging.getLogger("pydarknet")
 
@@ -97,12 +97,15 @@ class Section:
         """The path that the section gives, None without `key`.
 
         darknet deletes the blanks of a path. Here they are deleted where that names something, in the current folder or
-        in that of this file, and stay where not.
+        in that of this file, and stay where not. Backslashes, as Windows writes them, are slashes where they name
+        nothing.
         """
         value, option = self.text(key), self._find(key)
-        if value is None or option is None or option.written in ("", value):
+        if value is None or option is None:
             return value
-        return value if any(exists(base / value) for base in (Path(), Path(self.path).parent)) else option.written
+        bases, written = (Path(), Path(self.path).parent), option.written or value
+        found = next((name for name in (value, written) if any(exists(base / name) for base in bases)), None)
+        return with_slashes(written) if found is None else found
 
     def has(self, key: str) -> bool:
         """Whether the section sets `key`."""

@@ -16,6 +16,7 @@ from ..config.names import read_names
 from ..config.sections import read_data
 from ..errors import DataError
 from ..utils.files import read_bytes, read_text
+from ..utils.resources import exists, with_slashes
 from .convert.annotations import Annotated, AnnotatedSet
 from .convert.coco import read_coco
 from .convert.voc import read_voc
@@ -228,7 +229,7 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
 
     Returns `missing` where there is none, or raises DataError.
     """
-    wanted = Path(named)
+    wanted = Path(named if exists(named) else with_slashes(named))
     parts = wanted.parts[1:] if wanted.is_absolute() else wanted.parts
     shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
     found = next((file for file in (wanted, *shortened) if file.is_file()), missing)

@@ -81,7 +81,7 @@ def find_file(path: str, near: Path | None) -> Path:
 
     A relative path is tried against the current folder, then against `near` (the folder of the file that
     names it), then as a bundled file, and last as the bundled file of the same bare name below `data/`. An
-    absolute path is taken as it stands.
+    absolute path is taken as it stands. Backslashes, as Windows writes them, are tried as slashes, too.
 
     Raises DataError with one line that lists everything that was tried.
     """
@@ -89,6 +89,8 @@ def find_file(path: str, near: Path | None) -> Path:
     candidates = [wanted]
     if near is not None and not wanted.is_absolute():
         candidates.append(near / wanted)
+    if "\\" in path:
+        candidates += [Path(with_slashes(str(candidate))) for candidate in candidates]
     for candidate in candidates:
         if _is_file(candidate):
             return candidate
@@ -107,6 +109,11 @@ def _home() -> Path:
     """Return the folder that holds `cfg` and `data`: the package itself in a wheel, else the one above it."""
     package = Path(str(files("pydarknet")))
     return package if all((package / folder).is_dir() for folder in FOLDERS) else package.parent
+
+
+def with_slashes(path: str) -> str:
+    """A path that was written on Windows, with slashes for backslashes."""
+    return path.replace("\\", "/")
 
 
 def exists(path: str | os.PathLike[str]) -> bool:

@@ -208,6 +208,10 @@ def test_paths_of_data_files_may_have_blanks(tmp_path, monkeypatch):
     assert data.named_path("labels") is None
     with pytest.raises(DataError, match="Couldn't open file: no such "):
         data.file("valid")
+    (folder / "x.data").write_text("names = my data\\a b.names\r\nbackup = new\\backup\\\r\n")  # of Windows
+    data = read_data(folder / "x.data")
+    assert data.file("names") == Path("my data/a b.names")
+    assert data.named_path("backup") == "new/backup/"
 
 
 def test_a_binary_file_is_no_cfg(tmp_path):
