@@ -356,7 +356,7 @@ def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
         lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
     if set(lists) == {"train"}:
         lists = {UNSPLIT: lists["train"]}
-    kept = AnnotatedSet(found.classes, lists, found.left_out).clipped().without("difficult").without("crowd")
+    kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
     notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
     missing = kept.missing
     if missing:

@@ -50,8 +50,18 @@ def read_set(
     """Read a data set: a .data file or list, a VOC folder, COCO's JSON files (or their folder), or any other folder or
     data.yaml that `recognise` reads.
 
-    names: the classes in their order, instead of the data set's. pictures: their folder. Raises DataError, OptionError.
+    names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
+    other proportions than their annotations say are left out. Raises DataError, OptionError.
     """
+    return _read(sources, form, names, pictures).fitting()
+
+
+def _read(
+    sources: Sequence[str | os.PathLike[str]],
+    form: str,
+    names: Sequence[str] | None,
+    pictures: str | os.PathLike[str] | None,
+) -> AnnotatedSet:
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form
     if form == "coco":
