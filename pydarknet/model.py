@@ -100,7 +100,12 @@ class Model(Network):
         return [(p.name, p.probability) for p in self.classification(image, top, fit, bgr=bgr).predictions]
 
     def classification(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> Classification:
-        """The same with class numbers, parents in a word tree, and the time it took."""
+        """The same with class numbers, parents in a word tree, and the time it took. Raises OptionError for a
+        detector."""
+        if self.heads:
+            raise OptionError(
+                f"{self.path}: a detector (it has a [{self.layers[self.heads[0]].kind}] layer); use detect"
+            )
         return classify(self, as_picture(image, bgr), self.names, top, fit)
 
     @overload

@@ -246,6 +246,11 @@ def test_detect_refuses_options_beyond_zero_and_one(detector, picture, option, v
         detector.detect(picture, **{option: value})
 
 
+def test_a_detector_classifies_nothing(detector, picture):
+    with pytest.raises(OptionError, match=r"net\.cfg: a detector \(it has a \[\w+\] layer\); use detect"):
+        detector.classify(picture)
+
+
 def test_a_classifier_detects_nothing(write_cfg, picture):
     with pytest.raises(OptionError, match="has no detection layer"):
         pydarknet.load(write_cfg(CLASSIFIER)).detect(picture)

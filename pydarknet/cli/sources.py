@@ -69,15 +69,16 @@ class Source(Generic[Prepared]):
 
     prepare: what the network needs of a picture, made in the threads that read. every: of a video, take each Nth frame.
     limit: end after so many items. batch: how many are computed at a time, thus read ahead. quiet: no prompt among the
-    results. silent: no progress bar.
+    results. silent: no progress bar. prompts: darknet's prompt for each line of standard input, without arguments.
     """
 
     def __init__(
         self, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], *, every: int = 1,
-        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False,
+        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False, prompts: bool = False,
     ) -> None:  # fmt: skip
         self._arguments, self._prepare, self._every = arguments, prepare, every
         self._limit, self._batch, self._quiet, self._silent = limit, batch, quiet, silent
+        self._prompts = prompts and not arguments and batch == 1
         self.good = True
 
     @classmethod
@@ -86,7 +87,8 @@ class Source(Generic[Prepared]):
     ) -> Source[Prepared]:
         """With the options of `options.input_options`."""
         return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
-                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"])  # fmt: skip
+                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"],
+                   prompts=options.get("prompts", False))  # fmt: skip
 
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
@@ -102,7 +104,10 @@ class Source(Generic[Prepared]):
     def _lazily(self) -> Iterator[Name]:
         """Names, where standard input gives some: the next may come only after the answer to the one before."""
         for argument in self._arguments or (STANDARD_INPUT,):
-            yield from names_from_input(self._quiet) if argument == STANDARD_INPUT else names_of([argument])
+            yield from self._from_input() if argument == STANDARD_INPUT else names_of([argument])
+
+    def _from_input(self) -> Iterator[Name]:
+        return names_from_input(self._quiet, self._prompts)
 
     def _of(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
         alone = isinstance(names, list) and len(names) == 1

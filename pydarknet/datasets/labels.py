@@ -16,6 +16,7 @@ from ..config.word_tree import WordTree
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.files import read_text
+from ..utils.resources import exists, with_slashes
 from .transforms import augment
 
 # AlexeyAB's darknet replaces these folders of a picture's path to get that of its labels, else they are beside it.
@@ -37,8 +38,8 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
     """The pictures of a list file, one path per line.
 
-    A relative path is resolved against the current folder, the list's folder, and its parent; it stays as it is where
-    no such file exists. Raises DataError for an empty list.
+    A relative path is resolved against the current folder, the list's folder, and its parent, with backslashes as
+    slashes, too; it stays as it is where no such file exists. Raises DataError for an empty list.
     """
     return [picture for _, picture in numbered_list(path)]
 
@@ -65,7 +66,11 @@ def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
 def _found(name: Path, bases: list[Path]) -> Path:
     if name.is_absolute():
         return name
-    return next((base / name for base in bases if os.path.exists(base / name)), name)  # noqa: PTH110 (twice as fast)
+    found = next((base / name for base in bases if os.path.exists(base / name)), None)  # noqa: PTH110 (twice as fast)
+    if found is None and "\\" in name.name:  # written on Windows
+        plain = Path(with_slashes(str(name)))
+        return next((base / plain for base in bases if exists(base / plain)), name)
+    return found or name
 
 
 def label_path(image: Path, dialect: Dialect) -> Path:

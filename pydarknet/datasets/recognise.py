@@ -16,6 +16,7 @@ from ..config.names import read_names
 from ..config.sections import read_data
 from ..errors import DataError
 from ..utils.files import read_bytes, read_text
+from ..utils.resources import exists, with_slashes
 from .convert.annotations import Annotated, AnnotatedSet
 from .convert.coco import read_coco
 from .convert.voc import read_voc
@@ -205,13 +206,13 @@ def _read_data_set(path: Path) -> Recognised:
     data = read_data(path)
     lists = {}
     for key in ("train", "valid", "test"):
-        named = data.text(key)
+        named = data.named_path(key)
         if named:
             lists[key] = _read_list_near(path, named)
     if not lists:
         raise data.error("train= is missing: the list of pictures")
     found = _read_labelled_list(path, lists)
-    names = data.text("names")
+    names = data.named_path("names")
     if names:
         return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
     return replace(found, classes=_class_names_of(path.parent, found))
@@ -228,7 +229,7 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
 
     Returns `missing` where there is none, or raises DataError.
     """
-    wanted = Path(named)
+    wanted = Path(named if exists(named) else with_slashes(named))
     parts = wanted.parts[1:] if wanted.is_absolute() else wanted.parts
     shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
     found = next((file for file in (wanted, *shortened) if file.is_file()), missing)
@@ -355,7 +356,7 @@ def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
         lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
     if set(lists) == {"train"}:
         lists = {UNSPLIT: lists["train"]}
-    kept = AnnotatedSet(found.classes, lists, found.left_out).clipped().without("difficult").without("crowd")
+    kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
     notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
     missing = kept.missing
     if missing:

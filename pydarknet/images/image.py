@@ -20,10 +20,12 @@ from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
 from ..utils.files import read_bytes, write_file
 from ..utils.resources import bundled
-from .header import check_size, image_size
+from .header import check_size, image_size, orientation
 
 Picture = NDArray[np.uint8]
 CHW = NDArray[np.float32]
+
+BEGINNING = 1 << 18  # bytes of a file in which its EXIF data are
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 _MAX_PIXELS = 2**27  # of a resized picture, 1.5 GiB of floats; scaling a narrow picture by its shorter side needs more
@@ -63,6 +65,17 @@ def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
         return size
     height, width, _ = load_image(path).shape
     return width, height
+
+
+def header_of_file(path: str | os.PathLike[str]) -> tuple[tuple[int, int] | None, int]:
+    """((width, height), EXIF orientation) of the picture at `path`, see `header.orientation`; without decoding it, and
+    None for the size where the beginning of the file does not tell it, or the file cannot be read."""
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            content = stream.read(BEGINNING)
+    except (OSError, ValueError):
+        return None, 1
+    return image_size(content), orientation(content)
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:

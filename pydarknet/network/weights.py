@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
+from ..utils.file_kinds import WEIGHTS, kind_of
 from ..utils.files import atomic_write, read_bytes
 
 log = logging.getLogger("pydarknet")
@@ -53,9 +54,9 @@ class Header:
     @classmethod
     def parse(cls, path: str, content: bytes) -> tuple[Header, int]:
         """The header and its length. Raises WeightsError for what is not a .weights file."""
-        foreign = _what_else(content)
-        if foreign:
-            raise WeightsError(f"{path}: this is {foreign}, not a darknet .weights file")
+        kind = kind_of(content)
+        if kind not in ("", WEIGHTS):
+            raise WeightsError(f"{path}: this is {kind}, not a darknet .weights file")
         if len(content) < 16:
             raise WeightsError(f"{path}: {len(content)} bytes; a .weights file begins with a header of 16 or 20 bytes")
         major, minor, revision = struct.unpack_from("<iii", content)
@@ -72,22 +73,6 @@ class Header:
             )
         (seen,) = struct.unpack_from("<Q" if header.wide else "<I", content, 12)
         return cls(major, minor, revision, seen), length
-
-
-def _what_else(content: bytes) -> str:
-    """The kind of a file that is no .weights file, judged by its first bytes; empty for others."""
-    start = content[:512].lstrip().lower()
-    kinds = {
-        b"<!doctype": "an HTML page (a failed download?)",
-        b"<html": "an HTML page (a failed download?)",
-        b"<?xml": "an XML document (a failed download?)",
-        b"version https://git-lfs": "a Git LFS pointer (fetch the real file with `git lfs pull`)",
-        b"pk\x03\x04": "a zip archive or a PyTorch model",
-        b"\x1f\x8b": "a gzip archive (unpack it first)",
-        b"\x89hdf": "an HDF5 (Keras) model",
-        b"[net]": "a .cfg file",
-    }
-    return next((kind for mark, kind in kinds.items() if start.startswith(mark)), "")
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ WEIGHTS = {
     "truncated": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-4], "takes 12 numbers, the file holds 11"),
     "overlong": (struct.pack("<iiiQ14f", 0, 2, 5, 0, *range(14)), "takes 12 numbers, the file holds 14: 2 too many"),
     "odd": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-1], "expected 4 for each of"),
+    "JSON": (b'{"message":"Not Found"}', "bad.weights: this is JSON (a failed download?), not a darknet .weights file"),
     "a cfg": (NET.encode(), "bad.weights: this is a .cfg file"),
 }
 # Bytes of a picture.
@@ -93,7 +94,7 @@ def test_weights_that_are_a_folder(run, classifier, folder):
 
 
 def test_cfg_and_weights_in_the_wrong_order(run, classifier):
-    check(run("classify", classifier.weights, classifier.cfg, "dog.png"), "not a text file")
+    check(run("classify", classifier.weights, classifier.cfg, "dog.png"), "not a text file (this is a .weights file)")
 
 
 @pytest.mark.parametrize(("content", "said"), PICTURES.values(), ids=PICTURES)

@@ -50,6 +50,20 @@ def cvat_yaml(folder):
     return folder / "data.yaml", YAML, {UNSPLIT: 6}
 
 
+def windows_darknet(folder):
+    """darknet's own layout, written on Windows; the paths of one list are those of another machine."""
+    labelled(folder / "data/img", 6)
+    with_names(folder / "data", "obj.names")
+    lists = {"train": "data\\img\\p{}.png\r\n", "valid": "C:\\darknet\\data\\img\\p{}.png\r\n"}
+    for key, line in lists.items():
+        numbers = range(4) if key == "train" else range(4, 6)
+        (folder / f"data/{key}.txt").write_text("".join(map(line.format, numbers)))
+    (folder / "data/obj.data").write_text(
+        "classes=3\r\ntrain=data\\train.txt\r\nvalid=data\\valid.txt\r\nnames=data\\obj.names\r\nbackup=backup\\\r\n"
+    )
+    return folder / "data/obj.data", DATA, {"train": 4, "valid": 2}
+
+
 def cvat_darknet(folder):
     """CVAT's paths begin with `data/`, which the archive lacks."""
     labelled(folder / "obj_train_data", 6)
@@ -110,8 +124,8 @@ def roboflow_voc(folder):
 
 
 FORMS = [
-    beside, in_images_and_labels, ultralytics_tree, roboflow_yaml, cvat_yaml, cvat_darknet, darknet_data,
-    list_of_pictures, coco_file, coco_folder, roboflow_coco, voc_folder, voc_with_sets, roboflow_voc,
+    beside, in_images_and_labels, ultralytics_tree, roboflow_yaml, cvat_yaml, cvat_darknet, windows_darknet,
+    darknet_data, list_of_pictures, coco_file, coco_folder, roboflow_coco, voc_folder, voc_with_sets, roboflow_voc,
 ]  # fmt: skip
 
 

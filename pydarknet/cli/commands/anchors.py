@@ -52,7 +52,8 @@ def clustering_options(function: Any) -> Any:
 def anchors_command(data: str, count: int | None, **options: Any) -> None:
     """Find anchors for the boxes of a data set by k-means.
 
-    DATA_OR_LIST is a .data file, of which `train` is used, or a list of pictures.
+    DATA_OR_LIST is a .data file, of which `train` is used, a list of pictures, a folder of pictures with label files,
+    or a data.yaml.
 
     \b
     Examples:
@@ -220,9 +221,7 @@ def _load(data: ImageLists) -> tuple[Sizes, list[int]]:
     """Print darknet's progress; (n, 2) widths and heights as fractions, and the number of boxes of each class."""
     import numpy as np
 
-    from ...datasets.labels import numbered_list
-
-    say(f" read labels from {len(numbered_list(data.lists['train']))} images ")
+    say(f" read labels from {len(data.list_of('train'))} images ")
     rows: list[Array] = []
     text: list[str] = []
     boxes = size = listed = 0
