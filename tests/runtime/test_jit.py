@@ -3,11 +3,14 @@ process compiles that waits for another one."""
 
 from __future__ import annotations
 
+import pickle
+from importlib import import_module
+
 import numba
 import numpy as np
 import pytest
 
-from pydarknet.runtime import cache, claims, compile_ahead, jit, object_loader, threads
+from pydarknet.runtime import cache, claims, compile_ahead, jit, object_loader, object_writer, threads
 
 
 @pytest.fixture
@@ -29,6 +32,13 @@ def test_threads_stay_between_one_and_those_of_the_machine(restored_threads, cou
 
 def test_the_most_threads_are_those_that_numba_starts():
     assert threads.most_threads() == numba.config.NUMBA_NUM_THREADS
+
+
+def test_kernels_are_found_by_the_name_under_which_they_are_pickled():
+    object_writer.modules()
+    for kernel in jit.all_kernels():
+        module, name, _ = pickle.loads(jit.pickled(kernel, ()))
+        assert getattr(import_module(module), name) is kernel
 
 
 class FakeKernel:
