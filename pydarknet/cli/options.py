@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import click
 
+from ..errors import OptionError
 from .console import note
 from .not_offered import ABSENT, absent_command
 
@@ -195,10 +196,31 @@ def input_options(function: Function) -> Function:
              help="Pictures per forward pass; results do not depend on it."),
         flag("every", type=click.IntRange(min=1), default=1, metavar="N", help="Of a video, take each Nth frame."),
         flag("limit", type=click.IntRange(min=1), metavar="N", help="End after N pictures or frames."),
+        flag("classes", metavar="NAME,NAME", help="Report these classes alone: names or numbers."),
         flag("json", "as_json", is_flag=True, help="Print one JSON object a line and nothing else."),
         flag("csv", type=FILE, metavar="FILE", help="Write a table with a line for each result."),
         flag("quiet", is_flag=True, help="Print no results but those of --json, and no progress bar."),
     )(function)  # fmt: skip
+
+
+def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
+    """The classes of `--classes person,car`, names or numbers, as numbers; None for None. Raises OptionError."""
+    if text is None:
+        return None
+    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
+    numbers = []
+    for word in (part.strip() for part in text.split(",")):
+        number = known.get(word.lower())
+        if number is None and word.isdecimal() and int(word) < len(names):
+            number = int(word)
+        if number is None:
+            close = get_close_matches(word.lower(), known, n=1)
+            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
+            raise OptionError(
+                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
+            )
+        numbers.append(number)
+    return numbers
 
 
 def batch_option(function: Function) -> Function:
@@ -248,7 +270,6 @@ def detection_options(function: Function) -> Function:
              "small objects."),
         flag("tile_overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, metavar="P",
              help="The part of a tile's side that its neighbours have as well."),
-        flag("classes", metavar="NAME,NAME", help="Report objects of these classes alone: names or numbers."),
         flag("out", type=FILE, metavar="FILE", help="FILE.json: write all detections, in AlexeyAB's form. Another "
              "name, with a pjreddie network: write the annotated picture to FILE.jpg."),
         flag("save_labels", is_flag=True, help="Write a label file for each picture, where training looks for it."),

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import OptionError
 from ..console import say
 from ..inputs import STANDARD_INPUT
 from ..loading import Options, load_model
-from ..options import Command, detection_options, names_options, network_and_pictures, network_options
+from ..options import (
+    Command,
+    class_numbers,
+    detection_options,
+    names_options,
+    network_and_pictures,
+    network_options,
+)
 from ..sources import Interruption, Item, Source, process
 
 if TYPE_CHECKING:
@@ -106,26 +111,6 @@ def detector_options(model: Model, options: Options, defaults: CommandDefaults) 
     nms = defaults.nms if nms is None else nms
     letterbox = True if options["letter_box"] else False if options["stretch"] else defaults.letterbox
     return DetectorOptions.of(model, thresh, options["hier"], nms, letterbox)
-
-
-def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
-    """The numbers of `person,car`, names or numbers of classes; None for None. Raises OptionError."""
-    if text is None:
-        return None
-    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
-    numbers = []
-    for word in (part.strip() for part in text.split(",")):
-        number = known.get(word.lower())
-        if number is None and word.isdecimal() and int(word) < len(names):
-            number = int(word)
-        if number is None:
-            close = get_close_matches(word.lower(), known, n=1)
-            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
-            raise OptionError(
-                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
-            )
-        numbers.append(number)
-    return numbers
 
 
 def print_found(

@@ -16,6 +16,7 @@ from ..options import (
     FILE,
     FRACTION,
     Command,
+    class_numbers,
     flag,
     input_options,
     names_options,
@@ -24,7 +25,7 @@ from ..options import (
 )
 from ..sources import Interruption, Item, Source, Video, process
 from ..tables import TRACKS, Table
-from .detect import CommandDefaults, class_numbers, detector_options
+from .detect import CommandDefaults, detector_options
 
 if TYPE_CHECKING:
     from ...images.image import Picture
@@ -56,7 +57,6 @@ SEQUENCE_RATE = 25.0  # frames a second of pictures in a sequence
     "pixels, or in fractions of the frame: in is to the left of one who goes from the first point to the second. May "
     "be given several times.",
 )
-@flag("classes", metavar="NAME,NAME", help="Follow objects of these classes alone: names or numbers.")
 @flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Threshold in word trees.")
 @flag("nms", type=FRACTION, metavar="IOU", help="Of boxes with a higher IoU keep the best. Default: 0.45.")
 @flag("letter_box", is_flag=True, help="Keep the frame's proportions, on grey.")
