@@ -60,6 +60,14 @@ def test_another_process_waits_until_it_is_released(tmp_path, holder):
     claims.release(file)
 
 
+def test_who_waits_does_other_work_as_long_as_there_is_some(tmp_path, holder):
+    holder(0.3)
+    work = [True, True, False]
+    claims.wait(tmp_path / "k", meanwhile=lambda: work.pop(0) if len(work) > 1 else work[0])
+    assert work == [False]
+    claims.release(tmp_path / "k")
+
+
 def test_a_killed_process_releases_its_claim(tmp_path, holder):
     process, file = holder(60), tmp_path / "k"
     threading.Timer(0.2, process.kill).start()

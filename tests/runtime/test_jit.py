@@ -1,4 +1,5 @@
-"""How many threads compiled code uses, that Numba's own settings stay as they were, who compiles a kernel."""
+"""How many threads compiled code uses, that Numba's own settings stay as they were, who compiles a kernel, and what a
+process compiles that waits for another one."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 
-from pydarknet.runtime import cache, claims, jit, object_loader, threads
+from pydarknet.runtime import cache, claims, compile_ahead, jit, object_loader, threads
 
 
 @pytest.fixture
@@ -50,3 +51,36 @@ def test_what_ends_a_compilation_gives_the_claim_back(monkeypatch, error, call):
     assert claimed == [claims.fcntl is not None]
     assert file not in claims._held
     assert not claims._lock_of(file).exists()
+
+
+class FakeKernel:
+    """Takes the place of a dispatcher: notes what it is to compile; another process is at the first one."""
+
+    def __init__(self):
+        self.asked = []
+
+    @staticmethod
+    def py_func():
+        """The kernel's function: its module and name are those of `fake`."""
+
+    def compile(self, types):
+        assert compile_ahead.never_waits
+        self.asked.append(types)
+        if len(self.asked) == 1:
+            raise jit.TakenError
+
+
+fake = FakeKernel()
+FakeKernel.py_func.__name__ = "fake"
+
+
+def test_a_process_that_waits_compiles_what_nobody_is_at(monkeypatch, tmp_path):
+    types = [(numba.float32[::1], getattr(numba, f"int{bits}")) for bits in (8, 16, 32)]
+    missing = [compile_ahead.Missing(tmp_path / "k", 1.0, jit.pickled(fake, each)) for each in types]
+    monkeypatch.setattr(compile_ahead, "next_missing", lambda: missing.pop(0) if missing else None)
+    assert jit._compile_another()
+    assert fake.asked == types[:2], "the first one was taken"
+    assert jit._compile_another()
+    assert fake.asked == types
+    assert not jit._compile_another()
+    assert not compile_ahead.never_waits
