@@ -194,11 +194,15 @@ def _read_list_set(path: Path) -> Recognised:
 
 def _read_labelled_list(path: Path, lists: dict[str, list[Path]]) -> Recognised:
     """Listed pictures; those without a label file are set apart."""
-    kept = {key: [picture for picture in pictures if find_labels(picture, ALEXEYAB)] for key, pictures in lists.items()}
-    unlabelled = [p for pictures in lists.values() for p in pictures if not find_labels(p, ALEXEYAB)]
-    if not any(kept.values()):
-        raise DataError(f"{path}: none of the {len(unlabelled)} listed pictures has a label file: {unlabelled[0]}")
-    return Recognised(DATA, path, [], {key: pictures for key, pictures in kept.items() if pictures}, None, unlabelled)
+    kept: dict[str, list[Path]] = {}
+    unlabelled: list[Path] = []
+    for key, pictures in lists.items():
+        for picture in pictures:
+            labels = find_labels(picture, ALEXEYAB)
+            (kept.setdefault(key, []) if labels else unlabelled).append(picture)
+    if not kept:
+        raise DataError(f"{path}: none of the {len(unlabelled)} pictures has a label file, e.g. {unlabelled[0]}")
+    return Recognised(DATA, path, [], kept, None, unlabelled)
 
 
 def _read_data_set(path: Path) -> Recognised:
@@ -248,18 +252,13 @@ def _read_yaml_set(path: Path) -> Recognised:
     bases = [path.parent, Path(folder)] if isinstance(folder, str) and folder else [path.parent]
     bases = [path.parent / bases[-1], *reversed(bases)]
     lists: dict[str, list[Path]] = {}
-    unlabelled: list[Path] = []
     for key, name in LIST_OF.items():
         places = content.get(key) or []
         for place in [places] if isinstance(places, str) else places:
-            for picture in _pictures_at(path, key, place, bases):
-                labelled = find_labels(picture, ALEXEYAB) is not None
-                (lists.setdefault(name, []) if labelled else unlabelled).append(picture)
-    if not lists and not unlabelled:
+            lists.setdefault(name, []).extend(_pictures_at(path, key, place, bases))
+    if not any(lists.values()):
         raise DataError(f"{path}: neither train: nor val: names a folder or a list with pictures")
-    if not lists:
-        raise DataError(f"{path}: {len(unlabelled)} pictures, none with a label file, e.g. {unlabelled[0]}")
-    return Recognised(YAML, path, classes, lists, None, unlabelled)
+    return replace(_read_labelled_list(path, lists), form=YAML, classes=classes)
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from ...utils.figure import inline_style
 from ...utils.files import make_folder, write_file
+from ...utils.strict_json import to_json
 from ..average_precision import Counts
 from ..evaluate import Evaluation
 from ..runner import ImageResult
@@ -47,9 +47,7 @@ def write_report(
     text = Template(PAGE.read_text(encoding="utf-8")).substitute(title=_text(f"{title}: report"), body=page)
     write_file(target / HTML, text.encode("utf-8", "replace"))
     content = {**(figures or {}), **_figures(seen, result, f1)}
-    write_file(
-        target / FIGURES, (json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-    )
+    write_file(target / FIGURES, (to_json(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
     return target / HTML
 
 
@@ -82,15 +80,6 @@ def _thinned(precision: Any, recall: Any, probabilities: Any, most: int = 500) -
     step = max(1, math.ceil(len(recall) / most))
     names = {"precision": precision, "recall": recall, "threshold": probabilities}
     return {name: [round(float(v), 6) for v in values[::step]] for name, values in names.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Values for JSON: null for NaN."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # --- the page ---
@@ -146,22 +135,10 @@ def _number(value: float) -> str:
 
 def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
     report, coco = result.report, result.coco
-    heads = (
-        "Class",
-        "Objects",
-        "AP",
-        "AP .50:.95",
-        "Precision",
-        "Recall",
-        "F1",
-        "Mean IoU",
-        "Found",
-        "Wrong",
-        "Missed",
+    yield "<h2>Classes</h2>"
+    yield _table_head(
+        ["Class", "Objects", "AP", "AP .50:.95", "Precision", "Recall", "F1", "Mean IoU", "Found", "Wrong", "Missed"]
     )
-    yield '<h2>Classes</h2>\n<div class="scroll"><table>'
-    yield _row("thead", [f'<th scope="col">{head}</th>' for head in heads])
-    yield "<tbody>"
     for c in sorted(report.classes, key=lambda c: -c.ap):
         if c.truths or c.fp:
             ap = c.ap if c.truths else math.nan
@@ -176,8 +153,10 @@ def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
         yield f'<p class="muted">{text}</p>'
 
 
-def _row(part: str, cells: Iterable[str]) -> str:
-    return f"<{part}><tr>{''.join(cells)}</tr></{part}>"
+def _table_head(heads: Iterable[str], kind: str = "") -> str:
+    """The beginning of a table up to its first row."""
+    cells = "".join(f'<th scope="col">{_text(head)}</th>' for head in heads)
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{cells}</tr></thead>\n<tbody>'
 
 
 def _class_row(name: str, c: Counts, ap: float, coco_ap: float, iou: float, kind: str = "") -> str:
@@ -194,10 +173,7 @@ def _confusions(seen: ReportCollector, names: Sequence[str]) -> Iterator[str]:
         yield from _most_confused(seen, names)
         return
     yield "<p>Rows are what is there, columns what was found. Shades compare the cells of a row.</p>"
-    yield '<div class="scroll"><table class="matrix">'
-    heads = [*names, "missed"]
-    yield _row("thead", ['<th scope="col">truth</th>', *(f'<th scope="col">{_text(head)}</th>' for head in heads)])
-    yield "<tbody>"
+    yield _table_head(["truth", *names, "missed"], "matrix")
     for number, name in enumerate([*names, "nothing there"]):
         row = counts[number]
         total = max(1, int(row.sum()))
@@ -219,10 +195,7 @@ def _most_confused(seen: ReportCollector, names: Sequence[str]) -> Iterator[str]
     if not found:
         yield "<p>No class was taken for another.</p>"
         return
-    yield '<div class="scroll"><table>'
-    heads = ("Truth", "Found", "Times")
-    yield _row("thead", [f'<th scope="col">{head}</th>' for head in heads])
-    yield "<tbody>"
+    yield _table_head(["Truth", "Found", "Times"])
     for truth, taken in found:
         yield f'<tr><th scope="row">{_text(names[truth])}</th><td>{_text(names[taken])}</td>' \
               f"<td>{counts[truth, taken]}</td></tr>"  # fmt: skip
