@@ -286,7 +286,9 @@ def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> 
     try:
         return cv2.imencode(extension, bgr, options)[1].tobytes()
     except cv2.error as error:
-        raise OutputError(f"cannot write a picture: {_reason(error)}") from error
+        unknown = "could not find encoder" in str(error)
+        reason = f"OpenCV has no format with the extension {extension}" if unknown else _reason(error)
+        raise OutputError(f"cannot write a picture: {reason}") from error
 
 
 def write_image(path: str | os.PathLike[str], image: Picture) -> Path:
