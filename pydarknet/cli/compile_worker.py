@@ -17,15 +17,16 @@ from ..errors import DarknetError
 from ..model import load_model
 from ..runtime import compile_ahead
 from ..runtime.compile_ahead import Work
-from ..runtime.jit import TakenError, cache_file
+from ..runtime.jit import TakenError, cache_file, pickled
 from ..runtime.shipped import library
 from ..tools.warm_up import train_once
 
-# Seconds that kernels take to compile, measured; what is missing here takes about one.
+# Seconds that kernels take to compile, measured; any other one takes OTHER.
 COSTS = {
-    "convolve_winograd": 8, "convolve": 7, "suppress_classes": 4, "convolve_rows": 5,
-    "convolve_inverted_bottleneck": 5, "convolve_nchw_bottleneck": 5, "convolve_picture": 4, "pack_winograd": 3,
+    "convolve_winograd": 5, "convolve_inverted_bottleneck": 5, "convolve": 4, "convolve_rows": 2.5,
+    "convolve_picture": 2.5, "convolve_nchw_bottleneck": 2, "pack_winograd": 1.5, "suppress_classes": 1.5,
 }  # fmt: skip
+OTHER = 0.7
 
 
 def find_kernels(work: Work) -> Recorded:
@@ -68,7 +69,7 @@ def _is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
 
 
 def _cost(kernel: object) -> float:
-    return float(COSTS.get(kernel.__name__, 1))  # type: ignore[attr-defined]
+    return float(COSTS.get(kernel.__name__, OTHER))  # type: ignore[attr-defined]
 
 
 def compile_all(kernels: Recorded) -> None:
@@ -93,14 +94,15 @@ def end_with_parent() -> None:
 
 def main() -> None:
     """Compile the kernels of the work that stands on the command line as JSON."""
-    compile_ahead.is_helper = True
+    compile_ahead.never_waits = True
     end_with_parent()
     logging.getLogger("pydarknet").setLevel(logging.CRITICAL)
     try:
         absent = missing(find_kernels(Work(*json.loads(sys.argv[1]))))
     except DarknetError:  # the process that started this one tells of it
         return
-    print(json.dumps([(str(cache_file(kernel, types)), _cost(kernel)) for kernel, types in absent]), flush=True)
+    found = [(str(cache_file(*each)), _cost(each[0]), pickled(*each).hex()) for each in absent]
+    print(json.dumps(found), flush=True)
     compile_all(absent)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 try:
@@ -46,11 +47,15 @@ def claim(file: Path) -> bool:
     return True
 
 
-def wait(file: Path) -> None:
-    """Wait until the process that has the claim has released it, LONGEST at most, and claim the kernel."""
+def wait(file: Path, meanwhile: Callable[[], bool] = lambda: False) -> None:
+    """Wait until the process that has the claim has released it, LONGEST at most, and claim the kernel.
+
+    meanwhile: does some other work; False if there was none.
+    """
     end = time.monotonic() + LONGEST
     while not claim(file) and time.monotonic() < end:
-        time.sleep(PAUSE)
+        if not meanwhile():
+            time.sleep(PAUSE)
 
 
 def release(file: Path) -> None:
@@ -63,12 +68,6 @@ def release(file: Path) -> None:
     with contextlib.suppress(OSError):
         _lock_of(file).unlink(missing_ok=True)
     os.close(descriptor)
-
-
-def release_all() -> None:
-    """Give back what this process has claimed, after something ended a compilation."""
-    for file in list(_held):
-        release(file)
 
 
 def _lock_of(file: Path) -> Path:

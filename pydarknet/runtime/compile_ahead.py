@@ -4,7 +4,8 @@
     kernel is not in the cache   `jit.py` claims it and calls `kernel_is_missing`, which starts helpers, once for a work
     helper                       finds out which kernels the work calls, without computing (`record.py`), prints the
                                  names of the missing files, and compiles those that nobody has claimed
-    this process                 goes on, and waits where a helper has claimed what it needs (`claims.py`)
+    this process                 goes on; where a helper has claimed what it needs (`claims.py`), it compiles what
+                                 nobody has claimed, and waits when there is nothing left
 
 Imports nothing heavy: a process that finds all kernels compiled pays for one assignment.
 """
@@ -39,6 +40,14 @@ class Work(NamedTuple):
     train: bool
 
 
+class Missing(NamedTuple):
+    """A kernel that the work needs, and that has to be compiled."""
+
+    file: Path  # of the cache
+    cost: float  # its share of the time
+    kernel: bytes  # a pickle for `jit.py`: its module, its name, and the types of its arguments
+
+
 class Progress(NamedTuple):
     """Kernels that are compiled, those that the work needs (0: not known yet), and seconds left (0: not known)."""
 
@@ -52,7 +61,8 @@ class _Ahead:
 
     def __init__(self, work: Work, helpers: int) -> None:
         self.start = time.monotonic()
-        self.missing: dict[Path, float] = {}  # file of each kernel, and its share of the time
+        self.missing: dict[Path, Missing] = {}
+        self.open: list[Missing] = []  # those that this process has not looked at, the shortest first
         self.processes = helpers + 1
         import subprocess  # processes that compile nothing do not wait for it
 
@@ -64,23 +74,25 @@ class _Ahead:
             threading.Thread(target=self._listen, args=(helper,), daemon=True).start()
 
     def _listen(self, helper: Popen[bytes]) -> None:
-        """Read what the helper has found missing, and wait for its end."""
+        """Read what the helper has found missing, and wait for its end. Every helper finds the same."""
         assert helper.stdout is not None
         try:
             for line in helper.stdout:
-                for file, cost in json.loads(line):
-                    self.missing.setdefault(Path(file), cost)
+                found = [Missing(Path(file), cost, bytes.fromhex(kernel)) for file, cost, kernel in json.loads(line)]
+                if not self.missing:
+                    self.missing = {each.file: each for each in found}
+                    self.open = sorted(found, key=lambda each: each.cost)
         except ValueError:  # no answer of ours
             pass
         helper.wait()
 
     def progress(self) -> Progress:
         """How far it is, where those under way count half."""
-        missing = dict(self.missing)
-        done = [cost for file, cost in missing.items() if file.exists()]
-        rest = sorted((cost for file, cost in missing.items() if not file.exists()), reverse=True)
+        missing = self.missing.values()
+        done = [each.cost for each in missing if each.file.exists()]
+        rest = sorted((each.cost for each in missing if not each.file.exists()), reverse=True)
         work = sum(done) + sum(rest[: self.processes]) / 2
-        seconds = (time.monotonic() - self.start) * (sum(missing.values()) - work) / work if done else 0.0
+        seconds = (time.monotonic() - self.start) * (sum(done) + sum(rest) - work) / work if done else 0.0
         return Progress(len(done), len(missing), seconds)
 
 
@@ -88,7 +100,7 @@ _lock = threading.Lock()
 _work: Work | None = None
 _ahead: _Ahead | None = None
 _begun: set[Work] = set()
-is_helper = False
+never_waits = False  # whether a kernel that another process compiles is left to it: in helpers
 
 
 def will_run(work: Work) -> None:
@@ -102,7 +114,7 @@ def kernel_is_missing() -> None:
     global _ahead
     work = _work
     with _lock:
-        if work is None or work in _begun or is_helper:
+        if work is None or work in _begun or never_waits:
             return
         _begun.add(work)
         helpers = processes() - 1
@@ -112,6 +124,16 @@ def kernel_is_missing() -> None:
             _ahead = _Ahead(work, helpers)
         except OSError:  # no more processes, no memory: this one compiles alone
             return
+
+
+def next_missing() -> Missing | None:
+    """A kernel for a process that waits to compile: the longest one that is not there and was not given before."""
+    ahead = _ahead
+    while ahead is not None and ahead.open:
+        found = ahead.open.pop()
+        if not found.file.exists():
+            return found
+    return None
 
 
 def progress() -> Progress | None:

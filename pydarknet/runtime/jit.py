@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import pickle
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ _parallel: list[Any] = []  # those of kernels that use Numba's threads
 
 
 class TakenError(Exception):
-    """Another process compiles this kernel; only helpers, which have other things to do, are told so."""
+    """Another process compiles this kernel; only who has other things to do is told so."""
 
 
 class _CheckedFiles:
@@ -104,17 +106,17 @@ class _QuickCache(FunctionCache):
     def _claimed(self, sig: Any, target_context: Any) -> Any:
         """Claim the kernel; what another process, which had claimed it, has compiled, or None.
 
-        Raises TakenError in a helper where another process has the claim.
+        Raises TakenError where another process has the claim and this one never waits.
         """
         file = self.file(sig, target_context)
         if claims.claim(file):
             compile_ahead.kernel_is_missing()
-        elif compile_ahead.is_helper:
+        elif compile_ahead.never_waits:
             raise TakenError
         else:
             compile_time.begin()
             try:
-                claims.wait(file)
+                claims.wait(file, meanwhile=_compile_another)
             finally:
                 compile_time.end()
         found = self._load_overload(sig, target_context) if file.exists() else None
@@ -156,7 +158,47 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
         dispatcher._cache = _QuickCache(function) if numba_is_known() else FunctionCache(function)
     finally:
         config.CACHE_DIR = previous
+    if numba_is_known():
+        _give_claims_back(dispatcher)
     return dispatcher
+
+
+def pickled(kernel: Any, types: tuple[Any, ...]) -> bytes:
+    """What `compile_pickled` in another process compiles: a kernel for arguments of these Numba types."""
+    return dumps((kernel.py_func.__module__, kernel.py_func.__name__, types))
+
+
+def compile_pickled(data: bytes) -> None:
+    """Compile what another process of the same user has pickled. Raises TakenError where somebody else compiles it."""
+    module, name, types = pickle.loads(data)
+    before, compile_ahead.never_waits = compile_ahead.never_waits, True
+    try:
+        getattr(import_module(module), name).compile(types)
+    finally:
+        compile_ahead.never_waits = before
+
+
+def _compile_another() -> bool:
+    """Compile a kernel that helpers have found missing. False: there is none that nobody has claimed."""
+    while (found := compile_ahead.next_missing()) is not None:
+        with contextlib.suppress(TakenError):
+            compile_pickled(found.kernel)
+            return True
+    return False
+
+
+def _give_claims_back(dispatcher: Any) -> None:
+    """Ctrl-C or an error while a kernel is compiled gives its claim back: other programs would wait for this one."""
+    compile_it = dispatcher.compile
+
+    def compiled_or_given_back(types: Any) -> Any:
+        try:
+            return compile_it(types)
+        except BaseException:
+            claims.release(cache_file(dispatcher, types))
+            raise
+
+    dispatcher.compile = compiled_or_given_back
 
 
 def all_kernels() -> list[Any]:

@@ -104,7 +104,7 @@ def test_bounds_on_size_and_time(url, monkeypatch):
         start = time.monotonic()
         with pytest.raises(ImageError, match=reason):
             remote.load_remote_image(f"{url}/{path}")
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10  # not the minute of a slow server
 
 
 @pytest.mark.parametrize(

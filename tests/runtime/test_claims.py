@@ -50,13 +50,6 @@ def test_a_claim_can_be_taken_again_by_its_own_process(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_claims_can_be_given_back(tmp_path):
-    for name in ("k", "l"):
-        assert claims.claim(tmp_path / name)
-    claims.release_all()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_another_process_waits_until_it_is_released(tmp_path, holder):
     holder(0.3)
     file = tmp_path / "k"
@@ -65,6 +58,14 @@ def test_another_process_waits_until_it_is_released(tmp_path, holder):
     claims.wait(file)
     assert 0.05 < time.monotonic() - start < 20
     claims.release(file)
+
+
+def test_who_waits_does_other_work_as_long_as_there_is_some(tmp_path, holder):
+    holder(0.3)
+    work = [True, True, False]
+    claims.wait(tmp_path / "k", meanwhile=lambda: work.pop(0) if len(work) > 1 else work[0])
+    assert work == [False]
+    claims.release(tmp_path / "k")
 
 
 def test_a_killed_process_releases_its_claim(tmp_path, holder):

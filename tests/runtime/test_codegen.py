@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import numba
@@ -85,6 +86,21 @@ def test_functions_that_kernels_call_can_be_called_from_python_before_and_after(
     np.testing.assert_array_equal(out, x)
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_not_collected_while_a_kernel_is_compiled(monkeypatch, collects):
+    monkeypatch.setattr(jit, "CACHE_FOLDER", None)
+    seen, finalize = [], JITCodeLibrary._finalize_specific
+    monkeypatch.setattr(JITCodeLibrary, "_finalize_specific", lambda it: seen.append(gc.isenabled()) or finalize(it))
+    if not collects:
+        gc.disable()
+    try:
+        jit.kernel(_write_hypotenuses)(np.ones(5), np.ones(5), np.ones(5))
+        assert seen and not any(seen)
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
+
+
 def test_functions_of_others_are_compiled_as_ever(made):
     @numba.njit
     def inner(x):
@@ -109,4 +125,5 @@ def test_a_kernel_that_cannot_be_compiled_leaves_nothing_behind(monkeypatch):
     with pytest.raises(numba.TypingError):
         jit.one_thread_kernel(write)(np.zeros(1))
     assert not codegen._stack
+    assert gc.isenabled()
     assert _fourfold(3.5) == 14.0
