@@ -22,6 +22,15 @@ CONTEXT = {
     "help_option_names": ["-h", "--help"],
 }
 _LONG = re.compile("-[A-Za-z][A-Za-z-]+")
+# What other programs for object detection call an option, and its names here: the first that a command has.
+ELSEWHERE = {
+    "conf": ("--thresh",), "conf-thres": ("--thresh",), "confidence": ("--thresh",), "threshold": ("--thresh",),
+    "iou": ("--nms", "--iou-thresh"), "iou-thres": ("--nms", "--iou-thresh"), "imgsz": ("--width",),
+    "img-size": ("--width",), "size": ("--width",), "epochs": ("--max-batches",), "iterations": ("--max-batches",),
+    "batch-size": ("--batch",), "save-txt": ("--save-labels",), "save-crop": ("--crops",), "workers": ("--threads",),
+    "output": ("--out-dir", "--out"), "project": ("--out-dir", "--out"), "view-img": ("--show",),
+    "letterbox": ("--letter-box",), "random-seed": ("--seed",), "pretrained": ("--init",),
+}  # fmt: skip
 FIRST = ("--help", "--version")
 FILE = click.Path(readable=False)  # checks nothing, but lets the shell complete names of files
 
@@ -62,8 +71,14 @@ class Command(click.Command):
             name = word.split("=")[0].replace("_", "-")
             if before == "--":
                 break
-            if _LONG.fullmatch(name) and name not in known and before.replace("_", "-") not in take_value:
-                raise click.NoSuchOption(word, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
+            if name in known or before.replace("_", "-") in take_value:
+                continue
+            given = word.split("=")[0]
+            other = next((option for option in ELSEWHERE.get(name.lstrip("-"), ()) if option in known), None)
+            if other and name.startswith("-"):
+                raise click.NoSuchOption(given, f"No such option '{given}'. Did you mean '{other}'?", ctx=ctx)
+            if _LONG.fullmatch(name):
+                raise click.NoSuchOption(given, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
         return super().parse_args(ctx, args)
 
 

@@ -99,14 +99,14 @@ def _label_name(text: str, dialect: Dialect) -> str | None:
     return text if text.endswith(".txt") else None
 
 
-def _parallel_folder(image: Path) -> Path:
+def _parallel_folder(image: Path, labels: str = "labels", folders: Sequence[str] = PJREDDIE_FOLDERS) -> Path:
     """The label file in a folder `labels`, which replaces the last folder `images`, `JPEGImages` or `raw`."""
     if not image.name:
         return image  # `/` or `.`: a folder, which is no label file
     parts = list(image.parts)
     for position in reversed(range(len(parts) - 1)):
-        if parts[position] in PJREDDIE_FOLDERS:
-            parts[position] = "labels"
+        if parts[position] in folders:
+            parts[position] = labels
             break
     return Path(*parts).with_suffix(".txt")
 
@@ -124,6 +124,9 @@ def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
         if name is not None:
             yield f"{rule.name}'s rule", name
     yield "a labels folder beside that of the pictures", str(_parallel_folder(image))
+    capitals = _parallel_folder(image, "Labels", ("Images",))
+    if capitals.parent != image.parent:
+        yield "a Labels folder beside Images", str(capitals)
 
 
 def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:

@@ -29,6 +29,7 @@ LIST_OF = {
     "testing": "test",
 }  # fmt: skip
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labels.txt")
+XML_FOLDERS = ("annotations", "annots", "labels", "xml", "xmls")  # beside a folder `images`
 RUN_FILE = "run.json"  # of the folder of a training run, whose links are no pictures of the data set
 LOOKED_AT = 50  # pictures whose labels are looked at for outlines
 UNSPLIT = "all"  # the list of pictures that belong to no list yet
@@ -262,8 +263,11 @@ def _read_yaml_set(path: Path) -> Recognised:
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
-    """The pictures of a folder or list that data.yaml names. Roboflow writes ../train/images for train/images."""
-    names = dict.fromkeys([place, place.removeprefix("../")])
+    """The pictures of a folder or list that data.yaml names, also without the first folders of a name that was valid on
+    another machine (`/content/set/images/train`). Roboflow writes ../train/images for train/images."""
+    parts = [part for part in with_slashes(place).split("/") if part]
+    shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
+    names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
     for found in (base / name for name in names for base in bases):
         if found.is_dir():
             return list(_pictures_below(found))
@@ -271,7 +275,7 @@ def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> lis
             return _read_list_near(found, found.name)
     if key.startswith("test"):
         return []  # many files name a part that was not exported
-    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not in {bases[0]}")
+    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not below {path.parent}")
 
 
 # --- COCO ---
@@ -330,9 +334,8 @@ def _voc_folders(folder: Path) -> dict[str, Path]:
         return {UNSPLIT: folder}
     parts = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in LIST_OF]
     found = {LIST_OF[path.name.lower()]: path for path in parts if any(path.glob("*.xml"))}
-    if not found and any((folder / "annotations").glob("*.xml")):  # beside a folder `images`
-        return {UNSPLIT: folder / "annotations"}
-    return found
+    beside = [path for path in sorted(folder.iterdir()) if path.name.lower() in XML_FOLDERS and any(path.glob("*.xml"))]
+    return {UNSPLIT: beside[0]} if beside and not found else found
 
 
 def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:

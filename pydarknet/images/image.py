@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
+from ..utils.file_kinds import kind_of
 from ..utils.files import read_bytes, write_file
 from ..utils.resources import bundled
 from .header import check_size, image_size, orientation
@@ -100,7 +101,9 @@ def _decode(content: bytes) -> Picture:
     data = np.frombuffer(content, np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
-        raise ValueError("unknown or damaged format")
+        kind = kind_of(content)
+        what = f": this is {kind}" if kind and not kind.endswith(" picture") else ""
+        raise ValueError(f"unknown or damaged format{what}")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -286,7 +289,9 @@ def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> 
     try:
         return cv2.imencode(extension, bgr, options)[1].tobytes()
     except cv2.error as error:
-        raise OutputError(f"cannot write a picture: {_reason(error)}") from error
+        unknown = "could not find encoder" in str(error)
+        reason = f"OpenCV has no format with the extension {extension}" if unknown else _reason(error)
+        raise OutputError(f"cannot write a picture: {reason}") from error
 
 
 def write_image(path: str | os.PathLike[str], image: Picture) -> Path:

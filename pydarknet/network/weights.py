@@ -167,6 +167,12 @@ def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequen
     if found == total:
         return
     sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
+    classes = _classes_that_fit(found, expected, layers)
+    if classes is not None:
+        raise WeightsError(
+            f"{sizes}: as many as with {classes} classes instead of {_classes_of(layers[-1])}; `pydarknet cfg set CFG "
+            f"NEW.cfg --classes {classes}` makes such a cfg"
+        )
     if found > total:
         raise WeightsError(
             f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? (allow_partial, "
@@ -181,6 +187,27 @@ def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequen
                 "go)"
             )
         before += count
+
+
+def _classes_of(head: Layer) -> int:
+    """The classes of a head with anchors, 0 for another layer."""
+    return int(getattr(head, "classes", 0)) if head.is_head and hasattr(head, "anchors") else 0
+
+
+def _classes_that_fit(found: int, expected: Sequence[int], layers: Sequence[Layer]) -> int | None:
+    """With how many classes in its heads the network would take `found` numbers; None if that is no whole number."""
+    of_a_class = 0
+    heads = [index for index, layer in enumerate(layers) if _classes_of(layer)]
+    for index in heads:
+        anchors = getattr(layers[index], "anchors", ())
+        boxes = len(getattr(layers[index], "mask", anchors))
+        before = layers[index - 1]
+        if index == 0 or before.kind != "convolutional" or expected[index - 1] % before.shape.channels:
+            return None
+        of_a_class += boxes * (expected[index - 1] // before.shape.channels)
+    more, rest = divmod(found - sum(expected), of_a_class) if of_a_class and layers[-1].is_head else (0, 1)
+    classes = _classes_of(layers[-1]) + more
+    return classes if not rest and classes >= 1 else None
 
 
 def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:

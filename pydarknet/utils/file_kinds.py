@@ -31,6 +31,8 @@ _SIGNATURES = {
     b"BM": "a BMP picture",
     b"%PDF": "a PDF document",
 }
+_HEIC = re.compile(rb".{4}ftyp(heic|heix|heim|heis|hevc|mif1|msf1)", re.DOTALL)
+_VIDEO = re.compile(rb".{4}ftyp(isom|iso[2-9]|mp4|avc1|qt  |M4V|3gp)|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")  # the protocol, at the beginning of Python's pickles
 _ONNX = re.compile(rb"\x08[\x01-\x20](\x12.|:)", re.DOTALL)  # ir_version, then producer_name or the graph
 _SAFETENSORS = re.compile(rb".{5}\0\0\0\{\"", re.DOTALL)  # the length of the JSON that follows
@@ -51,6 +53,10 @@ def kind_of(content: bytes) -> str:
     named = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), "")
     if named:
         return named
+    if _HEIC.match(start):
+        return "a HEIC picture; convert it to JPEG"
+    if _VIDEO.match(start):
+        return "a video"
     if _is_weights(start):
         return WEIGHTS
     if _PICKLE.match(start):

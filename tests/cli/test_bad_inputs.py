@@ -53,7 +53,12 @@ WEIGHTS = {
 }
 # Bytes of a picture.
 PICTURES = {
-    "text": (b"This is not a picture.\n", "unknown or damaged format"),
+    "text": (b"This is not a picture.\n", "unknown or damaged format: this is a text file"),
+    "HTML": (HTML.encode(), "unknown or damaged format: this is an HTML page (a failed download?)"),
+    "HEIC": (
+        b"\0\0\0\x18ftypheic" + bytes(99),
+        "unknown or damaged format: this is a HEIC picture; convert it to JPEG",
+    ),
     "zero bytes": (b"", "the file is empty"),
     "cut short": (b"\x89PNG\r\n\x1a\n" + bytes(20), "unknown or damaged format"),
 }

@@ -41,7 +41,9 @@ def test_results_come_in_order_at_any_batch(pictures, batch, capsys):
     assert max(sizes) == min(batch, 10)
     assert sum(sizes) == 10
     assert not source.good
-    assert capsys.readouterr().err == 'Cannot load image "many/4x.png": unknown or damaged format\n'
+    assert (
+        capsys.readouterr().err == 'Cannot load image "many/4x.png": unknown or damaged format: this is a text file\n'
+    )
 
 
 def test_a_limit_counts_what_was_looked_at(pictures, capsys):

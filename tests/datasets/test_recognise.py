@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from support.picture_folders import CLASSES, coco, label, labelled, voc, with_names
@@ -123,7 +125,38 @@ def roboflow_voc(folder):
     return folder, VOC, {"train": 4, "valid": 2}
 
 
+def in_capitals(folder):
+    with_names(labelled(folder, 6, beside=False))
+    for name in ("images", "labels"):
+        (folder / name).rename(folder / name.capitalize())
+    return folder, LABELLED, {UNSPLIT: 6}
+
+
+def yaml_of_another_machine(folder):
+    """As notebooks in the cloud write it."""
+    ultralytics_tree(folder)
+    text = f"train: /content/set/images/train\nval: images\\val\nnc: 3\nnames: {list(CLASSES)}\n"
+    (folder / "data.yaml").write_text(text)
+    return folder, YAML, {"train": 4, "valid": 2}
+
+
+def coco_of_windows(folder):
+    file = coco(folder / "images", folder / "all.json", 6)
+    content = json.loads(file.read_text())
+    for number, image in enumerate(content["images"]):
+        name = image["file_name"]
+        image["file_name"] = f"D:\\set\\images\\{name}" if number % 2 else f"images\\{name}"
+    file.write_text(json.dumps(content))
+    return file, COCO, {UNSPLIT: 6}
+
+
+def voc_beside_images(folder):
+    voc(folder / "images", folder / "xmls", 6)
+    return folder, VOC, {UNSPLIT: 6}
+
+
 FORMS = [
+    in_capitals, yaml_of_another_machine, coco_of_windows, voc_beside_images,
     beside, in_images_and_labels, ultralytics_tree, roboflow_yaml, cvat_yaml, cvat_darknet, windows_darknet,
     darknet_data, list_of_pictures, coco_file, coco_folder, roboflow_coco, voc_folder, voc_with_sets, roboflow_voc,
 ]  # fmt: skip

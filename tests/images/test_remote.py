@@ -83,7 +83,7 @@ def test_what_has_frames_is_no_picture(url, path):
     ("missing", "the server answers 404 Not Found"),
     ("cut", f"20 of {len(PNG)} bytes came"),
     ("large", f"it has {remote.LARGEST + 1} bytes; expected at most {remote.LARGEST}"),
-    ("page", "unknown or damaged format (12 bytes of text/html)"),
+    ("page", "unknown or damaged format: this is a text file (12 bytes of text/html)"),
 ])  # fmt: skip
 def test_what_is_no_picture_is_one_line(url, path, reason):
     with pytest.raises(ImageError) as error:

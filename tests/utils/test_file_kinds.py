@@ -46,6 +46,10 @@ def encoded(extension: str) -> bytes:
     (struct.pack("<iiiI", 0, 1, 0, 0) + bytes(99), "a .weights file"),
     (struct.pack("<iiiQ", 1 << 30, 2, 5, 0) + bytes(99), ""),
     (bytes(99), ""),
+    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "a HEIC picture; convert it to JPEG"),
+    (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(99), "a video"),
+    (b"RIFF\0\1\2\3AVI LIST" + bytes(99), "a video"),
+    (b"RIFF\0\1\2\3WEBPVP8 " + bytes(99), ""),
 ])  # fmt: skip
 def test_kinds(content, kind):
     assert kind_of(content) == kind
