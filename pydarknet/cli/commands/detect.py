@@ -1,4 +1,4 @@
-"""`detect`, whose code also runs `detector test`, `yolo test` and `coco test`."""
+"""`detect`; its code also runs `detector test`, `yolo test` and `coco test`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..options import (
     Command,
     class_numbers,
     detection_options,
+    letterbox_choice,
     names_options,
     network_and_pictures,
     network_options,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CommandDefaults:
-    """In what darknet's commands differ: default threshold and suppression, letterboxing, unit of the time."""
+    """The differences between darknet's commands: default thresholds, letterboxing, unit of the printed time."""
 
     thresh: Callable[[Dialect], float]
     nms: float = 0.45
@@ -48,8 +49,10 @@ DETECT = CommandDefaults(thresh=lambda dialect: dialect.detect_thresh)
 @names_options
 @network_options
 def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Detect objects in pictures and videos: files, folders, patterns, lists (train.txt), addresses (rtsp://, http://),
-    camera:0, or, without an IMAGE or with -, paths from standard input.
+    """Detect objects in pictures and videos.
+
+    An IMAGE is a file, a folder, a pattern, a list (train.txt), an address (rtsp://, http://) or a camera (camera:0).
+    Without an IMAGE, or with -, paths are read from standard input.
 
     Writes the last annotated picture to predictions.jpg, and an annotated video to predictions.avi.
 
@@ -65,8 +68,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
 
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
     """Print the objects of each picture and frame, and write the files."""
-    if options["letter_box"] and options["stretch"]:
-        raise click.UsageError("-letter_box and -stretch exclude each other")
+    letterbox_choice(options)
     from ...inference.detector import detect_prepared, heads_of, prepare_input, prepare_tiles
     from ...inference.tiles import Tiling
     from ...utils.prefetch import BackgroundWriter
@@ -97,20 +99,22 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     reads_input = not images or STANDARD_INPUT in images
     with Interruption() as stop, outputs, contextlib.ExitStack() as stack:
         if not reads_input:
-            outputs.behind = stack.enter_context(BackgroundWriter())
+            outputs.writer = stack.enter_context(BackgroundWriter())
         process(source, stop, options["batch"], compute, show)
     stop.exit(source.good)
 
 
 def detector_options(model: Model, options: Options, defaults: CommandDefaults) -> DetectorOptions:
-    """How objects are detected: what the options say, else the command's defaults. Raises OptionError."""
+    """The options of the detector: those given, else the command's defaults. Raises OptionError."""
     from ...inference.detector import DetectorOptions
 
     thresh, nms = options["thresh"], options["nms"]
     thresh = defaults.thresh(model.dialect) if thresh is None else thresh
     nms = defaults.nms if nms is None else nms
-    letterbox = True if options["letter_box"] else False if options["stretch"] else defaults.letterbox
-    return DetectorOptions.of(model, thresh, options["hier"], nms, letterbox)
+    letterbox = letterbox_choice(options)
+    return DetectorOptions.of(
+        model, thresh, options["hier"], nms, defaults.letterbox if letterbox is None else letterbox
+    )
 
 
 def print_found(
