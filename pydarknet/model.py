@@ -95,7 +95,7 @@ class Model(Network):
     @names.setter
     def names(self, names: list[str]) -> None:
         if len(names) < self.classes or (self.heads and len(names) > self.classes):
-            raise OptionError(f"{len(names)} names; the network has {self.classes} classes")
+            raise OptionError(f"{len(names)} names; expected {self.classes}, the number of the network's classes")
         self._names = list(names)
 
     def classify(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> list[tuple[str, float]]:

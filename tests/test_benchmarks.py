@@ -300,3 +300,10 @@ def test_wrong_answers_of_a_service_are_counted():
     expected = [comparable(b'{"seconds": 7, "objects": [1]}')]
     wrong, others = load.compare(expected)
     assert (wrong, dict(others)) == (1, {429: 1})
+
+
+@pytest.mark.slow
+def test_viewers_of_a_run_see_events_and_pictures():
+    command = [sys.executable, FOLDER / "live_viewers.py", "--iterations=40", "--repeats=1"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split(": ")[0] for line in found] == ["clock", "processor"]

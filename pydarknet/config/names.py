@@ -1,4 +1,4 @@
-"""Class names: where they are read from, and checks of their number."""
+"""Class names: their files, and checks of their number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise DataError(f"{path}: the list of names is empty")
+        raise DataError(f"{path}: the list of names is empty; expected one per line")
     return lines
 
 
@@ -41,7 +41,7 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
             return [str(number) for number in range(classes)]
     names = read_names(network_file(os.fspath(path)))
     if len(names) < classes or (exact and len(names) != classes):
-        raise DataError(f"{path}: {len(names)} names; the network has {classes} classes")
+        raise DataError(f"{path}: {len(names)} names; expected {classes}, the number of the network's classes")
     if len(names) > classes:
         log.warning("%s: %d names for %d classes; the first %d are used", path, len(names), classes, classes)
     return names[:classes]

@@ -25,9 +25,9 @@ LISTS = ("train", "valid", "test")
 class LabelledPicture:
     """A picture of a list with its labels.
 
-    line: its line in the list. labels: the label file, None where there is none. rule: how that was found. rows: (k, 5)
-    float32, class, x, y, w, h in fractions. lines: the line of each row in the label file. wrong: a message for each
-    line that is no row.
+    line: its line in the list. labels: the label file, or None. rule: the rule by which that was found. rows: (k, 5)
+    float32, class, x, y, w, h in fractions of the picture. lines: the line of each row in the label file. wrong: a
+    message for each line that does not parse.
     """
 
     line: int
@@ -111,8 +111,8 @@ class ImageLists:
 
 
 def read_picture(line: int, picture: Path, dialect: Dialect = ALEXEYAB) -> LabelledPicture:
-    """A picture with its labels, found by the dialect's rule or another. A label file that is no text gives one entry
-    of `wrong`."""
+    """A picture with its labels, found by the dialect's rule or another. A label file that is not text gives one
+    entry of `wrong`."""
     found = find_labels(picture, dialect)
     if found is None:
         return LabelledPicture(line, picture, None)

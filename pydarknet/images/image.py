@@ -31,7 +31,7 @@ BEGINNING = 1 << 18  # bytes of a file in which its EXIF data are
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 _MAX_PIXELS = 2**27  # of a resized picture, 1.5 GiB of floats; scaling a narrow picture by its shorter side needs more
 
-# OpenCV also logs to stderr what is raised here as an error; its variable enables that. (OpenCV 4, else 5.)
+# OpenCV also logs to stderr the errors that are raised here; its variable enables that. (OpenCV 4, else 5.)
 if "OPENCV_LOG_LEVEL" not in os.environ:
     (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
@@ -59,7 +59,7 @@ def decode_image(content: bytes) -> Picture:
 def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(width, height) in pixels of the picture at `path`, from its header if the format is known.
 
-    Raises ImageError if it is no picture.
+    Raises ImageError if it is not a picture.
     """
     size = image_size(_content(path))
     if size is not None and min(size) > 0:
@@ -176,7 +176,7 @@ def resize(chw: CHW, width: int, height: int) -> CHW:
 
 def _resize_picture(image: Picture, width: int, height: int) -> CHW:
     """`resize(as_chw(image), width, height)` in one kernel, which converts only the pixels that it reads."""
-    from ..kernels.resize import resample  # commands without pictures need no compiled kernels
+    from ..kernels.resize import resample  # late: commands without pictures need no compiled kernels
 
     rows, columns, channels = image.shape
     x, y = _grids(columns, rows, width, height)

@@ -1,4 +1,4 @@
-"""Conversion of a program's pictures: paths, encoded bytes, open files, NumPy arrays, Pillow images."""
+"""Conversion of a caller's pictures: paths, encoded bytes, open files, NumPy arrays, Pillow images."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a run shows while it goes on: a folder `live` beside the weights, for the page of `server/live.py`.
+"""The folder `live` beside the weights of a run, from which the page of `server/live.py` is made.
 
-state.json   name, iteration, how many there will be, whether the run has ended, the pictures below
-batch.jpg    the last mini-batch as the network got it, with the boxes that it is to find
-worst_1.jpg  and so on: the pictures of the last validation in which most objects were missed
+state.json   name, iteration, max_batches, whether the run has ended, the pictures below
+batch.jpg    the last mini-batch after augmentation, with its ground truth
+worst_1.jpg  and so on: the pictures of the last validation with most missed objects
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ from .run_folder import CHART
 from .validation import AveragePrecision
 
 FOLDER = "live"
-SECONDS = 5.0  # between two mini-batches that are drawn: a hundredth of the time of training at most
+SECONDS = 5.0  # between two drawings of a mini-batch
+PAUSE = 200  # times what drawing the last one took: drawing is half a hundredth of the time of training at most
 PICTURES = 16  # of a mini-batch that are drawn
-TALLEST = 240  # pixels of each
+TALLEST = 240  # pixels, the height of each picture
 
 log = logging.getLogger("pydarknet")
 
 
 class LiveHook(Hook):
-    """Keeps the folder `live` of a run. What cannot be written is one warning, and the run goes on."""
+    """Updates the folder `live` of a run. If it cannot be written, there is one warning, and the run continues."""
 
     def __init__(self) -> None:
-        self.folder = Path(FOLDER)  # of the run, from its beginning on
-        self._drawn = -math.inf
+        self.folder = Path(FOLDER)  # in the run's folder, once the run has started
+        self._due = -math.inf  # when the next mini-batch is drawn
         self._worst: list[dict[str, Any]] = []
         self._is_off = False
 
@@ -54,10 +55,10 @@ class LiveHook(Hook):
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
         now = time.monotonic()
-        if record.measurement is None and now - self._drawn < SECONDS:
+        if record.measurement is None and now < self._due:
             return
-        self._drawn = now
         self._write(run, "running", draw=True, measured=record.measurement is not None)
+        self._due = time.monotonic() + max(SECONDS, PAUSE * (time.monotonic() - now))
 
     def after_run(self, run: Run) -> None:
         self._write(run, "interrupted" if run.interrupted else "finished")
@@ -75,7 +76,7 @@ class LiveHook(Hook):
             write_file(self.folder / "state.json", to_json(self._state(run, status)).encode())
         except (DarknetError, OSError) as error:
             self._is_off = True
-            log.warning("%s: not kept up to date: %s", self.folder, error)
+            log.warning("%s: no longer updated: %s", self.folder, error)
 
     def _state(self, run: Run, status: str) -> dict[str, Any]:
         return {
@@ -94,13 +95,14 @@ class LiveHook(Hook):
         for number, (missed, found) in enumerate(metric.worst.ranked(), start=1):
             truth = metric.truth.boxes[found.index]
             picture = annotated(found, truth, run.model.names, metric.options.thresh, run.model.dialect)
-            write_image(self.folder / f"worst_{number}.jpg", _no_taller(picture, 2 * TALLEST))
+            step = _step(len(picture), 2 * TALLEST)
+            write_image(self.folder / f"worst_{number}.jpg", np.ascontiguousarray(picture[::step, ::step]))
             drawn.append({"file": f"worst_{number}.jpg", "name": found.path.name, "missed": missed, "of": len(truth)})
         return drawn
 
 
 class ChartStream(Hook):
-    """Sends chart.png to the clients of a stream, once a second; it is drawn whenever weights are written."""
+    """Sends chart.png to the clients of a stream, at most once a second."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -114,12 +116,14 @@ class ChartStream(Hook):
 
 
 def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> Picture | None:
-    """The first PICTURES of a mini-batch, (n, c, h, w) float32, side by side with their objects; None for other inputs.
+    """A grid of the first PICTURES of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
 
-    truth: as of `Model.train_step`; of vectors, the name of the largest entry is drawn.
+    truth: as for `Model.train_step`; of a class vector, the name of the largest entry is drawn.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None
+    step = _step(images.shape[2], TALLEST)
+    images = images[:, :, ::step, ::step]
     count = min(len(images), PICTURES)
     columns = math.ceil(math.sqrt(count))
     cells = [_draw_truth(as_picture(images[i]), truth[i], names) for i in range(count)]
@@ -138,18 +142,16 @@ def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture
         (Box(x * width, y * height, w * width, h * height), _name(names, number), class_colour(number, len(names) or 1))
         for number, x, y, w, h in entries
     ]
-    return _no_taller(draw_boxes(picture, marks), TALLEST)
+    return draw_boxes(picture, marks)
 
 
 def _name(names: Sequence[str], number: int) -> str:
     return names[number] if 0 <= number < len(names) else str(number)
 
 
-def _no_taller(picture: Picture, height: int) -> Picture:
-    """Every second pixel and line left out, and again, until the picture is no taller."""
-    while picture.shape[0] > height:
-        picture = picture[::2, ::2]
-    return np.ascontiguousarray(picture)
+def _step(height: int, tallest: int) -> int:
+    """Every how many-th pixel to draw, that a picture is no taller: a power of two."""
+    return 1 << max(0, math.ceil(math.log2(height / tallest)))
 
 
 def _names(run: Run) -> Sequence[str]:

@@ -155,9 +155,9 @@ def test_errors_without_a_key_stand_at_the_head_of_the_section(section):
 @pytest.mark.parametrize("text, message", [
     ("", "has no sections; expected [net] and layers"),
     ("# only a comment\n", "has no sections"),
-    ("[net]\nwidth=4\n", "no layer follows [net]"),
+    ("[net]\nwidth=4\n", "found no layers after [net]"),
     ("[convolutional]\n[net]\n", ":1: First section must be [net] or [network], found [convolutional]"),
-    ("\nwidth=4\n[net]\n[avgpool]\n", ":2: width=4 stands before any section; expected [net]"),
+    ("\nwidth=4\n[net]\n[avgpool]\n", ":2: width=4 is before the first section; expected [net]"),
     ("some words\n", ":1: Config file error, could parse: somewords (expected key=value)"),
     ("[net]\n=5\n[avgpool]\n", ":2: Config file error"),
     ("<!DOCTYPE html>\n<html></html>\n", "this is an HTML page, not a .cfg file"),

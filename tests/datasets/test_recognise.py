@@ -218,10 +218,10 @@ def test_a_test_list_stands_in_for_valid(tmp_path):
         (lambda folder: folder.mkdir(), "found nothing; expected pictures with label files"),
         (lambda folder: [labelled(folder, 2), *[p.unlink() for p in folder.glob("*.txt")]], "no label file such as"),
         (lambda folder: folder.with_suffix("").write_text(""), "expected a folder, a .data file"),
-        (lambda folder: [labelled(folder, 2), [p.write_text("") for p in folder.glob("*.txt")]], "has an object"),
-        (lambda folder: [folder.mkdir(), *[(folder / f"{n}.yaml").write_text("") for n in "ab"]], "give the file"),
+        (lambda folder: [labelled(folder, 2), [p.write_text("") for p in folder.glob("*.txt")]], "found no object"),
+        (lambda folder: [folder.mkdir(), *[(folder / f"{n}.yaml").write_text("") for n in "ab"]], "give one of these"),
         (lambda folder: [folder.mkdir(), (folder / "a.yaml").write_text("names: [a]\ntrain: x\n")], "no such folder"),
-        (lambda folder: coco(folder / "elsewhere", folder / "a.json", 2), "2 pictures are not there"),
+        (lambda folder: coco(folder / "elsewhere", folder / "a.json", 2), "2 pictures are missing"),
     ],
 )
 def test_errors(tmp_path, make, message):
@@ -236,7 +236,7 @@ def test_errors(tmp_path, make, message):
 def test_outlines_are_no_boxes(tmp_path):
     folder = with_names(labelled(tmp_path / "set", 6))
     (folder / "p3.txt").write_text("0 0.5 0.5 0.1 0.1\n1 0.1 0.1 0.2 0.1 0.2 0.2\n")
-    with pytest.raises(DataError, match=r"p3.txt:2: 7 numbers, an outline of points; expected class x y w h"):
+    with pytest.raises(DataError, match=r"p3.txt:2: found 7 numbers, an outline of points; expected class x y w h"):
         recognise(folder)
 
 

@@ -79,3 +79,14 @@ def test_a_child_that_computes_or_waits_for_ever_hangs_and_one_that_was_stopped_
         for child in children.values():
             child.kill()
             child.communicate()
+
+
+@pytest.mark.slow
+def test_a_command_is_interrupted_also_in_a_process_that_ignores_ctrl_c():
+    """As those that shells start in the background do."""
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert verdict("command", b"\0".join(b"speed trained.cfg 999999999999 --layers".split())) is None
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)

@@ -14,14 +14,14 @@ from pathlib import Path
 from ...errors import DataError, OptionError
 from ...utils.files import write_folder_whole
 from ..recognise import UNSPLIT, recognise
-from .annotations import Annotated, AnnotatedSet, PixelBox, Placing
+from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox
 from .coco import read_coco, write_coco
 from .darknet import read_darknet, write_darknet
 from .voc import read_voc, write_voc
 
 FORMS = ("darknet", "voc", "coco")
 ANY = "any"  # the form of a set that `recognise` reads
-_WRITERS: dict[str, Callable[[AnnotatedSet, Path, Placing], None]] = {
+_WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
     "darknet": write_darknet,
     "voc": write_voc,
     "coco": write_coco,
@@ -102,8 +102,8 @@ def write_set(
     if copy and missing:
         raise DataError(f"{missing[0]}: no such picture ({len(missing)} of {sum(1 for _ in found)} are missing)")
     with write_folder_whole(folder) as temporary:
-        _WRITERS[form](found, temporary, Placing(Path(folder), copy))
+        _WRITERS[form](found, temporary, PicturePlacement(Path(folder), copy))
     return found
 
 
-__all__ = ["FORMS", "Annotated", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]
+__all__ = ["FORMS", "AnnotatedPicture", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]

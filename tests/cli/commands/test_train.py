@@ -269,7 +269,7 @@ def test_compiling_is_no_time_of_training(run, files, monkeypatch):
 def test_resume_says_where_it_goes_on(run, files):
     assert "no checkpoint of net; this is a new run" in run("train", files.data, files.cfg, "-resume").stderr
     result = run("train", files.data, files.cfg, "--resume", "--max-batches", "5", "--seed", "8")
-    assert f"Going on from {files.folder}/net_final.weights, iteration 3\n" in result.stderr
+    assert f"Resuming from {files.folder}/net_final.weights, iteration 3\n" in result.stderr
     assert "the run began with seed 0, which it keeps" in result.stderr
     assert re.findall(r"^(\d+): ", result.stdout, re.M) == ["4", "5"]
 
