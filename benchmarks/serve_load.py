@@ -6,8 +6,8 @@
 
 The engine's own rate is what a program without a service would reach: that of `Model.detect` over the bytes of the same
 files. It reads ahead, except beside a single client, which sends a picture when the last one is answered: there
-`Model.detect` gets one picture after another. The engine, in a process of its own, and the service take turns; the rates
-are medians.
+`Model.detect` gets one picture after another. The engine, in a process of its own, and the service take turns; the
+rates are medians.
 
 Service and load share the machine, so the load is cheap: one process, one thread, raw sockets, requests made before the
 clock starts; answers are kept, and compared with those of `Model.detect` after it has stopped. All of the JSON is
