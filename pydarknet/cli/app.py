@@ -1,4 +1,4 @@
-"""The `pydarknet` program: its commands, imported when they are called, and how errors and signals end it."""
+"""The `pydarknet` program: its commands, each imported when it is called, and how errors and signals end it."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ import click
 
 from ..errors import DarknetError
 from ..version import __version__
-from .compile_progress import shown
+from .compile_progress import show_compile_progress
 from .console import note, show_warnings
 from .not_offered import ABSENT, absent_command
 from .options import CONTEXT, FlagsFirst
 
-# The groups of the help: each command with the module in `commands` that holds it, and what the list of commands says.
-# The list is kept here so that `pydarknet --help` imports none of these modules.
+# The commands in the groups of `pydarknet --help`: for each, its module in `commands` and its line in that list. The
+# lines are here so that `--help` imports none of these modules.
 GROUPS = {
     "Pictures, training, networks": {
-        "classify": ("classify", "name what pictures show"),
+        "classify": ("classify", "classify pictures"),
         "detect": ("detect", "detect objects in pictures"),
-        "track": ("track", "follow objects through a video, count them"),
+        "track": ("track", "track and count objects in a video"),
         "train": ("train_folder", "train a detector or a classifier"),
-        "live": ("live", "a training run in the browser"),
-        "evaluate": ("evaluate", "measure a detector: AP, COCO's figures, worst pictures"),
-        "info": ("info", "layer table, operations, memory of a network"),
+        "live": ("live", "show a training run in the browser"),
+        "evaluate": ("evaluate", "measure a detector: AP, COCO's metrics, worst pictures"),
+        "info": ("info", "print layer table, operations, memory of a network"),
         "speed": ("speed", "time forward passes or single layers"),
         "export": ("export", "write an ONNX file"),
-        "serve": ("serve", "answer pictures over HTTP, and a page for the browser"),
+        "serve": ("serve", "run a network as an HTTP service, with a web page"),
     },
     "Data sets and network files": {
-        "download": ("download", "published weights by name"),
+        "download": ("download", "download published weights by name"),
         "dataset": ("dataset", "check and convert data sets"),
         "cfg": ("cfg", "check network files, adapt them to a data set"),
-        "anchors": ("anchors", "anchors for the boxes of a data set"),
+        "anchors": ("anchors", "find anchors for the boxes of a data set"),
     },
     "darknet's own spellings": {
         "detector": ("darknet_spellings", "test, demo (video), train, map, valid, recall, calc_anchors"),
@@ -47,32 +47,32 @@ GROUPS = {
         "yolo": ("darknet_spellings", "YOLOv1 on PASCAL VOC"),
         "coco": ("darknet_spellings", "YOLOv1 on COCO"),
         "rnn": ("rnn", "recurrent networks and text"),
-        "ops": ("info", "operations of a network"),
+        "ops": ("info", "floating-point operations of a network"),
     },
     "Weights files": {
-        "partial": ("weights", "the first layers, to train further from"),
-        "average": ("weights", "the mean of several files"),
+        "partial": ("weights", "keep the first layers, to start training from"),
+        "average": ("weights", "average several files"),
         "normalize": ("weights", "add batch normalisation"),
         "denormalize": ("weights", "fold batch normalisation into the weights"),
-        "reset": ("weights", "fold batch normalisation and begin it anew"),
-        "rescale": ("weights", "from pixels in -1..1 to pixels in 0..1"),
+        "reset": ("weights", "fold batch normalisation and reset it"),
+        "rescale": ("weights", "convert from pixels in -1..1 to pixels in 0..1"),
         "rgbgr": ("weights", "swap red and blue"),
-        "oneoff": ("weights", "from N classes to three anchors with N classes"),
-        "statistics": ("weights", "moments of weights"),
-        "print": ("weights", "the weights of a convolution"),
+        "oneoff": ("weights", "convert from N classes to three anchors with N classes"),
+        "statistics": ("weights", "print mean and variance of weights"),
+        "print": ("weights", "print the weights of a convolution"),
     },
     "Pictures of networks": {
-        "visualize": ("pictures", "filters as pictures"),
-        "mkimg": ("pictures", "filters scattered over grey"),
-        "imtest": ("pictures", "what each operation makes of a picture"),
-        "nightmare": ("pictures", "amplify what a layer sees in a picture"),
+        "visualize": ("pictures", "write filters as pictures"),
+        "mkimg": ("pictures", "write pictures of filters scattered over grey"),
+        "imtest": ("pictures", "write the result of each picture operation"),
+        "nightmare": ("pictures", "change a picture to amplify a layer's output"),
     },
     "This program": {
-        "doctor": ("machine", "processor, versions, kernel cache, decoders, problems"),
+        "doctor": ("machine", "print processor, versions, kernel cache, decoders, problems"),
         "warm-up": ("machine", "compile the kernels of networks now"),
-        "completion": ("help", "completion of commands in bash, zsh, fish"),
-        "help": ("help", "help on a command"),
-        "version": ("help", "the version"),
+        "completion": ("help", "print a completion script for bash, zsh, fish"),
+        "help": ("help", "print help on a command"),
+        "version": ("help", "print the version"),
     },
 }
 COMMANDS = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}
@@ -84,13 +84,13 @@ Examples:
   pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3
   pydarknet info cfg/yolov4.cfg
 
-Options of the commands may stand anywhere, with one dash or two. Network and .data files that are not on the disk are
-looked for among the bundled ones.
+Options may be anywhere on the line, with one dash or two. If a network or .data file is not on the disk, the bundled
+file of that name is used.
 """
 
 
 class OneLine(click.ClickException):
-    """An error that a user can cause: its text in one line, no traceback, exit code 1."""
+    """An error of the user's: one line, no traceback, exit code 1."""
 
     def show(self, file: Any = None) -> None:
         note(" ".join(self.message.split("\n")))
@@ -117,13 +117,13 @@ class Commands(FlagsFirst):
                 formatter.write_dl([(name, summary) for name, (_, summary) in commands.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. What a user can cause ends in one line; a bug keeps its traceback.
+        """Run the command. An error of the user's is printed as one line; a bug keeps its traceback.
 
-        SIGTERM ends a command as an exception does, so that no temporary file is left behind.
+        SIGTERM raises an exception, so that temporary files are removed.
         """
         show_warnings()
         try:
-            with _sigterm_raises(), shown():
+            with _sigterm_raises(), show_compile_progress():
                 return super().invoke(ctx)
         except DarknetError as error:
             raise OneLine(str(error)) from error
@@ -141,7 +141,7 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         raise click.exceptions.Exit(128 + number)
 
-    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can set a handler
         yield
         return
     former = signal.signal(signal.SIGTERM, end)

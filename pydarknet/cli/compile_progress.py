@@ -1,4 +1,4 @@
-"""A line on standard error as long as kernels are compiled, so that no command is silent while it waits for them."""
+"""A line on standard error while kernels are compiled, so that the user sees what a command waits for."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..runtime import compile_ahead, compile_time
 from .console import clear_line, draw_line, note
 
 VARIABLE = "PYDARKNET_PROGRESS"
-QUIET = 0.6  # seconds without a line: most kernels of training take less
-TICK = 0.2  # seconds between two looks
-PLAIN = 2.0  # seconds between two lines where standard error is no terminal
+DELAY = 0.6  # seconds before the first line; most kernels of training take less
+INTERVAL = 0.2  # seconds between two updates
+LOG_INTERVAL = 2.0  # seconds between two lines if standard error is no terminal
 IDLE = 3.0  # seconds without a compilation after which the thread ends
 
 
 class CompileProgress:
-    """Shows a line while the process compiles, from a thread that lives as long as there is something to show."""
+    """Shows the line from a thread, which ends after IDLE seconds without a compilation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class CompileProgress:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Take the line away and end the thread."""
+        """Remove the line and end the thread."""
         self._stop.set()
         thread = self._thread
         if thread is not None:
@@ -44,11 +44,11 @@ class CompileProgress:
 
     def _watch(self) -> None:
         begun, idle, shown = time.monotonic(), 0.0, 0.0
-        while not self._stop.wait(TICK):
+        while not self._stop.wait(INTERVAL):
             now = time.monotonic()
             if compile_time.is_compiling():
                 idle = now
-                if now - begun > QUIET:
+                if now - begun > DELAY:
                     shown = self._show(now, shown)
             elif now - max(idle, begun) > IDLE:
                 break
@@ -59,12 +59,12 @@ class CompileProgress:
         clear_line()
 
     def _show(self, now: float, shown: float) -> float:
-        """Show where the work is; when that was last done."""
+        """Show the progress. shown: the time of the last line; returns the new one."""
         text = _text()
         if sys.stderr.isatty():
             draw_line(text)
             return now
-        if now - shown < PLAIN or text == self._last:
+        if now - shown < LOG_INTERVAL or text == self._last:
             return shown
         self._last = text
         note(text)
@@ -80,8 +80,8 @@ def _text() -> str:
 
 
 @contextmanager
-def shown() -> Iterator[None]:
-    """Show the line whenever the block compiles, unless $PYDARKNET_PROGRESS is 0."""
+def show_compile_progress() -> Iterator[None]:
+    """Show the line while the block compiles kernels, unless $PYDARKNET_PROGRESS is 0."""
     if os.environ.get(VARIABLE) == "0":
         yield
         return

@@ -1,4 +1,5 @@
-"""A process that compiles the kernels of a network ahead of the one that runs it (`runtime/compile_ahead.py`)."""
+"""A helper process that compiles the kernels of a network ahead of the process that runs it
+(`runtime/compile_ahead.py`)."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from ..runtime.jit import TakenError, cache_file, pickled
 from ..runtime.shipped import library
 from ..tools.warm_up import train_once
 
-# Seconds that kernels take to compile, measured; any other one takes OTHER.
+# Measured compile times in seconds; every other kernel takes about OTHER.
 COSTS = {
     "convolve_winograd": 5, "convolve_inverted_bottleneck": 5, "convolve": 4, "convolve_rows": 2.5,
     "convolve_picture": 2.5, "convolve_nchw_bottleneck": 2, "pack_winograd": 1.5, "suppress_classes": 1.5,
@@ -30,10 +31,10 @@ OTHER = 0.7
 
 
 def find_kernels(work: Work) -> Recorded:
-    """The kernels that the work calls, with the types of their arguments; where it fails, those that it had called."""
+    """The kernels that the work calls, with the types of their arguments; after a failure, those called before it."""
     with recording() as found, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        # What kernels would have computed is missing, so that code between them may stumble.
+        # The kernels compute nothing here, so the Python code between them may fail on their outputs.
         try:
             if work.train:
                 train_once(work.cfg, work.width, work.height, work.batch, work.dialect)
@@ -56,13 +57,13 @@ def _run_once(work: Work) -> None:
 
 
 def missing(found: Recorded) -> Recorded:
-    """Those that are neither in the cache nor shipped, the longest first."""
+    """Those that are neither in the cache nor in the package, the slowest to compile first."""
     absent = [each for each in found if not cache_file(*each).exists() and not _is_shipped(*each)]
     return sorted(absent, key=lambda each: -_cost(each[0]))
 
 
 def _is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
-    """Whether the package came with the code, so that the process that runs the network does not ask for it."""
+    """Whether the package contains the compiled kernel, so that nobody needs to compile it."""
     name, kinds = description(kernel, types)
     shipped = library()
     return shipped is not None and kinds is not None and shipped.has(name, kinds)
@@ -73,7 +74,7 @@ def _cost(kernel: object) -> float:
 
 
 def compile_all(kernels: Recorded) -> None:
-    """Compile them but those that other processes are at; then those that these have left."""
+    """Compile all kernels: first those that no other process is compiling, then those that such a process gave up."""
     for _ in range(2):
         for kernel, types in kernels:
             try:
@@ -93,13 +94,13 @@ def end_with_parent() -> None:
 
 
 def main() -> None:
-    """Compile the kernels of the work that stands on the command line as JSON."""
+    """Compile the kernels of the Work that the command line gives as JSON."""
     compile_ahead.never_waits = True
     end_with_parent()
     logging.getLogger("pydarknet").setLevel(logging.CRITICAL)
     try:
         absent = missing(find_kernels(Work(*json.loads(sys.argv[1]))))
-    except DarknetError:  # the process that started this one tells of it
+    except DarknetError:  # the parent process reports it
         return
     found = [(str(cache_file(*each)), _cost(each[0]), pickled(*each).hex()) for each in absent]
     print(json.dumps(found), flush=True)

@@ -14,7 +14,7 @@ import click
 from ..errors import OutputError
 
 CLEAR_LINE = "\r\033[K"
-MANY = 10  # pictures; a progress bar is shown for more
+MANY = 10  # pictures; only more of them have a progress bar
 
 _bar_shown = False
 _line_shown = False
@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 def say(text: str, newline: bool = True) -> None:
-    """Print a result. File names and class names are printed as the bytes that they were read as.
+    """Print a result on standard output. Names of files and classes are printed as the bytes that were read.
 
     Raises OutputError where standard output cannot be written; a closed pipe stays a BrokenPipeError.
     """
@@ -41,20 +41,20 @@ def say(text: str, newline: bool = True) -> None:
 
 
 def note(text: str, newline: bool = True) -> None:
-    """Print a remark, a warning or an error."""
+    """Print a remark, a warning or an error on standard error."""
     clear_line()
     click.echo(text, nl=newline, err=True)
 
 
 def draw_line(text: str) -> None:
-    """Show a line at the terminal, in the place of the last such line; what is printed next takes it away."""
+    """Show a line at the terminal, in place of the last such line, until something else is printed."""
     global _line_shown
     _line_shown = True
     click.echo(f"{CLEAR_LINE}{text}", nl=False, err=True)
 
 
 def clear_line() -> None:
-    """Take away the line that `draw_line` has drawn."""
+    """Remove the line that `draw_line` has drawn."""
     global _line_shown
     if _line_shown:
         _line_shown = False
@@ -82,8 +82,8 @@ def show_warnings() -> None:
 
 @contextmanager
 def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
-    """Yield a function to be called after each of `length` pictures. More than MANY show a bar at a terminal, with the
-    time left at the mean speed so far."""
+    """Yield a function to be called after each of `length` pictures. At a terminal, it advances a bar with the time
+    left, if there are more than MANY."""
     global _bar_shown
     if length <= MANY or not sys.stderr.isatty():
         yield lambda: None
@@ -97,8 +97,8 @@ def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
 
 
 def progress(items: Iterable[Item], total: int, label: str = "pictures") -> Iterator[Item]:
-    """Yield the items, with the same bar. It begins after the first item, whose time (kernels are compiled, addresses
-    are opened) says nothing about the rest."""
+    """Yield the items, with the same bar. The bar starts after the first item, which takes longer than the others:
+    kernels are compiled, addresses are opened."""
     iterator = iter(items)
     for first in iterator:
         yield first

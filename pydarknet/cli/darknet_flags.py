@@ -1,6 +1,6 @@
-"""The flags that AlexeyAB's darknet reads before every `detector` or `classifier` command, whichever it is.
+"""The flags that AlexeyAB's darknet accepts with every `detector` or `classifier` command.
 
-A command that does nothing with one of them accepts it as well, so that his scripts run, and says so in one line.
+A command that has no use for one of them accepts it too, so that existing scripts run, and says so in one line.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import click
 from .console import note
 
 ON_THE_CPU = "pydarknet computes on the CPU"
-QUIET = "dont_show"  # of commands that show nothing: they do what it asks for
+DONT_SHOW = "dont_show"  # accepted silently: commands without a window already do what it asks for
 
-# The flags of both groups: the value that one takes, or None.
+# The flags of both groups, each with the name of its value, or None.
 _BOTH: dict[str, str | None] = {
     "benchmark": None,
     "benchmark_layers": None,
@@ -22,7 +22,7 @@ _BOTH: dict[str, str | None] = {
     "chart": "FILE",
     "clear": None,
     "cuda_debug_sync": None,
-    QUIET: None,
+    DONT_SHOW: None,
     "gpus": "LIST",
     "i": "N",
     "mjpeg_port": "PORT",
@@ -56,7 +56,7 @@ DETECTOR_FLAGS: dict[str, str | None] = {
 }
 CLASSIFIER_FLAGS: dict[str, str | None] = {**_BOTH, "dontuse_opencv": None, "t": "N", "topk": None}
 
-# Why a flag has no effect, where that is not plain, and what to use instead.
+# Why a flag has no effect, or what to use instead.
 REASONS = {
     "benchmark_layers": "it times the layers of builds for GPUs; use pydarknet speed --layers",
     "chart": "chart.png is drawn from the numbers of the run, also after --resume",
@@ -69,7 +69,7 @@ REASONS = {
 
 
 def accept_flags(group: click.Group, flags: dict[str, str | None]) -> None:
-    """Let every command of the group accept those of the flags that it has no use for. They stay out of its help."""
+    """Let every command of the group accept the flags that it has no use for. Its help does not show them."""
     for command in group.commands.values():
         known = {
             name.replace("_", "-")
@@ -83,11 +83,11 @@ def accept_flags(group: click.Group, flags: dict[str, str | None]) -> None:
 
 
 def _without_effect(command: str, name: str, value: str | None) -> click.Option:
-    def tell(ctx: click.Context, parameter: click.Parameter, given: Any) -> None:
-        if given and name != QUIET and not ctx.resilient_parsing:
+    def report(ctx: click.Context, parameter: click.Parameter, given: Any) -> None:
+        if given and name != DONT_SHOW and not ctx.resilient_parsing:
             reason = f": {REASONS[name]}" if name in REASONS else ""
             note(f"-{name} has no effect on {command}{reason}")
 
     spellings = [f"-{name}"] if len(name) == 1 else [f"-{name}", f"--{name.replace('_', '-')}"]
     what: dict[str, Any] = {"is_flag": True} if value is None else {"metavar": value}
-    return click.Option(spellings, expose_value=False, hidden=True, callback=tell, **what)
+    return click.Option(spellings, expose_value=False, hidden=True, callback=report, **what)

@@ -15,19 +15,11 @@ if TYPE_CHECKING:
     from ..network.network import Network
 
 Options = Mapping[str, Any]
-MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision")  # of every command with a model
-
-
-def exists(path: str) -> bool:
-    """Whether the file or folder exists; False for a name that the system refuses."""
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False
+MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision")  # those of every command with a model
 
 
 def build_network(cfg: str, options: Options) -> Network:
-    """The network of a .cfg file, with parameters that are not initialised."""
+    """The network of a .cfg file, its parameters uninitialised."""
     from ..config.dialect import choose_dialect
     from ..config.sections import read_config
     from ..network.network import Network
@@ -38,7 +30,7 @@ def build_network(cfg: str, options: Options) -> Network:
 
 
 def load_network(cfg: str, weights: str, options: Options) -> Network:
-    """The network of a .cfg file with its weights; names are not read."""
+    """The network of a .cfg file with its weights, without class names."""
     network = build_network(cfg, options)
     network.loaded = network.load_weights(weights, options["allow_partial"])
     note_partial_weights(network, weights)
@@ -48,7 +40,7 @@ def load_network(cfg: str, weights: str, options: Options) -> Network:
 
 
 def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> Model:
-    """A network with its weights (None: random ones) and names. more: further options of `model.load_model`."""
+    """A network with its weights (None: random ones) and class names. more: further arguments of `model.load_model`."""
     from ..model import load_model as load
 
     model = load(
@@ -91,7 +83,7 @@ def print_table(network: Network) -> None:
 
 
 def note_partial_weights(network: Network, weights: str) -> None:
-    """Print how many layers a weights file of another length has filled (--allow-partial)."""
+    """Print how many layers a weights file of another length has filled (after --allow-partial)."""
     loaded, layers = network.loaded, len(network.layers)
     if loaded is None or (loaded.layers == layers and not loaded.left_over):
         return

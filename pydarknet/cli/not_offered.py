@@ -8,7 +8,7 @@ from ..errors import OptionError
 
 # Each command, of a group with the group's name before it, and the reason.
 ABSENT = {
-    "3d": "it joins two pictures for coloured glasses, which has nothing to do with networks",
+    "3d": "it makes a 3D picture for red-cyan glasses, which needs no network",
     "art": "it rates what a camera sees with weights that were never published",
     "captcha": "its pictures and their solutions were never published",
     "cifar": "it reads one data set from fixed places; classifier train and classifier valid do it for any",
@@ -18,7 +18,7 @@ ABSENT = {
     "coco train": "it reads one data set from fixed places; detector train takes any",
     "compare": "its pairs of pictures were never published",
     "detector draw": "it changes a picture until a detector errs, in builds for GPUs only",
-    "detector valid2": "it puts boxes half a cell from where they are; detector valid does not",
+    "detector valid2": "it shifts boxes by half a cell; use detector valid",
     "dice": "its pictures of dice were never published",
     "go": "it plays a board game, with recorded games and weights of its own",
     "isegmenter": "its training data were never published",

@@ -1,4 +1,4 @@
-"""Files that `detect` writes: annotated pictures and videos, AlexeyAB's JSON file, label files, tables, crops."""
+"""The files that `detect` writes: annotated pictures and videos, AlexeyAB's JSON file, label files, tables, crops."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ FRAME_SHOWN = 1  # milliseconds; a picture is shown until a key is pressed
 
 @dataclass
 class Outputs:
-    """The files that a run of `detect` writes. A context manager: files get their names when it ends without an error,
-    and are removed otherwise.
+    """The files that a run of `detect` writes. A context manager: files appear under their names when it ends without
+    an error, and are removed otherwise.
 
-    Without `folder`, annotated pictures overwrite `picture`, as in darknet; videos are written to PREDICTED_VIDEO, but
-    for live ones, which may have no end.
+    Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to PREDICTED_VIDEO;
+    live videos, which may have no end, are not written.
     """
 
     picture: str | None
@@ -46,13 +46,13 @@ class Outputs:
     show: bool
     csv: str | None = None
     crops: Path | None = None
-    behind: BackgroundWriter | None = None  # draws and writes pictures meanwhile
+    writer: BackgroundWriter | None = None  # draws and writes pictures in another thread
     _table: Table | None = None
     _json_file: BinaryIO | None = None
     _count: int = 0
     _taken: set[Path] = field(default_factory=set)
     _stack: ExitStack = field(default_factory=ExitStack)
-    _video: Video | None = None  # the one that frames come from at present, with the stem of its files
+    _video: Video | None = None  # the video of the current frame, and the stem of its files
     _stem: str = ""
     _video_file: VideoFile | None = None
     _video_stack: ExitStack = field(default_factory=ExitStack)
@@ -96,8 +96,8 @@ class Outputs:
                 self._json_file.write(JSON_END)
 
     def take(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None = None) -> None:
-        """Write the outputs of one picture or frame. annotate: draws into a copy of the picture, by default the objects
-        found. Raises OutputError, OptionError."""
+        """Write the outputs of one picture or frame. annotate: draws into a copy of the picture, by default the
+        detections. Raises OutputError, OptionError."""
         self._follow(item)
         self._count += 1
         if self._json_file is not None:
@@ -113,7 +113,7 @@ class Outputs:
             self._draw(item, found, annotate or partial(_annotated, found))
 
     def _follow(self, item: Item[Any]) -> None:
-        """Begin the files of another video, after those of the one before are complete."""
+        """If the item belongs to another video, complete the files of the last one and open new ones."""
         if item.video is self._video:
             return
         self._close_video()
@@ -134,8 +134,8 @@ class Outputs:
 
     def _close_video(self) -> None:
         if self._video_file is not None:
-            if self.behind is not None:
-                self.behind.finish()
+            if self.writer is not None:
+                self.writer.finish()
             self._video_file = None
             self._video_stack.close()
 
@@ -146,20 +146,20 @@ class Outputs:
         stem = self._stem_of(item) if self.crops else ""
         crop = partial(_crop, item, found, self.crops, stem) if self.crops else None
         work = partial(_draw, item, annotate, target, self._video_file, crop, self.show)
-        if self.behind and not self.show:  # a window belongs to the main thread
-            self.behind.do(work)
+        if self.writer and not self.show:  # a window belongs to the main thread
+            self.writer.do(work)
         else:
             work()
 
     def _stem_of(self, item: Item[Any]) -> str:
-        """How the names of a picture's crops begin: different for all pictures of a run."""
+        """The start of the names of a picture's crops, unique within a run."""
         if item.frame is not None:
             return f"{self._stem}_{item.frame:06d}"
         return self._unused(Path(file_name(item.path)).stem, "crops").name
 
     def _unused(self, name: str, kind: str) -> Path:
-        """`name` below the folder `kind`, which no file has: it keeps apart what may have the same name. With a number
-        if it was asked for before."""
+        """`kind`/`name`, with a number appended if that was returned before. `kind` separates names that may be equal;
+        no such folder exists."""
         target, number = Path(kind) / name, 1
         while target in self._taken:
             number += 1
@@ -168,7 +168,7 @@ class Outputs:
         return target
 
     def _in_folder(self, path: str) -> Path:
-        """The picture's name in the folder, with a number if an earlier picture had that name."""
+        """The path of an annotated picture in the folder, with a number if an earlier picture had its name."""
         assert self.folder is not None
         name = file_name(path)
         name = name if Path(name).suffix.lower() in WRITABLE else f"{name}.jpg"

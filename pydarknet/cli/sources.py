@@ -1,4 +1,4 @@
-"""The pictures and frames that a command looks at, read and prepared ahead; what cannot be read is reported."""
+"""The pictures and frames of a command line, read and prepared ahead. Inputs that cannot be read are reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ import click
 
 from ..errors import ImageError, OptionError, ShapeError
 from .console import note, progress
-from .inputs import PIPED, STANDARD_INPUT, Name, camera_number, is_video, is_web_address, names_from_input, names_of
+from .inputs import (
+    STANDARD_INPUT,
+    STDIN_PICTURE,
+    Name,
+    camera_number,
+    expand_inputs,
+    is_video,
+    is_web_address,
+    names_from_stdin,
+)
 from .loading import Options
 
 if TYPE_CHECKING:
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
     from ..inference.video.capture import Capture
 
 AHEAD = 2  # batches that are read while the network computes one
-PREPARING = 2  # threads that read and prepare pictures for batches
+PREPARING = 2  # threads that read and prepare pictures, for batches of more than one
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -30,7 +39,7 @@ Thing = TypeVar("Thing")
 
 
 class Video(NamedTuple):
-    """A video that frames come from. rate: frames a second. live: it does not wait for its reader."""
+    """The source of frames. rate: frames per second. live: a camera or stream, which does not wait for its reader."""
 
     path: str
     rate: float
@@ -38,7 +47,7 @@ class Video(NamedTuple):
 
 
 class Item(Generic[Prepared]):
-    """A picture or frame, with what `prepare` made of it. frame: its number in the video, from 1."""
+    """A picture or frame, and the result of `prepare` for it. frame: its number in the video, from 1."""
 
     def __init__(
         self, path: str, picture: Picture, prepared: Prepared, video: Video | None = None, frame: int | None = None
@@ -58,35 +67,38 @@ class _Problem(NamedTuple):
     error: Exception
 
 
-class _Moving(NamedTuple):
-    """An input that has frames."""
+class _VideoInput(NamedTuple):
+    """An input that has frames: a video file, a stream, a camera."""
 
     path: str
 
 
 class Source(Generic[Prepared]):
-    """An iterable of the items of a command line, in order; `good` is False after one that could not be read.
+    """An iterable of the items of a command line, in order. `good` becomes False when one cannot be read.
 
-    prepare: what the network needs of a picture, made in the threads that read. every: of a video, take each Nth frame.
-    limit: end after so many items. batch: how many are computed at a time, thus read ahead. quiet: no prompt among the
-    results. silent: no progress bar.
+    prepare: makes the network's input from a picture, in the threads that read. every: use every Nth frame of a video.
+    limit: end after so many items. batch: how many are computed at a time; twice as many are read ahead. quiet: print
+    the prompt on standard error. silent: show no progress bar. prompts: print darknet's prompt for each line of
+    standard input, also where that is no terminal.
     """
 
     def __init__(
         self, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], *, every: int = 1,
-        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False,
+        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False, prompts: bool = False,
     ) -> None:  # fmt: skip
         self._arguments, self._prepare, self._every = arguments, prepare, every
         self._limit, self._batch, self._quiet, self._silent = limit, batch, quiet, silent
+        self._prompts = prompts and not arguments and batch == 1
         self.good = True
 
     @classmethod
     def from_options(
         cls, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], options: Options
     ) -> Source[Prepared]:
-        """With the options of `options.input_options`."""
+        """From the options of `options.input_options`."""
         return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
-                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"])  # fmt: skip
+                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"],
+                   prompts=options.get("prompts", False))  # fmt: skip
 
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
@@ -96,61 +108,64 @@ class Source(Generic[Prepared]):
 
     def __iter__(self) -> Iterator[Item[Prepared]]:
         waits = not self._arguments or STANDARD_INPUT in self._arguments
-        with closing(self._of(self._lazily() if waits else names_of(self._arguments))) as items:
+        with closing(self._items(self._names_on_demand() if waits else expand_inputs(self._arguments))) as items:
             yield from islice(items, self._limit)
 
-    def _lazily(self) -> Iterator[Name]:
-        """Names, where standard input gives some: the next may come only after the answer to the one before."""
+    def _names_on_demand(self) -> Iterator[Name]:
+        """Names, some from standard input: a program may send the next one only after the result for the last."""
         for argument in self._arguments or (STANDARD_INPUT,):
-            yield from names_from_input(self._quiet) if argument == STANDARD_INPUT else names_of([argument])
+            if argument == STANDARD_INPUT:
+                yield from names_from_stdin(self._quiet, self._prompts)
+            else:
+                yield from expand_inputs([argument])
 
-    def _of(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
-        alone = isinstance(names, list) and len(names) == 1
-        for loaded in self._loaded(names):
+    def _items(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
+        only_input = isinstance(names, list) and len(names) == 1
+        for loaded in self._load_all(names):
             if isinstance(loaded, _Problem):
                 self.report(loaded.path, loaded.error)
-            elif isinstance(loaded, _Moving):
-                yield from self._frames(loaded.path, alone)
+            elif isinstance(loaded, _VideoInput):
+                yield from self._frames(loaded.path, only_input)
             else:
                 yield loaded
 
-    def _loaded(self, names: Iterable[Name]) -> Iterator[Item[Prepared] | _Problem | _Moving]:
+    def _load_all(self, names: Iterable[Name]) -> Iterator[Item[Prepared] | _Problem | _VideoInput]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
         from ..utils.prefetch import prefetch
 
         threads = 1 if self._batch == 1 else PREPARING
         total = len(names) if self._limit is None else min(len(names), self._limit)
-        return self._counted(prefetch(self._load, names, threads, AHEAD * self._batch), total, "pictures")
+        return self._with_bar(prefetch(self._load, names, threads, AHEAD * self._batch), total, "pictures")
 
-    def _counted(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
+    def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
         return things if self._silent else progress(things, total, label)
 
-    def _load(self, name: Name) -> Item[Prepared] | _Problem | _Moving:
+    def _load(self, name: Name) -> Item[Prepared] | _Problem | _VideoInput:
         from ..images.image import decode_image, load_image
 
-        path = PIPED if isinstance(name, bytes) else str(name)
+        path = STDIN_PICTURE if isinstance(name, bytes) else str(name)
         try:
             if isinstance(name, ImageError):
                 raise name
             if isinstance(name, bytes):
                 picture = decode_image(name)
             elif is_video(name):
-                return _Moving(name)
+                return _VideoInput(name)
             elif is_web_address(name):
                 from ..images.remote import load_remote_image
 
                 found = load_remote_image(name)
                 if found is None:
-                    return _Moving(name)
+                    return _VideoInput(name)
                 picture = found
             else:
                 picture = load_image(name)
             return Item(path, picture, self._prepare(picture))
-        except (ImageError, ShapeError, OptionError) as error:  # the network's options were checked: it is the picture
+        except (ImageError, ShapeError, OptionError) as error:  # the network itself was checked before
             return _Problem(path, error)
 
-    def _frames(self, path: str, alone: bool) -> Iterator[Item[Prepared]]:
+    def _frames(self, path: str, only_input: bool) -> Iterator[Item[Prepared]]:
         """The frames of a video, read ahead; of a live one, the newest frame."""
         from ..inference.video.capture import Capture
         from ..inference.video.pipeline import Reader
@@ -169,13 +184,13 @@ class Source(Generic[Prepared]):
         with closing(Reader(capture, prepare)) as reader:
             frames: Iterator[Any] = iter(reader)
             total = self._length(capture)
-            if alone and total is not None:
-                frames = self._counted(frames, total, "frames")
+            if only_input and total is not None:
+                frames = self._with_bar(frames, total, "frames")
             for frame in frames:
                 yield Item(path, frame.picture, frame.x[1], video, frame.x[0])
 
     def _length(self, capture: Capture) -> int | None:
-        """How many frames of a video will come, where that is known."""
+        """The number of frames that will be used, if it is known."""
         if capture.frames is None:
             return None
         total = -(-capture.frames // self._every)
@@ -186,9 +201,9 @@ def process(
     source: Source[Prepared], stop: Interruption, batch: int,
     compute: Callable[[Sequence[Prepared]], Sequence[Result]], act: Callable[[Item[Prepared], Result], None],
 ) -> None:  # fmt: skip
-    """Compute the items of a source, `batch` at a time, and call `act` with each and its result, in order.
+    """Compute the items of a source, `batch` at a time, and call `act` with each item and its result, in order.
 
-    What cannot be computed or written for one item (ImageError, ShapeError) is reported, and the next one follows.
+    An item that cannot be computed or written (ImageError, ShapeError) is reported and skipped.
     """
     with closing(stop.until(source)) as items:
         while ready := list(islice(items, batch)):
@@ -202,7 +217,7 @@ def process(
 def _results(
     source: Source[Prepared], ready: list[Item[Prepared]], compute: Callable[[Sequence[Prepared]], Sequence[Result]]
 ) -> list[tuple[Item[Prepared], Result]]:
-    """The items that could be computed, with their results; if a batch fails, each of its items is tried alone."""
+    """The items that could be computed, with their results. If a batch fails, each of its items is tried alone."""
     try:
         return list(zip(ready, compute([item.prepared for item in ready]), strict=True))
     except (ImageError, ShapeError) as error:
@@ -213,9 +228,9 @@ def _results(
 
 
 class Interruption:
-    """A context in which Ctrl-C and SIGTERM end `until` before its next item, so that files can be completed.
+    """A context in which Ctrl-C and SIGTERM end the iterator of `until`, so that output files can be completed.
 
-    number: of the signal that came. A second signal ends the process at once, as without this context.
+    number: the signal's, or None. A second signal ends the process at once, as it would without this context.
     """
 
     def __init__(self) -> None:
@@ -239,7 +254,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def until(self, items: Iterable[Thing]) -> Generator[Thing, None, None]:
-        """The items, until a signal comes: at once while the next item is waited for."""
+        """The items, until a signal comes. A signal also ends the wait for the next item."""
         iterator = iter(items)
         try:
             while self.number is None:
@@ -256,7 +271,7 @@ class Interruption:
             self._waiting = False
 
     def exit(self, good: bool) -> None:
-        """End the command: with 128 and the signal's number after a signal, with 1 where something was wrong."""
+        """End the command: exit code 128 + the signal's number after a signal, 1 if not `good`."""
         if self.number is not None:
             sys.stdout.flush()
             raise click.exceptions.Exit(128 + self.number)

@@ -1,4 +1,4 @@
-"""`--csv`: a table with a line for each object or class, written while a run goes on."""
+"""`--csv`: a table with one line per object or class, written during the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..utils.files import atomic_write
-from .inputs import PIPED, camera_number, is_address
+from .inputs import STDIN_PICTURE, camera_number, is_address
 
 if TYPE_CHECKING:
     from ..inference.classifier import Classification
@@ -24,7 +24,7 @@ _NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
 
 
 class Table:
-    """A CSV file. A context manager: it gets its name when that ends without an error. Raises OutputError."""
+    """A CSV file. A context manager: the file appears when it ends without an error. Raises OutputError."""
 
     def __init__(self, path: str, columns: tuple[str, ...]) -> None:
         self._path, self._columns = path, columns
@@ -51,18 +51,18 @@ class Table:
         self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
     def detections(self, path: str, frame: int | None, found: DetectionResult) -> None:
-        """A line for each object, in printed order."""
+        """Write a line for each object, in printed order."""
         self._write([[path, frame, *row] for row in found.detections().csv_rows()])
 
     def tracks(self, path: str, frame: int | None, tracks: Sequence[Track]) -> None:
-        """A line for each track, by its number."""
+        """Write a line for each track, sorted by number."""
         from ..inference.detections import Detections
 
         rows = Detections([each.detection for each in tracks]).csv_rows()
         self._write([[path, frame, each.track_id, *row] for each, row in zip(tracks, rows, strict=True)])
 
     def classes(self, path: str, frame: int | None, result: Classification) -> None:
-        """A line for each of the best classes, best first."""
+        """Write a line for each of the best classes, best first."""
         self._write(
             [path, frame, rank, each.class_id, each.name, f"{each.probability:.6f}", each.parent]
             for rank, each in enumerate(result.predictions, start=1)
@@ -70,9 +70,9 @@ class Table:
 
 
 def file_name(path: str) -> str:
-    """A name for files made of an input: that of its file; of an address, the last part of its path or its host."""
+    """The name for output files of an input: its file name; for an address, the last part of its path, or its host."""
     if not is_address(path):
-        return Path(path).name if camera_number(path) is None and path != PIPED else re.sub("[: ]", "_", path)
+        return Path(path).name if camera_number(path) is None and path != STDIN_PICTURE else re.sub("[: ]", "_", path)
     from urllib.parse import urlsplit
 
     address = urlsplit(path)

@@ -127,15 +127,15 @@ class Dialect:
     # Detections are printed by left edge, each box with its best class first; else in array order.
     detects_best_class_first: bool = _each(False, True)
     ops_per_group: bool = _each(True, False)  # operations of a grouped convolution are divided by its groups
-    speed_tells_operations: bool = _each(True, False)  # `speed` prints operations, in all and per second
-    # `demo`: raw outputs are averaged over frames, boxes suppressed by objectness, frames scaled as pictures; else
-    # pictures lag behind by half of those frames, the last head suppresses, frames are scaled in 8 bits.
+    speed_prints_operations: bool = _each(True, False)  # `speed` prints operations, in all and per second
     classifier_demo_letterboxes: bool = _each(True, False)
+    # `demo`: raw outputs are averaged over frames, boxes suppressed by objectness, frames scaled as pictures; else
+    # the picture shown is half of those frames old, the last head suppresses, frames are scaled in 8 bits.
     demo_averages_outputs: bool = _each(True, False)
     demo_nms: float = _each(0.4, 0.45)
     rnn_restart: int = _each(64, 10)  # `rnn train`: a stream jumps with probability 1 / rnn_restart per mini-batch
     rnn_saves: tuple[int, int] = _each((10000, 100), (1000, 10))  # iterations between numbered weights, and backups
-    rnn_tells_bits: bool = _each(True, False)  # `rnn valid` prints bits per character
+    rnn_prints_bits: bool = _each(True, False)  # `rnn valid` prints bits per character
     writes_whole_iterations: bool = _each(False, True)  # tools round images seen down to a multiple of the batch
     oneoff_shrinks: bool = _each(True, False)  # `oneoff` divides initial weights by 10
     oneoff_classes: int = _each(11921, 9372)  # filters in the file that `oneoff` was made for
@@ -150,12 +150,12 @@ class Dialect:
 
     # --- Training ---
     smooth_cost_sign: float = _each(-1.0, 1.0)  # of the delta of a smooth cost beyond 1; pjreddie's has a wrong sign
-    crnn_learns: bool = _each(False, True)  # whether the convolutions of [crnn] are updated
+    crnn_learns: bool = _each(False, True)  # the convolutions of [crnn] are updated
     # An update is due by the number of images seen; else after every `subdivisions` mini-batches.
     updates_by_seen: bool = _each(True, False)
     # Layers before `stopbackward` use the statistics of the batch and weight decay; else they are frozen.
     trains_before_stop: bool = _each(True, False)
-    stops_for_a_while: bool = _each(False, True)  # a `stopbackward` above 1 ends after that many iterations
+    stops_for_a_while: bool = _each(False, True)  # a `stopbackward` above 1 has no effect after that many iterations
     mends_updates: bool = _each(False, True)  # accumulated updates that are not finite count as 0
     adam_epsilon: float = _each(1e-7, 1e-6)
     adam_by_iteration: bool = _each(False, True)  # Adam's bias correction counts iterations; else updates of this run

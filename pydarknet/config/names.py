@@ -1,4 +1,4 @@
-"""Class names: where they are read from, and checks of their number."""
+"""Class names: their files, and checks of their number."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of a file, one per line; blanks are kept. Raises DataError for an empty file."""
-    text = read_text(path, DataError)
-    lines = text.replace("\r\n", "\n").split("\n")
-    if lines and not lines[-1]:
+    """The names of a file, one per line; blanks are kept, but for empty lines at the end. Raises DataError for an empty
+    file."""
+    lines = read_text(path, DataError).replace("\r\n", "\n").split("\n")
+    while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise DataError(f"{path}: the list of names is empty")
+        raise DataError(f"{path}: the list of names is empty; expected one per line")
     return lines
 
 
@@ -41,7 +41,7 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
             return [str(number) for number in range(classes)]
     names = read_names(network_file(os.fspath(path)))
     if len(names) < classes or (exact and len(names) != classes):
-        raise DataError(f"{path}: {len(names)} names; the network has {classes} classes")
+        raise DataError(f"{path}: {len(names)} names; expected {classes}, the number of the network's classes")
     if len(names) > classes:
         log.warning("%s: %d names for %d classes; the first %d are used", path, len(names), classes, classes)
     return names[:classes]

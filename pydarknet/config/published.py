@@ -1,6 +1,6 @@
-"""The published weights of darknet: where each file lies, its size, its checksum, and which bundled .cfg it fits.
+"""The published weights of darknet: the address, size and checksum of each file, and the bundled .cfg that it fits.
 
-Nothing is downloaded here. `zoo/download.py` fetches what this table names; `weights_file` finds what was fetched.
+Nothing is downloaded here. `zoo/download.py` downloads the files of this table; `weights_file` finds them on the disk.
 
 A checksum is in the table only where a public list states it:
 
@@ -11,7 +11,7 @@ A checksum is in the table only where a public list states it:
     meta-webosose    recipe of darknet-ros (SHA-256)
     its repository   the file of that commit, of which Git states a hash; SHA-256 computed from it
 
-Where none does, a download is checked by its size alone: the file must hold exactly the numbers that the cfg takes.
+Otherwise, a download is checked by its size alone: the file must hold exactly the parameters of the cfg.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ GPL = "darknet's own; the authors' other code is GPL-3.0"
 class Published:
     """A published file of weights.
 
-    name          how commands call it: `yolov4-tiny`, or for a backbone the file's name, `yolov4.conv.137`
+    name          the name in commands: `yolov4-tiny`, or for a backbone the file's name, `yolov4.conv.137`
     urls          tried in this order
-    cfg, names    the bundled files that it fits: `yolov4-tiny.cfg`, `coco.names`
-    checksum      `sha256:...` (or sha1, sha512), as pooch writes it; empty where no public list states one
+    cfg, names    the bundled files for it: `yolov4-tiny.cfg`, `coco.names`
+    checksum      `sha256:...` (or sha1, sha512), as pooch writes it; empty if no public list states one
     stated_by     the list that states the checksum
-    size          bytes; None where no public list states it
-    layers        of a backbone: how many layers of the cfg the file holds; None for all
+    size          bytes; None if no public list states it
+    layers        of a backbone: the number of layers of the cfg that the file holds; None for all
     """
 
     name: str
@@ -146,26 +146,26 @@ def find_published(name: str) -> Published:
     if entry is None:
         near = get_close_matches(name.removesuffix(".weights"), PUBLISHED, n=3)
         meant = f"did you mean {', '.join(near)}?" if near else "`pydarknet download --list` shows all"
-        raise OptionError(f"{name}: no published weights are called so; {meant}")
+        raise OptionError(f"{name}: no published weights have this name; {meant}")
     return entry
 
 
 def weights_of(cfg: str) -> str | None:
-    """The weights that belong to a network called by its name alone, `yolov4-tiny`, `toys`; None for a .cfg file."""
+    """The weights of a bundled network that is named without `.cfg`, such as `yolov4-tiny`; None for any other name."""
     if Path(cfg).suffix == ".cfg" or os.path.lexists(cfg) or bundled(f"cfg/{cfg}.cfg") is None:
         return None
     return cfg if cfg in PUBLISHED or bundled(f"data/{cfg}.weights") else None
 
 
 def weights_file(path: str | os.PathLike[str]) -> Path:
-    """The file of weights that `path` calls: one on the disk, a bundled one, or one that was downloaded.
+    """The weights file for `path`: a file on the disk, a bundled one, or one that was downloaded before.
 
-    The name may lack `.weights`: `toys`, `yolov4-tiny`. Nothing is downloaded. Raises WeightsError that names the
-    command for published weights that are not on this machine; any other missing file is returned as it is, for its
-    reader's error.
+    The name may lack `.weights`: `toys`, `yolov4-tiny`. Raises WeightsError, with the command that downloads them, for
+    published weights that are not on this machine; any other missing file is returned unchanged, for its reader's
+    error.
     """
     given = Path(path)
-    if os.path.lexists(given):  # what is no file is named by who reads it
+    if os.path.lexists(given):  # its reader reports what is not a file
         return given
     found = bundled(given.as_posix())
     if found is not None or given.name != os.fspath(path):

@@ -1,7 +1,7 @@
 """Parsing of .cfg and .data files into sections with typed getters.
 
-The syntax is darknet's: all blanks are deleted, also inside values; `#` and `;` begin a comment line; of two equal keys
-the first counts; a number is the longest numeric prefix of its value.
+The syntax is darknet's: all spaces and tabs are deleted, also inside values; `#` and `;` start a comment line; of two
+equal keys the first counts; a number is the longest numeric prefix of its value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError, ShapeError
 from ..utils.files import read_text
-from ..utils.resources import find_file
+from ..utils.resources import exists, find_file, with_slashes
 
 log = logging.getLogger("pydarknet")
 
@@ -27,16 +27,18 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|na
 LARGEST_INTEGER = 1 << 31  # of C's int
 LARGEST_REAL = 3.4028234e38  # of C's float
 LONGEST_NUMBER = 64  # characters; a longer one is an error
+DATA_KEYS = frozenset({"train", "valid", "names", "labels", "backup"})  # of .data files; no network has them in [net]
 Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One `key=value` line."""
+    """One `key=value` line. value: without blanks. written: with those that stand inside it."""
 
     key: str
     value: str
     line: int
+    written: str = ""
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Section:
         return next((option for option in self.options if option.key == key), None)
 
     def text(self, key: str, default: str | None = None) -> str | None:
-        """The value of `key`, without blanks, or the default."""
+        """The value of `key`, without spaces, or the default."""
         self._asked.add(key)
         if key in self.foreign:
             return default
@@ -88,25 +90,39 @@ class Section:
         Relative paths are resolved against the folder of this file, see `find_file`. Raises DataError if there is no
         such file.
         """
-        named = next((value for key in keys if (value := self.text(key))), None)
+        named = next((value for key in keys if (value := self.named_path(key))), None)
         return find_file(named, Path(self.path).parent) if named else None
+
+    def named_path(self, key: str) -> str | None:
+        """The path that the section gives, None without `key`.
+
+        darknet deletes the blanks of a path. Here they are deleted where that names something, in the current folder or
+        in that of this file, and stay where not. Backslashes, as Windows writes them, are slashes where they name
+        nothing.
+        """
+        value, option = self.text(key), self._find(key)
+        if value is None or option is None:
+            return value
+        bases, written = (Path(), Path(self.path).parent), option.written or value
+        found = next((name for name in (value, written) if any(exists(base / name) for base in bases)), None)
+        return with_slashes(written) if found is None else found
 
     def has(self, key: str) -> bool:
         """Whether the section sets `key`."""
         return self.text(key) is not None
 
     def integer(self, key: str, default: int) -> int:
-        """The integer that the value begins with (`3.9` is 3, as in darknet). Raises ConfigError without one."""
+        """The integer at the start of the value (`3.9` is 3, as in darknet). Raises ConfigError if there is none."""
         value = self.text(key)
         return default if value is None else self._number(key, value, _INTEGER, int, "an integer")
 
     def real(self, key: str, default: float) -> float:
-        """The number that the value begins with; it may be infinite. Raises ConfigError without one."""
+        """The number at the start of the value; it may be infinite. Raises ConfigError if there is none."""
         value = self.text(key)
         return default if value is None else self._number(key, value, _FLOAT, float, "a number")
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """Whether the integer is not 0. Raises ConfigError if there is none."""
+        """Whether the integer at the start of the value is not 0. Raises ConfigError if there is none."""
         return self.integer(key, int(default)) != 0
 
     def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
@@ -124,7 +140,7 @@ class Section:
         return value
 
     def choice(self, key: str, default: str, known: Iterable[str]) -> str:
-        """A word out of `known`. Raises ConfigError for others."""
+        """One of the words `known`. Raises ConfigError for others."""
         value = self.text(key, default) or default
         names = list(known)
         if value not in names:
@@ -140,7 +156,7 @@ class Section:
         numbers = self._list(key, _FLOAT, float, "a number")
         wrong = next((number for number in numbers or () if not abs(number) <= LARGEST_REAL), None)
         if wrong is not None:
-            raise self.error(f"{key}: {wrong} is among the numbers; expected finite ones", key)
+            raise self.error(f"{key}: found {wrong}; expected finite numbers", key)
         return numbers
 
     def ignore(self, *keys: str) -> None:
@@ -171,13 +187,13 @@ class Section:
             raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
         number = convert(match.group())
         if pattern is _INTEGER and not -LARGEST_INTEGER <= number < LARGEST_INTEGER:
-            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected an integer of 32 bits", key)
+            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected a 32-bit integer", key)
         if math.isnan(number):
             raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
         return number
 
     def unused_options(self) -> Iterator[tuple[Option, str]]:
-        """Each option that was not read, with a hint at what may have been meant."""
+        """Each option that was not read, with a hint: the probable reason, or the key that may have been meant."""
         seen = set()
         for option in self.options:
             if option.key in self._asked and option.key not in self.foreign and option.key not in seen:
@@ -214,10 +230,10 @@ def _log(message: str) -> None:
 def _options(
     path: str, text: str, wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
 ) -> list[Section]:
-    """All sections of a text; options before the first head are in a section without a name.
+    """All sections of a text; options before the first section head are in a section without a name.
 
-    wrong: called with an error message for each line that is no option. warn: called for each key without a value. If
-    they return, the line is skipped.
+    wrong: called with an error message for each line that is not an option. warn: called for each key without a value.
+    If they return, the line is skipped.
     """
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
@@ -229,7 +245,7 @@ def _options(
             continue
         key, equals, value = content.partition("=")
         if equals and value and key:
-            sections[-1].options.append(Option(key, value, number))
+            sections[-1].options.append(Option(key, value, number, line.partition("=")[2].strip()))
         elif not sections[-1].kind or not key:
             wrong(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
         else:
@@ -251,8 +267,8 @@ def read_config(
 ) -> Config:
     """Read a .cfg file. Raises ConfigError with file and line.
 
-    wrong: called with each error message instead; if it returns, parsing continues. Only a file without sections is
-    still an exception. warn: called with each warning, instead of logging it.
+    wrong: called with each error message instead of raising; if it returns, parsing continues. A file without sections
+    always raises. warn: called with each warning, instead of logging it.
     """
     return parse_config(os.fspath(path), read_text(path, ConfigError), wrong, warn)
 
@@ -264,9 +280,13 @@ def parse_config(
     `read_config`."""
     if re.search(r"<(!doctype|html)", text[:1000], re.IGNORECASE):
         raise ConfigError(f"{name}: this is an HTML page, not a .cfg file; it was probably saved from a browser")
+    if text.startswith("version https://git-lfs"):
+        raise ConfigError(f"{name}: this is a Git LFS pointer, not a .cfg file (`git lfs pull` fetches the real file)")
     head, *sections = _options(name, text, wrong, warn)
+    if not sections and {option.key for option in head.options} & DATA_KEYS:
+        raise ConfigError(f"{name}: this is a .data file, not a .cfg file; expected a section [net] and layers")
     for option in head.options:
-        wrong(f"{name}:{option.line}: {option.key}={option.value} stands before any section; expected [net]")
+        wrong(f"{name}:{option.line}: {option.key}={option.value} is before the first section; expected [net]")
     if not sections:
         raise ConfigError(f"{name}: Config file has no sections; expected [net] and layers")
     net, *layers = sections
@@ -274,7 +294,7 @@ def parse_config(
         wrong(f"{name}:{net.line}: First section must be [net] or [network], found [{net.kind}]")
         net, layers = Section("net", name, net.line, head.options), sections
     if not layers:
-        wrong(f"{name}: no layer follows [net]; expected at least one")
+        wrong(f"{name}: found no layers after [net]; expected at least one")
     return Config(name, net, layers)
 
 
@@ -284,6 +304,8 @@ def read_data(path: str | os.PathLike[str]) -> Section:
     head, *sections = _options(name, read_text(path, ConfigError))
     if sections:
         found = sections[0]
-        raise ConfigError(f"{name}:{found.line}: found a section [{found.kind}]; a .data file has only key=value lines")
+        raise ConfigError(
+            f"{name}:{found.line}: found a section [{found.kind}]; expected key=value lines, as in a .data file"
+        )
     head.kind = "data"
     return head

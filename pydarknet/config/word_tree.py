@@ -38,7 +38,7 @@ class WordTree:
         """Conditional probabilities, given the parent, (nodes, ...) -> absolute ones: products along the path from the
         root. A new array."""
         result = conditional.copy()
-        for first, end in self.groups:  # parents come before their children, so that their products are complete
+        for first, end in self.groups:  # a parent comes before its children, so its product is complete
             parent = int(self.parent[first])
             if parent >= 0:
                 result[first:end] *= result[parent]
@@ -81,7 +81,7 @@ def read_tree(path: str | os.PathLike[str]) -> WordTree:
         names.append(name)
         parents.append(parent)
     if not names:
-        raise DataError(f"{path}: the tree is empty")
+        raise DataError(f"{path}: the tree is empty; expected lines with a name and its parent")
     return _with_groups(names, parents)
 
 

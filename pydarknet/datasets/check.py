@@ -14,14 +14,14 @@ import numpy as np
 from ..boxes import iou
 from ..config.dialect import ALEXEYAB, Dialect
 from ..errors import DataError, ImageError
-from ..images.image import load_image
+from ..images.image import header_of_file, load_image
 from ..utils.arrays import Array
 from ..utils.files import read_bytes
 from ..utils.prefetch import prefetch
 from .labels import candidates, wrong_row
 from .listing import ImageLists, LabelledPicture
 
-# Kinds of findings in the order of the report, and whether they are errors; the others are notes.
+# The kinds of findings in the order of the report, and whether each is an error; the others are warnings.
 KINDS = {
     "picture missing": True,
     "picture unreadable": True,
@@ -33,14 +33,15 @@ KINDS = {
     "duplicate box": False,
     "duplicate picture": False,
     "beyond the edge": False,
+    "turned picture": False,
     "no objects": False,
     "labels without picture": False,
     "class without objects": False,
 }
 SAME = 0.99  # boxes of one class with a larger IoU are duplicates
-MOST_COMPARED = 10_000  # objects of a picture that are compared with one another: the time grows with their square
+MOST_COMPARED = 10_000  # objects of a picture that are compared with each other; the time grows with their square
 BLOCK = 256  # objects that are compared with all others at once
-SLACK = 0.002  # fraction of a side by which a box may exceed the picture, since its numbers are rounded
+SLACK = 0.002  # the fraction of a side by which a box may exceed the picture, as its numbers are rounded
 ANY_CLASS = 1 << 30
 NOT_LABELS = {"classes", "README", "LICENSE"}  # stems of .txt files in label folders that are no label files
 
@@ -54,13 +55,13 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
-        """Whether the finding is an error, which harms training; a note may be intended."""
+        """Whether the finding is an error, which harms training; a warning may be intended."""
         return KINDS[self.kind]
 
 
 @dataclass
 class ListReport:
-    """The counts of one list. objects: per class. pictures_with: pictures per class that they contain."""
+    """The counts of one list. objects: the number per class. pictures_with: the pictures with the class."""
 
     pictures: int = 0
     without_objects: int = 0
@@ -140,9 +141,9 @@ class _Check:
                 self.add("beyond the edge", f"{picture.labels}:{line}: {text}")
 
     def _find_duplicate_boxes(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
-        """Name for each object the first one whose box it has."""
+        """Add a finding for each object that has the box of an earlier one, and name that."""
         if len(good) > MOST_COMPARED:
-            text = f"only the first {MOST_COMPARED} of {len(good)} boxes are compared with one another"
+            text = f"only the first {MOST_COMPARED} of {len(good)} boxes are compared with each other"
             self.add("duplicate box", f"{picture.labels}: {text}")
         rows = np.array([row for _, row in good[:MOST_COMPARED]], np.float32).reshape(-1, 5)
         for start in range(0, len(rows), BLOCK):
@@ -155,7 +156,7 @@ class _Check:
                 self.add("duplicate box", f"{picture.labels}:{good[start + offset][0]}: {text}")
 
     def check_files(self, decode: bool, each: Callable[[], None]) -> None:
-        """Check the picture files, in threads; `each` is called after every one."""
+        """Check the picture files, in threads. `each` is called after every file."""
         found = [(key, picture) for key, pictures in self.pictures.items() for picture in pictures]
 
         def check(item: tuple[str, LabelledPicture]) -> tuple[str, LabelledPicture, int | None, str | None]:
@@ -173,6 +174,9 @@ class _Check:
                 continue
             if problem:
                 self.add("picture unreadable", problem)
+            elif (turned := header_of_file(path)[1]) > 1:
+                text = f"EXIF orientation {turned}; its pixels are taken as they are stored, so labels must be of these"
+                self.add("turned picture", f"{path}: {text}")
             name = os.path.realpath(path)
             if name in seen:
                 self._add_repeated(key, picture, *seen[name])
@@ -206,7 +210,7 @@ class _Check:
                 )
 
     def find_orphans(self) -> None:
-        """Find label files that belong to no picture, in the folders of the others."""
+        """Find label files that belong to no picture, in the folders of the other label files."""
         everything = [picture for pictures in self.pictures.values() for picture in pictures]
         used = {str(picture.labels) for picture in everything}
         folders = sorted({picture.labels.parent for picture in everything if picture.labels is not None})
@@ -234,7 +238,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 
 def _check_file(path: Path, decode: bool) -> tuple[int | None, str | None]:
-    """(size in bytes, problem) of a picture; the size is None without a file, the problem None for a good one."""
+    """(size in bytes, problem) of a picture file. size: None for a missing file. problem: None for a good one."""
     try:
         size = path.stat().st_size
         if decode:

@@ -21,7 +21,7 @@ from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.limited_log import LimitedLog
 from .image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
-from .labels import fill_classes
+from .labels import class_vector
 from .transforms import augment
 from .transforms import crop as views
 from .transforms import mix as mixing
@@ -41,7 +41,7 @@ class ClassificationDataset:
     dialect: Dialect = PJREDDIE
     channels: int = 3
     crop: tuple[int, int] = (224, 448)  # bounds of the scaled picture's shorter side, in pixels
-    ratio: tuple[float, float] | None = None  # the same as multiples of the input's width, instead of `crop`
+    ratio: tuple[float, float] | None = None  # instead of `crop`: its bounds as multiples of the input's width
     angle: float = 0.0
     aspect: float = 1.0
     colour: Colour = field(default_factory=Colour)
@@ -49,7 +49,7 @@ class ClassificationDataset:
     mix: int = 0  # 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic
     blur: int = 0
     smooth: float = 0.0
-    tag: bool = False  # the classes of a picture are in a label file
+    tag: bool = False  # the classes of a picture are read from a label file
     source: Path | None = None  # the list, for messages
     lines: Sequence[int] = ()  # the line of each picture in it
     _pictures: ImageCache = field(init=False, repr=False)
@@ -69,7 +69,7 @@ class ClassificationDataset:
         source, lines, paths = train_list(data)
         labels = data.file("labels", "names")
         if labels is None:
-            raise data.error("labels= is missing: the list of the class labels that occur in paths")
+            raise data.error("labels= is missing: the file of class labels, which occur in the pictures' paths")
         width = net.integer("width", 0) or 224
         lowest, highest = net.integer("min_crop", width), net.integer("max_crop", 2 * width)
         ratio = None
@@ -118,11 +118,11 @@ class ClassificationDataset:
         return [number for number in numbers if number < self.classes]
 
     def check(self, share: float = 0.5) -> str:
-        """A summary of the set in one line, from the classes of every picture; wrong pictures are logged.
+        """A summary of the set in one line, from the classes of all pictures; wrong pictures are logged.
 
-        Raises DataError where more than `share` of the pictures have no label or (without `tag`) several labels.
+        Raises DataError if more than `share` of the pictures have no label or (without `tag`) several labels.
         """
-        complaints = LimitedLog()
+        warnings = LimitedLog()
         without, several, used = 0, 0, np.zeros(self.classes, bool)
         for index, picture in enumerate(self.paths):
             found = self.matches(index)
@@ -131,8 +131,8 @@ class ClassificationDataset:
                 continue
             without, several = without + (not found), several + (len(found) > 1)
             names = ", ".join(self.labels[number] for number in itertools.islice(found, 5))
-            told = f" ({names})" if names else ""
-            complaints.add(f"{self._where(index)}Too many or too few labels: {len(found)}{told}, {picture}")
+            listed = f" ({names})" if names else ""
+            warnings.add(f"{self._where(index)}Too many or too few labels: {len(found)}{listed}, {picture}")
         summary = (
             f"{len(self)} pictures, {int(used.sum())} of {self.classes} classes, {without} without a label, "
             f"{several} with several"
@@ -178,4 +178,4 @@ class ClassificationDataset:
             canvas = views.mirrored(canvas)
         if self.blur:
             canvas = augment.blur_whole(np.ascontiguousarray(canvas), self.blur, rng)
-        return canvas, fill_classes(self.matches(index), self.classes, self.tree, self.smooth)
+        return canvas, class_vector(self.matches(index), self.classes, self.tree, self.smooth)

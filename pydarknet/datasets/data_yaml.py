@@ -1,7 +1,7 @@
 """A reader of `data.yaml`, the file that describes a data set to other YOLO programs.
 
 Such a file has four constructs: `key: value`, a list in one line or several, a mapping of numbers to names, comments.
-This reader knows these and names the line of anything else, so that the core needs no YAML library.
+This reader supports these, and raises an error with the line of anything else; a YAML library is not needed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ _CLOSING = {"[": "]", "{": "}"}
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Value]:
     """The keys of a data.yaml file with their values: text, a list, or a mapping.
 
-    A block of mappings below an unknown key is skipped. Raises DataError with file and line for what this reader does
-    not know.
+    Raises DataError, with file and line, for any other construct.
     """
     return _Reader(str(path), read_text(path, DataError).splitlines()).read()
 
@@ -60,12 +59,12 @@ class _Reader:
                 self.error(f"found {_shown(line)}; expected `key: value`")
             key, value = _plain(match["key"]), (match["value"] or "").strip()
             if key in self.found:
-                self.error(f"{key} stands here a second time")
+                self.error(f"{key} occurs twice; expected one value")
             self.found[key] = self._value(value) if value else self._block()
         return self.found
 
     def _value(self, text: str) -> Value:
-        """A value that begins behind its key."""
+        """A value that starts on the line of its key."""
         if text[0] not in _CLOSING:
             if re.fullmatch(r"[|>][+-]?", text):
                 return self._skip_text()
@@ -95,7 +94,7 @@ class _Reader:
         return ""
 
     def _block(self) -> Value:
-        """The list or mapping in the lines below a key; empty text where there is none."""
+        """The list or mapping in the lines below a key; empty text if there is none."""
         items: list[str] = []
         pairs: dict[str, str] = {}
         while True:
@@ -115,7 +114,7 @@ class _Reader:
 
 
 def _without_comment(line: str) -> str:
-    """A line up to a `#` that stands at its beginning or behind a blank, outside quotes."""
+    """A line up to a `#` at its start or after a space, outside quotes."""
     for match in re.finditer(rf"(?:{_QUOTED.pattern})|(?:(?<=\s)|^)(?P<comment>#)", line):
         if match["comment"]:
             return line[: match.start()]
@@ -123,7 +122,7 @@ def _without_comment(line: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A scalar without its quotes; other values than text stay as they are written."""
+    """A scalar without its quotes; numbers and other values stay text."""
     if not _QUOTED.fullmatch(text):
         return text
     if text[0] == "'":
@@ -137,8 +136,8 @@ def _shown(text: str) -> str:
 
 
 def class_names(found: dict[str, Value], path: str | os.PathLike[str]) -> list[str]:
-    """The class names of a data.yaml file in the order of their numbers. Raises DataError where they have gaps, are
-    missing, or are not as many as `nc`."""
+    """The class names of a data.yaml file in the order of their numbers. Raises DataError if the numbers have
+    gaps, or if the names are missing or not as many as `nc`."""
     names = found.get("names")
     count = _count(found, path)
     if isinstance(names, dict):
@@ -153,14 +152,14 @@ def class_names(found: dict[str, Value], path: str | os.PathLike[str]) -> list[s
         names = [names]
     listed = list(names or [str(number) for number in range(count or 0)])
     if not listed:
-        raise DataError(f"{path}: no names; expected the list of the classes' names")
+        raise DataError(f"{path}: no names; expected a list of class names")
     if count not in (None, len(listed)):
-        raise DataError(f"{path}: nc is {count}, but there are {len(listed)} names")
+        raise DataError(f"{path}: found {len(listed)} names; expected {count}, the value of nc")
     return listed
 
 
 def _count(found: dict[str, Value], path: str | os.PathLike[str]) -> int | None:
-    """`nc`, the number of classes; None where the file does not say it."""
+    """`nc`, the number of classes; None if the file does not have it."""
     text = found.get("nc", "")
     if text in ("", "null", "~"):
         return None

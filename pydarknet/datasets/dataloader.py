@@ -23,12 +23,12 @@ from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 
-AHEAD = 2  # mini-batches that are prepared while the network computes another
-UNREADABLE = 20  # so many unreadable pictures in a row end the run
+AHEAD = 2  # mini-batches that are prepared while the network computes another one
+UNREADABLE = 20  # unreadable pictures in a row that end the run
 
 
 class Data(Protocol):
-    """A training set, as the loader needs it."""
+    """What the loader needs of a training set."""
 
     channels: int
 
@@ -53,7 +53,7 @@ class _MiniBatch:
 class DataLoader:
     """Mini-batches of pictures drawn uniformly with replacement.
 
-    position: samples delivered so far; a resumed run starts there. waited: seconds that `next` had to wait.
+    position: samples delivered so far; a resumed run starts there. waited: seconds that `next` has waited for pictures.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """Create the loader; its threads begin to work at the first call of `next`.
+        """Create the loader. Its threads start at the first call of `next`.
 
-        size_at: gives the (width, height) of the mini-batch at a position, for runs whose size changes; by default the
-        size of the last call is assumed, and batches prepared at a wrong size are discarded. Raises DataError for an
-        empty set, OptionError.
+        size_at: the (width, height) of the mini-batch at a position, for runs whose size changes. By default the size
+        of the last call is assumed, and mini-batches of a wrong size are discarded. Raises DataError for an empty set,
+        OptionError for invalid numbers.
         """
         if not len(data):
             raise DataError("the training set has no pictures")
@@ -122,7 +122,7 @@ class DataLoader:
         self._ready.clear()
 
     def _prepare(self, first: int, width: int, height: int) -> None:
-        """Queue mini-batches from sample `first` on until AHEAD are under way."""
+        """Queue mini-batches from sample `first` on, until AHEAD are in progress."""
         while len(self._ready) < AHEAD:
             if self._ready:
                 first = self._ready[-1].first + self._ready[-1].count
@@ -144,7 +144,7 @@ class DataLoader:
                 self._report(str(error))
             else:
                 return truth
-        raise DataError(f"{UNREADABLE} pictures in a row cannot be read; is the list of pictures right?")
+        raise DataError(f"{UNREADABLE} pictures in a row cannot be read; expected a list of pictures that exist")
 
     def _report(self, reason: str) -> None:
         """Log an unreadable picture, once."""
@@ -152,4 +152,4 @@ class DataLoader:
             known = reason in self._unreadable
             self._unreadable.add(reason)
         if not known:
-            log.warning("%s; another picture takes its place", reason)
+            log.warning("%s; another picture is used instead", reason)

@@ -88,8 +88,8 @@ class DetectionDataset:
         return len(self.paths)
 
     def label_file(self, index: int) -> Path | None:
-        """The label file of a picture, by the dialect's rule or else by another one; None where there is none. The rule
-        is logged once."""
+        """The label file of a picture, by the dialect's rule or else by another one; None if there is none. The rule is
+        logged once."""
         found = find_labels(self.paths[index], self.dialect)
         if found is None:
             return None
@@ -102,15 +102,15 @@ class DetectionDataset:
     def check(self, share: float = 0.5) -> str:
         """A summary of the set in one line, from all label files; wrong lines are logged.
 
-        Raises DataError where there are no objects, and where more than `share` of the labels are wrong or, in
-        pjreddie's dialect, missing.
+        Raises DataError if there are no objects, or if more than `share` of the labels are wrong or, in pjreddie's
+        dialect, missing.
         """
-        complaints, missing, objects, wrong = LimitedLog(), 0, 0, 0
+        warnings, missing, objects, wrong = LimitedLog(), 0, 0, 0
         for index, picture in enumerate(self.paths):
             path = self.label_file(index)
             if path is None:
                 missing += 1
-                complaints.add(f"{picture}: no label file; looked for {self._tried(picture)}")
+                warnings.add(f"{picture}: no label file; looked for {self._tried(picture)}")
                 continue
             try:
                 numbers, rows, problems = parse_labels(path)
@@ -119,7 +119,7 @@ class DetectionDataset:
             problems += [f"{path}:{number}: {p}" for number, row in zip(numbers, rows, strict=True)
                          if (p := wrong_row(row.tolist(), self.classes, self.dialect))]  # fmt: skip
             for problem in problems:
-                complaints.add(problem)
+                warnings.add(problem)
             wrong += len(problems)
             objects += len(rows)
         counted = missing if self.dialect.name == PJREDDIE.name else 0
@@ -128,7 +128,7 @@ class DetectionDataset:
         if self.rule:
             summary += f" (label files by {self.rule})"
         if objects == 0:
-            raise DataError(f"{summary}; without objects there is nothing to learn. Tried {self._tried(self.paths[0])}")
+            raise DataError(f"{summary}; expected at least one object. Tried {self._tried(self.paths[0])}")
         if wrong + counted > share * (max(good, 0) + wrong + counted):
             raise DataError(f"{summary}; more than {share:.0%} of the labels cannot be used")
         return summary
@@ -150,7 +150,7 @@ class DetectionDataset:
         return crop.as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
-        """The valid rows of a picture in random order: they parse, are finite, and their class is not negative."""
+        """The valid label rows of a picture in random order: finite, and of a class that is not negative."""
         path = self.label_file(index)
         try:
             rows = augment.NOWHERE if path is None else parse_labels(path)[1]

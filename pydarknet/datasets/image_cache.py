@@ -41,7 +41,7 @@ def size_of(picture: Picture) -> tuple[int, int]:
 
 
 def mix_mode(net: Section) -> int:
-    """How `[net]` mixes pictures: 0 not, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic."""
+    """The mode in which `[net]` mixes pictures: 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic."""
     cutmix, mosaic, mixup = net.flag("cutmix"), net.flag("mosaic"), net.integer("mixup", 0)
     return {(True, True): 4, (True, False): 2, (False, True): 3}.get((cutmix, mosaic), mixup)
 
@@ -51,7 +51,7 @@ def train_list(data: Section) -> tuple[Path, list[int], list[Path]]:
     ConfigError, DataError."""
     path = data.file("train")
     if path is None:
-        raise data.error("train= is missing: the list of pictures to learn from")
+        raise data.error("train= is missing: the list of training pictures")
     entries = numbered_list(path)
     return path, [number for number, _ in entries], [picture for _, picture in entries]
 
@@ -60,5 +60,5 @@ def channels_of(net: Section) -> int:
     """The channels of training pictures, 3 or 1. Raises ConfigError for another number."""
     channels = net.integer("channels", 3)
     if channels not in (1, 3):
-        raise net.error(f"channels={channels}: pictures have 3 channels or 1", "channels")
+        raise net.error(f"channels={channels}: expected 3 or 1, the channels of a picture", "channels")
     return channels

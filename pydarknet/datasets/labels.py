@@ -16,9 +16,10 @@ from ..config.word_tree import WordTree
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.files import read_text
+from ..utils.resources import exists, with_slashes
 from .transforms import augment
 
-# AlexeyAB's darknet replaces these folders of a picture's path to get that of its labels, else they are beside it.
+# AlexeyAB's darknet replaces these folders in a picture's path to find its labels; other labels are beside the picture.
 ALEXEYAB_FOLDERS = (
     ("/images/train2017/", "/labels/train2017/"),
     ("/images/val2017/", "/labels/val2017/"),
@@ -37,8 +38,8 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
     """The pictures of a list file, one path per line.
 
-    A relative path is resolved against the current folder, the list's folder, and its parent; it stays as it is where
-    no such file exists. Raises DataError for an empty list.
+    A relative path is resolved against the current folder, the list's folder, and its parent, if necessary with
+    backslashes as slashes; it is returned unchanged if no such file exists. Raises DataError for an empty list.
     """
     return [picture for _, picture in numbered_list(path)]
 
@@ -65,7 +66,11 @@ def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
 def _found(name: Path, bases: list[Path]) -> Path:
     if name.is_absolute():
         return name
-    return next((base / name for base in bases if os.path.exists(base / name)), name)  # noqa: PTH110 (twice as fast)
+    found = next((base / name for base in bases if os.path.exists(base / name)), None)  # noqa: PTH110 (twice as fast)
+    if found is None and "\\" in name.name:  # written on Windows
+        plain = Path(with_slashes(str(name)))
+        return next((base / plain for base in bases if exists(base / plain)), name)
+    return found or name
 
 
 def label_path(image: Path, dialect: Dialect) -> Path:
@@ -81,7 +86,7 @@ def label_path(image: Path, dialect: Dialect) -> Path:
 
 
 def _label_name(text: str, dialect: Dialect) -> str | None:
-    """The label file for the path of a picture; None where the dialect does not know the extension."""
+    """The label file for the path of a picture; None if the dialect does not know the extension."""
     if dialect.name == ALEXEYAB.name:
         for images, labels in ALEXEYAB_FOLDERS:
             text = text.replace(images, labels, 1)
@@ -94,14 +99,14 @@ def _label_name(text: str, dialect: Dialect) -> str | None:
     return text if text.endswith(".txt") else None
 
 
-def _parallel_folder(image: Path) -> Path:
+def _parallel_folder(image: Path, labels: str = "labels", folders: Sequence[str] = PJREDDIE_FOLDERS) -> Path:
     """The label file in a folder `labels`, which replaces the last folder `images`, `JPEGImages` or `raw`."""
     if not image.name:
-        return image  # `/` or `.`: a folder, which is no label file
+        return image  # `/` or `.`, a folder
     parts = list(image.parts)
     for position in reversed(range(len(parts) - 1)):
-        if parts[position] in PJREDDIE_FOLDERS:
-            parts[position] = "labels"
+        if parts[position] in folders:
+            parts[position] = labels
             break
     return Path(*parts).with_suffix(".txt")
 
@@ -119,6 +124,9 @@ def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
         if name is not None:
             yield f"{rule.name}'s rule", name
     yield "a labels folder beside that of the pictures", str(_parallel_folder(image))
+    capitals = _parallel_folder(image, "Labels", ("Images",))
+    if capitals.parent != image.parent:
+        yield "a Labels folder beside Images", str(capitals)
 
 
 def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
@@ -130,7 +138,7 @@ def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
 
 
 def read_labels(path: str | os.PathLike[str]) -> Array:
-    """(k, 5) float32 rows of class, x, y, w, h of a label file. Raises DataError for the first wrong line."""
+    """(k, 5) float32 rows of class, x, y, w, h, fractions of the picture. Raises DataError for the first wrong line."""
     _, rows, wrong = parse_labels(path)
     if wrong:
         raise DataError(wrong[0])
@@ -139,7 +147,7 @@ def read_labels(path: str | os.PathLike[str]) -> Array:
 
 def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[str]]:
     """(lines, rows, messages): the rows that parse, (k, 5) float32, the line number of each, and one message for each
-    line that does not parse. Raises DataError for a file that is no text."""
+    line that does not parse. Raises DataError for a file that is not text."""
     text = read_text(path, DataError)
     if _ONE_ROW_A_LINE.fullmatch(text):  # nearly all files; ten times faster
         try:
@@ -186,17 +194,12 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
     return None
 
 
-def class_vector(path: str, labels: Sequence[str], tree: WordTree | None, smooth: float = 0.0) -> Array:
-    """(classes,) float32: 1 for every label that the path contains.
+def class_vector(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
+    """The (classes,) float32 truth of a picture: 1 for each of the class numbers `matches`, else 0.
 
-    With a tree, ancestors are 1 too, and groups without a 1 are -1234 (augment.IGNORE: not learned). smooth: label
-    smoothing, which takes that much from the 1s and spreads it over the others; it has no effect with a tree.
+    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE. smooth: label smoothing, which takes
+    that much from the 1s and spreads it over the other classes; it has no effect with a tree.
     """
-    return fill_classes([k for k, label in enumerate(labels) if label in path], len(labels), tree, smooth)
-
-
-def fill_classes(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
-    """`class_vector` from the numbers of the matching classes."""
     vector = np.zeros(classes, np.float32)
     if tree is None:
         if smooth and classes > 1:

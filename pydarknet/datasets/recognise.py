@@ -1,7 +1,7 @@
-"""Recognise the form of a data set of boxes from its files, and read it.
+"""Recognise the format of a data set of boxes from its files, and read it.
 
-Forms: pictures with darknet's label files (in any tree of folders), a .data file or a list, a data.yaml of YOLO tools,
-COCO's JSON, PASCAL VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
+Formats: pictures with darknet's label files (in any tree of folders), a .data file or a list, a data.yaml of YOLO
+tools, COCO's JSON, PASCAL VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ..config.names import read_names
 from ..config.sections import read_data
 from ..errors import DataError
 from ..utils.files import read_bytes, read_text
-from .convert.annotations import Annotated, AnnotatedSet
+from ..utils.resources import exists, with_slashes
+from .convert.annotations import AnnotatedPicture, AnnotatedSet
 from .convert.coco import read_coco
 from .convert.voc import read_voc
 from .data_yaml import class_names, read_yaml
@@ -28,9 +29,10 @@ LIST_OF = {
     "testing": "test",
 }  # fmt: skip
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labels.txt")
-RUN_FILE = "run.json"  # of the folder of a training run, whose links are no pictures of the data set
-LOOKED_AT = 50  # pictures whose labels are looked at for outlines
-UNSPLIT = "all"  # the list of pictures that belong to no list yet
+XML_FOLDERS = ("annotations", "annots", "labels", "xml", "xmls")  # beside a folder `images`
+RUN_FILE = "run.json"  # marks the folder of a training run, whose links to pictures are not read again
+OUTLINE_SAMPLE = 50  # pictures whose label files are searched for outlines
+UNSPLIT = "all"  # the key of pictures that belong to no list yet
 
 YAML, DATA, LIST = "a data.yaml", "a .data file", "a list of pictures"
 COCO, VOC, LABELLED = "COCO's JSON", "PASCAL VOC's XML", "pictures with label files"
@@ -38,11 +40,11 @@ COCO, VOC, LABELLED = "COCO's JSON", "PASCAL VOC's XML", "pictures with label fi
 
 @dataclass
 class Recognised:
-    """A data set as it was found.
+    """A data set that was recognised and read.
 
-    form: one of the forms above, in words. source: the file or folder that was read. classes: the names. lists: the
-    pictures of each list (train, valid, test), or of `UNSPLIT`. annotated: the boxes, for the forms without label
-    files. unlabelled: pictures without a label file, which are in no list. notes: remarks for the user.
+    form: its format, one of the above. source: the file or folder that was read. classes: the class names. lists: the
+    pictures of each list (train, valid, test), or of UNSPLIT. annotated: the boxes, for formats without label files.
+    unlabelled: pictures without a label file, which are in no list. notes: remarks for the user.
     """
 
     form: str
@@ -60,7 +62,7 @@ class Recognised:
 
 
 def recognise(path: str | os.PathLike[str]) -> Recognised:
-    """Read a data set from its folder or its file. Raises DataError, which says what was looked for."""
+    """Read a data set from its folder or its file. Raises DataError with what was expected."""
     source = Path(path)
     if source.is_dir():
         found = _recognise_folder(source)
@@ -71,20 +73,20 @@ def recognise(path: str | os.PathLike[str]) -> Recognised:
     if not found.pictures:
         raise DataError(f"{path}: no pictures with labels in {found.form}")
     if found.annotated is None:
-        _refuse_outlines(found.pictures[:LOOKED_AT])
+        _refuse_outlines(found.pictures[:OUTLINE_SAMPLE])
     return _with_lists(found)
 
 
 def _refuse_outlines(pictures: Sequence[Path]) -> None:
-    """Raise DataError where label files hold outlines of objects, a class and at least three points, and no boxes."""
+    """Raise DataError if label files hold outlines of objects (a class and at least three points) instead of boxes."""
     for picture in pictures:
         labels = _labels(picture)
         for number, line in enumerate(read_text(labels, DataError).splitlines(), start=1):
             words = len(line.split())
             if words >= 7 and words % 2 and words % 5:
                 raise DataError(
-                    f"{labels}:{number}: {words} numbers, an outline of points; expected class x y w h. Export the "
-                    "data set for detection, with boxes"
+                    f"{labels}:{number}: found {words} numbers, an outline of points; expected class x y w h. Export "
+                    "the data set for detection, with boxes"
                 )
 
 
@@ -97,7 +99,7 @@ def _recognise_file(path: Path) -> Recognised:
     if suffix in readers:
         return readers[suffix](path)
     if suffix in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
-        raise DataError(f"{path}: an archive; unpack it, and give the folder")
+        raise DataError(f"{path}: an archive; unpack it and give the folder")
     raise DataError(f"{path}: expected a folder, a .data file, a data.yaml, COCO's .json or a list of pictures (.txt)")
 
 
@@ -108,7 +110,7 @@ def _recognise_folder(folder: Path) -> Recognised:
     ):
         files = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), [])
         if len(files) > 1:
-            raise DataError(f"{folder}: has {files[0].name} and {files[1].name}; give the file that you mean")
+            raise DataError(f"{folder}: has {files[0].name} and {files[1].name}; give one of these files instead")
         if files:
             return reader(files[0])
     annotations = _coco_files(folder)
@@ -123,7 +125,7 @@ def _recognise_folder(folder: Path) -> Recognised:
 
 
 def _pictures_below(folder: Path) -> Iterator[Path]:
-    """All pictures in a folder and the folders below, in order, without hidden ones and those of training runs."""
+    """All pictures in a folder and its subfolders, sorted, without hidden ones and those of training runs."""
     for parent, folders, files in os.walk(folder):
         if RUN_FILE in files:
             folders.clear()
@@ -135,7 +137,7 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
 
 
 def _read_labelled(folder: Path, pictures: Iterable[Path]) -> Recognised:
-    """Pictures with label files, beside them or in a folder `labels`; their lists by the names of their folders."""
+    """Pictures with label files, which are beside them or in a folder `labels`. The names of folders give the lists."""
     lists: dict[str, list[Path]] = {}
     unlabelled = []
     for picture in pictures:
@@ -155,12 +157,12 @@ def _read_labelled(folder: Path, pictures: Iterable[Path]) -> Recognised:
 
 
 def _list_of(relative: Path) -> str:
-    """The list that the first folder called train, valid, test or the like stands for."""
+    """The list named by the first folder called train, valid, test or similar; else UNSPLIT."""
     return next((LIST_OF[part.lower()] for part in relative.parts[:-1] if part.lower() in LIST_OF), UNSPLIT)
 
 
 def _class_names_of(folder: Path, found: Recognised) -> list[str]:
-    """The names in a file that labelling programs write, else the numbers of the classes in the label files."""
+    """The names in a file that labelling programs write, else the class numbers in the label files."""
     folders = dict.fromkeys(
         [folder, folder / "labels", *(parent for p in found.pictures for parent in (p.parent, _labels(p).parent))]
     )
@@ -171,10 +173,10 @@ def _class_names_of(folder: Path, found: Recognised) -> list[str]:
     rows = (parse_labels(_labels(picture))[1] for picture in found.pictures)
     highest = max((int(each[:, 0].max()) for each in rows if len(each)), default=-1)
     if highest < 0:
-        raise DataError(f"{folder}: no label file has an object")
+        raise DataError(f"{folder}: found no object in the label files; expected at least one")
     if highest > 9999:
         raise DataError(f"{folder}: class {highest} in a label file; expected numbers from 0 on, or a file classes.txt")
-    found.notes.append(f"{folder}: no classes.txt; the classes are called by their numbers, 0 to {highest}")
+    found.notes.append(f"{folder}: no classes.txt; the class names are the numbers 0 to {highest}")
     return [str(number) for number in range(highest + 1)]
 
 
@@ -192,7 +194,7 @@ def _read_list_set(path: Path) -> Recognised:
 
 
 def _read_labelled_list(path: Path, lists: dict[str, list[Path]]) -> Recognised:
-    """Listed pictures; those without a label file are set apart."""
+    """The listed pictures; those without a label file are in `unlabelled`."""
     kept: dict[str, list[Path]] = {}
     unlabelled: list[Path] = []
     for key, pictures in lists.items():
@@ -200,39 +202,40 @@ def _read_labelled_list(path: Path, lists: dict[str, list[Path]]) -> Recognised:
             labels = find_labels(picture, ALEXEYAB)
             (kept.setdefault(key, []) if labels else unlabelled).append(picture)
     if not kept:
-        raise DataError(f"{path}: none of the {len(unlabelled)} pictures has a label file, e.g. {unlabelled[0]}")
+        raise DataError(f"{path}: none of the {len(unlabelled)} listed pictures has a label file: {unlabelled[0]}")
     return Recognised(DATA, path, [], kept, None, unlabelled)
 
 
 def _read_data_set(path: Path) -> Recognised:
-    """A .data file, whose paths may begin with a folder that is not there, as in CVAT's exports."""
+    """A .data file, whose paths may start with a folder that does not exist, as in CVAT's exports."""
     data = read_data(path)
     lists = {}
     for key in ("train", "valid", "test"):
-        named = data.text(key)
+        named = data.named_path(key)
         if named:
             lists[key] = _read_list_near(path, named)
     if not lists:
         raise data.error("train= is missing: the list of pictures")
     found = _read_labelled_list(path, lists)
-    names = data.text("names")
+    names = data.named_path("names")
     if names:
         return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
     return replace(found, classes=_class_names_of(path.parent, found))
 
 
 def _read_list_near(path: Path, named: str) -> list[Path]:
-    """The pictures of a list that a file beside them names."""
+    """The pictures of the list that the file `path` calls `named`."""
     file = _near(path, named)
     return [p if p.exists() else _near(file, str(p), missing=p) for p in read_list(file)]
 
 
 def _near(path: Path, named: str, missing: Path | None = None) -> Path:
-    """The file that another one calls `named`: from here, from its folder, or without the first folders of the name.
+    """The file that the file `path` calls `named`: relative to the current folder, or to the folder of `path`, if
+    necessary without the first folders of the name.
 
-    Returns `missing` where there is none, or raises DataError.
+    If there is none, returns `missing`, or raises DataError if that is None.
     """
-    wanted = Path(named)
+    wanted = Path(named if exists(named) else with_slashes(named))
     parts = wanted.parts[1:] if wanted.is_absolute() else wanted.parts
     shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
     found = next((file for file in (wanted, *shortened) if file.is_file()), missing)
@@ -261,23 +264,26 @@ def _read_yaml_set(path: Path) -> Recognised:
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
-    """The pictures of a folder or list that data.yaml names. Roboflow writes ../train/images for train/images."""
-    names = dict.fromkeys([place, place.removeprefix("../")])
+    """The pictures of a folder or list that data.yaml names, also without the first folders of a name that was valid on
+    another machine (`/content/set/images/train`). Roboflow writes ../train/images for train/images."""
+    parts = [part for part in with_slashes(place).split("/") if part]
+    shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
+    names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
     for found in (base / name for name in names for base in bases):
         if found.is_dir():
             return list(_pictures_below(found))
         if found.is_file():
             return _read_list_near(found, found.name)
     if key.startswith("test"):
-        return []  # many files name a part that was not exported
-    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not in {bases[0]}")
+        return []  # data.yaml often names a test list that was not exported
+    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not below {path.parent}")
 
 
 # --- COCO ---
 
 
 def _coco_files(folder: Path) -> list[Path]:
-    """JSON files with COCO's keys, in the places where programs write them."""
+    """The JSON files with COCO's keys, in the places where programs write them."""
     patterns = ("*.json", "annotations/*.json", "*/_annotations.coco.json")
     return next((files for p in patterns if (files := [f for f in sorted(folder.glob(p)) if _is_coco(f)])), [])
 
@@ -298,7 +304,7 @@ def _read_coco_set(source: Path, files: Sequence[Path]) -> Recognised:
 
 
 def _merged(parts: dict[str, AnnotatedSet]) -> AnnotatedSet:
-    """One set of the lists that were read one by one; their classes are those of all, numbered anew."""
+    """One data set of several lists, with the classes of all, renumbered."""
     classes = list(dict.fromkeys(name for part in parts.values() for name in part.classes))
     lists = {}
     for key, part in parts.items():
@@ -307,12 +313,12 @@ def _merged(parts: dict[str, AnnotatedSet]) -> AnnotatedSet:
     return AnnotatedSet(classes, lists)
 
 
-def _renumbered(picture: Annotated, numbers: Sequence[int]) -> Annotated:
+def _renumbered(picture: AnnotatedPicture, numbers: Sequence[int]) -> AnnotatedPicture:
     return replace(picture, boxes=[replace(box, number=numbers[box.number]) for box in picture.boxes])
 
 
 def _without_root_class(found: AnnotatedSet) -> AnnotatedSet:
-    """A copy without category 0 of Roboflow's exports, the name of all classes together, which has no boxes."""
+    """A copy without category 0 of Roboflow's exports, a parent of all classes that has no boxes."""
     if len(found.classes) < 2 or any(box.number == 0 for picture in found for box in picture.boxes):
         return found
     numbers = [0, *range(len(found.classes) - 1)]
@@ -324,14 +330,13 @@ def _without_root_class(found: AnnotatedSet) -> AnnotatedSet:
 
 
 def _voc_folders(folder: Path) -> dict[str, Path]:
-    """The folders of XML files by list: one set, or one in each of train, valid and test."""
+    """The folders of XML files by list: one folder, or one in each of train, valid and test."""
     if (folder / "Annotations").is_dir() or any(folder.glob("*.xml")):
         return {UNSPLIT: folder}
     parts = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in LIST_OF]
     found = {LIST_OF[path.name.lower()]: path for path in parts if any(path.glob("*.xml"))}
-    if not found and any((folder / "annotations").glob("*.xml")):  # beside a folder `images`
-        return {UNSPLIT: folder / "annotations"}
-    return found
+    beside = [path for path in sorted(folder.iterdir()) if path.name.lower() in XML_FOLDERS and any(path.glob("*.xml"))]
+    return {UNSPLIT: beside[0]} if beside and not found else found
 
 
 def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
@@ -344,34 +349,34 @@ def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
     return _annotated(VOC, source, _merged(parts))
 
 
-# --- all ---
+# --- common ---
 
 
 def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
-    """A set with boxes in memory, as it is trained: without difficult and crowd objects, boxes within the pictures."""
-    lists: dict[str, list[Annotated]] = {}
+    """A data set with boxes in memory, prepared for training: without difficult and crowd objects, boxes clipped."""
+    lists: dict[str, list[AnnotatedPicture]] = {}
     for key, pictures in found.lists.items():
         lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
     if set(lists) == {"train"}:
         lists = {UNSPLIT: lists["train"]}
-    kept = AnnotatedSet(found.classes, lists, found.left_out).clipped().without("difficult").without("crowd")
+    kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
     notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
     missing = kept.missing
     if missing:
-        raise DataError(f"{source}: {len(missing)} pictures are not there, the first is {missing[0]}")
+        raise DataError(f"{source}: {len(missing)} pictures are missing, the first is {missing[0]}")
     paths = {key: [picture.path for picture in pictures] for key, pictures in kept.lists.items()}
     return Recognised(form, source, kept.classes, paths, kept, notes=notes)
 
 
 def _with_lists(found: Recognised) -> Recognised:
-    """The lists under the names that the training run has: pictures without a list join those for training; `test`
-    stands in for `valid` where there is none."""
+    """The lists under the names of a training run. Pictures without a list are added to `train`. If there is no list
+    `valid`, it is `test`."""
     lists = {key: list(dict.fromkeys(pictures)) for key, pictures in found.lists.items()}
     if set(lists) <= {UNSPLIT, "train"} or not lists.keys() & {"train", UNSPLIT}:
         return replace(found, lists={UNSPLIT: [p for pictures in lists.values() for p in pictures]})
     lists["train"] = [*lists.get("train", []), *lists.pop(UNSPLIT, [])]
     if "valid" not in lists:
-        found.notes.append("there is a list `test`, but none to measure on during training; `test` is used")
+        found.notes.append("there is no validation list; the list `test` is used instead")
         lists["valid"] = lists["test"]
         del lists["test"]
     return replace(found, lists=lists)

@@ -1,7 +1,7 @@
-"""Split the pictures of a data set into those for training and those to measure on.
+"""Split the pictures of a data set into a training list and a validation list.
 
 Pictures that belong together stay together: files of equal content, and the augmented copies that Roboflow makes of a
-picture (NAME.rf.HASH.jpg). The share of each class is nearly the same in both parts.
+picture (NAME.rf.HASH.jpg). The share of each class is nearly the same in both lists.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from ..errors import DataError, OptionError
 from ..utils.files import hash_of
 
-_COPY = re.compile(r"(.+)\.rf\.[0-9A-Za-z]+")  # of Roboflow
-SHARE = 0.2  # of the pictures, to measure on
+_COPY = re.compile(r"(.+)\.rf\.[0-9A-Za-z]+")  # Roboflow's names of augmented copies
+SHARE = 0.2  # the fraction of the pictures in the validation list
 
 
 def groups_of(pictures: Sequence[Path]) -> list[list[Path]]:
@@ -64,19 +64,17 @@ def _hash(picture: Path) -> str:
 def split(
     pictures: Sequence[Path], classes_in: Mapping[Path, frozenset[int]], seed: int = 0, share: float = SHARE
 ) -> tuple[list[Path], list[Path]]:
-    """(pictures for training, pictures to measure on), both in their former order.
+    """(training pictures, validation pictures), both in their original order.
 
-    classes_in: the classes of each picture's objects. share: of the groups, for the second list; at least one group.
-    The groups are dealt out class by class, the rarest first, so that each class has nearly that share in the second
-    list. One seed gives one result. Raises DataError where there are fewer than two groups, OptionError.
+    classes_in: the classes of each picture's objects. share: the fraction of the groups for validation, at least one
+    group. The groups are sorted by their rarest class and taken at even distances, so that each class has nearly that
+    share. The same seed gives the same split. Raises DataError if there are fewer than two groups, OptionError.
     """
     if not 0 < share < 1:
         raise OptionError(f"share {share:g}: expected a number between 0 and 1")
     groups = groups_of(pictures)
     if len(groups) < 2:
-        raise DataError(
-            f"{len(groups)} different pictures; expected two at least: one to learn from, one to measure on"
-        )
+        raise DataError(f"{len(groups)} different pictures; expected at least two: one to train on, one to validate on")
     counts = Counter(number for picture in pictures for number in classes_in.get(picture, ()))
     order = np.random.default_rng(seed).permutation(len(groups))
 
@@ -86,7 +84,7 @@ def split(
 
     dealt = sorted(order.tolist(), key=rarest)
     held = max(1, round(share * len(groups)))
-    # Evenly spaced places of the sorted groups; the first is in the middle of its stretch.
+    # Evenly spaced positions, each in the middle of its interval.
     places = ((np.arange(held) + 0.5) * len(groups) / held).astype(int)
     chosen = {picture for place in places for picture in groups[dealt[place]]}
     return [p for p in pictures if p not in chosen], [p for p in pictures if p in chosen]

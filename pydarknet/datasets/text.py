@@ -1,4 +1,4 @@
-"""The training set of a recurrent network: streams of symbols, each of which is predicted from those before it.
+"""The training set of a recurrent network: streams of symbols; the network predicts each from those before it.
 
 A symbol is a byte, or a number of a tokenised file.
 """
@@ -21,9 +21,9 @@ _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of 
 
 
 class Text:
-    """A file of symbols below `alphabet`: bytes other than NUL or, with `tokenized`, numbers separated by blanks.
+    """A file of symbols below `alphabet`: bytes other than NUL or, if `tokenized`, numbers separated by spaces.
 
-    Trainers use it in place of a list of pictures; its length is the number of symbols.
+    `len` is the number of symbols.
     """
 
     def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
@@ -65,14 +65,13 @@ class Text:
 
 
 class TextStreams:
-    """Mini-batches from `streams` places in a text; each mini-batch moves every stream on by `steps` symbols.
+    """Mini-batches from `streams` positions in a text; each mini-batch advances every stream by `steps` symbols.
 
-    After a mini-batch a stream jumps to a random place with probability 1 / restart; before the next one, `forget` is
-    then called with its number. The places depend only on the seed and the number of mini-batches, so that a resumed
-    run finds them.
+    After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called with
+    its number. The positions depend only on the seed and the number of mini-batches, so a resumed run continues them.
     """
 
-    waited = 0.0  # seconds that `next` had to wait for data
+    waited = 0.0  # seconds that `next` has waited for data
 
     def __init__(
         self,

@@ -4,22 +4,22 @@
     result = evaluate(model, truth, thresh=0.25, iou_thresh=0.5, points=0)
     result.report.mean_average_precision, result.report.classes[0].ap
 
-`evaluate` computes what AlexeyAB's `detector map` prints. The parts:
+`evaluate` computes the metrics that AlexeyAB's `detector map` prints. The modules:
 
-    evaluate            one pass over the pictures: mAP, and COCO's figures
+    evaluate            one pass over the pictures: mAP, and COCO's metrics
     average_precision   matching, precision-recall curves, average precision; NumPy only
-    coco                COCO's figures; NumPy only
+    coco                COCO's metrics; NumPy only
     ground_truth        lists of pictures and their label files
     runner              detection in a list of pictures, in batches
-    recall              the figures of `detector recall`
+    recall              the recall of `detector recall`
     result_files        the files of `detector valid`
-    classification      the figures of `classifier valid` and its relatives
+    classification      the accuracies of `classifier valid` and its variants
     plot                precision-recall curves, with matplotlib
     worst               the pictures with most missed objects
-    report              a page with all of this
+    report              an HTML page with all of these
 
-A network cannot be evaluated while it learns, because its buffers hold a mini-batch. `training/validation.py` shows
-what to do: evaluate a second network of the same cfg, into which the parameters are copied.
+A network cannot be evaluated during a training step, because its buffers hold a mini-batch. `training/validation.py`
+evaluates a second network of the same cfg, into which the parameters are copied.
 """
 
 from .average_precision import ClassResult, MeanAveragePrecision, Report

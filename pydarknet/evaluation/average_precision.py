@@ -1,4 +1,4 @@
-"""Average precision as AlexeyAB's `detector map` computes it. Arrays in, figures out; no network, no files.
+"""Average precision as AlexeyAB's `detector map` computes it, from arrays; no network, no files.
 
 A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by box,
 class by class. The order matters: where two records match one object, the first is the true positive.
@@ -18,12 +18,12 @@ from ..utils.arrays import Array
 Integers = NDArray[np.int64]
 
 NOTHING = np.zeros((0, 5), np.float32)
-LARGEST_TABLE = 1 << 20  # IoUs that are computed at once
+LARGEST_TABLE = 1 << 20  # the number of IoUs that are computed at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """True and false positives above a threshold, and objects (`truths`). Fractions are NaN where darknet's are 0/0."""
+    """True and false positives above a threshold, and objects (`truths`). A fraction is NaN if darknet computes 0/0."""
 
     tp: int
     fp: int
@@ -49,7 +49,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassResult(Counts):
-    """The figures of one class. `tp` and `fp` count records above the report's threshold; `ap` (0 to 1) uses all."""
+    """The metrics of one class. `tp` and `fp` count records above the report's threshold; `ap` (0 to 1) uses all."""
 
     number: int
     ap: float
@@ -63,7 +63,7 @@ class ClassResult(Counts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Counts):
-    """The figures of `detector map` for a set of pictures. `average_iou` is 0 to 1.
+    """The metrics of `detector map` for a set of pictures. `average_iou` is 0 to 1.
 
     `detections` counts records of any probability; tp and fp count records above `thresh`. `truths` includes objects of
     classes that the network does not have.
@@ -89,7 +89,7 @@ def _ratio(part: int, whole: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Precision and recall of one class after each of its k records, most probable first: (k,) float64 each."""
+    """Precision and recall of one class after each of its k records, most probable first. All arrays are (k,)."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -157,8 +157,8 @@ class MeanAveragePrecision:
     def add(self, candidates: Candidates, truth: Array, difficult: Array = NOTHING) -> int:
         """Count one picture. Returns the number of its objects that no record above the threshold matches.
 
-        candidates: after suppression, boxes in the unit of `truth`, (t, 5). difficult: (d, 5) objects that need not be
-        found; a record that matches one of them, and no other object, is left out of the ranking.
+        candidates: after suppression, boxes in the unit of `truth`, (t, 5). difficult: (d, 5) objects that a detector
+        need not find; a record that matches one of them, and no other object, is left out of the ranking.
         """
         box, classes = records_of(candidates)
         probabilities = candidates.probabilities[box, classes]
@@ -180,8 +180,7 @@ class MeanAveragePrecision:
     def _count(self, classes: NDArray[np.intp], probabilities: Array, found: Integers, overlaps: Array) -> int:
         """Count true and false positives above the threshold. Returns the number of true ones.
 
-        A record is a true positive if no earlier record of the picture matches its object, however improbable that
-        one is.
+        A record is a true positive if no earlier record of the picture, of any probability, matches its object.
         """
         first = np.zeros(len(found), bool)
         first[np.unique(found, return_index=True)[1]] = True
@@ -217,7 +216,7 @@ class MeanAveragePrecision:
         return Curve(precision, tp / max(1, count), probabilities)
 
     def report(self) -> Report:
-        """The figures for the pictures so far."""
+        """The metrics of the pictures so far."""
         tp, fp = self._counts.tolist()
         classes = [
             ClassResult(

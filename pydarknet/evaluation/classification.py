@@ -1,4 +1,4 @@
-"""Classifiers evaluated on lists of pictures: classes by path, batched outputs, top-1 and top-k, confusion counts."""
+"""Evaluation of classifiers on lists of pictures: classes from paths, batched outputs, top-1 and top-k, confusions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def class_count(data: Section, network: Network) -> int:
     outputs = network.layers[network.output_index].shape.outputs
     classes = data.positive("classes", outputs)
     if classes > outputs:
-        raise data.error(f"classes={classes}: the network has {outputs} outputs", "classes")
+        raise data.error(
+            f"classes={classes}: expected at most {outputs}, the number of the network's outputs", "classes"
+        )
     return classes
 
 
@@ -104,8 +106,8 @@ class BatchClassifier:
 
     views: makes the crops of a picture, see `inference.test_time_augmentation`. only_leaves: for a network with a word
     tree, True sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead
-    of the tree's own. timing: seconds so far. unreadable: pictures that cannot be read, which are logged as well.
-    Raises OptionError for a detector.
+    of the tree's own. timing: seconds so far. unreadable: the number of pictures that cannot be read, which are
+    logged. Raises OptionError for a detector.
     """
 
     def __init__(
@@ -116,8 +118,8 @@ class BatchClassifier:
             kind = network.layers[network.heads[0]].kind
             raise OptionError(f"{network.path}: a detector (it has a [{kind}] layer), not a classifier")
         self.network, self.pictures, self.views, self.batch, self.threads = network, pictures, views, batch, threads
-        self.timing, self.unreadable, self._complaints = Timing(), 0, LimitedLog()
-        self.waited = 0.0  # seconds in which the network waited for pictures
+        self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
+        self.waited = 0.0  # seconds that the network has waited for pictures
         self._tree = tree_of_network(network) if only_leaves is not None else None
         self._inner = None
         if self._tree is not None and only_leaves:
@@ -143,12 +145,12 @@ class BatchClassifier:
             return error
 
     def _outputs(self, ready: Sequence[list[Crop] | ImageError]) -> list[Array | None]:
-        """The sum over the crops of each picture. Crops of one size go through the network in one batch."""
+        """The sum of the outputs for the crops of each picture. Crops of the same size are computed in one batch."""
         by_shape: dict[tuple[int, ...], list[tuple[int, Crop]]] = {}
         for number, views in enumerate(ready):
             if isinstance(views, ImageError):
                 self.unreadable += 1
-                self._complaints.add(f"{views}; it counts as one of which no class is found")
+                self._warnings.add(f"{views}; it counts as a wrong answer")
                 continue
             for view in views:
                 by_shape.setdefault(view.pixels.shape, []).append((number, view))

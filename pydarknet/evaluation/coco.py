@@ -103,7 +103,7 @@ class CocoAveragePrecision:
         )
 
     def report(self) -> CocoReport:
-        """The figures for the pictures so far."""
+        """The metrics of the pictures so far."""
         if not self._records:
             self.add_candidates(Candidates.empty(self.classes), NOTHING, 1, 1)
         classes, scores, ranks, taken, left_out = (

@@ -23,7 +23,7 @@ log = logging.getLogger("pydarknet")
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Pictures in the order of their list, with boxes: (t, 5) float32 rows of class, x, y, w, h in fractions."""
+    """Pictures in the order of their list. boxes: for each, (t, 5) float32 rows of class, x, y, w, h (fractions)."""
 
     paths: Sequence[Path]
     boxes: Sequence[Array]
@@ -34,7 +34,7 @@ class GroundTruth:
         return len(self.paths)
 
     def difficult_in(self, index: int) -> Array:
-        """(d, 5): the objects of a picture that need not be found."""
+        """(d, 5): the objects of a picture that a detector need not find."""
         return self.difficult[index] if self.difficult else NOTHING
 
     @classmethod
@@ -44,7 +44,7 @@ class GroundTruth:
         keys = keys or ("valid",)
         path = data.file(*keys)
         if path is None:
-            raise data.error(f"{keys[0]}= is missing: the list of pictures to evaluate on")
+            raise data.error(f"{keys[0]}= is missing: the list of pictures for evaluation")
         return cls.read(path, classes, dialect, data.file("difficult"))
 
     @classmethod
@@ -55,16 +55,16 @@ class GroundTruth:
 
         Label files are found by the dialect's rule, then by the other rules; a picture without one has no objects.
         Objects of classes that the network does not have are kept, with a warning: they count as missed. Raises
-        DataError for a wrong line in a label file, and where the lists differ in length.
+        DataError for a wrong line in a label file, and if the lists differ in length.
         """
         paths = [picture for _, picture in numbered_list(path)]
         read = [_read(picture, dialect) for picture in paths]
         missing = [where for where, rows in read if rows is None]
         boxes = [NOTHING if rows is None else rows for _, rows in read]
-        complaints = LimitedLog()
+        warnings = LimitedLog()
         for (where, _), rows in zip(read, boxes, strict=True):
             for unknown in np.unique(rows[(rows[:, 0] < 0) | (rows[:, 0] >= classes), 0]):
-                complaints.add(f"{where}: class {unknown:.0f}; the network has classes 0 to {classes - 1}")
+                warnings.add(f"{where}: class {unknown:.0f}; the network has classes 0 to {classes - 1}")
         return cls(paths, boxes, missing, _read_difficult(difficult, paths, dialect) if difficult else ())
 
 
@@ -76,7 +76,7 @@ def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
             if wrong:
                 raise DataError(wrong[0])
             if not np.isfinite(rows).all():
-                raise DataError(f"{path}: a number of a box is not finite; expected fractions of the picture")
+                raise DataError(f"{path}: found a number that is not finite; expected fractions of the picture")
             return path, rows
     try:
         return label_path(picture, dialect), None

@@ -1,4 +1,4 @@
-"""The files of `detector valid`, which evaluation tools of other projects read. Written completely or not at all."""
+"""The files of `detector valid`, for the evaluation tools of other projects. Written completely or not at all."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def image_id(path: Path) -> str:
 
 
 def coco_id(path: Path, after_underscore: bool) -> int:
-    """COCO's number of a picture, from its file name; 0 where there is none.
+    """COCO's number of a picture, from its file name; 0 if that has none.
 
     With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always the
     number at the beginning. (pjreddie's darknet finds a `_` in folder names too, so that all pictures of such a folder
@@ -103,13 +103,15 @@ class ResultFiles:
         if self.kind not in KINDS:
             raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(KINDS)}")
         if most is not None and len(self.names) > most:
-            raise OptionError(f"{len(self.names)} classes; files of kind {self.kind} can hold {most}")
+            raise OptionError(
+                f"{len(self.names)} classes; expected at most {most}, as files of kind {self.kind} can hold"
+            )
         twice = sorted({name for name in self.names if self.names.count(name) > 1}) if self.kind == "voc" else []
         apart = [name for name in self.names if {"/", os.sep, "\0"} & set(name)] if self.kind == "voc" else []
         if apart:
-            raise OptionError(f"class name {apart[0]!r} cannot be part of a file's name, as VOC's files need it")
+            raise OptionError(f"class name {apart[0]!r} cannot be part of a file name, as VOC's files require")
         if twice:
-            raise OptionError(f"two classes are named {twice[0]!r}; VOC's files need a name each")
+            raise OptionError(f"two classes are named {twice[0]!r}; VOC's files require different names")
         self.base = BASES[self.kind] if self.base is None else self.base
 
     def __enter__(self) -> ResultFiles:
@@ -178,7 +180,7 @@ class ResultFiles:
             )
 
     def _finite(self, result: ImageResult) -> Iterator[Record]:
-        """The records that JSON has numbers for."""
+        """The records without NaN and infinity, which JSON cannot express."""
         for record in records(result, 0):
             if all(map(math.isfinite, record)):
                 yield record
@@ -193,7 +195,9 @@ class ResultFiles:
     def _kitti(self, result: ImageResult) -> None:
         name = image_id(result.path)
         if name in self._taken:
-            raise OutputError(f"{result.path}: another picture is named {name} too; KITTI needs a file for each")
+            raise OutputError(
+                f"{result.path}: another picture is also named {name}; KITTI requires one file per picture"
+            )
         self._taken.add(name)
         with atomic_write(self.folder / str(self.base) / "data" / f"{name}.txt") as stream:
             for number, p, *edges in records(result, 0):

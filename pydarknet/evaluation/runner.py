@@ -33,9 +33,9 @@ BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
 class InferenceOptions:
     """Options of detection.
 
-    thresh: the least probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold of
-    word trees. letterbox: keep the picture's proportions; None: as darknet's own command for the network. nms_kind:
-    None: that of the last head. pixels: convert boxes to pixels before suppression; the unit changes the result of
+    thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold
+    of word trees. letterbox: keep the aspect ratio of pictures; None: as darknet's own command does. nms_kind: None:
+    that of the last head. pixels: convert boxes to pixels before suppression; the unit changes the result of
     kinds that compare distances, such as greedynms.
     """
 
@@ -101,8 +101,8 @@ def check_finite(**options: float) -> None:
 class BatchDetector:
     """An iterable of the results for a list of pictures, in order.
 
-    timing: seconds so far. unreadable: pictures that cannot be read, which are logged as well. Raises OptionError for a
-    network without a detection head.
+    timing: seconds so far. unreadable: the number of pictures that cannot be read, which are logged. Raises OptionError
+    for a network without a detection head.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class BatchDetector:
         self.network, self.paths, self.options, self.batch, self.threads = network, paths, options, batch, threads
         self.timing = Timing()
         self.unreadable = 0
-        self._complaints = LimitedLog()
+        self._warnings = LimitedLog()
         net, last = network.config.net, heads_of(network)[-1]
         self._letterbox = letterboxes(network, net) if options.letterbox is None else options.letterbox
         self._kind = options.nms_kind or last.nms_kind
@@ -130,9 +130,9 @@ class BatchDetector:
         computed = prefetch(self._detect_batch, batches, threads=1, count=2, at_start=keep_threads)
         with one_thread_per_call(), closing(decoded), closing(computed):
             for results in computed:
-                yield from self._counted(results, start)
+                yield from self._add_time(results, start)
 
-    def _counted(self, results: list[ImageResult], start: float) -> list[ImageResult]:
+    def _add_time(self, results: list[ImageResult], start: float) -> list[ImageResult]:
         self.timing.pictures += len(results)
         self.timing.total = clock() - start
         return results
@@ -161,12 +161,12 @@ class BatchDetector:
             return self._results(first, ready)
 
     def _results(self, first: int, ready: Sequence[Prepared]) -> list[ImageResult]:
-        """The results of the pass just computed; unreadable pictures were no part of it."""
+        """The results of the last pass, which did not contain the unreadable pictures."""
         results, sample = [], 0
         for index, prepared in enumerate(ready, start=first):
             if isinstance(prepared, ImageError):
                 self.unreadable += 1
-                self._complaints.add(f"{prepared}; it counts as a picture in which nothing is found")
+                self._warnings.add(f"{prepared}; it counts as a picture without detections")
                 results.append(ImageResult(index, self.paths[index], 0, 0, Candidates.empty(self._classes)))
             else:
                 _, width, height = prepared

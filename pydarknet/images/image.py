@@ -18,17 +18,20 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
+from ..utils.file_kinds import kind_of
 from ..utils.files import read_bytes, write_file
 from ..utils.resources import bundled
-from .header import check_size, image_size
+from .header import check_size, image_size, orientation
 
 Picture = NDArray[np.uint8]
 CHW = NDArray[np.float32]
 
+BEGINNING = 1 << 18  # bytes of a file in which its EXIF data are
+
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 _MAX_PIXELS = 2**27  # of a resized picture, 1.5 GiB of floats; scaling a narrow picture by its shorter side needs more
 
-# OpenCV also logs to stderr what is raised here as an error; its variable enables that. (OpenCV 4, else 5.)
+# OpenCV also logs to stderr the errors that are raised here; its variable enables that. (OpenCV 4, else 5.)
 if "OPENCV_LOG_LEVEL" not in os.environ:
     (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
@@ -56,13 +59,24 @@ def decode_image(content: bytes) -> Picture:
 def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(width, height) in pixels of the picture at `path`, from its header if the format is known.
 
-    Raises ImageError if it is no picture.
+    Raises ImageError if it is not a picture.
     """
     size = image_size(_content(path))
     if size is not None and min(size) > 0:
         return size
     height, width, _ = load_image(path).shape
     return width, height
+
+
+def header_of_file(path: str | os.PathLike[str]) -> tuple[tuple[int, int] | None, int]:
+    """((width, height), EXIF orientation) of the picture at `path`, see `header.orientation`; without decoding it, and
+    None for the size where the beginning of the file does not tell it, or the file cannot be read."""
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            content = stream.read(BEGINNING)
+    except (OSError, ValueError):
+        return None, 1
+    return image_size(content), orientation(content)
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:
@@ -87,7 +101,9 @@ def _decode(content: bytes) -> Picture:
     data = np.frombuffer(content, np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
-        raise ValueError("unknown or damaged format")
+        kind = kind_of(content)
+        what = f": this is {kind}" if kind and not kind.endswith(" picture") else ""
+        raise ValueError(f"unknown or damaged format{what}")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -160,7 +176,7 @@ def resize(chw: CHW, width: int, height: int) -> CHW:
 
 def _resize_picture(image: Picture, width: int, height: int) -> CHW:
     """`resize(as_chw(image), width, height)` in one kernel, which converts only the pixels that it reads."""
-    from ..kernels.resize import resample  # commands without pictures need no compiled kernels
+    from ..kernels.resize import resample  # late: commands without pictures need no compiled kernels
 
     rows, columns, channels = image.shape
     x, y = _grids(columns, rows, width, height)
@@ -273,7 +289,9 @@ def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> 
     try:
         return cv2.imencode(extension, bgr, options)[1].tobytes()
     except cv2.error as error:
-        raise OutputError(f"cannot write a picture: {_reason(error)}") from error
+        unknown = "could not find encoder" in str(error)
+        reason = f"OpenCV has no format with the extension {extension}" if unknown else _reason(error)
+        raise OutputError(f"cannot write a picture: {reason}") from error
 
 
 def write_image(path: str | os.PathLike[str], image: Picture) -> Path:

@@ -1,6 +1,6 @@
 """darknet's operations on CHW pictures, (channels, height, width) float32 in 0..1, beyond those of `image`.
 
-All return new arrays, but for `over`.
+All but `over` return new arrays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from . import colour
 from .image import CHW, Picture
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
-FLAT = 1e-9  # a picture with a smaller range of values is not stretched
+FLAT = 1e-9  # a picture with a smaller range of values is not scaled
 
 
 def as_picture(chw: CHW) -> Picture:

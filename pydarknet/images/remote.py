@@ -1,4 +1,4 @@
-"""Pictures behind addresses of HTTP, read with a bound on their size and on the time that they take."""
+"""Pictures from HTTP addresses, with limits on their size and on the time of the download."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .image import Picture, decode_image
 
 LARGEST = 1 << 26  # bytes of a picture
 SILENCE = 10.0  # seconds that a server may be silent
-PATIENCE = 60.0  # seconds that the whole picture may take
+MAX_SECONDS = 60.0  # of the whole download
 BLOCK = 1 << 16  # bytes read at a time
-# Types of content that have frames: video, lists of its parts, and pictures that follow each other.
+# Content types that have frames: videos, playlists, MJPEG.
 _VIDEO = ("video/", "multipart/x-mixed-replace", "application/vnd.apple.mpegurl", "application/x-mpegurl",
           "application/dash+xml")  # fmt: skip
 
 
 def load_remote_image(address: str) -> Picture | None:
-    """The picture at an address of HTTP, (h, w, 3) uint8 RGB; None where the server says that it is a video or stream.
+    """The picture at an HTTP address, (h, w, 3) uint8 RGB; None if the content type is that of a video or stream.
 
     Raises ImageError with the address and the reason, also for more than LARGEST bytes, a server that is silent for
-    SILENCE seconds, and a picture that takes more than PATIENCE.
+    SILENCE seconds, and a download that takes more than MAX_SECONDS.
     """
     headers = {"User-Agent": f"pydarknet/{__version__}", "Accept": "*/*"}
     try:
@@ -47,8 +47,8 @@ def load_remote_image(address: str) -> Picture | None:
 
 
 def _read(reply: http.client.HTTPResponse) -> bytes:
-    """The body of an answer. Raises ValueError and OSError."""
-    stated, deadline, content = reply.length, time.monotonic() + PATIENCE, bytearray()
+    """The body of a reply. Raises ValueError and OSError."""
+    stated, deadline, content = reply.length, time.monotonic() + MAX_SECONDS, bytearray()
     if stated is not None and stated > LARGEST:
         raise ValueError(f"it has {stated} bytes; expected at most {LARGEST}")
     while block := reply.read1(BLOCK):
@@ -56,9 +56,9 @@ def _read(reply: http.client.HTTPResponse) -> bytes:
         if len(content) > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes")
         if time.monotonic() > deadline:
-            raise ValueError(f"{len(content)} bytes came in {PATIENCE:g} seconds; expected the whole picture")
+            raise ValueError(f"received {len(content)} bytes in {MAX_SECONDS:g} seconds; expected the whole picture")
     if stated is not None and len(content) < stated:
-        raise ValueError(f"{len(content)} of {stated} bytes came")
+        raise ValueError(f"received {len(content)} bytes; expected {stated}")
     return bytes(content)
 
 

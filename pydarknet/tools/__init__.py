@@ -1,1 +1,1 @@
-"""What the commands beside inference and training do: anchors, profile, summary, weights surgery."""
+"""Tools around networks: anchors, profile, summary, checks of cfg files, surgery on weights files."""

@@ -20,16 +20,16 @@ from ..utils.figure import check_plot, new_figure, save_figure
 Sizes = NDArray[np.float64]  # (n, 2) widths and heights
 
 DISTANCES = ("iou", "sse")
-LONGEST = 1000  # steps of a run at most, as in darknet
+MAX_STEPS = 1000  # of a run, as in darknet
 PATIENCE = 25  # steps without better anchors that end a run
-SAMPLE = 20_000  # boxes of which each restart uses; the best restart continues with all
+SAMPLE = 20_000  # boxes that each restart uses, at most; the best restart continues with all
 DRAWN = 20_000  # boxes on a plot; more only make it darker
-IN_PIXELS = 32  # network inputs wider than this are pixels, others cells, and then anchors have decimals
+LARGEST_IN_CELLS = 32  # up to this width the unit of anchors is cells, and they have decimals; above it is pixels
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """anchors: (k, 2), by ascending area; average_iou: mean of each box's best IoU, 0 to 1; iterations: steps."""
+    """anchors: (k, 2), by ascending area. average_iou: the mean of each box's best IoU, 0 to 1. iterations: steps."""
 
     anchors: Sizes
     average_iou: float
@@ -63,16 +63,16 @@ class _Assignment:
 
 
 def average_iou(boxes: Sizes, anchors: Sizes) -> float:
-    """The mean over the boxes (n, 2) of the best IoU with one of the anchors (k, 2), all with a common corner."""
+    """The mean over the boxes (n, 2) of the best IoU with one of the anchors (k, 2), all with one corner in common."""
     boxes, anchors = _checked(boxes, "boxes"), _checked(anchors, "anchors")
     return 1 - _Assignment(boxes, len(anchors)).step(anchors, by_iou=True).distance
 
 
 def find_anchors(boxes: Sizes, count: int, distance: str = "iou", seed: int = 0, restarts: int = 10) -> Clusters:
-    """`count` anchors for boxes (n, 2), by k-means; of several starts from `seed` the best is kept.
+    """`count` anchors for boxes (n, 2), by k-means: the best of several random starts.
 
-    distance: iou or sse. One seed gives one result, at any number of threads. Raises DataError where there are fewer
-    different boxes than anchors, OptionError for arguments that make no sense.
+    distance: iou or sse. The same seed gives the same anchors at any number of threads. Raises DataError if there are
+    fewer different boxes than anchors, OptionError for invalid arguments.
     """
     if distance not in DISTANCES:
         raise OptionError(f"distance {distance!r}: expected {' or '.join(DISTANCES)}")
@@ -85,7 +85,7 @@ def find_anchors(boxes: Sizes, count: int, distance: str = "iou", seed: int = 0,
     if different < count:
         raise DataError(f"{different} different sizes of boxes; expected at least {count}, the number of anchors")
     by_iou = distance == "iou"
-    runs = [_run(sample, _spread(sample, count, by_iou, rng), by_iou) for _ in range(restarts)]
+    runs = [_run(sample, _start_anchors(sample, count, by_iou, rng), by_iou) for _ in range(restarts)]
     best = min(runs, key=lambda run: run[0])
     if sample is not boxes:
         best = _run(boxes, best[1], by_iou)
@@ -105,13 +105,13 @@ def _checked(sizes: Sizes, what: str) -> Sizes:
     return array
 
 
-def _spread(boxes: Sizes, count: int, by_iou: bool, rng: np.random.Generator) -> Sizes:
-    """Boxes to start from, each the likelier the farther it is from those before it (Arthur and Vassilvitskii,
-    k-means++, 2007)."""
+def _start_anchors(boxes: Sizes, count: int, by_iou: bool, rng: np.random.Generator) -> Sizes:
+    """Start anchors: random boxes, each chosen with a probability proportional to its distance from the nearest anchor
+    before it (Arthur and Vassilvitskii, k-means++, 2007)."""
     chosen = boxes[[rng.integers(len(boxes))]]
     distances = _distances(boxes, chosen[0], by_iou)
     while len(chosen) < count:
-        # A distance of 0 means an anchor that is chosen already; rounding may leave slightly more than 0.
+        # A box at distance 0 equals an anchor; rounding may leave slightly more than 0.
         weights = np.where(distances > 1e-12, distances, 0)
         if not weights.any():
             weights = np.ones(len(boxes))
@@ -136,7 +136,7 @@ def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]
     assignment = _Assignment(boxes, len(anchors))
     step = assignment.step(anchors, by_iou)
     best, best_at, steps = (np.inf, anchors), 0, 0
-    while steps < LONGEST and steps < best_at + PATIENCE:
+    while steps < MAX_STEPS and steps < best_at + PATIENCE:
         anchors, steps = step.means, steps + 1
         step = assignment.step(anchors, by_iou)
         if step.distance < best[0]:
@@ -147,14 +147,14 @@ def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]
 
 
 def format_anchors(anchors: Sizes | Sequence[Sequence[float]], width: int) -> str:
-    """`10,13, 16,30, ...` as it stands in a .cfg file: whole pixels, or four decimals where `width`, that of the
-    network's input, says that the unit is cells."""
-    form = "{:3.0f},{:3.0f}" if width > IN_PIXELS else "{:2.4f},{:2.4f}"
+    """The anchors as in a .cfg file, `10,13, 16,30, ...`: whole pixels, or cells with four decimals if `width`, that of
+    the network's input, is at most LARGEST_IN_CELLS."""
+    form = "{:3.0f},{:3.0f}" if width > LARGEST_IN_CELLS else "{:2.4f},{:2.4f}"
     return ", ".join(form.format(*np.asarray(pair, np.float32)) for pair in anchors)
 
 
 def parse_anchors(text: str) -> Sizes:
-    """(k, 2) from `10,13, 16,30, ...`. Raises OptionError."""
+    """The (k, 2) sizes of `10,13, 16,30, ...`. Raises OptionError."""
     try:
         numbers = [float(item) for item in text.replace(",", " ").split()]
     except ValueError:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import kernels  # noqa: F401  (importing it decides what runs kernels, before `threads` is asked)
+from .. import kernels  # noqa: F401  (its import decides what runs kernels; `threads` depends on it)
 from ..inference.video.capture import opencv_formats
 from ..runtime import object_loader, shipped
 from ..runtime import processor as runtime_processor
@@ -47,7 +47,7 @@ def diagnose() -> dict[str, Any]:
 
 
 def processor() -> dict[str, Any]:
-    """Name, number of processors and threads, memory, and the x86-64 level with bf16, where the system tells them."""
+    """Name, number of processors and threads, memory, x86-64 level and bf16, as far as the system tells them."""
     cpu = runtime_processor.processor()
     return {
         "name": cpu.name or platform.processor() or platform.machine(),
@@ -61,7 +61,7 @@ def processor() -> dict[str, Any]:
 
 
 def packages() -> dict[str, str | None]:
-    """The versions of the packages that are used; None where one is not installed."""
+    """The versions of the packages that are used; None for one that is not installed."""
     opencv = [name for name in OPENCV if _version(name)] or OPENCV[:1]
     return {name: _version(name) for name in (*PACKAGES, *opencv)}
 
@@ -74,10 +74,10 @@ def _version(name: str) -> str | None:
 
 
 def kernel_cache() -> dict[str, Any]:
-    """Where compiled kernels are kept, how many there are, and which code this process would run.
+    """The folder of compiled kernels, their number, and the code that this process would run.
 
-    code: "shipped" came with the package, for the level `shipped`, and gives way to what this machine has compiled;
-    "saved machine code" was compiled here; both run without Numba. "Numba" loads or compiles what is called.
+    code: "shipped" came with the package, for the level `shipped`; kernels that this machine has compiled take
+    precedence. "saved machine code" was compiled here. Both run without Numba; "Numba" loads or compiles kernels.
     """
     library = shipped.library()
     folder = CACHE_FOLDER
@@ -103,16 +103,16 @@ def problems(facts: dict[str, Any]) -> Iterator[str]:
         yield f"the processor has {cpu['level']} only: without AVX2 and FMA networks run several times slower"
     if not cache["writable"]:
         place = cache["folder"] or "the cache folder"
-        yield f"{place}: cannot be written, so that each run compiles anew; set NUMBA_CACHE_DIR"
+        yield f"{place}: cannot be written, so each run compiles its kernels again; set NUMBA_CACHE_DIR"
     if not cache["numba_is_known"]:
-        yield "this version of Numba is not known: Numba itself loads the kernels, which starts more slowly"
+        yield "this version of Numba is unknown, so Numba loads the kernels, and programs start more slowly"
     if os.environ.get("NUMBA_DISABLE_JIT") not in (None, "", "0"):
-        yield "NUMBA_DISABLE_JIT is set: nothing is compiled, and nothing works; unset it"
+        yield "NUMBA_DISABLE_JIT is set: kernels cannot be compiled, and nothing works; unset it"
     for name in ("numpy", "numba", "llvmlite", "click"):
         if facts["packages"][name] is None:
             yield f"{name} has no version: its installation is damaged"
     if sum(name in OPENCV for name in facts["packages"]) > 1:
-        yield "several packages of OpenCV are installed and overwrite one another; keep one of them"
+        yield "several packages of OpenCV are installed and overwrite each other; keep one of them"
     for name in ("JPEG", "PNG"):
         if not opencv["pictures"].get(name):
             yield f"this OpenCV cannot read {name} files; install opencv-python"
@@ -131,7 +131,7 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
                 value = ", ".join(key for key, has in value.items() if has) or "none"
             yield f"  {name:<16} {'-' if value is None else value}"
     if facts["kernels"]["is_cold"] and not facts["kernels"]["shipped"]:
-        yield "no kernel is compiled yet: the first run takes up to a minute; `pydarknet warm-up` does that now"
+        yield "no kernel is compiled yet, so the first run takes up to a minute; `pydarknet warm-up` compiles them now"
     yield "problems" if facts["problems"] else "no problems found"
     for problem in facts["problems"]:
         yield f"  {problem}"

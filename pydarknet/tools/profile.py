@@ -16,18 +16,18 @@ from ..runtime.threads import threads
 from ..tensor import Layout, Shape, Tensor
 
 PEAK_CHANNELS, PEAK_FILTERS = 256, 256
-PEAK_SHAPE = Shape(PEAK_CHANNELS, 8, 21)  # 168 cells: full tiles on every machine, and fits the cache of a core
-PEAK_SECONDS = 0.3
+PEAK_SHAPE = Shape(PEAK_CHANNELS, 8, 21)  # 168 cells: full tiles on every machine; fits the cache of a core
+PEAK_SECONDS = 0.3  # of measuring
 
 
-def black(network: Network) -> np.ndarray:
-    """darknet's input for measurements: zeros, of the network's batch and size."""
+def black_input(network: Network) -> np.ndarray:
+    """darknet's input for measurements: zeros, (batch, channels, height, width) float32."""
     return np.zeros((network.batch, *network.input_shape), np.float32)
 
 
 def time_passes(network: Network, passes: int) -> float:
-    """Seconds of `passes` forward passes. A pass before them, which allocates memory, does not count."""
-    x = black(network)
+    """The seconds of `passes` forward passes, after one that allocates memory."""
+    x = black_input(network)
     network.forward(x)
     start = time.perf_counter()
     for _ in range(passes):
@@ -37,9 +37,9 @@ def time_passes(network: Network, passes: int) -> float:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """A layer's median over several passes. index: INPUT for bringing the picture into the engine's layout.
+    """The median time of a layer. index: the layer's, or INPUT for converting the picture to the engine's layout.
 
-    operations: floating-point operations of the whole batch, as the direct method needs them.
+    operations: floating-point operations of the direct algorithm for the whole batch.
     """
 
     index: int
@@ -48,13 +48,13 @@ class LayerTime:
 
     @property
     def rate(self) -> float:
-        """Operations a second."""
+        """Operations per second."""
         return self.operations / self.seconds if self.seconds > 0 else 0.0
 
 
 def time_layers(network: Network, passes: int) -> list[LayerTime]:
-    """The time of each layer, in the order of the network."""
-    x = black(network)
+    """The time of each layer, median of `passes` forward passes, in the order of the network."""
+    x = black_input(network)
     network.forward(x)
     found = [network.layer_seconds(x) for _ in range(passes)]
     medians = {index: statistics.median(times[index] for times in found) for index in found[0]}
@@ -62,7 +62,7 @@ def time_layers(network: Network, passes: int) -> list[LayerTime]:
 
 
 def _operations(network: Network, index: int) -> float:
-    """Of a layer and of those fused into it."""
+    """The operations of a layer and of those fused into it."""
     if index == INPUT:
         return 0.0
     layer = network.layers[index]
@@ -72,7 +72,7 @@ def _operations(network: Network, index: int) -> float:
 
 def peak() -> float:
     """Floating-point operations per second of the direct micro-kernel on all threads: the best of many runs of a 1x1
-    convolution whose data fit the caches of the cores."""
+    convolution whose data fit into the caches of the cores."""
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((PEAK_FILTERS, PEAK_CHANNELS, 1, 1), np.float32)
     ones, zeros = np.ones(PEAK_FILTERS, np.float32), np.zeros(PEAK_FILTERS, np.float32)

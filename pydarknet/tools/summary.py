@@ -15,7 +15,7 @@ from ..tensor import Layout, Shape
 HEADER = "   layer   filters  size/strd(dil)      input                output"
 MEGABYTE = 1 << 20
 
-# Layers for which darknet stores no width and height, so that they do not count in `avg_outputs`.
+# Layers for which darknet stores no width and height, so `avg_outputs` omits them.
 _WITHOUT_PLANE = frozenset({"conn", "connected", "cost", "dropout", "gru", "implicit", "lstm", "rnn"})
 
 
@@ -33,10 +33,10 @@ def layer_table(network: Network) -> Iterator[str]:
 
 
 def _has_plane(network: Network, layer: Layer) -> bool:
-    """Whether darknet stores a width and a height above 1 for the layer: those of its input."""
+    """Whether darknet stores for the layer a width and a height above 1, which are those of its input."""
     if layer.kind == "detection":
         return layer.section.integer("side", 7) > 1
-    while layer.kind == "route":  # takes over those of its first source
+    while layer.kind == "route":  # has those of its first source
         layer = network.layers[layer.sources[0]]
     if layer.kind in _WITHOUT_PLANE and not layer.section.flag("dropblock"):
         return False
@@ -44,13 +44,13 @@ def _has_plane(network: Network, layer: Layer) -> bool:
 
 
 def operation_lines(network: Network) -> Iterator[str]:
-    """What `darknet ops` prints."""
+    """The lines of `darknet ops`."""
     yield f"Floating Point Operations: {network.ops}"
     yield f"Floating Point Operations: {network.ops / 1e9:.2f} Bn"
 
 
 def totals(network: Network, file_size: int | None = None) -> Iterator[str]:
-    """Operations, parameters, the size of the weights file (that of `file_size` bytes, or a new one) and memory."""
+    """Lines with operations, parameters, memory and the size of the weights file. file_size: None for a new file."""
     table = sum(layer.table_operations() for layer in network.layers)
     parameters, header = network.parameter_count, len(network.header.pack())
     size = 4 * parameters + header if file_size is None else file_size
@@ -64,10 +64,10 @@ def totals(network: Network, file_size: int | None = None) -> Iterator[str]:
 
 
 def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
-    """What `layer_table` and `totals` say, as values that JSON has; sizes in bytes.
+    """The content of `layer_table` and `totals` as values for JSON; sizes in bytes.
 
-    input, output of a layer: (channels, height, width). operations: floating-point operations of one picture as `ops`
-    counts them; those of a layer as its table has them.
+    Shapes are (channels, height, width). operations: floating-point operations of one picture, of the network as `ops`
+    counts them, of a layer as the table does.
     """
     header = len(network.header.pack())
     parameters, activations = network.parameter_count, activation_bytes(network)
@@ -99,7 +99,7 @@ def _chw(shape: Shape) -> list[int]:
 
 
 def megabytes(size: int) -> str:
-    """Bytes in MB of 2^20 as darknet's published tables round them: 238, 4.0."""
+    """Bytes in units of 2^20, rounded as in darknet's published tables: 238, 4.0."""
     value = size / MEGABYTE
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
 

@@ -12,15 +12,15 @@ from ..model import Model, load_model
 from ..training.learner import Learner
 from ..utils.arrays import Array
 
-DEFAULT = ("tiny.cfg", "yolov3-tiny.cfg", "yolov4-tiny.cfg", "toys.cfg")  # bundled, small, and of all common layers
-SAMPLES = 2  # of a training step: the kernels are the same for any number
+DEFAULT = ("tiny.cfg", "yolov3-tiny.cfg", "yolov4-tiny.cfg", "toys.cfg")  # bundled, small, with all common layers
+SAMPLES = 2  # pictures of a training step; the kernels are the same for any number
 
 
 def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
     """Run one forward pass of a network with random weights, and with `train` one training step with its update.
 
-    Every kernel that these call is in the cache afterwards. Returns the seconds that it took. Raises the children of
-    DarknetError for a file that is no network, OptionError for a network without a loss and `train`.
+    Afterwards every kernel that they call is in the cache. Returns the seconds that it took. Raises DarknetError for a
+    file that is no network, OptionError for `train` with a network without a loss.
     """
     start = time.perf_counter()
     model = load_model(cfg)
@@ -45,7 +45,7 @@ def train_once(
 
 
 def _truth(model: Model) -> Array:
-    """One object in the middle for detectors; class 0 for classifiers, as `Model.train_step` takes them."""
+    """The ground truth of a black picture for `Model.train_step`: one object in the middle, or class 0."""
     if model.heads:
         return np.array([[0, 0.5, 0.5, 0.25, 0.25]], np.float32)
     target = np.zeros(model.layers[model.output_index].shape.outputs, np.float32)

@@ -1,4 +1,4 @@
-"""Parameters for printing: filters row by row, and darknet's statistics of layers with batch normalisation."""
+"""Parameters to print: the rows of filters, and darknet's statistics of layers with batch normalisation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LSTM_GATES = ("wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo")
 
 
 def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
-    """For each layer its titles, each with the moments of scales, biases and weights.
+    """For each layer, titles with the moments of scales, biases and weights.
 
     Only `[connected]`, `[gru]` and, in AlexeyAB's darknet, `[lstm]` with batch normalisation have any.
     """
@@ -49,7 +49,7 @@ def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
 
 
 def part_moments(part: Connected) -> list[Moments]:
-    """Moments of the scales, the biases and, as in darknet, of as many weights as there are outputs."""
+    """The moments of the scales, of the biases and, as in darknet, of the first weights, one per output."""
     assert part.norm is not None
     arrays = {
         "Scales": part.norm.scales,

@@ -28,17 +28,17 @@ from ..utils.files import read_text
 
 log = logging.getLogger("pydarknet")
 
-Part = Convolutional | Deconvolutional | Connected  # layers with one weight array and optional batch normalisation
+Part = Convolutional | Deconvolutional | Connected  # layers with one weight array and, optionally, batch normalisation
 Path = str | os.PathLike[str]
 # Added to variances when batch normalisation is folded into the weights.
 CONVOLUTION_EPSILON, CONNECTED_EPSILON = 1e-5, 1e-6
 OBJECTNESS_ROWS = 5  # filters of an anchor before its classes: box and objectness
 
 
-def stamp(network: Network, seen: int | None = None) -> None:
-    """Set the header to the one that the dialect's darknet writes. seen: pictures; None: as loaded.
+def set_header(network: Network, seen: int | None = None) -> None:
+    """Set the header that the dialect's darknet writes. seen: images seen; None: as loaded.
 
-    AlexeyAB's darknet rounds it down to a multiple of the cfg's batch.
+    AlexeyAB's darknet rounds `seen` down to a multiple of the cfg's batch.
     """
     seen = network.header.seen if seen is None else seen
     if network.dialect.writes_whole_iterations:
@@ -50,7 +50,7 @@ def stamp(network: Network, seen: int | None = None) -> None:
 def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
     """The parts of a layer that darknet's tools change: itself, or the gates of `[gru]` and, if `lstm`, of `[lstm]`.
 
-    Other recurrent layers have none, nor has a convolution that shares another's weights.
+    Other recurrent layers, and convolutions that share another one's weights, have none.
     """
     if isinstance(layer, Gru) or (lstm and isinstance(layer, Lstm)):
         return list(layer.parts.values())
@@ -67,7 +67,7 @@ def first_convolution(network: Network) -> Convolutional | None:
             if channels == 3:
                 return layer
             log.warning(
-                "layer %d [%s]: its filters have %d channels, not 3; nothing changes", index, layer.kind, channels
+                "layer %d [%s]: its filters have %d channels, expected 3; nothing changes", index, layer.kind, channels
             )
             return None
     log.warning("%s: no [convolutional] layer; nothing changes", network.path)
@@ -77,7 +77,7 @@ def first_convolution(network: Network) -> Convolutional | None:
 def rescale(network: Network) -> None:
     """Convert a network for inputs in -1..1 to inputs in 0..1: the first convolution takes 2 x - 1 for x.
 
-    As in darknet, the biases change even where batch normalisation follows, for which this is not exact.
+    As in darknet, the biases also change if batch normalisation follows, for which the result is not exact.
     """
     layer = first_convolution(network)
     if layer is not None:
@@ -114,7 +114,7 @@ def normalize(network: Network, variance: float = 0.0) -> None:
         for part in parts:
             part.norm = _new_norm(part, network.dialect, variance)
         if recurrent and parts:
-            log.warning("layer %d [%s]: its batch normalisation begins anew, as in darknet", index, layer.kind)
+            log.warning("layer %d [%s]: its batch normalisation is reset, as in darknet", index, layer.kind)
     _share_again(network)
 
 
@@ -165,15 +165,15 @@ def _fold_part(part: Part, norm: BatchNorm) -> None:
 
 
 def _share_again(network: Network) -> None:
-    """Let convolutions that share weights share batch normalisation as well."""
+    """Let convolutions that share weights also share batch normalisation."""
     for layer in network.layers:
         if isinstance(layer, Convolutional) and layer.shares is not None:
             layer.norm = layer.shares.norm
     network.parameters_changed()
 
 
-def norms_left(network: Network) -> list[int]:
-    """The layers that have batch normalisation, in themselves or in a part."""
+def layers_with_norm(network: Network) -> list[int]:
+    """The indices of the layers that have batch normalisation, themselves or in a part."""
     return [index for index, layer in enumerate(network.layers) if _has_norm(layer)]
 
 
@@ -183,7 +183,7 @@ def _has_norm(layer: Layer) -> bool:
 
 
 def cfg_text(network: Network) -> str:
-    """The text of the network's cfg with `batch_normalize` as the layers have it now, and no other change."""
+    """The text of the network's cfg, with `batch_normalize` changed to match the layers."""
     lines = read_text(network.path, ConfigError).split("\n")
     for layer in reversed(network.layers):  # from the end, so that line numbers stay valid
         section, wanted = layer.section, _has_norm(layer)
@@ -203,7 +203,7 @@ def cfg_text(network: Network) -> str:
 def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
     """Load the mean of several weights files: all arrays of convolutions, biases and weights of `[connected]`.
 
-    Everything else, and the header, is taken from the first file, as in darknet. Raises WeightsError.
+    As in darknet, all other arrays and the header are those of the first file. Raises OptionError, WeightsError.
     """
     if not paths:
         raise OptionError("no weights files; expected at least one")
@@ -246,11 +246,12 @@ def load_first_layers(network: Network, path: Path, count: int, allow_partial: b
 
 
 def one_off(network: Network, path: Path, classes: int) -> int:
-    """Convert the last layer but one from a classifier's to a detector's of three anchors; its number of filters.
+    """Convert the last layer but one from a classifier's to that of a detector of three anchors. Returns its number of
+    filters.
 
-    In the network that layer has 3 (5 + n) filters, n >= `classes`; in the file it has `classes`. The file's filters
-    become filters 5 and following of the first third, and the other thirds become copies of it. The five filters
-    before them get biases 0 and initial weights (pjreddie: a tenth of these). Raises OptionError, WeightsError.
+    The layer has 3 (5 + n) filters in the network, n >= `classes`, and `classes` in the file. The file's filters become
+    filters 5 and following of the first third, which is then copied to the others. The five filters before them get
+    biases 0 and initial weights (pjreddie: a tenth of these). Raises OptionError, WeightsError.
     """
     layer = network.layers[-2] if len(network.layers) > 1 else None
     if not isinstance(layer, Convolutional) or layer.norm or layer.window.size != 1 or layer.groups != 1:

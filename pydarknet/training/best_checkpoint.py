@@ -28,8 +28,8 @@ class BestWeights:
         self.path = folder / f"{base}_best.weights"
         self.sidecar = folder / f"{base}_best.json"
 
-    def known(self) -> dict[str, Any] | None:
-        """The sidecar's content; None where there are no weights, or no sidecar that belongs to them."""
+    def record(self) -> dict[str, Any] | None:
+        """The sidecar's content; None if there are no weights, or no sidecar that belongs to them."""
         if not self.path.is_file():
             return None
         for candidate in (self.sidecar, self._new):
@@ -45,13 +45,14 @@ class BestWeights:
     def _new(self) -> Path:
         return self.sidecar.with_name(self.sidecar.name + NEW)
 
-    def offer(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
-        """Write the network's parameters unless the present weights are better. Returns the path if they are written.
+    def save_if_best(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
+        """Write the network's parameters unless the weights in the folder are better. Returns the path if they are
+        written.
 
         value: the measurement. about: further content of the sidecar. Weights without a sidecar, such as darknet's own,
-        become NAME_best.old.weights. Raises OutputError.
+        are renamed to NAME_best.old.weights. Raises OutputError.
         """
-        known = self.known()
+        known = self.record()
         if known is not None and known["value"] > value:
             log.warning(
                 "%s has %s = %f of iteration %s, better than %f; it is kept",
@@ -66,7 +67,7 @@ class BestWeights:
         try:
             if known is None and self.path.exists():
                 aside = self.path.with_name(f"{self.path.stem}.old.weights")
-                log.warning("%s: nobody knows how good these weights are; they are now %s", self.path, aside)
+                log.warning("%s: these weights have no record of their value; they are renamed to %s", self.path, aside)
                 self.path.replace(aside)
             network.save_weights(temporary)
             content = {**about, "value": value, "weights": self.path.name, "hash": hash_of(temporary)}

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 log = logging.getLogger("pydarknet")
 
 TOP = 20.0  # of the loss axis; AlexeyAB's `max_chart_loss`
-MARGIN = 2.5  # the loss axis reaches at least to so many times the last average
-MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl with their names
+MARGIN = 2.5  # the loss axis ends at least at this multiple of the last average
+MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and their names in the chart
 
 
 class Chart:
     """A chart that is redrawn from train.jsonl each time, so that the curve of a resumed run has no gap.
 
-    top: the end of the loss axis; None: by the average loss. Without matplotlib, or where the file cannot be written,
-    there is one warning and no chart; the run goes on.
+    top: the end of the loss axis; None: by the average loss. Without matplotlib, or if the file cannot be written,
+    there is one warning and no chart; the run continues.
     """
 
     def __init__(self, path: Path, log_path: Path, title: str, max_batches: int, top: float | None = None) -> None:
         self.path, self.log_path, self.max_batches, self.top = path, log_path, max_batches, top
-        self.title = title.replace("$", r"\$")  # else matplotlib reads a formula
+        self.title = title.replace("$", r"\$")  # matplotlib would parse a formula
         self._is_off = False
 
     def draw(self) -> None:

@@ -2,11 +2,11 @@
 
 A checkpoint is a pair: NAME, an ordinary .weights file, and NAME.state.npz with everything else that training needs
 (accumulated updates with momentum, counters, the average loss, the loader's position, random states, states of hooks).
-The state holds the hash of its weights; files that do not belong together are never taken for a pair.
+The state holds the hash of its weights, so files that do not belong together are never taken for a pair.
 
 Both files are written under temporary names. Then the weights are renamed, then the state. A kill between the two
-leaves NAME.state.npz.new, whose hash fits the new weights. A kill before both leaves the old pair. So there is a whole
-pair at every moment.
+leaves NAME.state.npz.new, whose hash fits the new weights. A kill before both leaves the old pair. So a complete pair
+exists at every moment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values,
 
 log = logging.getLogger("pydarknet")
 
-FORMAT = 3  # of the state file: raised when names or meanings change. 1 named arrays by numbers, 2 had no hooks
+FORMAT = 3  # of the state file; raised when names or meanings change. 1 named arrays by numbers, 2 had no hooks
 STATE, NEW = ".state.npz", ".new"
 _CONTENT, _NPY = "content", ".npy"
 _KINDS = {
@@ -50,7 +50,7 @@ _PROGRESS = {
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training run is: what a state file holds besides the learner's state."""
+    """The progress of a training run: the content of a state file besides the learner's state."""
 
     iteration: int
     start: int  # the iteration at which the run began
@@ -58,7 +58,7 @@ class Progress:
     position: int  # pictures that the loader has delivered
     seed: int
     hooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # states of hooks by their keys
-    min_size: int | None = None  # the smallest side of multi-scale training, where the user chose it
+    min_size: int | None = None  # the smallest side of multi-scale training, if the user chose it
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,13 @@ class Checkpoint:
 
 
 def _is_in_file(network: Network) -> bool:
-    """Whether a .weights file holds all parameters, so that reading it brings them back."""
+    """Whether a .weights file holds all parameters of the network, so that it restores them."""
     return all(layer.record_options.is_whole and layer.record_options.save for layer in network.layers)
 
 
 def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
-    """Write a pair, return the path of its weights. A former pair of that name stays until then. Raises OutputError."""
+    """Write a pair and return the path of its weights. An older pair of that name exists until then. Raises
+    OutputError."""
     network = learner.network
     network.header = Header(*network.dialect.version, learner.seen)
     target = folder / name
@@ -128,9 +129,9 @@ def _parameters(network: Network) -> dict[str, Array]:
 
 
 def newest(folder: Path, base: str) -> Checkpoint | None:
-    """The pair with the highest iteration of the network `base`; None where the folder has no pair.
+    """The pair with the highest iteration of the network `base`; None if the folder has no pair.
 
-    Files that do not fit together are skipped with a warning. Raises WeightsError where no pair fits.
+    Files that do not belong together are skipped with a warning. Raises WeightsError if no pair is complete.
     """
     found, wrong = [], []
     for path in _files(folder, base):
@@ -147,17 +148,19 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
     for checkpoint in sorted(found, key=lambda c: c.iteration, reverse=True):
         if _hash(checkpoint.weights) == checkpoint.content["hash"]:
             for line in wrong:
-                log.warning("%s; it is passed over", line)
+                log.warning("%s; it is skipped", line)
             return checkpoint
-        if checkpoint.state.name.endswith(STATE):  # else a kill came before the weights were renamed: nothing is lost
-            wrong.append(f"{checkpoint.weights} is not there, or not the file that {checkpoint.state.name} belongs to")
+        if checkpoint.state.name.endswith(
+            STATE
+        ):  # else the process was killed before it renamed the weights; the older pair is complete
+            wrong.append(f"{checkpoint.weights} is missing, or not the file that {checkpoint.state.name} belongs to")
     if wrong:
-        raise WeightsError(f"{folder}: no checkpoint of {base} to go on from: {wrong[0]}")
+        raise WeightsError(f"{folder}: no checkpoint of {base} to resume from: {wrong[0]}")
     return None
 
 
 def _hash(weights: Path) -> str:
-    """The hash of a file, "" where there is none that can be read."""
+    """The hash of a file; "" if it cannot be read."""
     try:
         return hash_of(weights)
     except OSError:
@@ -175,7 +178,7 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """The JSON object of a state file, checked against what this version writes. Raises WeightsError."""
+    """The JSON object of a state file, checked against the format of this version. Raises WeightsError."""
     arrays = _read(path, lambda name: name == _CONTENT)
     if _CONTENT not in arrays:
         raise WeightsError(f"{path} is no state of a training run: it has no {_CONTENT}")
@@ -200,7 +203,8 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
-    """The wanted arrays of a state file by name; takes no more memory than the file has bytes. Raises WeightsError."""
+    """The wanted arrays of a state file by name. Takes at most as much memory as the file's size. Raises
+    WeightsError."""
     found: dict[str, Array] = {}
     try:
         left = path.stat().st_size
@@ -215,7 +219,7 @@ def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
                 if info.compress_type != zipfile.ZIP_STORED or left < 0:
                     raise ValueError(f"array {name[:60]!r} is not stored as it was written")
                 found[name] = _array(archive.read(info))
-    except Exception as error:  # zipfile and numpy raise a dozen kinds over garbage
+    except Exception as error:  # zipfile and numpy raise many types of errors for damaged files
         raise WeightsError(f"{path} is no state of a training run: {_one_line(error)}") from error
     return found
 
@@ -237,7 +241,7 @@ def _one_line(error: Exception) -> str:
 
 
 def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
-    """Raise WeightsError where the checkpoint is of a run with another dialect or mini-batch, which cannot resume."""
+    """Raise WeightsError if the checkpoint is of a run with another dialect or mini-batch, which cannot be resumed."""
     content, name = checkpoint.content, network.path
     for key, has in (("dialect", network.dialect.name), ("batch", network.batch), ("subdivisions", subdivisions)):
         if content[key] != has:
@@ -263,7 +267,7 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> None:
-    """Load everything else into a learner of the right input size. Raises WeightsError before anything is changed."""
+    """Load the rest of the checkpoint into a learner of the right input size. Raises WeightsError before any change."""
     with_parameters = not _is_in_file(learner.network)
     state = _read(checkpoint.state, lambda name: name != _CONTENT)
     parameters = {name: state.pop(name) for name in list(state) if with_parameters and name.startswith("parameter.")}
@@ -274,7 +278,7 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> None:
 
 @contextmanager
 def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
-    """Have a WeightsError name the state file and the network."""
+    """Let a WeightsError of the block name the state file and the network."""
     try:
         yield
     except WeightsError as error:
@@ -282,8 +286,8 @@ def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
 
 
 def clean(folder: Path, base: str) -> None:
-    """Put in order what runs of this network that were killed while they wrote have left: temporary files are deleted,
-    and a state whose weights have their name already gets its own. Raises OutputError."""
+    """Clean up after runs of this network that were killed while they wrote: delete temporary files, and rename a state
+    whose weights were renamed already. Raises OutputError."""
     hidden = [*_files(folder, base, "."), *_files(folder, base, "..")]
     temporary = [path for path in hidden if path.name.endswith((".part", NEW))]
     states = [path for path in _files(folder, base) if path.name.endswith(STATE + NEW)]
@@ -294,11 +298,11 @@ def clean(folder: Path, base: str) -> None:
             else:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be put in order: {error.strerror or error}") from error
+            raise OutputError(f"{path}: cannot be renamed or deleted: {error.strerror or error}") from error
 
 
 def _is_whole(state: Path) -> bool:
-    """Whether a state belongs to the weights that have its name."""
+    """Whether a state belongs to the weights of its name."""
     weights = state.with_name(state.name.removesuffix(NEW).removesuffix(STATE))
     try:
         return bool(_content(state)["hash"] == _hash(weights))

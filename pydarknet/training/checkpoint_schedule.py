@@ -16,8 +16,8 @@ def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
 class CheckpointSchedule:
     """The checkpoints that are due after an iteration, by dialect and command.
 
-    batch: pictures of an iteration. pictures: in the training list. every: write the rolling checkpoint every so many
-    iterations too. saved: for AlexeyAB's dialect, the iteration of the last save of each kind.
+    batch: pictures of an iteration. pictures: those of the training list. every: the interval, in iterations, of
+    further rolling checkpoints. saved: for AlexeyAB's dialect, the iteration of the last save of each kind.
     """
 
     base: str
@@ -32,12 +32,12 @@ class CheckpointSchedule:
 
     @property
     def rolling(self) -> str:
-        """The name of the checkpoint that is overwritten each time."""
+        """The name of the checkpoint that each save overwrites."""
         return f"{self.base}_last.weights" if self.alexeyab else f"{self.base}.backup"
 
     @property
     def final(self) -> str:
-        """The name of the weights at the end."""
+        """The name of the final weights."""
         return f"{self.base}_final.weights" if self.alexeyab or self.detector else f"{self.base}.weights"
 
     def due(self, iteration: int, seen: int) -> list[str]:

@@ -1,16 +1,14 @@
-"""The training set and the source of mini-batches, as the trainer sees them."""
+"""The interfaces of a training set and of a source of mini-batches, and their creation from a .data file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..datasets.classification import ClassificationDataset
-from ..datasets.dataloader import DataLoader
+from ..datasets.dataloader import Data, DataLoader
 from ..datasets.detection import DetectionDataset
 from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
@@ -18,22 +16,16 @@ from ..model import Model
 from ..utils.arrays import Array
 
 
-class ListedImages(Protocol):
-    """A training list."""
-
-    channels: int
-
-    def __len__(self) -> int: ...
+class ListedImages(Data, Protocol):
+    """A training set that can check its labels."""
 
     def check(self, share: float = 0.5) -> str: ...
 
-    def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
-
 
 class BatchSource(Protocol):
-    """A source of mini-batches, which depend on its position only.
+    """A source of mini-batches, which depend only on its position.
 
-    mini_batch: pictures of the next one. position: pictures delivered so far. waited: seconds that `next` had to wait.
+    mini_batch: pictures of the next one. position: pictures delivered so far. waited: seconds that `next` has waited.
     """
 
     mini_batch: int

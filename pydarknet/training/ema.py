@@ -14,22 +14,22 @@ from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 
-UPDATES_AFTER = 1000  # between the update at which the average replaces the parameters and the last one
+UPDATES_AFTER = 1000  # the number of updates after the average has replaced the parameters
 
 
 class MovingAverage:
     """ema = alpha * ema + (1 - alpha) * parameters, for all convolutions, after each update of a run's second half."""
 
     def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
-        """max_batches: updates of the whole run."""
+        """max_batches: the number of updates of the whole run."""
         self.network, self.alpha = network, alpha
         self.first, self.last = max_batches // 2, max_batches - UPDATES_AFTER
         self._averages: dict[str, Array] = {}
         if self.last <= self.first:
             net = network.config.net
             log.warning(
-                "%s:%d: ema_alpha: with max_batches=%d the average would be used after iteration %d, before it begins; "
-                "it changes nothing",
+                "%s:%d: ema_alpha: with max_batches=%d the average would be used after iteration %d, before it starts; "
+                "it has no effect",
                 net.path,
                 net.line,
                 max_batches,
@@ -41,7 +41,7 @@ class MovingAverage:
         return bool(self._averages)
 
     def update(self, number: int) -> bool:
-        """Follow update `number`. Returns whether the parameters were replaced by their averages."""
+        """Include the parameters after update `number`. Returns whether the averages have replaced them."""
         if number < self.first:
             return False
         current = self.parameters()
@@ -68,11 +68,11 @@ class MovingAverage:
             self._write(current, before)
 
     def state_dict(self) -> dict[str, Array]:
-        """The averages, none before the first one: no copies."""
+        """The averages, not copied; empty before the first one."""
         return dict(self._averages)
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Restore the averages: nothing, or an array for each of `parameters`; the caller has checked the shapes."""
+        """Restore the averages: nothing, or an array for each of `parameters`. The caller has checked the shapes."""
         self._averages = {name: state[name].copy() for name in self.parameters() if state}
 
     def parameters(self) -> dict[str, Array]:

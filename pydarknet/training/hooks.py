@@ -31,11 +31,11 @@ from .validation import Validator
 
 
 class Run(Protocol):
-    """A training run (Trainer), as its hooks see it.
+    """The interface of a training run (Trainer) for its hooks.
 
-    iteration: the last finished one, 0 at first. average: the moving average of the loss, None before the first
-    iteration.
-    last_batch: the images and truth of the last mini-batch, as `Model.train_step` takes them; None before the first.
+    iteration: the last finished one, 0 at first. average: the moving average of the loss; None before the first
+    iteration. last_batch: the images and truth of the last mini-batch, as for `Model.train_step`; None before the
+    first.
     """
 
     setup: TrainingSetup
@@ -63,7 +63,7 @@ class Run(Protocol):
 class Hook:
     """One task of a training run. Every method does nothing unless a subclass overrides it.
 
-    name: the hook's key in checkpoints, where it has a state; the name of the class by default.
+    name: the hook's key in checkpoints, if it has a state; by default the name of the class.
     """
 
     name = ""
@@ -75,7 +75,7 @@ class Hook:
         """Called before each iteration."""
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
-        """Called after each iteration, with its record, which the hook may fill in."""
+        """Called after each iteration with its record, which the hook may change."""
 
     def after_run(self, run: Run) -> None:
         """Called once, after the last iteration or after `stop`; not when an error ends the run."""
@@ -85,7 +85,7 @@ class Hook:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`. Raises WeightsError for a state of something else."""
+        """Restore a state of `state_dict`. Raises WeightsError for any other content."""
 
     @property
     def key(self) -> str:
@@ -108,7 +108,7 @@ class EarlierResults(Hook):
 
 
 class ValidationHook(Hook):
-    """Measures the network when the validator says that it is due, and after the last iteration."""
+    """Validates the network when the validator requires it, and after the last iteration."""
 
     name = "validation"
 
@@ -131,7 +131,7 @@ class EarlyStopping(Hook):
     """Ends the run after `patience` consecutive validations without an improvement on the best one."""
 
     def __init__(self, patience: int) -> None:
-        """Raises OptionError where patience is below 1."""
+        """Raises OptionError if patience is below 1."""
         if patience < 1:
             raise OptionError(f"patience {patience}: expected at least 1")
         self.patience, self.best, self.best_iteration, self.waited = patience, -1.0, 0, 0
@@ -152,8 +152,8 @@ class EarlyStopping(Hook):
     def _finish_if_due(self, run: Run) -> None:
         if self.waited >= self.patience:
             run.finish(
-                f"the best measurement, {self.best:.4f}, is of iteration {self.best_iteration}, and {self.waited} "
-                "since were not better"
+                f"the best measurement, {self.best:.4f}, is of iteration {self.best_iteration}, and the {self.waited} "
+                "since were no better"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -172,8 +172,8 @@ class MetricsLogHook(Hook):
 
     def before_run(self, run: Run) -> None:
         weights = run.setup.weights
-        goes_on = run.iteration > 0 and weights is not None and is_in(run.setup.folder, Path(weights))
-        self.log.start(run.iteration, keep=run.setup.resumed is not None or goes_on)
+        continues = run.iteration > 0 and weights is not None and is_in(run.setup.folder, Path(weights))
+        self.log.start(run.iteration, keep=run.setup.resumed is not None or continues)
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
         self.log.append(record.entry())
@@ -194,14 +194,14 @@ class BestCheckpointer(Hook):
         about: dict[str, Any] = {"kind": measurement.kind, "iteration": record.iteration, "seed": run.setup.seed}
         if measurement.report is not None:
             about["iou_thresh"] = measurement.report.iou_thresh
-        path = self.best.offer(run.model, measurement.value, about)
+        path = self.best.save_if_best(run.model, measurement.value, about)
         record.saved += (path,) if path else ()
 
 
 class Checkpointer(Hook):
     """Writes checkpoints on a schedule, and the final weights.
 
-    last_saved: the newest checkpoint, None before there is one.
+    last_saved: the newest checkpoint; None before the first.
     """
 
     name = "checkpoints"
@@ -224,7 +224,7 @@ class Checkpointer(Hook):
             record.saved += (path,)
 
     def after_run(self, run: Run) -> None:
-        """Write the checkpoint to resume from, or the final weights unless the run has resumed from just these."""
+        """Write the checkpoint to resume from, or the final weights, unless the run has resumed from that very file."""
         name = self.schedule.rolling if run.interrupted else self.schedule.final
         if (self.last_saved, self._saved_at) != (self.folder / name, run.iteration):
             self.save(run, name)
@@ -237,7 +237,7 @@ class Checkpointer(Hook):
         return path
 
     def last_good(self) -> str:
-        """A phrase about the newest checkpoint, for messages."""
+        """The newest checkpoint, as the end of a message."""
         if self.last_saved is None:
             return "no checkpoint was written before"
         return f"the last checkpoint is {self.last_saved}" if self.last_saved.exists() else "no checkpoint is left"

@@ -1,4 +1,4 @@
-"""Training step by step: forward pass, loss and backward pass of a mini-batch, and an update after `subdivisions`."""
+"""Training step by step: forward pass, loss and backward pass of each mini-batch; an update after `subdivisions`."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ HALF_DONE = (
 
 
 class Learner:
-    """A network set up for training: deltas beside its activations, the optimizer, and the count of pictures seen.
+    """A network set up for training: deltas beside its activations, the optimizer, the number of images seen.
 
-    A delta is minus the gradient of the loss (darknet's word). seen: counts every mini-batch as one of the cfg's size,
-    whatever size it has. parameters: those that updates change, each with its layer, by their names in checkpoints,
-    such as layer.3.weights. ema: the moving average of the parameters, None without `ema_alpha`.
+    A delta is minus the gradient of the loss (darknet's word). seen: counts each mini-batch as one of the cfg's size,
+    whatever its real size. parameters: the trainable ones, each with its layer, by their names in checkpoints, such as
+    layer.3.weights. ema: the moving average of the parameters; None without `ema_alpha`.
     """
 
     def __init__(self, network: Network) -> None:
         """Allocate memory for mini-batches of the cfg's size, and log unsupported options.
 
-        Raises ConfigError and ShapeError, and OptionError where the network computes in another precision than float32.
+        Raises ConfigError and ShapeError, and OptionError for a network of another precision than float32.
         """
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
@@ -66,7 +66,7 @@ class Learner:
         self.ema = self._make_ema(net.real("ema_alpha", 0.0))
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
         self._mini_batches = 0
-        self._half_done = False  # whether something ended a backward pass or an update in the middle
+        self._half_done = False  # whether a backward pass or an update was interrupted
         self._rng = np.random.default_rng(network.seed)
         self._progress = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
@@ -109,7 +109,7 @@ class Learner:
     ) -> None:
         layer, sources, owner = graph.layers[index], graph.sources(index), graph.owner(index)
         layer.setup([tensors[source] for source in sources], tensors.get(owner))
-        # Layers before stopbackward learn nothing, but a delta to write to keeps their code simple.
+        # Layers before stopbackward are not trained; they get a delta to write to, so that they need no special case.
         delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
         layer.setup_training([deltas.get(source) for source in sources], delta)
         for trainable in layer.trainables():
@@ -120,18 +120,18 @@ class Learner:
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
         """Change the input size, in pixels, and the pictures of a mini-batch (default: the cfg's).
 
-        Accumulated updates are kept. Raises ShapeError where the network has no such size.
+        Accumulated updates are kept. Raises ShapeError for a size that the network cannot have.
         """
         batch = self.mini_batch if batch is None else batch
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
         with self.network.lock:
             self.network.resize(width, height, batch)
-            with self._whole():
+            with self._uninterrupted():
                 self._prepare_again()
 
     def _prepare_again(self) -> None:
-        """Allocate memory again after the network was set up for something else; accumulated updates are kept."""
+        """Allocate memory again, after the network was used for inference or resized. Accumulated updates are kept."""
         before = {name: trainable.update for name, (_, trainable) in self.parameters.items()}
         carried = [dict(layer.carried()) for layer in self.network.layers]
         self._prepare()
@@ -144,7 +144,7 @@ class Learner:
 
     def state_dict(self) -> dict[str, Array]:
         """The arrays that a resumed run needs besides the network's parameters: accumulated updates, Adam's moments,
-        the moving average, and what layers keep from one mini-batch to the next.
+        the moving average, and the state that layers carry from one mini-batch to the next.
 
         No copies. The names are those of checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
         average.layer.3.weights, layer.3.carried.hidden.
@@ -160,9 +160,9 @@ class Learner:
         return state
 
     def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` and `counters` returned at the same input size and batch.
+        """Restore the results of `state_dict` and `counters`, at the same input size and batch.
 
-        Raises WeightsError, before anything is changed, where a name, shape, dtype or value is not the expected one.
+        Raises WeightsError, before any change, if a name, shape, dtype or value is not the expected one.
         """
         self._check_counters(counters)
         own, averages = self._own_state(), {}
@@ -180,7 +180,7 @@ class Learner:
         self._half_done = False
 
     def counters(self) -> dict[str, Any]:
-        """The numbers that belong to `state_dict`, fit for JSON: counts, and the states of random generators."""
+        """The numbers that belong to `state_dict`, as values for JSON: counts, and the states of random generators."""
         return {
             "seen": self.seen,
             "steps": self._mini_batches,
@@ -221,14 +221,14 @@ class Learner:
 
     @property
     def update_count(self) -> int:
-        """The number of updates, by the count of pictures."""
+        """The number of updates, from the number of images seen."""
         return self.seen // (self.mini_batch * self.subdivisions)
 
     def step(self, images: Array, truth: Sequence[Array]) -> float:
         """Train on one mini-batch; parameters are updated after every `subdivisions` mini-batches.
 
         images: (n, c, h, w) or (n, inputs) float32. truth: n arrays, one for each picture. Returns the mean of the
-        costs of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
+        losses of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
         """
         network = self.network
         array = np.asarray(images)
@@ -247,17 +247,17 @@ class Learner:
             if self._half_done:
                 raise OptionError(HALF_DONE)
             if network.setups != self._setups:  # an inference pass or another size came between
-                with self._whole():
+                with self._uninterrupted():
                     self._prepare_again()
             network.announce(network.input, network.batch, train=True)
             with contextlib.ExitStack() as undo:
-                undo.callback(self._take_back, self._moved_by_forward())
+                undo.callback(self._undo_forward, self._state_before_forward())
                 self.seen += self.mini_batch
                 for delta in self._deltas:
                     delta.data.fill(0)
                 self._input.fill(np.ascontiguousarray(array))
                 loss = self._forward(truth)
-                with self._whole():
+                with self._uninterrupted():
                     undo.pop_all()
                     self._backward()
                     self._mini_batches += 1
@@ -265,19 +265,19 @@ class Learner:
                         self._update()
         return loss
 
-    def _moved_by_forward(self) -> list[dict[str, Any]]:
-        """Copies of what a forward pass with loss changes besides tensors: counters, then one state of each layer, then
-        its running statistics."""
+    def _state_before_forward(self) -> list[dict[str, Any]]:
+        """Copies of the state that a forward pass with loss changes, besides tensors: the counters, then the state of
+        each layer, then the running statistics of each layer."""
         layers = self.network.layers
         states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in layers]
         running = [{name: array.copy() for name, array in _running(layer).items()} for layer in layers]
         return [self.counters(), *states, *running]
 
-    def _take_back(self, before: list[dict[str, Any]]) -> None:
-        """Make a forward pass that did not end well one that never began."""
+    def _undo_forward(self, before: list[dict[str, Any]]) -> None:
+        """Restore the state from before a forward pass that has failed."""
         layers = self.network.layers
         counters, states, running = before[0], before[1 : len(layers) + 1], before[len(layers) + 1 :]
-        with self._whole():
+        with self._uninterrupted():
             self._load_counters(counters)
             for layer, state, copies in zip(layers, states, running, strict=True):
                 layer.load_state_dict(state)
@@ -285,9 +285,9 @@ class Learner:
                     array[...] = copies[name]
 
     @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Ctrl-C waits for the end of the block, which changes what cannot be taken back. Whatever ends it earlier, as
-        a second Ctrl-C, is the end of training."""
+    def _uninterrupted(self) -> Iterator[None]:
+        """Let Ctrl-C wait for the end of the block, whose changes cannot be undone. If anything ends the block earlier,
+        such as a second Ctrl-C, the learner cannot be used any more."""
         with interrupts_held(lambda: log.warning("%s", WAITING)):
             half_done, self._half_done = self._half_done, True
             yield
@@ -315,7 +315,7 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the update that follows the pictures seen so far."""
+        """The learning rate of the next update."""
         return self.schedule.at(self.update_count)
 
     def _update(self) -> None:
@@ -332,7 +332,7 @@ class Learner:
 
 
 def _running(layer: Layer) -> dict[str, Array]:
-    """The running statistics of a layer's batch normalisations: no copies."""
+    """The running statistics of a layer's batch normalisations, not copied."""
     return {parameter.name: parameter.array for parameter in layer.named_parameters() if "rolling" in parameter.name}
 
 

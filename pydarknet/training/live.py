@@ -1,8 +1,8 @@
-"""What a run shows while it goes on: a folder `live` beside the weights, for the page of `server/live.py`.
+"""The folder `live` beside the weights of a run, from which the page of `server/live.py` is made.
 
-state.json   name, iteration, how many there will be, whether the run has ended, the pictures below
-batch.jpg    the last mini-batch as the network got it, with the boxes that it is to find
-worst_1.jpg  and so on: the pictures of the last validation in which most objects were missed
+state.json   name, iteration, max_batches, whether the run has ended, the pictures below
+batch.jpg    the last mini-batch after augmentation, with its ground truth
+worst_1.jpg  and so on: the pictures of the last validation with most missed objects
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from .run_folder import CHART
 from .validation import AveragePrecision
 
 FOLDER = "live"
-SECONDS = 5.0  # between two mini-batches that are drawn
+SECONDS = 5.0  # between two drawings of a mini-batch
 PAUSE = 200  # times what drawing the last one took: drawing is half a hundredth of the time of training at most
 PICTURES = 16  # of a mini-batch that are drawn
-TALLEST = 240  # pixels of each
+TALLEST = 240  # pixels, the height of each picture
 
 log = logging.getLogger("pydarknet")
 
 
 class LiveHook(Hook):
-    """Keeps the folder `live` of a run. What cannot be written is one warning, and the run goes on."""
+    """Updates the folder `live` of a run. If it cannot be written, there is one warning, and the run continues."""
 
     def __init__(self) -> None:
-        self.folder = Path(FOLDER)  # of the run, from its beginning on
+        self.folder = Path(FOLDER)  # in the run's folder, once the run has started
         self._due = -math.inf  # when the next mini-batch is drawn
         self._worst: list[dict[str, Any]] = []
         self._is_off = False
@@ -76,7 +76,7 @@ class LiveHook(Hook):
             write_file(self.folder / "state.json", to_json(self._state(run, status)).encode())
         except (DarknetError, OSError) as error:
             self._is_off = True
-            log.warning("%s: not kept up to date: %s", self.folder, error)
+            log.warning("%s: no longer updated: %s", self.folder, error)
 
     def _state(self, run: Run, status: str) -> dict[str, Any]:
         return {
@@ -102,7 +102,7 @@ class LiveHook(Hook):
 
 
 class ChartStream(Hook):
-    """Sends chart.png to the clients of a stream, once a second; it is drawn whenever weights are written."""
+    """Sends chart.png to the clients of a stream, at most once a second."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -116,9 +116,9 @@ class ChartStream(Hook):
 
 
 def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> Picture | None:
-    """The first PICTURES of a mini-batch, (n, c, h, w) float32, side by side with their objects; None for other inputs.
+    """A grid of the first PICTURES of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
 
-    truth: as of `Model.train_step`; of vectors, the name of the largest entry is drawn.
+    truth: as for `Model.train_step`; of a class vector, the name of the largest entry is drawn.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None

@@ -14,7 +14,7 @@ from ..config.sections import Section
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """The options of `[net]` that decide the learning rate. A policy may read all of them."""
+    """The options of `[net]` that determine the learning rate. A policy may read all of them."""
 
     learning_rate: float = real(0.001)
     policy: str = "constant"
@@ -41,7 +41,7 @@ class LearningRateSchedule:
         if policy == "steps" and (not steps or len(steps) != len(scales)):
             raise net.error(
                 f"STEPS policy must have steps and scales in cfg file: found {len(steps)} steps and {len(scales)} "
-                "scales; expected as many of both",
+                "scales; expected the same number of both",
                 "steps" if steps else "policy",
             )
         options = read_options(cls, net)
@@ -55,7 +55,7 @@ class LearningRateSchedule:
         )
 
     def at(self, update: int) -> float:
-        """The learning rate of update number `update`, counted from 1: infinite or NaN where a formula overflows."""
+        """The learning rate of update number `update`, counted from 1; infinite or NaN if the formula overflows."""
         with np.errstate(all="ignore"):
             if update < self.burn_in:
                 return self.learning_rate * float(np.power(update / self.burn_in, self.power))
@@ -71,7 +71,8 @@ def _steps(s: LearningRateSchedule, update: int) -> float:
 
 
 def _sgdr(s: LearningRateSchedule, update: int) -> float:
-    """Cosine from the learning rate down to the least one, in cycles that grow (Loshchilov and Hutter, SGDR, 2017)."""
+    """Cosine from the learning rate down to learning_rate_min, in cycles that grow (Loshchilov and Hutter, SGDR,
+    2017)."""
     start, cycle = 0, max(1, s.sgdr_cycle)
     while start + cycle < update:
         start += cycle
@@ -80,7 +81,7 @@ def _sgdr(s: LearningRateSchedule, update: int) -> float:
     return s.learning_rate_min + 0.5 * height * float(1 + np.cos(np.pi * (update - start) / cycle))
 
 
-# By the names in cfg files: the learning rate of an update.
+# The policies by their names in cfg files; each is a function from the number of updates to the learning rate.
 POLICIES: Mapping[str, Policy] = {
     "constant": lambda s, update: s.learning_rate,
     "step": lambda s, update: s.learning_rate * np.power(s.scale, update // s.step),

@@ -39,7 +39,7 @@ class Measurement:
     best: float  # of this run, this measurement included
     seconds: float
     report: Report | None = None  # detectors
-    missing: Sequence[Path] = ()  # label files that are not there
+    missing: Sequence[Path] = ()  # label files that do not exist
 
     @property
     def is_best(self) -> bool:
@@ -54,7 +54,7 @@ class IterationRecord:
     loss: float  # mean over the pictures
     average: float  # 0.9 of the previous average and 0.1 of the loss
     rate: float  # the learning rate
-    images: int  # iterations times pictures of each
+    images: int  # the number of iterations times the pictures of an iteration
     seconds: float  # of computing
     load_seconds: float  # of waiting for pictures
     width: int
@@ -76,13 +76,13 @@ class IterationRecord:
 
 
 class MetricsLog:
-    """train.jsonl: one JSON object a line for each iteration, appended."""
+    """train.jsonl: a line with a JSON object for each iteration."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Truncate the file after that iteration. keep: the file belongs to this run; otherwise it is renamed to
+        """Truncate the file after `iteration`, if it belongs to this run (`keep`); otherwise rename it to
         train.old.jsonl. Raises OutputError."""
         if not self.path.exists():
             return
@@ -116,7 +116,7 @@ def _is_up_to(line: bytes, iteration: int) -> bool:
 
 
 def read_entries(log_path: Path) -> list[dict[str, Any]]:
-    """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError where it cannot be read."""
+    """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError if it cannot be read."""
     try:
         lines = read_text(log_path, OutputError).splitlines()
         entries = [json.loads(line) for line in lines]
@@ -126,7 +126,8 @@ def read_entries(log_path: Path) -> list[dict[str, Any]]:
 
 
 def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """A table with a line for each iteration and a column for each name of an entry. Raises OutputError."""
+    """Write a CSV table with a line for each iteration and a column for each name in the entries. Raises
+    OutputError."""
     columns = list(dict.fromkeys(name for entry in entries for name in entry))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
@@ -136,7 +137,7 @@ def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 
 def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
-    """A file of events for TensorBoard in a folder, with a scalar for each number of an entry.
+    """Write a file of TensorBoard events into a folder, with a scalar for each number of an entry.
 
     Raises OptionError without the package tensorboardX, OutputError.
     """

@@ -1,4 +1,4 @@
-"""Multi-scale training: the input size of each iteration, and the memory that the largest size takes."""
+"""Multi-scale training: the input size of each iteration, and the memory for the largest size."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..model import Model
 from ..tensor import Layout, Shape
 
 CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
-SMALLEST, LARGEST = 320, 608  # sides of pjreddie's detectors
-LAST_AT_LARGEST = 200  # iterations at the end of a run
+SMALLEST, LARGEST = 320, 608  # pixels, sides of pjreddie's detectors
+LAST_AT_LARGEST = 200  # iterations at the end of a run, which have the largest size
 _SIZES = 0x517E  # part of the seed, so that sizes do not repeat the random numbers of other draws
 
 
@@ -23,7 +23,7 @@ _SIZES = 0x517E  # part of the seed, so that sizes do not repeat the random numb
 class MultiScaleSchedule:
     """The input size of each iteration: every `period` iterations another one is drawn, by the dialect's rule.
 
-    A pure function of the seed, so that a resumed run has the sizes of the interrupted one.
+    The sizes depend only on the seed, so a resumed run has those of the interrupted one.
     """
 
     width: int
@@ -36,7 +36,7 @@ class MultiScaleSchedule:
     max_batches: int = 0
     smallest: int = SMALLEST  # side, of the rule "square"
     mini_batch: int = 1
-    grows_batch: bool = False  # whether mini-batches are larger at smaller sizes
+    grows_batch: bool = False  # mini-batches are larger at smaller sizes
 
     @classmethod
     def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
@@ -94,7 +94,7 @@ class MultiScaleSchedule:
         return (side, side) if side else (self.width, self.height)
 
     def at(self, done: int, start: int) -> tuple[int, int]:
-        """(width, height) of the iteration that follows `done` iterations, in a run that began after `start`."""
+        """(width, height) in pixels of the iteration after `done` iterations, in a run that started after `start`."""
         if not self.vary:
             return self.width, self.height
         done = start + (done - start) // self.period * self.period
@@ -116,8 +116,8 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """Pictures of a mini-batch at that size. With AlexeyAB's `dynamic_minibatch`: about 0.8 times as many as
-        need the memory of a mini-batch at the largest size."""
+        """The pictures of a mini-batch at this size. With AlexeyAB's `dynamic_minibatch`: about 0.8 times the number
+        that takes as much memory as a mini-batch at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
         (most_w, most_h) = (self._scaled(side, self.coefficient) for side in (self.width, self.height))
@@ -131,8 +131,9 @@ class MultiScaleSchedule:
 def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
     """An estimate of the memory for training at this size, in bytes.
 
-    It counts each layer's output, its delta and what its backward pass keeps; and parameters: as stored, their updates,
-    packed for both passes, Adam's moments and averages. validates: whether a second network is there for validation.
+    It counts each layer's output, its delta and the arrays kept for its backward pass; and parameters: as stored, their
+    updates, packed for both passes, Adam's moments and averages. validates: whether there is a second network for
+    validation.
     """
     shapes = model.shapes_at(Shape(model.input.channels, height, width))
     total = _bytes(Shape(model.input.channels, height, width))

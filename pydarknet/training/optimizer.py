@@ -1,6 +1,6 @@
 """Update rules: SGD with momentum and Adam, as in darknet's GPU builds.
 
-An update is the sum of minus the gradients over all pictures of an iteration, which backward passes accumulate.
+An update is minus the sum of the gradients over all pictures of an iteration, which backward passes accumulate.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ Parameters = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoi
 
 @dataclass(frozen=True)
 class Step:
-    """What all parameters of one update share.
+    """The values that all parameters of one update share.
 
-    iteration: of the network, counted from 1. number: of the update, counted from 1 in this run; a resumed run counts
-    on. lr: the learning rate. pictures: how many gradients were summed. decay: weight decay for one picture.
+    iteration: that of the network, counted from 1. number: that of the update, counted from 1 in this run; a resumed
+    run continues the count. lr: the learning rate. pictures: the number of gradients that were summed. decay: the
+    weight decay per picture.
     """
 
     iteration: int
@@ -43,7 +44,7 @@ class Rule(Protocol):
         """Update one parameter. name: its name in checkpoints. lr: the learning rate times the layer's own factor."""
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """What the rule keeps of a parameter from update to update: arrays of its shape, no copies."""
+        """The arrays that the rule keeps for a parameter between updates, of its shape, not copied."""
 
 
 @dataclass
@@ -61,7 +62,7 @@ class SGD:
         sgd_step(weights, update, np.float32(lr / step.pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """Nothing: the momentum is part of the accumulated update."""
+        """No arrays: the momentum is part of the accumulated update."""
         return {}
 
 
@@ -107,7 +108,7 @@ class Adam:
 
 
 def read_rule(net: Section, dialect: Dialect) -> Rule:
-    """The update rule that `[net]` asks for: SGD, or Adam with `adam=1`."""
+    """The update rule of `[net]`: SGD, or Adam with `adam=1`."""
     if not net.flag("adam"):
         return SGD(net.real("momentum", 0.9))
     return Adam(
@@ -122,7 +123,7 @@ class Optimizer:
     """Applies the update rule to every parameter that is not frozen."""
 
     def __init__(self, layers: Sequence[Layer], net: Section, dialect: Dialect) -> None:
-        """Read the keys of `[net]` about updates."""
+        """Read the options of `[net]` for updates."""
         self.rule = read_rule(net, dialect)
         self.updates = 0  # since the run began
         self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
@@ -132,7 +133,8 @@ class Optimizer:
         self._norm_only = {id(layer) for layer in layers[: last + 1]}
 
     def step(self, parameters: Parameters, iteration: int, lr: float, pictures: int) -> None:
-        """Update the parameters of an iteration, counted from 1, with the gradients of so many pictures."""
+        """Update the parameters after iteration `iteration`, counted from 1, with the gradients of `pictures`
+        pictures."""
         self.updates += 1
         step = Step(iteration, self.updates, lr, pictures, self.decay)
         for name, (layer, parameter) in parameters.items():
@@ -145,7 +147,7 @@ class Optimizer:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)
 
     def state_dict(self, parameters: Parameters) -> dict[str, Array]:
-        """What the next update needs besides parameters, accumulated updates and the count `updates`: no copies."""
+        """The arrays that the next update needs, besides parameters and accumulated updates; not copied."""
         return {
             f"{name}.{kind}": array
             for name, (_, parameter) in parameters.items()

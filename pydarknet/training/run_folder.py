@@ -1,4 +1,4 @@
-"""The folder of a training run: created, checked, and cleared of results of earlier runs of the network.
+"""The folder of a training run, cleared of results of earlier runs of the network.
 
 A run overwrites files with darknet's names, and `resume` takes the checkpoint of the highest iteration. Results of an
 earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
@@ -26,14 +26,14 @@ log = logging.getLogger("pydarknet")
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
     """Move results of earlier runs of the network `base` to a new folder inside. Returns it, or None if there are none.
 
-    begins_with: the initial weights of the new run, which have seen `seen` pictures; they stay. If they are in this
-    folder, weights that have not seen more pictures stay too, because the run continues from them. Best weights stay,
+    begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
+    folder, weights that have not seen more images stay too, because the run continues from them. Best weights stay,
     because their sidecar records their measurement. final: the name of a run's final weights. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:
-        goes_on = seen > 0 and is_in(folder, begins_with)
-        found = [path for path in _weights(folder, base, final) if not goes_on or _seen(path) > seen]
+        continues = seen > 0 and is_in(folder, begins_with)
+        found = [path for path in _weights(folder, base, final) if not continues or _seen(path) > seen]
         if not found:
             return None
         aside.mkdir()
@@ -41,14 +41,14 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
             _move(path, aside, keep=begins_with is not None and begins_with.exists() and path.samefile(begins_with))
         for name in (METRICS_LOG, CHART):
             if (folder / name).exists():
-                _copy(folder / name, aside) if goes_on else (folder / name).replace(aside / name)
+                _copy(folder / name, aside) if continues else (folder / name).replace(aside / name)
         flush(aside)
         flush(folder)
     except OSError as error:
         raise OutputError(f"{aside}: cannot move earlier results here: {error.strerror or error}") from error
     what = found[0].name if len(found) == 1 else f"{found[0].name} and {len(found) - 1} more"
     log.warning(
-        "%s: weights of an earlier run (%s) are now in %s; to go on with that run, resume it there", folder, what, aside
+        "%s: weights of an earlier run (%s) are now in %s; to continue that run, resume it there", folder, what, aside
     )
     return aside
 
@@ -59,14 +59,14 @@ def is_in(folder: Path, path: Path | None) -> bool:
 
 
 def _weights(folder: Path, base: str, final: str) -> list[Path]:
-    """Weights that runs of the network write as checkpoints or averages."""
+    """The weights files in the folder that runs of the network have written as checkpoints or averages."""
     name = re.escape(base)
     pattern = rf"{re.escape(final)}|{name}(\.backup|_final\.weights|_last\.weights|_ema\.weights|_\d+\.weights)"
     return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name) and path.is_file())
 
 
 def _seen(path: Path) -> float:
-    """Pictures that weights have seen; infinite for a file that is no weights file."""
+    """The number of images that weights have seen; infinite for a file that is not a weights file."""
     try:
         with path.open("rb") as stream:
             return Header.parse(str(path), stream.read(512))[0].seen
@@ -75,8 +75,8 @@ def _seen(path: Path) -> float:
 
 
 def _move(weights: Path, aside: Path, keep: bool) -> None:
-    """Move weights with their state, which goes first: weights without a state are not taken for a checkpoint.
-    keep: copy the weights instead."""
+    """Move weights and their state. The state is moved first, because weights without a state are not taken for a
+    checkpoint. keep: copy the weights instead."""
     for state in (weights.with_name(weights.name + STATE), weights.with_name(weights.name + STATE + NEW)):
         if state.exists():
             state.replace(aside / state.name)

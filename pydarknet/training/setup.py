@@ -1,4 +1,4 @@
-"""A training run before it begins: its options, its network with parameters, its progress, its input sizes."""
+"""The setup of a training run: its options, its network with parameters, its progress, its input sizes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ File = str | os.PathLike[str]
 class TrainOptions:
     """Options of a training run.
 
-    seed: of all random numbers. threads: for computing and for loading. max_batches: iterations, instead of the cfg's.
-    clear: count iterations from 0, not from the weights' images seen. dialect: auto, pjreddie or alexeyab. backup: the
-    folder for weights, instead of the .data file's. resume: continue from the newest checkpoint in that folder, if it
-    has one. checks: read all labels before the run. save_every: write a checkpoint every so many iterations too.
-    allow_partial: accept weights with more numbers than the network has. measure: measure mAP (classifiers: accuracy)
-    on the list `valid` during the run, and keep the best weights. measuring: options of that. min_size: the smallest
-    side, in pixels, of multi-scale training with pjreddie's dialect, instead of 320. chart: draw chart.png.
+    seed: that of all random numbers. threads: those that compute, and those that load pictures. max_batches:
+    iterations, instead of the cfg's. clear: count iterations from 0, not from the weights' images seen. dialect: auto,
+    pjreddie or alexeyab. backup: the folder for weights, instead of the .data file's. resume: continue from the newest
+    checkpoint in that folder, if it has one. checks: check all labels before the run. save_every: the interval, in
+    iterations, of further checkpoints. allow_partial: accept weights with more numbers than the network has. measure:
+    measure mAP (classifiers: accuracy) on the list `valid` during the run, and keep the best weights. measuring:
+    options of that. min_size: the smallest side, in pixels, of multi-scale training with pjreddie's dialect, instead of
+    320. chart: draw chart.png.
     """
 
     seed: int | None = None
@@ -67,7 +68,7 @@ class TrainingSetup:
     """
 
     def __init__(self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions) -> None:
-        """data: a .data file, or its content. Raises the children of DarknetError."""
+        """data: a .data file, or its content. Raises DarknetError."""
         self.options, self.weights = options, weights
         self.data = data if isinstance(data, Section) else read_data(data)
         self.model = self._build(cfg)
@@ -77,11 +78,11 @@ class TrainingSetup:
         self.imgs = self.model.batch * self.subdivisions
         self.max_batches = net.natural("max_batches", 0, 1 << 40)
         if self.model.heads and not self.max_batches:
-            raise net.error("max_batches is missing; expected how many iterations to train for", "max_batches")
-        self.folder = Path(options.backup or self.data.text("backup") or "backup")
+            raise net.error("max_batches is missing; expected the number of iterations", "max_batches")
+        self.folder = Path(options.backup or self.data.named_path("backup") or "backup")
         self.base = base_name(cfg, backslashes=self.alexeyab)
         self.resumed = checkpoint.newest(self.folder, self.base) if options.resume else None
-        self.progress = self._begin() if self.resumed is None else self._go_on(self.resumed)
+        self.progress = self._begin() if self.resumed is None else self._resume(self.resumed)
         self.start, self.seed = self.progress.start, self.progress.seed
         self.model.seed = self.seed
         self.sizes = MultiScaleSchedule.of(self.model, self.seed, self.max_batches, self.progress.min_size)
@@ -104,7 +105,7 @@ class TrainingSetup:
         return model
 
     def _begin(self) -> Progress:
-        """A new run, from weights or from random parameters."""
+        """The progress of a new run, from initial weights or random parameters."""
         model, options, weights = self.model, self.options, self.weights
         if weights is not None:
             model.loaded = model.load_weights(weights, allow_partial=True)
@@ -117,17 +118,17 @@ class TrainingSetup:
         if self.max_batches and start >= self.max_batches:
             raise OptionError(
                 f"{weights}: has seen {seen} pictures, {start} iterations of {self.imgs}; "
-                f"max_batches={self.max_batches} leaves nothing to do. To count from 0, use clear (-clear)"
+                f"max_batches={self.max_batches} leaves no iterations. To count from 0, use clear (-clear)"
             )
         return Progress(start, start, None, 0, options.seed or 0, min_size=options.min_size)
 
-    def _go_on(self, found: checkpoint.Checkpoint) -> Progress:
+    def _resume(self, found: checkpoint.Checkpoint) -> Progress:
         checkpoint.check_fits(found, self.model, self.subdivisions)
         checkpoint.load_parameters(found, self.model)
         progress = found.progress
         for name, kept in (("seed", progress.seed), ("min_size", progress.min_size)):
             if getattr(self.options, name) not in (None, kept):
-                log.warning("the run began with %s %s, which it keeps", name, kept)
+                log.warning("the run was started with %s %s, which it keeps", name, kept)
         return progress
 
     def _check_classes(self) -> None:
@@ -141,7 +142,7 @@ class TrainingSetup:
             )
 
     def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
-        """The schedule of checkpoints, for a training set of so many pictures."""
+        """The schedule of checkpoints, for a training set of `pictures` pictures."""
         iteration = self.progress.iteration
         return CheckpointSchedule(
             self.base,

@@ -1,4 +1,4 @@
-"""AlexeyAB's `weights_reject_freq`: of two filters that are very similar, one is initialised again."""
+"""AlexeyAB's `weights_reject_freq`: one of two very similar filters is initialised again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEAR_HEAD = 3  # layers before a head that are not changed
 
 
 def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
-    """Initialise the first filter of each convolution's most similar pair again if their cosine is above `SIMILARITY`.
+    """Initialise again the first filter of each convolution's most similar pair, if their cosine is above SIMILARITY.
 
     The first layer, linear convolutions and those near a head are not changed. Returns the indices of changed layers.
     """

@@ -14,10 +14,10 @@ import numpy as np
 from ..errors import WeightsError
 from ..utils.arrays import Array
 
-LONGEST = 60  # letters of a value in a message
+LONGEST = 60  # characters of a value in a message
 _WORD = 1 << 62  # above every count that fits into a .weights file
 
-# What a value of a JSON object must be: in words, and as a test.
+# The requirement for a value of a JSON object: in words, and as a test.
 Kind = tuple[str, Callable[[Any], bool]]
 
 

@@ -76,9 +76,7 @@ class TextTrainer(Trainer):
 
     def _open_dataset(self) -> ListedImages:
         if not self.setup.max_batches:
-            raise self.setup.net.error(
-                "max_batches is missing; expected how many iterations to train for", "max_batches"
-            )
+            raise self.setup.net.error("max_batches is missing; expected the number of iterations", "max_batches")
         return Text(self._text, SymbolPredictor(self.model).alphabet, self._tokenized)  # type: ignore[return-value]
 
     def _open_source(self) -> BatchSource:
@@ -93,6 +91,6 @@ def train_text(
 ) -> Iterator[IterationRecord]:
     """Train the recurrent network of a .cfg file to predict a text, and yield a record after each iteration.
 
-    tokenized: see `text.Text`. hooks and other options: as for `trainer.train`. Raises the children of DarknetError.
+    tokenized: see `text.Text`. hooks and other options: as for `trainer.train`. Raises DarknetError.
     """
     return TextTrainer(text, cfg, weights, tokenized=tokenized, **options).run()

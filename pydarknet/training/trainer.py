@@ -1,4 +1,4 @@
-"""A training run: a loop over iterations, each of which yields a record, with hooks for everything else."""
+"""A training run: a loop over iterations, each of which yields a record; hooks do everything else."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ class Trainer:
     """A training run. Create it, then iterate over `run()` once.
 
     hooks: the user's own, see hooks.Hook. options: the fields of TrainOptions. The constructor checks all that can be
-    checked before the first iteration: sizes, memory, labels, write access to the folder. Raises the children of
-    DarknetError.
+    checked before the first iteration: sizes, memory, labels, write access to the folder. Raises DarknetError.
 
-    iteration: the last finished one. average: the moving average of the loss. seconds: time of all iterations, with
-    waiting for pictures, without compiling. finished, interrupted: how the run ended; both are False before the end and
-    after an error. finish_reason: why a hook ended the run, else "".
+    iteration: the last finished one. average: the moving average of the loss. seconds: the time of all iterations,
+    including waiting for pictures, without compilation. finished, interrupted: how the run ended; both are False before
+    the end and after an error. finish_reason: why a hook ended the run, else "".
     """
 
     setup_class: type[TrainingSetup] = TrainingSetup
@@ -56,7 +55,7 @@ class Trainer:
         self.model = setup.model
         self.dataset = self._open_dataset()
         self.summary = self.dataset.check() if setup.options.checks else ""
-        self.validator = self._make_validator()  # a copy of the network, made before training memory is added to it
+        self.validator = self._make_validator()  # copies the network, before training memory is added to it
         self.learner = self.model.training = Learner(setup.model)
         self.iteration, self.average = setup.progress.iteration, setup.progress.average
         if setup.resumed is not None:
@@ -109,7 +108,7 @@ class Trainer:
         keys = [hook.key for hook in self.hooks if type(hook).state_dict is not Hook.state_dict]
         for key in keys:
             if keys.count(key) > 1:
-                raise OptionError(f"{keys.count(key)} hooks are called {key}; give each a name of its own")
+                raise OptionError(f"{keys.count(key)} hooks are called {key}; expected different names")
         for hook in self.hooks:
             if resumed is not None and hook.key in states:
                 with checkpoint.naming_file(resumed, self.model):
@@ -117,7 +116,7 @@ class Trainer:
 
     @property
     def waited(self) -> float:
-        """Seconds in which training waited for the loader."""
+        """The seconds that training has waited for pictures."""
         return self.source.waited
 
     def stop(self) -> None:
@@ -129,7 +128,7 @@ class Trainer:
         self.finish_reason = reason
 
     def run(self) -> Iterator[IterationRecord]:
-        """Train, and yield a record after each iteration and its checkpoints. Raises the children of DarknetError."""
+        """Train, and yield a record after each iteration and its checkpoints. Raises DarknetError."""
         try:
             for hook in self.hooks:
                 hook.before_run(self)
@@ -163,7 +162,7 @@ class Trainer:
         return not self.finish_reason and (self.iteration < most or (not most and not self.model.heads))
 
     def _run_iteration(self) -> IterationRecord:
-        """Train on the mini-batches of one iteration, at the input size that is due, and update the parameters."""
+        """Train on the mini-batches of one iteration, at its input size, and update the parameters."""
         setup = self.setup
         sizes, subdivisions = setup.sizes, setup.subdivisions
         width, height = sizes.at(self.iteration, setup.start)
@@ -207,7 +206,7 @@ class Trainer:
         return loss
 
     def _next_average(self, loss: float) -> float:
-        """darknet's moving average of the loss; AlexeyAB's starts anew if it is negative."""
+        """darknet's moving average of the loss; AlexeyAB's is restarted if it is negative."""
         before = loss if self.average is None or (self.setup.alexeyab and self.average < 0) else self.average
         return 0.9 * before + 0.1 * loss
 
@@ -217,7 +216,7 @@ class Trainer:
         return [HeadReport(i, layer.kind, layer.training_line(i), layer.statistics) for i, layer in heads]
 
     def progress(self) -> Progress:
-        """The state of the run for a checkpoint. States of hooks that this run lacks are kept from the old one."""
+        """The state of the run for a checkpoint. It keeps the states of hooks that only the resumed run had."""
         states = {hook.key: state for hook in self.hooks if (state := hook.state_dict())}
         return replace(
             self.setup.progress,
@@ -242,6 +241,6 @@ def train(
     """Train the network of a .cfg file on the pictures of a .data file and yield a record after each iteration.
 
     weights: initial weights; a file may hold only the first layers. hooks: see hooks.Hook. options: the fields of
-    TrainOptions. Raises the children of DarknetError.
+    TrainOptions. Raises DarknetError.
     """
     return Trainer(data, cfg, weights, hooks=hooks, **options).run()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..config.sections import Config, Option, Section
 
-# Options by section, with the actual behaviour. "" stands for every layer. An option with the value 0 is off.
+# Options by section ("": every layer), each with the actual behaviour. An option with the value 0 is off.
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "net": {
         "track": "pictures are drawn one by one, not as sequences of frames",
@@ -16,27 +16,27 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "unsupervised": "classes are those of the labels",
         "adversarial_lr": "there is no adversarial training",
         "attention": "there is no adversarial training",
-        "try_fix_nan": "deltas are not limited; a loss that is no number ends the run",
+        "try_fix_nan": "deltas are not limited; a loss that is not finite ends the run",
         "notruth": "layers get the truth",
     },
     "convolutional": {
         "cbn": "statistics are those of each mini-batch, as with batch_normalize",
         "assisted_excitation": "outputs are not raised where objects are",
-        "sway": "filters are not turned",
-        "rotate": "filters are not turned",
+        "sway": "filters are not rotated",
+        "rotate": "filters are not rotated",
         "stretch": "filters are not stretched",
         "stretch_sway": "filters are not stretched",
         "reverse": "updates are not reversed",
         "coordconv": "coordinates are not added",
     },
     "crop": {
-        "angle": "pictures are not turned",
-        "saturation": "colours stay",
-        "exposure": "colours stay",
-        "shift": "colours stay",
+        "angle": "pictures are not rotated",
+        "saturation": "colours are not changed",
+        "exposure": "colours are not changed",
+        "shift": "colours are not changed",
     },
     "cost": {"ratio": "all deltas count", "thresh": "all deltas count"},
-    "maxpool": {"maxpool_zero_nonmax": "outputs stay"},
+    "maxpool": {"maxpool_zero_nonmax": "outputs are not changed"},
     "yolo": {"embedding_layer": "embeddings are not trained"},
     "": {"truth": "later layers learn from the labels"},
 }

@@ -23,9 +23,9 @@ from ..network.network import Network
 from ..runtime.compile_time import clock
 from .metrics_log import Measurement
 
-LEAST_INTERVAL = 100  # iterations between two measurements
-ACCURACY_EPOCHS = 2
-WORST = 8  # pictures that a measurement keeps for whoever looks at the run
+LEAST_INTERVAL = 100  # iterations between two validations, at least
+ACCURACY_EPOCHS = 2  # between two validations of a classifier
+WORST = 8  # pictures with most missed objects that a validation keeps
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """The value of a metric, 0 to 1; for detectors the report behind it, and label files that do not exist."""
+    """The value of a metric, 0 to 1. For detectors: its report, and the label files that do not exist."""
 
     value: float
     report: Report | None = None
@@ -60,7 +60,7 @@ class ValidationMetric(Protocol):
         """Iterations between validations, for so many training pictures and pictures of an iteration."""
 
     def next(self, last: int, interval: int, burn_in: int) -> int:
-        """The iteration of the validation after that at iteration `last`."""
+        """The iteration of the next validation, after one at iteration `last`."""
 
     def run(self, network: Network) -> ValidationResult:
         """Measure a network."""
@@ -72,7 +72,7 @@ class AveragePrecision:
     kind = "map"
 
     def __init__(self, model: Model, data: Section, options: Options, threads: int) -> None:
-        """Read the list `valid`, or `train` where there is none. Raises DataError."""
+        """Read the list `valid`, or `train` if there is none. Raises DataError."""
         self.options, self.threads = options, threads
         self.worst = Worst(WORST)  # of the last measurement
         self.truth = GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
@@ -99,11 +99,11 @@ class Accuracy:
     kind = "accuracy"
 
     def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
-        """Read the list `valid`, or `train` where there is none. Raises DataError and ConfigError."""
+        """Read the list `valid`, or `train` if there is none. Raises DataError and ConfigError."""
         self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
         path = data.file("valid", "train")
         if path is None:
-            raise data.error("valid= is missing: the list of pictures to measure on")
+            raise data.error("valid= is missing: the list of validation pictures")
         self.pictures = read_list(path)
 
     def interval(self, pictures: int, batch: int) -> int:
@@ -120,10 +120,10 @@ class Accuracy:
 
 
 class Validator:
-    """The measurements of a run: when the next one is due, the last value and the best one."""
+    """The validations of a run: the iteration of the next one, the last value and the best one."""
 
     def __init__(self, model: Model, metric: ValidationMetric, interval: int, start: int) -> None:
-        """model: the network to be trained, before a learner is made of it."""
+        """model: the network to be trained, before a learner is made for it."""
         net = model.config.net
         self.metric, self.interval = metric, interval
         self.model, self._copy = model, copy.deepcopy(model)
@@ -132,27 +132,27 @@ class Validator:
 
     @property
     def next(self) -> int:
-        """The iteration after which the next measurement is due. The last iteration of a run has one in any case."""
+        """The iteration after which the next validation is due. The last iteration of a run always has one."""
         return self.metric.next(self.last, self.interval, self._burn_in)
 
     def measure(self, iteration: int) -> Measurement:
-        """Copy the parameters to the second network and measure it."""
+        """Copy the parameters to the second network and validate it."""
         began = clock()
         for mine, its in zip(self._copy.layers, self.model.layers, strict=True):
             for record, other in zip(mine.named_parameters(), its.named_parameters(), strict=True):
                 record.array[:] = other.array
         self._copy.parameters_changed()
-        figures = self.metric.run(self._copy)
-        self.last, self.value, self.best = iteration, figures.value, max(self.best, figures.value)
+        result = self.metric.run(self._copy)
+        self.last, self.value, self.best = iteration, result.value, max(self.best, result.value)
         seconds = clock() - began
-        return Measurement(self.metric.kind, figures.value, self.best, seconds, figures.report, figures.missing)
+        return Measurement(self.metric.kind, result.value, self.best, seconds, result.report, result.missing)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: values fit for JSON."""
+        """The state that a resumed run needs, as values for JSON."""
         return {"last": self.last, "value": self.value, "best": self.best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore a state of `state_dict`."""
         self.last, self.value, self.best = state["last"], state["value"], state["best"]
 
 

@@ -22,10 +22,10 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 248007048\
 CFGS = {
     "empty": ("", "bad.cfg: Config file has no sections; expected [net] and layers"),
     "no net": (CONV, "bad.cfg:1: First section must be [net] or [network], found [convolutional]"),
-    "no layers": (NET, "bad.cfg: no layer follows [net]"),
+    "no layers": (NET, "bad.cfg: found no layers after [net]"),
     "no sizes": (f"[net]\nbatch=1\n{CONV}", "bad.cfg:1: [net] No input parameters supplied"),
     "not a cfg": (HTML, "bad.cfg: this is an HTML page"),
-    "no section": ("width=8\n", "bad.cfg:1: width=8 stands before any section"),
+    "no section": ("width=8\n", "bad.cfg:1: width=8 is before the first section"),
     "broken line": (f"{NET}{CONV}=3\n", "bad.cfg:8: Config file error"),
     "unknown layer": (f"{NET}[convolutionl]\n", "bad.cfg:5: [convolutionl] Type not recognized: [convolutionl]"),
     "no number": (f"{NET}{CONV}stride=two\n", "bad.cfg:8: [convolutional] stride=two: expected an integer"),
@@ -48,11 +48,17 @@ WEIGHTS = {
     "truncated": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-4], "takes 12 numbers, the file holds 11"),
     "overlong": (struct.pack("<iiiQ14f", 0, 2, 5, 0, *range(14)), "takes 12 numbers, the file holds 14: 2 too many"),
     "odd": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-1], "expected 4 for each of"),
+    "JSON": (b'{"message":"Not Found"}', "bad.weights: this is JSON (a failed download?), not a darknet .weights file"),
     "a cfg": (NET.encode(), "bad.weights: this is a .cfg file"),
 }
 # Bytes of a picture.
 PICTURES = {
-    "text": (b"This is not a picture.\n", "unknown or damaged format"),
+    "text": (b"This is not a picture.\n", "unknown or damaged format: this is a text file"),
+    "HTML": (HTML.encode(), "unknown or damaged format: this is an HTML page (a failed download?)"),
+    "HEIC": (
+        b"\0\0\0\x18ftypheic" + bytes(99),
+        "unknown or damaged format: this is a HEIC picture; convert it to JPEG",
+    ),
     "zero bytes": (b"", "the file is empty"),
     "cut short": (b"\x89PNG\r\n\x1a\n" + bytes(20), "unknown or damaged format"),
 }
@@ -93,7 +99,7 @@ def test_weights_that_are_a_folder(run, classifier, folder):
 
 
 def test_cfg_and_weights_in_the_wrong_order(run, classifier):
-    check(run("classify", classifier.weights, classifier.cfg, "dog.png"), "not a text file")
+    check(run("classify", classifier.weights, classifier.cfg, "dog.png"), "not a text file (this is a .weights file)")
 
 
 @pytest.mark.parametrize(("content", "said"), PICTURES.values(), ids=PICTURES)
@@ -108,14 +114,14 @@ def test_names(run, classifier, detector, folder):
     files = [detector.cfg, detector.weights, "dog.png"]
     Path("three.names").write_text("dog\ncat\nhen\n")
     Path("empty.names").touch()
-    check(run("detect", *files, "--names", "three.names"), "three.names: 3 names; the network has 2 classes")
+    check(run("detect", *files, "--names", "three.names"), "three.names: 3 names; expected 2")
     check(run("detect", *files, "--names", "empty.names"), "empty.names: the list of names is empty")
     check(run("detect", *files, "--names", "no.names"), "tried no.names, bundled no.names, bundled data/no.names")
     check(run("classify", classifier.cfg, classifier.weights, "dog.png", "--names", detector.names), "2 names")
     Path("bad.data").write_text("names = sub/no.names\n")
     check(run("detector", "test", "bad.data", *files), "Couldn't open file: sub/no.names")
     check(run("detector", "test", "no.data", *files), "Couldn't open file: no.data (No such file or directory)")
-    check(run("detector", "test", detector.cfg, *files), "a .data file has only key=value lines")
+    check(run("detector", "test", detector.cfg, *files), "expected key=value lines")
 
 
 def test_the_wrong_command(run, classifier, detector):

@@ -15,7 +15,7 @@ from pydarknet.runtime.compile_ahead import Progress
 def lines(monkeypatch):
     """What is shown; the line is asked for at once, and often."""
     shown = []
-    for name, value in (("QUIET", 0.0), ("TICK", 0.01), ("PLAIN", 0.02)):
+    for name, value in (("DELAY", 0.0), ("INTERVAL", 0.01), ("LOG_INTERVAL", 0.02)):
         monkeypatch.setattr(compile_progress, name, value)
     monkeypatch.setattr(compile_progress, "note", shown.append)
     monkeypatch.setenv(compile_progress.VARIABLE, "1")
@@ -29,7 +29,7 @@ def compile_for(seconds):
 
 
 def test_lines_without_helpers(lines):
-    with compile_progress.shown():
+    with compile_progress.show_compile_progress():
         compile_for(0.3)
     assert lines and all(line.startswith("compiling kernels, ") and line.endswith(" s") for line in lines)
 
@@ -45,18 +45,18 @@ def test_lines_without_helpers(lines):
 )
 def test_lines_with_helpers(lines, monkeypatch, progress, text):
     monkeypatch.setattr(compile_ahead, "progress", lambda: progress)
-    with compile_progress.shown():
+    with compile_progress.show_compile_progress():
         compile_for(0.2)
     assert lines and lines[0].startswith(text)
 
 
 def test_nothing_for_what_is_soon_done_or_not_wanted(lines, monkeypatch):
-    monkeypatch.setattr(compile_progress, "QUIET", 10)
-    with compile_progress.shown():
+    monkeypatch.setattr(compile_progress, "DELAY", 10)
+    with compile_progress.show_compile_progress():
         compile_for(0.1)
-    monkeypatch.setattr(compile_progress, "QUIET", 0)
+    monkeypatch.setattr(compile_progress, "DELAY", 0)
     monkeypatch.setenv(compile_progress.VARIABLE, "0")
-    with compile_progress.shown():
+    with compile_progress.show_compile_progress():
         compile_for(0.1)
     assert lines == []
 

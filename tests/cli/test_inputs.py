@@ -8,11 +8,12 @@ import pty
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pydarknet.cli import console
-from pydarknet.cli.inputs import camera_number, is_video, names_of, paths_of
+from pydarknet.cli.inputs import camera_number, expand_inputs, expand_paths, is_video
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def test_files_folders_and_patterns(folder):
     (folder / "sub").mkdir()
     for name in ("b.JPG", "a.png", "notes.txt", "c.jpeg", "[x].png"):
         (folder / "sub" / name).touch()
-    assert paths_of(["dog.png", "sub"]) == ["dog.png", "sub/[x].png", "sub/a.png", "sub/b.JPG", "sub/c.jpeg"]
-    assert paths_of(["sub/*.*g"]) == ["sub/[x].png", "sub/a.png", "sub/c.jpeg"]
-    assert paths_of(["sub/[x].png", "none-*.png", "x" * 300]) == ["sub/[x].png", "none-*.png", "x" * 300]
+    assert expand_paths(["dog.png", "sub"]) == ["dog.png", "sub/[x].png", "sub/a.png", "sub/b.JPG", "sub/c.jpeg"]
+    assert expand_paths(["sub/*.*g"]) == ["sub/[x].png", "sub/a.png", "sub/c.jpeg"]
+    assert expand_paths(["sub/[x].png", "none-*.png", "x" * 300]) == ["sub/[x].png", "none-*.png", "x" * 300]
 
 
 def test_lists_videos_and_addresses(folder):
@@ -43,20 +44,20 @@ def test_lists_videos_and_addresses(folder):
     (folder / "lists").mkdir()
     (folder / "lists" / "train.txt").write_text("dog.png\r\n\nsub/a.png\nhttp://x.y/z.jpg\nmissing.png\n")
     listed = ["dog.png", "sub/a.png", "http://x.y/z.jpg", "missing.png"]
-    assert names_of(["lists/train.txt", "sub", "camera:0", "rtsp://a/b*.txt"]) == [
+    assert expand_inputs(["lists/train.txt", "sub", "camera:0", "rtsp://a/b*.txt"]) == [
         *listed, "sub/a.png", "sub/b.MP4", "camera:0", "rtsp://a/b*.txt"]  # fmt: skip
-    assert names_of(["su?", "sub/**"]) == ["sub/a.png", "sub/b.MP4", "sub/a.png", "sub/b.MP4"]
-    assert names_of(["sub/*.md"]) == ["sub/notes.md"]
+    assert expand_inputs(["su?", "sub/**"]) == ["sub/a.png", "sub/b.MP4", "sub/a.png", "sub/b.MP4"]
+    assert expand_inputs(["sub/*.md"]) == ["sub/notes.md"]
     (folder / "lists" / "one.txt").write_text("dog.png\n")
-    assert names_of(["lists/*.txt"]) == ["dog.png", *listed]
+    assert expand_inputs(["lists/*.txt"]) == ["dog.png", *listed]
     (folder / "sub.txt").mkdir()
     (folder / "sub.txt" / "a.png").touch()
-    assert names_of(["sub.txt"]) == ["sub.txt/a.png"]
+    assert expand_inputs(["sub.txt"]) == ["sub.txt/a.png"]
     for number in (10, 9):
         (folder / f"f{number}.png").touch()
-    assert names_of(["f%d.png", "100%.png"]) == ["f9.png", "f10.png", "100%.png"]
+    assert expand_inputs(["f%d.png", "100%.png"]) == ["f9.png", "f10.png", "100%.png"]
     (folder / "empty.txt").touch()
-    (error,) = names_of(["empty.txt"])
+    (error,) = expand_inputs(["empty.txt"])
     assert str(error) == "empty.txt:1: the list is empty; expected one picture per line"
 
 
@@ -111,7 +112,9 @@ def test_a_picture_itself_on_standard_input(classify, folder):
     result = classify(stdin=b"dog.png\n" + (folder / "dog.png").read_bytes())
     assert predicted(result) == ["dog.png"]
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("standard input: expected the paths of pictures, one a line")
+    assert result.stderr.splitlines()[-1].startswith(
+        "standard input: found binary data; expected paths of pictures, one per line"
+    )
 
 
 def test_a_picture_alone_on_standard_input(classify, folder):
@@ -144,6 +147,27 @@ def test_prompt_at_a_terminal(classifier):
     assert first.startswith("Enter Image Path: dog.png: Predicted in ")
     assert second == "1: 0.506480"
     assert last == "Enter Image Path: "
+
+
+def test_darknets_spellings_print_its_prompt_in_pipes_too(run, classifier, detector):
+    """`detector test ... < train.txt > result.txt`: programs look for the prompt in such files."""
+    Path("c.data").write_text("names = dog.names\n")
+    Path("dog.names").write_text("dog\ncat\n")
+    pairs = {"classifier predict": classifier, "detector test": detector}
+    for words, files in pairs.items():
+        Path("dog.names").write_text("".join(f"{n}\n" for n in range(2 if files is detector else 9)))
+        call = [*words.split(), "c.data", files.cfg, files.weights]
+        stdout = run(*call, stdin="dog.png\ndog.png\n").stdout
+        assert stdout.startswith("Enter Image Path: ")
+        assert stdout.count("\nEnter Image Path: ") == 2
+        assert stdout.endswith("\nEnter Image Path: ")
+        for quiet in (["-"], ["--json"], ["--batch", "2"], ["dog.png"]):
+            assert "Enter" not in run(*call, *quiet, stdin="dog.png\ndog.png\n").output
+    assert "Enter" not in run("detect", detector.cfg, detector.weights, stdin="dog.png\n").output
+
+
+def test_byte_order_mark_before_the_first_path(classify):
+    assert predicted(classify(stdin="\ufeffdog.png\r\ndog.png\r\n")) == ["dog.png", "dog.png"]
 
 
 def test_bar_for_many_pictures_at_a_terminal(classify, monkeypatch):

@@ -17,6 +17,7 @@ from pydarknet.utils import resources
     ("Eskimo dog, husky\n  two \n", ["Eskimo dog, husky", "  two "]),
     ("dog\n\ncat\n", ["dog", "", "cat"]),
     ("Löwe\n", ["Löwe"]),
+    ("dog\ncat\n\n  \r\n", ["dog", "cat"]),
 ])  # fmt: skip
 def test_a_name_is_a_line(write_cfg, text, expected):
     assert read_names(write_cfg(text, "names.txt")) == expected
@@ -59,7 +60,7 @@ def test_a_longer_list_serves_a_classifier_with_a_warning(write_cfg, warnings):
 
 @pytest.mark.parametrize("classes, exact", [(2, True), (4, True), (4, False)])
 def test_a_list_that_does_not_fit_states_both_numbers(write_cfg, classes, exact):
-    with pytest.raises(DataError, match=rf"names\.txt: 3 names; the network has {classes} classes"):
+    with pytest.raises(DataError, match=rf"names\.txt: 3 names; expected {classes}, the number of"):
         choose_names(classes, write_cfg("a\nb\nc\n", "names.txt"), exact)
 
 

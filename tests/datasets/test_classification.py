@@ -75,5 +75,5 @@ def test_mixtures_share_the_truth(pictures, key):
 def test_the_list_of_labels_must_be_long_enough(pictures):
     (pictures / "labels.list").write_text("a\n")
     section = Section("net", "n.cfg", 1)
-    with pytest.raises(DataError, match="1 names; the network has 3 classes"):
+    with pytest.raises(DataError, match="1 names; expected 3"):
         ClassificationDataset.from_config(read_data("set/x.data"), section, 3, None, PJREDDIE)

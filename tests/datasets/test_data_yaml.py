@@ -75,7 +75,7 @@ def test_lists_and_mappings(read, names):
         ("names\n", "data.yaml:1: found 'names'; expected `key: value`"),
         ("a: 1\n\tb: 2\n", "data.yaml:2: found a tab"),
         ("names: &x [a]\n", "data.yaml:1: found '&x [a]'; expected text, a list"),
-        ("nc: 1\nnc: 2\n", "data.yaml:2: nc stands here a second time"),
+        ("nc: 1\nnc: 2\n", "data.yaml:2: nc occurs twice; expected one value"),
         ("names:\n  0: a\n  - b\n", "data.yaml:3: found '- b'; expected"),
     ],
 )
@@ -88,7 +88,7 @@ def test_errors_name_the_line(read, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nc: 3\nnames: [a, b]\n", "nc is 3, but there are 2 names"),
+        ("nc: 3\nnames: [a, b]\n", "found 2 names; expected 3, the value of nc"),
         ("nc: many\nnames: [a]\n", "nc is 'many'; expected the number"),
         ("names: {0: a, 2: b}\n", "the numbers are [0, 2]; expected 0, 1, 2"),
         ("names: {x: a}\n", "found 'x'; expected a number"),

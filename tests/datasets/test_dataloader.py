@@ -113,7 +113,7 @@ def test_a_broken_picture_is_replaced_and_named_once(warnings):
     values, indices = run(20, data=data)
     assert 2 not in indices and same((values, indices), run(20, data=Numbers(4, broken=(2,)), threads=4))
     lines = [line for line in warnings() if "broken" in line]
-    assert lines == ["2.png: broken; another picture takes its place"] * 2, "once a run"
+    assert lines == ["2.png: broken; another picture is used instead"] * 2, "once a run"
 
 
 def test_too_many_broken_pictures_end_the_run():

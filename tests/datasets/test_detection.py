@@ -112,7 +112,7 @@ def test_missing_label_files_count_for_pjreddie_only(detection, pictures):
         detection().check()
     for k in range(4, 6):
         (pictures / f"labels/{k}.txt").unlink()
-    with pytest.raises(DataError, match=r"without objects there is nothing to learn. Tried .*labels/0\.txt"):
+    with pytest.raises(DataError, match=r"expected at least one object. Tried .*labels/0\.txt"):
         detection(ALEXEYAB).check()
 
 

@@ -50,7 +50,7 @@ def test_how_pictures_are_mixed(write_cfg, options, mode):
 
 def test_networks_for_pictures_have_three_channels_or_one(write_cfg):
     assert channels_of(read_config(write_cfg("[net]\nchannels=1\n[softmax]\n")).net) == 1
-    with pytest.raises(ConfigError, match=r"net\.cfg:2: .*channels=4: pictures have 3 channels or 1"):
+    with pytest.raises(ConfigError, match=r"net\.cfg:2: .*channels=4: expected 3 or 1"):
         channels_of(read_config(write_cfg("[net]\nchannels=4\n[softmax]\n")).net)
 
 
@@ -65,5 +65,5 @@ def test_the_list_to_learn_from_keeps_its_line_numbers(tmp_path):
 
 def test_a_missing_list_is_named(tmp_path):
     (tmp_path / "net.data").write_text("classes=2\n")
-    with pytest.raises(DarknetError, match="train= is missing: the list of pictures to learn from"):
+    with pytest.raises(DarknetError, match="train= is missing: the list of training pictures"):
         train_list(read_data(tmp_path / "net.data"))

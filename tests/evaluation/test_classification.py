@@ -98,7 +98,7 @@ def test_a_picture_that_cannot_be_read_counts_as_wrong(model, warnings):
     answers = list(classifying)
     assert [answer.outputs is None for answer in answers] == [False, True, False, False, False, False]
     assert classifying.unreadable == 1
-    assert warnings()[-1].endswith("it counts as one of which no class is found")
+    assert warnings()[-1].endswith("it counts as a wrong answer")
     tally = ConfusionCounts(["red", "green", "blue"], 1)
     for answer in answers:
         tally.add(answer)
@@ -147,7 +147,7 @@ def test_what_a_data_file_says(folder, model):
     assert read_labels(data, 2) == ["red", "green"]
     assert read_pictures(data, "valid", "none")[0].name == "pictures/red_0.png"
     (folder / "other.data").write_text("classes=4\n")
-    with pytest.raises(ConfigError, match="classes=4: the network has 3 outputs"):
+    with pytest.raises(ConfigError, match="classes=4: expected at most 3"):
         class_count(read_data("other.data"), model)
     (folder / "other.data").write_text("top=1\n")
     assert class_count(read_data("other.data"), model) == 3

@@ -97,7 +97,7 @@ def test_a_picture_that_cannot_be_read_counts_as_one_where_nothing_is_found(mode
     result = evaluate(model, truth, thresh=0.1, batch=2)
     assert result.unreadable == 1
     assert result.timing.pictures == 10
-    assert [line for line in warnings() if str(truth.paths[1]) in line and "nothing is found" in line]
+    assert [line for line in warnings() if str(truth.paths[1]) in line and "without detections" in line]
 
 
 def test_a_classifier_is_refused(build, truth):

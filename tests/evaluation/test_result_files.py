@@ -135,13 +135,13 @@ def test_a_run_that_ends_early_leaves_what_was_there(tmp_path):
 
 def test_refusals(tmp_path):
     for kind, count, limit in (("coco", 81, 80), ("bdd", 11, 10), ("kitti", 4, 3)):
-        with pytest.raises(OptionError, match=f"{count} classes; files of kind {kind} can hold {limit}"):
+        with pytest.raises(OptionError, match=f"{count} classes; expected at most {limit}, as files of kind {kind}"):
             ResultFiles(kind, tmp_path, ["n"] * count)
     with pytest.raises(OptionError, match="expected one of voc, coco"):
         ResultFiles("excel", tmp_path, ["n"])
     with pytest.raises(OptionError, match="two classes are named 'n'"):
         ResultFiles("voc", tmp_path, ["n", "m", "n"])
-    with pytest.raises(OutputError, match="another picture is named a too"):
+    with pytest.raises(OutputError, match="another picture is also named a"):
         written(tmp_path, "kitti", result("x/a.png"), result("y/a.jpg"))
     with pytest.raises(OutputError, match="File name too long"):
         written(tmp_path, "voc", names=["fine", "a" * 300])
@@ -153,7 +153,7 @@ def test_refusals(tmp_path):
 
 @pytest.mark.parametrize("name", ["/../../../pwned", "a/b", "nul\0"])
 def test_a_class_name_cannot_lead_out_of_the_folder(tmp_path, name):
-    with pytest.raises(OptionError, match="cannot be part of a file's name"):
+    with pytest.raises(OptionError, match="cannot be part of a file name"):
         ResultFiles("voc", tmp_path / "results", ["dog", name])
     assert not list(tmp_path.iterdir())
 

@@ -81,9 +81,9 @@ def test_what_has_frames_is_no_picture(url, path):
 
 @pytest.mark.parametrize("path, reason", [
     ("missing", "the server answers 404 Not Found"),
-    ("cut", f"20 of {len(PNG)} bytes came"),
+    ("cut", f"received 20 bytes; expected {len(PNG)}"),
     ("large", f"it has {remote.LARGEST + 1} bytes; expected at most {remote.LARGEST}"),
-    ("page", "unknown or damaged format (12 bytes of text/html)"),
+    ("page", "unknown or damaged format: this is a text file (12 bytes of text/html)"),
 ])  # fmt: skip
 def test_what_is_no_picture_is_one_line(url, path, reason):
     with pytest.raises(ImageError) as error:
@@ -96,15 +96,15 @@ def test_bounds_on_size_and_time(url, monkeypatch):
     with pytest.raises(ImageError, match="it has more than 10000 bytes"):
         remote.load_remote_image(f"{url}/endless")
     monkeypatch.setattr(remote, "SILENCE", 0.2)
-    monkeypatch.setattr(remote, "PATIENCE", 0.3)
+    monkeypatch.setattr(remote, "MAX_SECONDS", 0.3)
     for path, reason in (
         ("silent", "timed out"),
-        ("dripping", "bytes came in 0.3 seconds; expected the whole picture"),
+        ("dripping", "bytes in 0.3 seconds; expected the whole picture"),
     ):
         start = time.monotonic()
         with pytest.raises(ImageError, match=reason):
             remote.load_remote_image(f"{url}/{path}")
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10  # not the minute of a slow server
 
 
 @pytest.mark.parametrize(

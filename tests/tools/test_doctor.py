@@ -49,7 +49,7 @@ def test_shipped_code_is_named(facts):
 @pytest.mark.parametrize("path, value, expected", [
     (("processor", "level"), "x86-64-v2", "without AVX2"),
     (("kernels", "writable"), False, "set NUMBA_CACHE_DIR"),
-    (("kernels", "numba_is_known"), False, "version of Numba is not known"),
+    (("kernels", "numba_is_known"), False, "version of Numba is unknown"),
     (("opencv", "video"), {"FFMPEG": False}, "cannot read video"),
     (("opencv", "pictures"), {"JPEG": False, "PNG": True}, "cannot read JPEG"),
     (("packages", "llvmlite"), None, "llvmlite has no version"),

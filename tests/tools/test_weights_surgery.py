@@ -62,7 +62,7 @@ def test_red_and_blue_swapped(build):
     [
         (
             net(channels=1) + CONVOLUTION.format(2, 1, 0),
-            "layer 0 [convolutional]: its filters have 1 channels, not 3; nothing changes",
+            "layer 0 [convolutional]: its filters have 1 channels, expected 3; nothing changes",
         ),
         (net() + MATRICES.format(0), "no [convolutional] layer; nothing changes"),
     ],
@@ -104,7 +104,7 @@ def test_denormalised_networks_compute_the_same(build, tmp_path, dialect):
     expected = network.forward(x)[0]
     network.reset_state()
     weights_surgery.denormalize(network)
-    assert not weights_surgery.norms_left(network)
+    assert not weights_surgery.layers_with_norm(network)
     assert np.allclose(network.forward(x)[0], expected, atol=1e-4)
     network.save_weights(tmp_path / "plain.weights")
     (tmp_path / "plain.cfg").write_text(weights_surgery.cfg_text(network))
@@ -169,12 +169,12 @@ def test_recurrent_layers_as_in_darknet(build, warnings, dialect, known):
     ]
     assert changed == [True, known, False, False]
     weights_surgery.denormalize(network)
-    assert weights_surgery.norms_left(network) == [1, 3]
+    assert weights_surgery.layers_with_norm(network) == [1, 3]
     network = build(text, dialect)
     weights_surgery.normalize(network)
-    assert weights_surgery.norms_left(network) == [0, 1, 3]
+    assert weights_surgery.layers_with_norm(network) == [0, 1, 3]
     assert [bool(part.norm.rolling_variance.any()) for part in network.layers[1].parts.values()] == [not known] * 8
-    begun = [line for line in warnings() if "begins anew" in line]
+    begun = [line for line in warnings() if "is reset" in line]
     assert [line.split(":")[0] for line in begun] == ["layer 0 [gru]", "layer 1 [lstm]"][: 1 + known]
 
 
@@ -265,10 +265,10 @@ def test_headers(build):
     text = net().replace("[net]\n", "[net]\nbatch=6\nsubdivisions=4\n") + CONVOLUTION.format(2, 1, 0)
     for dialect, version, seen in (("pjreddie", (0, 2, 0), 103), ("alexeyab", (0, 2, 5), 100)):
         network = build(text, dialect)
-        weights_surgery.stamp(network, 103)
+        weights_surgery.set_header(network, 103)
         header = network.header
         assert ((header.major, header.minor, header.revision), header.seen) == (version, seen)  # mini-batches of 1
-        weights_surgery.stamp(network)
+        weights_surgery.set_header(network)
         assert network.header == header
 
 

@@ -26,11 +26,11 @@ def best(tmp_path):
 
 def offer(best, network, value, iteration=1):
     randomise(network, iteration)
-    return best.offer(network, value, {"kind": "map", "iteration": iteration})
+    return best.save_if_best(network, value, {"kind": "map", "iteration": iteration})
 
 
 def test_only_what_is_as_good_takes_the_place(best, network, warnings):
-    assert best.known() is None
+    assert best.record() is None
     assert offer(best, network, 0.5, 10) == best.path
     first = best.path.read_bytes()
     assert offer(best, network, 0.4, 20) is None
@@ -38,7 +38,7 @@ def test_only_what_is_as_good_takes_the_place(best, network, warnings):
     assert best.path.read_bytes() == first
     assert offer(best, network, 0.5, 30) == best.path
     assert best.path.read_bytes() != first
-    assert (best.known()["value"], best.known()["iteration"]) == (0.5, 30)
+    assert (best.record()["value"], best.record()["iteration"]) == (0.5, 30)
     assert json.loads(best.sidecar.read_text())["weights"] == "net_best.weights"
 
 
@@ -60,7 +60,7 @@ def test_weights_of_which_nobody_knows_are_put_aside(best, network, warnings, da
     before = best.path.read_bytes()
     assert offer(best, network, 0.2, 2) == best.path
     assert best.path.with_name("net_best.old.weights").read_bytes() == before
-    assert "nobody knows how good these weights are" in warnings()[0]
+    assert "these weights have no record of their value" in warnings()[0]
 
 
 @pytest.mark.parametrize("kill_at", range(4))
@@ -68,7 +68,7 @@ def test_a_kill_leaves_weights_that_are_known(best, network, monkeypatch, kill_a
     offer(best, network, 0.3)
     with killed_at_rename(monkeypatch, kill_at):
         offer(best, network, 0.6, 2)
-    assert best.known()["value"] == (0.3 if kill_at < 3 else 0.6)
+    assert best.record()["value"] == (0.3 if kill_at < 3 else 0.6)
 
 
 def test_a_full_disk_leaves_the_former_weights(best, network, monkeypatch):
@@ -82,4 +82,4 @@ def test_a_full_disk_leaves_the_former_weights(best, network, monkeypatch):
     with pytest.raises(OutputError, match=r"net_best\.weights: cannot write: No space left on device$"):
         offer(best, network, 0.6, 2)
     assert best.path.read_bytes() == before
-    assert best.known()["value"] == 0.3
+    assert best.record()["value"] == 0.3

@@ -171,11 +171,9 @@ def test_a_mismatched_pair_is_refused(training, tmp_path, warnings):
     backup = tmp_path / "net.backup"
     backup.write_bytes(backup.read_bytes()[:-4] + b"\0\0\0\0")
     assert newest(tmp_path, "net").weights.name == "net_1.weights"
-    assert warnings() == [
-        f"{backup} is not there, or not the file that net.backup.state.npz belongs to; it is passed over"
-    ]
+    assert warnings() == [f"{backup} is missing, or not the file that net.backup.state.npz belongs to; it is skipped"]
     (tmp_path / "net_1.weights").unlink()
-    with pytest.raises(WeightsError, match="no checkpoint of net to go on from"):
+    with pytest.raises(WeightsError, match="no checkpoint of net to resume from"):
         newest(tmp_path, "net")
 
 
@@ -351,7 +349,7 @@ def test_a_run_of_another_format_says_what_to_do(training, tmp_path):
     with pytest.raises(WeightsError) as caught:
         newest(tmp_path, "net")
     assert str(caught.value) == (
-        f"{tmp_path}: no checkpoint of net to go on from: {state} has format '1' of another version of pydarknet; "
+        f"{tmp_path}: no checkpoint of net to resume from: {state} has format '1' of another version of pydarknet; "
         f"expected 3. To start a new run from its weights, name them without resume: {tmp_path}/net.backup"
     )
 

@@ -21,38 +21,44 @@ if TYPE_CHECKING:
 
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
 LARGEST_CLASS = 1 << 20
-AT_ONCE = 1 << 16  # characters of progress that are printed together
+PROGRESS_BUFFER = 1 << 16  # characters of progress that are printed at once
 
 
 def clustering_options(function: Any) -> Any:
     """Options of both commands."""
     return together(
-        flag("width", type=click.IntRange(min=1), metavar="W", help="Of the network's input, in pixels."),
-        flag("height", type=click.IntRange(min=1), metavar="H", help="Of the network's input, in pixels."),
-        flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of the starts; one "
-             "seed gives one result."),
-        flag("restarts", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Starts, of "
-             "which the best is kept."),
+        flag("width", type=click.IntRange(min=1), metavar="W", help="Width of the network's input in pixels."),
+        flag("height", type=click.IntRange(min=1), metavar="H", help="Height of the network's input in pixels."),
+        flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of the random "
+             "starts; the same seed gives the same anchors."),
+        flag("restarts", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Random starts; "
+             "the best result is kept."),
     )(function)  # fmt: skip
 
 
 @click.command("anchors", cls=Command)
 @click.argument("data", metavar="DATA_OR_LIST", type=FILE)
 @click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=click.IntRange(min=1), metavar="N",
-              help="Anchors. Default: as many as the cfg has, else 9.")  # fmt: skip
+              help="The number of anchors. Default: as many as the cfg has, else 9.")  # fmt: skip
 @clustering_options
-@flag("distance", type=click.Choice(["iou", "sse"]), default="iou", show_default=True, help="1 - IoU, as in YOLOv2, "
-      "or the squared difference of sizes.")  # fmt: skip
-@flag("anchors", "given", metavar="LIST", help="Other anchors to compare with: 10,13, 16,30, ...")
+@flag("distance", type=click.Choice(["iou", "sse"]), default="iou", show_default=True, help="The distance of k-means: "
+      "1 - IoU, as in YOLOv2, or the squared difference of sizes.")  # fmt: skip
+@flag("anchors", "given", metavar="LIST", help="Anchors to compare with: 10,13, 16,30, ...")
 @flag("table", is_flag=True, help="Print the table of the YOLOv2 paper for this data set instead.")
-@flag("cfg", type=FILE, metavar="CFG", help="Say what goes into this network file, and how good its anchors are.")
-@flag("write", type=FILE, metavar="NEW.cfg", help="Write a changed copy of that file.")
-@flag("plot", type=FILE, metavar="FILE.png", help="Draw boxes and anchors. Needs the extra `plot`.")
+@flag(
+    "cfg",
+    type=FILE,
+    metavar="CFG",
+    help="Print the options to change in this network file, and the average IoU of its anchors.",
+)
+@flag("write", type=FILE, metavar="NEW.cfg", help="Write a copy of the cfg with these anchors.")
+@flag("plot", type=FILE, metavar="FILE.png", help="Draw boxes and anchors (extra `plot`).")
 @dialect_option
 def anchors_command(data: str, count: int | None, **options: Any) -> None:
     """Find anchors for the boxes of a data set by k-means.
 
-    DATA_OR_LIST is a .data file, of which `train` is used, or a list of pictures.
+    DATA_OR_LIST is a .data file, whose list `train` is used, a list of pictures, a folder of pictures with label files,
+    or a data.yaml.
 
     \b
     Examples:
@@ -64,13 +70,13 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
     from ...utils.figure import check_plot
 
     if options["write"] and not options["cfg"]:
-        raise click.UsageError("--write needs --cfg, the file to change")
+        raise click.UsageError("--write needs --cfg, the network file to change")
     if options["table"] and (options["write"] or options["plot"]):
-        raise click.UsageError("--table prints a table instead; give --write or --plot without it")
+        raise click.UsageError("--table excludes --write and --plot")
     if options["plot"]:
         check_plot(options["plot"])
-    change = _network(options["cfg"], options["dialect"]) if options["cfg"] else None
-    width, height = _unit(change, options["width"], options["height"])
+    change = _open_cfg(options["cfg"], options["dialect"]) if options["cfg"] else None
+    width, height = _input_size(change, options["width"], options["height"])
     given = parse_anchors(options["given"]) if options["given"] else None
     labels = _labels(data)
     boxes = labels.sizes * (width, height)
@@ -88,7 +94,7 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
         say(
             f"{options['cfg']}: avg IoU = {_percent(average_iou(boxes, change.anchors))} with its {len(change.anchors)}"
         )
-        _fit(change, found.anchors, labels.classes, options["write"])
+        _fit_cfg(change, found.anchors, labels.classes, options["write"])
     if options["plot"]:
         from ...tools.anchors import write_anchor_plot
 
@@ -100,13 +106,13 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def _network(cfg: str, dialect: str) -> Retarget:
+def _open_cfg(cfg: str, dialect: str) -> Retarget:
     from ...tools.cfg.retarget import Retarget
 
     return Retarget(network_file(cfg), dialect)
 
 
-def _unit(change: Retarget | None, width: int | None, height: int | None) -> tuple[int, int]:
+def _input_size(change: Retarget | None, width: int | None, height: int | None) -> tuple[int, int]:
     """Width and height in which anchors are given: pixels of the network's input or, for [region], cells."""
     of_cfg = change.unit if change else (None, None)
     width, height = width or of_cfg[0], height or of_cfg[1]
@@ -115,8 +121,8 @@ def _unit(change: Retarget | None, width: int | None, height: int | None) -> tup
     return width, height
 
 
-def _fit(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
-    """Print the mask and filters that each head needs, and write the changed cfg to `out`."""
+def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
+    """Print the mask and filters that each head needs; write the changed cfg to `out`, unless that is None."""
     for plan in change.plans(classes, len(anchors)):
         head = plan.head
         mask = f"mask = {','.join(map(str, plan.mask))}; " if plan.mask else ""
@@ -133,14 +139,14 @@ def _fit(change: Retarget, anchors: Sizes, classes: int | None, out: str | None)
 
 @dataclass(frozen=True)
 class Labels:
-    """sizes: (n, 2) widths and heights of boxes as fractions; classes: the number of classes in the .data file."""
+    """sizes: (n, 2) float64 widths and heights, as fractions of the picture. classes: the number in the .data file."""
 
     sizes: Sizes
     classes: int | None
 
 
 def _labels(path: str) -> Labels:
-    """All valid boxes of the training list; a line on standard error counts the others."""
+    """All valid boxes of the training list. Prints the number of valid and other labels."""
     import numpy as np
 
     from ...datasets.listing import ImageLists, usable
@@ -175,9 +181,9 @@ def _print_table(boxes: Sizes, given: Sizes | None, seed: int, restarts: int) ->
 @click.command("calc_anchors", cls=Command)
 @click.argument("data", metavar="DATA", type=FILE)
 @click.option("-num_of_clusters", "--num-of-clusters", "-n", "count", type=click.IntRange(min=1), default=5,
-              show_default=True, metavar="N", help="Anchors.")  # fmt: skip
+              show_default=True, metavar="N", help="The number of anchors.")  # fmt: skip
 @clustering_options
-@flag("show", is_flag=True, help="Accepted; for a picture see `pydarknet anchors --plot`.")
+@flag("show", is_flag=True, help="Ignored; `pydarknet anchors --plot` draws the anchors.")
 def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> None:
     """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
 
@@ -202,7 +208,7 @@ def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, res
     from ...utils.files import write_file
 
     data = ImageLists.open(network_file(path), "train")
-    sizes, counters = _load(data)
+    sizes, counters = _load_boxes(data)
     say("\n all loaded. \n\n calculating k-means++ ...")
     found = find_anchors(sizes * (width, height), count, "iou", seed, restarts)
     say(f"\n iterations = {found.iterations if count > 1 else 0} \n\n")
@@ -216,24 +222,23 @@ def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, res
         write_file(name, text.encode())
 
 
-def _load(data: ImageLists) -> tuple[Sizes, list[int]]:
-    """Print darknet's progress; (n, 2) widths and heights as fractions, and the number of boxes of each class."""
+def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
+    """The (n, 2) float64 widths and heights of the boxes, as fractions of the picture, and the number of boxes of each
+    class. Prints darknet's progress."""
     import numpy as np
 
-    from ...datasets.labels import numbered_list
-
-    say(f" read labels from {len(numbered_list(data.lists['train']))} images ")
+    say(f" read labels from {len(data.list_of('train'))} images ")
     rows: list[Array] = []
     text: list[str] = []
     boxes = size = listed = 0
     bad = BadLists()
     for image, picture in enumerate(data.pictures("train"), start=1):
-        lines, good = _loaded(picture, image, boxes, bad)
+        lines, good = _picture_lines(picture, image, boxes, bad)
         boxes, listed = boxes + len(good), listed + len(picture.rows)
         rows.append(good)
         text += lines
         size += sum(map(len, lines))
-        if size > AT_ONCE:
+        if size > PROGRESS_BUFFER:
             say("".join(text), newline=False)
             text, size = [], 0
     say("".join(text), newline=False)
@@ -249,13 +254,13 @@ def _load(data: ImageLists) -> tuple[Sizes, list[int]]:
 
 @dataclass
 class BadLists:
-    """Lines that darknet appends to files in the current folder: missing label files and wrong boxes."""
+    """The lines that darknet appends to bad.list (missing label files) and bad_label.list (wrong boxes)."""
 
     missing: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def write(self) -> None:
-        """Append the lines to bad.list and bad_label.list."""
+        """Append the lines to the files in the current folder."""
         from ...utils.files import read_bytes, write_file
 
         for name, lines in (("bad.list", self.missing), ("bad_label.list", self.wrong)):
@@ -264,8 +269,11 @@ class BadLists:
                 write_file(name, before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
-def _loaded(picture: LabelledPicture, image: int, boxes: int, bad: BadLists) -> tuple[list[str], Array]:
-    """darknet's lines for the labels of picture number `image`, and the rows that are used."""
+def _picture_lines(picture: LabelledPicture, image: int, boxes: int, bad: BadLists) -> tuple[list[str], Array]:
+    """darknet's lines for the labels of picture number `image`, and the (n, 5) label rows that are used.
+
+    boxes: the number of boxes in the pictures before it.
+    """
     import numpy as np
 
     from ...config.dialect import ALEXEYAB

@@ -23,14 +23,14 @@ def cfg_command() -> None:
 
 @cfg_command.command("check")
 @click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True)
-@flag("data", type=FILE, metavar="FILE.data", help="Also compare the number of classes with this file's.")
-@flag("strict", is_flag=True, help="Let warnings count as errors.")
+@flag("data", type=FILE, metavar="FILE.data", help="Also check that the number of classes is that of this .data file.")
+@flag("strict", is_flag=True, help="Treat warnings as errors.")
 @dialect_option
 def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect: str) -> None:
     """Print all faults of network files, each with its line.
 
-    Errors stop the network from working as its file says. Warnings are for what darknet accepts but is hardly
-    intended. The exit code is 1 where there are errors.
+    With an error, the network does not work as its file says. A warning is for what darknet accepts but is hardly
+    intended. The exit code is 1 if there are errors.
 
     \b
     Examples:
@@ -60,9 +60,11 @@ def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect
 @cfg_command.command("set")
 @click.argument("cfg", type=FILE)
 @click.argument("out", metavar="NEW.cfg", type=FILE, required=False)
-@flag("classes", type=click.IntRange(min=1), metavar="N", help="Of all heads, or of a classifier.")
-@flag("anchors", metavar="LIST", help="10,13, 16,30, ...: for all heads, with masks by area.")
-@flag("net", "net", metavar="KEY=VALUE", multiple=True, help="An option of [net]; may be given several times.")
+@flag(
+    "classes", type=click.IntRange(min=1), metavar="N", help="The number of classes: of all heads, or of a classifier."
+)
+@flag("anchors", metavar="LIST", help="Anchors for all heads, distributed by area: 10,13, 16,30, ...")
+@flag("net", "net", metavar="KEY=VALUE", multiple=True, help="Set an option of [net]; may be given several times.")
 @flag("out", "out_option", type=FILE, metavar="FILE", help="The same as NEW.cfg.")
 @dialect_option
 def set_command(
@@ -74,9 +76,9 @@ def set_command(
     out_option: str | None,
     dialect: str,
 ) -> None:
-    """Write a changed copy of a network file: classes, and the filters and masks that follow from them.
+    """Write a changed copy of a network file, with the filters and masks that follow from its classes and anchors.
 
-    Comments and layout are kept. NEW.cfg may be CFG itself; it is written only if the changed network is valid.
+    Comments and layout are kept. NEW.cfg may be CFG itself. It is written only if the changed network is valid.
 
     \b
     Examples:
@@ -88,7 +90,7 @@ def set_command(
 
     out = out or out_option
     if out is None:
-        raise click.UsageError("NEW.cfg is missing: the file to write")
+        raise click.UsageError("NEW.cfg, the file to write, is missing")
     if classes is None and anchors is None and not net:
         raise click.UsageError("nothing to set; expected --classes, --anchors or --net")
     values = dict(_key_and_value(text) for text in net)

@@ -13,6 +13,7 @@ from ..loading import Options, load_model, read_data_file
 from ..options import (
     FILE,
     FlagsFirst,
+    batch_option,
     data_argument,
     fit_option,
     flag,
@@ -33,26 +34,24 @@ if TYPE_CHECKING:
     from ...evaluation.classification import BatchClassifier, ConfusionCounts, ListedPicture
     from ...model import Model
 
-MISTAKES = 5  # of the most frequent ones, that are printed
-SPLIT = 1000  # pictures, about, between two lines of validcrop
+MISTAKES = 5  # the most frequent confusions that are printed
+SPLIT = 1000  # pictures, about, for each line of validcrop
 
 data_and_network = together(data_argument, network_files)
-batch_option = flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N",
-                    help="Pictures that go through the network at a time.")  # fmt: skip
-measuring = together(
+one_by_one = batch_option(default=1)
+validation_options = together(
     data_and_network,
     top_option,
-    batch_option,
-    flag(
-        "json", "json_file", type=FILE, metavar="FILE", help="Write accuracies, speed and the confusion table to FILE."
-    ),
+    one_by_one,
+    flag("json", "json_file", type=FILE, metavar="FILE", help="Write accuracies, speed and the confusion matrix to "
+         "FILE as JSON."),
     network_options,
-)
+)  # fmt: skip
 
 
 @click.group("classifier", cls=FlagsFirst)
 def classifier_command() -> None:
-    """darknet's spelling of classify and train; accuracy on lists of pictures, and outputs for each picture."""
+    """darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture."""
 
 
 @classifier_command.command("predict")
@@ -64,7 +63,7 @@ def classifier_command() -> None:
 @names_options
 @network_options
 def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Name what pictures show: as many classes as the .data file's `top` says (else 1).
+    """Print the best classes of each picture: as many as the .data file's `top` says (else 1).
 
     \b
     Example:
@@ -72,7 +71,7 @@ def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, .
     """
     data = read_data_file(data_file)
     options["data"] = options["data"] or data_file
-    run_classify(cfg, weights, images, options, options["top"] or data.positive("top", 1))
+    run_classify(cfg, weights, images, {**options, "prompts": True}, options["top"] or data.positive("top", 1))
 
 
 @classifier_command.command("train")
@@ -87,15 +86,15 @@ def classifier_train_command(data_file: str, cfg: str, weights: str | None, **op
     run_train(data_file, cfg, weights, options, detector=False)
 
 
-def open_both(data_file: str, cfg: str, weights: str, options: Options) -> tuple[Section, Model]:
-    """The .data file and the network."""
+def load_data_and_model(data_file: str, cfg: str, weights: str, options: Options) -> tuple[Section, Model]:
+    """The .data file and the model."""
     return read_data_file(data_file), load_model(cfg, weights, options)
 
 
-def classifying(
+def batch_classifier(
     model: Model, pictures: list[ListedPicture], views: str, options: Options, **more: Any
 ) -> BatchClassifier:
-    """The network's outputs for listed pictures. views: a function of `inference.test_time_augmentation`."""
+    """Runs a classifier on listed pictures. views: the name of a function of `inference.test_time_augmentation`."""
     from ...evaluation.classification import BatchClassifier
     from ...inference import test_time_augmentation
 
@@ -103,7 +102,7 @@ def classifying(
 
 
 def finish_run(run: BatchClassifier) -> None:
-    """Print the speed; exit with 1 where a picture could not be read."""
+    """Print the speed; exit with 1 if a picture could not be read."""
     timing = run.timing
     note(f"{timing.pictures} pictures in {timing.total:.2f} seconds: {timing.rate:.1f} images/s")
     if run.unreadable:
@@ -111,8 +110,8 @@ def finish_run(run: BatchClassifier) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _tally(data: Section, model: Model, options: Options) -> ConfusionCounts:
-    """The counters of the run. Output paths are checked here, before the first picture."""
+def _confusion_counts(data: Section, model: Model, options: Options) -> ConfusionCounts:
+    """The counts of the run, all zero. Output paths are checked here, before the first picture."""
     from ...evaluation.classification import ConfusionCounts, class_count, read_labels
     from ..outputs import check_folder_of
 
@@ -124,15 +123,15 @@ def _tally(data: Section, model: Model, options: Options) -> ConfusionCounts:
 
 
 def _validate(data_file: str, cfg: str, weights: str, options: Options, views: str, single: bool = False) -> None:
-    """Print the running accuracies. single: print the lines of `valid`, which differ between the dialects."""
+    """Print the accuracies after each picture. single: in the lines of `valid`, which differ between the dialects."""
     from ...evaluation.classification import leaves_of, read_pictures
     from ...inference.classifier import tree_of_network
     from ..formats.inference import accuracy_line, scores_line
 
-    data, model = open_both(data_file, cfg, weights, options)
-    tally, pictures = _tally(data, model, options), read_pictures(data, "valid", "data/train.list")
+    data, model = load_data_and_model(data_file, cfg, weights, options)
+    tally, pictures = _confusion_counts(data, model, options), read_pictures(data, "valid", "data/train.list")
     leaves = leaves_of(data, tree_of_network(model)) if single else None
-    run = classifying(model, pictures, views, options, leaves=leaves)
+    run = batch_classifier(model, pictures, views, options, leaves=leaves)
     breaks_first = single and not model.dialect.valid_prints_scores
     if breaks_first:
         say(" TOP calculation...")
@@ -158,12 +157,12 @@ def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line
     for line in lines:
         note(line)
     if options["json_file"]:
-        content = to_json(_figures(run, tally), ensure_ascii=False, indent=1)
+        content = to_json(_metrics(run, tally), ensure_ascii=False, indent=1)
         write_file(options["json_file"], content.encode("utf-8", "replace"))
     finish_run(run)
 
 
-def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
+def _metrics(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
     return {
         "pictures": tally.pictures,
         "unlabelled": tally.unlabelled,
@@ -178,7 +177,7 @@ def _figures(run: BatchClassifier, tally: ConfusionCounts) -> dict[str, Any]:
 
 
 @classifier_command.command("valid")
-@measuring
+@validation_options
 def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """Print top-1 and top-k accuracy on the pictures of the list `valid`, after each picture.
 
@@ -198,7 +197,7 @@ def _add_validation(name: str, views: str, inputs: str) -> None:
     example = f"pydarknet classifier {name} cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights"
 
     @classifier_command.command(name, help=f"The same as `valid` for {inputs}.\n\n\b\nExample:\n  {example}")
-    @measuring
+    @validation_options
     def command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
         _validate(data_file, cfg, weights, options, views)
 
@@ -209,12 +208,13 @@ _add_validation("validfull", "whole", "whole pictures: the network is resized to
 
 
 @classifier_command.command("validcrop")
-@measuring
+@validation_options
 def validcrop_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """Print the accuracy on stretched pictures, a line for about every thousand of them.
 
-    As in darknet, a picture may have several classes, of which one must be found, and each line is the mean over the
-    parts so far. Fewer than a thousand pictures, for which darknet stops, are one part.
+    The list is divided into parts of about 1000 pictures; each line is the mean over the parts so far. As in darknet, a
+    picture may have several classes, one of which must be found. A list of fewer than 1000 pictures, which darknet
+    rejects, is one part.
 
     \b
     Example:
@@ -222,12 +222,12 @@ def validcrop_command(data_file: str, cfg: str, weights: str, **options: Any) ->
     """
     from ...evaluation.classification import read_pictures
 
-    data, model = open_both(data_file, cfg, weights, options)
-    tally, pictures = _tally(data, model, options), read_pictures(data, "valid", "data/train.list")
+    data, model = load_data_and_model(data_file, cfg, weights, options)
+    tally, pictures = _confusion_counts(data, model, options), read_pictures(data, "valid", "data/train.list")
     parts = max(1, len(pictures) // SPLIT)
     size = len(pictures) // parts
     used = [picture for i in range(parts) for picture in pictures[i * len(pictures) // parts :][:size]]
-    run = classifying(model, used, "stretched", options, only_leaves=None)
+    run = batch_classifier(model, used, "stretched", options, only_leaves=None)
     _print_parts(run, tally, size)
     if len(used) < len(pictures):
         note(f"{len(pictures) - len(used)} pictures are left out, so that the parts have the same size, as in darknet")
@@ -260,7 +260,7 @@ def _print_parts(run: BatchClassifier, tally: ConfusionCounts, size: int) -> Non
 
 @classifier_command.command("label")
 @data_and_network
-@batch_option
+@one_by_one
 @network_options
 def label_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """Print the name of the best class of each picture of the list `test`.
@@ -271,9 +271,9 @@ def label_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     """
     from ...evaluation.classification import class_count, read_labels, read_pictures
 
-    data, model = open_both(data_file, cfg, weights, options)
+    data, model = load_data_and_model(data_file, cfg, weights, options)
     names = read_labels(data, class_count(data, model), "names")
-    run = classifying(model, read_pictures(data, "test", "data/train.list"), "cropped", options, only_leaves=None)
+    run = batch_classifier(model, read_pictures(data, "test", "data/train.list"), "cropped", options, only_leaves=None)
     for answer in run:
         best = answer.top(len(names), 1)
         say(names[best[0]] if best else "")
@@ -290,8 +290,8 @@ def test_command(
 ) -> None:  # fmt: skip
     """Print the path and all outputs of each picture of the list `test`, stretched to the network's size.
 
-    Pictures are processed in groups of the cfg's mini-batch. As in darknet, the last group is left out, full or not;
-    --all prints it. LAYER is accepted and ignored, as in darknet.
+    Pictures are processed in mini-batches of the cfg's size. As in darknet, the last mini-batch is left out, full or
+    not; --all prints it. LAYER is accepted and ignored, as in darknet.
 
     \b
     Example:
@@ -301,10 +301,10 @@ def test_command(
     from ...training.learner import mini_batch
     from ..formats.inference import table_line
 
-    data, model = open_both(data_file, cfg, weights, options)
+    data, model = load_data_and_model(data_file, cfg, weights, options)
     pictures, group = read_pictures(data, "test", "data/test.list"), mini_batch(model.config.net)
     printed = len(pictures) if everything else (len(pictures) - 1) // group * group
-    run = classifying(model, pictures[:printed], "stretched", {**options, "batch": group}, only_leaves=None)
+    run = batch_classifier(model, pictures[:printed], "stretched", {**options, "batch": group}, only_leaves=None)
     waited, start = 0.0, clock()
     for number, answer in enumerate(run, start=1):
         say(table_line(answer))
@@ -321,10 +321,10 @@ def test_command(
 @classifier_command.command("csv")
 @top_option
 @data_and_network
-@batch_option
+@one_by_one
 @network_options
 def csv_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Print the path and the numbers of the best classes of each picture of the list `test`, letterboxed.
+    """Print the path and the best class numbers of each picture of the list `test`, letterboxed.
 
     \b
     Example:
@@ -332,9 +332,9 @@ def csv_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """
     from ...evaluation.classification import read_pictures
 
-    data, model = open_both(data_file, cfg, weights, options)
+    data, model = load_data_and_model(data_file, cfg, weights, options)
     top, pictures = options["top"] or data.positive("top", 1), read_pictures(data, "test", "data/test.list")
-    run = classifying(model, pictures, "letterboxed", options)
+    run = batch_classifier(model, pictures, "letterboxed", options)
     start = clock()
     for answer in run:
         best = answer.top(model.classes, top)
@@ -347,12 +347,12 @@ def csv_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
 @classifier_command.command("fout")
 @data_and_network
 @click.argument("list_file", metavar="LIST", type=FILE)
-@batch_option
+@one_by_one
 @network_options
 def fout_command(data_file: str, cfg: str, weights: str, list_file: str, **options: Any) -> None:
-    """Print the path and the outputs of each picture of LIST, its middle at the network's size.
+    """Print the path and the outputs of each picture of LIST, cropped to its middle.
 
-    With a word tree, absolute probabilities of all nodes.
+    With a word tree, the outputs are the absolute probabilities of all nodes.
 
     \b
     Example:
@@ -361,9 +361,9 @@ def fout_command(data_file: str, cfg: str, weights: str, list_file: str, **optio
     from ...evaluation.classification import class_count, read_list
     from ..formats.inference import table_line
 
-    data, model = open_both(data_file, cfg, weights, options)
+    data, model = load_data_and_model(data_file, cfg, weights, options)
     classes = class_count(data, model)
-    run = classifying(model, read_list(list_file), "cropped", options, only_leaves=False)
+    run = batch_classifier(model, read_list(list_file), "cropped", options, only_leaves=False)
     for answer in run:
         say(table_line(answer, classes))
     finish_run(run)

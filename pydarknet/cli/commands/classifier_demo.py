@@ -1,4 +1,4 @@
-"""`classifier demo`: what a video or a camera shows."""
+"""`classifier demo`: the classes of each frame of a video or a camera."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...model import Model
 
 TITLE = "Classifier"
-NO_REQUESTS = {"frame_width": None, "frame_height": None, "fps": None}  # to a camera
+CAMERA_DEFAULTS = {"frame_width": None, "frame_height": None, "fps": None}
 
 
 @click.command("demo", cls=Command)
@@ -39,20 +39,25 @@ NO_REQUESTS = {"frame_width": None, "frame_height": None, "fps": None}  # to a c
 @network_files
 @click.argument("video", type=FILE, required=False)
 @click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-              help="The camera, where no VIDEO is given.")  # fmt: skip
+              help="The camera, if no VIDEO is given.")  # fmt: skip
 @top_option
-@flag("json", "as_json", is_flag=True, help="Print one JSON object a frame and nothing else.")
-@flag("out_filename", type=FILE, metavar="FILE", help="Write the video with the classes in it: .avi, .mkv, .mp4, .mov.")
+@flag("json", "as_json", is_flag=True, help="Print one JSON object per frame and nothing else.")
+@flag(
+    "out_filename",
+    type=FILE,
+    metavar="FILE",
+    help="Write the annotated video: .avi, .mkv, .mov; .mp4 and .webm for browsers, slower.",
+)
 @flag("dont_show", is_flag=True, help="Open no window.")
 @flag("fullscreen", is_flag=True, help="Let the window fill the screen.")
 @flag("time_limit_sec", type=click.FloatRange(min=0, min_open=True), metavar="N", help="End after N seconds.")
-@flag("benchmark", is_flag=True, help="Look at the first frame for ever and draw nothing, to measure.")
+@flag("benchmark", is_flag=True, help="Measure the speed: repeat the first frame without end, draw nothing.")
 @names_options
 @network_options
 def demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
-    """Name what a video file, an address, a sequence of pictures or a camera shows, frame by frame.
+    """Print the best classes of each frame of a video file, an address, a sequence of pictures or a camera.
 
-    As many classes as the .data file's `top` says (else 1), or -t N.
+    Prints as many classes as -t or the .data file's `top` says, else 1.
 
     \b
     Examples:
@@ -75,13 +80,13 @@ def demo_command(data_file: str, cfg: str, weights: str, video: str | None, **op
 
 
 def _run(model: Model, video: str | None, top: int, options: Options) -> list[int]:
-    """Print and show the classes of each frame; the signal that ended it, if one did."""
+    """Print and show the classes of each frame. Returns the signal that ended it, if one did."""
     from ...inference.video.capture import write_video
     from ...inference.video.classification import ClassifierDemo, draw_classes
 
     draws = not options["benchmark"]
     with ExitStack() as stack:
-        frames = open_frames(video, {**options, **NO_REQUESTS})
+        frames = open_frames(video, {**options, **CAMERA_DEFAULTS})
         stack.callback(frames.close)
         writer = None
         if options["out_filename"] and draws:
@@ -111,7 +116,7 @@ class Printer:
         self._demo, self._alexeyab = demo, dialect == "alexeyab"
         self._clear = CLEAR[dialect] if sys.stdout.isatty() else ""
         self._as_json, self._benchmark = options["as_json"], options["benchmark"]
-        self._passes = 0.0  # a second, smoothed; of the network alone
+        self._passes = 0.0  # forward passes per second, smoothed
 
     def show(self, picture: Picture, found: Classification) -> None:
         """Print the classes of a frame."""
@@ -132,7 +137,7 @@ class Printer:
         yield ""
 
     def _pjreddie_lines(self, picture: Picture, found: Classification) -> Iterator[str]:
-        """The number before each class is the row of its label in the picture."""
+        """The lines of pjreddie's darknet. The number before each class is the row of its label in the picture."""
         yield f"{self._clear}\nFPS:{self._demo.rate.smoothed:.0f}"
         line = int(0.03 * len(picture))
         for number, each in enumerate(found.predictions):

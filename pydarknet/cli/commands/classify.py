@@ -1,4 +1,4 @@
-"""`classify`, and what `classifier predict` shares with it."""
+"""`classify`; its code also runs `classifier predict`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..console import say
 from ..loading import Options, load_model
 from ..options import (
     Command,
+    class_numbers,
     fit_option,
     input_options,
     names_options,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ...inference.classifier import Classification
     from ...utils.arrays import Array
 
-TOP = 5
+TOP = 5  # classes that are printed by default
 
 
 @click.command("classify", cls=Command)
@@ -38,8 +39,10 @@ TOP = 5
 @names_options
 @network_options
 def classify_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Name what pictures and videos show: files, folders, patterns, lists (train.txt), addresses (rtsp://, http://),
-    camera:0, or, without an IMAGE or with -, paths from standard input.
+    """Print the best classes of pictures and videos.
+
+    An IMAGE is a file, a folder, a pattern, a list (train.txt), an address (rtsp://, http://) or a camera (camera:0).
+    Without an IMAGE, or with -, paths are read from standard input.
 
     \b
     Examples:
@@ -58,10 +61,12 @@ def run_classify(cfg: str, weights: str, images: Sequence[str], options: Options
     if model.heads:
         raise OptionError(f"{cfg}: a detector (it has a [{model.layers[model.heads[0]].kind}] layer); use detect")
 
+    classes = class_numbers(options["classes"], model.names)
+
     def compute(inputs: Sequence[Array]) -> list[Classification]:
         try:
-            return classify_inputs(model, inputs, model.names, top)
-        except OptionError as error:  # of the options only the picture's size is left to be wrong
+            return classify_inputs(model, inputs, model.names, top, classes)
+        except OptionError as error:  # the options were checked: it is the picture's size
             raise ImageError(str(error)) from error
 
     source = Source.from_options(images, lambda picture: prepare_input(model, picture, options["fit"]), options)

@@ -46,14 +46,14 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
       pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
     """
     options["data"] = options["data"] or data_file
-    run_detect(cfg, weights, images, options, DETECTOR)
+    run_detect(cfg, weights, images, {**options, "prompts": True}, DETECTOR)
 
 
 @detector_command.command("demo")
 @data_argument
 @demo_options
 def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
-    """Detect objects in a video file, an address, a sequence of pictures or a camera's frames.
+    """Detect objects in a video file, an address, a sequence of pictures or a camera.
 
     \b
     Examples:
@@ -83,7 +83,7 @@ accept_flags(detector_command, DETECTOR_FLAGS)
 
 
 def _yolov1_group(name: str, data_set: str, network: str, *commands: click.Command) -> click.Group:
-    """The group `yolo` or `coco`: detection with YOLOv1, and the further `commands`. network: of the examples."""
+    """The group `yolo` or `coco`: detection with YOLOv1, and `commands`. network: the one that the examples name."""
 
     def help_text(purpose: str, rest: str) -> str:
         example = f"pydarknet {name} {rest}"
@@ -106,7 +106,7 @@ def _yolov1_group(name: str, data_set: str, network: str, *commands: click.Comma
     @names_options
     @network_options
     def test(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-        run_detect(cfg, weights, images, options, YOLO)
+        run_detect(cfg, weights, images, {**options, "prompts": True}, YOLO)
 
     for command in commands:
         group.add_command(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,21 +22,22 @@ def dataset_command() -> None:
 
 @dataset_command.command("check")
 @click.argument("data", metavar="DATA_OR_LIST", type=FILE)
-@flag("names", type=FILE, metavar="FILE", help="Class names, one a line; default: those of the .data file.")
+@flag("names", type=FILE, metavar="FILE", help="Class names, one per line. Default: those of the .data file.")
 @flag("dialect", type=click.Choice(["pjreddie", "alexeyab"]), default="alexeyab", show_default=True,
-      help="Whose rule for the place of label files comes first.")  # fmt: skip
-@flag("no_decode", is_flag=True, help="Do not read the pictures whole, which takes long for many.")
-@flag("show", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Of each kind, print the "
-      "first N.")  # fmt: skip
-@flag("strict", is_flag=True, help="Let warnings count as errors.")
+      help="The darknet whose rule for the place of label files is tried first.")  # fmt: skip
+@flag("no_decode", is_flag=True, help="Do not decode the pictures, which takes long for large data sets.")
+@flag("show", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Print the first N "
+      "findings of each kind.")  # fmt: skip
+@flag("strict", is_flag=True, help="Treat warnings as errors.")
 def check_command(data: str, names: str | None, dialect: str, no_decode: bool, show: int, strict: bool) -> None:
     """Print what is missing, wrong or duplicate in a data set, and the number of objects of each class.
 
-    DATA_OR_LIST is a .data file, of which train, valid and test are read, or a list of pictures. The exit code is 1
-    where there are errors.
+    DATA_OR_LIST is a .data file, whose lists train, valid and test are read, a list of pictures, a folder of pictures
+    with label files, or a data.yaml. The exit code is 1 if there are errors.
 
     \b
     Examples:
+      pydarknet dataset check my-pictures/
       pydarknet dataset check data/obj.data
       pydarknet dataset check train.txt --names obj.names --no-decode
     """
@@ -47,7 +47,7 @@ def check_command(data: str, names: str | None, dialect: str, no_decode: bool, s
 
     opened = ImageLists.open(network_file(data))
     listed = _names(opened, names)
-    with bar(sum(map(_lines, opened.lists.values()))) as count:
+    with bar(opened.count) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
     for line in report_lines(report, listed, show):
         say(line)
@@ -57,15 +57,15 @@ def check_command(data: str, names: str | None, dialect: str, no_decode: bool, s
 
 @dataset_command.command("convert")
 @click.argument("sources", metavar="SOURCE...", type=FILE, nargs=-1, required=True)
-@flag("to", "to", type=click.Choice(["darknet", "voc", "coco"]), required=True, help="The new form.")
-@flag("out", type=FILE, metavar="DIR", required=True, help="The folder to make.")
+@flag("to", "to", type=click.Choice(["darknet", "voc", "coco"]), required=True, help="The format to write.")
+@flag("out", type=FILE, metavar="DIR", required=True, help="The folder to write.")
 @flag("from", "form", type=click.Choice(["auto", "darknet", "voc", "coco"]), default="auto", show_default=True,
-      help="The form that SOURCE has.")  # fmt: skip
-@flag("names", type=FILE, metavar="FILE", help="Class names in their order; default: those of the .data file, the "
-      "categories by id, or the names found in XML by alphabet.")  # fmt: skip
-@flag("pictures", type=FILE, metavar="DIR", help="Where the pictures of VOC and COCO are.")
-@flag("copy", is_flag=True, help="Copy the pictures; else they are linked or referred to.")
-@flag("keep_difficult", is_flag=True, help="To darknet: keep difficult and crowd objects as ordinary ones.")
+      help="The format of SOURCE.")  # fmt: skip
+@flag("names", type=FILE, metavar="FILE", help="Class names, one per line. Default: those of the .data file, of "
+      "COCO's categories by id, or of VOC's XML files in alphabetical order.")  # fmt: skip
+@flag("pictures", type=FILE, metavar="DIR", help="The folder with the pictures of VOC or COCO.")
+@flag("copy", is_flag=True, help="Copy the pictures instead of linking or referring to them.")
+@flag("keep_difficult", is_flag=True, help="With --to darknet: keep difficult and crowd objects as ordinary ones.")
 def convert_command(
     sources: tuple[str, ...],
     to: str,
@@ -78,8 +78,8 @@ def convert_command(
 ) -> None:
     """Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
 
-    SOURCE is a .data file or a list of pictures, a VOC folder (or one of XML files), or COCO's JSON files. The new
-    data set is written completely or not at all.
+    SOURCE is a .data file or a list of pictures, a folder of pictures with label files or a data.yaml, a VOC folder (or
+    one of XML files), or COCO's JSON files. The new data set is written completely or not at all.
 
     \b
     Examples:
@@ -102,25 +102,19 @@ def convert_command(
         if number:
             note(f"{number} {what}")
     if missing := written.missing:
-        note(f"{len(missing)} pictures are not there, the first is {missing[0]}; see --pictures")
+        note(f"{len(missing)} pictures are missing, the first is {missing[0]}; see --pictures")
     note(f"{out}: written")
 
 
-def _lines(path: Path) -> int:
-    """The lines of a list, for the bar alone; 0 for a pipe, which can be read only once."""
-    from ...errors import DataError
-    from ...utils.files import read_bytes
-
-    return sum(1 for line in read_bytes(path, DataError).splitlines() if line.strip()) if path.is_file() else 0
-
-
 def _names(data: ImageLists, path: str | None) -> list[str]:
-    """The names of the classes: of the given file, else of the .data file, else the numbers of its classes."""
+    """The class names: of the file `path`, else of the .data file, else the class numbers."""
     from ...config.names import read_names
     from ...errors import DataError
     from ...utils.resources import find_file
 
     found = find_file(path, None) if path else data.data and data.data.file("names")
+    if not found and data.names:
+        return data.names
     if not found:
         return [str(number) for number in range(data.classes or 0)]
     names = read_names(found)

@@ -14,10 +14,25 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import click
 
 from ...errors import OptionError
+from ...utils.resources import exists
 from ..console import note, say
-from ..inputs import EXTENSIONS, paths_of
-from ..loading import Options, exists, load_model
-from ..options import FILE, FRACTION, FiniteFloat, flag, names_options, network_files, network_options, together
+from ..inputs import EXTENSIONS, expand_paths
+from ..loading import Options, load_model
+from ..options import (
+    FILE,
+    FRACTION,
+    PORT,
+    FiniteFloat,
+    bind_option,
+    ext_output_option,
+    flag,
+    letter_box_option,
+    names_options,
+    network_files,
+    network_options,
+    thresh_option,
+    together,
+)
 
 if TYPE_CHECKING:
     from ...boxes import Detection
@@ -32,7 +47,6 @@ if TYPE_CHECKING:
 TITLE = "Demo"
 ESCAPE = 27
 CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}
-PORT = click.IntRange(0, 65535)
 
 Function = Callable[..., Any]
 
@@ -43,46 +57,47 @@ def demo_options(function: Function) -> Function:
         network_files,
         click.argument("video", type=FILE, required=False),
         click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-                     help="The camera, where no VIDEO is given."),
-        flag("thresh", type=FRACTION, metavar="P", help="Report what is more probable than P; default: darknet's."),
-        flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Threshold in word trees; with "
-             "AlexeyAB's dialect -thresh counts."),
+                     help="The camera, if no VIDEO is given."),
+        thresh_option,
+        flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="In word trees, report the "
+             "deepest class whose probability is above P; AlexeyAB's dialect takes -thresh instead."),
         flag("avgframes", "-avg", "--avg", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N",
-             help="pjreddie: average the network's output over N frames. AlexeyAB: draw objects into the picture "
-             "N/2 frames before."),
+             help="pjreddie: average the network's output over N frames. AlexeyAB: draw the objects into the "
+             "frame N/2 earlier."),
         flag("out_filename", type=FILE, metavar="FILE", help="Write the annotated video: .avi, .mkv, .mov; .mp4 "
              "and .webm for browsers, slower."),
         flag("prefix", type=FILE, metavar="P", help="Write annotated frames to P_00000001.jpg and so on; no window."),
         flag("json_file_output", type=FILE, metavar="FILE", help="Write the objects of all frames as JSON."),
-        flag("json_port", type=PORT, metavar="PORT", help="Serve the objects as a JSON stream over HTTP. 0: any port."),
-        flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve the annotated frames as MJPEG over HTTP. 0: any "
+        flag("json_port", type=PORT, metavar="PORT", help="Serve the objects as a JSON stream over HTTP. 0: any free "
              "port."),
-        flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where the ports listen; 0.0.0.0: "
-             "to the whole network."),
-        flag("http_post_host", metavar="URL", help="Send the names of each frame's objects to HOST/PATH, as text by "
-             "HTTP POST; with -time_limit_sec of one frame alone."),
+        flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve the annotated frames as MJPEG over HTTP. 0: any "
+             "free port."),
+        bind_option,
+        flag("http_post_host", metavar="URL", help="Send the names of each frame's objects to URL as text, by HTTP "
+             "POST; with -time_limit_sec only those of one frame."),
         flag("dont_show", is_flag=True, help="Open no window."),
         flag("fullscreen", is_flag=True, help="Let the window fill the screen."),
-        flag("ext_output", is_flag=True, help="Print the boxes as well."),
-        flag("letter_box", is_flag=True, help="Keep the frame's proportions, on grey."),
-        flag("dontdraw_bbox", is_flag=True, help="Draw no objects, print none."),
-        click.option("-s", "skip", type=click.IntRange(min=0), default=0, metavar="N", help="Show each drawn frame for "
-                     "N more."),
-        click.option("-w", "frame_width", type=click.IntRange(min=1), metavar="W", help="Ask the camera for frames of "
-                     "this width."),
-        click.option("-h", "frame_height", type=click.IntRange(min=1), metavar="H", help="Ask it for this height."),
-        flag("fps", type=click.IntRange(min=1), metavar="N", help="Ask it for N frames a second."),
-        flag("fps_lim", type=FiniteFloat(min=0, min_open=True), metavar="N", help="Look at no more than N frames "
-             "a second."),
+        ext_output_option,
+        letter_box_option,
+        flag("dontdraw_bbox", is_flag=True, help="Neither draw nor print objects."),
+        click.option("-s", "skip", type=click.IntRange(min=0), default=0, metavar="N", help="Show each annotated frame "
+                     "in place of the next N."),
+        click.option("-w", "frame_width", type=click.IntRange(min=1), metavar="W", help="Ask the camera for frames W "
+                     "pixels wide."),
+        click.option("-h", "frame_height", type=click.IntRange(min=1), metavar="H", help="Ask the camera for frames H "
+                     "pixels high."),
+        flag("fps", type=click.IntRange(min=1), metavar="N", help="Ask the camera for N frames per second."),
+        flag("fps_lim", type=FiniteFloat(min=0, min_open=True), metavar="N", help="Process at most N frames per "
+             "second."),
         flag("time_limit_sec", type=FiniteFloat(min=0, min_open=True), metavar="N", help="End after N seconds."),
-        flag("benchmark", is_flag=True, help="Look at the first frame for ever and draw nothing, to measure."),
+        flag("benchmark", is_flag=True, help="Measure the speed: repeat the first frame without end, draw nothing."),
         names_options,
         network_options,
     )(function)  # fmt: skip
 
 
 def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh: float | None = None) -> None:
-    """Print and write the objects of each frame. thresh: None for that of the dialect's `detector demo`."""
+    """Print and write the objects of each frame. thresh: the default; None for the dialect's."""
     with ExitStack() as stack:
         json_stream, mjpeg_stream = _open_streams(options, stack)
         post = _open_post(video, options, stack)
@@ -133,7 +148,7 @@ def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPos
 
 
 def open_frames(video: str | None, options: Options) -> Frames:
-    """The frames of a video file, an address, a sequence of pictures, a folder, or of the camera that is chosen."""
+    """The frames of a video file, an address, a sequence of pictures, a folder, or of the camera (video None)."""
     from ...inference.video.capture import Capture, PictureSequence, is_pattern, numbered_paths
 
     if video is None:
@@ -142,7 +157,7 @@ def open_frames(video: str | None, options: Options) -> Frames:
         return PictureSequence(numbered_paths(video))
     is_folder = exists(video) and Path(video).is_dir()
     if is_folder or (not exists(video) and has_magic(video) and "://" not in video):
-        paths = paths_of([video])
+        paths = expand_paths([video])
         for path in paths:
             if isinstance(path, Exception):
                 raise path
@@ -163,7 +178,7 @@ def _set_up(
     from ...inference.video.demo import Demo, DemoOptions, FrameDetector, to_numbered_files, to_stream
     from ...utils.files import make_folder
 
-    how = DemoOptions.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
+    detector_options = DemoOptions.of(model, thresh, options["hier"], options["avgframes"], options["letter_box"])
     sinks: list[Sink] = []
     if options["out_filename"] and not options["benchmark"]:
         writer = stack.enter_context(write_video(options["out_filename"], frames.rate))
@@ -179,7 +194,7 @@ def _set_up(
     if window is not None:
         sinks.append(window.take)
     demo = Demo(
-        FrameDetector(model, model.names, how),
+        FrameDetector(model, model.names, detector_options),
         frames,
         sinks,
         hold=options["skip"],
@@ -192,25 +207,25 @@ def _set_up(
 
 
 class Window:
-    """The newest picture, on the screen."""
+    """A window that shows the newest picture."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._newest: deque[Picture] = deque(maxlen=1)
 
     def take(self, number: int, picture: Picture) -> None:
-        """Called by the thread that draws; the screen belongs to the main one."""
+        """Store the picture to show next. Called by the thread that draws; only the main thread may use the screen."""
         self._newest.append(picture)
 
     def show(self) -> int:
-        """The key that is pressed, or -1."""
+        """Show the newest picture. Returns the key that is pressed, or -1."""
         from ...images.image import show_image
 
         return show_image(self._title, self._newest[-1], 1) if self._newest else -1
 
 
 def open_window(title: str, full_screen: bool) -> Window | None:
-    """A window, or None where there is no screen, which is noted."""
+    """A window; None, after a line on standard error, where there is no screen."""
     from ...inference.video import capture
 
     try:
@@ -222,7 +237,7 @@ def open_window(title: str, full_screen: bool) -> Window | None:
 
 
 class Stoppable(Protocol):
-    """What runs until it is told to stop."""
+    """An object with a method that ends its run."""
 
     def stop(self) -> None:
         """End after the current frame."""
@@ -230,8 +245,8 @@ class Stoppable(Protocol):
 
 @contextmanager
 def signals_stop(demo: Stoppable) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end the demo after the current frame, with all files complete; a second one ends it at once.
-    Yields a list that receives the signal's number."""
+    """Let Ctrl-C and SIGTERM end the demo after the current frame, with all files complete; a second one ends it at
+    once. Yields a list that receives the signal's number."""
     received: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
@@ -305,7 +320,7 @@ class Printer:
             self._separator = b", \n"
 
     def end(self, at_the_end: bool) -> None:
-        """`at_the_end`: whether there are no more frames."""
+        """Print the last lines and complete the JSON file. at_the_end: whether the video has no more frames."""
         if self.alexeyab and at_the_end:
             say("Stream closed.")
         if self.alexeyab:
@@ -315,7 +330,7 @@ class Printer:
 
 
 def objects_line(objects: Sequence[Detection], found: DetectionResult, extended: bool) -> str:
-    """AlexeyAB's line for the classes of one box in a frame, of which the corner is cut at the frame's edges."""
+    """AlexeyAB's line for the classes of one box in a frame; its corner is clipped to the frame."""
     import numpy as np
 
     from ..formats.inference import relative_box

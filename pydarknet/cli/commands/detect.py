@@ -1,20 +1,26 @@
-"""`detect`, whose code also runs `detector test`, `yolo test` and `coco test`."""
+"""`detect`; its code also runs `detector test`, `yolo test` and `coco test`."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import OptionError
 from ..console import say
 from ..inputs import STANDARD_INPUT
 from ..loading import Options, load_model
-from ..options import Command, detection_options, names_options, network_and_pictures, network_options
+from ..options import (
+    Command,
+    class_numbers,
+    detection_options,
+    letterbox_choice,
+    names_options,
+    network_and_pictures,
+    network_options,
+)
 from ..sources import Interruption, Item, Source, process
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CommandDefaults:
-    """In what darknet's commands differ: default threshold and suppression, letterboxing, unit of the time."""
+    """The differences between darknet's commands: default thresholds, letterboxing, unit of the printed time."""
 
     thresh: Callable[[Dialect], float]
     nms: float = 0.45
@@ -43,8 +49,10 @@ DETECT = CommandDefaults(thresh=lambda dialect: dialect.detect_thresh)
 @names_options
 @network_options
 def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Detect objects in pictures and videos: files, folders, patterns, lists (train.txt), addresses (rtsp://, http://),
-    camera:0, or, without an IMAGE or with -, paths from standard input.
+    """Detect objects in pictures and videos.
+
+    An IMAGE is a file, a folder, a pattern, a list (train.txt), an address (rtsp://, http://) or a camera (camera:0).
+    Without an IMAGE, or with -, paths are read from standard input.
 
     Writes the last annotated picture to predictions.jpg, and an annotated video to predictions.avi.
 
@@ -60,8 +68,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
 
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
     """Print the objects of each picture and frame, and write the files."""
-    if options["letter_box"] and options["stretch"]:
-        raise click.UsageError("-letter_box and -stretch exclude each other")
+    letterbox_choice(options)
     from ...inference.detector import detect_prepared, heads_of, prepare_input, prepare_tiles
     from ...inference.tiles import Tiling
     from ...utils.prefetch import BackgroundWriter
@@ -92,40 +99,22 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     reads_input = not images or STANDARD_INPUT in images
     with Interruption() as stop, outputs, contextlib.ExitStack() as stack:
         if not reads_input:
-            outputs.behind = stack.enter_context(BackgroundWriter())
+            outputs.writer = stack.enter_context(BackgroundWriter())
         process(source, stop, options["batch"], compute, show)
     stop.exit(source.good)
 
 
 def detector_options(model: Model, options: Options, defaults: CommandDefaults) -> DetectorOptions:
-    """How objects are detected: what the options say, else the command's defaults. Raises OptionError."""
+    """The options of the detector: those given, else the command's defaults. Raises OptionError."""
     from ...inference.detector import DetectorOptions
 
     thresh, nms = options["thresh"], options["nms"]
     thresh = defaults.thresh(model.dialect) if thresh is None else thresh
     nms = defaults.nms if nms is None else nms
-    letterbox = True if options["letter_box"] else False if options["stretch"] else defaults.letterbox
-    return DetectorOptions.of(model, thresh, options["hier"], nms, letterbox)
-
-
-def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
-    """The numbers of `person,car`, names or numbers of classes; None for None. Raises OptionError."""
-    if text is None:
-        return None
-    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
-    numbers = []
-    for word in (part.strip() for part in text.split(",")):
-        number = known.get(word.lower())
-        if number is None and word.isdecimal() and int(word) < len(names):
-            number = int(word)
-        if number is None:
-            close = get_close_matches(word.lower(), known, n=1)
-            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
-            raise OptionError(
-                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
-            )
-        numbers.append(number)
-    return numbers
+    letterbox = letterbox_choice(options)
+    return DetectorOptions.of(
+        model, thresh, options["hier"], nms, defaults.letterbox if letterbox is None else letterbox
+    )
 
 
 def print_found(

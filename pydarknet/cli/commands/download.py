@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @click.command("download", cls=Command)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@flag("list", "show_list", is_flag=True, help="Print what can be downloaded.")
+@flag("list", "show_list", is_flag=True, help="Print the weights that can be downloaded.")
 @flag("to", type=FILE, metavar="DIR", help="The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, "
       "where all commands look for weights.")  # fmt: skip
-@flag("url", metavar="URL", help="Fetch it from this address, of a mirror for example; size and checksum stay those "
-      "of the published file.")  # fmt: skip
+@flag("url", metavar="URL", help="Download from this address, such as a mirror's; the size and checksum of the "
+      "published file apply.")  # fmt: skip
 def download_command(names: tuple[str, ...], show_list: bool, to: str | None, url: str | None) -> None:
     """Download published weights of darknet by name, or the first layers (`.conv.N`) to train from.
 
-    Every other command, and `pydarknet.load`, then finds them by that name. A download that was cut off goes on where
-    it ended. Files with wrong bytes are not accepted. Needs pooch: pip install 'pydarknet[zoo]'
+    All commands, and `pydarknet.load`, then find them by that name. An interrupted download is continued. A file whose
+    size or checksum is wrong is rejected. Needs pooch: pip install 'pydarknet[zoo]'
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def download_command(names: tuple[str, ...], show_list: bool, to: str | None, ur
     from ...config.published import PUBLISHED
 
     if show_list and names:
-        raise click.UsageError("--list stands alone; it takes no NAME")
+        raise click.UsageError("--list takes no NAME")
     if show_list:
         for line in list_lines(list(PUBLISHED.values())):
             say(line)
@@ -58,7 +58,7 @@ def download_command(names: tuple[str, ...], show_list: bool, to: str | None, ur
 
 
 def list_lines(entries: list[Published]) -> list[str]:
-    """The table of `--list`: name, cfg, bytes, how a download is checked, licence; a star for what is here."""
+    """The table of `--list`: name, cfg, size, how a download is checked, licence; a star marks files on the disk."""
     from ...utils.resources import models_folder
 
     folder = models_folder()
@@ -79,7 +79,7 @@ def list_lines(entries: list[Published]) -> list[str]:
 
 @contextmanager
 def _bar() -> Iterator[Progress | None]:
-    """What draws a progress bar of bytes on standard error; None where that is no terminal."""
+    """Yield a function that draws a progress bar of bytes on standard error; None if that is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -17,10 +17,13 @@ from ..options import (
     batch_option,
     data_argument,
     flag,
+    letter_box_option,
+    letterbox_choice,
     names_options,
     network_files,
     network_options,
     size_options,
+    stretch_option,
     together,
 )
 
@@ -32,12 +35,12 @@ if TYPE_CHECKING:
 
 
 SORTS = ("ap", "name", "truths", "missed")  # the orders that `class_table` knows
-SHOWN = 10  # label files that are missing
+SHOWN = 10  # missing label files that are listed
 
 
 def _not_one(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
     if value == 1:
-        raise click.BadParameter("1 recall is no curve; expected 0, or 2 and more")
+        raise click.BadParameter("1 recall point makes no curve; expected 0, or 2 and more")
     return value
 
 
@@ -47,15 +50,15 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
         data_argument,
         network_files,
         flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
-             help="Count true and false positives among what is more probable than P."),
+             help="Count true and false positives among detections with a confidence above P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
-             help="An object is found by a box that overlaps it more than this."),
+             help="A detection is correct if its IoU with an object of its class is above IOU."),
         flag("points", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", callback=_not_one,
-             help="0: area under the curve; 11: PASCAL VOC 2007; 101: COCO."),
-        flag("json", "json_file", type=FILE, metavar="FILE", help="Write all figures to FILE as JSON."),
-        flag("plot", type=FILE, metavar="FILE", help="Draw precision over recall: FILE.png, .svg or .pdf (extra "
+             help="Recall points of the AP. 0: the area under the curve; 11: PASCAL VOC 2007; 101: COCO."),
+        flag("json", "json_file", type=FILE, metavar="FILE", help="Write all metrics to FILE as JSON."),
+        flag("plot", type=FILE, metavar="FILE", help="Draw the precision-recall curves: FILE.png, .svg or .pdf (extra "
              "`plot`)."),
-        batch_option,
+        batch_option(default=4),
         names_options,
         size_options,
         network_options,
@@ -67,10 +70,10 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @flag("letter_box", is_flag=True, help="Ignored, as in darknet: letter_box=1 in the cfg decides.")
 @flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown.")
 def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Report mean average precision on the pictures of the list `valid` as AlexeyAB's darknet does.
+    """Print AlexeyAB's report of the mean average precision on the pictures of the list `valid`.
 
-    Follows AlexeyAB's dialect by default, because only his darknet has this command. COCO's figures and the
-    speed go to standard error.
+    The default dialect is AlexeyAB's, because only his darknet has this command. COCO's metrics and the speed go to
+    standard error.
 
     \b
     Example:
@@ -87,18 +90,14 @@ def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
 @click.command("evaluate", cls=Command)
 @_options
 @flag("sort", type=click.Choice(SORTS), default="ap", show_default=True, help="The order of the classes.")
-@flag(
-    "worst",
-    type=FILE,
-    metavar="DIR",
-    help="Write the ten pictures with most missed objects into DIR: truth green, what was found red.",
-)
+@flag("worst", type=FILE, metavar="DIR", help="Write the ten pictures with most missed objects into DIR: ground truth "
+      "green, detections red.")  # fmt: skip
 @flag("report", type=FILE, metavar="DIR", help="Write report.html and report.json into DIR: classes, confusions, "
       "curves, sizes, pictures (extra `plot`).")  # fmt: skip
-@flag("letter_box", is_flag=True, help="Keep the picture's proportions, on grey.")
-@flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as `detect` does.")
+@letter_box_option
+@stretch_option
 def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Measure a detector on the pictures of the list `valid`: a table of its classes, and the worst pictures.
+    """Measure a detector on the pictures of the list `valid`: a table of classes, COCO's metrics, the worst pictures.
 
     \b
     Examples:
@@ -106,15 +105,14 @@ def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> 
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """
-    if options["letter_box"] and options["stretch"]:
-        raise click.UsageError("-letter_box and -stretch exclude each other")
+    letterbox_choice(options)
     model, truth = _prepare(data_file, cfg, weights, options)
     title = f"{Path(cfg).name}, {Path(weights).name}"
     _end(_run_evaluate(model, truth, options, title))
 
 
 def _end(result: Evaluation) -> None:
-    """Exit with 1 where pictures could not be read."""
+    """Exit with 1 if pictures could not be read."""
     if result.unreadable:
         raise click.exceptions.Exit(1)
 
@@ -142,7 +140,7 @@ def _evaluate(
 
     from ...evaluation import MAP, evaluate
 
-    letterbox = False if options.get("stretch") else (True if options["letter_box"] and "stretch" in options else None)
+    letterbox = letterbox_choice(options) if "stretch" in options else None  # `detector map` ignores -letter_box
     with bar(len(truth)) as count:
 
         def seen(result: ImageResult, missed: int) -> None:
@@ -164,7 +162,7 @@ def _evaluate(
 
 
 def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
-    """Print the report."""
+    """Print AlexeyAB's report."""
     from ..formats.evaluation import POINTS_HELP, coco_lines, map_report, map_start, speed_line
 
     for line in map_start([(index, model.layers[index].type_number) for index in model.heads], truth.missing):
@@ -191,12 +189,12 @@ def _run_evaluate(model: Model, truth: GroundTruth, options: Options, title: str
         note(f"no label file: {path}")
     if len(truth.missing) > SHOWN:
         note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
-    seen = _collector(model, truth, options) if options["report"] else None
+    collector = _collector(model, truth, options) if options["report"] else None
 
     def each(result: ImageResult, missed: int) -> None:
         worst.add(result, missed)
-        if seen is not None:
-            seen.add(result, missed)
+        if collector is not None:
+            collector.add(result, missed)
 
     result = _evaluate(model, truth, options, each)
     for line in [*class_table(result, model.names, options["sort"]), "", *coco_lines(result.coco)]:
@@ -204,8 +202,8 @@ def _run_evaluate(model: Model, truth: GroundTruth, options: Options, title: str
     _report_worst(worst, model, truth, options)
     note(speed_line(result))
     _write_files(result, model, options)
-    if seen is not None:
-        _write_report(seen, result, options["report"], title)
+    if collector is not None:
+        _write_report(collector, result, options["report"], title)
     return result
 
 
@@ -215,22 +213,23 @@ def _collector(model: Model, truth: GroundTruth, options: Options) -> ReportColl
     return ReportCollector(model, model.names, truth, options["thresh"], options["iou_thresh"])
 
 
-def _write_report(seen: ReportCollector, result: Evaluation, folder: str, title: str) -> None:
-    """Write the report of an evaluation, and say where it is. Raises OptionError without matplotlib, OutputError."""
+def _write_report(collector: ReportCollector, result: Evaluation, folder: str, title: str) -> None:
+    """Write the report of an evaluation, and print its path. Raises OptionError without matplotlib, OutputError."""
     from ...evaluation.report import write_report
-    from ..formats.evaluation import evaluation_figures
+    from ..formats.evaluation import evaluation_metrics
 
-    path = write_report(folder, seen, result, title, evaluation_figures(result, seen.names))
+    path = write_report(folder, collector, result, title, evaluation_metrics(result, collector.names))
     note(f"Report: {path}")
 
 
 def report_of_run(data_file: str, cfg: str, weights: str, options: Options, folder: str) -> None:
-    """Evaluate the weights of a run on the list `valid`, and write the report. Raises the children of DarknetError."""
+    """Evaluate the weights of a run on the list `valid`, and write the report. Raises DarknetError."""
     own = {"data": data_file, "width": None, "height": None, "names": None, "json_file": None, "plot": None,
            "points": 0, "batch": 4, "stretch": False, "letter_box": False}  # fmt: skip
     model, truth = _prepare(data_file, cfg, weights, chosen := {**options, **own})
-    seen = _collector(model, truth, chosen)
-    _write_report(seen, _evaluate(model, truth, chosen, seen.add), folder, f"{Path(cfg).name}, {Path(weights).name}")
+    collector = _collector(model, truth, chosen)
+    result = _evaluate(model, truth, chosen, collector.add)
+    _write_report(collector, result, folder, f"{Path(cfg).name}, {Path(weights).name}")
 
 
 def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
@@ -252,7 +251,7 @@ def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Optio
 
 
 def _check_files(options: Options) -> None:
-    """Check all output paths before the first picture. Raises OptionError, OutputError."""
+    """Check all output paths before anything is computed. Raises OptionError, OutputError."""
     from ...utils.files import make_folder
     from ..outputs import check_folder_of
 

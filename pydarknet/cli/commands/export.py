@@ -20,19 +20,30 @@ if TYPE_CHECKING:
 @network_files
 @click.argument("out", metavar="OUT.onnx", type=FILE)
 @flag("format", type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw", show_default=True,
-      help="raw: what the last layers give; boxes: corners and scores; yolov5, yolov8: one tensor, in the layout of "
-      "Ultralytics' programs.")  # fmt: skip
-@flag("nms", is_flag=True, help="Suppress overlapping boxes in the graph.")
-@flag("thresh", type=FRACTION, metavar="P", help="With --nms, keep what is more probable; default: darknet's.")
+      help="The outputs. raw: those of the last layers; boxes: corners and scores; yolov5, yolov8: one tensor, in the "
+      "layout of Ultralytics' programs.")  # fmt: skip
+@flag("nms", is_flag=True, help="Add non-maximum suppression to the graph.")
+@flag(
+    "thresh", type=FRACTION, metavar="P", help="With --nms: keep boxes with a confidence above P. Default: darknet's."
+)
 @flag("iou_thresh", type=FRACTION, default=0.45, show_default=True, metavar="IOU",
-      help="With --nms, of boxes of a class with a higher IoU keep the best.")  # fmt: skip
-@flag("dynamic", is_flag=True, help="For any batch, and any size where no layer counts its inputs.")
-@flag("fp16", is_flag=True, help="Weights and activations are float16; input and outputs stay float32.")
-@flag("check", is_flag=True, help="Compare with this program's engine in ONNX Runtime before the file is written.")
+      help="With --nms: suppress a box whose IoU with a better one of its class is above IOU.")  # fmt: skip
+@flag("dynamic", is_flag=True, help="Allow any batch, and any input size unless a layer fixes it.")
+@flag("fp16", is_flag=True, help="Write weights and activations as float16; input and outputs stay float32.")
+@flag(
+    "check", is_flag=True, help="Before writing, run the file in ONNX Runtime and compare its outputs with pydarknet's."
+)
 @flag("tolerance", type=click.FloatRange(min=0), metavar="X",
-      help="With --check, the difference that is allowed, relative to 1 or to an output's largest value. "
-      "Default: 0.001, with --fp16 0.03.")  # fmt: skip
-@flag("batch", type=click.IntRange(1, 1 << 10), default=1, show_default=True, metavar="N", help="Pictures per pass.")
+      help="With --check: the largest difference allowed, relative to an output's largest value, or to 1 if that is "
+      "smaller. Default: 0.001; with --fp16 0.03.")  # fmt: skip
+@flag(
+    "batch",
+    type=click.IntRange(1, 1 << 10),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Pictures per forward pass.",
+)
 @names_options
 @size_options
 @network_options

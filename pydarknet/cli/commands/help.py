@@ -48,7 +48,7 @@ def version_command() -> None:
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
-    """Print a script by which a shell completes commands, options and files.
+    """Print a script that lets a shell complete commands, options and files.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`live`: a training run in the browser, and its figures for other programs."""
+"""`live`: a training run in the browser, or its metrics as a table."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import click
 
 from ..console import note
-from ..options import FILE, Command, flag
+from ..options import FILE, Command, address_options, flag
 
 
 @click.command("live", cls=Command)
 @click.argument("run", type=FILE)
-@flag("port", type=click.IntRange(0, 65535), default=8090, show_default=True, metavar="N",
-      help="The port; 0: any that is free.")  # fmt: skip
-@flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-      help="The interface to listen on; 0.0.0.0: all, for other machines.")  # fmt: skip
+@address_options(default_port=8090)
 @flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN",
       help="Viewers need ?token=TOKEN in the address; also in $PYDARKNET_TOKEN.")  # fmt: skip
-@flag("csv", "csv_file", type=FILE, metavar="FILE", help="Write the figures of all iterations as a table, and end.")
+@flag(
+    "csv", "csv_file", type=FILE, metavar="FILE", help="Write the metrics of all iterations as a CSV table, and exit."
+)
 @flag("tensorboard", type=FILE, metavar="DIR",
-      help="Write them for TensorBoard (extra `tensorboard`), and end.")  # fmt: skip
+      help="Write the metrics for TensorBoard (extra `tensorboard`), and exit.")  # fmt: skip
 def live_command(run: str, **options: Any) -> None:
-    """Show a training run in the browser: one that is going on, or one that has ended.
+    """Show a training run in the browser, while it runs or after it has ended.
 
-    RUN is the folder of its weights, which has train.jsonl, or the folder above.
+    RUN is the folder of the run's weights and its train.jsonl, or the folder above.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`doctor` and `warm-up`: what this machine is, and the kernels that it has compiled."""
+"""`doctor` and `warm-up`: a report on this machine; kernels compiled ahead of use."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..options import FILE, Command, flag
 
 
 @click.command("doctor", cls=Command)
-@flag("json", "as_json", is_flag=True, help="Print one JSON object.")
+@flag("json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def doctor_command(as_json: bool) -> None:
-    """Print processor, versions, the kernel cache, OpenCV's decoders, and what is wrong.
+    """Print processor, versions, kernel cache, OpenCV's decoders, and problems.
 
-    The output is meant for bug reports. The exit code is 1 where something is wrong.
+    The output is meant for bug reports. The exit code is 1 if there are problems.
 
     \b
     Examples:
@@ -38,12 +38,12 @@ def doctor_command(as_json: bool) -> None:
 
 @click.command("warm-up", cls=Command)
 @click.argument("cfgs", metavar="[CFG]...", type=FILE, nargs=-1)
-@flag("train", is_flag=True, help="Also run a training step, so that the kernels of training are compiled.")
+@flag("train", is_flag=True, help="Also run a training step, to compile the kernels of training.")
 def warm_up_command(cfgs: tuple[str, ...], **options: Any) -> None:
-    """Compile the kernels of networks now and keep them, so that later runs start at once.
+    """Compile and store the kernels of networks, so that later runs start at once.
 
-    Runs each network once with random weights. Without CFG, takes bundled networks that have all common layers. For
-    images of containers and for continuous integration.
+    Runs each network once with random weights. Without CFG, runs bundled networks that have all common layers. Meant
+    for container images and continuous integration.
 
     \b
     Examples:
@@ -58,5 +58,5 @@ def warm_up_command(cfgs: tuple[str, ...], **options: Any) -> None:
         note(f"{cfg}: compiling ...")
         say(f"{cfg}: {warm_up(network_file(cfg), options['train']):.1f} s")
     if CACHE_FOLDER is None:
-        raise OutputError("no folder can hold the compiled kernels; set NUMBA_CACHE_DIR to one of yours")
+        raise OutputError("no folder for compiled kernels can be written; set NUMBA_CACHE_DIR to one that can")
     note(f"kernels are kept in {CACHE_FOLDER}")

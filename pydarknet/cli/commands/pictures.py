@@ -1,4 +1,4 @@
-"""darknet's tools that make pictures: `visualize`, `mkimg`, `imtest`, `nightmare`."""
+"""darknet's tools that write pictures: `visualize`, `mkimg`, `imtest`, `nightmare`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ...images.image import CHW
 
 seed_option = flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-                   help="Of what is left to chance; one seed gives one result.")  # fmt: skip
+                   help="Seed of all random numbers; the same seed gives the same pictures.")  # fmt: skip
 folder_option = flag("out_dir", type=FILE, default=".", metavar="DIR", help="The folder for the pictures. "
-                     "Default: this one.")  # fmt: skip
+                     "Default: the current one.")  # fmt: skip
 
 
 def _write(path: Path | str, chw: CHW) -> None:
@@ -32,15 +32,15 @@ def _write(path: Path | str, chw: CHW) -> None:
 @click.command("visualize", cls=Command)
 @network_files
 @folder_option
-@flag("columns", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Filters in a row.")
-@flag("zoom", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Pixels for each weight.")
+@flag("columns", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Filters per row.")
+@flag("zoom", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Pixels per weight.")
 @network_options
 def visualize_command(
     cfg: str, weights: str, out_dir: str, columns: int, zoom: int, **options: Any
 ) -> None:  # fmt: skip
-    """Write the filters of every convolution as a picture, `Layer 0.png` and so on.
+    """Write the filters of each convolution as a picture: `Layer 0.png` and so on.
 
-    Filters of three channels are in colour; the channels of others are side by side in grey.
+    Filters of three channels are drawn in colour; the channels of others side by side in grey.
 
     \b
     Example:
@@ -122,24 +122,24 @@ def _refuse_reconstruct(ctx: click.Context, parameter: click.Parameter, value: b
 
 _dream_options = together(
     flag("rounds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Pictures to write."),
-    flag("iters", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Steps of a round."),
+    flag("iters", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Steps per picture."),
     flag("range", "layers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-         help="Each step takes one of N layers round LAYER."),
+         help="Each step takes a random one of the N layers around LAYER."),
     flag("octaves", type=click.IntRange(1, 20), default=4, show_default=True, metavar="N",
-         help="Each step looks at the picture in one of N sizes, each 3/4 of the one before."),
-    flag("rate", type=FiniteFloat(), default=0.04, show_default=True, metavar="R", help="How far each step goes."),
+         help="Each step scales the picture to a random one of N sizes, each 3/4 of the one before."),
+    flag("rate", type=FiniteFloat(), default=0.04, show_default=True, metavar="R", help="The step size."),
     flag("thresh", type=FiniteFloat(), default=1.0, show_default=True, metavar="T",
-         help="Outputs below the mean plus T standard deviations do not count."),
+         help="Amplify outputs above the mean plus T standard deviations."),
     flag("norm", type=click.IntRange(0, 1), default=1, show_default=True, metavar="0|1",
-         help="Whether each change is brought to mean 0 and variance 1."),
+         help="1: normalise each step to mean 0 and variance 1."),
     flag("zoom", type=FiniteFloat(0, 1, min_open=True), default=1.0, show_default=True, metavar="Z",
-         help="After each round, the middle Z of the picture becomes the whole."),
+         help="After each picture, crop it to its middle, a fraction Z of each side."),
     flag("rotate", type=FiniteFloat(), default=0.0, show_default=True, metavar="RADIANS",
-         help="After each round, turn."),
-    flag("prefix", type=FILE, metavar="DIR", help="The folder for the pictures. Default: this one."),
+         help="After each picture, rotate it."),
+    flag("prefix", type=FILE, metavar="DIR", help="The folder for the pictures. Default: the current one."),
     flag("reconstruct", is_flag=True, hidden=True, expose_value=False, callback=_refuse_reconstruct),
-    flag("longest", type=click.IntRange(min=1), metavar="N", help="First scale the picture so that its longer side "
-         "has N pixels. Default: as it is."),
+    flag("longest", type=click.IntRange(min=1), metavar="N", help="First resize the picture so that its longer side "
+         "has N pixels."),
 )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ _dream_options = together(
 @size_options
 @network_options
 def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options: Any) -> None:
-    """Change a picture so that the output of LAYER grows. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
+    """Change a picture to amplify the output of LAYER. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
 
     Prints the number and the name of each picture.
 
@@ -178,15 +178,15 @@ def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options:
     make_folder(folder)
     rng = np.random.default_rng(options["seed"])
     for number in range(options["rounds"]):
-        picture = _dreamt(dream.round(network, picture, rng), picture)
+        picture = _run_steps(dream.round(network, picture, rng), picture)
         name = f"{base_name(image)}_{base_name(cfg)}_{layer}_{number:06d}"
         say(f"{number} {folder / name if options['prefix'] else name}")
         _write(folder / f"{name}.jpg", picture)
-        picture = dream.between(picture)
+        picture = dream.next_start(picture)
 
 
-def _dreamt(steps: Iterator[CHW], picture: CHW) -> CHW:
-    """The picture after all steps, counted on one line of standard error."""
+def _run_steps(steps: Iterator[CHW], picture: CHW) -> CHW:
+    """The picture after all steps; prints their count on one line of standard error."""
     note("Iteration: ", newline=False)
     try:
         for step, changed in enumerate(steps):

@@ -21,28 +21,30 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
-seed_option = flag("seed", default="\n\n", metavar="TEXT", help="What the network reads first. Default: two line ends.")
+seed_option = flag(
+    "seed", default="\n\n", metavar="TEXT", help="The text that the network reads first. Default: two newlines."
+)
 file_option = flag("file", type=FILE, metavar="FILE", help="Read this file instead of standard input.")
 BLOCK = 1 << 16  # bytes read at a time
 
 
 @click.group("rnn", cls=FlagsFirst)
 def rnn_command() -> None:
-    """Train a recurrent network on text, write more text, measure how well it predicts a text."""
+    """Train a recurrent network on text, generate text, measure how well it predicts a text."""
 
 
 def _train_options(function: Function) -> Function:
     return together(
         click.argument("cfg", type=FILE),
         click.argument("weights", type=FILE, required=False),
-        flag("file", type=FILE, required=True, metavar="FILE", help="The text to learn."),
-        flag("tokenized", is_flag=True, help="The file holds numbers, one a symbol, instead of text."),
-        flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
+        flag("file", type=FILE, required=True, metavar="FILE", help="The text to train on."),
+        flag("tokenized", is_flag=True, help="The file holds numbers, one per symbol, instead of text."),
+        flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights file says."),
         flag("seed", "-srand", "--srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N",
-             help="Seed of all random numbers; one seed gives one result. Default: 0."),
+             help="Seed of all random numbers; the same seed gives the same weights. Default: 0."),
         flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
         flag("backup", type=FILE, default="backup", show_default=True, metavar="DIR", help="The folder for weights."),
-        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if there is one."),
+        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if it has one."),
         flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
              "iterations."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),
@@ -61,13 +63,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
     """
     from ...training.text_trainer import TextTrainer
-    from .train import (
-        TUNE_IGNORED,
-        check_precision,
-        first_interrupt_stops,
-        tell_end,
-        tell_start,
-    )
+    from .train import TUNE_IGNORED, check_precision, first_interrupt_stops, print_end, print_start
 
     check_precision(options)
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
@@ -83,12 +79,12 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         print_table(trainer.model)
     if options["tune"]:
         note(TUNE_IGNORED)
-    tell_start(trainer, weights, options["resume"])
+    print_start(trainer, weights, options["resume"])
     _print_opening(trainer)
     with first_interrupt_stops(trainer):
         for record in trainer.run():
             note(_iteration_line(record, len(trainer.dataset)))
-    tell_end(trainer)
+    print_end(trainer)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
 
@@ -121,12 +117,21 @@ def _reading_options(function: Function) -> Function:
 
 @rnn_command.command("generate")
 @_reading_options
-@flag("len", "count", type=click.IntRange(min=0), default=1000, show_default=True, metavar="N", help="Symbols to add.")
+@flag(
+    "len",
+    "count",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Symbols to generate.",
+)
 @flag("temp", type=FiniteFloat(min=0, min_open=True), default=0.7, show_default=True, metavar="T",
       help="Temperature of the softmax: below 1, probable symbols become more probable.")  # fmt: skip
-@flag("srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N", help="One number gives one text. "
-      "Default: another each time.")  # fmt: skip
-@flag("tokens", type=FILE, metavar="FILE", help="Print these names of symbols, one a line in the file, instead of "
+@flag("srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers; "
+      "the same seed gives the same text. "
+      "Default: a random one.")  # fmt: skip
+@flag("tokens", type=FILE, metavar="FILE", help="Print the names of symbols in FILE, one per line, instead of "
       "characters.")  # fmt: skip
 def generate_command(cfg: str, weights: str, **options: Any) -> None:
     """Continue a text, symbol by symbol.
@@ -140,7 +145,7 @@ def generate_command(cfg: str, weights: str, **options: Any) -> None:
     from ...inference.text_generation import generate
 
     model = _load(cfg, weights, options)
-    show = _shower(options["tokens"])
+    show = _symbol_names(options["tokens"])
     seed = _symbols(options["seed"])
     for symbol in seed:
         say(show(symbol), newline=False)
@@ -153,7 +158,7 @@ def generate_command(cfg: str, weights: str, **options: Any) -> None:
 @_reading_options
 @file_option
 def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
-    """Measure how well the network predicts a text from standard input; the last line is for all of it.
+    """Measure how well the network predicts a text from standard input. The last line is for the whole text.
 
     \b
     Example:
@@ -162,20 +167,20 @@ def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> N
     from ...inference.text_generation import scores
 
     model = _load(cfg, weights, options)
-    tells_bits = model.dialect.rnn_tells_bits
+    prints_bits = model.dialect.rnn_prints_bits
     score = None
     for score in scores(model, _symbols(options["seed"]), (byte for block in _blocks(file) for byte in block)):
-        bits = f"BPC: {score.bits:4.4f}   " if tells_bits else ""
+        bits = f"BPC: {score.bits:4.4f}   " if prints_bits else ""
         say(f"{score.count} {bits}Perplexity: {score.perplexity:4.4f}    Word Perplexity: {score.word_perplexity:4.4f}")
     if score is None:
-        raise DataError(f"{file or 'standard input'}: fewer than 2 symbols, so that none is predicted")
+        raise DataError(f"{file or 'standard input'}: found fewer than 2 symbols; expected at least one to predict")
 
 
 @rnn_command.command("vec")
 @_reading_options
 @file_option
 def vec_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
-    """Print each line of standard input without blanks, and the first layer's output after it.
+    """Print each line of standard input without spaces, followed by the first layer's output.
 
     \b
     Example:
@@ -205,8 +210,8 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
-def _shower(tokens: str | None) -> Callable[[int], str]:
-    """A function that gives a symbol's text: its byte, or its name and a blank."""
+def _symbol_names(tokens: str | None) -> Callable[[int], str]:
+    """A function from a symbol to its text: its byte, or its name and a space."""
     if tokens is None:
         return lambda symbol: _text(bytes([symbol]))
     from ...utils.files import read_text

@@ -10,34 +10,40 @@ import click
 from ...errors import OptionError
 from ..console import note
 from ..loading import load_model
-from ..options import Command, FiniteFloat, flag, names_options, network_files, network_options, size_options
+from ..options import (
+    Command,
+    FiniteFloat,
+    address_options,
+    flag,
+    names_options,
+    network_files,
+    network_options,
+    size_options,
+)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command("serve", cls=Command)
 @network_files
-@flag("port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N",
-      help="The port; 0: any that is free.")  # fmt: skip
-@flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-      help="The interface to listen on; 0.0.0.0: all, for other machines.")  # fmt: skip
+@address_options(default_port=8080)
 @flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN",
       help="Answer only requests with the header Authorization: Bearer TOKEN; also in $PYDARKNET_TOKEN.")  # fmt: skip
 @flag("batch", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
-      help="Pictures that share a forward pass where so many wait.")  # fmt: skip
+      help="Up to N waiting pictures share a forward pass.")  # fmt: skip
 @flag("queue", type=click.IntRange(1, 10_000), default=64, show_default=True, metavar="N",
-      help="Requests under way at a time; more are answered with 429.")  # fmt: skip
+      help="Requests in progress at a time; further ones are answered with 429.")  # fmt: skip
 @flag("max_body", type=FiniteFloat(min=0.001), default=20, show_default=True, metavar="MB",
-      help="Megabytes of one request.")  # fmt: skip
+      help="The largest request, in megabytes.")  # fmt: skip
 @flag("max_pixels", type=FiniteFloat(min=0.001), default=50, show_default=True, metavar="MP",
-      help="Megapixels of one picture.")  # fmt: skip
+      help="The largest picture, in megapixels.")  # fmt: skip
 @size_options
 @names_options
 @network_options
 def serve_command(cfg: str, weights: str, **options: Any) -> None:
     """Answer pictures over HTTP: POST /v1/detect or /v1/classify, and a page for the browser.
 
-    Needs the extra `serve`. SIGTERM and Ctrl-C finish the requests under way.
+    Needs the extra `serve`. After SIGTERM or Ctrl-C, the requests in progress are finished first.
 
     \b
     Examples:
@@ -58,10 +64,10 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
         model, batch=options["batch"], capacity=options["queue"], max_pixels=int(1e6 * options["max_pixels"])
     )
     if options["bind"] not in LOOPBACK and not options["token"]:
-        note(f"{options['bind']}: whoever reaches this port can use it; --token asks them for a word")
+        note(f"{options['bind']}: everyone who can reach this port can use it; --token TOKEN requires a token")
     app = make_app(engine, token=options["token"], limits=Limits(body=int(1e6 * options["max_body"])))
     try:
-        # uvicorn finishes, then raises the signal again: the end was asked for and is no failure.
+        # uvicorn finishes, then raises the signal again. An end that was requested is no failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):
             run(app, listening, lambda: note(f"{cfg}: listening on {url_of(listening)}"))
     finally:

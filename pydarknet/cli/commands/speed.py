@@ -21,19 +21,26 @@ PASSES, LAYER_PASSES = 1000, 20
 @click.command("speed", cls=Command)
 @click.argument("cfg", type=FILE)
 @click.argument("n", type=click.IntRange(min=0), required=False)
-@flag("layers", is_flag=True, help="Time each layer; the slowest first.")
+@flag("layers", is_flag=True, help="Time each layer; print the slowest first.")
 @flag("weights", type=FILE, metavar="FILE", help="Weights; default: random ones.")
-@flag("size", type=click.IntRange(min=1), metavar="S", help="Width and height in pixels, instead of the cfg's.")
+@flag("size", type=click.IntRange(min=1), metavar="S", help="Width and height of the network's input in pixels.")
 @size_options
-@flag("batch", type=click.IntRange(min=1, max=1 << 16), default=1, metavar="B", help="Pictures of a pass; default: 1.")
+@flag(
+    "batch",
+    type=click.IntRange(min=1, max=1 << 16),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Pictures per forward pass.",
+)
 @network_options
 def speed_command(cfg: str, n: int | None, **options: Any) -> None:
     """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
 
     \b
-    With --layers, for each layer: its input and output, the median time, its share of the whole, what it computes in
-    GFLOP/s, and how much that is of the peak: of what the direct micro-kernel reaches here with everything in the
-    cache. Operations are those of the direct method; a layer that needs fewer can be above 100 %.
+    With --layers, prints for each layer: input and output size, median time, share of the total, GFLOP/s, and the
+    share of the peak, which is the speed of the direct micro-kernel on data in the cache. The operations are those of
+    the direct algorithm; a layer whose algorithm needs fewer can be above 100 %.
 
     \b
     Examples:
@@ -63,9 +70,9 @@ def _load(cfg: str, options: dict[str, Any]) -> Network:
 
 
 def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
-    """darknet's lines. AlexeyAB's darknet measures in whole seconds, we in fractions."""
+    """darknet's lines. AlexeyAB's darknet counts whole seconds; here they have fractions."""
     yield f"\n{passes} evals, {seconds:f} Seconds"
-    if network.dialect.speed_tells_operations:
+    if network.dialect.speed_prints_operations:
         billions = network.ops * network.batch / 1e9
         yield f"Floating Point Operations: {billions:.2f} Bn"
         yield f"FLOPS: {billions * passes / seconds:.2f} Bn"

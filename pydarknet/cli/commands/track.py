@@ -1,4 +1,4 @@
-"""`track`: objects followed through a video, each with a number, and counted where they cross lines."""
+"""`track`: objects of a video with numbers that they keep, and counts of those that cross lines."""
 
 from __future__ import annotations
 
@@ -13,62 +13,82 @@ import click
 from ..console import say
 from ..loading import Options, load_model
 from ..options import (
-    FILE,
     FRACTION,
     Command,
+    class_numbers,
+    ext_output_option,
     flag,
+    hier_option,
     input_options,
+    letter_box_option,
+    letterbox_choice,
     names_options,
     network_and_pictures,
     network_options,
+    nms_option,
+    no_picture_option,
+    out_dir_option,
+    stretch_option,
 )
 from ..sources import Interruption, Item, Source, Video, process
 from ..tables import TRACKS, Table
-from .detect import CommandDefaults, class_numbers, detector_options
+from .detect import CommandDefaults, detector_options
 
 if TYPE_CHECKING:
     from ...images.image import Picture
     from ...inference.detector import DetectionResult, DetectorInput
     from ...inference.tracking import CountLine, Track, Tracker
 
-THRESH = 0.1  # weak objects are not thrown away: they continue tracks
-SEQUENCE_RATE = 25.0  # frames a second of pictures in a sequence
+THRESH = 0.1  # low: detections of little confidence continue tracks
+SEQUENCE_RATE = 25.0  # frames per second that a sequence of pictures is taken to have
 
 
 @click.command("track", cls=Command)
 @network_and_pictures
 @input_options
-@flag("thresh", type=FRACTION, default=THRESH, show_default=True, metavar="P", help="Objects that continue a track.")
-@flag("track_thresh", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Objects that begin a track.")
+@flag(
+    "thresh",
+    type=FRACTION,
+    default=THRESH,
+    show_default=True,
+    metavar="P",
+    help="The confidence above which a detection continues a track.",
+)
+@flag(
+    "track_thresh",
+    type=FRACTION,
+    default=0.5,
+    show_default=True,
+    metavar="P",
+    help="The confidence above which a detection starts a track.",
+)
 @flag(
     "patience",
     type=click.FloatRange(0, 3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long an object that is not seen is remembered.",
+    help="How long the track of an object that is not detected is kept.",
 )
 @flag(
     "count_line",
     multiple=True,
     metavar="X1,Y1,X2,Y2",
-    help="Count the objects whose centre crosses this line, in "
-    "pixels, or in fractions of the frame: in is to the left of one who goes from the first point to the second. May "
-    "be given several times.",
+    help="Count the objects whose centre crosses this line, given in pixels or in fractions of the frame. `in` is to "
+    "the left, as seen from the first point towards the second. May be given several times.",
 )
-@flag("classes", metavar="NAME,NAME", help="Follow objects of these classes alone: names or numbers.")
-@flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="Threshold in word trees.")
-@flag("nms", type=FRACTION, metavar="IOU", help="Of boxes with a higher IoU keep the best. Default: 0.45.")
-@flag("letter_box", is_flag=True, help="Keep the frame's proportions, on grey.")
-@flag("stretch", is_flag=True, help="Stretch the frame to the network's size. Default: as darknet does.")
-@flag("ext_output", is_flag=True, help="Print the boxes as well.")
-@flag("out_dir", type=FILE, metavar="DIR", help="Write the annotated video into DIR instead of predictions.avi.")
-@flag("no_picture", is_flag=True, help="Write no annotated video.")
+@hier_option
+@nms_option
+@letter_box_option
+@stretch_option
+@ext_output_option
+@out_dir_option
+@no_picture_option
 @flag("show", is_flag=True, help="Show the frames in a window.")
 @names_options
 @network_options
 def track_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    """Follow objects through a video, a stream, a camera (camera:0) or a sequence of pictures: each keeps its number.
+    """Track objects in a video, a stream, a camera (camera:0) or a sequence of pictures: each keeps its number.
 
     \b
     Examples:
@@ -85,8 +105,7 @@ def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
 
-    if options["letter_box"] and options["stretch"]:
-        raise click.UsageError("-letter_box and -stretch exclude each other")
+    letterbox_choice(options)
     follower = Follower(options)
     model = load_model(cfg, weights, options)
     heads_of(model)
@@ -98,7 +117,7 @@ def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -
     with Interruption() as stop, contextlib.ExitStack() as stack:
         table = stack.enter_context(Table(options["csv"], TRACKS)) if options["csv"] else None
         stack.enter_context(outputs)
-        outputs.behind = stack.enter_context(BackgroundWriter())
+        outputs.writer = stack.enter_context(BackgroundWriter())
 
         def show(item: Item[DetectorInput], found: DetectionResult) -> None:
             tracks = follower.follow(item, found if classes is None else found.only(classes))
@@ -119,7 +138,7 @@ def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -
 
 
 class Follower:
-    """A tracker for each video, and the lines, which count over all videos. Raises OptionError."""
+    """A tracker for each video, and the count lines, which count over all videos. Raises OptionError."""
 
     def __init__(self, options: Options) -> None:
         from ...inference.tracking import CountLine
@@ -135,7 +154,7 @@ class Follower:
         return Tracker(rate, self._options["track_thresh"], self._options["patience"])
 
     def follow(self, item: Item[Any], found: DetectionResult) -> list[Track]:
-        """The tracks of the next frame; those of another video begin anew. Pictures are one sequence."""
+        """The tracks of the next frame. Another video starts a new tracker; pictures form one sequence."""
         if item.video is not self._video:
             self._video = item.video
             for line in self.lines:
@@ -147,7 +166,7 @@ class Follower:
         return tracks
 
     def drawer(self, tracks: Sequence[Track], classes: int) -> Callable[[Picture], Picture]:
-        """What draws these tracks and the lines, with their counts so far, into a frame."""
+        """A function that draws these tracks and the lines, with their counts so far, into a frame."""
         return partial(_draw, tracks, classes, [(line, f"{_total(line)}") for line in self.lines])
 
 

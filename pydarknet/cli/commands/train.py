@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,17 +17,14 @@ from ...utils.resources import network_file
 from ..console import CLEAR_LINE, note, say
 from ..formats.training import Printer
 from ..loading import Options, note_partial_weights, print_table
-from ..options import FILE, FRACTION, data_argument, flag, network_options, together
+from ..options import FILE, FRACTION, PORT, bind_option, data_argument, flag, network_options, together
 
 if TYPE_CHECKING:
     from ...training.hooks import Hook, Run
     from ...training.trainer import Trainer
+
 TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
-
-
-GO_ON = "give the same command with --resume"
-
-PORT = click.IntRange(0, 65535)
+RESUME_COMMAND = "give the same command with --resume"
 Function = Callable[..., Any]
 
 
@@ -43,44 +41,43 @@ def train_options(function: Function) -> Function:
 def run_options(function: Function) -> Function:
     """Options of every command that trains."""
     return together(
-        flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights have seen."),
-        flag("seed", type=click.IntRange(min=0), metavar="N", help="Seed of all random numbers; one seed gives one "
-             "result. Default: 0."),
+        flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights file says."),
+        flag("seed", type=click.IntRange(min=0), metavar="N", help="Seed of all random numbers; the same seed gives "
+             "the same weights. Default: 0."),
         flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
         flag("backup", type=FILE, metavar="DIR", help="The folder for weights, instead of the .data file's."),
-        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if there is one."),
+        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if it has one."),
         flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
              "iterations."),
-        flag("no_check", is_flag=True, help="Do not read all labels before the first iteration."),
-        measuring_options,
-        flag("min_size", type=click.IntRange(min=32), metavar="N", help="The smallest side where pjreddie's detectors "
-             "train at several sizes, such as 288. Default: 320."),
+        flag("no_check", is_flag=True, help="Do not check all labels before the first iteration."),
+        validation_options,
+        flag("min_size", type=click.IntRange(min=32), metavar="N", help="The smallest input size when pjreddie's "
+             "detectors train at several sizes, such as 288. Default: 320."),
         flag("live", type=PORT, is_flag=False, flag_value=8090, metavar="[PORT]", help="Show the run in the browser, "
-             "on port 8090; 0: any that is free."),
-        flag("bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The interface on which --live "
-             "and -mjpeg_port listen; 0.0.0.0: all, for other machines."),
+             "on port 8090; 0: any free port."),
+        bind_option,
         flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN", help="Viewers of --live need ?token=TOKEN in the "
              "address; also in $PYDARKNET_TOKEN."),
-        flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve chart.png as MJPEG over HTTP. 0: any port that is "
-             "free."),
+        flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve chart.png as MJPEG over HTTP. 0: any free "
+             "port."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),
         flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown."),
         network_options,
     )(function)  # fmt: skip
 
 
-def measuring_options(function: Function) -> Function:
+def validation_options(function: Function) -> Function:
     """Options of validation during training."""
     return together(
         flag("map", is_flag=True, help="Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
         flag("mAP_epochs", "map_epochs", type=click.IntRange(min=1), default=4, show_default=True, metavar="N",
-             help="Epochs between two measurements."),
+             help="Epochs between two measurements of -map."),
         flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
-             help="In the report of -map, count what is more probable than P."),
+             help="For -map: count true and false positives among detections with a confidence above P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
-             help="For -map, a box finds an object where their IoU is above this."),
-        flag("patience", type=click.IntRange(min=1), metavar="N", help="With -map or -topk: end the run when N "
-             "measurements in a row were not better than the best one."),
+             help="For -map: a detection is correct if its IoU with an object of its class is above IOU."),
+        flag("patience", type=click.IntRange(min=1), metavar="N", help="With -map or -topk: end the run after N "
+             "measurements in a row that are no better than the best one."),
         flag("topk", is_flag=True, help="For classifiers: measure the accuracy among the `top` (5) best classes on the "
              "list `valid`, every 2 epochs."),
     )(function)  # fmt: skip
@@ -93,13 +90,18 @@ def run_train(
     options: Options,
     detector: bool | None = None,
     at_end: Callable[[Trainer], None] = lambda trainer: None,
-    go_on: str = GO_ON,
+    resume_command: str = RESUME_COMMAND,
 ) -> None:
-    """Train and print what darknet prints. detector: which kind of network the command is for. at_end: called before
-    the last line of a finished run. go_on: what the user of a stopped run is told to do."""
+    """Train, and print darknet's lines.
+
+    detector: whether the command expects a detector or a classifier; None accepts both. at_end: called before the last
+    line of a finished run. resume_command: how to continue, printed when a run was stopped.
+    """
     from ...training.trainer import Trainer
 
     check_precision(options)
+    if Path(data).is_dir() or Path(data).suffix.lower() in (".yaml", ".yml", ".json"):
+        raise OptionError(f"{data}: with a CFG, DATA is a .data file; pydarknet train {data} --model {cfg}")
     trainer = Trainer(
         network_file(data), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
     )
@@ -116,19 +118,19 @@ def run_train(
         print_table(trainer.model)
     if options["tune"]:
         note(TUNE_IGNORED)
-    tell_start(trainer, weights, options["resume"])
+    print_start(trainer, weights, options["resume"])
     printer = Printer(trainer, is_detector)
     for line in printer.opening():
         say(line)
-    with first_interrupt_stops(trainer), _shown_live(trainer, options):
+    with first_interrupt_stops(trainer), _live_page(trainer, options):
         for record in trainer.run():
             printer.show(record)
     printer.close()
-    _tell_waiting(trainer)
-    tell_end(trainer, go_on)
+    _print_waiting(trainer)
+    print_end(trainer, resume_command)
     if trainer.finished:
         at_end(trainer)
-        _tell_how_to_use(trainer, data, cfg)
+        _print_use_of_weights(trainer, data, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
 
@@ -140,7 +142,7 @@ def check_precision(options: Options) -> None:
 
 
 def _hooks(options: Options) -> list[Hook]:
-    """The hooks that options ask for. Raises OptionError where nothing is measured, or a port is taken."""
+    """The hooks that the options request. Raises OptionError for --patience without a measurement, or a port in use."""
     from ...training.hooks import EarlyStopping
 
     hooks: list[Hook] = []
@@ -163,8 +165,8 @@ def _hooks(options: Options) -> list[Hook]:
 
 
 @contextmanager
-def _shown_live(trainer: Trainer, options: Options) -> Iterator[None]:
-    """Serve the page of the run as long as it goes on."""
+def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
+    """Serve the page of the run while it trains."""
     if options["live"] is None:
         yield
         return
@@ -172,7 +174,7 @@ def _shown_live(trainer: Trainer, options: Options) -> Iterator[None]:
     from ...training.hooks import Hook
 
     class Opening(Hook):
-        """The last hook of all: when it is called, the figures of an earlier run have been moved aside."""
+        """Starts the server. As the last hook, it runs after the log of an earlier run has been moved aside."""
 
         def before_run(self, run: Run) -> None:
             server.start()
@@ -187,7 +189,7 @@ def _shown_live(trainer: Trainer, options: Options) -> Iterator[None]:
 
 
 def _library_options(options: Options) -> dict[str, Any]:
-    """The options of the command line as the library's."""
+    """The keyword arguments of Trainer for the options of the command line."""
     from ...training.validation import Options as MeasuringOptions
 
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
@@ -216,13 +218,13 @@ def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
-    """Print what the data set has, and where the run begins."""
+def print_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
+    """Print a summary of the data set, and where the run starts from."""
     if trainer.summary:
         note(trainer.summary)
     setup = trainer.setup
     if setup.resumed is not None:
-        note(f"Going on from {setup.resumed.weights}, iteration {trainer.iteration}")
+        note(f"Resuming from {setup.resumed.weights}, iteration {trainer.iteration}")
     else:
         if resume:
             note(f"{setup.folder}: no checkpoint of {setup.base}; this is a new run")
@@ -230,26 +232,26 @@ def tell_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
             note_partial_weights(trainer.model, weights)
 
 
-def _tell_waiting(trainer: Trainer) -> None:
+def _print_waiting(trainer: Trainer) -> None:
     if trainer.seconds:
         share = trainer.waited / trainer.seconds
         note(f"Waited {trainer.waited:.1f} of {trainer.seconds:.1f} seconds for pictures ({share:.1%})")
 
 
-def tell_end(trainer: Trainer, go_on: str = GO_ON) -> None:
-    """Print where the weights are, why the run ended, and how to go on."""
+def print_end(trainer: Trainer, resume_command: str = RESUME_COMMAND) -> None:
+    """Print where the weights are, why the run ended, and how to continue."""
     note(f"Saving weights to {trainer.checkpointer.last_saved}")
     if trainer.finish_reason:
         note(f"Ended after iteration {trainer.iteration}: {trainer.finish_reason}.")
     if trainer.interrupted:
-        note(f"Stopped after iteration {trainer.iteration}. To go on, {go_on}.")
+        note(f"Stopped after iteration {trainer.iteration}. To go on, {resume_command}.")
     elif trainer.setup.alexeyab and trainer.model.heads:
         say("If you want to train from the beginning, then use flag in the end of training command: -clear ")
 
 
-def _tell_how_to_use(trainer: Trainer, data: str, cfg: str) -> None:
-    """Print the command that uses the best weights, or those of the end where nothing was measured."""
-    best = trainer.best.known() if trainer.validator else None
+def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
+    """Print the command that uses the best weights, or the last ones if nothing was measured."""
+    best = trainer.best.record() if trainer.validator else None
     weights = trainer.best.path if best else trainer.checkpointer.last_saved
     command = ["detector", "test"] if trainer.model.heads else ["classifier", "predict"]
     what = (

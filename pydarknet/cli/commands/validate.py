@@ -1,4 +1,4 @@
-"""`valid` and `recall` of `detector`, `yolo` and `coco`: result files for the tools of benchmarks, and recall."""
+"""`valid` and `recall` of `detector`, `yolo` and `coco`: result files for benchmarks, and the recall of boxes."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     from ...evaluation.result_files import ResultFiles
     from ...model import Model
 
-EVERY = 4  # pictures after which darknet tells how far it is
+EVERY = 4  # pictures between two counts that darknet prints
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")
 VOC_LIST, COCO_LIST = "2007_test.txt", "data/coco_val_5k.list"
 
 
 def _data_and_network(function: Callable[..., Any]) -> Callable[..., Any]:
-    return together(data_argument, _network)(function)
+    return together(data_argument, _network_arguments)(function)
 
 
-def _network(function: Callable[..., Any]) -> Callable[..., Any]:
+def _network_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     return together(
         network_files,
-        batch_option,
+        batch_option(default=4),
         names_options,
         network_options,
-    )(function)  # fmt: skip
+    )(function)
 
 
 def _list_option(default: str) -> Callable[..., Any]:
     return flag("list", "list_file", type=FILE, default=default, show_default=True, metavar="FILE",
-                help="The pictures, one path a line.")  # fmt: skip
+                help="The pictures, one path per line.")  # fmt: skip
 
 
 _out_options = together(
-    flag("out", metavar="NAME", help="What the names of the files begin with, instead of darknet's."),
-    flag("results", type=FILE, metavar="DIR", help="The folder for them; default: that of the .data file, else "
+    flag("out", metavar="NAME", help="The start of the file names, instead of darknet's."),
+    flag("results", type=FILE, metavar="DIR", help="The folder for the files. Default: that of the .data file, else "
          "results."),
 )  # fmt: skip
 
@@ -62,9 +62,9 @@ _out_options = together(
 @click.command("valid", cls=Command)
 @_data_and_network
 @_out_options
-@flag("eval", "kind", type=click.Choice(KINDS), help="The kind of files; default: `eval` of the .data file, else voc.")
+@flag("eval", "kind", type=click.Choice(KINDS), help="The file format. Default: `eval` of the .data file, else voc.")
 def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Write the detections in the pictures of the list `valid` in the format of VOC, COCO, ImageNet, BDD or KITTI.
+    """Write the detections in the pictures of the list `valid` as result files of VOC, COCO, ImageNet, BDD or KITTI.
 
     \b
     Example:
@@ -79,19 +79,19 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
     if kind != named and not options["kind"]:
         note(f"{data_file}: eval={named} is none of {', '.join(KINDS)}; writing voc files")
     model = load_model(cfg, weights, options)
-    names = _mapped(model, data)
+    names = _mapped_names(model, data)
     dialect = model.dialect
     _write(
         model,
         _list_of(data, "valid", "train"),
         InferenceOptions(thresh=dialect.valid_thresh, nms=dialect.valid_nms, pixels=True),
-        _files(kind, options, names, data.text("results"), dialect.coco_id_after_underscore),
+        _files(kind, options, names, data.named_path("results"), dialect.coco_id_after_underscore),
         options,
     )
 
 
-def _mapped(model: Model, data: Section) -> Sequence[str]:
-    """The names of the classes that are written: all, or those in the `map` of a word tree."""
+def _mapped_names(model: Model, data: Section) -> Sequence[str]:
+    """The names of the classes to write: all, or those in the `map` of a word tree."""
     from ...config.word_tree import read_map
     from ...errors import OptionError
     from ...layers.heads.region import Region
@@ -132,7 +132,7 @@ def _write(
     from ..formats.inference import head_lines
 
     batches = BatchDetector(model, paths, inference, options["batch"])
-    _tell_rates(model)
+    _print_rates(model)
     if model.dialect.detects_best_class_first:
         for line in head_lines([(index, model.layers[index].type_number) for index in model.heads]):
             say(line)
@@ -145,14 +145,14 @@ def _write(
         raise click.exceptions.Exit(1)
 
 
-def _tell_rates(model: Model) -> None:
+def _print_rates(model: Model) -> None:
     net = model.config.net
     rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
 
 
 def _write_results(batches: BatchDetector, take: Callable[[ImageResult], None]) -> None:
-    """Pass each result to `take`, with a bar at a terminal, else darknet's count of pictures."""
+    """Pass each result to `take`; show a bar at a terminal, else darknet's count of pictures."""
     total, step = len(batches.paths), min(EVERY, len(batches.paths))
     counts = not sys.stderr.isatty()
     with bar(total) as count:
@@ -166,7 +166,7 @@ def _write_results(batches: BatchDetector, take: Callable[[ImageResult], None]) 
 @click.command("recall", cls=Command)
 @_data_and_network
 def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-    """Print how many objects of the list `valid` are covered by boxes of any class, after each picture.
+    """Print the recall of boxes of any class on the list `valid`, after each picture.
 
     The lines go to standard error, as in darknet.
 
@@ -196,13 +196,13 @@ def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> N
         raise click.exceptions.Exit(1)
 
 
-def _version_1(command: str, default: str) -> tuple[click.Command, click.Command]:
-    """`valid` and `recall` of `yolo` and `coco`, which take lists of pictures as options."""
+def _yolov1_commands(command: str, default: str) -> tuple[click.Command, click.Command]:
+    """`valid` and `recall` of the group `yolo` or `coco`, which take the list of pictures as an option."""
     coco = command == "coco"
     example = f"pydarknet {command} {{}} cfg/yolov1.cfg yolov1.weights --list pictures.txt"
 
     @click.command("valid", cls=Command)
-    @_network
+    @_network_arguments
     @_list_option(default)
     @_out_options
     def valid(cfg: str, weights: str, **options: Any) -> None:
@@ -216,7 +216,7 @@ def _version_1(command: str, default: str) -> tuple[click.Command, click.Command
         _write(model, read_list(options["list_file"]), inference, files, options)
 
     @click.command("recall", cls=Command)
-    @_network
+    @_network_arguments
     @_list_option(default)
     def recall(cfg: str, weights: str, **options: Any) -> None:
         from ...evaluation import GroundTruth
@@ -226,15 +226,15 @@ def _version_1(command: str, default: str) -> tuple[click.Command, click.Command
         _recall(model, truth, 0, options)
 
     kind = "COCO" if coco else "PASCAL VOC"
-    valid.help = f"Write what is found in the pictures of a list as {kind} wants it.\n\n\b\nExample:\n  " + (
+    valid.help = f"Write the detections in the pictures of a list as result files of {kind}.\n\n\b\nExample:\n  " + (
         example.format("valid")
     )
     recall.help = (
-        "How many objects of a list the boxes cover, whatever their classes; on standard error, as in darknet.\n\n"
+        "Print the recall of boxes of any class on a list of pictures; on standard error, as in darknet.\n\n"
         "\b\nExample:\n  " + example.format("recall")
     )
     return valid, recall
 
 
-YOLO_COMMANDS = _version_1("yolo", VOC_LIST)
-COCO_COMMANDS = _version_1("coco", COCO_LIST)
+YOLO_COMMANDS = _yolov1_commands("yolo", VOC_LIST)
+COCO_COMMANDS = _yolov1_commands("coco", COCO_LIST)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
-write_cfg_option = flag("write_cfg", type=FILE, metavar="OUT.cfg", help="Also write the cfg that fits the new file.")
+write_cfg_option = flag("write_cfg", type=FILE, metavar="OUT.cfg", help="Also write the cfg for the new weights file.")
 
 
 def _in_and_out(function: Function) -> Function:
@@ -35,9 +35,9 @@ def _network(cfg: str, options: Options) -> Network:
 
 
 def _save(network: Network, out: str, seen: int | None = None, cutoff: int | None = None) -> None:
-    from ...tools.weights_surgery import stamp
+    from ...tools.weights_surgery import set_header
 
-    stamp(network, seen)
+    set_header(network, seen)
     network.save_weights(out, cutoff)
     note(f"Saving weights to {out}")
 
@@ -58,7 +58,7 @@ def _write_cfg(network: Network, out: str | None, weights: str) -> None:
 def partial_command(cfg: str, weights: str, out: str, layers: int, **options: Any) -> None:
     """Write the first N layers of a weights file, to start the training of another network.
 
-    The count of pictures seen becomes 0. --allow-partial accepts a file that is itself partial.
+    Sets the number of images seen to 0. --allow-partial accepts a file that is itself partial.
 
     \b
     Example:
@@ -80,8 +80,8 @@ def partial_command(cfg: str, weights: str, out: str, layers: int, **options: An
 def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any) -> None:
     """Write the mean of several weights files of one network.
 
-    As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; everything else, and
-    the number of pictures seen, is taken from the first file.
+    As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; all other arrays and
+    the number of images seen are those of the first file.
 
     \b
     Example:
@@ -132,7 +132,8 @@ reset_command = _converting(
     default=0.0,
     show_default=True,
     metavar="V",
-    help="Of the new layers. darknet's 0 is for networks that are trained on; 1 keeps what the network computes.",
+    help="The variance of the new layers. 0, as in darknet, for networks that are trained further; 1 keeps the "
+    "network's outputs.",
 )
 @write_cfg_option
 @network_options
@@ -141,7 +142,7 @@ def normalize_command(
 ) -> None:  # fmt: skip
     """Add batch normalisation to every convolution and [connected] layer that has none.
 
-    The result fits a cfg with batch_normalize=1 in these layers.
+    The new weights need a cfg with batch_normalize=1 in these layers.
 
     \b
     Example:
@@ -162,17 +163,17 @@ def normalize_command(
 def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None, **options: Any) -> None:
     """Fold batch normalisation into weights and biases, and remove it.
 
-    The result fits a cfg with batch_normalize=0. Of recurrent layers only [gru] is changed, as in darknet.
+    The new weights need a cfg with batch_normalize=0. Of the recurrent layers, only [gru] is changed, as in darknet.
 
     \b
     Example:
       pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
     """
-    from ...tools.weights_surgery import denormalize, norms_left
+    from ...tools.weights_surgery import denormalize, layers_with_norm
 
     network = load_network(cfg, weights, options)
     denormalize(network)
-    for index in norms_left(network):
+    for index in layers_with_norm(network):
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
     _save(network, out)
     _write_cfg(network, write_cfg, out)
@@ -184,14 +185,14 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
     "classes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Filters of that layer in the file. Default: darknet's own case, 11921; AlexeyAB's 9372.",
+    help="The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as in AlexeyAB's.",
 )
 @network_options
 def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **options: Any) -> None:
     """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
-    The last layer but one of the cfg has 3 x (5 + N) filters, in the file N. They become the classes of all three
-    anchors. Prints the number of filters; the pictures seen become 0.
+    The last layer but one has N filters in the weights file and 3 x (5 + N) in the cfg. Its filters become the class
+    filters of all three anchors. Prints the number of filters; sets the number of images seen to 0.
 
     \b
     Example:
@@ -208,7 +209,7 @@ def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **opti
 @network_files
 @network_options
 def statistics_command(cfg: str, weights: str, **options: Any) -> None:
-    """Print moments of the scales, biases and first weights of [connected] and recurrent layers, one line per layer.
+    """Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
 
     \b
     Example:

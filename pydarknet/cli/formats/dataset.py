@@ -19,7 +19,7 @@ def report_lines(report: DatasetReport, names: Sequence[str], show: int) -> list
 
 
 def _findings(findings: list[Finding], show: int) -> list[str]:
-    """One line for each finding, the first few of each kind."""
+    """One line for each finding, the first `show` of each kind."""
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_kind[finding.kind].append(finding)

@@ -1,5 +1,5 @@
-"""Results of an evaluation as text: the report of AlexeyAB's `detector map` to the character, and lines of our own for
-COCO's figures, JSON and the table of classes. Functions of values; nothing here prints."""
+"""Results of an evaluation as text: the report of AlexeyAB's `detector map` to the character; COCO's metrics, JSON and
+the table of classes in a form of our own. All functions are pure; none prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANKS_A_LINE = 100
 
 
 def map_start(heads: Sequence[tuple[int, int]], missing: Iterable[Path]) -> Iterator[str]:
-    """The lines before the figures: (index, type number) of the heads, and label files that were looked for."""
+    """The lines before the metrics. heads: (layer index, type number) of each; missing: label files."""
     yield "\n calculation mAP (mean average precision)..."
     yield from head_lines(heads)
     for path in missing:
@@ -30,7 +30,7 @@ def map_start(heads: Sequence[tuple[int, int]], missing: Iterable[Path]) -> Iter
 
 
 def map_report(report: Report, names: Sequence[str]) -> Iterator[str]:
-    """The figures, one line each."""
+    """The metrics, one line each."""
     yield f"\n detections_count = {report.detections}, unique_truth_count = {report.truths}  "
     ranks = "".join(f" rank = {r} of ranks = {report.detections} \r" for r in range(0, report.detections, RANKS_A_LINE))
     for result, name in zip(report.classes, names, strict=True):
@@ -57,7 +57,7 @@ def _totals(report: Report) -> Iterator[str]:
 
 
 def _two_digits(value: float) -> str:
-    """Two digits; 0/0 as the C prints it on x86."""
+    """Two digits; NaN as C prints 0/0 on x86."""
     return "-nan" if math.isnan(value) else f"{value:1.2f}"
 
 
@@ -70,7 +70,7 @@ POINTS_HELP = (
 
 
 def coco_lines(coco: CocoReport | None) -> Iterator[str]:
-    """COCO's figures in per cent, two lines."""
+    """COCO's average precision and recall in per cent, two lines."""
     if coco is None:
         return
     yield (
@@ -87,7 +87,7 @@ def _percent(value: float) -> str:
 
 
 def speed_line(result: Evaluation) -> str:
-    """How long it took, and how much of it the network did not compute."""
+    """Pictures per second, of the whole evaluation and of the network alone."""
     timing = result.timing
     return (
         f"{timing.pictures} pictures in {timing.total:.1f} s: {timing.rate:.2f} pictures/s "
@@ -96,12 +96,12 @@ def speed_line(result: Evaluation) -> str:
 
 
 def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:
-    """All figures as JSON; null where there is nothing to divide by."""
-    return (to_json(evaluation_figures(result, names), indent=1, ensure_ascii=False) + "\n").encode()
+    """All metrics as JSON, UTF-8; null for a metric without objects or detections to count."""
+    return (to_json(evaluation_metrics(result, names), indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def evaluation_figures(result: Evaluation, names: Sequence[str]) -> dict[str, Any]:
-    """All figures; NaN where there is nothing to divide by. Fractions are 0 to 1."""
+def evaluation_metrics(result: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+    """All metrics, as fractions (0 to 1); NaN for a metric without objects or detections to count."""
     report, coco = result.report, result.coco
     content: dict[str, Any] = {
         "pictures": result.timing.pictures,

@@ -1,4 +1,4 @@
-"""Results as text: darknet's lines to the character, JSON, label files. Functions of values; nothing here prints."""
+"""Results as text: darknet's lines to the character, JSON, label files. All functions are pure; none prints."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ...evaluation.classification import Answer, ConfusionCounts
     from ...inference.detector import DetectionResult
 
-JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # of `-out FILE.json`, round its pictures
-JSON_THRESH = 0.005  # AlexeyAB's darknet writes what is above, where -thresh was lower
+JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # before, between and after the pictures of `-out`
+JSON_THRESH = 0.005  # the lowest confidence that AlexeyAB's darknet writes, even if -thresh is lower
 
 
 def classification_lines(path: str, result: Classification) -> Iterator[str]:
@@ -33,21 +33,21 @@ def classification_lines(path: str, result: Classification) -> Iterator[str]:
 
 
 def head_lines(heads: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """AlexeyAB's lines before each picture: (index, type number) of every head that has a number."""
+    """AlexeyAB's lines before each picture. heads: (layer index, type number), 0 for a type without a number."""
     for index, number in heads:
         if number:
             yield f" Detection layer: {index} - type = {number} "
 
 
 def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
-    """The time of one picture: in seconds as pjreddie's darknet has it, or in milliseconds as AlexeyAB's."""
+    """The time of one picture: in seconds as in pjreddie's darknet, or in milliseconds as in AlexeyAB's."""
     if milliseconds:
         return f"{path}: Predicted in {1000 * seconds:f} milli-seconds."
     return f"{path}: Predicted in {seconds:f} seconds."
 
 
 def detection_line(detection: Detection, found: DetectionResult, extended: bool) -> str:
-    """`name: 87%`, and after a tab the box in pixels."""
+    """`name: 87%`; if extended, a tab and the box in pixels follow."""
     percent = np.float32(detection.confidence) * np.float32(100)
     line = f"{detection.name}: {percent:.0f}%"
     if not extended:
@@ -60,19 +60,19 @@ def detection_line(detection: Detection, found: DetectionResult, extended: bool)
 
 
 def _rounded(value: np.float32) -> float:
-    """C's round(): halves go away from zero."""
+    """C's round(): halves are rounded away from zero."""
     number = float(value)
     return math.copysign(math.floor(abs(number) + 0.5), number) if math.isfinite(number) else number
 
 
 def relative_box(detection: Detection, found: DetectionResult) -> tuple[float, float, float, float]:
-    """Centre and size as fractions of the picture: the very float32 values that the network gave."""
+    """Centre and size as fractions of the picture: the float32 values of the network, unchanged."""
     box = detection.box
     return box.x / found.width, box.y / found.height, box.w / found.width, box.h / found.height
 
 
 def json_frame(number: int, path: str | None, found: DetectionResult) -> str:
-    """One picture of `-out FILE.json`, in AlexeyAB's form, detections in array order; a frame of video has no path."""
+    """One picture of `-out FILE.json` in AlexeyAB's format, detections in array order. path: None for a video frame."""
     name = "" if path is None else f'\n "filename":{_quoted(path)}, '
     objects = ", \n".join(_json_object(d, found) for d in replace(found, thresh=JSON_THRESH).in_array_order())
     return f'{{\n "frame_id":{number}, {name}\n "objects": [ \n{objects}\n ] \n}}'
@@ -87,7 +87,7 @@ def _json_object(detection: Detection, found: DetectionResult) -> str:
 
 
 def _number(value: float) -> str:
-    """%f; null for what JSON has no number for."""
+    """%f; null for NaN and infinity, which JSON cannot express."""
     return f"{value:f}" if math.isfinite(value) else "null"
 
 
@@ -101,7 +101,7 @@ def json_line(path: str, found: DetectionResult, frame: int | None = None) -> st
 
 
 def label_lines(found: DetectionResult) -> Iterator[str]:
-    """A label file: the best class of each box and the box as fractions of the picture."""
+    """The lines of a label file: the best class of each box, and the box as fractions of the picture."""
     for detection in found.best_of_each():
         x, y, w, h = relative_box(detection, found)
         yield f"{detection.class_id} {x:2.4f} {y:2.4f} {w:2.4f} {h:2.4f}\n"
@@ -113,13 +113,13 @@ def accuracy_line(tally: ConfusionCounts) -> str:
 
 
 def scores_line(answer: Answer, truth: int) -> str:
-    """The path, the class and the first two outputs; an output that is not there as nan."""
+    """The path, the class and the first two outputs; nan for an output that does not exist."""
     outputs = [] if answer.outputs is None else answer.outputs[:2].tolist()
     first, second = [*outputs, float("nan"), float("nan")][:2]
     return f"{answer.picture.name}, {truth}, {first:f}, {second:f}, "
 
 
 def table_line(answer: Answer, count: int | None = None) -> str:
-    """The path and the first `count` outputs, or all, with tabs between; the path alone where there are none."""
+    """The path and the first `count` outputs (None: all), separated by tabs; only the path if there are none."""
     outputs = [] if answer.outputs is None else answer.outputs[:count].tolist()
     return "\t".join([answer.picture.name, *(format(value, "g") for value in outputs)])

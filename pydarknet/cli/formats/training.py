@@ -17,42 +17,42 @@ if TYPE_CHECKING:
     from ...training.metrics_log import HeadReport, IterationRecord, Measurement
     from ...training.trainer import Trainer
 
-SLOW_LOADING = 0.1  # seconds, beyond which AlexeyAB's darknet complains
-RECENT = 100  # iterations from which the time left is estimated
-TOP_REMINDER = 10  # iterations between two lines about the next accuracy
+SLOW_LOADING = 0.1  # seconds, above which AlexeyAB's darknet prints a warning
+RECENT = 100  # the time left is estimated from the last N iterations
+TOP_REMINDER = 10  # iterations between two lines that announce the next measurement of a classifier
 CLEAR_SCREEN, BELL = "\033[H\033[J", "\a"
 
 
 def no_objects(line: str, statistics: Statistics) -> str:
-    """A head's line with the words `no objects` for the means of a mini-batch without objects."""
+    """A head's line, with `no objects` instead of nan if the mini-batch has no objects."""
     return line if statistics.count else re.sub(r"-?\bnan\b", "no objects", line)
 
 
 @dataclass
 class HoursLeft:
-    """AlexeyAB's estimate of the time left: the first value, then a slow moving average."""
+    """AlexeyAB's estimate of the time left in hours: the first value, then a slow moving average; -1 before."""
 
     value: float = -1.0
 
     def update(self, left: int, seconds: float) -> None:
-        """`left`: iterations; `seconds`: of the last one, loading included."""
+        """left: the number of iterations left. seconds: the duration of the last one, including loading."""
         hours = left * seconds / 3600
         self.value = hours if self.value < 0 else 0.99 * self.value + 0.01 * hours
 
 
 @dataclass
 class RecentPace:
-    """Seconds of an iteration, by the clock, over the last ones: with validation and checkpoints, without compiling."""
+    """The mean duration of recent iterations, including validation and checkpoints, without compilation."""
 
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
 
     def update(self, now: float) -> None:
-        """now: seconds of `compile_time.timing`, when training begins or an iteration ends."""
+        """now: seconds of `compile_time.clock`, when training starts or an iteration ends."""
         self._times.append(now)
 
     @property
     def per_iteration(self) -> float:
-        """Seconds, 0 before the first iteration."""
+        """Seconds; 0 before the first iteration."""
         return (self._times[-1] - self._times[0]) / max(1, len(self._times) - 1)
 
 
@@ -73,10 +73,10 @@ class Printer:
         self.terminal, self.shows_progress = sys.stdout.isatty(), sys.stderr.isatty()
         self.first = True
         self.pace.update(clock())
-        self._look_at_measuring()
+        self._store_validation()
 
-    def _look_at_measuring(self) -> None:
-        """Store when the next measurement is due and the last value; both are printed an iteration later."""
+    def _store_validation(self) -> None:
+        """Store the iteration of the next measurement and the last value; both are printed an iteration later."""
         if self.validator is not None:
             self.due, self.value, self.best = self.validator.next, self.validator.value, self.validator.best
 
@@ -123,7 +123,7 @@ class Printer:
         )
 
     def _crop(self, which: str, width: int) -> int:
-        """The smallest or largest side to which pjreddie's classifiers scale pictures before they crop them."""
+        """The `min` or `max` side, in pixels, to which pjreddie's classifiers scale pictures before they crop them."""
         net = self.setup.net
         if net.has(f"{which}_ratio") or not net.has(f"{which}_crop"):
             crop = net.integer(f"{which}_crop", width if which == "min" else 2 * width)
@@ -149,7 +149,7 @@ class Printer:
         for path in record.saved:
             note(f"Saving weights to {path}")
         self.first = False
-        self._look_at_measuring()
+        self._store_validation()
         if self.shows_progress:
             self._show_progress(record)
 
@@ -232,7 +232,7 @@ class Printer:
         tell = say if self.setup.alexeyab else note
         heads = [(index, model.layers[index].type_number) for index in model.heads]
         for line in [*map_start(heads, measurement.missing), *map_report(measurement.report, model.names)]:
-            tell(line if self.terminal else line.rpartition("\r")[2])  # without the ranks that were counted
+            tell(line if self.terminal else line.rpartition("\r")[2])  # without the count of ranks
         note(f"Total Detection Time: {measurement.seconds:.0f} Seconds")
         for line in POINTS_HELP:
             tell(line)

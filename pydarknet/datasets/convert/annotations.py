@@ -14,6 +14,7 @@ from typing import TypeGuard
 from ...errors import DataError, ImageError, OutputError
 from ...images import image
 
+PROPORTION = 0.02  # by which the ratio of width to height may differ: pictures made smaller are rounded
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
 LARGEST_SIDE = 1 << 20  # pixels
 NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
@@ -21,8 +22,8 @@ NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
 
 @dataclass(frozen=True)
 class PixelBox:
-    """An object: its class number and its edges in pixels from the picture's top left corner. difficult: VOC's mark
-    for objects that need not be found. crowd: COCO's mark for a box around a group."""
+    """An object. number: its class. Edges are in pixels from the picture's top left corner. difficult: VOC's mark for
+    objects that a detector need not find. crowd: COCO's mark for a box around a group."""
 
     number: int
     left: float
@@ -34,8 +35,8 @@ class PixelBox:
 
 
 @dataclass(frozen=True)
-class Annotated:
-    """A picture, whose file need not exist, its size in pixels, and its objects."""
+class AnnotatedPicture:
+    """A picture, its size in pixels and its objects. The file need not exist."""
 
     path: Path
     width: int
@@ -45,14 +46,14 @@ class Annotated:
 
 @dataclass
 class AnnotatedSet:
-    """Pictures by list (train, valid, test or another name), and the names of the classes. left_out: counts of what
-    was left out or changed, by description."""
+    """Pictures by list (train, valid, test or another name), and the class names. left_out: the number of objects or
+    labels that were left out or changed, by description."""
 
     classes: list[str]
-    lists: dict[str, list[Annotated]]
+    lists: dict[str, list[AnnotatedPicture]]
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def __iter__(self) -> Iterator[Annotated]:
+    def __iter__(self) -> Iterator[AnnotatedPicture]:
         for pictures in self.lists.values():
             yield from pictures
 
@@ -70,8 +71,18 @@ class AnnotatedSet:
         }
         return AnnotatedSet(self.classes, lists, left_out)
 
+    def fitting(self) -> AnnotatedSet:
+        """A copy without pictures whose files have other proportions than their annotations say, so that the boxes
+        are not where the objects are; mostly photos that a viewer turns by their EXIF orientation."""
+        misfits = {id(picture): text for picture in self if (text := _misfit(picture))}
+        if not misfits:
+            return self
+        text = f"pictures left out, whose annotations are of another picture: {next(iter(misfits.values()))}"
+        lists = {key: [p for p in pictures if id(p) not in misfits] for key, pictures in self.lists.items()}
+        return AnnotatedSet(self.classes, lists, self.left_out + Counter({text: len(misfits)}))
+
     def without(self, kind: str) -> AnnotatedSet:
-        """A copy without objects of a kind, `difficult` or `crowd`; they are counted."""
+        """A copy without objects of a kind, `difficult` or `crowd`, which are counted."""
         left_out = Counter(self.left_out)
         left_out[f"{kind} objects left out"] += sum(getattr(box, kind) for picture in self for box in picture.boxes)
         lists = {
@@ -81,18 +92,18 @@ class AnnotatedSet:
         return AnnotatedSet(self.classes, lists, left_out)
 
     def check_stems(self) -> None:
-        """Raise DataError for two pictures with one stem, which would share an annotation file, and for a file name
-        with line breaks."""
+        """Raise DataError for two pictures of one stem, which would share an annotation file, and for a file name with
+        line breaks."""
         seen: dict[str, Path] = {}
         for picture in self:
             if len(picture.path.name.splitlines()) != 1:
-                raise DataError(f"{str(picture.path)!r}: expected a file's name of one line")
+                raise DataError(f"{str(picture.path)!r}: expected a file name without line breaks")
             other = seen.setdefault(picture.path.stem, picture.path)
             if other is not picture.path and os.path.realpath(other) != os.path.realpath(picture.path):
-                raise DataError(f"{picture.path} and {other}: two pictures of one name; rename one of them")
+                raise DataError(f"{picture.path} and {other}: two pictures of the same name; rename one of them")
 
 
-def _inside(picture: Annotated, left_out: Counter[str]) -> Iterator[PixelBox]:
+def _inside(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[PixelBox]:
     for box in picture.boxes:
         left, right = max(box.left, 0), min(box.right, picture.width)
         top, bottom = max(box.top, 0), min(box.bottom, picture.height)
@@ -104,26 +115,39 @@ def _inside(picture: Annotated, left_out: Counter[str]) -> Iterator[PixelBox]:
         yield replace(box, left=left, top=top, right=right, bottom=bottom)
 
 
+def _misfit(picture: AnnotatedPicture) -> str:
+    """How a picture's size differs from that of its annotations; empty where the file has these proportions, or is not
+    there."""
+    size, turned = image.header_of_file(picture.path)
+    if size is None:
+        return ""
+    width, height = size
+    if abs(width * picture.height - height * picture.width) <= PROPORTION * width * picture.height:
+        return ""
+    hint = f", EXIF orientation {turned}: turn its pixels, and remove that entry" if turned > 1 else ""
+    return f"{picture.path}: {picture.width}x{picture.height} in the annotations, {width}x{height} in the file{hint}"
+
+
 def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
     """The first existing file with one of these names in one of these folders; the first candidate if none exists."""
     candidates = [folder / name for name in names if name for folder in folders]
     return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
 
 
-def is_side(value: object) -> TypeGuard[int]:
+def is_picture_side(value: object) -> TypeGuard[int]:
     """Whether a value can be the width or height of a picture."""
     return isinstance(value, int) and 0 < value <= LARGEST_SIDE
 
 
 def size_of_file(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a picture file, for formats that do not give it. Raises DataError."""
+    """(width, height) in pixels of a picture file, for formats that do not store it. Raises DataError."""
     try:
         return image.size_of_file(path)
     except ImageError as error:
-        raise DataError(f"{error}; its size is needed") from error
+        raise DataError(f"{error}; expected a picture whose size can be read") from error
 
 
-def numbers_of(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
+def class_numbers(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
     """The index in `classes` of each of `names`. Raises DataError for a name that is not in it."""
     number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
     unknown = [name for name in names if name not in number_of]
@@ -132,7 +156,7 @@ def numbers_of(classes: Sequence[str], names: Sequence[str], where: str) -> dict
     return {name: number_of[name] for name in names}
 
 
-def finite(value: float | str) -> float:
+def finite_float(value: float | str) -> float:
     """float(value). Raises ValueError, also for NaN and infinity."""
     number = float(value)
     if not math.isfinite(number):
@@ -140,14 +164,14 @@ def finite(value: float | str) -> float:
     return number
 
 
-def whole(value: float, digits: int = 3) -> float:
-    """A coordinate rounded for output: to a whole number if it is within NUMBER of one, else to `digits`."""
+def rounded_coordinate(value: float, digits: int = 3) -> float:
+    """A coordinate for output, rounded to a whole number if it is within NUMBER of one, else to `digits` decimals."""
     return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
 
 
 @dataclass(frozen=True)
-class Placing:
-    """Where pictures of the new data set go. final: its folder, although it is written elsewhere first. copy: whether
+class PicturePlacement:
+    """The place of the pictures of a new data set. final: its folder, which is written elsewhere first. copy: whether
     pictures are copied into it."""
 
     final: Path
@@ -173,7 +197,7 @@ class Placing:
 
     @staticmethod
     def copy_file(picture: Path, target: Path) -> None:
-        """Copy a file that is a picture by its first bytes: an annotation file may name any file of the machine."""
+        """Copy a picture. Other files, which an annotation file may name too, raise DataError."""
         try:
             image.size_of_file(picture)
         except ImageError as error:

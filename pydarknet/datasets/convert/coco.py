@@ -11,35 +11,36 @@ from typing import Any
 from ...config.names import COCO_IDS
 from ...errors import DataError
 from ...utils.files import read_text
+from ...utils.resources import with_slashes
 from ...utils.strict_json import to_json
 from .annotations import (
-    Annotated,
+    AnnotatedPicture,
     AnnotatedSet,
+    PicturePlacement,
     PixelBox,
-    Placing,
-    finite,
-    is_side,
+    class_numbers,
+    finite_float,
+    is_picture_side,
     locate,
-    numbers_of,
+    rounded_coordinate,
     size_of_file,
-    whole,
 )
 
 _LIST = re.compile(r"(train|val|test)")
 _OURS = {"val": "valid"}
 _FILE_OF = {"valid": "val"}
 LARGEST_ID = 1 << 63
-DIGITS = 6  # decimals of a pixel, as label files have decimals of a picture
+DIGITS = 6  # decimals of coordinates in pixels
 
 Json = Mapping[str, Any]
 
 
 def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
-    """Read JSON files, one per list. names: the classes in order; pictures: their folder. Raises DataError."""
+    """Read JSON files, one per list. names: the classes in order. pictures: their folder. Raises DataError."""
     contents = {_list_name(file, files): (file, _parse(file)) for file in files}
     found = _category_names(contents)
     classes = list(names) if names else found
-    numbers = numbers_of(classes, found, str(files[0]))
+    numbers = class_numbers(classes, found, str(files[0]))
     lists = {}
     for key, (file, content) in contents.items():
         folders = [pictures] if pictures else []
@@ -61,9 +62,9 @@ def _list_name(file: Path, files: Sequence[Path]) -> str:
 def _parse(file: Path) -> Json:
     try:
         content = json.loads(read_text(file, DataError))
-    except (ValueError, RecursionError) as error:  # also numbers of absurd length
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
-        raise DataError(f"{file}:{line}: no JSON: {reason}") from error
+        raise DataError(f"{file}:{line}: not JSON: {reason}") from error
     missing = [key for key in ("images", "annotations", "categories") if not _is_list(content, key)]
     if missing:
         raise DataError(f"{file}: no list {missing[0]!r}; expected images, annotations and categories")
@@ -75,7 +76,7 @@ def _is_list(content: Any, key: str) -> bool:
 
 
 def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
-    """The classes of all files in the order of their ids. Raises DataError where two files disagree."""
+    """The classes of all files in the order of their ids. Raises DataError if two files disagree."""
     by_id: dict[int, str] = {}
     for file, content in contents.values():
         for position, category in enumerate(content["categories"]):
@@ -86,7 +87,7 @@ def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
 
 
 def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list[Any]:
-    """The values of these fields of entry `position` of a list. Raises DataError where one is missing or wrong."""
+    """The values of `fields` in entry `position` of the list `key`. Raises DataError if one is missing or wrong."""
     missing = [name for name in fields if not isinstance(item, dict) or name not in item]
     if missing:
         raise DataError(f"{file}: {key}[{position}] has no {missing[0]!r}")
@@ -108,47 +109,53 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[Annotated]:
+def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[AnnotatedPicture]:
     class_of = {category["id"]: numbers[str(category["name"])] for category in content["categories"]}
     boxes: dict[int, list[PixelBox]] = {}
     for position, item in enumerate(content["images"]):
         number, _ = _entry(file, "images", position, item, "id", "file_name")
         if number in boxes:
-            raise DataError(f"{file}: images[{position}]: id {number} is that of another picture as well")
+            raise DataError(
+                f"{file}: images[{position}]: id {number} occurs twice; expected a different one for each picture"
+            )
         boxes[number] = []
     for position, item in enumerate(content["annotations"]):
         picture, category, box = _entry(file, "annotations", position, item, "image_id", "category_id", "bbox")
         if picture not in boxes or category not in class_of:
             what = f"image {picture}" if picture not in boxes else f"category {category}"
-            raise DataError(f"{file}: annotations[{position}] is of {what}, which the file does not have")
+            raise DataError(f"{file}: annotations[{position}] is of {what}, which is not in the file")
         boxes[picture].append(_box(file, position, item, class_of[category], box))
     return [_annotated(item, boxes[item["id"]], folders) for item in content["images"]]
 
 
 def _box(file: Path, position: int, item: Json, number: int, box: Any) -> PixelBox:
     try:
-        left, top, width, height = map(finite, box)
+        left, top, width, height = map(finite_float, box)
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{file}: annotations[{position}]: bbox is {_shown(box)}; expected four numbers") from None
     difficult, crowd = bool(item.get("difficult", 0)), bool(item.get("iscrowd", 0))
     return PixelBox(number, left, top, left + width, top + height, difficult, crowd)
 
 
-def _annotated(item: Json, boxes: list[PixelBox], folders: Sequence[Path]) -> Annotated:
-    path = locate([str(item["file_name"])], folders)
+def _annotated(item: Json, boxes: list[PixelBox], folders: Sequence[Path]) -> AnnotatedPicture:
+    name = with_slashes(str(item["file_name"]))
+    names = [str(item["file_name"]), name]
+    if ":" in name:  # C:\data\a.jpg of another machine, or https://host/a.jpg
+        names.append(name.rpartition("/")[2])
+    path = locate(names, folders)
     width, height = item.get("width"), item.get("height")
-    if not (is_side(width) and is_side(height)):
+    if not (is_picture_side(width) and is_picture_side(height)):
         width, height = size_of_file(path)
-    return Annotated(path, width, height, boxes)
+    return AnnotatedPicture(path, width, height, boxes)
 
 
-def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
+def write_coco(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -> None:
     """Write annotations/instances_NAME.json into an empty folder, and `images` if pictures are copied.
 
     Ids of pictures and categories are those of the result files of `detector valid`.
     """
     (folder / "annotations").mkdir()
-    if placing.copy:
+    if placement.copy:
         found.check_stems()
         (folder / "images").mkdir()
     identities = iter(_image_ids([picture.path.stem for picture in found]))
@@ -158,11 +165,11 @@ def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
         images, annotations = [], []
         for picture in pictures:
             identity = next(identities)
-            name = picture.path.name if placing.copy else placing.reference(picture.path)
+            name = picture.path.name if placement.copy else placement.reference(picture.path)
             images.append({"id": identity, "file_name": name, "width": picture.width, "height": picture.height})
             annotations += [_annotation(box, identity, numbers[box.number]) for box in picture.boxes]
-            if placing.copy:
-                placing.place(picture.path, folder / "images")
+            if placement.copy:
+                placement.place(picture.path, folder / "images")
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
         content = {"images": images, "annotations": annotations, "categories": categories}
@@ -171,15 +178,15 @@ def write_coco(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
 
 
 def _image_ids(stems: Sequence[str]) -> list[int]:
-    """The number at the end of each name, as in the result files of `detector valid`; 1, 2, ... unless all names end in
-    different numbers."""
+    """The number at the end of each name, as in the result files of `detector valid`, if all names end in different
+    numbers; else 1, 2, ..."""
     found = [re.search(r"[0-9]{1,18}$", stem) for stem in stems]
     numbers = [int(match[0]) for match in found if match]
     return numbers if len(set(numbers)) == len(stems) else list(range(1, len(stems) + 1))
 
 
 def _annotation(box: PixelBox, image: int, category: int) -> dict[str, Any]:
-    left, top, right, bottom = (whole(edge, DIGITS) for edge in (box.left, box.top, box.right, box.bottom))
+    left, top, right, bottom = (rounded_coordinate(edge, DIGITS) for edge in (box.left, box.top, box.right, box.bottom))
     width, height = round(right - left, DIGITS), round(bottom - top, DIGITS)
     annotation = {
         "id": 0,

@@ -12,14 +12,17 @@ from ...config.names import read_names
 from ...utils.prefetch import prefetch
 from ..labels import wrong_row
 from ..listing import ImageLists, LabelledPicture
-from .annotations import Annotated, AnnotatedSet, PixelBox, Placing, size_of_file
+from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox, size_of_file
 
 # Both darknets find the labels of pictures in JPEGImages in a folder `labels` beside it.
 PICTURES, LABELS = "JPEGImages", "labels"
 
 
 def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
-    """Read a .data file or a list. Raises DataError for missing pictures, whose sizes label files do not give."""
+    """Read a .data file, a list, or a folder or data.yaml of pictures with label files.
+
+    Raises DataError for a missing picture, whose size is needed.
+    """
     data = ImageLists.open(path)
     classes = list(names or _names(data))
     result = AnnotatedSet(classes, {})
@@ -39,12 +42,16 @@ def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
 
 def _names(data: ImageLists) -> list[str]:
     path = data.data.file("names") if data.data else None
+    if data.names:
+        return data.names
     if path is None:
         return [str(number) for number in range(data.classes or 0)]
     return read_names(path)
 
 
-def _annotated(picture: LabelledPicture, width: int, height: int, classes: int, left_out: Counter[str]) -> Annotated:
+def _annotated(
+    picture: LabelledPicture, width: int, height: int, classes: int, left_out: Counter[str]
+) -> AnnotatedPicture:
     left_out["label files missing"] += picture.labels is None
     left_out["lines that are no labels left out"] += len(picture.wrong)
     boxes = []
@@ -55,16 +62,16 @@ def _annotated(picture: LabelledPicture, width: int, height: int, classes: int, 
         number, x, y, w, h = row
         left, top = (x - w / 2) * width, (y - h / 2) * height
         boxes.append(PixelBox(int(number), left, top, left + w * width, top + h * height))
-    return Annotated(picture.picture, width, height, boxes)
+    return AnnotatedPicture(picture.picture, width, height, boxes)
 
 
-def write_darknet(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
+def write_darknet(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -> None:
     """Write obj.data, obj.names, the lists, labels, and the pictures or links to them into an empty folder."""
     found.check_stems()
     for name in (PICTURES, LABELS):
         (folder / name).mkdir()
     for picture in found:
-        placing.place(picture.path, folder / PICTURES)
+        placement.place(picture.path, folder / PICTURES)
         (folder / LABELS / f"{picture.path.stem}.txt").write_text(label_rows(picture), encoding="utf-8")
     for key, pictures in found.lists.items():
         lines = [f"{PICTURES}/{picture.path.name}\n" for picture in pictures]
@@ -78,12 +85,12 @@ def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def label_rows(picture: Annotated) -> str:
+def label_rows(picture: AnnotatedPicture) -> str:
     """The content of the label file of a picture."""
     return "".join(_row(box, picture) for box in picture.boxes)
 
 
-def _row(box: PixelBox, picture: Annotated) -> str:
+def _row(box: PixelBox, picture: AnnotatedPicture) -> str:
     x, y = (box.left + box.right) / 2 / picture.width, (box.top + box.bottom) / 2 / picture.height
     w, h = (box.right - box.left) / picture.width, (box.bottom - box.top) / picture.height
     return f"{box.number} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n"

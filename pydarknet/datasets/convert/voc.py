@@ -12,17 +12,18 @@ from xml.etree import ElementTree
 
 from ...errors import DataError
 from ...utils.files import read_bytes, read_text
+from ...utils.resources import with_slashes
 from .annotations import (
-    Annotated,
+    AnnotatedPicture,
     AnnotatedSet,
+    PicturePlacement,
     PixelBox,
-    Placing,
-    finite,
-    is_side,
+    class_numbers,
+    finite_float,
+    is_picture_side,
     locate,
-    numbers_of,
+    rounded_coordinate,
     size_of_file,
-    whole,
 )
 
 SETS = {"train": "train", "val": "valid", "test": "test"}  # VOC's names of lists, and ours
@@ -40,7 +41,7 @@ def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> 
     found = {name for file, tree in files for name in _class_names(file, tree)}
     classes = list(names) if names else sorted(found)
     folders = [folder for folder in (pictures, root / "JPEGImages", root / "images", folder, root) if folder]
-    numbers = numbers_of(classes, sorted(found), str(path))
+    numbers = class_numbers(classes, sorted(found), str(path))
     return AnnotatedSet(
         classes, {name: [_annotated(*item, numbers, folders) for item in listed] for name, listed in lists.items()}
     )
@@ -62,9 +63,9 @@ def _parse(file: Path) -> ElementTree.Element:
     try:
         tree = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
-        raise DataError(f"{file}:{error.position[0]}: no XML: {error}") from error
+        raise DataError(f"{file}:{error.position[0]}: not XML: {error}") from error
     except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
-        raise DataError(f"{file}:1: no XML that can be read: {error}") from error
+        raise DataError(f"{file}:1: unreadable XML: {error}") from error
     if tree.tag != "annotation":
         raise DataError(f"{file}: found <{tree.tag}>; expected <annotation>")
     return tree
@@ -80,15 +81,24 @@ def _class_names(file: Path, tree: ElementTree.Element) -> Iterator[str]:
         yield name
 
 
-def _annotated(file: Path, tree: ElementTree.Element, numbers: dict[str, int], folders: Sequence[Path]) -> Annotated:
+def _annotated(
+    file: Path, tree: ElementTree.Element, numbers: dict[str, int], folders: Sequence[Path]
+) -> AnnotatedPicture:
     listed = (tree.findtext("filename") or "").strip()
     where = (tree.findtext("path") or "").strip()
-    plain = [listed, f"{listed}.jpg", where, Path(where).name, f"{file.stem}.jpg", f"{file.stem}.png"]
+    plain = [
+        listed,
+        f"{listed}.jpg",
+        where,
+        with_slashes(where).rpartition("/")[2],
+        f"{file.stem}.jpg",
+        f"{file.stem}.png",
+    ]
     picture = locate([name for name in plain if name not in ("", ".jpg")], folders)
     size = [_integer(tree.findtext(f"size/{side}")) for side in ("width", "height")]
-    width, height = size if all(map(is_side, size)) else size_of_file(picture)
+    width, height = size if all(map(is_picture_side, size)) else size_of_file(picture)
     boxes = [_box(file, number, item, numbers) for number, item in enumerate(tree.iter("object"), start=1)]
-    return Annotated(picture, width, height, boxes)
+    return AnnotatedPicture(picture, width, height, boxes)
 
 
 def _integer(text: str | None) -> int:
@@ -103,7 +113,7 @@ def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, 
     for key in ("xmin", "ymin", "xmax", "ymax"):
         text = item.findtext(f"bndbox/{key}")
         try:
-            edges.append(finite(text or "") - 1)
+            edges.append(finite_float(text or "") - 1)
         except ValueError:
             shown = repr(text)[:60]
             raise DataError(f"{file}: object {number}: <{key}> is {shown}; expected a number") from None
@@ -112,18 +122,18 @@ def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, 
     return PixelBox(numbers[name], left, top, right, bottom, difficult=_integer(item.findtext("difficult")) != 0)
 
 
-def write_voc(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
+def write_voc(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -> None:
     """Write Annotations, ImageSets/Main, and JPEGImages if pictures are copied, into an empty folder."""
     found.check_stems()
     for text in (*found.classes, *(str(picture.path) for picture in found)):
         if not text.isprintable():
-            raise DataError(f"{text!r}: has characters that XML does not")
-    for name in ("Annotations", "ImageSets/Main", *(["JPEGImages"] if placing.copy else [])):
+            raise DataError(f"{text!r}: found characters that XML cannot contain")
+    for name in ("Annotations", "ImageSets/Main", *(["JPEGImages"] if placement.copy else [])):
         (folder / name).mkdir(parents=True)
     for picture in found:
-        if placing.copy:
-            placing.place(picture.path, folder / "JPEGImages")
-        tree = _tree(picture, found.classes, None if placing.copy else placing.reference(picture.path))
+        if placement.copy:
+            placement.place(picture.path, folder / "JPEGImages")
+        tree = _tree(picture, found.classes, None if placement.copy else placement.reference(picture.path))
         ElementTree.indent(tree, "\t")
         (folder / "Annotations" / f"{picture.path.stem}.xml").write_bytes(ElementTree.tostring(tree, "utf-8") + b"\n")
     for key, pictures in found.lists.items():
@@ -132,7 +142,7 @@ def write_voc(found: AnnotatedSet, folder: Path, placing: Placing) -> None:
         file.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
 
 
-def _tree(picture: Annotated, classes: Sequence[str], reference: str | None) -> ElementTree.Element:
+def _tree(picture: AnnotatedPicture, classes: Sequence[str], reference: str | None) -> ElementTree.Element:
     tree = ElementTree.Element("annotation")
     _add(tree, folder="JPEGImages", filename=picture.path.name)
     if reference:
@@ -143,7 +153,7 @@ def _tree(picture: Annotated, classes: Sequence[str], reference: str | None) -> 
         item = ElementTree.SubElement(tree, "object")
         hard = int(box.difficult or box.crowd)
         _add(item, name=classes[box.number], pose="Unspecified", truncated=0, difficult=hard)
-        edges = (whole(edge + 1) for edge in (box.left, box.top, box.right, box.bottom))
+        edges = (rounded_coordinate(edge + 1) for edge in (box.left, box.top, box.right, box.bottom))
         _add(ElementTree.SubElement(item, "bndbox"), **dict(zip(("xmin", "ymin", "xmax", "ymax"), edges, strict=True)))
     return tree
 

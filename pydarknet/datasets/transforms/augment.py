@@ -16,7 +16,7 @@ from ...images.colour import blur as gaussian
 from ...utils.arrays import Array
 
 CLASS_ONLY = 999999.0  # x, y, w, h of a label that has a class but no box
-IGNORE = -1234.0  # in class vectors: an entry that is not learned
+IGNORE = -1234.0  # in class vectors: an entry without a loss
 NOWHERE = np.zeros((0, 5), np.float32)
 Rng = np.random.Generator
 
@@ -67,7 +67,7 @@ def move_boxes(
 ) -> Array:
     """Boxes transformed by a crop (`AffineCrop.scale`, `.shift`) and clipped to the input.
 
-    Labels at 0, 0 have a class but no box. Boxes wholly outside get a size of 0 or, with `drops_outside`, are removed.
+    Labels at 0, 0 have a class but no box. Boxes entirely outside get size 0 or, if `drops_outside`, are removed.
     """
     rows = np.asarray(rows, np.float32).reshape(-1, 5)
     moved = rows.copy()

@@ -20,7 +20,7 @@ from .augment import Rng, rand_int, rand_scale
 
 @dataclass(frozen=True)
 class Margins:
-    """Pixels cut off each side of a picture; negative ones are added."""
+    """Pixels to cut off each side of a picture; negative numbers extend it."""
 
     left: int
     top: int
@@ -60,8 +60,8 @@ def rotated_crop(
     """The random crop of classifiers: a square of the source, which is scaled to a shorter side between the bounds
     `crop`, rotated by up to `angle` degrees, and its aspect ratio changed by a factor up to `aspect`.
 
-    A picture smaller than the square may be anywhere in it or, with `keeps_inside`, is centred. The square is stretched
-    to an input that is not square.
+    A picture smaller than the square is at a random place in it or, if `keeps_inside`, in its middle. The square is
+    stretched to an input that is not square.
     """
     W, H = source
     side = max(size)

@@ -1,4 +1,4 @@
-"""Training pictures mixed: mosaic, mixup, cutmix, and their truth.
+"""Mixtures of training pictures (mosaic, mixup, cutmix) and their ground truth.
 
 Canvases are (h, w, c) float32 in 0..1. Sizes are (width, height) in pixels. All randomness comes from the generator
 `rng` that is passed in.
@@ -24,7 +24,7 @@ def cut_point(rng: Rng, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
-    """The crop moved so that it begins at the corner of the picture that is outermost in the mosaic."""
+    """The crop moved to the corner of the picture that is outermost in the mosaic."""
     left, right = quadrant % 2 == 0, margins.left + margins.right
     if mirror:
         left = not left

@@ -1,13 +1,13 @@
-"""The report of a detector: one HTML page that needs no other file, and its figures as JSON.
+"""The report of a detector: one HTML page that needs no other file, and its metrics as JSON.
 
-    seen = ReportCollector(model, model.names, truth)
-    result = evaluate(model, truth, each=seen.add)
-    write_report("report", seen, result, title="small.cfg")
+    collector = ReportCollector(model, model.names, truth)
+    result = evaluate(model, truth, each=collector.add)
+    write_report("report", collector, result, title="small.cfg")
 
-collector   what is collected while the pictures are evaluated: confusions, the pictures to show
-thresholds  F1 over the threshold, and the threshold that it recommends
+collector   data collected during the evaluation: confusion matrix, pictures to show
+thresholds  F1 over the threshold, and the recommended threshold
 charts      the charts as SVG (matplotlib, extra `plot`)
-pictures    truth beside found
+pictures    ground truth beside detections
 page        the HTML
 """
 

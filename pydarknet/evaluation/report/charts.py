@@ -1,4 +1,4 @@
-"""The charts of a report, as SVG that takes the page's colour and font."""
+"""The charts of a report, as SVG in the page's colour and font."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMED = 10  # classes in a legend: those with most objects
 BARS = 30  # classes in the histogram
-DRAWN = 5000  # boxes on a chart; more only make the file larger
+DRAWN = 5000  # boxes on a chart, at most
 WIDTH, HEIGHT = 6.4, 4.2  # inches
 
 
@@ -49,7 +49,7 @@ def precision_recall(report: Report, curves: Sequence[Curve], names: Sequence[st
 
 
 def f1_over_threshold(report: Report, f1: F1Curves, names: Sequence[str]) -> str:
-    """F1 over the confidence threshold: of every class, and their mean with the recommended threshold."""
+    """F1 over the confidence threshold: of each class, and their mean with the recommended threshold."""
     figure, axes = _figure()
     named = _named(report)
     for result in report.classes:
@@ -63,7 +63,7 @@ def f1_over_threshold(report: Report, f1: F1Curves, names: Sequence[str]) -> str
 
 
 def objects_by_class(report: Report, names: Sequence[str]) -> str:
-    """For each class a bar: objects found and missed, and beside it what was found wrongly."""
+    """Bars for each class: objects found and missed, and false positives."""
     shown = sorted((c for c in report.classes if c.truths or c.fp), key=lambda c: -c.truths)[:BARS]
     figure, axes = _figure()
     figure.set_size_inches(WIDTH, max(2.0, 0.9 + 0.42 * len(shown)))
@@ -79,7 +79,7 @@ def objects_by_class(report: Report, names: Sequence[str]) -> str:
 
 
 def sizes_and_anchors(sizes: Array, anchors: Array, width: int, height: int) -> str:
-    """Every object as a point (width, height), the anchors as crosses; on logarithmic axes, in input pixels."""
+    """Objects (n, 2) as points (width, height) and anchors (k, 2) as crosses, on logarithmic axes, in input pixels."""
     figure, axes = _figure()
     if len(sizes) > DRAWN:
         sizes = sizes[np.random.default_rng(0).choice(len(sizes), DRAWN, replace=False)]
@@ -97,7 +97,7 @@ def sizes_and_anchors(sizes: Array, anchors: Array, width: int, height: int) -> 
 
 
 def side_histogram(sizes: Array, anchors: Array) -> str:
-    """How many objects have which side (the root of their area), with lines at the anchors."""
+    """A histogram of the objects' sides (the square roots of their areas), with lines at the anchors."""
     figure, axes = _figure()
     sides = np.sqrt(sizes.prod(axis=1)) if len(sizes) else np.ones(1)
     edges = np.geomspace(max(1.0, float(sides.min())), max(2.0, float(sides.max()) * 1.001), 33)

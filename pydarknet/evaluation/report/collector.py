@@ -1,4 +1,4 @@
-"""What a report needs of each picture, collected while a list is evaluated."""
+"""The data of a report, collected during the evaluation of a list."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from ..ground_truth import GroundTruth
 from ..runner import ImageResult
 from ..worst import Worst
 
-SHOWN = 6  # pictures of each choice
+SHOWN = 6  # pictures in each section: most missed objects, random
 
 
 @dataclass
 class ReportCollector:
-    """Give `add` to `evaluate` as `each`.
+    """Collects the data of a report: pass `add` to `evaluate` as `each`.
 
-    confusion: (classes + 1, classes + 1), rows are true classes, columns found ones; the last row counts what was found
-    where there is no object, the last column objects that were not found. sizes: of all objects, in fractions of their
-    picture. random: the results of a random choice of pictures.
+    confusion: (classes + 1, classes + 1) int64. Rows are true classes, columns detected ones; the last row counts
+    detections without an object, the last column missed objects. random: (missed objects, result) of random pictures.
     """
 
     network: Network
@@ -48,7 +47,7 @@ class ReportCollector:
         self._wanted = set(np.random.default_rng(self.seed).choice(len(self.truth), count, replace=False).tolist())
 
     def add(self, result: ImageResult, missed: int) -> None:
-        """Count one picture. missed: its objects that were not found above the threshold."""
+        """Count one picture. missed: the number of its objects without a detection above the threshold."""
         rows = self.truth.boxes[result.index]
         known = rows[(rows[:, 0] >= 0) & (rows[:, 0] < self.classes)]
         count_confusions(self.confusion, result.candidates, known, self.thresh, self.iou_thresh)
@@ -60,7 +59,7 @@ class ReportCollector:
 
     @property
     def sizes(self) -> Array:
-        """(n, 2) width and height of every object in pixels of the network's input."""
+        """(n, 2) float32 width and height of each object in pixels of the network's input."""
         _, height, width = self.network.input_shape
         rows = np.concatenate([*self.truth.boxes, np.zeros((0, 5), np.float32)])
         good = rows[(rows[:, 3:] > 0).all(axis=1)]
@@ -68,7 +67,7 @@ class ReportCollector:
 
     @property
     def anchors(self) -> Array:
-        """(k, 2) the anchors that the heads use, in pixels of the network's input; (0, 2) for networks without any."""
+        """(k, 2) float32: the anchors that the heads use, in pixels of the network's input; k may be 0."""
         _, height, width = self.network.input_shape
         used: dict[tuple[float, float], None] = {}
         for head in heads_of(self.network):
@@ -83,8 +82,8 @@ class ReportCollector:
 
 
 def found_above(candidates: Candidates, thresh: float) -> tuple[Array, NDArray[np.intp], Array]:
-    """(boxes (k, 4), class of each, its probability): every box with its best class, above the threshold; the most
-    probable first."""
+    """The boxes whose best class is above the threshold, most probable first: (boxes (k, 4), classes (k,),
+    probabilities (k,))."""
     if not len(candidates):
         return np.zeros((0, 4), np.float32), np.zeros(0, np.intp), np.zeros(0, np.float32)
     classes, best = candidates.probabilities.argmax(axis=1), candidates.probabilities.max(axis=1)
@@ -93,9 +92,9 @@ def found_above(candidates: Candidates, thresh: float) -> tuple[Array, NDArray[n
     return candidates.boxes[above], classes[above], best[above]
 
 
-def pair_up(boxes: Array, truth: Array, iou_thresh: float) -> list[tuple[int, int]]:
-    """(index of a box, index of an object) of pairs that overlap more than the threshold, whatever their classes; each
-    box and each object is in one pair at most, the largest IoU first. boxes: (k, 4); truth: (t, 5)."""
+def match_boxes(boxes: Array, truth: Array, iou_thresh: float) -> list[tuple[int, int]]:
+    """(index of a box, index of an object) of pairs with an IoU above the threshold, of any classes. Each box and each
+    object is in at most one pair; the largest IoU is matched first. boxes: (k, 4). truth: (t, 5)."""
     if not len(boxes) or not len(truth):
         return []
     table = iou(boxes[:, None], truth[None, :, 1:])
@@ -115,9 +114,9 @@ def pair_up(boxes: Array, truth: Array, iou_thresh: float) -> list[tuple[int, in
 def count_confusions(
     confusion: NDArray[np.int64], candidates: Candidates, truth: Array, thresh: float, iou_thresh: float
 ) -> None:
-    """Add one picture to the matrix: see `ReportCollector`."""
+    """Add one picture to the confusion matrix, see `ReportCollector`."""
     boxes, classes, _ = found_above(candidates, thresh)
-    pairs = pair_up(boxes, truth, iou_thresh)
+    pairs = match_boxes(boxes, truth, iou_thresh)
     numbers = truth[:, 0].astype(int)
     for box, item in pairs:
         confusion[numbers[item], classes[box]] += 1

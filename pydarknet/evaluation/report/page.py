@@ -1,4 +1,4 @@
-"""The page of a report and its figures, written into a folder: report.html, report.json."""
+"""The page of a report and its metrics, written into a folder: report.html, report.json."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from ..evaluate import Evaluation
 from ..runner import ImageResult
 from . import charts
 from .collector import ReportCollector
-from .pictures import shown
+from .pictures import annotated_pair
 from .thresholds import GRID, F1Curves, f1_curves
 
 PAGE = Path(__file__).with_name("report.html")
-HTML, FIGURES = "report.html", "report.json"
-MATRIX_CLASSES = 30  # more make no matrix, but a list of the most frequent confusions
-CONFUSIONS = 20
+HTML, METRICS = "report.html", "report.json"
+MATRIX_CLASSES = 30  # with more classes, the page lists the most frequent confusions instead of the matrix
+CONFUSIONS = 20  # in that list
 
 
 def write_report(
     folder: str | os.PathLike[str],
-    seen: ReportCollector,
+    collector: ReportCollector,
     result: Evaluation,
     title: str,
-    figures: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write report.html and report.json into a folder. Returns the page's path.
 
-    seen: collected by `result`'s evaluation. title: names the network. figures: of the evaluation, for the JSON.
+    collector: collected by `result`'s evaluation. title: names the network. metrics: of the evaluation, for the JSON.
     Raises OptionError without matplotlib, OutputError.
     """
     target = Path(folder)
     with inline_style("check"):
         make_folder(target)
     f1 = f1_curves(result.records.curves(), [c.truths for c in result.report.classes])
-    page = "\n".join(_body(seen, result, f1, title))
+    page = "\n".join(_body(collector, result, f1, title))
     text = Template(PAGE.read_text(encoding="utf-8")).substitute(title=_text(f"{title}: report"), body=page)
     write_file(target / HTML, text.encode("utf-8", "replace"))
-    content = {**(figures or {}), **_figures(seen, result, f1)}
-    write_file(target / FIGURES, (to_json(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    content = {**(metrics or {}), **_metrics(collector, result, f1)}
+    write_file(target / METRICS, (to_json(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
     return target / HTML
 
 
-# --- the figures ---
+# --- the metrics ---
 
 
-def _figures(seen: ReportCollector, result: Evaluation, f1: F1Curves) -> dict[str, Any]:
-    """What the page shows and the figures of `evaluate` lack."""
+def _metrics(collector: ReportCollector, result: Evaluation, f1: F1Curves) -> dict[str, Any]:
+    """The data of the page that the metrics of `evaluate` lack."""
     curves = result.records.curves()
-    _, height, width = seen.network.input_shape
+    _, height, width = collector.network.input_shape
     return {
         "input": {"width": width, "height": height},
         "recommended_threshold": f1.threshold,
@@ -65,13 +65,13 @@ def _figures(seen: ReportCollector, result: Evaluation, f1: F1Curves) -> dict[st
         "confusion": {
             "rows": "truth; the last row: nothing there",
             "columns": "found; the last column: missed",
-            "counts": seen.confusion.tolist(),
+            "counts": collector.confusion.tolist(),
         },
         "f1": {"threshold": GRID.tolist(), "mean": f1.mean.tolist(), "classes": f1.by_class.tolist()},
         "precision_recall": [_thinned(curve.precision, curve.recall, curve.probabilities) for curve in curves],
-        "anchors": seen.anchors.tolist(),
-        "object_sizes": seen.sizes.round(2).tolist(),
-        "picture_sizes": [[*size, count] for size, count in seen.picture_sizes.most_common()],
+        "anchors": collector.anchors.tolist(),
+        "object_sizes": collector.sizes.round(2).tolist(),
+        "picture_sizes": [[*size, count] for size, count in collector.picture_sizes.most_common()],
     }
 
 
@@ -89,22 +89,22 @@ def _text(value: object) -> str:
     return escape(str(value).encode("utf-8", "replace").decode())
 
 
-def _body(seen: ReportCollector, result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
-    names = seen.names
+def _body(collector: ReportCollector, result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
+    names = collector.names
     yield from _summary(result, f1, title)
     yield from _table(result, names)
-    yield from _confusions(seen, names)
+    yield from _confusions(collector, names)
     yield "<h2>Curves</h2>"
     yield (
         f"<p>The recommended threshold is {f1.threshold:.2f}: there the mean F1 of the classes is best, {f1.best:.3f}. "
         f"Give it as <code>-thresh {f1.threshold:.2f}</code>.</p>"
     )
-    yield from _charts(seen, result, f1, names)
-    yield from _pictures(seen, [each for _, each in seen.worst.ranked()], "Most missed objects")
-    worst = {each.index for _, each in seen.worst.ranked()}
-    others = [each for _, each in seen.random if each.index not in worst]
-    yield from _pictures(seen, others, "A random choice")
-    yield from _times(seen, result)
+    yield from _charts(collector, result, f1, names)
+    yield from _pictures(collector, [each for _, each in collector.worst.ranked()], "Most missed objects")
+    worst = {each.index for _, each in collector.worst.ranked()}
+    others = [each for _, each in collector.random if each.index not in worst]
+    yield from _pictures(collector, others, "A random choice")
+    yield from _times(collector, result)
 
 
 def _summary(result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
@@ -166,11 +166,11 @@ def _class_row(name: str, c: Counts, ap: float, coco_ap: float, iou: float, kind
     return f'{opening}<th scope="row">{_text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def _confusions(seen: ReportCollector, names: Sequence[str]) -> Iterator[str]:
+def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[str]:
     yield "<h2>Confusions</h2>"
-    counts = seen.confusion
+    counts = collector.confusion
     if len(names) > MATRIX_CLASSES:
-        yield from _most_confused(seen, names)
+        yield from _most_confused(collector, names)
         return
     yield "<p>Rows are what is there, columns what was found. Shades compare the cells of a row.</p>"
     yield _table_head(["truth", *names, "missed"], "matrix")
@@ -186,9 +186,9 @@ def _confusions(seen: ReportCollector, names: Sequence[str]) -> Iterator[str]:
     yield "</tbody></table></div>"
 
 
-def _most_confused(seen: ReportCollector, names: Sequence[str]) -> Iterator[str]:
+def _most_confused(collector: ReportCollector, names: Sequence[str]) -> Iterator[str]:
     """The most frequent confusions of two classes."""
-    counts = seen.confusion[:-1, :-1].copy()
+    counts = collector.confusion[:-1, :-1].copy()
     counts[range(len(counts)), range(len(counts))] = 0
     order = counts.argsort(axis=None)[::-1][:CONFUSIONS]
     found = [(int(k) // len(counts), int(k) % len(counts)) for k in order if counts.flat[k]]
@@ -202,10 +202,10 @@ def _most_confused(seen: ReportCollector, names: Sequence[str]) -> Iterator[str]
     yield "</tbody></table></div>"
 
 
-def _charts(seen: ReportCollector, result: Evaluation, f1: F1Curves, names: Sequence[str]) -> Iterator[str]:
+def _charts(collector: ReportCollector, result: Evaluation, f1: F1Curves, names: Sequence[str]) -> Iterator[str]:
     report, curves = result.report, result.records.curves()
-    _, height, width = seen.network.input_shape
-    sizes, anchors = seen.sizes, seen.anchors
+    _, height, width = collector.network.input_shape
+    sizes, anchors = collector.sizes, collector.anchors
     mean = _percent(report.mean_average_precision)
     drawn = {
         "Precision over recall": (
@@ -237,13 +237,15 @@ def _charts(seen: ReportCollector, result: Evaluation, f1: F1Curves, names: Sequ
     yield "</div>"
 
 
-def _pictures(seen: ReportCollector, results: Sequence[ImageResult], title: str) -> Iterator[str]:
-    pairs = [pair for result in results if result.is_readable and (pair := shown(seen, result)) is not None]
+def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title: str) -> Iterator[str]:
+    pairs = [
+        pair for result in results if result.is_readable and (pair := annotated_pair(collector, result)) is not None
+    ]
     if not pairs:
         return
     yield (
         f"<h2>{title}</h2>\n<p>Of each picture first the truth, what was missed in orange; then what was found above "
-        f'{seen.thresh:g}, what is wrong in red.</p>\n<div class="pairs">'
+        f'{collector.thresh:g}, what is wrong in red.</p>\n<div class="pairs">'
     )
     for pair in pairs:
         yield f'<div class="pair"><h3>{_text(pair.name)}</h3>'
@@ -254,9 +256,9 @@ def _pictures(seen: ReportCollector, results: Sequence[ImageResult], title: str)
     yield "</div>"
 
 
-def _times(seen: ReportCollector, result: Evaluation) -> Iterator[str]:
+def _times(collector: ReportCollector, result: Evaluation) -> Iterator[str]:
     timing = result.timing
-    _, height, width = seen.network.input_shape
+    _, height, width = collector.network.input_shape
     yield "<h2>Times</h2>"
     each = f"{1000 * timing.forward / timing.pictures:.2f} ms" if timing.pictures else "-"
     yield (

@@ -1,4 +1,4 @@
-"""Pictures of a report: the truth beside what was found, with words for those who do not see them."""
+"""Pictures of a report: the ground truth beside the detections, with descriptions for screen readers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ...errors import ImageError
 from ...images.draw import Colour, draw_boxes
 from ...images.image import Picture, encode_image, load_image, shrink
 from ..runner import ImageResult
-from .collector import ReportCollector, found_above, pair_up
+from .collector import ReportCollector, found_above, match_boxes
 
 LONGEST = 480  # pixels of a picture's longer side
-CROWDED = 12  # boxes; with more, only those that are wrong have a label
+CROWDED = 12  # boxes; in pictures with more, only the wrong ones have labels
 GREEN: Colour = (0, 170, 60)
 ORANGE: Colour = (255, 150, 0)
 RED: Colour = (225, 20, 20)
@@ -24,8 +24,8 @@ Mark = tuple[Box, str, Colour]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture with its objects, and with what was found. truth, found: data: addresses of JPEG files; the texts
+class AnnotatedPair:
+    """A picture with its objects, and the same with the detections. truth, found: JPEG files as `data:` URLs; the texts
     describe them."""
 
     name: str
@@ -35,15 +35,15 @@ class Shown:
     found_text: str
 
 
-def shown(seen: ReportCollector, result: ImageResult) -> Shown | None:
-    """Both pictures of a result; None for a picture that cannot be read."""
+def annotated_pair(collector: ReportCollector, result: ImageResult) -> AnnotatedPair | None:
+    """The two pictures of a result; None if the picture cannot be read."""
     try:
         image = shrink(load_image(result.path), LONGEST)
     except ImageError:
         return None
-    names, rows = seen.names, seen.truth.boxes[result.index]
-    boxes, classes, probabilities = found_above(result.candidates, seen.thresh)
-    pairs = [(b, t) for b, t in pair_up(boxes, rows, seen.iou_thresh) if classes[b] == rows[t, 0]]
+    names, rows = collector.names, collector.truth.boxes[result.index]
+    boxes, classes, probabilities = found_above(result.candidates, collector.thresh)
+    pairs = [(b, t) for b, t in match_boxes(boxes, rows, collector.iou_thresh) if classes[b] == rows[t, 0]]
     hit_boxes, hit_objects = {box for box, _ in pairs}, {item for _, item in pairs}
     truth = [
         _mark(image, row[1:], _name(names, int(row[0])), "missed" if k not in hit_objects else "", ORANGE)
@@ -56,7 +56,7 @@ def shown(seen: ReportCollector, result: ImageResult) -> Shown | None:
         )
     ]
     missed, wrong = len(rows) - len(hit_objects), len(boxes) - len(hit_boxes)
-    return Shown(
+    return AnnotatedPair(
         result.path.name,
         _data(image, truth),
         f"Truth: {_counted(names, rows[:, 0].astype(int).tolist())}; {missed} missed",
@@ -66,7 +66,7 @@ def shown(seen: ReportCollector, result: ImageResult) -> Shown | None:
 
 
 def _mark(image: Picture, box: Sequence[float], text: str, fault: str, colour: Colour) -> tuple[Mark, bool]:
-    """A box to draw, and whether something is wrong with it."""
+    """A box to draw, and whether it is missed or wrong."""
     height, width, _ = image.shape
     x, y, w, h = box
     place = Box(x * width, y * height, w * width, h * height)
@@ -74,7 +74,7 @@ def _mark(image: Picture, box: Sequence[float], text: str, fault: str, colour: C
 
 
 def _data(image: Picture, marks: Sequence[tuple[Mark, bool]]) -> str:
-    """A picture with its marks, the faulty ones on top."""
+    """The `data:` URL of a picture with its boxes, the faulty ones on top."""
     ordered = sorted(marks, key=lambda mark: mark[1])
     crowded = len(marks) > CROWDED
     drawn = draw_boxes(image, [(box, "" if crowded and not faulty else text, colour)

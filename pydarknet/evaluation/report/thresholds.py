@@ -1,4 +1,4 @@
-"""F1 as a function of the confidence threshold, and the threshold that it recommends."""
+"""F1 as a function of the confidence threshold, and the recommended threshold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..average_precision import Curve
 Floats = NDArray[np.float64]
 
 GRID: Floats = np.linspace(0, 1, 201)
-NEARLY = 0.999  # of the best F1; the middle of the thresholds that reach it is recommended
+NEARLY = 0.999  # of the best F1; the recommended threshold is the middle of those that reach it
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def f1_curves(curves: Sequence[Curve], truths: Sequence[int]) -> F1Curves:
 
 
 def _at_thresholds(curve: Curve) -> Floats:
-    """(3, 201): F1, precision and recall of what is more probable than each threshold. Precision is 1 of nothing."""
+    """(3, 201): F1, precision and recall of the detections above each threshold; the precision of none is 1."""
     counts = np.searchsorted(-np.asarray(curve.probabilities, np.float64), -GRID, side="left")
     precision = np.append(1.0, curve.precision)[counts]
     recall = np.append(0.0, curve.recall)[counts]
@@ -59,7 +59,7 @@ def _at_thresholds(curve: Curve) -> Floats:
 
 
 def _recommended(f1: Floats) -> float:
-    """The middle of the stretch around the best F1 in which it is nearly reached; 0.25 where F1 is 0 throughout."""
+    """The middle of the interval around the best F1 in which F1 is nearly as good; 0.25 if F1 is 0 everywhere."""
     best = int(f1.argmax())
     if f1[best] <= 0:
         return 0.25

@@ -1,1 +1,1 @@
-"""Network files checked and changed."""
+"""Checks and changes of network files."""

@@ -1,4 +1,4 @@
-"""Report all faults of a .cfg file at once: those that stop a build, and those that only show in use."""
+"""Report all faults of a .cfg file at once: those that stop a build, and those that appear only in use."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from ...layers import Layer
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.yolo import Yolo
+from ...network.builder import USUAL_STRIDE
 from ...training.lr_schedule import LearningRateSchedule
 from .lenient_build import LenientBuild, build_leniently
 from .lenient_section import Problem
 
-USUAL_STRIDE = 32  # of detectors
-
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The problems of a .cfg file, sorted by line."""
 
     path: str
@@ -48,7 +47,7 @@ def _line(path: str, problem: Problem) -> str:
     return f"{where}: {'error' if problem.is_error else 'warning'}: {layer}{problem.text}"
 
 
-def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> Checked:
+def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> CheckResult:
     """Check a whole .cfg file, and its number of classes against a .data file.
 
     Raises ConfigError for a file that cannot be read or is no .cfg file, DataError where the .data file's list of
@@ -57,24 +56,24 @@ def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Sect
     syntax: list[str] = []
     warnings: list[str] = []
     config = read_config(path, syntax.append, warnings.append)
-    found = build_leniently(config, choose_dialect(dialect, config))
+    build = build_leniently(config, choose_dialect(dialect, config))
     for text in syntax:
-        found.diagnostics.add(text)
+        build.diagnostics.add(text)
     for text in warnings:
-        found.diagnostics.add(text, is_error=False)
+        build.diagnostics.add(text, is_error=False)
     rules = (_mini_batches, _schedule, _input_size, _masks, _agreement, _activations)
     for rule in rules:
-        found.diagnostics.problems += rule(found)
+        build.diagnostics.problems += rule(build)
     if data is not None:
-        found.diagnostics.problems += _data(found, data)
-    problems = sorted(set(found.problems), key=lambda p: (p.line, not p.is_error, p.text))
-    return Checked(config.path, problems, len(config.layers), found.dialect)
+        build.diagnostics.problems += _data(build, data)
+    problems = sorted(set(build.problems), key=lambda p: (p.line, not p.is_error, p.text))
+    return CheckResult(config.path, problems, len(config.layers), build.dialect)
 
 
-def _of_net(found: LenientBuild, text: str, key: str, is_error: bool = False) -> Problem:
+def _of_net(build: LenientBuild, text: str, key: str, is_error: bool = False) -> Problem:
     """A problem at the line of a key of [net]."""
-    lines = [option.line for option in found.config.net.options if option.key == key]
-    return Problem(lines[0] if lines else found.config.net.line, f"[net] {text}", None, is_error)
+    lines = [option.line for option in build.config.net.options if option.key == key]
+    return Problem(lines[0] if lines else build.config.net.line, f"[net] {text}", None, is_error)
 
 
 def _of_layer(layer: Layer, index: int, text: str, key: str, is_error: bool = False) -> Problem:
@@ -82,61 +81,65 @@ def _of_layer(layer: Layer, index: int, text: str, key: str, is_error: bool = Fa
     return Problem(lines[0] if lines else layer.section.line, f"[{layer.kind}] {text}", index, is_error)
 
 
-def _mini_batches(found: LenientBuild) -> Iterator[Problem]:
-    batch, subdivisions = found.net.positive("batch", 1), found.net.positive("subdivisions", 1)
+def _mini_batches(build: LenientBuild) -> Iterator[Problem]:
+    batch, subdivisions = build.net.positive("batch", 1), build.net.positive("subdivisions", 1)
     if subdivisions > batch:
         text = f"subdivisions={subdivisions} is more than batch={batch}; expected a divisor of it"
-        yield _of_net(found, text, "subdivisions", is_error=True)
+        yield _of_net(build, text, "subdivisions", is_error=True)
     elif batch % subdivisions:
         used = batch // subdivisions * subdivisions
         text = f"subdivisions={subdivisions} does not divide batch={batch}; an update would take {used} pictures"
-        yield _of_net(found, text, "subdivisions")
+        yield _of_net(build, text, "subdivisions")
 
 
-def _schedule(found: LenientBuild) -> Iterator[Problem]:
-    if not found.net.has("max_batches"):
-        yield _of_net(found, "max_batches is missing: training would end before it begins", "max_batches")
+def _schedule(build: LenientBuild) -> Iterator[Problem]:
+    if not build.net.has("max_batches"):
+        yield _of_net(
+            build,
+            "max_batches is missing; expected the number of iterations, without which training ends at once",
+            "max_batches",
+        )
     try:
-        schedule = LearningRateSchedule.from_section(found.net)
+        schedule = LearningRateSchedule.from_section(build.net)
     except ConfigError as error:
-        found.diagnostics.add(str(error))
+        build.diagnostics.add(str(error))
         return
     end, steps = schedule.max_batches, schedule.steps
     if any(later <= earlier for earlier, later in pairwise(steps)):
-        yield _of_net(found, f"steps={','.join(map(str, steps))}: expected numbers that rise", "steps")
+        yield _of_net(build, f"steps={','.join(map(str, steps))}: expected ascending numbers", "steps")
     if steps and steps[-1] > end > 0:
-        yield _of_net(found, f"steps: {steps[-1]} lies beyond max_batches={end} and is never reached", "steps")
+        yield _of_net(build, f"steps: {steps[-1]} is above max_batches={end} and is never reached", "steps")
     if 0 < end <= schedule.burn_in:
-        yield _of_net(found, f"burn_in={schedule.burn_in} lasts to the end, max_batches={end}", "burn_in")
+        yield _of_net(build, f"burn_in={schedule.burn_in} lasts to the end of training, max_batches={end}", "burn_in")
     if schedule.learning_rate <= 0:
         yield _of_net(
-            found, f"learning_rate={schedule.learning_rate:g}: expected more than 0", "learning_rate", is_error=True
+            build, f"learning_rate={schedule.learning_rate:g}: expected more than 0", "learning_rate", is_error=True
         )
 
 
-def _heads(found: LenientBuild) -> list[tuple[int, Head]]:
-    return [(index, layer) for index, layer in enumerate(found.layers) if isinstance(layer, Head)]
+def _heads(build: LenientBuild) -> list[tuple[int, Head]]:
+    return [(index, layer) for index, layer in enumerate(build.layers) if isinstance(layer, Head)]
 
 
-def _input_size(found: LenientBuild) -> Iterator[Problem]:
+def _input_size(build: LenientBuild) -> Iterator[Problem]:
     """Report sides that the stride of a head does not divide: the cells would not cover the picture evenly."""
     for side in ("width", "height"):
-        pixels, strides = getattr(found.input, side), []
-        for index, layer in _heads(found):
+        pixels, strides = getattr(build.input, side), []
+        for index, layer in _heads(build):
             cells = getattr(layer.shape, side)
-            if not isinstance(layer, DetectionHead) and found.certainty[index].size and pixels % cells:
+            if not isinstance(layer, DetectionHead) and build.certainty[index].size and pixels % cells:
                 strides.append(2 ** round(math.log2(pixels / cells)))
-        unknown = any(not found.certainty[index].size for index, _ in _heads(found))
+        unknown = any(not build.certainty[index].size for index, _ in _heads(build))
         if not strides and unknown and pixels % USUAL_STRIDE:
             strides.append(USUAL_STRIDE)
         if strides and (stride := max(strides)) > 1:
             less = max(stride, pixels // stride * stride)
             text = f"{side}={pixels}: expected a multiple of {stride}, the network's stride: {less} or {less + stride}"
-            yield _of_net(found, text, side, is_error=True)
+            yield _of_net(build, text, side, is_error=True)
 
 
-def _masks(found: LenientBuild) -> Iterator[Problem]:
-    for index, layer in _heads(found):
+def _masks(build: LenientBuild) -> Iterator[Problem]:
+    for index, layer in _heads(build):
         if not isinstance(layer, Yolo):
             continue
         listed = len(layer.section.reals("anchors") or [])
@@ -153,9 +156,9 @@ def _masks(found: LenientBuild) -> Iterator[Problem]:
             yield _of_layer(layer, index, text, "mask")
 
 
-def _agreement(found: LenientBuild) -> Iterator[Problem]:
+def _agreement(build: LenientBuild) -> Iterator[Problem]:
     """Report heads with different numbers of classes or anchors."""
-    heads = _heads(found)
+    heads = _heads(build)
     if not heads:
         return
     first_index, first = heads[0]
@@ -168,10 +171,10 @@ def _agreement(found: LenientBuild) -> Iterator[Problem]:
             yield _of_layer(layer, index, text, "num")
 
 
-def _activations(found: LenientBuild) -> Iterator[Problem]:
+def _activations(build: LenientBuild) -> Iterator[Problem]:
     """Report layers before a head whose activation is not linear, or with `new_coords` not logistic."""
-    for index, layer in _heads(found):
-        before = found.layers[index - 1] if index else None
+    for index, layer in _heads(build):
+        before = build.layers[index - 1] if index else None
         if isinstance(layer, Yolo) and before is not None and before.kind in ("convolutional", "conv"):
             expected = "logistic" if layer.new_coords else "linear"
             name = before.section.text("activation", "logistic")
@@ -180,12 +183,12 @@ def _activations(found: LenientBuild) -> Iterator[Problem]:
                 yield _of_layer(before, index - 1, text, "activation")
 
 
-def _data(found: LenientBuild, data: Section) -> Iterator[Problem]:
+def _data(build: LenientBuild, data: Section) -> Iterator[Problem]:
     """Report heads and names files with another number of classes than the .data file."""
     classes = data.positive("classes", 1) if data.has("classes") else None
     path = data.file("names")
     names = len(read_names(path)) if path else None
-    for index, layer in _heads(found):
+    for index, layer in _heads(build):
         if classes is not None and layer.classes != classes:
             text = f"classes={layer.classes}; expected {classes}, the number of classes in {data.path}"
             yield _of_layer(layer, index, text, "classes", is_error=True)

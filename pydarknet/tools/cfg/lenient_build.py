@@ -1,4 +1,4 @@
-"""Build a network from a .cfg file that may be wrong: every layer as far as it can be built, and every fault.
+"""Build a network from a .cfg file that may have faults: build each layer as far as possible, record every fault.
 
 `Network` stops at the first fault. `build_leniently` records the fault and continues as if the option at fault were
 absent. For each layer it notes whether the channels and the plane size of the output are certain, so that the
@@ -24,7 +24,7 @@ from ...tensor import Shape
 from ...utils.system import check_memory
 from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
 
-ANY_INPUT = Shape(3, 416, 416)  # where [net] does not say
+ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size
 ATTEMPTS = 20  # repairs of one section
 
 # Options on which the shape of a layer's output depends.
@@ -67,7 +67,7 @@ class LenientBuild:
         return self.diagnostics.problems
 
     def certainty_of(self, source: int) -> ShapeCertainty:
-        """Of a layer's output, or of the network's input (INPUT)."""
+        """The certainty of the output of layer `source`, or of the network's input (INPUT)."""
         return self._input_certainty if source == INPUT else self.certainty[source]
 
     def build(self) -> None:
@@ -169,8 +169,8 @@ class LenientBuild:
         return any(cls.sets_channels and cls.sets_size for cls in following)
 
     def _output_certainty(self, layer: Layer) -> ShapeCertainty:
-        """Each half is certain where the layer sets it by its own options or all inputs are certain, and no option that
-        it depends on is faulty."""
+        """The channels are certain if the layer's own options set them or those of all inputs are certain, and no
+        option that they depend on is faulty; the size likewise."""
         inputs, faulty = [self.certainty_of(source) for source in layer.sources], _section(layer).faulty
         channels = layer.sets_channels or all(each.channels for each in inputs)
         size = layer.sets_size or all(each.size for each in inputs)
@@ -209,15 +209,15 @@ def _guess(layer: Layer, inputs: Sequence[Shape]) -> Shape:
 
 
 def _line_of_filters(layer: Layer, layers: Sequence[Layer]) -> str:
-    """Where a head does not fit the channels of the previous layer: the line that sets them."""
+    """For a head that does not fit the channels of the previous layer, the line that sets them."""
     if not isinstance(layer, Head) or not layers:
         return ""
     found = [option for option in layers[-1].section.options if option.key in ("filters", "output")]
-    return f"; {found[0].key}={found[0].value} stands in line {found[0].line}" if found else ""
+    return f"; {found[0].key}={found[0].value} is in line {found[0].line}" if found else ""
 
 
 def build_leniently(config: Config, dialect: Dialect) -> LenientBuild:
-    """Build what can be built and record every fault. Raises nothing that a .cfg file can cause."""
+    """Build what can be built and record every fault. No content of a .cfg file makes it raise."""
     result = LenientBuild(config, dialect)
     result.build()
     return result

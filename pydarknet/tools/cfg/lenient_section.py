@@ -1,4 +1,4 @@
-"""Reading a .cfg file that may be wrong: sections and build contexts that report each fault and carry on."""
+"""Sections and build contexts for a .cfg file that may have faults: they report each fault and continue."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...layers import BuildContext
 
 Value = TypeVar("Value")
 
-HINT = "did you mean"  # a word that looks misspelt is an error; other unknown words may be meant for another program
-REFERENCES = ("layers", "from")  # where one of these is missing, the previous layer is assumed
+HINT = "did you mean"  # marks a probable misspelling, an error; other unknown words may be for another program
+REFERENCES = ("layers", "from")  # if one of these is missing, the previous layer is assumed
 FILES = ("tree", "map")
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """A fault of a .cfg file. `line` is 0 where no line can be named; `layer` is None for [net]."""
+    """A fault of a .cfg file. line: 0 if unknown. layer: None for [net]."""
 
     line: int
     text: str
@@ -133,7 +133,7 @@ class LenientSection(Section):
         self.options = [option for option in self.options if option.key != key]
 
     def repair(self, is_first: bool) -> bool:
-        """After an error, remove or add one option so that reading can be tried again; False where none is left to try.
+        """After an error, remove or add one option so that reading can be tried again. Returns False if none is left.
 
         is_first: whether this is layer 0, which has no layer to refer to.
         """
@@ -158,7 +158,7 @@ class LenientSection(Section):
 
 
 class LenientContext(BuildContext):
-    """A build context that resolves a reference to no layer as the previous layer, and reports it."""
+    """A build context that reports a reference to a missing layer, and takes the previous layer instead."""
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
         assert isinstance(section, LenientSection)

@@ -18,16 +18,17 @@ from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
+from ...network.builder import USUAL_STRIDE
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
 from .lenient_build import LenientBuild, build_leniently
 
-CELLS = 1  # a width for which anchors are written with decimals
+CELLS = 1  # a width for which `format_anchors` writes cells, with decimals
 
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """What a head needs: its mask (none in [region]), and `channels` output channels of layer `source`."""
+    """The requirements of a head: its mask (empty for [region]), and `channels` output channels of layer `source`."""
 
     index: int
     head: Head
@@ -37,10 +38,10 @@ class HeadPlan:
 
 
 class Retarget:
-    """A network file that is adapted to a data set. `text` holds the changes; only `write` writes them."""
+    """Adapts a network file to a data set. `text` holds the changes until `write` writes them."""
 
     def __init__(self, path: str | os.PathLike[str], dialect: str = "auto") -> None:
-        """Read the file, whose filters and masks may be wrong. Raises ConfigError, OptionError."""
+        """Read the file. Its filters and masks may be wrong. Raises ConfigError, OptionError."""
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
@@ -54,8 +55,8 @@ class Retarget:
 
     @property
     def unit(self) -> tuple[int, int]:
-        """Width and height in which anchors are given: pixels of the input, for [region] cells. Raises ConfigError
-        for a network without anchors."""
+        """Width and height of the network's input in the unit of its anchors: pixels, or cells for [region]. Raises
+        ConfigError for a network without anchors."""
         for _, head in self.heads:
             if isinstance(head, Region):
                 return head.shape.width, head.shape.height
@@ -65,7 +66,7 @@ class Retarget:
 
     @property
     def in_cells(self) -> bool:
-        """Whether anchors count in cells and have decimals."""
+        """Whether the unit of the anchors is cells, so that they have decimals."""
         return any(isinstance(head, Region) for _, head in self.heads)
 
     @property
@@ -89,8 +90,8 @@ class Retarget:
     def masks(self, count: int) -> dict[int, list[int]]:
         """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
 
-        Heads keep their number of anchors if these add up to `count`, else they share equally. Raises OptionError
-        where a head would get none.
+        Heads keep their number of anchors if these add up to `count`, else all get equal parts. Raises OptionError if a
+        head would get none.
         """
         heads = sorted((item for item in self.heads if isinstance(item[1], Yolo)), key=lambda i: -i[1].shape.cells)
         if heads and count < len(heads):
@@ -104,10 +105,10 @@ class Retarget:
             first += many
         return found
 
-    # --- what the heads need ---
+    # --- requirements of the heads ---
 
     def plans(self, classes: int | None = None, count: int | None = None) -> list[HeadPlan]:
-        """What each head needs for this number of classes and anchors; None: its own. Raises ConfigError."""
+        """The requirements of each head for this number of classes and anchors (None: its own). Raises ConfigError."""
         masks = {} if count is None else self.masks(count)
         return [self._plan(index, head, classes or head.classes, count, masks.get(index)) for index, head in self.heads]
 
@@ -134,7 +135,7 @@ class Retarget:
             at = inner.sources[0]
         if at == INPUT or _key_of(layers[at]) is None:
             text = (
-                f"layer {index}: cannot tell which layer gives its channels; expected a [convolutional] or [connected]"
+                f"layer {index}: no layer sets its input channels; expected a [convolutional] or [connected] before it"
             )
             raise layer.section.error(text)
         return at
@@ -158,7 +159,7 @@ class Retarget:
 
     def _refuse_tree(self, layer: Layer) -> None:
         if layer.section.has("tree"):
-            raise layer.section.error("tree= says which classes there are; remove it first", "tree")
+            raise layer.section.error("tree= sets the classes; remove it first", "tree")
 
     def set_anchors(self, anchors: Sizes) -> None:
         """Set anchors, sorted by area, and masks in all heads; `fit` then sets the filters. Raises ConfigError,
@@ -198,7 +199,10 @@ class Retarget:
         if errors:
             first = errors[0]
             more = f" and {len(errors) - 1} more errors, see `cfg check`" if len(errors) > 1 else ""
-            raise ConfigError(f"{self.text.path}: {first.text} (line {first.line} of the changed file{more})")
+            width, height = found.input.width, found.input.height
+            odd = "differ in size" in first.text and (width % USUAL_STRIDE or height % USUAL_STRIDE)
+            size = f"; the input has {width} x {height} pixels, mostly multiples of {USUAL_STRIDE}" if odd else ""
+            raise ConfigError(f"{self.text.path}: {first.text}{size} (line {first.line} of the changed file{more})")
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the changed file, if the network is valid. Raises ConfigError, OutputError."""

@@ -1,4 +1,4 @@
-"""Advice on a data set before it is trained: what its figures mean for the network and its measurement."""
+"""Advice on a data set before training: what its statistics mean for the network and for the measured mAP."""
 
 from __future__ import annotations
 
@@ -9,44 +9,48 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.check import DatasetReport
-from .plan import ASPECT, Figures, Plan
+from .plan import ASPECT, DatasetStatistics, Plan
 
-FEW_PICTURES, FEW_OBJECTS, FEW_MEASURED = 100, 20, 20
+FEW_PICTURES, FEW_OBJECTS, FEW_VALIDATION = 100, 20, 20
 UNBALANCED = 10  # times the objects of the rarest class
-VERY_SMALL, SHARE = 8, 0.05  # pixels of the network's input; of the objects
-DIFFERENT = 1.3  # between the proportions of the widest and the narrowest pictures, without a tenth at either end
-STEP = 32  # of a proposed size
+VERY_SMALL, SHARE = 8, 0.05  # side in pixels of the network's input; fraction of the objects
+DIFFERENT = 1.3  # ratio of the 90th to the 10th percentile of the pictures' aspect ratios
+STEP = 32  # pixels, of a proposed input size
 
 
 def advice(
-    figures: Figures, plan: Plan, report: DatasetReport, names: Sequence[str], lists: Mapping[str, Sequence[Path]]
+    statistics: DatasetStatistics,
+    plan: Plan,
+    report: DatasetReport,
+    names: Sequence[str],
+    lists: Mapping[str, Sequence[Path]],
 ) -> list[str]:
-    """One line for each remark, the most important first. report: of `check_dataset`."""
+    """One line for each remark, the most important first. report: the result of `check_dataset`."""
     return [
         *_on_leaks(report),
         *_on_classes(report, names),
-        *_on_objects(figures, plan),
-        *_on_pictures(figures, plan),
-        *_on_numbers(figures, lists),
+        *_on_objects(statistics, plan),
+        *_on_pictures(statistics, plan),
+        *_on_numbers(statistics, lists),
     ]
 
 
 def _on_leaks(report: DatasetReport) -> Iterator[str]:
     if number := report.kinds["in two lists"]:
-        yield f"{number} pictures are in two lists: the mAP will be better than the network is; see the errors above"
+        yield f"{number} pictures are in two lists: the mAP will be too high; see the errors above"
 
 
 def _on_classes(report: DatasetReport, names: Sequence[str]) -> Iterator[str]:
     counts: Counter[int] = report.lists["train"].objects
     have = {number: counts[number] for number in range(len(names))}
     if absent := [names[number] for number, objects in have.items() if not objects]:
-        yield f"nothing to learn for {', '.join(absent)}: no objects in the training list; its AP will be 0"
+        yield f"no objects of {', '.join(absent)} in the training list: the AP of each will be 0"
     present = {number: objects for number, objects in have.items() if objects}
     if len(names) == 1:
         empty = report.lists["train"].without_objects
-        told = f"there are {empty}" if empty else "there are none"
+        count = f"there are {empty}" if empty else "there are none"
         yield f"one class: mAP is the AP of {names[0]}. Pictures without it (with an empty label file) teach what it " \
-              f"is not; {told}"  # fmt: skip
+              f"is not; {count}"  # fmt: skip
         return
     if not present:
         return
@@ -55,43 +59,43 @@ def _on_classes(report: DatasetReport, names: Sequence[str]) -> Iterator[str]:
         counters = ",".join(str(max(1, have[number])) for number in range(len(names)))
         yield (
             f"unbalanced: {present[rarest]} objects of {names[rarest]}, {present[most]} of {names[most]}. Look at the "
-            f"AP of each class, not only at mAP; more pictures of {names[rarest]} help most, and "
+            f"AP of each class, not only at mAP; more pictures of {names[rarest]} help most; "
             f"counters_per_class={counters} in the [yolo] sections gives rare classes more weight"
         )
     elif present[rarest] < FEW_OBJECTS:
         yield f"few objects: {present[rarest]} of {names[rarest]}; a detector needs hundreds of each class"
 
 
-def _on_objects(figures: Figures, plan: Plan) -> Iterator[str]:
-    sides = np.sqrt((figures.sizes * (plan.width, plan.height)).prod(axis=1))
+def _on_objects(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
+    sides = np.sqrt((statistics.sizes * (plan.width, plan.height)).prod(axis=1))
     share = float((sides < VERY_SMALL).mean())
     if share > SHARE:
-        larger = min(2.0, float(figures.pictures.max()) / max(plan.width, plan.height))
+        larger = min(2.0, float(statistics.pictures.max()) / max(plan.width, plan.height))
         width, height = (max(STEP, round(side * larger / STEP) * STEP) for side in (plan.width, plan.height))
         text = (
             f"very small objects: {share:.0%} have fewer than {VERY_SMALL} pixels a side at {plan.width}x{plan.height}"
         )
         if larger > 1.2:
-            text += f"; --width {width} --height {height} shows more of them, and takes longer"
+            text += f"; --width {width} --height {height} makes them larger, and takes longer"
         else:
-            text += "; only pictures of higher resolution, or parts of them, show more"
+            text += "; use pictures of higher resolution, or parts of them"
         yield text
 
 
-def _on_pictures(figures: Figures, plan: Plan) -> Iterator[str]:
-    aspects = figures.pictures[:, 0] / figures.pictures[:, 1]
+def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
+    aspects = statistics.pictures[:, 0] / statistics.pictures[:, 1]
     low, high = np.percentile(aspects, [10, 90])
     size = f"{plan.width}x{plan.height}"
     if high / low > DIFFERENT:
-        yield f"pictures of different proportions, {low:.2f} to {high:.2f}: each is stretched to {size}; " \
-              "letter_box=1 in [net] would keep their proportions"  # fmt: skip
-    elif not 1 / ASPECT < figures.aspect < ASPECT:
-        width, height = np.median(figures.pictures, axis=0)
+        yield f"pictures of different aspect ratios, {low:.2f} to {high:.2f}: each is stretched to {size}; " \
+              "letter_box=1 in [net] would keep their aspect ratios"  # fmt: skip
+    elif not 1 / ASPECT < statistics.aspect < ASPECT:
+        width, height = np.median(statistics.pictures, axis=0)
         yield f"rectangular pictures, {width:.0f}x{height:.0f}: the input is {size}, so that objects keep their shape"
 
 
-def _on_numbers(figures: Figures, lists: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    if figures.train < FEW_PICTURES:
-        yield f"few pictures: {figures.train} to learn from; some hundreds make a detector that can be relied on"
-    if len(lists["valid"]) < FEW_MEASURED:
-        yield f"{len(lists['valid'])} pictures to measure on: the mAP is rough, one object changes it by percents"
+def _on_numbers(statistics: DatasetStatistics, lists: Mapping[str, Sequence[Path]]) -> Iterator[str]:
+    if statistics.train < FEW_PICTURES:
+        yield f"few pictures: {statistics.train} to train on; a reliable detector needs some hundreds"
+    if len(lists["valid"]) < FEW_VALIDATION:
+        yield f"{len(lists['valid'])} pictures to validate on: the mAP is imprecise: one object changes it a lot"

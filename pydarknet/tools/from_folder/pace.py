@@ -1,4 +1,4 @@
-"""How many iterations of a training run fit into a number of minutes: measured on its first ones."""
+"""The number of training iterations that fit into some minutes, from the time of the first ones."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from .plan import Plan
 from .run_files import DATA, write_run
 
 WARM_UP, MEASURED = 2, 8  # iterations; the first ones compile kernels and fill caches
-AROUND = 10.0  # seconds for loading, the last measurement and the report
+OVERHEAD = 10.0  # seconds for loading, the last validation and the report
 LEAST = 100  # iterations
-BACKWARD = 3  # a step of training takes about so many forward passes
+STEP_COST = 3  # forward passes that a training step takes, about
 
 
-def batches_in(
+def iterations_in(
     minutes: float, found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, began: float, **options: Any
 ) -> tuple[int, float]:
-    """(iterations that end `minutes` after `began`, seconds of an iteration). At least `LEAST` iterations.
+    """(the number of iterations that end about `minutes` after `began`, at least LEAST; the seconds of one iteration).
 
-    began: of `runtime.compile_time.clock`, which does not count the time of compiling. options: of the Trainer.
+    began: a value of `runtime.compile_time.clock`, which excludes compilation. options: keyword arguments of Trainer.
     """
-    seconds = seconds_of_iteration(found, lists, plan, **options)
+    seconds = seconds_per_iteration(found, lists, plan, **options)
     pictures, measured = len(lists["train"]), len(lists["valid"])
     interval = max(LEAST_INTERVAL, 4 * pictures // plan.batch)
-    measuring = seconds / plan.batch / BACKWARD * measured / interval
-    left = 60 * minutes - AROUND - (clock() - began)
+    measuring = seconds / plan.batch / STEP_COST * measured / interval
+    left = 60 * minutes - OVERHEAD - (clock() - began)
     return max(LEAST, int(left / (seconds + measuring))), seconds
 
 
-def seconds_of_iteration(found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, **options: Any) -> float:
-    """Seconds of an iteration, loading included, without compiling; of a run in a temporary folder."""
+def seconds_per_iteration(found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, **options: Any) -> float:
+    """Seconds of an iteration, including loading, without compilation, measured by a run in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="pydarknet-") as temporary:
         folder = Path(temporary, "run")
         write_run(folder, found, lists, plan, {})

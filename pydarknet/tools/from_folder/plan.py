@@ -1,7 +1,7 @@
-"""The network for a data set: which one, its input size, its anchors, and how long it is trained.
+"""The training plan for a data set: the network, its input size, its anchors, the number of iterations.
 
 darknet's rules: max_batches is 2000 for each class, at least 6000 and at least the number of pictures; the steps are at
-80 % and 90 % of it. The network `small` learns in minutes and has a rule of its own, `small_batches`.
+80 % and 90 % of it. The network `small`, which is trained in minutes, has a rule of its own, `small_batches`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..anchors import Sizes, find_anchors
 from ..cfg.retarget import Retarget
 
 SMALL, TINY = "small", "yolov4-tiny"
-MANY_PICTURES = 1500  # from which a larger network learns more than `small`
-PATIENT_HOURS = 2.0  # of training, which a default may take
-# Core-seconds for a picture of yolov4-tiny at 416x416 in training, measured on AVX-512 and AVX2 machines.
+MANY_PICTURES = 1500  # from this number on, a larger network becomes better than `small`
+MAX_HOURS = 2.0  # of training, for a network that is chosen by default
+# Core-seconds to train yolov4-tiny on one picture at 416x416, measured on AVX-512 and AVX2 machines.
 TINY_SECONDS = 0.12
-IMAGES, MINI_BATCH = 64, 8  # of an iteration, of a mini-batch: all networks but `small`
-CLEAR_SIDE = 17  # pixels of the network's input that its smallest objects should have
-SHORTEST, LONGEST = 192.0, 416.0  # of the longer side of the input of `small`
-SMALLEST_SHARE = 5  # percent of the objects that count as its smallest
-ASPECT = 1.15  # width to height from which pictures count as rectangular
+IMAGES, MINI_BATCH = 64, 8  # pictures of an iteration and of a mini-batch, for all networks but `small`
+CLEAR_SIDE = 17  # pixels of the network's input that the side of its smallest objects should have
+SHORTEST, LONGEST = 192.0, 416.0  # pixels, the bounds of the longer side of the input of `small`
+SMALLEST_SHARE = 5  # per cent of the objects that count as the smallest
+ASPECT = 1.15  # ratio of width to height above which pictures count as rectangular
 
 # The first layers of the published networks, as their authors name the files.
 BACKBONES = {
@@ -47,9 +47,11 @@ BACKBONES = {
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a plan depends on. train: pictures to learn from. classes: their number. sizes: (n, 2) width and height of
-    every object in fractions of its picture. pictures: (n, 2) width and height in pixels of each object's picture.
+class DatasetStatistics:
+    """The properties of a data set that a plan depends on.
+
+    train: the number of training pictures. classes: their number. sizes: (n, 2) width and height of each object, as
+    fractions of its picture. pictures: (n, 2) width and height of each object's picture, in pixels.
     """
 
     train: int
@@ -59,7 +61,7 @@ class Figures:
 
     @property
     def aspect(self) -> float:
-        """Width to height of the pictures, the median over the objects."""
+        """The ratio of the pictures' width to their height, median over the objects."""
         return float(np.median(self.pictures[:, 0] / self.pictures[:, 1]))
 
     def smallest(self) -> float:
@@ -70,7 +72,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Choice:
-    """A network file and why it was chosen. name: without folder and extension."""
+    """A network file, and the reason for its choice. name: the file's, without folder and extension."""
 
     cfg: Path
     reason: str
@@ -80,21 +82,21 @@ class Choice:
         return self.cfg.name.partition(".")[0]
 
 
-def choose_model(wanted: str | None, figures: Figures, cores: int | None = None) -> Choice:
-    """The network file: the one that the user names, else by the number of pictures and cores. Raises OptionError."""
+def choose_model(wanted: str | None, statistics: DatasetStatistics, cores: int | None = None) -> Choice:
+    """The network file `wanted`, else one that suits the number of pictures and cores. Raises OptionError."""
     if wanted is not None:
         path = Path(network_file(wanted if wanted.endswith(".cfg") else f"{wanted}.cfg"))
         if not path.is_file():
             raise OptionError(f"--model {wanted}: no such network; expected a bundled one, such as {TINY}, or a .cfg")
-        return Choice(path, "as you said")
+        return Choice(path, "chosen by --model")
     cores = cores or os.cpu_count() or 1
-    hours = darknet_batches(figures.classes, figures.train) * IMAGES * TINY_SECONDS / cores / 3600
+    hours = darknet_batches(statistics.classes, statistics.train) * IMAGES * TINY_SECONDS / cores / 3600
     machine = f"{cores} core{'s' if cores > 1 else ''}"
-    if figures.train >= MANY_PICTURES and hours <= PATIENT_HOURS:
-        return Choice(_bundled(TINY), f"{figures.train} pictures, and {machine} train it in about {hours:.1f} hours")
+    if statistics.train >= MANY_PICTURES and hours <= MAX_HOURS:
+        return Choice(_bundled(TINY), f"{statistics.train} pictures, and {machine} train it in about {hours:.1f} hours")
     why = f"{TINY} would take about {hours:.0f} hours on {machine}"
-    if figures.train < MANY_PICTURES and hours <= PATIENT_HOURS:
-        why = f"{figures.train} pictures are few for a larger one"
+    if statistics.train < MANY_PICTURES and hours <= MAX_HOURS:
+        why = f"{statistics.train} pictures are few for a larger one"
     return Choice(_bundled(SMALL), f"{why}; --model {TINY} chooses that")
 
 
@@ -117,27 +119,27 @@ def darknet_batches(classes: int, pictures: int) -> int:
 
 
 def small_batches(classes: int, pictures: int) -> int:
-    """max_batches of the network `small`: 1200 for up to 300 pictures, with their square root for more."""
+    """max_batches of the network `small`: 1200 for up to 300 pictures; above, it grows with their square root."""
     return min(darknet_batches(classes, pictures), 100 * round(12 * max(1.0, math.sqrt(pictures / 300))))
 
 
 # --- input size ---
 
 
-def input_size(figures: Figures, is_small: bool, default: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of the input, with the pictures' proportions.
+def input_size(statistics: DatasetStatistics, is_small: bool, default: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of the network's input in pixels, with the pictures' aspect ratio.
 
-    `small`: as large as its smallest objects need, in steps of 16, at most as large as the pictures. Others: the area
-    of the cfg's size, in steps of 32.
+    `small`: as large as the smallest objects need, in steps of 16, and no larger than the pictures. Other networks: the
+    area of `default`, the cfg's size, in steps of 32.
     """
-    aspect = figures.aspect
+    aspect = statistics.aspect
     if not is_small:
         if 1 / ASPECT < aspect < ASPECT:
             return default
         area = default[0] * default[1]
         return _multiple(math.sqrt(area * aspect), 32), _multiple(math.sqrt(area / aspect), 32)
-    longest = min(float(np.median(figures.pictures.max(axis=1))), LONGEST)
-    side = min(max(CLEAR_SIDE / figures.smallest(), SHORTEST), longest)
+    longest = min(float(np.median(statistics.pictures.max(axis=1))), LONGEST)
+    side = min(max(CLEAR_SIDE / statistics.smallest(), SHORTEST), longest)
     return _multiple(side * min(1.0, aspect), 16), _multiple(side * min(1.0, 1 / aspect), 16)
 
 
@@ -150,8 +152,11 @@ def _multiple(value: float, step: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network fitted to a data set. text: the .cfg file's content. anchors: (k, 2) in pixels of the input; iou: the
-    mean of each object's best IoU with one of them, NaN where the cfg's anchors stay."""
+    """A network fitted to a data set.
+
+    text: the content of the .cfg file. batch: pictures of an iteration. anchors: (k, 2) in pixels of the input, for
+    [region] in cells. iou: the mean of each object's best IoU with an anchor, NaN if the cfg's anchors are kept.
+    """
 
     choice: Choice
     text: bytes
@@ -169,47 +174,47 @@ class Plan:
 
 def make_plan(
     choice: Choice,
-    figures: Figures,
+    statistics: DatasetStatistics,
     seed: int = 0,
     max_batches: int | None = None,
     size: tuple[int | None, int | None] = (None, None),
 ) -> Plan:
     """The network file of `choice`, with classes, filters, anchors, size and schedule for a data set.
 
-    max_batches, size: the user's, instead of the rules'. Raises ConfigError for a file that is no detector with
-    anchors, or for a size that it cannot have.
+    max_batches, size: the user's values; None: by the rules. Raises OptionError for a network that is no detector,
+    ConfigError for one without anchors or with a size that it cannot have.
     """
     change = Retarget(choice.cfg)
     is_small = choice.name == SMALL
     if not change.heads:
         raise OptionError(f"{choice.cfg}: a network without detection heads; expected a detector")
     own = change.build.input
-    width, height = input_size(figures, is_small, (own.width, own.height))
+    width, height = input_size(statistics, is_small, (own.width, own.height))
     width, height = size[0] or width, size[1] or height
-    options = schedule(figures, is_small, max_batches)
+    options = schedule(statistics, is_small, max_batches)
     change.set_net({"width": str(width), "height": str(height), **options})
     anchors, iou = change.anchors, math.nan
     unit = np.array(change.unit, np.float64) * (width / own.width, height / own.height)
     try:
-        clusters = find_anchors(figures.sizes * unit, change.count, seed=seed)
+        clusters = find_anchors(statistics.sizes * unit, change.count, seed=seed)
     except DataError:  # fewer different boxes than anchors
-        change.set_classes(figures.classes)
-        change.fit(figures.classes)
+        change.set_classes(statistics.classes)
+        change.fit(statistics.classes)
     else:
         anchors, iou = clusters.anchors if change.in_cells else np.maximum(clusters.anchors, 1), clusters.average_iou
         change.set_anchors(anchors)
-        change.set_classes(figures.classes)
-        change.fit(figures.classes, change.count)
+        change.set_classes(statistics.classes)
+        change.fit(statistics.classes, change.count)
     change.check()
     batch = int(options.get("batch", change.config.net.positive("batch", 1)))
     text = change.text.text.encode("utf-8", "surrogateescape")
     return Plan(choice, text, width, height, int(options["max_batches"]), batch, anchors, iou)
 
 
-def schedule(figures: Figures, is_small: bool, max_batches: int | None = None) -> Mapping[str, str]:
-    """The options of [net] that say how long and in which batches the network is trained."""
+def schedule(statistics: DatasetStatistics, is_small: bool, max_batches: int | None = None) -> Mapping[str, str]:
+    """The options of [net] for the number of iterations, the learning rate's steps and the batch."""
     rule = small_batches if is_small else darknet_batches
-    batches = max_batches or rule(figures.classes, figures.train)
+    batches = max_batches or rule(statistics.classes, statistics.train)
     options = {
         "max_batches": str(batches),
         "policy": "steps",

@@ -1,12 +1,12 @@
-"""The folder of a run that begins with a data set: everything that darknet needs, and what `--resume` needs.
+"""The folder of a run that is made from a data set: all files that darknet needs, and those that `--resume` needs.
 
     train1/obj.data, obj.names, train.txt, valid.txt   the data set, with absolute paths
-    train1/data/                                       labels, and links to pictures, where darknet would find none
+    train1/data/                                       labels and links to pictures, if darknet would find no labels
     train1/NAME.cfg                                    the network
     train1/run.json                                    a description of the run
     train1/commands.txt                                the same run with darknet
 
-The folder appears when all of them are written. Weights, the log and the chart are added by the training.
+The folder appears when all of them are written. The training adds weights, the log and the chart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...config.dialect import ALEXEYAB
-from ...datasets.convert.annotations import Annotated, Placing, size_of_file
+from ...datasets.convert.annotations import AnnotatedPicture, PicturePlacement, size_of_file
 from ...datasets.convert.darknet import label_rows
 from ...datasets.labels import find_labels, parse_labels, wrong_row
 from ...datasets.recognise import RUN_FILE, UNSPLIT, Recognised
@@ -33,7 +33,7 @@ from ...errors import DataError, OptionError
 from ...utils.arrays import Array
 from ...utils.files import make_folder, read_text, write_file, write_folder_whole
 from ...utils.prefetch import prefetch
-from .plan import Figures, Plan
+from .plan import DatasetStatistics, Plan
 
 RUN, DATA, NAMES, COMMANDS = RUN_FILE, "obj.data", "obj.names", "commands.txt"
 PICTURES, LABELS = "JPEGImages", "labels"  # AlexeyAB's darknet replaces the first by the second
@@ -42,16 +42,17 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture of the data set. rows: (k, 5) float32, those that can be used. size: width and height in pixels;
-    0, 0 for an unreadable one."""
+    """A picture of the data set. rows: (k, 5) float32, its valid labels. size: width and height in pixels; (0, 0) if it
+    is unreadable. wrong: what is wrong with its first invalid label; empty without one."""
 
     path: Path
     rows: Array
     size: tuple[int, int]
+    wrong: str = ""
 
 
 def read_labelled(found: Recognised) -> dict[Path, Labelled]:
-    """Labels and sizes of all pictures of a data set, by path."""
+    """The labels and sizes of all pictures of a data set, by path."""
     if found.annotated is not None:
         return {p.path: Labelled(p.path, _rows_of(p), (p.width, p.height)) for p in found.annotated}
     threads = os.cpu_count() or 1
@@ -61,25 +62,33 @@ def read_labelled(found: Recognised) -> dict[Path, Labelled]:
 
 def _read(picture: Path, classes: int) -> Labelled:
     labels = find_labels(picture, ALEXEYAB)
+    lines: list[int] = []
+    wrong: list[str] = []
     rows = np.zeros((0, 5), np.float32)
     if labels is not None:
         with suppress(DataError):  # the check reports it
-            _, rows, _ = parse_labels(labels[1])
-    good = [row for row in rows if wrong_row(row.tolist(), classes, ALEXEYAB) is None]
+            lines, rows, wrong = parse_labels(labels[1])
+    good = []
+    for line, row in zip(lines, rows, strict=True):
+        fault = wrong_row(row.tolist(), classes, ALEXEYAB)
+        if fault is None:
+            good.append(row)
+        elif labels is not None:
+            wrong.append(f"{labels[1]}:{line}: {fault}")
     try:
         size = size_of_file(picture)
     except DataError:
         size = (0, 0)
-    return Labelled(picture, np.array(good, np.float32).reshape(-1, 5), size)
+    return Labelled(picture, np.array(good, np.float32).reshape(-1, 5), size, wrong[0] if wrong else "")
 
 
-def _rows_of(picture: Annotated) -> Array:
+def _rows_of(picture: AnnotatedPicture) -> Array:
     lines = label_rows(picture).split()
     return np.array(lines, np.float32).reshape(-1, 5)
 
 
-def divide(found: Recognised, labelled: Mapping[Path, Labelled], seed: int, share: float) -> dict[str, list[Path]]:
-    """The pictures of each list; where the data set has no part to measure on, `share` of its pictures becomes it."""
+def split_lists(found: Recognised, labelled: Mapping[Path, Labelled], seed: int, share: float) -> dict[str, list[Path]]:
+    """The pictures of each list. If the data set has no split, the fraction `share` of its pictures becomes `valid`."""
     if UNSPLIT not in found.lists:
         return found.lists
     classes_in = {path: frozenset(item.rows[:, 0].astype(int).tolist()) for path, item in labelled.items()}
@@ -87,29 +96,31 @@ def divide(found: Recognised, labelled: Mapping[Path, Labelled], seed: int, shar
     return {"train": train, "valid": valid}
 
 
-def figures_of(labelled: Mapping[Path, Labelled], train: Sequence[Path], classes: int) -> Figures:
-    """The figures of the pictures to learn from. Raises DataError where they have no objects."""
+def dataset_statistics(labelled: Mapping[Path, Labelled], train: Sequence[Path], classes: int) -> DatasetStatistics:
+    """The statistics of the training pictures. Raises DataError if they have no objects."""
     items = [labelled[path] for path in train if labelled[path].size[0]]
     sizes = [item.rows[:, 3:] for item in items if len(item.rows)]
     if not sizes:
-        raise DataError(f"{len(train)} pictures to learn from, none with an object")
+        wrong = next((item.wrong for item in labelled.values() if item.wrong), "")
+        what = f"no valid label: {wrong}" if wrong else "none with an object; expected at least one"
+        raise DataError(f"{len(train)} training pictures, {what}")
     pictures = [np.tile(item.size, (len(item.rows), 1)) for item in items if len(item.rows)]
-    return Figures(len(train), classes, np.concatenate(sizes).astype(np.float64), np.concatenate(pictures))
+    return DatasetStatistics(len(train), classes, np.concatenate(sizes).astype(np.float64), np.concatenate(pictures))
 
 
 # --- the folder ---
 
 
-def next_folder(parent: Path = RUNS) -> Path:
-    """The first of train1, train2, ... that does not exist."""
-    return next(path for n in count(1) if not (path := parent / f"train{n}").exists())
+def next_folder() -> Path:
+    """The first of runs/train1, runs/train2, ... that does not exist."""
+    return next(path for n in count(1) if not (path := RUNS / f"train{n}").exists())
 
 
 def write_run(
     folder: Path, found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, about: Mapping[str, Any]
 ) -> None:
-    """Write the folder of a run, completely or not at all. about: what `run.json` keeps for `--resume`. Raises
-    OutputError where the folder has files already, DataError for a name that no list can have."""
+    """Write the folder of a run, completely or not at all. about: the content of run.json, for `--resume`. Raises
+    OutputError if the folder has files already, DataError for a file name that a list cannot contain."""
     make_folder(folder.parent)
     final = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
     listed = {path for paths in lists.values() for path in paths}
@@ -130,13 +141,15 @@ def write_run(
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
     for line in lines:
         if "\n" in line or "\r" in line or line != line.strip():
-            raise DataError(f"{line!r}: a line of {path.name} cannot have line breaks or blanks at its ends; rename it")
+            raise DataError(
+                f"{line!r}: a line of {path.name} cannot contain line breaks, or spaces at its ends; rename the file"
+            )
     write_file(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def _placed(found: Recognised, listed: set[Path], part: Path, final: Path) -> dict[Path, str]:
-    """The path of each picture for the lists. Where AlexeyAB's darknet would not find the labels, the folder `data`
-    gets a link to the picture, and the labels or a link to them."""
+    """The path of each picture for the lists. If AlexeyAB's darknet would not find its labels, the folder `data` gets a
+    link to the picture, and the labels or a link to them."""
     by_path = {picture.path: picture for picture in found.annotated} if found.annotated is not None else {}
     names: dict[Path, str] = {}
     taken: set[str] = set()
@@ -162,15 +175,15 @@ def _placed(found: Recognised, listed: set[Path], part: Path, final: Path) -> di
 
 
 def _link(path: Path, link: Path) -> None:
-    """A link to a file; a copy of it where the system allows no links."""
+    """Make a link to a file, or a copy of it if the system allows no links."""
     try:
         link.symlink_to(path)
     except (OSError, NotImplementedError):
-        Placing.copy_file(path, link)
+        PicturePlacement.copy_file(path, link)
 
 
 def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
-    """The commands with which the original program does the same: training, figures, a picture."""
+    """The original program's commands for the same run: training, mAP, detection in a picture."""
     data, cfg = str(folder / DATA), str(folder / f"{name}.cfg")
     best = str(folder / f"{name}_best.weights")
     given = [weights] if weights else []
@@ -181,7 +194,7 @@ def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
     ]
 
 
-# --- a folder that is there ---
+# --- an existing folder ---
 
 
 @dataclass(frozen=True)
@@ -193,7 +206,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> RunFolder:
-        """Raises DataError where the folder is not that of a run, or its run.json is damaged."""
+        """Read run.json. Raises DataError if the folder is not that of a run, or if the file is damaged."""
         path = Path(folder) / RUN
         if not path.is_file():
             raise DataError(f"{folder}: no run of `pydarknet train FOLDER` (it has no {RUN})")
@@ -203,7 +216,9 @@ class RunFolder:
             if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):  # noqa: PTH119
                 raise KeyError("data and cfg")
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: damaged: {error}; expected what `pydarknet train FOLDER` writes") from error
+            raise DataError(
+                f"{path}: damaged: {error}; expected the file that `pydarknet train FOLDER` writes"
+            ) from error
         return cls(Path(folder), about)
 
     @staticmethod
@@ -226,8 +241,8 @@ class RunFolder:
 
 
 @contextmanager
-def naming(source: str | os.PathLike[str]) -> Iterator[None]:
-    """Within the block, a DataError without a file's name begins with that of the data set."""
+def naming_source(source: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors of the block that name no file begin with the name of the data set."""
     try:
         yield
     except (DataError, OptionError) as error:

@@ -1,1 +1,1 @@
-"""darknet's commands that make pictures."""
+"""darknet's tools that make pictures."""

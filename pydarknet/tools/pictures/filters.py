@@ -15,7 +15,7 @@ from ...layers.convolution.convolutional import Convolutional
 from ...network.network import Network
 
 SCATTERED = 100  # filters on one picture of `mkimg`
-LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; those of wide layers are large already
+LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; sheets of wide layers are large without zoom
 
 
 def filters_of(layer: Convolutional) -> list[CHW]:
@@ -24,7 +24,7 @@ def filters_of(layer: Convolutional) -> list[CHW]:
 
 
 def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW]]:
-    """(index, picture) of every convolution: its filters in so many `columns`.
+    """(layer index, picture) of each convolution: its filters in `columns` columns.
 
     Filters of three channels are in colour; the channels of others are side by side in grey.
     """
@@ -37,23 +37,23 @@ def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW
 
 
 def zoomed(sheet: CHW, zoom: int) -> tuple[CHW, int]:
-    """The sheet enlarged, and the factor: `zoom`, or less where the result would exceed LARGEST_ZOOMED pixels."""
+    """The enlarged sheet and the factor: `zoom`, or less if the result would exceed LARGEST_ZOOMED pixels."""
     _, height, width = sheet.shape
     times = max(1, min(zoom, math.isqrt(LARGEST_ZOOMED // (height * width))))
     return enlarged(sheet, times), times
 
 
 def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> CHW:
-    """(3, height, width): filters of the first layer on grey, at random places, rotated, recoloured and faded out.
+    """A (3, height, width) picture of filters of the first layer on grey, at random places, rotated and recoloured.
 
-    Raises OptionError where the first layer has no filters of three channels or the picture is smaller than they.
+    Raises OptionError if the first layer has no filters of three channels, or the picture is smaller than a filter.
     """
     layer = network.layers[0]
     if not isinstance(layer, Convolutional) or layer.weights.shape[1] != 3:
         raise OptionError(f"{network.path}: layer 0 must be a [convolutional] with filters of 3 channels")
     filters, size = filters_of(layer), layer.window.size
     if min(width, height) < size:
-        raise OptionError(f"{width}x{height} pixels: expected at least {size}x{size}, a filter")
+        raise OptionError(f"{width}x{height} pixels: expected at least {size}x{size}, the size of a filter")
     picture = np.full((3, height, width), 0.5, np.float32)
     for _ in range(SCATTERED):
         chosen = rotated_by_quarters(filters[rng.integers(len(filters))], int(rng.integers(4)))

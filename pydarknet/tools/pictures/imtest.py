@@ -38,7 +38,7 @@ def norm(image: Picture) -> float:
 
 
 def showcase(image: Picture, rng: Rng) -> Iterator[tuple[str, CHW]]:
-    """(name, result) of each operation: darknet's under its names, then the others.
+    """(name, result) of each operation: first darknet's under their names, then the others.
 
     `aug` and `rand` are random augmentations of training.
     """

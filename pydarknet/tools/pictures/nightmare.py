@@ -1,4 +1,4 @@
-"""darknet's `nightmare`: gradient ascent on a picture, so that the output of a layer grows."""
+"""darknet's `nightmare`: gradient ascent on a picture, which amplifies the output of a layer."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from ...utils.arrays import Array
 
 OCTAVE = 1.33333333  # ratio of the sizes of two octaves
 JITTER = 8  # pixels by which the picture is shifted, at most
-TO_GREY = np.float32(0.1)  # of the distance from grey is removed in each step
+TO_GREY = np.float32(0.1)  # the fraction of the distance from grey that each step removes
 
 
 class InputGradient:
     """Forward and backward pass of layers 0 to `last` at one input size, to the gradient of the input.
 
     The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the backward pass
-    treats these as statistics of the picture. The network's parameters do not change. Its layers are bound to other
-    memory; the network's next pass binds them again.
+    treats them as statistics of the picture. The network's parameters do not change. Its layers are bound to other
+    memory, and the network's next pass binds them again.
     """
 
     def __init__(self, network: Network, last: int, width: int, height: int) -> None:
-        """Lay out memory. Raises OptionError, ShapeError."""
+        """Allocate memory for the passes. Raises OptionError, ShapeError."""
         if not 0 <= last < len(network.layers):
             raise OptionError(f"layer {last}: expected a number from 0 to {len(network.layers) - 1}")
         if network.precision != FLOAT32:
@@ -51,7 +51,9 @@ class InputGradient:
         graph = Graph(self.layers, self._shape, last)
         self._owner = graph.output_owner
         if self._owner == INPUT:
-            raise OptionError(f"layer {last} [{self.layers[last].kind}] only gives on the input")
+            raise OptionError(
+                f"layer {last} [{self.layers[last].kind}] passes the input on unchanged; expected a layer that computes"
+            )
         with self._lock:
             self._prepare(graph)
 
@@ -69,7 +71,7 @@ class InputGradient:
             layer.setup_training([self._deltas[source] for source in sources], self._deltas.get(index))
 
     def forward(self, x: Array) -> Array:
-        """The output of the last layer, (outputs,), for x (channels, height, width)."""
+        """The output of the last layer, (outputs,) float32, for x (channels, height, width)."""
         with self._lock:
             self._input.fill(np.ascontiguousarray(x, np.float32))
             for layer in self._steps:
@@ -95,10 +97,10 @@ class InputGradient:
 
 @dataclass(frozen=True)
 class Dream:
-    """How a picture is changed: darknet's options, under its names.
+    """The options of `nightmare`, under darknet's names.
 
-    layer    the layer whose output grows
-    range    number of layers round it, of which each step chooses one at random
+    layer    the layer whose output is amplified
+    range    number of layers around it, of which each step chooses one at random
     iters    steps of a round
     octaves  number of sizes, of which each step chooses one at random
     rate     step size
@@ -145,20 +147,20 @@ class Dream:
         shown = resize(crop(picture, dx, dy, width, height), int(width * small), int(height * small))
         gradient = InputGradient(network, layer, shown.shape[2], shown.shape[1])
         output = gradient.forward(mirrored(shown) if mirror else shown)
-        change = gradient.backward(self.wanted(output))
+        change = gradient.backward(self.output_delta(output))
         change = resize(mirrored(change) if mirror else change, width, height)
         change = crop(change, -dx, -dy, width, height) + TO_GREY * (np.float32(0.5) - picture)
         if self.norm:
             change = standardised(change)
         return np.clip(picture + np.float32(self.rate) * change, 0, 1)
 
-    def wanted(self, output: Array) -> Array:
-        """The delta of an output: the output where it is large, else 0."""
+    def output_delta(self, output: Array) -> Array:
+        """The delta of an output: the output itself where it is above the threshold, else 0."""
         wide = output.astype(np.float64)
         return np.where(output > wide.mean() + self.thresh * wide.std(), output, np.float32(0))
 
-    def between(self, picture: CHW) -> CHW:
-        """The start of the next round: rotated and zoomed."""
+    def next_start(self, picture: CHW) -> CHW:
+        """The start of the next round: the picture rotated and zoomed."""
         _, height, width = picture.shape
         if self.rotate:
             picture = rotated(picture, self.rotate)

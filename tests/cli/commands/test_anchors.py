@@ -153,7 +153,7 @@ def test_bad_input_is_one_line(run, objects, words, message):
 def test_a_table_is_all_that_is_made(run, objects, words):
     result = run("anchors", objects, "--width", 9, "--height", 9, "--table", *words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--table prints a table instead" in result.stderr
+    assert "--table excludes --write and --plot" in result.stderr
 
 
 def test_a_size_is_needed(run, objects):

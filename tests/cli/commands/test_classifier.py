@@ -160,7 +160,7 @@ def test_pictures_that_cannot_be_read(run, files, command):
     Path(files[1]).unlink()
     result = run("classifier", command, *FILES, *(["list.txt"] if command == "fout" else []))
     assert result.exit_code == 1
-    assert f'Cannot load image "{files[1]}": No such file or directory; it counts as one of which no' in result.stderr
+    assert f'Cannot load image "{files[1]}": No such file or directory; it counts as a wrong answer' in result.stderr
     assert result.stderr.endswith("1 pictures cannot be read\n")
     expected = {
         "valid": f"{files[1]}, 0, nan, nan, ", "label": "", "csv": files[1], "fout": files[1], "test": files[1],
@@ -171,10 +171,10 @@ def test_pictures_that_cannot_be_read(run, files, command):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("classes=4\nvalid=list.txt\nlabels=labels.txt\n", "net.data:1: [data] classes=4: the network has 3 outputs"),
+        ("classes=4\nvalid=list.txt\nlabels=labels.txt\n", "net.data:1: [data] classes=4: expected at most 3"),
         ("valid=gone.txt\nlabels=labels.txt\n", "Couldn't open file: gone.txt (no such file; tried "),
         ("valid=list.txt\n", "Couldn't open file: data/labels.list (no such file; tried "),
-        ("valid=list.txt\nlabels=two.txt\n", "two.txt: 2 names; the network has 3 classes"),
+        ("valid=list.txt\nlabels=two.txt\n", "two.txt: 2 names; expected 3"),
         ("valid=list.txt\nlabels=labels.txt\nleaves=two.txt\n", "net.data:3: [data] leaves: the network has no tree"),
         ("valid=list.txt\nlabels=labels.txt\ntop=0\n", "net.data:3: [data] top=0: expected a number from 1 to"),
     ],

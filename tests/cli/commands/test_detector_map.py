@@ -170,7 +170,7 @@ def test_a_missing_label_file_and_a_picture_that_is_none(detector_map, folder):
     assert f" Detection layer: 3 - type = 28 \n{line}\n detections_count = " in result.stdout
     assert "unique_truth_count = 9 " in result.stdout
     assert "b3.png" in result.stderr
-    assert "the file is empty; it counts as a picture in which nothing is found" in result.stderr
+    assert "the file is empty; it counts as a picture without detections" in result.stderr
 
 
 def test_one_point_is_no_curve(detector_map):
@@ -183,7 +183,7 @@ def test_bad_input(detector_map, run, set_of_pictures, classifier):
     files, _ = set_of_pictures
     for options, message in (
         (["--json", "nowhere/out.json"], "nowhere/out.json: cannot write: No such file or directory"),
-        (["-names", "classify.names"], "classify.names: 3 names; the network has 2 classes"),
+        (["-names", "classify.names"], "classify.names: 3 names; expected 2, the number of the network's classes"),
     ):
         result = detector_map(*options)
         assert (result.exit_code, result.stdout, result.stderr.strip()) == (1, "", message)

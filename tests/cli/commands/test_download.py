@@ -72,7 +72,7 @@ def test_the_table_shows_every_name_and_what_is_here(run, tmp_path):
     "arguments, words",
     [
         ((), "which weights?"),
-        (("--list", "tiny"), "--list stands alone"),
+        (("--list", "tiny"), "--list takes no NAME"),
         (("tiny", "yolov4", "--url", "http://127.0.0.1:1/"), "one file"),
         (("yolov4tiny",), "did you mean yolov4-tiny"),
         (("tiny", "--url", "tiny.weights"), "expected an address"),

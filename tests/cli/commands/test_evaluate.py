@@ -90,7 +90,7 @@ def test_missing_labels_pictures_and_lists(evaluate, folder):
     result = evaluate("--worst", "look_at")
     assert result.exit_code == 1
     assert f"no label file: {folder}/data/a0.txt" in result.stderr
-    assert "nothing is found" in result.stderr
+    assert "without detections" in result.stderr
     assert f"   1 of    1  {folder}/data/b1.png" in result.stdout
     (folder / "net.data").write_text("train=train.txt\nnames=names\n")
     assert "valid= is missing; these are the pictures of train=" in evaluate().stderr

@@ -142,8 +142,8 @@ def test_vectors(run, alphabet):
     (["train", "net.cfg", "net.weights", "-file", "dog.png"], "dog.png:"),
     (["generate", "net.cfg", "text"], "text:"),
     (["valid", "net.cfg", "net.weights", "-file", "nothing"], "Couldn't open file: nothing"),
-    (["valid", "net.cfg", "net.weights"], "standard input: fewer than 2 symbols"),
-    (["valid", "net.cfg", "net.weights", "-file", "short"], "short: fewer than 2 symbols"),
+    (["valid", "net.cfg", "net.weights"], "standard input: found fewer than 2 symbols"),
+    (["valid", "net.cfg", "net.weights", "-file", "short"], "short: found fewer than 2 symbols"),
     (["generate", "net.cfg", "net.weights", "-tokens", "nothing"], "Couldn't open file: nothing"),
 ])  # fmt: skip
 def test_what_cannot_be_done_ends_with_one_line(run, files, command, reason):
@@ -182,7 +182,7 @@ def test_learn_stop_go_on_write_and_measure(files):
     process = start(*learn)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "Going on from backup/net.backup, iteration" in err
+    assert "Resuming from backup/net.backup, iteration" in err
     process = start("generate", "net.cfg", "backup/net_final.weights", "-len", "20", "-srand", "1")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "net\n")

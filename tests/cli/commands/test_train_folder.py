@@ -35,7 +35,7 @@ def test_from_a_folder_to_weights(run, folder, tmp_path):
         assert (made / name).is_file(), name
     for text in (
         "set: pictures with label files, 20 pictures, 3 classes: red, green, blue",
-        "16 pictures to learn from, 4 to measure on (split by seed 0)",
+        "16 pictures to train on, 4 to validate on (split by seed 0)",
         "Network: small (",
         "0 errors, 0 warnings",
         f"  darknet detector train {made}/obj.data {made}/small.cfg -map -dont_show",
@@ -85,7 +85,7 @@ def test_voc_and_another_model(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "set", "--resume"], "set: no run to go on with"),
+        (["train", "set", "--resume"], "set: no run to continue"),
         (["train", "absent"], "absent: no such file or folder"),
         (["train", "set", "--model", "x"], "--model x: no such network"),
         (["train", "set", "--init", "x"], "--init x: no such file"),
@@ -135,10 +135,10 @@ def test_the_folder_of_a_run_needs_resume(run, folder):
     run("train", "set", *SHORT[:-1], "--no-check", "--out", "made")
     result = run("train", "made")
     assert result.exit_code == 1
-    assert "made: the folder of a run; to go on with it, add --resume" in result.stderr
+    assert "made: the folder of a run; add --resume to continue it" in result.stderr
     result = run("train", "made", "--resume", "--model", "small")
     assert result.exit_code == 1
-    assert result.stderr == "made: --model is for a new run; this one has a network\n"
+    assert result.stderr == "made: --model is for a new run; this one has its network\n"
 
 
 def test_minutes(run, folder, tmp_path):
@@ -148,11 +148,11 @@ def test_minutes(run, folder, tmp_path):
 
     found = recognise(folder)
     labels = run_files.read_labelled(found)
-    lists = run_files.divide(found, labels, 0, 0.2)
-    figures = run_files.figures_of(labels, lists["train"], 3)
+    lists = run_files.split_lists(found, labels, 0, 0.2)
+    figures = run_files.dataset_statistics(labels, lists["train"], 3)
     made = plan.make_plan(plan.choose_model("small", figures), figures, size=(32, 32))
     now = pace.clock()
-    batches, seconds = pace.batches_in(2, found, lists, made, now)
+    batches, seconds = pace.iterations_in(2, found, lists, made, now)
     assert 0 < seconds < 60
     assert batches >= 100
     assert np.isclose(batches, max(100, 110 / seconds), rtol=0.5) or batches == 100

@@ -9,7 +9,7 @@ from support.evaluation_files import evaluation_files
 import pydarknet
 from pydarknet.boxes import Candidates
 from pydarknet.evaluation import GroundTruth, evaluate
-from pydarknet.evaluation.report.collector import ReportCollector, count_confusions, found_above, pair_up
+from pydarknet.evaluation.report.collector import ReportCollector, count_confusions, found_above, match_boxes
 
 LEFT, RIGHT, CENTRE = (0.2, 0.5, 0.2, 0.2), (0.8, 0.5, 0.2, 0.2), (0.5, 0.5, 0.2, 0.2)
 
@@ -48,7 +48,7 @@ def test_cells(found, truth, cells):
 def test_the_best_overlap_pairs_first():
     near = (0.22, 0.5, 0.2, 0.2)
     boxes, _, _ = found_above(candidates((near, 0, 0.9), (LEFT, 0, 0.8)), 0.25)
-    assert pair_up(boxes, objects((LEFT, 0)), 0.5) == [(1, 0)]
+    assert match_boxes(boxes, objects((LEFT, 0)), 0.5) == [(1, 0)]
 
 
 def test_sums_of_a_whole_set(tmp_path):

@@ -12,7 +12,7 @@ from support.evaluation_files import evaluation_files
 from support.training_files import detection_files
 
 import pydarknet
-from pydarknet.cli.formats.evaluation import evaluation_figures
+from pydarknet.cli.formats.evaluation import evaluation_metrics
 from pydarknet.evaluation import GroundTruth, evaluate
 from pydarknet.evaluation.report import ReportCollector, write_report
 
@@ -43,7 +43,7 @@ def report(tmp_path):
     truth = GroundTruth.read(tmp_path / "train.txt", 2)
     seen = ReportCollector(model, model.names, truth)
     result = evaluate(model, truth, coco=True, each=seen.add)
-    figures = evaluation_figures(result, model.names)
+    figures = evaluation_metrics(result, model.names)
     assert write_report(tmp_path / "report", seen, result, "net.cfg & more", figures) == tmp_path / "report/report.html"
     return tmp_path / "report"
 

@@ -74,10 +74,10 @@ FAULTS = [
     (5, "# height", "No input parameters supplied: width=64, height=0, channels=3", True, 1),
     (7, "learning_rate=0", "learning_rate=0: expected more than 0", True),
     (8, "", "max_batches is missing", False, 1),
-    (8, "max_batches=850", "steps: 900 lies beyond max_batches=850", False, 10),
+    (8, "max_batches=850", "steps: 900 is above max_batches=850", False, 10),
     (8, "max_batches=1000\nburn_in=2000", "burn_in=2000 lasts to the end", False, 9),
     (9, "policy=step,", "Couldn't find policy step,", False, 1),
-    (10, "steps=900,800", "steps=900,800: expected numbers that rise", False),
+    (10, "steps=900,800", "steps=900,800: expected ascending numbers", False),
     (10, "steps=800", "found 1 steps and 2 scales", True),
     (10, "", "STEPS policy must have steps and scales", True, 9),
     (13, "[convolution]", "Type not recognized: [convolution]; did you mean convolutional?", True),
@@ -114,7 +114,7 @@ SEVERAL = [
     (5, "heigth=96", {1: "No input parameters", 5: "Unused field: 'heigth = 96'; did you mean height?"}),
     (31, "anchors=10;14", {31: "mask names anchor 3, but anchors lists 0 pairs; expected num=6"}),
     (32, "num=7", {31: "anchors lists 12 numbers for num=7; expected 14", 52: "num=6, but layer 3 has num=7"}),
-    (53, "classes=4", {49: "expected filters=27 = 3 masks x (4 classes + 5); filters=24 stands in line 45",
+    (53, "classes=4", {49: "expected filters=27 = 3 masks x (4 classes + 5); filters=24 is in line 45",
                        53: "classes=4, but layer 3 has classes=3; expected one number"}),
 ]  # fmt: skip
 

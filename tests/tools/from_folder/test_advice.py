@@ -11,7 +11,7 @@ import pytest
 
 from pydarknet.datasets.check import DatasetReport, Finding, ListReport
 from pydarknet.tools.from_folder.advice import advice
-from pydarknet.tools.from_folder.plan import Figures, choose_model, make_plan
+from pydarknet.tools.from_folder.plan import DatasetStatistics, choose_model, make_plan
 
 NAMES = ("cat", "dog")
 LISTS = {"train": [Path("a")] * 400, "valid": [Path("b")] * 100}
@@ -22,11 +22,11 @@ def lines(objects=(300, 300), picture=(500, 500), side=0.2, train=400, findings=
     rng = np.random.default_rng(0)
     sizes = side * rng.uniform(0.9, 1.1, (200, 2))
     pictures = np.tile(np.array(picture, float), (200, 1)) if shapes is None else np.resize(shapes, (200, 2))
-    figures = Figures(train, len(objects), sizes, pictures)
+    statistics = DatasetStatistics(train, len(objects), sizes, pictures)
     counts = ListReport(train, empty, Counter(dict(enumerate(objects))))
     report = DatasetReport(list(findings), {"train": counts, "valid": ListReport()})
-    plan = make_plan(choose_model("small", figures), figures)
-    return advice(figures, plan, report, NAMES[: len(objects)], lists)
+    plan = make_plan(choose_model("small", statistics), statistics)
+    return advice(statistics, plan, report, NAMES[: len(objects)], lists)
 
 
 def test_nothing_on_a_good_set():
@@ -40,13 +40,13 @@ def test_nothing_on_a_good_set():
         ({"objects": (400,), "empty": 7}, "there are 7"),
         ({"objects": (400, 39)}, "unbalanced: 39 objects of dog, 400 of cat.*counters_per_class=400,39 "),
         ({"objects": (40, 10)}, "few objects: 10 of dog"),
-        ({"objects": (400, 0)}, "nothing to learn for dog"),
+        ({"objects": (400, 0)}, "no objects of dog in the training list"),
         ({"picture": (640, 480)}, "rectangular pictures, 640x480: the input is "),
-        ({"shapes": np.array([[600.0, 400], [400, 600]])}, "different proportions, 0.67 to 1.50"),
+        ({"shapes": np.array([[600.0, 400], [400, 600]])}, "different aspect ratios, 0.67 to 1.50"),
         ({"side": 0.01, "picture": (1200, 1200)}, "very small objects: .* at 416x416; --width 832 --height 832"),
-        ({"side": 0.01, "picture": (416, 416)}, "only pictures of higher resolution"),
+        ({"side": 0.01, "picture": (416, 416)}, "use pictures of higher resolution"),
         ({"train": 60}, "few pictures: 60"),
-        ({"lists": {"train": LISTS["train"], "valid": LISTS["valid"][:5]}}, "5 pictures to measure on"),
+        ({"lists": {"train": LISTS["train"], "valid": LISTS["valid"][:5]}}, "5 pictures to validate on"),
         ({"findings": [Finding("in two lists", "x")]}, "1 pictures are in two lists"),
     ],
 )

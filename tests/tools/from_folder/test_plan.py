@@ -8,7 +8,7 @@ import pytest
 from pydarknet.config.sections import parse_config
 from pydarknet.errors import OptionError
 from pydarknet.tools.from_folder.plan import (
-    Figures,
+    DatasetStatistics,
     choose_model,
     darknet_batches,
     find_backbone,
@@ -18,11 +18,11 @@ from pydarknet.tools.from_folder.plan import (
 )
 
 
-def figures(train=300, classes=3, picture=(640, 480), side=0.1, count=200):
+def statistics(train=300, classes=3, picture=(640, 480), side=0.1, count=200):
     """Objects of about `side` of the picture's width, in pictures of one size."""
     rng = np.random.default_rng(0)
     sizes = side * rng.uniform(0.8, 1.2, (count, 2)) * (1, picture[0] / picture[1])
-    return Figures(train, classes, sizes, np.tile(np.array(picture, float), (count, 1)))
+    return DatasetStatistics(train, classes, sizes, np.tile(np.array(picture, float), (count, 1)))
 
 
 def test_darknets_rules():
@@ -39,25 +39,25 @@ def test_the_small_network_takes_longer_for_more_pictures_and_never_longer_than_
 
 
 def test_choice_by_pictures_and_machine():
-    assert choose_model(None, figures(300), 2).name == "small"
-    assert "2 cores" in choose_model(None, figures(300), 2).reason
-    assert choose_model(None, figures(300), 64).name == "small"
-    assert "300 pictures are few" in choose_model(None, figures(300), 64).reason
-    assert choose_model(None, figures(5000), 64).name == "yolov4-tiny"
-    assert choose_model(None, figures(5000), 2).name == "small"
-    assert choose_model("yolov3-tiny", figures(), 2).name == "yolov3-tiny"
+    assert choose_model(None, statistics(300), 2).name == "small"
+    assert "2 cores" in choose_model(None, statistics(300), 2).reason
+    assert choose_model(None, statistics(300), 64).name == "small"
+    assert "300 pictures are few" in choose_model(None, statistics(300), 64).reason
+    assert choose_model(None, statistics(5000), 64).name == "yolov4-tiny"
+    assert choose_model(None, statistics(5000), 2).name == "small"
+    assert choose_model("yolov3-tiny", statistics(), 2).name == "yolov3-tiny"
     with pytest.raises(OptionError, match="--model nonsense: no such network"):
-        choose_model("nonsense", figures())
+        choose_model("nonsense", statistics())
 
 
 @pytest.mark.parametrize(
     ("given", "size"),
     [
-        (figures(side=0.1), (192, 144)),  # the smallest objects have about 17 pixels
-        (figures(side=0.01), (416, 320)),  # no larger than that
-        (figures(side=0.5), (192, 144)),  # no smaller than that
-        (figures(side=0.1, picture=(480, 640)), (192, 256)),
-        (figures(side=0.01, picture=(96, 96)), (96, 96)),  # no larger than the pictures
+        (statistics(side=0.1), (192, 144)),  # the smallest objects have about 17 pixels
+        (statistics(side=0.01), (416, 320)),  # no larger than that
+        (statistics(side=0.5), (192, 144)),  # no smaller than that
+        (statistics(side=0.1, picture=(480, 640)), (192, 256)),
+        (statistics(side=0.01, picture=(96, 96)), (96, 96)),  # no larger than the pictures
     ],
 )
 def test_the_small_input_has_the_pictures_proportions(given, size):
@@ -65,13 +65,13 @@ def test_the_small_input_has_the_pictures_proportions(given, size):
 
 
 def test_other_inputs_keep_their_area():
-    assert input_size(figures(picture=(500, 480)), False, (416, 416)) == (416, 416)
-    assert input_size(figures(picture=(640, 480)), False, (416, 416)) == (480, 352)
+    assert input_size(statistics(picture=(500, 480)), False, (416, 416)) == (416, 416)
+    assert input_size(statistics(picture=(640, 480)), False, (416, 416)) == (480, 352)
 
 
 @pytest.mark.parametrize("name", ["small", "yolov4-tiny", "yolov3-tiny", "yolov2-tiny"])
 def test_the_file_fits_the_data_set(name):
-    given = figures(side=0.1)
+    given = statistics(side=0.1)
     plan = make_plan(choose_model(name, given), given)
     config = parse_config("new.cfg", plan.text.decode())
     net, heads = config.net, [section for section in config.layers if section.kind in ("yolo", "region")]
@@ -92,13 +92,13 @@ def test_the_file_fits_the_data_set(name):
 
 
 def test_the_user_says_size_and_iterations():
-    plan = make_plan(choose_model(None, figures(), 2), figures(), max_batches=50, size=(160, None))
+    plan = make_plan(choose_model(None, statistics(), 2), statistics(), max_batches=50, size=(160, None))
     assert (plan.width, plan.height, plan.max_batches) == (160, 144, 50)
     assert b"steps=40,45" in plan.text
 
 
 def test_anchors_stay_where_all_boxes_are_equal():
-    given = Figures(10, 1, np.full((5, 2), 0.25), np.full((5, 2), 100.0))
+    given = DatasetStatistics(10, 1, np.full((5, 2), 0.25), np.full((5, 2), 100.0))
     plan = make_plan(choose_model("small", given), given)
     assert np.isnan(plan.iou)
     assert b"anchors=8,10, 18,20" in plan.text
@@ -106,7 +106,7 @@ def test_anchors_stay_where_all_boxes_are_equal():
 
 def test_classifiers_are_refused():
     with pytest.raises(OptionError, match="without detection heads"):
-        make_plan(choose_model("tiny", figures()), figures())
+        make_plan(choose_model("tiny", statistics()), statistics())
 
 
 def test_backbones(tmp_path):

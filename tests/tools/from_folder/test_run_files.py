@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from support.picture_folders import coco, labelled, with_names
@@ -15,10 +16,10 @@ from pydarknet.errors import DataError, OutputError
 from pydarknet.tools.from_folder.plan import choose_model, make_plan
 from pydarknet.tools.from_folder.run_files import (
     RunFolder,
-    divide,
-    figures_of,
+    dataset_statistics,
     next_folder,
     read_labelled,
+    split_lists,
     write_run,
 )
 
@@ -27,9 +28,9 @@ def make_run(source, folder, about=None):
     """A run of the data set `source` in `folder`."""
     found = recognise(source)
     labels = read_labelled(found)
-    lists = divide(found, labels, 0, 0.2)
-    figures = figures_of(labels, lists["train"], len(found.classes))
-    write_run(folder, found, lists, make_plan(choose_model("small", figures), figures), about or {})
+    lists = split_lists(found, labels, 0, 0.2)
+    statistics = dataset_statistics(labels, lists["train"], len(found.classes))
+    write_run(folder, found, lists, make_plan(choose_model("small", statistics), statistics), about or {})
     return found, labels, RunFolder.open(folder)
 
 
@@ -71,23 +72,39 @@ def test_pictures_of_one_name_keep_their_labels(tmp_path):
         assert read_labels(label_path(picture, ALEXEYAB)).tolist() == labels[original].rows.tolist()
 
 
-def test_the_folder_is_new_and_whole(tmp_path):
+@pytest.mark.parametrize(("row", "message"), [
+    ("0 94 69 58 49", r"p0\.txt:1: Wrong annotation: x = 94\.000000, y = 69\.000000; expected fractions"),
+    ("0 0,5 0,5 0,1 0,1", r"p0\.txt:1: found '0 0,5 0,5 0,1 0,1'; expected class x y w h"),
+    ("0 .5 .5 .1 .1 .93", r"p0\.txt:1: found '0 .5 .5 .1 .1 .93'; expected class x y w h"),
+    ("3 .5 .5 .1 .1", r"p0\.txt:1: Wrong annotation: class_id = 3"),
+    ("", "none with an object"),
+])  # fmt: skip
+def test_labels_of_which_none_can_be_used(tmp_path, row, message):
+    source = with_names(labelled(tmp_path / "set", 6))
+    for text in source.glob("p*.txt"):
+        text.write_text(f"{row}\n" if row else "")
+    with pytest.raises(DataError, match=f"5 training pictures, (no valid label: .*)?{message}"):
+        make_run(source, tmp_path / "run")
+
+
+def test_the_folder_is_new_and_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     source = with_names(labelled(tmp_path / "set", 6))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine").write_text("")
     with pytest.raises(OutputError, match="is there already"):
         make_run(source, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
-    assert next_folder(tmp_path / "runs") == tmp_path / "runs" / "train1"
+    assert next_folder() == Path("runs/train1")
     make_run(source, tmp_path / "runs" / "train1")
-    assert next_folder(tmp_path / "runs") == tmp_path / "runs" / "train2"
+    assert next_folder() == Path("runs/train2")
 
 
 def test_a_name_that_no_list_can_have(tmp_path):
     source = with_names(labelled(tmp_path / "set", 6))
     for suffix in (".png", ".txt"):
         (source / f"p1{suffix}").rename(source / f"p\n1{suffix}")
-    with pytest.raises(DataError, match=r"cannot have line breaks"):
+    with pytest.raises(DataError, match=r"cannot contain line breaks"):
         make_run(source, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

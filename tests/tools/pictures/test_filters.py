@@ -46,7 +46,7 @@ def test_scattered(build):
 
 def test_scattered_refuses(build):
     rng = np.random.default_rng(1)
-    with pytest.raises(OptionError, match="2x9 pixels: expected at least 3x3, a filter"):
+    with pytest.raises(OptionError, match="2x9 pixels: expected at least 3x3, the size of a filter"):
         scattered_filters(build(TEXT), 2, 9, rng)
     for text in (net(channels=1) + "[convolutional]\nfilters=4\nsize=3\n", net() + "[maxpool]\n[avgpool]\n"):
         with pytest.raises(OptionError, match=r"layer 0 must be a \[convolutional\] with filters of 3 channels"):

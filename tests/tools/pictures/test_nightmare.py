@@ -63,17 +63,17 @@ def test_one_seed_gives_one_picture(build):
 
 def test_between_rounds():
     x = picture(20, 30)
-    assert np.array_equal(Dream(0).between(x), resize(x, 30, 20))
-    zoomed = Dream(0, zoom=0.8).between(x)
+    assert np.array_equal(Dream(0).next_start(x), resize(x, 30, 20))
+    zoomed = Dream(0, zoom=0.8).next_start(x)
     assert np.allclose(zoomed, resize(crop(x, 2, 1, 24, 16), 30, 20))  # 2.99... and 1.99... are rounded down
-    rotated = Dream(0, rotate=np.pi).between(x)
+    rotated = Dream(0, rotate=np.pi).next_start(x)
     assert np.allclose(rotated[:, 1:, 1:], x[:, :0:-1, :0:-1], atol=1e-4)
 
 
 def test_wanted():
     output = np.array([1, 2, 3, 10], np.float32)
-    assert Dream(0).wanted(output).tolist() == [0, 0, 0, 10]
-    assert Dream(0, thresh=-0.5).wanted(output).tolist() == [0, 0, 3, 10]
+    assert Dream(0).output_delta(output).tolist() == [0, 0, 0, 10]
+    assert Dream(0, thresh=-0.5).output_delta(output).tolist() == [0, 0, 3, 10]
 
 
 def test_layers_that_are_not_there(build):
@@ -159,5 +159,5 @@ def test_refuses(build):
     for last in (-1, 2):
         with pytest.raises(OptionError, match=f"layer {last}: expected a number from 0 to 1"):
             InputGradient(network, last, 8, 8)
-    with pytest.raises(OptionError, match=r"layer 0 \[dropout\] only gives on the input"):
+    with pytest.raises(OptionError, match=r"layer 0 \[dropout\] passes the input on unchanged"):
         InputGradient(network, 0, 8, 8)
