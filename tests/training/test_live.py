@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_one_warning(files, caplog, monkeypatch):
         records = list(Trainer(files.data, files.cfg, hooks=[LiveHook()], max_batches=4, **OFTEN).run())
     assert len(records) == 4
     assert [each.getMessage() for each in caplog.records if "live" in each.getMessage()] == [
-        f"{files.folder / 'live'}: not kept up to date: [Errno 28] No space left on device"
+        f"{files.folder / 'live'}: no longer updated: [Errno 28] No space left on device"
     ]
 
 
