@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from .config.sections import read_config
@@ -22,7 +23,7 @@ def load(
     batch: int = 1,
     threads: int | None = None,
     allow_partial: bool = False,
-    names: File | None = None,
+    names: File | Sequence[str] | None = None,
     seed: int | None = 0,
     train: bool = False,
     tune: bool = False,
@@ -34,7 +35,8 @@ def load(
     the downloaded ones (`download`). A network's name instead of its .cfg file, such as `yolov4-tiny`, brings its
     published weights; nothing is downloaded by `load`.
     Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
-    alexeyab. width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
+    alexeyab. names: a file of class names, or a list of them.
+    width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
     all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
     tune: time the ways in which convolutions can be computed, where they are not known yet on this machine, and
     remember the fastest for this run and later ones.

@@ -51,10 +51,14 @@ class Model(Network):
     Every method may be called from any number of threads; `Network` says how. A step of training is a pass like others.
     """
 
-    def __init__(self, *arguments: Any, names: File | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, names: File | Sequence[str] | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.names_path = names
+        self.names_path: File | None = None
         self._names: list[str] | None = None
+        if names is None or isinstance(names, (str, os.PathLike)):
+            self.names_path = names
+        else:
+            self.names = list(names)
         self.training: TrainingProtocol | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,7 +94,7 @@ class Model(Network):
 
     @names.setter
     def names(self, names: list[str]) -> None:
-        if len(names) < self.classes:
+        if len(names) < self.classes or (self.heads and len(names) > self.classes):
             raise OptionError(f"{len(names)} names; expected {self.classes}, the number of the network's classes")
         self._names = list(names)
 
@@ -100,7 +104,12 @@ class Model(Network):
         return [(p.name, p.probability) for p in self.classification(image, top, fit, bgr=bgr).predictions]
 
     def classification(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> Classification:
-        """The same with class numbers, parents in a word tree, and the time it took."""
+        """The same with class numbers, parents in a word tree, and the time it took. Raises OptionError for a
+        detector."""
+        if self.heads:
+            raise OptionError(
+                f"{self.path}: a detector (it has a [{self.layers[self.heads[0]].kind}] layer); use detect"
+            )
         return classify(self, as_picture(image, bgr), self.names, top, fit)
 
     @overload
@@ -222,7 +231,7 @@ def load_model(
     batch: int = 1,
     threads: int | None = None,
     allow_partial: bool = False,
-    names: File | None = None,
+    names: File | Sequence[str] | None = None,
     seed: int | None = 0,
     tune: bool = False,
     precision: str = "float32",

@@ -35,7 +35,8 @@ SIZES = {
 CLASSIFIERS = {"tiny", "darknet", "darknet19", "darknet53"}
 FOLDERS = (ROOT / "cfg", ROOT.parent / "shared" / "reference" / "weights")
 
-# Writes random weights with which outputs are finite. Arguments: cfg, side, file.
+# Writes random weights with which outputs are finite and no object is detected; otherwise the time of thousands of
+# boxes would be measured. Arguments: cfg, side, file.
 WEIGHTS = """
 import sys, pydarknet
 cfg, side, out = sys.argv[1:]
@@ -44,6 +45,9 @@ for layer in model.layers:
     for record in layer.named_parameters():
         if record.name.endswith("rolling_variance"):
             record.array[:] = 1
+for head in model.heads:
+    for record in model.layers[head - 1].named_parameters():
+        record.array[:] = -10 if record.name == "biases" else 0
 model.save_weights(out)
 """
 # Runs a command, and prints on standard error which of these modules are loaded at its end.
@@ -161,8 +165,8 @@ def try_first_runs(trial: Trial, networks: list[str], picture: Path) -> None:
             continue
         command = "classify" if name in CLASSIFIERS else "detect"
         words = ["-m", "pydarknet", command, str(cfg), str(trial.weights(name, cfg)), str(picture)]
-        if command == "detect":  # random weights detect thousands of objects
-            words += ["--out-dir", str(trial.folder / "out"), "-thresh", ".999"]
+        if command == "detect":
+            words += ["--out-dir", str(trial.folder / "out")]
         trial.run(*words, cache=trial.empty("files"))  # the system has read all files once
         first = min(trial.run(*words, cache=trial.empty("first")) for _ in range(3))
         warm = min(trial.run(*words, cache=trial.folder / "cache-first") for _ in range(3))

@@ -266,3 +266,44 @@ def test_a_comparison_of_precisions(write_cfg):
     assert (name, rounded) == ("net 32", "2 of 3")
     assert exact / fast == pytest.approx(ratio, rel=0.2)
     assert 0 < last <= largest < 0.03
+
+
+@pytest.mark.slow
+def test_load_and_rude_clients_of_a_service():
+    for module in ("starlette", "uvicorn", "python_multipart"):
+        pytest.importorskip(module, reason="needs pydarknet[serve]")
+
+    def lines(script, *options):
+        command = [sys.executable, FOLDER / script, *options]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    found = lines("serve_load.py", "--requests=40", "--clients=1,8", "--seconds=0.2")
+    assert [line.split(" clients")[0] for line in found] == ["1", "8"]
+    assert all(" 0 wrong and 0 refused of 40;" in line for line in found)
+    found = lines("serve_rude.py", "--requests=40", "--slow=0")
+    assert len([line for line in found if " 0 wrong and 0 refused of 40;" in line]) == 2
+    rude = dict(line.strip().split(": ", 1) for line in found[2:])
+    assert rude["wrong token"].endswith(" x 401") and rude["100 MB"].endswith(" x 413")
+    assert rude["400 megapixels"].endswith(" x 400")
+
+
+def test_wrong_answers_of_a_service_are_counted():
+    from serve_load import Load, comparable
+
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+    load = Load.__new__(Load)
+    load.answers = [
+        head + b'{"seconds": 0.1, "objects": [1]}',
+        head + b'{"seconds": 0.2, "objects": [2]}',
+        b"HTTP/1.1 429 Many\r\n\r\n",
+    ]  # fmt: skip
+    expected = [comparable(b'{"seconds": 7, "objects": [1]}')]
+    wrong, others = load.compare(expected)
+    assert (wrong, dict(others)) == (1, {429: 1})
+
+
+@pytest.mark.slow
+def test_viewers_of_a_run_see_events_and_pictures():
+    command = [sys.executable, FOLDER / "live_viewers.py", "--iterations=40", "--repeats=1"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split(": ")[0] for line in found] == ["clock", "processor"]

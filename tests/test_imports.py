@@ -39,7 +39,6 @@ DOORS = {
     "trackers": {"inference"},
     "onnxruntime": {"export"},
     "tensorboardX": {"training"},
-    "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
     "python_multipart": {"server"},

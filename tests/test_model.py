@@ -129,6 +129,25 @@ def test_names_come_from_a_file_or_a_list(write_cfg):
         model.names = list("abc")
 
 
+def test_names_may_be_given_as_a_list(write_cfg):
+    assert pydarknet.load(write_cfg(CLASSIFIER), names=("a", "b", "c", "d")).names == list("abcd")
+    for names in (["dog"], ["dog", "cat", "hen"]):
+        with pytest.raises(OptionError, match=f"{len(names)} names; the network has 2 classes"):
+            pydarknet.load(write_cfg(DETECTOR), names=names)
+
+
+def test_what_comes_before_an_error_in_a_list_is_given(detector, picture, tmp_path):
+    def pictures():
+        yield picture
+        raise ValueError("mine")
+
+    for images, error in (([picture, tmp_path / "no.png", picture], ImageError), (pictures(), ValueError)):
+        results = detector.detect(images, batch=8)
+        assert len(next(results)) == 4
+        with pytest.raises(error):
+            next(results)
+
+
 def test_a_detector_needs_a_list_of_its_own_length(write_cfg):
     model = pydarknet.load(write_cfg(DETECTOR), names=write_cfg("dog\ncat\nhen\n", "some.names"))
     with pytest.raises(DataError, match="3 names; expected 2"):
@@ -244,6 +263,11 @@ def test_suppression_keeps_the_better_of_two_boxes(write_cfg, picture):
 def test_detect_refuses_options_beyond_zero_and_one(detector, picture, option, value):
     with pytest.raises(OptionError, match=f"{option} .*: expected a number from 0 to 1"):
         detector.detect(picture, **{option: value})
+
+
+def test_a_detector_classifies_nothing(detector, picture):
+    with pytest.raises(OptionError, match=r"net\.cfg: a detector \(it has a \[\w+\] layer\); use detect"):
+        detector.classify(picture)
 
 
 def test_a_classifier_detects_nothing(write_cfg, picture):

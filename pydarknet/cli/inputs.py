@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
@@ -10,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import DataError, ImageError
+from ..utils.resources import exists
 from .console import note, say
-from .loading import exists
 
 EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({
@@ -139,22 +140,24 @@ def _in_folder(folder: str, extensions: frozenset[str]) -> list[str]:
     return [str(Path(folder) / name) for name in pictures]
 
 
-def names_from_stdin(quiet: bool) -> Iterator[Name]:
+def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
     """Names from standard input, one per line, with darknet's prompt at a terminal; or the bytes of one picture file.
 
-    Other binary data gives one error and ends the list. quiet: print the prompt on standard error.
+    Other binary data gives one error and ends the list. quiet: print the prompt on standard error. prompts: print it
+    also where standard input is no terminal, if not `quiet`, as darknet does.
     """
     if sys.stdin is None:  # closed by the parent process
         return
-    stream, prompts, first = sys.stdin.buffer, sys.stdin.isatty(), True
+    stream, terminal, first = sys.stdin.buffer, sys.stdin.isatty(), True
     while True:
-        if prompts and quiet:
+        if terminal and quiet:
             note(PROMPT, newline=False)
-        elif prompts:
+        elif terminal or (prompts and not quiet):
             say(PROMPT, newline=False)
         line = stream.readline(LONGEST_PATH)
         if not line:
             return
+        line = line.removeprefix(codecs.BOM_UTF8) if first else line
         if first and line.startswith(_SIGNATURES) and not exists(os.fsdecode(line.rstrip(b"\r\n"))):
             yield line + stream.read(LARGEST_PICTURE)
             return

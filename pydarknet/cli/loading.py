@@ -18,14 +18,6 @@ Options = Mapping[str, Any]
 MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision")  # those of every command with a model
 
 
-def exists(path: str) -> bool:
-    """Whether the file or folder exists; False for a name that the system rejects, such as one that is too long."""
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False
-
-
 def build_network(cfg: str, options: Options) -> Network:
     """The network of a .cfg file, its parameters uninitialised."""
     from ..config.dialect import choose_dialect

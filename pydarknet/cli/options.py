@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import click
 
+from ..errors import OptionError
 from .console import note
 from .not_offered import ABSENT, absent_command
 
@@ -21,6 +22,15 @@ CONTEXT = {
     "help_option_names": ["-h", "--help"],
 }
 _LONG = re.compile("-[A-Za-z][A-Za-z-]+")
+# What other programs for object detection call an option, and its names here: the first that a command has.
+ELSEWHERE = {
+    "conf": ("--thresh",), "conf-thres": ("--thresh",), "confidence": ("--thresh",), "threshold": ("--thresh",),
+    "iou": ("--nms", "--iou-thresh"), "iou-thres": ("--nms", "--iou-thresh"), "imgsz": ("--width",),
+    "img-size": ("--width",), "size": ("--width",), "epochs": ("--max-batches",), "iterations": ("--max-batches",),
+    "batch-size": ("--batch",), "save-txt": ("--save-labels",), "save-crop": ("--crops",), "workers": ("--threads",),
+    "output": ("--out-dir", "--out"), "project": ("--out-dir", "--out"), "view-img": ("--show",),
+    "letterbox": ("--letter-box",), "random-seed": ("--seed",), "pretrained": ("--init",),
+}  # fmt: skip
 BEFORE_COMMANDS = ("--help", "--version")  # options of the group itself
 FILE = click.Path(readable=False)  # lets the shell complete file names; the file itself is not checked
 
@@ -62,8 +72,14 @@ class Command(click.Command):
             name = word.split("=")[0].replace("_", "-")
             if before == "--":
                 break
-            if _LONG.fullmatch(name) and name not in known and before.replace("_", "-") not in take_value:
-                raise click.NoSuchOption(word, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
+            if name in known or before.replace("_", "-") in take_value:
+                continue
+            given = word.split("=")[0]
+            other = next((option for option in ELSEWHERE.get(name.lstrip("-"), ()) if option in known), None)
+            if other and name.startswith("-"):
+                raise click.NoSuchOption(given, f"No such option '{given}'. Did you mean '{other}'?", ctx=ctx)
+            if _LONG.fullmatch(name):
+                raise click.NoSuchOption(given, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
         return super().parse_args(ctx, args)
 
 
@@ -208,10 +224,31 @@ def input_options(function: Function) -> Function:
         batch_option(default=1),
         flag("every", type=click.IntRange(min=1), default=1, metavar="N", help="Use every Nth frame of a video."),
         flag("limit", type=click.IntRange(min=1), metavar="N", help="End after N pictures or frames."),
+        classes_option,
         flag("json", "as_json", is_flag=True, help="Print one JSON object per line and nothing else."),
         flag("csv", type=FILE, metavar="FILE", help="Write a CSV table with one line per result."),
         flag("quiet", is_flag=True, help="Print no progress bar, and no results except those of --json."),
     )(function)  # fmt: skip
+
+
+def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
+    """Class numbers for the value of --classes, a list of names or numbers; None for None. Raises OptionError."""
+    if text is None:
+        return None
+    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
+    numbers = []
+    for word in (part.strip() for part in text.split(",")):
+        number = known.get(word.lower())
+        if number is None and word.isdecimal() and int(word) < len(names):
+            number = int(word)
+        if number is None:
+            close = get_close_matches(word.lower(), known, n=1)
+            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
+            raise OptionError(
+                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
+            )
+        numbers.append(number)
+    return numbers
 
 
 def names_options(function: Function) -> Function:
@@ -251,7 +288,7 @@ ext_output_option = flag("ext_output", is_flag=True, help="Print the boxes as we
 letter_box_option = flag("letter_box", is_flag=True, help="Keep the picture's aspect ratio, with grey borders.")
 stretch_option = flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as darknet "
                       "does.")  # fmt: skip
-classes_option = flag("classes", metavar="NAME,NAME", help="Report objects of these classes only: names or numbers.")
+classes_option = flag("classes", metavar="NAME,NAME", help="Report these classes only: names or numbers.")
 out_dir_option = flag("out_dir", type=FILE, metavar="DIR", help="Write annotated pictures and videos into DIR instead "
                       "of predictions.jpg and predictions.avi.")  # fmt: skip
 no_picture_option = flag("no_picture", is_flag=True, help="Write no annotated picture or video.")
@@ -286,7 +323,6 @@ def detection_options(function: Function) -> Function:
              "well as in the whole."),
         flag("tile_overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, metavar="P",
              help="The overlap of neighbouring tiles, as a fraction of their side."),
-        classes_option,
         flag("out", type=FILE, metavar="FILE", help="FILE.json: write all detections in AlexeyAB's "
              "format. Another name, with a pjreddie network: write the annotated picture to FILE.jpg."),
         flag("save_labels", is_flag=True, help="Write a label file for each picture, where training looks for it."),

@@ -78,15 +78,17 @@ class Source(Generic[Prepared]):
 
     prepare: makes the network's input from a picture, in the threads that read. every: use every Nth frame of a video.
     limit: end after so many items. batch: how many are computed at a time; twice as many are read ahead. quiet: print
-    the prompt on standard error. silent: show no progress bar.
+    the prompt on standard error. silent: show no progress bar. prompts: print darknet's prompt for each line of
+    standard input, also where that is no terminal.
     """
 
     def __init__(
         self, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], *, every: int = 1,
-        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False,
+        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False, prompts: bool = False,
     ) -> None:  # fmt: skip
         self._arguments, self._prepare, self._every = arguments, prepare, every
         self._limit, self._batch, self._quiet, self._silent = limit, batch, quiet, silent
+        self._prompts = prompts and not arguments and batch == 1
         self.good = True
 
     @classmethod
@@ -95,7 +97,8 @@ class Source(Generic[Prepared]):
     ) -> Source[Prepared]:
         """From the options of `options.input_options`."""
         return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
-                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"])  # fmt: skip
+                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"],
+                   prompts=options.get("prompts", False))  # fmt: skip
 
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
@@ -111,7 +114,10 @@ class Source(Generic[Prepared]):
     def _names_on_demand(self) -> Iterator[Name]:
         """Names, some from standard input: a program may send the next one only after the result for the last."""
         for argument in self._arguments or (STANDARD_INPUT,):
-            yield from names_from_stdin(self._quiet) if argument == STANDARD_INPUT else expand_inputs([argument])
+            if argument == STANDARD_INPUT:
+                yield from names_from_stdin(self._quiet, self._prompts)
+            else:
+                yield from expand_inputs([argument])
 
     def _items(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
         only_input = isinstance(names, list) and len(names) == 1

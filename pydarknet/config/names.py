@@ -17,10 +17,10 @@ COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of a file, one per line; spaces are kept. Raises DataError for an empty file."""
-    text = read_text(path, DataError)
-    lines = text.replace("\r\n", "\n").split("\n")
-    if lines and not lines[-1]:
+    """The names of a file, one per line; blanks are kept, but for empty lines at the end. Raises DataError for an empty
+    file."""
+    lines = read_text(path, DataError).replace("\r\n", "\n").split("\n")
+    while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
         raise DataError(f"{path}: the list of names is empty; expected one per line")

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError, ShapeError
 from ..utils.files import read_text
-from ..utils.resources import find_file
+from ..utils.resources import exists, find_file, with_slashes
 
 log = logging.getLogger("pydarknet")
 
@@ -27,16 +27,18 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|na
 LARGEST_INTEGER = 1 << 31  # of C's int
 LARGEST_REAL = 3.4028234e38  # of C's float
 LONGEST_NUMBER = 64  # characters; a longer one is an error
+DATA_KEYS = frozenset({"train", "valid", "names", "labels", "backup"})  # of .data files; no network has them in [net]
 Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One `key=value` line."""
+    """One `key=value` line. value: without blanks. written: with those that stand inside it."""
 
     key: str
     value: str
     line: int
+    written: str = ""
 
 
 @dataclass
@@ -88,8 +90,22 @@ class Section:
         Relative paths are resolved against the folder of this file, see `find_file`. Raises DataError if there is no
         such file.
         """
-        named = next((value for key in keys if (value := self.text(key))), None)
+        named = next((value for key in keys if (value := self.named_path(key))), None)
         return find_file(named, Path(self.path).parent) if named else None
+
+    def named_path(self, key: str) -> str | None:
+        """The path that the section gives, None without `key`.
+
+        darknet deletes the blanks of a path. Here they are deleted where that names something, in the current folder or
+        in that of this file, and stay where not. Backslashes, as Windows writes them, are slashes where they name
+        nothing.
+        """
+        value, option = self.text(key), self._find(key)
+        if value is None or option is None:
+            return value
+        bases, written = (Path(), Path(self.path).parent), option.written or value
+        found = next((name for name in (value, written) if any(exists(base / name) for base in bases)), None)
+        return with_slashes(written) if found is None else found
 
     def has(self, key: str) -> bool:
         """Whether the section sets `key`."""
@@ -229,7 +245,7 @@ def _options(
             continue
         key, equals, value = content.partition("=")
         if equals and value and key:
-            sections[-1].options.append(Option(key, value, number))
+            sections[-1].options.append(Option(key, value, number, line.partition("=")[2].strip()))
         elif not sections[-1].kind or not key:
             wrong(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
         else:
@@ -264,7 +280,11 @@ def parse_config(
     `read_config`."""
     if re.search(r"<(!doctype|html)", text[:1000], re.IGNORECASE):
         raise ConfigError(f"{name}: this is an HTML page, not a .cfg file; it was probably saved from a browser")
+    if text.startswith("version https://git-lfs"):
+        raise ConfigError(f"{name}: this is a Git LFS pointer, not a .cfg file (`git lfs pull` fetches the real file)")
     head, *sections = _options(name, text, wrong, warn)
+    if not sections and {option.key for option in head.options} & DATA_KEYS:
+        raise ConfigError(f"{name}: this is a .data file, not a .cfg file; expected a section [net] and layers")
     for option in head.options:
         wrong(f"{name}:{option.line}: {option.key}={option.value} is before the first section; expected [net]")
     if not sections:

@@ -14,7 +14,7 @@ import numpy as np
 from ..boxes import iou
 from ..config.dialect import ALEXEYAB, Dialect
 from ..errors import DataError, ImageError
-from ..images.image import load_image
+from ..images.image import header_of_file, load_image
 from ..utils.arrays import Array
 from ..utils.files import read_bytes
 from ..utils.prefetch import prefetch
@@ -33,6 +33,7 @@ KINDS = {
     "duplicate box": False,
     "duplicate picture": False,
     "beyond the edge": False,
+    "turned picture": False,
     "no objects": False,
     "labels without picture": False,
     "class without objects": False,
@@ -173,6 +174,9 @@ class _Check:
                 continue
             if problem:
                 self.add("picture unreadable", problem)
+            elif (turned := header_of_file(path)[1]) > 1:
+                text = f"EXIF orientation {turned}; its pixels are taken as they are stored, so labels must be of these"
+                self.add("turned picture", f"{path}: {text}")
             name = os.path.realpath(path)
             if name in seen:
                 self._add_repeated(key, picture, *seen[name])

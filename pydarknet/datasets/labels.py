@@ -16,6 +16,7 @@ from ..config.word_tree import WordTree
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.files import read_text
+from ..utils.resources import exists, with_slashes
 from .transforms import augment
 
 # AlexeyAB's darknet replaces these folders in a picture's path to find its labels; other labels are beside the picture.
@@ -37,8 +38,8 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
     """The pictures of a list file, one path per line.
 
-    A relative path is resolved against the current folder, the list's folder, and its parent; it is returned unchanged
-    if no such file exists. Raises DataError for an empty list.
+    A relative path is resolved against the current folder, the list's folder, and its parent, if necessary with
+    backslashes as slashes; it is returned unchanged if no such file exists. Raises DataError for an empty list.
     """
     return [picture for _, picture in numbered_list(path)]
 
@@ -65,7 +66,11 @@ def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
 def _found(name: Path, bases: list[Path]) -> Path:
     if name.is_absolute():
         return name
-    return next((base / name for base in bases if os.path.exists(base / name)), name)  # noqa: PTH110 (twice as fast)
+    found = next((base / name for base in bases if os.path.exists(base / name)), None)  # noqa: PTH110 (twice as fast)
+    if found is None and "\\" in name.name:  # written on Windows
+        plain = Path(with_slashes(str(name)))
+        return next((base / plain for base in bases if exists(base / plain)), name)
+    return found or name
 
 
 def label_path(image: Path, dialect: Dialect) -> Path:
@@ -94,14 +99,14 @@ def _label_name(text: str, dialect: Dialect) -> str | None:
     return text if text.endswith(".txt") else None
 
 
-def _parallel_folder(image: Path) -> Path:
+def _parallel_folder(image: Path, labels: str = "labels", folders: Sequence[str] = PJREDDIE_FOLDERS) -> Path:
     """The label file in a folder `labels`, which replaces the last folder `images`, `JPEGImages` or `raw`."""
     if not image.name:
         return image  # `/` or `.`, a folder
     parts = list(image.parts)
     for position in reversed(range(len(parts) - 1)):
-        if parts[position] in PJREDDIE_FOLDERS:
-            parts[position] = "labels"
+        if parts[position] in folders:
+            parts[position] = labels
             break
     return Path(*parts).with_suffix(".txt")
 
@@ -119,6 +124,9 @@ def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
         if name is not None:
             yield f"{rule.name}'s rule", name
     yield "a labels folder beside that of the pictures", str(_parallel_folder(image))
+    capitals = _parallel_folder(image, "Labels", ("Images",))
+    if capitals.parent != image.parent:
+        yield "a Labels folder beside Images", str(capitals)
 
 
 def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:

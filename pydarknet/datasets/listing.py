@@ -13,7 +13,7 @@ from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
-from ..utils.files import read_text
+from ..utils.files import read_bytes, read_text
 from .labels import find_labels, numbered_list, parse_labels
 from .transforms.augment import NOWHERE
 
@@ -41,18 +41,27 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The lists of a .data file by key, with the .data file; or a single list of pictures under the key `train`."""
+    """The lists of a .data file by key, with the .data file; or a single list of pictures under the key `train`.
+
+    found: of a folder or a data.yaml of pictures with label files, the pictures of each list, and their class `names`;
+    `lists` has `path` for each of them.
+    """
 
     path: Path
     lists: dict[str, Path]
     data: Section | None = None
+    found: dict[str, list[Path]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: str | Path, *keys: str) -> ImageLists:
-        """Open a .data file, with the lists under `keys` (default: train, valid, test), or a list of pictures.
+        """Open a .data file, with the lists under `keys` (default: train, valid, test), a list of pictures, or any
+        other data set with label files: a folder, a data.yaml.
 
         Raises DataError and ConfigError.
         """
+        if Path(path).is_dir() or Path(path).suffix.lower() in (".yaml", ".yml"):
+            return cls._recognised(Path(path))
         if not any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
             return cls(Path(path), {"train": Path(path)})
         data = read_data(path)
@@ -61,14 +70,43 @@ class ImageLists:
             raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
         return cls(Path(path), lists, data)
 
+    @classmethod
+    def _recognised(cls, path: Path) -> ImageLists:
+        """A data set that `train` takes without a cfg. Its pictures without a label file are in the first list."""
+        from .recognise import UNSPLIT, recognise
+
+        set_ = recognise(path)
+        if set_.annotated is not None:
+            raise DataError(
+                f"{path}: {set_.form}; expected label files. `pydarknet dataset convert {path} --to darknet --out DIR` "
+                "writes them"
+            )
+        found = {"train" if key == UNSPLIT else key: list(pictures) for key, pictures in set_.lists.items()}
+        found[min(found, key=[*LISTS].index)] += set_.unlabelled
+        return cls(path, dict.fromkeys(found, path), None, found, set_.classes)
+
+    @property
+    def count(self) -> int:
+        """The number of pictures, for a progress bar alone; 0 for a pipe, which can be read only once."""
+        if self.found:
+            return sum(map(len, self.found.values()))
+        files = [path for path in self.lists.values() if path.is_file()]
+        return sum(1 for path in files for line in read_bytes(path, DataError).splitlines() if line.strip())
+
+    def list_of(self, key: str) -> list[tuple[int, Path]]:
+        """(line, picture) of every picture of a list."""
+        return list(enumerate(self.found[key], start=1)) if self.found else numbered_list(self.lists[key])
+
     @property
     def classes(self) -> int | None:
-        """`classes` of the .data file, or None. Raises ConfigError."""
+        """`classes` of the .data file, or the number of `names`, or None. Raises ConfigError."""
+        if self.names:
+            return len(self.names)
         return self.data.positive("classes", 1) if self.data and self.data.has("classes") else None
 
     def pictures(self, key: str, dialect: Dialect = ALEXEYAB) -> Iterator[LabelledPicture]:
         """Every picture of a list with its labels."""
-        for line, picture in numbered_list(self.lists[key]):
+        for line, picture in self.list_of(key):
             yield read_picture(line, picture, dialect)
 
 

@@ -16,6 +16,7 @@ from ..config.names import read_names
 from ..config.sections import read_data
 from ..errors import DataError
 from ..utils.files import read_bytes, read_text
+from ..utils.resources import exists, with_slashes
 from .convert.annotations import AnnotatedPicture, AnnotatedSet
 from .convert.coco import read_coco
 from .convert.voc import read_voc
@@ -28,6 +29,7 @@ LIST_OF = {
     "testing": "test",
 }  # fmt: skip
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labels.txt")
+XML_FOLDERS = ("annotations", "annots", "labels", "xml", "xmls")  # beside a folder `images`
 RUN_FILE = "run.json"  # marks the folder of a training run, whose links to pictures are not read again
 OUTLINE_SAMPLE = 50  # pictures whose label files are searched for outlines
 UNSPLIT = "all"  # the key of pictures that belong to no list yet
@@ -193,11 +195,15 @@ def _read_list_set(path: Path) -> Recognised:
 
 def _read_labelled_list(path: Path, lists: dict[str, list[Path]]) -> Recognised:
     """The listed pictures; those without a label file are in `unlabelled`."""
-    kept = {key: [picture for picture in pictures if find_labels(picture, ALEXEYAB)] for key, pictures in lists.items()}
-    unlabelled = [p for pictures in lists.values() for p in pictures if not find_labels(p, ALEXEYAB)]
-    if not any(kept.values()):
+    kept: dict[str, list[Path]] = {}
+    unlabelled: list[Path] = []
+    for key, pictures in lists.items():
+        for picture in pictures:
+            labels = find_labels(picture, ALEXEYAB)
+            (kept.setdefault(key, []) if labels else unlabelled).append(picture)
+    if not kept:
         raise DataError(f"{path}: none of the {len(unlabelled)} listed pictures has a label file: {unlabelled[0]}")
-    return Recognised(DATA, path, [], {key: pictures for key, pictures in kept.items() if pictures}, None, unlabelled)
+    return Recognised(DATA, path, [], kept, None, unlabelled)
 
 
 def _read_data_set(path: Path) -> Recognised:
@@ -205,13 +211,13 @@ def _read_data_set(path: Path) -> Recognised:
     data = read_data(path)
     lists = {}
     for key in ("train", "valid", "test"):
-        named = data.text(key)
+        named = data.named_path(key)
         if named:
             lists[key] = _read_list_near(path, named)
     if not lists:
         raise data.error("train= is missing: the list of pictures")
     found = _read_labelled_list(path, lists)
-    names = data.text("names")
+    names = data.named_path("names")
     if names:
         return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
     return replace(found, classes=_class_names_of(path.parent, found))
@@ -229,7 +235,7 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
 
     If there is none, returns `missing`, or raises DataError if that is None.
     """
-    wanted = Path(named)
+    wanted = Path(named if exists(named) else with_slashes(named))
     parts = wanted.parts[1:] if wanted.is_absolute() else wanted.parts
     shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
     found = next((file for file in (wanted, *shortened) if file.is_file()), missing)
@@ -248,23 +254,21 @@ def _read_yaml_set(path: Path) -> Recognised:
     bases = [path.parent, Path(folder)] if isinstance(folder, str) and folder else [path.parent]
     bases = [path.parent / bases[-1], *reversed(bases)]
     lists: dict[str, list[Path]] = {}
-    unlabelled: list[Path] = []
     for key, name in LIST_OF.items():
         places = content.get(key) or []
         for place in [places] if isinstance(places, str) else places:
-            for picture in _pictures_at(path, key, place, bases):
-                labelled = find_labels(picture, ALEXEYAB) is not None
-                (lists.setdefault(name, []) if labelled else unlabelled).append(picture)
-    if not lists and not unlabelled:
+            lists.setdefault(name, []).extend(_pictures_at(path, key, place, bases))
+    if not any(lists.values()):
         raise DataError(f"{path}: neither train: nor val: names a folder or a list with pictures")
-    if not lists:
-        raise DataError(f"{path}: {len(unlabelled)} pictures, none with a label file, e.g. {unlabelled[0]}")
-    return Recognised(YAML, path, classes, lists, None, unlabelled)
+    return replace(_read_labelled_list(path, lists), form=YAML, classes=classes)
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
-    """The pictures of a folder or list that data.yaml names. Roboflow writes ../train/images for train/images."""
-    names = dict.fromkeys([place, place.removeprefix("../")])
+    """The pictures of a folder or list that data.yaml names, also without the first folders of a name that was valid on
+    another machine (`/content/set/images/train`). Roboflow writes ../train/images for train/images."""
+    parts = [part for part in with_slashes(place).split("/") if part]
+    shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
+    names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
     for found in (base / name for name in names for base in bases):
         if found.is_dir():
             return list(_pictures_below(found))
@@ -272,7 +276,7 @@ def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> lis
             return _read_list_near(found, found.name)
     if key.startswith("test"):
         return []  # data.yaml often names a test list that was not exported
-    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not in {bases[0]}")
+    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not below {path.parent}")
 
 
 # --- COCO ---
@@ -331,9 +335,8 @@ def _voc_folders(folder: Path) -> dict[str, Path]:
         return {UNSPLIT: folder}
     parts = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in LIST_OF]
     found = {LIST_OF[path.name.lower()]: path for path in parts if any(path.glob("*.xml"))}
-    if not found and any((folder / "annotations").glob("*.xml")):  # beside a folder `images`
-        return {UNSPLIT: folder / "annotations"}
-    return found
+    beside = [path for path in sorted(folder.iterdir()) if path.name.lower() in XML_FOLDERS and any(path.glob("*.xml"))]
+    return {UNSPLIT: beside[0]} if beside and not found else found
 
 
 def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
@@ -356,7 +359,7 @@ def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
         lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
     if set(lists) == {"train"}:
         lists = {UNSPLIT: lists["train"]}
-    kept = AnnotatedSet(found.classes, lists, found.left_out).clipped().without("difficult").without("crowd")
+    kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
     notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
     missing = kept.missing
     if missing:

@@ -1,4 +1,4 @@
-"""The size of a picture, read from the header of its file, without decoding it.
+"""The size of a picture and its EXIF orientation, read from the header of its file, without decoding it.
 
 A compressed file of a hundred kilobytes can claim a billion pixels, which is checked here. Each reader maps the content
 of a file to (width, height). Sources: the specifications of the formats.
@@ -54,6 +54,33 @@ def image_size(content: bytes) -> Size:
             except (struct.error, IndexError):
                 return None
     return None
+
+
+def orientation(content: bytes) -> int:
+    """The EXIF orientation of a JPEG file, 1 (as stored) to 8; from 5 on, a viewer swaps width and height. 1 for files
+    without one. The beginning of a file is enough."""
+    try:
+        return _exif_orientation(content) if content.startswith(b"\xff\xd8\xff") else 1
+    except (struct.error, IndexError):
+        return 1
+
+
+def _exif_orientation(content: bytes) -> int:
+    at = 2
+    while content[at] == 0xFF and content[at + 1] not in _START_OF_FRAME:
+        (length,) = struct.unpack_from(">H", content, at + 2)
+        if content[at + 1] == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
+            tags = content[at + 10 : at + 2 + length]
+            order = "<" if tags[:2] == b"II" else ">"
+            (first,) = struct.unpack_from(order + "I", tags, 4)
+            (count,) = struct.unpack_from(order + "H", tags, first)
+            for entry in range(first + 2, first + 2 + 12 * count, 12):
+                tag, kind, _, value = struct.unpack_from(order + "HHIH", tags, entry)
+                if (tag, kind) == (0x0112, 3):
+                    return value if 1 <= value <= 8 else 1
+            return 1
+        at += 2 + length
+    return 1
 
 
 def _png(content: bytes) -> Size:

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
+from ..utils.file_kinds import kind_of
 from ..utils.files import read_bytes, write_file
 from ..utils.resources import bundled
-from .header import check_size, image_size
+from .header import check_size, image_size, orientation
 
 Picture = NDArray[np.uint8]
 CHW = NDArray[np.float32]
+
+BEGINNING = 1 << 18  # bytes of a file in which its EXIF data are
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 _MAX_PIXELS = 2**27  # of a resized picture, 1.5 GiB of floats; scaling a narrow picture by its shorter side needs more
@@ -65,6 +68,17 @@ def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
     return width, height
 
 
+def header_of_file(path: str | os.PathLike[str]) -> tuple[tuple[int, int] | None, int]:
+    """((width, height), EXIF orientation) of the picture at `path`, see `header.orientation`; without decoding it, and
+    None for the size where the beginning of the file does not tell it, or the file cannot be read."""
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            content = stream.read(BEGINNING)
+    except (OSError, ValueError):
+        return None, 1
+    return image_size(content), orientation(content)
+
+
 def _content(path: str | os.PathLike[str]) -> bytes:
     """The bytes of the file at `path`, which may be the bare name of the bundled picture (`sample.jpg`)."""
     try:
@@ -87,7 +101,9 @@ def _decode(content: bytes) -> Picture:
     data = np.frombuffer(content, np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
-        raise ValueError("unknown or damaged format")
+        kind = kind_of(content)
+        what = f": this is {kind}" if kind and not kind.endswith(" picture") else ""
+        raise ValueError(f"unknown or damaged format{what}")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -273,7 +289,9 @@ def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> 
     try:
         return cv2.imencode(extension, bgr, options)[1].tobytes()
     except cv2.error as error:
-        raise OutputError(f"cannot write a picture: {_reason(error)}") from error
+        unknown = "could not find encoder" in str(error)
+        reason = f"OpenCV has no format with the extension {extension}" if unknown else _reason(error)
+        raise OutputError(f"cannot write a picture: {reason}") from error
 
 
 def write_image(path: str | os.PathLike[str], image: Picture) -> Path:

@@ -1,9 +1,9 @@
-"""Conversion of a caller's pictures: paths, encoded bytes, NumPy arrays, Pillow images."""
+"""Conversion of a caller's pictures: paths, encoded bytes, open files, NumPy arrays, Pillow images."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +20,28 @@ class PillowImage(Protocol):
     def convert(self, mode: str) -> Any: ...
 
 
-Image = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any] | PillowImage
+class OpenFile(Protocol):
+    """The member of a binary file that is used: an open file, `io.BytesIO`, an upload of a web framework."""
+
+    def read(self) -> bytes: ...
+
+
+Image = str | os.PathLike[str] | bytes | bytearray | memoryview | OpenFile | NDArray[Any] | PillowImage
 
 
 def is_image(value: object) -> bool:
     """Whether `value` is one picture, not an iterable of several."""
-    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)) or hasattr(value, "convert")
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)) or (
+        hasattr(value, "convert") or callable(getattr(value, "read", None))
+    )
 
 
 def as_picture(image: Image, bgr: bool = False) -> Picture:
     """The picture, (height, width, 3) uint8 RGB.
 
-    image  a path; the bytes of a picture file; a Pillow image; or an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)
-           of uint8, or of floats in 0..1. A fourth channel, alpha, is ignored, as in picture files.
+    image  a path; the bytes of a picture file, or the open file; a Pillow image, of 8 or 16 bits a channel; or an array
+           (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8, or of floats in 0..1. A fourth channel, alpha, is
+           ignored, as in picture files.
     bgr    the channels of an array are blue, green, red, as in OpenCV; it has no effect on other types
 
     Raises ImageError for an unreadable picture, OptionError for other types, shapes and values.
@@ -44,8 +53,27 @@ def as_picture(image: Image, bgr: bool = False) -> Picture:
     if isinstance(image, np.ndarray):
         return _from_array(image, bgr)
     if hasattr(image, "convert"):
-        return np.asarray(image.convert("RGB"), np.uint8)
+        return _from_pillow(cast(PillowImage, image))
+    if hasattr(image, "read"):
+        content = image.read()
+        if not isinstance(content, (bytes, bytearray, memoryview)):
+            raise OptionError(f"a picture's file must be opened for reading bytes; it gives {type(content).__name__}")
+        return decode_image(bytes(content))
     return check_image(image)  # raises
+
+
+def _from_pillow(image: PillowImage) -> Picture:
+    """Pillow cuts off what is above 255 in its modes of 16 and 32 bits; here 16 bits become the 8 upper ones, as in
+    picture files."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return np.asarray(image.convert("RGB"), np.uint8)
+    pixels = np.asarray(image)
+    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
+    if image.mode == "F" or not 0 <= low <= high <= 65535:
+        raise OptionError(
+            f"a Pillow image of mode {image.mode} with values from {low:g} to {high:g}; expected 8 or 16 bits a channel"
+        )
+    return _from_array((pixels.astype(np.uint16) >> 8).astype(np.uint8), False)
 
 
 def _from_array(array: NDArray[Any], bgr: bool) -> Picture:

@@ -81,10 +81,15 @@ def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
 
 
 def classify_inputs(
-    network: Network, inputs: Sequence[Array], names: Sequence[str], top: int = 5
+    network: Network,
+    inputs: Sequence[Array],
+    names: Sequence[str],
+    top: int = 5,
+    classes: Sequence[int] | None = None,
 ) -> list[Classification]:
     """The `top` best classes of prepared pictures. Those of the same size share a forward pass.
 
+    classes: the class numbers to report; None: all.
     Raises OptionError, ShapeError, and DivergedError if the network's output is not finite.
     """
     if top < 1:
@@ -102,7 +107,7 @@ def classify_inputs(
             seconds = (clock() - start) / len(x)
         require_finite(network, x, outputs)
         for index, output in zip(members, outputs[0], strict=True):
-            best = rank(output, names, top, tree_of_network(network))
+            best = rank(output, names, top, tree_of_network(network), classes)
             results[index] = Classification(best, seconds, width, height)
     return [results[index] for index in range(len(inputs))]
 
@@ -115,15 +120,23 @@ def classify(network: Network, image: Picture, names: Sequence[str], top: int = 
     return classify_inputs(network, [prepare_input(network, image, fit)], names, top)[0]
 
 
-def rank(output: Array, names: Sequence[str], top: int, tree: WordTree | None = None) -> list[Prediction]:
+def rank(
+    output: Array,
+    names: Sequence[str],
+    top: int,
+    tree: WordTree | None = None,
+    classes: Sequence[int] | None = None,
+) -> list[Prediction]:
     """The `top` best classes of one output (classes,) or (classes, 1, 1); of equal values the lower class is first.
 
-    With a tree, probabilities are multiplied by those of all ancestors.
+    tree: probabilities are multiplied by those of all ancestors. classes: the numbers of those that are asked for.
     """
     probabilities = output.reshape(-1)
     if tree is not None:
         probabilities = tree.absolute(probabilities)
-    order = np.argsort(-probabilities, kind="stable")[:top]
+    order = np.argsort(-probabilities, kind="stable")
+    if classes is not None:
+        order = order[np.isin(order, classes)]
 
     def name(number: int) -> str:
         return names[number] if number < len(names) else str(number)
@@ -134,4 +147,4 @@ def rank(output: Array, names: Sequence[str], top: int, tree: WordTree | None = 
         above = int(tree.parent[number])
         return name(above) if above >= 0 else "Root"
 
-    return [Prediction(int(i), name(int(i)), float(probabilities[i]), parent(int(i))) for i in order]
+    return [Prediction(int(i), name(int(i)), float(probabilities[i]), parent(int(i))) for i in order[:top]]

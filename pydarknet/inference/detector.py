@@ -311,9 +311,20 @@ def detect_each(
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
-            while ready := list(islice(loaded, batch)):
-                found = detect_prepared(network, [each for _, each in ready], names, batch)
-                yield from zip([image for image, _ in ready], found, strict=True)
+            failure: Exception | None = None
+            while failure is None:
+                ready: list[tuple[Image, DetectorInput | TiledInput]] = []
+                try:
+                    for each in islice(loaded, batch):
+                        ready.append(each)
+                except Exception as error:
+                    failure = error
+                if ready:
+                    found = detect_prepared(network, [each for _, each in ready], names, batch)
+                    yield from zip([image for image, _ in ready], found, strict=True)
+                elif failure is None:
+                    return
+            raise failure
 
     heads_of(network)  # raises if there is none
     return results()

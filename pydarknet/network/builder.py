@@ -8,11 +8,18 @@ import threading
 from collections.abc import Iterator
 
 from ..config.dialect import Dialect
-from ..config.sections import Config
+from ..config.sections import Config, Section
 from ..errors import ConfigError
 from ..layers import BuildContext, Changes, Layer, layer_class
 from ..tensor import Shape
 from ..utils.system import check_memory
+
+FOR_IMAGES = frozenset({
+    "avg", "avgpool", "conv", "conv_lstm", "convolutional", "crnn", "crop", "deconv", "deconvolutional",
+    "Gaussian_yolo", "local", "local_avg", "local_avgpool", "lrn", "max", "maxpool", "normalization", "region", "reorg",
+    "reorg3d", "sam", "scale_channels", "upsample", "yolo",
+})  # fmt: skip
+USUAL_STRIDE = 32  # pixels of the input for each cell of the coarsest head
 
 log = logging.getLogger("pydarknet")
 
@@ -37,6 +44,7 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
         except ConfigError as error:
             raise section.error(str(error)) from None
         context = BuildContext(index, layers, input_, dialect, config.net)
+        _check_input(section, context)
         layer = cls.from_section(section, context)
         layer.changes = changes
         layer.reshape([context.shape(source) for source in layer.sources], batch)
@@ -46,6 +54,25 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
         for line in section.unused():
             log.warning("%s", line)
     return layers
+
+
+def _check_input(section: Section, context: BuildContext) -> None:
+    """Raise ShapeError where a layer for images follows a [route] of sources of different sizes, which has no height
+    and width; mostly because of an input size that the network's stride does not divide."""
+    if context.index == 0 or section.kind not in FOR_IMAGES:
+        return
+    route = context.layers[-1]
+    shapes = [context.shape(index) for index in route.sources]
+    if route.section.kind != "route" or len({(shape.height, shape.width) for shape in shapes}) == 1:
+        return
+    listed = ", ".join(f"layer {index}: {shape}" for index, shape in zip(route.sources, shapes, strict=True))
+    width, height = context.input.width, context.input.height
+    size = f"; the input has {width} x {height} pixels, mostly multiples of {USUAL_STRIDE}"
+    raise route.section.shape_error(
+        f"layers differ in size: {listed} (width x height x channels), and layer {context.index} [{section.kind}] "
+        f"needs an image{size if width % USUAL_STRIDE or height % USUAL_STRIDE else ''}",
+        "layers",
+    )
 
 
 @contextlib.contextmanager

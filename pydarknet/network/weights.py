@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
+from ..utils.file_kinds import WEIGHTS, kind_of
 from ..utils.files import atomic_write, read_bytes
 
 log = logging.getLogger("pydarknet")
@@ -53,9 +54,9 @@ class Header:
     @classmethod
     def parse(cls, path: str, content: bytes) -> tuple[Header, int]:
         """The header and its length. Raises WeightsError for what is not a .weights file."""
-        foreign = _what_else(content)
-        if foreign:
-            raise WeightsError(f"{path}: this is {foreign}, not a darknet .weights file")
+        kind = kind_of(content)
+        if kind not in ("", WEIGHTS):
+            raise WeightsError(f"{path}: this is {kind}, not a darknet .weights file")
         if len(content) < 16:
             raise WeightsError(f"{path}: {len(content)} bytes; a .weights file begins with a header of 16 or 20 bytes")
         major, minor, revision = struct.unpack_from("<iii", content)
@@ -72,22 +73,6 @@ class Header:
             )
         (seen,) = struct.unpack_from("<Q" if header.wide else "<I", content, 12)
         return cls(major, minor, revision, seen), length
-
-
-def _what_else(content: bytes) -> str:
-    """The kind of a file that is no .weights file, judged by its first bytes; empty for others."""
-    start = content[:512].lstrip().lower()
-    kinds = {
-        b"<!doctype": "an HTML page (a failed download?)",
-        b"<html": "an HTML page (a failed download?)",
-        b"<?xml": "an XML document (a failed download?)",
-        b"version https://git-lfs": "a Git LFS pointer (fetch the real file with `git lfs pull`)",
-        b"pk\x03\x04": "a zip archive or a PyTorch model",
-        b"\x1f\x8b": "a gzip archive (unpack it first)",
-        b"\x89hdf": "an HDF5 (Keras) model",
-        b"[net]": "a .cfg file",
-    }
-    return next((kind for mark, kind in kinds.items() if start.startswith(mark)), "")
 
 
 @dataclass(frozen=True)
@@ -182,6 +167,12 @@ def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequen
     if found == total:
         return
     sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
+    classes = _classes_that_fit(found, expected, layers)
+    if classes is not None:
+        raise WeightsError(
+            f"{sizes}: as many as with {classes} classes instead of {_classes_of(layers[-1])}; `pydarknet cfg set CFG "
+            f"NEW.cfg --classes {classes}` makes such a cfg"
+        )
     if found > total:
         raise WeightsError(
             f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? (allow_partial, "
@@ -196,6 +187,27 @@ def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequen
                 "go)"
             )
         before += count
+
+
+def _classes_of(head: Layer) -> int:
+    """The classes of a head with anchors, 0 for another layer."""
+    return int(getattr(head, "classes", 0)) if head.is_head and hasattr(head, "anchors") else 0
+
+
+def _classes_that_fit(found: int, expected: Sequence[int], layers: Sequence[Layer]) -> int | None:
+    """With how many classes in its heads the network would take `found` numbers; None if that is no whole number."""
+    of_a_class = 0
+    heads = [index for index, layer in enumerate(layers) if _classes_of(layer)]
+    for index in heads:
+        anchors = getattr(layers[index], "anchors", ())
+        boxes = len(getattr(layers[index], "mask", anchors))
+        before = layers[index - 1]
+        if index == 0 or before.kind != "convolutional" or expected[index - 1] % before.shape.channels:
+            return None
+        of_a_class += boxes * (expected[index - 1] // before.shape.channels)
+    more, rest = divmod(found - sum(expected), of_a_class) if of_a_class and layers[-1].is_head else (0, 1)
+    classes = _classes_of(layers[-1]) + more
+    return classes if not rest and classes >= 1 else None
 
 
 def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:

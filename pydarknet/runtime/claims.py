@@ -70,11 +70,5 @@ def release(file: Path) -> None:
     os.close(descriptor)
 
 
-def release_all() -> None:
-    """Give back what this process has claimed, after something ended a compilation."""
-    for file in list(_held):
-        release(file)
-
-
 def _lock_of(file: Path) -> Path:
     return file.with_name(file.name + SUFFIX)

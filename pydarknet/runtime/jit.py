@@ -158,6 +158,8 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
         dispatcher._cache = _QuickCache(function) if numba_is_known() else FunctionCache(function)
     finally:
         config.CACHE_DIR = previous
+    if numba_is_known():
+        _give_claims_back(dispatcher)
     return dispatcher
 
 
@@ -183,6 +185,20 @@ def _compile_another() -> bool:
             compile_pickled(found.kernel)
             return True
     return False
+
+
+def _give_claims_back(dispatcher: Any) -> None:
+    """Ctrl-C or an error while a kernel is compiled gives its claim back: other programs would wait for this one."""
+    compile_it = dispatcher.compile
+
+    def compiled_or_given_back(types: Any) -> Any:
+        try:
+            return compile_it(types)
+        except BaseException:
+            claims.release(cache_file(dispatcher, types))
+            raise
+
+    dispatcher.compile = compiled_or_given_back
 
 
 def all_kernels() -> list[Any]:

@@ -40,7 +40,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import OptionError
-from . import claims, shipped, threads
+from . import shipped, threads
 from .arguments import KINDS, kinds_of
 from .cache import (
     CATALOGUE,
@@ -264,7 +264,6 @@ def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
         return kernel.compile(tuple(map(numba.typeof, arguments)))
     except KeyboardInterrupt:
         free_compiler()
-        claims.release_all()  # other programs would wait for this one
         raise
 
 

@@ -1,6 +1,9 @@
-"""One network that answers many requests: pictures are decoded in a few threads, passes are made in one.
+"""One network that answers many requests, each in a thread of a small pool from the picture file to the result.
 
-content ──▶ decode, fit (pool) ──▶ queue ──▶ pass (compute thread) ──▶ draw (pool) ──▶ answer
+content ──▶ decode, fit ──▶ pass ──▶ suppress, JSON ──▶ answer
+
+Passes take turns; what surrounds a pass runs beside those of others. A request changes threads twice, to the pool and
+back: every further hand-over would cost as much as a small network.
 """
 
 from __future__ import annotations
@@ -8,23 +11,22 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import ImageError
 from ..images.header import image_size
 from ..images.image import Picture, decode_image, encode_image
-from ..inference.classifier import Classification
 from ..inference.detections import Detections
-from ..inference.detector import DetectorInput, DetectorOptions, detect_inputs, prepare_input
+from ..inference.detector import DetectionResult, DetectorInput, DetectorOptions, detect_inputs, prepare_input
 from ..model import Model
 
+THREADS = 3  # at least: one makes a pass, one prepares the next picture, one writes the last answer
 PIXELS = 50_000_000  # of a picture, by default: 150 MB once it is decoded
 Result = TypeVar("Result")
 
@@ -37,11 +39,12 @@ class StoppedError(Exception):
     """The engine takes no more requests."""
 
 
-class _Pass(NamedTuple):
-    """What waits for the compute thread: a picture for the detector, or a call of the model; and its result."""
+class _Pass:
+    """A picture that waits for a pass, and what came of it."""
 
-    work: DetectorInput | Callable[[], Any]
-    result: Future[Any]
+    def __init__(self, picture: DetectorInput) -> None:
+        self.picture = picture
+        self.result: DetectionResult | Exception | None = None
 
 
 class Engine:
@@ -64,35 +67,26 @@ class Engine:
             if each is not None:  # the first request would wait for its kernels to be compiled
                 each.forward(np.zeros((size, *each.input_shape), np.float32))
         self._stopped = False
-        self._waiting: queue.SimpleQueue[_Pass | None] = queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 1)), "decode")
-        self._thread = threading.Thread(target=self._compute, name="compute", daemon=True)
-        self._thread.start()
+        self._waiting: deque[_Pass] = deque()
+        self._turn = threading.Lock()
+        threads = max(THREADS, min(8, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads + (batch if self._batch_model else 0), "request")
 
     # --- requests ---
 
-    async def detect(self, content: bytes, options: DetectorOptions) -> Detections:
-        """The objects in a picture file, whose bytes are the `source` of the result.
+    async def detect(self, content: bytes, options: DetectorOptions, name: str | None = None) -> str:
+        """The objects in a picture file `name`, as the JSON of `detect --json`. Raises BusyError, StoppedError,
+        ImageError."""
+        return await self._in_pool(lambda: self._found(content, options).to_json(name))
 
-        Raises BusyError, StoppedError, ImageError.
-        """
-        with self._taken():
-            prepared = await self._in_pool(lambda: prepare_input(self.model, self._decoded(content), options))
-            found: Detections = (await self._pass(prepared)).detections()
-            found.source = content
-            return found
+    async def annotated(self, content: bytes, options: DetectorOptions) -> bytes:
+        """The picture with boxes and labels, as a JPEG file. Raises the same."""
+        return await self._in_pool(lambda: encode_image(self._found(content, options).plot()))
 
-    async def classify(self, content: bytes, top: int) -> Classification:
-        """The `top` best classes of a picture file. Raises BusyError, StoppedError, ImageError, DivergedError."""
-        with self._taken():
-            picture = await self._in_pool(lambda: self._decoded(content))
-            best: Classification = await self._pass(lambda: self.model.classification(picture, top))
-            return best
-
-    async def annotated(self, found: Detections) -> bytes:
-        """The picture of `found` with boxes and labels, as a JPEG file. Raises BusyError, StoppedError."""
-        with self._taken():
-            return await self._in_pool(lambda: encode_image(found.plot()))
+    async def classify(self, content: bytes, top: int, name: str | None = None) -> str:
+        """The `top` best classes of a picture file, as the JSON of `classify --json`. Raises the same, and
+        DivergedError."""
+        return await self._in_pool(lambda: self.model.classification(self._decoded(content), top).to_json(name))
 
     def options(self, thresh: float | None, nms: float, hier: float) -> DetectorOptions:
         """Options of a request; thresh None: that of the dialect's `detector test`. Raises OptionError."""
@@ -102,34 +96,32 @@ class Engine:
     @property
     def is_alive(self) -> bool:
         """Whether requests are taken."""
-        return self._thread.is_alive() and not self._stopped
+        return not self._stopped
 
     def close(self) -> None:
-        """Take no more requests, make the passes that wait, and end the threads."""
+        """Take no more requests, finish those that were taken, and end the threads."""
         self._stopped = True
-        self._waiting.put(None)
-        self._thread.join()
         self._pool.shutdown()
 
-    @contextmanager
-    def _taken(self) -> Iterator[None]:
-        if not self.is_alive:
+    async def _in_pool(self, work: Callable[[], Result]) -> Result:
+        if self._stopped:
             raise StoppedError
         if self.under_way >= self.capacity:
             raise BusyError
         self.under_way += 1
         try:
-            yield
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self.under_way -= 1
 
-    async def _in_pool(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    # --- in a thread of the pool ---
 
-    async def _pass(self, work: DetectorInput | Callable[[], Any]) -> Any:
-        result: Future[Any] = Future()
-        self._waiting.put(_Pass(work, result))
-        return await asyncio.wrap_future(result)
+    def _found(self, content: bytes, options: DetectorOptions) -> Detections:
+        """The objects in a picture file, whose bytes are the `source` of the result."""
+        picture = prepare_input(self.model, self._decoded(content), options)
+        found = self._result(picture).detections()
+        found.source = content
+        return found
 
     def _decoded(self, content: bytes) -> Picture:
         size = image_size(content)
@@ -137,36 +129,29 @@ class Engine:
             raise ImageError(f"the picture has {size[0]} x {size[1]} pixels; expected at most {self.max_pixels}")
         return decode_image(content)
 
-    # --- the compute thread ---
+    def _result(self, picture: DetectorInput) -> DetectionResult:
+        """What the network finds, in a pass of its own or, where a batch of pictures waits, together with others."""
+        if self._batch_model is None:
+            return detect_inputs(self.model, [picture], self._names)[0]
+        mine = _Pass(picture)
+        self._waiting.append(mine)
+        with self._turn:
+            while mine.result is None:  # who has the turn computes for those who came before as well
+                self._compute([self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))])
+        if isinstance(mine.result, Exception):
+            raise mine.result
+        return mine.result
 
-    def _compute(self) -> None:
-        passes: list[_Pass | None] = [self._waiting.get()]
-        while passes[-1] is not None:
-            while len(passes) < self.batch and not self._waiting.empty():
-                passes.append(self._waiting.get())
-            self._run([each for each in passes if each is not None and each.result.set_running_or_notify_cancel()])
-            passes = [self._waiting.get()] if passes[-1] is not None else [None]
-
-    def _run(self, passes: Sequence[_Pass]) -> None:
+    def _compute(self, passes: list[_Pass]) -> None:
         """One pass for all where they fill a batch, else one for each."""
-        inputs = [each.work for each in passes if isinstance(each.work, DetectorInput)]
-        if self._batch_model is not None and len(inputs) == self.batch:
-            _settle([each.result for each in passes], detect_inputs, self._batch_model, inputs, self._names)
-            return
-        for each in passes:
-            if isinstance(each.work, DetectorInput):
-                _settle([each.result], detect_inputs, self.model, [each.work], self._names)
-            else:
-                _settle([each.result], lambda call: [call()], each.work)
-
-
-def _settle(futures: Sequence[Future[Any]], compute: Callable[..., Sequence[Any]], *arguments: Any) -> None:
-    """Give each future its result, or what `compute` raises to all."""
-    try:
-        results = compute(*arguments)
-    except Exception as error:
-        for future in futures:
-            future.set_exception(error)
-    else:
-        for future, result in zip(futures, results, strict=True):
-            future.set_result(result)
+        full = self._batch_model is not None and len(passes) == self.batch
+        for group in [passes] if full else [[each] for each in passes]:
+            try:
+                model = self._batch_model if full and self._batch_model else self.model
+                results: list[DetectionResult | Exception] = [
+                    *detect_inputs(model, [each.picture for each in group], self._names)
+                ]
+            except Exception as error:
+                results = [error] * len(group)
+            for each, result in zip(group, results, strict=True):
+                each.result = result

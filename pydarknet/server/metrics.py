@@ -10,7 +10,7 @@ from typing import Any
 from .engine import Engine
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds: the buckets of the histogram
-PATHS = frozenset({"/v1/detect", "/v1/classify", "/v1/model", "/healthz", "/metrics", "/"})
+PATHS = frozenset({"/v1/detect", "/v1/classify", "/v1/model", "/healthz", "/metrics", "/openapi.json", "/"})
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from ..errors import OptionError
 
@@ -37,13 +37,15 @@ def url_of(listening: socket.socket) -> str:
     return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
 
 
-def run(app: FastAPI, listening: socket.socket, started: Callable[[], None]) -> None:
+def run(app: Starlette, listening: socket.socket, started: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are finished. `started` is called when the port answers."""
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
+        lifespan="off",
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=STOPPING,

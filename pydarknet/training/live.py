@@ -32,7 +32,8 @@ from .run_folder import CHART
 from .validation import AveragePrecision
 
 FOLDER = "live"
-SECONDS = 5.0  # between two drawings of a mini-batch, which take at most a hundredth of the training time
+SECONDS = 5.0  # between two drawings of a mini-batch
+PAUSE = 200  # times what drawing the last one took: drawing is half a hundredth of the time of training at most
 PICTURES = 16  # of a mini-batch that are drawn
 TALLEST = 240  # pixels, the height of each picture
 
@@ -44,7 +45,7 @@ class LiveHook(Hook):
 
     def __init__(self) -> None:
         self.folder = Path(FOLDER)  # in the run's folder, once the run has started
-        self._drawn = -math.inf
+        self._due = -math.inf  # when the next mini-batch is drawn
         self._worst: list[dict[str, Any]] = []
         self._is_off = False
 
@@ -54,10 +55,10 @@ class LiveHook(Hook):
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
         now = time.monotonic()
-        if record.measurement is None and now - self._drawn < SECONDS:
+        if record.measurement is None and now < self._due:
             return
-        self._drawn = now
         self._write(run, "running", draw=True, measured=record.measurement is not None)
+        self._due = time.monotonic() + max(SECONDS, PAUSE * (time.monotonic() - now))
 
     def after_run(self, run: Run) -> None:
         self._write(run, "interrupted" if run.interrupted else "finished")
@@ -94,7 +95,8 @@ class LiveHook(Hook):
         for number, (missed, found) in enumerate(metric.worst.ranked(), start=1):
             truth = metric.truth.boxes[found.index]
             picture = annotated(found, truth, run.model.names, metric.options.thresh, run.model.dialect)
-            write_image(self.folder / f"worst_{number}.jpg", _no_taller(picture, 2 * TALLEST))
+            step = _step(len(picture), 2 * TALLEST)
+            write_image(self.folder / f"worst_{number}.jpg", np.ascontiguousarray(picture[::step, ::step]))
             drawn.append({"file": f"worst_{number}.jpg", "name": found.path.name, "missed": missed, "of": len(truth)})
         return drawn
 
@@ -120,6 +122,8 @@ def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> P
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None
+    step = _step(images.shape[2], TALLEST)
+    images = images[:, :, ::step, ::step]
     count = min(len(images), PICTURES)
     columns = math.ceil(math.sqrt(count))
     cells = [_draw_truth(as_picture(images[i]), truth[i], names) for i in range(count)]
@@ -138,18 +142,16 @@ def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture
         (Box(x * width, y * height, w * width, h * height), _name(names, number), class_colour(number, len(names) or 1))
         for number, x, y, w, h in entries
     ]
-    return _no_taller(draw_boxes(picture, marks), TALLEST)
+    return draw_boxes(picture, marks)
 
 
 def _name(names: Sequence[str], number: int) -> str:
     return names[number] if 0 <= number < len(names) else str(number)
 
 
-def _no_taller(picture: Picture, height: int) -> Picture:
-    """The picture, halved by leaving out every second pixel and row until it is no taller than `height`."""
-    while picture.shape[0] > height:
-        picture = picture[::2, ::2]
-    return np.ascontiguousarray(picture)
+def _step(height: int, tallest: int) -> int:
+    """Every how many-th pixel to draw, that a picture is no taller: a power of two."""
+    return 1 << max(0, math.ceil(math.log2(height / tallest)))
 
 
 def _names(run: Run) -> Sequence[str]:

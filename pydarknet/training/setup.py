@@ -79,7 +79,7 @@ class TrainingSetup:
         self.max_batches = net.natural("max_batches", 0, 1 << 40)
         if self.model.heads and not self.max_batches:
             raise net.error("max_batches is missing; expected the number of iterations", "max_batches")
-        self.folder = Path(options.backup or self.data.text("backup") or "backup")
+        self.folder = Path(options.backup or self.data.named_path("backup") or "backup")
         self.base = base_name(cfg, backslashes=self.alexeyab)
         self.resumed = checkpoint.newest(self.folder, self.base) if options.resume else None
         self.progress = self._begin() if self.resumed is None else self._resume(self.resumed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DarknetError, OutputError
+from .file_kinds import kind_of
 
 LARGEST_FILE = 1 << 36  # bytes that `read_bytes` takes: a sparse or endless file must not fill the memory
 LARGEST_TEXT = 1 << 30  # bytes of a text file
@@ -212,17 +214,24 @@ def _read_pipe(handle: int, largest: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
-    """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates.
+    """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates; as UTF-16 where it
+    begins with the byte order mark, as what PowerShell writes with `>`.
 
-    Raises `error` with the path and the reason; a file with NUL bytes is no text and is named as such.
+    Raises `error` with the path and the reason; a file with NUL bytes is no text, and its kind is named.
     """
     return decode_text(path, read_bytes(path, error, LARGEST_TEXT), error)
 
 
 def decode_text(name: str | os.PathLike[str], content: bytes, error: type[DarknetError]) -> str:
     """The text in the content of a file, see `read_text`; `name` stands for it in messages."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return content.decode("utf-16")
+        except UnicodeDecodeError as fault:
+            raise error(f"{name}: not a text file (it begins as UTF-16, but is none: {fault.reason})") from fault
     if b"\0" in content:
-        raise error(f"{name}: not a text file (it contains NUL bytes)")
+        kind = kind_of(content)
+        raise error(f"{name}: not a text file ({f'this is {kind}' if kind else 'it contains NUL bytes'})")
     return content.decode("utf-8-sig", errors="surrogateescape")
 
 

@@ -20,20 +20,31 @@ def prefetch(
 ) -> Generator[Result, None, None]:  # fmt: skip
     """work(item) for each item, in order. While the caller uses one result, threads compute the next `count`.
 
-    An exception of `work` is raised when its result is due. At most `count` results wait, so that memory is bounded.
-    Each thread calls `at_start` first.
+    An exception of `work` or of `items` is raised when its result is due. At most `count` results wait, so that memory
+    is bounded. Each thread calls `at_start` first.
     """
     from concurrent.futures import ThreadPoolExecutor  # programs that look at one picture do not wait for it
 
     with ThreadPoolExecutor(threads, "prefetch", at_start) as pool:
         waiting: deque[Future[Result]] = deque()
         todo = iter(items)
+        failure: Exception | None = None
+
+        def submit(most: int) -> Exception | None:
+            try:
+                waiting.extend(pool.submit(work, item) for item in islice(todo, most))
+            except Exception as error:
+                return error
+            return None
+
         try:
-            waiting.extend(pool.submit(work, item) for item in islice(todo, count))
+            failure = submit(count)
             while waiting:
                 result = waiting.popleft().result()
-                waiting.extend(pool.submit(work, item) for item in islice(todo, 1))
+                failure = failure or submit(1)
                 yield result
+            if failure is not None:
+                raise failure
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -81,7 +81,7 @@ def find_file(path: str, near: Path | None) -> Path:
 
     A relative path is tried against the current folder, then against `near` (the folder of the file that
     names it), then as a bundled file, and last as the bundled file of the same bare name below `data/`. An
-    absolute path is taken as it stands.
+    absolute path is taken as it stands. Backslashes, as Windows writes them, are tried as slashes, too.
 
     Raises DataError with one line that lists everything that was tried.
     """
@@ -89,6 +89,8 @@ def find_file(path: str, near: Path | None) -> Path:
     candidates = [wanted]
     if near is not None and not wanted.is_absolute():
         candidates.append(near / wanted)
+    if "\\" in path:
+        candidates += [Path(with_slashes(str(candidate))) for candidate in candidates]
     for candidate in candidates:
         if _is_file(candidate):
             return candidate
@@ -109,9 +111,19 @@ def _home() -> Path:
     return package if all((package / folder).is_dir() for folder in FOLDERS) else package.parent
 
 
-def _is_file(path: Path) -> bool:
-    """Say whether `path` can be opened as a file; a name that the system refuses is no file."""
+def with_slashes(path: str) -> str:
+    """A path that was written on Windows, with slashes for backslashes."""
+    return path.replace("\\", "/")
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether the file or folder exists; False for a name that the system refuses."""
     try:
-        return path.exists() and not path.is_dir()
+        return Path(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether `path` can be opened as a file; a name that the system refuses is no file."""
+    return exists(path) and not path.is_dir()

@@ -48,11 +48,17 @@ WEIGHTS = {
     "truncated": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-4], "takes 12 numbers, the file holds 11"),
     "overlong": (struct.pack("<iiiQ14f", 0, 2, 5, 0, *range(14)), "takes 12 numbers, the file holds 14: 2 too many"),
     "odd": (struct.pack("<iiiQ12f", 0, 2, 5, 0, *range(12))[:-1], "expected 4 for each of"),
+    "JSON": (b'{"message":"Not Found"}', "bad.weights: this is JSON (a failed download?), not a darknet .weights file"),
     "a cfg": (NET.encode(), "bad.weights: this is a .cfg file"),
 }
 # Bytes of a picture.
 PICTURES = {
-    "text": (b"This is not a picture.\n", "unknown or damaged format"),
+    "text": (b"This is not a picture.\n", "unknown or damaged format: this is a text file"),
+    "HTML": (HTML.encode(), "unknown or damaged format: this is an HTML page (a failed download?)"),
+    "HEIC": (
+        b"\0\0\0\x18ftypheic" + bytes(99),
+        "unknown or damaged format: this is a HEIC picture; convert it to JPEG",
+    ),
     "zero bytes": (b"", "the file is empty"),
     "cut short": (b"\x89PNG\r\n\x1a\n" + bytes(20), "unknown or damaged format"),
 }
@@ -93,7 +99,7 @@ def test_weights_that_are_a_folder(run, classifier, folder):
 
 
 def test_cfg_and_weights_in_the_wrong_order(run, classifier):
-    check(run("classify", classifier.weights, classifier.cfg, "dog.png"), "not a text file")
+    check(run("classify", classifier.weights, classifier.cfg, "dog.png"), "not a text file (this is a .weights file)")
 
 
 @pytest.mark.parametrize(("content", "said"), PICTURES.values(), ids=PICTURES)

@@ -8,6 +8,7 @@ import pty
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -146,6 +147,27 @@ def test_prompt_at_a_terminal(classifier):
     assert first.startswith("Enter Image Path: dog.png: Predicted in ")
     assert second == "1: 0.506480"
     assert last == "Enter Image Path: "
+
+
+def test_darknets_spellings_print_its_prompt_in_pipes_too(run, classifier, detector):
+    """`detector test ... < train.txt > result.txt`: programs look for the prompt in such files."""
+    Path("c.data").write_text("names = dog.names\n")
+    Path("dog.names").write_text("dog\ncat\n")
+    pairs = {"classifier predict": classifier, "detector test": detector}
+    for words, files in pairs.items():
+        Path("dog.names").write_text("".join(f"{n}\n" for n in range(2 if files is detector else 9)))
+        call = [*words.split(), "c.data", files.cfg, files.weights]
+        stdout = run(*call, stdin="dog.png\ndog.png\n").stdout
+        assert stdout.startswith("Enter Image Path: ")
+        assert stdout.count("\nEnter Image Path: ") == 2
+        assert stdout.endswith("\nEnter Image Path: ")
+        for quiet in (["-"], ["--json"], ["--batch", "2"], ["dog.png"]):
+            assert "Enter" not in run(*call, *quiet, stdin="dog.png\ndog.png\n").output
+    assert "Enter" not in run("detect", detector.cfg, detector.weights, stdin="dog.png\n").output
+
+
+def test_byte_order_mark_before_the_first_path(classify):
+    assert predicted(classify(stdin="\ufeffdog.png\r\ndog.png\r\n")) == ["dog.png", "dog.png"]
 
 
 def test_bar_for_many_pictures_at_a_terminal(classify, monkeypatch):

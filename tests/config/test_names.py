@@ -17,6 +17,7 @@ from pydarknet.utils import resources
     ("Eskimo dog, husky\n  two \n", ["Eskimo dog, husky", "  two "]),
     ("dog\n\ncat\n", ["dog", "", "cat"]),
     ("Löwe\n", ["Löwe"]),
+    ("dog\ncat\n\n  \r\n", ["dog", "cat"]),
 ])  # fmt: skip
 def test_a_name_is_a_line(write_cfg, text, expected):
     assert read_names(write_cfg(text, "names.txt")) == expected

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import struct
+from pathlib import Path
 
 import pytest
 
 from pydarknet.config.sections import did_you_mean, read_config, read_data
-from pydarknet.errors import ConfigError, ShapeError
+from pydarknet.errors import ConfigError, DataError, ShapeError
 
 SECTION = "[net]\nwidth=4\n[convolutional]\n{}\n"
 
@@ -159,6 +161,8 @@ def test_errors_without_a_key_stand_at_the_head_of_the_section(section):
     ("some words\n", ":1: Config file error, could parse: somewords (expected key=value)"),
     ("[net]\n=5\n[avgpool]\n", ":2: Config file error"),
     ("<!DOCTYPE html>\n<html></html>\n", "this is an HTML page, not a .cfg file"),
+    ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "this is a Git LFS pointer, not a .cfg file"),
+    ("classes=2\nnames=my.names\n", "this is a .data file, not a .cfg file"),
     ("[net] # main\n[avgpool]\n", ":1: First section must be [net] or [network], found [[net]#main]"),
 ])  # fmt: skip
 def test_what_is_no_cfg_says_why(write_cfg, text, message):
@@ -167,6 +171,47 @@ def test_what_is_no_cfg_says_why(write_cfg, text, message):
     assert message in str(error.value)
     assert "net.cfg" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_weights_file_is_no_cfg(tmp_path):
+    (tmp_path / "net.weights").write_bytes(struct.pack("<iiiQ4f", 0, 2, 5, 0, *range(4)))
+    with pytest.raises(ConfigError, match=r"net\.weights: not a text file \(this is a \.weights file\)"):
+        read_config(tmp_path / "net.weights")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
+    mark = "" if encoding != "utf-16-be" else "\ufeff"
+    (tmp_path / "net.cfg").write_bytes(f"{mark}[net]\r\nwidth=4\r\n[avgpool]\r\n".encode(encoding))
+    assert read_config(tmp_path / "net.cfg").net.integer("width", 0) == 4
+
+
+def test_half_a_character_of_utf_16_is_an_error(tmp_path):
+    (tmp_path / "net.cfg").write_bytes(b"\xff\xfe[")
+    with pytest.raises(ConfigError, match="begins as UTF-16, but is none"):
+        read_config(tmp_path / "net.cfg")
+
+
+def test_paths_of_data_files_may_have_blanks(tmp_path, monkeypatch):
+    """darknet deletes blanks; a path that is there without them is that one."""
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("my data/a b.names", "ab.list", "a b.list"):
+        (tmp_path / name).touch()
+    (folder / "x.data").write_text("names = a b.names \r\ntrain = a b.list\nbackup = my backup\nvalid = no such\n")
+    data = read_data(folder / "x.data")
+    assert data.file("names") == folder / "a b.names"
+    assert data.file("train") == Path("ab.list")
+    assert data.named_path("backup") == "my backup"
+    assert data.text("backup") == "mybackup"
+    assert data.named_path("labels") is None
+    with pytest.raises(DataError, match="Couldn't open file: no such "):
+        data.file("valid")
+    (folder / "x.data").write_text("names = my data\\a b.names\r\nbackup = new\\backup\\\r\n")  # of Windows
+    data = read_data(folder / "x.data")
+    assert data.file("names") == Path("my data/a b.names")
+    assert data.named_path("backup") == "new/backup/"
 
 
 def test_a_binary_file_is_no_cfg(tmp_path):

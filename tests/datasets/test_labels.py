@@ -32,6 +32,13 @@ def test_list_paths_are_looked_for_beside_the_list_too(pictures):
     ]  # fmt: skip
 
 
+def test_backslashes_of_windows_are_slashes_where_no_file_has_them(pictures):
+    Path("set/w.txt").write_text("images\\0.png\r\nset\\images\\1.png\r\nC:\\gone\\2.png\r\n")
+    assert [str(p) for p in read_list("set/w.txt")] == ["set/images/0.png", "set/images/1.png", "C:\\gone\\2.png"]
+    Path("set/images\\0.png").touch()
+    assert str(read_list("set/w.txt")[0]) == "set/images\\0.png"
+
+
 def test_an_empty_list_is_an_error(tmp_path):
     path = tmp_path / "l.txt"
     path.write_text("\r\n\n")

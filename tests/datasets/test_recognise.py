@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from support.picture_folders import CLASSES, coco, label, labelled, voc, with_names
@@ -48,6 +50,20 @@ def cvat_yaml(folder):
     (folder / "train.txt").write_text("".join(f"data/images/train/p{k}.png\n" for k in range(6)))
     (folder / "data.yaml").write_text("names:\n  0: red\n  1: green\n  2: blue\npath: .\ntrain: train.txt\n")
     return folder / "data.yaml", YAML, {UNSPLIT: 6}
+
+
+def windows_darknet(folder):
+    """darknet's own layout, written on Windows; the paths of one list are those of another machine."""
+    labelled(folder / "data/img", 6)
+    with_names(folder / "data", "obj.names")
+    lists = {"train": "data\\img\\p{}.png\r\n", "valid": "C:\\darknet\\data\\img\\p{}.png\r\n"}
+    for key, line in lists.items():
+        numbers = range(4) if key == "train" else range(4, 6)
+        (folder / f"data/{key}.txt").write_text("".join(map(line.format, numbers)))
+    (folder / "data/obj.data").write_text(
+        "classes=3\r\ntrain=data\\train.txt\r\nvalid=data\\valid.txt\r\nnames=data\\obj.names\r\nbackup=backup\\\r\n"
+    )
+    return folder / "data/obj.data", DATA, {"train": 4, "valid": 2}
 
 
 def cvat_darknet(folder):
@@ -109,9 +125,40 @@ def roboflow_voc(folder):
     return folder, VOC, {"train": 4, "valid": 2}
 
 
+def in_capitals(folder):
+    with_names(labelled(folder, 6, beside=False))
+    for name in ("images", "labels"):
+        (folder / name).rename(folder / name.capitalize())
+    return folder, LABELLED, {UNSPLIT: 6}
+
+
+def yaml_of_another_machine(folder):
+    """As notebooks in the cloud write it."""
+    ultralytics_tree(folder)
+    text = f"train: /content/set/images/train\nval: images\\val\nnc: 3\nnames: {list(CLASSES)}\n"
+    (folder / "data.yaml").write_text(text)
+    return folder, YAML, {"train": 4, "valid": 2}
+
+
+def coco_of_windows(folder):
+    file = coco(folder / "images", folder / "all.json", 6)
+    content = json.loads(file.read_text())
+    for number, image in enumerate(content["images"]):
+        name = image["file_name"]
+        image["file_name"] = f"D:\\set\\images\\{name}" if number % 2 else f"images\\{name}"
+    file.write_text(json.dumps(content))
+    return file, COCO, {UNSPLIT: 6}
+
+
+def voc_beside_images(folder):
+    voc(folder / "images", folder / "xmls", 6)
+    return folder, VOC, {UNSPLIT: 6}
+
+
 FORMS = [
-    beside, in_images_and_labels, ultralytics_tree, roboflow_yaml, cvat_yaml, cvat_darknet, darknet_data,
-    list_of_pictures, coco_file, coco_folder, roboflow_coco, voc_folder, voc_with_sets, roboflow_voc,
+    in_capitals, yaml_of_another_machine, coco_of_windows, voc_beside_images,
+    beside, in_images_and_labels, ultralytics_tree, roboflow_yaml, cvat_yaml, cvat_darknet, windows_darknet,
+    darknet_data, list_of_pictures, coco_file, coco_folder, roboflow_coco, voc_folder, voc_with_sets, roboflow_voc,
 ]  # fmt: skip
 
 

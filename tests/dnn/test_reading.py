@@ -71,7 +71,7 @@ def test_thresholds_are_no_unused_fields(tmp_path, caplog, warnings):
     (("{cfg}", "nix.weights"), "Couldn't open file: nix.weights"),
     ((b"[net]\n\0", b""), "cfg in memory: not a text file"),
     ((b"", b""), "cfg in memory: Config file has no sections"),
-    (("{cfg}", b"abc"), "weights in memory: 3 bytes; a .weights file begins with a header of 16 or 20 bytes"),
+    (("{cfg}", bytes(3)), "weights in memory: 3 bytes; a .weights file begins with a header of 16 or 20 bytes"),
     ((np.zeros(3), b""), "found an array of float64; expected a path, bytes or an array of uint8"),
     ((3, b""), "found int; expected a path, bytes or an array of uint8"),
     ((), "readNetFromDarknet without a .cfg file"),

@@ -141,7 +141,11 @@ _video = functools.cache(video)
 
 @contextlib.contextmanager
 def _interrupted() -> Iterator[None]:
-    """Ctrl-C after SECONDS of computing, and again after half of them each."""
+    """Ctrl-C after SECONDS of computing, and again after half of them each.
+
+    A process that a shell has started in the background ignores Ctrl-C: here it does not.
+    """
+    interrupts = signal.signal(signal.SIGINT, signal.default_int_handler)
     former = signal.signal(signal.SIGVTALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS, SECONDS / 2)
     try:
@@ -151,4 +155,5 @@ def _interrupted() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, former)
+        signal.signal(signal.SIGINT, interrupts)
         free_compiler()  # a program would have ended

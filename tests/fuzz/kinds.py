@@ -28,7 +28,7 @@ class Kind:
     seeds: Callable[[], list[bytes]]
     read: Callable[[bytes], object]
     mutate: Callable[[bytes, np.random.Generator], bytes] = mutated
-    seconds: int = 20  # that a case may take
+    seconds: float = 20  # of computing that a case may take
     prepare: Callable[[], object] = lambda: None  # called once in each process: compiles what would take cases' time
     share: float = 1.0  # of the cases of a run: kinds whose cases take long have fewer
 

@@ -4,8 +4,9 @@
     python tests/fuzz/run.py --kind voc --cases 10000 --seed 3
 
 A case may succeed or raise DarknetError with a text of one line. Everything else is a finding: another exception, more
-seconds than the kind may, more than MEMORY bytes, the end of the process. A finding is kept as found/KIND-HASH, which
-`test_fuzz.py` reads again from then on. Case n of a kind follows from the seed and n alone.
+seconds of computing than the kind may, more than MEMORY bytes, the end of the process, a process that waits for ever.
+A finding is kept as found/KIND-HASH, which `test_fuzz.py` reads again from then on. Case n of a kind follows from the
+seed and n alone. Seconds are those that the processor gave to the case: other processes take none of them.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from pydarknet.errors import DarknetError  # noqa: E402
 
 FOUND = HERE / "found"
 MEMORY = 6 << 30  # bytes of address space of a child: the libraries alone reserve about two
-PATIENCE = 300  # seconds of silence of a child besides those of a case: it may have to compile
+PATIENCE = 300  # seconds of a child besides those of a case, of computing or of doing nothing: it may have to compile
 BLOCK = 2500  # cases of one child
 
 
 class TooLongError(Exception):
-    """A case took more seconds than its kind may."""
+    """A case took more seconds of computing than its kind may."""
 
 
 def _ring(*_):
-    raise TooLongError("too many seconds")
+    raise TooLongError("too many seconds of computing")
 
 
 @functools.cache
@@ -82,8 +83,8 @@ def verdict(kind, content):
     """None for a case that ends as it may, else what happened, in a few lines. Runs in a new folder."""
     _prepare(kind)
     with tempfile.TemporaryDirectory() as folder, _in(folder):
-        signal.signal(signal.SIGALRM, _ring)
-        signal.alarm(KINDS[kind].seconds)
+        signal.signal(signal.SIGPROF, _ring)
+        signal.setitimer(signal.ITIMER_PROF, KINDS[kind].seconds)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", RuntimeWarning)
@@ -93,13 +94,14 @@ def verdict(kind, content):
         except Exception:
             return traceback.format_exc()[-1500:]
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
     return None
 
 
 def _child(kind, seed, first, count):
-    """Cases first to first + count; tells on standard output which one begins and what was found, one JSON a line."""
-    out = os.fdopen(os.dup(1), "w")
+    """Cases first to first + count; tells on standard output which one begins and what was found, one JSON a line, and
+    on standard error which one took more than a quarter of its time."""
+    out, terminal = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w", buffering=1)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
@@ -109,10 +111,34 @@ def _child(kind, seed, first, count):
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in range(first, first + count):
         print(json.dumps([number, None]), file=out, flush=True)
+        start = time.process_time()
         result = verdict(kind, case(kind, seeds, seed, number))
+        if time.process_time() - start > KINDS[kind].seconds / 4:
+            terminal.write(f"  {kind} {number} took {time.process_time() - start:.1f} s\n")
         if result:
             print(json.dumps([number, result]), file=out, flush=True)
     print(json.dumps([-1, None]), file=out, flush=True)
+
+
+def speaks(child, seconds):
+    """Wait for a line of a child. False: without one it has computed for so many seconds, or waited for as many.
+
+    Seconds in which the child, or this process, is stopped do not count; a system without /proc counts all as waiting.
+    """
+    stat, ticks = Path(f"/proc/{child.pid}/stat"), os.sysconf("SC_CLK_TCK")
+    first = last = None
+    waited = 0
+    while not select.select([child.stdout], [], [], 1.0)[0]:
+        state, computed = "S", 0
+        if stat.exists():
+            fields = stat.read_text().rpartition(")")[2].split()
+            state, computed = fields[0], int(fields[11]) + int(fields[12])
+        first = computed if first is None else first
+        waited += computed == last and state != "T"
+        if max(waited, (computed - first) / ticks) > seconds:
+            return False
+        last = computed
+    return True
 
 
 def run_block(kind, seed, first, count, deadline):
@@ -122,7 +148,7 @@ def run_block(kind, seed, first, count, deadline):
     findings, last = [], first - 1
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         while True:
-            ready = select.select([child.stdout], [], [], PATIENCE + KINDS[kind].seconds)[0]
+            ready = speaks(child, PATIENCE + KINDS[kind].seconds)
             line = child.stdout.readline() if ready else ""
             if not line:
                 child.kill()
@@ -176,9 +202,10 @@ def main():
     parser.add_argument("--cases", type=int, help="of each kind; without it, and without --minutes, 500")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case, to go on where a run ended")
     options = parser.parse_args()
     deadline = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    first, failed = 0, False
+    first, failed = options.first, False
     while True:
         for kind in options.kind or KINDS:
             start = time.monotonic()

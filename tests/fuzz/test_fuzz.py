@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
 import pytest
 
 from fuzz.kinds import KINDS
-from fuzz.run import FOUND, run, verdict
+from fuzz.run import FOUND, run, speaks, verdict
 
 CASES = 60
 
@@ -36,3 +43,50 @@ def test_the_fuzzer_sees_what_is_not_allowed(monkeypatch):
     for error, found in ((KeyError("k"), "KeyError"), (DataError("a\nb"), None), (DataError("a"), None)):
         monkeypatch.setitem(KINDS, "made", raises(error))
         assert found in verdict("made", b"x") if found else verdict("made", b"x") is None
+
+
+def test_a_case_has_seconds_of_computing(monkeypatch):
+    """What waits, as all do on a busy machine, uses up none of them."""
+    from fuzz.kinds import Kind
+
+    def read(content):
+        time.sleep(0.3)
+        while content == b"busy":
+            pass
+
+    monkeypatch.setitem(KINDS, "made", Kind(lambda: [b"x"], read, seconds=0.2))
+    assert verdict("made", b"waits") is None
+    assert "TooLongError" in verdict("made", b"busy")
+
+
+@pytest.mark.slow
+def test_a_child_that_computes_or_waits_for_ever_hangs_and_one_that_was_stopped_does_not():
+    programs = {"busy": "while True: pass", "waiting": "input()", "stopped": "import time; time.sleep(1); print('x')"}
+    children = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name, program in programs.items()
+    }
+    children["stopped"].send_signal(signal.SIGSTOP)
+    try:
+        assert not speaks(children["busy"], 1)
+        assert not speaks(children["waiting"], 1)
+        if Path("/proc/self/stat").exists():
+            threading.Timer(5, lambda: children["stopped"].send_signal(signal.SIGCONT)).start()
+            assert speaks(children["stopped"], 3)
+    finally:
+        for child in children.values():
+            child.kill()
+            child.communicate()
+
+
+@pytest.mark.slow
+def test_a_command_is_interrupted_also_in_a_process_that_ignores_ctrl_c():
+    """As those that shells start in the background do."""
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert verdict("command", b"\0".join(b"speed trained.cfg 999999999999 --layers".split())) is None
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)

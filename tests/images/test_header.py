@@ -8,10 +8,11 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from support.picture_folders import turned
 
 from pydarknet.errors import ImageError, OptionError
-from pydarknet.images.header import image_size, max_pixels
-from pydarknet.images.image import load_image, size_of_file
+from pydarknet.images.header import image_size, max_pixels, orientation
+from pydarknet.images.image import header_of_file, load_image, size_of_file
 
 FORMATS = (".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm", ".pgm", ".pbm", ".pam", ".ras")
 
@@ -38,6 +39,24 @@ def test_the_size_stands_in_the_first_bytes(extension):
     assert image_size(content) == (53, 37)
     for end in range(min(len(content), 200)):
         assert image_size(content[:end]) in (None, (53, 37), (5, 37), (53, 3))  # text headers cut within a number
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("number", range(1, 9))
+def test_exif_orientation(tmp_path, order, number):
+    content = turned(number, order)
+    assert orientation(content) == number
+    for end in range(100):
+        assert orientation(content[:end]) in (1, number)
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert header_of_file(tmp_path / "a.jpg") == ((53, 37), number)
+    assert load_image(tmp_path / "a.jpg").shape == (37, 53, 3)  # as stored
+
+
+def test_no_exif_orientation(tmp_path):
+    for content in (b"", b"abc", encoded(".jpg", 5, 3), encoded(".png", 5, 3), turned(0), turned(9)):
+        assert orientation(content) == 1
+    assert header_of_file(tmp_path / "none.jpg") == (None, 1)
 
 
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -46,6 +48,32 @@ def test_pillow():
     assert np.array_equal(as_picture(image.fromarray(RGB)), RGB)
     assert np.array_equal(as_picture(image.fromarray(GREY)), np.stack([GREY] * 3, axis=2))
     assert np.array_equal(as_picture(image.fromarray(RGB).convert("RGBA")), RGB)
+
+
+def test_pillow_of_16_bits(tmp_path):
+    """As OpenCV reads the same file; Pillow's own conversion would make nearly everything white."""
+    image = pytest.importorskip("PIL.Image")
+    deep = GREY.astype(np.uint16) * 256 + 77
+    assert cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    expected = as_picture(tmp_path / "deep.png")
+    assert np.array_equal(expected, np.stack([GREY] * 3, axis=2))
+    assert np.array_equal(as_picture(image.open(tmp_path / "deep.png")), expected)
+    assert np.array_equal(as_picture(image.fromarray(deep.astype(np.int32))), expected)
+    with pytest.raises(OptionError, match=r"mode F with values from 0 to 1; expected 8 or 16 bits a channel"):
+        as_picture(image.fromarray(np.array([[0, 1]], np.float32)))
+    with pytest.raises(OptionError, match=r"mode I with values from -1 to 1;"):
+        as_picture(image.fromarray(np.array([[-1, 1]], np.int32)))
+
+
+def test_open_files(png):
+    expected = as_picture(png)
+    with png.open("rb") as stream:
+        assert is_image(stream)
+        assert np.array_equal(as_picture(stream), expected)
+    with png.open("rb") as stream:
+        assert np.array_equal(as_picture(io.BytesIO(stream.read())), expected)
+    with pytest.raises(OptionError, match="must be opened for reading bytes; it gives str"):
+        as_picture(io.StringIO("abc"))
 
 
 def test_what_is_refused(tmp_path):

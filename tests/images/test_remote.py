@@ -83,7 +83,7 @@ def test_what_has_frames_is_no_picture(url, path):
     ("missing", "the server answers 404 Not Found"),
     ("cut", f"received 20 bytes; expected {len(PNG)}"),
     ("large", f"it has {remote.LARGEST + 1} bytes; expected at most {remote.LARGEST}"),
-    ("page", "unknown or damaged format (12 bytes of text/html)"),
+    ("page", "unknown or damaged format: this is a text file (12 bytes of text/html)"),
 ])  # fmt: skip
 def test_what_is_no_picture_is_one_line(url, path, reason):
     with pytest.raises(ImageError) as error:
@@ -104,7 +104,7 @@ def test_bounds_on_size_and_time(url, monkeypatch):
         start = time.monotonic()
         with pytest.raises(ImageError, match=reason):
             remote.load_remote_image(f"{url}/{path}")
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10  # not the minute of a slow server
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,9 @@ LAYERS = {
 }
 PJREDDIE = {
     "local": "[local]\nfilters=4\nsize=3\nstride=1\npad=1\nactivation=tanh\n",
+    "local beyond its padding": "[local]\nfilters=2\nsize=5\nstride=2\npad=1\nactivation=tanh\n",
+    "local far beyond its padding": "[local]\nfilters=2\nsize=13\nstride=1\npad=1\nactivation=tanh\n",
+    "local of single cells": "[local]\nfilters=2\nsize=1\nstride=1\npad=1\nactivation=tanh\n",
     "local without padding": "[local]\nfilters=4\nsize=2\nstride=2\nactivation=tanh\n",
     "deconvolutional": f"[deconvolutional]\nfilters=4\nsize=4\nstride=2\npadding=1\n{BN}activation=tanh\n",
     "resampling shortcut": conv("size=3\nstride=2\npad=1\nactivation=tanh") + "[shortcut]\nfrom=0\nbeta=0.4\n",

@@ -88,6 +88,19 @@ def test_sizes_that_part_when_the_network_is_resized_are_an_error(build):
     assert network.forward(values(1, 3, 8, 8))[0].shape == (1, 8, 4, 4)
 
 
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
+@pytest.mark.parametrize("reader", [conv(4), "[maxpool]\nsize=2\n", "[avgpool]\n"])
+def test_an_image_of_sources_of_different_sizes_is_an_error(build, dialect, reader):
+    """As in darknet; the sizes differ where the network's stride does not divide the input's."""
+    text = f"{{}}{conv(4, stride=2)}{conv(4, stride=2)}[upsample]\n[route]\nlayers=0,2\n{reader}"
+    build(text.format(net(3, 8, 8)), dialect)
+    said = "layers differ in size: layer 0: 5 x 5 x 4, layer 2: 6 x 6 x 4"
+    with pytest.raises(
+        ShapeError, match=rf"{said} .*, and layer 4 \[\w+\] needs an image; the input has 10 x 10 pixels"
+    ):
+        build(text.format(net(3, 10, 10)), dialect)
+
+
 def test_pjreddie_does_not_know_groups(build):
     network = build(f"{net()}{conv(4)}[route]\nlayers=0\ngroups=2\n")
     assert network.layers[1].shape.channels == 4

@@ -196,6 +196,31 @@ def test_a_long_file_names_how_many_numbers_are_too_many(build, weights, extra):
         build(TEXT).load_weights(weights(TOTAL + extra))
 
 
+def heads(classes, boxes=(2, 3), kind="yolo"):
+    """A network of two heads (or one [region]) with so many classes."""
+    text = net(3, 8, 8)
+    for count in boxes:
+        values_ = "anchors=" + ",".join(["4,4"] * count) + f"\nnum={count}\nclasses={classes}\n"
+        text += "[route]\nlayers=0\n" if "[yolo]" in text else ""
+        text += f"[convolutional]\nfilters=7\nsize=3\npad=1\n[convolutional]\nsize=1\nfilters={count * (classes + 5)}\n"
+        text += f"[{kind}]\n{values_}" + ("mask=" + ",".join(map(str, range(count))) + "\n" if kind == "yolo" else "")
+    return text
+
+
+@pytest.mark.parametrize(("boxes", "kind"), [((2, 3), "yolo"), ((3,), "yolo"), ((5,), "region")])
+@pytest.mark.parametrize("classes", [1, 3, 80])
+def test_weights_for_another_number_of_classes_say_for_how_many(build, tmp_path, classes, boxes, kind):
+    build(heads(classes, boxes, kind)).save_weights(tmp_path / "its.weights")
+    with pytest.raises(
+        WeightsError, match=rf": as many as with {classes} classes instead of 7; `pydarknet cfg set CFG "
+    ):
+        build(heads(7, boxes, kind)).load_weights(tmp_path / "its.weights")
+    content = (tmp_path / "its.weights").read_bytes()
+    (tmp_path / "cut.weights").write_bytes(content[:-4])
+    with pytest.raises(WeightsError, match="a wrong cfg"):
+        build(heads(7, boxes, kind)).load_weights(tmp_path / "cut.weights")
+
+
 @pytest.mark.parametrize("count, layers, left", [
     (0, 0, 0), (FIRST - 1, 0, FIRST - 1), (FIRST, 2, 0), (FIRST + 5, 2, 5), (TOTAL, 3, 0), (TOTAL + 9, 3, 9),
 ])  # fmt: skip
@@ -259,7 +284,7 @@ def test_large_numbers_are_no_broken_ones(build, tmp_path, warnings):
     (b"", "0 bytes; a .weights file begins with a header of 16 or 20 bytes"), (b"\0" * 15, "15 bytes"),
     (header(0, 2)[:18], "18 bytes; a version 0.2 file begins with 20 bytes"),
     (header(10_001, 2), "says version 10001.2.0; expected"), (header(0, -1, wide=False), "says version 0.-1.0"),
-    (b"just some text that is long enough", "the header says version"), (b"\xff" * 40, "version -1.-1.-1"),
+    (b"just some text that is long enough", "this is a text file"), (b"\xff" * 40, "version -1.-1.-1"),
 ])  # fmt: skip
 @pytest.mark.parametrize("allow_partial", [False, True])
 def test_files_of_another_kind_are_named_as_what_they_are(build, tmp_path, content, message, allow_partial):

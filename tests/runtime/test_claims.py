@@ -50,13 +50,6 @@ def test_a_claim_can_be_taken_again_by_its_own_process(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_claims_can_be_given_back(tmp_path):
-    for name in ("k", "l"):
-        assert claims.claim(tmp_path / name)
-    claims.release_all()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_another_process_waits_until_it_is_released(tmp_path, holder):
     holder(0.3)
     file = tmp_path / "k"

@@ -1,12 +1,16 @@
-"""How many threads compiled code uses, that Numba's own settings stay as they were, and what a process compiles that
-waits for another one."""
+"""How many threads compiled code uses, that Numba's own settings stay as they were, who compiles a kernel, and what a
+process compiles that waits for another one."""
 
 from __future__ import annotations
 
+import pickle
+from importlib import import_module
+
 import numba
+import numpy as np
 import pytest
 
-from pydarknet.runtime import cache, compile_ahead, jit, threads
+from pydarknet.runtime import cache, claims, compile_ahead, jit, object_loader, object_writer, threads
 
 
 @pytest.fixture
@@ -28,6 +32,13 @@ def test_threads_stay_between_one_and_those_of_the_machine(restored_threads, cou
 
 def test_the_most_threads_are_those_that_numba_starts():
     assert threads.most_threads() == numba.config.NUMBA_NUM_THREADS
+
+
+def test_kernels_are_found_by_the_name_under_which_they_are_pickled():
+    object_writer.modules()
+    for kernel in jit.all_kernels():
+        module, name, _ = pickle.loads(jit.pickled(kernel, ()))
+        assert getattr(import_module(module), name) is kernel
 
 
 class FakeKernel:
@@ -61,3 +72,25 @@ def test_a_process_that_waits_compiles_what_nobody_is_at(monkeypatch, tmp_path):
     assert fake.asked == types
     assert not jit._compile_another()
     assert not compile_ahead.never_waits
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("call", [lambda kernel, *x: kernel(*x), object_loader.compiled], ids=["directly", "loader"])
+def test_what_ends_a_compilation_gives_the_claim_back(monkeypatch, error, call):
+    """Other programs, which wait for who has the claim, then compile the kernel themselves."""
+    from pydarknet.kernels.training.optimizer import sgd_step
+
+    arguments = np.ones((2, 3), np.int8), np.ones((2, 3), np.int8), 1j, 1j, 1j  # nobody has compiled it for these
+    file = jit.cache_file(sgd_step, tuple(map(numba.typeof, arguments)))
+    claimed = []
+
+    def ended(*_):
+        claimed.append(file in claims._held)
+        raise error
+
+    monkeypatch.setattr(sgd_step._compiler, "compile", ended)
+    with pytest.raises(error):
+        call(sgd_step, *arguments)
+    assert claimed == [claims.fcntl is not None]
+    assert file not in claims._held
+    assert not claims._lock_of(file).exists()

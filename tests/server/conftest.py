@@ -49,7 +49,7 @@ def toys():
 def start():
     """A function that serves an engine and gives a client; options are those of `make_app`."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs pydarknet[serve]")
-    pytest.importorskip("fastapi", reason="needs pydarknet[serve]")
+    pytest.importorskip("starlette", reason="needs pydarknet[serve]")
     from pydarknet.server.app import make_app
     from pydarknet.server.run import listen
 

@@ -14,7 +14,7 @@ import pytest
 
 from pydarknet.server.engine import Engine
 
-pytest.importorskip("fastapi", reason="needs pydarknet[serve]")
+pytest.importorskip("starlette", reason="needs pydarknet[serve]")
 from pydarknet.server.app import Limits
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,16 @@ def draw(path: Path, number: int) -> list[tuple[int, int, int, int, int]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
     return boxes
+
+
+def turned(number: int, order: str = "<", width: int = 53, height: int = 37) -> bytes:
+    """A JPEG file with an EXIF orientation, behind another tag."""
+    tags = struct.pack(order + "H", 2)
+    tags += struct.pack(order + "HHIHH", 0x0100, 3, 1, 9, 0) + struct.pack(order + "HHIHH", 0x0112, 3, 1, number, 0)
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    exif = b"Exif\0\0" + mark + struct.pack(order + "I", 8) + tags + bytes(4)
+    content = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8))[1].tobytes()
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
 
 
 def label(boxes) -> str:

@@ -95,6 +95,31 @@ def test_a_file_that_cannot_be_read_is_named_in_darknets_words(tmp_path, error):
         read_text(tmp_path, error)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="this system has no devices of that name")  # noqa: PTH110
+def test_a_device_is_not_read():
+    with pytest.raises(DataError, match=r"/dev/zero \(it is a device; expected a file\)"):
+        read_bytes("/dev/zero", DataError)
+
+
+def test_text_that_would_fill_the_memory_is_not_read(tmp_path):
+    with (tmp_path / "text").open("wb") as stream:
+        stream.truncate((1 << 30) + 1)  # takes no space on the disk
+    with pytest.raises(DataError, match=r"text \(it has 1073741825 bytes; expected at most 1073741824\)"):
+        read_text(tmp_path / "text", DataError)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_that_does_not_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    handle = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        os.write(handle, bytes(1001))
+        with pytest.raises(DataError, match=r"pipe \(the pipe gave more than 1000 bytes\)"):
+            read_bytes(tmp_path / "pipe", DataError, largest=1000)
+    finally:
+        os.close(handle)
+
+
 @pytest.mark.parametrize("content, text", [
     (b"\xef\xbb\xbf[net]", "[net]"), ("Löwe\r\n".encode(), "Löwe\r\n"), (b"", ""), (b"\xff", "\udcff"),
 ])  # fmt: skip

@@ -48,6 +48,19 @@ def test_an_error_comes_in_its_turn_and_ends_the_threads():
     assert threading.active_count() == before
 
 
+def test_an_error_of_the_items_comes_after_the_results_before_it():
+    def items():
+        yield from range(3)
+        raise ValueError("three")
+
+    before, results = threading.active_count(), []
+    with pytest.raises(ValueError, match="three"):
+        for result in prefetch(str, items(), threads=2, count=5):
+            results.append(result)
+    assert results == ["0", "1", "2"]
+    assert threading.active_count() == before
+
+
 def test_leaving_early_ends_the_threads():
     before = threading.active_count()
     results = prefetch(time.sleep, [0.001] * 50, threads=3, count=5)

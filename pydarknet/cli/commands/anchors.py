@@ -57,7 +57,8 @@ def clustering_options(function: Any) -> Any:
 def anchors_command(data: str, count: int | None, **options: Any) -> None:
     """Find anchors for the boxes of a data set by k-means.
 
-    DATA_OR_LIST is a .data file, whose list `train` is used, or a list of pictures.
+    DATA_OR_LIST is a .data file, whose list `train` is used, a list of pictures, a folder of pictures with label files,
+    or a data.yaml.
 
     \b
     Examples:
@@ -226,9 +227,7 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
     class. Prints darknet's progress."""
     import numpy as np
 
-    from ...datasets.labels import numbered_list
-
-    say(f" read labels from {len(numbered_list(data.lists['train']))} images ")
+    say(f" read labels from {len(data.list_of('train'))} images ")
     rows: list[Array] = []
     text: list[str] = []
     boxes = size = listed = 0

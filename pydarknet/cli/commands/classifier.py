@@ -71,7 +71,7 @@ def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, .
     """
     data = read_data_file(data_file)
     options["data"] = options["data"] or data_file
-    run_classify(cfg, weights, images, options, options["top"] or data.positive("top", 1))
+    run_classify(cfg, weights, images, {**options, "prompts": True}, options["top"] or data.positive("top", 1))
 
 
 @classifier_command.command("train")

@@ -13,6 +13,7 @@ from ..console import say
 from ..loading import Options, load_model
 from ..options import (
     Command,
+    class_numbers,
     fit_option,
     input_options,
     names_options,
@@ -60,9 +61,11 @@ def run_classify(cfg: str, weights: str, images: Sequence[str], options: Options
     if model.heads:
         raise OptionError(f"{cfg}: a detector (it has a [{model.layers[model.heads[0]].kind}] layer); use detect")
 
+    classes = class_numbers(options["classes"], model.names)
+
     def compute(inputs: Sequence[Array]) -> list[Classification]:
         try:
-            return classify_inputs(model, inputs, model.names, top)
+            return classify_inputs(model, inputs, model.names, top, classes)
         except OptionError as error:  # the options were checked: it is the picture's size
             raise ImageError(str(error)) from error
 

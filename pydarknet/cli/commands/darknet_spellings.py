@@ -46,7 +46,7 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
       pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
     """
     options["data"] = options["data"] or data_file
-    run_detect(cfg, weights, images, options, DETECTOR)
+    run_detect(cfg, weights, images, {**options, "prompts": True}, DETECTOR)
 
 
 @detector_command.command("demo")
@@ -106,7 +106,7 @@ def _yolov1_group(name: str, data_set: str, network: str, *commands: click.Comma
     @names_options
     @network_options
     def test(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-        run_detect(cfg, weights, images, options, YOLO)
+        run_detect(cfg, weights, images, {**options, "prompts": True}, YOLO)
 
     for command in commands:
         group.add_command(command)

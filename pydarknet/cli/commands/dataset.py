@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,11 +32,12 @@ def dataset_command() -> None:
 def check_command(data: str, names: str | None, dialect: str, no_decode: bool, show: int, strict: bool) -> None:
     """Print what is missing, wrong or duplicate in a data set, and the number of objects of each class.
 
-    DATA_OR_LIST is a .data file, whose lists train, valid and test are read, or a list of pictures. The exit code is
-    1 if there are errors.
+    DATA_OR_LIST is a .data file, whose lists train, valid and test are read, a list of pictures, a folder of pictures
+    with label files, or a data.yaml. The exit code is 1 if there are errors.
 
     \b
     Examples:
+      pydarknet dataset check my-pictures/
       pydarknet dataset check data/obj.data
       pydarknet dataset check train.txt --names obj.names --no-decode
     """
@@ -47,7 +47,7 @@ def check_command(data: str, names: str | None, dialect: str, no_decode: bool, s
 
     opened = ImageLists.open(network_file(data))
     listed = _names(opened, names)
-    with bar(sum(map(_lines, opened.lists.values()))) as count:
+    with bar(opened.count) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
     for line in report_lines(report, listed, show):
         say(line)
@@ -78,8 +78,8 @@ def convert_command(
 ) -> None:
     """Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
 
-    SOURCE is a .data file or a list of pictures, a VOC folder (or one of XML files), or COCO's JSON files. The new
-    data set is written completely or not at all.
+    SOURCE is a .data file or a list of pictures, a folder of pictures with label files or a data.yaml, a VOC folder (or
+    one of XML files), or COCO's JSON files. The new data set is written completely or not at all.
 
     \b
     Examples:
@@ -106,14 +106,6 @@ def convert_command(
     note(f"{out}: written")
 
 
-def _lines(path: Path) -> int:
-    """The number of lines of a list, for the progress bar; 0 for a pipe, which can be read only once."""
-    from ...errors import DataError
-    from ...utils.files import read_bytes
-
-    return sum(1 for line in read_bytes(path, DataError).splitlines() if line.strip()) if path.is_file() else 0
-
-
 def _names(data: ImageLists, path: str | None) -> list[str]:
     """The class names: of the file `path`, else of the .data file, else the class numbers."""
     from ...config.names import read_names
@@ -121,6 +113,8 @@ def _names(data: ImageLists, path: str | None) -> list[str]:
     from ...utils.resources import find_file
 
     found = find_file(path, None) if path else data.data and data.data.file("names")
+    if not found and data.names:
+        return data.names
     if not found:
         return [str(number) for number in range(data.classes or 0)]
     names = read_names(found)

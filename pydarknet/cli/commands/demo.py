@@ -14,9 +14,10 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import click
 
 from ...errors import OptionError
+from ...utils.resources import exists
 from ..console import note, say
 from ..inputs import EXTENSIONS, expand_paths
-from ..loading import Options, exists, load_model
+from ..loading import Options, load_model
 from ..options import (
     FILE,
     FRACTION,

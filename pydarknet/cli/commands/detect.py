@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import OptionError
 from ..console import say
 from ..inputs import STANDARD_INPUT
 from ..loading import Options, load_model
 from ..options import (
     Command,
+    class_numbers,
     detection_options,
     letterbox_choice,
     names_options,
@@ -116,26 +115,6 @@ def detector_options(model: Model, options: Options, defaults: CommandDefaults) 
     return DetectorOptions.of(
         model, thresh, options["hier"], nms, defaults.letterbox if letterbox is None else letterbox
     )
-
-
-def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
-    """Class numbers for the value of --classes, a list of names or numbers; None for None. Raises OptionError."""
-    if text is None:
-        return None
-    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
-    numbers = []
-    for word in (part.strip() for part in text.split(",")):
-        number = known.get(word.lower())
-        if number is None and word.isdecimal() and int(word) < len(names):
-            number = int(word)
-        if number is None:
-            close = get_close_matches(word.lower(), known, n=1)
-            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
-            raise OptionError(
-                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
-            )
-        numbers.append(number)
-    return numbers
 
 
 def print_found(

@@ -55,7 +55,7 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
         from ...server.engine import Engine
         from ...server.run import listen, run, url_of
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "starlette", "uvicorn", "python_multipart"):
+        if error.name not in ("starlette", "uvicorn", "python_multipart"):
             raise
         raise OptionError(f"serve needs the package {error.name}: pip install 'pydarknet[serve]'") from None
     listening = listen(options["bind"], options["port"])

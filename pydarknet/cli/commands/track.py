@@ -15,7 +15,7 @@ from ..loading import Options, load_model
 from ..options import (
     FRACTION,
     Command,
-    classes_option,
+    class_numbers,
     ext_output_option,
     flag,
     hier_option,
@@ -32,7 +32,7 @@ from ..options import (
 )
 from ..sources import Interruption, Item, Source, Video, process
 from ..tables import TRACKS, Table
-from .detect import CommandDefaults, class_numbers, detector_options
+from .detect import CommandDefaults, detector_options
 
 if TYPE_CHECKING:
     from ...images.image import Picture
@@ -77,7 +77,6 @@ SEQUENCE_RATE = 25.0  # frames per second that a sequence of pictures is taken t
     help="Count the objects whose centre crosses this line, given in pixels or in fractions of the frame. `in` is to "
     "the left, as seen from the first point towards the second. May be given several times.",
 )
-@classes_option
 @hier_option
 @nms_option
 @letter_box_option

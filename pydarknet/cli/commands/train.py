@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,6 +100,8 @@ def run_train(
     from ...training.trainer import Trainer
 
     check_precision(options)
+    if Path(data).is_dir() or Path(data).suffix.lower() in (".yaml", ".yml", ".json"):
+        raise OptionError(f"{data}: with a CFG, DATA is a .data file; pydarknet train {data} --model {cfg}")
     trainer = Trainer(
         network_file(data), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
     )

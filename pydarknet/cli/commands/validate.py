@@ -85,7 +85,7 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
         model,
         _list_of(data, "valid", "train"),
         InferenceOptions(thresh=dialect.valid_thresh, nms=dialect.valid_nms, pixels=True),
-        _files(kind, options, names, data.text("results"), dialect.coco_id_after_underscore),
+        _files(kind, options, names, data.named_path("results"), dialect.coco_id_after_underscore),
         options,
     )
 

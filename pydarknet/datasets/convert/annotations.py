@@ -14,6 +14,7 @@ from typing import TypeGuard
 from ...errors import DataError, ImageError, OutputError
 from ...images import image
 
+PROPORTION = 0.02  # by which the ratio of width to height may differ: pictures made smaller are rounded
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
 LARGEST_SIDE = 1 << 20  # pixels
 NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
@@ -70,6 +71,16 @@ class AnnotatedSet:
         }
         return AnnotatedSet(self.classes, lists, left_out)
 
+    def fitting(self) -> AnnotatedSet:
+        """A copy without pictures whose files have other proportions than their annotations say, so that the boxes
+        are not where the objects are; mostly photos that a viewer turns by their EXIF orientation."""
+        misfits = {id(picture): text for picture in self if (text := _misfit(picture))}
+        if not misfits:
+            return self
+        text = f"pictures left out, whose annotations are of another picture: {next(iter(misfits.values()))}"
+        lists = {key: [p for p in pictures if id(p) not in misfits] for key, pictures in self.lists.items()}
+        return AnnotatedSet(self.classes, lists, self.left_out + Counter({text: len(misfits)}))
+
     def without(self, kind: str) -> AnnotatedSet:
         """A copy without objects of a kind, `difficult` or `crowd`, which are counted."""
         left_out = Counter(self.left_out)
@@ -102,6 +113,19 @@ def _inside(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[Pixel
         change = max(left - box.left, box.right - right, top - box.top, box.bottom - bottom)
         left_out["boxes cut at the edge of their picture"] += change > TOLERANCE
         yield replace(box, left=left, top=top, right=right, bottom=bottom)
+
+
+def _misfit(picture: AnnotatedPicture) -> str:
+    """How a picture's size differs from that of its annotations; empty where the file has these proportions, or is not
+    there."""
+    size, turned = image.header_of_file(picture.path)
+    if size is None:
+        return ""
+    width, height = size
+    if abs(width * picture.height - height * picture.width) <= PROPORTION * width * picture.height:
+        return ""
+    hint = f", EXIF orientation {turned}: turn its pixels, and remove that entry" if turned > 1 else ""
+    return f"{picture.path}: {picture.width}x{picture.height} in the annotations, {width}x{height} in the file{hint}"
 
 
 def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from ...config.names import COCO_IDS
 from ...errors import DataError
 from ...utils.files import read_text
+from ...utils.resources import with_slashes
 from ...utils.strict_json import to_json
 from .annotations import (
     AnnotatedPicture,
@@ -137,7 +138,11 @@ def _box(file: Path, position: int, item: Json, number: int, box: Any) -> PixelB
 
 
 def _annotated(item: Json, boxes: list[PixelBox], folders: Sequence[Path]) -> AnnotatedPicture:
-    path = locate([str(item["file_name"])], folders)
+    name = with_slashes(str(item["file_name"]))
+    names = [str(item["file_name"]), name]
+    if ":" in name:  # C:\data\a.jpg of another machine, or https://host/a.jpg
+        names.append(name.rpartition("/")[2])
+    path = locate(names, folders)
     width, height = item.get("width"), item.get("height")
     if not (is_picture_side(width) and is_picture_side(height)):
         width, height = size_of_file(path)

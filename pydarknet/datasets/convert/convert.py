@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError, OptionError
 from ...utils.files import write_folder_whole
+from ..recognise import UNSPLIT, recognise
 from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox
 from .coco import read_coco, write_coco
 from .darknet import read_darknet, write_darknet
 from .voc import read_voc, write_voc
 
 FORMS = ("darknet", "voc", "coco")
+ANY = "any"  # the form of a set that `recognise` reads
 _WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
     "darknet": write_darknet,
     "voc": write_voc,
@@ -26,14 +29,12 @@ _WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
 
 
 def form_of(path: Path) -> str:
-    """The format of a data set, recognised by its files. Raises DataError for a folder without any."""
+    """The format of a data set, recognised by its files; `ANY` where it takes a closer look."""
     if path.is_dir():
         if any(path.glob("*.xml")) or (path / "Annotations").is_dir():
             return "voc"
-        if _json_files(path):
-            return "coco"
-        raise DataError(f"{path}: a folder without .xml and .json files; expected a .data file, a list, VOC or COCO")
-    return "coco" if path.suffix == ".json" else "darknet"
+        return "coco" if _json_files(path) else ANY
+    return {".json": "coco", ".yaml": ANY, ".yml": ANY}.get(path.suffix.lower(), "darknet")
 
 
 def _json_files(folder: Path) -> list[Path]:
@@ -46,10 +47,21 @@ def read_set(
     names: Sequence[str] | None = None,
     pictures: str | os.PathLike[str] | None = None,
 ) -> AnnotatedSet:
-    """Read a data set: a .data file or list, a VOC folder, or COCO's JSON files (or their folder).
+    """Read a data set: a .data file or list, a VOC folder, COCO's JSON files (or their folder), or any other folder or
+    data.yaml that `recognise` reads.
 
-    names: the classes in their order, instead of the data set's. pictures: their folder. Raises DataError, OptionError.
+    names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
+    other proportions than their annotations say are left out. Raises DataError, OptionError.
     """
+    return _read(sources, form, names, pictures).fitting()
+
+
+def _read(
+    sources: Sequence[str | os.PathLike[str]],
+    form: str,
+    names: Sequence[str] | None,
+    pictures: str | os.PathLike[str] | None,
+) -> AnnotatedSet:
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form
     if form == "coco":
@@ -59,7 +71,20 @@ def read_set(
         raise OptionError(f"{paths[1]}: a second source; expected one, except for COCO's JSON files")
     if form == "voc":
         return read_voc(paths[0], names, Path(pictures) if pictures else None)
+    if form == ANY:
+        return _read_any(paths[0], names)
     return read_darknet(paths[0], names)
+
+
+def _read_any(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
+    """A set in another arrangement of folders, such as Roboflow's. Raises DataError, OptionError."""
+    found = recognise(path)
+    if found.annotated is None:
+        return read_darknet(path, names)
+    if names is not None and list(names) != found.classes:
+        raise OptionError(f"{path}: the names of classes are those of {found.form}: {', '.join(found.classes)}")
+    lists = {"train" if key == UNSPLIT else key: pictures for key, pictures in found.annotated.lists.items()}
+    return replace(found.annotated, lists=lists)
 
 
 def write_set(

@@ -19,7 +19,10 @@ PICTURES, LABELS = "JPEGImages", "labels"
 
 
 def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
-    """Read a .data file or a list. Raises DataError for a missing picture, whose size is needed."""
+    """Read a .data file, a list, or a folder or data.yaml of pictures with label files.
+
+    Raises DataError for a missing picture, whose size is needed.
+    """
     data = ImageLists.open(path)
     classes = list(names or _names(data))
     result = AnnotatedSet(classes, {})
@@ -39,6 +42,8 @@ def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
 
 def _names(data: ImageLists) -> list[str]:
     path = data.data.file("names") if data.data else None
+    if data.names:
+        return data.names
     if path is None:
         return [str(number) for number in range(data.classes or 0)]
     return read_names(path)

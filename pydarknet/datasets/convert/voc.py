@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from ...errors import DataError
 from ...utils.files import read_bytes, read_text
+from ...utils.resources import with_slashes
 from .annotations import (
     AnnotatedPicture,
     AnnotatedSet,
@@ -85,7 +86,14 @@ def _annotated(
 ) -> AnnotatedPicture:
     listed = (tree.findtext("filename") or "").strip()
     where = (tree.findtext("path") or "").strip()
-    plain = [listed, f"{listed}.jpg", where, Path(where).name, f"{file.stem}.jpg", f"{file.stem}.png"]
+    plain = [
+        listed,
+        f"{listed}.jpg",
+        where,
+        with_slashes(where).rpartition("/")[2],
+        f"{file.stem}.jpg",
+        f"{file.stem}.png",
+    ]
     picture = locate([name for name in plain if name not in ("", ".jpg")], folders)
     size = [_integer(tree.findtext(f"size/{side}")) for side in ("width", "height")]
     width, height = size if all(map(is_picture_side, size)) else size_of_file(picture)

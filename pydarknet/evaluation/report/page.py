@@ -135,22 +135,10 @@ def _number(value: float) -> str:
 
 def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
     report, coco = result.report, result.coco
-    heads = (
-        "Class",
-        "Objects",
-        "AP",
-        "AP .50:.95",
-        "Precision",
-        "Recall",
-        "F1",
-        "Mean IoU",
-        "Found",
-        "Wrong",
-        "Missed",
+    yield "<h2>Classes</h2>"
+    yield _table_head(
+        ["Class", "Objects", "AP", "AP .50:.95", "Precision", "Recall", "F1", "Mean IoU", "Found", "Wrong", "Missed"]
     )
-    yield '<h2>Classes</h2>\n<div class="scroll"><table>'
-    yield _row("thead", [f'<th scope="col">{head}</th>' for head in heads])
-    yield "<tbody>"
     for c in sorted(report.classes, key=lambda c: -c.ap):
         if c.truths or c.fp:
             ap = c.ap if c.truths else math.nan
@@ -165,8 +153,10 @@ def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
         yield f'<p class="muted">{text}</p>'
 
 
-def _row(part: str, cells: Iterable[str]) -> str:
-    return f"<{part}><tr>{''.join(cells)}</tr></{part}>"
+def _table_head(heads: Iterable[str], kind: str = "") -> str:
+    """The beginning of a table up to its first row."""
+    cells = "".join(f'<th scope="col">{_text(head)}</th>' for head in heads)
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{cells}</tr></thead>\n<tbody>'
 
 
 def _class_row(name: str, c: Counts, ap: float, coco_ap: float, iou: float, kind: str = "") -> str:
@@ -183,10 +173,7 @@ def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[st
         yield from _most_confused(collector, names)
         return
     yield "<p>Rows are what is there, columns what was found. Shades compare the cells of a row.</p>"
-    yield '<div class="scroll"><table class="matrix">'
-    heads = [*names, "missed"]
-    yield _row("thead", ['<th scope="col">truth</th>', *(f'<th scope="col">{_text(head)}</th>' for head in heads)])
-    yield "<tbody>"
+    yield _table_head(["truth", *names, "missed"], "matrix")
     for number, name in enumerate([*names, "nothing there"]):
         row = counts[number]
         total = max(1, int(row.sum()))
@@ -208,10 +195,7 @@ def _most_confused(collector: ReportCollector, names: Sequence[str]) -> Iterator
     if not found:
         yield "<p>No class was taken for another.</p>"
         return
-    yield '<div class="scroll"><table>'
-    heads = ("Truth", "Found", "Times")
-    yield _row("thead", [f'<th scope="col">{head}</th>' for head in heads])
-    yield "<tbody>"
+    yield _table_head(["Truth", "Found", "Times"])
     for truth, taken in found:
         yield f'<tr><th scope="row">{_text(names[truth])}</th><td>{_text(names[taken])}</td>' \
               f"<td>{counts[truth, taken]}</td></tr>"  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -98,15 +98,24 @@ class Local(NchwLayer):
     def trainables(self) -> list[Trainable]:
         return self._trainables
 
+    def _padded_sides(self) -> tuple[int, int, int]:
+        """Channels, rows and columns with zeros before and after the input. The last filters may reach beyond `pad`
+        cells after it: with padding, darknet has a place for each cell, whatever the filters' size."""
+        shape, out = self.inputs[0], self.shape
+        rows = max(shape.height + 2 * self.pad, (out.height - 1) * self.stride + self.size)
+        columns = max(shape.width + 2 * self.pad, (out.width - 1) * self.stride + self.size)
+        return shape.channels, rows, columns
+
     def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
         """(batch, places, channels * size * size) of the padded input, and the flat index in it of each."""
         shape, p = self.inputs[0], self.pad
-        sides = shape.channels, shape.height + 2 * p, shape.width + 2 * p
+        sides = self._padded_sides()
         index = np.arange(np.prod(sides)).reshape(sides)
         windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))
         windows = windows[:, :: self.stride, :: self.stride][:, : self.shape.height, : self.shape.width]
         at = windows.transpose(1, 2, 0, 3, 4).reshape(self.shape.cells, -1)
-        padded = np.pad(x.reshape(len(x), shape.channels, shape.height, shape.width), ((0, 0), (0, 0), (p, p), (p, p)))
+        padded = np.zeros((len(x), *sides), np.float32)
+        padded[:, :, p : p + shape.height, p : p + shape.width] = x.reshape(len(x), *astuple(shape))
         return padded.reshape(len(x), -1)[:, at], at
 
     def compute_backward(self, delta: Array) -> list[Array]:
@@ -122,8 +131,7 @@ class Local(NchwLayer):
         weights = self.weights.reshape(self.shape.cells, self.filters, -1)
         self._trainables[1].update += np.einsum("nfl,nlk->lfk", change_at, patches).reshape(self.weights.shape)
         back = np.einsum("nfl,lfk->nlk", change_at, weights)
-        sides = shape.channels, shape.height + 2 * p, shape.width + 2 * p
-        padded = np.zeros((len(x), *sides), np.float32)
+        padded = np.zeros((len(x), *self._padded_sides()), np.float32)
         for item in range(len(x)):
             np.add.at(padded[item].reshape(-1), at, back[item])
         return [padded[:, :, p : p + shape.height, p : p + shape.width].reshape(len(x), -1)]

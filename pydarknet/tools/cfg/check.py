@@ -16,11 +16,10 @@ from ...layers import Layer
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.yolo import Yolo
+from ...network.builder import USUAL_STRIDE
 from ...training.lr_schedule import LearningRateSchedule
 from .lenient_build import LenientBuild, build_leniently
 from .lenient_section import Problem
-
-USUAL_STRIDE = 32  # of a detector whose own stride is unknown
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,12 @@ RUNS = Path("runs")
 @dataclass(frozen=True)
 class Labelled:
     """A picture of the data set. rows: (k, 5) float32, its valid labels. size: width and height in pixels; (0, 0) if it
-    is unreadable."""
+    is unreadable. wrong: what is wrong with its first invalid label; empty without one."""
 
     path: Path
     rows: Array
     size: tuple[int, int]
+    wrong: str = ""
 
 
 def read_labelled(found: Recognised) -> dict[Path, Labelled]:
@@ -61,16 +62,24 @@ def read_labelled(found: Recognised) -> dict[Path, Labelled]:
 
 def _read(picture: Path, classes: int) -> Labelled:
     labels = find_labels(picture, ALEXEYAB)
+    lines: list[int] = []
+    wrong: list[str] = []
     rows = np.zeros((0, 5), np.float32)
     if labels is not None:
         with suppress(DataError):  # the check reports it
-            _, rows, _ = parse_labels(labels[1])
-    good = [row for row in rows if wrong_row(row.tolist(), classes, ALEXEYAB) is None]
+            lines, rows, wrong = parse_labels(labels[1])
+    good = []
+    for line, row in zip(lines, rows, strict=True):
+        fault = wrong_row(row.tolist(), classes, ALEXEYAB)
+        if fault is None:
+            good.append(row)
+        elif labels is not None:
+            wrong.append(f"{labels[1]}:{line}: {fault}")
     try:
         size = size_of_file(picture)
     except DataError:
         size = (0, 0)
-    return Labelled(picture, np.array(good, np.float32).reshape(-1, 5), size)
+    return Labelled(picture, np.array(good, np.float32).reshape(-1, 5), size, wrong[0] if wrong else "")
 
 
 def _rows_of(picture: AnnotatedPicture) -> Array:
@@ -92,7 +101,9 @@ def dataset_statistics(labelled: Mapping[Path, Labelled], train: Sequence[Path],
     items = [labelled[path] for path in train if labelled[path].size[0]]
     sizes = [item.rows[:, 3:] for item in items if len(item.rows)]
     if not sizes:
-        raise DataError(f"{len(train)} training pictures, none with an object; expected at least one")
+        wrong = next((item.wrong for item in labelled.values() if item.wrong), "")
+        what = f"no valid label: {wrong}" if wrong else "none with an object; expected at least one"
+        raise DataError(f"{len(train)} training pictures, {what}")
     pictures = [np.tile(item.size, (len(item.rows), 1)) for item in items if len(item.rows)]
     return DatasetStatistics(len(train), classes, np.concatenate(sizes).astype(np.float64), np.concatenate(pictures))
 

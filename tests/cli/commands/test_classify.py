@@ -36,6 +36,18 @@ def test_top(run, classifier, flag):
     assert result.stdout.splitlines()[1:] == LINES[:2]
 
 
+def test_classes(run, classifier):
+    words = ["classify", classifier.cfg, classifier.weights, "dog.png", "-names", classifier.names, "--classes"]
+    third, second = LINES[2], LINES[1]
+    names = [line.rpartition(":")[0] for line in (third, second)]
+    assert run(*words, ",".join(names)).stdout.splitlines()[1:] == [second, third]
+    assert run(*words, names[0]).stdout.splitlines()[1:] == [third]
+    assert run(*words, ",".join(names), "-t1").stdout.splitlines()[1:] == [second]
+    result = run(*words, "cow")
+    assert result.exit_code == 1
+    assert result.stderr.startswith('--classes: no class is called "cow"; expected names of the 3 classes')
+
+
 @pytest.mark.parametrize("fit", ["auto", "shorter", "crop", "letterbox", "stretch"])
 def test_fits(run, classifier, fit):
     result = run("classify", classifier.cfg, classifier.weights, "dog.png", "--fit", fit)

@@ -10,9 +10,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.picture_folders import CLASSES, coco, labelled, with_names
 
 from pydarknet.config.dialect import DIALECTS
 from pydarknet.datasets.labels import label_path
+
+
+def folder_of_pictures(folder):
+    return with_names(labelled(folder, 6))
+
+
+def data_yaml(folder):
+    labelled(folder / "train", 4, beside=False)
+    labelled(folder / "valid", 2, 4, beside=False)
+    (folder / "data.yaml").write_text(f"train: train/images\nval: valid/images\nnc: 3\nnames: {list(CLASSES)}\n")
+    return folder / "data.yaml"
 
 
 def process(*words):
@@ -111,10 +123,49 @@ def test_what_convert_writes_is_what_training_reads(run, objects):
         assert label_path(Path("new/JPEGImages/a.png"), DIALECTS[dialect]) == Path("new/labels/a.txt")
 
 
+@pytest.mark.parametrize("make", [folder_of_pictures, data_yaml])
+def test_what_train_takes_is_checked_converted_and_clustered(run, folder, make):
+    source = make(folder / "mine")
+    checked = run("dataset", "check", source)
+    assert checked.exit_code == 0, checked.output
+    lines = checked.stdout.splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith(("train", "valid"))] == (
+        [["train", "6"]] if make is folder_of_pictures else [["train", "4"], ["valid", "2"]]
+    )
+    assert [line.split()[1] for line in lines if line[:5].strip().isdecimal()] == ["red", "green", "blue"]
+    converted = run("dataset", "convert", source, "--to", "coco", "--out", "new")
+    assert converted.exit_code == 0, converted.output
+    assert "3 classes: red, green, blue" in converted.stdout
+    assert (
+        "6 pictures, "
+        in run("anchors", folder_of_pictures(folder / "other"), "-n2", "--width=64", "--height=64").stderr
+    )
+
+
+def test_a_picture_without_labels_is_found_in_a_folder_too(run, folder):
+    source = folder_of_pictures(folder / "mine")
+    (source / "p3.txt").unlink()
+    result = run("dataset", "check", source)
+    assert result.exit_code == 1
+    assert f"error: label file missing: {source}/p3.png: no label file" in result.stdout
+
+
+def test_boxes_without_label_files(run, folder):
+    """Roboflow's COCO is converted; the check says how."""
+    coco(folder / "mine/train", folder / "mine/train/_annotations.coco.json", 4, root=True)
+    coco(folder / "mine/valid", folder / "mine/valid/_annotations.coco.json", 2, 4, root=True)
+    (line,) = run("dataset", "check", "mine").stderr.splitlines()
+    assert line.startswith("mine: COCO's JSON; expected label files. `pydarknet dataset convert mine --to darknet")
+    converted = run("dataset", "convert", "mine", "--to", "darknet", "--out", "new")
+    assert converted.stdout.splitlines()[0].startswith("train: 4 pictures")
+    assert run("dataset", "check", "new/obj.data").exit_code == 0
+
+
 def test_bad_sources_are_one_line(run, objects):
+    Path("empty").mkdir()
     for words, message in (
         (["none.json"], "Couldn't open file: none.json"),
-        (["set"], "set: a folder without .xml and .json files"),
+        (["empty"], "empty: found nothing; expected pictures with label files, data.yaml, a .data file, COCO's JSON"),
         ([objects, "--names", "none.names"], "Couldn't open file: none.names"),
         ([objects, "--out", "set"], "set: is there already; expected a new or empty folder"),
     ):

@@ -84,6 +84,20 @@ def test_what_a_gpu_would_need_is_noted(detect):
     assert [line.split()[0] for line in result.stderr.splitlines()] == ["-i", "-nogpu", "-gpus"]
 
 
+@pytest.mark.parametrize(("words", "hint"), [
+    ("detect a b --conf .5", "--thresh"),
+    ("detect a b --conf=.5", "--thresh"),
+    ("detect a b -iou .5", "--nms"),
+    ("detector map a b c --iou .5", "--iou-thresh"),
+    ("train a b --epochs 3", "--max-batches"),
+    ("detect a b --imgsz 320", "--width"),
+])  # fmt: skip
+def test_names_that_other_programs_give_to_an_option(run, words, hint):
+    result = run(*words.split())
+    assert result.exit_code == 2
+    assert re.search(rf"No such option '?--?\w+'?\.? .*Did you mean '?{hint}'?\?\n$", result.stderr)
+
+
 def test_unknown_flags_are_called_unknown(run, detector):
     result = run("classify", detector.cfg, detector.weights, "-thresh", ".5")  # not -t with the value `hresh`
     assert result.exit_code == 2

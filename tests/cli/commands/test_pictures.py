@@ -112,7 +112,7 @@ def test_nightmare_scales_the_picture_first(run, files):
         ("imtest net.cfg", 'Cannot load image "net.cfg": unknown or damaged format'),
         ("imtest noise.png --out-dir net.cfg", "net.cfg: cannot make the folder: File exists"),
         ("mkimg net.cfg net.weights 2 50 1 made", "50x2 pixels: expected at least 3x3, the size of a filter"),
-        ("visualize net.cfg noise.png", "noise.png: the header says version "),
+        ("visualize net.cfg noise.png", "noise.png: this is a PNG picture, not a darknet .weights file"),
     ],
 )
 def test_errors_are_one_line(run, files, words, message):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 TOYS = [str(ROOT / "cfg/toys.cfg"), str(ROOT / "data/toys.weights")]
 
 needs_extra = pytest.mark.skipif(
-    any(__import__("importlib.util").util.find_spec(name) is None for name in ("fastapi", "uvicorn")),
+    any(__import__("importlib.util").util.find_spec(name) is None for name in ("starlette", "uvicorn")),
     reason="needs pydarknet[serve]",
 )
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_served(run, detector):
 def test_a_missing_package_is_one_line(run, detector, monkeypatch):
     for module in [name for name in sys.modules if name.startswith("pydarknet.server")]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     result = run("serve", detector.cfg, detector.weights)
     assert result.exit_code == 1
-    assert result.stderr == "serve needs the package fastapi: pip install 'pydarknet[serve]'\n"
+    assert result.stderr == "serve needs the package uvicorn: pip install 'pydarknet[serve]'\n"

@@ -253,17 +253,17 @@ def test_compiling_is_no_time_of_training(run, files, monkeypatch):
 
     def compiles(self, *batch):
         compile_time.begin()
-        time.sleep(0.5)
+        time.sleep(1)
         compile_time.end()
         return step(self, *batch)
 
     monkeypatch.setattr(Learner, "step", compiles)
-    result = run("train", files.data, files.cfg)
+    result = run("train", files.data, files.cfg, "--max-batches", "1")
     seconds = [float(text) for text in re.findall(r"rate, (\S+) seconds", result.stdout)]
-    assert len(seconds) == 3 and max(seconds) < 0.5
+    assert len(seconds) == 1 and seconds[0] < 0.9
     entries = [json.loads(line) for line in (files.folder / "train.jsonl").read_text().splitlines()]
-    assert all(0 <= entry["seconds"] < 0.5 for entry in entries)
-    assert float(re.search(r"Waited \S+ of (\S+) seconds", result.stderr)[1]) < 1.5
+    assert all(0 <= entry["seconds"] < 0.9 for entry in entries)
+    assert float(re.search(r"Waited \S+ of (\S+) seconds", result.stderr)[1]) < 0.9
 
 
 def test_resume_says_where_it_goes_on(run, files):
@@ -313,6 +313,11 @@ def test_partial_weights_are_announced(run, files):
             "min_size 288: only pjreddie's detectors with random=1 in the last layer change between 320 and 608",
         ),
         ("train {data} {cfg} --patience 3", "--patience 3: counts measurements; give -map or -topk, too"),
+        ("train . {cfg}", ".: with a CFG, DATA is a .data file; pydarknet train . --model {cfg}"),
+        (
+            "detector train data.yaml {cfg}",
+            "data.yaml: with a CFG, DATA is a .data file; pydarknet train data.yaml --model {cfg}",
+        ),
         ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
         ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),
     ],

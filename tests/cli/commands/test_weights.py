@@ -163,7 +163,7 @@ def test_recurrent_layers_that_stay_are_named(run, folder):
         ("rgbgr gone.cfg net.weights out", "Couldn't open file: gone.cfg (No such file or directory)"),
         ("reset net.cfg net.weights no/out", "no/out: cannot write: No such file or directory"),
         ("print net.cfg net.weights 1", "layer 1 is [connected]; expected [convolutional]"),
-        ("average net.cfg out net.weights dog.png", "dog.png: the header says version "),
+        ("average net.cfg out net.weights dog.png", "dog.png: this is a PNG picture, not a darknet .weights file"),
         (
             "oneoff net.cfg net.weights out",
             "net.cfg: the last layer but one must be a plain 1x1 [convolutional], without",

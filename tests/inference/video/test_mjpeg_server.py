@@ -79,10 +79,10 @@ def test_a_client_that_does_not_read_and_one_that_vanishes_hold_up_nobody():
         start = time.perf_counter()
         for _ in range(count):
             stream.publish(message)
-        assert time.perf_counter() - start < 1
+        assert time.perf_counter() - start < 4  # less than TIMEOUT, for which a client is waited for
         stream.publish(b"end")
         start = time.perf_counter()
-    assert time.perf_counter() - start < 4  # closing waits for clients a little, not for ever
+    assert time.perf_counter() - start < 20  # closing waits for clients a little, not for ever
     thread.join(10)
     lazy.close()
     assert got[0][1].endswith(b"end")

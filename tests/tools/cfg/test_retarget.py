@@ -157,6 +157,15 @@ def test_nothing_is_written_where_the_network_does_not_fit(yolo, tmp_path):
     assert not (tmp_path / "new.cfg").exists()
 
 
+def test_a_size_that_the_networks_stride_does_not_divide():
+    change = Retarget(CFG / "yolov3-tiny.cfg")
+    change.set_net({"width": "100"})
+    with pytest.raises(
+        ConfigError, match=r"layers differ in size: .*; the input has 100 x 416 pixels, mostly multiples"
+    ):
+        change.check()
+
+
 def test_a_head_without_a_layer_that_makes_its_channels(yolo):
     yolo.write_text(YOLO.replace("[dropout]", "[route]\nlayers=-1,-2"))
     with pytest.raises(ConfigError, match="layer 7: no layer sets its input channels"):

@@ -72,6 +72,21 @@ def test_pictures_of_one_name_keep_their_labels(tmp_path):
         assert read_labels(label_path(picture, ALEXEYAB)).tolist() == labels[original].rows.tolist()
 
 
+@pytest.mark.parametrize(("row", "message"), [
+    ("0 94 69 58 49", r"p0\.txt:1: Wrong annotation: x = 94\.000000, y = 69\.000000; expected fractions"),
+    ("0 0,5 0,5 0,1 0,1", r"p0\.txt:1: found '0 0,5 0,5 0,1 0,1'; expected class x y w h"),
+    ("0 .5 .5 .1 .1 .93", r"p0\.txt:1: found '0 .5 .5 .1 .1 .93'; expected class x y w h"),
+    ("3 .5 .5 .1 .1", r"p0\.txt:1: Wrong annotation: class_id = 3"),
+    ("", "none with an object"),
+])  # fmt: skip
+def test_labels_of_which_none_can_be_used(tmp_path, row, message):
+    source = with_names(labelled(tmp_path / "set", 6))
+    for text in source.glob("p*.txt"):
+        text.write_text(f"{row}\n" if row else "")
+    with pytest.raises(DataError, match=f"5 training pictures, (no valid label: .*)?{message}"):
+        make_run(source, tmp_path / "run")
+
+
 def test_the_folder_is_new_and_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = with_names(labelled(tmp_path / "set", 6))
