@@ -152,7 +152,7 @@ def test_vectors(run, alphabet):
 
 @pytest.mark.parametrize("command, reason", [
     (["train", "net.cfg", "-file", "nothing"], "Couldn't open file: nothing (No such file or directory)"),
-    (["train", "wide.cfg", "-file", "text"], "wide.cfg: gives 256 numbers for 300 inputs"),
+    (["train", "wide.cfg", "-file", "text"], "wide.cfg: found 256 outputs and 300 inputs"),
     (["train", "net.cfg", "net.weights", "-file", "dog.png"], "dog.png:"),
     (["generate", "net.cfg", "text"], "text:"),
     (["valid", "net.cfg", "net.weights", "-file", "nothing"], "Couldn't open file: nothing"),
