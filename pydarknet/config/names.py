@@ -32,8 +32,8 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
     """The names of `classes` classes: those of the file `path`, which may be a bundled one, else those beside the
     network file, else of the bundled list of that length, else numbers.
 
-    cfg: the network file; a bundled one may have names of its own (`toys`), and beside another one NAME.names or
-    obj.names counts, as in the folder of a training run, if it has that many.
+    cfg: the network file; a bundled one may have names of its own (`toys`), and beside another one obj.names counts,
+    as in the folder of a training run, if it has that many.
     exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
     has (classifiers). Raises DataError, which gives both numbers.
     """
@@ -50,14 +50,9 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
 
 
 def _names_beside(cfg: str, classes: int) -> Path | None:
-    """NAME.names or obj.names in the folder of NAME.cfg, if it has so many names; None without one."""
-    network = Path(cfg)
-    if not (cfg and exists(network)):
+    """obj.names in the folder of the network file, if it has so many names; None without one."""
+    path = Path(cfg).with_name("obj.names") if cfg and exists(cfg) else None
+    try:
+        return path if path and exists(path) and len(read_names(path)) == classes else None
+    except DataError:  # a folder, or no text
         return None
-    for path in (network.with_suffix(".names"), network.with_name("obj.names")):
-        try:
-            if exists(path) and len(read_names(path)) == classes:
-                return path
-        except DataError:  # a folder, or no text
-            continue
-    return None
