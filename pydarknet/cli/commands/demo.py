@@ -231,7 +231,7 @@ def open_window(title: str, full_screen: bool) -> Window | None:
     try:
         capture.open_window(title, full_screen)
     except OptionError as error:
-        note(f"{error}; going on without a window, as with -dont_show")
+        note(f"{error}; continuing without a window, as with -dont_show")
         return None
     return Window(title)
 
