@@ -298,7 +298,8 @@ bind_option = flag("bind", default="127.0.0.1", show_default=True, metavar="ADDR
 
 def address_options(default_port: int) -> Callable[[Function], Function]:
     """Where a server listens."""
-    port = flag("port", type=PORT, default=default_port, show_default=True, metavar="PORT", help="0: any free port.")
+    port = flag("port", type=PORT, default=default_port, show_default=True, metavar="PORT",
+                help="The port to listen on; 0: any free port.")  # fmt: skip
     return together(port, bind_option)
 
 

@@ -83,6 +83,6 @@ def test_what_is_refused(tmp_path):
         as_picture(b"")
     with pytest.raises(OptionError, match="floats from 0 to 1; found float32 from 0 to 200"):
         as_picture(np.array([[[0, 100, 200]]], np.float32))
-    with pytest.raises(OptionError, match=r"not \(2, 2, 5\) uint8"):
+    with pytest.raises(OptionError, match=r"found \(2, 2, 5\) uint8"):
         as_picture(np.zeros((2, 2, 5), np.uint8))
     assert not is_image([RGB]) and not is_image(iter([RGB])) and not is_image(3)

@@ -41,7 +41,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @names_options
 @network_options
 def serve_command(cfg: str, weights: str, **options: Any) -> None:
-    """Answer pictures over HTTP: POST /v1/detect or /v1/classify, and a page for the browser.
+    """Run a network as an HTTP service: POST /v1/detect or /v1/classify, and a web page.
 
     Needs the extra `serve`. After SIGTERM or Ctrl-C, the requests in progress are finished first.
 
