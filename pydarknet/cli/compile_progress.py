@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..runtime import compile_ahead, compile_time
-from .console import clear_line, draw_line, note
+from .console import clear_line, draw_line, note, redraws
 
 VARIABLE = "PYDARKNET_PROGRESS"
 DELAY = 0.6  # seconds before the first line; most kernels of training take less
@@ -61,7 +60,7 @@ class CompileProgress:
     def _show(self, now: float, shown: float) -> float:
         """Show the progress. shown: the time of the last line; returns the new one."""
         text = _text()
-        if sys.stderr.isatty():
+        if redraws():
             draw_line(text)
             return now
         if now - shown < LOG_INTERVAL or text == self._last:

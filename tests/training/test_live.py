@@ -86,6 +86,22 @@ def test_what_cannot_be_written_is_one_warning(files, caplog, monkeypatch):
     ]
 
 
+def test_slow_drawing_is_rare_and_the_state_stays_fresh(files, monkeypatch):
+    now, drawn, told = [0.0], [], []
+
+    def slow(*_, **__):
+        drawn.append(now[0])
+        now[0] += 0.1
+
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(live, "draw_batch", slow)
+    for _ in Trainer(files.data, files.cfg, hooks=[LiveHook()], max_batches=20, chart=False).run():
+        told.append(state_of(files)["iteration"])
+        now[0] += 2
+    assert len(drawn) == 2 and drawn[1] - drawn[0] >= 20
+    assert all(iteration - shown < 3 for iteration, shown in enumerate(told, start=1))
+
+
 def test_a_mini_batch_is_drawn_in_rows():
     images = np.zeros((5, 3, 20, 30), np.float32)
     truth = [np.array([[0, 0.5, 0.5, 0.6, 0.6]], np.float32)] * 4 + [np.zeros((0, 5), np.float32)]

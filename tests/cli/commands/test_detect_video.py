@@ -103,6 +103,8 @@ def test_classes_of_a_video(run, classifier):
 
 def test_a_bar_for_the_frames_of_one_video(run, words, monkeypatch):
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
     shown = run(*words, "in.avi", "--json").stderr
     assert "frames" in shown
     assert "12/12" in shown
