@@ -78,9 +78,9 @@ class Source(Generic[Prepared]):
     """An iterable of the items of a command line, in order. `good` becomes False when one cannot be read.
 
     prepare: makes the network's input from a picture, in the threads that read. every: use every Nth frame of a video.
-    limit: end after so many items. batch: how many are computed at a time; twice as many are read ahead. quiet: print
+    limit: the largest number of items. batch: the number computed at a time; twice as many are read ahead. quiet: print
     the prompt on standard error. silent: show no progress bar. prompts: print darknet's prompt for each line of
-    standard input, also where that is no terminal.
+    standard input, also if it is not a terminal.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of a file, one per line; blanks are kept, but for empty lines at the end. Raises DataError for an empty
+    """The names of a file, one per line; blanks are kept, empty lines at the end are not. Raises DataError for an empty
     file."""
     lines = read_text(path, DataError).replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():

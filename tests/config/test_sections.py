@@ -188,7 +188,7 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
 
 def test_half_a_character_of_utf_16_is_an_error(tmp_path):
     (tmp_path / "net.cfg").write_bytes(b"\xff\xfe[")
-    with pytest.raises(ConfigError, match="begins as UTF-16, but is none"):
+    with pytest.raises(ConfigError, match="byte order mark of UTF-16, but is invalid"):
         read_config(tmp_path / "net.cfg")
 
 
