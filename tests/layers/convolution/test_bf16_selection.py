@@ -165,7 +165,7 @@ def test_another_precision_is_refused(write_cfg):
 
 
 def test_training_is_always_in_float32(build, write_cfg, monkeypatch):
-    monkeypatch.setattr(bf16, "MISSING", ())
+    monkeypatch.setattr(import_module("pydarknet.kernels.convolution.bf16"), "MISSING", ())
     text = f"{net()}{POINT}"
     with pytest.raises(OptionError, match=r"^precision bf16: training is always in float32$"):
         pydarknet.load(write_cfg(text), train=True, precision=BF16)
