@@ -14,7 +14,7 @@ from .console import clear_line, draw_line, note, redraws
 VARIABLE = "PYDARKNET_PROGRESS"
 DELAY = 0.6  # seconds before the first line; most kernels of training take less
 INTERVAL = 0.2  # seconds between two updates
-LOG_INTERVAL = 2.0  # seconds between two lines if standard error is no terminal
+LOG_INTERVAL = 2.0  # seconds between two lines if standard error is not a terminal
 IDLE = 3.0  # seconds without a compilation after which the thread ends
 
 

@@ -108,7 +108,7 @@ def onnx_bytes(
 ) -> bytes:  # fmt: skip
     """The content of the file that `export_onnx` writes."""
     try:
-        import onnx
+        import onnx  # noqa: F401
     except ImportError:
         raise OptionError("writing ONNX files needs the package onnx: pip install 'pydarknet[onnx]'") from None
     with network.lock:
@@ -121,7 +121,7 @@ def onnx_bytes(
             )
         if names is None:
             names = getattr(network, "names", [])
-        return _model(onnx, network, written, metadata(network, options, names)).SerializeToString()
+        return _model(network, written, metadata(network, options, names)).SerializeToString()
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _write(graph: Graph, network: Network, index: int, values: _Outputs, fp16: b
         raise layer.section.error(f"layer {index} cannot be exported to ONNX: {error}") from None
 
 
-def _model(onnx: Any, network: Network, written: FinishedGraph, properties: dict[str, str]) -> Any:
+def _model(network: Network, written: FinishedGraph, properties: dict[str, str]) -> Any:
     """The graph as an onnx.ModelProto."""
     from onnx import helper, numpy_helper
 

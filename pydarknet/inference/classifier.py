@@ -129,7 +129,7 @@ def rank(
 ) -> list[Prediction]:
     """The `top` best classes of one output (classes,) or (classes, 1, 1); of equal values the lower class is first.
 
-    tree: probabilities are multiplied by those of all ancestors. classes: the numbers of those that are asked for.
+    tree: probabilities are multiplied by those of all ancestors. classes: the class numbers to report; None: all.
     """
     probabilities = output.reshape(-1)
     if tree is not None:

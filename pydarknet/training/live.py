@@ -153,7 +153,7 @@ def _name(names: Sequence[str], number: int) -> str:
 
 
 def _step(height: int, tallest: int) -> int:
-    """Every how many-th pixel to draw, that a picture is no taller: a power of two."""
+    """Draw every nth pixel of a picture, so that it is at most `tallest` pixels high: n, a power of two."""
     return 1 << max(0, math.ceil(math.log2(height / tallest)))
 
 

@@ -1,16 +1,16 @@
-"""What a file is, judged by its first bytes, for messages about files that stand in the wrong place."""
+"""The kind of a file, detected from its first bytes, for messages about files of another kind than expected."""
 
 from __future__ import annotations
 
 import re
 import struct
 
-LOOKED_AT = 1024  # bytes at the beginning of a file
+EXAMINED = 1024  # bytes at the beginning of a file
 
 WEIGHTS = "a .weights file"
 _HTML = "an HTML page (a failed download?)"
 _XML = "an XML document (a failed download?)"
-_TEXTS = {  # how a text begins, in lower case
+_TEXTS = {  # by the beginning of the text, in lower case
     "<!doctype html": _HTML,
     "<html": _HTML,
     "<?xml": _XML,
@@ -42,9 +42,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f]")
 def kind_of(content: bytes) -> str:
     """The kind of a file with this content, with its article: `a JPEG picture`; empty for others.
 
-    Texts are `a text file` where nothing more is known of them.
+    A text of no known kind is `a text file`.
     """
-    start = content[:LOOKED_AT]
+    start = content[:EXAMINED]
     if b"\0" not in start:
         text = _text_of(start)
         if text is not None:
@@ -67,7 +67,7 @@ def kind_of(content: bytes) -> str:
 
 
 def _text_of(start: bytes) -> str | None:
-    """The beginning of a file as text; None where it is none. The last character may be cut in two."""
+    """The beginning of a file as text; None if it is not text. The last character may be cut in two."""
     try:
         text = start.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -78,7 +78,7 @@ def _text_of(start: bytes) -> str | None:
 
 
 def _is_weights(start: bytes) -> bool:
-    """Whether a file begins as one of darknet's: version 0.1.x or 0.2.x."""
+    """Whether a file begins like a .weights file: version 0.1.x or 0.2.x."""
     if len(start) < 16:
         return False
     major, minor, revision = struct.unpack_from("<iii", start)

@@ -225,7 +225,7 @@ class Window:
 
 
 def open_window(title: str, full_screen: bool) -> Window | None:
-    """A window; None, after a line on standard error, where there is no screen."""
+    """A window; None, after a line on standard error, if there is no display."""
     from ...inference.video import capture
 
     try:

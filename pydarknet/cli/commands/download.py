@@ -79,7 +79,7 @@ def list_lines(entries: list[Published]) -> list[str]:
 
 @contextmanager
 def _bar() -> Iterator[Progress | None]:
-    """Yield a function that draws a progress bar of bytes on standard error; None if that is no terminal."""
+    """Yield a function that draws a progress bar of bytes on standard error; None if that is not a terminal."""
     if not redraws():
         yield None
         return

@@ -313,10 +313,10 @@ def test_partial_weights_are_announced(run, files):
             "min_size 288: only pjreddie's detectors with random=1 in the last layer change between 320 and 608",
         ),
         ("train {data} {cfg} --patience 3", "--patience 3: counts measurements; give -map or -topk, too"),
-        ("train . {cfg}", ".: with a CFG, DATA is a .data file; pydarknet train . --model {cfg}"),
+        ("train . {cfg}", ".: with a CFG, expected a .data file; for this data set: pydarknet train . --model {cfg}"),
         (
             "detector train data.yaml {cfg}",
-            "data.yaml: with a CFG, DATA is a .data file; pydarknet train data.yaml --model {cfg}",
+            "data.yaml: with a CFG, expected a .data file; for this data set: pydarknet train data.yaml --model {cfg}",
         ),
         ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
         ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),
