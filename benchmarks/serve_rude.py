@@ -3,8 +3,9 @@
     python benchmarks/serve_rude.py                               # the toys
     python benchmarks/serve_rude.py yolov4-tiny.cfg yolov4-tiny.weights
 
-Some clients hang up in the middle of a picture or before its answer, some send a byte now and then, some 100 MB with a
-length or without one, some files that claim 400 megapixels, some pictures of 49 megapixels, some the wrong token.
+Some clients hang up in the middle of a picture or before its answer, some ask and never read, some send a byte now and
+then, some 100 MB with a length or without one, some files that claim 400 megapixels, some pictures of 49 megapixels,
+some the wrong token.
 """
 
 from __future__ import annotations
@@ -71,6 +72,16 @@ def hang_up(port: int, content: bytes, share: float) -> str:
     return "gone"
 
 
+def never_read(port: int, content: bytes) -> str:
+    """Send as many requests as the service takes without an answer being read, for two seconds."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        with contextlib.suppress(TimeoutError):
+            for _ in range(1000):
+                connection.sendall(request(len(content)) + content)
+        time.sleep(2)
+    return "gone"
+
+
 def kinds(port: int, content: bytes) -> dict[str, Callable[[], str]]:
     """What rude clients do again and again."""
     megabyte = bytes(1 << 20)
@@ -79,6 +90,7 @@ def kinds(port: int, content: bytes) -> dict[str, Callable[[], str]]:
     return {
         "hang up in a picture": lambda: hang_up(port, content, 0.5),
         "hang up before the answer": lambda: hang_up(port, content, 1),
+        "ask and never read": lambda: never_read(port, content),
         "100 MB": lambda: ask(port, request(100 << 20), megabyte, 100),
         "100 MB in chunks": lambda: ask(port, request(None), piece, 100),
         "400 megapixels": lambda: ask(port, request(len(claims)), claims),

@@ -86,8 +86,8 @@ class Model(Network):
 
     @property
     def names(self) -> list[str]:
-        """One name per class: from the names file, else the bundled list of that length, else numbers. Raises
-        DataError."""
+        """One name per class: from the names file, else the one beside the network file, else the bundled list of that
+        length, else numbers. Raises DataError."""
         if self._names is None:
             self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads), cfg=self.path)
         return self._names

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import click
 
 from ..errors import ImageError, OptionError, ShapeError
+from ..utils.resources import exists
 from .console import note, progress
 from .inputs import (
     STANDARD_INPUT,
@@ -103,6 +104,8 @@ class Source(Generic[Prepared]):
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
         text, what = str(error), "" if is_video(path) else "image "
+        if path.isdecimal() and len(path) <= 4 and not exists(path):
+            text = f"{text}; the camera of that number is camera:{path}"
         note(text if path in text else f'Cannot use {what}"{path}": {text}')
         self.good = False
 

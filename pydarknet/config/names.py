@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 from ..errors import DataError
 from ..utils.files import read_text
-from ..utils.resources import bundled_names, network_file
+from ..utils.resources import bundled_names, exists, network_file
 
 log = logging.getLogger("pydarknet")
 
@@ -28,15 +29,16 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool, cfg: str = "") -> list[str]:
-    """The names of `classes` classes: those of the file `path`, which may be a bundled one, else of the bundled list of
-    that length, else numbers.
+    """The names of `classes` classes: those of the file `path`, which may be a bundled one, else those beside the
+    network file, else of the bundled list of that length, else numbers.
 
-    cfg: the network file; a bundled one may have names of its own (`toys`).
+    cfg: the network file; a bundled one may have names of its own (`toys`), and beside another one obj.names counts,
+    as in the folder of a training run, if it has that many.
     exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
     has (classifiers). Raises DataError, which gives both numbers.
     """
     if path is None:
-        path = bundled_names(classes, cfg)
+        path = _names_beside(cfg, classes) or bundled_names(classes, cfg)
         if path is None:
             return [str(number) for number in range(classes)]
     names = read_names(network_file(os.fspath(path)))
@@ -45,3 +47,12 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
     if len(names) > classes:
         log.warning("%s: %d names for %d classes; the first %d are used", path, len(names), classes, classes)
     return names[:classes]
+
+
+def _names_beside(cfg: str, classes: int) -> Path | None:
+    """obj.names in the folder of the network file, if it has so many names; None without one."""
+    path = Path(cfg).with_name("obj.names") if cfg and exists(cfg) else None
+    try:
+        return path if path and exists(path) and len(read_names(path)) == classes else None
+    except DataError:  # a folder, or no text
+        return None

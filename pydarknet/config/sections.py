@@ -213,8 +213,11 @@ class Section:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` if a known word is similar, else an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    """`; did you mean X?` if a known word is similar, whatever its case, else an empty string."""
+    words = list(known)
+    by_lower = {each.lower(): each for each in reversed(words)}
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.75)
+    close = close or [by_lower[each] for each in difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.75)]
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -96,7 +96,7 @@ class BatchNormTraining:
     N - 1, and the forward pass of pjreddie's CPU build divides by sqrt(v) + 1e-6 instead of sqrt(v + 1e-5).
 
     **Recurrent layers** have one such object for each time step, but darknet keeps one mean and variance a layer: in
-    the backward pass all steps use those of the last one. `statistics` is the object whose mean and variance count.
+    the backward pass all steps use those of the last one (`use_statistics_of`).
     """
 
     def __init__(
@@ -110,10 +110,14 @@ class BatchNormTraining:
         self.norm, self.scales, self.biases, self.slope = norm, scales, biases, slope
         self.pre_norm = Tensor(layout)
         self.count = layout.batch * layout.shape.cells
-        self.statistics = self
+        self._last_step: BatchNormTraining | None = None
         zeros = np.zeros(norm.channels, np.float32)
         self.mean, self.variance, self._deviation = zeros, zeros.copy(), zeros.copy()
         self._line = self._lanes(zeros), self._lanes(zeros)  # gain and offset of y as a line over x
+
+    def use_statistics_of(self, last: BatchNormTraining) -> None:
+        """Take the mean and variance of the last time step for those of this one in the backward pass."""
+        self._last_step = None if last is self else last  # an object that held itself would keep its memory
 
     def forward(self, biases: Array, out: Tensor) -> None:
         """Take the statistics of `pre_norm`, update the running ones, and write y, with the slope, to `out`."""
@@ -172,7 +176,8 @@ class BatchNormTraining:
             self.biases.update += total.astype(np.float32)
         if self.scales is not None:
             self.scales.update += (product / self._deviation).astype(np.float32)
-        mean, variance = self.statistics.mean, self.statistics.variance.astype(np.float64)
+        counts = self._last_step or self
+        mean, variance = counts.mean, counts.variance.astype(np.float64)
         product += (self.mean - mean) * total
         scales, deviation = self.norm.scales.astype(np.float64), np.sqrt(variance + EPSILON)
         mean_delta = -total * scales / deviation

@@ -144,7 +144,7 @@ class Connected(NchwLayer):
 
     def use_statistics_of(self, last: Layer) -> None:
         if isinstance(last, Connected) and self._norm is not None and last._norm is not None:
-            self._norm.statistics = last._norm
+            self._norm.use_statistics_of(last._norm)
 
     @property
     def pre_norm_delta(self) -> Array:

@@ -265,6 +265,7 @@ def test_a_key_of_the_other_dialect_is_absent_and_reported(section):
 
 @pytest.mark.parametrize("word, expected", [
     ("convolutonal", "; did you mean convolutional?"), ("maxpol", "; did you mean maxpool?"), ("xyz", ""),
+    ("MAXPOOL", "; did you mean maxpool?"), ("Convolutionl", "; did you mean convolutional?"), ("XYZ", ""),
 ])  # fmt: skip
 def test_only_close_words_are_suggested(word, expected):
     assert did_you_mean(word, ["convolutional", "maxpool"]) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydarknet.config.sections import read_config
 from pydarknet.errors import OptionError
 from pydarknet.network.network import Network
 from pydarknet.runtime.threads import set_threads, threads
+from pydarknet.tensor import Tensor
 from pydarknet.training.learner import Learner, mini_batch
 
 CONV = "[convolutional]\nfilters=5\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
@@ -134,3 +136,30 @@ def test_wrong_sizes_are_refused(write_cfg, images, truth):
 def test_a_network_that_was_not_loaded_to_learn_says_so(write_cfg):
     with pytest.raises(OptionError, match="train=True"):
         pydarknet.load(write_cfg(CLASSIFIER)).train_step(values(1, 2, 9, 7), [np.zeros(5, np.float32)])
+
+
+@pytest.mark.parametrize("text", [
+    CLASSIFIER,
+    net(2, 9, 7).replace("[net]", "[net]\nbatch=4\nsubdivisions=2\ntime_steps=2") + (
+        "[crnn]\noutput=5\nhidden=5\nbatch_normalize=1\nactivation=leaky\npad=1\nsize=3\n"
+        "[batchnorm]\n[avgpool]\n[softmax]\n"
+    ),
+], ids=["convolutional", "crnn"])  # fmt: skip
+def test_memory_for_another_size_is_free_at_once(write_cfg, text):
+    """Not only when Python looks for cycles of objects, which is seldom: the memory of a size can be gigabytes."""
+    network = pydarknet.load(write_cfg(text), train=True, dialect="alexeyab")
+    gc.collect()
+    gc.disable()
+    try:
+        for height in (9, 12, 8):
+            network.training.resize(7, height)
+            images = values(network.training.network.batch, 2, height, 7)
+            network.train_step(images, [np.eye(5, dtype=np.float32)[0]] * len(images))
+            network.layer_outputs(images)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [each for each in gc.garbage if isinstance(each, Tensor)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

@@ -59,7 +59,7 @@ class Convolutional(KernelLayer):
     precision: str = field(default=FLOAT32, repr=False)
     _algorithm: Algorithm | None = field(default=None, repr=False)
     _packed: PackedConvolution | None = field(default=None, repr=False)
-    _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go, from this one on
+    _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go with this one, after it
     _call: Call = field(default=not_bound, repr=False)
     _signs: Tensor | None = field(default=None, repr=False)
     _target: Tensor | None = field(default=None, repr=False)
@@ -201,10 +201,10 @@ class Convolutional(KernelLayer):
         super().setup(sources, output)
         assert output is not None
         x, *added = sources
-        self._links = [self, *_leading(self.fused)]
+        self._links = list(_leading(self.fused))
         self._target = output
-        if len(self._links) > 1:
-            self._call = bind_inverted_bottleneck(self._links, x, output, added[0] if added else None)
+        if self._links:
+            self._call = bind_inverted_bottleneck([self, *self._links], x, output, added[0] if added else None)
             return
         pooled = any(layer.is_maxpool_2x2 for layer in self.fused)
         packed = self.packed(x.layout, pooled, self.precision)
@@ -261,7 +261,7 @@ class Convolutional(KernelLayer):
         return LINEAR if self.xnor and self.bin_output else self.activation
 
     def calls(self) -> Sequence[Call]:
-        if any(link._packed is None for link in self._links):  # the parameters have changed
+        if any(link._packed is None for link in [self, *self._links]):  # the parameters have changed
             self.setup(self.source_tensors, self.output)
         return super().calls()
 
@@ -295,7 +295,7 @@ class Convolutional(KernelLayer):
 
     def use_statistics_of(self, last: Layer) -> None:
         if isinstance(last, Convolutional) and self.learning.norm is not None and last.learning.norm is not None:
-            self.learning.norm.statistics = last.learning.norm
+            self.learning.norm.use_statistics_of(last.learning.norm)
 
     @property
     def can_overwrite(self) -> bool:
