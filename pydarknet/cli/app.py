@@ -160,7 +160,7 @@ def pydarknet() -> None:
 
 def main() -> None:
     """The console script."""
-    # NumPy's remarks on sums that overflow name lines of our code; the line that follows names the layer.
+    # NumPy's warnings of overflow name lines of our code; our error, which follows, names the layer.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pydarknet\.")
     try:
         pydarknet(prog_name="pydarknet")

@@ -15,7 +15,7 @@ import click
 from ..errors import OutputError
 
 CLEAR_LINE = "\r\033[K"
-BESIDE_BAR = 40  # characters of a progress bar's label, position and time left
+BESIDE_BAR = 40  # characters for a progress bar's label, position and time left
 MANY = 10  # pictures; only more of them have a progress bar
 
 _bar_shown = False
@@ -49,12 +49,12 @@ def note(text: str, newline: bool = True) -> None:
 
 
 def redraws() -> bool:
-    """Whether standard error is a terminal on which a line can be drawn anew: not a dumb one, as in an editor."""
+    """Whether standard error is a terminal that can redraw a line: not a dumb one, such as an editor's."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def bar_width() -> int:
-    """How many characters of a progress bar leave its label and its figures room on one line; 0: too few."""
+    """The width of a progress bar in characters, so that bar, label and figures fit on one line; 0 if they do not."""
     room = shutil.get_terminal_size().columns - BESIDE_BAR
     return min(36, room) if room >= 4 else 0
 

@@ -32,8 +32,8 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
     """The names of `classes` classes: those of the file `path`, which may be a bundled one, else those beside the
     network file, else of the bundled list of that length, else numbers.
 
-    cfg: the network file; a bundled one may have names of its own (`toys`), and beside another one obj.names counts,
-    as in the folder of a training run, if it has that many.
+    cfg: the network file. A bundled one may have its own names (`toys`); for others, obj.names in the same folder, as
+    in the folder of a training run, is used if it has that many.
     exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
     has (classifiers). Raises DataError, which gives both numbers.
     """
@@ -50,9 +50,9 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
 
 
 def _names_beside(cfg: str, classes: int) -> Path | None:
-    """obj.names in the folder of the network file, if it has so many names; None without one."""
+    """The file obj.names in the folder of the network file, if it has `classes` names; else None."""
     path = Path(cfg).with_name("obj.names") if cfg and exists(cfg) else None
     try:
         return path if path and exists(path) and len(read_names(path)) == classes else None
-    except DataError:  # a folder, or no text
+    except DataError:  # a folder, or not a text file
         return None

@@ -36,11 +36,11 @@ def _network(cfg: str, options: Options) -> Network:
 
 
 def _check_out(out: str, *sources: str) -> None:
-    """Raise OutputError where the new file would take the place of one that is read, which would be lost."""
+    """Raise OutputError if writing `out` would overwrite one of the files that are read."""
     from ...errors import OutputError
 
     if any(os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out) for path in sources):  # noqa: PTH110, PTH121
-        raise OutputError(f"{out}: would overwrite the weights that are read; give another OUT")
+        raise OutputError(f"{out}: is one of the weights files to read; expected another OUT")
 
 
 def _save(network: Network, out: str, seen: int | None = None, cutoff: int | None = None) -> None:

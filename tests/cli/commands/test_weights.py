@@ -190,7 +190,7 @@ def test_the_weights_that_are_read_are_not_overwritten(run, files, command):
     for out in ("net.weights", "./net.weights", "same.weights"):
         result = run(*command.format(out).split())
         assert result.exit_code == 1
-        assert result.stderr == f"{out}: would overwrite the weights that are read; give another OUT\n"
+        assert result.stderr == f"{out}: is one of the weights files to read; expected another OUT\n"
     assert Path("net.weights").read_bytes() == before
 
 
