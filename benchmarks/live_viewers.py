@@ -6,7 +6,10 @@
 Both commands run as processes, one after another in turns. The clock and the processor time of a process are read when
 it prints the line of iteration SKIPPED and that of the last one: everything between two iterations counts, as drawing,
 writing and answering do. Viewers do what the page does in a browser: they read the stream of events and fetch each new
-picture. The figures are medians over the repetitions. Other programs disturb processor time less than the clock.
+picture. The figures are medians over the repetitions.
+
+Other programs on the machine disturb such differences by more than a hundredth. The first line is free of that: the
+share that drawing and answering have of the processor time of one and the same process (`live_worker.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -26,7 +28,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from serve_load import processor_seconds
+
 ROOT = Path(__file__).parents[1]
+WORKER = Path(__file__).with_name("live_worker.py")
 VIEWERS = 4
 SKIPPED = 20  # iterations, in which kernels are loaded and caches fill
 ITERATION = re.compile(r"\s*(\d+): [\d.naif-]+, [\d.naif-]+ avg")
@@ -34,16 +39,12 @@ ADDRESS = re.compile(r"http://\S+")
 
 
 class Cost(NamedTuple):
-    """Milliseconds of an iteration: by the clock, and of all processors."""
+    """Milliseconds of an iteration: by the clock, and of all processors. Shares of the process's processor time."""
 
     clock: float
     processor: float
-
-
-def processor_seconds(process: int) -> float:
-    """What a process has used of all processors until now."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    drawing: float
+    viewers: float
 
 
 class Viewer(threading.Thread):
@@ -73,13 +74,17 @@ class Viewer(threading.Thread):
 
 def train(data: str, cfg: str, folder: Path, iterations: int, live: bool) -> Cost:
     """Run it once."""
-    command = [sys.executable, "-m", "pydarknet", "train", data, cfg, "--backup", str(folder), "--no-chart"]
+    command = [sys.executable, str(WORKER), "train", data, cfg, "--backup", str(folder), "--no-chart"]
     command += [f"--max-batches={iterations}", "--clear", *(["--live", "0"] if live else [])]
     viewers: list[Viewer] = []
+    shares = [0.0, 0.0]
 
     def watch() -> None:
         assert process.stderr is not None
         for line in process.stderr:
+            if line.startswith("live "):
+                *parts, whole = (float(word) for word in line.split()[1:])
+                shares[:] = (part / whole for part in parts)
             if live and not viewers and (found := ADDRESS.search(line)):
                 viewers.extend(Viewer(found[0]) for _ in range(VIEWERS))
                 for viewer in viewers:
@@ -99,7 +104,7 @@ def train(data: str, cfg: str, folder: Path, iterations: int, live: bool) -> Cos
     if live and not all(viewer.events and viewer.pictures for viewer in viewers):
         sys.exit(f"a viewer saw nothing: {[(viewer.events, viewer.pictures) for viewer in viewers]}")
     clock, processor = (1e3 * (end - start) / (iterations - SKIPPED) for start, end in zip(*marks, strict=True))
-    return Cost(clock, processor)
+    return Cost(clock, processor, *shares)
 
 
 def draw_toys(folder: Path) -> tuple[str, str]:
@@ -127,7 +132,8 @@ def main() -> None:
                 backup.mkdir()
                 costs[live].append(train(data, cfg, backup, options.iterations, live))
     alone, watched = (Cost(*map(statistics.median, zip(*costs[live], strict=True))) for live in (False, True))
-    for what, before, after in zip(("clock", "processor"), alone, watched, strict=True):
+    print(f"of the processor time: drawing {watched.drawing:.2%}, {VIEWERS} viewers {watched.viewers:.2%}")
+    for what, before, after in zip(("clock", "processor"), alone, watched, strict=False):
         print(
             f"{what}: {before:.1f} ms an iteration, with {VIEWERS} viewers {after:.1f} ms ({after / before - 1:+.1%})"
         )

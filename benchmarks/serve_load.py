@@ -6,8 +6,8 @@
 
 The engine's own rate is what a program without a service would reach: that of `Model.detect` over the bytes of the same
 files. It reads ahead, except beside a single client, which sends a picture when the last one is answered: there
-`Model.detect` gets one picture after another. It is measured in a process of its own before and after the load; the
-mean of both counts.
+`Model.detect` gets one picture after another. The engine, in a process of its own, and the service take turns; the
+rates are medians.
 
 Service and load share the machine, so the load is cheap: one process, one thread, raw sockets, requests made before the
 clock starts; answers are kept, and compared with those of `Model.detect` after it has stopped. All of the JSON is
@@ -41,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 TOYS = [str(ROOT / "cfg/toys.cfg"), str(ROOT / "data/toys.weights")]
 SAMPLE = ROOT / "data/sample.jpg"
 THRESH = 0.3
+ROUNDS = 5  # in each of which the engine alone is measured, then the service
 OBJECTS = 10  # a picture, which random weights are to find
 SECONDS = re.compile(rb'"seconds":[^,}]*')
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -65,9 +66,9 @@ class Rate(NamedTuple):
     processor: float
 
     @classmethod
-    def mean(cls, rates: list[Rate]) -> Rate:
-        """The mean of both numbers."""
-        return cls(*(statistics.mean(values) for values in zip(*rates, strict=True)))
+    def median(cls, rates: list[Rate]) -> Rate:
+        """The median of both numbers."""
+        return cls(*(statistics.median(values) for values in zip(*rates, strict=True)))
 
 
 def own_rate(case: Case, seconds: float, ahead: bool) -> Rate:
@@ -211,10 +212,10 @@ class Load:
             wrong += status == 200 and comparable(body) != expected[number % len(expected)]
         return wrong, +others
 
-    @property
-    def p99(self) -> float:
-        """Milliseconds that 99 of 100 requests took at most."""
-        return 1e3 * sorted(self.seconds)[int(0.99 * (len(self.seconds) - 1))]
+
+def percentile(ordered: list[float], percent: float) -> float:
+    """The number that so many of a hundred are at most."""
+    return ordered[int(percent / 100 * (len(ordered) - 1))]
 
 
 # --- both ---
@@ -260,18 +261,23 @@ def measure(case: Case, options: argparse.Namespace) -> None:
     expected = answers_of(case)
     with Service(case, options.serve.split()) as service:
         for clients in map(int, options.clients.split(",")):
-            own = [own_rate(case, options.seconds, clients > 1)]
-            before = processor_seconds(service.pid)
-            load = Load(service.port, case, clients, options.requests)
-            rate = Rate(load.rate, 1e3 * (processor_seconds(service.pid) - before) / options.requests)
-            engine = Rate.mean([*own, own_rate(case, options.seconds, clients > 1)])
-            wrong, others = load.compare(expected)
+            owns, rates, loads = [], [], []
+            for part in range(ROUNDS):
+                count = options.requests * (part + 1) // ROUNDS - options.requests * part // ROUNDS
+                owns.append(own_rate(case, options.seconds, clients > 1))
+                before = processor_seconds(service.pid)
+                loads.append(Load(service.port, case, clients, count))
+                processor = 1e3 * (processor_seconds(service.pid) - before) / count
+                rates.append(Rate(loads[-1].rate, processor))
+            engine, rate = Rate.median(owns), Rate.median(rates)
+            compared = [load.compare(expected) for load in loads]
+            seconds = sorted(each for load in loads for each in load.seconds)
             print(
                 f"{clients} clients: {rate.pictures:.1f} pictures/s, engine {engine.pictures:.1f} "
-                f"({rate.pictures / engine.pictures:.2f}), p99 {load.p99:.0f} ms, "
-                f"{wrong} wrong and {others.total()} refused of {options.requests}; "
-                f"processor ms a picture: {rate.processor:.1f}, engine {engine.processor:.1f}, "
-                f"load {load.processor:.1f}",
+                f"({rate.pictures / engine.pictures:.2f}), p99 {1e3 * percentile(seconds, 99):.0f} ms, "
+                f"{sum(wrong for wrong, _ in compared)} wrong and {sum(others.total() for _, others in compared)} "
+                f"refused of {len(seconds)}; processor ms a picture: {rate.processor:.1f}, "
+                f"engine {engine.processor:.1f}, load {statistics.median(load.processor for load in loads):.1f}",
                 flush=True,
             )
 
@@ -281,7 +287,7 @@ def main() -> None:
     parser.add_argument("network", nargs="*", metavar="CFG WEIGHTS [IMAGE...]", help="or NAME [IMAGE...]")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", default="1,8,64")
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement of the engine")
+    parser.add_argument("--seconds", type=float, default=3, help="of each measurement of the engine")
     parser.add_argument("--serve", default="", help="options of serve, such as '--batch 4'")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from support.browser import chromium, use_scheme, wait  # noqa: E402
 
 LARGEST = 95_000  # bytes of a picture
+WIDEST = 900  # pixels of a picture
 
 
 @contextmanager
@@ -34,13 +35,13 @@ def started(*arguments: str) -> Iterator[str]:
     command = [sys.executable, "-m", "pydarknet", *arguments, "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"http://\S+", line):
-                yield found[0]
-                break
-        else:
-            sys.exit(f"{' '.join(command)}: ended without an address")
-        process.terminate()
+        try:
+            url = next((found[0] for line in process.stderr if (found := re.search(r"http://\S+", line))), None)
+            if url is None:
+                sys.exit(f"{' '.join(command)}: ended without an address")
+            yield url
+        finally:
+            process.terminate()
 
 
 def take(browser: Any, url: str, size: tuple[int, int], ready: Callable[[], Any], path: Path) -> None:
@@ -50,7 +51,10 @@ def take(browser: Any, url: str, size: tuple[int, int], ready: Callable[[], Any]
     browser.set_window_size(size[0], size[1] + missing)
     browser.get(url)
     wait(browser, ready)
+    browser.execute_script("document.documentElement.style.overflow = 'hidden'")  # no scroll bars
     picture = cv2.imdecode(np.frombuffer(browser.get_screenshot_as_png(), np.uint8), cv2.IMREAD_COLOR)
+    share = min(1, WIDEST / picture.shape[1])
+    picture = cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
     for quality in range(90, 30, -5):
         content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
         if len(content) <= LARGEST:
@@ -73,18 +77,18 @@ def take_all(run: Path, out: Path) -> None:
             drawn = script(
                 "[...document.images].every(each => each.complete && each.naturalWidth) && document.images.length"
             )
-            take(browser, url, (840, 830), drawn, out / "live.jpg")
+            take(browser, url, (1100, 1292), drawn, out / "live.jpg")
         report = (run / "report/report.html").resolve().as_uri()
-        take(browser, report, (880, 950), script("document.readyState === 'complete'"), out / "report.jpg")
+        take(browser, report, (1160, 1240), script("document.readyState === 'complete'"), out / "report.jpg")
         weights = f"{cfg.with_suffix('')}_best.weights"
         with started("serve", str(cfg), weights, "--names", str(run / "obj.names")) as url:
 
-            def found() -> Any:
+            def answered() -> bool:
                 if not browser.find_element("id", "file").get_attribute("value"):
                     browser.find_element("id", "file").send_keys(picture)
-                return browser.find_element("id", "rows").find_elements("tag name", "tr")
+                return " found in " in browser.find_element("id", "message").text
 
-            take(browser, url, (1200, 640), found, out / "serve.jpg")
+            take(browser, url, (1200, 640), answered, out / "serve.jpg")
 
 
 def main() -> None:

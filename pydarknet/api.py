@@ -1,4 +1,4 @@
-"""The Python API's way to a network: `pydarknet.load`; and to published weights: `pydarknet.download`."""
+"""The functions `pydarknet.load` and `pydarknet.download`."""
 
 from __future__ import annotations
 
@@ -31,19 +31,18 @@ def load(
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
-    A file that is not on the disk is looked for among the bundled ones (`toys.cfg`, `toys.weights`), weights also among
-    the downloaded ones (`download`). A network's name instead of its .cfg file, such as `yolov4-tiny`, brings its
-    published weights; nothing is downloaded by `load`.
-    Without weights, parameters get darknet's random initial values, from `seed`. dialect: auto, pjreddie or
-    alexeyab. names: a file of class names, or a list of them.
-    width, height: pixels, instead of the cfg's. threads: how many to compute with, for the whole process;
-    all processors by default. train: set up to learn by `train_step`, in the cfg's mini-batches.
-    tune: time the ways in which convolutions can be computed, where they are not known yet on this machine, and
-    remember the fastest for this run and later ones.
-    precision: float32, or bf16, in which convolutions that are computed directly multiply numbers rounded to 8 binary
-    digits, up to twice as fast, on processors with AVX-512 BF16; not for training.
-    allow_partial: accept a weights file for other layers than these, load what fits.
-    Raises the children of DarknetError.
+    cfg: a file, a bundled file (`toys.cfg`), or the name of a network (`yolov4-tiny`), which loads its published
+    weights, too. weights: a file, a bundled one (`toys.weights`), or one that `download` has fetched; `load` downloads
+    nothing. Without weights, parameters get darknet's random initial values, from `seed`.
+    dialect: auto, pjreddie or alexeyab. names: a file of class names, or a list of them.
+    width, height: the input size in pixels, instead of the cfg's. batch: the pictures of a forward pass.
+    threads: the number of threads that compute, for the whole process; default: all processors.
+    train: prepare the network for `train_step`, with the cfg's mini-batches.
+    tune: time the algorithms of each convolution that were not timed on this machine before, and use the fastest.
+    precision: float32, or bf16, in which direct convolutions multiply bfloat16 numbers, up to twice as fast; needs
+    AVX-512 BF16, and is not for training.
+    allow_partial: accept a weights file of another length, and load the layers that it holds.
+    Raises subclasses of DarknetError.
     """
     if weights is None and not os.path.lexists(cfg):
         from .config.published import weights_of
@@ -64,10 +63,11 @@ def load(
 
 
 def download(name: str, to: File | None = None, url: str | None = None) -> Path:
-    """The file of the published weights `name`, such as `yolov4-tiny` or `yolov4.conv.137`, fetched unless it is there.
+    """Download the published weights `name`, such as `yolov4-tiny` or `yolov4.conv.137`, unless they are on this
+    machine. Return their path.
 
-    to: the folder, by default the one in which `load` looks. url: a mirror's address of the file. Needs pooch (`pip
-    install 'pydarknet[zoo]'`). Files with wrong bytes are not accepted, see docs/published-weights.md.
+    to: the folder; default: the one in which `load` looks. url: the address of the file on a mirror. Files that fail
+    the checks of docs/published-weights.md are not accepted. Needs pooch (`pip install 'pydarknet[zoo]'`).
     Raises DownloadError, OptionError for an unknown name, OutputError for a folder that cannot be written.
     """
     from .zoo.download import download as fetch

@@ -1,4 +1,4 @@
-"""The network as users of the Python API hold it: with names, and pictures in instead of arrays."""
+"""`Model`, the network of the Python API: it has class names, and accepts pictures."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ File = str | os.PathLike[str]
 
 
 class TrainingProtocol(Protocol):
-    """What teaches a model: `training.Learner`, which knows the model, not the other way round."""
+    """The interface of `training.Learner`, which this module does not import."""
 
     def __init__(self, network: Network) -> None: ...
 
     def step(self, images: Array, truth: Sequence[Array]) -> float:
-        """Learn from one mini-batch and give its loss."""
+        """Train on one mini-batch. Returns its loss."""
 
     def state_dict(self) -> dict[str, Array]:
-        """Its arrays besides the network's parameters; no copies."""
+        """The arrays of its state, besides the network's parameters; not copied."""
 
     def counters(self) -> dict[str, Any]:
-        """Its numbers."""
+        """The numbers of its state."""
 
     def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` and `counters` gave."""
+        """Restore the state that `state_dict` and `counters` returned."""
 
 
 class Model(Network):
     """A network with the names of its classes. Made by `load_model`, and for training by `api.load`.
 
-    Every method may be called from any number of threads; `Network` says how. A step of training is a pass like others.
+    Every method may be called from any number of threads, see `Network`; that includes `train_step`.
     """
 
     def __init__(self, *arguments: Any, names: File | Sequence[str] | None = None, **options: Any) -> None:
@@ -80,14 +80,14 @@ class Model(Network):
 
     @property
     def classes(self) -> int:
-        """How many classes the network tells apart."""
+        """The number of classes."""
         heads = [layer for layer in self.layers if isinstance(layer, Head)]
         return heads[-1].classes if heads else self.layers[self.output_index].shape.outputs
 
     @property
     def names(self) -> list[str]:
-        """One name a class: from the names file, else the bundled list of that length, else numbers. Raises
-        DataError."""
+        """One name per class: from the names file, else the one beside the network file, else the bundled list of that
+        length, else numbers. Raises DataError."""
         if self._names is None:
             self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads), cfg=self.path)
         return self._names
@@ -99,13 +99,16 @@ class Model(Network):
         self._names = list(names)
 
     def classify(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> list[tuple[str, float]]:
-        """[(name, probability), ...] of the `top` best classes; see `classifier.classify` and, for the forms of
-        pictures and `bgr`, `images.inputs.as_picture`."""
+        """[(name, probability), ...] of the `top` best classes, best first.
+
+        fit: how a picture is resized, see `classifier.classify`. image, bgr: see `images.inputs.as_picture`.
+        Raises OptionError for a detector, ImageError for an unreadable picture, and DivergedError if the output is not
+        finite.
+        """
         return [(p.name, p.probability) for p in self.classification(image, top, fit, bgr=bgr).predictions]
 
     def classification(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> Classification:
-        """The same with class numbers, parents in a word tree, and the time it took. Raises OptionError for a
-        detector."""
+        """Like `classify`, with class numbers, parents in a word tree, and the time of the forward pass."""
         if self.heads:
             raise OptionError(
                 f"{self.path}: a detector (it has a [{self.layers[self.heads[0]].kind}] layer); use detect"
@@ -138,15 +141,16 @@ class Model(Network):
         tiles: tuple[int, int] | None = None,
         overlap: float = 0.2,
     ) -> Detections | Iterator[Detections]:
-        """Objects above `thresh` (default: that of the dialect's `detector test`), boxes in pixels of the picture, in
-        the order in which darknet prints them; see `detector.detect` for the options.
+        """The objects of a picture, in the order in which darknet prints them; boxes in pixels of the picture.
 
-        Of an iterable of pictures, an iterator that gives the objects of each, reads ahead and computes `batch`
-        pictures at a time. For the forms of a picture and `bgr`, see `images.inputs.as_picture`: arrays are taken for
-        RGB unless bgr=True.
-
-        tiles=(columns, rows) looks at that many parts of the picture besides the whole, for small objects in large
-        pictures; overlap is the share of a part's side that its neighbours have as well. See `tiles.Tiling`.
+        image: see `images.inputs.as_picture`; arrays are RGB unless bgr=True. For an iterable of pictures, an iterator
+        of their objects, which reads ahead and computes `batch` pictures in one forward pass.
+        thresh: report confidences above it; default: that of the dialect's `detector test`. hier: the same for the
+        classes of a word tree. nms: suppress a box whose IoU with a better one is above it. letterbox: keep the aspect
+        ratio; default: as darknet does for this network.
+        tiles: (columns, rows) of a grid of parts in which objects are detected as well, for small objects in large
+        pictures. overlap: the fraction of a part's side that it shares with its neighbour. See `tiles.Tiling`.
+        Raises OptionError for a classifier, and ImageError for an unreadable picture.
         """
         if is_image(image) or not isinstance(image, Iterable):
             one = cast(Image, image)
@@ -181,7 +185,7 @@ class Model(Network):
         tiles: tuple[int, int] | None = None,
         overlap: float = 0.2,
     ) -> DetectionResult:
-        """The same for one picture, with all candidates, other orders, and the time it took."""
+        """Like `detect` for one picture, with all candidates and the time of the forward pass."""
         from .inference.detector import detect
 
         thresh = self.dialect.detector_thresh if thresh is None else thresh
@@ -192,12 +196,12 @@ class Model(Network):
         )  # fmt: skip
 
     def train_step(self, images: Array, truth: Sequence[Array]) -> float:
-        """Learn from one mini-batch and give its loss; the weights change after every `subdivisions` calls.
+        """Train on one mini-batch. Returns its loss. The weights are updated after every `subdivisions` calls.
 
         images: (n, c, h, w) or (n, inputs) float32. truth: one array per picture: (k, 5) rows of class, x, y, w, h in
-        fractions for detectors, a vector with one entry a class for classifiers, target values for cost layers. The
-        loss is the mean over all layers with a loss of that layer's cost, summed over the mini-batch. Raises
-        OptionError where the network was not loaded with train=True, or where sizes are wrong.
+        fractions for detectors, a vector with one entry per class for classifiers, target values for cost layers. The
+        loss is the mean of the costs of all layers that have one, each summed over the mini-batch. Raises OptionError
+        if the network was not loaded with train=True, or for arrays of wrong sizes.
         """
         if self.training is None:
             raise OptionError("the network was not loaded with train=True")
@@ -236,9 +240,9 @@ def load_model(
     tune: bool = False,
     precision: str = "float32",
 ) -> Model:
-    """The network of a .cfg file (or what was read of it) with the parameters of a .weights file, not set up to learn.
+    """The network of a .cfg file, or of its parsed `Config`, with the parameters of a .weights file, not for training.
 
-    Options are those of `api.load`. Raises the children of DarknetError.
+    The options are those of `api.load`. Raises subclasses of DarknetError.
     """
     if threads is not None:
         if threads < 1:

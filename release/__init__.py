@@ -1,1 +1,1 @@
-"""How a release is made: compiled kernels of all levels of processors, and the wheel that holds them."""
+"""Makes a release: kernels compiled for each level of processors, and the wheel that contains them."""

@@ -1,8 +1,8 @@
-"""Make the wheel with compiled kernels: `make wheel`, which is `python -m release.build`; it is written to dist/.
+"""Make the wheel with compiled kernels, in dist/: `make wheel`, which is `python -m release.build`.
 
-1. For each level (`levels.py`), a process records what kernels are needed (`record.py`) and compiles them
+1. For each level (`levels.py`), a process records the kernels that are needed (`record.py`) and compiles them
    (`compile_level.py`) into build/objects/.
-2. They are linked into one shared object a level, with a catalogue beside it (`link.py`), in build/shipped/.
+2. They are linked into one shared object per level, with a catalogue beside it (`link.py`), in build/shipped/.
 3. Hatchling makes the wheel; `hatch_hook.py` adds build/shipped/ and the platform's tag.
 """
 
@@ -28,11 +28,11 @@ from .networks import ROOT
 
 OBJECTS, SHIPPED, DIST = ROOT / "build" / "objects", ROOT / "build" / "shipped", ROOT / "dist"
 RECIPE = ("compile_level.py", "levels.py", "networks.py", "object_code.py", "record.py", "support_code.py")
-LARGEST = 30 << 20  # bytes of a wheel
+LARGEST = 30 << 20  # bytes of a wheel, at most
 
 
 def recipe_hash() -> str:
-    """A hash of everything that object files are made from and with."""
+    """A hash of the sources of object files and of the programs that make them."""
     import llvmlite
     import numba
 
@@ -43,9 +43,9 @@ def recipe_hash() -> str:
 
 
 def compile_in(target: Target, folder: Path, *names: str) -> None:
-    """Compile kernels for one level into a folder, in a process with its environment. names: of `compile_level`. Raises
-    SystemExit."""
-    with tempfile.TemporaryDirectory() as cache:  # empty, so that Numba compiles
+    """Compile kernels for one level into a folder, in a process with the level's environment. names: see
+    `compile_level`. Raises SystemExit."""
+    with tempfile.TemporaryDirectory() as cache:  # an empty one, so that Numba compiles
         environment = target.environment() | {"NUMBA_CACHE_DIR": cache}
         command = [sys.executable, "-m", "release.compile_level", target.level, str(folder), *names]
         done = subprocess.run(command, env=environment, cwd=ROOT)
@@ -54,7 +54,7 @@ def compile_in(target: Target, folder: Path, *names: str) -> None:
 
 
 def link_level(target: Target, objects: Path, folder: Path) -> Path:
-    """Make the shared object and the catalogue of one level of the files in `objects`. Raises LinkError."""
+    """Make the shared object and the catalogue of one level from the files in `objects`. Raises LinkError."""
     files = list(objects.glob("*.o"))
     library = folder / f"{target.level}.so"
     link(files, sorted(path.stem for path in files if path.stem != SUPPORT), library)
@@ -67,9 +67,9 @@ def link_level(target: Target, objects: Path, folder: Path) -> Path:
 def make_shipped(again: bool = False) -> str:
     """Compile and link all levels into build/shipped/. Returns the platform's tag. Raises LinkError, SystemExit.
 
-    again: compile also what an earlier call has compiled from the same sources.
+    again: also compile kernels that an earlier call has compiled from the same sources.
     """
-    linker()  # before minutes of compiling
+    linker()  # raises now, not after minutes of compiling
     shutil.rmtree(SHIPPED, ignore_errors=True)
     SHIPPED.mkdir(parents=True)
     newest = (0, 0)
@@ -84,7 +84,7 @@ def make_shipped(again: bool = False) -> str:
 
 
 def make_wheel(tag: str) -> Path:
-    """Have Hatchling write the wheel. Raises SystemExit."""
+    """Let Hatchling write the wheel. Raises SystemExit."""
     environment = os.environ | {FOLDER_VARIABLE: str(SHIPPED), PLATFORM_VARIABLE: tag}
     before = set(DIST.glob("*.whl"))
     for path in before:

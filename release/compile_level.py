@@ -1,9 +1,9 @@
-"""Compile kernels for one level, in a process of its own: `python -m release.compile_level LEVEL FOLDER [KERNEL ...]`.
+"""Compile kernels for one level: `python -m release.compile_level LEVEL FOLDER [KERNEL ...]`.
 
-KERNEL is the name of one, as `head_output.softmax_rows`; without, all are compiled.
+KERNEL is a name such as `head_output.softmax_rows`; without names, all kernels are compiled.
 
-`build.py` starts it in the environment of the level, in which Numba compiles for it. Each kernel is compiled in a
-process forked from one that has loaded Numba and compiled nothing, so that its code does not depend on what was
+`build.py` starts this program in the environment of the level, in which Numba compiles for it. Each kernel is compiled
+in a process forked from one that has loaded Numba and compiled nothing, so that its code does not depend on what was
 compiled before.
 """
 
@@ -28,23 +28,23 @@ from .object_code import ObjectCode, Wanted
 from .record import recorded
 from .support_code import emit_support
 
-# Constants of kernels that say what processor compiles, and not what was compiled.
+# Constants of kernels that describe the processor that compiles, not the compiled code.
 HOST_CONSTANTS = {"PROCESSOR", "MISSING"}
 SUPPORT = "support"
 
 
 def symbol_of(wanted: Wanted) -> str:
-    """The symbol of a kernel for arguments of some kinds."""
+    """The symbol of a kernel for arguments of these kinds."""
     return "kernel_" + re.sub(r"\W", "_", file_of(*wanted).removesuffix(".saved"))
 
 
 def compile_level(target: Target, folder: Path, processes: int, names: Collection[str] = ()) -> None:
-    """Write object files and the catalogue of one level into a folder. Object files that are there are kept. names: of
-    the kernels; none: all."""
+    """Write object files and the catalogue of one level into a folder. Existing object files are kept. names: those of
+    the kernels; empty for all."""
     folder.mkdir(parents=True, exist_ok=True)
     context, modules = multiprocessing.get_context("fork"), catalogue()  # loads all kernels, and compiles none
     with context.Pool(1) as pool:
-        print(f"{target.level}: looking for what is called", file=sys.stderr, flush=True)
+        print(f"{target.level}: recording the kernels that are called", file=sys.stderr, flush=True)
         wanted = pool.apply(recorded, (names,))
     (folder / f"{SUPPORT}.o").write_bytes(emit_support(target))
     jobs = [(each, target, folder) for each in wanted]
@@ -66,7 +66,7 @@ def compile_level(target: Target, folder: Path, processes: int, names: Collectio
 
 
 def _compile(job: tuple[Wanted, Target, Path]) -> str:
-    """Compile one kernel into its files, unless they are there."""
+    """Compile one kernel into its files, unless they exist. Returns its name."""
     wanted, target, folder = job
     symbol = symbol_of(wanted)
     if not (folder / f"{symbol}.json").exists():
@@ -82,6 +82,6 @@ def _portable(constants: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     level, folder, *names = sys.argv[1:]
-    logging.getLogger("pydarknet").setLevel(logging.ERROR)  # what bundled networks are warned of is no news here
+    logging.getLogger("pydarknet").setLevel(logging.ERROR)  # warnings about bundled networks are known
     processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     compile_level(next(target for target in targets() if target.level == level), Path(folder), processes, names)

@@ -1,6 +1,6 @@
-"""Hatchling's hook for wheels: with compiled kernels where `build.py` asks for it, else for any platform as always.
+"""Hatchling's hook for wheels: with compiled kernels if `build.py` requests it, else for any platform.
 
-Reads nothing of the package, because Hatchling runs it where the package's own requirements are not installed.
+It does not import the package, because Hatchling runs it without the package's requirements.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-except ImportError:  # `build.py` wants the names only
+except ImportError:  # `build.py` needs only the names below
     BuildHookInterface = object  # type: ignore[misc, assignment]
 
 FOLDER_VARIABLE, PLATFORM_VARIABLE = "PYDARKNET_SHIPPED_FOLDER", "PYDARKNET_WHEEL_PLATFORM"
 
 
 class ShippedKernels(BuildHookInterface):
-    """Adds the files of a folder as `pydarknet/shipped/`, and the tag of the platform that they are for."""
+    """Adds the files of a folder as `pydarknet/shipped/`, and the tag of their platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         folder = os.environ.get(FOLDER_VARIABLE)

@@ -1,4 +1,4 @@
-"""The kinds of processors for which kernels are compiled into a wheel."""
+"""The levels of processors for which kernels are compiled into a wheel."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pydarknet.runtime.processor import processor
 
 
 class Target(NamedTuple):
-    """What LLVM compiles for. A level's name is that of `pydarknet.runtime.processor`."""
+    """The target of LLVM for a level, which has a name of `pydarknet.runtime.processor`."""
 
     level: str
     cpu: str  # LLVM's name
-    features: str  # what is added to it, as LLVM writes it
+    features: str  # features added to it, in LLVM's form
     tune: str = ""  # LLVM's name of the processor whose timing decides the order of instructions; "": cpu's
 
     def environment(self) -> dict[str, str]:
-        """The environment in which Numba compiles for this target, the same way each time."""
+        """The environment in which Numba compiles for this target, always with the same result."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
         return own | {
             "NUMBA_CPU_NAME": self.cpu,
             "NUMBA_CPU_FEATURES": self.features,
-            "PYTHONHASHSEED": "0",  # Numba walks over sets of names
+            "PYTHONHASHSEED": "0",  # Numba iterates over sets of names
         }
 
 
-# What is compiled, for each kind of machine: level, LLVM's name, and features. Numba's settings name each feature that
-# kernels ask for (`microkernel.has_feature`), though the level implies it. LLVM's model of v4 prefers vectors of 256
-# bits, where these kernels are written for 512, and has the timing of the first processors with AVX-512: in its order,
-# the innermost loops are up to a tenth slower on newer ones.
+# The targets of each architecture: level, LLVM's name, and features. Numba's settings name each feature that kernels
+# query (`microkernel.has_feature`), although the level implies it. LLVM's model of v4 prefers vectors of 256 bits;
+# these kernels are written for 512. The model also has the timing of the first processors with AVX-512: in its order of
+# instructions, the innermost loops are up to a tenth slower on newer ones. Hence `tune`.
 TARGETS = {
     "x86_64": (
         Target("x86-64-v4", "x86-64-v4", "+avx512f,-prefer-256-bit", tune="znver4"),
@@ -39,8 +39,8 @@ TARGETS = {
 }
 
 
-# Flags that constants of kernels depend on (`microkernel.has_feature`), and whether each level has them. A processor
-# that has more than its level would divide work otherwise in what it compiles itself, and cannot use the level's code.
+# Processor flags on which constants of kernels depend (`microkernel.has_feature`), and whether each level has them. On
+# a processor that has more of them, kernels divide their work in another way, so it cannot use the level's code.
 ASKED = {
     "x86-64-v4": {"avx512f": True},
     "x86-64-v3": {"avx512f": False},
@@ -49,7 +49,7 @@ ASKED = {
 
 
 def targets() -> tuple[Target, ...]:
-    """The targets for this machine's kind of processor, the best first. Raises ValueError where there are none."""
+    """The targets for this machine's architecture, the best first. Raises ValueError if there are none."""
     machine = processor().machine
     if machine not in TARGETS:
         raise ValueError(f"{machine}: expected a machine for which kernels are compiled: {', '.join(TARGETS)}")

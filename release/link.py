@@ -1,4 +1,4 @@
-"""Object files made one shared object, with the linker that the system has."""
+"""Links object files into a shared object, with the system's linker."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from .support_code import EXPORTED
 
 LINKERS = ("cc", "gcc", "clang")
-# No names but the exported ones, nothing that differs from build to build, nothing that is not found in C's library.
+# Only exported names; nothing that differs between builds; every symbol is found in C's library.
 FLAGS = (
     "-shared", "-nostartfiles", "-Wl,--strip-all", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now",
     "-Wl,--build-id=none", "-Wl,--hash-style=gnu", "-Wl,--as-needed",
 )  # fmt: skip
-OLDEST_GLIBC = (2, 17)  # that wheels of the platform tags are for
+OLDEST_GLIBC = (2, 17)  # the oldest one with a platform tag for wheels
 
 
 class LinkError(Exception):
@@ -24,7 +24,7 @@ class LinkError(Exception):
 
 
 def linker() -> str:
-    """The program that links: $CC, or what is called so. Raises LinkError where there is none."""
+    """The program that links: $CC, or the first of LINKERS that exists. Raises LinkError if there is none."""
     wanted = [os.environ["CC"]] if os.environ.get("CC") else LINKERS
     found = next(filter(None, map(shutil.which, wanted)), None)
     if found is None:
@@ -33,8 +33,8 @@ def linker() -> str:
 
 
 def link(objects: list[Path], symbols: list[str], out: Path) -> None:
-    """Link object files into a shared object that exports the symbols. Raises LinkError with what the linker says."""
-    script = out.with_suffix(".map")  # which symbols remain
+    """Link object files into a shared object that exports the symbols. Raises LinkError with the linker's message."""
+    script = out.with_suffix(".map")  # the exported symbols
     script.write_text("{ global: " + " ".join(f"{name};" for name in (*EXPORTED, *symbols)) + " local: *; };\n")
     files = [str(path) for path in sorted(objects)]
     command = [linker(), *FLAGS, f"-Wl,--version-script={script}", "-o", str(out), *files, "-lm", "-lc"]
@@ -45,6 +45,6 @@ def link(objects: list[Path], symbols: list[str], out: Path) -> None:
 
 
 def glibc_of(code: bytes) -> tuple[int, int]:
-    """The newest version of C's library that a shared object asks for, at least OLDEST_GLIBC."""
+    """The newest version of C's library that a shared object requires, at least OLDEST_GLIBC."""
     asked = {(int(major), int(minor)) for major, minor in re.findall(rb"\0GLIBC_(\d+)\.(\d+)", code)}
     return max(asked | {OLDEST_GLIBC})

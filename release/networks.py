@@ -1,7 +1,7 @@
-"""The work whose kernels are compiled into wheels: networks, run and trained, and what is done round a network.
+"""The work whose kernels are compiled into wheels: networks, run and trained, and operations around them.
 
-Bundled networks have most kernels. What they lack, texts of small networks have here, so that a release needs no other
-file than those of the repository.
+Bundled networks call most kernels. The texts of small networks below call the others, so a release needs only files of
+the repository.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Bundled networks that are run, and those of them that are trained too. Kernels depend on the kinds of layers, and
-# hardly on their sizes; what these have, the others have as well.
+# Bundled networks that are run, and those that are trained as well. Kernels depend on the kinds of layers and hardly on
+# their sizes, so the other bundled networks call no further ones.
 RUN = (
     "tiny", "darknet", "darknet19", "darknet53", "resnet50", "squeezenet", "vgg-16", "toys", "yolov1-tiny",
     "yolov2-tiny-voc", "yolov2", "yolov3-tiny", "yolov3", "yolov3-spp", "yolov4-tiny", "yolov4", "yolo9000", "rnn",
@@ -45,8 +45,7 @@ _YOLO = (
     "\n[yolo]\nmask=0,1,2\nanchors=4,4, 8,8, 16,16\nclasses=1\nnum=3\nignore_thresh=.5\n"
 )
 _SMALL = {
-    # What YOLO-Fastest has and no bundled network does: depthwise convolutions in inverted bottlenecks, on large and on
-    # small planes.
+    # Depthwise convolutions in inverted bottlenecks, on large and on small planes, as in YOLO-Fastest.
     "bottlenecks": _NET.format(size=160)
     + _convolutional(8, 3, 2)
     + _bottleneck(8, 4)
@@ -76,7 +75,7 @@ _SMALL = {
 
 
 def small_networks(folder: Path) -> list[Path]:
-    """The files of the small networks, written to a folder."""
+    """Write the files of the small networks into a folder. Returns their paths."""
     paths = []
     for name, text in _SMALL.items():
         path = folder / f"{name}.cfg"
@@ -86,7 +85,7 @@ def small_networks(folder: Path) -> list[Path]:
 
 
 def resize_pictures() -> None:
-    """What becomes of a picture before a network sees it."""
+    """Resize a picture in all ways that have a kernel."""
     from pydarknet.images.image import fit_for_classify, fit_for_detect
 
     picture = np.zeros((24, 32, 3), np.uint8)
@@ -95,7 +94,7 @@ def resize_pictures() -> None:
 
 
 def suppress_boxes() -> None:
-    """Non-maximum suppression, of the kinds that have a kernel."""
+    """Suppress boxes, by all kinds of suppression that have a kernel."""
     from pydarknet.boxes import Candidates, suppress
 
     boxes, ones = np.full((2, 4), 0.5, np.float32), np.ones(2, np.float32)
@@ -104,7 +103,7 @@ def suppress_boxes() -> None:
 
 
 def cluster_anchors() -> None:
-    """Anchors of a data set."""
+    """Find anchors, by both distances."""
     from pydarknet.tools.anchors import find_anchors
 
     for distance in ("iou", "sse"):

@@ -1,9 +1,9 @@
 """One kernel as a relocatable object file that needs neither Python nor Numba.
 
-Numba's own object files hold more than the kernel: wrappers that take Python's objects, and pickled exceptions. They
-are also made for a fixed place in memory. Here Numba compiles as always, for the processor that its environment names
-(`levels.Target.environment`), and machine code is made anew of what LLVM has optimised, of the kernel and its
-trampoline alone.
+Numba's own object files contain more than the kernel: wrappers that take Python's objects, and pickled exceptions. They
+are also compiled for a fixed address. Here Numba compiles as usual, for the processor in its environment
+(`levels.Target.environment`), and new machine code is generated from the optimised LLVM code, for the kernel and its
+trampoline only.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from pydarknet.runtime.thunks import write_thunk
 from .levels import Target
 
 NUMBERS = {"int64": types.int64, "bool": types.boolean, "float64": types.float64, "float32": types.float32}
-FAILED = "failed"  # the symbol of a word that is not 0 where a part of a parallel loop went wrong (`support_code.py`)
-TUPLES = ("views", "convolution.views")  # the modules with the named tuples that kernels take
+FAILED = "failed"  # the symbol of a word that becomes 1 when a part of a parallel loop fails (`support_code.py`)
+TUPLES = ("views", "convolution.views")  # the modules of the named tuples that kernels take
 
-# The first version of C's library for a kind of machine, and functions that have got a newer one since. The linker
-# would ask for the newest that it sees, which older systems lack.
+# The first version of C's library for each architecture, and functions that have newer versions. The linker would
+# require the newest one that it finds, which older systems lack.
 OLDEST = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
 RENEWED = {f"{name}{suffix}" for name in ("exp", "exp2", "log", "log2", "pow") for suffix in ("", "f")}
 
@@ -45,21 +45,21 @@ _DEFINITION = re.compile(
 
 
 class Wanted(NamedTuple):
-    """A kernel for arguments of some kinds."""
+    """A kernel, and the kinds of its arguments."""
 
-    kernel: str  # with its module's name, as `head_output.softmax_rows`
+    kernel: str  # with its module's name, such as `head_output.softmax_rows`
     kinds: tuple[str, ...]  # as in `runtime/arguments.py`
 
 
 class ObjectCode(NamedTuple):
-    """What is linked of a kernel."""
+    """The machine code of a kernel."""
 
     code: bytes  # an ELF object file in which `symbol` is a trampoline
-    errors: tuple[str, ...]  # what the kernel may raise, as text
+    errors: tuple[str, ...]  # the errors that the kernel may raise, as text
 
 
 def numba_type(kind: str) -> Any:
-    """Numba's type of an argument of this kind. Raises ValueError for text that is no kind."""
+    """Numba's type of an argument of this kind. Raises ValueError for any other text."""
     if kind in NUMBERS:
         return NUMBERS[kind]
     if found := re.fullmatch(r"([<|]\w+)\[(\d)\]", kind):
@@ -80,8 +80,8 @@ def _class_of(name: str) -> type:
 
 
 def compile_kernel(wanted: Wanted, symbol: str, target: Target) -> ObjectCode:
-    """Compile a kernel in a process with the environment of the target. Raises ValueError where it cannot be shipped:
-    it returns something, or has a parallel loop over more than one number."""
+    """Compile a kernel in a process with the environment of the target. Raises ValueError for a kernel that
+    cannot be shipped: it returns a value, or has a parallel loop over more than one number."""
     settings: Any = numba.config
     assert target.cpu == settings.CPU_NAME
     module, _, name = wanted.kernel.rpartition(".")
@@ -94,7 +94,7 @@ def compile_kernel(wanted: Wanted, symbol: str, target: Target) -> ObjectCode:
 
 
 def emit(text: str, signature: tuple, description: Any, symbol: str, target: Target) -> ObjectCode:
-    """The machine code of Numba's module of a kernel, in LLVM's text; see `compile_kernel`."""
+    """The machine code of a kernel, from the LLVM text of Numba's module; see `compile_kernel`."""
     trampoline = write_thunk(signature, description, symbol, description.llvm_func_name, FAILED)
     if trampoline is None:
         raise ValueError(f"{symbol}: expected a kernel that returns nothing")
@@ -110,7 +110,7 @@ def emit(text: str, signature: tuple, description: Any, symbol: str, target: Tar
 
 
 def _machine_code(text: str, trampoline: str, symbol: str, target: Target) -> bytes:
-    """An object file of a kernel and its trampoline, which alone can be seen from outside."""
+    """An object file of a kernel and its trampoline, which is its only visible symbol."""
     module, machine = llvm.parse_assembly(_tuned(text, target.tune)), target_machine(target)
     thunk = llvm.parse_assembly(trampoline)
     thunk.triple, thunk.data_layout = machine.triple, str(machine.target_data)
@@ -136,20 +136,20 @@ def _tuned(text: str, tune: str) -> str:
 
 
 def oldest_versions(triple: str, names: Iterable[str]) -> str:
-    """Directives for the linker, in LLVM's text: of these functions of C's library, the oldest version is meant."""
+    """Directives for the linker, in LLVM's text, to use the oldest version of these functions of C's library."""
     version = OLDEST[triple.partition("-")[0]]
     return "".join(f'module asm ".symver {name}, {name}@{version}"\n' for name in names)
 
 
 def _message(escaped: str) -> str:
-    """What the pickled exception in LLVM's text says."""
+    """The message of a pickled exception in LLVM's text."""
     data = re.sub(r"\\([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), escaped).encode("latin-1")
     kind, arguments, _ = pickle.loads(data)  # written by this process
     return ": ".join([kind.__name__, *map(str, arguments or ())])
 
 
 def target_machine(target: Target) -> Any:
-    """What makes machine code that runs at any place in memory."""
+    """LLVM's generator of machine code that runs at any address."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()

@@ -1,4 +1,4 @@
-"""Which kernels wheels hold, for arguments of which kinds: what the work of `networks.py` calls."""
+"""The kernels that wheels contain, and the kinds of their arguments: those that the work of `networks.py` calls."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from .networks import OTHER_WORK, ROOT, RUN, TRAINED, small_networks
 from .object_code import Wanted
 
-NOT_SHIPPED = "convolution.bf16."  # kernels for processors that are more than a level
+NOT_SHIPPED = "convolution.bf16."  # kernels for processors above every level
 
 
 def recorded(names: Collection[str] = ()) -> list[Wanted]:
-    """What the work needs, in order of names. For a process of its own, in which no kernel has run.
+    """The kernels that the work calls, sorted by name. To be called in a process in which no kernel has run.
 
-    names: of the kernels that are looked for, as `head_output.softmax_rows`; none: all. Raises ValueError where a
-    kernel is never called.
+    names: those of the kernels to record, such as `head_output.softmax_rows`; empty for all. Raises ValueError if one
+    is never called.
     """
     from pydarknet.runtime.record import description, recording
 
@@ -41,7 +41,7 @@ def recorded(names: Collection[str] = ()) -> list[Wanted]:
 
 
 def kernels() -> list[str]:
-    """The names of all kernels that wheels hold."""
+    """The names of all kernels that wheels contain."""
     from pydarknet.runtime.object_writer import catalogue
 
     names = [f"{module}.{name}" for module, (kernels, _) in catalogue().items() for name in kernels]

@@ -1,9 +1,8 @@
-"""What the machine code of kernels expects of Numba and of Python, as far as it needs it, in LLVM's language.
+"""The functions of Numba and of Python that the machine code of kernels needs, in LLVM's language.
 
-The thread team of `runtime/thread_team_ir.py` takes the place of Numba's pool. A parallel loop over n numbers is
-divided into as many parts as there are threads, at most n. Kernels know nothing of Python: its lock is not held while
-they run. What a kernel would raise, it tells by its status; what a part of a parallel loop would raise, it tells by
-FAILED.
+The thread team of `runtime/thread_team_ir.py` replaces Numba's pool. A parallel loop over n numbers is divided into as
+many parts as there are threads, at most n. Python's lock is not held while kernels run. A kernel reports an error by
+its status; a part of a parallel loop reports one by FAILED.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pydarknet.runtime.thread_team_ir import write_module
 from .levels import Target
 from .object_code import FAILED, oldest_versions, target_machine
 
-# What Python uses: how many threads loops spread over; whether a part of a loop went wrong; the thread team; and what
+# The symbols that Python uses: the number of threads, the failure of a part of a loop, the thread team; and those that
 # code compiled on the machine itself calls.
 EXPORTED = ("threads", FAILED, "board", "serve", "parallel_for", "run", *SCHEDULING)
 C_FUNCTIONS = ("malloc", "free", "sem_wait", "sem_post", "sched_yield")
@@ -175,7 +174,7 @@ declare void @parallel_for(i64, i64, i64, i64, i64, i64, i64, i32)
 
 
 def emit_support(target: Target) -> bytes:
-    """An object file with all of this, and the thread team."""
+    """An object file with these functions and the thread team."""
     machine = target_machine(target)
     module = llvm.parse_assembly(_TEXT + oldest_versions(machine.triple, C_FUNCTIONS))
     team = llvm.parse_assembly(str(write_module()))

@@ -1,12 +1,11 @@
-"""Try a wheel as a stranger would: in a new virtual environment, with an empty cache, from a folder without the
-sources.
+"""Try a wheel as a new user would: in a new virtual environment, with an empty cache, in a folder without the sources.
 
     python release/try_wheel.py dist/pydarknet-*.whl                         # classify, detect, the eleven networks
     python release/try_wheel.py dist/pydarknet-*.whl --train bccd.data tiny.cfg
     python release/try_wheel.py dist/pydarknet-*.whl --speed yolov3-tiny,tiny
 
-Prints one line for each measurement, with its bound, and exits with 1 where one is missed. First runs have an empty
-cache, warm ones that of the first. `--speed` compares shipped code with what this machine compiles itself, which takes
+Prints one line for each measurement, with its bound, and exits with 1 if one is missed. First runs have an empty cache,
+warm runs that of a first one. `--speed` compares shipped code with code that this machine compiles, which takes
 minutes.
 """
 
@@ -27,7 +26,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = ("numpy", "numba", "click", "opencv-python-headless")  # as in the container: headless OpenCV
 
-# Seconds, and what shipped code has to reach of the speed of the machine's own.
+# Bounds: seconds; and the speed of shipped code as a fraction of that of the machine's own.
 CLASSIFY, DETECT, TRAIN, SPEED = 1.0, 1.0, 5.0, 0.97
 SIZES = {
     "tiny": 224, "darknet": 256, "darknet19": 256, "darknet53": 256, "yolov2-tiny-voc": 416, "yolov3-tiny": 416,
@@ -36,8 +35,8 @@ SIZES = {
 CLASSIFIERS = {"tiny", "darknet", "darknet19", "darknet53"}
 FOLDERS = (ROOT / "cfg", ROOT.parent / "shared" / "reference" / "weights")
 
-# Writes random weights with which outputs stay finite, and with which no object is detected, as otherwise the time of
-# thousands of boxes would be measured: arguments are cfg, side, file.
+# Writes random weights with which outputs are finite and no object is detected; otherwise the time of thousands of
+# boxes would be measured. Arguments: cfg, side, file.
 WEIGHTS = """
 import sys, pydarknet
 cfg, side, out = sys.argv[1:]
@@ -51,7 +50,7 @@ for head in model.heads:
         record.array[:] = -10 if record.name == "biases" else 0
 model.save_weights(out)
 """
-# Runs a command, and tells on standard error which of some modules are loaded at its end.
+# Runs a command, and prints on standard error which of these modules are loaded at its end.
 MODULES = """
 import atexit, json, runpy, sys
 names = ("numba", "llvmlite", "llvmlite.binding", "llvmlite.ir")
@@ -64,11 +63,11 @@ RESTRICTED = """
 import json
 import llvmlite.binding as llvm
 features = sorted(llvm.get_host_cpu_features().items())
-told = ",".join(("-" if "avx512" in name or not has else "+") + name for name, has in features)
-print(json.dumps({"NUMBA_CPU_NAME": llvm.get_host_cpu_name(), "NUMBA_CPU_FEATURES": told}))
+names = ",".join(("-" if "avx512" in name or not has else "+") + name for name, has in features)
+print(json.dumps({"NUMBA_CPU_NAME": llvm.get_host_cpu_name(), "NUMBA_CPU_FEATURES": names}))
 """
-# Seconds of passes: arguments are cfg, side, number of passes; prints the processor's seconds of
-# the fastest, which other programs disturb least.
+# Times forward passes. Arguments: cfg, side, number of passes. Prints the processor's seconds of the fastest one, which
+# other programs disturb least.
 PASSES = """
 import json, sys, time
 import numpy as np, pydarknet
@@ -91,10 +90,10 @@ print(json.dumps([min(times)]))
 
 
 class Done(NamedTuple):
-    """What a process took and printed."""
+    """The time and the output of a process."""
 
     seconds: float
-    computing: float  # seconds of processors: what it takes on a machine that has nothing else to do, or less
+    computing: float  # processor seconds; on an idle machine, `seconds` is not much more
     out: str
     errors: str
 
@@ -113,7 +112,7 @@ class Trial:
         subprocess.run([str(self.python), "-m", "pip", "--disable-pip-version-check", *words], check=True)
 
     def run(self, *words: str, cache: Path, **environment: str) -> Done:
-        """Run a process of the new Python. Raises SystemExit where it fails."""
+        """Run a process of the new Python. Raises SystemExit if it fails."""
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [str(self.python), *words], env=self.environment(cache) | environment, cwd=self.folder, capture_output=True,
@@ -126,7 +125,7 @@ class Trial:
         return Done(seconds, computing, done.stdout, done.stderr)
 
     def environment(self, cache: Path) -> dict[str, str]:
-        """A clean one, with this folder for the cache."""
+        """A clean environment, with this folder for the cache."""
         kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         return kept | {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(cache)}
 
@@ -138,7 +137,7 @@ class Trial:
         return path
 
     def say(self, what: str, value: float, bound: float, unit: str = "s", least: bool = False) -> None:
-        """Print a measurement beside its bound."""
+        """Print a measurement and its bound."""
         good = value >= bound if least else value <= bound
         self.failures += not good
         print(f"{'ok  ' if good else 'MISS'} {what:<80} {value:7.3f} {unit} ({'at least' if least else 'at most'} "
@@ -153,12 +152,12 @@ class Trial:
 
 
 def find(name: str) -> Path | None:
-    """The file of a network."""
+    """The cfg file of a network; None if it does not exist."""
     return next((path for folder in FOLDERS if (path := folder / f"{name}.cfg").is_file()), None)
 
 
 def try_first_runs(trial: Trial, networks: list[str], picture: Path) -> None:
-    """First and warm runs of `classify` and `detect`; what they import."""
+    """Time first and warm runs of `classify` and `detect`; check the modules that they import."""
     for name in networks:
         cfg = find(name)
         if cfg is None:
@@ -179,7 +178,7 @@ def try_first_runs(trial: Trial, networks: list[str], picture: Path) -> None:
 
 
 def try_training(trial: Trial, data: Path, cfg: Path) -> None:
-    """Seconds from the start of `train` to the line of its first iteration."""
+    """Time the start of `train` until the line of its first iteration."""
     command = [str(trial.python), "-m", "pydarknet", "train", str(data.resolve()), str(cfg.resolve()), "--seed", "1"]
     command += ["--backup", str(trial.folder / "run")]
     environment = trial.environment(trial.empty("train")) | {"PYTHONUNBUFFERED": "1"}
@@ -198,9 +197,9 @@ def try_training(trial: Trial, data: Path, cfg: Path) -> None:
 
 
 def try_speed(trial: Trial, names: list[str], level: str, rounds: int = 5) -> None:
-    """Passes in one thread with shipped code beside passes with the machine's own, in alternating processes.
+    """Compare passes in one thread with shipped code and with the machine's own, in alternating processes.
 
-    For a level below the processor's, the machine's own is compiled for this processor without what the level lacks.
+    For a level below the processor's, the machine's own code is compiled without the features that the level lacks.
     """
     cache, one = trial.empty("own"), {"NUMBA_NUM_THREADS": "1"}
     restricted = one | (json.loads(trial.run("-c", RESTRICTED, cache=cache).out) if level == "x86-64-v3" else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -306,4 +307,6 @@ def test_wrong_answers_of_a_service_are_counted():
 def test_viewers_of_a_run_see_events_and_pictures():
     command = [sys.executable, FOLDER / "live_viewers.py", "--iterations=40", "--repeats=1"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [line.split(": ")[0] for line in found] == ["clock", "processor"]
+    assert [line.split(": ")[0] for line in found] == ["of the processor time", "clock", "processor"]
+    shares = [float(share) for share in re.findall(r"([\d.]+)%", found[0])]
+    assert len(shares) == 2 and all(0 < share < 10 for share in shares)

@@ -132,7 +132,7 @@ def test_names_come_from_a_file_or_a_list(write_cfg):
 def test_names_may_be_given_as_a_list(write_cfg):
     assert pydarknet.load(write_cfg(CLASSIFIER), names=("a", "b", "c", "d")).names == list("abcd")
     for names in (["dog"], ["dog", "cat", "hen"]):
-        with pytest.raises(OptionError, match=f"{len(names)} names; the network has 2 classes"):
+        with pytest.raises(OptionError, match=f"{len(names)} names; expected 2, the number of the network"):
             pydarknet.load(write_cfg(DETECTOR), names=names)
 
 

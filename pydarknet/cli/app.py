@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -159,6 +160,8 @@ def pydarknet() -> None:
 
 def main() -> None:
     """The console script."""
+    # NumPy's warnings of overflow name lines of our code; our error, which follows, names the layer.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pydarknet\.")
     try:
         pydarknet(prog_name="pydarknet")
     except BrokenPipeError:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..runtime import compile_ahead, compile_time
-from .console import clear_line, draw_line, note
+from .console import clear_line, draw_line, note, redraws
 
 VARIABLE = "PYDARKNET_PROGRESS"
 DELAY = 0.6  # seconds before the first line; most kernels of training take less
 INTERVAL = 0.2  # seconds between two updates
-LOG_INTERVAL = 2.0  # seconds between two lines if standard error is no terminal
+LOG_INTERVAL = 2.0  # seconds between two lines if standard error is not a terminal
 IDLE = 3.0  # seconds without a compilation after which the thread ends
 
 
@@ -61,7 +60,7 @@ class CompileProgress:
     def _show(self, now: float, shown: float) -> float:
         """Show the progress. shown: the time of the last line; returns the new one."""
         text = _text()
-        if sys.stderr.isatty():
+        if redraws():
             draw_line(text)
             return now
         if now - shown < LOG_INTERVAL or text == self._last:

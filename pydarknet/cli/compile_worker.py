@@ -63,7 +63,7 @@ def missing(found: Recorded) -> Recorded:
 
 
 def _is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
-    """Whether the package contains the compiled kernel, so that nobody needs to compile it."""
+    """Whether the package contains the kernel in compiled form."""
     name, kinds = description(kernel, types)
     shipped = library()
     return shipped is not None and kinds is not None and shipped.has(name, kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import click
 from ..errors import OutputError
 
 CLEAR_LINE = "\r\033[K"
+BESIDE_BAR = 40  # characters for a progress bar's label, position and time left
 MANY = 10  # pictures; only more of them have a progress bar
 
 _bar_shown = False
@@ -44,6 +46,17 @@ def note(text: str, newline: bool = True) -> None:
     """Print a remark, a warning or an error on standard error."""
     clear_line()
     click.echo(text, nl=newline, err=True)
+
+
+def redraws() -> bool:
+    """Whether standard error is a terminal that can redraw a line: not a dumb one, such as an editor's."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def bar_width() -> int:
+    """The width of a progress bar in characters, so that bar, label and figures fit on one line; 0 if they do not."""
+    room = shutil.get_terminal_size().columns - BESIDE_BAR
+    return min(36, room) if room >= 4 else 0
 
 
 def draw_line(text: str) -> None:
@@ -85,12 +98,13 @@ def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
     """Yield a function to be called after each of `length` pictures. At a terminal, it advances a bar with the time
     left, if there are more than MANY."""
     global _bar_shown
-    if length <= MANY or not sys.stderr.isatty():
+    width = bar_width()
+    if length <= MANY or not redraws() or not width:
         yield lambda: None
         return
     _bar_shown = True
     try:
-        with click.progressbar(length=length, label=label, show_pos=True, file=sys.stderr) as shown:
+        with click.progressbar(length=length, label=label, show_pos=True, width=width, file=sys.stderr) as shown:
             yield lambda: shown.update(1)
     finally:
         _bar_shown = False

@@ -144,7 +144,7 @@ def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
     """Names from standard input, one per line, with darknet's prompt at a terminal; or the bytes of one picture file.
 
     Other binary data gives one error and ends the list. quiet: print the prompt on standard error. prompts: print it
-    also where standard input is no terminal, if not `quiet`, as darknet does.
+    also if standard input is not a terminal, unless `quiet`, as darknet does.
     """
     if sys.stdin is None:  # closed by the parent process
         return

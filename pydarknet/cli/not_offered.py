@@ -1,4 +1,4 @@
-"""Commands of darknet that are not offered: games, and experiments on data or weights that nobody has."""
+"""Commands of darknet that are not offered: games, and experiments on unpublished data or weights."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ CONTEXT = {
     "help_option_names": ["-h", "--help"],
 }
 _LONG = re.compile("-[A-Za-z][A-Za-z-]+")
-# What other programs for object detection call an option, and its names here: the first that a command has.
+# Names of options in other detection programs, with their names here; an error suggests the first that a command has.
 ELSEWHERE = {
     "conf": ("--thresh",), "conf-thres": ("--thresh",), "confidence": ("--thresh",), "threshold": ("--thresh",),
     "iou": ("--nms", "--iou-thresh"), "iou-thres": ("--nms", "--iou-thresh"), "imgsz": ("--width",),
@@ -268,7 +268,7 @@ def fit_option(function: Function) -> Function:
         show_default=True,
         help="How pictures are resized. shorter: the whole picture, its shorter side at the network's size; crop: "
         "the middle of that; letterbox: the whole picture with grey borders; stretch: the aspect ratio changes; "
-        "auto: shorter where the network runs at any size, else crop.",
+        "auto: shorter if the network runs at any size, else crop.",
     )(function)
 
 
@@ -298,12 +298,13 @@ bind_option = flag("bind", default="127.0.0.1", show_default=True, metavar="ADDR
 
 def address_options(default_port: int) -> Callable[[Function], Function]:
     """Where a server listens."""
-    port = flag("port", type=PORT, default=default_port, show_default=True, metavar="PORT", help="0: any free port.")
+    port = flag("port", type=PORT, default=default_port, show_default=True, metavar="PORT",
+                help="The port to listen on; 0: any free port.")  # fmt: skip
     return together(port, bind_option)
 
 
 def letterbox_choice(options: Mapping[str, Any]) -> bool | None:
-    """What -letter_box and -stretch ask for; None where neither is given. Raises UsageError where both are."""
+    """True for -letter_box, False for -stretch, None for neither. Raises UsageError for both."""
     if options["letter_box"] and options["stretch"]:
         raise click.UsageError("-letter_box and -stretch exclude each other")
     return True if options["letter_box"] else False if options["stretch"] else None

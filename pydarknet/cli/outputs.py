@@ -180,7 +180,7 @@ class Outputs:
 def _refuse_same(target: Path, source: Path) -> None:
     try:
         same = target.exists() and target.samefile(source)
-    except OSError:  # an address is no file
+    except OSError:  # an address is not a file
         return
     if same:
         raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")

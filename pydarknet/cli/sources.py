@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import click
 
 from ..errors import ImageError, OptionError, ShapeError
+from ..utils.resources import exists
 from .console import note, progress
 from .inputs import (
     STANDARD_INPUT,
@@ -77,9 +78,9 @@ class Source(Generic[Prepared]):
     """An iterable of the items of a command line, in order. `good` becomes False when one cannot be read.
 
     prepare: makes the network's input from a picture, in the threads that read. every: use every Nth frame of a video.
-    limit: end after so many items. batch: how many are computed at a time; twice as many are read ahead. quiet: print
+    limit: the largest number of items. batch: the number computed at a time; twice as many are read ahead. quiet: print
     the prompt on standard error. silent: show no progress bar. prompts: print darknet's prompt for each line of
-    standard input, also where that is no terminal.
+    standard input, also if it is not a terminal.
     """
 
     def __init__(
@@ -103,6 +104,8 @@ class Source(Generic[Prepared]):
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
         text, what = str(error), "" if is_video(path) else "image "
+        if path.isdecimal() and len(path) <= 4 and not exists(path):
+            text = f"{text}; the camera of that number is camera:{path}"
         note(text if path in text else f'Cannot use {what}"{path}": {text}')
         self.good = False
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 from ..errors import DataError
 from ..utils.files import read_text
-from ..utils.resources import bundled_names, network_file
+from ..utils.resources import bundled_names, exists, network_file
 
 log = logging.getLogger("pydarknet")
 
@@ -17,7 +18,7 @@ COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of a file, one per line; blanks are kept, but for empty lines at the end. Raises DataError for an empty
+    """The names of a file, one per line; blanks are kept, empty lines at the end are not. Raises DataError for an empty
     file."""
     lines = read_text(path, DataError).replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
@@ -28,15 +29,16 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool, cfg: str = "") -> list[str]:
-    """The names of `classes` classes: those of the file `path`, which may be a bundled one, else of the bundled list of
-    that length, else numbers.
+    """The names of `classes` classes: those of the file `path`, which may be a bundled one, else those beside the
+    network file, else of the bundled list of that length, else numbers.
 
-    cfg: the network file; a bundled one may have names of its own (`toys`).
+    cfg: the network file. A bundled one may have its own names (`toys`); for others, obj.names in the same folder, as
+    in the folder of a training run, is used if it has that many.
     exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
     has (classifiers). Raises DataError, which gives both numbers.
     """
     if path is None:
-        path = bundled_names(classes, cfg)
+        path = _names_beside(cfg, classes) or bundled_names(classes, cfg)
         if path is None:
             return [str(number) for number in range(classes)]
     names = read_names(network_file(os.fspath(path)))
@@ -45,3 +47,12 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
     if len(names) > classes:
         log.warning("%s: %d names for %d classes; the first %d are used", path, len(names), classes, classes)
     return names[:classes]
+
+
+def _names_beside(cfg: str, classes: int) -> Path | None:
+    """The file obj.names in the folder of the network file, if it has `classes` names; else None."""
+    path = Path(cfg).with_name("obj.names") if cfg and exists(cfg) else None
+    try:
+        return path if path and exists(path) and len(read_names(path)) == classes else None
+    except DataError:  # a folder, or not a text file
+        return None

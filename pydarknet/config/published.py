@@ -2,7 +2,7 @@
 
 Nothing is downloaded here. `zoo/download.py` downloads the files of this table; `weights_file` finds them on the disk.
 
-A checksum is in the table only where a public list states it:
+The table has a checksum only if a public list states it:
 
     OpenCV           testdata/dnn/download_models.py of opencv_extra, samples/dnn/models.yml of opencv (SHA-1)
     Open Model Zoo   models/public/*/model.yml of open_model_zoo (SHA-256 and size)
@@ -11,7 +11,7 @@ A checksum is in the table only where a public list states it:
     meta-webosose    recipe of darknet-ros (SHA-256)
     its repository   the file of that commit, of which Git states a hash; SHA-256 computed from it
 
-Otherwise, a download is checked by its size alone: the file must hold exactly the parameters of the cfg.
+Otherwise, only the size of a download is checked: the file must hold exactly the parameters of the cfg.
 """
 
 from __future__ import annotations

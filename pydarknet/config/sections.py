@@ -33,7 +33,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Option:
-    """One `key=value` line. value: without blanks. written: with those that stand inside it."""
+    """One `key=value` line. value: without blanks. written: with the blanks inside it."""
 
     key: str
     value: str
@@ -94,11 +94,10 @@ class Section:
         return find_file(named, Path(self.path).parent) if named else None
 
     def named_path(self, key: str) -> str | None:
-        """The path that the section gives, None without `key`.
+        """The path that is the value of `key`, None without `key`.
 
-        darknet deletes the blanks of a path. Here they are deleted where that names something, in the current folder or
-        in that of this file, and stay where not. Backslashes, as Windows writes them, are slashes where they name
-        nothing.
+        darknet deletes the blanks of a path. Here they are deleted only if the result exists, in the current folder or
+        in the folder of this file. Backslashes, as in Windows' paths, become slashes if no such file exists.
         """
         value, option = self.text(key), self._find(key)
         if value is None or option is None:
@@ -214,8 +213,11 @@ class Section:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` if a known word is similar, else an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    """`; did you mean X?` if a known word is similar, whatever its case, else an empty string."""
+    words = list(known)
+    by_lower = {each.lower(): each for each in reversed(words)}
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.75)
+    close = close or [by_lower[each] for each in difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.75)]
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -33,7 +33,7 @@ KINDS = {
     "duplicate box": False,
     "duplicate picture": False,
     "beyond the edge": False,
-    "turned picture": False,
+    "rotated picture": False,
     "no objects": False,
     "labels without picture": False,
     "class without objects": False,
@@ -43,7 +43,7 @@ MOST_COMPARED = 10_000  # objects of a picture that are compared with each other
 BLOCK = 256  # objects that are compared with all others at once
 SLACK = 0.002  # the fraction of a side by which a box may exceed the picture, as its numbers are rounded
 ANY_CLASS = 1 << 30
-NOT_LABELS = {"classes", "README", "LICENSE"}  # stems of .txt files in label folders that are no label files
+NOT_LABELS = {"classes", "README", "LICENSE"}  # stems of .txt files in label folders that are not label files
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class _Check:
             key, picture = item
             return key, picture, *_check_file(picture.picture, decode)
 
-        seen: dict[str, tuple[str, Path]] = {}
+        seen: dict[str, str] = {}  # the list of each file
         by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
         threads = os.cpu_count() or 1
         for key, picture, size, problem in prefetch(check, found, threads, 4 * threads):
@@ -175,17 +175,17 @@ class _Check:
             if problem:
                 self.add("picture unreadable", problem)
             elif (turned := header_of_file(path)[1]) > 1:
-                text = f"EXIF orientation {turned}; its pixels are taken as they are stored, so labels must be of these"
-                self.add("turned picture", f"{path}: {text}")
+                text = f"EXIF orientation {turned}; it is ignored: labels must fit the pixels as they are stored"
+                self.add("rotated picture", f"{path}: {text}")
             name = os.path.realpath(path)
             if name in seen:
-                self._add_repeated(key, picture, *seen[name])
+                self._add_repeated(key, picture, seen[name])
                 continue
-            seen[name] = key, path
+            seen[name] = key
             by_size[size].append((key, path))
         self._find_equal_files(by_size)
 
-    def _add_repeated(self, key: str, picture: LabelledPicture, other: str, path: Path) -> None:
+    def _add_repeated(self, key: str, picture: LabelledPicture, other: str) -> None:
         where = f"{self.data.lists[key]}:{picture.line}: {picture.picture}"
         if other == key:
             self.add("duplicate picture", f"{where}: is in the list twice")

@@ -38,8 +38,8 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
     """The pictures of a list file, one path per line.
 
-    A relative path is resolved against the current folder, the list's folder, and its parent, if necessary with
-    backslashes as slashes; it is returned unchanged if no such file exists. Raises DataError for an empty list.
+    A relative path is resolved against the current folder, the list's folder, and its parent; if no such file exists,
+    again with slashes for backslashes. Without success it is returned unchanged. Raises DataError for an empty list.
     """
     return [picture for _, picture in numbered_list(path)]
 

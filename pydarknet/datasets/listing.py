@@ -43,8 +43,8 @@ class LabelledPicture:
 class ImageLists:
     """The lists of a .data file by key, with the .data file; or a single list of pictures under the key `train`.
 
-    found: of a folder or a data.yaml of pictures with label files, the pictures of each list, and their class `names`;
-    `lists` has `path` for each of them.
+    found, names: for a folder or a data.yaml of pictures with label files, the pictures of each list and the class
+    names; `lists` then has `path` for each list.
     """
 
     path: Path
@@ -72,7 +72,8 @@ class ImageLists:
 
     @classmethod
     def _recognised(cls, path: Path) -> ImageLists:
-        """A data set that `train` takes without a cfg. Its pictures without a label file are in the first list."""
+        """A data set in a format that `train` accepts without a cfg. Pictures without a label file are in the first
+        list."""
         from .recognise import UNSPLIT, recognise
 
         set_ = recognise(path)
@@ -87,7 +88,7 @@ class ImageLists:
 
     @property
     def count(self) -> int:
-        """The number of pictures, for a progress bar alone; 0 for a pipe, which can be read only once."""
+        """The number of pictures, for a progress bar; 0 for a pipe, which can be read only once."""
         if self.found:
             return sum(map(len, self.found.values()))
         files = [path for path in self.lists.values() if path.is_file()]

@@ -240,7 +240,7 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
     shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
     found = next((file for file in (wanted, *shortened) if file.is_file()), missing)
     if found is None:
-        raise DataError(f"{path}: {named}: no such file, also not below {path.parent}")
+        raise DataError(f"{path}: {named}: no such file, here or in {path.parent}")
     return found
 
 
@@ -264,8 +264,8 @@ def _read_yaml_set(path: Path) -> Recognised:
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
-    """The pictures of a folder or list that data.yaml names, also without the first folders of a name that was valid on
-    another machine (`/content/set/images/train`). Roboflow writes ../train/images for train/images."""
+    """The pictures of a folder or list that data.yaml names. The first folders of a path of another machine
+    (`/content/set/images/train`) may be missing here. Roboflow writes ../train/images for train/images."""
     parts = [part for part in with_slashes(place).split("/") if part]
     shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
     names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
@@ -276,7 +276,7 @@ def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> lis
             return _read_list_near(found, found.name)
     if key.startswith("test"):
         return []  # data.yaml often names a test list that was not exported
-    raise DataError(f"{path}: {key}: {place}: no such folder or list, also not below {path.parent}")
+    raise DataError(f"{path}: {key}: {place}: no such folder or list, here or in {path.parent}")
 
 
 # --- COCO ---

@@ -31,7 +31,7 @@ _EVERY = int(_BITS.sum())
 
 @dataclass(frozen=True, slots=True)
 class CocoReport:
-    """AP and AR, 0 to 1; NaN where there are no objects.
+    """AP and AR, 0 to 1; NaN if there are no objects.
 
     ap: mean over IoU .50 to .95. ap50, ap75: at IoU .50 and .75. small, medium, large: `ap` by area. recall: AR with at
     most 1, 10 and 100 records per class and picture. recall_by_area: small, medium, large. classes: `ap` of each class.

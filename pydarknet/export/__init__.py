@@ -1,1 +1,1 @@
-"""Networks written as ONNX files."""
+"""Export of networks as ONNX files."""

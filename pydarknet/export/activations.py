@@ -15,7 +15,7 @@ def apply(graph: Graph, activation: Activation, x: str) -> str:
     if activation.is_linear:
         return x
     if activation.name not in FUNCTIONS:
-        raise UnsupportedError(f"activation={activation.name} has no ONNX form here")
+        raise UnsupportedError(f"activation={activation.name} has no ONNX form")
     return FUNCTIONS[activation.name](graph, x)
 
 
@@ -27,7 +27,7 @@ def _clip(low: float, high: float) -> Function:
     return lambda graph, x: graph.add("Clip", x, graph.constant(low), graph.constant(high))
 
 
-def _bent(low: float, high: float, inner: float, offset: float, outer: float) -> Function:
+def _piecewise_linear(low: float, high: float, inner: float, offset: float, outer: float) -> Function:
     """inner x + offset from `low` to `high`, continued on both sides with the slope `outer`."""
 
     def function(graph: Graph, x: str) -> str:
@@ -97,14 +97,14 @@ FUNCTIONS: dict[str, Function] = {
     "hard_mish": _hard_mish,
     "hardtan": _clip(-1.0, 1.0),
     "leaky": _leaky(0.1),
-    "lhtan": _bent(0.0, 1.0, 1.0, 0.0, 0.001),
+    "lhtan": _piecewise_linear(0.0, 1.0, 1.0, 0.0, 0.001),
     "loggy": _loggy,
     "logistic": lambda graph, x: graph.add("Sigmoid", x),
     "mish": _mish,
     "normalize_channels": _normalize_channels,
     "normalize_channels_softmax": _normalize_softmax,
     "normalize_channels_softmax_maxval": _normalize_softmax_maxval,
-    "plse": _bent(-4.0, 4.0, 0.125, 0.5, 0.01),
+    "plse": _piecewise_linear(-4.0, 4.0, 0.125, 0.5, 0.01),
     "ramp": _ramp,
     "relie": _leaky(0.01),
     "relu": lambda graph, x: graph.add("Relu", x),

@@ -1,4 +1,4 @@
-"""An ONNX model beside the engine: both get the same pictures, and their outputs are compared."""
+"""Comparison of an ONNX model with the engine: both get the same pictures, and their outputs are compared."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TOLERANCE, FP16_TOLERANCE = 1e-3, 3e-2
 
 @dataclass(frozen=True)
 class Difference:
-    """What an output differs by.
+    """The difference of an output.
 
     largest  the largest difference of two numbers
-    scale    1, or the largest number of the engine's output where that is larger
-    remark   what was compared, where that is not the whole output
+    scale    the largest number of the engine's output, at least 1
+    remark   the numbers that were compared, if not the whole output
     """
 
     output: str
@@ -42,16 +42,16 @@ class Difference:
 
 
 def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> list[Difference]:
-    """Run an exported model in ONNX Runtime and in the engine; the differences of every output and input size.
+    """Run an exported model in ONNX Runtime and in the engine. Returns the differences of each output and input size.
 
-    The input is the bundled sample picture, mirrored in every second picture of a batch; noise where the network takes
-    no picture. A model for any batch or size is run at another one too. Boxes are compared in fractions of the input.
-    Raises OptionError without ONNX Runtime, DivergedError for a network whose outputs are no finite numbers.
+    The input is the bundled sample picture, mirrored in every second picture of a batch; noise if the network takes no
+    pictures. A model for any batch or size is also run at another one. Boxes are compared in fractions of the input.
+    Raises OptionError without ONNX Runtime, DivergedError for a network whose outputs are not finite.
     """
     try:
         import onnxruntime
     except ImportError:
-        raise OptionError("comparing needs ONNX Runtime: pip install onnxruntime") from None
+        raise OptionError("--check needs the package onnxruntime: pip install onnxruntime") from None
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = threads()
     session_options.log_severity_level = 3
@@ -69,7 +69,7 @@ def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> li
 
 
 def _inputs(network: Network, shape: list[int | str]) -> Iterator[Array]:
-    """The set-up size, and another batch and size where the model takes any."""
+    """Inputs of the network's own size and, if the model takes any, of another batch and size."""
     yield _pictures(network, network.batch, network.input.width, network.input.height)
     if isinstance(shape[0], str):
         more = 0 if isinstance(shape[2], int) else 32
@@ -89,12 +89,12 @@ def _compare(network: Network, options: ExportOptions, x: Array, found: dict[str
     require_finite(network, x, outputs)
     if options.is_raw:
         for (name, theirs), ours in zip(found.items(), outputs, strict=True):
-            yield _difference(name, theirs.reshape(ours.shape), ours)  # planes of one cell are a vector in the engine
+            yield _difference(name, theirs.reshape(ours.shape), ours)  # the engine gives planes of one cell as a vector
         return
     size = x.shape[3], x.shape[2]
     candidates = [_candidates(network, sample, size) for sample in range(len(x))]
     if options.nms:
-        yield _compare_kept(network, options, candidates, _kept(options, found, size))
+        yield _compare_detections(network, options, candidates, _suppressed_detections(options, found, size))
         return
     boxes, scores = _boxes_and_scores(options, found, size)
     yield _difference("boxes", boxes, np.stack([each.boxes for each in candidates]))
@@ -109,7 +109,7 @@ def _difference(name: str, theirs: Array, ours: Array) -> Difference:
 
 
 def _candidates(network: Network, sample: int, size: tuple[int, int]) -> Candidates:
-    """All boxes of the last pass, whatever their scores."""
+    """All boxes of the last pass, of any score."""
     heads = [layer for layer in network.layers if isinstance(layer, Head)]
     return Candidates.concatenate([head.detections(sample, size, thresh=-np.inf, hier=0.5) for head in heads])
 
@@ -118,7 +118,8 @@ def _candidates(network: Network, sample: int, size: tuple[int, int]) -> Candida
 def _boxes_and_scores(
     options: ExportOptions, found: dict[str, Array], size: tuple[int, int]
 ) -> tuple[Array, Array]:  # fmt: skip
-    """(n, boxes, 4) centre and size in fractions and (n, boxes, classes) of any format."""
+    """Boxes (n, boxes, 4), centre and size in fractions, and scores (n, boxes, classes), from the outputs of any
+    format."""
     if options.format == "boxes":
         corners = found["boxes"]
         near, far = corners[..., :2], corners[..., 2:]
@@ -132,11 +133,11 @@ def _boxes_and_scores(
 
 # --- after suppression -----------------------------------------------------------------------------------------------
 
-# Columns of a detection here: left, top, right, bottom in fractions of the input, score, class.
+# Columns of a detection: left, top, right, bottom in fractions of the input, score, class.
 SCORE, CLASS = 4, 5
 
 
-def _kept(options: ExportOptions, found: dict[str, Array], size: tuple[int, int]) -> dict[int, Array]:
+def _suppressed_detections(options: ExportOptions, found: dict[str, Array], size: tuple[int, int]) -> dict[int, Array]:
     """The detections (m, 6) of each picture in the outputs of a model with suppression."""
     if options.format == "boxes":
         rows = found["detections"]
@@ -145,8 +146,8 @@ def _kept(options: ExportOptions, found: dict[str, Array], size: tuple[int, int]
     return {number: rows[rows[:, SCORE] > 0] / scale for number, rows in enumerate(found["output0"])}
 
 
-def _engines_kept(candidates: Candidates, thresh: float, iou_thresh: float) -> Array:
-    """(m, 6): what the engine keeps, best first, by the suppression that ONNX has."""
+def _own_detections(candidates: Candidates, thresh: float, iou_thresh: float) -> Array:
+    """(m, 6): the engine's detections after the suppression that ONNX has, best first."""
     above = np.where(candidates.probabilities > np.float32(thresh), candidates.probabilities, np.float32(0))
     left = suppress(Candidates(candidates.boxes, candidates.objectness, above), iou_thresh)
     box, kind = np.nonzero(left.probabilities)
@@ -156,16 +157,16 @@ def _engines_kept(candidates: Candidates, thresh: float, iou_thresh: float) -> A
     return rows[np.argsort(-scores, kind="stable")]
 
 
-def _compare_kept(
+def _compare_detections(
     network: Network, options: ExportOptions, candidates: list[Candidates], kept: dict[int, Array]
 ) -> Difference:
-    """Each detection beside the nearest of its class in the other; one without a counterpart differs by 1, unless its
-    score is so near the threshold that rounding decides."""
+    """Compare each detection with the nearest one of its class in the other output. One without a counterpart differs
+    by 1, unless its score is so near the threshold that rounding decides."""
     thresh = network.dialect.detector_thresh if options.thresh is None else options.thresh
     margin = FP16_TOLERANCE if options.fp16 else TOLERANCE
     largest, scale, total = 0.0, 1.0, 0
     for number, each in enumerate(candidates):
-        ours = _engines_kept(each, thresh, options.iou_thresh)
+        ours = _own_detections(each, thresh, options.iou_thresh)
         if options.format != "boxes":
             ours = ours[:MOST_DETECTIONS]
         theirs = kept.get(number, np.empty((0, 6), np.float32))
@@ -176,8 +177,8 @@ def _compare_kept(
 
 
 def _farthest(some: Array, others: Array, thresh: float, margin: float) -> float:
-    """The largest distance of a detection to its counterpart: the nearest one of its class that is not another's. 1
-    where there is none. Scores within `margin` of the threshold do not count."""
+    """The largest distance of a detection from its counterpart, the nearest unmatched one of its class; 1 if there is
+    none. Detections with a score within `margin` of the threshold are left out."""
     largest = 0.0
     for kind in np.unique(some[:, CLASS]):
         same = others[others[:, CLASS] == kind, :CLASS]

@@ -1,4 +1,4 @@
-"""Detection heads decoded in the graph: boxes in pixels, objectness and class probabilities, as ONNX operators.
+"""Decoding of detection heads in the graph: boxes in pixels, objectness and class probabilities, as ONNX operators.
 
 The numbers and their order are those of `Head.detections` before any threshold.
 """
@@ -15,14 +15,14 @@ from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
 from .graph import Graph, UnsupportedError, Value
-from .heads import by_anchor, stretched
+from .heads import by_anchor, scaled_centre
 
 BEFORE_CLASSES = 5  # rows of a decoded tensor: centre x, centre y, width, height, objectness
 
 
 def decoded(graph: Graph, head: Head, value: Value, image: Value) -> str:
     """(n, 5 + classes, boxes): centre x, y, width, height in pixels of the input `image`, objectness and the
-    probability of each class where there is an object. `value` is what the head reads. Raises UnsupportedError."""
+    conditional probability of each class. value: the input of the head. Raises UnsupportedError."""
     return DECODERS[type(head)](graph, head, value, image)
 
 
@@ -76,7 +76,7 @@ def _yolo(graph: Graph, head: Yolo, value: Value, image: Value) -> str:
         factor = graph.times(graph.add("Mul", size, size), 4.0)
     else:
         centre, rest, factor = _sigmoid(graph, centre), _sigmoid(graph, rest), graph.add("Exp", size)
-    centre = graph.add("Add", stretched(graph, centre, head.scale_x_y), _offsets(graph, planes, value))
+    centre = graph.add("Add", scaled_centre(graph, centre, head.scale_x_y), _offsets(graph, planes, value))
     centre = graph.add("Mul", centre, _stride(graph, planes, value, image))
     size = graph.add("Mul", factor, graph.constant(head.anchors[head.mask][:, :, None]))
     return _listed(graph, [centre, size, rest], by_cell=True)
@@ -92,7 +92,7 @@ def _gaussian(graph: Graph, head: GaussianYolo, value: Value, image: Value) -> s
     sigmas = _sigmoid(graph, graph.join(parts[1:8:2], axis=2))
     certainty = graph.plus(graph.times(graph.add("ReduceMean", sigmas, axes=[2], keepdims=1), -1.0), 1.0)
     size = graph.add("Mul", size, graph.constant(head.anchors[head.mask][:, :, None]))
-    centre = graph.add("Add", stretched(graph, centre, head.scale_x_y), _offsets(graph, planes, value))
+    centre = graph.add("Add", scaled_centre(graph, centre, head.scale_x_y), _offsets(graph, planes, value))
     centre = graph.add("Mul", centre, _stride(graph, planes, value, image))
     if head.point != "center":
         centre = graph.add("Add", centre, graph.times(size, 0.5 if head.point == "left_top" else -0.5))
@@ -102,9 +102,9 @@ def _gaussian(graph: Graph, head: GaussianYolo, value: Value, image: Value) -> s
 
 def _region(graph: Graph, head: Region, value: Value, image: Value) -> str:
     if head.tree is not None:
-        raise UnsupportedError("its classes are a word tree, which has no form as a list of scores; use --format raw")
+        raise UnsupportedError("its classes are a word tree, which cannot be a list of scores; use --format raw")
     if head.coords < 4:
-        raise UnsupportedError(f"coords={head.coords}; a box needs 4")
+        raise UnsupportedError(f"coords={head.coords}; expected at least 4")
     planes = graph.planes(value)
     x = by_anchor(graph, value, len(head.anchors), head.entries)
     further = [head.coords - 4] if head.coords > 4 else []
@@ -135,7 +135,7 @@ def _region_scores(graph: Graph, head: Region, rest: str) -> tuple[str, str]:
 
 def _detection(graph: Graph, head: DetectionHead, value: Value, image: Value) -> str:
     if head.coords < 4:
-        raise UnsupportedError(f"coords={head.coords}; a box needs 4")
+        raise UnsupportedError(f"coords={head.coords}; expected at least 4")
     cells, boxes = head.side**2, head.side**2 * head.num
     scores, objectness, places = graph.split(
         graph.vector(value), [cells * head.classes, boxes, boxes * head.coords], axis=1

@@ -1,4 +1,4 @@
-"""Write networks as ONNX files, in operators that other runtimes fuse.
+"""Writes networks as ONNX files, with operators that other runtimes fuse.
 
 Batch normalisation is folded into the weights. The outputs are those of `Network.forward` in the format raw, and
 decoded boxes in the others (`formats.py`).
@@ -42,17 +42,18 @@ from ..utils.files import write_file
 from ..version import __version__
 from . import heads, shape_ops, weighted
 from .decode import decoded
-from .formats import PLAIN, ExportOptions, Outputs, Rows, write_outputs
+from .formats import RAW_OUTPUTS, ExportOptions, Outputs, Rows, write_outputs
 from .graph import IR_VERSION, LARGEST_FILE, ONNX_TYPES, OPSET, Graph, UnsupportedError, Value
 from .metadata import metadata
 from .sizes import larger_shapes, layer_of_one_size
 
 log = logging.getLogger("pydarknet")
 
-# Layers that are computed in float32 in a float16 file: their exponentials, squares and boxes would lose too much.
+# Layers that stay float32 in a float16 file: their exponentials, squares and boxes would lose too much precision.
 IN_FLOAT32 = (Head, Softmax, Normalization, L2Norm, Iseg)
 
-# The function that writes each class of layers. Aliases (dropout, cost, ...) need no entry; recurrent layers have none.
+# The function that writes each class of layers. Aliases (dropout, cost, ...) need none; recurrent layers cannot be
+# exported.
 WRITERS: dict[type[Layer], Callable[[Graph, Any, list[Value]], Value]] = {
     ActivationLayer: shape_ops.activation,
     Avgpool: weighted.avgpool,
@@ -90,40 +91,42 @@ WRITERS: dict[type[Layer], Callable[[Graph, Any, list[Value]], Value]] = {
 def export_onnx(
     network: Network,
     path: str | os.PathLike[str],
-    options: ExportOptions = PLAIN,
+    options: ExportOptions = RAW_OUTPUTS,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Write the network as an ONNX model for its batch and input size, or for any, completely or not at all.
+    """Write the network as an ONNX file for its batch and input size, or for any, completely or not at all.
 
-    Its input is (n, c, h, w) float32 RGB in 0..1; docs/export.md lists the outputs of each format. names: of the
-    classes; None: those of the network. Raises OptionError without the onnx package, beyond 2 GiB, or for a format that
-    does not fit the network, ConfigError for a layer that has no ONNX form, OutputError.
+    Its input is (n, c, h, w) float32 RGB in 0..1; docs/export.md lists the outputs of each format. names: the class
+    names; None: those of the network. Raises OptionError without the package onnx, for more than 2 GiB, or for a format
+    that does not fit the network; ConfigError for a layer that has no ONNX form; OutputError.
     """
     write_file(path, onnx_bytes(network, options, names))
 
 
 def onnx_bytes(
-    network: Network, options: ExportOptions = PLAIN, names: Sequence[str] | None = None
+    network: Network, options: ExportOptions = RAW_OUTPUTS, names: Sequence[str] | None = None
 ) -> bytes:  # fmt: skip
     """The content of the file that `export_onnx` writes."""
     try:
-        import onnx
+        import onnx  # noqa: F401
     except ImportError:
-        raise OptionError("writing ONNX files needs the onnx package: pip install 'pydarknet[onnx]'") from None
+        raise OptionError("writing ONNX files needs the package onnx: pip install 'pydarknet[onnx]'") from None
     with network.lock:
         network.resize(network.input.width, network.input.height)  # layers may have the shapes of the last picture
         written = build(network, options)
         if written.graph.size > LARGEST_FILE:
             size = written.graph.size / 2**30
-            raise OptionError(f"{network.path}: {size:.1f} GiB of weights; an ONNX file holds at most 2 GiB")
+            raise OptionError(
+                f"{network.path}: {size:.1f} GiB of weights; expected at most 2 GiB, as an ONNX file can hold"
+            )
         if names is None:
             names = getattr(network, "names", [])
-        return _model(onnx, network, written, metadata(network, options, names)).SerializeToString()
+        return _model(network, written, metadata(network, options, names)).SerializeToString()
 
 
 @dataclass(frozen=True)
-class Written:
-    """A finished graph with the names and shapes of its ends."""
+class FinishedGraph:
+    """A finished graph, with the names and shapes of its input and outputs."""
 
     graph: Graph
     input_name: str
@@ -132,7 +135,7 @@ class Written:
 
 
 class _Outputs:
-    """What layers gave, by index, in the precision of the layer that asks."""
+    """The outputs of layers by index, converted to the precision of the layer that reads them."""
 
     def __init__(self, graph: Graph, image: Value) -> None:
         self.graph = graph
@@ -149,7 +152,7 @@ class _Outputs:
         return self._values[index, wanted]
 
 
-def build(network: Network, options: ExportOptions) -> Written:
+def build(network: Network, options: ExportOptions) -> FinishedGraph:
     """The graph of all layers that the outputs need. Raises ConfigError, OptionError."""
     wanted = network.heads or [network.output_index]
     if not options.is_raw:
@@ -160,7 +163,7 @@ def build(network: Network, options: ExportOptions) -> Written:
     fixed = layer_of_one_size(network, [*needed, *wanted]) if options.dynamic else 0
     graph = Graph(0 if options.dynamic else network.batch, any_size=fixed is None)
     if options.dynamic and fixed is not None:
-        log.warning("%s: width and height stay %dx%d, because layer %d [%s] counts its inputs; the batch is free",
+        log.warning("%s: the input size is fixed to %dx%d, because layer %d [%s] depends on it; the batch may vary",
                     network.path, *network.running_size, fixed, network.layers[fixed].kind)  # fmt: skip
     image = Value(options.input_name, network.input)
     values = _Outputs(graph, image)
@@ -171,21 +174,21 @@ def build(network: Network, options: ExportOptions) -> Written:
     outputs = finish(graph, network, wanted, values, image, options)
     sides = _sides(network.input)
     shape = (graph.batch or "batch", *((sides[0], "height", "width") if graph.any_size else sides))
-    return Written(graph, options.input_name, shape, outputs)
+    return FinishedGraph(graph, options.input_name, shape, outputs)
 
 
 def _require_boxes(network: Network, options: ExportOptions) -> None:
-    """Raise OptionError where the network's output cannot be a list of boxes."""
+    """Raise OptionError if the network's output cannot be a list of boxes."""
     if not network.heads:
         raise OptionError(
-            f"{network.path}: has no detection layer ([yolo], [region], [detection]), so its outputs have no form as "
-            f"--format {options.format}; use --format raw"
+            f"{network.path}: has no detection layer ([yolo], [region], [detection]), so "
+            f"--format {options.format} is impossible; use --format raw"
         )
     classes = sorted({head.classes for head in _heads(network)})
     if len(classes) > 1:
         raise OptionError(
             f"{network.path}: its detection layers have different numbers of classes, {classes}; --format "
-            f"{options.format} holds one; use --format raw"
+            f"{options.format} needs one number; use --format raw"
         )
 
 
@@ -198,7 +201,7 @@ def _raw_outputs(
         layer, value = network.layers[index], values[index]
         graph.layer = name = _name(index, layer)
         in_planes = layer.order_is_nchw and shapes[index].cells > 1
-        graph.give(graph.planes(value) if in_planes else graph.vector(value), name)
+        graph.set_output(graph.planes(value) if in_planes else graph.vector(value), name)
         sides: tuple[int | str, ...] = _sides(layer.shape) if in_planes else (layer.shape.outputs,)
         if graph.any_size and shapes[index].cells > 1:
             sides = (sides[0], f"{name}_height", f"{name}_width") if in_planes else (f"{name}_numbers",)
@@ -215,7 +218,9 @@ def _decoded_outputs(
         try:
             parts.append(decoded(graph, head, values[head.sources[0]], image))
         except UnsupportedError as error:
-            raise head.section.error(f"layer {index} has no form as --format {options.format}: {error}") from None
+            raise head.section.error(
+                f"layer {index} cannot be exported with --format {options.format}: {error}"
+            ) from None
         boxes += _boxes_of(head)
     graph.layer = options.format
     batch = graph.batch or "batch"
@@ -224,7 +229,7 @@ def _decoded_outputs(
     thresh = network.dialect.detector_thresh if options.thresh is None else options.thresh
     kind = _heads(network)[-1].nms_kind
     if options.nms and kind in ("greedynms", "diounms"):
-        log.warning("%s: nms_kind=%s lowers the IoU of boxes with distant centres; ONNX compares the IoU alone",
+        log.warning("%s: nms_kind=%s also considers the distance of centres; ONNX suppresses by the IoU alone",
                     network.path, kind)  # fmt: skip
     return write_outputs(graph, rows, options, thresh)
 
@@ -234,14 +239,14 @@ def _heads(network: Network) -> list[Head]:
 
 
 def _boxes_of(head: Any) -> int:
-    """How many boxes a head predicts."""
+    """The number of boxes that a head predicts."""
     if isinstance(head, DetectionHead):
         return head.side**2 * head.num
     return head.shape.outputs // head.entries
 
 
 def _needed(network: Network, wanted: list[int]) -> set[int]:
-    """The wanted layers and all that they depend on."""
+    """The wanted layers and all layers that they depend on."""
     needed = set(wanted)
     for index in range(max(wanted), INPUT, -1):
         if index in needed:
@@ -258,7 +263,7 @@ def _sides(shape: Shape) -> tuple[int, int, int]:
 
 
 def _write(graph: Graph, network: Network, index: int, values: _Outputs, fp16: bool) -> None:
-    """Write one layer. Raises ConfigError where it has no ONNX form."""
+    """Write one layer. Raises ConfigError if it has no ONNX form."""
     layer = network.layers[index]
     graph.layer = _name(index, layer)
     graph.dtype = np.float16 if fp16 and not isinstance(layer, IN_FLOAT32) else np.float32
@@ -276,7 +281,7 @@ def _write(graph: Graph, network: Network, index: int, values: _Outputs, fp16: b
         raise layer.section.error(f"layer {index} cannot be exported to ONNX: {error}") from None
 
 
-def _model(onnx: Any, network: Network, written: Written, properties: dict[str, str]) -> Any:
+def _model(network: Network, written: FinishedGraph, properties: dict[str, str]) -> Any:
     """The graph as an onnx.ModelProto."""
     from onnx import helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""The forms of an exported detector's outputs: decoded boxes and scores as other programs expect them."""
+"""The output formats of an exported detector: decoded boxes and scores as other programs expect them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ..errors import OptionError
 from .decode import BEFORE_CLASSES, pixels
 from .graph import Graph, Value
 
-MOST_DETECTIONS = 300  # of a picture, in the padded outputs; Ultralytics' own number
-Side = int | str  # of an output: a number, or the name of one that the input decides
+MOST_DETECTIONS = 300  # of a picture, in the padded outputs, as in Ultralytics' programs
+Side = int | str  # of an output: a number, or a name for one that depends on the input
 
 RAW = "raw"
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a network is written.
+    """The options of an ONNX file.
 
     format      raw: the outputs of `Network.forward`; boxes, yolov5, yolov8: decoded boxes
     nms         suppress overlapping boxes in the graph; not for raw
     thresh      with nms, the score above which a box is kept; None: that of darknet's `detector test`
     iou_thresh  with nms, the IoU above which the weaker of two boxes of a class is suppressed
-    dynamic     any batch, and any input size where no layer counts its inputs
+    dynamic     any batch, and any input size unless a layer fixes it
     fp16        weights and activations are float16; input, heads, softmax and outputs stay float32
 
-    Raises OptionError for what makes no sense.
+    Raises OptionError for invalid values.
     """
 
     format: str = RAW
@@ -42,7 +42,7 @@ class ExportOptions:
         if self.format not in (RAW, *FORMATS):
             raise OptionError(f"format {self.format!r}: expected {', '.join((RAW, *FORMATS))}")
         if self.nms and self.format == RAW:
-            raise OptionError("nms needs decoded boxes: a format other than raw")
+            raise OptionError("nms: the format is raw; expected one with decoded boxes")
         for name, value in (("thresh", self.thresh), ("iou_thresh", self.iou_thresh)):
             if value is not None and not 0 <= value <= 1:
                 raise OptionError(f"{name} {value}: expected a number from 0 to 1")
@@ -53,7 +53,7 @@ class ExportOptions:
 
     @property
     def input_name(self) -> str:
-        """The name of the graph's input: what users of the format look for."""
+        """The name of the graph's input that users of the format expect."""
         return "images" if self.format.startswith("yolo") else "input"
 
 
@@ -72,7 +72,7 @@ Outputs = dict[str, tuple[Side, ...]]
 
 
 def write_outputs(graph: Graph, rows: Rows, options: ExportOptions, thresh: float) -> Outputs:
-    """Add the outputs of a format other than raw; their names and shapes."""
+    """Add the outputs of a format other than raw. Returns their names and shapes."""
     if not options.nms:
         return FORMATS[options.format](graph, rows)
     place, scores = _scored(graph, rows)
@@ -90,7 +90,7 @@ def _scored(graph: Graph, rows: Rows) -> tuple[str, str]:
 
 
 def _listed(graph: Graph, x: str) -> str:
-    """Box by box, as most programs read them."""
+    """(n, entries, boxes) -> (n, boxes, entries)."""
     return graph.add("Transpose", x, perm=[0, 2, 1])
 
 
@@ -109,23 +109,23 @@ def _fractions(graph: Graph, corners: str, image: Value) -> str:
 
 def _boxes(graph: Graph, rows: Rows) -> Outputs:
     place, scores = _scored(graph, rows)
-    graph.give(_listed(graph, _fractions(graph, _corners(graph, place), rows.image)), "boxes")
-    graph.give(_listed(graph, scores), "scores")
+    graph.set_output(_listed(graph, _fractions(graph, _corners(graph, place), rows.image)), "boxes")
+    graph.set_output(_listed(graph, scores), "scores")
     return {"boxes": (rows.batch, rows.boxes, 4), "scores": (rows.batch, rows.boxes, rows.classes)}
 
 
 def _yolov5(graph: Graph, rows: Rows) -> Outputs:
-    graph.give(_listed(graph, rows.name), "output0")
+    graph.set_output(_listed(graph, rows.name), "output0")
     return {"output0": (rows.batch, rows.boxes, BEFORE_CLASSES + rows.classes)}
 
 
 def _yolov8(graph: Graph, rows: Rows) -> Outputs:
-    graph.give(graph.join([*_scored(graph, rows)], axis=1), "output0")
+    graph.set_output(graph.join([*_scored(graph, rows)], axis=1), "output0")
     return {"output0": (rows.batch, 4 + rows.classes, rows.boxes)}
 
 
 FORMATS: dict[str, Callable[[Graph, Rows], Outputs]] = {"boxes": _boxes, "yolov5": _yolov5, "yolov8": _yolov8}
-PLAIN = ExportOptions()
+RAW_OUTPUTS = ExportOptions()
 
 
 # --- non-maximum suppression -----------------------------------------------------------------------------------------
@@ -144,13 +144,15 @@ def _found(graph: Graph, corners: str, scores: str, kept: str) -> Outputs:
     places = graph.add("GatherND", corners, graph.join([picture, box], axis=1))
     score = graph.add("Unsqueeze", graph.add("GatherND", scores, kept), graph.integers([1]))
     picture, kind = graph.cast(picture, np.float32), graph.cast(kind, np.float32)
-    graph.give(graph.join([picture, places, kind, score], axis=1), "detections")
+    graph.set_output(graph.join([picture, places, kind, score], axis=1), "detections")
     return {"detections": ("detections", 7)}
 
 
 def _padded(graph: Graph, corners: str, scores: str, kept: str, rows: Rows) -> Outputs:
-    """`output0` (n, k, 6): left, top, right, bottom, score, class, best first, filled up with zeros."""
-    none = graph.add("Clip", scores, graph.constant(0.0), graph.constant(0.0))  # OpenCV has no ConstantOfShape for this
+    """`output0` (n, k, 6): left, top, right, bottom, score, class, best first, padded with zeros."""
+    none = graph.add(
+        "Clip", scores, graph.constant(0.0), graph.constant(0.0)
+    )  # instead of ConstantOfShape, which OpenCV cannot read here
     alive = graph.add("ScatterND", none, kept, graph.add("GatherND", scores, kept))
     alive = graph.add("Reshape", alive, graph.integers([0, -1]))
     largest: Side = "detections"
@@ -166,5 +168,5 @@ def _padded(graph: Graph, corners: str, scores: str, kept: str, rows: Rows) -> O
     score = graph.add("Unsqueeze", score, graph.integers([2]))
     found = graph.join([graph.add("GatherND", corners, box, batch_dims=1), score, kind], axis=2)
     is_real = graph.add("Greater", score, graph.constant(0.0))
-    graph.give(graph.add("Where", is_real, found, graph.constant(0.0)), "output0")
+    graph.set_output(graph.add("Where", is_real, found, graph.constant(0.0)), "output0")
     return {"output0": (rows.batch, largest, 6)}

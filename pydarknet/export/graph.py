@@ -10,10 +10,10 @@ import numpy as np
 
 from ..tensor import Shape
 
-OPSET, IR_VERSION = 17, 8  # what ONNX Runtime 1.12 and everything newer read
-LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes; protobuf ends at 2 GiB
+OPSET, IR_VERSION = 17, 8  # for ONNX Runtime 1.12 and newer
+LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes; the limit of protobuf is 2 GiB
 ONNX_TYPES = {np.float32: 1, np.int64: 7, np.float16: 10}  # the numbers of onnx.TensorProto
-SMALL = 64  # numbers; equal constants up to here are stored once
+SMALL = 64  # numbers; equal constants of at most this size are stored once
 
 
 class UnsupportedError(Exception):
@@ -22,7 +22,7 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class Value:
-    """A layer's output: an ONNX tensor (n, c, h, w), or (n, outputs) where it is `flat`."""
+    """A layer's output: an ONNX tensor (n, c, h, w), or (n, outputs) if `flat`."""
 
     name: str
     shape: Shape
@@ -35,7 +35,7 @@ class Value:
 
 @dataclass
 class Node:
-    """One operator. An empty input name stands for an optional input that is left out."""
+    """One operator. An empty input name stands for an omitted optional input."""
 
     operator: str
     inputs: list[str]
@@ -47,9 +47,9 @@ class Graph:
     """Nodes in order of computation.
 
     layer        the prefix of the names of new nodes and constants
-    batch        pictures; 0 where any number of them may come (`reshape` then keeps the first axis)
-    any_size     whether the input may have other sizes: then no node but those of `side` knows height and width
-    dtype        of new constants that are real numbers, and of the tensors of the layer that is written
+    batch        the number of pictures; 0 for any number (`reshape` then keeps the first axis)
+    any_size     whether the input may have any size; then only nodes of `side` may depend on height and width
+    dtype        the type of new real constants, and of the tensors of the current layer
     """
 
     def __init__(self, batch: int, any_size: bool = False) -> None:
@@ -68,13 +68,13 @@ class Graph:
         return f"{self.layer}/{word}_{len(self.nodes) + len(self.constants)}"
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output; the output's name."""
+        """Add a node with one output. Returns the output's name."""
         output = self._name(operator)
         self.nodes.append(Node(operator, list(inputs), [output], attributes))
         return output
 
     def add_several(self, operator: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
-        """Add a node with `count` outputs; their names."""
+        """Add a node with `count` outputs. Returns their names."""
         stem = self._name(operator)
         outputs = [f"{stem}_{part}" for part in range(count)]
         self.nodes.append(Node(operator, list(inputs), outputs, attributes))
@@ -91,12 +91,14 @@ class Graph:
         return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=axis)
 
     def constant(self, values: Any, dtype: type[np.generic] | None = None) -> str:
-        """Add a constant array, real numbers unless a type is given; its name. Raises UnsupportedError where float16 is
-        too small for one."""
+        """Add a constant array of real numbers, or of another type. Returns its name. Raises UnsupportedError for a
+        number too large for float16."""
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(values, dtype or self.dtype).reshape(np.shape(values))
         if array.dtype == np.float16 and not np.isfinite(array).all() and np.isfinite(values).all():
-            raise UnsupportedError(f"it has a parameter of {np.abs(values).max():g}; float16 ends at 65504")
+            raise UnsupportedError(
+                f"it has a parameter of {np.abs(values).max():g}; expected at most 65504, as float16 can hold"
+            )
         key = (array.dtype.str, array.shape, array.tobytes() if array.size <= SMALL else b"")
         if array.size <= SMALL and key in self._small:
             return self._small[key]
@@ -115,26 +117,26 @@ class Graph:
         return self.constant(np.reshape(values, (1, -1, 1, 1)))
 
     def times(self, x: str, factor: float) -> str:
-        """x * factor; x itself where the factor is 1."""
+        """x * factor; x itself if the factor is 1."""
         return x if factor == 1 else self.add("Mul", x, self.constant(factor))
 
     def plus(self, x: str, term: float) -> str:
-        """x + term; x itself where the term is 0."""
+        """x + term; x itself if the term is 0."""
         return x if term == 0 else self.add("Add", x, self.constant(term))
 
     def reshape(self, x: str, *shape: int) -> str:
-        """x reshaped to (batch, *shape), in which -1 stands for one side that follows from the others."""
+        """x reshaped to (batch, *shape), where -1 stands for a side that follows from the others."""
         return self.add("Reshape", x, self.integers([self.batch, *shape]))
 
     def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
-        """x padded with `value` by so many cells on each axis; x itself for no padding."""
+        """x padded with `value` by `before` and `after` cells on each axis; x itself for no padding."""
         if not any(before) and not any(after):
             return x
         filler = [self.constant(value)] if value else []
         return self.add("Pad", x, self.integers([*before, *after]), *filler)
 
     def cut(self, x: str, slices: dict[int, slice]) -> str:
-        """x with the slice of each axis that is named."""
+        """The slices of x along the given axes."""
         parts = list(slices.values())
         steps = [part.step or 1 for part in parts]
         bounds = [part.start or 0 for part in parts], [part.stop for part in parts], list(slices)
@@ -142,11 +144,11 @@ class Graph:
         return self.add("Slice", x, *map(self.integers, bounds), *last)
 
     def side(self, x: str, axis: int) -> str:
-        """The size of x along an axis as a tensor (1,) of int64, known when the graph runs."""
+        """The size of x along an axis, a tensor (1,) of int64 that is computed when the graph runs."""
         return self.add("Gather", self.add("Shape", x), self.integers([axis]))
 
     def cast(self, x: str, dtype: type[np.generic]) -> str:
-        """x as numbers of another type."""
+        """x converted to another type."""
         return self.add("Cast", x, to=ONNX_TYPES[dtype])
 
     def planes(self, value: Value) -> str:
@@ -177,16 +179,16 @@ class Graph:
         """Bytes of all constants."""
         return sum(array.nbytes for array in self.constants.values())
 
-    def give(self, tensor: str, output: str) -> None:
-        """Make a tensor an output of the graph by renaming it; a tensor without a node, or that is an output already,
-        is copied."""
+    def set_output(self, tensor: str, output: str) -> None:
+        """Make a tensor an output of the graph by renaming it. A tensor without a node, or one that is an output
+        already, is copied."""
         if tensor not in self._given and any(tensor in node.outputs for node in self.nodes):
             self._given[tensor] = output
         else:
             self.nodes.append(Node("Identity", [tensor], [output], {}))
 
     def finished_nodes(self) -> list[Node]:
-        """All nodes, with outputs under their own names."""
+        """All nodes, with the final names of the outputs."""
         return [
             Node(node.operator, self._final(node.inputs), self._final(node.outputs), node.attributes)
             for node in self.nodes

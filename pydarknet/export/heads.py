@@ -49,7 +49,8 @@ def by_anchor(graph: Graph, value: Value, anchors: int, entries: int) -> str:
 
 
 def _by_entry(graph: Graph, value: Value, anchors: int, functions: Sequence[Function]) -> str:
-    """(n, anchors, entries, cells) with a function applied to each entry; neighbours with the same one share a node."""
+    """(n, anchors, entries, cells) with a function applied to each entry. Adjacent entries of one function share a
+    node."""
     x = by_anchor(graph, value, anchors, len(functions))
     runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
     parts = graph.split(x, [count for _, count in runs], axis=2)
@@ -57,15 +58,15 @@ def _by_entry(graph: Graph, value: Value, anchors: int, functions: Sequence[Func
 
 
 def _as_planes(graph: Graph, entries: str, value: Value) -> Value:
-    """(n, anchors, entries, cells) in the shape that the head read."""
+    """(n, anchors, entries, cells) in the shape of the head's input."""
     if graph.any_size:
         return Value(graph.add("Reshape", entries, graph.add("Shape", graph.planes(value))), value.shape)
     shape = value.shape
     return Value(graph.reshape(entries, shape.channels, shape.height, shape.width), shape)
 
 
-def stretched(graph: Graph, x: str, scale: float) -> str:
-    """Centres of boxes, stretched about the middle of their cell by scale_x_y."""
+def scaled_centre(graph: Graph, x: str, scale: float) -> str:
+    """Centres of boxes, scaled about the middle of their cell by scale_x_y."""
     return graph.plus(graph.times(x, scale), -0.5 * (scale - 1))
 
 
@@ -78,7 +79,7 @@ def yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
         inner = functions[0]
 
         def centre(graph: Graph, x: str) -> str:
-            return stretched(graph, inner(graph, x), layer.scale_x_y)
+            return scaled_centre(graph, inner(graph, x), layer.scale_x_y)
 
         for entry in layer.centre_entries():
             functions[entry] = centre

@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself: names, sizes, anchors and how pictures are prepared, as `metadata_props`."""
+"""The metadata of an ONNX file (`metadata_props`): names, sizes, anchors, and how to prepare pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .formats import ExportOptions
 
 
 def metadata(network: Network, options: ExportOptions, names: Sequence[str]) -> dict[str, str]:
-    """Keys and texts.
+    """The keys and values.
 
     Numbers, lists and names are JSON, except for the yolov5 and yolov8 formats, where `names` and `args` are Python
     literals as Ultralytics' programs read them.
@@ -55,7 +55,7 @@ def _of_heads(network: Network, heads: Sequence[Head], options: ExportOptions) -
 
 
 def _stride(network: Network, head: Head) -> int:
-    """Pixels from one cell of a head to the next."""
+    """The width of a head's cell in pixels."""
     cells = getattr(head, "side", 0) or head.shape.width
     return max(1, network.input.width // cells)
 
@@ -78,5 +78,5 @@ def _as_ultralytics(network: Network, options: ExportOptions, names: Sequence[st
 
 
 def _printable(text: str) -> str:
-    """The text with bytes of names that are no UTF-8 replaced, as protobuf wants it."""
+    """The text with bytes that are not UTF-8 replaced, as protobuf requires."""
     return text.encode("utf-8", "replace").decode()

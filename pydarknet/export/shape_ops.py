@@ -35,7 +35,7 @@ def flat_route(graph: Graph, layer: FlatRoute, inputs: list[Value]) -> Value:
 
 
 def shortcut(graph: Graph, layer: Shortcut, inputs: list[Value]) -> Value:
-    """Weights are the factors of all sources; without weights alpha and beta are those of the two."""
+    """The sum of the sources times the layer's weights or, without weights, times alpha and beta."""
     total = graph.planes(inputs[0])
     factors = None if layer.weights is None else layer.normalised_weights()
     if factors is not None:
@@ -51,12 +51,12 @@ def shortcut(graph: Graph, layer: Shortcut, inputs: list[Value]) -> Value:
 
 
 def _steps(mine: Shape, theirs: Shape) -> tuple[int, int]:
-    """(stride of the cells that are read, stride of the cells that are written)"""
+    """(stride between cells that are read, stride between cells that are written)."""
     return max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
 
 
 def _fitted(graph: Graph, other: Value, shape: Shape) -> str:
-    """`other` at the places where a shortcut of `shape` adds it, and zeros elsewhere."""
+    """`other` in the cells where a shortcut of `shape` adds it, zero elsewhere."""
     x, theirs = graph.planes(other), other.shape
     down, up = _steps(shape, theirs)
     channels = min(shape.channels, theirs.channels)
@@ -75,7 +75,7 @@ def _fitted(graph: Graph, other: Value, shape: Shape) -> str:
 
 
 def _kept(graph: Graph, layer: Shortcut, total: str, theirs: Shape) -> str:
-    """The sum so far, times alpha where something is added."""
+    """The sum so far, multiplied by alpha in the cells where something is added."""
     mine = layer.shape
     if layer.alpha == 1:
         return total
@@ -129,7 +129,7 @@ def reorg(graph: Graph, layer: Reorg, inputs: list[Value]) -> Value:
 
 
 def _reorg_any_size(graph: Graph, x: str, channels: int, stride: int) -> str:
-    """The same with sides that are computed from those of x."""
+    """`reorg` for any size: the sides are computed from those of x."""
     sides = [graph.side(x, axis) for axis in (2, 3)]
     factor = graph.integers([stride])
     first = graph.integers([graph.batch, channels // (stride * stride)])

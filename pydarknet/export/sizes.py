@@ -1,4 +1,4 @@
-"""Which networks can be written for any input size: those in which no operator counts pixels."""
+"""Rules for networks that can be written for any input size: no operator may depend on the number of pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _always(layer: Layer, inputs: Sequence[Shape]) -> bool:
 
 
 def _shortcut(layer: Shortcut, inputs: Sequence[Shape]) -> bool:
-    """A part of a plane is a part for one size alone. The first input has the layer's own shape."""
+    """A shortcut to a part of a plane fits one size only. The first input has the layer's own shape."""
     mine = inputs[0]
     same_planes = all((shape.height, shape.width) == (mine.height, mine.width) for shape in inputs)
     whole = layer.alpha == 1 or all(shape.channels >= mine.channels for shape in inputs)
@@ -43,7 +43,7 @@ def _reorg(layer: Reorg, inputs: Sequence[Shape]) -> bool:
     return not layer.extra and not layer.flatten
 
 
-# Layers that are not listed count their inputs.
+# Layers without an entry depend on the size of their input.
 RULES: dict[type[Layer], Rule] = {
     ActivationLayer: _always,
     Avgpool: _always,
@@ -73,7 +73,7 @@ RULES: dict[type[Layer], Rule] = {
 
 
 def layer_of_one_size(network: Network, needed: Iterable[int]) -> int | None:
-    """The first of the needed layers that is written for one size alone; None where the graph takes any size."""
+    """The first of the needed layers that fixes the input size; None if the graph takes any size."""
     larger = larger_shapes(network)
     for index in sorted(needed):
         layer = network.layers[index]
@@ -84,7 +84,7 @@ def layer_of_one_size(network: Network, needed: Iterable[int]) -> int | None:
 
 
 def larger_shapes(network: Network) -> list[Shape]:
-    """The shapes of all layers at twice the size, or at the size of the set-up where the network runs at one alone."""
+    """The shapes of all layers at twice the input size, or at the current size if the network runs at one only."""
     size = network.input
     try:
         return network.shapes_at(Shape(size.channels, 2 * size.height, 2 * size.width))

@@ -28,12 +28,12 @@ def gain_and_bias(norm: BatchNorm | None, biases: Array) -> tuple[Array, Array]:
 
 
 def _rest(size: int, out: int, window: Window, stride: int) -> int:
-    """Cells by which the last window exceeds the far edge, where darknet's size formula ignores dilation."""
+    """The cells by which the last window exceeds the far edge; darknet's size formula ignores dilation."""
     before = window.padding * window.dilation
     reach = window.dilation * (window.size - 1) + 1
     rest = max(0, (out - 1) * stride + reach - size - before)
     if (size + before + rest - reach) // stride + 1 != out:
-        raise UnsupportedError("its padding and dilation give a size that ONNX does not")
+        raise UnsupportedError("its padding and dilation give an output size that ONNX cannot")
     return rest
 
 
@@ -73,7 +73,7 @@ def convolutional(graph: Graph, layer: Convolutional, inputs: list[Value]) -> Va
 
 
 def _signs(graph: Graph, layer: Convolutional, x: str, pads: list[int]) -> tuple[str, list[int]]:
-    """1 or -1 for every input (-1 for 0), padded here where padded pixels have a sign."""
+    """1 or -1 for every input (-1 for 0), padded here if padded pixels have a sign."""
     positive = graph.add("Greater", x, graph.constant(0.0))
     x = graph.add("Where", positive, graph.constant(1.0), graph.constant(-1.0))
     if layer.xnor_padding == 0:
@@ -105,7 +105,7 @@ def connected(graph: Graph, layer: Connected, inputs: list[Value]) -> Value:
 
 
 def local(graph: Graph, layer: Local, inputs: list[Value]) -> Value:
-    """Every location's patch is gathered and multiplied by the location's own filters."""
+    """Gather the patch of each location and multiply it by the location's own filters."""
     shape, out = inputs[0].shape, layer.shape
     index = _patches(layer, shape)
     x = graph.vector(inputs[0])
@@ -133,10 +133,11 @@ def _patches(layer: Local, shape: Shape) -> np.ndarray:
 
 
 def _pool(graph: Graph, operator: str, layer: Maxpool | LocalAvgpool, inputs: list[Value]) -> Value:
-    """darknet's padding is a total: the smaller half is at the top and left. ONNX leaves padded cells out as well."""
+    """darknet's padding is a total: the smaller half is at the top and left. Like darknet, ONNX ignores padded
+    cells."""
     before, after = layer.padding // 2, layer.padding - layer.padding // 2
     if after >= layer.size:
-        raise UnsupportedError(f"padding={layer.padding} leaves windows that lie outside the picture")
+        raise UnsupportedError(f"padding={layer.padding} leaves windows outside the picture")
     x = graph.add(operator, graph.planes(inputs[0]), kernel_shape=[layer.size] * 2,
                   strides=[layer.stride_y, layer.stride_x], pads=[before, before, after, after])  # fmt: skip
     return Value(_blurred(graph, layer.blur, x, layer.shape.channels), layer.shape)
@@ -155,7 +156,7 @@ def avgpool(graph: Graph, layer: Avgpool, inputs: list[Value]) -> Value:
 
 
 def depth_maxpool(graph: Graph, layer: DepthMaxpool, inputs: list[Value]) -> Value:
-    """Channels in rows of `out_channels`, the last row filled up; the largest of each column."""
+    """Arrange the channels in rows of `out_channels`, pad the last row, and take the maximum of each column."""
     shape, out = inputs[0].shape, layer.shape
     rows = -(-shape.channels // out.channels)
     lowest = float(np.finfo(np.float16 if graph.dtype is np.float16 else np.float32).min)

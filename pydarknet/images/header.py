@@ -57,8 +57,8 @@ def image_size(content: bytes) -> Size:
 
 
 def orientation(content: bytes) -> int:
-    """The EXIF orientation of a JPEG file, 1 (as stored) to 8; from 5 on, a viewer swaps width and height. 1 for files
-    without one. The beginning of a file is enough."""
+    """The EXIF orientation of a JPEG file, 1 (as stored) to 8; from 5 on, width and height are swapped. 1 for files
+    without one. content: the beginning of a file is enough."""
     try:
         return _exif_orientation(content) if content.startswith(b"\xff\xd8\xff") else 1
     except (struct.error, IndexError):

@@ -69,8 +69,8 @@ def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def header_of_file(path: str | os.PathLike[str]) -> tuple[tuple[int, int] | None, int]:
-    """((width, height), EXIF orientation) of the picture at `path`, see `header.orientation`; without decoding it, and
-    None for the size where the beginning of the file does not tell it, or the file cannot be read."""
+    """((width, height), EXIF orientation) of the picture at `path`, see `header.orientation`; without decoding it.
+    The size is None if the beginning of the file does not contain it, or the file cannot be read."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123
             content = stream.read(BEGINNING)
@@ -114,11 +114,11 @@ def _reason(error: BaseException) -> str:
 
 
 def check_image(array: Any) -> Picture:
-    """`array` itself if it is a picture. Raises OptionError, which gives its shape and type."""
+    """`array` itself if it is a picture. Raises OptionError with its shape and type."""
     if not isinstance(array, np.ndarray):
-        raise OptionError(f"a picture must be a (height, width, 3) uint8 array, not {type(array).__name__}")
+        raise OptionError(f"a picture must be a (height, width, 3) uint8 array; found {type(array).__name__}")
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise OptionError(f"a picture must be (height, width, 3) uint8, not {array.shape} {array.dtype}")
+        raise OptionError(f"a picture must be (height, width, 3) uint8; found {array.shape} {array.dtype}")
     return array
 
 
@@ -237,7 +237,7 @@ def fit_for_classify(image: Picture, mode: str, width: int, height: int, channel
     letterbox  scaled to fit, on grey
     stretch    scaled to `width` x `height`, whatever its aspect ratio
 
-    Raises OptionError for another mode, for channels other than 1 and 3, and for an array that is no picture.
+    Raises OptionError for another mode, for channels other than 1 and 3, and for an array that is not a picture.
     """
     pixels = in_channels(check_image(image), channels)
     rows, columns, _ = pixels.shape

@@ -57,21 +57,22 @@ def as_picture(image: Image, bgr: bool = False) -> Picture:
     if hasattr(image, "read"):
         content = image.read()
         if not isinstance(content, (bytes, bytearray, memoryview)):
-            raise OptionError(f"a picture's file must be opened for reading bytes; it gives {type(content).__name__}")
+            kind = type(content).__name__
+            raise OptionError(f"a picture's file must be opened in binary mode; reading it gave {kind}, expected bytes")
         return decode_image(bytes(content))
     return check_image(image)  # raises
 
 
 def _from_pillow(image: PillowImage) -> Picture:
-    """Pillow cuts off what is above 255 in its modes of 16 and 32 bits; here 16 bits become the 8 upper ones, as in
-    picture files."""
+    """A Pillow image as a picture. Of 16 bits the upper 8 are used, as for picture files; Pillow's own conversion clips
+    values above 255."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return np.asarray(image.convert("RGB"), np.uint8)
     pixels = np.asarray(image)
     low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
     if image.mode == "F" or not 0 <= low <= high <= 65535:
         raise OptionError(
-            f"a Pillow image of mode {image.mode} with values from {low:g} to {high:g}; expected 8 or 16 bits a channel"
+            f"a Pillow image of mode {image.mode} with values from {low:g} to {high:g}; expected 8 or 16 bits"
         )
     return _from_array((pixels.astype(np.uint16) >> 8).astype(np.uint8), False)
 
@@ -79,7 +80,7 @@ def _from_pillow(image: PillowImage) -> Picture:
 def _from_array(array: NDArray[Any], bgr: bool) -> Picture:
     planes = array[:, :, None] if array.ndim == 2 else array
     if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or not planes.size:
-        raise OptionError(f"a picture must be (height, width, 3) uint8, not {array.shape} {array.dtype}")
+        raise _array_error(array)
     if planes.dtype.kind == "f":
         if not (planes.min() >= 0 and planes.max() <= 1):  # false for NaN as well
             low, high = float(planes.min()), float(planes.max())
@@ -88,7 +89,14 @@ def _from_array(array: NDArray[Any], bgr: bool) -> Picture:
             )
         planes = np.rint(planes * 255).astype(np.uint8)
     elif planes.dtype != np.uint8:
-        raise OptionError(f"a picture must be (height, width, 3) uint8, not {array.shape} {array.dtype}")
+        raise _array_error(array)
     if planes.shape[2] == 1:
         return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)))
     return planes[:, :, 2::-1] if bgr else planes[:, :, :3]
+
+
+def _array_error(array: NDArray[Any]) -> OptionError:
+    return OptionError(
+        "a picture must be (height, width[, 1, 3 or 4]), uint8 or floats from 0 to 1; found "
+        f"{array.shape} {array.dtype}"
+    )

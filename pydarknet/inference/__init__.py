@@ -1,1 +1,1 @@
-"""From pictures to detections, classes and text."""
+"""Inference: detections and classes of pictures and video, tracks, generated text."""

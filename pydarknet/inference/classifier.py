@@ -16,13 +16,13 @@ from ..utils.arrays import Array
 from ..utils.strict_json import json_text, to_json
 from .finite import require_finite
 
-LONGEST = 16  # largest aspect ratio of a picture that is taken whole
+MAX_ASPECT = 16  # the largest aspect ratio of a picture that is not letterboxed
 FITS = ("shorter", "crop", "letterbox", "stretch")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class with its probability. `parent`: its parent in a word tree, "Root" at the top, None without a tree."""
+    """A class with its probability. parent: its parent in a word tree, "Root" at the top; None without a tree."""
 
     class_id: int
     name: str
@@ -32,7 +32,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classification:
-    """The best classes of one picture, best first; `seconds` is the time of the forward pass alone."""
+    """The best classes of one picture, best first. seconds: the time of the forward pass alone, per picture."""
 
     predictions: list[Prediction]
     seconds: float
@@ -42,7 +42,7 @@ class Classification:
     def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
         """One JSON object in one line, as `classify --json` prints: file name, seconds, and `classes`, best first.
 
-        frame: of a video, its number from 1; named if given.
+        frame: its number in a video, from 1; None for a picture.
         """
         classes = [
             {"class_id": each.class_id, "name": json_text(each.name), "probability": round(each.probability, 6)}
@@ -68,15 +68,14 @@ def best_fit(network: Network) -> str:
 def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
     """A (height, width, 3) uint8 RGB picture -> the network's input, (channels, height, width) float32; needs no lock.
 
-    fit: auto, or one of FITS; `shorter` falls back to `crop` where the network runs at one size only. Raises
-    OptionError.
+    fit: auto, or one of FITS; `shorter` becomes `crop` if the network runs at one size only. Raises OptionError.
     """
     if fit != "auto" and fit not in FITS:
         raise OptionError(f"fit {fit!r}: expected auto, {', '.join(FITS)}")
     if fit == "auto" or (fit == "shorter" and not network.resizable):
         fit = best_fit(network)
-        if fit == "shorter" and max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
-            fit = "letterbox"  # the whole of such a sliver would take too much memory
+        if fit == "shorter" and max(image.shape[:2]) > MAX_ASPECT * min(image.shape[:2]):
+            fit = "letterbox"  # resized by its shorter side, it would take too much memory
     channels, height, width = network.input_shape
     return fit_for_classify(image, fit, width, height, channels)
 
@@ -88,10 +87,10 @@ def classify_inputs(
     top: int = 5,
     classes: Sequence[int] | None = None,
 ) -> list[Classification]:
-    """The `top` best classes of prepared pictures. Those of one size go through the network in one pass.
+    """The `top` best classes of prepared pictures. Those of the same size share a forward pass.
 
-    classes: the numbers of those that are asked for; None: all.
-    Raises OptionError, ShapeError, and DivergedError where the network's output is not finite.
+    classes: the class numbers to report; None: all.
+    Raises OptionError, ShapeError, and DivergedError if the network's output is not finite.
     """
     if top < 1:
         raise OptionError(f"top {top}: expected at least 1")
@@ -101,7 +100,7 @@ def classify_inputs(
     results: dict[int, Classification] = {}
     for (_, height, width), members in by_shape.items():
         x = inputs[members[0]][None] if len(members) == 1 else np.stack([inputs[index] for index in members])
-        with network.lock:  # for the time alone: `forward` gives copies
+        with network.lock:  # only for the measured time: `forward` returns copies
             network.prepare(x.shape)
             start = clock()
             outputs = network.forward(x)
@@ -116,7 +115,7 @@ def classify_inputs(
 def classify(network: Network, image: Picture, names: Sequence[str], top: int = 5, fit: str = "auto") -> Classification:
     """The `top` best classes of a (height, width, 3) uint8 RGB picture; see `prepare_input` for `fit`.
 
-    Raises OptionError, and DivergedError where the network's output is not finite.
+    Raises OptionError, and DivergedError if the network's output is not finite.
     """
     return classify_inputs(network, [prepare_input(network, image, fit)], names, top)[0]
 
@@ -130,7 +129,7 @@ def rank(
 ) -> list[Prediction]:
     """The `top` best classes of one output (classes,) or (classes, 1, 1); of equal values the lower class is first.
 
-    tree: probabilities are multiplied by those of all ancestors. classes: the numbers of those that are asked for.
+    tree: probabilities are multiplied by those of all ancestors. classes: the class numbers to report; None: all.
     """
     probabilities = output.reshape(-1)
     if tree is not None:

@@ -1,4 +1,4 @@
-"""The objects of one picture, as a list that also gives arrays, drawings, files and other programs' formats."""
+"""The objects of one picture: a list with conversions to arrays, drawings, files and other programs' formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Detections(list[Detection]):
     """A list of Detection in the order in which darknet prints them, with the picture that they were found in.
 
     width, height   pixels of the picture
-    classes         number of classes of the network, over which the colours of boxes are spread
+    classes         number of classes of the network, which determines the colours of boxes
     seconds         time of the forward pass, per picture of its batch
     source          the picture as it was given: a path is read again by `plot`, `save` and `crops`, anything else is
                     kept by reference; `bgr`: whether its channels are blue, green, red
@@ -63,7 +63,7 @@ class Detections(list[Detection]):
     def __getitem__(self, index: slice) -> Detections: ...
 
     def __getitem__(self, index: SupportsIndex | slice) -> Detection | Detections:
-        """One object, or those of a slice with all that is known of their picture."""
+        """One object; for a slice, its objects with the attributes of this list."""
         if isinstance(index, slice):
             return Detections(super().__getitem__(index), **vars(self))
         return super().__getitem__(index)
@@ -72,7 +72,7 @@ class Detections(list[Detection]):
 
     @property
     def xyxy(self) -> Array:
-        """(n, 4) float32: left, top, right, bottom in pixels; boxes may reach beyond the picture."""
+        """(n, 4) float32: left, top, right, bottom in pixels; boxes may exceed the picture."""
         return np.array([d.box.xyxy for d in self], np.float32).reshape(-1, 4)
 
     @property
@@ -82,12 +82,12 @@ class Detections(list[Detection]):
 
     @property
     def confidence(self) -> Array:
-        """(n,) float32: probabilities from 0 to 1."""
+        """(n,) float32: probabilities, 0 to 1."""
         return np.array([d.confidence for d in self], np.float32)
 
     @property
     def class_id(self) -> NDArray[np.int64]:
-        """(n,) int64: numbers of classes, from 0."""
+        """(n,) int64: class numbers, from 0."""
         return np.array([d.class_id for d in self], np.int64)
 
     @property
@@ -99,9 +99,9 @@ class Detections(list[Detection]):
 
     @property
     def image(self) -> Picture:
-        """The picture, (height, width, 3) uint8 RGB. Raises OptionError where no picture is known, ImageError."""
+        """The picture, (height, width, 3) uint8 RGB. Raises OptionError without `source`, ImageError."""
         if self.source is None:
-            raise OptionError("these detections do not know their picture; `Model.detect` gives some that do")
+            raise OptionError("these detections have no picture; expected those that `Model.detect` returns")
         return as_picture(self.source, self.bgr)
 
     def plot(self) -> Picture:
@@ -109,15 +109,15 @@ class Detections(list[Detection]):
         return draw_detections(self.image, self, self.classes)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture with boxes and labels in the format of the path's extension; the path. Raises
+        """Write the picture with boxes and labels in the format of the path's extension. Returns the path. Raises
         OutputError."""
         return write_image(path, self.plot())
 
     def crops(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
-        """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on; the paths.
+        """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on. Returns the paths.
 
-        stem: by default the name of the picture's file, else "crop". The folder is created. Boxes without a pixel
-        inside the picture are left out. Raises OutputError.
+        stem: by default the name of the picture's file, else "crop". The folder is created. Boxes outside
+        the picture are left out. Raises OutputError.
         """
         make_folder(Path(folder))
         image, written = self.image, []
@@ -130,7 +130,7 @@ class Detections(list[Detection]):
             left, top, right, bottom = (max(0, round(value)) for value in corners)
             part = image[top:bottom, left:right]
             if part.size:
-                name = _NOT_IN_FILE_NAMES.sub("_", detection.name)  # a class may be called ../../x
+                name = _NOT_IN_FILE_NAMES.sub("_", detection.name)  # a class name may contain ../
                 written.append(write_image(Path(folder) / f"{stem}_{number:03d}_{name}.jpg", part))
         return written
 
@@ -140,7 +140,7 @@ class Detections(list[Detection]):
         """One JSON object in one line, as `detect --json` prints: file name, size, seconds, and `objects`, each with
         class, confidence, `box` (left, top, width, height in pixels) and box relative to the picture.
 
-        filename: by default the source's path, if it has one. frame: of a video, its number from 1; named if given.
+        filename: by default the source's path, if it has one. frame: its number in a video, from 1; None for a picture.
         """
         if filename is None and isinstance(self.source, (str, os.PathLike)):
             filename = os.fspath(self.source)
@@ -170,7 +170,7 @@ class Detections(list[Detection]):
         return box.x / self.width, box.y / self.height, box.w / self.width, box.h / self.height
 
     def to_csv(self) -> str:
-        """A table with a header and one line for each object: class_id, name, confidence, and the corners in pixels."""
+        """A CSV table, one line per object: class_id, name, confidence, and the corners in pixels."""
         import csv
 
         text = io.StringIO()
@@ -180,7 +180,7 @@ class Detections(list[Detection]):
         return text.getvalue()
 
     def csv_rows(self) -> list[list[int | str]]:
-        """The lines of that table, as values."""
+        """The rows of `to_csv`, as values."""
         return [[d.class_id, d.name, f"{d.confidence:.6f}", *(f"{value:.3f}" for value in d.box.xyxy)] for d in self]
 
     def to_labels(self) -> str:
@@ -193,7 +193,9 @@ class Detections(list[Detection]):
         try:
             import supervision
         except ImportError:
-            raise OptionError("this needs the package supervision: pip install 'pydarknet[supervision]'") from None
+            raise OptionError(
+                "to_supervision needs the package supervision: pip install 'pydarknet[supervision]'"
+            ) from None
         return supervision.Detections(
             xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data={"class_name": self.names}
         )

@@ -26,7 +26,7 @@ from .finite import warn_if_not_finite
 from .tiles import Tile, Tiling, merge_tiles
 
 BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
-HIDDEN = "dont_show"  # AlexeyAB's darknet never reports classes whose name begins so
+HIDDEN = "dont_show"  # AlexeyAB's darknet does not report classes whose names start with this
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,12 @@ class DetectionResult:
     seconds: float
 
     def detections(self) -> Detections:
-        """A detection for each box and class above the threshold, in the order in which the dialect's darknet prints
-        them."""
+        """A detection for each box and class above the threshold, in the order of the dialect's darknet."""
         listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
         return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
 
     def only(self, classes: Sequence[int]) -> DetectionResult:
-        """The same without the objects of other classes."""
+        """The result with only the objects of these classes, given by their numbers."""
         probabilities = np.zeros_like(self.candidates.probabilities)
         probabilities[:, classes] = self.candidates.probabilities[:, classes]
         return replace(self, candidates=replace(self.candidates, probabilities=probabilities))
@@ -69,11 +68,11 @@ class DetectionResult:
         return listed
 
     def in_array_order(self) -> list[Detection]:
-        """The same detections box by box, in the order of darknet's array."""
+        """The detections box by box, in the order of darknet's array."""
         return [detection for of_a_box in self.by_box() for detection in of_a_box]
 
     def by_box(self) -> list[list[Detection]]:
-        """`in_array_order` with a list for each box that has detections."""
+        """The detections of each box that has any, in array order."""
         boxes: dict[int, list[Detection]] = {}
         for box, class_id in np.argwhere(self._above).tolist():
             if not self._is_hidden(class_id):
@@ -81,7 +80,7 @@ class DetectionResult:
         return list(boxes.values())
 
     def best_of_each(self) -> list[Detection]:
-        """The best class of each box that has one above the threshold, in array order, as label files have them."""
+        """The best class of each box that has one above the threshold, in array order, as for label files."""
         best = self._best_classes(self.candidates.probabilities)
         return [self._detection(box, int(c)) for box, c in enumerate(best) if c >= 0]
 
@@ -93,7 +92,7 @@ class DetectionResult:
         return self.dialect.detects_best_class_first and self.names[class_id].startswith(HIDDEN)
 
     def _shown_probabilities(self) -> np.ndarray:
-        """A copy of the probabilities in which hidden classes have 0."""
+        """A copy of the probabilities with 0 for hidden classes."""
         probabilities = self.candidates.probabilities.copy()
         probabilities[:, [c for c in range(len(self.names)) if self._is_hidden(c)]] = 0
         return probabilities
@@ -132,7 +131,7 @@ def decode(
     network: Network, sample: int, width: int, height: int, thresh: float, hier: float, letterbox: bool
 ) -> Candidates:
     """The candidates of a sample of the last batch before suppression, as fractions of its picture of `width` x
-    `height` pixels. If several threads use the network, the caller must hold its lock since that pass."""
+    `height` pixels. If several threads use the network, the caller must have held its lock since the pass."""
     parts = []
     size = network.running_size
     for head in heads_of(network):
@@ -145,7 +144,7 @@ def decode(
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """The options of `detect`, checked."""
+    """The checked options of `detect`."""
 
     thresh: float
     hier: float
@@ -162,14 +161,14 @@ class DetectorOptions:
 
 
 def check_fractions(**options: float) -> None:
-    """Raise OptionError for an option outside 0..1, as NaN is."""
+    """Raise OptionError for an option outside 0..1, or NaN."""
     for name, value in options.items():
         if not 0 <= value <= 1:
             raise OptionError(f"{name} {value}: expected a number from 0 to 1")
 
 
 class DetectorInput(NamedTuple):
-    """A picture as the network's input, (channels, height, width) float32, with its own size in pixels and options."""
+    """A picture as the network's input, (channels, height, width) float32, with its original size in pixels."""
 
     pixels: Array
     width: int
@@ -191,9 +190,9 @@ def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequ
 
 
 def _forward(network: Network, inputs: Sequence[DetectorInput]) -> tuple[list[Candidates], float]:
-    """The candidates of each input before suppression, and the time of the pass for one of them."""
+    """The candidates of each input before suppression, and the seconds of the pass per input."""
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
-    with network.lock:  # other threads' passes would overwrite what is decoded
+    with network.lock:  # another thread's pass would overwrite the outputs before they are decoded
         network.prepare(x.shape)
         start = clock()
         outputs = network.forward(x)
@@ -206,7 +205,7 @@ def _forward(network: Network, inputs: Sequence[DetectorInput]) -> tuple[list[Ca
 def _result(
     network: Network, picture: DetectorInput, candidates: Candidates, names: Sequence[str], seconds: float
 ) -> DetectionResult:
-    """What the candidates leave after suppression. picture: whose size and options count."""
+    """The result of suppression, with the size and the options of the picture."""
     options, last = picture.options, heads_of(network)[-1]
     if options.nms:
         candidates = suppress(candidates, options.nms, last.nms_kind, last.beta_nms)
@@ -215,7 +214,7 @@ def _result(
 
 
 class TiledInput(NamedTuple):
-    """A picture cut into tiles, the first of which is the whole of it, each prepared for the network."""
+    """A picture cut into tiles, the first of which is the whole picture, each prepared for the network."""
 
     tiles: list[Tile]
     inputs: list[DetectorInput]
@@ -232,7 +231,8 @@ def prepare_tiles(network: Network, image: Picture, options: DetectorOptions, ti
 def detect_tiled(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
-    """The objects of pictures in tiles, `batch` tiles a pass; `seconds` of a result is the time of all its tiles."""
+    """The objects of tiled pictures, `batch` tiles per forward pass. A result's `seconds` is the time of all its
+    tiles."""
     inputs = [each for picture in pictures for each in picture.inputs]
     candidates, seconds = [], []
     for start in range(0, len(inputs), batch):
@@ -269,8 +269,8 @@ def detect(
     thresh     probability above which a class of a box is reported
     hier       threshold of word trees
     nms        IoU above which the less confident of two boxes is suppressed; 0: no suppression
-    letterbox  keep the picture's aspect ratio, on grey; None: as darknet's own command for this network
-    tiling     how a large picture is cut, for small objects; None: it is not
+    letterbox  keep the picture's aspect ratio, with grey borders; None: as darknet's own command does
+    tiling     tiles into which the picture is cut, for small objects; None: the whole picture only
 
     Raises OptionError. Logs a warning if the network's output is not finite.
     """
@@ -297,7 +297,7 @@ def detect_each(
 
     Threads load and resize the pictures of the next batches while the network computes; memory is bounded. `images` is
     iterated in the caller's thread. Other options: see `detect`, and `as_picture` for `bgr`. Raises OptionError at
-    once, and ImageError when the result of an unreadable picture is due.
+    once, and ImageError in place of the result of an unreadable picture.
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
@@ -326,14 +326,14 @@ def detect_each(
                     return
             raise failure
 
-    heads_of(network)  # raises where there is none
+    heads_of(network)  # raises if there is none
     return results()
 
 
 def detect_prepared(
     network: Network, pictures: Sequence[DetectorInput | TiledInput], names: Sequence[str], batch: int
 ) -> list[DetectionResult]:
-    """The objects of prepared pictures, which are either all whole, thus one pass, or all in tiles."""
+    """The objects of prepared pictures: either all whole, computed in one pass, or all tiled."""
     whole = [each for each in pictures if isinstance(each, DetectorInput)]
     if whole:
         return detect_inputs(network, whole, names)

@@ -1,4 +1,4 @@
-"""Outputs that are not finite: found by a cheap check after a pass, explained by a slow search that runs once."""
+"""Outputs that are not finite: a cheap check after each pass, and a slow search for the cause that runs once."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def all_finite(outputs: Sequence[Array]) -> bool:
     """Whether no value is NaN or infinite.
 
     The sum of an array is finite only if all its values are, and takes one pass over memory; the exact check is needed
-    only where the sum itself overflows.
+    only if the sum itself overflows.
     """
     with np.errstate(all="ignore"):
         return all(math.isfinite(float(array.sum())) or bool(np.isfinite(array).all()) for array in outputs)
 
 
 def require_finite(network: Network, x: Array, outputs: Sequence[Array]) -> None:
-    """Raise DivergedError where the outputs of `network.forward(x)` are not finite, naming the first such layer."""
+    """Raise DivergedError, which names the first such layer, if the outputs of `network.forward(x)` are not finite."""
     if not all_finite(outputs):
         raise DivergedError(explain(network, x))
 
 
 def warn_if_not_finite(network: Network, x: Array, outputs: Sequence[Array]) -> None:
-    """Log a warning, once for each network, where the outputs of `network.forward(x)` are not finite."""
+    """Log a warning, once for each network, if the outputs of `network.forward(x)` are not finite."""
     if network not in _warned and not all_finite(outputs):
         _warned.add(network)
         log.warning("%s", explain(network, x))
@@ -53,5 +53,5 @@ def explain(network: Network, x: Array) -> str:
         text = f"layer {index} [{layer.kind}] gives {wrong} of {output.size} values that are not finite"
         faulty = [each for each in layer.parameters() if not np.isfinite(each).all()]
         cause = "its own parameters are not finite: the weights file is damaged or its training diverged"
-        return f"{network.path}: {text}; {cause if faulty else 'its parameters are finite, so that a sum overflowed'}"
+        return f"{network.path}: {text}; {cause if faulty else 'its parameters are finite, so a sum overflowed'}"
     return f"{network.path}: the output holds values that are not finite"

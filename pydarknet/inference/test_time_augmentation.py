@@ -25,8 +25,8 @@ Views = Callable[[Picture, Network], list[Crop]]
 
 
 def middle(image: Picture, network: Network) -> list[Crop]:
-    """`valid`: pjreddie's takes the largest square in the middle, AlexeyAB's the middle of the picture with its shorter
-    side at the network's width."""
+    """`valid`: for pjreddie's darknet the largest square in the middle; for AlexeyAB's the middle of the picture with
+    its shorter side at the network's width."""
     if network.dialect.validates_on_square:
         rows, columns, _ = image.shape
         side = min(rows, columns)
@@ -41,12 +41,12 @@ def cropped(image: Picture, network: Network) -> list[Crop]:
 
 
 def stretched(image: Picture, network: Network) -> list[Crop]:
-    """`validcrop`, `test`: the picture in the network's proportions."""
+    """`validcrop`, `test`: the picture stretched to the network's size."""
     return _fitted(image, network, "stretch")
 
 
 def letterboxed(image: Picture, network: Network) -> list[Crop]:
-    """`csv`: the whole picture on grey."""
+    """`csv`: the whole picture with grey borders."""
     return _fitted(image, network, "letterbox")
 
 
@@ -61,9 +61,9 @@ def _fitted(image: Picture, network: Network, mode: str) -> list[Crop]:
 
 
 def several_sizes(image: Picture, network: Network) -> list[Crop]:
-    """`validmulti`: the whole picture at several sizes, each as it is and mirrored.
+    """`validmulti`: the whole picture at several sizes, each unchanged and mirrored.
 
-    pjreddie's scales the longer side, and leaves the tree out of mirrored pictures.
+    pjreddie's darknet scales the longer side, and does not apply the tree to mirrored pictures.
     """
     dialect, channels = network.dialect, network.input_shape[0]
     rows, columns, _ = image.shape
@@ -78,8 +78,8 @@ def several_sizes(image: Picture, network: Network) -> list[Crop]:
 
 
 def ten_crops(image: Picture, network: Network) -> list[Crop]:
-    """`valid10`: five crops of a picture 32 pixels larger than the network, beyond its edges the pixels of the edge,
-    then the same of the mirrored picture."""
+    """`valid10`: five crops of the picture, stretched to 32 pixels more than the network's size, and five of its mirror
+    image. Beyond the edges, the pixels of the edge are repeated."""
     channels, height, width = network.input_shape
     large = fit_for_classify(image, "stretch", width + SHIFT, height + SHIFT, channels)
     corners = ((-SHIFT, -SHIFT), (SHIFT, -SHIFT), (0, 0), (-SHIFT, SHIFT), (SHIFT, SHIFT))

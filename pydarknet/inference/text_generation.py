@@ -14,22 +14,22 @@ from ..network.network import Network
 from ..utils.arrays import Array
 from .finite import require_finite
 
-NEGLIGIBLE = np.float32(0.0001)  # probabilities below are never chosen
-BLANKS = frozenset(b" \n\t")  # end words
-STRIPPED = b" \t\n\r"
-END = ord(" ")  # follows each text of which a vector is made
+NEGLIGIBLE = np.float32(0.0001)  # symbols with a lower probability are never drawn
+BLANKS = frozenset(b" \n\t")  # symbols that end a word
+STRIPPED = b" \t\n\r"  # symbols that are removed from a line before its vector is computed
+END = ord(" ")  # the symbol read after a line
 
 
 class SymbolPredictor:
     """A network that reads one symbol after another and predicts the next."""
 
     def __init__(self, network: Network) -> None:
-        """Raises OptionError where the network does not give one probability for each of its inputs."""
+        """Raises OptionError unless the network has as many outputs as inputs."""
         self.network, self.alphabet = network, network.input.outputs
         given = network.layers[network.output_index].shape.outputs
         if given != self.alphabet:
             raise OptionError(
-                f"{network.path}: gives {given} numbers for {self.alphabet} inputs; to predict text, expected as many"
+                f"{network.path}: found {given} outputs and {self.alphabet} inputs; expected as many, to predict text"
             )
         self._x = np.zeros((1, self.alphabet), np.float32)
         self.reset()
@@ -40,13 +40,13 @@ class SymbolPredictor:
 
     def read(self, symbol: int) -> Array:
         """The probabilities (alphabet,) of the next symbol. Raises DataError for a symbol that has no input,
-        DivergedError where the probabilities are not finite."""
+        DivergedError if the probabilities are not finite."""
         (probabilities,) = self.network.forward(self._input(symbol))
         require_finite(self.network, self._x, [probabilities])
         return probabilities.reshape(-1)
 
     def first_output(self, symbol: int) -> Array:
-        """Read another symbol; the output (outputs,) of the first layer. Raises DataError likewise."""
+        """Read another symbol. Returns the output (outputs,) of the first layer. Raises DataError as `read`."""
         output = self.network.layer_outputs(self._input(symbol))[0]
         assert output is not None  # only costs have none, and they are not first
         return output.reshape(-1)
@@ -58,7 +58,7 @@ class SymbolPredictor:
         return self._x
 
     def check(self, symbol: int) -> None:
-        """Raise DataError for a symbol that the network has no input for."""
+        """Raise DataError for a symbol for which the network has no input."""
         if not 0 <= symbol < self.alphabet:
             raise DataError(f"Out of range character {symbol}; the network takes 0 to {self.alphabet - 1}")
 
@@ -72,8 +72,8 @@ def generate(
 ) -> Iterator[int]:
     """`count` symbols that follow the seed, each drawn from the network's probabilities.
 
-    temperature: of its softmax layers; below 1 the probable becomes more so. An empty seed counts as symbol 0.
-    Raises OptionError and DataError.
+    temperature: that of the softmax layers; below 1, probable symbols become more probable. An empty seed counts as
+    symbol 0. Raises OptionError and DataError.
     """
     if not temperature > 0:
         raise OptionError(f"temperature {temperature}: expected a number above 0")
@@ -89,7 +89,8 @@ def generate(
 
 
 def draw(probabilities: Array, rng: np.random.Generator) -> int:
-    """A random index, distributed by `probabilities` without the negligible ones; the last if none is left."""
+    """A random index with these probabilities, where negligible ones count as 0; the last index if all are
+    negligible."""
     kept = np.where(probabilities < NEGLIGIBLE, np.float32(0), probabilities)
     total = np.cumsum(kept, dtype=np.float64)
     return min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), len(kept) - 1)
@@ -97,7 +98,7 @@ def draw(probabilities: Array, rng: np.random.Generator) -> int:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a text has been predicted so far."""
+    """The score of the prediction of a text so far."""
 
     count: int  # symbols
     words: int
@@ -117,7 +118,7 @@ def _power(bits: float) -> float:
 
 
 def scores(network: Network, seed: Sequence[int], text: Iterable[int]) -> Iterator[Score]:
-    """After each symbol of a text but its first, the score up to there.
+    """The score after each symbol of a text but the first.
 
     The seed is read first and not scored. Sums are float32, as in darknet. Raises OptionError and DataError.
     """
@@ -139,7 +140,7 @@ def scores(network: Network, seed: Sequence[int], text: Iterable[int]) -> Iterat
 
 
 def vectors(network: Network, seed: Sequence[int], lines: Iterable[bytes]) -> Iterator[tuple[bytes, Array]]:
-    """Each line without blanks, and the first layer's output (outputs,) after seed, line and a blank have been read."""
+    """Each line without spaces, and the first layer's output (outputs,) after the seed, the line and a space."""
     predictor = SymbolPredictor(network)
     for line in lines:
         stripped = line.translate(None, STRIPPED)

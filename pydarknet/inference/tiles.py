@@ -1,4 +1,5 @@
-"""Large pictures in overlapping tiles, so that small objects reach the network larger: cut, and put together again."""
+"""Large pictures in overlapping tiles, in which small objects are larger for the network: cutting, and merging the
+results."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from ..errors import ImageError, OptionError
 from ..images.image import Picture
 from ..utils.arrays import Array
 
-OVERLAP = 0.2  # default: the part of a tile's width and height that it shares with each neighbour
-MOST = 64  # tiles in a row or column
-NEAR = 0.02  # of a tile's side: a box that ends as near to an inner edge is taken for a part of an object
-COVERED = 0.5  # of a part's area: if so much of it is in a whole object of its class, it is dropped
+OVERLAP = 0.2  # default: the fraction of a tile's side that it shares with a neighbour
+MOST = 64  # tiles in a row or column, at most
+NEAR = 0.02  # of a tile's side: a box that ends this near to an inner edge is taken for a part of an object
+COVERED = 0.5  # of a part's area: if a whole object of its class covers so much of it, the part is dropped
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Tile:
     picture_height: int
 
     def of(self, picture: Picture) -> Picture:
-        """Its pixels, a view of the picture."""
+        """The pixels of the tile, a view of the picture."""
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def in_picture(self, boxes: Array) -> Array:
@@ -42,7 +43,7 @@ class Tile:
         return (boxes * scale + corner).astype(np.float32)
 
     def cuts(self, boxes: Array) -> NDArray[np.bool_]:
-        """Which of the boxes (k, 4), fractions of the tile, end at an edge of it that is inside the picture."""
+        """(k,) bool: the boxes (k, 4), fractions of the tile, that end at an edge of the tile inside the picture."""
         half = boxes[:, 2:] / 2
         left, top = (boxes[:, :2] - half).T
         right, bottom = (boxes[:, :2] + half).T
@@ -55,9 +56,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How pictures are cut: `columns` x `rows` equal tiles, of which neighbours share `overlap` of their side.
+    """The division of a picture into `columns` x `rows` equal tiles; neighbours share the fraction `overlap` of a side.
 
-    The whole picture is looked at besides, for objects that are larger than a tile. Raises OptionError.
+    The whole picture is the first tile, for objects larger than the others. Raises OptionError.
     """
 
     columns: int
@@ -73,7 +74,7 @@ class Tiling:
 
     @classmethod
     def parse(cls, text: str, overlap: float = OVERLAP) -> Tiling:
-        """That of `2x2`, columns by rows. Raises OptionError."""
+        """The tiling `2x2`, columns by rows. Raises OptionError."""
         columns, x, rows = text.lower().partition("x")
         if not (x and columns.isdecimal() and rows.isdecimal()):
             raise OptionError(f"tiles {text}: expected columns x rows, such as 2x2")
@@ -103,9 +104,9 @@ def _spans(size: int, count: int, overlap: float) -> list[tuple[int, int]]:
 def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidates:
     """The candidates of all tiles, before suppression, as fractions of the picture.
 
-    A box that ends at an inner edge of its tile is a part of an object. It is dropped where COVERED of its area lies in
-    a box of its class that is no part: it might be surer than that, and suppress it. What remains of one object is left
-    to the suppression of the network.
+    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a box of its class that is not
+    a part covers COVERED of its area, because the part might have a higher confidence and suppress that box. The usual
+    suppression does the rest.
     """
     merged = Candidates.concatenate(
         [replace(each, boxes=tile.in_picture(each.boxes)) for tile, each in zip(tiles, found, strict=True)]
@@ -125,7 +126,7 @@ def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidate
 
 @np.errstate(all="ignore")
 def _covered(box: Array, others: Array) -> Array:
-    """(k,) the share of a box (4,) that lies in each of the others (k, 4)."""
+    """(k,): the fraction of a box (4,) that each of the others (k, 4) covers."""
     low = np.maximum(box[:2] - box[2:] / 2, others[:, :2] - others[:, 2:] / 2)
     high = np.minimum(box[:2] + box[2:] / 2, others[:, :2] + others[:, 2:] / 2)
     return np.clip(high - low, 0, None).prod(axis=1) / box[2:].prod()

@@ -1,4 +1,4 @@
-"""Objects followed from frame to frame (ByteTrack, of the package trackers), and lines that they are counted at."""
+"""Tracking of objects from frame to frame (ByteTrack, of the package trackers), and lines at which they are counted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..boxes import Detection
 from ..errors import OptionError
 from .detector import DetectionResult
 
-CONFIDENT = 0.5  # default: confidence from which an object begins a track
-PATIENCE = 1.0  # default: seconds for which an object that is not seen is remembered
-_LIBRARY_RATE = 30  # frames a second that the package counts its patience in
+CONFIDENT = 0.5  # default: the confidence from which a detection starts a track
+PATIENCE = 1.0  # default: seconds for which the track of an object that is not detected is kept
+_LIBRARY_RATE = 30  # frames per second in which the package counts its buffer
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Track:
 
 
 class Tracker:
-    """Gives the objects of a video their numbers, frame by frame.
+    """Assigns track numbers to the objects of a video, frame by frame.
 
-    An object is matched with one of the frames before by where that is expected now, whatever its class; its class is
-    the one that its track had most. It gets its number in the second frame in which it is seen.
+    A detection is matched with the track whose predicted box it overlaps, whatever its class. The class of a track is
+    the most frequent one of its detections. A track gets its number with its second detection.
     """
 
     def __init__(self, rate: float = 25.0, confident: float = CONFIDENT, patience: float = PATIENCE) -> None:
-        """rate: frames a second that `update` will get. confident: an object of at least this confidence begins a
-        track, a weaker one only continues one. patience: seconds until one that is not seen is forgotten.
+        """rate: the frames per second that `update` will get. confident: a detection of at least this confidence starts
+        a track; a weaker one can only continue one. patience: seconds for which a track without detections is kept.
 
         Raises OptionError, also without the package trackers.
         """
@@ -45,7 +45,7 @@ class Tracker:
             raise OptionError(f"rate {rate}, confident {confident}, patience {patience}: expected a rate above 0, a "
                               "confidence from 0 to 1, a patience of 0 or more")  # fmt: skip
         self._supervision, trackers = _libraries()
-        self._votes: dict[int, Counter[tuple[int, str]]] = {}  # of each track that is followed
+        self._votes: dict[int, Counter[tuple[int, str]]] = {}  # of each track: the sums of confidences by class
         self._tracker: Any = trackers.ByteTrackTracker(
             lost_track_buffer=round(patience * _LIBRARY_RATE),
             frame_rate=rate,
@@ -54,7 +54,7 @@ class Tracker:
         )
 
     def update(self, found: DetectionResult) -> list[Track]:
-        """The tracks seen in the next frame, by their number. Of several classes of a box the best one counts."""
+        """The tracks that are detected in the next frame, sorted by number. Only the best class of a box counts."""
         objects = best_of_boxes(found)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -74,7 +74,7 @@ class Tracker:
         ]
 
     def _named(self, number: int, detection: Detection) -> Detection:
-        """The object with the class that its track had most, by the sum of confidences."""
+        """The detection with the class of its track: the one with the largest sum of confidences."""
         votes = self._votes.setdefault(number, Counter())
         votes[detection.class_id, detection.name] += detection.confidence  # type: ignore[assignment]
         (class_id, name), _ = votes.most_common(1)[0]
@@ -88,11 +88,11 @@ def best_of_boxes(found: DetectionResult) -> list[Detection]:
 
 
 class CountLine:
-    """Counts tracks whose centre crosses a line: `entered` to the left of one who goes from the start to the end,
-    `left` to the right. Raises OptionError without the package trackers."""
+    """Counts tracks whose centre crosses a line: `entered` counts those that cross to the left, seen from the start
+    towards the end, `left` those that cross to the right. Raises OptionError without the package trackers."""
 
     def __init__(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """start, end: x and y in pixels of the frame, or as fractions of it where all four are at most 1."""
+        """start, end: x and y in pixels of the frame, or as fractions of it if all four are at most 1."""
         if start == end:
             raise OptionError(f"count line: its ends are both {start}; expected two points")
         self.start, self.end = start, end
@@ -103,7 +103,7 @@ class CountLine:
 
     @classmethod
     def parse(cls, text: str) -> CountLine:
-        """That of `x1,y1,x2,y2`. Raises OptionError."""
+        """The line `x1,y1,x2,y2`. Raises OptionError."""
         try:
             x1, y1, x2, y2 = (float(word) for word in text.split(","))
         except ValueError:
@@ -119,7 +119,7 @@ class CountLine:
         return (x1, y1), (x2, y2)
 
     def begin(self) -> None:
-        """Before the first frame of another video: forget where tracks were; the counts go on."""
+        """Forget the positions of tracks, before the first frame of another video; the counts are kept."""
         self._zone = None
 
     def update(self, tracks: Sequence[Track], width: int, height: int) -> None:

@@ -57,8 +57,8 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
 
 
 def _check_input(section: Section, context: BuildContext) -> None:
-    """Raise ShapeError where a layer for images follows a [route] of sources of different sizes, which has no height
-    and width; mostly because of an input size that the network's stride does not divide."""
+    """Raise ShapeError if a layer for images follows a [route] of sources of different sizes, which has no height and
+    width. The usual cause is an input size that is not a multiple of the network's stride."""
     if context.index == 0 or section.kind not in FOR_IMAGES:
         return
     route = context.layers[-1]
@@ -67,12 +67,18 @@ def _check_input(section: Section, context: BuildContext) -> None:
         return
     listed = ", ".join(f"layer {index}: {shape}" for index, shape in zip(route.sources, shapes, strict=True))
     width, height = context.input.width, context.input.height
-    size = f"; the input has {width} x {height} pixels, mostly multiples of {USUAL_STRIDE}"
     raise route.section.shape_error(
         f"layers differ in size: {listed} (width x height x channels), and layer {context.index} [{section.kind}] "
-        f"needs an image{size if width % USUAL_STRIDE or height % USUAL_STRIDE else ''}",
+        f"needs an image{input_size_hint(width, height)}",
         "layers",
     )
+
+
+def input_size_hint(width: int, height: int) -> str:
+    """A hint for an error about sizes, if the input's are unusual; else empty."""
+    if width % USUAL_STRIDE == height % USUAL_STRIDE == 0:
+        return ""
+    return f"; the input has {width} x {height} pixels; most networks need multiples of {USUAL_STRIDE}"
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "integer": int,
     "boolean": lambda text: {"true": True, "1": True, "false": False, "0": False}[text],
 }
+NAMED = {"number": "a number", "integer": "a whole number"}
 Result = TypeVar("Result")
 
 
@@ -150,7 +151,9 @@ def _options(request: Request, parameters: list[dict[str, Any]]) -> dict[str, An
         except (ValueError, KeyError):
             is_right = False
         if not is_right:
-            expected = "true or false" if schema["type"] == "boolean" else f"{schema['type']} from {low} to {high}"
+            expected = (
+                "true or false" if schema["type"] == "boolean" else f"{NAMED[schema['type']]} from {low} to {high}"
+            )
             raise HTTPException(400, f"{name}={text[:40]!r}: expected {expected}")
     return found
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,7 +25,8 @@ from ..utils.strict_json import to_json
 PAGE = Path(__file__).with_name("live.html")
 LOG, STATE = "train.jsonl", "live/state.json"
 POINTS = 3000  # lines of the log that a new viewer gets; of a longer one every second, third, ...
-POLL = 0.5  # seconds between two looks at the files
+POLL = 1.0  # seconds between two looks at the files
+ANYWAY = 10  # looks, after which the weights are listed though their folder seems as before: its time is coarse
 ALIVE = 15.0  # seconds after which a silent stream says that it is alive
 MEASURED = re.compile(rb'"(map|accuracy)":')
 FILES = re.compile(r"live/(batch|worst_\d+)\.jpg|chart\.png|[^/]+\.weights|[^/]+\.cfg|train\.jsonl|report/[^/]+")
@@ -107,14 +109,24 @@ def changes(run: Path) -> Iterator[tuple[str, bytes]]:
     """
     log = _Log(run / LOG)
     seen: dict[str, bytes] = {}
-    while True:
+    changed = None  # when a file came into the folder or went
+    for look in count():
         yield from log.new()
-        for kind, read in (("state", _state), ("weights", _weights)):
+        before, changed = changed, _changed(run)
+        listed = [("weights", _weights)] if changed != before or look % ANYWAY == 0 else []
+        for kind, read in (("state", _state), *listed):
             if (data := read(run)) != seen.get(kind):
                 seen[kind] = data
                 yield kind, data
         yield "", b""
         time.sleep(POLL)
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class _Log:

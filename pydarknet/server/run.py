@@ -46,6 +46,7 @@ def run(app: Starlette, listening: socket.socket, started: Callable[[], None]) -
         server_header=False,
         proxy_headers=False,
         lifespan="off",
+        ws="none",
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=STOPPING,

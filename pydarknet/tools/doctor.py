@@ -47,7 +47,7 @@ def diagnose() -> dict[str, Any]:
 
 
 def processor() -> dict[str, Any]:
-    """Name, number of processors and threads, memory, x86-64 level and bf16, as far as the system tells them."""
+    """Name, number of processors and threads, memory, x86-64 level and bf16, as far as they are known."""
     cpu = runtime_processor.processor()
     return {
         "name": cpu.name or platform.processor() or platform.machine(),

@@ -20,7 +20,7 @@ def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
     """Run one forward pass of a network with random weights, and with `train` one training step with its update.
 
     Afterwards every kernel that they call is in the cache. Returns the seconds that it took. Raises DarknetError for a
-    file that is no network, OptionError for `train` with a network without a loss.
+    file that is not a network, OptionError for `train` with a network without a loss.
     """
     start = time.perf_counter()
     model = load_model(cfg)

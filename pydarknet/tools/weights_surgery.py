@@ -265,7 +265,7 @@ def one_off(network: Network, path: Path, classes: int) -> int:
             f"with n at least the {classes} classes of the file"
         )
     whole = layer.record_options
-    layer.record_options = replace(whole, filters=classes)  # so many come first in the record
+    layer.record_options = replace(whole, filters=classes)  # the record has this number of filters
     try:
         network.header = load_weights(path, network.layers).header
     finally:

@@ -181,11 +181,11 @@ def _content(path: Path) -> dict[str, Any]:
     """The JSON object of a state file, checked against the format of this version. Raises WeightsError."""
     arrays = _read(path, lambda name: name == _CONTENT)
     if _CONTENT not in arrays:
-        raise WeightsError(f"{path} is no state of a training run: it has no {_CONTENT}")
+        raise WeightsError(f"{path} is not the state of a training run: it has no {_CONTENT}")
     try:
         content = json.loads(str(arrays[_CONTENT]))
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is no state of a training run: {_one_line(error)}") from error
+        raise WeightsError(f"{path} is not the state of a training run: {_one_line(error)}") from error
     if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
         weights = path.name.removesuffix(NEW).removesuffix(STATE)
         raise WeightsError(
@@ -198,7 +198,7 @@ def _content(path: Path) -> dict[str, Any]:
         check_values(progress, _PROGRESS, "progress")
         check_values(progress["hooks"], dict.fromkeys(progress["hooks"], TABLE), "progress.hooks")
     except WeightsError as error:
-        raise WeightsError(f"{path} is no state of a training run: {error}") from error
+        raise WeightsError(f"{path} is not the state of a training run: {error}") from error
     return dict(content)
 
 
@@ -220,7 +220,7 @@ def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
                     raise ValueError(f"array {name[:60]!r} is not stored as it was written")
                 found[name] = _array(archive.read(info))
     except Exception as error:  # zipfile and numpy raise many types of errors for damaged files
-        raise WeightsError(f"{path} is no state of a training run: {_one_line(error)}") from error
+        raise WeightsError(f"{path} is not the state of a training run: {_one_line(error)}") from error
     return found
 
 

@@ -45,7 +45,7 @@ class LiveHook(Hook):
 
     def __init__(self) -> None:
         self.folder = Path(FOLDER)  # in the run's folder, once the run has started
-        self._due = -math.inf  # when the next mini-batch is drawn
+        self._due = self._drawing_due = -math.inf  # when the next state is written, the next mini-batch drawn
         self._worst: list[dict[str, Any]] = []
         self._is_off = False
 
@@ -54,11 +54,14 @@ class LiveHook(Hook):
         self._write(run, "running")
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
-        now = time.monotonic()
-        if record.measurement is None and now < self._due:
+        now, measured = time.monotonic(), record.measurement is not None
+        if not measured and now < self._due:
             return
-        self._write(run, "running", draw=True, measured=record.measurement is not None)
-        self._due = time.monotonic() + max(SECONDS, PAUSE * (time.monotonic() - now))
+        draw = measured or now >= self._drawing_due
+        self._write(run, "running", draw=draw, measured=measured)
+        self._due = now + SECONDS
+        if draw:
+            self._drawing_due = time.monotonic() + PAUSE * (time.monotonic() - now)
 
     def after_run(self, run: Run) -> None:
         self._write(run, "interrupted" if run.interrupted else "finished")
@@ -150,7 +153,7 @@ def _name(names: Sequence[str], number: int) -> str:
 
 
 def _step(height: int, tallest: int) -> int:
-    """Every how many-th pixel to draw, that a picture is no taller: a power of two."""
+    """Draw every nth pixel of a picture, so that it is at most `tallest` pixels high: n, a power of two."""
     return 1 << max(0, math.ceil(math.log2(height / tallest)))
 
 

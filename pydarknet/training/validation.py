@@ -57,7 +57,7 @@ class ValidationMetric(Protocol):
     kind: str
 
     def interval(self, pictures: int, batch: int) -> int:
-        """Iterations between validations, for so many training pictures and pictures of an iteration."""
+        """Iterations between two validations. pictures: in the training list. batch: per iteration."""
 
     def next(self, last: int, interval: int, burn_in: int) -> int:
         """The iteration of the next validation, after one at iteration `last`."""

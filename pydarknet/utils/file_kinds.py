@@ -1,16 +1,16 @@
-"""What a file is, judged by its first bytes, for messages about files that stand in the wrong place."""
+"""The kind of a file, detected from its first bytes, for messages about files of another kind than expected."""
 
 from __future__ import annotations
 
 import re
 import struct
 
-LOOKED_AT = 1024  # bytes at the beginning of a file
+EXAMINED = 1024  # bytes at the beginning of a file
 
 WEIGHTS = "a .weights file"
 _HTML = "an HTML page (a failed download?)"
 _XML = "an XML document (a failed download?)"
-_TEXTS = {  # how a text begins, in lower case
+_TEXTS = {  # by the beginning of the text, in lower case
     "<!doctype html": _HTML,
     "<html": _HTML,
     "<?xml": _XML,
@@ -31,54 +31,46 @@ _SIGNATURES = {
     b"BM": "a BMP picture",
     b"%PDF": "a PDF document",
 }
-_HEIC = re.compile(rb".{4}ftyp(heic|heix|heim|heis|hevc|mif1|msf1)", re.DOTALL)
-_VIDEO = re.compile(rb".{4}ftyp(isom|iso[2-9]|mp4|avc1|qt  |M4V|3gp)|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)
-_PICKLE = re.compile(rb"\x80[\x02-\x05]")  # the protocol, at the beginning of Python's pickles
-_ONNX = re.compile(rb"\x08[\x01-\x20](\x12.|:)", re.DOTALL)  # ir_version, then producer_name or the graph
-_SAFETENSORS = re.compile(rb".{5}\0\0\0\{\"", re.DOTALL)  # the length of the JSON that follows
-_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_PATTERNS = {  # compiled when they are needed, which is for wrong files alone
+    rb".{4}ftyp(heic|heix|heim|heis|hevc|mif1|msf1)": "a HEIC picture; convert it to JPEG",
+    rb".{4}ftyp(isom|iso[2-9]|mp4|avc1|qt  |M4V|3gp)|\x1aE\xdf\xa3|RIFF....AVI ": "a video",
+    rb"\x80[\x02-\x05]": "a pickle or a PyTorch model",  # the protocol, at the beginning of Python's pickles
+    rb".{5}\0\0\0\{\"": "a safetensors file",  # the length of the JSON that follows
+    rb"\x08[\x01-\x20](\x12.|:)": "an ONNX model",  # ir_version, then producer_name or the graph
+}
+_CONTROLS = r"[\x00-\x08\x0e-\x1f]"
 
 
 def kind_of(content: bytes) -> str:
     """The kind of a file with this content, with its article: `a JPEG picture`; empty for others.
 
-    Texts are `a text file` where nothing more is known of them.
+    A text of no known kind is `a text file`.
     """
-    start = content[:LOOKED_AT]
+    start = content[:EXAMINED]
     if b"\0" not in start:
         text = _text_of(start)
         if text is not None:
             begin = text.lstrip().lower()
             return next((kind for mark, kind in _TEXTS.items() if begin.startswith(mark)), "a text file")
-    named = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), "")
-    if named:
-        return named
-    if _HEIC.match(start):
-        return "a HEIC picture; convert it to JPEG"
-    if _VIDEO.match(start):
-        return "a video"
     if _is_weights(start):
         return WEIGHTS
-    if _PICKLE.match(start):
-        return "a pickle or a PyTorch model"
-    if _SAFETENSORS.match(start):
-        return "a safetensors file"
-    return "an ONNX model" if _ONNX.match(start) else ""
+    named = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), "")
+    return named or next((kind for mark, kind in _PATTERNS.items() if re.match(mark, start, re.DOTALL)), "")
 
 
 def _text_of(start: bytes) -> str | None:
-    """The beginning of a file as text; None where it is none. The last character may be cut in two."""
+    """The beginning of a file as text; None if it is not text. The last character may be cut in two."""
     try:
         text = start.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if error.start < len(start) - 3:
             return None
         text = start[: error.start].decode("utf-8-sig")
-    return text if text.strip() and not _CONTROLS.search(text) else None
+    return text if text.strip() and not re.search(_CONTROLS, text) else None
 
 
 def _is_weights(start: bytes) -> bool:
-    """Whether a file begins as one of darknet's: version 0.1.x or 0.2.x."""
+    """Whether a file begins like a .weights file: version 0.1.x or 0.2.x."""
     if len(start) < 16:
         return False
     major, minor, revision = struct.unpack_from("<iii", start)

@@ -214,10 +214,10 @@ def _read_pipe(handle: int, largest: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
-    """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates; as UTF-16 where it
-    begins with the byte order mark, as what PowerShell writes with `>`.
+    """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates; as UTF-16 if it
+    begins with that byte order mark, as files written by PowerShell's `>` do.
 
-    Raises `error` with the path and the reason; a file with NUL bytes is no text, and its kind is named.
+    Raises `error` with the path and the reason; for a file with NUL bytes the kind of file is named.
     """
     return decode_text(path, read_bytes(path, error, LARGEST_TEXT), error)
 
@@ -228,7 +228,9 @@ def decode_text(name: str | os.PathLike[str], content: bytes, error: type[Darkne
         try:
             return content.decode("utf-16")
         except UnicodeDecodeError as fault:
-            raise error(f"{name}: not a text file (it begins as UTF-16, but is none: {fault.reason})") from fault
+            raise error(
+                f"{name}: not a text file (it has the byte order mark of UTF-16, but is invalid: {fault.reason})"
+            ) from fault
     if b"\0" in content:
         kind = kind_of(content)
         raise error(f"{name}: not a text file ({f'this is {kind}' if kind else 'it contains NUL bytes'})")

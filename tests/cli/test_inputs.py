@@ -174,9 +174,30 @@ def test_bar_for_many_pictures_at_a_terminal(classify, monkeypatch):
     shown = []
     monkeypatch.setattr(console.click, "progressbar", lambda length, **_: shown.append(length) or Bar(shown))
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
     for count in (10, 11):
         assert predicted(classify(*["dog.png"] * count)) == ["dog.png"] * count
     assert shown == ["all"]
+
+
+@pytest.mark.parametrize(("term", "columns", "width"), [
+    ("xterm", 80, 36), ("xterm", 60, 20), ("xterm", 44, 4), ("xterm", 43, None), ("dumb", 80, None), ("", 80, 36),
+])  # fmt: skip
+def test_bar_fits_the_terminal(classify, monkeypatch, term, columns, width):
+    shown = []
+
+    def progressbar(length, **options):
+        shown.append(options["width"])
+        return Bar([length])
+
+    monkeypatch.setattr(console.click, "progressbar", progressbar)
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    result = classify(*["dog.png"] * 11)
+    assert predicted(result) == ["dog.png"] * 11
+    assert shown == ([] if width is None else [width])
 
 
 class Bar(contextlib.AbstractContextManager):

@@ -46,6 +46,17 @@ def test_a_bundled_network_has_names_of_its_own(write_cfg):
     assert choose_names(80, None, exact=True, cfg=str(resources.bundled("cfg/yolov3.cfg")))[0] == "person"
 
 
+def test_names_beside_the_network_file_come_before_the_bundled_list(write_cfg):
+    """As in the folder of a training run; 20 classes need not be VOC's."""
+    cfg = str(write_cfg("", "mine.cfg"))
+    assert choose_names(20, None, exact=True, cfg=cfg)[0] == "aeroplane"
+    path = write_cfg("".join(f"cell {n}\n" for n in range(20)), "obj.names")
+    assert choose_names(20, None, exact=True, cfg=cfg)[0] == "cell 0"
+    assert choose_names(80, None, exact=True, cfg=cfg)[0] == "person"  # those are of another network
+    path.write_bytes(b"\0")
+    assert choose_names(20, None, exact=True, cfg=cfg)[0] == "aeroplane"
+
+
 def test_a_bundled_file_may_be_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("toys.names", "data/toys.names"):

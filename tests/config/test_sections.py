@@ -188,7 +188,7 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
 
 def test_half_a_character_of_utf_16_is_an_error(tmp_path):
     (tmp_path / "net.cfg").write_bytes(b"\xff\xfe[")
-    with pytest.raises(ConfigError, match="begins as UTF-16, but is none"):
+    with pytest.raises(ConfigError, match="byte order mark of UTF-16, but is invalid"):
         read_config(tmp_path / "net.cfg")
 
 
@@ -265,6 +265,7 @@ def test_a_key_of_the_other_dialect_is_absent_and_reported(section):
 
 @pytest.mark.parametrize("word, expected", [
     ("convolutonal", "; did you mean convolutional?"), ("maxpol", "; did you mean maxpool?"), ("xyz", ""),
+    ("MAXPOOL", "; did you mean maxpool?"), ("Convolutionl", "; did you mean convolutional?"), ("XYZ", ""),
 ])  # fmt: skip
 def test_only_close_words_are_suggested(word, expected):
     assert did_you_mean(word, ["convolutional", "maxpool"]) == expected

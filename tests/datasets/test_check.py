@@ -77,8 +77,8 @@ FAULTS = [
     ("duplicate picture", copy("images/a.png", "images/d.png"), "images/d.png: the same picture as images/a.png"),
     ("duplicate box", label(f"{ROW}0 .5 .5 .25 .5001\n"), "labels/a.txt:3: the same box of class 0 as in line 1"),
     ("beyond the edge", label(f"{ROW}0 .1 .5 .25 .5\n"), "labels/a.txt:3: the box exceeds the picture by 2.5%"),
-    ("turned picture", lambda: Path("images/a.png").write_bytes(turned(6)), "images/a.png: EXIF orientation 6; its "
-     "pixels are taken as they are stored"),
+    ("rotated picture", lambda: Path("images/a.png").write_bytes(turned(6)), "images/a.png: EXIF orientation 6; it "
+     "is ignored"),
     ("no objects", label(""), "labels/a.txt: no objects"),
     ("labels without picture", lambda: Path("labels/z.txt").write_text(ROW), "labels/z.txt: no picture of that name"),
 ]  # fmt: skip

@@ -105,5 +105,5 @@ def test_detections_without_counterpart() -> None:
 
 def test_without_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(OptionError, match="comparing needs ONNX Runtime: pip install onnxruntime"):
+    with pytest.raises(OptionError, match="--check needs the package onnxruntime: pip install onnxruntime"):
         compare_onnx(b"", detector(tmp_path), ExportOptions())

@@ -142,7 +142,7 @@ def test_every_layer_at_another_batch_and_size(name: str, tmp_path: Path, caplog
     content = onnx_bytes(network, ExportOptions(dynamic=True))
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     fixed = name in FIXED.replace("\n", "").split("|")
-    assert ("width and height stay 13x11" in caplog.text) == fixed
+    assert ("the input size is fixed to 13x11" in caplog.text) == fixed
     differences = compare_onnx(content, network, ExportOptions(dynamic=True))
     where = "at 2x3x11x13" if fixed else "at 2x3x43x77"
     assert [each.output.endswith(where) for each in differences] == [False, True] * (len(differences) // 2) or (
@@ -277,5 +277,5 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
 def test_more_than_a_file_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of(tmp_path, INPUT + CONVOLUTION, "pjreddie")
     monkeypatch.setattr("pydarknet.export.exporter.LARGEST_FILE", 100)
-    with pytest.raises(OptionError, match="an ONNX file holds at most 2 GiB"):
+    with pytest.raises(OptionError, match="expected at most 2 GiB"):
         export_onnx(network, tmp_path / "net.onnx")

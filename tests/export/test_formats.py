@@ -139,7 +139,7 @@ def test_any_batch_and_size(name: str, format: str, tmp_path: Path, caplog: pyte
     content = onnx_bytes(network, options)
     sides = [side.dim_param for side in onnx.load_from_string(content).graph.input[0].type.tensor_type.shape.dim]
     assert sides == ["batch", "", "", ""] if name in FIXED else ["batch", "", "height", "width"]
-    assert ("width and height stay 13x11, because layer 1 [connected] counts its inputs" in caplog.text) == (
+    assert ("the input size is fixed to 13x11, because layer 1 [connected] depends on it" in caplog.text) == (
         name in FIXED
     )
     differences = compare_onnx(content, network, options)
@@ -224,7 +224,7 @@ def test_a_measure_that_onnx_lacks_is_named(tmp_path: Path, caplog: pytest.LogCa
     onnx_bytes(network, ExportOptions("boxes"))
     assert not caplog.text
     onnx_bytes(network, ExportOptions("boxes", nms=True))
-    assert "nms_kind=greedynms lowers the IoU of boxes with distant centres; ONNX compares the IoU alone" in caplog.text
+    assert "nms_kind=greedynms also considers the distance of centres; ONNX suppresses by the IoU alone" in caplog.text
 
 
 @pytest.mark.parametrize("format", ["raw", "boxes", "yolov8"])
@@ -247,7 +247,9 @@ def test_a_weight_beyond_half_precision(tmp_path: Path) -> None:
     network = head_network("yolo", tmp_path)
     network.layers[0].biases[0] = 1e5
     onnx_bytes(network)
-    with pytest.raises(ConfigError, match=r"layer 0 cannot be exported.* a parameter of 100000; float16 ends at 65504"):
+    with pytest.raises(
+        ConfigError, match=r"layer 0 cannot be exported.* a parameter of 100000; expected at most 65504"
+    ):
         onnx_bytes(network, ExportOptions(fp16=True))
 
 
@@ -288,7 +290,7 @@ def test_metadata_of_a_classifier(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"format": "yolov9"}, "format 'yolov9': expected raw, boxes, yolov5, yolov8"),
-        ({"nms": True}, "nms needs decoded boxes: a format other than raw"),
+        ({"nms": True}, "nms: the format is raw; expected one with decoded boxes"),
         ({"format": "boxes", "thresh": 2}, "thresh 2: expected a number from 0 to 1"),
         ({"format": "boxes", "iou_thresh": -1}, "iou_thresh -1: expected a number from 0 to 1"),
     ],
@@ -301,16 +303,20 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
 
 def test_what_a_format_cannot_express(tmp_path: Path) -> None:
     classifier = network_of(tmp_path, INPUT + before_head(4) + "[avgpool]\n[softmax]\n", "pjreddie")
-    with pytest.raises(OptionError, match=r"net\.cfg: has no detection layer .* --format yolov8; use --format raw"):
+    with pytest.raises(
+        OptionError, match=r"net\.cfg: has no detection layer .* --format yolov8 is impossible; use --format raw"
+    ):
         onnx_bytes(classifier, ExportOptions("yolov8"))
     (tmp_path / "tree").write_text("a -1\nb -1\nc 0\n")
     region = f"[region]\nclasses=3\nnum=2\nsoftmax=1\ntree={tmp_path / 'tree'}\n"
     tree = network_of(tmp_path, INPUT + before_head(16) + region, "pjreddie")
     onnx_bytes(tree)
-    with pytest.raises(ConfigError, match=r"\[region\] layer 1 has no form as --format boxes: its classes are a word"):
+    with pytest.raises(
+        ConfigError, match=r"\[region\] layer 1 cannot be exported with --format boxes: its classes are a word"
+    ):
         onnx_bytes(tree, ExportOptions("boxes"))
     other = "[route]\nlayers=0\n" + before_head(6) + "[yolo]\nclasses=1\nnum=1\n"
     mixed = network_of(tmp_path, INPUT + before_head(16) + YOLO + other, "pjreddie")
     onnx_bytes(mixed)
-    with pytest.raises(OptionError, match=r"different numbers of classes, \[1, 3\]; --format yolov5 holds one"):
+    with pytest.raises(OptionError, match=r"different numbers of classes, \[1, 3\]; --format yolov5 needs one number"):
         onnx_bytes(mixed, ExportOptions("yolov5"))

@@ -83,7 +83,7 @@ def test_drawings_and_parts(found, picture, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot make the folder"):
         found.crops(tmp_path / "file")
-    with pytest.raises(OptionError, match="do not know their picture"):
+    with pytest.raises(OptionError, match="these detections have no picture"):
         Detections(OBJECTS).plot()
 
 

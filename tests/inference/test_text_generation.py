@@ -113,5 +113,5 @@ def test_symbols_without_an_input(build):
 
 
 def test_a_network_that_foretells_something_else(build):
-    with pytest.raises(OptionError, match="gives 16 numbers for 20 inputs"):
+    with pytest.raises(OptionError, match="found 16 outputs and 20 inputs"):
         SymbolPredictor(build(cfg(inputs=16).replace("inputs=16", "inputs=20")))

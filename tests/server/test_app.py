@@ -105,8 +105,10 @@ def test_the_model_and_the_state(ask, toys):
     assert ask("GET", "/healthz")[0] == 200
     openapi = ask("GET", "/openapi.json")[2]
     assert {"/v1/detect", "/v1/classify", "/v1/model", "/healthz", "/metrics"} <= set(openapi["paths"])
-    assert ask("GET", "/nothing")[0] == 404
-    assert ask("GET", "/v1/detect")[0] == 405
+    status, _, refusal = ask("GET", "/nothing")
+    assert (status, refusal) == (404, {"error": "Not Found"})
+    status, headers, _ = ask("GET", "/v1/detect")
+    assert (status, headers["Allow"]) == (405, "POST")
 
 
 def test_metrics_count_answers(ask, sample):
@@ -130,9 +132,11 @@ def test_metrics_count_answers(ask, sample):
         ("/v1/detect", huge_png(), "20000 x 20000 pixels; expected at most 50000000"),
         ("/v1/detect?thresh=2", b"", "thresh='2'"),
         ("/v1/detect?thresh=nan", b"", "thresh='nan'"),
-        ("/v1/detect?nms=-1", b"", "nms='-1'"),
+        ("/v1/detect?nms=-1", b"", "nms='-1': expected a number from 0 to 1"),
+        ("/v1/detect?annotated=maybe", b"", "annotated='maybe': expected true or false"),
+        ("/v1/detect?treshold=0.3", b"", "'treshold': no such option; expected one of thresh, nms, hier, annotated"),
     ],
-    ids=["empty", "text", "bomb", "thresh", "nan", "nms"],
+    ids=["empty", "text", "bomb", "thresh", "nan", "nms", "flag", "unknown"],
 )
 def test_bad_requests_get_one_line(ask, path, body, says):
     status, _, answer = ask("POST", path, body)

@@ -188,7 +188,7 @@ def test_states_of_other_networks_do_not_count(training, tmp_path):
 
 def test_a_damaged_state_is_an_error(tmp_path):
     (tmp_path / "net.backup.state.npz").write_bytes(b"PK\x03\x04 and nothing")
-    with pytest.raises(WeightsError, match=r"net\.backup\.state\.npz is no state of a training run"):
+    with pytest.raises(WeightsError, match=r"net\.backup\.state\.npz is not the state of a training run"):
         newest(tmp_path, "net")
 
 

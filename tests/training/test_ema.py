@@ -75,7 +75,7 @@ def test_what_is_restored_goes_on_alike(network):
 
 def test_a_run_that_is_too_short_is_warned_of(network, warnings):
     average = MovingAverage(network, 0.9, 1500)
-    assert "with max_batches=1500 the average would be used after iteration 500, before it begins" in warnings()[0]
+    assert "with max_batches=1500 the average would be used after iteration 500, before it starts" in warnings()[0]
     before = parameters(network).copy()
     assert not any(average.update(number) for number in range(1, 1501))
     assert (parameters(network) == before).all()

@@ -133,7 +133,7 @@ def test_the_state_of_a_hook_that_a_resumed_run_lacks_is_kept(files):
 
 
 def test_two_hooks_with_a_state_need_two_names(files):
-    with pytest.raises(OptionError, match="2 hooks are called Total; give each a name of its own"):
+    with pytest.raises(OptionError, match="2 hooks are called Total; expected different names"):
         Trainer(files.data, files.cfg, hooks=[Total(), Total()])
 
 
@@ -158,7 +158,7 @@ def test_a_run_that_gets_no_better_ends_with_the_final_weights(files):
     run = Trainer(files.data, files.cfg, hooks=hooks)
     assert [r.iteration for r in run.run()] == [1, 2, 3, 4]
     assert run.finished and not run.interrupted
-    assert run.finish_reason == ("the best measurement, 0.5000, is of iteration 2, and 2 since were not better")
+    assert run.finish_reason == ("the best measurement, 0.5000, is of iteration 2, and the 2 since were no better")
     assert pydarknet.load(files.cfg, files.folder / "net_final.weights").header.seen == 16
     again = Trainer(files.data, files.cfg, hooks=[EarlyStopping(2)], resume=True)
     assert list(again.run()) == []

@@ -82,8 +82,24 @@ def test_what_cannot_be_written_is_one_warning(files, caplog, monkeypatch):
         records = list(Trainer(files.data, files.cfg, hooks=[LiveHook()], max_batches=4, **OFTEN).run())
     assert len(records) == 4
     assert [each.getMessage() for each in caplog.records if "live" in each.getMessage()] == [
-        f"{files.folder / 'live'}: not kept up to date: [Errno 28] No space left on device"
+        f"{files.folder / 'live'}: no longer updated: [Errno 28] No space left on device"
     ]
+
+
+def test_slow_drawing_is_rare_and_the_state_stays_fresh(files, monkeypatch):
+    now, drawn, told = [0.0], [], []
+
+    def slow(*_, **__):
+        drawn.append(now[0])
+        now[0] += 0.1
+
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(live, "draw_batch", slow)
+    for _ in Trainer(files.data, files.cfg, hooks=[LiveHook()], max_batches=20, chart=False).run():
+        told.append(state_of(files)["iteration"])
+        now[0] += 2
+    assert len(drawn) == 2 and drawn[1] - drawn[0] >= 20
+    assert all(iteration - shown < 3 for iteration, shown in enumerate(told, start=1))
 
 
 def test_a_mini_batch_is_drawn_in_rows():

@@ -52,7 +52,7 @@ def test_a_new_run_moves_all_results(folder, warnings):
     expected = {f"net.old1/{name}" if name in moved else name: content for name, content in before.items()}
     assert contents(folder) == expected
     assert warnings() == [
-        f"{folder}: weights of an earlier run (net_100.weights and 2 more) are now in {aside}; to go on with that run, "
+        f"{folder}: weights of an earlier run (net_100.weights and 2 more) are now in {aside}; to continue that run, "
         "resume it there"
     ]
     assert set_aside(folder, "net", "net_final.weights", None, 0) is None
@@ -131,7 +131,7 @@ def test_a_second_run_moves_the_first_one_and_resumes_as_itself(tmp_path, warnin
     for record in train(files.data, files.cfg, max_batches=5, save_every=2, seed=2, chart=False):
         if record.iteration == 3:
             break
-    assert "net.old1; to go on with that run, resume it there" in warnings()[-1]
+    assert "net.old1; to continue that run, resume it there" in warnings()[-1]
     assert {n.removeprefix("net.old1/"): c for n, c in contents(files.folder).items() if "old" in n} == first
     again = Trainer(files.data, files.cfg, max_batches=5, resume=True)
     assert again.iteration == 2, "of the second run, not of the first"

@@ -133,7 +133,7 @@ def test_what_does_not_fit(files, tmp_path):
     with pytest.raises(ConfigError, match="max_batches is missing"):
         TextTrainer(text, network, chart=False)
     network.write_text(cfg().replace("output=128", "output=64"))
-    with pytest.raises(OptionError, match="gives 64 numbers for 128 inputs"):
+    with pytest.raises(OptionError, match="found 64 outputs and 128 inputs"):
         TextTrainer(text, network, chart=False)
     network.write_text(cfg())
     with pytest.raises(DataError, match="Couldn't open file"):

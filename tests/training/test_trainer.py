@@ -271,7 +271,7 @@ def test_a_resumed_run_keeps_its_smallest_size(tmp_path, warnings):
     again = Trainer(files.data, files.cfg, resume=True, min_size=64)
     again.source.close()
     assert again.setup.sizes.smallest == 32
-    assert "the run began with min_size 32, which it keeps" in warnings()
+    assert "the run was started with min_size 32, which it keeps" in warnings()
 
 
 @pytest.mark.slow

@@ -225,13 +225,13 @@ class Window:
 
 
 def open_window(title: str, full_screen: bool) -> Window | None:
-    """A window; None, after a line on standard error, where there is no screen."""
+    """A window; None, after a line on standard error, if there is no display."""
     from ...inference.video import capture
 
     try:
         capture.open_window(title, full_screen)
     except OptionError as error:
-        note(f"{error}; going on without a window, as with -dont_show")
+        note(f"{error}; continuing without a window, as with -dont_show")
         return None
     return Window(title)
 

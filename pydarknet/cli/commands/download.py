@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..console import note, say
+from ..console import note, redraws, say
 from ..options import FILE, Command, flag
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def list_lines(entries: list[Published]) -> list[str]:
 
 @contextmanager
 def _bar() -> Iterator[Progress | None]:
-    """Yield a function that draws a progress bar of bytes on standard error; None if that is no terminal."""
-    if not sys.stderr.isatty():
+    """Yield a function that draws a progress bar of bytes on standard error; None if that is not a terminal."""
+    if not redraws():
         yield None
         return
     bars: list[Any] = []

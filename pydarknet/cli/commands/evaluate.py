@@ -66,9 +66,9 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("map", cls=Command)
-@_options
 @flag("letter_box", is_flag=True, help="Ignored, as in darknet: letter_box=1 in the cfg decides.")
 @flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown.")
+@_options
 def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """Print AlexeyAB's report of the mean average precision on the pictures of the list `valid`.
 
@@ -88,7 +88,6 @@ def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
 
 
 @click.command("evaluate", cls=Command)
-@_options
 @flag("sort", type=click.Choice(SORTS), default="ap", show_default=True, help="The order of the classes.")
 @flag("worst", type=FILE, metavar="DIR", help="Write the ten pictures with most missed objects into DIR: ground truth "
       "green, detections red.")  # fmt: skip
@@ -96,6 +95,7 @@ def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
       "curves, sizes, pictures (extra `plot`).")  # fmt: skip
 @letter_box_option
 @stretch_option
+@_options
 def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """Measure a detector on the pictures of the list `valid`: a table of classes, COCO's metrics, the worst pictures.
 

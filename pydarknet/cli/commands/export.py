@@ -73,7 +73,7 @@ def export_command(cfg: str, weights: str, out: str, **options: Any) -> None:
 
 
 def _check(content: bytes, model: Model, wanted: ExportOptions, tolerance: float | None) -> None:
-    """Print the largest difference of each output. Raises DivergedError where one is above the tolerance."""
+    """Print the largest difference of each output. Raises DivergedError if one is above the tolerance."""
     from ...export.check import FP16_TOLERANCE, TOLERANCE, compare_onnx
 
     if tolerance is None:

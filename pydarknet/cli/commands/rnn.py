@@ -116,7 +116,6 @@ def _reading_options(function: Function) -> Function:
 
 
 @rnn_command.command("generate")
-@_reading_options
 @flag(
     "len",
     "count",
@@ -133,6 +132,7 @@ def _reading_options(function: Function) -> Function:
       "Default: a random one.")  # fmt: skip
 @flag("tokens", type=FILE, metavar="FILE", help="Print the names of symbols in FILE, one per line, instead of "
       "characters.")  # fmt: skip
+@_reading_options
 def generate_command(cfg: str, weights: str, **options: Any) -> None:
     """Continue a text, symbol by symbol.
 
@@ -155,8 +155,8 @@ def generate_command(cfg: str, weights: str, **options: Any) -> None:
 
 
 @rnn_command.command("valid")
-@_reading_options
 @file_option
+@_reading_options
 def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
     """Measure how well the network predicts a text from standard input. The last line is for the whole text.
 
@@ -177,8 +177,8 @@ def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> N
 
 
 @rnn_command.command("vec")
-@_reading_options
 @file_option
+@_reading_options
 def vec_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
     """Print each line of standard input without spaces, followed by the first layer's output.
 

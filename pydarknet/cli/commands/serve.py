@@ -41,7 +41,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @names_options
 @network_options
 def serve_command(cfg: str, weights: str, **options: Any) -> None:
-    """Answer pictures over HTTP: POST /v1/detect or /v1/classify, and a page for the browser.
+    """Run a network as an HTTP service: POST /v1/detect or /v1/classify, and a web page.
 
     Needs the extra `serve`. After SIGTERM or Ctrl-C, the requests in progress are finished first.
 
@@ -67,7 +67,7 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
         note(f"{options['bind']}: everyone who can reach this port can use it; --token TOKEN requires a token")
     app = make_app(engine, token=options["token"], limits=Limits(body=int(1e6 * options["max_body"])))
     try:
-        # uvicorn finishes, then raises the signal again. An end that was requested is no failure.
+        # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):
             run(app, listening, lambda: note(f"{cfg}: listening on {url_of(listening)}"))
     finally:

@@ -22,7 +22,7 @@ PASSES, LAYER_PASSES = 1000, 20
 @click.argument("cfg", type=FILE)
 @click.argument("n", type=click.IntRange(min=0), required=False)
 @flag("layers", is_flag=True, help="Time each layer; print the slowest first.")
-@flag("weights", type=FILE, metavar="FILE", help="Weights; default: random ones.")
+@flag("weights", type=FILE, metavar="FILE", help="The weights. Default: random ones.")
 @flag("size", type=click.IntRange(min=1), metavar="S", help="Width and height of the network's input in pixels.")
 @size_options
 @flag(
@@ -37,10 +37,9 @@ PASSES, LAYER_PASSES = 1000, 20
 def speed_command(cfg: str, n: int | None, **options: Any) -> None:
     """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
 
-    \b
     With --layers, prints for each layer: input and output size, median time, share of the total, GFLOP/s, and the
     share of the peak, which is the speed of the direct micro-kernel on data in the cache. The operations are those of
-    the direct algorithm; a layer whose algorithm needs fewer can be above 100 %.
+    the direct algorithm; with an algorithm that needs fewer, a layer can reach more than the peak.
 
     \b
     Examples:

@@ -101,7 +101,9 @@ def run_train(
 
     check_precision(options)
     if Path(data).is_dir() or Path(data).suffix.lower() in (".yaml", ".yml", ".json"):
-        raise OptionError(f"{data}: with a CFG, DATA is a .data file; pydarknet train {data} --model {cfg}")
+        raise OptionError(
+            f"{data}: with a CFG, expected a .data file; for this data set: pydarknet train {data} --model {cfg}"
+        )
     trainer = Trainer(
         network_file(data), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
     )

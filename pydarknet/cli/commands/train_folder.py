@@ -1,4 +1,4 @@
-"""`train`. With a data set alone it makes the folder of a run, checks the data, trains, and writes a report."""
+"""`train`. Without a cfg, it makes the folder of a run, checks the data, trains, and writes a report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEPT = (
 
 
 def folder_options(function: Function) -> Function:
-    """Options of `train` with a data set alone."""
+    """Options of `train` without a cfg."""
     return together(
         flag("model", metavar="NAME", help="The network: a bundled one, such as yolov4-tiny, or a .cfg file. Default: "
              "chosen by the number of pictures and the processor."),

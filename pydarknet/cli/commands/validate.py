@@ -60,9 +60,9 @@ _out_options = together(
 
 
 @click.command("valid", cls=Command)
-@_data_and_network
 @_out_options
 @flag("eval", "kind", type=click.Choice(KINDS), help="The file format. Default: `eval` of the .data file, else voc.")
+@_data_and_network
 def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     """Write the detections in the pictures of the list `valid` as result files of VOC, COCO, ImageNet, BDD or KITTI.
 
@@ -202,9 +202,9 @@ def _yolov1_commands(command: str, default: str) -> tuple[click.Command, click.C
     example = f"pydarknet {command} {{}} cfg/yolov1.cfg yolov1.weights --list pictures.txt"
 
     @click.command("valid", cls=Command)
-    @_network_arguments
     @_list_option(default)
     @_out_options
+    @_network_arguments
     def valid(cfg: str, weights: str, **options: Any) -> None:
         from ...datasets.labels import read_list
         from ...evaluation import InferenceOptions
@@ -216,8 +216,8 @@ def _yolov1_commands(command: str, default: str) -> tuple[click.Command, click.C
         _write(model, read_list(options["list_file"]), inference, files, options)
 
     @click.command("recall", cls=Command)
-    @_network_arguments
     @_list_option(default)
+    @_network_arguments
     def recall(cfg: str, weights: str, **options: Any) -> None:
         from ...evaluation import GroundTruth
 

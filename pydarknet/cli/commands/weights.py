@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,14 @@ def _network(cfg: str, options: Options) -> Network:
     if options["verbose"]:
         print_table(network)
     return network
+
+
+def _check_out(out: str, *sources: str) -> None:
+    """Raise OutputError if writing `out` would overwrite one of the files that are read."""
+    from ...errors import OutputError
+
+    if any(os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out) for path in sources):  # noqa: PTH110, PTH121
+        raise OutputError(f"{out}: is one of the weights files to read; expected another OUT")
 
 
 def _save(network: Network, out: str, seen: int | None = None, cutoff: int | None = None) -> None:
@@ -66,6 +75,7 @@ def partial_command(cfg: str, weights: str, out: str, layers: int, **options: An
     """
     from ...tools.weights_surgery import load_first_layers
 
+    _check_out(out, weights)
     network = _network(cfg, options)
     load_first_layers(network, weights, layers, options["allow_partial"])
     note_partial_weights(network, weights)
@@ -89,6 +99,7 @@ def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any
     """
     from ...tools.weights_surgery import average
 
+    _check_out(out, *weights)
     network = _network(cfg, options)
     average(network, weights, options["allow_partial"])
     _save(network, out)
@@ -103,6 +114,7 @@ def _converting(name: str, function: str, summary: str, example: str) -> click.C
     def command(cfg: str, weights: str, out: str, **options: Any) -> None:
         from ...tools import weights_surgery
 
+        _check_out(out, weights)
         network = load_network(cfg, weights, options)
         getattr(weights_surgery, function)(network)
         _save(network, out)
@@ -150,6 +162,7 @@ def normalize_command(
     """
     from ...tools.weights_surgery import normalize
 
+    _check_out(out, weights)
     network = load_network(cfg, weights, options)
     normalize(network, variance)
     _save(network, out)
@@ -171,6 +184,7 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
     """
     from ...tools.weights_surgery import denormalize, layers_with_norm
 
+    _check_out(out, weights)
     network = load_network(cfg, weights, options)
     denormalize(network)
     for index in layers_with_norm(network):
@@ -200,6 +214,7 @@ def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **opti
     """  # fmt: skip
     from ...tools.weights_surgery import one_off
 
+    _check_out(out, weights)
     network = _network(cfg, options)
     say(str(one_off(network, weights, network.dialect.oneoff_classes if classes is None else classes)))
     _save(network, out, seen=0)

@@ -87,7 +87,7 @@ def _percent(value: float) -> str:
 
 
 def speed_line(result: Evaluation) -> str:
-    """Pictures per second, of the whole evaluation and of the network alone."""
+    """Pictures per second, of the whole evaluation, and of the forward passes."""
     timing = result.timing
     return (
         f"{timing.pictures} pictures in {timing.total:.1f} s: {timing.rate:.2f} pictures/s "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...runtime.compile_time import clock
-from ..console import CLEAR_LINE, note, say
+from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
     from ...layers.heads.statistics import Statistics
@@ -70,7 +70,7 @@ class Printer:
 
     def __post_init__(self) -> None:
         self.setup, self.validator = self.trainer.setup, self.trainer.validator
-        self.terminal, self.shows_progress = sys.stdout.isatty(), sys.stderr.isatty()
+        self.terminal, self.shows_progress = sys.stdout.isatty(), redraws()
         self.first = True
         self.pace.update(clock())
         self._store_validation()

@@ -14,7 +14,7 @@ from typing import TypeGuard
 from ...errors import DataError, ImageError, OutputError
 from ...images import image
 
-PROPORTION = 0.02  # by which the ratio of width to height may differ: pictures made smaller are rounded
+ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios; the sides of a scaled picture are rounded
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
 LARGEST_SIDE = 1 << 20  # pixels
 NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
@@ -72,12 +72,12 @@ class AnnotatedSet:
         return AnnotatedSet(self.classes, lists, left_out)
 
     def fitting(self) -> AnnotatedSet:
-        """A copy without pictures whose files have other proportions than their annotations say, so that the boxes
-        are not where the objects are; mostly photos that a viewer turns by their EXIF orientation."""
+        """A copy without the pictures whose files have another aspect ratio than their annotations say: their boxes
+        are not on the objects. Most are photos that a labelling program rotated by their EXIF orientation."""
         misfits = {id(picture): text for picture in self if (text := _misfit(picture))}
         if not misfits:
             return self
-        text = f"pictures left out, whose annotations are of another picture: {next(iter(misfits.values()))}"
+        text = f"pictures left out, whose aspect ratio is not that of their annotations: {next(iter(misfits.values()))}"
         lists = {key: [p for p in pictures if id(p) not in misfits] for key, pictures in self.lists.items()}
         return AnnotatedSet(self.classes, lists, self.left_out + Counter({text: len(misfits)}))
 
@@ -116,15 +116,15 @@ def _inside(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[Pixel
 
 
 def _misfit(picture: AnnotatedPicture) -> str:
-    """How a picture's size differs from that of its annotations; empty where the file has these proportions, or is not
-    there."""
+    """The two sizes, if a picture's file has another aspect ratio than its annotations; else, and without a file,
+    ""."""
     size, turned = image.header_of_file(picture.path)
     if size is None:
         return ""
     width, height = size
-    if abs(width * picture.height - height * picture.width) <= PROPORTION * width * picture.height:
+    if abs(width * picture.height - height * picture.width) <= ASPECT_TOLERANCE * width * picture.height:
         return ""
-    hint = f", EXIF orientation {turned}: turn its pixels, and remove that entry" if turned > 1 else ""
+    hint = f", EXIF orientation {turned}: rotate its pixels, and remove that entry" if turned > 1 else ""
     return f"{picture.path}: {picture.width}x{picture.height} in the annotations, {width}x{height} in the file{hint}"
 
 

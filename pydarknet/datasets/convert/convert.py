@@ -20,7 +20,7 @@ from .darknet import read_darknet, write_darknet
 from .voc import read_voc, write_voc
 
 FORMS = ("darknet", "voc", "coco")
-ANY = "any"  # the form of a set that `recognise` reads
+ANY = "any"  # a format that `recognise` detects
 _WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
     "darknet": write_darknet,
     "voc": write_voc,
@@ -29,7 +29,7 @@ _WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
 
 
 def form_of(path: Path) -> str:
-    """The format of a data set, recognised by its files; `ANY` where it takes a closer look."""
+    """The format of a data set, detected by its files; `ANY` if `recognise` has to decide."""
     if path.is_dir():
         if any(path.glob("*.xml")) or (path / "Annotations").is_dir():
             return "voc"
@@ -51,7 +51,7 @@ def read_set(
     data.yaml that `recognise` reads.
 
     names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
-    other proportions than their annotations say are left out. Raises DataError, OptionError.
+    another aspect ratio than their annotations are left out. Raises DataError, OptionError.
     """
     return _read(sources, form, names, pictures).fitting()
 
@@ -82,7 +82,9 @@ def _read_any(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
     if found.annotated is None:
         return read_darknet(path, names)
     if names is not None and list(names) != found.classes:
-        raise OptionError(f"{path}: the names of classes are those of {found.form}: {', '.join(found.classes)}")
+        raise OptionError(
+            f"{path}: --names differs from the class names of {found.form}; expected {', '.join(found.classes)}"
+        )
     lists = {"train" if key == UNSPLIT else key: pictures for key, pictures in found.annotated.lists.items()}
     return replace(found.annotated, lists=lists)
 

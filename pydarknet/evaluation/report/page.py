@@ -172,7 +172,7 @@ def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[st
     if len(names) > MATRIX_CLASSES:
         yield from _most_confused(collector, names)
         return
-    yield "<p>Rows are what is there, columns what was found. Shades compare the cells of a row.</p>"
+    yield "<p>Rows are objects, columns detections. Shades compare the cells of a row.</p>"
     yield _table_head(["truth", *names, "missed"], "matrix")
     for number, name in enumerate([*names, "nothing there"]):
         row = counts[number]
@@ -263,7 +263,7 @@ def _times(collector: ReportCollector, result: Evaluation) -> Iterator[str]:
     each = f"{1000 * timing.forward / timing.pictures:.2f} ms" if timing.pictures else "-"
     yield (
         f"<p>{timing.pictures} pictures in {timing.total:.2f} seconds, {timing.rate:.1f} a second with reading them. "
-        f"The network alone, at {width}x{height}, took {each} a picture ({timing.forward_rate:.1f} a second).</p>"
+        f"The forward passes, at {width}x{height}, took {each} per picture ({timing.forward_rate:.1f} per second).</p>"
     )
     if result.unreadable:
         yield f"<p>{result.unreadable} pictures could not be read; their objects count as missed.</p>"

@@ -24,22 +24,11 @@ from ...utils.files import check_readable, check_space, part_of
 
 log = logging.getLogger("pydarknet")
 
-# Addresses; what they lead to does not wait for a reader, unless it is a file.
-ADDRESSES = (
-    "rtsp://",
-    "rtsps://",
-    "rtmp://",
-    "rtmps://",
-    "udp://",
-    "tcp://",
-    "srt://",
-    "rtp://",
-    "http://",
-    "https://",
-)
+_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp", "http", "https")
+ADDRESSES = tuple(f"{scheme}://" for scheme in _SCHEMES)
 PATIENCE = 15_000  # milliseconds in which an address must answer, and send each frame
-DEFAULT_RATE = 25.0  # frames per second, where a source does not state its own
-# The codecs of each container, the first that OpenCV was built for is taken. Browsers play H.264 (avc1), VP9 and VP8;
+DEFAULT_RATE = 25.0  # frames per second of a source that does not state its own
+# The codecs of each container; the first one that OpenCV was built for is used. Browsers play H.264 (avc1), VP9, VP8;
 # MPEG-4 part 2 (DIVX, mp4v) takes a tenth of the time, and players play it.
 _FOR_BROWSERS = ("avc1", "vp09", "mp4v")
 CODECS = {".avi": ("DIVX",), ".mkv": ("DIVX",), ".mov": ("mp4v",), ".mp4": _FOR_BROWSERS, ".m4v": _FOR_BROWSERS,
@@ -53,7 +42,7 @@ _NUMBER = re.compile(r"%0?\d*d")
 class Frames(Protocol):
     """A source of frames. `live`: it produces frames whether or not they are read."""
 
-    rate: float  # frames a second
+    rate: float  # frames per second
     live: bool
 
     def read(self) -> Picture | None:
@@ -76,8 +65,8 @@ class Capture:
         """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
         requested of a camera. every: read each Nth frame, without decoding the others. Raises ImageError.
 
-        `count` is the number of frames that have passed; `frames` how many there are, None if unknown. A video file
-        behind an address says it, and waits for its reader; streams do not.
+        `count` is the number of frames that have passed, `frames` the total, None if unknown. An address with a known
+        total is a video file, which waits for its reader; a stream is live.
         """
         self.source, self._every = source, every
         address = isinstance(source, str) and source.lower().startswith(ADDRESSES)
@@ -124,7 +113,7 @@ class Capture:
 
 
 def _open_capture(source: str | int) -> cv2.VideoCapture:
-    """OpenCV's reader; one of the network gives up after PATIENCE."""
+    """OpenCV's reader; for an address, it gives up after PATIENCE."""
     with without_opencv_lines():
         if isinstance(source, str) and "://" in source:
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE]
@@ -163,7 +152,7 @@ def is_pattern(text: str) -> bool:
 
 
 def numbered_paths(pattern: str) -> list[Path]:
-    """The files that match `frame_%04d.jpg`, sorted by number. Raises ImageError where there is none."""
+    """The files that match `frame_%04d.jpg`, sorted by number. Raises ImageError if there is none."""
     folder, name = Path(pattern).parent, Path(pattern).name
     before, after = (re.escape(part) for part in _NUMBER.split(name, maxsplit=1))
     wanted = re.compile(f"{before}([0-9]+){after}")
@@ -179,7 +168,7 @@ def numbered_paths(pattern: str) -> list[Path]:
 def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) -> CHW:
     """A frame -> a network's input (channels, height, width), scaled as uint8 by OpenCV.
 
-    AlexeyAB's darknet scales video so; pictures it scales as `image.resize` does.
+    AlexeyAB's darknet scales frames of video in this way, and pictures as `image.resize` does.
     """
     resized = cv2.resize(in_channels(check_image(frame), channels), (width, height), interpolation=cv2.INTER_LINEAR)
     return as_chw(np.asarray(resized, np.uint8).reshape(height, width, channels))
@@ -187,8 +176,8 @@ def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) ->
 
 @contextlib.contextmanager
 def without_opencv_lines() -> Iterator[None]:
-    """Keep what OpenCV and FFmpeg write to the process's standard error, past their own settings, from it. Lines of
-    others come late, when the block ends."""
+    """Suppress the lines that OpenCV and FFmpeg write to standard error regardless of their settings. Other lines
+    appear when the block ends."""
     with _STANDARD_ERROR, contextlib.ExitStack() as stack:
         try:
             kept = os.dup(2)
@@ -245,7 +234,7 @@ class VideoFile:
         )
 
     def finish(self) -> None:
-        """Close the file. Raises OutputError where there were no frames, or where the file cannot be read back."""
+        """Close the file. Raises OutputError if there were no frames, or if the file cannot be read back."""
         if self._writer is None:
             raise OutputError(f"{self.path}: cannot write a video: there were no frames")
         self.close()
@@ -255,7 +244,9 @@ class VideoFile:
         stated = check.get(cv2.CAP_PROP_FRAME_COUNT)
         check.release()
         if not readable or 0 < stated < 0.98 * self._count - 1:  # the frames are counted by their times in some formats
-            raise OutputError(f"{self.path}: cannot write: the video cannot be read back; is there space on the disk?")
+            raise OutputError(
+                f"{self.path}: cannot write: the video cannot be read back; expected enough space on the disk"
+            )
 
     def close(self) -> None:
         if self._writer is not None:
@@ -264,7 +255,7 @@ class VideoFile:
 
 @contextlib.contextmanager
 def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile]:
-    """A video file that gets its name when the block ends without an error, or does not appear. Raises OutputError."""
+    """Yield a video file, which appears under its name when the block ends without an error. Raises OutputError."""
     suffix = Path(path).suffix
     if suffix.lower() not in CODECS:
         raise OutputError(f"{path}: cannot write a video: expected a name that ends in {', '.join(CODECS)}")
@@ -291,7 +282,7 @@ def opencv_formats() -> dict[str, dict[str, bool]]:
 
 
 def open_window(title: str, full_screen: bool = False) -> None:
-    """Open a window of 1352 x 1013 pixels, as darknet does. Raises OptionError where there is no display."""
+    """Open a window of 1352 x 1013 pixels, as darknet does. Raises OptionError without a display."""
     check_display()
     try:
         cv2.namedWindow(title, cv2.WINDOW_NORMAL)

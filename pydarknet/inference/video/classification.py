@@ -1,4 +1,4 @@
-"""Name what video shows: the best classes of one frame after another, while a thread reads the next ones."""
+"""Classification of video: the best classes of each frame, while a thread reads the next ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pipeline import Reader
 
 
 class ClassifierDemo:
-    """The best classes of every frame of a source. As in darknet, of a word tree only leaves are named."""
+    """The best classes of each frame of a source. As in darknet, only the leaves of a word tree are reported."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class ClassifierDemo:
         repeat_first: bool = False,
         limit: float | None = None,
     ) -> None:
-        """top: classes of each frame. repeat_first: take the first frame for ever, to measure speed. limit: seconds
-        after which to end."""
+        """top: the number of classes per frame. repeat_first: repeat the first frame without end, to measure the speed.
+        limit: seconds after which to end."""
         self.rate = Rate()
         self._network, self._names, self._top = network, names, top
         self._repeats, self._limit = repeat_first, limit
@@ -46,8 +46,8 @@ class ClassifierDemo:
         return fit_for_classify(picture, fit, width, height, channels)
 
     def run(self) -> Iterator[tuple[Picture, Classification]]:
-        """Yield each frame with its classes. Raises what the source raises, DivergedError for outputs that are no
-        numbers."""
+        """Yield each frame with its classes. Raises the errors of the source, and DivergedError for outputs that are
+        not finite."""
         start = time.perf_counter()
         try:
             for frame in self._reader:

@@ -1,4 +1,4 @@
-"""Detect objects in video. One thread reads and prepares frames, another draws into them; the engine runs in the
+"""Detection in video. One thread reads and prepares frames, another one draws into them; the network runs in the
 caller's thread.
 """
 
@@ -27,18 +27,18 @@ from .mjpeg_server import Stream, jpeg_part
 from .pipeline import Drawer, Frame, Reader, Sink
 
 WINDOW = 3.0  # seconds over which AlexeyAB's average rate is measured
-STREAMED_QUALITY = 40  # of JPEG, as AlexeyAB's darknet streams
+STREAMED_QUALITY = 40  # JPEG quality of streams, as in AlexeyAB's darknet
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """How objects are detected in frames.
+    """The options of detection in frames.
 
-    thresh, hier    probabilities from which objects, and branches of word trees, count
+    thresh, hier    probabilities above which objects, and branches of word trees, count
     nms             IoU above which the less confident of two boxes is suppressed
     nms_kind        a kind of `boxes.suppress`; None: that of the last head
-    letterbox       whether frames keep their proportions, on grey
-    eight_bits      whether frames are scaled as uint8, before they become float32
+    letterbox       keep the aspect ratio of frames, with grey borders
+    eight_bits      scale frames as uint8, before they are converted to float32
     average         number of frames over which the raw outputs are averaged
     delay           the objects of frame k are drawn into frame k - delay
     """
@@ -56,7 +56,8 @@ class DemoOptions:
     def of(
         cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False
     ) -> DemoOptions:
-        """Those of the dialect's `demo`. thresh: None for its default; frames: its `-avgframes`. Raises OptionError."""
+        """The options of the dialect's `demo`. thresh: None for its default. frames: `-avgframes`. Raises
+        OptionError."""
         if frames < 1:
             raise OptionError(f"avgframes {frames}: expected at least 1")
         dialect, heads = network.dialect, heads_of(network)
@@ -70,7 +71,7 @@ class DemoOptions:
 
 
 class FrameDetector:
-    """A network that detects objects in one frame after another."""
+    """A network that detects objects in consecutive frames."""
 
     def __init__(self, network: Network, names: Sequence[str], options: DemoOptions) -> None:
         self.network, self.names, self.options = network, names, options
@@ -111,7 +112,7 @@ class FrameDetector:
 
 
 class Rate:
-    """Frames a second, as the darknets count them."""
+    """Frames per second, as both darknets measure them."""
 
     def __init__(self) -> None:
         self.last = self.smoothed = self.average = 0.0
@@ -120,7 +121,7 @@ class Rate:
 
     def tick(self) -> None:
         """Count a frame. `last` is the rate of this frame, `smoothed` = 0.9 * smoothed + 0.1 * last, `average` the rate
-        over the last three seconds (0 during the first three)."""
+        over the last three seconds (0 in the first three)."""
         now = clock()
         self.last = 1 / max(1e-9, now - self._before)
         self.smoothed = 0.9 * self.smoothed + 0.1 * self.last
@@ -146,8 +147,8 @@ class Demo:
         limit: float | None = None,
         most: float | None = None,
     ) -> None:
-        """hold, boxes: see `Drawer`. repeat_first: process the first frame for ever and draw nothing, to measure speed.
-        limit: seconds after which to end. most: frames per second at most."""
+        """hold, boxes: see `Drawer`. repeat_first: repeat the first frame without end and draw nothing, to measure the
+        speed. limit: seconds after which to end. most: the largest number of frames per second."""
         self.detector, self.rate, self.count, self.ended = detector, Rate(), 0, False
         self._reader = Reader(frames, detector.prepare)
         self._repeats, self._limit, self._most = repeat_first, limit, most
@@ -159,7 +160,8 @@ class Demo:
         self._reader.stop()
 
     def run(self) -> Iterator[tuple[int, DetectionResult]]:
-        """Yield each frame's number, counted from 1, and its objects. Raises what the source and the sinks raise."""
+        """Yield each frame's number, counted from 1, and its objects. Raises the errors of the source and of the
+        sinks."""
         start = time.perf_counter()
         try:
             for frame in self._frames():

@@ -1,4 +1,4 @@
-"""Objects sent by HTTP POST, as AlexeyAB's `-http_post_host` does."""
+"""Sends the objects of frames by HTTP POST, as AlexeyAB's `-http_post_host` does."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TIMEOUT = 3.0  # seconds, as in darknet
 
 
 class HttpPost:
-    """Sends what a frame shows to an address, in a thread. A context manager, which waits for the last request.
+    """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last request.
 
-    The text: a line `name, id: 3` for each box (of its first class), the time, the source. A frame without objects
-    sends nothing. What cannot be sent is left out; the first failure is a warning.
+    The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without objects
+    is not sent. A text that cannot be sent is dropped; the first failure is a warning.
     """
 
     def __init__(self, url: str, source: str, once: bool = False) -> None:
-        """url: darknet's `host/path`, or `http://host:port/path`. source: the name of the video. once: send one frame
-        alone. Raises OptionError for a URL that is none."""
+        """url: darknet's `host/path`, or `http://host:port/path`. source: the name of the video. once: send only
+        one frame. Raises OptionError for an invalid URL."""
         self._url = url if "://" in url else f"http://{url}"
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -52,7 +52,7 @@ class HttpPost:
                 pass
         except (URLError, OSError, ValueError) as error:
             if not self._failed:
-                log.warning("%s: cannot post: %s; going on", self._url, getattr(error, "reason", error))
+                log.warning("%s: cannot post: %s; the demo continues", self._url, getattr(error, "reason", error))
             self._failed = True
 
     def __enter__(self) -> HttpPost:

@@ -1,4 +1,4 @@
-"""An HTTP server of one stream: every client gets what is published after it has connected.
+"""An HTTP server of one stream: each client gets the messages that are published after it has connected.
 
 Publishing never waits. Each client has a thread and a bounded queue; a client that reads too slowly loses messages or
 is disconnected.
@@ -14,18 +14,18 @@ from typing import Any
 
 from ...utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
 
-CLIENTS = 32  # that get the stream at a time
+CLIENTS = 32  # at a time, at most
 
 
 @dataclass(frozen=True)
 class Format:
-    """How messages form a body: `opening`, the first message, `between` and each further message, `closing`."""
+    """The format of a body: `opening`, the first message, `between` and each further message, `closing`."""
 
     content_type: str
     opening: bytes = b""
     between: bytes = b""
     closing: bytes = b""
-    queue: int = 64  # messages that wait for one client at most
+    queue: int = 64  # messages that wait for one client, at most
     may_skip: bool = False  # whether a slow client loses its oldest message; otherwise it is disconnected
 
 
@@ -41,7 +41,7 @@ def jpeg_part(jpeg: bytes) -> bytes:
 
 
 class _Client:
-    """The queue of one client. `ended`: no message follows; `lost`: the client was too slow."""
+    """The queue of one client. ended: no message follows. lost: the client was too slow."""
 
     def __init__(self, format_: Format) -> None:
         self._format = format_
@@ -74,7 +74,7 @@ class Stream:
     """A server on a port of this machine; `publish` sends a message to all clients."""
 
     def __init__(self, port: int, format_: Format, address: str = LOOPBACK) -> None:
-        """port: 0 lets the system choose. address: of the interface to listen on. Raises OptionError."""
+        """port: 0 for any free one. address: that of the interface to listen on. Raises OptionError."""
         self._format = format_
         self._clients: set[_Client] = set()
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class Stream:
                 client.put(message)
 
     def close(self, seconds: float = 2.0) -> None:
-        """Let clients take what is queued for them, `seconds` at most, and end."""
+        """Let clients read their queues, for at most `seconds`, and end."""
         with self._lock:
             self._closed = True
             for client in self._clients:
@@ -111,7 +111,7 @@ class Stream:
         self.close()
 
     def add_client(self) -> _Client | None:
-        """The queue of a new client; None where there are CLIENTS already."""
+        """The queue of a new client; None if there are CLIENTS already."""
         client = _Client(self._format)
         with self._lock:
             if len(self._clients) >= CLIENTS:
@@ -127,7 +127,7 @@ class Stream:
 
 
 class _Handler(BoundedHandler):
-    """Every path is the stream, except the icon that browsers ask for."""
+    """Every path is the stream, except the icon that browsers request."""
 
     def __init__(self, stream: Stream, format_: Format, *arguments: Any) -> None:
         self.stream, self.format = stream, format_

@@ -23,7 +23,7 @@ Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted fro
 
 @dataclass(frozen=True)
 class Frame(Generic[Prepared]):
-    """A frame, and `x`, what was prepared of it for the network, such as (channels, height, width) float32."""
+    """A frame, and `x`, the network's input for it, such as (channels, height, width) float32."""
 
     picture: Picture
     x: Prepared
@@ -42,7 +42,7 @@ class Reader(Generic[Prepared]):
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame[Prepared]]:
-        """Yield the frames until the source ends or `stop` is called. Raises what reading raised."""
+        """Yield the frames until the source ends or `stop` is called. Raises the errors of reading."""
         while (frame := self._next()) is not None:
             yield frame
 
@@ -99,8 +99,8 @@ class Drawer:
     """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
 
     def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
-        """delay: the objects of frame k are drawn into frame k - delay. hold: how many further frames a drawn frame
-        replaces. boxes: whether objects are drawn at all."""
+        """delay: the objects of frame k are drawn into frame k - delay. hold: the number of further frames that a drawn
+        frame replaces. boxes: whether objects are drawn at all."""
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
         self._waiting: deque[tuple[int, Picture]] = deque()
         self._last: DetectionResult | None = None
@@ -111,14 +111,14 @@ class Drawer:
         self._thread.start()
 
     def take(self, number: int, picture: Picture, found: DetectionResult) -> None:
-        """Queue a frame for drawing; wait while the queue is full. Raises what a sink raised."""
+        """Queue a frame for drawing; wait while the queue is full. Raises the errors of sinks."""
         self._last = found
         self._waiting.append((number, picture))
         if len(self._waiting) > self._delay:
             self._put(*self._waiting.popleft(), found)
 
     def finish(self) -> None:
-        """Draw the remaining frames and end. Raises what a sink raised."""
+        """Draw the remaining frames and end. Raises the errors of sinks."""
         while self._waiting and self._last is not None:
             self._put(*self._waiting.popleft(), self._last)
         self.close()

@@ -50,7 +50,7 @@ def _line(path: str, problem: Problem) -> str:
 def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> CheckResult:
     """Check a whole .cfg file, and its number of classes against a .data file.
 
-    Raises ConfigError for a file that cannot be read or is no .cfg file, DataError where the .data file's list of
+    Raises ConfigError for a file that cannot be read or is not a .cfg file, DataError if the .data file's list of
     names is missing, OptionError for an unknown dialect.
     """
     syntax: list[str] = []

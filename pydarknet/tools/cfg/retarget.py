@@ -18,7 +18,7 @@ from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
-from ...network.builder import USUAL_STRIDE
+from ...network.builder import input_size_hint
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
 from .lenient_build import LenientBuild, build_leniently
@@ -199,9 +199,7 @@ class Retarget:
         if errors:
             first = errors[0]
             more = f" and {len(errors) - 1} more errors, see `cfg check`" if len(errors) > 1 else ""
-            width, height = found.input.width, found.input.height
-            odd = "differ in size" in first.text and (width % USUAL_STRIDE or height % USUAL_STRIDE)
-            size = f"; the input has {width} x {height} pixels, mostly multiples of {USUAL_STRIDE}" if odd else ""
+            size = input_size_hint(found.input.width, found.input.height) if "differ in size" in first.text else ""
             raise ConfigError(f"{self.text.path}: {first.text}{size} (line {first.line} of the changed file{more})")
 
     def write(self, path: str | os.PathLike[str]) -> None:

@@ -181,7 +181,7 @@ def make_plan(
 ) -> Plan:
     """The network file of `choice`, with classes, filters, anchors, size and schedule for a data set.
 
-    max_batches, size: the user's values; None: by the rules. Raises OptionError for a network that is no detector,
+    max_batches, size: the user's values; None: by the rules. Raises OptionError for a network that is not a detector,
     ConfigError for one without anchors or with a size that it cannot have.
     """
     change = Retarget(choice.cfg)

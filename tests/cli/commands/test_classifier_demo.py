@@ -80,7 +80,7 @@ def test_without_a_screen_it_goes_on(run, words, monkeypatch):
     monkeypatch.setattr("pydarknet.inference.video.capture.open_window", refuse)
     result = run(*words)
     assert result.exit_code == 0
-    assert result.stderr == "there is no screen; going on without a window, as with -dont_show\n"
+    assert result.stderr == "there is no screen; continuing without a window, as with -dont_show\n"
     assert result.stdout.count("Eskimo dog") == 5
 
 

@@ -116,7 +116,7 @@ def test_without_a_display_the_demo_goes_on(run, words, monkeypatch):
     words.remove("-dont_show")
     result = run(*words, ALEXEYAB)
     if sys.platform == "linux":
-        assert result.stderr == "cannot show a picture: no display; going on without a window, as with -dont_show\n"
+        assert result.stderr == "cannot show a picture: no display; continuing without a window, as with -dont_show\n"
         assert result.stdout.count("dog: 88%") == 12
 
 

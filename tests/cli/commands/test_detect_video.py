@@ -93,6 +93,12 @@ def test_what_a_video_cannot_do_is_one_line(run, words):
     ]
 
 
+def test_the_number_of_a_camera(run, words):
+    """`source=0` is a camera elsewhere."""
+    (line,) = run(*words, "0").stderr.splitlines()
+    assert line == 'Cannot load image "0": No such file or directory; the camera of that number is camera:0'
+
+
 def test_classes_of_a_video(run, classifier):
     make_video("in.avi")
     result = run("classify", classifier.cfg, classifier.weights, "in.avi", "--every", 6, "--json", "-t", 1)
@@ -103,6 +109,8 @@ def test_classes_of_a_video(run, classifier):
 
 def test_a_bar_for_the_frames_of_one_video(run, words, monkeypatch):
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
     shown = run(*words, "in.avi", "--json").stderr
     assert "frames" in shown
     assert "12/12" in shown

@@ -71,7 +71,7 @@ def test_a_difference_above_the_tolerance_writes_nothing(run, detector):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--nms"], "nms needs decoded boxes: a format other than raw"),
+        (["--nms"], "nms: the format is raw; expected one with decoded boxes"),
         (["--format", "yolov8"], "classify.cfg: has no detection layer"),
         (["--format", "yolov9"], "'yolov9' is not one of 'raw', 'boxes', 'yolov5', 'yolov8'"),
         (["--batch", "0"], "0 is not in the range"),

@@ -49,6 +49,20 @@ def alphabet(folder):
     return ["next.cfg", "next.weights", "--dialect"]
 
 
+@pytest.mark.slow
+def test_a_sum_that_overflows_is_one_line(files):
+    Path("sum.cfg").write_text("[net]\ninputs=256\n[rnn]\noutput=256\nactivation=linear\n[softmax]\n")
+    model = pydarknet.load("sum.cfg")
+    for parameter in model.layers[0].named_parameters():
+        parameter.array[:] = 2e38 if parameter.name.endswith("biases") else 0
+    model.save_weights("huge.weights")
+    words_ = ["rnn", "generate", "sum.cfg", "huge.weights", "-len", "5", "-seed", "abc"]
+    process = subprocess.run([*PYDARKNET, *words_], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert "RuntimeWarning" not in process.stderr
+    assert "values that are not finite" in process.stderr.splitlines()[-1]
+
+
 def test_training_prints_pjreddies_lines(run, files):
     result = run("rnn", "train", "net.cfg", "-file", "text", "--dialect=pjreddie", "--no-chart")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -138,7 +152,7 @@ def test_vectors(run, alphabet):
 
 @pytest.mark.parametrize("command, reason", [
     (["train", "net.cfg", "-file", "nothing"], "Couldn't open file: nothing (No such file or directory)"),
-    (["train", "wide.cfg", "-file", "text"], "wide.cfg: gives 256 numbers for 300 inputs"),
+    (["train", "wide.cfg", "-file", "text"], "wide.cfg: found 256 outputs and 300 inputs"),
     (["train", "net.cfg", "net.weights", "-file", "dog.png"], "dog.png:"),
     (["generate", "net.cfg", "text"], "text:"),
     (["valid", "net.cfg", "net.weights", "-file", "nothing"], "Couldn't open file: nothing"),

@@ -181,7 +181,7 @@ def test_patience_ends_a_run_and_the_best_weights_are_named(run, tmp_path, monke
     assert result.exit_code == 0
     assert result.stderr.splitlines()[-3:] == [
         f"Saving weights to {files.folder}/net_final.weights",
-        "Ended after iteration 40: the best measurement, 0.4000, is of iteration 20, and 2 since were not better.",
+        "Ended after iteration 40: the best measurement, 0.4000, is of iteration 20, and the 2 since were no better.",
         f"The best weights are of iteration 30 (40.00%): pydarknet detector test {files.data} {files.cfg} "
         f"{files.folder}/net_best.weights PICTURE",
     ]
@@ -270,7 +270,7 @@ def test_resume_says_where_it_goes_on(run, files):
     assert "no checkpoint of net; this is a new run" in run("train", files.data, files.cfg, "-resume").stderr
     result = run("train", files.data, files.cfg, "--resume", "--max-batches", "5", "--seed", "8")
     assert f"Resuming from {files.folder}/net_final.weights, iteration 3\n" in result.stderr
-    assert "the run began with seed 0, which it keeps" in result.stderr
+    assert "the run was started with seed 0, which it keeps" in result.stderr
     assert re.findall(r"^(\d+): ", result.stdout, re.M) == ["4", "5"]
 
 
@@ -281,7 +281,7 @@ def test_a_second_run_says_where_the_first_one_is(run, files):
     assert second.exit_code == 0
     aside = files.folder / "net.old1"
     assert (
-        f"{files.folder}: weights of an earlier run (net_final.weights) are now in {aside}; to go on with that run, "
+        f"{files.folder}: weights of an earlier run (net_final.weights) are now in {aside}; to continue that run, "
         "resume it there\n"
     ) in second.stderr
     assert len(second.stdout.splitlines()) == len(first.stdout.splitlines())
@@ -313,10 +313,10 @@ def test_partial_weights_are_announced(run, files):
             "min_size 288: only pjreddie's detectors with random=1 in the last layer change between 320 and 608",
         ),
         ("train {data} {cfg} --patience 3", "--patience 3: counts measurements; give -map or -topk, too"),
-        ("train . {cfg}", ".: with a CFG, DATA is a .data file; pydarknet train . --model {cfg}"),
+        ("train . {cfg}", ".: with a CFG, expected a .data file; for this data set: pydarknet train . --model {cfg}"),
         (
             "detector train data.yaml {cfg}",
-            "data.yaml: with a CFG, DATA is a .data file; pydarknet train data.yaml --model {cfg}",
+            "data.yaml: with a CFG, expected a .data file; for this data set: pydarknet train data.yaml --model {cfg}",
         ),
         ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
         ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),

@@ -179,6 +179,21 @@ def test_errors_are_one_line(run, files, words, message):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("command", [
+    "partial net.cfg net.weights {} 1", "average net.cfg {} same.weights net.weights", "rescale net.cfg net.weights {}",
+    "rgbgr net.cfg net.weights {}", "normalize net.cfg net.weights {}", "denormalize net.cfg net.weights {}",
+    "reset net.cfg net.weights {}", "oneoff net.cfg net.weights {}",
+])  # fmt: skip
+def test_the_weights_that_are_read_are_not_overwritten(run, files, command):
+    before = Path("net.weights").read_bytes()
+    Path("same.weights").symlink_to("net.weights")
+    for out in ("net.weights", "./net.weights", "same.weights"):
+        result = run(*command.format(out).split())
+        assert result.exit_code == 1
+        assert result.stderr == f"{out}: is one of the weights files to read; expected another OUT\n"
+    assert Path("net.weights").read_bytes() == before
+
+
 def test_usage_errors(run, files):
     for words in (
         "average net.cfg out",

@@ -293,9 +293,9 @@ def test_pictures_of_other_proportions_than_their_annotations(coco):
     found = read_set([coco])
     assert list(boxes(found)) == ["a.png"]
     (text,) = +found.left_out
-    assert text.startswith("pictures left out, whose annotations are of another picture: set/")
-    assert text.endswith("b.png: 30x60 in the annotations, 60x30 in the file, EXIF orientation 6: turn its pixels, and "
-                         "remove that entry")  # fmt: skip
+    assert text.startswith("pictures left out, whose aspect ratio is not that of their annotations: set/")
+    assert text.endswith("b.png: 30x60 in the annotations, 60x30 in the file, EXIF orientation 6: rotate its pixels, "
+                         "and remove that entry")  # fmt: skip
     item |= {"width": 599, "height": 301}  # the picture was made smaller after it was annotated
     Path(coco).write_text(json.dumps(content))
     assert len(boxes(read_set([coco]))) == 2

@@ -80,7 +80,7 @@ def test_a_failure_is_said_once(server: tuple[str, Received], url: str, caplog: 
             post.send(found([1, 0, 0]))
     (record,) = caplog.records
     assert "cannot post: " in record.getMessage()
-    assert record.getMessage().endswith("; going on")
+    assert record.getMessage().endswith("; the demo continues")
 
 
 @pytest.mark.parametrize("url", ["ftp://host/path", "http://", "/path"])
