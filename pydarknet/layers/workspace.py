@@ -1,7 +1,10 @@
-"""The workspace: scratch memory of kernels, one block for all layers, as only one of them runs at a time."""
+"""The workspace: scratch memory of kernels, one block for all layers of a network, of which one runs at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,9 @@ from ..runtime.threads import most_threads, threads
 from ..utils.arrays import LANES, Array, aligned_zeros
 
 
-class _Workspace:
+class Workspace:
+    """Scratch memory that grows, and the task queue of the workers that use it. For one pass at a time."""
+
     def __init__(self) -> None:
         self.array = np.zeros(LANES, np.float32)
         self.queue = np.zeros(most_threads() * CACHE_LINE, np.int64)
@@ -24,29 +29,48 @@ class _Workspace:
         return self.array
 
 
-_workspace = _Workspace()
+class _Current(threading.local):
+    """The workspace for which a thread makes calls; at first that of layers without a network."""
+
+    workspace = Workspace()
+
+
+_current = _Current()
+
+
+@contextlib.contextmanager
+def using(workspace: Workspace) -> Iterator[None]:
+    """Calls that this thread makes within the block use this workspace, for as long as they live."""
+    before = _current.workspace
+    try:
+        _current.workspace = workspace
+        yield
+    finally:
+        _current.workspace = before
 
 
 def with_queue(kernel: Any, *arguments: Any) -> KernelCall:
     """The call of a kernel with these arguments, followed by the task queue of its workers and their number."""
-    return KernelCall(kernel, *arguments, _workspace.queue, threads())
+    return KernelCall(kernel, *arguments, _current.workspace.queue, threads())
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:
     """The call of a kernel with these arguments, followed by the task queue of its workers, their number, the
     workspace, and `size`, the floats of the workspace that each worker has."""
-    _workspace.of(workers * size)
-    return _InWorkspace(kernel, size, *arguments, _workspace.queue, workers)
+    workspace = _current.workspace
+    workspace.of(workers * size)
+    return _InWorkspace(workspace, kernel, size, *arguments, workspace.queue, workers)
 
 
 class _InWorkspace(KernelCall):
-    """A call that looks up the workspace when it is made, as a later call may need a larger one."""
+    """A call that looks up the workspace's memory when it is made, as a later call may need more."""
 
-    def __init__(self, kernel: Any, size: int, *arguments: Any) -> None:
-        super().__init__(kernel, *arguments, _workspace.array, size)
+    def __init__(self, workspace: Workspace, kernel: Any, size: int, *arguments: Any) -> None:
+        super().__init__(kernel, *arguments, workspace.array, size)
+        self._workspace = workspace
         self._arguments = *arguments, size
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         *others, size = self._arguments
-        return *others, _workspace.array, size
+        return *others, self._workspace.array, size

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..layers import INPUT, Layer
+from ..runtime.passes import pass_under_way
 from ..runtime.program import Call, fuse_calls
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
@@ -78,14 +79,14 @@ class ExecutionPlan:
     def run(self, x: Array) -> None:
         """One pass for contiguous x, float32 of as many numbers as `input` has. If it is interrupted, as by Ctrl-C, the
         layers keep the state from before it."""
-        with self._filled(x), self._states_kept():
+        with pass_under_way(), self._filled(x), self._states_kept():
             for call in self.calls:
                 call()
 
     def run_timed(self, x: Array) -> list[float]:
         """One pass layer by layer: the seconds of filling `input`, then those of each step."""
         clock = [time.perf_counter()]
-        with self._filled(x), self._states_kept():
+        with pass_under_way(), self._filled(x), self._states_kept():
             clock.append(time.perf_counter())
             for layer in self.steps:
                 layer.forward()

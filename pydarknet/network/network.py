@@ -16,8 +16,10 @@ from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
 from ..layers.convolution.bf16 import FLOAT32, checked_precision
+from ..layers.workspace import Workspace, using
 from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork
+from ..runtime.passes import ENGINE_LOCK
 from ..tensor import Shape
 from ..utils.arrays import Array
 from .builder import build_layers, without_warnings
@@ -25,22 +27,23 @@ from .execution_plan import ExecutionPlan
 from .input_size import checked_batch, checked_side, network_input
 from .weights import Header, Loaded, load_weights, save_weights
 
-# Held during every pass of every network: kernels share one team of threads, and layers one workspace.
-ENGINE_LOCK = threading.RLock()
-# A fork waits until the pass under way is over, so that the child's copy of the network and the lock are whole.
-hold_at_fork(ENGINE_LOCK)
+# What a copy has of its own, besides arrays.
+OWN = "layers", "_plan", "_changes", "_reshaped", "_lock", "_workspace"
 
 
 class Network:
     """Layers in order, their parameters, and the plan of the last pass.
 
-    Threads: any number of them may use one network, or several networks, at the same time. Passes wait for each other,
-    since one pass keeps all processors busy: each call returns copies, made under `lock`, of what its own pass gave. So
-    do `resize`, `precision`, `load_weights` and other changes: they take effect between two passes. What surrounds a
-    pass (decoding, fitting and drawing pictures, suppression) runs in parallel. Parameters and memory are shared, so
-    more threads take no more memory, beyond their own pictures and results. Recurrent layers have one state, which
-    every pass moves on, whatever thread it comes from. Who reads `layers`, writes to parameters, or makes several
-    calls that belong together while other threads use the network holds `lock` meanwhile.
+    Threads: any number of them may use one network at the same time. Its passes wait for each other: each call returns
+    copies, made under `lock`, of what its own pass gave. So do `resize`, `precision`, `load_weights` and other changes:
+    they take effect between two passes. What surrounds a pass (decoding, fitting and drawing pictures, suppression)
+    runs in parallel. Parameters and memory are shared, so more threads take no more memory, beyond their own pictures
+    and results. Recurrent layers have one state, which every pass moves on, whatever thread it comes from. Who reads
+    `layers`, writes to parameters, or makes several calls that belong together while other threads use the network
+    holds `lock` meanwhile.
+
+    Several networks, copies of one among them, run at the same time. One pass can use all processors; as many passes
+    as there are processors, each in a thread with a network of its own, do more pictures a second.
 
     Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states;
     the copy makes its own plan at its first pass.
@@ -74,6 +77,12 @@ class Network:
         self._precision = FLOAT32
         self.layers = build_layers(config, dialect, self.input, self.batch, self._changes)
         self._built = self._reshaped = self.input, self.batch
+        self._own()
+
+    def _own(self) -> None:
+        """Make what no copy shares."""
+        self._lock, self._workspace = threading.RLock(), Workspace()
+        hold_at_fork(self._lock)
 
     def __repr__(self) -> str:
         heads = f", heads {', '.join(map(str, self.heads))}" if self.heads else ""
@@ -84,8 +93,14 @@ class Network:
 
     @property
     def lock(self) -> threading.RLock:
-        """What every pass of the process holds (see the class); the thread that holds it may call any method."""
-        return ENGINE_LOCK
+        """What every pass holds (see the class); the thread that holds it may call any method."""
+        return self._lock
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock; calls of kernels that this thread makes meanwhile use this network's scratch memory."""
+        with self._lock, using(self._workspace):
+            yield
 
     # --- shapes and memory -------------------------------------------------------------------------------------------
 
@@ -239,7 +254,7 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy.deepcopy take: no memory of passes and no machine code, but parameters and states."""
         with self.lock:
-            kept = {k: v for k, v in vars(self).items() if k not in ("layers", "_plan", "_changes", "_reshaped")}
+            kept = {name: value for name, value in vars(self).items() if name not in OWN}
             arrays = [[parameter.array.copy() for parameter in layer.named_parameters()] for layer in self.layers]
             states = [{name: array.copy() for name, array in _states(layer).items()} for layer in self.layers]
             return kept | {"arrays": arrays, "states": states}
@@ -251,6 +266,7 @@ class Network:
         with without_warnings():  # the original has given them
             self.layers = build_layers(self.config, self.dialect, *self._built, self._changes)
         self._reshaped = self._built
+        self._own()
         self._run_at(self.input, self.batch)
         for layer, copies, kept in zip(self.layers, arrays, states, strict=True):
             _states(layer).update(kept)
@@ -297,7 +313,7 @@ class Network:
 
         Raises OptionError, ShapeError.
         """
-        with self.lock:
+        with self.held():
             self._run_at(*self._checked(shape))
             if self._plan is None:
                 self._make_plan(keep_all=False)
@@ -323,13 +339,14 @@ class Network:
         if array.dtype != np.float32:
             raise OptionError(f"the input is {array.dtype}; expected float32 (values from 0 to 1)")
         array = np.require(array, requirements=("C", "A"))
-        with self.lock:
+        with self.held():
             self.prepare(array.shape)
             assert self._plan is not None
             if self._plan.keeps_all != keep_all:
                 self._make_plan(keep_all)
             elif self._changes.parameters_dirty:
-                self._plan = self._plan.with_new_parameters()
+                with ENGINE_LOCK:
+                    self._plan = self._plan.with_new_parameters()
                 self._changes.parameters_dirty = False
             yield self._plan, array
 
@@ -343,7 +360,7 @@ class Network:
         self.setups += 1
         input_, batch = self._reshaped or (self.input, self.batch)
         self.announce(input_, batch)
-        with tuning.measured() if self.tune else contextlib.nullcontext():
+        with ENGINE_LOCK, tuning.measured() if self.tune else contextlib.nullcontext():
             self._plan = ExecutionPlan.make(self.layers, input_, batch, self.output_index, self.precision, keep_all)
         self._changes.parameters_dirty = False
 

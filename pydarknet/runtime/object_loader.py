@@ -292,9 +292,10 @@ def layer() -> str:
 
 
 class Team(NamedTuple):
-    """Addresses in the team's code: of what runs parallel loops in the pool's place (`thread_team.py`), and of what
-    runs kernels one after another (`program.py`)."""
+    """Addresses in the team's code: of its board (`thread_team.py`), of what runs parallel loops in the pool's place,
+    and of what runs kernels one after another (`program.py`)."""
 
+    board: int
     loop: int
     run: int
 
@@ -319,7 +320,7 @@ def team() -> Team | None:
         return None
     start_team(board, serve, most_threads() - 1)
     in_child(lambda: start_team(board, serve, most_threads() - 1))
-    return Team(loop, run)
+    return Team(board, loop, run)
 
 
 def _own_team() -> Any:

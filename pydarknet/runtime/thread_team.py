@@ -6,6 +6,9 @@ left to do. Here parts are claimed: whoever calls a loop takes the first part an
 waits only for parts that somebody is at work on. Kernels with a task queue (`kernels/task_queue.py`) are then done as
 soon as the work is. Between two loops a thread looks out for the next one for a while before it sleeps.
 
+Several threads may call loops at the same time: the team helps one of them, the others do theirs alone. Where as many
+of them compute as there are processors, all do (`threads.py`), as helpers would only be in their way.
+
 The code is made by `thread_team_ir.py` and kept as machine code beside that of the kernels (`object_loader.py`).
 """
 
@@ -16,9 +19,9 @@ import signal
 
 # Words of the board that all threads share, each on a cache line of its own. STATE: the loop's number << 32 | how many
 # parts it has << 16 | the next part to be claimed. DONE: parts that are done. BUSY: 1 while a loop runs. SLEEPING:
-# threads that wait at SEMAPHORE. JOB: the address of the words of a job.
-STATE, DONE, BUSY, SLEEPING, JOB, SEMAPHORE = (8 * line for line in range(6))
-BOARD_WORDS = 8 * 7
+# threads that wait at SEMAPHORE. JOB: the address of the words of a job. ALONE: 1 where callers do their loops alone.
+STATE, DONE, BUSY, SLEEPING, JOB, ALONE, SEMAPHORE = (8 * line for line in range(7))
+BOARD_WORDS = 8 * 8
 
 
 def start(board: int, serve: int, threads: int) -> None:

@@ -21,7 +21,7 @@ In C, with `board` as in `thread_team.py` and a STATE of three fields, number <<
         }
     }
     void parallel_for(job, parts) {
-        if (parts < 2 || !compare_and_swap(&BUSY, 0, 1)) { do all parts here; return; }
+        if (parts < 2 || ALONE || !compare_and_swap(&BUSY, 0, 1)) { do all parts here; return; }
         JOB = job; DONE = 0;
         STATE = (number(STATE) + 1, parts, 1);                      // release: from here on others may claim
         wake min(swap(&SLEEPING, 0), parts - 1) threads;
@@ -45,7 +45,7 @@ from collections.abc import Iterator
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from .thread_team import BOARD_WORDS, BUSY, DONE, JOB, SEMAPHORE, SLEEPING, STATE
+from .thread_team import ALONE, BOARD_WORDS, BUSY, DONE, JOB, SEMAPHORE, SLEEPING, STATE
 
 # How often an idle thread looks for work before it sleeps (about 0.1 ms), and how often the one that waits for the
 # others looks before it lets other programs run.
@@ -208,11 +208,12 @@ def _write_loop(module: ir.Module, part: ir.Function, help_: ir.Function) -> Non
     with b.if_then(b.icmp_unsigned("==", parts, word(0))):
         b.ret_void()
     shared = b.icmp_unsigned("<", b.sub(parts, word(2)), word(MOST_PARTS - 2))
+    shared = b.and_(shared, b.icmp_unsigned("==", b.see(ALONE), word(0)))
     with b.if_then(shared), b.if_then(b.swap(BUSY, word(0), word(1))):
         _share(b, job, parts, part, help_)
         b.show(BUSY, word(0))
         b.ret_void()
-    with b.counting(parts) as r:  # one part only, or somebody else's loop is running
+    with b.counting(parts) as r:  # one part only, or no help
         b.call(part, [job, r])
     b.ret_void()
 

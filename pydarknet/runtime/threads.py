@@ -7,7 +7,7 @@ from typing import Protocol
 
 from .numba_libraries import most_threads
 
-__all__ = ["ThreadPool", "most_threads", "set_threads", "threads", "use_pool"]
+__all__ = ["ThreadPool", "most_threads", "numba_runs_kernels", "set_threads", "threads", "use_pool"]
 
 
 class ThreadPool(Protocol):
@@ -24,6 +24,11 @@ def use_pool(pool: ThreadPool | None, with_numba: bool = False) -> None:
     """From now on this pool runs the kernels; None: Numba does. with_numba: both do."""
     global _pool, _with_numba
     _pool, _with_numba = pool, with_numba or pool is None
+
+
+def numba_runs_kernels() -> bool:
+    """Whether Numba runs some kernels, or all."""
+    return _with_numba
 
 
 def threads() -> int:

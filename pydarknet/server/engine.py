@@ -2,18 +2,20 @@
 
 content ──▶ decode, fit ──▶ pass ──▶ suppress, JSON ──▶ answer
 
-Passes take turns; what surrounds a pass runs beside those of others. A request changes threads twice, to the pool and
-back: every further hand-over would cost as much as a small network.
+Each thread takes one of several copies of the network, so that passes run at the same time: a processor for each does
+more pictures a second than all processors for one after another. A request changes threads twice, to the pool and back:
+every further hand-over would cost as much as a small network.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
-import os
+import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,11 +24,14 @@ import numpy as np
 from ..errors import ImageError
 from ..images.header import image_size
 from ..images.image import Picture, decode_image, encode_image
+from ..inference.classifier import Classification
 from ..inference.detections import Detections
 from ..inference.detector import DetectionResult, DetectorInput, DetectorOptions, detect_inputs, prepare_input
 from ..model import Model
+from ..runtime.threads import threads
 
-THREADS = 3  # at least: one makes a pass, one prepares the next picture, one writes the last answer
+AHEAD = 1  # threads beyond one for each copy, which prepare pictures meanwhile
+MOST_PARAMETERS = 1 << 28  # of all copies together, by default: 1 GiB
 PIXELS = 50_000_000  # of a picture, by default: 150 MB once it is decoded
 Result = TypeVar("Result")
 
@@ -50,27 +55,37 @@ class _Pass:
 class Engine:
     """A model that answers coroutines of one event loop, at most `capacity` of them at a time.
 
-    batch       pictures that share a pass where so many wait. More than 1 takes a second copy of the network, set up
+    copies      of the network, the model itself among them: as many passes run at the same time. None: one where
+                pictures share passes, else one for each processor, but at most MOST_PARAMETERS in all
+    batch       pictures that share a pass where so many wait. More than 1 takes one more copy of the network, set up
                 for that batch, since another batch size would set a network up anew
     max_pixels  of a picture; a larger one is refused before it is decoded
 
     A request whose client has gone is cancelled: what it still waits for is not computed.
     """
 
-    def __init__(self, model: Model, *, batch: int = 1, capacity: int = 64, max_pixels: int = PIXELS) -> None:
+    def __init__(
+        self, model: Model, *, copies: int | None = None, batch: int = 1, capacity: int = 64, max_pixels: int = PIXELS
+    ) -> None:
         self.model, self.batch, self.capacity, self.max_pixels = model, batch, capacity, max_pixels
         self.detects = bool(model.heads)
         self.under_way = 0  # requests taken and not answered
         self._names = model.names
+        at_most = threads() if batch == 1 else 1
+        self.copies = copies or max(1, min(at_most, MOST_PARAMETERS // max(1, model.parameter_count)))
         self._batch_model = copy.deepcopy(model) if batch > 1 and self.detects else None
-        for each, size in ((model, 1), (self._batch_model, batch)):
-            if each is not None:  # the first request would wait for its kernels to be compiled
-                each.forward(np.zeros((size, *each.input_shape), np.float32))
+        models = [model, *(copy.deepcopy(model) for _ in range(self.copies - 1))]
+        for each in models:  # the first request would wait for its kernels to be compiled
+            each.forward(np.zeros((1, *each.input_shape), np.float32))
+        if self._batch_model is not None:
+            self._batch_model.forward(np.zeros((batch, *model.input_shape), np.float32))
+        self._idle: queue.LifoQueue[Model] = queue.LifoQueue()  # copies that no pass uses; the last is still in caches
+        for each in reversed(models):
+            self._idle.put(each)
         self._stopped = False
         self._waiting: deque[_Pass] = deque()
         self._turn = threading.Lock()
-        threads = max(THREADS, min(8, os.cpu_count() or 1))
-        self._pool = ThreadPoolExecutor(threads + (batch if self._batch_model else 0), "request")
+        self._pool = ThreadPoolExecutor(self.copies + AHEAD + (batch if self._batch_model else 0), "request")
 
     # --- requests ---
 
@@ -86,7 +101,7 @@ class Engine:
     async def classify(self, content: bytes, top: int, name: str | None = None) -> str:
         """The `top` best classes of a picture file, as the JSON of `classify --json`. Raises the same, and
         DivergedError."""
-        return await self._in_pool(lambda: self.model.classification(self._decoded(content), top).to_json(name))
+        return await self._in_pool(lambda: self._classified(content, top).to_json(name))
 
     def options(self, thresh: float | None, nms: float, hier: float) -> DetectorOptions:
         """Options of a request; thresh None: that of the dialect's `detector test`. Raises OptionError."""
@@ -123,6 +138,19 @@ class Engine:
         found.source = content
         return found
 
+    def _classified(self, content: bytes, top: int) -> Classification:
+        picture = self._decoded(content)
+        with self._idle_model() as model:
+            return model.classification(picture, top)
+
+    @contextlib.contextmanager
+    def _idle_model(self) -> Iterator[Model]:
+        model = self._idle.get()
+        try:
+            yield model
+        finally:
+            self._idle.put(model)
+
     def _decoded(self, content: bytes) -> Picture:
         size = image_size(content)
         if size is not None and size[0] * size[1] > self.max_pixels:
@@ -132,7 +160,8 @@ class Engine:
     def _result(self, picture: DetectorInput) -> DetectionResult:
         """What the network finds, in a pass of its own or, where a batch of pictures waits, together with others."""
         if self._batch_model is None:
-            return detect_inputs(self.model, [picture], self._names)[0]
+            with self._idle_model() as model:
+                return detect_inputs(model, [picture], self._names)[0]
         mine = _Pass(picture)
         self._waiting.append(mine)
         with self._turn:

@@ -21,6 +21,7 @@ from ..layers.options import TrainingProgress
 from ..network.fusion import Graph
 from ..network.memory_plan import allocate, plan_tensors
 from ..network.network import Network
+from ..runtime.passes import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
 from ..utils.interrupts import interrupts_held
@@ -74,7 +75,7 @@ class Learner:
         self._stops = [(i, stop) for i, stop in stops if stop]
         lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
         self._stop_index = max(lasting, default=-1)
-        with network.lock:
+        with network.held():
             self._prepare()
 
     def _make_ema(self, alpha: float) -> MovingAverage | None:
@@ -125,7 +126,7 @@ class Learner:
         batch = self.mini_batch if batch is None else batch
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
-        with self.network.lock:
+        with self.network.held():
             self.network.resize(width, height, batch)
             with self._uninterrupted():
                 self._prepare_again()
@@ -243,7 +244,7 @@ class Learner:
             )
         if len(truth) != network.batch:
             raise OptionError(f"truth for {len(truth)} pictures; expected {network.batch}")
-        with network.lock:
+        with network.held(), pass_under_way():
             if self._half_done:
                 raise OptionError(HALF_DONE)
             if network.setups != self._setups:  # an inference pass or another size came between

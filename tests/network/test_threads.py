@@ -8,9 +8,11 @@ import multiprocessing
 import pickle
 import random
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from support.tensors import values
 
 import pydarknet
 from pydarknet.errors import DarknetError, ShapeError
+from pydarknet.runtime.threads import numba_runs_kernels
 
 CONV = "[convolutional]\nfilters=16\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
 POOL = "[maxpool]\nsize=2\nstride=2\n"
@@ -28,6 +31,11 @@ DETECTOR = (
 )
 CLASSIFIER = f"{net(3, 32, 32)}{CONV}{POOL}[convolutional]\nfilters=7\nsize=1\n[avgpool]\n[softmax]\n"
 RECURRENT = "[net]\ninputs=12\n[rnn]\noutput=12\nhidden=9\n[lstm]\noutput=5\n[softmax]\n"
+CHAIN = (  # an inverted bottleneck, Winograd's algorithm, and a layer that is made of layers
+    net(16, 24, 24) + CONV.replace("size=3", "size=1") + CONV.replace("batch", "groups=16\nbatch")
+    + CONV.replace("size=3", "size=1") + CONV.replace("filters=16", "filters=64") * 2
+    + "[crnn]\noutput=16\nhidden=16\nsize=3\npad=1\n"
+)  # fmt: skip
 LEARNER = net(3, 8, 8) + CONV + "[dropout]\n[connected]\noutput=4\nactivation=linear\n[softmax]\n"
 
 
@@ -114,6 +122,54 @@ def test_several_networks_in_several_threads(load, pictures):
     assert all(each == expected[i % 2][i // 2 % 4] for i, each in enumerate(found))
 
 
+@pytest.mark.parametrize("text", [DETECTOR, CLASSIFIER, RECURRENT, CHAIN])
+def test_copies_at_the_same_time_are_right(load, text):
+    """Each in a thread of its own; layers of one must not write to another's scratch memory."""
+    model = load(text)
+    x = values(1, *model.input_shape) if text != RECURRENT else values(1, 12)
+    models = [model, *(copy.deepcopy(model) for _ in range(3))]
+    expected = [[output.tobytes() for output in copy.deepcopy(model).forward(x)]] * 4
+
+    def work(i):
+        models[i].reset_state()
+        return [output.tobytes() for output in models[i].forward(x)]
+
+    for _ in range(40):
+        assert in_threads(work, 4) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Numba's pool computes one pass at a time")
+def test_passes_of_two_networks_overlap_but_not_those_of_one(load):
+    model = load(CLASSIFIER)
+    twin, x = copy.deepcopy(model), values(1, 3, 32, 32)
+    expected = model.forward(x)[0]
+    twin.forward(x)
+    meeting = threading.Barrier(2)
+
+    def met(network):
+        """Whether a pass of this network met another one in its middle."""
+        found = []
+
+        def meet():
+            try:
+                found.append(meeting.wait(0.5) >= 0)
+            except threading.BrokenBarrierError:
+                found.append(False)
+
+        plan = network.plan
+        network._plan = replace(plan, calls=[*plan.calls[:1], meet, *plan.calls[1:]])
+        assert np.array_equal(network.forward(x)[0], expected)
+        network._plan = plan
+        return found == [True]
+
+    if numba_runs_kernels():  # after it has compiled something in this process
+        pytest.skip("Numba's pool computes one pass at a time")
+    assert in_threads(lambda i: met((model, twin)[i]), 2, threads=2) == [True, True]
+    meeting.reset()
+    with ThreadPoolExecutor(2) as pool:
+        assert True not in pool.map(lambda _: met(model), range(2))
+
+
 def test_asyncio(load, pictures):
     model = load(DETECTOR)
     expected = [model.detect(picture, thresh=0.1) for picture in pictures]
@@ -187,6 +243,27 @@ def test_passes_between_training_steps_are_right(load):
         assert np.allclose(model.forward(x)[0], other.forward(x)[0], atol=1e-5)
 
     taught(load, check)
+
+
+def test_trainings_and_passes_of_several_networks_at_the_same_time(load, pictures):
+    made: list[pydarknet.Model] = []
+    losses, parameters = taught(lambda *text, **options: made.append(load(*text, **options)) or copy.deepcopy(made[0]))
+    model = load(DETECTOR)
+    expected = [model.detect(picture, thresh=0.1) for picture in pictures]
+
+    def work(i):
+        return (
+            taught(lambda *_, **__: copy.deepcopy(made[0]))
+            if i % 2
+            else [model.detect(picture, thresh=0.1) for picture in pictures * 5]
+        )
+
+    for i, found in enumerate(in_threads(work, 8)):
+        if i % 2:
+            assert found[0] == losses
+            assert all(np.array_equal(a, b) for a, b in zip(found[1], parameters, strict=True))
+        else:
+            assert found == expected * 5
 
 
 # --- copies and processes ---

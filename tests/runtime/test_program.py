@@ -157,18 +157,19 @@ told["seconds"] = len(tiny.layer_seconds(x))
 
 
 @pytest.mark.slow
-def test_memory_between_kernels_grows_with_another_network():
+def test_memory_between_kernels_is_each_networks_own_and_grows():
     added = """
 small = network("cfg/tiny.cfg", 64)
 x = values(1, *small.input_shape)
 first = check(small, x)
-from pydarknet.layers.workspace import _workspace
-before = _workspace.array.size
+before = small._workspace.array
 large = network("cfg/yolov3-tiny.cfg", 416)
 check(large)
-assert _workspace.array.size > before
+assert small._workspace.array is before and before.size < large._workspace.array.size
 assert check(small, x) == first
-check(large)
+small.resize(224, 224)
+check(small)
+assert small._workspace.array.size > before.size
 """
     run_native(added)
 

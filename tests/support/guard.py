@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from pydarknet.layers.workspace import _workspace
+from pydarknet.layers.workspace import Workspace, using
 from pydarknet.network import execution_plan, memory_plan
 from pydarknet.tensor import Tensor
 from pydarknet.training import learner
@@ -142,8 +142,7 @@ def guarded(at: str) -> Iterator[None]:
             patch.setattr(arrays, "_aligned", lambda block: block[aligned])
             for module in (execution_plan, learner):
                 patch.setattr(module, "allocate", allocate)
-            patch.setattr(_workspace, "array", np.zeros(arrays.LANES, np.float32))
-            patch.setattr(_workspace, "queue", _workspace.queue.copy())
-            yield
+            with using(Workspace()):
+                yield
     finally:
         _set_handler(before)

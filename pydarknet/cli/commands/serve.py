@@ -29,6 +29,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @address_options(default_port=8080)
 @flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN",
       help="Answer only requests with the header Authorization: Bearer TOKEN; also in $PYDARKNET_TOKEN.")  # fmt: skip
+@flag("copies", type=click.IntRange(1, 64), metavar="N",
+      help="Copies of the network, each of which computes a picture at the same time (default: one for each "
+           "processor, up to 1 GiB).")  # fmt: skip
 @flag("batch", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
       help="Up to N waiting pictures share a forward pass.")  # fmt: skip
 @flag("queue", type=click.IntRange(1, 10_000), default=64, show_default=True, metavar="N",
@@ -61,7 +64,11 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
     listening = listen(options["bind"], options["port"])
     model = load_model(cfg, weights, options)
     engine = Engine(
-        model, batch=options["batch"], capacity=options["queue"], max_pixels=int(1e6 * options["max_pixels"])
+        model,
+        copies=options["copies"],
+        batch=options["batch"],
+        capacity=options["queue"],
+        max_pixels=int(1e6 * options["max_pixels"]),
     )
     if options["bind"] not in LOOPBACK and not options["token"]:
         note(f"{options['bind']}: everyone who can reach this port can use it; --token TOKEN requires a token")

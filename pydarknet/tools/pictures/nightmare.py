@@ -38,7 +38,7 @@ class InputGradient:
             raise OptionError(f"layer {last}: expected a number from 0 to {len(network.layers) - 1}")
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: gradients are always in {FLOAT32}")
-        self.layers, self._lock = network.layers[: last + 1], network.lock
+        self.layers, self._network = network.layers[: last + 1], network
         self._shape = Shape(network.input.channels, height, width)
         network.invalidate()
         for layer in self.layers:
@@ -54,7 +54,7 @@ class InputGradient:
             raise OptionError(
                 f"layer {last} [{self.layers[last].kind}] passes the input on unchanged; expected a layer that computes"
             )
-        with self._lock:
+        with self._network.held():
             self._prepare(graph)
 
     def _prepare(self, graph: Graph) -> None:
@@ -72,7 +72,7 @@ class InputGradient:
 
     def forward(self, x: Array) -> Array:
         """The output of the last layer, (outputs,) float32, for x (channels, height, width)."""
-        with self._lock:
+        with self._network.held():
             self._input.fill(np.ascontiguousarray(x, np.float32))
             for layer in self._steps:
                 layer.forward_training()
@@ -82,7 +82,7 @@ class InputGradient:
 
     def backward(self, delta: Array) -> Array:
         """The delta of the input, (channels, height, width), from the delta of the output, (outputs,)."""
-        with self._lock:
+        with self._network.held():
             for tensor in self._deltas.values():
                 tensor.data.fill(0)
             wanted = np.ascontiguousarray(delta, np.float32).reshape(1, -1)
