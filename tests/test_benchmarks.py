@@ -309,4 +309,4 @@ def test_viewers_of_a_run_see_events_and_pictures():
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split(": ")[0] for line in found] == ["of the processor time", "clock", "processor"]
     shares = [float(share) for share in re.findall(r"([\d.]+)%", found[0])]
-    assert len(shares) == 2 and all(0 < share < 10 for share in shares)
+    assert len(shares) == 2 and all(0 <= share < 10 for share in shares)  # one may be below a tick of the clock

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ class _LocksAtFork:
         and try again, with more patience, as passes can take seconds."""
         patience = 0.01
         while not self._take_all(patience):
+            time.sleep(patience)  # or the thread that waits would hardly ever be the first to take the lock
             patience *= 2
 
     def _take_all(self, patience: float) -> bool:

@@ -179,7 +179,7 @@ def test_the_examples_of_the_document_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (root / "docs" / "python.md").read_text(encoding="utf-8")
     listings = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
-    assert len(listings) == 5
+    assert len(listings) == 6
     for listing in listings:
         exec(compile(listing, "python.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
