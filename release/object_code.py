@@ -20,6 +20,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 
 from pydarknet.runtime.arguments import kinds_of_types
+from pydarknet.runtime.codegen import timed_as
 from pydarknet.runtime.object_loader import PACKAGE
 from pydarknet.runtime.object_writer import undefined_symbols
 from pydarknet.runtime.thunks import write_thunk
@@ -37,11 +38,6 @@ RENEWED = {f"{name}{suffix}" for name in ("exp", "exp2", "log", "log2", "pow") f
 
 # A pickle in LLVM's text: the name of the constant, its length, and its bytes.
 _PICKLE = re.compile(r'(@\.const\.pickledata\.\w+ = internal constant \[\d+ x i8\] )c"((?:[^"\\]|\\[0-9A-F]{2})*)"')
-
-# The definition of a function in LLVM's text: up to its attributes, and what follows.
-_DEFINITION = re.compile(
-    r"^(define [^\n]*\)(?: local_unnamed_addr| unnamed_addr)?(?: #\d+)?)((?: comdat)?(?: align \d+)? \{)$", re.MULTILINE
-)
 
 
 class Wanted(NamedTuple):
@@ -111,7 +107,8 @@ def emit(text: str, signature: tuple, description: Any, symbol: str, target: Tar
 
 def _machine_code(text: str, trampoline: str, symbol: str, target: Target) -> bytes:
     """An object file of a kernel and its trampoline, which is its only visible symbol."""
-    module, machine = llvm.parse_assembly(_tuned(text, target.tune)), target_machine(target)
+    text = timed_as(text, target.tune) if target.tune else text
+    module, machine = llvm.parse_assembly(text), target_machine(target)
     thunk = llvm.parse_assembly(trampoline)
     thunk.triple, thunk.data_layout = machine.triple, str(machine.target_data)
     module.triple = machine.triple
@@ -124,15 +121,6 @@ def _machine_code(text: str, trampoline: str, symbol: str, target: Target) -> by
     passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0)))
     module.verify()
     return machine.emit_object(module)
-
-
-def _tuned(text: str, tune: str) -> str:
-    """LLVM's text of a module, with functions that are tuned for a processor."""
-    if not tune:
-        return text
-    text, count = _DEFINITION.subn(rf'\1 "tune-cpu"="{tune}"\2', text)
-    assert count == len(re.findall(r"^define ", text, re.MULTILINE))
-    return text
 
 
 def oldest_versions(triple: str, names: Iterable[str]) -> str:

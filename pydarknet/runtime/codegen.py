@@ -6,6 +6,9 @@ makes machine code of all, although only the kernel's is called, and gives each 
 and C. With `install`, what is compiled for a kernel is optimised once, as a part of the kernel, and machine code is
 made of the kernel only. That saves half of the time in which kernels are compiled.
 
+LLVM orders the instructions of a kernel by its model of the processor. TIMED_AS names processors for which another
+model gives faster kernels.
+
 Numba makes millions of objects, nearly all of which live until the kernel is done. Python's collector of cyclic garbage
 would look through them again and again, for a fifth of the time; it rests while a kernel is compiled.
 """
@@ -13,9 +16,11 @@ would look through them again and again, for a fifth of the time; it rests while
 from __future__ import annotations
 
 import gc
+import re
 from typing import Any
 
-from numba.core import event
+import llvmlite.binding as llvm
+from numba.core import config, event
 from numba.core.caching import NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.cpu import CPUContext
@@ -24,6 +29,15 @@ from numba.core.lowering import BaseLower
 
 BODY = "__numba_parfor_gufunc"  # Numba's name for the body of a parallel loop begins so
 WRAPPERS = "parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper"
+
+# LLVM's names of processors, and of those by whose model kernels are timed for them. With that of Ice Lake, weights are
+# read so early that a sum of the innermost loops goes to the stack.
+TIMED_AS = {"icelake-server": "znver4"}
+
+# The definition of a function in LLVM's text: up to its attributes, and what follows.
+_DEFINITION = re.compile(
+    r"^(define [^\n]*\)(?: local_unnamed_addr| unnamed_addr)?(?: #\d+)?)((?: comdat)?(?: align \d+)? \{)$", re.MULTILINE
+)
 
 _kernels: set[Any] = set()  # the dispatchers of kernels
 _stack: list[Any] = []  # the dispatchers of what is being compiled: a kernel, a function that it calls, ...
@@ -67,6 +81,21 @@ def _is_part(library: Any) -> bool:
     return _is_nested() or library.name != _stack[-1].py_func.__qualname__
 
 
+def timed_as(text: str, processor: str) -> str:
+    """LLVM's text of a module, whose functions are ordered by the model of another processor."""
+    text, count = _DEFINITION.subn(rf'\1 "tune-cpu"="{processor}"\2', text)
+    assert count == len(re.findall(r"^define ", text, re.MULTILINE))
+    return text
+
+
+def _choose_model(library: Any) -> None:
+    """Have the instructions of a library ordered by the model of TIMED_AS, if its processor is there."""
+    model = TIMED_AS.get(vars(config)["CPU_NAME"] or llvm.get_host_cpu_name())
+    if model:
+        module = llvm.parse_assembly(timed_as(str(library._final_module), model))
+        module.name, library._final_module = library._final_module.name, module
+
+
 def install() -> None:
     """Change Numba's classes. Functions and wrappers of other users, as of parallel ufuncs, are completed when somebody
     asks for an address in them. A version of Numba that lacks what is changed here is left as it is."""
@@ -91,8 +120,10 @@ def _change_libraries() -> None:
         if library.name.startswith((BODY, *WRAPPERS)) or _is_part(library):
             library._finalize_dynamic_globals()
             library._finalized, library._is_partial = True, True
-        else:
-            complete(library)
+            return
+        if _stack and _stack[0] in _kernels:
+            _choose_model(library)
+        complete(library)
 
     def get_pointer_to_function(library: Any, name: str) -> int:
         library._ensure_finalized()

@@ -47,24 +47,6 @@ def test_the_environment_names_the_target_and_nothing_of_the_users(monkeypatch):
     assert environment["NUMBA_CPU_NAME"] == "x86-64-v4"
 
 
-def test_every_function_is_tuned_for_the_processor():
-    from release.object_code import _tuned
-
-    text = """define void @"a(b)"(ptr %x) local_unnamed_addr #0 {
-  ret void
-}
-define linkonce_odr i32 @b(ptr nocapture dereferenceable(8) %x) comdat {
-  ret i32 0
-}
-declare void @c(ptr)
-"""
-    tuned = _tuned(text, "znver4")
-    assert tuned.splitlines()[0] == 'define void @"a(b)"(ptr %x) local_unnamed_addr #0 "tune-cpu"="znver4" {'
-    assert tuned.splitlines()[3].endswith('%x) "tune-cpu"="znver4" comdat {')
-    assert tuned.splitlines()[6] == "declare void @c(ptr)"
-    assert _tuned(text, "") == text
-
-
 def test_an_unknown_machine_is_named(monkeypatch):
     from release import levels
 

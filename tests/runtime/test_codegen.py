@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
@@ -127,3 +128,34 @@ def test_a_kernel_that_cannot_be_compiled_leaves_nothing_behind(monkeypatch):
     assert not codegen._stack
     assert gc.isenabled()
     assert _fourfold(3.5) == 14.0
+
+
+def test_instructions_are_ordered_by_the_model_of_another_processor(monkeypatch):
+    emitted, emit = [], JITCodeLibrary._finalize_specific
+    monkeypatch.setattr(jit, "CACHE_FOLDER", None)
+    monkeypatch.setattr(
+        JITCodeLibrary, "_finalize_specific", lambda library: (emitted.append(library.get_llvm_str()), emit(library))
+    )
+    x, y, out = np.full(100, 3.0), np.full(100, 4.0), np.zeros(100)
+    for models in {}, {llvm.get_host_cpu_name(): "x86-64"}:
+        monkeypatch.setattr(codegen, "TIMED_AS", models)
+        jit.kernel(_write_hypotenuses)(x, y, out)
+        np.testing.assert_array_equal(out, np.full(100, 5.0))
+    own, other = emitted
+    assert '"tune-cpu"' not in own
+    assert '"tune-cpu"="x86-64"' in other
+
+
+def test_every_function_of_a_module_is_ordered_by_the_model():
+    text = """define void @"a(b)"(ptr %x) local_unnamed_addr #0 {
+  ret void
+}
+define linkonce_odr i32 @b(ptr nocapture dereferenceable(8) %x) comdat {
+  ret i32 0
+}
+declare void @c(ptr)
+"""
+    lines = codegen.timed_as(text, "znver4").splitlines()
+    assert lines[0] == 'define void @"a(b)"(ptr %x) local_unnamed_addr #0 "tune-cpu"="znver4" {'
+    assert lines[3].endswith('%x) "tune-cpu"="znver4" comdat {')
+    assert lines[6] == "declare void @c(ptr)"
