@@ -14,7 +14,10 @@ In C, with `board` as in `thread_team.py` and a STATE of three fields, number <<
     }
     void serve(void) {                        // each thread of the team, for ever
         for (;;) {
-            for (looks = 0; looks < LOOKS; looks++) { if (help()) looks = -1; else pause(); }
+            for (looks = 0; looks < LOOKS || looks < LOOKS + YIELDS && !ALONE; looks++) {
+                if (help()) looks = -1;
+                else if (looks < LOOKS) pause(); else sched_yield();
+            }
             SLEEPING += 1;                                          // before the last look, in this order:
             if (next(STATE) < parts(STATE) && take_back_own_count()) continue;  // a new loop sees it or is seen
             sem_wait(&SEMAPHORE);
@@ -47,9 +50,10 @@ from llvmlite import ir
 
 from .thread_team import ALONE, BOARD_WORDS, BUSY, DONE, JOB, SEMAPHORE, SLEEPING, STATE
 
-# How often an idle thread looks for work before it sleeps (about 0.1 ms), and how often the one that waits for the
-# others looks before it lets other programs run.
-LOOKS, PATIENCE = 4000, 2000
+# How often an idle thread looks for work (about 0.1 ms), and then looks and lets other programs run (about 1 ms: the
+# time between two passes of a small network), before it sleeps; and how often the one that waits for the others looks
+# before it lets other programs run.
+LOOKS, YIELDS, PATIENCE = 4000, 2000, 2000
 MOST_PARTS = 0xFFFF
 
 INT, LONG, NOTHING = ir.IntType(32), ir.IntType(64), ir.VoidType()
@@ -180,6 +184,10 @@ def _write_serve(module: ir.Module, help_: ir.Function) -> None:
     b.pause()
     b.store(b.add(b.load(looks), word(1)), looks)
     with b.if_then(b.icmp_unsigned("<", b.load(looks), word(LOOKS))):
+        b.branch(look)
+    b.call(b.declared("sched_yield", ir.FunctionType(INT, [])), [])
+    more = b.icmp_unsigned("<", b.load(looks), word(LOOKS + YIELDS))
+    with b.if_then(b.and_(more, b.icmp_unsigned("==", b.see(ALONE), word(0)))):
         b.branch(look)
     b.add_to(SLEEPING, word(1))  # before the last look: who begins a loop now either sees it or is seen
     wait = b.append_basic_block()
