@@ -10,17 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Candidates
-from ...config.declared import flag, real
-from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...runtime.program import Call
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..base import BuildContext
-from .base import Head, above, read_anchors, read_mask, stack_boxes
+from .base import above, read_anchors, read_mask, stack_boxes
 from .statistics import gaussian_line, yolo_line, yolo_losses_line
-from .targets import ClassIds, ClassMap, TrainingPictures
-from .yolo_loss import MEASURES, GaussianLoss, YoloLoss
+from .targets import ClassMap, TrainingPictures
+from .yolo_loss import MEASURES, GaussianLoss, YoloLoss, YoloOptions, class_multipliers
 
 _TRACKING_KEYS = (
     "embedding_layer",
@@ -34,43 +32,18 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Yolo(Head):
+class Yolo(YoloOptions):
     """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
 
     The logistic function is applied to all but w and h, unless `new_coords`, where the convolution before applies it
     to all. x and y are then stretched about the cell's centre by `scale_x_y`. Anchors are in pixels."""
 
-    entries_before_classes: ClassVar[int] = 5
     type_number: ClassVar[int] = 28
     in_place: ClassVar[bool] = True
     rejects_deltas: ClassVar[bool] = True
 
     # Computes the loss of a mini-batch.
     loss_class: ClassVar[Callable[..., YoloLoss]] = YoloLoss
-
-    anchors: Array
-    mask: list[int]
-    dialect: Dialect
-    labels: ClassMap
-    num: int  # how many of the listed anchors an object may choose
-    multipliers: Array | None  # one for each class, from counters_per_class
-    iou_loss: str  # mse, iou, giou, diou or ciou
-    iou_normalizer: float
-    iou_thresh_kind: str
-    ignore_thresh: float = real(0.5)
-    truth_thresh: float = real(1.0)
-    obj_normalizer: float = real(1.0)
-    cls_normalizer: float = real(1.0)
-    delta_normalizer: float = real(1.0)
-    uc_normalizer: float = real(1.0)
-    iou_thresh: float = real(1.0)
-    objectness_smooth: bool = flag()
-    focal_loss: bool = flag()
-    label_smooth_eps: float = real()
-    max_delta: float = real(float("inf"))
-    show_details: bool = flag(True)
-    scale_x_y: float = real(1.0)
-    new_coords: bool = False
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Yolo:
@@ -88,7 +61,7 @@ class Yolo(Head):
             dialect=dialect,
             labels=ClassMap(section, classes),
             num=total,
-            multipliers=_class_multipliers(section, classes),
+            multipliers=class_multipliers(section, classes),
             iou_loss=iou_loss if iou_loss in ("mse", *MEASURES) else "iou",
             iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
             iou_thresh_kind=kind if kind in MEASURES else "iou",
@@ -108,11 +81,6 @@ class Yolo(Head):
         """The kind of non-maximum suppression; an unknown word is the default, as in darknet."""
         kind = section.text("nms_kind", "default")
         return kind if kind in ("greedynms", "diounms") else "default"
-
-    @property
-    def entries(self) -> int:
-        """Numbers per anchor and cell."""
-        return self.entries_before_classes + self.classes
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -176,10 +144,6 @@ class Yolo(Head):
         cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss(), reject)
         return cost
 
-    def multiplier(self, classes: ClassIds) -> Array:
-        """(k,): the weights of objects of these classes, by `counters_per_class`."""
-        return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
-
     def training_line(self, index: int) -> str:
         if not self.dialect.yolo_prints_losses:
             return yolo_line(self.statistics, index)
@@ -200,20 +164,6 @@ class Yolo(Head):
         )
 
 
-def _class_multipliers(section: Section, classes: int) -> Array | None:
-    """(classes,): how many times rarer each class is than the commonest one, at most `max_delta`."""
-    counters = section.integers("counters_per_class")
-    if counters is None:
-        return None
-    if len(counters) != classes:
-        raise section.error(
-            f"number of values in counters_per_class = {len(counters)} doesn't match with classes = {classes}",
-            "counters_per_class",
-        )
-    counts = np.maximum(np.array(counters, np.float32), 1)
-    return np.minimum(counts.max() / counts, np.float32(section.real("max_delta", float("inf"))))
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
 class GaussianYolo(Yolo):
     """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes.
@@ -224,8 +174,6 @@ class GaussianYolo(Yolo):
     type_number: ClassVar[int] = 29
     rejects_deltas: ClassVar[bool] = False
     loss_class: ClassVar[Callable[..., YoloLoss]] = GaussianLoss
-
-    point: str = "center"
 
     @classmethod
     def own_options(cls, section: Section) -> dict:

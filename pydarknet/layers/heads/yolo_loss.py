@@ -22,25 +22,81 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from ...boxes import Measure, ciou, diou, giou, iou
+from ...config.declared import flag, real
+from ...config.dialect import Dialect
+from ...config.sections import Section
 from ...utils.arrays import Array
-from .base import Indices
+from .base import Head, Indices
 from .iou_gradient import iou_gradient
 from .statistics import Statistics
-from .targets import ClassIds, Objects, best_overlaps, focal_factor, square_sum
-
-if TYPE_CHECKING:
-    from .yolo import GaussianYolo, Yolo
+from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, square_sum
 
 MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
 _CONFIDENT = np.float32(0.25)
 _SIGMA = np.float32(0.3)  # added to every standard deviation
 _SHIFTS = {"center": 0.0, "left_top": -0.5, "right_bottom": 0.5}  # the reference point, in box sizes from the centre
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class YoloOptions(Head):
+    """The options of `[yolo]` and `[Gaussian_yolo]`, most of which only training knows. Anchors are in pixels."""
+
+    entries_before_classes: ClassVar[int] = 5
+
+    anchors: Array
+    mask: list[int]
+    dialect: Dialect
+    labels: ClassMap
+    num: int  # how many of the listed anchors an object may choose
+    multipliers: Array | None  # one for each class, from counters_per_class
+    iou_loss: str  # mse, iou, giou, diou or ciou
+    iou_normalizer: float
+    iou_thresh_kind: str
+    ignore_thresh: float = real(0.5)
+    truth_thresh: float = real(1.0)
+    obj_normalizer: float = real(1.0)
+    cls_normalizer: float = real(1.0)
+    delta_normalizer: float = real(1.0)
+    uc_normalizer: float = real(1.0)
+    iou_thresh: float = real(1.0)
+    objectness_smooth: bool = flag()
+    focal_loss: bool = flag()
+    label_smooth_eps: float = real()
+    max_delta: float = real(float("inf"))
+    show_details: bool = flag(True)
+    scale_x_y: float = real(1.0)
+    new_coords: bool = False
+    point: str = "center"
+
+    @property
+    def entries(self) -> int:
+        """Numbers per anchor and cell."""
+        return self.entries_before_classes + self.classes
+
+    def multiplier(self, classes: ClassIds) -> Array:
+        """(k,): the weights of objects of these classes, by `counters_per_class`."""
+        return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
+
+
+def class_multipliers(section: Section, classes: int) -> Array | None:
+    """(classes,): how many times rarer each class is than the commonest one, at most `max_delta`."""
+    counters = section.integers("counters_per_class")
+    if counters is None:
+        return None
+    if len(counters) != classes:
+        raise section.error(
+            f"number of values in counters_per_class = {len(counters)} doesn't match with classes = {classes}",
+            "counters_per_class",
+        )
+    counts = np.maximum(np.array(counters, np.float32), 1)
+    return np.minimum(counts.max() / counts, np.float32(section.real("max_delta", float("inf"))))
 
 
 class YoloLoss:
@@ -50,7 +106,7 @@ class YoloLoss:
     always_averages: ClassVar[bool] = False
     counts_boxes: ClassVar[bool] = True
 
-    def __init__(self, head: Yolo, network_size: tuple[int, int]) -> None:
+    def __init__(self, head: YoloOptions, network_size: tuple[int, int]) -> None:
         """network_size: (width, height) of the network's input in pixels."""
         self.head = head
         self.size = np.array([head.shape.width, head.shape.height], np.float32)  # in cells
@@ -338,7 +394,7 @@ class GaussianLoss(YoloLoss):
     always_averages: ClassVar[bool] = True
     counts_boxes: ClassVar[bool] = False
 
-    def __init__(self, head: GaussianYolo, network_size: tuple[int, int]) -> None:
+    def __init__(self, head: YoloOptions, network_size: tuple[int, int]) -> None:
         super().__init__(head, network_size)
         self.looks_at_own_class = self.focal = False
         self.shift = np.float32(_SHIFTS[head.point])
