@@ -18,7 +18,7 @@ from ..images.image import header_of_file, load_image
 from ..utils.arrays import Array
 from ..utils.files import read_bytes
 from ..utils.prefetch import prefetch
-from .labels import candidates, wrong_row
+from .labels import candidates
 from .listing import ImageLists, LabelledPicture
 
 # The kinds of findings in the order of the report, and whether each is an error; the others are warnings.
@@ -120,8 +120,7 @@ class _Check:
 
     def _check_rows(self, picture: LabelledPicture, counts: ListReport) -> None:
         good = []
-        for line, row in zip(picture.lines, picture.rows, strict=True):
-            problem = wrong_row(row.tolist(), self.classes or ANY_CLASS, ALEXEYAB)
+        for line, row, problem in picture.checked(self.classes or ANY_CLASS):
             if problem is None:
                 good.append((line, row))
                 continue
@@ -130,15 +129,12 @@ class _Check:
         numbers = [int(row[0]) for _, row in good]
         counts.objects.update(numbers)
         counts.pictures_with.update(set(numbers))
-        self._find_protruding(picture, good)
-        self._find_duplicate_boxes(picture, good)
-
-    def _find_protruding(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
         for line, (_, x, y, w, h) in good:
             beyond = max(w / 2 - x, x + w / 2 - 1, h / 2 - y, y + h / 2 - 1)
             if beyond > SLACK:
                 text = f"the box exceeds the picture by {beyond:.1%} of a side"
                 self.add("beyond the edge", f"{picture.labels}:{line}: {text}")
+        self._find_duplicate_boxes(picture, good)
 
     def _find_duplicate_boxes(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
         """Add a finding for each object that has the box of an earlier one, and name that."""
@@ -158,19 +154,15 @@ class _Check:
     def check_files(self, decode: bool, each: Callable[[], None]) -> None:
         """Check the picture files, in threads. `each` is called after every file."""
         found = [(key, picture) for key, pictures in self.pictures.items() for picture in pictures]
-
-        def check(item: tuple[str, LabelledPicture]) -> tuple[str, LabelledPicture, int | None, str | None]:
-            key, picture = item
-            return key, picture, *_check_file(picture.picture, decode)
-
         seen: dict[str, str] = {}  # the list of each file
         by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
         threads = os.cpu_count() or 1
-        for key, picture, size, problem in prefetch(check, found, threads, 4 * threads):
+        results = prefetch(lambda item: _check_file(item[1].picture, decode), found, threads, 4 * threads)
+        for (key, picture), (size, problem) in zip(found, results, strict=True):
             each()
-            path = picture.picture
+            path, where = picture.picture, f"{self.data.lists[key]}:{picture.line}: {picture.picture}"
             if size is None:
-                self.add("picture missing", f"{self.data.lists[key]}:{picture.line}: {path}: no such file")
+                self.add("picture missing", f"{where}: no such file")
                 continue
             if problem:
                 self.add("picture unreadable", problem)
@@ -178,19 +170,14 @@ class _Check:
                 text = f"EXIF orientation {turned}; it is ignored: labels must fit the pixels as they are stored"
                 self.add("rotated picture", f"{path}: {text}")
             name = os.path.realpath(path)
-            if name in seen:
-                self._add_repeated(key, picture, seen[name])
-                continue
-            seen[name] = key
-            by_size[size].append((key, path))
+            if name not in seen:
+                seen[name] = key
+                by_size[size].append((key, path))
+            elif seen[name] == key:
+                self.add("duplicate picture", f"{where}: is in the list twice")
+            else:
+                self.add("in two lists", f"{where}: also in the list {seen[name]}")
         self._find_equal_files(by_size)
-
-    def _add_repeated(self, key: str, picture: LabelledPicture, other: str) -> None:
-        where = f"{self.data.lists[key]}:{picture.line}: {picture.picture}"
-        if other == key:
-            self.add("duplicate picture", f"{where}: is in the list twice")
-        else:
-            self.add("in two lists", f"{where}: also in the list {other}")
 
     def _find_equal_files(self, by_size: dict[int, list[tuple[str, Path]]]) -> None:
         """Find pictures of equal content, among files of equal size."""
@@ -201,13 +188,11 @@ class _Check:
                     content = read_bytes(path, DataError)
                 except DataError:
                     continue  # deleted meanwhile, or unreadable, which is reported already
-                first = contents.setdefault(hashlib.sha256(content).digest(), (key, path))
-                if first[1] is path:
-                    continue
-                kind = "duplicate picture" if first[0] == key else "in two lists"
-                self.add(
-                    kind, f"{path}: the same picture as {first[1]}" + ("" if first[0] == key else f" of {first[0]}")
-                )
+                other, first = contents.setdefault(hashlib.sha256(content).digest(), (key, path))
+                if other != key:
+                    self.add("in two lists", f"{path}: the same picture as {first} of {other}")
+                elif first is not path:
+                    self.add("duplicate picture", f"{path}: the same picture as {first}")
 
     def find_orphans(self) -> None:
         """Find label files that belong to no picture, in the folders of the other label files."""

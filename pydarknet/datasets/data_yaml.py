@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 from ..errors import DataError
 from ..utils.files import read_text
+from .labels import shown
 
 Value = str | list[str] | dict[str, str]
 
@@ -20,6 +21,7 @@ _KEY = re.compile(r"(?P<indent> *)(?P<key>'[^']*'|\"[^\"]*\"|[^\s:#\"'\[\]{},][^
 _ITEM = re.compile(r"(?P<indent> *)-(?: +(?P<value>.*))?")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
 _PIECE = re.compile(rf"(?:{_QUOTED.pattern}|[^,\[\]{{}}])+")
+_NUMBER = re.compile("-?[0-9]{1,6}")
 _CLOSING = {"[": "]", "{": "}"}
 
 
@@ -36,7 +38,6 @@ class _Reader:
     path: str
     lines: list[str]
     at: int = 0
-    found: dict[str, Value] = field(default_factory=dict)
 
     def error(self, what: str) -> NoReturn:
         raise DataError(f"{self.path}:{self.at}: {what}")
@@ -53,23 +54,38 @@ class _Reader:
         return None
 
     def read(self) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        block = None  # the last key, if its value is in the lines below
         while (line := self.next()) is not None:
-            match = _KEY.fullmatch(line)
-            if match is None or match["indent"]:
-                self.error(f"found {_shown(line)}; expected `key: value`")
-            key, value = _plain(match["key"]), (match["value"] or "").strip()
-            if key in self.found:
+            item, pair = _ITEM.fullmatch(line), _KEY.fullmatch(line)
+            if block is not None and (item or line.startswith(" ")):
+                match, kind = (item, list) if item else (pair, dict)
+                values = found[block] = found[block] or kind()
+                if match is None or not isinstance(values, kind):
+                    self.error(f"found {shown(line)}; expected `- name` or `number: name`, as in the lines before")
+                value = _plain((match["value"] or "").strip())
+                if isinstance(values, list):
+                    values.append(value)
+                else:
+                    values[_plain(match["key"])] = value
+                continue
+            if pair is None or pair["indent"]:
+                self.error(f"found {shown(line)}; expected `key: value`")
+            key, text = _plain(pair["key"]), (pair["value"] or "").strip()
+            if key in found:
                 self.error(f"{key} occurs twice; expected one value")
-            self.found[key] = self._value(value) if value else self._block()
-        return self.found
+            found[key], block = (self._value(text), None) if text else ("", key)
+        return found
 
     def _value(self, text: str) -> Value:
-        """A value that starts on the line of its key."""
+        """A value that starts on the line of its key. A long text, such as the script of `download: |`, is skipped."""
+        if re.fullmatch(r"[|>][+-]?", text):
+            while self.at < len(self.lines) and (self.lines[self.at].strip() == "" or self.lines[self.at][0] == " "):
+                self.at += 1
+            return ""
+        if text[0] in "|>&*!":
+            self.error(f"found {shown(text)}; expected text, a list [a, b] or a mapping {{0: a}}")
         if text[0] not in _CLOSING:
-            if re.fullmatch(r"[|>][+-]?", text):
-                return self._skip_text()
-            if text[0] in "|>&*!":
-                self.error(f"found {_shown(text)}; expected text, a list [a, b] or a mapping {{0: a}}")
             return _plain(text)
         closing, began = _CLOSING[text[0]], self.at
         while not text.endswith(closing):
@@ -78,39 +94,14 @@ class _Reader:
                 self.at = began
                 self.error(f"the {text[0]} is never closed by {closing}")
             text += f" {line.strip()}"
-        pieces = [piece.strip() for piece in _PIECE.findall(text[1:-1])]
-        pieces = [piece for piece in pieces if piece]
+        pieces = [piece for each in _PIECE.findall(text[1:-1]) if (piece := each.strip())]
         if text[0] == "[":
             return [_plain(piece) for piece in pieces]
-        pairs = [_KEY.fullmatch(piece) for piece in pieces]
-        if None in pairs:
-            self.error(f"found {_shown(pieces[pairs.index(None)])}; expected `number: name`")
-        return {_plain(pair["key"]): _plain(pair["value"] or "") for pair in pairs if pair}
-
-    def _skip_text(self) -> str:
-        """Skip the indented lines of a long text, such as the script of `download: |`."""
-        while self.at < len(self.lines) and (not self.lines[self.at].strip() or self.lines[self.at].startswith(" ")):
-            self.at += 1
-        return ""
-
-    def _block(self) -> Value:
-        """The list or mapping in the lines below a key; empty text if there is none."""
-        items: list[str] = []
-        pairs: dict[str, str] = {}
-        while True:
-            before = self.at
-            line = self.next()
-            item = _ITEM.fullmatch(line) if line is not None else None
-            pair = _KEY.fullmatch(line) if line is not None and item is None else None
-            if line is None or (item is None and not line.startswith(" ")):
-                self.at = before
-                return pairs or items or ""
-            if item is not None and not pairs:
-                items.append(_plain((item["value"] or "").strip()))
-            elif pair is not None and not items:
-                pairs[_plain(pair["key"])] = _plain((pair["value"] or "").strip())
-            else:
-                self.error(f"found {_shown(line)}; expected `- name` or `number: name`, as in the lines before")
+        pairs = {piece: _KEY.fullmatch(piece) for piece in pieces}
+        for piece, pair in pairs.items():
+            if pair is None:
+                self.error(f"found {shown(piece)}; expected `number: name`")
+        return {_plain(pair["key"]): _plain(pair["value"] or "") for pair in pairs.values() if pair}
 
 
 def _without_comment(line: str) -> str:
@@ -130,39 +121,25 @@ def _plain(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
-def _shown(text: str) -> str:
-    text = text.strip()
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
 def class_names(found: dict[str, Value], path: str | os.PathLike[str]) -> list[str]:
     """The class names of a data.yaml file in the order of their numbers. Raises DataError if the numbers have
     gaps, or if the names are missing or not as many as `nc`."""
-    names = found.get("names")
-    count = _count(found, path)
+    names, count = found.get("names"), found.get("nc")
+    if count in (None, "", "null", "~"):
+        count = None
+    elif not isinstance(count, str) or not _NUMBER.fullmatch(count) or int(count) < 1:
+        raise DataError(f"{path}: nc is {shown(str(count))}; expected the number of classes")
     if isinstance(names, dict):
-        try:
-            by_number = {int(number): name for number, name in names.items()}
-        except ValueError:
-            raise DataError(f"{path}: names: found {_shown(next(iter(names)))}; expected a number") from None
+        for number in names:
+            if not _NUMBER.fullmatch(number):
+                raise DataError(f"{path}: names: found {shown(number)}; expected a number")
+        by_number = {int(number): name for number, name in names.items()}
         if sorted(by_number) != list(range(len(by_number))):
             raise DataError(f"{path}: names: the numbers are {sorted(by_number)}; expected 0, 1, 2, ... without gaps")
         names = [by_number[number] for number in range(len(by_number))]
-    elif isinstance(names, str) and names:
-        names = [names]
-    listed = list(names or [str(number) for number in range(count or 0)])
+    listed = [names] if isinstance(names, str) and names else names or [str(n) for n in range(int(count or 0))]
     if not listed:
         raise DataError(f"{path}: no names; expected a list of class names")
-    if count not in (None, len(listed)):
+    if count is not None and int(count) != len(listed):
         raise DataError(f"{path}: found {len(listed)} names; expected {count}, the value of nc")
-    return listed
-
-
-def _count(found: dict[str, Value], path: str | os.PathLike[str]) -> int | None:
-    """`nc`, the number of classes; None if the file does not have it."""
-    text = found.get("nc", "")
-    if text in ("", "null", "~"):
-        return None
-    if not isinstance(text, str) or not text.isdigit() or int(text) < 1:
-        raise DataError(f"{path}: nc is {_shown(str(text))}; expected the number of classes")
-    return int(text)
+    return list(listed)

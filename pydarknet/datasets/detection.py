@@ -17,7 +17,8 @@ from ..images.image import Picture
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
 from .image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
-from .labels import candidates, find_labels, parse_labels, wrong_row
+from .labels import candidates
+from .listing import LabelledPicture, read_picture
 from .transforms import augment, crop
 from .transforms import mix as mixing
 from .transforms.augment import Colour, Rng
@@ -87,17 +88,13 @@ class DetectionDataset:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def label_file(self, index: int) -> Path | None:
-        """The label file of a picture, by the dialect's rule or else by another one; None if there is none. The rule is
-        logged once."""
-        found = find_labels(self.paths[index], self.dialect)
-        if found is None:
-            return None
-        rule, path = found
-        if not self.rule:
-            self.rule = rule
-            log.info("labels are found by %s: %s", rule, path)
-        return path
+    def _read(self, index: int) -> LabelledPicture:
+        """A picture's labels, found by the dialect's rule or else by another one. The rule is logged once."""
+        found = read_picture(0, self.paths[index], self.dialect)
+        if found.rule and not self.rule:
+            self.rule = found.rule
+            log.info("labels are found by %s: %s", found.rule, found.labels)
+        return found
 
     def check(self, share: float = 0.5) -> str:
         """A summary of the set in one line, from all label files; wrong lines are logged.
@@ -107,21 +104,17 @@ class DetectionDataset:
         """
         warnings, missing, objects, wrong = LimitedLog(), 0, 0, 0
         for index, picture in enumerate(self.paths):
-            path = self.label_file(index)
-            if path is None:
+            found = self._read(index)
+            if found.labels is None:
                 missing += 1
                 warnings.add(f"{picture}: no label file; looked for {self._tried(picture)}")
                 continue
-            try:
-                numbers, rows, problems = parse_labels(path)
-            except DataError as error:
-                numbers, rows, problems = [], augment.NOWHERE, [str(error)]
-            problems += [f"{path}:{number}: {p}" for number, row in zip(numbers, rows, strict=True)
-                         if (p := wrong_row(row.tolist(), self.classes, self.dialect))]  # fmt: skip
+            checked = found.checked(self.classes, self.dialect)
+            problems = [*found.wrong, *(f"{found.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
             for problem in problems:
                 warnings.add(problem)
             wrong += len(problems)
-            objects += len(rows)
+            objects += len(found.rows)
         counted = missing if self.dialect.name == PJREDDIE.name else 0
         good = objects - wrong
         summary = f"{len(self)} pictures, {objects} objects, {missing} label files missing, {wrong} wrong labels"
@@ -151,11 +144,7 @@ class DetectionDataset:
 
     def _labels(self, index: int, rng: Rng) -> Array:
         """The valid label rows of a picture in random order: finite, and of a class that is not negative."""
-        path = self.label_file(index)
-        try:
-            rows = augment.NOWHERE if path is None else parse_labels(path)[1]
-        except DataError:
-            rows = augment.NOWHERE  # `check` has reported it
+        rows = self._read(index).rows  # none of a file that is not text, which `check` has reported
         return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
 
     def _view(self, picture: Picture, rng: Rng, size: tuple[int, int]) -> AffineCrop:

@@ -168,10 +168,14 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
                 rows.append((float(int(words[i])), *map(float, words[i + 1 : i + 5])))
                 numbers.append(number)
         except (ValueError, OverflowError):
-            shown = line.strip()
-            shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-            wrong.append(f"{path}:{number}: found {shown!r}; expected class x y w h, an integer and four numbers")
+            wrong.append(f"{path}:{number}: found {shown(line)}; expected class x y w h, an integer and four numbers")
     return numbers, _as_rows(rows), wrong
+
+
+def shown(text: str) -> str:
+    """A text in an error message: quoted, without blanks at its ends, at most 60 characters."""
+    text = text.strip()
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 @np.errstate(over="ignore")  # too large numbers become infinite, which `wrong_row` reports

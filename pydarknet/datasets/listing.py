@@ -14,11 +14,11 @@ from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_bytes, read_text
-from .labels import find_labels, numbered_list, parse_labels
+from .labels import find_labels, numbered_list, parse_labels, wrong_row
+from .recognise import LISTS, UNSPLIT, recognise
 from .transforms.augment import NOWHERE
 
 _DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
-LISTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class LabelledPicture:
     lines: list[int] = field(default_factory=list)
     rows: Array = field(default_factory=lambda: NOWHERE)
     wrong: list[str] = field(default_factory=list)
+
+    def checked(self, classes: int, dialect: Dialect = ALEXEYAB) -> Iterator[tuple[int, Array, str | None]]:
+        """(line, row, error) of each row; the error is None for a valid row, see `wrong_row`."""
+        for line, row in zip(self.lines, self.rows, strict=True):
+            yield line, row, wrong_row(row.tolist(), classes, dialect)
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,6 @@ class ImageLists:
     def _recognised(cls, path: Path) -> ImageLists:
         """A data set in a format that `train` accepts without a cfg. Pictures without a label file are in the first
         list."""
-        from .recognise import UNSPLIT, recognise
-
         set_ = recognise(path)
         if set_.annotated is not None:
             raise DataError(

@@ -32,6 +32,7 @@ NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labe
 XML_FOLDERS = ("annotations", "annots", "labels", "xml", "xmls")  # beside a folder `images`
 RUN_FILE = "run.json"  # marks the folder of a training run, whose links to pictures are not read again
 OUTLINE_SAMPLE = 50  # pictures whose label files are searched for outlines
+LISTS = ("train", "valid", "test")
 UNSPLIT = "all"  # the key of pictures that belong to no list yet
 
 YAML, DATA, LIST = "a data.yaml", "a .data file", "a list of pictures"
@@ -64,12 +65,9 @@ class Recognised:
 def recognise(path: str | os.PathLike[str]) -> Recognised:
     """Read a data set from its folder or its file. Raises DataError with what was expected."""
     source = Path(path)
-    if source.is_dir():
-        found = _recognise_folder(source)
-    elif source.is_file():
-        found = _recognise_file(source)
-    else:
+    if not source.is_dir() and not source.is_file():
         raise DataError(f"{path}: no such file or folder; expected a data set")
+    found = _recognise_folder(source) if source.is_dir() else _recognise_file(source)
     if not found.pictures:
         raise DataError(f"{path}: no pictures with labels in {found.form}")
     if found.annotated is None:
@@ -113,12 +111,11 @@ def _recognise_folder(folder: Path) -> Recognised:
             raise DataError(f"{folder}: has {files[0].name} and {files[1].name}; give one of these files instead")
         if files:
             return reader(files[0])
-    annotations = _coco_files(folder)
-    if annotations:
+    if annotations := _coco_files(folder):
         return _read_coco_set(folder, annotations)
     if folders := _voc_folders(folder):
         return _read_voc_set(folder, folders)
-    return _read_labelled(folder, _pictures_below(folder))
+    return _read_labelled(folder)
 
 
 # --- pictures with label files ---
@@ -136,24 +133,28 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def _read_labelled(folder: Path, pictures: Iterable[Path]) -> Recognised:
+def _read_labelled(folder: Path) -> Recognised:
     """Pictures with label files, which are beside them or in a folder `labels`. The names of folders give the lists."""
-    lists: dict[str, list[Path]] = {}
-    unlabelled = []
-    for picture in pictures:
-        if find_labels(picture, ALEXEYAB) is None:
-            unlabelled.append(picture)
-            continue
-        lists.setdefault(_list_of(picture.relative_to(folder)), []).append(picture)
-    if not lists:
+    listed = ((_list_of(picture.relative_to(folder)), picture) for picture in _pictures_below(folder))
+    found = _with_labels(LABELLED, folder, listed)
+    if not found.lists:
         what = "nothing"
-        if unlabelled:
-            what = f"{len(unlabelled)} pictures, but no label file such as {unlabelled[0].with_suffix('.txt')}"
+        if found.unlabelled:
+            first = found.unlabelled[0].with_suffix(".txt")
+            what = f"{len(found.unlabelled)} pictures, but no label file such as {first}"
         raise DataError(
             f"{folder}: found {what}; expected pictures with label files, data.yaml, a .data file, COCO's JSON, or XML"
         )
-    found = Recognised(LABELLED, folder, [], lists, unlabelled=unlabelled)
-    return replace(found, classes=_class_names_of(folder, found))
+    return _with_class_names(folder, found)
+
+
+def _with_labels(form: str, source: Path, listed: Iterable[tuple[str, Path]]) -> Recognised:
+    """The data set of the pictures with label files, and beside it those without, from (list, picture)."""
+    found = Recognised(form, source, [], {})
+    for key, picture in listed:
+        has_labels = find_labels(picture, ALEXEYAB) is not None
+        (found.lists.setdefault(key, []) if has_labels else found.unlabelled).append(picture)
+    return found
 
 
 def _list_of(relative: Path) -> str:
@@ -161,15 +162,15 @@ def _list_of(relative: Path) -> str:
     return next((LIST_OF[part.lower()] for part in relative.parts[:-1] if part.lower() in LIST_OF), UNSPLIT)
 
 
-def _class_names_of(folder: Path, found: Recognised) -> list[str]:
-    """The names in a file that labelling programs write, else the class numbers in the label files."""
+def _with_class_names(folder: Path, found: Recognised) -> Recognised:
+    """The set with the names in a file that labelling programs write, else the class numbers in the label files."""
     folders = dict.fromkeys(
         [folder, folder / "labels", *(parent for p in found.pictures for parent in (p.parent, _labels(p).parent))]
     )
     for place in folders:
         files = [file for name in NAMES_FILES if (file := place / name).is_file()] or sorted(place.glob("*.names"))
         if files:
-            return [name.strip() for name in read_names(files[0]) if name.strip()]
+            return replace(found, classes=[name.strip() for name in read_names(files[0]) if name.strip()])
     rows = (parse_labels(_labels(picture))[1] for picture in found.pictures)
     highest = max((int(each[:, 0].max()) for each in rows if len(each)), default=-1)
     if highest < 0:
@@ -177,7 +178,7 @@ def _class_names_of(folder: Path, found: Recognised) -> list[str]:
     if highest > 9999:
         raise DataError(f"{folder}: class {highest} in a label file; expected numbers from 0 on, or a file classes.txt")
     found.notes.append(f"{folder}: no classes.txt; the class names are the numbers 0 to {highest}")
-    return [str(number) for number in range(highest + 1)]
+    return replace(found, classes=[str(number) for number in range(highest + 1)])
 
 
 def _labels(picture: Path) -> Path:
@@ -189,38 +190,28 @@ def _labels(picture: Path) -> Path:
 
 
 def _read_list_set(path: Path) -> Recognised:
-    found = _read_labelled_list(path, {UNSPLIT: read_list(path)})
-    return replace(found, form=LIST, classes=_class_names_of(path.parent, found))
+    return _with_class_names(path.parent, _listed(LIST, path, {UNSPLIT: read_list(path)}))
 
 
-def _read_labelled_list(path: Path, lists: dict[str, list[Path]]) -> Recognised:
+def _listed(form: str, path: Path, lists: dict[str, list[Path]]) -> Recognised:
     """The listed pictures; those without a label file are in `unlabelled`."""
-    kept: dict[str, list[Path]] = {}
-    unlabelled: list[Path] = []
-    for key, pictures in lists.items():
-        for picture in pictures:
-            labels = find_labels(picture, ALEXEYAB)
-            (kept.setdefault(key, []) if labels else unlabelled).append(picture)
-    if not kept:
-        raise DataError(f"{path}: none of the {len(unlabelled)} listed pictures has a label file: {unlabelled[0]}")
-    return Recognised(DATA, path, [], kept, None, unlabelled)
+    found = _with_labels(form, path, ((key, picture) for key, pictures in lists.items() for picture in pictures))
+    if not found.lists:
+        without = found.unlabelled
+        raise DataError(f"{path}: none of the {len(without)} listed pictures has a label file: {without[0]}")
+    return found
 
 
 def _read_data_set(path: Path) -> Recognised:
     """A .data file, whose paths may start with a folder that does not exist, as in CVAT's exports."""
     data = read_data(path)
-    lists = {}
-    for key in ("train", "valid", "test"):
-        named = data.named_path(key)
-        if named:
-            lists[key] = _read_list_near(path, named)
+    lists = {key: _read_list_near(path, named) for key in LISTS if (named := data.named_path(key))}
     if not lists:
         raise data.error("train= is missing: the list of pictures")
-    found = _read_labelled_list(path, lists)
-    names = data.named_path("names")
-    if names:
+    found = _listed(DATA, path, lists)
+    if names := data.named_path("names"):
         return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
-    return replace(found, classes=_class_names_of(path.parent, found))
+    return _with_class_names(path.parent, found)
 
 
 def _read_list_near(path: Path, named: str) -> list[Path]:
@@ -260,7 +251,7 @@ def _read_yaml_set(path: Path) -> Recognised:
             lists.setdefault(name, []).extend(_pictures_at(path, key, place, bases))
     if not any(lists.values()):
         raise DataError(f"{path}: neither train: nor val: names a folder or a list with pictures")
-    return replace(_read_labelled_list(path, lists), form=YAML, classes=classes)
+    return replace(_listed(YAML, path, lists), classes=classes)
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
@@ -270,9 +261,9 @@ def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> lis
     shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
     names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
     for found in (base / name for name in names for base in bases):
-        if found.is_dir():
+        if os.path.isdir(found):  # noqa: PTH112 (no error for a name that the system refuses)
             return list(_pictures_below(found))
-        if found.is_file():
+        if os.path.isfile(found):  # noqa: PTH113 (likewise)
             return _read_list_near(found, found.name)
     if key.startswith("test"):
         return []  # data.yaml often names a test list that was not exported
@@ -295,35 +286,23 @@ def _is_coco(file: Path) -> bool:
 
 
 def _read_coco_set(source: Path, files: Sequence[Path]) -> Recognised:
-    roboflow = all(file.name == "_annotations.coco.json" for file in files)
-    if not roboflow:
+    if not all(file.name == "_annotations.coco.json" for file in files):
         return _annotated(COCO, source, read_coco(files, None, None))
-    parts = {_list_of(file.relative_to(file.parents[1])): read_coco([file], None, file.parent) for file in files}
-    merged = _merged(parts)
-    return _annotated(COCO, source, _without_root_class(merged))
+    merged = _merged(
+        {_list_of(file.relative_to(file.parents[1])): read_coco([file], None, file.parent) for file in files}
+    )
+    # Category 0 of Roboflow's exports is a parent of all classes, without boxes.
+    if len(merged.classes) > 1 and all(box.number for picture in merged for box in picture.boxes):
+        merged = merged.renumbered(merged.classes[1:], [0, *range(len(merged.classes) - 1)])
+    return _annotated(COCO, source, merged)
 
 
 def _merged(parts: dict[str, AnnotatedSet]) -> AnnotatedSet:
     """One data set of several lists, with the classes of all, renumbered."""
     classes = list(dict.fromkeys(name for part in parts.values() for name in part.classes))
-    lists = {}
-    for key, part in parts.items():
-        numbers = [classes.index(name) for name in part.classes]
-        lists[key] = [_renumbered(picture, numbers) for picture in part]
-    return AnnotatedSet(classes, lists)
-
-
-def _renumbered(picture: AnnotatedPicture, numbers: Sequence[int]) -> AnnotatedPicture:
-    return replace(picture, boxes=[replace(box, number=numbers[box.number]) for box in picture.boxes])
-
-
-def _without_root_class(found: AnnotatedSet) -> AnnotatedSet:
-    """A copy without category 0 of Roboflow's exports, a parent of all classes that has no boxes."""
-    if len(found.classes) < 2 or any(box.number == 0 for picture in found for box in picture.boxes):
-        return found
-    numbers = [0, *range(len(found.classes) - 1)]
-    lists = {key: [_renumbered(picture, numbers) for picture in pictures] for key, pictures in found.lists.items()}
-    return AnnotatedSet(found.classes[1:], lists)
+    index = {name: number for number, name in enumerate(classes)}
+    renumbered = {key: part.renumbered(classes, [index[name] for name in part.classes]) for key, part in parts.items()}
+    return AnnotatedSet(classes, {key: list(part) for key, part in renumbered.items()})
 
 
 # --- PASCAL VOC ---
@@ -333,9 +312,9 @@ def _voc_folders(folder: Path) -> dict[str, Path]:
     """The folders of XML files by list: one folder, or one in each of train, valid and test."""
     if (folder / "Annotations").is_dir() or any(folder.glob("*.xml")):
         return {UNSPLIT: folder}
-    parts = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in LIST_OF]
-    found = {LIST_OF[path.name.lower()]: path for path in parts if any(path.glob("*.xml"))}
-    beside = [path for path in sorted(folder.iterdir()) if path.name.lower() in XML_FOLDERS and any(path.glob("*.xml"))]
+    with_xml = [path for path in sorted(folder.iterdir()) if path.is_dir() and any(path.glob("*.xml"))]
+    found = {LIST_OF[name]: path for path in with_xml if (name := path.name.lower()) in LIST_OF}
+    beside = [path for path in with_xml if path.name.lower() in XML_FOLDERS]
     return {UNSPLIT: beside[0]} if beside and not found else found
 
 
@@ -344,9 +323,9 @@ def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
     parts = {key: read_voc(folder, None, pictures) for key, folder in folders.items()}
     if list(parts) == [UNSPLIT]:
         return _annotated(VOC, source, parts[UNSPLIT])
-    classes = sorted({name for part in parts.values() for name in part.classes})
-    parts = {key: read_voc(folder, classes, pictures) for key, folder in folders.items()}
-    return _annotated(VOC, source, _merged(parts))
+    merged = _merged(parts)
+    classes = sorted(merged.classes)
+    return _annotated(VOC, source, merged.renumbered(classes, [classes.index(name) for name in merged.classes]))
 
 
 # --- common ---
@@ -361,8 +340,7 @@ def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
         lists = {UNSPLIT: lists["train"]}
     kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
     notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
-    missing = kept.missing
-    if missing:
+    if missing := kept.missing:
         raise DataError(f"{source}: {len(missing)} pictures are missing, the first is {missing[0]}")
     paths = {key: [picture.path for picture in pictures] for key, pictures in kept.lists.items()}
     return Recognised(form, source, kept.classes, paths, kept, notes=notes)

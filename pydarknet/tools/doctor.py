@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -62,15 +63,11 @@ def processor() -> dict[str, Any]:
 
 def packages() -> dict[str, str | None]:
     """The versions of the packages that are used; None for one that is not installed."""
-    opencv = [name for name in OPENCV if _version(name)] or OPENCV[:1]
-    return {name: _version(name) for name in (*PACKAGES, *opencv)}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for name in (*PACKAGES, *OPENCV):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions if versions.keys() & set(OPENCV) else versions | {OPENCV[0]: None}
 
 
 def kernel_cache() -> dict[str, Any]:
@@ -131,7 +128,10 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
                 value = ", ".join(key for key, has in value.items() if has) or "none"
             yield f"  {name:<16} {'-' if value is None else value}"
     if facts["kernels"]["is_cold"] and not facts["kernels"]["shipped"]:
-        yield "no kernel is compiled yet, so the first run takes up to a minute; `pydarknet warm-up` compiles them now"
+        yield (
+            "no kernel is compiled yet, so the first run takes nine to twenty seconds longer; `pydarknet warm-up` "
+            "compiles them now"
+        )
     yield "problems" if facts["problems"] else "no problems found"
     for problem in facts["problems"]:
         yield f"  {problem}"

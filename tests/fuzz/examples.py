@@ -89,15 +89,19 @@ def file(name: str, content: bytes) -> str:
     return name
 
 
+def picture() -> bytes:
+    """A black picture, 20x10, as a PNG file."""
+    return cv2.imencode(".png", np.zeros((10, 20, 3), np.uint8))[1].tobytes()
+
+
 def picture_set() -> None:
     """Two pictures with labels, their list, and the names of two classes."""
     file("train.txt", b"a.png\nb.png\n")
     file("obj.names", b"dog\ncat\n")
     file("a.txt", b"0 .5 .5 .2 .2\n1 .4 .4 .1 .3\n")
     file("b.txt", b"")
-    picture = cv2.imencode(".png", np.zeros((10, 20, 3), np.uint8))[1].tobytes()
-    file("a.png", picture)
-    file("b.png", picture)
+    file("a.png", picture())
+    file("b.png", picture())
 
 
 def video() -> bytes:

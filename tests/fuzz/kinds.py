@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 
 from fuzz import commands, networks
-from fuzz.examples import COCO, MIXED_CFG, ROOT, SMALL_CFG, VOC, file, picture_set, video
+from fuzz.examples import COCO, MIXED_CFG, ROOT, SMALL_CFG, VOC, file, picture, picture_set, video
 from fuzz.mutate import mutated
 
 
@@ -118,6 +119,73 @@ def _read_label(content: bytes) -> None:
     GroundTruth.read("train.txt", 2)
 
 
+DATA_YAMLS = (
+    "path: .\ntrain: images\nval: train.txt\nnc: 2\nnames: ['dog', \"cat\"]  # two\n",
+    "train: ../images\nval:\n  - images\n  - ./train.txt\ntest: gone\nnames:\n  0: dog\n  1: cat\n",
+    "names: {0: dog, 1: cat}\nnc: 2\ntrain: C:\\set\\images\ndownload: |\n  import x\n  x()\nvalidation: [train.txt]\n",
+)
+
+
+def _recognise(source: str) -> None:
+    """What `train`, `dataset check` and `dataset convert` do with a data set that they have to recognise."""
+    from pydarknet.datasets.check import check_dataset
+    from pydarknet.datasets.listing import ImageLists
+    from pydarknet.datasets.recognise import recognise
+    from pydarknet.errors import DarknetError
+    from pydarknet.tools.from_folder.run_files import dataset_statistics, read_labelled, split_lists
+
+    for read in (lambda: check_dataset(ImageLists.open(source)), lambda: _convert(source)):
+        with contextlib.suppress(DarknetError):  # not all can read every format
+            read()
+    found = recognise(source)
+    labelled = read_labelled(found)
+    lists = split_lists(found, labelled, 0, 0.2)
+    dataset_statistics(labelled, lists["train"], len(found.classes))
+
+
+def _read_data_yaml(content: bytes) -> None:
+    picture_set()
+    Path("images").mkdir(exist_ok=True)
+    for name in ("a.png", "a.txt", "b.png", "b.txt"):
+        shutil.copy(name, "images")
+    file("images/b.png", picture() + b"2")  # another file than a.png
+    file("train.txt", b"images/a.png\nimages/b.png\n")
+    _recognise(file("data.yaml", content))
+
+
+ONE_LINE_VOC = VOC.replace("\n", "")
+LABEL = "0 .5 .5 .2 .2;1 .4 .4 .1 .3"
+# A line for each file: its path, `|`, and its content with `;` for line ends; the content of pictures is made.
+FOLDERS = (
+    ("a.png|", f"a.txt|{LABEL}", "b.jpg|", "b.txt|", "classes.txt|dog;cat", "c.png|"),
+    ("train/images/a.png|1", f"train/labels/a.txt|{LABEL}", "valid/images/b.png|2",
+            f"valid/labels/b.txt|{LABEL}", "test/images/c.png|3", "test/labels/c.txt|",
+     "data.yaml|train: ../train/images;val: ../valid/images;nc: 2"),
+    ("obj.data|classes=2;train=data/train.txt;names=data/obj.names", "train.txt|obj_train_data/a.png",
+            "obj.names|dog;cat", "obj_train_data/a.png|", f"obj_train_data/a.txt|{LABEL}"),
+    ("a.png|", f"Annotations/a.xml|{ONE_LINE_VOC}", "ImageSets/Main/train.txt|a", "JPEGImages/a.png|"),
+    (*(f"{part}/_annotations.coco.json|{json.dumps(COCO)}" for part in ("train", "valid")), "train/a.png|",
+            "train/b.png|", "valid/a.png|", "valid/b.png|9"),
+    (f"xmls/a.xml|{ONE_LINE_VOC}", "images/a.png|", "images/b.png|"),
+)  # fmt: skip
+
+
+def _read_folder(content: bytes) -> None:
+    root = Path("set").absolute()
+    root.mkdir()
+    for line in content.split(b"\n"):
+        name, _, inside = line.partition(b"|")
+        path = Path(os.path.normpath(root / os.fsdecode(name).lstrip("/")))
+        if root not in path.parents:
+            continue
+        if path.suffix.lower() in (".png", ".jpg"):
+            inside = picture() + inside  # of other pictures, so that no two need be the same
+        with contextlib.suppress(OSError, ValueError):  # a name that the system refuses
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(inside if path.suffix in (".xml", ".json") else inside.replace(b";", b"\n"))
+    _recognise("set")
+
+
 def _convert(source: str) -> None:
     from pydarknet.datasets.convert.convert import read_set, write_set
 
@@ -187,6 +255,8 @@ KINDS = {
     "voc": Kind(_bytes(VOC, f'<?xml version="1.0" encoding="utf-8"?>{VOC}'), _read_voc, share=0.5),
     "image_sets": Kind(_bytes("a\n", "a 1\na -1\n"), _read_image_sets, share=0.5),
     "coco": Kind(_bytes(json.dumps(COCO)), _read_coco, share=0.5),
+    "data_yaml": Kind(_bytes(*DATA_YAMLS), _read_data_yaml, share=0.5),
+    "folder": Kind(_bytes(*map("\n".join, FOLDERS)), _read_folder, share=0.5),
     "picture": Kind(_picture_seeds, _read_picture),
     "video": Kind(lambda: [video()], _read_video, share=0.3),
     "command": Kind(commands.seeds, commands.run, commands.other_words, 60, commands.prepare, share=0.2),

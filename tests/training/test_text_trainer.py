@@ -109,12 +109,12 @@ def test_a_stream_that_jumps_forgets(files):
     text, network = files(kind="lstm")
     trainer = TextTrainer(text, network, chart=False)
     next(trainer.run())
-    steps = trainer.model.layers[0].sequence_pass
-    assert np.abs(steps.h).min() > 0
+    carried = trainer.model.layers[0].carried()
+    assert np.abs(carried["hidden"]).min() > 0
     trainer.learner.forget(3)
-    assert not steps.h[3].any()
-    assert not steps.c[3].any()
-    assert steps.h[2].any()
+    assert not carried["hidden"][3].any()
+    assert not carried["cell"][3].any()
+    assert carried["hidden"][2].any()
     trainer.source.close()
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
@@ -18,6 +18,8 @@ ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios; the sides o
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
 LARGEST_SIDE = 1 << 20  # pixels
 NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
+OURS = {"train": "train", "val": "valid", "test": "test"}  # VOC's and COCO's names of lists, and ours
+THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,7 @@ class AnnotatedSet:
 
     def clipped(self) -> AnnotatedSet:
         """A copy with all boxes clipped to their pictures; boxes outside are left out and counted."""
-        left_out = Counter(self.left_out)
-        lists = {
-            name: [replace(p, boxes=list(_inside(p, left_out))) for p in pictures]
-            for name, pictures in self.lists.items()
-        }
-        return AnnotatedSet(self.classes, lists, left_out)
+        return self.with_boxes(_inside)
 
     def fitting(self) -> AnnotatedSet:
         """A copy without the pictures whose files have another aspect ratio than their annotations say: their boxes
@@ -83,11 +80,24 @@ class AnnotatedSet:
 
     def without(self, kind: str) -> AnnotatedSet:
         """A copy without objects of a kind, `difficult` or `crowd`, which are counted."""
+
+        def kept(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[PixelBox]:
+            left_out[f"{kind} objects left out"] += sum(getattr(box, kind) for box in picture.boxes)
+            return (box for box in picture.boxes if not getattr(box, kind))
+
+        return self.with_boxes(kept)
+
+    def renumbered(self, classes: list[str], numbers: Sequence[int]) -> AnnotatedSet:
+        """A copy with other classes; an object of class k gets the number numbers[k]."""
+        found = self.with_boxes(lambda picture, _: (replace(b, number=numbers[b.number]) for b in picture.boxes))
+        return replace(found, classes=classes)
+
+    def with_boxes(self, change: Callable[[AnnotatedPicture, Counter[str]], Iterable[PixelBox]]) -> AnnotatedSet:
+        """A copy with the boxes that `change` returns for each picture. It counts what it leaves out."""
         left_out = Counter(self.left_out)
-        left_out[f"{kind} objects left out"] += sum(getattr(box, kind) for picture in self for box in picture.boxes)
         lists = {
-            name: [replace(p, boxes=[box for box in p.boxes if not getattr(box, kind)]) for p in pictures]
-            for name, pictures in self.lists.items()
+            key: [replace(picture, boxes=list(change(picture, left_out))) for picture in pictures]
+            for key, pictures in self.lists.items()
         }
         return AnnotatedSet(self.classes, lists, left_out)
 
@@ -132,6 +142,11 @@ def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
     """The first existing file with one of these names in one of these folders; the first candidate if none exists."""
     candidates = [folder / name for name in names if name for folder in folders]
     return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines, which end in line breaks; undecodable bytes of file names stay as they are."""
+    path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def is_picture_side(value: object) -> TypeGuard[int]:

@@ -14,6 +14,8 @@ from ...utils.files import read_text
 from ...utils.resources import with_slashes
 from ...utils.strict_json import to_json
 from .annotations import (
+    OURS,
+    THEIRS,
     AnnotatedPicture,
     AnnotatedSet,
     PicturePlacement,
@@ -26,9 +28,7 @@ from .annotations import (
     size_of_file,
 )
 
-_LIST = re.compile(r"(train|val|test)")
-_OURS = {"val": "valid"}
-_FILE_OF = {"valid": "val"}
+_LIST = re.compile("|".join(OURS))
 LARGEST_ID = 1 << 63
 DIGITS = 6  # decimals of coordinates in pixels
 
@@ -52,11 +52,11 @@ def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path
 
 def _list_name(file: Path, files: Sequence[Path]) -> str:
     """train, valid or test if only this file's name contains that word, else the file's stem."""
-    words = [match[1] if (match := _LIST.search(other.stem)) else "" for other in files]
+    words = [match[0] if (match := _LIST.search(other.stem)) else "" for other in files]
     word = words[list(files).index(file)]
     if len(files) == 1 and not word:
         return "train"
-    return _OURS.get(word, word) if word and words.count(word) == 1 else file.stem
+    return OURS[word] if word and words.count(word) == 1 else file.stem
 
 
 def _parse(file: Path) -> Json:
@@ -65,14 +65,10 @@ def _parse(file: Path) -> Json:
     except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
         raise DataError(f"{file}:{line}: not JSON: {reason}") from error
-    missing = [key for key in ("images", "annotations", "categories") if not _is_list(content, key)]
-    if missing:
-        raise DataError(f"{file}: no list {missing[0]!r}; expected images, annotations and categories")
+    for key in ("images", "annotations", "categories"):
+        if not (isinstance(content, dict) and isinstance(content.get(key), list)):
+            raise DataError(f"{file}: no list {key!r}; expected images, annotations and categories")
     return content
-
-
-def _is_list(content: Any, key: str) -> bool:
-    return isinstance(content, dict) and isinstance(content.get(key), list)
 
 
 def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
@@ -88,15 +84,17 @@ def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
 
 def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list[Any]:
     """The values of `fields` in entry `position` of the list `key`. Raises DataError if one is missing or wrong."""
-    missing = [name for name in fields if not isinstance(item, dict) or name not in item]
-    if missing:
-        raise DataError(f"{file}: {key}[{position}] has no {missing[0]!r}")
     for name in fields:
-        value = item[name]
+        if not isinstance(item, dict) or name not in item:
+            raise DataError(f"{file}: {key}[{position}] has no {name!r}")
+    for name in fields:
+        value, expected = item[name], ""
         if name.endswith("id") and (not isinstance(value, int) or abs(value) > LARGEST_ID):
-            raise DataError(f"{file}: {key}[{position}]: {name} is {_shown(value)}; expected a whole number")
+            expected = "a whole number"
         if name.endswith("name") and not (isinstance(value, str) and value.isprintable() and value):
-            raise DataError(f"{file}: {key}[{position}]: {name} is {_shown(value)}; expected a name")
+            expected = "a name"
+        if expected:
+            raise DataError(f"{file}: {key}[{position}]: {name} is {_shown(value)}; expected {expected}")
     return [item[name] for name in fields]
 
 
@@ -124,17 +122,14 @@ def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Se
         if picture not in boxes or category not in class_of:
             what = f"image {picture}" if picture not in boxes else f"category {category}"
             raise DataError(f"{file}: annotations[{position}] is of {what}, which is not in the file")
-        boxes[picture].append(_box(file, position, item, class_of[category], box))
+        try:
+            left, top, width, height = map(finite_float, box)
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"{file}: annotations[{position}]: bbox is {_shown(box)}; expected four numbers") from None
+        edges = left, top, left + width, top + height
+        marks = (bool(item.get(key, 0)) for key in ("difficult", "iscrowd"))
+        boxes[picture].append(PixelBox(class_of[category], *edges, *marks))
     return [_annotated(item, boxes[item["id"]], folders) for item in content["images"]]
-
-
-def _box(file: Path, position: int, item: Json, number: int, box: Any) -> PixelBox:
-    try:
-        left, top, width, height = map(finite_float, box)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{file}: annotations[{position}]: bbox is {_shown(box)}; expected four numbers") from None
-    difficult, crowd = bool(item.get("difficult", 0)), bool(item.get("iscrowd", 0))
-    return PixelBox(number, left, top, left + width, top + height, difficult, crowd)
 
 
 def _annotated(item: Json, boxes: list[PixelBox], folders: Sequence[Path]) -> AnnotatedPicture:
@@ -173,7 +168,7 @@ def write_coco(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
         content = {"images": images, "annotations": annotations, "categories": categories}
-        file = folder / "annotations" / f"instances_{_FILE_OF.get(key, key)}.json"
+        file = folder / "annotations" / f"instances_{THEIRS.get(key, key)}.json"
         file.write_text(to_json(content), encoding="utf-8")
 
 

@@ -1,31 +1,31 @@
 """Conversion of data sets between formats: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
 
-darknet, voc, coco   read and write one format each
-annotations          the data set in memory; links to pictures, or copies
+voc, coco     read and write one format each; darknet's is here
+annotations   the data set in memory; links to pictures, or copies
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ...config.names import read_names
 from ...errors import DataError, OptionError
 from ...utils.files import write_folder_whole
+from ...utils.prefetch import prefetch
+from ..listing import ImageLists, LabelledPicture
 from ..recognise import UNSPLIT, recognise
-from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox
+from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox, size_of_file, write_lines
 from .coco import read_coco, write_coco
-from .darknet import read_darknet, write_darknet
 from .voc import read_voc, write_voc
 
 FORMS = ("darknet", "voc", "coco")
 ANY = "any"  # a format that `recognise` detects
-_WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
-    "darknet": write_darknet,
-    "voc": write_voc,
-    "coco": write_coco,
-}
+# Both darknets find the labels of pictures in JPEGImages in a folder `labels` beside it.
+PICTURES, LABELS = "JPEGImages", "labels"
 
 
 def form_of(path: Path) -> str:
@@ -53,27 +53,17 @@ def read_set(
     names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
     another aspect ratio than their annotations are left out. Raises DataError, OptionError.
     """
-    return _read(sources, form, names, pictures).fitting()
-
-
-def _read(
-    sources: Sequence[str | os.PathLike[str]],
-    form: str,
-    names: Sequence[str] | None,
-    pictures: str | os.PathLike[str] | None,
-) -> AnnotatedSet:
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form
+    place = Path(pictures) if pictures else None
     if form == "coco":
         files = [file for path in paths for file in (_json_files(path) if path.is_dir() else [path])]
-        return read_coco(files, names, Path(pictures) if pictures else None)
+        return read_coco(files, names, place).fitting()
     if len(paths) > 1:
         raise OptionError(f"{paths[1]}: a second source; expected one, except for COCO's JSON files")
     if form == "voc":
-        return read_voc(paths[0], names, Path(pictures) if pictures else None)
-    if form == ANY:
-        return _read_any(paths[0], names)
-    return read_darknet(paths[0], names)
+        return read_voc(paths[0], names, place).fitting()
+    return (_read_any if form == ANY else read_darknet)(paths[0], names).fitting()
 
 
 def _read_any(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
@@ -107,5 +97,80 @@ def write_set(
         _WRITERS[form](found, temporary, PicturePlacement(Path(folder), copy))
     return found
 
+
+# --- darknet ---
+
+
+def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
+    """Read a .data file, a list, or a folder or data.yaml of pictures with label files.
+
+    Raises DataError for a missing picture, whose size is needed.
+    """
+    data = ImageLists.open(path)
+    file = data.data.file("names") if data.data else None
+    own = data.names or (read_names(file) if file else [str(number) for number in range(data.classes or 0)])
+    classes = list(names or own)
+    result = AnnotatedSet(classes, {})
+    threads = os.cpu_count() or 1
+    for key in data.lists:
+        pictures = list(data.pictures(key))
+        sizes = prefetch(size_of_file, [picture.picture for picture in pictures], threads, 4 * threads)
+        known = len(classes) or 1 << 20
+        result.lists[key] = [
+            _annotated(picture, *size, known, result.left_out) for picture, size in zip(pictures, sizes, strict=True)
+        ]
+    if not classes:
+        highest = max((box.number for picture in result for box in picture.boxes), default=0)
+        result.classes = [str(number) for number in range(highest + 1)]
+    return result
+
+
+def _annotated(
+    picture: LabelledPicture, width: int, height: int, classes: int, left_out: Counter[str]
+) -> AnnotatedPicture:
+    left_out["label files missing"] += picture.labels is None
+    left_out["lines that are no labels left out"] += len(picture.wrong)
+    boxes = []
+    for _, row, problem in picture.checked(classes):
+        if problem:
+            left_out["labels with a wrong class or box left out"] += 1
+            continue
+        number, x, y, w, h = row.tolist()
+        left, top = (x - w / 2) * width, (y - h / 2) * height
+        boxes.append(PixelBox(int(number), left, top, left + w * width, top + h * height))
+    return AnnotatedPicture(picture.picture, width, height, boxes)
+
+
+def write_darknet(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -> None:
+    """Write obj.data, obj.names, the lists, labels, and the pictures or links to them into an empty folder."""
+    found.check_stems()
+    for name in (PICTURES, LABELS):
+        (folder / name).mkdir()
+    for picture in found:
+        placement.place(picture.path, folder / PICTURES)
+        (folder / LABELS / f"{picture.path.stem}.txt").write_text(label_rows(picture), encoding="utf-8")
+    for key, pictures in found.lists.items():
+        lines = [f"{PICTURES}/{picture.path.name}\n" for picture in pictures]
+        write_lines(folder / f"{key}.txt", lines)
+    write_lines(folder / "obj.names", [f"{name}\n" for name in found.classes])
+    lists = "".join(f"{key} = {key}.txt\n" for key in found.lists)
+    write_lines(folder / "obj.data", [f"classes = {len(found.classes)}\n{lists}names = obj.names\nbackup = backup\n"])
+
+
+def label_rows(picture: AnnotatedPicture) -> str:
+    """The content of the label file of a picture."""
+    text = ""
+    for box in picture.boxes:
+        x, y = (box.left + box.right) / 2 / picture.width, (box.top + box.bottom) / 2 / picture.height
+        w, h = (box.right - box.left) / picture.width, (box.bottom - box.top) / picture.height
+        text += f"{box.number} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n"
+    return text
+
+
+_WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
+    "darknet": write_darknet,
+    "voc": write_voc,
+    "coco": write_coco,
+}
 
 __all__ = ["FORMS", "AnnotatedPicture", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]

@@ -14,6 +14,8 @@ from ...errors import DataError
 from ...utils.files import read_bytes, read_text
 from ...utils.resources import with_slashes
 from .annotations import (
+    OURS,
+    THEIRS,
     AnnotatedPicture,
     AnnotatedSet,
     PicturePlacement,
@@ -24,10 +26,8 @@ from .annotations import (
     locate,
     rounded_coordinate,
     size_of_file,
+    write_lines,
 )
-
-SETS = {"train": "train", "val": "valid", "test": "test"}  # VOC's names of lists, and ours
-FILE_OF = {ours: theirs for theirs, ours in SETS.items()}
 
 
 def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
@@ -49,7 +49,7 @@ def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> 
 
 def _lists(root: Path, folder: Path) -> dict[str, list[Path]]:
     """The XML files of each list in `ImageSets/Main`; without lists, all files under `train`."""
-    sets = {ours: root / "ImageSets" / "Main" / f"{theirs}.txt" for theirs, ours in SETS.items()}
+    sets = {ours: root / "ImageSets" / "Main" / f"{theirs}.txt" for theirs, ours in OURS.items()}
     lists = {
         name: [folder / f"{line.split()[0]}.xml" for line in read_text(file, DataError).splitlines() if line.split()]
         for name, file in sets.items()
@@ -138,8 +138,7 @@ def write_voc(found: AnnotatedSet, folder: Path, placement: PicturePlacement) ->
         (folder / "Annotations" / f"{picture.path.stem}.xml").write_bytes(ElementTree.tostring(tree, "utf-8") + b"\n")
     for key, pictures in found.lists.items():
         lines = [f"{picture.path.stem}\n" for picture in pictures]
-        file = folder / "ImageSets" / "Main" / f"{FILE_OF.get(key, key)}.txt"
-        file.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+        write_lines(folder / "ImageSets" / "Main" / f"{THEIRS.get(key, key)}.txt", lines)
 
 
 def _tree(picture: AnnotatedPicture, classes: Sequence[str], reference: str | None) -> ElementTree.Element:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from ...config.dialect import Dialect
+from ...config.declared import flag
 from ...config.sections import Section
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
-from ..activations import LOGISTIC, TANH, Activation, read_activation
+from ..activations import TANH, Activation, read_activation
 from ..base import BuildContext, Trainable
 from ..batchnorm import BatchNorm
 from ..convolution.convolutional import Convolutional
 from ..convolution.geometry import Window
-from .bptt import ConvLstmPass, RnnPass, SequencePass, Unrolled
-from .rnn import Recurrent, activated
+from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -101,19 +100,21 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
     def table_operations(self) -> float:
         return sum(part.table_operations() for part in self.parts.values())
 
-    def operations(self, dialect: Dialect) -> int:
-        return 0  # as in C, which counts connected recurrent layers only
+    def table_row(self) -> str:
+        x, title = self.inputs[0], self.kind.upper()
+        row = f"{title} Layer: {x.height} x {x.width} x {x.channels} image, {self.shape.channels} filters"
+        return row + self.inner_rows()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Crnn(_ConvolutionalRecurrent):
+class Crnn(RnnSteps[Convolutional], _ConvolutionalRecurrent):
     """`[crnn]`: `[rnn]` with convolutions.
 
     swaps_sides: pjreddie's darknet exchanges height and width, and reads the NCHW input as a picture of those sides.
     learns: whether the dialect updates the parameters.
     """
 
-    shortcut: bool
+    shortcut: bool = flag()
     swaps_sides: bool
     learns: bool
 
@@ -132,15 +133,8 @@ class Crnn(_ConvolutionalRecurrent):
             "self": cls.part(section, context, hidden, hidden, window, activation),
             "output": cls.part(section, context, hidden, outputs, window, activation),
         }
-        return cls(
-            section=section,
-            sources=context.previous,
-            parts=parts,
-            shortcut=section.flag("shortcut"),
-            swaps_sides="output" in section.foreign,
-            learns=context.dialect.crnn_learns,
-            time_steps=context.time_steps,
-        )
+        swaps_sides, learns = "output" in section.foreign, context.dialect.crnn_learns
+        return cls.build(section, context, parts=parts, swaps_sides=swaps_sides, learns=learns)
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
         if self.swaps_sides:
@@ -151,37 +145,21 @@ class Crnn(_ConvolutionalRecurrent):
     def state_size(self) -> int:
         return self.parts["self"].shape.outputs
 
-    def compute(self, x: Array, y: Array) -> None:
-        state = self.state("h")
-        new = self.run("input", x) + self.run("self", state)
-        state[:] = new + state if self.shortcut else new
-        y[:] = self.run("output", state)
-
     def trainables(self) -> list[Trainable]:
         return super().trainables() if self.learns else []
 
-    def make_pass(self, unrolled: Unrolled) -> SequencePass:
-        return RnnPass(unrolled, self.shortcut, self.state_size())
-
-    def table_row(self) -> str:
-        shape = self.inputs[0]
-        row = f"CRNN Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
-        return row + self.inner_rows(("input", "self", "output"))
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ConvLstm(_ConvolutionalRecurrent):
+class ConvLstm(LstmSteps[Convolutional], _ConvolutionalRecurrent):
     """`[conv_lstm]`: `[lstm]` with convolutions. Parts called v... read the cell (`peephole`).
 
     bottleneck: one part reads state and input together, and all gates read its output. constrain: the cell is clipped
     to -constrain to constrain; 0 for no limit.
     """
 
-    state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
-
-    peephole: bool
-    bottleneck: bool
-    shortcut: bool
+    peephole: bool = flag()
+    bottleneck: bool = flag()
+    shortcut: bool = flag()
     gate: Activation
     constrain: float
 
@@ -210,66 +188,37 @@ class ConvLstm(_ConvolutionalRecurrent):
             for name in names
         }
         section.ignore("time_normalizer")
-        return cls(
-            section=section,
-            sources=context.previous,
-            parts=parts,
-            peephole=peephole,
-            bottleneck=bottleneck,
-            shortcut=section.flag("shortcut"),
-            gate=read_activation(section, context.dialect, "tanh", "lstm_activation"),
-            time_steps=context.time_steps,
-            constrain=float(section.integer("state_constrain", 32 * max(1, context.net.integer("time_steps", 1)))),
-        )
+        limit = section.integer("state_constrain", 32 * max(1, context.net.integer("time_steps", 1)))
+        gate = read_activation(section, context.dialect, "tanh", "lstm_activation")
+        return cls.build(section, context, parts=parts, gate=gate, constrain=float(limit))
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
         return {name: Shape(part.channels, inputs.height, inputs.width) for name, part in self.parts.items()}
 
-    def _gates(self, x: Array, h: Array, c: Array) -> dict[str, Array]:
-        """The pre-activations of f, i, g and o, without the peephole of o, which reads the new cell."""
-        if self.bottleneck:
-            both = np.concatenate([h, x], axis=1)
-            self._bottleneck_output = activated(self.gate, self.run("wf", both))
-            sums = {gate: self.run(f"u{gate}", self._bottleneck_output) for gate in "figo"}
-        else:
-            sums = {gate: self.run(f"w{gate}", h) + self.run(f"u{gate}", x) for gate in "figo"}
-        if self.peephole:
-            for gate in "fi":
-                sums[gate] += self.run(f"v{gate}", c)
-        return sums
+    def gate_sums(self, run: Run, x: Array, h: Array) -> States:
+        if not self.bottleneck:
+            return super().gate_sums(run, x, h)
+        self._bottleneck_output = activated(self.gate, run("wf", np.concatenate([h, x], axis=1)))
+        return {gate: run(f"u{gate}", self._bottleneck_output) for gate in "figo"}
 
     def compute(self, x: Array, y: Array) -> None:
-        h, c = self.state("h"), self.state("c")
-        sums = self._gates(x, h, c)
-        f, i = activated(LOGISTIC, sums["f"]), activated(LOGISTIC, sums["i"])
-        c[:] = f * c + i * activated(self.gate, sums["g"])
-        if self.peephole:
-            sums["o"] += self.run("vo", c)
-        h[:] = activated(LOGISTIC, sums["o"]) * activated(self.gate, c.copy())
-        if self.constrain:
-            np.clip(c, -self.constrain, self.constrain, out=c)
-        for state in (c, h):
+        super().compute(x, y)
+        for state in (*self.states.values(), y):
             _replace_broken(state)
-        y[:] = h
         if self.shortcut and self.bottleneck:
             y[:, : y.shape[1] // 2] += self._bottleneck_output[:, : y.shape[1] // 2]
 
-    def make_pass(self, unrolled: Unrolled) -> SequencePass:
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         if self.bottleneck:
             raise self.section.error("bottleneck: such layers cannot be trained", "bottleneck")
         if self.gate is not TANH:
             raise self.section.error(
                 f"lstm_activation={self.gate.name}: such layers cannot be trained; expected tanh", "lstm_activation"
             )
-        return ConvLstmPass(unrolled, self.sequences, self.shape.outputs, self.peephole, self.constrain)
+        super().setup_training(source_deltas, delta)
 
     def table_operations(self) -> float:
         return super().table_operations() + (12 if self.peephole else 9) * self.shape.outputs * self.batch
-
-    def table_row(self) -> str:
-        shape = self.inputs[0]
-        row = f"CONV_LSTM Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.shape.channels} filters"
-        return row + self.inner_rows(side + gate for side in "uwv" for gate in "figo")
 
 
 def _replace_broken(state: Array) -> None:

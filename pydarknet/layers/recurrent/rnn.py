@@ -1,16 +1,20 @@
 """`[rnn]`, `[gru]`, `[lstm]`: layers whose state continues from one forward pass to the next.
 
-Each is made of connected layers, its parts: those called u... read the input, those called w... the state.
+Each is made of connected layers, its parts: those called u... read the input, those called w... the state. `step` is
+one time step, at inference and in training, and `step_backward` its derivative. In the formulas a prime marks the state
+after a step, and `delta_` is minus the gradient of the loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from ...config.declared import flag
 from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...tensor import Shape, Tensor
@@ -19,9 +23,23 @@ from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activa
 from ..base import BuildContext, Layer, Parameter, Trainable
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
-from .bptt import GruPass, LstmPass, RnnPass, SequencePass, Unrolled
+from .bptt import Unrolled
 
 Part = TypeVar("Part", bound=Layer)
+Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
+Apply = Callable[[Activation, Array], Array]  # an activation of a new array
+States = dict[str, Array]  # (b, n) float32 by name
+_ZERO = np.zeros(1, np.float32)
+
+
+def activated(activation: Activation, total: Array) -> Array:
+    """The activation of a contiguous array, in place."""
+    activation.apply_nchw(total)
+    return total
+
+
+def _activated_in_training(activation: Activation, total: Array) -> Array:
+    return np.tanh(total) if activation is TANH else np.float32(1) / (np.float32(1) + np.exp(-total))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,12 +48,19 @@ class Recurrent(NchwLayer, Generic[Part]):
 
     # The indentation of the parts' rows in the layer table.
     indent: ClassVar[str] = "\t\t"
-    # The states, each with its name in checkpoints.
+    # The parts in the order in which AlexeyAB's darknet makes them.
+    made_in_order: ClassVar[Iterable[str]] = ("input", "self", "output")
+    # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
+    carried_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     parts: dict[str, Part]
     time_steps: int = 1
-    states: dict[str, Array] = field(default_factory=dict, repr=False)
-    sequence_pass: SequencePass | None = field(default=None, init=False, repr=False)  # since `setup_training`
+    states: States = field(default_factory=dict, repr=False)
+    _carried: States = field(default_factory=dict, init=False, repr=False)  # since `setup_training`
+
+    @classmethod
+    def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
+        return super().build(section, context, time_steps=context.time_steps, **options)
 
     def state_size(self) -> int:
         """Numbers of one state of one sample."""
@@ -62,15 +87,35 @@ class Recurrent(NchwLayer, Generic[Part]):
             self.states[name] = np.zeros(shape, np.float32)
         return self.states[name]
 
-    def state_dict(self) -> dict[str, Array]:
+    def state_dict(self) -> States:
         states = {f"state.{name}": self.state(key) for key, name in self.state_names.items()}
         return states | {f"carried.{name}": array for name, array in self.carried().items()}
 
+    def carried(self) -> States:
+        return {name: self._carried[key] for key, name in self.carried_names.items() if key in self._carried}
+
+    # === One time step ===
+
     def run(self, part: str, x: Array) -> Array:
-        """The output of a part for x (batch, inputs): a new (batch, outputs) array."""
+        """At inference, the output of a part for x (batch, inputs): a new (batch, outputs) array."""
         raise NotImplementedError
 
-    # === Training: over sequences of `time_steps`, ordered by time ===
+    def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
+        """y (b, outputs) of x (b, inputs), with new arrays in `state`; and what `step_backward` needs."""
+        raise NotImplementedError
+
+    def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
+        """The delta of x at time step t from that of y; accumulates the updates of the parts.
+
+        later: the deltas of the states after the step, which those of the states before it replace."""
+        raise NotImplementedError
+
+    # === The loops over time ===
+
+    def compute(self, x: Array, y: Array) -> None:
+        state = {name: self.state(name) for name in self.state_names}
+        y[:], _ = self.step(self.run, activated, x, state)
+        self.states = state
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
@@ -78,34 +123,115 @@ class Recurrent(NchwLayer, Generic[Part]):
             raise self.section.shape_error(f"a mini-batch of {self.batch} does not hold sequences of {self.time_steps}")
         self.sequences = self.batch // self.time_steps
         self.unrolled = Unrolled(self.parts, self.time_steps, self.sequences)
-        self.sequence_pass = self.make_pass(self.unrolled)
+        self._carried = self._continued(self.carried_names)
 
-    def carried(self) -> dict[str, Array]:
-        return self.sequence_pass.carried() if self.sequence_pass else {}
+    def _continued(self, names: Iterable[str], prefix: str = "") -> States:
+        """The states or deltas with these names: those that are carried, zeros for the others."""
+        shape = self.sequences, self.state_size()
+        return {name: self._carried.get(prefix + name, np.zeros(shape, np.float32)) for name in names}
 
-    def make_pass(self, unrolled: Unrolled) -> SequencePass:
-        """The forward and backward pass over a sequence."""
-        raise NotImplementedError
+    def _carry(self, values: States, prefix: str = "") -> None:
+        self._carried |= {prefix + name: array for name, array in values.items() if prefix + name in self._carried}
 
     def trainables(self) -> list[Trainable]:
         return self.unrolled.trainables()
 
     def forward_training(self) -> None:
-        assert self.sequence_pass is not None
         self.read_sources()
-        x = self.nchw_inputs[0].reshape(self.time_steps, self.sequences, -1)
-        self.values[:] = self.sequence_pass.forward(x).reshape(self.values.shape)
+        state, sequence = self._continued(self.state_names), range(self.time_steps)
+        x, y = (array.reshape(self.time_steps, self.sequences, -1) for array in (self.nchw_inputs[0], self.values))
+        self._kept: list[tuple[Array, ...]] = [()] * self.time_steps
+        for t in sequence:
+            y[t], self._kept[t] = self.step(partial(self.unrolled.forward, t), _activated_in_training, x[t], state)
+        self._carry(state)
         self.write_output()
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        assert self.sequence_pass is not None
         self.unrolled.begin_backward()
-        by_time = delta.reshape(self.time_steps, self.sequences, -1)
-        return [self.sequence_pass.backward(by_time).reshape(len(delta), -1)]
+        later, deltas = self._continued(self.state_names, "delta_"), []
+        for t in reversed(range(self.time_steps)):
+            of_step = delta.reshape(self.time_steps, self.sequences, -1)[t]
+            deltas.append(self.step_backward(t, self._kept[t], of_step, later))
+        self._carry(later, "delta_")
+        return [np.concatenate(deltas[::-1])]
 
-    def inner_rows(self, names: Iterable[str]) -> str:
-        """The rows of the parts in AlexeyAB's layer table, in the order in which its darknet makes them."""
-        return "".join(f"\n{self.indent}{self.parts[name].table_row()}" for name in names if name in self.parts)
+    def inner_rows(self) -> str:
+        """The rows of the parts in AlexeyAB's layer table."""
+        rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
+        return "".join(f"\n{self.indent}{row}" for row in rows)
+
+
+class RnnSteps(Recurrent[Part]):
+    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'); in training from s = 0 in every mini-batch."""
+
+    carried_names: ClassVar[Mapping[str, str]] = {}
+    shortcut: bool
+
+    def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
+        new = run("input", x) + run("self", state["h"])
+        state["h"] = new + state["h"] if self.shortcut else new
+        return run("output", state["h"]), ()
+
+    def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
+        back = partial(self.unrolled.backward, t)
+        later["h"] = back("self", back("output", delta) + later["h"])
+        delta_self = self.unrolled.pre_norm_delta(t, "self")
+        if self.shortcut:
+            later["h"] = later["h"] + delta_self
+        return back("input", delta_self)
+
+
+class LstmSteps(Recurrent[Part]):
+    """c' = f c + i g, y = h' = o tanh(c'), with f, i, o = logistic and g = tanh of U x + W h.
+
+    With `peephole`, f and i read V c as well, and o reads V c'. `gate` stands for tanh. The new cell is clipped to
+    -constrain to constrain, unless that is 0.
+    """
+
+    made_in_order: ClassVar[Iterable[str]] = [side + gate for side in "uwv" for gate in "figo"]
+    state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
+    carried_names: ClassVar[Mapping[str, str]] = state_names
+    summed: ClassVar[str] = "figo"  # the order in which the deltas of gates are added up
+    peephole: bool
+    gate: Activation
+    constrain: float
+
+    def gate_sums(self, run: Run, x: Array, h: Array) -> States:
+        """U x + W h of each gate."""
+        return {gate: run(f"w{gate}", h) + run(f"u{gate}", x) for gate in "figo"}
+
+    def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
+        before, sums = state["c"], self.gate_sums(run, x, state["h"])
+        if self.peephole:
+            for gate in "fi":
+                sums[gate] += run(f"v{gate}", before)
+        f, i, g = apply(LOGISTIC, sums["f"]), apply(LOGISTIC, sums["i"]), apply(self.gate, sums["g"])
+        c = f * before + i * g
+        if self.peephole:
+            sums["o"] += run("vo", c)
+        o = apply(LOGISTIC, sums["o"])
+        state["h"] = o * apply(self.gate, c.copy())
+        state["c"] = np.clip(c, -self.constrain, self.constrain) if self.constrain else c
+        return state["h"], (before, f, i, g, o, c, state["h"])
+
+    def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
+        back, (before, f, i, g, o, c, _) = partial(self.unrolled.backward, t), kept
+        delta_h, tanh_c = delta + later["h"], np.tanh(c)
+        delta_o = delta_h * tanh_c * o * (1 - o)
+        delta_c = delta_h * o * (1 - tanh_c * tanh_c) + later["c"]
+        if self.peephole:
+            delta_c = delta_c + back("vo", delta_o)
+        gates = {
+            "f": delta_c * before * f * (1 - f),
+            "i": delta_c * g * i * (1 - i),
+            "g": delta_c * i * (1 - g * g),
+            "o": delta_o,
+        }
+        later["h"] = sum((back(f"w{gate}", gates[gate]) for gate in self.summed), _ZERO)
+        later["c"] = delta_c * f
+        if self.peephole:
+            later["c"] = later["c"] + back("vf", gates["f"]) + back("vi", gates["i"])
+        return sum((back(f"u{gate}", gates[gate]) for gate in self.summed), _ZERO)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -114,6 +240,15 @@ class _ConnectedRecurrent(Recurrent[Connected]):
 
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
+
+    @staticmethod
+    def gates(section: Section, context: BuildContext, names: Iterable[str]) -> dict[str, Connected]:
+        """Linear parts with these names; they read the input (u...) or the state."""
+        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
+        return {
+            name: Connected.part(section, context, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
+            for name in names
+        }
 
     def run(self, part: str, x: Array) -> Array:
         layer = self.parts[part]
@@ -137,18 +272,16 @@ class _ConnectedRecurrent(Recurrent[Connected]):
     def operations(self, dialect: Dialect) -> int:
         return sum(part.operations(dialect) for part in self.parts.values())
 
-
-def activated(activation: Activation, total: Array) -> Array:
-    """The activation of a contiguous array, in place."""
-    activation.apply_nchw(total)
-    return total
+    def table_row(self) -> str:
+        row = f"{self.kind.upper()} Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
+        return row + self.inner_rows()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Rnn(_ConnectedRecurrent):
+class Rnn(RnnSteps[Connected], _ConnectedRecurrent):
     """`[rnn]`: s' = input(x) + self(s) (+ s with `shortcut`), y = output(s')."""
 
-    shortcut: bool
+    shortcut: bool = flag()
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Rnn:
@@ -162,94 +295,70 @@ class Rnn(_ConnectedRecurrent):
             "self": Connected.part(section, context, "self.", hidden, hidden, inner),
             "output": Connected.part(section, context, "output.", hidden, outputs, outer),
         }
-        return cls(
-            section=section,
-            sources=context.previous,
-            parts=parts,
-            shortcut=section.flag("shortcut"),
-            time_steps=context.time_steps,
-        )
+        return cls.build(section, context, parts=parts)
 
     def state_size(self) -> int:
         return self.parts["self"].outputs_count
 
-    def compute(self, x: Array, y: Array) -> None:
-        state = self.state("h")
-        new = self.run("input", x) + self.run("self", state)
-        state[:] = new + state if self.shortcut else new
-        y[:] = self.run("output", state)
-
-    def make_pass(self, unrolled: Unrolled) -> SequencePass:
-        return RnnPass(unrolled, self.shortcut, self.state_size())
-
-    def table_row(self) -> str:
-        row = f"RNN Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
-        return row + self.inner_rows(("input", "self", "output"))
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Gru(_ConnectedRecurrent):
-    """`[gru]`: y = h' = z h + (1 - z) g, with z, r = logistic(U x + W h) and g = candidate(U x + W (r h))."""
+    """`[gru]`: y = h' = z h + (1 - z) g, with z, r = logistic(U x + W h) and g = logistic or tanh(U x + W (r h))."""
 
-    candidate: Activation
+    made_in_order: ClassVar[Iterable[str]] = ("uz", "wz", "ur", "wr", "uh", "wh")
+    tanh: bool = flag()
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Gru:
-        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
         sides = "uw" if context.dialect.gru_input_first else "wu"
-        names = [side + gate for side in sides for gate in "zrh"]
-        parts = {
-            name: Connected.part(section, context, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
-            for name in names
-        }
-        candidate = TANH if section.flag("tanh") else LOGISTIC
-        return cls(
-            section=section, sources=context.previous, parts=parts, candidate=candidate, time_steps=context.time_steps
+        return cls.build(
+            section, context, parts=cls.gates(section, context, [side + gate for side in sides for gate in "zrh"])
         )
 
-    def compute(self, x: Array, y: Array) -> None:
-        h = self.state("h")
-        z = activated(LOGISTIC, self.run("uz", x) + self.run("wz", h))
-        r = activated(LOGISTIC, self.run("ur", x) + self.run("wr", h))
-        g = activated(self.candidate, self.run("uh", x) + self.run("wh", r * h))
-        h[:] = z * h + (1 - z) * g
-        y[:] = h
+    def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
+        h = state["h"]
+        z = apply(LOGISTIC, run("uz", x) + run("wz", h))
+        r = apply(LOGISTIC, run("ur", x) + run("wr", h))
+        g = apply(TANH if self.tanh else LOGISTIC, run("uh", x) + run("wh", r * h))
+        state["h"] = z * h + (1 - z) * g
+        return state["h"], (h, z, r, g)
 
-    def make_pass(self, unrolled: Unrolled) -> SequencePass:
-        return GruPass(unrolled, self.candidate is TANH, self.state("h"))
-
-    def table_row(self) -> str:
-        row = f"GRU Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
-        return row + self.inner_rows(("uz", "wz", "ur", "wr", "uh", "wh"))
+    def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
+        back, (h, z, r, g) = partial(self.unrolled.backward, t), kept
+        delta_h = delta + later["h"]
+        delta_g = delta_h * (1 - z) * (1 - g * g if self.tanh else g * (1 - g))
+        delta_z = delta_h * (h - g) * z * (1 - z)
+        delta_rh = back("wh", delta_g)
+        delta_r = delta_rh * h * r * (1 - r)
+        later["h"] = delta_h * z + delta_rh * r + back("wz", delta_z) + back("wr", delta_r)
+        return back("uh", delta_g) + back("uz", delta_z) + back("ur", delta_r)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Lstm(_ConnectedRecurrent):
-    """`[lstm]`: c' = f c + i g, y = h' = o tanh(c'), with f, i, o = logistic and g = tanh of U x + W h."""
+class Lstm(LstmSteps[Connected], _ConnectedRecurrent):
+    """`[lstm]`: the formulas of `LstmSteps` without its options.
 
-    state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
+    Three oddities of training are darknet's: in the backward pass, the first time step takes its own output and cell
+    for those before it; the delta of the cell continues in the next mini-batch; and the state from which that begins
+    is the one after the first time step.
+    """
+
+    carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}
+    summed: ClassVar[str] = "ogif"
+    peephole: bool = False
+    gate: Activation = TANH
+    constrain: float = 0.0
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Lstm:
-        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
         names = [side + gate for side in "wu" for gate in context.dialect.lstm_order]
-        parts = {
-            name: Connected.part(section, context, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
-            for name in names
-        }
-        return cls(section=section, sources=context.previous, parts=parts, time_steps=context.time_steps)
+        return cls.build(section, context, parts=cls.gates(section, context, names))
 
-    def compute(self, x: Array, y: Array) -> None:
-        h, c = self.state("h"), self.state("c")
-        f, i, o = (activated(LOGISTIC, self.run(f"u{gate}", x) + self.run(f"w{gate}", h)) for gate in "fio")
-        g = activated(TANH, self.run("ug", x) + self.run("wg", h))
-        c[:] = f * c + i * g
-        h[:] = o * activated(TANH, c.copy())
-        y[:] = h
-
-    def make_pass(self, unrolled: Unrolled) -> SequencePass:
-        return LstmPass(unrolled, self.sequences, self.shape.outputs)
-
-    def table_row(self) -> str:
-        row = f"LSTM Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
-        return row + self.inner_rows(side + gate for side in "uw" for gate in "figo")
+    def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
+        if t == 0:
+            *_, c, h = kept
+            kept = c, *kept[1:]
+            for gate in self.summed if self.time_steps > 1 else ():
+                self.unrolled.replace_input(0, f"w{gate}", h)
+            self._carry({"h": h, "c": c})
+        return super().step_backward(t, kept, delta, later)

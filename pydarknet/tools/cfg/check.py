@@ -38,13 +38,11 @@ class CheckResult:
 
     def lines(self) -> list[str]:
         """One line for each problem: file, line, severity, layer, what was found and what was expected."""
-        return [_line(self.path, problem) for problem in self.problems]
-
-
-def _line(path: str, problem: Problem) -> str:
-    where = f"{path}:{problem.line}" if problem.line else path
-    layer = "" if problem.layer is None else f"layer {problem.layer} "
-    return f"{where}: {'error' if problem.is_error else 'warning'}: {layer}{problem.text}"
+        return [
+            f"{self.path}{f':{problem.line}' if problem.line else ''}: {'error' if problem.is_error else 'warning'}: "
+            f"{'' if problem.layer is None else f'layer {problem.layer} '}{problem.text}"
+            for problem in self.problems
+        ]
 
 
 def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> CheckResult:
@@ -53,32 +51,30 @@ def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Sect
     Raises ConfigError for a file that cannot be read or is not a .cfg file, DataError if the .data file's list of
     names is missing, OptionError for an unknown dialect.
     """
-    syntax: list[str] = []
-    warnings: list[str] = []
-    config = read_config(path, syntax.append, warnings.append)
+    syntax: list[tuple[str, bool]] = []
+    config = read_config(path, lambda text: syntax.append((text, True)), lambda text: syntax.append((text, False)))
     build = build_leniently(config, choose_dialect(dialect, config))
-    for text in syntax:
-        build.diagnostics.add(text)
-    for text in warnings:
-        build.diagnostics.add(text, is_error=False)
-    rules = (_mini_batches, _schedule, _input_size, _masks, _agreement, _activations)
-    for rule in rules:
-        build.diagnostics.problems += rule(build)
+    for text, is_error in syntax:
+        build.diagnostics.add(text, is_error=is_error)
+    for rule in (_mini_batches, _schedule, _input_size, _masks, _agreement, _activations):
+        build.problems += rule(build)
     if data is not None:
-        build.diagnostics.problems += _data(build, data)
+        build.problems += _data(build, data)
     problems = sorted(set(build.problems), key=lambda p: (p.line, not p.is_error, p.text))
     return CheckResult(config.path, problems, len(config.layers), build.dialect)
 
 
 def _of_net(build: LenientBuild, text: str, key: str, is_error: bool = False) -> Problem:
     """A problem at the line of a key of [net]."""
-    lines = [option.line for option in build.config.net.options if option.key == key]
-    return Problem(lines[0] if lines else build.config.net.line, f"[net] {text}", None, is_error)
+    return Problem(_line_of(build.config.net, key), f"[net] {text}", None, is_error)
 
 
 def _of_layer(layer: Layer, index: int, text: str, key: str, is_error: bool = False) -> Problem:
-    lines = [option.line for option in layer.section.options if option.key == key]
-    return Problem(lines[0] if lines else layer.section.line, f"[{layer.kind}] {text}", index, is_error)
+    return Problem(_line_of(layer.section, key), f"[{layer.kind}] {text}", index, is_error)
+
+
+def _line_of(section: Section, key: str) -> int:
+    return next((option.line for option in section.options if option.key == key), section.line)
 
 
 def _mini_batches(build: LenientBuild) -> Iterator[Problem]:
@@ -143,7 +139,7 @@ def _masks(build: LenientBuild) -> Iterator[Problem]:
         if not isinstance(layer, Yolo):
             continue
         listed = len(layer.section.reals("anchors") or [])
-        total = layer.options.num
+        total = layer.num
         missing = [number for number in layer.mask if 0 < listed <= 2 * number]
         if missing:
             text = f"mask names anchor {missing[0]}, but anchors lists {listed // 2} pairs; expected num={total}"
@@ -166,8 +162,8 @@ def _agreement(build: LenientBuild) -> Iterator[Problem]:
         if layer.classes != first.classes:
             text = f"classes={layer.classes}, but layer {first_index} has classes={first.classes}; expected one number"
             yield _of_layer(layer, index, text, "classes", is_error=True)
-        if isinstance(layer, Yolo) and isinstance(first, Yolo) and layer.options.num != first.options.num:
-            text = f"num={layer.options.num}, but layer {first_index} has num={first.options.num}"
+        if isinstance(layer, Yolo) and isinstance(first, Yolo) and layer.num != first.num:
+            text = f"num={layer.num}, but layer {first_index} has num={first.num}"
             yield _of_layer(layer, index, text, "num")
 
 

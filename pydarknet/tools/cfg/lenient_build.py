@@ -8,6 +8,7 @@ consequences of a fault are not reported as further faults.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -45,6 +46,9 @@ class ShapeCertainty:
     size: bool = True
 
 
+UNKNOWN = ShapeCertainty(channels=False, size=False)
+
+
 @dataclass
 class LenientBuild:
     """The layers of a .cfg file as far as they can be built, and the faults of the file."""
@@ -56,15 +60,12 @@ class LenientBuild:
     layers: list[Layer] = field(default_factory=list)
     certainty: list[ShapeCertainty] = field(default_factory=list)  # of each layer's output
     diagnostics: Diagnostics = field(init=False)
-    _input_certainty: ShapeCertainty = field(default_factory=ShapeCertainty)
+    problems: list[Problem] = field(init=False)  # in the order in which they were found
+    _input_certainty: ShapeCertainty = ShapeCertainty()
 
     def __post_init__(self) -> None:
         self.diagnostics = Diagnostics(self.config.path)
-
-    @property
-    def problems(self) -> list[Problem]:
-        """All faults found so far, in the order in which they were found."""
-        return self.diagnostics.problems
+        self.problems = self.diagnostics.problems
 
     def certainty_of(self, source: int) -> ShapeCertainty:
         """The certainty of the output of layer `source`, or of the network's input (INPUT)."""
@@ -87,14 +88,18 @@ class LenientBuild:
                 return
 
     def _lenient(self, section: Section, layer: int | None) -> LenientSection:
-        return LenientSection.of(section, self.dialect.foreign_keys(section.kind), self.diagnostics, layer)
+        """A copy of the section of layer `layer` (None for [net]), without the keys of another dialect."""
+        return LenientSection(
+            section.kind, section.path, section.line, list(section.options), self.dialect.foreign_keys(section.kind),
+            diagnostics=self.diagnostics, layer=layer,
+        )  # fmt: skip
 
     def _read_input(self) -> None:
         try:
             self.input = network_input(Config(self.config.path, self.net, []))
         except ConfigError as error:
             self.diagnostics.add(str(error))
-            self._input_certainty = ShapeCertainty(channels=False, size=False)
+            self._input_certainty = UNKNOWN
         faulty = self.net.faulty
         if faulty & {"width", "height", "channels", "inputs"}:
             self._input_certainty = ShapeCertainty("channels" not in faulty, not faulty & {"width", "height"})
@@ -107,7 +112,8 @@ class LenientBuild:
         if layer is None:
             layer = Layer(section=section, sources=context.previous)
             layer.inputs = (layer.shape,) = (context.shape(index - 1),)
-            self._append(layer, ShapeCertainty(channels=False, size=False))
+            self.layers.append(layer)
+            self.certainty.append(UNKNOWN)
             return
         self._report_unused(section, index)
         section.faulty |= section.misspelt()
@@ -117,10 +123,6 @@ class LenientBuild:
         for option, hint in section.unused_options():
             text = f"[{section.kind}] Unused field: '{option.key} = {option.value}'{hint}"
             self.problems.append(Problem(option.line, text, layer, is_error=HINT in hint))
-
-    def _append(self, layer: Layer, certainty: ShapeCertainty) -> None:
-        self.layers.append(layer)
-        self.certainty.append(certainty)
 
     def _class_of(self, section: LenientSection) -> type[Layer] | None:
         try:
@@ -161,7 +163,8 @@ class LenientBuild:
                 _section(layer).report(str(layer.section.shape_error(text, "layers")))
                 certainty = ShapeCertainty(certainty.channels, False)
             layer.shape = _guess(layer, inputs)
-        self._append(layer, certainty)
+        self.layers.append(layer)
+        self.certainty.append(certainty)
 
     def _is_read_as_vector(self, index: int) -> bool:
         """Whether the layer after `index` takes any shape, as a vector."""
@@ -196,16 +199,14 @@ def _section(layer: Layer) -> LenientSection:
 
 def _guess(layer: Layer, inputs: Sequence[Shape]) -> Shape:
     """The output shape that a layer would have if its inputs fitted."""
-    first = inputs[0]
+    shape = inputs[0]
     if isinstance(layer, (Route, FlatRoute)):
-        return Shape(max(1, sum(shape.channels for shape in inputs)), first.height, first.width)
-    if layer.is_head:
-        return first
-    try:
-        shape = layer.out_shape(inputs)
-    except ShapeError:
-        return first
-    return Shape(max(1, shape.channels), max(1, shape.height), max(1, shape.width))
+        return Shape(max(1, sum(each.channels for each in inputs)), shape.height, shape.width)
+    if not layer.is_head:
+        with suppress(ShapeError):
+            shape = layer.out_shape(inputs)
+            shape = Shape(max(1, shape.channels), max(1, shape.height), max(1, shape.width))
+    return shape
 
 
 def _line_of_filters(layer: Layer, layers: Sequence[Layer]) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any
 
 from ...config.sections import Number, Option, Section
 from ...errors import ConfigError, ShapeError
 from ...layers import BuildContext
-
-Value = TypeVar("Value")
 
 HINT = "did you mean"  # marks a probable misspelling, an error; other unknown words may be for another program
 REFERENCES = ("layers", "from")  # if one of these is missing, the previous layer is assumed
@@ -63,16 +61,6 @@ class LenientSection(Section):
     faulty: set[str] = field(default_factory=set)
     error_key: str | None = None  # the key that the last error named
 
-    @classmethod
-    def of(
-        cls, section: Section, foreign: Collection[str], diagnostics: Diagnostics, layer: int | None
-    ) -> LenientSection:
-        """A copy of the section of layer `layer` (None for [net]) without the keys of another dialect."""
-        options = list(section.options)
-        return cls(
-            section.kind, section.path, section.line, options, foreign=foreign, diagnostics=diagnostics, layer=layer
-        )
-
     def report(self, text: str) -> None:
         """Record an error."""
         self.diagnostics.add(text, self.layer)
@@ -88,27 +76,6 @@ class LenientSection(Section):
         self.error_key = key
         return super().shape_error(message, key)
 
-    def integer(self, key: str, default: int) -> int:
-        return self._or_default(key, default, lambda: super(LenientSection, self).integer(key, default))
-
-    def real(self, key: str, default: float) -> float:
-        return self._or_default(key, default, lambda: super(LenientSection, self).real(key, default))
-
-    def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._or_default(key, default, lambda: super(LenientSection, self).positive(key, default, largest))
-
-    def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        return self._or_default(key, default, lambda: super(LenientSection, self).natural(key, default, largest))
-
-    def choice(self, key: str, default: str, known: Collection[str]) -> str:  # type: ignore[override]
-        return self._or_default(key, default, lambda: super(LenientSection, self).choice(key, default, known))
-
-    def integers(self, key: str) -> list[int] | None:
-        return self._or_default(key, None, lambda: super(LenientSection, self).integers(key))
-
-    def reals(self, key: str) -> list[float] | None:
-        return self._or_default(key, None, lambda: super(LenientSection, self).reals(key))
-
     def _number(
         self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
     ) -> Number:
@@ -118,14 +85,6 @@ class LenientSection(Section):
         if rest and rest[0] != "#":
             self.warn(f"{key}={value} is read as {number:g}", key)
         return number
-
-    def _or_default(self, key: str, default: Value, read: Callable[[], Value]) -> Value:
-        try:
-            return read()
-        except ConfigError as error:
-            self.report(str(error))
-            self.drop(key)
-            return default
 
     def drop(self, key: str) -> None:
         """Remove the option `key` and mark it as faulty."""
@@ -155,6 +114,26 @@ class LenientSection(Section):
         unknown = [option.key for option in self.options if option.key not in self._asked]
         meant = {match for key in unknown for match in get_close_matches(key, list(self._asked), n=1, cutoff=0.75)}
         return {key for key in meant if not self.has(key)}
+
+
+def _lenient(getter: Callable[..., Any]) -> Callable[..., Any]:
+    """A getter of `Section` that reports a wrong value, drops the option and returns the default (None for lists)."""
+
+    def read(self: LenientSection, key: str, *arguments: Any) -> Any:
+        try:
+            return getter(self, key, *arguments)
+        except ConfigError as error:
+            self.report(str(error))
+            self.drop(key)
+            return arguments[0] if arguments else None
+
+    return read
+
+
+for _getter in (
+    Section.integer, Section.real, Section.positive, Section.natural, Section.choice, Section.integers, Section.reals,
+):  # fmt: skip
+    setattr(LenientSection, _getter.__name__, _lenient(_getter))
 
 
 class LenientContext(BuildContext):

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from ...config.dialect import ALEXEYAB
-from ...datasets.convert.annotations import AnnotatedPicture, PicturePlacement, size_of_file
-from ...datasets.convert.darknet import label_rows
-from ...datasets.labels import find_labels, parse_labels, wrong_row
+from ...datasets.convert.annotations import PicturePlacement, size_of_file
+from ...datasets.convert.convert import label_rows
+from ...datasets.labels import find_labels
+from ...datasets.listing import read_picture
 from ...datasets.recognise import RUN_FILE, UNSPLIT, Recognised
 from ...datasets.split import split
 from ...errors import DataError, OptionError
@@ -54,37 +55,23 @@ class Labelled:
 def read_labelled(found: Recognised) -> dict[Path, Labelled]:
     """The labels and sizes of all pictures of a data set, by path."""
     if found.annotated is not None:
-        return {p.path: Labelled(p.path, _rows_of(p), (p.width, p.height)) for p in found.annotated}
+        return {p.path: Labelled(p.path, _rows(label_rows(p).split()), (p.width, p.height)) for p in found.annotated}
     threads = os.cpu_count() or 1
     classes = len(found.classes)
     return {item.path: item for item in prefetch(lambda p: _read(p, classes), found.pictures, threads, 4 * threads)}
 
 
 def _read(picture: Path, classes: int) -> Labelled:
-    labels = find_labels(picture, ALEXEYAB)
-    lines: list[int] = []
-    wrong: list[str] = []
-    rows = np.zeros((0, 5), np.float32)
-    if labels is not None:
-        with suppress(DataError):  # the check reports it
-            lines, rows, wrong = parse_labels(labels[1])
-    good = []
-    for line, row in zip(lines, rows, strict=True):
-        fault = wrong_row(row.tolist(), classes, ALEXEYAB)
-        if fault is None:
-            good.append(row)
-        elif labels is not None:
-            wrong.append(f"{labels[1]}:{line}: {fault}")
-    try:
+    found, size = read_picture(0, picture), (0, 0)
+    checked = list(found.checked(classes))
+    wrong = [*found.wrong, *(f"{found.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
+    with suppress(DataError):  # the check reports it
         size = size_of_file(picture)
-    except DataError:
-        size = (0, 0)
-    return Labelled(picture, np.array(good, np.float32).reshape(-1, 5), size, wrong[0] if wrong else "")
+    return Labelled(picture, _rows([row for _, row, problem in checked if not problem]), size, "".join(wrong[:1]))
 
 
-def _rows_of(picture: AnnotatedPicture) -> Array:
-    lines = label_rows(picture).split()
-    return np.array(lines, np.float32).reshape(-1, 5)
+def _rows(numbers: Sequence[Any]) -> Array:
+    return np.array(numbers, np.float32).reshape(-1, 5)
 
 
 def split_lists(found: Recognised, labelled: Mapping[Path, Labelled], seed: int, share: float) -> dict[str, list[Path]]:
