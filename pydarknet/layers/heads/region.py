@@ -1,4 +1,8 @@
-"""`[region]`: the detection head of YOLOv2 and YOLO9000."""
+"""`[region]`: the detection head of YOLOv2 and YOLO9000, and its loss.
+
+A prediction is one anchor in one cell. Predictions run in the order of the dialect's output: anchor by anchor, or cell
+by cell. "delta" is minus the gradient of the loss.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...boxes import Candidates
-from ...config.declared import flag, integer, positive
+from ...boxes import Candidates, iou
+from ...config.declared import flag, integer, positive, real
+from ...config.dialect import Dialect
 from ...config.sections import Section
 from ...config.word_tree import WordTree, softmax_groups
 from ...kernels.head_output import softmax_planes
@@ -20,9 +25,12 @@ from ..activations import LOGISTIC
 from ..base import BuildContext
 from ..softmax import tree_of
 from .base import Head, Indices, above, grid_indices, read_anchors, stack_boxes
-from .region_loss import RegionGrid, RegionLoss, RegionLossOptions
-from .statistics import region_line
-from .targets import TrainingPictures
+from .statistics import Statistics, region_line
+from .targets import ClassIds, ClassMap, TrainingPictures, Truths, best_overlaps, focal_factor, read_truths, square_sum
+
+PRIOR_UNTIL = 12800  # images seen, until which every prediction is trained towards its anchor at its cell's centre
+_PRIOR = np.float32(0.01)
+_NOWHERE = 100000  # a label with x and y above this has a class, but no box
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -38,11 +46,21 @@ class Region(Head):
     anchors: Array
     tree: WordTree | None
     by_cell: bool
-    options: RegionLossOptions
+    dialect: Dialect
+    labels: ClassMap
+    mask_scale: int
     coords: int = positive(4, largest=1 << 12)
     softmax: bool = flag()
     background: bool = flag()
     class_fix: int = integer(key="classfix")
+    thresh: float = real(0.5)
+    coord_scale: float = real(1.0)
+    object_scale: float = real(1.0)
+    noobject_scale: float = real(1.0)
+    class_scale: float = real(1.0)
+    rescore: bool = flag()
+    bias_match: bool = flag()
+    focal_loss: bool = flag()
     class_map: Sequence[int] = ()  # nodes of the tree that are the classes of detections
 
     @classmethod
@@ -53,7 +71,9 @@ class Region(Head):
             section,
             context,
             classes=classes,
-            options=RegionLossOptions.from_section(section, context.dialect, classes),
+            dialect=context.dialect,
+            labels=ClassMap(section, classes),
+            mask_scale=int(section.real("mask_scale", 1.0)),
             pictures=TrainingPictures.from_section(section, context.dialect.region_max_boxes),
             anchors=read_anchors(section, num)[:num],
             tree=tree_of(section),
@@ -121,26 +141,30 @@ class Region(Head):
         order = (1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)
         y[:] = planes.transpose(order).reshape(y.shape)
 
-    def _predictions(self, sample: int) -> tuple[Array, Indices, Indices, Indices]:
-        """Entries (predictions, entries) and column, row and anchor of each, in the dialect's order."""
+    @property
+    def fixes_classes(self) -> int:
+        """`classfix`, which only AlexeyAB's darknet has."""
+        return self.class_fix if self.by_cell else 0
+
+    def order(self) -> tuple[Indices, Indices, Indices]:
+        """(column, row, anchor position) of every prediction, in the dialect's order."""
         anchors, width, height = len(self.anchors), self.shape.width, self.shape.height
-        column, row, position = grid_indices(width, height, anchors)
         if self.by_cell:
-            return self.values[sample].reshape(-1, self.entries), column, row, position
-        entries = self.values[sample].reshape(anchors, self.entries, height * width).transpose(0, 2, 1)
-        cells = np.arange(height * width)
-        return (
-            entries.reshape(-1, self.entries),
-            np.tile(cells % width, anchors),
-            np.tile(cells // width, anchors),
-            np.repeat(np.arange(anchors), height * width),
-        )
+            return grid_indices(width, height, anchors)
+        position, row, column = (index.ravel() for index in np.indices((anchors, height, width)))
+        return column, row, position
+
+    def rows(self, values: Array) -> Array:
+        """(predictions, entries) of one picture's output."""
+        if self.by_cell:
+            return values.reshape(-1, self.entries)
+        return values.reshape(-1, self.entries, self.shape.cells).transpose(0, 2, 1).reshape(-1, self.entries)
 
     @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
     def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        e, column, row, position = self._predictions(sample)
+        e, (column, row, position) = self.rows(self.values[sample]), self.order()
         scale = np.ones(len(e), np.float32) if self.background else e[:, self.coords]
-        if self.class_fix == -1 and self.by_cell:
+        if self.fixes_classes == -1:
             scale = np.where(scale < np.float32(0.5), np.float32(0), scale)
         keep = np.flatnonzero(scale > np.float32(thresh))  # below, no class can be above the threshold
         e, column, row, position, scale = e[keep], column[keep], row[keep], position[keep], scale[keep]
@@ -176,19 +200,7 @@ class Region(Head):
         return probabilities
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        grid = RegionGrid(
-            width=self.shape.width,
-            height=self.shape.height,
-            anchors=self.anchors,
-            coords=self.coords,
-            classes=self.classes,
-            softmax=self.softmax,
-            tree=self.tree,
-            background=self.background,
-            by_cell=self.by_cell,
-            class_fix=self.class_fix if self.by_cell else 0,
-        )
-        run = RegionLoss(self.options, grid, seen)
+        run = RegionLoss(self, seen)
         cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
         return cost
 
@@ -197,3 +209,196 @@ class Region(Head):
 
     def table_row(self) -> str:
         return "detection"
+
+
+class RegionLoss:
+    """The loss of one mini-batch: deltas, cost, and sums for the line that darknet prints."""
+
+    def __init__(self, head: Region, seen: int) -> None:
+        self.head = head
+        self.size = np.array([head.shape.width, head.shape.height], np.float32)  # in cells
+        column, row, anchor = head.order()
+        self.corner = np.stack([column, row], axis=1).astype(np.float32)  # (predictions, 2), and their anchors' sizes
+        self.anchors = head.anchors[anchor]
+        self.has_prior = seen < PRIOR_UNTIL
+        self.objectness, self.first_class = head.coords, head.coords + 1
+        self.sums = Statistics()
+
+    @np.errstate(all="ignore")
+    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
+        """Fill `delta` (batch, outputs) in the order of the layer before; the cost and the statistics."""
+        cost = 0.0
+        planes = delta.reshape(len(delta), len(self.head.anchors), self.head.entries, self.head.shape.cells)
+        for output, rows, out in zip(values, truth, planes, strict=True):
+            truths = read_truths(rows, max_boxes)
+            if self.head.dialect.skips_unknown_classes:
+                truths = truths.known(self.head.classes)
+            entries = self.head.rows(output)
+            centres = entries[:, :2]
+            if self.head.by_cell:
+                centres = (1 / (1 + np.exp(-centres))).astype(np.float32)
+            change = self.picture(entries, centres, truths)
+            before = square_sum(change)
+            self._logistic_backward(entries, centres, change)
+            cost += square_sum(change) if self.head.dialect.region_slope_in_cost else before
+            out[:] = self._planes(change)
+        return cost, self.sums
+
+    def _planes(self, rows: Array) -> Array:
+        """(anchors, entries, cells) of (predictions, entries): the order of the layer before."""
+        cells, entries = self.head.shape.cells, self.head.entries
+        if self.head.by_cell:
+            return rows.reshape(cells, -1, entries).transpose(1, 2, 0)
+        return rows.reshape(-1, cells, entries).transpose(0, 2, 1)
+
+    def _logistic_backward(self, entries: Array, centres: Array, delta: Array) -> None:
+        """Multiply deltas by the derivative of the logistic function, for x, y and objectness."""
+        delta[:, :2] *= centres * (1 - centres)
+        if not self.head.background:
+            objectness = entries[:, self.objectness]
+            delta[:, self.objectness] *= objectness * (1 - objectness)
+
+    def picture(self, entries: Array, centres: Array, truths: Truths) -> Array:
+        """The deltas (predictions, entries) of one picture, before the derivative of the logistic function."""
+        delta = np.zeros_like(entries)
+        self.sums += Statistics(predictions=len(entries))
+        if self.head.tree is not None:
+            nowhere = (truths.boxes[:, :2] > _NOWHERE).all(axis=1)
+            if nowhere.any():
+                self._class_only(entries, delta, int(truths.classes[nowhere.argmax()]))
+                return delta
+        size = np.exp(entries[:, 2:4]) * self.anchors / self.size
+        predicted = np.concatenate([(self.corner + centres) / self.size, size], axis=1)
+        self._train_unassigned(entries, centres, delta, predicted, truths)
+        if len(truths):
+            self._train_assigned(entries, centres, delta, predicted, truths)
+        return delta
+
+    def _class_only(self, entries: Array, delta: Array, number: int) -> None:
+        """Train a picture with a class but no boxes: the prediction that gives the class most probability learns it."""
+        path = self._path(number)
+        objectness = entries[:, self.objectness]
+        probability = objectness * entries[:, [self.first_class + node for node in path]].prod(axis=1)
+        best = int(np.where(probability > 0, probability, 0).argmax())
+        if self.head.dialect.region_class_lowers_objectness:
+            delta[:, self.objectness] = np.float32(self.head.noobject_scale) * (0 - objectness)
+            delta[best, self.objectness] = 0
+        self._set_class_delta(entries, delta, np.array([best]), number, np.float32(self.head.class_scale))
+
+    def _train_unassigned(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
+        head = self.head
+        objectness = entries[:, self.objectness]
+        self.sums += Statistics(any_objectness=float(objectness.sum(dtype=np.float64)))
+        best, which = best_overlaps(predicted.T[:, None], truths.boxes, np.array([0, len(truths)]))
+        scale = np.float32(head.noobject_scale)
+        if head.fixes_classes == -1:
+            delta[:, self.objectness] = scale * (best - objectness)
+        else:
+            fits = best > np.float32(head.thresh)
+            nothing = np.float32(1 if head.background else 0)
+            delta[:, self.objectness] = np.where(fits, np.float32(0), scale * (nothing - objectness))
+            if head.fixes_classes > 0:
+                self._train_ignored_classes(entries, delta, np.flatnonzero(fits), truths.classes[which[fits]])
+        if self.has_prior:
+            delta[:, :2] = _PRIOR * (np.float32(0.5) - centres)
+            delta[:, 2:4] = _PRIOR * (0 - entries[:, 2:4])
+
+    def _train_ignored_classes(self, entries: Array, delta: Array, predictions: Indices, classes: ClassIds) -> None:
+        """Train the classes of predictions that fit an object, as `classfix` asks."""
+        scale = np.full(len(predictions), self.head.class_scale, np.float32)
+        if self.head.fixes_classes == 2:
+            scale *= entries[predictions, self.objectness]
+        for number in np.unique(classes).tolist():
+            of_it = classes == number
+            self._set_class_delta(entries, delta, predictions[of_it], number, scale[of_it, None])
+
+    def _train_assigned(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
+        head, boxes = self.head, truths.boxes
+        assigned = self.assign_targets(predicted, boxes)
+        overlap = iou(predicted[assigned], boxes)
+        objectness = entries[assigned, self.objectness]
+        target = np.concatenate(
+            [
+                boxes[:, :2] * self.size - self.corner[assigned],
+                np.log(boxes[:, 2:] * self.size / self.anchors[assigned]),
+            ],
+            axis=1,
+        )
+        current = np.concatenate([centres[assigned], entries[assigned, 2:4]], axis=1)
+        scale = np.full((len(assigned), 1), head.coord_scale, np.float32)
+        if head.dialect.region_small_boxes_count_more:
+            scale *= (2 - boxes[:, 2] * boxes[:, 3])[:, None]
+        change = scale * (target - current)
+        wanted = overlap if head.rescore else np.ones_like(overlap)
+        if head.background:
+            wanted = np.zeros_like(overlap)
+        confidence = np.float32(head.object_scale) * (wanted - objectness)
+        # Of several objects assigned to one prediction the last one counts.
+        delta[assigned, :4] = change
+        delta[assigned, self.objectness] = confidence
+        if truths.more.size:
+            mask = slice(4, min(head.coords, 4 + truths.more.shape[1]))
+            delta[assigned, mask] = head.mask_scale * (truths.more[:, : mask.stop - 4] - entries[assigned, mask])
+        for prediction, number in zip(assigned[:, None], head.labels(truths.classes).tolist(), strict=True):
+            self._set_class_delta(entries, delta, prediction, number, np.float32(head.class_scale))
+        self.sums += Statistics(
+            count=len(assigned),
+            iou=float(overlap.sum()),
+            recalled=int((overlap > 0.5).sum()),
+            objectness=float(objectness.sum()),
+        )
+
+    def assign_targets(self, predicted: Array, boxes: Array) -> Indices:
+        """(k,): for each object the prediction of its cell whose size fits best; the first one where none overlaps."""
+        head = self.head
+        last = self.size.astype(np.int64) - 1
+        column, row = np.clip((boxes[:, :2] * self.size).astype(np.int64), 0, last).T
+        cell, anchor = (row * head.shape.width + column)[:, None], np.arange(len(head.anchors))
+        candidates = cell * len(anchor) + anchor if head.by_cell else anchor * head.shape.cells + cell
+        size = predicted[candidates][..., 2:]
+        if self.head.bias_match:
+            size = self.anchors[candidates] / self.size
+        nothing = np.zeros_like(size[..., 0])
+        shapes = np.stack([nothing, nothing, size[..., 0], size[..., 1]], axis=2)
+        wanted = boxes * np.array([0, 0, 1, 1], np.float32)
+        overlap = iou(shapes, wanted[:, None])
+        best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
+        return candidates[np.arange(len(boxes)), best]
+
+    # === Classes ===
+
+    def _set_class_delta(
+        self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
+    ) -> None:
+        """Set the class deltas of distinct predictions, towards class `number`."""
+        first, head = self.first_class, self.head
+        if self.head.tree is not None:
+            path = self._path(number)
+            for node in path:
+                begin, end = next((first + a, first + b) for a, b in self.head.tree.groups if a <= node < b)
+                delta[predictions, begin:end] = scale * (0 - entries[predictions, begin:end])
+                delta[predictions, first + node] = (scale * (1 - entries[predictions, first + node, None]))[:, 0]
+            probability = entries[predictions][:, [first + node for node in path]].prod(axis=1) if path else np.zeros(1)
+            self.sums += Statistics(class_count=len(predictions), class_probability=float(probability.sum()))
+            return
+        own = np.arange(self.head.classes) == number
+        p, current = entries[predictions, first:], delta[predictions, first:]
+        change = scale * (own.astype(np.float32) - p)
+        probability = p[:, own].sum(axis=1)
+        if head.focal_loss:
+            change = change * focal_factor(probability)[:, None]
+        if head.dialect.region_keeps_classes and not self.head.softmax:
+            has_class = current[:, 0] != 0
+            change = np.where(has_class[:, None] & ~own, current, change)
+            probability = np.where(has_class, np.float32(0), probability)
+        delta[predictions, first:] = change
+        self.sums += Statistics(class_count=len(predictions), class_probability=float(probability.sum()))
+
+    def _path(self, number: int) -> list[int]:
+        """The node and its ancestors; empty for a class that the tree does not have."""
+        tree, path = self.head.tree, []
+        assert tree is not None
+        while 0 <= number < len(tree.parent):
+            path.append(number)
+            number = int(tree.parent[number])
+        return path

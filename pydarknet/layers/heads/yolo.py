@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from ...boxes import Candidates
-from ...config.declared import real
 from ...config.sections import Section
 from ...runtime.program import Call
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..base import BuildContext
-from .base import Head, Indices, above, read_anchors, read_mask, stack_boxes
-from .gaussian_loss import GaussianLoss
+from .base import above, read_anchors, read_mask, stack_boxes
 from .statistics import gaussian_line, yolo_line, yolo_losses_line
-from .targets import TrainingPictures
-from .yolo_loss import YoloGrid, YoloLoss, YoloLossOptions
+from .targets import ClassMap, TrainingPictures
+from .yolo_loss import MEASURES, GaussianLoss, YoloLoss, YoloOptions, class_multipliers
 
 _TRACKING_KEYS = (
     "embedding_layer",
@@ -34,31 +32,25 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Yolo(Head):
+class Yolo(YoloOptions):
     """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
 
     The logistic function is applied to all but w and h, unless `new_coords`, where the convolution before applies it
     to all. x and y are then stretched about the cell's centre by `scale_x_y`. Anchors are in pixels."""
 
-    entries_before_classes: ClassVar[int] = 5
     type_number: ClassVar[int] = 28
     in_place: ClassVar[bool] = True
     rejects_deltas: ClassVar[bool] = True
 
     # Computes the loss of a mini-batch.
-    loss_class: ClassVar[type[YoloLoss]] = YoloLoss
-
-    anchors: Array
-    mask: list[int]
-    options: YoloLossOptions
-    scale_x_y: float = real(1.0)
-    new_coords: bool = False
+    loss_class: ClassVar[Callable[..., YoloLoss]] = YoloLoss
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Yolo:
-        total = section.positive("num", 1, 1 << 12)
+        dialect, total = context.dialect, section.positive("num", 1, 1 << 12)
         classes = section.positive("classes", 20, 1 << 20)
         section.ignore(*_TRACKING_KEYS)
+        iou_loss, kind = section.text("iou_loss", "mse") or "", section.text("iou_thresh_kind", "iou") or ""
         anchors = read_anchors(section, total)
         return cls.build(
             section,
@@ -66,8 +58,14 @@ class Yolo(Head):
             classes=classes,
             anchors=anchors,
             mask=read_mask(section, total, anchors),
-            options=YoloLossOptions.from_section(section, context.dialect, total, classes),
-            pictures=TrainingPictures.from_section(section, context.dialect.yolo_max_boxes),
+            dialect=dialect,
+            labels=ClassMap(section, classes),
+            num=total,
+            multipliers=class_multipliers(section, classes),
+            iou_loss=iou_loss if iou_loss in ("mse", *MEASURES) else "iou",
+            iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
+            iou_thresh_kind=kind if kind in MEASURES else "iou",
+            pictures=TrainingPictures.from_section(section, dialect.yolo_max_boxes),
             nms_kind=cls.read_nms(section),
             beta_nms=section.real("beta_nms", 0.6),
             **cls.own_options(section),
@@ -83,11 +81,6 @@ class Yolo(Head):
         """The kind of non-maximum suppression; an unknown word is the default, as in darknet."""
         kind = section.text("nms_kind", "default")
         return kind if kind in ("greedynms", "diounms") else "default"
-
-    @property
-    def entries(self) -> int:
-        """Numbers per anchor and cell."""
-        return self.entries_before_classes + self.classes
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -118,45 +111,44 @@ class Yolo(Head):
         """A view (batch, anchors, entries, height, width)."""
         return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
 
-    def _predictions(self, sample: int, thresh: float) -> tuple[Array, Indices, Indices, Indices, Array]:
-        """Of the predictions whose objectness is above thresh: entries (k, entries), column, row, anchor and
-        objectness, (k,) each."""
+    @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
+    def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         planes = self.planes(self.values)[sample]
         objectness = planes[:, self.entries_before_classes - 1].transpose(1, 2, 0)
         row, column, position = np.nonzero(objectness > np.float32(thresh))
-        return planes[position, :, row, column], column, row, position, objectness[row, column, position]
-
-    @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
-    def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        e, column, row, position, objectness = self._predictions(sample, thresh)
+        e, objectness = planes[position, :, row, column], objectness[row, column, position]
+        x, y, w, h = e[:, : self.entries_before_classes - 1 : self.entries_before_classes // 4].T
         anchors = self.anchors[self.mask][position]
-        size_factor = 4 * e[:, 2:4] ** 2 if self.new_coords else np.exp(e[:, 2:4])
-        boxes = stack_boxes(
-            (column + e[:, 0]) / np.float32(self.shape.width),
-            (row + e[:, 1]) / np.float32(self.shape.height),
-            size_factor[:, 0] * anchors[:, 0] / np.float32(size[0]),
-            size_factor[:, 1] * anchors[:, 1] / np.float32(size[1]),
-        )
-        return Candidates(boxes, objectness, above(objectness[:, None] * e[:, 5:], thresh))
+        width, height = np.float32(self.shape.width), np.float32(self.shape.height)
+        w, h = (4 * w**2, 4 * h**2) if self.new_coords else (np.exp(w), np.exp(h))
+        w, h = w * anchors[:, 0] / np.float32(size[0]), h * anchors[:, 1] / np.float32(size[1])
+        boxes = stack_boxes(*self._centres((column + x) / width, (row + y) / height, w, h), w, h)
+        probabilities, uncertainty = objectness[:, None] * e[:, self.entries_before_classes :], self._uncertainty(e)
+        if uncertainty is not None:
+            probabilities *= np.float32(1) - uncertainty.mean(axis=1)[:, None]
+        return Candidates(boxes, objectness, above(probabilities, thresh), uncertainty)
+
+    def _centres(self, x: Array, y: Array, w: Array, h: Array) -> tuple[Array, Array]:
+        """The centres of boxes of size w x h whose x and y are these."""
+        return x, y
+
+    def _uncertainty(self, entries: Array) -> Array | None:
+        """(k, 4) of predictions (k, entries), where the head predicts it."""
+        return None
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        run = self.loss_class(self.options, self._grid(network_size))
+        run = self.loss_class(self, network_size)
         reject = None
         if self.rejection is not None:
             reject = partial(self.rejection.apply, entries=self.entries, progress=self.progress)
         cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss(), reject)
         return cost
 
-    def _grid(self, network_size: tuple[int, int]) -> YoloGrid:
-        shape = self.shape
-        return YoloGrid(shape.width, shape.height, network_size, self.anchors, self.mask, self.classes, self.new_coords)
-
     def training_line(self, index: int) -> str:
-        options = self.options
-        if not options.dialect.yolo_prints_losses:
+        if not self.dialect.yolo_prints_losses:
             return yolo_line(self.statistics, index)
-        normalizers = (options.iou_normalizer, options.obj_normalizer, options.cls_normalizer)
-        return yolo_losses_line(self.statistics, index, options.iou_loss, normalizers, options.show_details)
+        normalizers = (self.iou_normalizer, self.obj_normalizer, self.cls_normalizer)
+        return yolo_losses_line(self.statistics, index, self.iou_loss, normalizers, self.show_details)
 
     def table_row(self) -> str:
         loss = self.section.text("iou_loss", "mse") or "mse"
@@ -181,9 +173,7 @@ class GaussianYolo(Yolo):
     entries_before_classes: ClassVar[int] = 9
     type_number: ClassVar[int] = 29
     rejects_deltas: ClassVar[bool] = False
-    loss_class: ClassVar[type[YoloLoss]] = GaussianLoss
-
-    point: str = "center"
+    loss_class: ClassVar[Callable[..., YoloLoss]] = GaussianLoss
 
     @classmethod
     def own_options(cls, section: Section) -> dict:
@@ -201,26 +191,12 @@ class GaussianYolo(Yolo):
     def centre_entries(self) -> tuple[int, int]:
         return 0, 2
 
-    @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
-    def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        e, column, row, position, objectness = self._predictions(sample, thresh)
-        anchors = self.anchors[self.mask][position]
-        width = np.exp(e[:, 4]) * anchors[:, 0] / np.float32(size[0])
-        height = np.exp(e[:, 6]) * anchors[:, 1] / np.float32(size[1])
+    def _centres(self, x: Array, y: Array, w: Array, h: Array) -> tuple[Array, Array]:
         shift = np.float32({"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[self.point])
-        boxes = stack_boxes(
-            (column + e[:, 0]) / np.float32(self.shape.width) + shift * width,
-            (row + e[:, 2]) / np.float32(self.shape.height) + shift * height,
-            width,
-            height,
-        )
-        uncertainty = e[:, 1:8:2].astype(np.float32)
-        certainty = np.float32(1) - uncertainty.mean(axis=1)
-        probabilities = objectness[:, None] * e[:, 9:] * certainty[:, None]
-        return Candidates(boxes, objectness, above(probabilities, thresh), uncertainty)
+        return x + shift * w, y + shift * h
 
-    def _grid(self, network_size: tuple[int, int]) -> YoloGrid:
-        return replace(super()._grid(network_size), point=self.point)
+    def _uncertainty(self, entries: Array) -> Array:
+        return entries[:, 1:8:2].astype(np.float32)
 
     def training_line(self, index: int) -> str:
         return gaussian_line(self.statistics, index)

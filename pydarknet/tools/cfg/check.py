@@ -139,7 +139,7 @@ def _masks(build: LenientBuild) -> Iterator[Problem]:
         if not isinstance(layer, Yolo):
             continue
         listed = len(layer.section.reals("anchors") or [])
-        total = layer.options.num
+        total = layer.num
         missing = [number for number in layer.mask if 0 < listed <= 2 * number]
         if missing:
             text = f"mask names anchor {missing[0]}, but anchors lists {listed // 2} pairs; expected num={total}"
@@ -162,8 +162,8 @@ def _agreement(build: LenientBuild) -> Iterator[Problem]:
         if layer.classes != first.classes:
             text = f"classes={layer.classes}, but layer {first_index} has classes={first.classes}; expected one number"
             yield _of_layer(layer, index, text, "classes", is_error=True)
-        if isinstance(layer, Yolo) and isinstance(first, Yolo) and layer.options.num != first.options.num:
-            text = f"num={layer.options.num}, but layer {first_index} has num={first.options.num}"
+        if isinstance(layer, Yolo) and isinstance(first, Yolo) and layer.num != first.num:
+            text = f"num={layer.num}, but layer {first_index} has num={first.num}"
             yield _of_layer(layer, index, text, "num")
 
 

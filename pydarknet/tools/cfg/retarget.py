@@ -70,7 +70,7 @@ class Retarget:
     def count(self) -> int:
         """The number of anchors in the file. Raises ConfigError for a network without anchors."""
         _ = self.unit
-        return max(h.options.num if isinstance(h, Yolo) else len(h.anchors)
+        return max(h.num if isinstance(h, Yolo) else len(h.anchors)
                    for _, h in self.heads if isinstance(h, (Yolo, Region)))  # fmt: skip
 
     @property
