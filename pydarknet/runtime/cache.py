@@ -307,9 +307,12 @@ def encode(content: Any) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """What `encode` was given."""
-    (size,) = struct.unpack_from("<I", data)
-    return _from_json(json.loads(data[4 : 4 + size]), memoryview(data)[4 + size :])
+    """What `encode` was given. Raises ValueError for what `encode` never gives."""
+    try:
+        (size,) = struct.unpack_from("<I", data)
+        return _from_json(json.loads(data[4 : 4 + size]), memoryview(data)[4 + size :])
+    except (struct.error, ValueError, LookupError, TypeError, SyntaxError, RecursionError) as error:
+        raise ValueError(f"damaged content: {error}") from error
 
 
 _COLLECTIONS = {"l": list, "t": tuple, "s": set, "f": frozenset}

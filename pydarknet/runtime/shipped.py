@@ -141,11 +141,12 @@ def library() -> Library | None:
     for level in [wanted] if wanted else levels:
         path = FOLDER / f"{level}.so"
         if path.exists():
-            return _opened(path, bool(wanted))
+            return open_library(path, bool(wanted))
     return None
 
 
-def _opened(path: Path, forced: bool) -> Library | None:
+def open_library(path: Path, forced: bool) -> Library | None:
+    """The library of a file; None, with one line, where it cannot be used. forced: also on an unusual processor."""
     try:
         catalogue = decode(path.with_suffix(".catalogue").read_bytes())
         if catalogue["sources"] != sources_digest().hex():
@@ -155,6 +156,6 @@ def _opened(path: Path, forced: bool) -> Library | None:
         if not forced and any((name in processor().flags) != has for name, has in features.items()):
             return None  # an unusual processor: this machine's own code would divide the work otherwise
         return Library(path, catalogue)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s: cannot be used, so that kernels are compiled here (%s)", path, error)
         return None

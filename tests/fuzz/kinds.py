@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -239,6 +240,65 @@ def _read_video(content: bytes) -> None:
                 break
 
 
+KERNEL = {
+    "code": bytes(range(200)), "function": "cpython.f", "environment": "environment", "kernel": "f", "thunk": None,
+    "symbols": ["get_num_threads", "memset"], "sizes": (16, 0.5, True, np.float32(2), np.int64(-1)), "kinds": {"int64"},
+}  # fmt: skip
+
+
+def _saved_seeds() -> list[bytes]:
+    from pydarknet.runtime.cache import encode
+
+    return [hashlib.sha256(data).digest() + data for data in (encode(KERNEL), encode({**KERNEL, "thunk": b"t" * 300}))]
+
+
+def _read_saved(content: bytes) -> None:
+    """What is not whole counts as missing and is taken away; never is anything else than what was written given."""
+    from pydarknet.runtime.cache import decode, read_checked
+
+    path = Path(file("kernel.saved", content))
+    found = read_checked(path)
+    if content in _saved_seeds():
+        assert found is not None and decode(found)["code"] == KERNEL["code"]
+    else:
+        assert found is None and not path.exists(), "damaged code would run"
+
+
+def _catalogue_seeds() -> list[bytes]:
+    from pydarknet.runtime.cache import encode, sources_digest
+
+    modules = {"pooling": (["maxpool"], {"LANES": 16, "ONE": np.float32(1), "FUSED": frozenset({1, 2})})}
+    content = {"sources": sources_digest().hex(), "features": {}, "level": "x86-64-v3", "modules": modules}
+    return [
+        encode({**content, "target": ("haswell", "+avx2"), "kernels": {("pooling.maxpool", ("int64",)): ("s", ())}})
+    ]
+
+
+def _read_catalogue(content: bytes) -> None:
+    from pydarknet.runtime.shipped import open_library
+
+    file("x86-64-v3.so", b"no library")
+    file("x86-64-v3.catalogue", content)
+    assert open_library(Path("x86-64-v3.so"), forced=False) is None
+
+
+def _tuning_seeds() -> list[bytes]:
+    return [b'{\n"direct 3x3": 1,\n"winograd 16": 4\n}\n', b"{}\n"]
+
+
+def _read_tuning(content: bytes) -> None:
+    """A choice that is none of the algorithms is measured anew, and the file is then whole."""
+    from pydarknet.layers.autotune import Tuning
+
+    path = Path(file("tuning.json", content))
+    tuning = Tuning(path)
+    with tuning.measured():
+        for key in (*tuple(tuning.known), "direct 3x3"):
+            tuning.known.setdefault(key, -1)
+            assert tuning.choose(key, 1, (1, 4), lambda: {1: lambda: None}) in (1, 4)
+    assert Tuning(path).known == tuning.known
+
+
 def _bytes(*texts: str) -> Callable[[], list[bytes]]:
     return lambda: [text.encode() for text in texts]
 
@@ -259,6 +319,9 @@ KINDS = {
     "folder": Kind(_bytes(*map("\n".join, FOLDERS)), _read_folder, share=0.5),
     "picture": Kind(_picture_seeds, _read_picture),
     "video": Kind(lambda: [video()], _read_video, share=0.3),
+    "saved": Kind(_saved_seeds, _read_saved),
+    "catalogue": Kind(_catalogue_seeds, _read_catalogue),
+    "tuning": Kind(_tuning_seeds, _read_tuning),
     "command": Kind(commands.seeds, commands.run, commands.other_words, 60, commands.prepare, share=0.2),
     "networks": Kind(networks.seeds, networks.read, networks.other, 180, share=0.3),
 }

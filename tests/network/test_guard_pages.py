@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,10 @@ import pytest
 from support.guard import guarded
 from support.random_networks import random_network
 
+from pydarknet.kernels.convolution.microkernel import TAP_LANES
+from pydarknet.kernels.training.weight_gradient_microkernel import GRADIENT_LANES
 from pydarknet.layers import LAYERS
+from pydarknet.utils.arrays import SLACK
 
 TESTS = Path(__file__).parents[1]
 COUNT = int(os.environ.get("PYDARKNET_GUARDED", "25"))
@@ -45,6 +49,31 @@ def faults(first: int, count: int, *places: str) -> list[str]:
 
 def test_random_networks_touch_nothing_beside_their_arrays():
     assert not faults(FIRST, COUNT)
+
+
+@pytest.mark.skipif(GRADIENT_LANES == TAP_LANES, reason="the weight gradient of this processor reads no slack")
+@pytest.mark.parametrize("slack, is_enough", [(SLACK, True), (SLACK - 1, False)])
+def test_the_slack_behind_arrays_is_what_kernels_read_and_no_more(slack, is_enough):
+    """The last cell of a four-lane input, whose weight gradient is computed, is read up to the slack's last float."""
+    program = f"""
+import numpy as np
+from pydarknet.kernels.training.weight_gradient import weight_gradient
+from pydarknet.kernels.views import Extent, PartialSums, Strides
+from pydarknet.utils import arrays
+arrays.SLACK = {slack}
+from support.guard import guarded
+lanes, cells = {TAP_LANES}, 3
+offsets, tasks = np.zeros(1, np.int64), np.array([[0, 0, 0, 1]])
+delta, out = np.ones(cells * 16, np.float32), np.zeros({GRADIENT_LANES} * 16, np.float32)
+with guarded("end"):
+    x = arrays.aligned_zeros(cells * lanes)
+    print("before", flush=True)
+    weight_gradient(x, Strides(0, x.size, 0, x.size, lanes), offsets, delta, Strides(0, delta.size, 0, delta.size, 16),
+                    tasks, Extent(1, 1, 1, cells), out, PartialSums(1, out.size, out.size))
+"""
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=TESTS)
+    assert process.stdout == "before\n", process.stderr
+    assert process.returncode == 0 if is_enough else process.returncode == -signal.SIGSEGV, process.stderr
 
 
 @pytest.mark.parametrize("at, offset", [("end", 40), ("end", 44), ("start", -4)])
