@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,42 +20,30 @@ from ..images.colour import Canvas
 from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.limited_log import LimitedLog
-from .image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
+from .image_cache import TrainingSet, size_of, train_list
 from .labels import class_vector
 from .transforms import augment
 from .transforms import crop as views
 from .transforms import mix as mixing
-from .transforms.augment import Colour, Rng
+from .transforms.augment import Rng
 
 log = logging.getLogger("pydarknet")
 
 
 @dataclass
-class ClassificationDataset:
+class ClassificationDataset(TrainingSet):
     """Pictures with their class in the path, and the options of their augmentation."""
 
-    paths: Sequence[Path]
-    labels: Sequence[str]
-    classes: int
+    labels: Sequence[str] = ()
     tree: WordTree | None = None
-    dialect: Dialect = PJREDDIE
-    channels: int = 3
     crop: tuple[int, int] = (224, 448)  # bounds of the scaled picture's shorter side, in pixels
     ratio: tuple[float, float] | None = None  # instead of `crop`: its bounds as multiples of the input's width
     angle: float = 0.0
     aspect: float = 1.0
-    colour: Colour = field(default_factory=Colour)
-    flip: bool = True
-    mix: int = 0  # 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic
-    blur: int = 0
     smooth: float = 0.0
     tag: bool = False  # the classes of a picture are read from a label file
     source: Path | None = None  # the list, for messages
     lines: Sequence[int] = ()  # the line of each picture in it
-    _pictures: ImageCache = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._pictures = ImageCache(self.paths, self.channels)
 
     @classmethod
     def from_config(
@@ -65,7 +53,7 @@ class ClassificationDataset:
 
         Raises DataError and ConfigError.
         """
-        net.foreign = dialect.foreign_keys("net")
+        shared = cls.options(net, dialect)
         source, lines, paths = train_list(data)
         labels = data.file("labels", "names")
         if labels is None:
@@ -80,24 +68,16 @@ class ClassificationDataset:
             labels=choose_names(classes, labels, exact=False),
             classes=classes,
             tree=tree,
-            dialect=dialect,
-            channels=channels_of(net),
             crop=(lowest, highest),
             ratio=ratio,
             angle=net.real("angle", 0),
             aspect=net.real("aspect", 1) or 1.0,
-            colour=Colour.from_section(net),
-            flip=net.flag("flip", True),
-            mix=mix_mode(net),
-            blur=net.natural("blur", 0, 1 << 10),
             smooth=net.real("label_smooth_eps", 0),
             tag=data.flag("tag"),
             source=source,
             lines=lines,
+            **shared,
         )
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def matches(self, index: int) -> list[int]:
         """The classes of a picture: those whose label its path contains or, with `tag`, those of its label file."""
@@ -165,7 +145,7 @@ class ClassificationDataset:
         return views.as_input(canvas), mixing.mix_truth(truths, shares)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
-        picture = self._pictures[index]
+        picture = self.pictures[index]
         crop = self.crop
         if self.ratio is not None:
             crop = int(self.ratio[0] * size[0]), int(self.ratio[1] * size[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,41 +16,29 @@ from ..images.colour import Canvas
 from ..images.image import Picture
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
-from .image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
+from .image_cache import TrainingSet, size_of, train_list
 from .labels import candidates
 from .listing import LabelledPicture, read_picture
 from .transforms import augment, crop
 from .transforms import mix as mixing
-from .transforms.augment import Colour, Rng
+from .transforms.augment import Rng
 from .transforms.crop import AffineCrop, Margins
 
 log = logging.getLogger("pydarknet")
 
 
 @dataclass
-class DetectionDataset:
+class DetectionDataset(TrainingSet):
     """Pictures with boxes, and the options of their augmentation."""
 
-    paths: Sequence[Path]
-    classes: int
-    dialect: Dialect
-    channels: int = 3
     jitter: float = 0.2
     resize: float = 1.0
     max_boxes: int = 90
-    colour: Colour = field(default_factory=Colour)
-    flip: bool = True
     letter_box: bool = False
-    mix: int = 0  # 0 none, 1 mixup, 3 mosaic
     mosaic_bound: bool = False
-    blur: int = 0
     noise: float = 0.0
     grid: bool = False  # for [detection], YOLOv1's head
     rule: str = ""  # the rule by which the first label file was found
-    _pictures: ImageCache = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._pictures = ImageCache(self.paths, self.channels)
 
     @classmethod
     def from_config(
@@ -59,34 +47,26 @@ class DetectionDataset:
     ) -> DetectionDataset:  # fmt: skip
         """From the list `train` of a .data file, the options of `[net]`, and the keyword arguments, which are options
         of the last head. Raises DataError and ConfigError."""
-        net.foreign = dialect.foreign_keys("net")
+        shared = cls.options(net, dialect)
         _, _, paths = train_list(data)
-        mix, letter_box = mix_mode(net), net.flag("letter_box")
-        if mix in (2, 4):
+        letter_box = net.flag("letter_box")
+        if shared["mix"] in (2, 4):
             log.warning("%s:%d: cutmix is for classifiers; it is ignored", net.path, net.line)
-            mix = 0 if mix == 2 else 3
-        if mix == 3 and letter_box:
+            shared["mix"] = 0 if shared["mix"] == 2 else 3
+        if shared["mix"] == 3 and letter_box:
             raise net.error("mosaic=1 and letter_box=1 do not go together; use one of them", "letter_box")
         return cls(
             paths=paths,
             classes=classes,
-            dialect=dialect,
-            channels=channels_of(net),
             jitter=jitter,
             resize=resize,
             max_boxes=max_boxes,
-            colour=Colour.from_section(net),
-            flip=net.flag("flip", True),
             letter_box=letter_box,
-            mix=mix,
             mosaic_bound=net.flag("mosaic_bound"),
-            blur=net.natural("blur", 0, 1 << 10),
             noise=net.real("gaussian_noise", 0),
             grid=grid,
+            **shared,
         )
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def _read(self, index: int) -> LabelledPicture:
         """A picture's labels, found by the dialect's rule or else by another one. The rule is logged once."""
@@ -164,7 +144,7 @@ class DetectionDataset:
         return crop.checked(margins, source)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
-        picture = self._pictures[index]
+        picture = self.pictures[index]
         view = self._view(picture, rng, size)
         mirror = self.flip and augment.coin(rng)
         canvas = self.colour.change(crop.render(picture, view, size), rng)
@@ -195,7 +175,7 @@ class DetectionDataset:
         cut = mixing.cut_point(rng, size)
         canvas, found = np.empty((height, width, self.channels), np.float32), []
         for quadrant, index in enumerate(indices):
-            picture = self._pictures[index]
+            picture = self.pictures[index]
             source = size_of(picture)
             margins = self._margins(rng, source, size)
             mirror = self.flip and augment.coin(rng)

@@ -1,4 +1,4 @@
-"""Decoded pictures kept in memory, and options of `[net]` that both kinds of training sets read."""
+"""What both kinds of training sets have: decoded pictures kept in memory, and options of `[net]`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,48 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from ..config.dialect import PJREDDIE, Dialect
 from ..config.sections import Section
 from ..images.image import Picture, in_channels, load_image
 from .labels import numbered_list
+from .transforms.augment import Colour
 
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
+
+
+@dataclass
+class TrainingSet:
+    """Pictures, and the options of `[net]` for their augmentation that all training sets have."""
+
+    paths: Sequence[Path]
+    classes: int
+    dialect: Dialect = PJREDDIE
+    channels: int = 3
+    colour: Colour = field(default_factory=Colour)
+    flip: bool = True
+    blur: int = 0
+    mix: int = 0  # 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic
+
+    def __post_init__(self) -> None:
+        self.pictures = ImageCache(self.paths, self.channels)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @staticmethod
+    def options(net: Section, dialect: Dialect) -> dict[str, Any]:
+        """The keyword arguments that `[net]` gives. Raises ConfigError."""
+        net.foreign = dialect.foreign_keys("net")
+        return {
+            "dialect": dialect,
+            "channels": channels_of(net),
+            "colour": Colour.from_section(net),
+            "flip": net.flag("flip", True),
+            "blur": net.natural("blur", 0, 1 << 10),
+            "mix": mix_mode(net),
+        }
 
 
 @dataclass

@@ -36,36 +36,23 @@ class Clusters:
     iterations: int
 
 
-@dataclass(frozen=True)
-class _Step:
-    means: Sizes
-    distance: float  # mean over the boxes
-    changes: int
-
-
-class _Assignment:
-    """The nearest anchor of each box, and the buffers of a step."""
-
-    def __init__(self, boxes: Sizes, count: int) -> None:
-        chunks = -(-len(boxes) // CHUNK)
-        self.boxes = boxes
-        self.nearest = np.zeros(len(boxes), np.int32)
-        self._sums = np.empty((chunks, count, 3))
-        self._distances, self._changes = np.empty(chunks), np.empty(chunks, np.int64)
-
-    def step(self, anchors: Sizes, by_iou: bool) -> _Step:
-        """Assign every box. The mean of an anchor without boxes is the anchor itself."""
-        assign(self.boxes, anchors, by_iou, self.nearest, self._sums, self._distances, self._changes)
-        sums = self._sums.sum(axis=0)
-        members = sums[:, 2:]
-        means = np.where(members > 0, sums[:, :2] / np.maximum(members, 1), anchors)
-        return _Step(means, float(self._distances.sum() / len(self.boxes)), int(self._changes.sum()))
+def _step(
+    boxes: Sizes, anchors: Sizes, by_iou: bool, nearest: NDArray[np.int32]
+) -> tuple[Sizes, float, int]:  # fmt: skip
+    """Assign every box to its nearest anchor, whose number in `nearest` (n,) is replaced: (means of each anchor's
+    boxes, mean distance, number of changes). The mean of an anchor without boxes is the anchor itself."""
+    chunks = -(-len(boxes) // CHUNK)
+    chunk_sums, distances, changes = np.empty((chunks, len(anchors), 3)), np.empty(chunks), np.empty(chunks, np.int64)
+    assign(boxes, anchors, by_iou, nearest, chunk_sums, distances, changes)
+    sums = chunk_sums.sum(axis=0)
+    means = np.where(sums[:, 2:] > 0, sums[:, :2] / np.maximum(sums[:, 2:], 1), anchors)
+    return means, float(distances.sum() / len(boxes)), int(changes.sum())
 
 
 def average_iou(boxes: Sizes, anchors: Sizes) -> float:
     """The mean over the boxes (n, 2) of the best IoU with one of the anchors (k, 2), all with one corner in common."""
     boxes, anchors = _checked(boxes, "boxes"), _checked(anchors, "anchors")
-    return 1 - _Assignment(boxes, len(anchors)).step(anchors, by_iou=True).distance
+    return 1 - _step(boxes, anchors, True, np.zeros(len(boxes), np.int32))[1]
 
 
 def find_anchors(boxes: Sizes, count: int, distance: str = "iou", seed: int = 0, restarts: int = 10) -> Clusters:
@@ -99,8 +86,7 @@ def _checked(sizes: Sizes, what: str) -> Sizes:
         raise OptionError(f"{what} have the shape {array.shape}; expected (n, 2), widths and heights")
     if not len(array):
         raise DataError(f"no {what}; expected at least one")
-    if not (np.isfinite(array) & (array > 0)).all():
-        wrong = array[~(np.isfinite(array) & (array > 0)).all(axis=1)][0]
+    for wrong in array[~(np.isfinite(array) & (array > 0)).all(axis=1)]:
         raise OptionError(f"{what}: found {wrong[0]:g},{wrong[1]:g}; expected sizes above 0")
     return array
 
@@ -133,16 +119,14 @@ def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]
 
     Means do not always reduce 1 - IoU, so the best step is returned, not the last one.
     """
-    assignment = _Assignment(boxes, len(anchors))
-    step = assignment.step(anchors, by_iou)
-    best, best_at, steps = (np.inf, anchors), 0, 0
-    while steps < MAX_STEPS and steps < best_at + PATIENCE:
-        anchors, steps = step.means, steps + 1
-        step = assignment.step(anchors, by_iou)
-        if step.distance < best[0]:
-            best, best_at = (step.distance, anchors), steps
-        if not step.changes:
-            break
+    nearest = np.zeros(len(boxes), np.int32)
+    means, _, _ = _step(boxes, anchors, by_iou, nearest)
+    best, best_at, steps, changes = (np.inf, anchors), 0, 0, 1
+    while changes and steps < MAX_STEPS and steps < best_at + PATIENCE:
+        anchors, steps = means, steps + 1
+        means, distance, changes = _step(boxes, anchors, by_iou, nearest)
+        if distance < best[0]:
+            best, best_at = (distance, anchors), steps
     return *best, steps
 
 

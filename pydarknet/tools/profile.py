@@ -58,16 +58,12 @@ def time_layers(network: Network, passes: int) -> list[LayerTime]:
     network.forward(x)
     found = [network.layer_seconds(x) for _ in range(passes)]
     medians = {index: statistics.median(times[index] for times in found) for index in found[0]}
-    return [LayerTime(index, seconds, _operations(network, index)) for index, seconds in medians.items()]
-
-
-def _operations(network: Network, index: int) -> float:
-    """The operations of a layer and of those fused into it."""
-    if index == INPUT:
-        return 0.0
-    layer = network.layers[index]
-    computed = [layer, *layer.fused]
-    return network.batch * sum(each.table_operations() or each.operations(network.dialect) for each in computed)
+    timed = []
+    for index, seconds in medians.items():
+        layers = [] if index == INPUT else [network.layers[index], *network.layers[index].fused]
+        operations = sum(layer.table_operations() or layer.operations(network.dialect) for layer in layers)
+        timed.append(LayerTime(index, seconds, float(network.batch * operations)))
+    return timed
 
 
 def peak() -> float:

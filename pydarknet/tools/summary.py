@@ -24,9 +24,7 @@ def layer_table(network: Network) -> Iterator[str]:
     yield HEADER
     for index, layer in enumerate(network.layers):
         yield from f"{index:4d} {layer.table_row()}".split("\n")
-    billions = np.float32(0)
-    for layer in network.layers:
-        billions += np.float32(layer.table_operations() / 1e9)
+    billions = sum((np.float32(layer.table_operations() / 1e9) for layer in network.layers), np.float32(0))
     counted = [layer.shape.outputs for layer in network.layers if _has_plane(network, layer)]
     yield f"Total BFLOPS {billions:5.3f} "
     yield f"avg_outputs = {sum(counted) // max(1, len(counted))} "
@@ -51,16 +49,14 @@ def operation_lines(network: Network) -> Iterator[str]:
 
 def totals(network: Network, file_size: int | None = None) -> Iterator[str]:
     """Lines with operations, parameters, memory and the size of the weights file. file_size: None for a new file."""
+    values = summary(network, file_size)
+    size, (packed, activations) = values["weights_file"], values["memory"].values()
     table = sum(layer.table_operations() for layer in network.layers)
-    parameters, header = network.parameter_count, len(network.header.pack())
-    size = 4 * parameters + header if file_size is None else file_size
-    activations = activation_bytes(network)
-    memory = 8 * parameters + activations
     yield f"operations    {network.ops / 1e9:.2f} Bn as `ops` counts them, {table / 1e9:.2f} Bn in the table"
-    yield f"parameters    {parameters}"
+    yield f"parameters    {values['parameters']}"
     yield f"weights file  {megabytes(size)} MB ({size} bytes)"
-    parts = f"parameters as read and as packed {megabytes(8 * parameters)}, activations {megabytes(activations)}"
-    yield f"peak memory   about {megabytes(memory)} MB besides Python's own ({parts})"
+    parts = f"parameters as read and as packed {megabytes(packed)}, activations {megabytes(activations)}"
+    yield f"peak memory   about {megabytes(packed + activations)} MB besides Python's own ({parts})"
 
 
 def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
@@ -69,8 +65,7 @@ def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
     Shapes are (channels, height, width). operations: floating-point operations of one picture, of the network as `ops`
     counts them, of a layer as the table does.
     """
-    header = len(network.header.pack())
-    parameters, activations = network.parameter_count, activation_bytes(network)
+    parameters = network.parameter_count
     layers = [
         {
             "index": index,
@@ -88,8 +83,8 @@ def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
         "input": _chw(network.input),
         "operations": network.ops,
         "parameters": parameters,
-        "weights_file": 4 * parameters + header if file_size is None else file_size,
-        "memory": {"parameters": 8 * parameters, "activations": activations},
+        "weights_file": 4 * parameters + len(network.header.pack()) if file_size is None else file_size,
+        "memory": {"parameters": 8 * parameters, "activations": activation_bytes(network)},
         "layers": layers,
     }
 

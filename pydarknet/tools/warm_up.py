@@ -8,9 +8,8 @@ import time
 import numpy as np
 
 from ..errors import OptionError
-from ..model import Model, load_model
+from ..model import load_model
 from ..training.learner import Learner
-from ..utils.arrays import Array
 
 DEFAULT = ("tiny.cfg", "yolov3-tiny.cfg", "yolov4-tiny.cfg", "toys.cfg")  # bundled, small, with all common layers
 SAMPLES = 2  # pictures of a training step; the kernels are the same for any number
@@ -41,13 +40,9 @@ def train_once(
         raise OptionError(f"{model.path}: has no layer with a loss; it cannot be trained")
     learner = Learner(model)
     learner.subdivisions = 1  # so that the first step is followed by an update
-    learner.step(np.zeros((model.batch, *model.input_shape), np.float32), [_truth(model)] * model.batch)
-
-
-def _truth(model: Model) -> Array:
-    """The ground truth of a black picture for `Model.train_step`: one object in the middle, or class 0."""
     if model.heads:
-        return np.array([[0, 0.5, 0.5, 0.25, 0.25]], np.float32)
-    target = np.zeros(model.layers[model.output_index].shape.outputs, np.float32)
-    target[0] = 1
-    return target
+        truth = np.array([[0, 0.5, 0.5, 0.25, 0.25]], np.float32)  # one object in the middle
+    else:
+        truth = np.zeros(model.layers[model.output_index].shape.outputs, np.float32)
+        truth[0] = 1
+    learner.step(np.zeros((model.batch, *model.input_shape), np.float32), [truth] * model.batch)

@@ -1,18 +1,18 @@
-"""darknet's tools that change the parameters of a network.
+"""darknet's tools that change or print the parameters of a network.
 
-Each function changes the given network in place; `network.save_weights` then writes the result.
+Each function changes the given network in place; `network.save_weights` then writes the result. `filter_rows` and
+`statistics` read it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ..config.dialect import Dialect
 from ..errors import ConfigError, OptionError, WeightsError
 from ..layers import Layer
 from ..layers.batchnorm import BatchNorm
@@ -61,15 +61,14 @@ def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
 
 def first_convolution(network: Network) -> Convolutional | None:
     """The first convolution, if its filters have three channels; else None, with a warning."""
-    for index, layer in enumerate(network.layers):
-        if isinstance(layer, Convolutional):
-            channels = layer.weights.shape[1]
-            if channels == 3:
-                return layer
-            log.warning(
-                "layer %d [%s]: its filters have %d channels, expected 3; nothing changes", index, layer.kind, channels
-            )
-            return None
+    found = ((index, layer) for index, layer in enumerate(network.layers) if isinstance(layer, Convolutional))
+    for index, layer in found:
+        channels = layer.weights.shape[1]
+        if channels == 3:
+            return layer
+        where = f"layer {index} [{layer.kind}]"
+        log.warning("%s: its filters have %d channels, expected 3; nothing changes", where, channels)
+        return None
     log.warning("%s: no [convolutional] layer; nothing changes", network.path)
     return None
 
@@ -107,23 +106,18 @@ def normalize(network: Network, variance: float = 0.0) -> None:
     """
     if variance < 0:
         raise OptionError(f"variance {variance}: expected at least 0")
+    dialect = network.dialect
     for index, layer in enumerate(network.layers):
         recurrent = hasattr(layer, "parts")
-        parts = parts_of(layer, network.dialect.tools_know_lstm)
-        parts = [part for part in parts if (part.norm is not None) == recurrent]
+        parts = [part for part in parts_of(layer, dialect.tools_know_lstm) if (part.norm is not None) == recurrent]
         for part in parts:
-            part.norm = _new_norm(part, network.dialect, variance)
+            matrix = isinstance(part, Connected)
+            inside_root = dialect.connected_epsilon_inside_root if matrix else dialect.epsilon_inside_root
+            part.norm = BatchNorm(part.biases.size, inside_root)
+            part.norm.rolling_variance[:] = variance
         if recurrent and parts:
             log.warning("layer %d [%s]: its batch normalisation is reset, as in darknet", index, layer.kind)
     _share_again(network)
-
-
-def _new_norm(part: Part, dialect: Dialect, variance: float) -> BatchNorm:
-    matrix = isinstance(part, Connected)
-    inside_root = dialect.connected_epsilon_inside_root if matrix else dialect.epsilon_inside_root
-    norm = BatchNorm(part.biases.size, inside_root)
-    norm.rolling_variance[:] = variance
-    return norm
 
 
 def fold(network: Network) -> None:
@@ -131,10 +125,8 @@ def fold(network: Network) -> None:
 
     Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet in `[lstm]`.
     """
-    for layer in network.layers:
-        for part in parts_of(layer, network.dialect.tools_know_lstm):
-            if part.norm is not None:
-                _fold_part(part, part.norm)
+    for part in _parts_of(network, network.dialect.tools_know_lstm):
+        _fold_part(part)
     network.parameters_changed()
 
 
@@ -143,15 +135,20 @@ def denormalize(network: Network) -> None:
 
     Of recurrent layers only in `[gru]`.
     """
-    for layer in network.layers:
-        for part in parts_of(layer):
-            if part.norm is not None:
-                _fold_part(part, part.norm)
-                part.norm = None
+    for part in _parts_of(network):
+        _fold_part(part)
+        part.norm = None
     _share_again(network)
 
 
-def _fold_part(part: Part, norm: BatchNorm) -> None:
+def _parts_of(network: Network, lstm: bool = False) -> Iterator[Part]:
+    """The parts of all layers that have batch normalisation."""
+    return (part for layer in network.layers for part in parts_of(layer, lstm) if part.norm is not None)
+
+
+def _fold_part(part: Part) -> None:
+    norm = part.norm
+    assert norm is not None
     epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
     with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
         root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
@@ -279,3 +276,57 @@ def one_off(network: Network, path: Path, classes: int) -> int:
         array[third : 2 * third] = array[2 * third :] = array[:third]
     network.parameters_changed()
     return layer.filters
+
+
+# --- to print ---------------------------------------------------------------------------------------------------------
+
+
+def filter_rows(network: Network, index: int) -> Array:
+    """The weights of layer `index` before folding, (filters, channels * size * size) float32. Raises OptionError."""
+    if not 0 <= index < len(network.layers):
+        raise OptionError(f"layer {index}: expected a number from 0 to {len(network.layers) - 1}")
+    layer = network.layers[index]
+    if not isinstance(layer, Convolutional):
+        raise OptionError(f"layer {index} is [{layer.kind}]; expected [convolutional]")
+    return layer.weights.reshape(layer.filters, -1)
+
+
+# (name, root of the mean of squares, mean, variance) of one array
+Moments = tuple[str, float, float, float]
+GATE_TITLES = {"uz": "Input Z", "ur": "Input R", "uh": "Input H", "wz": "State Z", "wr": "State R", "wh": "State H"}
+LSTM_GATES = ("wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo")
+
+
+def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
+    """For each layer, titles with the moments of scales, biases and weights.
+
+    Only `[connected]`, `[gru]` and, in AlexeyAB's darknet, `[lstm]` with batch normalisation have any.
+    """
+    of_lstm = network.dialect.tools_know_lstm
+    for index, layer in enumerate(network.layers):
+        found: list[tuple[str, list[Moments]]] = []
+        if isinstance(layer, Connected) and layer.norm:
+            found = [(f"Connected Layer {index}", part_moments(layer))]
+        elif isinstance(layer, Gru) and layer.section.flag("batch_normalize"):
+            found = [(f"GRU Layer {index}", [])]
+            found += [(title, part_moments(layer.parts[gate])) for gate, title in GATE_TITLES.items()]
+        elif isinstance(layer, Lstm) and layer.section.flag("batch_normalize") and of_lstm:
+            found = [(f"LSTM Layer {index}", []), *((gate, part_moments(layer.parts[gate])) for gate in LSTM_GATES)]
+        yield found
+
+
+def part_moments(part: Connected) -> list[Moments]:
+    """The moments of the scales, of the biases and, as in darknet, of the first weights, one per output."""
+    assert part.norm is not None
+    arrays = {
+        "Scales": part.norm.scales,
+        "Biases": part.biases,
+        "Weights": part.weights.reshape(-1)[: part.biases.size],
+    }
+    return [(name, *moments(array)) for name, array in arrays.items()]
+
+
+def moments(values: Array) -> tuple[float, float, float]:
+    """Root mean square, mean and variance of the values."""
+    wide = values.astype(np.float64)
+    return float(np.sqrt((wide**2).mean())), float(wide.mean()), float(wide.var())

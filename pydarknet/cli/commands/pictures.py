@@ -105,7 +105,7 @@ def imtest_command(image: str, out_dir: str, seed: int) -> None:
     import numpy as np
 
     from ...images.image import load_image
-    from ...tools.pictures.imtest import norm, showcase
+    from ...tools.pictures.filters import norm, showcase
     from ...utils.files import make_folder
 
     picture = load_image(image)

@@ -190,7 +190,7 @@ def _plan(source: str, options: Options) -> _Prepared:
     size = options["width"], options["height"]
     plan = plans.make_plan(choice, statistics, seed, options["max_batches"], size)
     if options["minutes"] and not options["max_batches"]:
-        from ...tools.from_folder.pace import iterations_in
+        from ...tools.from_folder.run_files import iterations_in
 
         note(f"Timing the first iterations, to train for {options['minutes']:g} minutes")
         threads = options["threads"]

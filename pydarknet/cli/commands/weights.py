@@ -230,7 +230,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
     Example:
       pydarknet statistics rnn.cfg rnn.weights
     """
-    from ...tools.weights_statistics import statistics
+    from ...tools.weights_surgery import statistics
 
     for blocks in statistics(load_network(cfg, weights, options)):
         for title, lines in blocks:
@@ -251,7 +251,7 @@ def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
     Example:
       pydarknet print cfg/tiny.cfg tiny.weights 0
     """
-    from ...tools.weights_statistics import filter_rows
+    from ...tools.weights_surgery import filter_rows
 
     for row in filter_rows(load_network(cfg, weights, options), layer):
         say("".join(f"{value:g} " for value in row.tolist()))

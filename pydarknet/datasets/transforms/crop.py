@@ -8,7 +8,7 @@ comes from the generator `rng` that is passed in.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -118,18 +118,13 @@ def zoomed(rng: Rng, margins: Margins, source: tuple[int, int], zoom: float) -> 
     if zoom <= 0 or zoom == 1:
         return margins
     down, up = min(zoom, 1 / zoom), max(zoom, 1 / zoom)
-    q1, q2 = rng.random(2)
-
-    def extra(side: int, q: float) -> int:
-        low = int(side * (1 - 1 / down) / 2)
-        high = 0 if zoom < 1 else int(side * (1 - 1 / up) / 2)
-        return int(low + (high - low) * q)
-
-    W, H = source
-    return Margins(
-        margins.left + extra(W, q1), margins.top + extra(H, q1),
-        margins.right + extra(W, q2), margins.bottom + extra(H, q2),
-    )  # fmt: skip
+    extra = []
+    for q in rng.random(2):
+        for side in source:
+            low = int(side * (1 - 1 / down) / 2)
+            high = 0 if zoom < 1 else int(side * (1 - 1 / up) / 2)
+            extra.append(int(low + (high - low) * q))
+    return Margins(*(margin + more for margin, more in zip(astuple(margins), extra, strict=True)))
 
 
 def letterboxed(margins: Margins, source: tuple[int, int], size: tuple[int, int]) -> Margins:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...config.dialect import choose_dialect
 from ...config.editor import CfgEditor
-from ...config.sections import Config, Section, parse_config
+from ...config.sections import parse_config
 from ...errors import ConfigError, OptionError
 from ...layers import INPUT, Layer
 from ...layers.connected import Connected
@@ -21,7 +21,7 @@ from ...layers.heads.yolo import Yolo
 from ...network.builder import input_size_hint
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
-from .lenient_build import LenientBuild, build_leniently
+from .lenient_build import build_leniently
 
 CELLS = 1  # a width for which `format_anchors` writes cells, with decimals
 
@@ -45,11 +45,8 @@ class Retarget:
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
-        self.build = self._build(self.config)
+        self.build = build_leniently(self.config, choose_dialect(dialect, self.config))
         self.heads = [(i, layer) for i, layer in enumerate(self.build.layers) if isinstance(layer, Head)]
-
-    def _build(self, config: Config) -> LenientBuild:
-        return build_leniently(config, choose_dialect(self._dialect, config))
 
     # --- anchors ---
 
@@ -81,10 +78,9 @@ class Retarget:
         """(k, 2): the anchors that the heads use, sorted by index."""
         used: dict[int, Array] = {}
         for _, head in self.heads:
-            if isinstance(head, Yolo):
-                used |= {number: head.anchors[number] for number in head.mask}
-            elif isinstance(head, Region):
-                used |= dict(enumerate(head.anchors))
+            if isinstance(head, (Yolo, Region)):
+                numbers = head.mask if isinstance(head, Yolo) else range(len(head.anchors))
+                used |= {number: head.anchors[number] for number in numbers}
         return np.array([used[number] for number in sorted(used)], np.float64).reshape(-1, 2)
 
     def masks(self, count: int) -> dict[int, list[int]]:
@@ -109,57 +105,50 @@ class Retarget:
 
     def plans(self, classes: int | None = None, count: int | None = None) -> list[HeadPlan]:
         """The requirements of each head for this number of classes and anchors (None: its own). Raises ConfigError."""
-        masks = {} if count is None else self.masks(count)
-        return [self._plan(index, head, classes or head.classes, count, masks.get(index)) for index, head in self.heads]
-
-    def _plan(self, index: int, head: Head, classes: int, count: int | None, mask: list[int] | None) -> HeadPlan:
-        mask, source = mask or [], self._source(index)
-        if isinstance(head, Yolo):
-            mask = mask or head.mask
-            channels = len(mask) * (classes + head.entries_before_classes)
-        elif isinstance(head, Region):
-            channels = (count or len(head.anchors)) * (classes + head.coords + 1)
-        else:
-            assert isinstance(head, DetectionHead)
-            channels = head.side**2 * ((1 + head.coords) * head.num + classes)
-        return HeadPlan(index, head, mask, channels, source)
+        masks, plans = {} if count is None else self.masks(count), []
+        for index, head in self.heads:
+            mask, each = masks.get(index, []), classes or head.classes
+            if isinstance(head, Yolo):
+                mask = mask or head.mask
+                channels = len(mask) * (each + head.entries_before_classes)
+            elif isinstance(head, Region):
+                channels = (count or len(head.anchors)) * (each + head.coords + 1)
+            else:
+                assert isinstance(head, DetectionHead)
+                channels = head.side**2 * ((1 + head.coords) * head.num + each)
+            plans.append(HeadPlan(index, head, mask, channels, self._source(index)))
+        return plans
 
     def _source(self, index: int) -> int:
         """The layer whose filters set the channels that layer `index` reads."""
         layers, layer = self.build.layers, self.build.layers[index]
         at = layer.sources[0]
-        while at != INPUT and _key_of(layers[at]) is None:
+        while at != INPUT:
             inner = layers[at]
+            if _key_of(inner) is not None:
+                return at
             if len(inner.sources) > 1 or inner.shape.channels != inner.inputs[0].channels:
                 break
             at = inner.sources[0]
-        if at == INPUT or _key_of(layers[at]) is None:
-            text = (
-                f"layer {index}: no layer sets its input channels; expected a [convolutional] or [connected] before it"
-            )
-            raise layer.section.error(text)
-        return at
+        raise layer.section.error(
+            f"layer {index}: no layer sets its input channels; expected a [convolutional] or [connected] before it"
+        )
 
     # --- changes ---
 
     def set_classes(self, classes: int) -> None:
         """Set the number of classes in all heads, or in the last layer of a classifier; `fit` then sets the filters."""
+        for layer in [head for _, head in self.heads] or self.build.layers:
+            if layer.section.has("tree"):
+                raise layer.section.error("tree= sets the classes; remove it first", "tree")
         for index, head in self.heads:
-            self._refuse_tree(head)
-            self.text.set(self._section(index), "classes", str(classes), index)
+            self.text.set(self.config.layers[index], "classes", str(classes), index)
             counters = head.section.integers("counters_per_class") or []
             if counters and len(counters) != classes:
-                self.text.comment_out(self._section(index), "counters_per_class", index)
+                self.text.comment_out(self.config.layers[index], "counters_per_class", index)
         if not self.heads:
             last = len(self.build.layers) - 1
-            for layer in self.build.layers:
-                self._refuse_tree(layer)
-            at = last if _key_of(self.build.layers[last]) else self._source(last)
-            self._set_channels(at, classes)
-
-    def _refuse_tree(self, layer: Layer) -> None:
-        if layer.section.has("tree"):
-            raise layer.section.error("tree= sets the classes; remove it first", "tree")
+            self._set_channels(last if _key_of(self.build.layers[last]) else self._source(last), classes)
 
     def set_anchors(self, anchors: Sizes) -> None:
         """Set anchors, sorted by area, and masks in all heads; `fit` then sets the filters. Raises ConfigError,
@@ -168,7 +157,7 @@ class Retarget:
         text = format_anchors(anchors, CELLS if self.in_cells else self.unit[0])
         masks = self.masks(len(anchors))
         for index, _ in self.heads:
-            section = self._section(index)
+            section = self.config.layers[index]
             self.text.set(section, "anchors", text.strip(), index)
             self.text.set(section, "num", str(len(anchors)), index)
             if index in masks:
@@ -187,16 +176,13 @@ class Retarget:
     def _set_channels(self, at: int, channels: int) -> None:
         key = _key_of(self.build.layers[at])
         assert key is not None
-        self.text.set(self._section(at), key, str(channels), at)
-
-    def _section(self, index: int) -> Section:
-        return self.config.layers[index]
+        self.text.set(self.config.layers[at], key, str(channels), at)
 
     def check(self) -> None:
         """Build the changed network. Raises ConfigError for its first fault."""
-        found = self._build(parse_config(self.text.path, self.text.text))
-        errors = sorted(problem for problem in found.problems if problem.is_error)
-        if errors:
+        config = parse_config(self.text.path, self.text.text)
+        found = build_leniently(config, choose_dialect(self._dialect, config))
+        if errors := sorted(problem for problem in found.problems if problem.is_error):
             first = errors[0]
             more = f" and {len(errors) - 1} more errors, see `cfg check`" if len(errors) > 1 else ""
             size = input_size_hint(found.input.width, found.input.height) if "differ in size" in first.text else ""

@@ -144,15 +144,15 @@ def test_the_folder_of_a_run_needs_resume(run, folder):
 def test_minutes(run, folder, tmp_path):
     """The iterations are those that fit; on a machine of any speed at least 100, which are not trained here."""
     from pydarknet.datasets.recognise import recognise
-    from pydarknet.tools.from_folder import pace, plan, run_files
+    from pydarknet.tools.from_folder import plan, run_files
 
     found = recognise(folder)
     labels = run_files.read_labelled(found)
     lists = run_files.split_lists(found, labels, 0, 0.2)
     figures = run_files.dataset_statistics(labels, lists["train"], 3)
     made = plan.make_plan(plan.choose_model("small", figures), figures, size=(32, 32))
-    now = pace.clock()
-    batches, seconds = pace.iterations_in(2, found, lists, made, now)
+    now = run_files.clock()
+    batches, seconds = run_files.iterations_in(2, found, lists, made, now)
     assert 0 < seconds < 60
     assert batches >= 100
     assert np.isclose(batches, max(100, 110 / seconds), rtol=0.5) or batches == 100
