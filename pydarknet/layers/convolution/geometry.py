@@ -12,7 +12,6 @@ from ...kernels.convolution.views import Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
-from ..activations import Activation
 
 Table = NDArray[np.int64]
 
@@ -67,11 +66,13 @@ def origins_of(x: Tensor, window: Window, out: Shape) -> Origins:
     return Origins(at.item, at.block, rows, columns, out.height, out.width)
 
 
-def residual_of(added: Tensor | None, y: Tensor) -> Residual:
-    """What is added to y after the activation, for kernels, unless it is None or y itself."""
+def residual_of(added: Tensor | None, y: Tensor, begins_with_y: bool = False) -> Residual:
+    """What is added to y after the activation, for kernels; nothing where it is None, or y with which sums begin."""
     tensor = added or y
     at = tensor.layout
-    return Residual(tensor.data, tensor is not y, at.item, at.block, at.pitch, at.origin)
+    return Residual(
+        tensor.data, added is not None and not (begins_with_y and added is y), at.item, at.block, at.pitch, at.origin
+    )
 
 
 class PackedConvolution(Protocol):
@@ -89,36 +90,3 @@ class PackedConvolution(Protocol):
         """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
         largest of each 2 x 2 cells. `added` is added after the activation; where there is none, y itself may be given.
         Algorithms that support neither are not selected where they are asked for."""
-
-
-class FusableConvolution(Protocol):
-    """A convolution that may be fused with others, or read an NCHW tensor."""
-
-    sources: tuple[int, ...]
-    inputs: tuple[Shape, ...]
-    batch: int
-    filters: int
-    window: Window
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether it is 1x1 over all channels, and the kernel applies its activation."""
-
-    @property
-    def is_depthwise(self) -> bool:
-        """Whether each channel has one filter without dilation, and the kernel applies its activation."""
-
-    @property
-    def applies_as_it_stores(self) -> bool:
-        """Whether the kernel applies the activation, and nothing else is done with the sums."""
-
-    @property
-    def activates_by_slope(self) -> bool:
-        """Whether all that is done with the sums is to multiply them by a slope below zero."""
-
-    @property
-    def applied_activation(self) -> Activation:
-        """What is applied to the sums."""
-
-    def packed(self, x: Layout) -> PackedConvolution:
-        """The filters, packed for a tensor of this layout."""
