@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.activation import NONE
 from ...kernels.convolution.views import Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
+from ..activations import LINEAR, Activation
 
 Table = NDArray[np.int64]
 
@@ -90,3 +92,53 @@ class PackedConvolution(Protocol):
         """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
         largest of each 2 x 2 cells. `added` is added after the activation; where there is none, y itself may be given.
         Algorithms that support neither are not selected where they are asked for."""
+
+
+class FusableConvolution:
+    """What a convolution says to be fused with others, or to read an NCHW tensor."""
+
+    sources: tuple[int, ...]
+    inputs: tuple[Shape, ...]
+    batch: int
+    channels: int
+    filters: int
+    window: Window
+    groups: int
+    activation: Activation
+    blur: Any
+    xnor: bool
+    bin_output: bool
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether it is 1x1 over all channels, and the kernel applies its activation."""
+        return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self.applies_as_it_stores
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each channel has one filter without dilation, and the kernel applies its activation."""
+        return self.has_filter_a_channel and self.window.dilation == 1 and self.applies_as_it_stores
+
+    @property
+    def has_filter_a_channel(self) -> bool:
+        """Whether each channel has one filter."""
+        return self.groups == self.channels == self.filters and self.groups > 1
+
+    @property
+    def applies_as_it_stores(self) -> bool:
+        """Whether the kernel applies the activation, and nothing else is done with the sums."""
+        return not self.xnor and self.blur is None and self.applied_activation.fusable
+
+    @property
+    def activates_by_slope(self) -> bool:
+        """Whether all that is done with the sums is to multiply them by a slope below zero."""
+        return self.applies_as_it_stores and self.applied_activation.fused_id == NONE
+
+    @property
+    def applied_activation(self) -> Activation:
+        """What is applied to the sums: the activation, but for binary outputs that only a binary layer reads."""
+        return LINEAR if self.xnor and self.bin_output else self.activation
+
+    def packed(self, x: Layout) -> PackedConvolution:
+        """The filters, packed for a tensor of this layout."""
+        raise NotImplementedError

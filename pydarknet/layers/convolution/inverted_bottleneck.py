@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import gcd
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,11 +22,8 @@ from ...utils.arrays import LANES
 from ..base import INPUT
 from ..workspace import with_workspace
 from .direct import DepthwiseConvolution, TiledConvolution
-from .geometry import Window, residual_of
+from .geometry import FusableConvolution, Window, residual_of
 from .nchw import bind_nchw_bottleneck, fits_nchw
-
-if TYPE_CHECKING:
-    from .convolutional import Convolutional
 
 # Bounds of a band (`Bands.of`): floats between its convolutions, which stay in a core's L2 cache (512 KiB on most
 # machines, more on some), and rows of the expanded plane computed for each that there is.
@@ -119,7 +115,7 @@ class Bands:
         return sum(max(0, min(self.x.height, end) - low) for low, end in zip(lows, ends, strict=True)) / self.x.height
 
 
-def chain_length(links: Sequence[Convolutional]) -> int:
+def chain_length(links: Sequence[FusableConvolution]) -> int:
     """The number of convolutions, from the first on, that one kernel computes; each is the only reader of its
     predecessor."""
     expands = links[0].is_pointwise
@@ -132,14 +128,14 @@ def chain_length(links: Sequence[Convolutional]) -> int:
     return 2 + expands if bands else 1
 
 
-def lanes_from_nchw(links: Sequence[Convolutional]) -> tuple[int, ...]:
+def lanes_from_nchw(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
     """The lanes in which an inverted bottleneck can write its output where it reads an NCHW tensor; none: it cannot."""
     if len(links) != 3 or not all(map(fits_nchw, links)):
         return ()
     return (NCHW, LANES) if links[-1].filters <= LANES else (NCHW,)
 
 
-def bind_inverted_bottleneck(links: Sequence[Convolutional], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
+def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
     """The call that computes y from x through all links; `added` is added after the last activation."""
     if x.layout.lanes == NCHW:
         return bind_nchw_bottleneck(links, x, y, added)
@@ -160,7 +156,7 @@ def bind_inverted_bottleneck(links: Sequence[Convolutional], x: Tensor, y: Tenso
     )  # fmt: skip
 
 
-def _pointwise(link: Convolutional, x: Layout) -> Pointwise:
+def _pointwise(link: FusableConvolution, x: Layout) -> Pointwise:
     """A 1x1 convolution as the kernel takes it."""
     direct, kind = link.packed(x), link.applied_activation
     assert isinstance(direct, TiledConvolution)
@@ -168,7 +164,7 @@ def _pointwise(link: Convolutional, x: Layout) -> Pointwise:
     return Pointwise(*filters, kind.fused_slope, kind.fused_id, direct.filters, x.lanes)
 
 
-def _depthwise(link: Convolutional, bands: Bands, x: Layout) -> Depthwise:
+def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> Depthwise:
     """The convolution in the middle as the kernel takes it; it reads an expanded band, or x where there is none."""
     packed, kind, window = link.packed(bands.between), link.applied_activation, link.window
     assert isinstance(packed, DepthwiseConvolution)

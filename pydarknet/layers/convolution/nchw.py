@@ -4,7 +4,6 @@ how their filters are packed."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,10 +21,7 @@ from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
-from .geometry import Table, Window, residual_of
-
-if TYPE_CHECKING:
-    from .convolutional import Convolutional
+from .geometry import FusableConvolution, Table, Window, residual_of
 
 MOST_CHANNELS = LANES // 2  # few channels: more fill a block's lanes well enough
 MOST_PLANES = 4  # of a picture
@@ -107,7 +103,7 @@ class PictureConvolution:
         )  # fmt: skip
 
 
-def lanes_from_rows(link: Convolutional) -> tuple[int, ...]:
+def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
     """The lanes in which a convolution over all channels can write what it computes from an NCHW tensor, row by row:
     NCHW, and blocks where it reads pictures; none where it cannot."""
     window, x = link.window, link.inputs[0]
@@ -118,7 +114,7 @@ def lanes_from_rows(link: Convolutional) -> tuple[int, ...]:
     return (NCHW,) * fits_nchw(link) + (LANES,) * blocked
 
 
-def fits_nchw(link: Convolutional) -> bool:
+def fits_nchw(link: FusableConvolution) -> bool:
     """Whether a convolution can read and write NCHW tensors: rows are long enough, planes fill the tiles, and the tiles
     know its strides and its activation."""
     window, x = link.window, link.inputs[0]
@@ -136,7 +132,7 @@ def fits_four_lanes(shape: Shape) -> bool:
     return shape.channels <= MOST_CHANNELS
 
 
-def bind_nchw_bottleneck(links: Sequence[Convolutional], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
+def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
     """As `bind_inverted_bottleneck`, from an NCHW tensor to an NCHW one or to one block."""
     expand, middle, project = links
     window, shape, out = middle.window, middle.inputs[0], y.shape
@@ -160,7 +156,7 @@ def bind_nchw_bottleneck(links: Sequence[Convolutional], x: Tensor, y: Tensor, a
     )  # fmt: skip
 
 
-def _filters(link: Convolutional, x: Layout, offsets: Table | None = None) -> NchwFilters:
+def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) -> NchwFilters:
     """The filters as kernels take them."""
     packed = link.packed(x)
     assert isinstance(packed, NchwConvolution)
@@ -173,7 +169,7 @@ def is_picture_filter(filters: int, channels: int, groups: int, window: Window) 
     return window == WINDOW_3X3 and filters % LANES == 0 and channels <= MOST_PLANES and groups == 1
 
 
-def reads_picture(link: Convolutional, pooled: bool) -> bool:
+def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
     """Whether a PictureConvolution computes a convolution over all channels: rows are long enough, and where it is
     pooled, sides are even and the activation is a slope, which may as well follow."""
     shape = link.inputs[0]
