@@ -20,7 +20,7 @@ from turns import take_turns, timed, warn_of_load
 
 import pydarknet
 from pydarknet.boxes import Box, Detection
-from pydarknet.layers.convolution.bf16 import Bf16Convolution
+from pydarknet.layers.convolution.converted import ConvertedConvolution
 from pydarknet.utils.arrays import Array
 
 PRECISIONS = "float32", "bf16"
@@ -48,7 +48,7 @@ def compared(name: str, size: int, repeats: int, threads: int | None) -> list[st
     for network in networks:
         network.forward(x)
     convolutions = [layer for layer in networks[1].layers if layer.kind == "convolutional"]
-    rounded = sum(isinstance(layer._packed, Bf16Convolution) for layer in convolutions)  # type: ignore[attr-defined]
+    rounded = sum(isinstance(layer._packed, ConvertedConvolution) for layer in convolutions)  # type: ignore[attr-defined]
     exact, fast = take_turns([timed(lambda net=network: net.forward(x)) for network in networks], repeats)
     return [
         f"{cfg.stem} {size}", f"{rounded} of {len(convolutions)}", f"{1000 * exact:.2f}", f"{1000 * fast:.2f}",

@@ -14,7 +14,7 @@ from ..config.sections import Section
 from ..errors import OptionError
 from ..layers import INPUT, Layer
 from ..layers.base import Trainable
-from ..layers.convolution.bf16 import FLOAT32
+from ..layers.convolution.converted import FLOAT32
 from ..layers.heads.base import Head
 from ..layers.heads.delta_rejection import DeltaRejection
 from ..layers.options import TrainingProgress

@@ -3,9 +3,10 @@ of `microkernel.py`."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from numba import prange
+from numba import prange, types
+from numba.extending import intrinsic
 
 from ...runtime.jit import device, inlined, kernel
 from ..activation import activate_fused, clear_lanes
@@ -13,10 +14,8 @@ from ..addressing import cell, storage
 from ..halo import clear_halos, zero_halo
 from ..pooling import pool_rows
 from ..simd.intrinsics import one_of
-from ..simd.vector import vload, vstore
+from ..simd.vector import HALF, LANES, data_pointer, interleaved, load_vector, store_vector, vload, vstore
 from ..task_queue import next_task, reset_queue
-from . import depthwise_microkernel as depthwise
-from .depthwise_microkernel import depthwise_tile, straight_tile, wide_straight_tile
 from .microkernel import (
     ANY,
     BLOCK,
@@ -30,25 +29,29 @@ from .microkernel import (
     NARROW,
     NR,
     OC_VECTORS,
-    PAIR_TILES,
     PREFETCHING,
     RGB,
     RGB_STRAIGHT,
     RGB_STRAIGHT_2,
     SHORT,
-    SINGLE_TILES,
     SMALL_PLANE,
     STRAIGHT,
     STRAIGHT_2,
+    STRAIGHT_IN,
     TAP_LANES,
     TAPS,
     WEIGHTS,
     WHOLE,
-    WIDE_TILES,
+    Depthwise,
+    Float32,
     Panel,
+    Product,
     Run,
     TileSource,
     TileTarget,
+    constant,
+    make_tile,
+    make_tiles,
 )
 from .views import Residual
 
@@ -72,15 +75,11 @@ class PlaneTarget(NamedTuple):
     pitch: int
 
 
-# Tiles by kind: for NR vectors of output channels, for one, and for one narrow one and twice as many pixels.
-_pair, _single, _wide = one_of(PAIR_TILES), one_of(SINGLE_TILES), one_of(WIDE_TILES)
-
-
 # --- the pixels of a plane --------------------------------------------------------------------------------------------
 
 
 @device
-def finish_tile(y, at, wrap, run, channels, activation):
+def _finish_tile(y, at, wrap, run, channels, activation):
     """Apply the activation to one tile's vectors, row by row, and keep lanes past the last channel zero."""
     column, pixels = run.column, run.pixels
     while pixels > 0:
@@ -107,43 +106,27 @@ def _add_to_tile(y, y_at, y_wrap, residual, at, wrap, run):
 
 
 @inlined
-def finish_tiles(y, target, run, panel, epilogue, residual, residual_at):
+def _finish_tiles(y, target, run, panel, epilogue, residual, residual_at):
     """What follows the products of a tile: the activation, then the residual, where they are asked for."""
     channels = epilogue.channels - panel.block * 16
     for r in range(panel.oc_vectors):
         y_at = target.at + r * target.block_stride
         if epilogue.activation != 0:
-            finish_tile(y, y_at, target.wrap, run, channels - r * 16, epilogue.activation)
+            _finish_tile(y, y_at, target.wrap, run, channels - r * 16, epilogue.activation)
         if residual.adds:
             wrap = (residual.pitch - run.width + 1) * 16
             _add_to_tile(y, y_at, target.wrap, residual.data, residual_at + r * residual.block_stride, wrap, run)
 
 
 @inlined
-def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
+def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
     """Whether the cells of a tile of `count` pixels are all as far apart, in the input and in the output."""
     joined = x_wrap == x_step and y_wrap == 16
     return pixels >= count and (joined or column + count <= width)
 
 
 @inlined
-def _kind(lanes, straight, x_step, pixels):
-    """The kind of tile that the lanes in use and the way its cells lie ask for."""
-    if lanes == COLOURS:
-        if straight and x_step == FOUR_LANES:
-            return RGB_STRAIGHT
-        if straight and x_step == FOUR_LANES_2:
-            return RGB_STRAIGHT_2
-        return RGB
-    if straight and x_step == 16:
-        return STRAIGHT
-    if straight and x_step == 32:
-        return STRAIGHT_2
-    return SHORT if MR_SHORT > 0 and pixels <= MR_SHORT else ANY
-
-
-@inlined
-def next_pixels(left, most):
+def _next_pixels(left, most):
     """How many of the pixels that are left the next tile takes: as few as that takes no more tiles."""
     return MR_SHORT if most < left <= 2 * MR_SHORT else min(most, left)
 
@@ -158,54 +141,243 @@ def panel_of(filters, index):
     )  # fmt: skip
 
 
-@device
-def convolve_pixels(
-    x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at, prefetches
-):
-    """One panel of filters at the pixels from `first` to `last` of a plane, in reading order.
+def make_convolve_pixels(product: Product) -> Any:
+    """What computes one panel of filters at the pixels from `first` to `last` of a plane, in reading order.
 
-    x, y: flat float32; source: PlaneSource, target: PlaneTarget, of y's first block of the panel; filters:
-    PackedFilters; residual_at: where the plane's first pixel is in the residual; prefetches: whether the panel that
-    follows this one comes from memory and is needed next.
+    convolve_pixels(x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at,
+    prefetches): x, y: flat float32, x with words of the product; source: PlaneSource, in words; target: PlaneTarget, of
+    y's first block of the panel; filters: PackedFilters; residual_at: where the plane's first pixel is in the residual;
+    prefetches: whether the panel that follows this one comes from memory and is needed next.
     """
-    step, channels = source.column_stride, epilogue.channels - panel.block * 16
-    x_wrap = source.row_stride - (width - 1) * step
-    y_wrap = (target.pitch - width + 1) * 16
-    row = first // width
-    column = first - row * width
-    pixel = first
-    single = panel.oc_vectors == 1
-    whole = single and filters.lanes == TAP_LANES and step == 16 and width == SMALL_PLANE
-    whole = whole and last - first == SMALL_PLANE * SMALL_PLANE
-    while pixel < last:
-        wide = channels <= NARROW
-        pixels = next_pixels(last - pixel, MR_WIDE if wide else MR)
-        straight = is_straight(step, x_wrap, y_wrap, column, width, pixels, MR_WIDE if wide else MR)
-        kind = _kind(filters.lanes, straight, step, pixels)
-        if NR > 1 and wide and kind >= ANY:
-            wide = False
-            pixels = next_pixels(last - pixel, MR)
-            kind = _kind(filters.lanes, is_straight(step, x_wrap, y_wrap, column, width, pixels, MR), step, pixels)
-        if prefetches and not wide and kind == STRAIGHT and last - pixel <= 3 * MR:
-            kind = PREFETCHING
-        if whole:
-            wide, kind, pixels = False, WHOLE, SMALL_PLANE * SMALL_PLANE
-        tile_source = TileSource(source.origin + row * source.row_stride + column * step, step, x_wrap)
-        y_at = target.origin + (row * target.pitch + column) * 16
-        tile_target = TileTarget(y_at, target.block_stride, y_wrap)
-        run = Run(column, width, pixels)
-        if wide:
-            _wide(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
-        elif NR > 1 and not single:
-            _pair(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
-        else:
-            _single(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
-        finish_tiles(y, tile_target, run, panel, epilogue, residual, residual_at + (row * residual.pitch + column) * 16)
-        pixel += pixels
-        column += pixels
-        while column >= width:
-            column -= width
-            row += 1
+    singles, kinds = make_tiles(product, 1, product.kinds), product.kinds
+    pair_tile = wide_tile = single_tile = one_of(singles)  # of one block of output channels
+    has_pairs, has_wide, whole_too, narrow = NR > 1 and not product.by_block, product.widens, WHOLE in singles, NARROW
+    has_colours, has_short, has_prefetching = RGB in kinds, SHORT in singles, PREFETCHING in kinds
+    has_stride_2, has_inputs, cell_words = STRAIGHT_2 in kinds, STRAIGHT_IN in kinds, product.cell
+    if has_pairs:
+        pair_tile = one_of(make_tiles(product, NR, kinds))  # of NR blocks
+    if has_wide and NR == 1:  # of one narrow block and twice as many pixels
+        wide_tile = one_of(make_tiles(type(product)(HALF), 1, kinds))
+    elif has_wide:  # in whole vectors only where pixels lie straight, as their addresses would fill registers
+        wide_tile = one_of(make_tiles(product, 1, [kind for kind in kinds if kind < ANY], MR_WIDE))
+    if product.by_block and NR > 1:  # every block is computed alone
+        narrow = 1 << 30
+
+    @inlined
+    def kind_of(lanes, step, x_wrap, y_wrap, column, width, pixels, count):
+        """The kind of tile that the lanes in use and the way its cells lie ask for."""
+        straight = _is_straight(step, x_wrap, y_wrap, column, width, pixels, count)
+        if has_colours and lanes == COLOURS:
+            if straight and step == FOUR_LANES:
+                return RGB_STRAIGHT
+            if straight and step == FOUR_LANES_2:
+                return RGB_STRAIGHT_2
+            return RGB
+        if straight and step == cell_words:
+            return STRAIGHT
+        if has_stride_2 and straight and step == 2 * cell_words:
+            return STRAIGHT_2
+        if has_inputs and step == cell_words and _is_straight(step, x_wrap, 16, column, width, pixels, count):
+            return STRAIGHT_IN
+        return SHORT if has_short and pixels <= MR_SHORT else ANY
+
+    @device
+    def convolve_pixels(
+        x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at, prefetches
+    ):
+        step, channels = source.column_stride, epilogue.channels - panel.block * 16
+        x_wrap = source.row_stride - (width - 1) * step
+        y_wrap = (target.pitch - width + 1) * 16
+        row = first // width
+        column = first - row * width
+        pixel = first
+        single = panel.oc_vectors == 1
+        whole = whole_too and single and filters.lanes == TAP_LANES and step == 16 and width == SMALL_PLANE
+        whole = whole and last - first == SMALL_PLANE * SMALL_PLANE
+        while pixel < last:
+            wide = has_wide and channels <= narrow
+            most = MR_WIDE if wide else MR
+            pixels = _next_pixels(last - pixel, most)
+            kind = kind_of(filters.lanes, step, x_wrap, y_wrap, column, width, pixels, most)
+            if has_wide and NR > 1 and wide and kind >= ANY:
+                wide = False
+                pixels = _next_pixels(last - pixel, MR)
+                kind = kind_of(filters.lanes, step, x_wrap, y_wrap, column, width, pixels, MR)
+            if has_prefetching and prefetches and not wide and kind == STRAIGHT and last - pixel <= 3 * MR:
+                kind = PREFETCHING
+            if whole_too and whole:
+                wide, kind, pixels = False, WHOLE, SMALL_PLANE * SMALL_PLANE
+            tile_source = TileSource(source.origin + row * source.row_stride + column * step, step, x_wrap)
+            y_at = target.origin + (row * target.pitch + column) * 16
+            tile_target = TileTarget(y_at, target.block_stride, y_wrap)
+            run = Run(column, width, pixels)
+            if has_wide and wide:
+                wide_tile(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
+            elif has_pairs and not single:
+                pair_tile(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
+            else:
+                single_tile(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
+            other = residual_at + (row * residual.pitch + column) * 16
+            _finish_tiles(y, tile_target, run, panel, epilogue, residual, other)
+            pixel += pixels
+            column += pixels
+            while column >= width:
+                column -= width
+                row += 1
+
+    return convolve_pixels
+
+
+def make_convert_cell(product: Product) -> Any:
+    """What writes sixteen float32 of x, times `scale`, as the words of a cell, as a Numba intrinsic."""
+
+    @intrinsic
+    def convert_cell(typingctx, x, x_at, scale, y, y_at):
+        def codegen(context, b, signature, arguments):
+            x, x_at, scale, y, y_at = arguments
+            values = load_vector(b, b.gep(data_pointer(context, b, signature.args[0], x), [x_at]))
+            target = b.gep(data_pointer(context, b, signature.args[3], y), [y_at])
+            store_vector(b, product.convert(b, values, scale), target)
+            return context.get_dummy_value()
+
+        return types.none(x, x_at, scale, y, y_at), codegen
+
+    return convert_cell
+
+
+def make_convert_task(product: Product) -> Any:
+    """What converts the inputs of a task, the pixels from `first` to `last` of a plane.
+
+    convert_task(x, x_base, x_at, first, last, work, to): x_at: ConvertedOrigins; to: where words are written to. Where
+    a filter has one cell, the cells in use are converted, and lie side by side; else all from the first to the last.
+    """
+    cell_words, convert_cell = product.cell, make_convert_cell(product)
+
+    @device
+    def convert_cells(x, source, step, x_at, count, work, to):
+        """`count` cells of each block, `step` floats apart, to words that lie side by side."""
+        for block in range(x_at.blocks):
+            from_block, to_block = source + block * x_at.block_stride, to + block * x_at.span
+            for k in range(count):
+                convert_cell(x, from_block + k * step, x_at.scale, work, to_block + k * cell_words)
+
+    @device
+    def convert_task(x, x_base, x_at, first, last, work, to):
+        width, step, pixel = x_at.width, x_at.column_stride, first
+        if x_at.reach != 0:
+            row, last_row = first // width, (last - 1) // width
+            count = ((last_row - row) * x_at.row_stride + (width - 1) * step) // 16 + x_at.reach + 1
+            convert_cells(x, x_base + row * x_at.row_stride, 16, x_at, count, work, to)
+            return
+        while pixel < last:
+            row = pixel // width
+            column = pixel - row * width
+            count = min(width - column, last - pixel)
+            source = x_base + row * x_at.row_stride + column * step
+            convert_cells(x, source, step, x_at, count, work, to + (pixel - first) * cell_words)
+            pixel += count
+
+    return convert_task
+
+
+def make_convolve(product: Product, convolve_pixels: Any) -> Any:
+    """What one worker does of a convolution whose products these are: the body of a kernel's loop.
+
+    convolve_tasks(worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
+    arguments as `convolve`. Where the product converts: x_at: ConvertedOrigins; the offsets of `filters` count words in
+    what a worker has converted, its panels and weights are those of `make_pack_panel`. A worker converts what a task
+    reads of x into its `work_size` floats of `work`, unless it has just done so.
+    """
+    converts, by_block, factors, cell_words = product.converts, product.by_block, product.factors, product.cell
+    convert_task = make_convert_task(product) if converts else None
+
+    @device
+    def convolve_tasks(
+        worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size
+    ):
+        height, width, panels = x_at.height, x_at.width, filters.panels.shape[0]
+        plane = height * width
+        tiles = (plane + MR - 1) // MR
+        chunks = (tiles + schedule.tiles_per_task - 1) // schedule.tiles_per_task
+        tasks = y_at.pictures * chunks * panels
+        scratch, present = worker * work_size, -1
+        task = next_task(queue, worker, workers, tasks)
+        while task >= 0:
+            picture = task // (chunks * panels)
+            rest = task - picture * chunks * panels
+            if schedule.by_panel:
+                index = rest // chunks
+                chunk = rest - index * chunks
+            else:
+                chunk = rest // panels
+                index = rest - chunk * panels
+            panel = panel_of(filters, index)
+            if chunk == 0:
+                clear_halos(y, storage(y_at, picture, panel.block), y_at.block_stride, panel.oc_vectors, height, width,
+                            y_at.halo)  # fmt: skip
+            first = chunk * schedule.tiles_per_task * MR
+            last = min(plane, first + schedule.tiles_per_task * MR)
+            x_base, row_step, step = picture * x_at.picture_stride, x_at.row_stride, x_at.column_stride
+            if by_block:
+                x_base += panel.block * x_at.block_stride
+            if converts:
+                if present != picture * chunks + chunk:
+                    present = picture * chunks + chunk
+                    convert_task(x, x_base + x_at.low, x_at, first, last, work, scratch)
+                gathers = x_at.reach == 0
+                row_step = cell_words * width if gathers else x_at.row_stride // factors
+                step = cell_words if gathers else x_at.column_stride // factors
+                x_base = scratch - (first * cell_words if gathers else first // width * row_step)
+            target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
+            residual_at = residual.origin + picture * residual.picture_stride + panel.block * residual.block_stride
+            convolve_pixels(
+                work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, y, target, first, last,
+                width, epilogue, residual, residual_at, schedule.by_panel and tiles <= FEW_TILES,
+            )  # fmt: skip
+            task = next_task(queue, worker, workers, tasks)
+
+    return convolve_tasks
+
+
+def make_pack_panel(product: Product) -> Any:
+    """What brings one panel of filters from float32, as `pack_filters` orders it, into words: (words, blocks, 16).
+
+    pack_panel(filters, panels, index, packed): panels: of the float32 filters; packed: float32 in whose bits words lie.
+    """
+    factors, words = product.factors, product.words
+
+    @intrinsic
+    def pack_words(typingctx, x, x_at, step, y, y_at):
+        """Sixteen words, of the vectors that are `step` floats apart from x_at on."""
+
+        def codegen(context, b, signature, arguments):
+            x, x_at, step, y, y_at = arguments
+            source = b.gep(data_pointer(context, b, signature.args[0], x), [x_at])
+            target = b.gep(data_pointer(context, b, signature.args[3], y), [y_at])
+            vectors = [load_vector(b, b.gep(source, [b.mul(step, constant(k))])) for k in range(factors)]
+            store_vector(b, interleaved(b, [product.convert_filters(b, vector) for vector in vectors]), target)
+            return context.get_dummy_value()
+
+        return types.none(x, x_at, step, y, y_at), codegen
+
+    @device
+    def pack_panel(filters, panels, index, packed):
+        oc_vectors, start = panels[index, OC_VECTORS], panels[index, WEIGHTS]
+        for word in range(panels[index, TAPS] * words):
+            for r in range(oc_vectors):
+                first = start + (word * factors * oc_vectors + r) * 16
+                to = start // factors + (word * oc_vectors + r) * 16
+                pack_words(filters, first, oc_vectors * 16, packed, to)
+
+    return pack_panel
+
+
+FLOAT32, DEPTHWISE = Float32(), Depthwise()
+convolve_pixels, convolve_depthwise_pixels = make_convolve_pixels(FLOAT32), make_convolve_pixels(DEPTHWISE)
+_convolve_tasks, _convolve_depthwise_tasks = (
+    make_convolve(FLOAT32, convolve_pixels),
+    make_convolve(DEPTHWISE, convolve_depthwise_pixels),
+)
 
 
 @device
@@ -225,36 +397,20 @@ def convolve(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, wor
     x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters; epilogue:
     Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers (`task_queue.py`).
     """
-    height, width, panels = x_at.height, x_at.width, filters.panels.shape[0]
-    plane = height * width
-    tiles = (plane + MR - 1) // MR
-    chunks = (tiles + schedule.tiles_per_task - 1) // schedule.tiles_per_task
-    tasks = y_at.pictures * chunks * panels
     reset_queue(queue, workers)
     for worker in prange(workers):
-        task = next_task(queue, worker, workers, tasks)
-        while task >= 0:
-            picture = task // (chunks * panels)
-            rest = task - picture * chunks * panels
-            if schedule.by_panel:
-                index = rest // chunks
-                chunk = rest - index * chunks
-            else:
-                chunk = rest // panels
-                index = rest - chunk * panels
-            panel = panel_of(filters, index)
-            y_base = storage(y_at, picture, panel.block)
-            if chunk == 0:
-                clear_halos(y, y_base, y_at.block_stride, panel.oc_vectors, height, width, y_at.halo)
-            first = chunk * schedule.tiles_per_task * MR
-            source = PlaneSource(picture * x_at.picture_stride, x_at.row_stride, x_at.column_stride)
-            target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
-            residual_at = residual.origin + picture * residual.picture_stride + panel.block * residual.block_stride
-            convolve_pixels(
-                x, source, filters, panel, y, target, first, min(plane, first + schedule.tiles_per_task * MR), width,
-                epilogue, residual, residual_at, schedule.by_panel and tiles <= FEW_TILES,
-            )  # fmt: skip
-            task = next_task(queue, worker, workers, tasks)
+        _convolve_tasks(worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, y, 0)
+
+
+@kernel
+def convolve_depthwise(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers):
+    """y = activation(bias + each channel convolved with its own filter); arguments as `convolve`, a panel for each
+    block."""
+    reset_queue(queue, workers)
+    for worker in prange(workers):
+        _convolve_depthwise_tasks(
+            worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, y, 0
+        )  # fmt: skip
 
 
 @kernel
@@ -291,49 +447,15 @@ def convolve_pooled(x, x_at, filters, y, y_at, epilogue, queue, workers, work, w
             task = next_task(queue, worker, workers, tasks)
 
 
-# --- depthwise --------------------------------------------------------------------------------------------------------
+_straight_tile = make_tile(DEPTHWISE, 1, straight=LANES)
+_wide_straight_tile = make_tile(DEPTHWISE, 1, straight=LANES, pixels=MR_WIDE) if NR > 1 else _straight_tile
 
 
 @device
-def depthwise_rows(x, source, filters, block, y, target, rows, width, epilogue):
-    """`rows` rows of one block of `convolve_depthwise`, from those on where `source` and `target` begin."""
-    step, channels = source.column_stride, epilogue.channels - block * 16
-    x_wrap = source.row_stride - (width - 1) * step
-    y_wrap = (target.pitch - width + 1) * 16
-    row, column, pixel = 0, 0, 0
-    while pixel < rows * width:
-        left = rows * width - pixel
-        wide = NR > 1 or channels <= NARROW
-        count = MR_WIDE if wide else MR
-        straight = step == 16 and is_straight(step, x_wrap, y_wrap, column, width, min(count, left), count)
-        if NR > 1 and wide and not straight:
-            wide, count = False, MR
-            straight = step == 16 and is_straight(step, x_wrap, y_wrap, column, width, min(count, left), count)
-        pixels = min(count, left)
-        if wide:
-            kind = depthwise.WIDE_STRAIGHT if straight else depthwise.WIDE_ANY
-        else:
-            kind = depthwise.STRAIGHT if straight else depthwise.ANY
-        tile_source = TileSource(source.origin + row * source.row_stride + column * step, step, x_wrap)
-        y_at = target.origin + (row * target.pitch + column) * 16
-        run = Run(column, width, pixels)
-        depthwise_tile(kind, x, tile_source, filters, filters.offsets.shape[0], block, y,
-                       TileTarget(y_at, target.block_stride, y_wrap), run, epilogue.slope)  # fmt: skip
-        if epilogue.activation != 0:
-            finish_tile(y, y_at, y_wrap, run, channels, epilogue.activation)
-        pixel += pixels
-        column += pixels
-        while column >= width:
-            column -= width
-            row += 1
-
-
-@device
-def straight_rows(x, x_at, row_stride, filters, block, y, y_at, rows, width, slope):
-    """The same with stride 1, to rows of at least SHORTEST pixels that follow one another: in tiles that begin in their
-    row and may go beyond its end, into what the next row's then overwrite. Up to MR pixels are read and written behind
-    the last row."""
-    taps = filters.offsets.shape[0]
+def straight_depthwise_rows(x, x_at, row_stride, filters, panel, y, y_at, rows, width, epilogue):
+    """`convolve_depthwise_pixels` with stride 1, to rows of at least SHORTEST pixels that follow one another: in tiles
+    that begin in their row and may go beyond its end, into what the next row's then overwrite. Up to MR pixels are read
+    and written behind the last row. No activation but a slope."""
     for row in range(rows):
         column = 0
         while column < width:
@@ -342,32 +464,8 @@ def straight_rows(x, x_at, row_stride, filters, block, y, y_at, rows, width, slo
             target = TileTarget(y_at + (row * width + column) * 16, row_stride, row_stride)
             run = Run(column, width, width)
             if NR > 1 and width - column > MR:
-                wide_straight_tile(x, source, filters, taps, block, y, target, run, slope)
+                _wide_straight_tile(x, source, filters, panel, y, target, run, epilogue)
                 column += MR_WIDE
             else:
-                straight_tile(x, source, filters, taps, block, y, target, run, slope)
+                _straight_tile(x, source, filters, panel, y, target, run, epilogue)
                 column += MR
-
-
-@kernel
-def convolve_depthwise(x, x_at, filters, y, y_at, epilogue, queue, workers):
-    """y = activation(bias + each channel convolved with its own filter); arguments as `convolve`, filters:
-    DepthwiseFilters. A task is some rows of one block of one picture."""
-    height, width, blocks = y_at.height, y_at.width, y_at.blocks
-    bands = max(1, min(8, height // 8))
-    tasks = y_at.pictures * blocks * bands
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        task = next_task(queue, worker, workers, tasks)
-        while task >= 0:
-            picture = task // (blocks * bands)
-            block = task // bands - picture * blocks
-            band = task - (picture * blocks + block) * bands
-            if band == 0:
-                zero_halo(y, y_at, picture, block)
-            row, end = height * band // bands, height * (band + 1) // bands
-            origin = picture * x_at.picture_stride + block * x_at.block_stride + row * x_at.row_stride
-            source = PlaneSource(origin, x_at.row_stride, x_at.column_stride)
-            target = PlaneTarget(cell(y_at, picture, block, row, 0), y_at.block_stride, y_at.pitch)
-            depthwise_rows(x, source, filters, block, y, target, end - row, width, epilogue)
-            task = next_task(queue, worker, workers, tasks)

@@ -14,13 +14,13 @@ from ..task_queue import next_task, reset_queue
 from .direct import (
     PlaneSource,
     PlaneTarget,
+    convolve_depthwise_pixels,
     convolve_pixels,
-    depthwise_rows,
     opaque_zero_and_false,
     panel_of,
-    straight_rows,
+    straight_depthwise_rows,
 )
-from .views import DepthwiseFilters, Epilogue, PackedFilters, Residual
+from .views import Epilogue, Residual
 
 
 class Band(NamedTuple):
@@ -70,8 +70,8 @@ def _expand(x, picture, x_at, expand, panel, depthwise, band, work, at):
                          expand.column_stride)  # fmt: skip
     origin = at + ((band.first - band.low) * pitch + x_at.side) * 16
     convolve_pixels(
-        x, source, PackedFilters(expand.offsets, expand.lanes, expand.panels, expand.weights, expand.bias), panel, work,
-        PlaneTarget(origin, depthwise.block_stride, pitch), zero, (band.last - band.first) * x_at.width, x_at.width,
+        x, source, expand, panel, work, PlaneTarget(origin, depthwise.block_stride, pitch), zero,
+        (band.last - band.first) * x_at.width, x_at.width,
         Epilogue(depthwise.channels, expand.slope, expand.activation, never),
         Residual(work, never, zero, zero, zero, zero), zero, never,
     )  # fmt: skip
@@ -80,14 +80,18 @@ def _expand(x, picture, x_at, expand, panel, depthwise, band, work, at):
 @device
 def _convolve_block(x, x_base, depthwise, block, band, work, at):
     """One block of the depthwise convolution, its rows one after another from `at` on."""
-    filters = DepthwiseFilters(depthwise.offsets, depthwise.weights, depthwise.bias)
+    panel = panel_of(depthwise, block)
+    zero, never = opaque_zero_and_false(panel.oc_vectors)
+    epilogue = Epilogue(depthwise.channels, depthwise.slope, depthwise.activation, never)
     if depthwise.is_straight:
-        straight_rows(x, x_base, depthwise.row_stride, filters, block, work, at, band.rows, band.width, depthwise.slope)
+        straight_depthwise_rows(
+            x, x_base, depthwise.row_stride, depthwise, panel, work, at, band.rows, band.width, epilogue
+        )  # fmt: skip
     else:
-        source = PlaneSource(x_base, depthwise.row_stride, depthwise.column_stride)
-        depthwise_rows(
-            x, source, filters, block, work, PlaneTarget(at, depthwise.block_stride, band.width), band.rows, band.width,
-            Epilogue(depthwise.channels, depthwise.slope, depthwise.activation, block < 0),
+        convolve_depthwise_pixels(
+            x, PlaneSource(x_base, depthwise.row_stride, depthwise.column_stride), depthwise, panel, work,
+            PlaneTarget(at, depthwise.block_stride, band.width), zero, band.rows * band.width, band.width, epilogue,
+            Residual(work, never, zero, zero, zero, zero), zero, never,
         )  # fmt: skip
 
 
@@ -133,9 +137,8 @@ def convolve_inverted_bottleneck(
                 residual_at = residual.origin + picture * residual.picture_stride + panel.block * residual.block_stride
                 step = project.column_stride
                 convolve_pixels(
-                    work, PlaneSource(scratch, width * step, step),
-                    PackedFilters(project.offsets, project.lanes, project.panels, project.weights, project.bias), panel,
-                    y, PlaneTarget(cell(y_at, picture, panel.block, band.top, 0), y_at.block_stride, y_at.pitch), zero,
+                    work, PlaneSource(scratch, width * step, step), project, panel, y,
+                    PlaneTarget(cell(y_at, picture, panel.block, band.top, 0), y_at.block_stride, y_at.pitch), zero,
                     band.rows * width, width, Epilogue(project.channels, project.slope, project.activation, never),
                     residual, residual_at + band.top * residual.pitch * 16, never,
                 )  # fmt: skip

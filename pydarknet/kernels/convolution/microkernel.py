@@ -1,4 +1,5 @@
-"""The micro-kernel of every direct convolution: MR pixels x NR vectors of output channels, kept in registers.
+"""The micro-kernel of every direct convolution: MR pixels x NR vectors of output channels, kept in registers. What a
+product is, is a `Product`, one for each type of numbers.
 
 `offsets` is an indirection table with one offset for each (TAP_LANES input channels, kernel row, kernel column): kernel
 size, stride, dilation and groups are data, not code, and one compiled tile serves them all. The pixels of a tile follow
@@ -19,6 +20,7 @@ names of `make_tile`:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from llvmlite import binding, ir
@@ -76,6 +78,15 @@ MR_WIDE = 2 * MR
 SMALL_PLANE = 4 if NR == 2 else 0
 PREFETCH_VECTORS = 128
 
+# Floats from pixel to pixel of a picture in four lanes, with stride 1 and 2.
+FOUR_LANES, FOUR_LANES_2 = TAP_LANES, 2 * TAP_LANES
+
+# Kinds of tiles. STRAIGHT and STRAIGHT_2: the distances of pixels are part of the instructions, for stride 1 and 2;
+# RGB_STRAIGHT and RGB_STRAIGHT_2: the same for three colours in four lanes; STRAIGHT_IN: the input's distances are;
+# ANY: any others; SHORT: of few pixels; RGB: any others for three colours; PREFETCHING: straight, prefetches the next
+# panel; WHOLE: the whole of a small plane. From ANY up to RGB, addresses are in registers.
+STRAIGHT, STRAIGHT_2, RGB_STRAIGHT, RGB_STRAIGHT_2, STRAIGHT_IN, ANY, SHORT, RGB, PREFETCHING, WHOLE = range(10)
+
 # The columns of the table of panels: the first output block, the number of output blocks (NR or 1), the first entry of
 # the indirection table, the number of entries, the first float of the weights.
 BLOCK, OC_VECTORS, FIRST_TAP, TAPS, WEIGHTS = range(5)
@@ -119,9 +130,12 @@ def constant(number: int) -> ir.Constant:
     return ir.Constant(INT64, number)
 
 
-def _pixel_offsets(b: ir.IRBuilder, count: int, at, step, wrap, run) -> list[ir.Value]:
+def _offsets_of_pixels(b: ir.IRBuilder, distance: int, count: int, at, step, wrap, run) -> list[ir.Value]:
     """Offsets of a tile's `count` pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the
-    plane's end. run: the members of Run."""
+    plane's end. Where all are `distance` apart, it is part of the instructions, not in registers. run: the members of
+    Run."""
+    if distance:
+        return [b.add(at, constant(c * distance)) for c in range(count)]
     offsets, column = [at], run.column
     for c in range(1, count):
         column = b.add(column, constant(1))
@@ -133,13 +147,6 @@ def _pixel_offsets(b: ir.IRBuilder, count: int, at, step, wrap, run) -> list[ir.
     return offsets
 
 
-def offsets_of_pixels(b: ir.IRBuilder, distance: int, count: int, at, step, wrap, run) -> list[ir.Value]:
-    """The same; where all cells are `distance` floats apart, it is part of the instructions, not in registers."""
-    if distance:
-        return [b.add(at, constant(c * distance)) for c in range(count)]
-    return _pixel_offsets(b, count, at, step, wrap, run)
-
-
 def _offsets_of_square(b: ir.IRBuilder, side: int, at, wrap) -> list[ir.Value]:
     """Offsets of all pixels of a plane, side by side, with `wrap` at the end of a row."""
     pitch = b.add(wrap, constant((side - 1) * LANES))
@@ -147,8 +154,90 @@ def _offsets_of_square(b: ir.IRBuilder, side: int, at, wrap) -> list[ir.Value]:
     return [b.add(row, constant(j * LANES)) for row in rows for j in range(side)]
 
 
+class Product:
+    """What a number type multiplies: this one float32, whose sums are float32. Emits LLVM's instructions.
+
+    Inputs and filters lie in words of 32 bits, each the numbers of `factors` neighbouring channels: an instruction
+    multiplies a word of an input, in all lanes, with a vector of words, one for each output channel, and adds to that
+    channel's sum. Another number type overrides what it does differently.
+    """
+
+    factors = 1  # numbers of a word
+    converts = True  # a worker converts what it reads of float32 inputs; else these are read where they are
+    by_block = False  # an output block reads the input block of its own number, and no other
+    widens = False  # there are tiles for twice as many pixels of up to NARROW channels
+    kinds: tuple[int, ...] = STRAIGHT, STRAIGHT_IN, ANY, SHORT  # of tiles
+    vector = VECTOR  # what a vector of sums is
+
+    @property
+    def cell(self) -> int:
+        """Words of one pixel's block of channels."""
+        return LANES // self.factors
+
+    @property
+    def words(self) -> int:
+        """Words of a tap's inputs."""
+        return TAP_LANES // self.factors
+
+    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value) -> ir.Value:
+        """Sixteen float32 inputs, to be multiplied by `scale` where numbers are integers, as numbers of this type."""
+        raise NotImplementedError
+
+    def convert_filters(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
+        """Sixteen float32 of filters as numbers of this type."""
+        return self.convert(b, values, ir.Constant(ir.FloatType(), 1.0))
+
+    def load_input(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+        """What a vector of filters' words is multiplied with: one word of an input, in all lanes. Words are loaded as
+        if they were float32."""
+        return splat(b, b.load(address), ir.VectorType(ir.FloatType(), self.vector.count))
+
+    def multiply_add(self, b: ir.IRBuilder, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
+        """sums + x w, lane by lane, the products of all factors of the words x and w."""
+        return b.call(multiply_add(b, self.vector), [x, w, sums])
+
+    def start(self, b: ir.IRBuilder, filters, panel, epilogue, places) -> list[list[ir.Value]]:
+        """What sums[row][pixel] begin with; places[row][pixel]: where they will be written. filters, panel, epilogue:
+        the members of these tuples."""
+        biases = biases_of(b, filters, panel, len(places), self.vector)
+        return _start_of_sums(b, epilogue.accumulates, biases, places)
+
+    def finish(self, b: ir.IRBuilder, filters, panel, sums) -> list[list[ir.Value]]:
+        """The sums as float32."""
+        return sums
+
+
+class Float32(Product):
+    """Inputs are read where they are. vector: with HALF the tile is for twice as many pixels of half a block."""
+
+    converts = False
+    widens = True
+    kinds: tuple[int, ...] = STRAIGHT, STRAIGHT_2, RGB_STRAIGHT, RGB_STRAIGHT_2, ANY, SHORT, RGB, PREFETCHING, WHOLE
+
+    def __init__(self, vector: ir.VectorType = VECTOR) -> None:
+        self.vector = vector
+
+
+class Depthwise(Float32):
+    """Products of whole vectors: each channel has a filter of its own, and there is no sum over lanes."""
+
+    by_block = True
+    kinds = STRAIGHT, ANY
+
+    @property
+    def words(self) -> int:
+        return 1
+
+    def load_input(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+        return load_vector(b, address, self.vector)
+
+    def start(self, b: ir.IRBuilder, filters, panel, epilogue, places) -> list[list[ir.Value]]:
+        biases = biases_of(b, filters, panel, len(places), self.vector)
+        return [[bias] * len(row) for bias, row in zip(biases, places)]
+
+
 def make_tile(
-    oc_vectors: int, lanes: int = TAP_LANES, straight: int = 0, vector: ir.VectorType = VECTOR, pixels: int = MR,
+    product: Product, oc_vectors: int, words: int = 0, straight: int = 0, joined: bool = True, pixels: int = MR,
     prefetches_panel: bool = False, square: int = 0,
 ):  # fmt: skip
     """The tile for so many vectors of output channels and up to `pixels` pixels, as a Numba intrinsic.
@@ -156,12 +245,16 @@ def make_tile(
     tile(x, source, filters, panel, y, target, run, epilogue): arrays x and y are flat float32, `filters` has the
     members offsets, weights and bias of PackedFilters, the others are TileSource, Panel, TileTarget, Run and Epilogue.
 
-    lanes: inputs of a tap that are in use. straight: floats from one pixel's input to the next one's, where neither the
-    pixels nor what they read leave their rows; 0 where they may. vector: with HALF the tile is for twice as many pixels
-    of up to NARROW output channels. prefetches_panel: it prefetches the filters that follow its own in memory. square:
-    it is for a plane of so many pixels a side, side by side, and prefetches filters.
+    words: those of a tap that are in use, if not all. straight: words from one pixel's input to the next one's, where
+    neither the pixels nor what they read leave their rows; 0 where they may. joined: nor does what they write.
+    prefetches_panel: it prefetches the filters that follow its own in memory. square: it is for a plane of so many
+    pixels a side, side by side, and prefetches filters.
     """
-    count = square * square or pixels * LANES // vector.count
+    count = square * square or pixels * LANES // product.vector.count
+    loaded = ir.VectorType(ir.FloatType(), product.vector.count)
+    lines = product.words * oc_vectors  # vectors of a tap's filters
+    # Of large planes, memory is to be asked early; elsewhere there is no time to.
+    fetches = product.words == TAP_LANES and straight >= LANES
 
     @intrinsic
     def tile(typingctx, x, source, filters, panel, y, target, run, epilogue):
@@ -176,17 +269,14 @@ def make_tile(
                 offsets_of_x = _offsets_of_square(b, square, source.at, source.wrap)
                 offsets_of_y = _offsets_of_square(b, square, target.at, target.wrap)
             else:
-                offsets_of_x = offsets_of_pixels(b, straight, count, source.at, source.step, source.wrap, run)
-                apart = LANES if straight else 0
-                offsets_of_y = offsets_of_pixels(b, apart, count, target.at, constant(LANES), target.wrap, run)
+                apart = LANES if straight and joined else 0
+                offsets_of_x = _offsets_of_pixels(b, straight, count, source.at, source.step, source.wrap, run)
+                offsets_of_y = _offsets_of_pixels(b, apart, count, target.at, constant(LANES), target.wrap, run)
             pixels_of_x = [b.gep(x_base, [offset]) for offset in offsets_of_x]
             offset_table = b.gep(filters.offsets, [panel.first_tap])
             weights = b.gep(filters.weights, [panel.weights])
-            pixels_of_y = output_pixels(b, y_base, target, offsets_of_y, oc_vectors)
-            start = start_of_sums(
-                b, epilogue.accumulates, biases_of(b, filters, panel, oc_vectors, vector), pixels_of_y
-            )
-            fetches = straight >= LANES  # of large planes, memory is to be asked early; elsewhere there is no time to
+            pixels_of_y = _output_pixels(b, y_base, target, offsets_of_y, oc_vectors)
+            start = product.start(b, filters, panel, epilogue, pixels_of_y)
             if fetches:
                 _fetch_targets(b, pixels_of_y)
 
@@ -194,23 +284,24 @@ def make_tile(
                 shift = b.load(b.gep(offset_table, [t]))
                 if fetches:
                     _fetch_inputs(b, b.gep(pixels_of_x[0], [shift]), straight, count, t)
-                at_tap = b.gep(weights, [b.mul(t, constant(TAP_LANES * oc_vectors * LANES))])
+                at_tap = b.gep(weights, [b.mul(t, constant(lines * LANES))])
                 if square:
-                    for line in range(TAP_LANES * oc_vectors):
+                    for line in range(lines):
                         prefetch(b, b.gep(at_tap, [constant((PREFETCH_VECTORS + line) * LANES)]))
                 if prefetches_panel:
-                    following = b.gep(at_tap, [b.mul(panel.taps, constant(TAP_LANES * oc_vectors * LANES))])
-                    for line in range(TAP_LANES * oc_vectors):
+                    following = b.gep(at_tap, [b.mul(panel.taps, constant(lines * LANES))])
+                    for line in range(lines):
                         prefetch(b, b.gep(following, [constant(line * LANES)]))
-                for lane in range(lanes):
-                    at_lane = [b.gep(at_tap, [constant((lane * oc_vectors + r) * LANES)]) for r in range(oc_vectors)]
-                    w = [load_vector(b, address, vector) for address in at_lane]
+                for word in range(words or product.words):
+                    at_word = [b.gep(at_tap, [constant((word * oc_vectors + r) * LANES)]) for r in range(oc_vectors)]
+                    w = [load_vector(b, address, loaded) for address in at_word]
                     for c, pixel in enumerate(pixels_of_x):
-                        value = splat(b, b.load(b.gep(pixel, [b.add(shift, constant(lane))])), vector)
+                        value = product.load_input(b, b.gep(pixel, [b.add(shift, constant(word))]))
                         for r in range(oc_vectors):
-                            sums[r][c] = b.call(multiply_add(b, vector), [value, w[r], sums[r][c]])
+                            sums[r][c] = product.multiply_add(b, value, w[r], sums[r][c])
 
-            store_sums(b, loop_over_taps(b, panel.taps, start, products), pixels_of_y, epilogue.slope)
+            sums = product.finish(b, filters, panel, loop_over_taps(b, panel.taps, start, products))
+            store_sums(b, sums, pixels_of_y, epilogue.slope)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -218,7 +309,26 @@ def make_tile(
     return tile
 
 
-def output_pixels(b: ir.IRBuilder, y_base, target, offsets, oc_vectors: int) -> list[list[ir.Value]]:
+def make_tiles(product: Product, oc_vectors: int, kinds: Collection[int], pixels: int = MR) -> dict[int, Any]:
+    """Tiles of several kinds for `one_of`; kinds that this machine has no use for are left out."""
+    cell = product.cell
+    differences: dict[int, dict[str, Any]] = {
+        STRAIGHT: {"straight": cell},
+        STRAIGHT_2: {"straight": 2 * cell},
+        RGB_STRAIGHT: {"straight": FOUR_LANES, "words": COLOURS},
+        RGB_STRAIGHT_2: {"straight": FOUR_LANES_2, "words": COLOURS},
+        STRAIGHT_IN: {"straight": cell, "joined": False},
+        ANY: {},
+        **({SHORT: {"pixels": MR_SHORT}} if MR_SHORT else {}),
+        RGB: {"words": COLOURS},
+        PREFETCHING: {"straight": cell, "prefetches_panel": True},
+        **({WHOLE: {"square": SMALL_PLANE}} if SMALL_PLANE and oc_vectors == 1 and pixels == MR else {}),
+    }
+    made = [kind for kind in differences if kind in kinds]
+    return {kind: make_tile(product, oc_vectors, **{"pixels": pixels} | differences[kind]) for kind in made}
+
+
+def _output_pixels(b: ir.IRBuilder, y_base, target, offsets, oc_vectors: int) -> list[list[ir.Value]]:
     """[r][c]: the address of the c-th pixel's cell in the r-th output block. target: the members of TileTarget."""
     return [
         [b.gep(y_base, [b.add(offset, b.mul(target.block_stride, constant(r)))]) for offset in offsets]
@@ -250,7 +360,7 @@ def _fetch_inputs(b: ir.IRBuilder, cell, step: int, count: int, t) -> None:
         prefetch(b, b.gep(first, [constant(k * step)]))
 
 
-def start_of_sums(b: ir.IRBuilder, accumulates, biases, places) -> list[list[ir.Value]]:
+def _start_of_sums(b: ir.IRBuilder, accumulates, biases, places) -> list[list[ir.Value]]:
     """start[row][pixel]: what already stands in the output where `accumulates` is not 0, else the bias."""
     entry = b.basic_block
     load, ready = b.append_basic_block("sums.load"), b.append_basic_block("sums.ready")
@@ -305,39 +415,3 @@ def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
             store_vector(b, larger(b, b.fmul(value, slopes), value), place)
             if vector == HALF:
                 store_vector(b, zero, b.gep(place, [constant(HALF.count)]))
-
-
-# Floats from pixel to pixel of a picture in four lanes, with stride 1 and 2.
-FOUR_LANES, FOUR_LANES_2 = TAP_LANES, 2 * TAP_LANES
-
-# Kinds of tiles. STRAIGHT and STRAIGHT_2: the distances of pixels are part of the instructions, for stride 1 and 2;
-# RGB_STRAIGHT and RGB_STRAIGHT_2: the same for three colours in four lanes; ANY: any others; SHORT: of few pixels; RGB:
-# any others for three colours; PREFETCHING: straight, prefetches the next panel; WHOLE: the whole of a small plane.
-# From ANY up to RGB, addresses are in registers.
-STRAIGHT, STRAIGHT_2, RGB_STRAIGHT, RGB_STRAIGHT_2, ANY, SHORT, RGB, PREFETCHING, WHOLE = range(9)
-
-
-def _straight_tiles(oc_vectors: int, vector: ir.VectorType, pixels: int) -> dict[int, Any]:
-    return {
-        STRAIGHT: make_tile(oc_vectors, TAP_LANES, LANES, vector, pixels),
-        STRAIGHT_2: make_tile(oc_vectors, TAP_LANES, 2 * LANES, vector, pixels),
-        RGB_STRAIGHT: make_tile(oc_vectors, COLOURS, FOUR_LANES, vector, pixels),
-        RGB_STRAIGHT_2: make_tile(oc_vectors, COLOURS, FOUR_LANES_2, vector, pixels),
-    }
-
-
-def _tiles_of_all_kinds(oc_vectors: int, vector: ir.VectorType = VECTOR) -> dict[int, Any]:
-    return {
-        **_straight_tiles(oc_vectors, vector, MR),
-        ANY: make_tile(oc_vectors, vector=vector),
-        **({SHORT: make_tile(oc_vectors, vector=vector, pixels=MR_SHORT)} if MR_SHORT else {}),
-        RGB: make_tile(oc_vectors, COLOURS, vector=vector),
-        PREFETCHING: make_tile(oc_vectors, straight=LANES, vector=vector, prefetches_panel=True),
-    }
-
-
-PAIR_TILES, SINGLE_TILES = _tiles_of_all_kinds(NR), _tiles_of_all_kinds(1)  # of NR blocks, of one
-if SMALL_PLANE:
-    SINGLE_TILES[WHOLE] = make_tile(1, square=SMALL_PLANE)
-# Many pixels of a narrow block: in whole vectors only where they lie straight, as their addresses would fill registers.
-WIDE_TILES = _tiles_of_all_kinds(1, HALF) if NR == 1 else _straight_tiles(1, VECTOR, MR_WIDE)

@@ -45,19 +45,6 @@ def pack_filters(weights, size, channels, filters_per_group, gain, taps, panels,
 
 
 @kernel
-def pack_depthwise(weights, taps, gain, packed):
-    """Order (n, 1, rows, columns) filters as (blocks, taps, 16); lanes past the last filter become 0."""
-    for block in prange((gain.shape[0] + 15) // 16):
-        for t in range(taps):
-            for lane in range(16):
-                f = block * 16 + lane
-                value = weights[0] * 0
-                if f < gain.shape[0]:
-                    value = weights[f * taps + t] * gain[f]
-                packed[(block * taps + t) * 16 + lane] = value
-
-
-@kernel
 def pack_winograd(m, stride, weights, channels, gain, int24, packed, queue, workers, work, work_size):
     """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (panels, points, channels rounded up to blocks,
     NR, 16), zeros where there is no filter or channel; where `int24` is not 0, as many panels as in `int24.py`.

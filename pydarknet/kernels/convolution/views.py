@@ -22,20 +22,13 @@ class Origins(NamedTuple):
 
 
 class PackedFilters(NamedTuple):
-    """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`)."""
+    """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`). Where each channel has
+    one filter, a panel is one block, and a tap one vector of weights."""
 
     offsets: Any  # (taps of all panels,) int64, the indirection table: floats from a pixel's origin to TAP_LANES inputs
     lanes: int  # inputs of a tap that are in use, from the first on
     panels: Any  # (panels, 5) int64: the columns BLOCK, OC_VECTORS, FIRST_TAP, TAPS, WEIGHTS of `microkernel.py`
     weights: Any  # for each panel (taps, TAP_LANES, oc_vectors, 16) float32
-    bias: Any  # (blocks * 16,) float32
-
-
-class DepthwiseFilters(NamedTuple):
-    """One filter for each channel."""
-
-    offsets: Any  # (taps,) int64, as in PackedFilters
-    weights: Any  # (blocks, taps, 16) float32
     bias: Any  # (blocks * 16,) float32
 
 
@@ -124,9 +117,9 @@ class WinogradSchedule(NamedTuple):
     panel_ranges: int
 
 
-class PairOrigins(NamedTuple):
-    """`Origins` of a bf16 convolution, with what a worker rounds for a task: `span` pairs for each of `blocks` blocks
-    of channels."""
+class ConvertedOrigins(NamedTuple):
+    """`Origins` of a convolution whose workers convert what a task reads: `span` words for each of `blocks` blocks of
+    channels."""
 
     picture_stride: int
     block_stride: int
@@ -137,8 +130,8 @@ class PairOrigins(NamedTuple):
     blocks: int
     span: int
     low: int  # floats from a pixel's origin to the first float that a filter reads
-    reach: int  # cells from there to the last; 0: only cells in use are rounded, which then lie side by side
-    tiles_per_task: int
+    reach: int  # cells from there to the last; 0: only cells in use are converted, which then lie side by side
+    scale: Any  # float32: factor of inputs where they become integers
 
 
 class Pointwise(NamedTuple):
@@ -156,9 +149,11 @@ class Pointwise(NamedTuple):
 
 
 class Depthwise(NamedTuple):
-    """The depthwise convolution of an inverted bottleneck: `DepthwiseFilters` with geometry and epilogue."""
+    """The depthwise convolution of an inverted bottleneck: `PackedFilters` with geometry and epilogue."""
 
     offsets: Any
+    lanes: int
+    panels: Any
     weights: Any
     bias: Any
     slope: Any  # float32
@@ -170,7 +165,7 @@ class Depthwise(NamedTuple):
     stride: int
     padding: int
     channels: int
-    is_straight: bool  # `direct.straight_rows` serves: cells lie side by side, and readable memory follows the last
+    is_straight: bool  # `direct.straight_depthwise_rows` serves: cells lie side by side, readable memory follows them
 
 
 class BandedPlanes(NamedTuple):

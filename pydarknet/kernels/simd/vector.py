@@ -7,6 +7,7 @@ Numba's own vectoriser does not keep accumulators in registers over a reduction.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -81,6 +82,16 @@ def multiply_add(builder: ir.IRBuilder, vector: ir.VectorType = VECTOR) -> ir.Fu
     """a * b + c lane by lane, fused where the machine can do it in one instruction."""
     signature = ir.FunctionType(vector, [vector] * 3)
     return cgutils.get_or_insert_function(builder.module, signature, f"llvm.fmuladd.v{vector.count}f32")
+
+
+def interleaved(builder: ir.IRBuilder, vectors: Sequence[ir.Value]) -> ir.Value:
+    """The first lanes of 1, 2, 4, ... vectors, then their second lanes, and so on."""
+    if len(vectors) == 1:
+        return vectors[0]
+    first, second = (interleaved(builder, vectors[start::2]) for start in (0, 1))
+    count = first.type.count
+    order = [lane // 2 + lane % 2 * count for lane in range(2 * count)]
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, 2 * count), order))
 
 
 class Term:

@@ -12,7 +12,7 @@ from ...runtime.program import Call
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..autotune import tuning
-from .bf16 import BF16, FLOAT32, Bf16Convolution, bf16_cost
+from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution
 from .direct import DepthwiseConvolution, TiledConvolution
 from .geometry import PackedConvolution, Window
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
@@ -35,7 +35,7 @@ class Algorithm:
     depthwise: bool = False  # one filter for each channel
     m: int = 0  # tile size of Winograd F(m x m, 3 x 3), of F(m, 3) for NCHW tensors; 0: the direct algorithm
     stride: int = 1  # of F, whose filters depend on it
-    bf16: bool = False  # inputs and weights are rounded to bfloat16
+    precision: str = FLOAT32  # or the number type that inputs and weights are converted to
     int24: bool = False  # weights are 24-bit integers
     block_by_block: bool = False  # one output block at a time
 
@@ -45,20 +45,21 @@ class Algorithm:
         tuned: bool = False, precision: str = FLOAT32,
     ) -> Algorithm:  # fmt: skip
         """The fastest algorithm for filters over `channels` / `groups` channels: by the cost model; with `tuned` by
-        measurement on this machine, where there is one. With the precision BF16, direct convolutions are rounded, but
-        for those of pictures and those that are pooled."""
-        bf16 = precision == BF16 and x.lanes == LANES and not pooled
+        measurement on this machine, where there is one. With another precision than FLOAT32, direct convolutions are
+        converted, but for those of pictures and those that are pooled."""
+        if x.lanes != LANES or pooled:
+            precision = FLOAT32
         if x.lanes == NCHW:
             return cls(NCHW, m=2 if is_picture_filter(filters, channels, groups, window) else 0)
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
             choose, stride = (measured_tile if tuned else fastest_tile), window.stride_x
-            m = choose(filters, channels, out, stride, pooled, bf16)
+            m = choose(filters, channels, out, stride, pooled, precision)
             if m:
                 return cls(x.lanes, m=m, stride=stride, int24=uses_int24(m, filters, channels, out))
         small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE)
-        return cls(x.lanes, bf16=bf16, block_by_block=small and not bf16 and not pooled)
+        return cls(x.lanes, precision=precision, block_by_block=small and precision == FLOAT32 and not pooled)
 
     @property
     def without_int24(self) -> Algorithm:
@@ -74,8 +75,8 @@ class Algorithm:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
-        if self.bf16:
-            return Bf16Convolution(weights, gain, bias, groups)
+        if self.precision != FLOAT32:
+            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups)
         return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
 
 
@@ -85,34 +86,34 @@ def uses_int24(m: int, filters: int, channels: int, out: Shape) -> bool:
 
 
 def fastest_tile(
-    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, bf16: bool = False
+    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, precision: str = FLOAT32
 ) -> int:
-    """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm is faster, which with `bf16` is
-    the one on bfloat16 numbers.
+    """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm in this precision is
+    faster.
 
     The choice is for a batch of one, whatever the batch: a picture gives the same result alone and among others.
     """
     costs = {m: _winograd_cost(m, filters, channels, out, stride) for m in _tiles(stride, pooled)}
     best = min(costs, key=lambda m: costs[m])
     direct = _direct_cost(filters, channels, out)
-    if bf16:
-        direct = bf16_cost(filters, channels, Window(3, stride, stride, 1), out)
+    if precision != FLOAT32:
+        direct = NUMBER_TYPES[precision].cost(filters, channels, Window(3, stride, stride, 1), out)
     return best if costs[best] < direct else 0
 
 
 def measured_tile(
-    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, bf16: bool = False
+    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, precision: str = FLOAT32
 ) -> int:
     """The same by measurement, where it has been measured or is to be now."""
     kind = "3x3" if stride == 1 else "3x3/2"
     key = f"{kind} {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
-    key += f" {BF16}" if bf16 else ""
-    guess = fastest_tile(filters, channels, out, stride, pooled, bf16)
+    key += "" if precision == FLOAT32 else f" {precision}"
+    guess = fastest_tile(filters, channels, out, stride, pooled, precision)
     allowed = (0, *_tiles(stride, pooled))
-    return tuning.choose(key, guess, allowed, lambda: _candidates(filters, channels, out, stride, pooled, bf16))
+    return tuning.choose(key, guess, allowed, lambda: _candidates(filters, channels, out, stride, pooled, precision))
 
 
-def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, bf16: bool) -> dict[int, Call]:
+def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, precision: str) -> dict[int, Call]:
     """A convolution with each algorithm, on made-up numbers."""
     weights = np.full((filters, channels, 3, 3), 0.01, np.float32)
     gain, bias = np.ones(filters, np.float32), np.zeros(filters, np.float32)
@@ -122,9 +123,9 @@ def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bo
         Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
     )
     y, window = Tensor(Layout(1, target)), Window(3, stride, stride, 1)
-    candidates = {
-        m: Algorithm(LANES, False, m, stride, bf16 and not m, m > 0 and uses_int24(m, filters, channels, out))
-        for m in (0, *_tiles(stride, pooled))
+    candidates = {0: Algorithm(LANES, stride=stride, precision=precision)} | {
+        m: Algorithm(LANES, m=m, stride=stride, int24=uses_int24(m, filters, channels, out))
+        for m in _tiles(stride, pooled)
     }
     return {
         m: packed.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)

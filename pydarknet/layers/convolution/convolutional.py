@@ -23,9 +23,9 @@ from ..batchnorm import BatchNorm
 from ..summary_row import blur_row, convolution_row
 from .algorithm import Algorithm
 from .backward import ConvolutionLearning, Parameters
-from .bf16 import FLOAT32
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur_pool import Blur
+from .converted import FLOAT32
 from .geometry import PackedConvolution, Window, not_bound
 from .inverted_bottleneck import bind_inverted_bottleneck, chain_length, lanes_from_nchw
 from .nchw import lanes_from_rows, reads_picture

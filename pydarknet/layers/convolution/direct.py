@@ -6,11 +6,11 @@ import numpy as np
 
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
 from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
-from ...kernels.convolution.pack import COLUMN, ROW, UNIT, pack_depthwise, pack_filters
-from ...kernels.convolution.views import DepthwiseFilters, Epilogue, PackedFilters, Schedule
+from ...kernels.convolution.pack import COLUMN, ROW, UNIT, pack_filters
+from ...kernels.convolution.views import Epilogue, PackedFilters, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import Layout, Tensor
+from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 from ..workspace import with_queue, with_workspace
 from .geometry import Table, Window, origins_of, residual_of
@@ -22,6 +22,8 @@ class TiledConvolution:
     Packed once; bound to tensors as often as their sizes change.
     """
 
+    kernel = convolve
+
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int, oc_vectors: int = NR) -> None:
         """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read;
         oc_vectors: output blocks that are computed together."""
@@ -32,8 +34,7 @@ class TiledConvolution:
         last = self.panels[-1]
         self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * TAP_LANES * LANES)
         pack_filters(weights.reshape(-1), self.size, channels, n // groups, gain, self.taps, self.panels, self.packed)
-        self.bias = aligned_zeros(-(-n // LANES) * LANES)
-        self.bias[:n] = bias
+        self.bias = padded(bias, -(-n // LANES) * LANES)
 
     def filters_for(self, x: Layout, within: Table) -> PackedFilters:
         """The filters as kernels take them. within: for each tap, floats from a pixel's origin to its cell in x."""
@@ -53,47 +54,49 @@ class TiledConvolution:
         if pooled:
             size = NR * 2 * out.width * LANES
             return with_workspace(convolve_pooled, threads(), size, x.data, x_at, filters, y.data, y.planes, epilogue)
-        by_panel = self.packed.size > x.layout.item
-        tiles = _tiles_per_task(-(-out.cells // MR), len(self.panels), x.layout.batch, by_panel)
         return with_queue(
-            convolve, x.data, x_at, filters, y.data, y.planes, epilogue, residual_of(added, y),
-            Schedule(tiles, by_panel),
+            self.kernel, x.data, x_at, filters, y.data, y.planes, epilogue, residual_of(added, y),
+            self._schedule(out, x.layout),
         )  # fmt: skip
 
+    def _schedule(self, out: Shape, x: Layout) -> Schedule:
+        """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""
+        by_panel, wanted = self.packed.size > x.item, 8 * threads()
+        pieces = max(1, -(-wanted // (len(self.panels) * x.batch)))
+        if not by_panel:
+            pieces = max(pieces, wanted)
+        tiles = -(-out.cells // MR)
+        return Schedule(max(1, min(-(-tiles // pieces), 64)), by_panel)
 
-class DepthwiseConvolution:
+
+class DepthwiseConvolution(TiledConvolution):
     """A convolution of each channel with one filter of its own."""
+
+    kernel = convolve_depthwise
 
     def __init__(self, weights: Array, gain: Array, bias: Array) -> None:
         """weights: (n, 1, size, size); gain, bias: (n,)."""
         n, _, self.size, _ = weights.shape
-        self.filters, blocks = n, -(-n // LANES)
-        self.packed = aligned_empty(blocks * self.size**2 * LANES)
-        pack_depthwise(weights.reshape(-1), self.size**2, gain, self.packed)
-        self.bias = aligned_zeros(blocks * LANES)
-        self.bias[:n] = bias
+        self.filters, self.lanes, self.used, blocks = n, LANES, 1, -(-n // LANES)
+        self.taps = _taps(0, 1, self.size)
+        taps = len(self.taps)
+        self.panels = np.array([(block, 1, 0, taps, block * taps * LANES) for block in range(blocks)], np.int64)
+        lanes = aligned_zeros(blocks * LANES * taps).reshape(blocks * LANES, taps)
+        lanes[:n] = weights.reshape(n, taps) * gain[:, None]
+        self.packed = aligned_empty(lanes.size)
+        self.packed[:] = lanes.reshape(blocks, LANES, taps).transpose(0, 2, 1).ravel()
+        self.bias = padded(bias, blocks * LANES)
 
-    def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
-        added: Tensor | None = None,
-    ) -> Call:  # fmt: skip
-        """See `PackedConvolution.bind`; neither pooled nor added to."""
-        assert not pooled and added is None
-        offsets = np.ascontiguousarray(window.offset(x.layout, *np.divmod(np.arange(self.size**2), self.size)))
-        return with_queue(
-            convolve_depthwise, x.data, origins_of(x, window, y.shape),
-            DepthwiseFilters(offsets, self.packed, self.bias), y.data, y.planes,
-            Epilogue(self.filters, slope, code, False),
-        )  # fmt: skip
+    def _schedule(self, out: Shape, x: Layout) -> Schedule:
+        """Some rows of one block are a task."""
+        return Schedule(-(-out.cells // (MR * max(1, min(8, out.height // 8)))), True)
 
 
-def _tiles_per_task(tiles: int, panels: int, batch: int, by_panel: bool) -> int:
-    """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""
-    wanted = 8 * threads()
-    pieces = max(1, -(-wanted // (panels * batch)))
-    if not by_panel:
-        pieces = max(pieces, wanted)
-    return max(1, min(-(-tiles // pieces), 64))
+def padded(numbers: Array, size: int) -> Array:
+    """The numbers, and zeros behind them."""
+    array = aligned_zeros(size)
+    array[: numbers.size] = numbers
+    return array
 
 
 def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tuple[Table, Table]:

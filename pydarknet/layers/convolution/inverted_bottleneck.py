@@ -176,7 +176,7 @@ def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> Depthwise:
         offsets, block, pitch = window.offset(x, rows, columns), x.block, x.pitch
     is_straight = bands.expands and window.stride_x == 1 and kind.fused_id == NONE and bands.out.width >= SHORTEST
     return Depthwise(
-        np.ascontiguousarray(offsets), packed.packed, packed.bias, kind.fused_slope, kind.fused_id,
+        np.ascontiguousarray(offsets), 1, packed.panels, packed.packed, packed.bias, kind.fused_slope, kind.fused_id,
         block, window.stride_y * pitch * LANES, window.stride_x * LANES, window.size, window.stride_y, window.padding,
         bands.x.channels, is_straight,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from ...errors import OptionError
 from ...images.image import CHW, crop, resize
 from ...images.operations import mirrored, rotated, standardised
 from ...layers import INPUT
-from ...layers.convolution.bf16 import FLOAT32
+from ...layers.convolution.converted import FLOAT32
 from ...network.fusion import Graph
 from ...network.memory_plan import allocate, plan_tensors
 from ...network.network import Network

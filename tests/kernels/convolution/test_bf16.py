@@ -12,13 +12,14 @@ from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty, values
 
-from pydarknet.kernels.convolution.bf16 import CELL, MISSING, pack_pairs
-from pydarknet.kernels.convolution.bf16_microkernel import make_pair_tile, round_cell
-from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget
+from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS
+from pydarknet.kernels.convolution.bf16 import MISSING, pack_pairs
+from pydarknet.kernels.convolution.direct import make_convert_cell
+from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
 from pydarknet.kernels.convolution.views import Epilogue, PackedFilters
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution import bf16
-from pydarknet.layers.convolution.bf16 import Bf16Convolution
+from pydarknet.layers.convolution import converted
+from pydarknet.layers.convolution.converted import BF16, NUMBER_TYPES, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Shape
@@ -35,7 +36,7 @@ def convolved(x, weights, bias, window, groups=1, out_halo=0, kind="linear", add
     target = dirty(len(x), len(weights), out.height, out.width, out_halo)
     gain = np.ones(len(weights), np.float32) if gain is None else gain
     activation = ACTIVATIONS[kind]
-    plan = Bf16Convolution(weights, gain, bias, groups)
+    plan = ConvertedConvolution(NUMBER_TYPES[BF16], weights, gain, bias, groups)
     plan.bind(source, target, window, activation.fused_slope, activation.fused_id, added=added)()
     return target
 
@@ -103,16 +104,17 @@ def test_sums_begin_with_what_is_there():
     target = blocked(values(1, 40, 9, 7, seed=3))
     before = target.plain().reshape(1, 40, 9, 7)
     ones = np.ones(40, np.float32)
-    Bf16Convolution(weights, ones, bias, 1).bind(blocked(x, 1), target, window, np.float32(1), 0, added=target)()
+    plan = ConvertedConvolution(NUMBER_TYPES[BF16], weights, ones, bias, 1)
+    plan.bind(blocked(x, 1), target, window, np.float32(1), 0, added=target)()
     assert_blocked(target, reference(x, weights, 0 * bias, window) + before, 2e-5)
 
 
 @pytest.mark.parametrize("window", [Window(1, 1, 1, 0), Window(3, 2, 2, 1)])
-@pytest.mark.parametrize("near", [1, 3000, bf16.NEAR])
+@pytest.mark.parametrize("near", [1, 3000, converted.NEAR])
 def test_the_division_of_the_work_does_not_change_the_result(window, near, monkeypatch):
     x, (weights, bias) = values(2, 70, 31, 29), parameters(70, 70, window.size)
     expected = convolved(x, weights, bias, window).plain()
-    monkeypatch.setattr(bf16, "NEAR", near)
+    monkeypatch.setattr(converted, "NEAR", near)
     before = threads()
     try:
         for count in {1, before}:
@@ -141,11 +143,13 @@ def widened(pairs):
 
 
 def test_inputs_are_rounded_to_the_nearest():
+    round_cell = make_convert_cell(PAIRS)
+
     @numba.njit
     def rounded(x, y):
-        round_cell(x, 0, y, 0)
+        round_cell(x, 0, np.float32(1), y, 0)
 
-    pairs = np.zeros(CELL, np.float32)
+    pairs = np.zeros(PAIRS.cell, np.float32)
     rounded(SPECIAL, pairs)
     np.testing.assert_array_equal(widened(pairs), ROUNDED)
 
@@ -160,11 +164,11 @@ def test_filters_are_rounded_to_the_nearest():
 
 
 @pytest.mark.parametrize("rows", [1, NR])
-@pytest.mark.parametrize("distance, y_distance, pixels", [
-    (CELL, LANES, MR), (CELL, 0, MR), (0, 0, MR), (0, 0, MR_SHORT),
+@pytest.mark.parametrize("straight, joined, pixels", [
+    (PAIRS.cell, True, MR), (PAIRS.cell, False, MR), (0, True, MR), (0, True, MR_SHORT),
 ])  # fmt: skip
-def test_sums_stay_in_registers(rows, distance, y_distance, pixels):
-    tile = make_pair_tile(rows, distance, y_distance, pixels)
+def test_sums_stay_in_registers(rows, straight, joined, pixels):
+    tile = make_tile(PAIRS, rows, 0, straight, joined, pixels)
 
     @numba.njit
     def multiply(x, taps, weights, bias, y, slope):

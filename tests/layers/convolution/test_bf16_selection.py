@@ -18,7 +18,7 @@ from pydarknet import OptionError
 from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
 from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
-from pydarknet.layers.convolution.bf16 import BF16, Bf16Convolution
+from pydarknet.layers.convolution.converted import BF16, FLOAT32, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
 from pydarknet.tools.pictures.nightmare import InputGradient
@@ -40,7 +40,9 @@ def method(window=Window(1, 1, 1, 0), filters=64, channels=64, groups=1, lanes=1
 
 def rounds(network):
     """For each convolution of a network that has run, whether its numbers are rounded."""
-    return [isinstance(layer._packed, Bf16Convolution) for layer in network.layers if layer.kind == "convolutional"]
+    return [
+        isinstance(layer._packed, ConvertedConvolution) for layer in network.layers if layer.kind == "convolutional"
+    ]
 
 
 # --- which convolutions ---
@@ -51,21 +53,21 @@ def rounds(network):
     {"window": Window(3, 2, 1, 1)}, {"window": Window(3, 2, 2, 1), "side": 104},
 ])  # fmt: skip
 def test_direct_convolutions_are_rounded(options):
-    assert method(**options) == Algorithm(16, bf16=True)
+    assert method(**options) == Algorithm(16, precision=BF16)
 
 
 @pytest.mark.parametrize("options", [
     {"channels": 3, "lanes": 4}, {"groups": 64}, {"pooled": True}, {"window": Window(3, 1, 1, 1)},
 ])  # fmt: skip
 def test_pictures_depthwise_pooled_and_winograds_are_not(options):
-    assert not method(**options).bf16
+    assert method(**options).precision == FLOAT32
 
 
 def test_rounding_is_weighed_against_winograds_method():
     out = Shape(256, 76, 76)
-    assert fastest_tile(256, 256, out, 1) == fastest_tile(256, 256, out, 1, bf16=True) == 4
+    assert fastest_tile(256, 256, out, 1) == fastest_tile(256, 256, out, 1, precision=BF16) == 4
     assert fastest_tile(256, 128, out, 2) > 0
-    assert fastest_tile(256, 128, out, 2, bf16=True) == 0
+    assert fastest_tile(256, 128, out, 2, precision=BF16) == 0
 
 
 @needs_bf16

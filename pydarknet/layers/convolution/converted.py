@@ -1,0 +1,136 @@
+"""Direct convolutions on numbers of other types than float32: which there are, and the division of their work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import OptionError
+from ...kernels.convolution import bf16
+from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
+from ...kernels.convolution.pack import COLUMN, ROW, UNIT
+from ...kernels.convolution.views import ConvertedOrigins, Epilogue, PackedFilters, Schedule
+from ...runtime.program import Call
+from ...runtime.threads import threads
+from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import LANES, Array, aligned_empty
+from ..workspace import with_workspace
+from .direct import TiledConvolution
+from .geometry import Window, origins_of, residual_of
+
+FLOAT32, BF16 = "float32", "bf16"
+
+NEAR = 96 << 10  # words that a task may convert: with filters and sums beside them, they stay in a core's second cache
+TASKS = 4  # that each worker has at least, where there are as many tiles
+
+
+class NumberType(NamedTuple):
+    """A type of numbers that direct convolutions multiply. Costs are in multiply-adds of a SIMD vector of float32."""
+
+    convolve: Any  # the kernel: `make_convolve` of the type's product
+    pack: Any  # the kernel: `make_pack_panel` of that for every panel
+    factors: int  # numbers of a word
+    product_cost: float  # of the product of a vector with one number
+    conversion_cost: float  # of a vector of inputs
+    filter_cost: float  # of a float of filters
+    # (gain, biases) of (weights, gain, biases, input scale): what filters are multiplied with before they are packed,
+    # and what the product's `start` and `finish` read as biases.
+    scale: Callable[[Array, Array, Array, np.float32], tuple[Array, Array]] | None = None
+
+    def cost(self, filters: int, channels: int, window: Window, out: Shape) -> float:
+        """What the method costs, for the choice of one."""
+        weights = window.size**2 * channels * -(-filters // LANES)
+        cells = out.cells * min(window.stride_x, window.size) * min(window.stride_y, window.size)
+        conversion = cells * -(-channels // LANES) * self.conversion_cost
+        return out.cells * weights * self.product_cost + conversion + weights * LANES * self.filter_cost
+
+
+NUMBER_TYPES = {BF16: NumberType(bf16.convolve_bf16, bf16.pack_pairs, bf16.FACTORS, 0.5, 4.0, 0.5)}
+
+
+def checked_precision(name: str) -> str:
+    """The name of a precision that this machine can compute in. Raises OptionError."""
+    if name == FLOAT32:
+        return name
+    if name not in NUMBER_TYPES:
+        raise OptionError(f"precision {name}: expected {FLOAT32} or {' or '.join(NUMBER_TYPES)}")
+    # Imported late: shipped code has no such kernels, and asks Numba what this processor can do.
+    kernels = import_module(f"{__package__.split('.')[0]}.kernels.convolution.{name}")
+    if kernels.MISSING:
+        raise OptionError(
+            f"precision {name}: needs a processor with AVX-512 {name.upper()}; this one ({kernels.PROCESSOR}) is "
+            f"without {' and '.join(kernels.MISSING)}"
+        )
+    return name
+
+
+class ConvertedConvolution(TiledConvolution):
+    """A convolution whose inputs and filters are converted to another type of numbers; y is float32. scale: what
+    inputs are multiplied with where they become integers."""
+
+    def __init__(
+        self, numbers: NumberType, weights: Array, gain: Array, bias: Array, groups: int, scale: float = 1,
+    ) -> None:  # fmt: skip
+        """weights: (n, channels / groups, size, size); gain, bias: (n,)."""
+        self.numbers, self.scale, biases = numbers, np.float32(scale), bias
+        if numbers.scale:
+            gain, biases = numbers.scale(weights, gain, bias, self.scale)
+        super().__init__(weights, gain, bias, groups, LANES)
+        if numbers.scale:
+            self.bias = biases
+        floats, panels = self.packed, self.panels.copy()
+        self.packed = aligned_empty(floats.size // numbers.factors)
+        numbers.pack(floats, panels, self.packed)
+        self.panels[:, WEIGHTS] //= numbers.factors
+
+    def bind(
+        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
+        added: Tensor | None = None,
+    ) -> Call:  # fmt: skip
+        """What computes y from x, as `PackedConvolution.bind` says, but never pooled."""
+        assert not pooled
+        at, workers, factors = x.layout, threads(), self.numbers.factors
+        tiles = self._tiles_per_task(at, y.shape, window, workers)
+        low, reach = _extent(window, at)
+        words = _cells(tiles, y.shape, window, at) * LANES // factors
+        span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
+        within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
+        channel = self.taps[:, UNIT] * TAP_LANES
+        offsets = channel // LANES * span + (channel % LANES + within) // factors
+        filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
+        x_at = ConvertedOrigins(*origins_of(x, window, y.shape), at.blocks, span, low, reach, self.scale)
+        return with_workspace(
+            self.numbers.convolve, workers, at.blocks * span, x.data, x_at, filters, y.data, y.planes,
+            Epilogue(self.filters, slope, code, added is y), residual_of(added, y), Schedule(tiles, False),
+        )  # fmt: skip
+
+    def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
+        """As many as a core's cache has room for, unless there would be too few tasks. A worker goes through its share
+        of the pixels with all filters, which reads these often: where they outweigh the picture, workers share them."""
+        tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
+        shared = len(self.panels) if self.packed.size > x.item // 2 else 1
+        chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))
+        while chunk > 1 and x.blocks * _cells(chunk, out, window, x) * cell > NEAR:
+            chunk -= 1
+        return -(-tiles // -(-tiles // chunk))
+
+
+def _extent(window: Window, x: Layout) -> tuple[int, int]:
+    """Floats from a pixel's origin to the first that the filter reads, and cells from there to the last; 0 for a filter
+    of one cell."""
+    corners = np.array([0, window.size - 1])
+    low, high = window.offset(x, corners, corners).tolist()
+    return low, (high - low) // LANES
+
+
+def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
+    """The most cells of a block that so many tiles of the output read, with those between them."""
+    pixels = min(tiles * MR, out.cells)
+    if window.size == 1:
+        return pixels
+    rows = min((pixels + out.width - 2) // out.width + 1, out.height)
+    _, reach = _extent(window, x)
+    return (rows - 1) * window.stride_y * x.pitch + (out.width - 1) * window.stride_x + reach + 1
