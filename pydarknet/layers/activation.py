@@ -33,13 +33,11 @@ class ActivationLayer(KernelLayer):
         return cls.build(section, context, activation=activation)
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x,), y = self.source_tensors, self.output
         copy = KernelCall(copy_channels, x.data, x.planes, 0, self.shape.channels, y.data, y.planes, 0)
         return [copy, *self.activation.calls(y)]
 
     def backward(self) -> None:
-        assert self.delta is not None and self.output is not None
         activation_backward(self.activation, self.delta, self.output, self.source_tensors[0])
         (target,), delta = self.source_deltas, self.delta
         if target is not None:
@@ -65,9 +63,6 @@ class Logistic(NchwLayer):
         self.value_deltas[:] = target - p
         entropy = target * np.log(np.maximum(p, _TINY)) + (1 - target) * np.log(np.maximum(1 - p, _TINY))
         return float(-entropy.sum(dtype=np.float64))
-
-    def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta]
 
     def table_row(self) -> str:
         return f"logistic x entropy                             {self.inputs[0].outputs:4d}"

@@ -194,7 +194,6 @@ class BatchNormLayer(KernelLayer):
     norm: BatchNorm
     biases: Array = field(repr=False)
     has_biases: bool
-    _trainables: list[Trainable] = field(default_factory=list, repr=False)
     _training: BatchNormTraining = field(init=False, repr=False)
 
     @classmethod
@@ -217,7 +216,6 @@ class BatchNormLayer(KernelLayer):
         self.biases[:] = 0
 
     def bind(self) -> Sequence[Call]:
-        assert self.output is not None
         (x,) = self.source_tensors
         gain, offset = (padded_lanes(values, x.layout.blocks) for values in self.norm.fold(self.biases))
         y = self.output
@@ -233,18 +231,13 @@ class BatchNormLayer(KernelLayer):
         biases, scales = self._trainables or (None, None)
         self._training = BatchNormTraining(self.norm, scales, biases, Layout(self.batch, self.shape))
 
-    def trainables(self) -> list[Trainable]:
-        return self._trainables
-
     def forward_training(self) -> None:
-        assert self.output is not None
         (x,), kept, blocks = self.source_tensors, self._training.pre_norm, self.output.layout.blocks
         identity = np.ones(blocks * LANES, np.float32), np.zeros(blocks * LANES, np.float32)
         elementwise.scale(x.data, x.planes, *identity, _ONE, kept.data, kept.planes)
         self._training.forward(self.biases, self.output)
 
     def backward(self) -> None:
-        assert self.delta is not None
         (target,) = self.source_deltas
         change = Tensor(self.delta.layout)
         self._training.backward(self.delta, change)

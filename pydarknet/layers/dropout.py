@@ -58,7 +58,6 @@ class Dropout(Identity):
         return cls.build(section, context, probability=probability, squares=Squares.from_section(section))
 
     def forward_training(self) -> None:
-        assert self.output is not None
         x = self.source_tensors[0].plain()
         if self.squares is not None:
             self._factors = self._without_squares(len(x), self.squares)
@@ -92,7 +91,6 @@ class Dropout(Identity):
         return max(0, min(start - last if start > last else start, last))
 
     def backward(self) -> None:
-        assert self.delta is not None
         if self.source_deltas[0] is not None:
             self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
 

@@ -56,8 +56,5 @@ class L2Norm(NchwLayer):
         with np.errstate(invalid="ignore", divide="ignore"):  # as in C, a pixel of zeros gives NaN
             y[:] = (planes / np.sqrt(np.square(planes).sum(axis=1, keepdims=True))).reshape(y.shape)
 
-    def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta]  # as in darknet
-
     def table_row(self) -> str:
         return f"l2norm                                         {self.inputs[0].outputs:4d}"

@@ -214,12 +214,10 @@ class Avgpool(KernelLayer):
         return Shape(inputs[0].channels)
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x,), y = self.source_tensors, self.output
         return [KernelCall(pooling.global_average, x.data, x.planes, y.data, y.planes)]
 
     def backward(self) -> None:
-        assert self.delta is not None
         (target,), delta, shape = self.source_deltas, self.delta, self.inputs[0]
         if target is not None:
             factor, window = np.float32(1 / shape.cells), SlidingWindow(max(shape.height, shape.width), 1, 1, 0)

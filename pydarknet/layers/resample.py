@@ -43,13 +43,11 @@ class Upsample(KernelLayer):
         return Shape(shape.channels, shape.height * self.stride, shape.width * self.stride)
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x,), y = self.source_tensors, self.output
         kernel = elementwise.sum_blocks if self.reverse else elementwise.upsample
         return [KernelCall(kernel, x.data, x.planes, self.stride, np.float32(self.scale), y.data, y.planes)]
 
     def backward(self) -> None:
-        assert self.delta is not None
         (target,) = self.source_deltas
         if target is None:
             return

@@ -77,7 +77,6 @@ class Route(KernelLayer):
         return self.group_id * self.shape.channels if self.groups > 1 and len(self.sources) == 1 else None
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         copies: list[Call] = []
         y, to = self.output, 0
         for x in self.source_tensors:
@@ -89,7 +88,6 @@ class Route(KernelLayer):
         return copies
 
     def backward(self) -> None:
-        assert self.delta is not None
         delta, first = self.delta, 0
         for source, target in zip(self.inputs, self.source_deltas, strict=True):
             count = source.channels // self.groups

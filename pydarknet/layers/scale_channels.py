@@ -51,7 +51,6 @@ class _Product(KernelLayer):
         return strides, 1
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x, other), y = self.source_tensors, self.output
         factors = self._factors(x.layout.strides())
         product = KernelCall(multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)
@@ -59,11 +58,9 @@ class _Product(KernelLayer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        assert self.output is not None
         self._product = Tensor(self.output.layout) if needs_input(self.activation) else self.output
 
     def backward(self) -> None:
-        assert self.delta is not None and self.output is not None
         activation_backward(self.activation, self.delta, self.output, self._product)
         shape, batch = self.shape, self.batch
         change = self.delta.plain().reshape(batch, shape.channels, shape.height, shape.width)

@@ -10,11 +10,10 @@ import numpy as np
 
 from ..config.declared import flag, natural, positive, real
 from ..config.dialect import Dialect
-from ..config.sections import Section
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import Layer, Parameter, Trainable
 from .nchw_layer import NchwLayer
 from .summary_row import sizes
 
@@ -49,15 +48,11 @@ class Crop(NchwLayer):
     Values are moved from 0..1 to -1..1 unless `noadjust`.
     """
 
+    ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
     height: int = positive(key="crop_height")
     width: int = positive(key="crop_width")
     noadjust: bool = flag()
     flip: bool = flag()
-
-    @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Crop:
-        section.ignore("angle", "saturation", "exposure", "shift")
-        return cls.build(section, context)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -112,7 +107,6 @@ class Implicit(Layer):
     mean: float = real()
     deviation: float = real(0.2, key="std")
     weights: Array = field(init=False, repr=False)
-    _trainable: Trainable = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,18 +127,13 @@ class Implicit(Layer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        self._trainable = Trainable("weights", self.weights, decays=True)
-
-    def trainables(self) -> list[Trainable]:
-        return [self._trainable]
+        self._trainables = [Trainable("weights", self.weights, decays=True)]
 
     def forward(self) -> None:
-        assert self.output is not None
         self.output.fill(np.tile(self.weights, (self.output.layout.batch, 1)))
 
     def backward(self) -> None:
-        assert self.delta is not None
-        self._trainable.update += self.delta.plain().sum(axis=0)
+        self._trainables[0].update += self.delta.plain().sum(axis=0)
 
     def table_row(self) -> str:
         return f"implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
@@ -192,9 +181,6 @@ class Iseg(NchwLayer):
         end = self.shape.cells * self.classes
         for sample in y:
             LOGISTIC.apply_nchw(sample[:end])
-
-    def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta]  # as in darknet, whose own loss of this layer is not computed here
 
     def table_row(self) -> str:
         return "iseg"

@@ -85,8 +85,5 @@ class Softmax(NchwLayer):
         with np.errstate(divide="ignore"):
             return float(-np.log(p[positive], dtype=np.float64).sum()) if self.has_loss else 0.0
 
-    def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta]
-
     def table_row(self) -> str:
         return f"softmax                                        {self.inputs[0].outputs:4d}"

@@ -47,7 +47,6 @@ class Unrolled:
     def forward(self, t: int, part: str, x: Array) -> Array:
         """The part's output (b, outputs) for x (b, inputs) at time step t."""
         layer = self._copies[t][part]
-        assert layer.output is not None
         layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
         layer.forward_training()
         return layer.output.plain()
