@@ -15,6 +15,7 @@ FEW_PICTURES, FEW_OBJECTS, FEW_VALIDATION = 100, 20, 20
 UNBALANCED = 10  # times the objects of the rarest class
 VERY_SMALL, SHARE = 8, 0.05  # side in pixels of the network's input; fraction of the objects
 DIFFERENT = 1.3  # ratio of the 90th to the 10th percentile of the pictures' aspect ratios
+LEAK = "{} pictures are in two lists: the mAP will be too high; see the errors above"
 STEP = 32  # pixels, of a proposed input size
 
 
@@ -27,17 +28,12 @@ def advice(
 ) -> list[str]:
     """One line for each remark, the most important first. report: the result of `check_dataset`."""
     return [
-        *_on_leaks(report),
+        *([LEAK.format(number)] if (number := report.kinds["in two lists"]) else []),
         *_on_classes(report, names),
         *_on_objects(statistics, plan),
         *_on_pictures(statistics, plan),
         *_on_numbers(statistics, lists),
     ]
-
-
-def _on_leaks(report: DatasetReport) -> Iterator[str]:
-    if number := report.kinds["in two lists"]:
-        yield f"{number} pictures are in two lists: the mAP will be too high; see the errors above"
 
 
 def _on_classes(report: DatasetReport, names: Sequence[str]) -> Iterator[str]:

@@ -202,9 +202,9 @@ class RunFolder:
             raise DataError(f"{folder}: no run of `pydarknet train FOLDER` (it has no {RUN})")
         try:
             about = json.loads(read_text(path, DataError))
-            names = (about["data"], about["cfg"])
-            if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):  # noqa: PTH119
-                raise KeyError("data and cfg")
+            for name in (about["data"], about["cfg"]):
+                if not isinstance(name, str) or name != os.path.basename(name):  # noqa: PTH119
+                    raise KeyError("data and cfg")
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path}: damaged: {error}; expected the file that `pydarknet train FOLDER` writes"
