@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,9 @@ class Normalization(NchwLayer):
     The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
     """
 
+    row: ClassVar[str] = (
+        "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
+    )
     alpha: float = real(0.0001)
     beta: float = real(0.75)
     kappa: float = real(1.0)
@@ -42,19 +46,14 @@ class Normalization(NchwLayer):
     def compute_backward(self, delta: Array) -> list[Array]:
         return [delta * self._factors]  # darknet leaves out the derivative by the other channels of the window
 
-    def table_row(self) -> str:
-        s = self.inputs[0]
-        return f"Local Response Normalization Layer: {s.width} x {s.height} x {s.channels} image, {self.size} size"
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class L2Norm(NchwLayer):
     """`[l2norm]`: the channels of each pixel divided by their Euclidean norm."""
 
+    row: ClassVar[str] = "l2norm                                         {x.outputs:4d}"
+
     def compute(self, x: Array, y: Array) -> None:
         planes = x.reshape(len(x), self.shape.channels, -1)
         with np.errstate(invalid="ignore", divide="ignore"):  # as in C, a pixel of zeros gives NaN
             y[:] = (planes / np.sqrt(np.square(planes).sum(axis=1, keepdims=True))).reshape(y.shape)
-
-    def table_row(self) -> str:
-        return f"l2norm                                         {self.inputs[0].outputs:4d}"

@@ -15,7 +15,6 @@ from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import Layer, Parameter, Trainable
 from .nchw_layer import NchwLayer
-from .summary_row import sizes
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
 
@@ -37,8 +36,7 @@ class Identity(Layer):
 class Empty(Identity):
     """`[empty]`, `[silence]`: the identity."""
 
-    def table_row(self) -> str:
-        return "empty "
+    row: ClassVar[str] = "empty "
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -48,6 +46,7 @@ class Crop(NchwLayer):
     Values are moved from 0..1 to -1..1 unless `noadjust`.
     """
 
+    row: ClassVar[str] = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
     ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
     height: int = positive(key="crop_height")
     width: int = positive(key="crop_width")
@@ -88,10 +87,6 @@ class Crop(NchwLayer):
     def compute_backward(self, delta: Array) -> list[Array | None]:
         return [None]  # as in darknet: crops are made of pictures, and nothing before them learns
 
-    def table_row(self) -> str:
-        shape = self.inputs[0]
-        return f"Crop Layer: {shape.height} x {shape.width} -> {self.height} x {self.width} x {shape.channels} image"
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Implicit(Layer):
@@ -100,6 +95,9 @@ class Implicit(Layer):
     Their initial values are uniform in mean - deviation to mean + deviation.
     """
 
+    row: ClassVar[str] = (
+        "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
+    )
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
     filters: int = positive(128)
@@ -135,14 +133,12 @@ class Implicit(Layer):
     def backward(self) -> None:
         self._trainables[0].update += self.delta.plain().sum(axis=0)
 
-    def table_row(self) -> str:
-        return f"implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class History(NchwLayer):
     """`[history]`: at inference, x in the first channels and zeros in those of earlier frames."""
 
+    row: ClassVar[str] = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
     history_size: int = positive(4, largest=1 << 10)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -154,12 +150,6 @@ class History(NchwLayer):
 
     def compute_backward(self, delta: Array) -> list[Array]:
         return [delta[:, : self.nchw_inputs[0].shape[1]]]
-
-    def table_row(self) -> str:
-        return (
-            f"HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {sizes(self.inputs[0])} -> "
-            f"{sizes(self.shape)} "
-        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -181,6 +171,3 @@ class Iseg(NchwLayer):
         end = self.shape.cells * self.classes
         for sample in y:
             LOGISTIC.apply_nchw(sample[:end])
-
-    def table_row(self) -> str:
-        return "iseg"
