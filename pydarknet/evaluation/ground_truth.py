@@ -70,7 +70,7 @@ class GroundTruth:
 
 def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
     """(label file, rows) of a picture; without a label file (its path by the dialect's rule, None)."""
-    for _, path in candidates(picture, dialect):
+    for path in (Path(name) for _, name in candidates(picture, dialect)):
         if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
             _, rows, wrong = parse_labels(path)
             if wrong:
