@@ -296,6 +296,17 @@ bind_option = flag("bind", default="127.0.0.1", show_default=True, metavar="ADDR
                    help="The address to listen on; 0.0.0.0: all interfaces, for other machines.")  # fmt: skip
 
 
+NO_PASSWORD = "there is no password"  # of streams
+
+
+def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
+    """Tell who can use a server that listens on `address`, where that is everybody."""
+    from ..utils.http_access import is_loopback
+
+    if not token and not is_loopback(address):
+        note(f"{address}: everyone who can reach this port can use it; {remedy}")
+
+
 def address_options(default_port: int) -> Callable[[Function], Function]:
     """Where a server listens."""
     port = flag("port", type=PORT, default=default_port, show_default=True, metavar="PORT",

@@ -129,6 +129,8 @@ class Layer:
     # Whether the layer's own options alone set the channels of its output; likewise its width and height.
     sets_channels: ClassVar[bool] = False
     sets_size: ClassVar[bool] = False
+    # The layer's line of AlexeyAB's table, a format of the layer itself and of the shapes x (first source) and y.
+    row: ClassVar[str] = "{self.kind}"
     # Options that darknet reads, but that change nothing here.
     ignored: ClassVar[Sequence[str]] = ()
     # Whether the layer decodes boxes.
@@ -194,8 +196,9 @@ class Layer:
         return 0.0
 
     def table_row(self) -> str:
-        """The layer's line of AlexeyAB's table, after the index."""
-        return f"{self.kind}"
+        """The layer's line of AlexeyAB's table, after the index; by default made of `row`."""
+        x, y, giga = self.inputs[0] if self.inputs else NOTHING, self.shape, self.table_operations() / 1e9
+        return self.row.format(self=self, x=x, y=y, x_sizes=sizes(x), y_sizes=sizes(y), giga=giga)
 
     # === 2. Parameters ===
     # Arrays that a .weights file holds, float32. `named_parameters` describes them in file order, `parameters` is the
@@ -296,7 +299,7 @@ class Layer:
     # packed weights. The pass itself is `calls`: kernel calls can run without Python between them.
 
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
-    output: Tensor = field(default=None, repr=False)  # type: ignore[assignment]  # None only where no layer reads it
+    output: Tensor = field(default=None, repr=False)  # type: ignore[assignment]  # None where no layer reads it
     autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
@@ -436,3 +439,8 @@ def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:
     lanes = np.full(blocks * LANES, fill, np.float32)
     lanes[: len(values)] = values
     return lanes
+
+
+def sizes(shape: Shape) -> str:
+    """Width, height and channels in the columns of darknet's tables."""
+    return f"{shape.width:4d} x{shape.height:4d} x{shape.channels:4d}"

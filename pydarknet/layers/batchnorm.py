@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +192,7 @@ class BatchNormTraining:
 class BatchNormLayer(KernelLayer):
     """`[batchnorm]`. pjreddie's darknet neither stores nor trains its biases."""
 
+    row: ClassVar[str] = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"
     norm: BatchNorm
     biases: Array = field(repr=False)
     has_biases: bool
@@ -243,7 +245,3 @@ class BatchNormLayer(KernelLayer):
         self._training.backward(self.delta, change)
         if target is not None:
             target.data += change.data
-
-    def table_row(self) -> str:
-        shape = self.inputs[0]
-        return f"Batch Normalization Layer: {shape.width} x {shape.height} x {shape.channels} image"

@@ -32,6 +32,7 @@ class Connected(NchwLayer):
     statistics of batch normalisation come after the weights.
     """
 
+    row: ClassVar[str] = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
 
@@ -175,6 +176,3 @@ class Connected(NchwLayer):
 
     def operations(self, dialect: Dialect) -> int:
         return 2 * self.inputs_count * self.outputs_count
-
-    def table_row(self) -> str:
-        return f"connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"

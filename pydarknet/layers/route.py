@@ -14,9 +14,8 @@ from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES
-from .base import BuildContext, KernelLayer, Layer
+from .base import BuildContext, KernelLayer, Layer, sizes
 from .nchw_layer import NchwLayer
-from .summary_row import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..config.sections import Section
 from ..kernels.elementwise import multiply
@@ -19,6 +20,7 @@ from .base import BuildContext, KernelLayer, Layer
 class _Product(KernelLayer):
     """y = activation(x_0 * x_1), with x_0 the previous layer, broadcast to the shape of x_1, the layer `from`."""
 
+    row: ClassVar[str] = "scale Layer: {self.sources[1]}"
     activation: Activation
     per_cell: bool = False
 
@@ -74,9 +76,6 @@ class _Product(KernelLayer):
             to_first.add_plain((change * second).sum(axis=shared, keepdims=True).reshape(batch, -1))
         if to_second is not None:
             to_second.add_plain((change * first).reshape(batch, -1))
-
-    def table_row(self) -> str:
-        return f"scale Layer: {self.sources[1]}"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

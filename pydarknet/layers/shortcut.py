@@ -16,8 +16,7 @@ from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LINEAR, Activation, read_activation
 from .backward_ops import activation_backward, needs_input
-from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes
-from .summary_row import sizes
+from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes, sizes
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}

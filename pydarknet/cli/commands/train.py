@@ -17,7 +17,18 @@ from ...utils.resources import network_file
 from ..console import CLEAR_LINE, note, say
 from ..formats.training import Printer
 from ..loading import Options, note_partial_weights, print_table
-from ..options import FILE, FRACTION, PORT, bind_option, data_argument, flag, network_options, together
+from ..options import (
+    FILE,
+    FRACTION,
+    NO_PASSWORD,
+    PORT,
+    bind_option,
+    data_argument,
+    flag,
+    network_options,
+    note_open,
+    together,
+)
 
 if TYPE_CHECKING:
     from ...training.hooks import Hook, Run
@@ -161,6 +172,7 @@ def _hooks(options: Options) -> list[Hook]:
         from ...training.live import ChartStream
 
         stream = Stream(options["mjpeg_port"], MJPEG, options["bind"])
+        note_open(options["bind"], None, NO_PASSWORD)
         note(f"MJPEG-stream of the chart: {stream.url}")
         hooks.append(ChartStream(stream))
     return hooks
@@ -183,6 +195,7 @@ def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
 
     server = LiveServer(trainer.setup.folder, options["live"], options["bind"], options["token"])
     trainer.hooks.append(Opening())
+    note_open(options["bind"], options["token"])
     note(f"The run in the browser: {server.url}")
     try:
         yield

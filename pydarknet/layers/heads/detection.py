@@ -35,6 +35,7 @@ class DetectionHead(Head):
     fractions of the picture, or their square roots with `sqrt`).
     """
 
+    row: ClassVar[str] = "Detection Layer"
     corrects_letterbox: ClassVar[bool] = False
 
     classes: int = positive(largest=1 << 20)
@@ -105,9 +106,6 @@ class DetectionHead(Head):
 
     def training_line(self, index: int) -> str:
         return detection_line(self.statistics, self.classes)
-
-    def table_row(self) -> str:
-        return "Detection Layer"
 
 
 class DetectionLoss:

@@ -41,6 +41,7 @@ class Region(Head):
     x and y stay pre-activations until they are decoded, and so do classes without softmax or tree.
     """
 
+    row: ClassVar[str] = "detection"
     type_number: ClassVar[int] = 27
 
     anchors: Array
@@ -206,9 +207,6 @@ class Region(Head):
 
     def training_line(self, index: int) -> str:
         return region_line(self.statistics)
-
-    def table_row(self) -> str:
-        return "detection"
 
 
 class RegionLoss:
