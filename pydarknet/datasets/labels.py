@@ -41,12 +41,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Path]:
     A relative path is resolved against the current folder, the list's folder, and its parent; if no such file exists,
     again with slashes for backslashes. Without success it is returned unchanged. Raises DataError for an empty list.
     """
-    return [picture for _, picture in numbered_list(path)]
-
-
-def numbered_list(path: str | os.PathLike[str]) -> list[tuple[int, Path]]:
-    """(line number, picture) of every line that is not empty. See `read_list`."""
-    return [(number, picture) for number, _, picture in listed(path)]
+    return [picture for _, _, picture in listed(path)]
 
 
 def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
