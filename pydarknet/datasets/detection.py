@@ -107,7 +107,7 @@ class DetectionDataset(TrainingSet):
         return summary
 
     def _tried(self, picture: Path) -> str:
-        return ", ".join(dict.fromkeys(str(path) for _, path in candidates(picture, self.dialect)))
+        return ", ".join(dict.fromkeys(path for _, path in candidates(picture, self.dialect)))
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
         """One augmented sample: (channels, height, width) float32 in 0..1, and its boxes, (k, 5) float32 rows of class,

@@ -14,7 +14,7 @@ from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_bytes, read_text
-from .labels import find_labels, numbered_list, parse_labels, wrong_row
+from .labels import find_labels, listed, parse_labels, wrong_row
 from .recognise import LISTS, UNSPLIT, recognise
 from .transforms.augment import NOWHERE
 
@@ -99,7 +99,9 @@ class ImageLists:
 
     def list_of(self, key: str) -> list[tuple[int, Path]]:
         """(line, picture) of every picture of a list."""
-        return list(enumerate(self.found[key], start=1)) if self.found else numbered_list(self.lists[key])
+        if self.found:
+            return list(enumerate(self.found[key], start=1))
+        return [(line, picture) for line, _, picture in listed(self.lists[key])]
 
     @property
     def classes(self) -> int | None:

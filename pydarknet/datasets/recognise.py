@@ -217,7 +217,7 @@ def _read_data_set(path: Path) -> Recognised:
 def _read_list_near(path: Path, named: str) -> list[Path]:
     """The pictures of the list that the file `path` calls `named`."""
     file = _near(path, named)
-    return [p if p.exists() else _near(file, str(p), missing=p) for p in read_list(file)]
+    return [p if exists(p) else _near(file, str(p), missing=p) for p in read_list(file)]
 
 
 def _near(path: Path, named: str, missing: Path | None = None) -> Path:
@@ -227,9 +227,9 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
     If there is none, returns `missing`, or raises DataError if that is None.
     """
     wanted = Path(named if exists(named) else with_slashes(named))
-    parts = wanted.parts[1:] if wanted.is_absolute() else wanted.parts
-    shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
-    found = next((file for file in (wanted, *shortened) if file.is_file()), missing)
+    parts = wanted.parts[wanted.is_absolute() :]
+    shortened = (path.parent.joinpath(*parts[skip:]) for skip in range(len(parts)))
+    found = next((file for file in (wanted, *shortened) if os.path.isfile(file)), missing)  # noqa: PTH113 (as below)
     if found is None:
         raise DataError(f"{path}: {named}: no such file, here or in {path.parent}")
     return found

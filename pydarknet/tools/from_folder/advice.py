@@ -68,14 +68,11 @@ def _on_objects(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
     if share > SHARE:
         larger = min(2.0, float(statistics.pictures.max()) / max(plan.width, plan.height))
         width, height = (max(STEP, round(side * larger / STEP) * STEP) for side in (plan.width, plan.height))
-        text = (
-            f"very small objects: {share:.0%} have fewer than {VERY_SMALL} pixels a side at {plan.width}x{plan.height}"
-        )
+        remedy = "use pictures of higher resolution, or parts of them"
         if larger > 1.2:
-            text += f"; --width {width} --height {height} makes them larger, and takes longer"
-        else:
-            text += "; use pictures of higher resolution, or parts of them"
-        yield text
+            remedy = f"--width {width} --height {height} makes them larger, and takes longer"
+        size = f"{plan.width}x{plan.height}"
+        yield f"very small objects: {share:.0%} have fewer than {VERY_SMALL} pixels a side at {size}; {remedy}"
 
 
 def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:

@@ -187,9 +187,10 @@ def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
 # --- an existing folder ---
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunFolder:
-    """The folder of a run that `write_run` made. about: the content of its run.json."""
+    """The folder of a run that `write_run` made. about: the content of its run.json. data, cfg: the paths of its .data
+    and .cfg files."""
 
     folder: Path
     about: dict[str, Any]
@@ -219,15 +220,8 @@ class RunFolder:
         except OSError:
             return False
 
-    @property
-    def data(self) -> Path:
-        """The .data file."""
-        return self.folder / str(self.about["data"])
-
-    @property
-    def cfg(self) -> Path:
-        """The .cfg file."""
-        return self.folder / str(self.about["cfg"])
+    def __post_init__(self) -> None:
+        self.data, self.cfg = (self.folder / self.about[name] for name in ("data", "cfg"))
 
 
 @contextmanager
