@@ -144,6 +144,8 @@ def run_train(
     printer.close()
     _print_waiting(trainer)
     print_end(trainer, resume_command)
+    if options["live"] is not None:
+        _print_use_of_page(trainer)
     if trainer.finished:
         at_end(trainer)
         _print_use_of_weights(trainer, data, cfg)
@@ -276,3 +278,8 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
         f"The best weights are of iteration {best['iteration']} ({best['value']:.2%})" if best else "To use the weights"
     )
     note(f"{what}: {shlex.join(['pydarknet', *command, data, cfg, str(weights)])} PICTURE")
+
+
+def _print_use_of_page(trainer: Trainer) -> None:
+    """Print the command that shows the page of the run again, which ends with the run."""
+    note(f"The page of the run again: {shlex.join(['pydarknet', 'live', str(trainer.setup.folder)])}")
