@@ -13,7 +13,7 @@ from ...kernels.convolution import bf16
 from ...kernels.convolution.direct import convolve
 from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT
-from ...kernels.convolution.views import ConvertedOrigins, Epilogue, PackedFilters, Schedule
+from ...kernels.convolution.views import Epilogue, PackedFilters, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
@@ -105,7 +105,9 @@ class ConvertedConvolution(TiledConvolution):
         channel = self.taps[:, UNIT] * TAP_LANES
         offsets = channel // LANES * span + (channel % LANES + within) // factors
         filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
-        x_at = ConvertedOrigins(*origins_of(x, window, y.shape), at.blocks, span, low, reach, self.scale)
+        x_at = origins_of(x, window, y.shape)._replace(
+            blocks=at.blocks, span=span, low=low, reach=reach, scale=self.scale
+        )
         return with_workspace(
             self.numbers.convolve, workers, at.blocks * span, x.data, x_at, filters, y.data, y.planes,
             Epilogue(self.filters, slope, code, added is y), residual_of(added, y, True), Schedule(tiles, False),
