@@ -45,7 +45,11 @@ class Route(KernelLayer):
             context.layers[source].mark_branch()
         shapes = [context.shape(source) for source in sources]
         if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
-            return FlatRoute.from_sources(section, sources, shapes, groups, context)
+            if groups > 1:
+                raise section.shape_error(
+                    "groups needs sources of equal width and height, found " + ", ".join(map(str, shapes)), "layers"
+                )
+            return FlatRoute(section=section, sources=sources)
         return cls(section=section, sources=sources, groups=groups, group_id=group_id)
 
     @property
@@ -114,17 +118,6 @@ def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool
 @dataclass(kw_only=True, eq=False, repr=False)
 class FlatRoute(NchwLayer):
     """The concatenation of sources of different sizes as vectors, in NCHW order; pjreddie's darknet does so."""
-
-    @classmethod
-    def from_sources(
-        cls, section: Section, sources: tuple[int, ...], shapes: Sequence[Shape], groups: int, context: BuildContext
-    ) -> FlatRoute:
-        """The layer. Raises ShapeError for `groups`, which vectors do not have."""
-        if groups > 1:
-            raise section.shape_error(
-                "groups needs sources of equal width and height, found " + ", ".join(map(str, shapes)), "layers"
-            )
-        return cls(section=section, sources=sources)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(sum(shape.outputs for shape in inputs))

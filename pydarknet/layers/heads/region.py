@@ -200,10 +200,8 @@ class Region(Head):
                 probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities
 
-    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        run = RegionLoss(self, seen)
-        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
-        return cost
+    def make_loss(self, network_size: tuple[int, int], seen: int) -> RegionLoss:
+        return RegionLoss(self, seen)
 
     def training_line(self, index: int) -> str:
         return region_line(self.statistics)
