@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ...training.trainer import Trainer
 
 TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
+MEASURED = ("map", "no cfg")  # `train FOLDER` always measures mAP
 RESUME_COMMAND = "give the same command with --resume"
 Function = Callable[..., Any]
 
@@ -67,8 +68,8 @@ def run_options(function: Function) -> Function:
         flag("live", type=PORT, is_flag=False, flag_value=8090, metavar="[PORT]", help="Show the run in the browser, "
              "on port 8090; 0: any free port."),
         bind_option,
-        flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN", help="Viewers of --live need ?token=TOKEN in the "
-             "address; also in $PYDARKNET_TOKEN."),
+        flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN", needs=("live",), help="Viewers of --live need "
+             "?token=TOKEN in the address; also in $PYDARKNET_TOKEN."),
         flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve chart.png as MJPEG over HTTP. 0: any free "
              "port."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),
@@ -82,10 +83,12 @@ def validation_options(function: Function) -> Function:
     return together(
         flag("map", is_flag=True, help="Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
         flag("mAP_epochs", "map_epochs", type=click.IntRange(min=1), default=4, show_default=True, metavar="N",
-             help="Epochs between two measurements of -map."),
+             needs=MEASURED, help="Epochs between two measurements of -map."),
         flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
+             needs=MEASURED,
              help="For -map: count true and false positives among detections with a confidence above P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
+             needs=MEASURED,
              help="For -map: a detection is correct if its IoU with an object of its class is above IOU."),
         flag("patience", type=click.IntRange(min=1), metavar="N", help="With -map or -topk: end the run after N "
              "measurements in a row that are no better than the best one."),
