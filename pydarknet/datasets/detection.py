@@ -89,8 +89,7 @@ class DetectionDataset(TrainingSet):
                 missing += 1
                 warnings.add(f"{picture}: no label file; looked for {self._tried(picture)}")
                 continue
-            checked = found.checked(self.classes, self.dialect)
-            problems = [*found.wrong, *(f"{found.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
+            problems = found.problems(self.classes, self.dialect)
             for problem in problems:
                 warnings.add(problem)
             wrong += len(problems)

@@ -43,6 +43,11 @@ class LabelledPicture:
         for line, row in zip(self.lines, self.rows, strict=True):
             yield line, row, wrong_row(row.tolist(), classes, dialect)
 
+    def problems(self, classes: int, dialect: Dialect = ALEXEYAB) -> list[str]:
+        """A message with file and line for each line that does not parse, then for each row that is not valid."""
+        checked = self.checked(classes, dialect)
+        return [*self.wrong, *(f"{self.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
+
 
 @dataclass(frozen=True)
 class ImageLists:

@@ -12,7 +12,6 @@ from ...kernels.activation import NONE
 from ...kernels.convolution.views import Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
-from ...utils.arrays import Array
 from ..activations import LINEAR, Activation
 
 Table = NDArray[np.int64]
@@ -80,10 +79,6 @@ def residual_of(added: Tensor | None, y: Tensor, begins_with_y: bool = False) ->
 class PackedConvolution(Protocol):
     """Filters and biases in the order of one algorithm's kernel. Packed once; bound to tensors as often as their sizes
     change."""
-
-    filters: int
-    packed: Array
-    bias: Array
 
     def bind(
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
