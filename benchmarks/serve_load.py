@@ -174,7 +174,7 @@ class Load:
     """`clients` connections that send `count` requests in all."""
 
     def __init__(self, port: int, case: Case, clients: int, count: int, token: str = "") -> None:
-        head = f"POST /v1/detect?thresh={case.thresh} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
+        head = f"POST /v1/detect?thresh={case.thresh} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
         requests = [f"{head}Content-Length: {len(each)}\r\n\r\n".encode() + each for each in case.contents]
         selector = selectors.DefaultSelector()
         connections = [Client(port, selector) for _ in range(min(clients, count))]

@@ -33,7 +33,7 @@ TOKEN = "word"
 def request(length: int | None, token: str = TOKEN) -> bytes:
     """The head of a request; length None: a body in chunks."""
     size = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    return f"POST /v1/detect HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n{size}\r\n\r\n".encode()
+    return f"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{size}\r\n\r\n".encode()
 
 
 def png(side: int) -> bytes:

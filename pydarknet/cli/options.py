@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ..errors import OptionError
 from .console import note
@@ -46,12 +47,34 @@ class FiniteFloat(click.FloatRange):
 
 
 FRACTION = FiniteFloat(0, 1)
+CHECKED = ("check",)  # `export` runs the network only then
 PORT = click.IntRange(0, 65535)
+
+
+class Option(click.Option):
+    """An option that may have an effect only beside another one.
+
+    needs: parameters of which the command must be given one as well, where it has any of them; a name that begins with
+    "no " must not be given. Otherwise one line says that the option has no effect.
+    """
+
+    def __init__(self, *arguments: Any, needs: tuple[str, ...] = (), **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.needs = needs
+
+    def lacks(self, ctx: click.Context) -> str | None:
+        """The options of which one is missing, as the user spells them; None where nothing is."""
+        others = {each.name: each for each in ctx.command.params if each.expose_value}
+        needed = [name for name in self.needs if name.removeprefix("no ") in others]
+        given = {name for name, value in ctx.params.items() if value is not None and value is not False}
+        if not needed or any((name.removeprefix("no ") in given) != name.startswith("no ") for name in needed):
+            return None
+        return " or ".join(others[name].opts[-1] for name in needed if not name.startswith("no "))
 
 
 def flag(name: str, *short: str, **attributes: Any) -> Callable[[Function], Function]:
     """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`."""
-    return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, **attributes)
+    return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, cls=Option, **attributes)
 
 
 class Command(click.Command):
@@ -80,7 +103,19 @@ class Command(click.Command):
                 raise click.NoSuchOption(given, f"No such option '{given}'. Did you mean '{other}'?", ctx=ctx)
             if _LONG.fullmatch(name):
                 raise click.NoSuchOption(given, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            _note_needless(ctx)
+        return rest
+
+
+def _note_needless(ctx: click.Context) -> None:
+    """A line for each option of the command line that has no effect without another one."""
+    for option in ctx.command.params:
+        if isinstance(option, Option) and ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+            missing = option.lacks(ctx)
+            if missing:
+                note(f"{option.opts[-1]} has no effect without {missing}")
 
 
 def _with_values(args: list[str], defaults: dict[str, Any]) -> Iterator[str]:
@@ -173,11 +208,13 @@ def network_options(function: Function) -> Function:
             "threads",
             type=click.IntRange(min=1),
             metavar="N",
+            needs=CHECKED,
             help="Compute with N threads. Default: all cores.",
         ),
         flag(
             "tune",
             is_flag=True,
+            needs=CHECKED,
             help="Time the algorithms of each convolution, and use the fastest in this run and in later ones on this "
             "machine.",
         ),
@@ -186,6 +223,7 @@ def network_options(function: Function) -> Function:
             type=click.Choice(["float32", "bf16"]),
             default="float32",
             show_default=True,
+            needs=CHECKED,
             help="bf16: direct convolutions multiply bfloat16 numbers, up to twice as fast. Needs a processor with "
             "AVX-512 BF16; not for training.",
         ),
@@ -293,7 +331,19 @@ out_dir_option = flag("out_dir", type=FILE, metavar="DIR", help="Write annotated
                       "of predictions.jpg and predictions.avi.")  # fmt: skip
 no_picture_option = flag("no_picture", is_flag=True, help="Write no annotated picture or video.")
 bind_option = flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+                   needs=("port", "live", "json_port", "mjpeg_port"),
                    help="The address to listen on; 0.0.0.0: all interfaces, for other machines.")  # fmt: skip
+
+
+NO_PASSWORD = "there is no password"  # of streams
+
+
+def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
+    """Tell who can use a server that listens on `address`, where that is everybody."""
+    from ..utils.http_access import is_loopback
+
+    if not token and not is_loopback(address):
+        note(f"{address}: everyone who can reach this port can use it; {remedy}")
 
 
 def address_options(default_port: int) -> Callable[[Function], Function]:
@@ -323,7 +373,7 @@ def detection_options(function: Function) -> Function:
         flag("tiles", metavar="CxR", help="For small objects: detect in C x R overlapping tiles of each picture as "
              "well as in the whole."),
         flag("tile_overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, metavar="P",
-             help="The overlap of neighbouring tiles, as a fraction of their side."),
+             needs=("tiles",), help="The overlap of neighbouring tiles, as a fraction of their side."),
         flag("out", type=FILE, metavar="FILE", help="FILE.json: write all detections in AlexeyAB's "
              "format. Another name, with a pjreddie network: write the annotated picture to FILE.jpg."),
         flag("save_labels", is_flag=True, help="Write a label file for each picture, where training looks for it."),

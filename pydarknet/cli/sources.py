@@ -91,6 +91,7 @@ class Source(Generic[Prepared]):
         self._limit, self._batch, self._quiet, self._silent = limit, batch, quiet, silent
         self._prompts = prompts and not arguments and batch == 1
         self.good = True
+        self._has_frames = False
 
     @classmethod
     def from_options(
@@ -113,6 +114,8 @@ class Source(Generic[Prepared]):
         waits = not self._arguments or STANDARD_INPUT in self._arguments
         with closing(self._items(self._names_on_demand() if waits else expand_inputs(self._arguments))) as items:
             yield from islice(items, self._limit)
+        if self._every > 1 and not self._has_frames:
+            note("--every has no effect on pictures")
 
     def _names_on_demand(self) -> Iterator[Name]:
         """Names, some from standard input: a program may send the next one only after the result for the last."""
@@ -179,6 +182,7 @@ class Source(Generic[Prepared]):
         except ImageError as error:
             self.report(path, error)
             return
+        self._has_frames = True
         video = Video(path, capture.rate / self._every, capture.live)
 
         def prepare(picture: Picture) -> tuple[int, Prepared]:

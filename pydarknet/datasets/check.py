@@ -208,12 +208,6 @@ class _Check:
                 if path.suffix == ".txt" and not is_known:
                     self.add("labels without picture", f"{path}: no picture of that name")
 
-    def find_unused_classes(self) -> None:
-        """Find classes of which no list has an object."""
-        for number in range(self.classes or 0):
-            if not any(counts.objects[number] for counts in self.report.lists.values()):
-                self.add("class without objects", f"{self.data.path}: class {number} has no objects")
-
 
 def _files_in(folder: Path) -> Iterator[Path]:
     try:
@@ -254,7 +248,10 @@ def check_dataset(
         check.check_labels(key)
     check.check_files(decode, each)
     check.find_orphans()
-    check.find_unused_classes()
+    objects = sum((counts.objects for counts in check.report.lists.values()), Counter())
+    for number in range(check.classes or 0):
+        if not objects[number]:
+            check.add("class without objects", f"{data.path}: class {number} has no objects")
     if not any(counts.pictures for counts in check.report.lists.values()):
         raise DataError(f"{data.path}: no pictures")
     return check.report

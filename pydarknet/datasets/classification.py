@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,12 +91,8 @@ class ClassificationDataset(TrainingSet):
         path = Path(str(picture).replace("images", "labels", 1).replace(".jpg", ".txt", 1))
         if path == picture or not os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
             return []
-        numbers = []
-        for word in read_text(path, DataError).split():
-            if not (word.isascii() and word.isdigit() and len(word) < 10):
-                break
-            numbers.append(int(word))
-        return [number for number in numbers if number < self.classes]
+        words = itertools.takewhile(re.compile("[0-9]{1,9}").fullmatch, read_text(path, DataError).split())
+        return [number for number in map(int, words) if number < self.classes]
 
     def check(self, share: float = 0.5) -> str:
         """A summary of the set in one line, from the classes of all pictures; wrong pictures are logged.
@@ -112,7 +109,8 @@ class ClassificationDataset(TrainingSet):
             without, several = without + (not found), several + (len(found) > 1)
             names = ", ".join(self.labels[number] for number in itertools.islice(found, 5))
             listed = f" ({names})" if names else ""
-            warnings.add(f"{self._where(index)}Too many or too few labels: {len(found)}{listed}, {picture}")
+            where = f"{self.source}:{self.lines[index]}: " if self.source is not None and self.lines else ""
+            warnings.add(f"{where}Too many or too few labels: {len(found)}{listed}, {picture}")
         summary = (
             f"{len(self)} pictures, {int(used.sum())} of {self.classes} classes, {without} without a label, "
             f"{several} with several"
@@ -120,9 +118,6 @@ class ClassificationDataset(TrainingSet):
         if without + several > share * len(self):
             raise DataError(f"{summary}; more than {share:.0%} of the pictures cannot be used")
         return summary
-
-    def _where(self, index: int) -> str:
-        return f"{self.source}:{self.lines[index]}: " if self.source is not None and self.lines else ""
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
         """One augmented sample: (channels, height, width) float32 in 0..1, and its class vector (classes,) float32.

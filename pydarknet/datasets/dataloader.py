@@ -45,10 +45,6 @@ class _MiniBatch:
         self.images = np.empty((count, loader.data.channels, height, width), np.float32)
         self.futures: list[Future[Array]] = [loader.submit(self.images[i], first + i) for i in range(count)]
 
-    def cancel(self) -> None:
-        for future in self.futures:
-            future.cancel()
-
 
 class DataLoader:
     """Mini-batches of pictures drawn uniformly with replacement.
@@ -118,7 +114,8 @@ class DataLoader:
 
     def _discard(self) -> None:
         for batch in self._ready:
-            batch.cancel()
+            for future in batch.futures:
+                future.cancel()
         self._ready.clear()
 
     def _prepare(self, first: int, width: int, height: int) -> None:
@@ -140,16 +137,11 @@ class DataLoader:
             index = int(rng.integers(len(self.data)))
             try:
                 image[:], truth = self.data.load(index, rng, width, height)
-            except ImageError as error:
-                self._report(str(error))
-            else:
                 return truth
+            except ImageError as error:
+                with self._lock:
+                    is_known = str(error) in self._unreadable
+                    self._unreadable.add(str(error))
+                if not is_known:
+                    log.warning("%s; another picture is used instead", error)
         raise DataError(f"{UNREADABLE} pictures in a row cannot be read; expected a list of pictures that exist")
-
-    def _report(self, reason: str) -> None:
-        """Log an unreadable picture, once."""
-        with self._lock:
-            known = reason in self._unreadable
-            self._unreadable.add(reason)
-        if not known:
-            log.warning("%s; another picture is used instead", reason)

@@ -89,8 +89,7 @@ class DetectionDataset(TrainingSet):
                 missing += 1
                 warnings.add(f"{picture}: no label file; looked for {self._tried(picture)}")
                 continue
-            checked = found.checked(self.classes, self.dialect)
-            problems = [*found.wrong, *(f"{found.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
+            problems = found.problems(self.classes, self.dialect)
             for problem in problems:
                 warnings.add(problem)
             wrong += len(problems)
@@ -107,7 +106,7 @@ class DetectionDataset(TrainingSet):
         return summary
 
     def _tried(self, picture: Path) -> str:
-        return ", ".join(dict.fromkeys(str(path) for _, path in candidates(picture, self.dialect)))
+        return ", ".join(dict.fromkeys(path for _, path in candidates(picture, self.dialect)))
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
         """One augmented sample: (channels, height, width) float32 in 0..1, and its boxes, (k, 5) float32 rows of class,

@@ -11,7 +11,7 @@ from typing import Any
 from ..config.dialect import PJREDDIE, Dialect
 from ..config.sections import Section
 from ..images.image import Picture, in_channels, load_image
-from .labels import numbered_list
+from .labels import listed
 from .transforms.augment import Colour
 
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
@@ -40,13 +40,17 @@ class TrainingSet:
     def options(net: Section, dialect: Dialect) -> dict[str, Any]:
         """The keyword arguments that `[net]` gives. Raises ConfigError."""
         net.foreign = dialect.foreign_keys("net")
+        channels = net.integer("channels", 3)
+        if channels not in (1, 3):
+            raise net.error(f"channels={channels}: expected 3 or 1, the channels of a picture", "channels")
+        cutmix, mosaic = net.flag("cutmix"), net.flag("mosaic")
         return {
             "dialect": dialect,
-            "channels": channels_of(net),
+            "channels": channels,
             "colour": Colour.from_section(net),
             "flip": net.flag("flip", True),
             "blur": net.natural("blur", 0, 1 << 10),
-            "mix": mix_mode(net),
+            "mix": {(True, True): 4, (True, False): 2, (False, True): 3}.get((cutmix, mosaic), net.integer("mixup", 0)),
         }
 
 
@@ -76,25 +80,11 @@ def size_of(picture: Picture) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
 
-def mix_mode(net: Section) -> int:
-    """The mode in which `[net]` mixes pictures: 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic."""
-    cutmix, mosaic, mixup = net.flag("cutmix"), net.flag("mosaic"), net.integer("mixup", 0)
-    return {(True, True): 4, (True, False): 2, (False, True): 3}.get((cutmix, mosaic), mixup)
-
-
 def train_list(data: Section) -> tuple[Path, list[int], list[Path]]:
     """The list that `train` of a .data file names: (its path, the line of each picture, the pictures). Raises
     ConfigError, DataError."""
     path = data.file("train")
     if path is None:
         raise data.error("train= is missing: the list of training pictures")
-    entries = numbered_list(path)
-    return path, [number for number, _ in entries], [picture for _, picture in entries]
-
-
-def channels_of(net: Section) -> int:
-    """The channels of training pictures, 3 or 1. Raises ConfigError for another number."""
-    channels = net.integer("channels", 3)
-    if channels not in (1, 3):
-        raise net.error(f"channels={channels}: expected 3 or 1, the channels of a picture", "channels")
-    return channels
+    entries = listed(path)
+    return path, [line for line, _, _ in entries], [picture for _, _, picture in entries]

@@ -41,12 +41,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Path]:
     A relative path is resolved against the current folder, the list's folder, and its parent; if no such file exists,
     again with slashes for backslashes. Without success it is returned unchanged. Raises DataError for an empty list.
     """
-    return [picture for _, picture in numbered_list(path)]
-
-
-def numbered_list(path: str | os.PathLike[str]) -> list[tuple[int, Path]]:
-    """(line number, picture) of every line that is not empty. See `read_list`."""
-    return [(number, picture) for number, _, picture in listed(path)]
+    return [picture for _, _, picture in listed(path)]
 
 
 def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
@@ -104,20 +99,14 @@ def _parallel_folder(image: Path, labels: str = "labels", folders: Sequence[str]
     if not image.name:
         return image  # `/` or `.`, a folder
     parts = list(image.parts)
-    for position in reversed(range(len(parts) - 1)):
-        if parts[position] in folders:
-            parts[position] = labels
-            break
+    for position in [at for at, part in enumerate(parts[:-1]) if part in folders][-1:]:
+        parts[position] = labels
     return Path(*parts).with_suffix(".txt")
 
 
-def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, Path]]:
-    """(rule, label file) by each rule: the dialect's, the other dialect's, and one that replaces whole folders only."""
-    return ((rule, Path(name)) for rule, name in _candidates(image, dialect))
-
-
-def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """`candidates` as strings, which are much faster to make than paths."""
+def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """(rule, label file) by each rule: the dialect's, the other dialect's, and one that replaces whole folders only.
+    The files are strings, which are much faster to make than paths."""
     text = str(image)
     for rule in (dialect, PJREDDIE if dialect.name == ALEXEYAB.name else ALEXEYAB):
         name = _label_name(text, rule)
@@ -131,23 +120,16 @@ def _candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
 
 def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
     """(rule, label file) of a picture: the first of `candidates` that exists, or None."""
-    for rule, name in _candidates(image, dialect):
+    for rule, name in candidates(image, dialect):
         if os.path.isfile(name):  # noqa: PTH113 (much faster)
             return rule, Path(name)
     return None
 
 
-def read_labels(path: str | os.PathLike[str]) -> Array:
-    """(k, 5) float32 rows of class, x, y, w, h, fractions of the picture. Raises DataError for the first wrong line."""
-    _, rows, wrong = parse_labels(path)
-    if wrong:
-        raise DataError(wrong[0])
-    return rows
-
-
 def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[str]]:
-    """(lines, rows, messages): the rows that parse, (k, 5) float32, the line number of each, and one message for each
-    line that does not parse. Raises DataError for a file that is not text."""
+    """(lines, rows, messages): the rows that parse, (k, 5) float32 of class, x, y, w, h in fractions of the picture,
+    the line number of each, and one message for each line that does not parse. Raises DataError for a file that is not
+    text."""
     text = read_text(path, DataError)
     if _ONE_ROW_A_LINE.fullmatch(text):  # nearly all files; ten times faster
         try:
@@ -191,10 +173,11 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
     x, y, w, h = box
     if x == 0 and y == 0 and dialect.name == PJREDDIE.name:
         return None  # a label without a box
-    if not all(math.isfinite(value) for value in box) or not (0 < x <= 1 and 0 < y <= 1):
-        return f"Wrong annotation: x = {x:f}, y = {y:f}; expected fractions of the picture"
-    if not (0 < w <= 1 and 0 < h <= 1):
-        return f"Wrong annotation: w = {w:f}, h = {h:f}; expected fractions of the picture"
+    is_finite = all(math.isfinite(value) for value in box)
+    for first, second, names in ((x, y, "xy"), (w, h, "wh")):
+        if not (is_finite and 0 < first <= 1 and 0 < second <= 1):
+            pair = f"{names[0]} = {first:f}, {names[1]} = {second:f}"
+            return f"Wrong annotation: {pair}; expected fractions of the picture"
     return None
 
 

@@ -14,7 +14,7 @@ from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_bytes, read_text
-from .labels import find_labels, numbered_list, parse_labels, wrong_row
+from .labels import find_labels, listed, parse_labels, wrong_row
 from .recognise import LISTS, UNSPLIT, recognise
 from .transforms.augment import NOWHERE
 
@@ -42,6 +42,11 @@ class LabelledPicture:
         """(line, row, error) of each row; the error is None for a valid row, see `wrong_row`."""
         for line, row in zip(self.lines, self.rows, strict=True):
             yield line, row, wrong_row(row.tolist(), classes, dialect)
+
+    def problems(self, classes: int, dialect: Dialect = ALEXEYAB) -> list[str]:
+        """A message with file and line for each line that does not parse, then for each row that is not valid."""
+        checked = self.checked(classes, dialect)
+        return [*self.wrong, *(f"{self.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,9 @@ class ImageLists:
 
     def list_of(self, key: str) -> list[tuple[int, Path]]:
         """(line, picture) of every picture of a list."""
-        return list(enumerate(self.found[key], start=1)) if self.found else numbered_list(self.lists[key])
+        if self.found:
+            return list(enumerate(self.found[key], start=1))
+        return [(line, picture) for line, _, picture in listed(self.lists[key])]
 
     @property
     def classes(self) -> int | None:

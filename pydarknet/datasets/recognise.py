@@ -217,7 +217,7 @@ def _read_data_set(path: Path) -> Recognised:
 def _read_list_near(path: Path, named: str) -> list[Path]:
     """The pictures of the list that the file `path` calls `named`."""
     file = _near(path, named)
-    return [p if p.exists() else _near(file, str(p), missing=p) for p in read_list(file)]
+    return [p if exists(p) else _near(file, str(p), missing=p) for p in read_list(file)]
 
 
 def _near(path: Path, named: str, missing: Path | None = None) -> Path:
@@ -227,9 +227,9 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
     If there is none, returns `missing`, or raises DataError if that is None.
     """
     wanted = Path(named if exists(named) else with_slashes(named))
-    parts = wanted.parts[1:] if wanted.is_absolute() else wanted.parts
-    shortened = [path.parent.joinpath(*parts[skip:]) for skip in range(len(parts))]
-    found = next((file for file in (wanted, *shortened) if file.is_file()), missing)
+    parts = wanted.parts[wanted.is_absolute() :]
+    shortened = (path.parent.joinpath(*parts[skip:]) for skip in range(len(parts)))
+    found = next((file for file in (wanted, *shortened) if os.path.isfile(file)), missing)  # noqa: PTH113 (as below)
     if found is None:
         raise DataError(f"{path}: {named}: no such file, here or in {path.parent}")
     return found
@@ -241,9 +241,9 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
 def _read_yaml_set(path: Path) -> Recognised:
     content = read_yaml(path)
     classes = class_names(content, path)
-    folder = content.get("path", "")
-    bases = [path.parent, Path(folder)] if isinstance(folder, str) and folder else [path.parent]
-    bases = [path.parent / bases[-1], *reversed(bases)]
+    folder = content.get("path")
+    named = [Path(folder)] if isinstance(folder, str) and folder else []
+    bases = [*(path.parent / each for each in named), *named, path.parent]
     lists: dict[str, list[Path]] = {}
     for key, name in LIST_OF.items():
         places = content.get(key) or []
@@ -275,14 +275,12 @@ def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> lis
 
 def _coco_files(folder: Path) -> list[Path]:
     """The JSON files with COCO's keys, in the places where programs write them."""
-    patterns = ("*.json", "annotations/*.json", "*/_annotations.coco.json")
-    return next((files for p in patterns if (files := [f for f in sorted(folder.glob(p)) if _is_coco(f)])), [])
-
-
-def _is_coco(file: Path) -> bool:
-    """Whether a JSON file mentions COCO's three lists."""
-    content = read_bytes(file, DataError)
-    return all(key in content for key in (b'"images"', b'"annotations"', b'"categories"'))
+    for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json"):
+        contents = ((file, read_bytes(file, DataError)) for file in sorted(folder.glob(pattern)))
+        keys = b'"images"', b'"annotations"', b'"categories"'
+        if files := [file for file, content in contents if all(key in content for key in keys)]:
+            return files
+    return []
 
 
 def _read_coco_set(source: Path, files: Sequence[Path]) -> Recognised:
@@ -355,6 +353,5 @@ def _with_lists(found: Recognised) -> Recognised:
     lists["train"] = [*lists.get("train", []), *lists.pop(UNSPLIT, [])]
     if "valid" not in lists:
         found.notes.append("there is no validation list; the list `test` is used instead")
-        lists["valid"] = lists["test"]
-        del lists["test"]
+        lists["valid"] = lists.pop("test")
     return replace(found, lists=lists)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ..errors import DataError, OptionError
 from ..utils.files import hash_of
 
 _COPY = re.compile(r"(.+)\.rf\.[0-9A-Za-z]+")  # Roboflow's names of augmented copies
+T = TypeVar("T")
 SHARE = 0.2  # the fraction of the pictures in the validation list
 
 
@@ -31,13 +33,14 @@ def groups_of(pictures: Sequence[Path]) -> list[list[Path]]:
             index = joined[index]
         return index
 
-    sizes = Counter(_size(picture) for picture in pictures)
+    sizes = [_of_file(os.path.getsize, picture) for picture in pictures]
+    count = Counter(sizes)
     for index, picture in enumerate(pictures):
         same: list[object] = [os.path.realpath(picture)]
         if copy := _COPY.fullmatch(picture.stem):
             same.append((picture.parent, copy[1]))
-        if sizes[_size(picture)] > 1:
-            same.append(_hash(picture))
+        if count[sizes[index]] > 1:
+            same.append(_of_file(hash_of, picture))
         for key in same:
             first = root(keys.setdefault(key, index))
             joined[root(index)] = first
@@ -47,16 +50,10 @@ def groups_of(pictures: Sequence[Path]) -> list[list[Path]]:
     return list(groups.values())
 
 
-def _size(picture: Path) -> int:
+def _of_file(ask: Callable[[Path], T], picture: Path) -> T:
+    """What `ask` returns for a file. Raises DataError if it cannot be read."""
     try:
-        return picture.stat().st_size
-    except OSError as error:
-        raise DataError(f"{picture}: {error.strerror or error}") from error
-
-
-def _hash(picture: Path) -> str:
-    try:
-        return hash_of(picture)
+        return ask(picture)
     except OSError as error:
         raise DataError(f"{picture}: {error.strerror or error}") from error
 

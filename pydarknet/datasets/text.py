@@ -29,8 +29,7 @@ class Text:
     def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
         """Read the file. Raises DataError with the line of a wrong symbol."""
         self.path, self.alphabet = os.fspath(path), alphabet
-        content = read_bytes(path, DataError)
-        self.symbols = self._numbers(content) if tokenized else self._bytes(content)
+        self.symbols = (self._numbers if tokenized else self._bytes)(read_bytes(path, DataError))
         if len(self.symbols) < 2:
             raise DataError(f"{path}: {len(self.symbols)} symbols; expected at least 2")
 

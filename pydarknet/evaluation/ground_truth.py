@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
-from ..datasets.labels import candidates, label_path, numbered_list, parse_labels
+from ..datasets.labels import candidates, label_path, parse_labels, read_list
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
@@ -57,7 +57,7 @@ class GroundTruth:
         Objects of classes that the network does not have are kept, with a warning: they count as missed. Raises
         DataError for a wrong line in a label file, and if the lists differ in length.
         """
-        paths = [picture for _, picture in numbered_list(path)]
+        paths = read_list(path)
         read = [_read(picture, dialect) for picture in paths]
         missing = [where for where, rows in read if rows is None]
         boxes = [NOTHING if rows is None else rows for _, rows in read]
@@ -70,7 +70,7 @@ class GroundTruth:
 
 def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
     """(label file, rows) of a picture; without a label file (its path by the dialect's rule, None)."""
-    for _, path in candidates(picture, dialect):
+    for path in (Path(name) for _, name in candidates(picture, dialect)):
         if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
             _, rows, wrong = parse_labels(path)
             if wrong:
@@ -85,7 +85,7 @@ def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
 
 
 def _read_difficult(path: str | Path, paths: Sequence[Path], dialect: Dialect) -> list[Array]:
-    listed = [picture for _, picture in numbered_list(path)]
+    listed = read_list(path)
     if len(listed) != len(paths):
         raise DataError(f"{path}: {len(listed)} pictures; expected {len(paths)}, one for each picture of the list")
     found = [_read(picture, dialect)[1] for picture in listed]

@@ -27,14 +27,13 @@ from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
-from ..layers.normalization import L2Norm, Normalization
 from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
 from ..layers.recurrent.rnn import Recurrent
 from ..layers.resample import Reorg, Reorg3d, Upsample
 from ..layers.route import FlatRoute, Route
 from ..layers.scale_channels import Sam, ScaleChannels
 from ..layers.shortcut import Shortcut
-from ..layers.simple import Crop, History, Implicit, Iseg
+from ..layers.simple import Crop, History, Implicit, Iseg, L2Norm, Normalization
 from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape

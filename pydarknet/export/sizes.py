@@ -13,13 +13,12 @@ from ..layers.convolution.convolutional import Convolutional
 from ..layers.convolution.deconvolutional import Deconvolutional
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
-from ..layers.normalization import L2Norm, Normalization
 from ..layers.pooling import Avgpool, LocalAvgpool, Maxpool
 from ..layers.resample import Reorg, Reorg3d, Upsample
 from ..layers.route import Route
 from ..layers.scale_channels import Sam, ScaleChannels
 from ..layers.shortcut import Shortcut
-from ..layers.simple import History, Implicit, Iseg
+from ..layers.simple import History, Implicit, Iseg, L2Norm, Normalization
 from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape

@@ -31,6 +31,14 @@ def plane_task(task, at):
 
 
 @inlined
+def band_task(task, bands, rows):
+    """(picture, band, first row, end) of one of `bands` tasks for each picture, which divide `rows` rows."""
+    picture = task // bands
+    band = task - picture * bands
+    return picture, band, rows * band // bands, rows * (band + 1) // bands
+
+
+@inlined
 def cell(at, picture, block, row, column):
     """The first float of a cell."""
     inside = (row + at.halo) * at.pitch + column + at.halo

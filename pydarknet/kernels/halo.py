@@ -30,10 +30,10 @@ def clear_halo(y, first, height, width, pitch, halo):
 
 
 @device
-def clear_halos(y, first, y_block, blocks, height, width, halo):
-    """The same of so many blocks, `y_block` floats apart; nothing where there is no halo."""
-    for block in range(blocks if halo > 0 else 0):
-        clear_halo(y, first + block * y_block, height, width, width + 2 * halo, halo)
+def clear_halos(y, first, y_step, planes, height, width, halo):
+    """The same of so many planes, `y_step` floats apart; nothing where there is no halo."""
+    for plane in range(planes if halo > 0 else 0):
+        clear_halo(y, first + plane * y_step, height, width, width + 2 * halo, halo)
 
 
 @device

@@ -25,6 +25,7 @@ _TINY = np.float32(1e-38)  # keeps logarithms finite
 class ActivationLayer(KernelLayer):
     """`[activation]`: y = f(x) for each element."""
 
+    row: ClassVar[str] = "Activation Layer: {x.outputs} inputs"
     activation: Activation
 
     @classmethod
@@ -33,26 +34,22 @@ class ActivationLayer(KernelLayer):
         return cls.build(section, context, activation=activation)
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x,), y = self.source_tensors, self.output
         copy = KernelCall(copy_channels, x.data, x.planes, 0, self.shape.channels, y.data, y.planes, 0)
         return [copy, *self.activation.calls(y)]
 
     def backward(self) -> None:
-        assert self.delta is not None and self.output is not None
         activation_backward(self.activation, self.delta, self.output, self.source_tensors[0])
         (target,), delta = self.source_deltas, self.delta
         if target is not None:
             add_channels(delta.data, delta.planes, 0, self.shape.channels, target.data, target.planes, 0)
-
-    def table_row(self) -> str:
-        return f"Activation Layer: {self.inputs[0].outputs} inputs"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Logistic(NchwLayer):
     """`[logistic]`: 1 / (1 + e^-x), with a cross-entropy loss in training."""
 
+    row: ClassVar[str] = "logistic x entropy                             {x.outputs:4d}"
     has_loss: ClassVar[bool] = True
 
     def compute(self, x: Array, y: Array) -> None:
@@ -65,9 +62,3 @@ class Logistic(NchwLayer):
         self.value_deltas[:] = target - p
         entropy = target * np.log(np.maximum(p, _TINY)) + (1 - target) * np.log(np.maximum(1 - p, _TINY))
         return float(-entropy.sum(dtype=np.float64))
-
-    def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta]
-
-    def table_row(self) -> str:
-        return f"logistic x entropy                             {self.inputs[0].outputs:4d}"

@@ -129,6 +129,10 @@ class Layer:
     # Whether the layer's own options alone set the channels of its output; likewise its width and height.
     sets_channels: ClassVar[bool] = False
     sets_size: ClassVar[bool] = False
+    # The layer's line of AlexeyAB's table, a format of the layer itself and of the shapes x (first source) and y.
+    row: ClassVar[str] = "{self.kind}"
+    # Options that darknet reads, but that change nothing here.
+    ignored: ClassVar[Sequence[str]] = ()
     # Whether the layer decodes boxes.
     is_head: ClassVar[bool] = False
     # The number in darknet's `Detection layer: N - type = T` line.
@@ -151,6 +155,7 @@ class Layer:
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
         """Read the layer's options; by default those that its fields declare. Raises ConfigError, ShapeError."""
+        section.ignore(*cls.ignored)
         return cls.build(section, context)
 
     @classmethod
@@ -191,8 +196,9 @@ class Layer:
         return 0.0
 
     def table_row(self) -> str:
-        """The layer's line of AlexeyAB's table, after the index."""
-        return f"{self.kind}"
+        """The layer's line of AlexeyAB's table, after the index; by default made of `row`."""
+        x, y, giga = self.inputs[0] if self.inputs else NOTHING, self.shape, self.table_operations() / 1e9
+        return self.row.format(self=self, x=x, y=y, x_sizes=sizes(x), y_sizes=sizes(y), giga=giga)
 
     # === 2. Parameters ===
     # Arrays that a .weights file holds, float32. `named_parameters` describes them in file order, `parameters` is the
@@ -293,7 +299,7 @@ class Layer:
     # packed weights. The pass itself is `calls`: kernel calls can run without Python between them.
 
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
-    output: Tensor | None = field(default=None, repr=False)
+    output: Tensor = field(default=None, repr=False)  # type: ignore[assignment]  # None where no layer reads it
     autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
@@ -303,7 +309,7 @@ class Layer:
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         """Bind the layer to the tensors that it reads and writes, and derive what `forward` needs."""
-        self.source_tensors, self.output = sources, output
+        self.source_tensors, self.output = sources, output  # type: ignore[assignment]
 
     def forward(self) -> None:
         """Compute the output from the sources."""
@@ -327,7 +333,8 @@ class Layer:
     progress: TrainingProgress = field(default_factory=TrainingProgress, repr=False)
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
     source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
-    delta: Tensor | None = field(default=None, repr=False)
+    delta: Tensor = field(default=None, repr=False)  # type: ignore[assignment]  # None like `output`
+    _trainables: list[Trainable] = field(default_factory=list, repr=False)
     # Whether `backward` overwrites the delta of the first source instead of adding to it.
     overwrites: bool = False
 
@@ -338,7 +345,7 @@ class Layer:
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         """Bind the layer to the deltas of its sources (None where not needed) and of its output."""
-        self.source_deltas, self.delta = source_deltas, delta
+        self.source_deltas, self.delta = source_deltas, delta  # type: ignore[assignment]
 
     @property
     def can_overwrite(self) -> bool:
@@ -348,7 +355,7 @@ class Layer:
 
     def trainables(self) -> list[Trainable]:
         """The parameters that updates change, with their accumulated updates."""
-        return []
+        return self._trainables
 
     def forward_training(self) -> None:
         """Compute the output in training: with the statistics of the batch, with dropout."""
@@ -432,3 +439,8 @@ def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:
     lanes = np.full(blocks * LANES, fill, np.float32)
     lanes[: len(values)] = values
     return lanes
+
+
+def sizes(shape: Shape) -> str:
+    """Width, height and channels in the columns of darknet's tables."""
+    return f"{shape.width:4d} x{shape.height:4d} x{shape.channels:4d}"

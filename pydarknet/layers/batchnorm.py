@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,10 +192,10 @@ class BatchNormTraining:
 class BatchNormLayer(KernelLayer):
     """`[batchnorm]`. pjreddie's darknet neither stores nor trains its biases."""
 
+    row: ClassVar[str] = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"
     norm: BatchNorm
     biases: Array = field(repr=False)
     has_biases: bool
-    _trainables: list[Trainable] = field(default_factory=list, repr=False)
     _training: BatchNormTraining = field(init=False, repr=False)
 
     @classmethod
@@ -217,7 +218,6 @@ class BatchNormLayer(KernelLayer):
         self.biases[:] = 0
 
     def bind(self) -> Sequence[Call]:
-        assert self.output is not None
         (x,) = self.source_tensors
         gain, offset = (padded_lanes(values, x.layout.blocks) for values in self.norm.fold(self.biases))
         y = self.output
@@ -233,24 +233,15 @@ class BatchNormLayer(KernelLayer):
         biases, scales = self._trainables or (None, None)
         self._training = BatchNormTraining(self.norm, scales, biases, Layout(self.batch, self.shape))
 
-    def trainables(self) -> list[Trainable]:
-        return self._trainables
-
     def forward_training(self) -> None:
-        assert self.output is not None
         (x,), kept, blocks = self.source_tensors, self._training.pre_norm, self.output.layout.blocks
         identity = np.ones(blocks * LANES, np.float32), np.zeros(blocks * LANES, np.float32)
         elementwise.scale(x.data, x.planes, *identity, _ONE, kept.data, kept.planes)
         self._training.forward(self.biases, self.output)
 
     def backward(self) -> None:
-        assert self.delta is not None
         (target,) = self.source_deltas
         change = Tensor(self.delta.layout)
         self._training.backward(self.delta, change)
         if target is not None:
             target.data += change.data
-
-    def table_row(self) -> str:
-        shape = self.inputs[0]
-        return f"Batch Normalization Layer: {shape.width} x {shape.height} x {shape.channels} image"

@@ -32,6 +32,7 @@ class Connected(NchwLayer):
     statistics of batch normalisation come after the weights.
     """
 
+    row: ClassVar[str] = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
 
@@ -44,7 +45,6 @@ class Connected(NchwLayer):
     weights: Array = field(init=False, repr=False)
     _gain: Array | None = field(default=None, repr=False)
     _offset: Array | None = field(default=None, repr=False)
-    _trainables: list[Trainable] = field(default_factory=list, repr=False)
     _norm: BatchNormTraining | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,27 +115,19 @@ class Connected(NchwLayer):
         if self._gain is None:
             ones = np.ones(self.outputs_count, np.float32)
             self._gain, self._offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
-        dense(
-            x.reshape(-1),
-            self.inputs_count,
-            self.weights.reshape(-1),
-            self._gain,
-            self._offset,
-            y.reshape(-1),
-            len(x),
-            self.inputs_count,
-            self.outputs_count,
-        )
+        self._multiply(x, self._gain, self._offset, y)
         self.activation.apply_nchw(y)
+
+    def _multiply(self, x: Array, gain: Array | None, offset: Array | None, y: Array) -> None:
+        """y = gain W x + offset."""
+        sizes = len(x), self.inputs_count, self.outputs_count
+        flat = self.weights.reshape(-1)
+        dense(x.reshape(-1), self.inputs_count, flat, gain, offset, y.reshape(-1), *sizes)
 
     # === Training ===
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        self.begin_training()
-
-    def begin_training(self) -> None:
-        """Allocate the updates."""
         if self._trainables:
             return  # a copy of an unrolled recurrent layer; all copies share their updates
         self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
@@ -150,66 +142,37 @@ class Connected(NchwLayer):
     def pre_norm_delta(self) -> Array:
         return self._pre_norm_delta
 
-    def trainables(self) -> list[Trainable]:
-        return self._trainables
-
     def forward_training(self) -> None:
-        self.source_tensors[0].read_into(self.nchw_inputs[0])
-        self.compute_training(self.nchw_inputs[0], self.values)
-        if self.output is not None:
-            self.output.fill(self.values)
-
-    def compute_training(self, x: Array, y: Array) -> None:
-        """`compute` with the batch's own statistics; keeps what the backward pass needs."""
-        n, ones, zeros = len(x), np.ones(self.outputs_count, np.float32), np.zeros(self.outputs_count, np.float32)
-        dense(
-            x.reshape(-1),
-            self.inputs_count,
-            self.weights.reshape(-1),
-            ones,
-            zeros if self.norm else self.biases,
-            y.reshape(-1),
-            n,
-            self.inputs_count,
-            self.outputs_count,
-        )
+        """The forward pass with the batch's own statistics; keeps what the backward pass needs."""
+        self.read_sources()
+        (x,), y, no_offset = self.nchw_inputs, self.values, np.zeros(self.outputs_count, np.float32)
+        self._multiply(x, np.ones(self.outputs_count, np.float32), no_offset if self.norm else self.biases, y)
         self._norm = None
         if self.norm:
-            layout = Layout(n, Shape(self.outputs_count))
+            layout = Layout(len(x), Shape(self.outputs_count))
             self._norm = BatchNormTraining(self.norm, self._trainables[2], self._trainables[0], layout)
             self._norm.pre_norm.fill(y)
             scaled = Tensor(layout)
             self._norm.forward(self.biases, scaled)
             scaled.read_into(y)
         self.activation.apply_nchw(y)
+        self.write_output()
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        return [self.backward_from(self.nchw_inputs[0], self.values, delta, self._norm)]
-
-    def backward_from(self, x: Array, y: Array, delta: Array, norm: BatchNormTraining | None) -> Array:
-        """From input x, output y and the delta of y, all (batch, n): accumulate the updates; the delta of x."""
-        n, inputs, outputs = len(x), self.inputs_count, self.outputs_count
-        change = Tensor(Layout(n, Shape(outputs)))
+        x, sizes = self.nchw_inputs[0], (len(delta), self.inputs_count, self.outputs_count)
+        change, values = (Tensor(Layout(len(delta), Shape(self.outputs_count))) for _ in range(2))
         change.fill(delta)
-        values = Tensor(Layout(n, Shape(outputs)))
-        values.fill(y)
+        values.fill(self.values)
         activation_backward(self.activation, change, values, values)
-        if norm:
-            norm.backward(change, change)
-            delta = change.plain()
-        else:
-            delta = change.plain()
+        if self._norm:
+            self._norm.backward(change, change)
+        delta = self._pre_norm_delta = change.plain()
+        if not self._norm:
             self._trainables[0].update += delta.sum(axis=0)
-        self._pre_norm_delta = delta
-        dense_weight_gradient(
-            x.reshape(-1), delta.reshape(-1), n, inputs, outputs, self._trainables[1].update.reshape(-1)
-        )
-        out = np.empty((n, inputs), np.float32)
-        dense_input_gradient(delta.reshape(-1), self.weights.reshape(-1), n, inputs, outputs, out.reshape(-1))
-        return out
+        dense_weight_gradient(x.reshape(-1), delta.reshape(-1), *sizes, self._trainables[1].update.reshape(-1))
+        out = np.empty_like(x)
+        dense_input_gradient(delta.reshape(-1), self.weights.reshape(-1), *sizes, out.reshape(-1))
+        return [out]
 
     def operations(self, dialect: Dialect) -> int:
         return 2 * self.inputs_count * self.outputs_count
-
-    def table_row(self) -> str:
-        return f"connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"

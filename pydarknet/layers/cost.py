@@ -12,10 +12,9 @@ from ..config.declared import real
 from ..config.sections import Section
 from ..tensor import Shape
 from ..utils.arrays import Array
-from .base import BuildContext, Layer
+from .base import BuildContext, Layer, sizes
 from .nchw_layer import MASKED, stacked_truth
 from .simple import Identity
-from .summary_row import sizes
 
 COST_TYPES = ("sse", "masked", "smooth", "L1")
 
@@ -33,6 +32,7 @@ class Cost(Identity):
     `smooth_sign`: the sign of a smooth delta beyond 1, which is wrong in pjreddie's darknet.
     """
 
+    row: ClassVar[str] = "cost                                           {x.outputs:4d}"
     gives_output: ClassVar[bool] = False
     has_loss: ClassVar[bool] = True
     cost_type: str = "sse"
@@ -74,9 +74,6 @@ class Cost(Identity):
     def backward(self) -> None:
         if self.source_deltas[0] is not None:
             self.source_deltas[0].add_plain(self.loss_delta)
-
-    def table_row(self) -> str:
-        return f"cost                                           {self.inputs[0].outputs:4d}"
 
 
 def _cost_type(section: Section) -> str:

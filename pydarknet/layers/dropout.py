@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..config.declared import flag, integer, real
 from ..config.sections import Section
 from ..utils.arrays import Array
 from .base import BuildContext
@@ -15,38 +16,18 @@ GROWTH_PART = 0.85  # of a run, in which squares and their probability grow to t
 DEFAULT_SQUARE = 7  # pixels
 
 
-@dataclass(frozen=True)
-class Squares:
-    """The squares of `dropblock`: their side in pixels or, where that is 0, as a part of the plane's sides."""
-
-    pixels: int = 0
-    part: float = 0.0
-
-    @classmethod
-    def from_section(cls, section: Section) -> Squares | None:
-        """Read the keys; None without `dropblock`. The number of pixels goes before the part."""
-        pixels, part = section.integer("dropblock_size_abs", 0), section.real("dropblock_size_rel", 0.0)
-        if not section.flag("dropblock"):
-            return None
-        if pixels:
-            return cls(pixels)
-        return cls(part=part) if part else cls(DEFAULT_SQUARE)
-
-    def side(self, width: int, height: int, progress: float) -> int:
-        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
-        sides = [int((self.part * side if self.part else self.pixels) * progress) for side in (width, height)]
-        return min(min(max(1, wanted), side) for wanted, side in zip(sides, (width, height), strict=True))
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
 class Dropout(Identity):
     """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
 
-    Each value is dropped with `probability`, or with `squares` at most one square of each plane.
+    Each value is dropped with `probability`, or with `squares` at most one square of each plane. The side of squares is
+    a number of pixels or, where that is 0, a part of the plane's sides.
     """
 
     probability: float
-    squares: Squares | None = None
+    squares: bool = flag(key="dropblock")
+    pixels: int = integer(key="dropblock_size_abs")
+    part: float = real(key="dropblock_size_rel")
 
     @property
     def is_alias(self) -> bool:  # type: ignore[override]
@@ -54,24 +35,30 @@ class Dropout(Identity):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Dropout:
-        probability = section.real("probability", context.dialect.dropout)
-        return cls.build(section, context, probability=probability, squares=Squares.from_section(section))
+        layer = cls.build(section, context, probability=section.real("probability", context.dialect.dropout))
+        if layer.pixels or not layer.part:
+            layer.pixels, layer.part = layer.pixels or DEFAULT_SQUARE, 0.0
+        return layer
+
+    def side(self, width: int, height: int, progress: float) -> int:
+        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
+        wanted = (max(1, int((self.part * side or self.pixels) * progress)) for side in (width, height))
+        return min(*wanted, width, height)
 
     def forward_training(self) -> None:
-        assert self.output is not None
         x = self.source_tensors[0].plain()
-        if self.squares is not None:
-            self._factors = self._without_squares(len(x), self.squares)
+        if self.squares:
+            self._factors = self._without_squares(len(x))
         else:
             kept = self.rng.random(x.shape, np.float32) >= np.float32(self.probability)
             self._factors = kept * np.float32(1 / (1 - self.probability))
         self.output.fill(x * self._factors)
 
-    def _without_squares(self, batch: int, squares: Squares) -> Array:
+    def _without_squares(self, batch: int) -> Array:
         """(batch, outputs) factors: 0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
         shape, end = self.shape, GROWTH_PART * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
-        side = squares.side(shape.width, shape.height, progress)
+        side = self.side(shape.width, shape.height, progress)
         draws = self.rng.random((batch, shape.channels, shape.cells), np.float32)
         factors = np.ones((batch, shape.channels, shape.height, shape.width), np.float32)
         dropped = np.zeros(batch, np.int64)
@@ -92,15 +79,14 @@ class Dropout(Identity):
         return max(0, min(start - last if start > last else start, last))
 
     def backward(self) -> None:
-        assert self.delta is not None
         if self.source_deltas[0] is not None:
             self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
 
     def table_row(self) -> str:
         n = self.inputs[0].outputs
-        if self.squares is None:
+        if not self.squares:
             return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
-        size = f"l.dropblock_size_rel = {self.squares.part:.2f}"
-        if not self.squares.part:
-            size = f"l.dropblock_size_abs = {min(self.squares.pixels, self.inputs[0].width, self.inputs[0].height)}"
+        size = f"l.dropblock_size_rel = {self.part:.2f}"
+        if not self.part:
+            size = f"l.dropblock_size_abs = {min(self.pixels, self.inputs[0].width, self.inputs[0].height)}"
         return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"

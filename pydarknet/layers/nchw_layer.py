@@ -87,8 +87,10 @@ class NchwLayer(KernelLayer):
                 target.add_plain(change)
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
-        """From delta (batch, outputs), accumulate updates; the delta of each source, (batch, its outputs), or None."""
-        raise NotImplementedError
+        """From delta (batch, outputs), accumulate updates; the delta of each source, (batch, its outputs), or None.
+
+        By default delta itself: where darknet does so, or where `loss` gives the delta of the source."""
+        return [delta]
 
     def inputs_changed(self) -> None:
         self.read_sources()

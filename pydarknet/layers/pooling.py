@@ -15,11 +15,11 @@ from ..kernels.training.pooling import average_gradient, maxpool_gradient
 from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import BuildContext, KernelLayer, Layer
+from .base import BuildContext, KernelLayer, Layer, sizes
 from .convolution.blur_pool import Blur
 from .convolution.section import read_strides
 from .nchw_layer import NchwLayer
-from .summary_row import blur_row, sizes
+from .summary_row import blur_row
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -160,6 +160,9 @@ class LocalAvgpool(_WindowPool):
 class DepthMaxpool(NchwLayer):
     """`[maxpool]` with `maxpool_depth`: output channel g is the maximum of the channels g + k out_channels."""
 
+    row: ClassVar[str] = (
+        "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
+    )
     size: int
     stride: int
     out_channels: int = positive()
@@ -197,33 +200,23 @@ class DepthMaxpool(NchwLayer):
     def table_operations(self) -> float:
         return float(self.size**2 * self.inputs[0].channels * self.shape.cells)
 
-    def table_row(self) -> str:
-        return (
-            f"max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {sizes(self.inputs[0])} -> "
-            f"{sizes(self.shape)} {self.table_operations() / 1e9:5.3f} BF"
-        )
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Avgpool(KernelLayer):
     """`[avgpool]`: the mean of each channel."""
 
+    row: ClassVar[str] = "avg                          {x_sizes} ->   {y.channels:4d}"
     sets_size: ClassVar[bool] = True
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(inputs[0].channels)
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x,), y = self.source_tensors, self.output
         return [KernelCall(pooling.global_average, x.data, x.planes, y.data, y.planes)]
 
     def backward(self) -> None:
-        assert self.delta is not None
         (target,), delta, shape = self.source_deltas, self.delta, self.inputs[0]
         if target is not None:
             factor, window = np.float32(1 / shape.cells), SlidingWindow(max(shape.height, shape.width), 1, 1, 0)
             average_gradient(delta.data, delta.planes, factor, window, target.data, target.planes)
-
-    def table_row(self) -> str:
-        return f"avg                          {sizes(self.inputs[0])} ->   {self.shape.channels:4d}"

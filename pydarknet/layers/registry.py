@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import UserDict
 from importlib import import_module
+from typing import Any
 
 from ..config.dialect import Dialect
 from ..config.sections import did_you_mean
@@ -11,24 +12,12 @@ from ..errors import ConfigError
 from .base import INPUT, BuildContext, Changes, Layer, Parameter
 
 
-class _Table(Mapping[str, type[Layer]]):
+class _Table(UserDict[str, Any]):
     """Classes by cfg name, each imported at first use: a network has few of them, and start-up time counts."""
 
-    def __init__(self, classes: Mapping[str, str]) -> None:
-        self._classes = classes
-
     def __getitem__(self, name: str) -> type[Layer]:
-        module, _, layer = self._classes[name].rpartition(".")
+        module, _, layer = self.data[name].rpartition(".")
         return getattr(import_module(f".{module}", __package__), layer)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._classes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._classes)
-
-    def __len__(self) -> int:
-        return len(self._classes)
 
 
 # File and class of each layer.
@@ -56,16 +45,16 @@ LAYERS = _Table({
     "history": "simple.History",
     "implicit": "simple.Implicit",
     "iseg": "simple.Iseg",
-    "l2norm": "normalization.L2Norm",
+    "l2norm": "simple.L2Norm",
     "local": "convolution.local.Local",
     "local_avg": "pooling.LocalAvgpool",
     "local_avgpool": "pooling.LocalAvgpool",
     "logistic": "activation.Logistic",
-    "lrn": "normalization.Normalization",
+    "lrn": "simple.Normalization",
     "lstm": "recurrent.rnn.Lstm",
     "max": "pooling.Maxpool",
     "maxpool": "pooling.Maxpool",
-    "normalization": "normalization.Normalization",
+    "normalization": "simple.Normalization",
     "region": "heads.region.Region",
     "reorg": "resample.Reorg",
     "reorg3d": "resample.Reorg3d",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,8 @@ from ..config.sections import Section
 from ..kernels import elementwise
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import BuildContext, KernelLayer
+from .base import BuildContext, KernelLayer, sizes
 from .nchw_layer import NchwLayer
-from .summary_row import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -43,13 +43,11 @@ class Upsample(KernelLayer):
         return Shape(shape.channels, shape.height * self.stride, shape.width * self.stride)
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x,), y = self.source_tensors, self.output
         kernel = elementwise.sum_blocks if self.reverse else elementwise.upsample
         return [KernelCall(kernel, x.data, x.planes, self.stride, np.float32(self.scale), y.data, y.planes)]
 
     def backward(self) -> None:
-        assert self.delta is not None
         (target,) = self.source_deltas
         if target is None:
             return
@@ -74,6 +72,7 @@ class Reorg(NchwLayer):
     flatten: swap channels and pixels instead. extra: so many more numbers, zeros, after a copy of the input.
     """
 
+    row: ClassVar[str] = "reorg_old              /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
     stride: int = positive(largest=1 << 12)
     reverse: bool = flag()
     flatten: bool = flag()
@@ -140,13 +139,12 @@ class Reorg(NchwLayer):
         change[:, self._order] = delta
         return [change]
 
-    def table_row(self) -> str:
-        return f"reorg_old              /{self.stride:2d}  {sizes(self.inputs[0])}   ->  {sizes(self.shape)}"
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Reorg3d(Reorg):
     """`[reorg3d]`: space to depth, y[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s] for c channels."""
+
+    row: ClassVar[str] = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
 
     def _channels_fit(self, shape: Shape) -> bool:
         return True
@@ -160,6 +158,3 @@ class Reorg3d(Reorg):
             return x.transpose(2, 3, 0, 4, 1).ravel()
         x = np.arange(shape.outputs).reshape(c, h // s, s, w // s, s)
         return x.transpose(2, 4, 0, 1, 3).ravel()
-
-    def table_row(self) -> str:
-        return f"reorg                    /{self.stride:2d} {sizes(self.inputs[0])} -> {sizes(self.shape)}"

@@ -14,9 +14,8 @@ from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES
-from .base import BuildContext, KernelLayer, Layer
+from .base import BuildContext, KernelLayer, Layer, sizes
 from .nchw_layer import NchwLayer
-from .summary_row import sizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -46,7 +45,11 @@ class Route(KernelLayer):
             context.layers[source].mark_branch()
         shapes = [context.shape(source) for source in sources]
         if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
-            return FlatRoute.from_sources(section, sources, shapes, groups, context)
+            if groups > 1:
+                raise section.shape_error(
+                    "groups needs sources of equal width and height, found " + ", ".join(map(str, shapes)), "layers"
+                )
+            return FlatRoute(section=section, sources=sources)
         return cls(section=section, sources=sources, groups=groups, group_id=group_id)
 
     @property
@@ -77,7 +80,6 @@ class Route(KernelLayer):
         return self.group_id * self.shape.channels if self.groups > 1 and len(self.sources) == 1 else None
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         copies: list[Call] = []
         y, to = self.output, 0
         for x in self.source_tensors:
@@ -89,7 +91,6 @@ class Route(KernelLayer):
         return copies
 
     def backward(self) -> None:
-        assert self.delta is not None
         delta, first = self.delta, 0
         for source, target in zip(self.inputs, self.source_deltas, strict=True):
             count = source.channels // self.groups
@@ -117,17 +118,6 @@ def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool
 @dataclass(kw_only=True, eq=False, repr=False)
 class FlatRoute(NchwLayer):
     """The concatenation of sources of different sizes as vectors, in NCHW order; pjreddie's darknet does so."""
-
-    @classmethod
-    def from_sources(
-        cls, section: Section, sources: tuple[int, ...], shapes: Sequence[Shape], groups: int, context: BuildContext
-    ) -> FlatRoute:
-        """The layer. Raises ShapeError for `groups`, which vectors do not have."""
-        if groups > 1:
-            raise section.shape_error(
-                "groups needs sources of equal width and height, found " + ", ".join(map(str, shapes)), "layers"
-            )
-        return cls(section=section, sources=sources)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(sum(shape.outputs for shape in inputs))

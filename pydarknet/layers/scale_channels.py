@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..config.sections import Section
 from ..kernels.elementwise import multiply
@@ -19,6 +20,7 @@ from .base import BuildContext, KernelLayer, Layer
 class _Product(KernelLayer):
     """y = activation(x_0 * x_1), with x_0 the previous layer, broadcast to the shape of x_1, the layer `from`."""
 
+    row: ClassVar[str] = "scale Layer: {self.sources[1]}"
     activation: Activation
     per_cell: bool = False
 
@@ -51,7 +53,6 @@ class _Product(KernelLayer):
         return strides, 1
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         (x, other), y = self.source_tensors, self.output
         factors = self._factors(x.layout.strides())
         product = KernelCall(multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)
@@ -59,11 +60,9 @@ class _Product(KernelLayer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        assert self.output is not None
         self._product = Tensor(self.output.layout) if needs_input(self.activation) else self.output
 
     def backward(self) -> None:
-        assert self.delta is not None and self.output is not None
         activation_backward(self.activation, self.delta, self.output, self._product)
         shape, batch = self.shape, self.batch
         change = self.delta.plain().reshape(batch, shape.channels, shape.height, shape.width)
@@ -77,9 +76,6 @@ class _Product(KernelLayer):
             to_first.add_plain((change * second).sum(axis=shared, keepdims=True).reshape(batch, -1))
         if to_second is not None:
             to_second.add_plain((change * first).reshape(batch, -1))
-
-    def table_row(self) -> str:
-        return f"scale Layer: {self.sources[1]}"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -16,8 +16,7 @@ from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LINEAR, Activation, read_activation
 from .backward_ops import activation_backward, needs_input
-from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes
-from .summary_row import sizes
+from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes, sizes
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
@@ -41,7 +40,6 @@ class Shortcut(KernelLayer):
     normalization: str = "none"
     weights: Array | None = field(default=None, repr=False)
     _sum: Tensor = field(init=False, repr=False)  # the pre-activation, in training
-    _trainables: list[Trainable] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Shortcut:
@@ -120,14 +118,12 @@ class Shortcut(KernelLayer):
 
     def _first_factors(self) -> Array:
         """(blocks x 16,): w_0 of each channel as the sum begins; alpha is applied with the next term."""
-        assert self.output is not None
         channels = self.shape.channels
         first = np.ones(channels, np.float32) if self.weights is None else self.normalised_weights()[0]
         return padded_lanes(np.broadcast_to(first, channels), self.output.layout.blocks)
 
     def _factors(self, position: int) -> tuple[Array, Array]:
         """(blocks x 16,) each: of the term at `position`, the factor of the sum so far and that of the source."""
-        assert self.output is not None
         channels, blocks = self.shape.channels, self.output.layout.blocks
         common = min(channels, self.inputs[position].channels)
         kept, gain = np.ones(channels, np.float32), np.zeros(channels, np.float32)
@@ -137,7 +133,6 @@ class Shortcut(KernelLayer):
         return padded_lanes(kept, blocks), padded_lanes(gain, blocks)
 
     def bind(self) -> list[Call]:
-        assert self.output is not None
         y, x = self.output, self.source_tensors[0]
         if self._is_plain_sum:
             slope = self.activation.fused_slope
@@ -172,15 +167,10 @@ class Shortcut(KernelLayer):
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         self._trainables = [] if self.weights is None else [Trainable("weights", self.weights, decays=True)]
-        assert self.output is not None
         self._sum = Tensor(self.output.layout) if needs_input(self.activation) else self.output
-
-    def trainables(self) -> list[Trainable]:
-        return self._trainables
 
     def forward_training(self) -> None:
         """The sum and the activation one after the other, so that the pre-activation is kept where it is needed."""
-        assert self.output is not None
         y = self._sum
         for call in self._sums(y):
             call()
@@ -189,7 +179,6 @@ class Shortcut(KernelLayer):
         self.activation.apply(self.output)
 
     def backward(self) -> None:
-        assert self.delta is not None and self.output is not None
         activation_backward(self.activation, self.delta, self.output, self._sum)
         if self.weights is not None:
             self._add_weight_gradients(self.delta)

@@ -1,4 +1,5 @@
-"""Layers of a few lines each: `[empty]`, `[silence]`, `[crop]`, `[implicit]`, `[history]`, `[iseg]`."""
+"""Layers of a few lines each: `[empty]`, `[silence]`, `[crop]`, `[implicit]`, `[history]`, `[iseg]`, `[normalization]`,
+`[l2norm]`."""
 
 from __future__ import annotations
 
@@ -10,13 +11,11 @@ import numpy as np
 
 from ..config.declared import flag, natural, positive, real
 from ..config.dialect import Dialect
-from ..config.sections import Section
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import Layer, Parameter, Trainable
 from .nchw_layer import NchwLayer
-from .summary_row import sizes
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
 
@@ -38,8 +37,7 @@ class Identity(Layer):
 class Empty(Identity):
     """`[empty]`, `[silence]`: the identity."""
 
-    def table_row(self) -> str:
-        return "empty "
+    row: ClassVar[str] = "empty "
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -49,15 +47,12 @@ class Crop(NchwLayer):
     Values are moved from 0..1 to -1..1 unless `noadjust`.
     """
 
+    row: ClassVar[str] = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
+    ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
     height: int = positive(key="crop_height")
     width: int = positive(key="crop_width")
     noadjust: bool = flag()
     flip: bool = flag()
-
-    @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Crop:
-        section.ignore("angle", "saturation", "exposure", "shift")
-        return cls.build(section, context)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -93,10 +88,6 @@ class Crop(NchwLayer):
     def compute_backward(self, delta: Array) -> list[Array | None]:
         return [None]  # as in darknet: crops are made of pictures, and nothing before them learns
 
-    def table_row(self) -> str:
-        shape = self.inputs[0]
-        return f"Crop Layer: {shape.height} x {shape.width} -> {self.height} x {self.width} x {shape.channels} image"
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Implicit(Layer):
@@ -105,6 +96,9 @@ class Implicit(Layer):
     Their initial values are uniform in mean - deviation to mean + deviation.
     """
 
+    row: ClassVar[str] = (
+        "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
+    )
     sets_channels: ClassVar[bool] = True
     sets_size: ClassVar[bool] = True
     filters: int = positive(128)
@@ -112,7 +106,6 @@ class Implicit(Layer):
     mean: float = real()
     deviation: float = real(0.2, key="std")
     weights: Array = field(init=False, repr=False)
-    _trainable: Trainable = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,27 +126,20 @@ class Implicit(Layer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        self._trainable = Trainable("weights", self.weights, decays=True)
-
-    def trainables(self) -> list[Trainable]:
-        return [self._trainable]
+        self._trainables = [Trainable("weights", self.weights, decays=True)]
 
     def forward(self) -> None:
-        assert self.output is not None
         self.output.fill(np.tile(self.weights, (self.output.layout.batch, 1)))
 
     def backward(self) -> None:
-        assert self.delta is not None
-        self._trainable.update += self.delta.plain().sum(axis=0)
-
-    def table_row(self) -> str:
-        return f"implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
+        self._trainables[0].update += self.delta.plain().sum(axis=0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class History(NchwLayer):
     """`[history]`: at inference, x in the first channels and zeros in those of earlier frames."""
 
+    row: ClassVar[str] = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
     history_size: int = positive(4, largest=1 << 10)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -165,12 +151,6 @@ class History(NchwLayer):
 
     def compute_backward(self, delta: Array) -> list[Array]:
         return [delta[:, : self.nchw_inputs[0].shape[1]]]
-
-    def table_row(self) -> str:
-        return (
-            f"HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {sizes(self.inputs[0])} -> "
-            f"{sizes(self.shape)} "
-        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -193,8 +173,49 @@ class Iseg(NchwLayer):
         for sample in y:
             LOGISTIC.apply_nchw(sample[:end])
 
-    def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta]  # as in darknet, whose own loss of this layer is not computed here
 
-    def table_row(self) -> str:
-        return "iseg"
+@dataclass(kw_only=True, eq=False, repr=False)
+class Normalization(NchwLayer):
+    """Local response normalisation: y[k] = x[k] (kappa + alpha * sum over a window of channels of x^2) ^ -beta.
+
+    The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
+    """
+
+    row: ClassVar[str] = (
+        "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
+    )
+    alpha: float = real(0.0001)
+    beta: float = real(0.75)
+    kappa: float = real(1.0)
+    size: int = positive(5)
+    _factors: Array = field(init=False, repr=False)
+
+    def compute(self, x: Array, y: Array) -> None:
+        channels = self.shape.channels
+        squares = np.square(x.reshape(len(x), channels, -1)) * np.float32(self.alpha)
+        norms = np.empty_like(squares)
+        norms[:, 0] = np.float32(self.kappa) + squares[:, : self.size // 2].sum(axis=1)
+        for k in range(1, channels):
+            norms[:, k] = norms[:, k - 1]
+            leaving, entering = k - (self.size - 1) // 2 - 1, k + self.size // 2
+            if leaving >= 0:
+                norms[:, k] -= squares[:, leaving]
+            if entering < channels:
+                norms[:, k] += squares[:, entering]
+        self._factors = np.power(norms, np.float32(-self.beta)).reshape(x.shape)
+        y[:] = x * self._factors
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        return [delta * self._factors]  # darknet leaves out the derivative by the other channels of the window
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class L2Norm(NchwLayer):
+    """`[l2norm]`: the channels of each pixel divided by their Euclidean norm."""
+
+    row: ClassVar[str] = "l2norm                                         {x.outputs:4d}"
+
+    def compute(self, x: Array, y: Array) -> None:
+        planes = x.reshape(len(x), self.shape.channels, -1)
+        with np.errstate(invalid="ignore", divide="ignore"):  # as in C, a pixel of zeros gives NaN
+            y[:] = (planes / np.sqrt(np.square(planes).sum(axis=1, keepdims=True))).reshape(y.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Softmax(NchwLayer):
     `tree` over each set of siblings. `noloss`: the layer has no loss in training.
     """
 
+    row: ClassVar[str] = "softmax                                        {x.outputs:4d}"
     groups: int
     temperature: float
     tree: WordTree | None
@@ -84,9 +86,3 @@ class Softmax(NchwLayer):
         positive = counted & (target != 0)
         with np.errstate(divide="ignore"):
             return float(-np.log(p[positive], dtype=np.float64).sum()) if self.has_loss else 0.0
-
-    def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta]
-
-    def table_row(self) -> str:
-        return f"softmax                                        {self.inputs[0].outputs:4d}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..tensor import Shape
+from .base import sizes
 from .convolution.blur_pool import Blur
 from .convolution.geometry import Window
 
@@ -27,8 +28,3 @@ def blur_row(blur: Blur | None, sharp: Shape) -> str:
     n, window = sharp.channels, blur.window
     operations = 2.0 * n * window.size**2 * window.out_shape(sharp, n).cells
     return "\nconv  " + convolution_row(n, n, window, sharp, operations)
-
-
-def sizes(shape: Shape) -> str:
-    """Width, height and channels in the columns of darknet's tables."""
-    return f"{shape.width:4d} x{shape.height:4d} x{shape.channels:4d}"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,6 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ..errors import DivergedError, ImageError, OptionError
+from ..utils.http_access import LOOPBACK, knows, refusal
 from ..version import __version__
 from .engine import BusyError, Engine, StoppedError
 from .metrics import Metrics
@@ -37,6 +37,7 @@ READ: dict[str, Callable[[str], Any]] = {
 }
 NAMED = {"number": "a number", "integer": "a whole number"}
 Result = TypeVar("Result")
+Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,28 @@ class Limits:
 class Service:
     """What the addresses share: the engine, the limits, the token, the counts."""
 
-    def __init__(self, engine: Engine, token: str | None, limits: Limits) -> None:
+    def __init__(self, engine: Engine, address: str, token: str | None, limits: Limits) -> None:
         self.engine, self.limits, self.metrics = engine, limits, Metrics(engine)
-        self._token = token
+        self._address, self._token = address, token
         self._bytes = 0  # of all bodies under way
 
     def check_token(self, request: Request) -> None:
         """Raise HTTPException 401 where a token is asked for and the header `Authorization` has another."""
-        given = request.headers.get("authorization", "")
-        if self._token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if not knows(self._token, given if scheme == "Bearer" else ""):
             raise HTTPException(401, "expected the header Authorization: Bearer TOKEN")
+
+    def guarded(self, answer: Answer) -> Answer:
+        """`answer`, which pages of other sites do not get: HTTPException 403, by the headers `Host` and `Origin`."""
+
+        async def guarded(request: Request) -> Response:
+            headers = request.headers
+            origin = headers.get("origin") if request.method == "POST" else None
+            if why := refusal(self._address, self._token, headers.get("host"), origin):
+                raise HTTPException(403, why)
+            return await answer(request)
+
+        return guarded
 
     async def answer(self, request: Request, work: Coroutine[Any, Any, Result]) -> Result:
         """The result of `work`, which is cancelled when the client goes."""
@@ -166,11 +179,19 @@ async def _refuse(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, headers | dict(error.headers or {}))
 
 
-def make_app(engine: Engine, *, token: str | None = None, limits: Limits | None = None) -> Starlette:
-    """The ASGI application that answers with `engine`. The caller closes the engine when the application has ended."""
-    service = Service(engine, token, limits or Limits())
+def make_app(
+    engine: Engine, *, address: str = LOOPBACK, token: str | None = None, limits: Limits | None = None
+) -> Starlette:
+    """The ASGI application that answers with `engine`. The caller closes the engine when the application has ended.
+
+    address: what it listens on, which decides with `token` whose requests are refused (`utils/http_access.py`).
+    """
+    service = Service(engine, address, token, limits or Limits())
     return Starlette(
-        routes=[*_answers(service), *_state(service)],
+        routes=[
+            Route(route.path, service.guarded(route.endpoint), methods=route.methods)
+            for route in (*_answers(service), *_state(service))
+        ],
         exception_handlers={HTTPException: _refuse},
         middleware=[Middleware(service.metrics.middleware)],
     )

@@ -6,7 +6,6 @@ and of last week in the same way.
 
 from __future__ import annotations
 
-import hmac
 import json
 import mimetypes
 import re
@@ -16,10 +15,11 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..errors import DataError
-from ..utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
+from ..utils.http_access import LOOPBACK
+from ..utils.http_server import BoundedHandler, BoundedServer
 from ..utils.strict_json import to_json
 
 PAGE = Path(__file__).with_name("live.html")
@@ -46,7 +46,7 @@ class LiveServer:
 
     def __init__(self, run: Path, port: int, address: str = LOOPBACK, token: str | None = None) -> None:
         """port: 0 lets the system choose. token: what viewers have to know. Raises OptionError."""
-        self._server = BoundedServer(address, port, lambda *arguments: _Handler(run, token, *arguments))
+        self._server = BoundedServer(address, port, lambda *arguments: _Handler(run, *arguments), token)
         self.port = self._server.port
         self.url = self._server.url + (f"?token={token}" if token else "")
 
@@ -60,27 +60,22 @@ class LiveServer:
 
 
 class _Handler(BoundedHandler):
-    def __init__(self, run: Path, token: str | None, *arguments: Any) -> None:
-        self.run, self.token = run, token
+    def __init__(self, run: Path, *arguments: Any) -> None:
+        self.run = run
         super().__init__(*arguments)
 
     def answer(self) -> None:
         url = urlsplit(self.path)
-        given = parse_qs(url.query).get("token", [""])[0]
-        if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
-            self._send(401, "text/plain; charset=utf-8", b"expected ?token=... in the address\n")
-        elif url.path == "/":
-            self._send(200, "text/html; charset=utf-8", PAGE.read_bytes())
+        if url.path == "/":
+            page = PAGE.read_bytes()
+            self.send_headers(200, "text/html; charset=utf-8", Content_Length=str(len(page)))
+            self.wfile.write(page)
         elif url.path == "/events":
             self._events()
         elif FILES.fullmatch(name := unquote(url.path[1:])) and (self.run / name).is_file():
             self._file(self.run / name)
         else:
-            self._send(404, "text/plain; charset=utf-8", b"no such page\n")
-
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_headers(status, content_type, Content_Length=str(len(body)))
-        self.wfile.write(body)
+            self.send_text(404, "no such page")
 
     def _file(self, path: Path) -> None:
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -96,25 +96,26 @@ def kernel_cache() -> dict[str, Any]:
 def problems(facts: dict[str, Any]) -> Iterator[str]:
     """Each problem in one sentence, with its remedy."""
     cpu, cache, opencv = facts["processor"], facts["kernels"], facts["opencv"]
-    if cpu["level"] in ("x86-64", "x86-64-v2"):
-        yield f"the processor has {cpu['level']} only: without AVX2 and FMA networks run several times slower"
-    if not cache["writable"]:
-        place = cache["folder"] or "the cache folder"
-        yield f"{place}: cannot be written, so each run compiles its kernels again; set NUMBA_CACHE_DIR"
-    if not cache["numba_is_known"]:
-        yield "this version of Numba is unknown, so Numba loads the kernels, and programs start more slowly"
-    if os.environ.get("NUMBA_DISABLE_JIT") not in (None, "", "0"):
-        yield "NUMBA_DISABLE_JIT is set: kernels cannot be compiled, and nothing works; unset it"
-    for name in ("numpy", "numba", "llvmlite", "click"):
-        if facts["packages"][name] is None:
-            yield f"{name} has no version: its installation is damaged"
-    if sum(name in OPENCV for name in facts["packages"]) > 1:
-        yield "several packages of OpenCV are installed and overwrite each other; keep one of them"
-    for name in ("JPEG", "PNG"):
-        if not opencv["pictures"].get(name):
-            yield f"this OpenCV cannot read {name} files; install opencv-python"
-    if not any(opencv["video"].values()):
-        yield "this OpenCV cannot read video; install opencv-python"
+    place, found = cache["folder"] or "the cache folder", facts["packages"]
+    without_jit = os.environ.get("NUMBA_DISABLE_JIT") not in (None, "", "0")
+    for is_one, problem in (
+        (cpu["level"] in ("x86-64", "x86-64-v2"),
+         f"the processor has {cpu['level']} only: without AVX2 and FMA networks run several times slower"),
+        (not cache["writable"],
+         f"{place}: cannot be written, so each run compiles its kernels again; set NUMBA_CACHE_DIR"),
+        (not cache["numba_is_known"],
+         "this version of Numba is unknown, so Numba loads the kernels, and programs start more slowly"),
+        (without_jit, "NUMBA_DISABLE_JIT is set: kernels cannot be compiled, and nothing works; unset it"),
+        *((found[name] is None, f"{name} has no version: its installation is damaged")
+          for name in ("numpy", "numba", "llvmlite", "click")),
+        (sum(name in OPENCV for name in found) > 1,
+         "several packages of OpenCV are installed and overwrite each other; keep one of them"),
+        *((not opencv["pictures"].get(name), f"this OpenCV cannot read {name} files; install opencv-python")
+          for name in ("JPEG", "PNG")),
+        (not any(opencv["video"].values()), "this OpenCV cannot read video; install opencv-python"),
+    ):  # fmt: skip
+        if is_one:
+            yield problem
 
 
 def lines(facts: dict[str, Any]) -> Iterator[str]:

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from ..errors import OptionError
+from .http_access import LOOPBACK, knows, refusal
 
-LOOPBACK = "127.0.0.1"
 CONNECTIONS = 64  # at a time, those whose request has not been read yet among them
 TIMEOUT = 5.0  # seconds in which a client must take a message, or send its whole request
 
@@ -33,8 +34,11 @@ class BoundedServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = CONNECTIONS
 
-    def __init__(self, address: str, port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> None:
-        """port: 0 lets the system choose. address: of the interface to listen on. Raises OptionError.
+    def __init__(
+        self, address: str, port: int, handler: Callable[..., BaseHTTPRequestHandler], token: str | None = None
+    ) -> None:
+        """port: 0 lets the system choose. address: of the interface to listen on. token: what clients have to give as
+        `?token=TOKEN`. Raises OptionError.
 
         An empty address, which for sockets means all interfaces, is refused: 0.0.0.0 says so openly.
         """
@@ -42,6 +46,7 @@ class BoundedServer(ThreadingHTTPServer):
             raise OptionError(
                 f'address "{address}" to listen on: expected one such as {LOOPBACK}, or 0.0.0.0 for all interfaces'
             )
+        self.address, self.token = address, token
         self.address_family = socket.AF_INET6 if _is_version_6(address) else socket.AF_INET
         self.requests: dict[socket.socket, float | None] = {}  # when each must have been read; None: it has
         try:
@@ -104,7 +109,26 @@ class BoundedHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests[self.request] = None
         with contextlib.suppress(OSError):
-            self.answer()
+            if self._is_allowed():
+                self.answer()
+
+    def _is_allowed(self) -> bool:
+        """Whether the client may have an answer; sends the refusal where not."""
+        server = self.server
+        why = refusal(server.address, server.token, self.headers.get("Host"))
+        if why is not None:
+            self.send_text(403, why)
+        elif not knows(server.token, parse_qs(urlsplit(self.path).query).get("token", [""])[0]):
+            self.send_text(401, "expected ?token=... in the address")
+        else:
+            return True
+        return False
+
+    def send_text(self, status: int, line: str) -> None:
+        """An answer of one line."""
+        body = f"{line}\n".encode()
+        self.send_headers(status, "text/plain; charset=utf-8", Content_Length=str(len(body)))
+        self.wfile.write(body)
 
     def answer(self) -> None:
         """Send headers and body of the answer to `self.path`."""

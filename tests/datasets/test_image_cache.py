@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.config.sections import read_config, read_data
 from pydarknet.datasets import image_cache
-from pydarknet.datasets.image_cache import ImageCache, channels_of, mix_mode, size_of, train_list
+from pydarknet.datasets.image_cache import ImageCache, TrainingSet, size_of, train_list
 from pydarknet.errors import ConfigError, DarknetError
 
 
@@ -45,13 +46,13 @@ def test_grey_networks_get_one_channel(pictures):
     ("", 0), ("mixup=1", 1), ("cutmix=1", 2), ("mosaic=1", 3), ("cutmix=1\nmosaic=1", 4), ("mixup=3", 3),
 ])  # fmt: skip
 def test_how_pictures_are_mixed(write_cfg, options, mode):
-    assert mix_mode(read_config(write_cfg(f"[net]\n{options}\n[softmax]\n")).net) == mode
+    assert TrainingSet.options(read_config(write_cfg(f"[net]\n{options}\n[softmax]\n")).net, ALEXEYAB)["mix"] == mode
 
 
 def test_networks_for_pictures_have_three_channels_or_one(write_cfg):
-    assert channels_of(read_config(write_cfg("[net]\nchannels=1\n[softmax]\n")).net) == 1
+    assert TrainingSet.options(read_config(write_cfg("[net]\nchannels=1\n[softmax]\n")).net, ALEXEYAB)["channels"] == 1
     with pytest.raises(ConfigError, match=r"net\.cfg:2: .*channels=4: expected 3 or 1"):
-        channels_of(read_config(write_cfg("[net]\nchannels=4\n[softmax]\n")).net)
+        TrainingSet.options(read_config(write_cfg("[net]\nchannels=4\n[softmax]\n")).net, ALEXEYAB)
 
 
 def test_the_list_to_learn_from_keeps_its_line_numbers(tmp_path):

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from support.networks import net
 
-from pydarknet.config.sections import Option, Section
-from pydarknet.layers.dropout import Squares
 from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=8\nsize=1\nactivation=linear\n"
@@ -24,10 +22,6 @@ def trained_once(build, keys, done=100, batch=16, sizes=(10, 12)):
     training.step(images, [np.eye(8, dtype=np.float32)[0]] * batch)
     layer = training.network.layers[1]
     return layer._factors.reshape(batch, 8, *sizes), layer
-
-
-def section(**options):
-    return Section("dropout", "n.cfg", 1, [Option(key, str(value), 2) for key, value in options.items()])
 
 
 def test_values_are_dropped_and_the_others_grow(build):
@@ -63,23 +57,30 @@ def test_squares_grow_in_the_course_of_a_run(build):
     assert sides == {20: 1, 60: 3, 85: 5, 99: 5}
 
 
+def dropout(build, keys=""):
+    return build(f"{net(8, 4, 4)}[dropout]\n{keys}\n[avgpool]\n[softmax]\n", "alexeyab").layers[0]
+
+
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("keys", "expected"),
     [
-        ({}, None),
-        ({"dropblock": 1}, Squares(7)),
-        ({"dropblock": 1, "dropblock_size_rel": 0.3}, Squares(part=0.3)),
-        ({"dropblock": 1, "dropblock_size_rel": 0.3, "dropblock_size_abs": 4}, Squares(4)),
+        ("dropblock=1", (7, 0)),
+        ("dropblock=1\ndropblock_size_rel=0.5", (0, 0.5)),
+        ("dropblock=1\ndropblock_size_rel=0.5\ndropblock_size_abs=4", (4, 0)),
     ],
 )
-def test_keys(options, expected):
-    assert Squares.from_section(section(**options)) == expected
+def test_keys(build, keys, expected):
+    layer = dropout(build, keys)
+    assert (layer.pixels, layer.part) == expected
+    assert layer.squares
+    assert not dropout(build).squares
 
 
-def test_the_side_fits_the_plane():
-    assert Squares(7).side(20, 5, 1.0) == 5
-    assert Squares(7).side(20, 20, 0.0) == 1
-    assert Squares(part=0.5).side(20, 10, 0.5) == 2
+def test_the_side_fits_the_plane(build):
+    seven, half = dropout(build, "dropblock=1"), dropout(build, "dropblock=1\ndropblock_size_rel=0.5")
+    assert seven.side(20, 5, 1.0) == 5
+    assert seven.side(20, 20, 0.0) == 1
+    assert half.side(20, 10, 0.5) == 2
 
 
 def test_the_way_back_takes_the_same_factors(build):

@@ -168,6 +168,22 @@ def test_a_token_is_asked_for(toys, start, sample):
     assert [ask("GET", path)[0] for path in ("/v1/model", "/metrics", "/healthz", "/")] == [401, 401, 200, 200]
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/model", "/healthz", "/openapi.json"])
+def test_a_name_that_is_not_this_machines_is_refused(ask, path):
+    status, _, answer = ask("GET", path, headers={"Host": "evil.example"})
+    assert (status, answer) == (403, {"error": "host 'evil.example': expected localhost or the number of an address"})
+    assert ask("GET", path, headers={"Host": f"localhost:{ask.port}"})[0] == 200
+
+
+def test_pages_of_other_sites_compute_nothing(ask, toys, start, sample):
+    status, _, answer = ask("POST", "/v1/detect", sample, {"Origin": "https://evil.example"})
+    assert status == 403 and "pages of other sites are refused" in answer["error"]
+    assert ask("POST", "/v1/detect", sample, {"Origin": f"http://127.0.0.1:{ask.port}"})[0] == 200
+    with_token = start(Engine(toys), token="secret")
+    front = {"Origin": "https://front.example", "Host": "front.example", "Authorization": "Bearer secret"}
+    assert with_token("POST", "/v1/detect", sample, front)[0] == 200
+
+
 def test_large_bodies_are_refused_before_they_are_read(toys, start, sample):
     ask = start(Engine(toys), limits=Limits(body=100_000, bodies=150_000))
     connection = http.client.HTTPConnection("127.0.0.1", ask.port, timeout=60)
@@ -204,7 +220,7 @@ def test_all_bodies_together_have_a_bound(toys, start, sample):
 def test_a_request_that_does_not_arrive_is_ended(toys, start):
     ask = start(Engine(toys), limits=Limits(reading=0.2))
     with socket.create_connection(("127.0.0.1", ask.port), timeout=30) as slow:
-        slow.sendall(b"POST /v1/detect HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+        slow.sendall(b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc")
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
@@ -226,7 +242,9 @@ def test_a_client_that_goes_frees_its_place(toys, start, sample):
     ask = start(engine)
     with toys.lock:
         with socket.create_connection(("127.0.0.1", ask.port), timeout=30) as gone:
-            gone.sendall(b"POST /v1/detect HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(sample), sample))
+            gone.sendall(
+                b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(sample), sample)
+            )
             wait_until(lambda: engine.under_way == 1)
         wait_until(lambda: engine.under_way == 0)
     assert ask("POST", "/v1/detect", sample)[0] == 200

@@ -154,6 +154,15 @@ def test_files_of_the_run_and_no_others(run, serve):
         assert status_of(server, path) == 404, path
 
 
+@pytest.mark.parametrize("path", ["", "events", "train.jsonl", "cells_last.weights"])
+def test_a_name_that_is_not_this_machines_is_refused(run, serve, path):
+    asked = urllib.request.Request(f"http://127.0.0.1:{serve(run, 0).port}/{path}", headers={"Host": "evil.example"})
+    with pytest.raises(HTTPError) as caught:
+        urllib.request.urlopen(asked, timeout=20)
+    assert caught.value.code == 403
+    assert caught.value.read() == b"host 'evil.example': expected localhost or the number of an address\n"
+
+
 def test_a_token(run, serve):
     server = serve(run, 0, token="s3cret")
     assert server.url.endswith("/?token=s3cret")

@@ -91,6 +91,8 @@ def convert_command(
     from ...datasets.convert.convert import read_set, write_set
     from ...utils.resources import find_file
 
+    if keep_difficult and to != "darknet":
+        note(f"--keep-difficult has no effect with --to {to}")
     classes = read_names(find_file(names, None)) if names else None
     found = read_set([network_file(source) for source in sources], form, classes, pictures)
     written = write_set(found, out, to, copy, keep_difficult)

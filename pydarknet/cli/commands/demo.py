@@ -21,6 +21,7 @@ from ..loading import Options, load_model
 from ..options import (
     FILE,
     FRACTION,
+    NO_PASSWORD,
     PORT,
     FiniteFloat,
     bind_option,
@@ -30,6 +31,7 @@ from ..options import (
     names_options,
     network_files,
     network_options,
+    note_open,
     thresh_option,
     together,
 )
@@ -72,7 +74,7 @@ def demo_options(function: Function) -> Function:
              "port."),
         flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve the annotated frames as MJPEG over HTTP. 0: any "
              "free port."),
-        bind_option,
+    bind_option,
         flag("http_post_host", metavar="URL", help="Send the names of each frame's objects to URL as text, by HTTP "
              "POST; with -time_limit_sec only those of one frame."),
         flag("dont_show", is_flag=True, help="Open no window."),
@@ -133,6 +135,7 @@ def _open_streams(options: Options, stack: ExitStack) -> list[Stream | None]:
             opened.append(None)
             continue
         stream = stack.enter_context(Stream(port, format_, options["bind"]))
+        note_open(options["bind"], None, NO_PASSWORD)
         note(f"{name.upper()} at {stream.url}")
         opened.append(stream)
     return opened

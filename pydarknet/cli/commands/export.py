@@ -23,17 +23,16 @@ if TYPE_CHECKING:
       help="The outputs. raw: those of the last layers; boxes: corners and scores; yolov5, yolov8: one tensor, in the "
       "layout of Ultralytics' programs.")  # fmt: skip
 @flag("nms", is_flag=True, help="Add non-maximum suppression to the graph.")
-@flag(
-    "thresh", type=FRACTION, metavar="P", help="With --nms: keep boxes with a confidence above P. Default: darknet's."
-)
-@flag("iou_thresh", type=FRACTION, default=0.45, show_default=True, metavar="IOU",
+@flag("thresh", type=FRACTION, metavar="P", needs=("nms",),
+      help="With --nms: keep boxes with a confidence above P. Default: darknet's.")  # fmt: skip
+@flag("iou_thresh", type=FRACTION, default=0.45, show_default=True, metavar="IOU", needs=("nms",),
       help="With --nms: suppress a box whose IoU with a better one of its class is above IOU.")  # fmt: skip
 @flag("dynamic", is_flag=True, help="Allow any batch, and any input size unless a layer fixes it.")
 @flag("fp16", is_flag=True, help="Write weights and activations as float16; input and outputs stay float32.")
 @flag(
     "check", is_flag=True, help="Before writing, run the file in ONNX Runtime and compare its outputs with pydarknet's."
 )
-@flag("tolerance", type=click.FloatRange(min=0), metavar="X",
+@flag("tolerance", type=click.FloatRange(min=0), metavar="X", needs=("check",),
       help="With --check: the largest difference allowed, relative to an output's largest value, or to 1 if that is "
       "smaller. Default: 0.001; with --fp16 0.03.")  # fmt: skip
 @flag(

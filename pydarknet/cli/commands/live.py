@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..console import note
-from ..options import FILE, Command, address_options, flag
+from ..options import FILE, Command, address_options, flag, note_open
 
 
 @click.command("live", cls=Command)
@@ -39,6 +39,7 @@ def live_command(run: str, **options: Any) -> None:
         _convert(folder, options["csv_file"], options["tensorboard"])
         return
     server = LiveServer(folder, options["port"], options["bind"], options["token"])
+    note_open(options["bind"], options["token"])
     server.start()
     note(f"{folder}: {server.url}")
     with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):

@@ -18,10 +18,9 @@ from ..options import (
     names_options,
     network_files,
     network_options,
+    note_open,
     size_options,
 )
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command("serve", cls=Command)
@@ -70,9 +69,9 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
         capacity=options["queue"],
         max_pixels=int(1e6 * options["max_pixels"]),
     )
-    if options["bind"] not in LOOPBACK and not options["token"]:
-        note(f"{options['bind']}: everyone who can reach this port can use it; --token TOKEN requires a token")
-    app = make_app(engine, token=options["token"], limits=Limits(body=int(1e6 * options["max_body"])))
+    note_open(options["bind"], options["token"])
+    limits = Limits(body=int(1e6 * options["max_body"]))
+    app = make_app(engine, address=options["bind"], token=options["token"], limits=limits)
     try:
         # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):

@@ -17,13 +17,25 @@ from ...utils.resources import network_file
 from ..console import CLEAR_LINE, note, say
 from ..formats.training import Printer
 from ..loading import Options, note_partial_weights, print_table
-from ..options import FILE, FRACTION, PORT, bind_option, data_argument, flag, network_options, together
+from ..options import (
+    FILE,
+    FRACTION,
+    NO_PASSWORD,
+    PORT,
+    bind_option,
+    data_argument,
+    flag,
+    network_options,
+    note_open,
+    together,
+)
 
 if TYPE_CHECKING:
     from ...training.hooks import Hook, Run
     from ...training.trainer import Trainer
 
 TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
+MEASURED = ("map", "no cfg")  # `train FOLDER` always measures mAP
 RESUME_COMMAND = "give the same command with --resume"
 Function = Callable[..., Any]
 
@@ -56,8 +68,8 @@ def run_options(function: Function) -> Function:
         flag("live", type=PORT, is_flag=False, flag_value=8090, metavar="[PORT]", help="Show the run in the browser, "
              "on port 8090; 0: any free port."),
         bind_option,
-        flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN", help="Viewers of --live need ?token=TOKEN in the "
-             "address; also in $PYDARKNET_TOKEN."),
+        flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN", needs=("live",), help="Viewers of --live need "
+             "?token=TOKEN in the address; also in $PYDARKNET_TOKEN."),
         flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve chart.png as MJPEG over HTTP. 0: any free "
              "port."),
         flag("no_chart", is_flag=True, help="Draw no chart.png."),
@@ -71,10 +83,12 @@ def validation_options(function: Function) -> Function:
     return together(
         flag("map", is_flag=True, help="Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
         flag("mAP_epochs", "map_epochs", type=click.IntRange(min=1), default=4, show_default=True, metavar="N",
-             help="Epochs between two measurements of -map."),
+             needs=MEASURED, help="Epochs between two measurements of -map."),
         flag("thresh", type=FRACTION, default=0.25, show_default=True, metavar="P",
+             needs=MEASURED,
              help="For -map: count true and false positives among detections with a confidence above P."),
         flag("iou_thresh", type=FRACTION, default=0.5, show_default=True, metavar="IOU",
+             needs=MEASURED,
              help="For -map: a detection is correct if its IoU with an object of its class is above IOU."),
         flag("patience", type=click.IntRange(min=1), metavar="N", help="With -map or -topk: end the run after N "
              "measurements in a row that are no better than the best one."),
@@ -130,6 +144,8 @@ def run_train(
     printer.close()
     _print_waiting(trainer)
     print_end(trainer, resume_command)
+    if options["live"] is not None:
+        _print_use_of_page(trainer)
     if trainer.finished:
         at_end(trainer)
         _print_use_of_weights(trainer, data, cfg)
@@ -161,6 +177,7 @@ def _hooks(options: Options) -> list[Hook]:
         from ...training.live import ChartStream
 
         stream = Stream(options["mjpeg_port"], MJPEG, options["bind"])
+        note_open(options["bind"], None, NO_PASSWORD)
         note(f"MJPEG-stream of the chart: {stream.url}")
         hooks.append(ChartStream(stream))
     return hooks
@@ -183,6 +200,7 @@ def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
 
     server = LiveServer(trainer.setup.folder, options["live"], options["bind"], options["token"])
     trainer.hooks.append(Opening())
+    note_open(options["bind"], options["token"])
     note(f"The run in the browser: {server.url}")
     try:
         yield
@@ -260,3 +278,8 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
         f"The best weights are of iteration {best['iteration']} ({best['value']:.2%})" if best else "To use the weights"
     )
     note(f"{what}: {shlex.join(['pydarknet', *command, data, cfg, str(weights)])} PICTURE")
+
+
+def _print_use_of_page(trainer: Trainer) -> None:
+    """Print the command that shows the page of the run again, which ends with the run."""
+    note(f"The page of the run again: {shlex.join(['pydarknet', 'live', str(trainer.setup.folder)])}")

@@ -77,7 +77,7 @@ def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
     for file, content in contents.values():
         for position, category in enumerate(content["categories"]):
             number, name = _entry(file, "categories", position, category, "id", "name")
-            if by_id.setdefault(number, str(name)) != str(name):
+            if by_id.setdefault(number, name) != name:
                 raise DataError(f"{file}: category {number} is {name!r}; elsewhere it is {by_id[number]!r}")
     return [by_id[number] for number in sorted(by_id)]
 
@@ -108,7 +108,7 @@ def _shown(value: Any) -> str:
 
 
 def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[AnnotatedPicture]:
-    class_of = {category["id"]: numbers[str(category["name"])] for category in content["categories"]}
+    class_of = {category["id"]: numbers[category["name"]] for category in content["categories"]}
     boxes: dict[int, list[PixelBox]] = {}
     for position, item in enumerate(content["images"]):
         number, _ = _entry(file, "images", position, item, "id", "file_name")
@@ -153,7 +153,10 @@ def write_coco(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -
     if placement.copy:
         found.check_stems()
         (folder / "images").mkdir()
-    identities = iter(_image_ids([picture.path.stem for picture in found]))
+    # The number at the end of each name, as in those result files, if all names end in different numbers.
+    ends = [re.search(r"[0-9]{1,18}$", picture.path.stem) for picture in found]
+    ids = [int(match[0]) for match in ends if match]
+    identities = iter(ids if len(set(ids)) == len(ends) else range(1, len(ends) + 1))
     numbers = COCO_IDS if len(found.classes) <= len(COCO_IDS) else range(1, len(found.classes) + 1)
     categories = [{"id": number, "name": name} for number, name in zip(numbers, found.classes, strict=False)]
     for key, pictures in found.lists.items():
@@ -165,26 +168,16 @@ def write_coco(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -
             annotations += [_annotation(box, identity, numbers[box.number]) for box in picture.boxes]
             if placement.copy:
                 placement.place(picture.path, folder / "images")
-        for number, annotation in enumerate(annotations, start=1):
-            annotation["id"] = number
-        content = {"images": images, "annotations": annotations, "categories": categories}
+        numbered = [{"id": number} | annotation for number, annotation in enumerate(annotations, start=1)]
+        content = {"images": images, "annotations": numbered, "categories": categories}
         file = folder / "annotations" / f"instances_{THEIRS.get(key, key)}.json"
         file.write_text(to_json(content), encoding="utf-8")
-
-
-def _image_ids(stems: Sequence[str]) -> list[int]:
-    """The number at the end of each name, as in the result files of `detector valid`, if all names end in different
-    numbers; else 1, 2, ..."""
-    found = [re.search(r"[0-9]{1,18}$", stem) for stem in stems]
-    numbers = [int(match[0]) for match in found if match]
-    return numbers if len(set(numbers)) == len(stems) else list(range(1, len(stems) + 1))
 
 
 def _annotation(box: PixelBox, image: int, category: int) -> dict[str, Any]:
     left, top, right, bottom = (rounded_coordinate(edge, DIGITS) for edge in (box.left, box.top, box.right, box.bottom))
     width, height = round(right - left, DIGITS), round(bottom - top, DIGITS)
     annotation = {
-        "id": 0,
         "image_id": image,
         "category_id": category,
         "bbox": [left, top, width, height],

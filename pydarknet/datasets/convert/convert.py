@@ -22,7 +22,6 @@ from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, Pixel
 from .coco import read_coco, write_coco
 from .voc import read_voc, write_voc
 
-FORMS = ("darknet", "voc", "coco")
 ANY = "any"  # a format that `recognise` detects
 # Both darknets find the labels of pictures in JPEGImages in a folder `labels` beside it.
 PICTURES, LABELS = "JPEGImages", "labels"
@@ -172,5 +171,6 @@ _WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
     "voc": write_voc,
     "coco": write_coco,
 }
+FORMS = tuple(_WRITERS)
 
 __all__ = ["FORMS", "AnnotatedPicture", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]

@@ -38,7 +38,7 @@ def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> 
     files = [item for listed in lists.values() for item in listed]
     if not files:
         raise DataError(f"{path}: no .xml files")
-    found = {name for file, tree in files for name in _class_names(file, tree)}
+    found = {_name(*item) for file, tree in files for item in _objects(file, tree)}
     classes = list(names) if names else sorted(found)
     folders = [folder for folder in (pictures, root / "JPEGImages", root / "images", folder, root) if folder]
     numbers = class_numbers(classes, sorted(found), str(path))
@@ -71,21 +71,24 @@ def _parse(file: Path) -> ElementTree.Element:
     return tree
 
 
-def _class_names(file: Path, tree: ElementTree.Element) -> Iterator[str]:
-    for number, item in enumerate(tree.iter("object"), start=1):
-        name = (item.findtext("name") or "").strip()
-        if not name:
-            raise DataError(f"{file}: object {number} has no <name>")
-        if not name.isprintable():
-            raise DataError(f"{file}: object {number}: <name> is {name[:60]!r}; expected a name")
-        yield name
+def _objects(file: Path, tree: ElementTree.Element) -> Iterator[tuple[str, ElementTree.Element]]:
+    """Each object, and its place for messages."""
+    return ((f"{file}: object {number}", item) for number, item in enumerate(tree.iter("object"), start=1))
+
+
+def _name(where: str, item: ElementTree.Element) -> str:
+    name = (item.findtext("name") or "").strip()
+    if not name:
+        raise DataError(f"{where} has no <name>")
+    if not name.isprintable():
+        raise DataError(f"{where}: <name> is {name[:60]!r}; expected a name")
+    return name
 
 
 def _annotated(
     file: Path, tree: ElementTree.Element, numbers: dict[str, int], folders: Sequence[Path]
 ) -> AnnotatedPicture:
-    listed = (tree.findtext("filename") or "").strip()
-    where = (tree.findtext("path") or "").strip()
+    listed, where = ((tree.findtext(tag) or "").strip() for tag in ("filename", "path"))
     plain = [
         listed,
         f"{listed}.jpg",
@@ -97,7 +100,7 @@ def _annotated(
     picture = locate([name for name in plain if name not in ("", ".jpg")], folders)
     size = [_integer(tree.findtext(f"size/{side}")) for side in ("width", "height")]
     width, height = size if all(map(is_picture_side, size)) else size_of_file(picture)
-    boxes = [_box(file, number, item, numbers) for number, item in enumerate(tree.iter("object"), start=1)]
+    boxes = [_box(where, item, numbers) for where, item in _objects(file, tree)]
     return AnnotatedPicture(picture, width, height, boxes)
 
 
@@ -108,18 +111,16 @@ def _integer(text: str | None) -> int:
         return 0
 
 
-def _box(file: Path, number: int, item: ElementTree.Element, numbers: dict[str, int]) -> PixelBox:
+def _box(where: str, item: ElementTree.Element, numbers: dict[str, int]) -> PixelBox:
     edges = []
     for key in ("xmin", "ymin", "xmax", "ymax"):
         text = item.findtext(f"bndbox/{key}")
         try:
             edges.append(finite_float(text or "") - 1)
         except ValueError:
-            shown = repr(text)[:60]
-            raise DataError(f"{file}: object {number}: <{key}> is {shown}; expected a number") from None
-    name = (item.findtext("name") or "").strip()
+            raise DataError(f"{where}: <{key}> is {repr(text)[:60]}; expected a number") from None
     left, top, right, bottom = edges
-    return PixelBox(numbers[name], left, top, right, bottom, difficult=_integer(item.findtext("difficult")) != 0)
+    return PixelBox(numbers[_name(where, item)], left, top, right, bottom, _integer(item.findtext("difficult")) != 0)
 
 
 def write_voc(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -> None:

@@ -248,7 +248,7 @@ def make_convert_cell(product: Product) -> Any:
 def make_convert_task(product: Product) -> Any:
     """What converts the inputs of a task, the pixels from `first` to `last` of a plane.
 
-    convert_task(x, x_base, x_at, first, last, work, to): x_at: ConvertedOrigins; to: where words are written to. Where
+    convert_task(x, x_base, x_at, first, last, work, to): x_at: Origins; to: where words are written to. Where
     a filter has one cell, the cells in use are converted, and lie side by side; else all from the first to the last.
     """
     cell_words, convert_cell = product.cell, make_convert_cell(product)
@@ -284,7 +284,7 @@ def make_convolve(product: Product, convolve_pixels: Any) -> Any:
     """What one worker does of a convolution whose products these are: the body of a kernel's loop.
 
     convolve_tasks(worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
-    arguments as `convolve`. Where the product converts: x_at: ConvertedOrigins; the offsets of `filters` count words in
+    arguments as `convolve`. Where the product converts: x_at: Origins; the offsets of `filters` count words in
     what a worker has converted, its panels and weights are those of `make_pack_panel`. A worker converts what a task
     reads of x into its `work_size` floats of `work`, unless it has just done so.
     """

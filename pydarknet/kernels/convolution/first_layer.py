@@ -6,12 +6,12 @@ import numba
 from numba import prange
 
 from ...runtime.jit import device, kernel
-from ..addressing import cell
+from ..addressing import band_task, cell
 from ..halo import zero_halos
 from ..simd.vector import fetch, floats_at, vload, vsplat, vstore
 from ..task_queue import next_task, reset_queue
-from .first_layer_microkernel import NARROW, OUTS, POINTS, WIDE, pooled_tile, tile
-from .nchw_store import store_cells, store_pooled_cells
+from .first_layer_microkernel import NARROW, OUTS, POINTS, WIDE, tile
+from .nchw import store_cells, store_pooled_cells
 
 f32 = numba.float32
 
@@ -60,27 +60,21 @@ def _convolve_span(vectors, pooled, work, t_at, pitch, taps, weights, weights_at
     count = taps.shape[0]
     for out in range(0, 16, OUTS):
         filters, to = weights_at + out * POINTS * count, sums + out * SPAN
-        if pooled:
-            for k in range(out * vectors // 2, (out + OUTS) * vectors // 2):
+        for k in range(out * vectors >> pooled, (out + OUTS) * vectors >> pooled):
+            if pooled:
                 fetch(y, y_at + k * 16)
-        else:
-            for k in range(out * vectors, (out + OUTS) * vectors):
+            else:
                 fetch(y, y_at + (vectors * 16 + k) * 16)
                 fetch(y, y_at + y_row + (vectors * 16 + k) * 16)
-        if pooled:
-            pooled_tile(
-                vectors, work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN, 0
-            )
-        else:
-            tile(vectors, work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to, SPAN,
-                 16 * SPAN)  # fmt: skip
+        tile(2 * vectors + pooled, work, t_at, pitch, taps, count, weights, filters, bias, bias_at + out, work, to,
+             SPAN, 16 * SPAN)  # fmt: skip
 
 
 @kernel
 def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
     """y = activation(bias + weights * x), or where `x_at.pooled` is 1 the largest of each 2 x 2 cells of that.
 
-    address: of x, (pictures, channels, height, width) float32; x_at: NchwPicture, its width at least SPAN, both sides
+    address: of x, (pictures, channels, height, width) float32; x_at: NchwRows, its width at least SPAN, both sides
     even where they are pooled; then the slope is applied afterwards, and no activation. filters: NchwFilters in the
     order of `first_layer_microkernel.py`, of whole blocks; y_at: Planes. A task is some pairs of rows. queue: the tasks
     of `workers` workers (`task_queue.py`); each has `work_size` floats of `work`: for the rows of a pair after B^T,
@@ -98,11 +92,10 @@ def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers
         _clear_sides(work, t_at, channels * POINTS, pitch, width)
         task = next_task(queue, worker, workers, y_at.pictures * bands)
         while task >= 0:
-            picture = task // bands
-            band = task - picture * bands
+            picture, band, top, end = band_task(task, bands, pairs)
             if band == 0:
                 zero_halos(y, y_at, picture, y_at.blocks)
-            for pair in range(pairs * band // bands, pairs * (band + 1) // bands):
+            for pair in range(top, end):
                 source = picture * channels * plane
                 _transform_rows(x, source, plane, channels, height, width, 2 * pair, work, t_at, pitch)
                 rows, left, start = min(2, height - 2 * pair), (width + 15) // 16, 0

@@ -22,7 +22,7 @@ OUTS = 4 if NR == 2 else 2  # planes of the output in one tile
 WIDE, NARROW = (3, 2) if NR == 2 else (1, 1)  # vectors of their rows: the most that registers hold, and for the rest
 
 
-def make_column_tile(vectors: int, pooled: bool):
+def make_column_tile(vectors: int, pooled: int):
     """The tile for two rows of OUTS output planes, `vectors` vectors of each, as a Numba intrinsic; `pooled`: for one
     row, the larger of the two.
 
@@ -81,6 +81,6 @@ def make_column_tile(vectors: int, pooled: bool):
     return tile
 
 
-tile, pooled_tile = (
-    one_of({vectors: make_column_tile(vectors, pooled) for vectors in (WIDE, NARROW)}) for pooled in (False, True)
+tile = one_of(
+    {2 * vectors + pooled: make_column_tile(vectors, pooled) for vectors in (WIDE, NARROW) for pooled in (0, 1)}
 )

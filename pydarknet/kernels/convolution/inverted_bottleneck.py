@@ -101,7 +101,7 @@ def convolve_inverted_bottleneck(
 ):  # fmt: skip
     """y = project(depthwise(expand(x))), or project(depthwise(x)) where `expand` has no panels, plus the residual.
 
-    x_at: BandedPlanes; expand, project: Pointwise; depthwise: Depthwise; y_at: Planes; residual: Residual. A task is
+    x_at: BandedPlanes; expand, depthwise, project: BottleneckLink; y_at: Planes; residual: Residual. A task is
     one band of a picture's rows. queue: the tasks of `workers` workers (`task_queue.py`); each has `work_size` floats
     of `work`: for the depthwise rows of all expanded channels, then for the expanded rows of as many blocks as a panel
     has, and room for MR pixels more.

@@ -7,13 +7,14 @@ import numba
 from numba import prange
 
 from ...runtime.jit import device, inlined, kernel
-from ..addressing import cell
+from ..activation import activate_fused
+from ..addressing import band_task, cell
 from ..halo import clear, zero_halos
 from ..simd.intrinsics import one_of
+from ..simd.transpose import cells_of, pooled_cells_of
 from ..simd.vector import fetch, floats_at, vload, vstore
 from ..task_queue import next_task, reset_queue
 from .nchw_microkernel import FEWEST, OUTS, SPAN, VECTORS, split_pairs, tiles_of_planes
-from .nchw_store import store_cells
 
 f32 = numba.float32
 
@@ -51,6 +52,23 @@ def convolve_row(x, x_at, filters, y, y_at, y_plane, outs, width):
                   filters.slope)  # fmt: skip
             start += vectors * 16
             left -= vectors
+
+
+@device
+def store_cells(vectors, rows, work, sums, span, y, y_at, y_row, slope, activation):
+    """Store the first `vectors` vectors of `rows` rows of sixteen planes. sums: (rows, 16, span)."""
+    for row in range(rows):
+        for v in range(vectors):
+            cells_of(work, sums + row * 16 * span + v * 16, span, y, y_at + row * y_row + v * 16 * 16, slope)
+        if activation != 0:
+            activate_fused(y[y_at + row * y_row : y_at + row * y_row + vectors * 16 * 16], activation)
+
+
+@device
+def store_pooled_cells(vectors, work, sums, span, y, y_at, slope):
+    """The same for one row, where each cell takes the larger of two neighbouring pixels."""
+    for v in range(vectors):
+        pooled_cells_of(work, sums + v * 16, span, y, y_at + v * 8 * 16, slope)
 
 
 @device
@@ -93,17 +111,17 @@ def _take_row(x, x_at, exists, ahead, stride, width, work, at, pitch):
 
 
 @kernel
-def convolve_rows(address, x_at, filters, y, y_at, blocked, activation, queue, workers, work, work_size):
+def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
     """y = activation(bias + weights * x), with stride 1 or 2.
 
     address: of x, (pictures, channels, height, width) float32; x_at: NchwRows. filters: NchwFilters, whose offsets are
     in what `_take_row` gives of `size` rows of each plane. y_at: Planes; y: NCHW, where there is a slope alone, or
-    where it is `blocked` nChw16c with whole blocks. The width is at least that of the shortest tile. A task is some
+    where `x_at.blocked` nChw16c with whole blocks. The width is at least that of the shortest tile. A task is some
     rows. queue: the tasks of `workers` workers (`task_queue.py`); each has `work_size` floats of `work`: for those
     rows, and for sixteen of SPAN pixels.
     """
     channels, size, stride, pitch = x_at.channels, x_at.size, x_at.stride, x_at.pitch
-    height, width = y_at.height, y_at.width
+    height, width, blocked = y_at.height, y_at.width, x_at.blocked
     bands, lines = min(height, BANDS * workers), channels * size
     reset_queue(queue, workers)
     for worker in prange(workers):
@@ -113,11 +131,10 @@ def convolve_rows(address, x_at, filters, y, y_at, blocked, activation, queue, w
         clear(work[rows_at:sums])
         task = next_task(queue, worker, workers, y_at.pictures * bands)
         while task >= 0:
-            picture = task // bands
-            band = task - picture * bands
+            picture, band, top, end = band_task(task, bands, height)
             if band == 0 and blocked:
                 zero_halos(y, y_at, picture, y_at.blocks)
-            for row in range(height * band // bands, height * (band + 1) // bands):
+            for row in range(top, end):
                 for line in range(lines):
                     channel = line // size
                     from_row = row * stride - x_at.padding + line - channel * size

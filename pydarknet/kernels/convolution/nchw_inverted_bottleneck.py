@@ -10,13 +10,13 @@ from typing import NamedTuple
 from numba import prange
 
 from ...runtime.jit import device, kernel
-from ..addressing import cell
+from ..addressing import band_task, cell
 from ..halo import clear, zero_halo
 from ..simd.transpose import transpose
 from ..simd.vector import floats_at, vload, vstore
 from ..task_queue import next_task, reset_queue
 from .nchw import convolve_row
-from .nchw_microkernel import PLANE_SPAN, tile_plane, tile_plane3, tile_plane3_2, tile_plane_2
+from .nchw_microkernel import PLANE_SPAN, tile_plane, tile_plane3
 
 BANDS = 4  # of rows, for each worker
 
@@ -57,12 +57,8 @@ def _depthwise_row(work, ring, stride, padding, filters, phase, to, width):
         at, y_at = ring.at + channel * plane, to + channel * width
         for column in range(0, width, PLANE_SPAN):
             left = min(column, width - PLANE_SPAN)
-            if stride == 1:
-                tile_plane(work, at + left, filters.offsets, first, taps, filters.weights, channel * taps, filters.bias,
-                           channel, work, y_at + left, width, filters.slope)  # fmt: skip
-            else:
-                tile_plane_2(work, at + 2 * left, filters.offsets, first, taps, filters.weights, channel * taps,
-                             filters.bias, channel, work, y_at + left, width, filters.slope)  # fmt: skip
+            tile_plane(stride, work, at + stride * left, filters.offsets, first, taps, filters.weights, channel * taps,
+                       filters.bias, channel, work, y_at + left, width, filters.slope)  # fmt: skip
 
 
 @device
@@ -75,12 +71,8 @@ def _depthwise3_row(work, ring, stride, filters, first, to, width):
             left = min(column, width - PLANE_SPAN)
             at, y_at = ring.at + channel * plane + stride * left, to + channel * width + left
             above, here, below = at + middle[0], at + middle[1], at + middle[2]
-            if stride == 1:
-                tile_plane3(work, above, here, below, filters.weights, channel * 9, filters.bias, channel, work, y_at,
-                            filters.slope)  # fmt: skip
-            else:
-                tile_plane3_2(work, above, here, below, filters.weights, channel * 9, filters.bias, channel, work, y_at,
-                              filters.slope)  # fmt: skip
+            tile_plane3(stride, work, above, here, below, filters.weights, channel * 9, filters.bias, channel, work,
+                        y_at, filters.slope)  # fmt: skip
 
 
 @device
@@ -109,36 +101,35 @@ def convolve_nchw_bottleneck(
 ):  # fmt: skip
     """y = project(depthwise(expand(x))), plus the residual, an NCHW tensor.
 
-    address: of x, NCHW float32; x_at: NchwBottleneck; expand, depthwise, project: NchwFilters, of which depthwise has
+    address: of x, NCHW float32; x_at: NchwRows; expand, depthwise, project: NchwFilters, of which depthwise has
     offsets for each slot of the first row. y_at: Planes; y: NCHW, or where `x_at.blocked` one block of nChw16c. A task
     is some rows. queue: the tasks of `workers` workers (`task_queue.py`); each has `work_size` floats of `work`: for a
     Ring of the expanded planes, one row of these after the depthwise convolution, and one row of sixteen planes of the
     output.
     """
     height, width, size, stride, padding = y_at.height, y_at.width, x_at.size, x_at.stride, x_at.padding
-    channels, blocked = project.bias.shape[0], x_at.blocked
+    middle, channels, blocked = depthwise.bias.shape[0], project.bias.shape[0], x_at.blocked
+    picture_stride = x_at.channels * x_at.height * x_at.width
     bands = min(height, BANDS * workers)
     reset_queue(queue, workers)
     for worker in prange(workers):
-        x = floats_at(address, x_at.floats)
-        ring = Ring(worker * work_size, x_at.middle, size, x_at.width, x_at.side)
-        between = ring.at + x_at.middle * size * (x_at.width + 2 * x_at.side)
-        out = between + x_at.middle * width
+        x = floats_at(address, y_at.pictures * picture_stride)
+        ring = Ring(worker * work_size, middle, size, x_at.width, (x_at.pitch - x_at.width) // 2)
+        between = ring.at + middle * size * x_at.pitch
+        out = between + middle * width
         clear(work[ring.at : between])
         clear(work[out : out + 16 * width])
         task = next_task(queue, worker, workers, y_at.pictures * bands)
         while task >= 0:
-            picture = task // bands
-            band = task - picture * bands
-            top = height * band // bands
+            picture, band, top, end = band_task(task, bands, height)
             if band == 0 and blocked:
                 zero_halo(y, y_at, picture, 0)
             next_row = top * stride - padding
-            for row in range(top, height * (band + 1) // bands):
+            for row in range(top, end):
                 low = row * stride - padding
                 next_row = max(next_row, low)
                 while next_row < low + size:
-                    source = picture * x_at.picture_stride + next_row * x_at.row_stride
+                    source = picture * picture_stride + next_row * x_at.width
                     _expand_row(x, source, expand, work, ring, next_row, 0 <= next_row and next_row < x_at.height)
                     next_row += 1
                 _depthwise_row(work, ring, stride, padding, depthwise, low % size, between, width)

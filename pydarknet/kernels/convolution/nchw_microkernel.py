@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..simd.intrinsics import one_of
 from ..simd.vector import INT32, LANES, data_pointer, load_vector, multiply_add, splat, store_vector
 from .microkernel import NR, constant, loop_over_taps, store_sums
 
@@ -141,5 +142,5 @@ def _neighbours(b: ir.IRBuilder, cell, stride: int) -> tuple[list[ir.Value], lis
 
 
 tiles_of_planes = {vectors: make_planar_tile(OUTS, vectors, 1) for vectors in range(FEWEST, VECTORS + 1)}
-tile_plane, tile_plane_2 = (make_planar_tile(1, PLANE_VECTORS, stride) for stride in (1, 2))
-tile_plane3, tile_plane3_2 = make_plane3_tile(1), make_plane3_tile(2)
+tile_plane = one_of({stride: make_planar_tile(1, PLANE_VECTORS, stride) for stride in (1, 2)})
+tile_plane3 = one_of({stride: make_plane3_tile(stride) for stride in (1, 2)})

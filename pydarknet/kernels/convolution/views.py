@@ -20,6 +20,13 @@ class Origins(NamedTuple):
     height: int  # rows of the convolution's output, before pooling
     width: int  # columns of the convolution's output, before pooling
 
+    # Where workers convert what a task reads: `span` words for each of `blocks` blocks of channels.
+    blocks: int = 0
+    span: int = 0
+    low: int = 0  # floats from a pixel's origin to the first float that a filter reads
+    reach: int = 0  # cells from there to the last; 0: only cells in use are converted, which then lie side by side
+    scale: Any = 0.0  # float32: factor of inputs where they become integers
+
 
 class PackedFilters(NamedTuple):
     """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`). Where each channel has
@@ -117,25 +124,8 @@ class WinogradSchedule(NamedTuple):
     panel_ranges: int
 
 
-class ConvertedOrigins(NamedTuple):
-    """`Origins` of a convolution whose workers convert what a task reads: `span` words for each of `blocks` blocks of
-    channels."""
-
-    picture_stride: int
-    block_stride: int
-    row_stride: int
-    column_stride: int
-    height: int
-    width: int
-    blocks: int
-    span: int
-    low: int  # floats from a pixel's origin to the first float that a filter reads
-    reach: int  # cells from there to the last; 0: only cells in use are converted, which then lie side by side
-    scale: Any  # float32: factor of inputs where they become integers
-
-
-class Pointwise(NamedTuple):
-    """A 1 x 1 convolution of an inverted bottleneck: `PackedFilters` with its epilogue."""
+class BottleneckLink(NamedTuple):
+    """A convolution of an inverted bottleneck: `PackedFilters` with its epilogue and geometry."""
 
     offsets: Any
     lanes: int
@@ -145,27 +135,14 @@ class Pointwise(NamedTuple):
     slope: Any  # float32
     activation: int
     channels: int  # of its output
-    column_stride: int  # floats from pixel to pixel of what it reads
-
-
-class Depthwise(NamedTuple):
-    """The depthwise convolution of an inverted bottleneck: `PackedFilters` with geometry and epilogue."""
-
-    offsets: Any
-    lanes: int
-    panels: Any
-    weights: Any
-    bias: Any
-    slope: Any  # float32
-    activation: int
-    block_stride: int  # floats between blocks of what it reads
-    row_stride: int  # floats between output rows, in what it reads
     column_stride: int  # floats between output columns, in what it reads
-    size: int
-    stride: int
-    padding: int
-    channels: int
-    is_straight: bool  # `direct.straight_depthwise_rows` serves: cells lie side by side, readable memory follows them
+    # Of the depthwise one:
+    row_stride: int = 0  # floats between output rows, in what it reads
+    block_stride: int = 0  # floats between blocks of what it reads
+    size: int = 1
+    stride: int = 1
+    padding: int = 0
+    is_straight: bool = False  # `direct.straight_depthwise_rows` serves: cells side by side, with readable memory after
 
 
 class BandedPlanes(NamedTuple):
@@ -181,39 +158,15 @@ class BandedPlanes(NamedTuple):
 
 
 class NchwRows(NamedTuple):
-    """A convolution in NCHW planes, `pitch` floats from row to row in a worker's memory."""
+    """A convolution that reads NCHW planes row by row, or an inverted bottleneck that does, whose window is that of its
+    depthwise convolution."""
 
-    channels: int
-    height: int  # of the input
-    width: int
-    size: int
-    stride: int
-    padding: int
-    pitch: int
-
-
-class NchwBottleneck(NamedTuple):
-    """An inverted bottleneck in NCHW planes: its input, and its depthwise convolution."""
-
-    floats: int  # of the input in all
-    picture_stride: int  # floats
-    row_stride: int  # floats
+    channels: int  # of the input
     height: int
     width: int
     size: int
     stride: int
     padding: int
-    side: int  # floats of zeros left and right of an expanded row
-    middle: int  # expanded planes
-    blocked: bool  # the output is one block of nChw16c, else NCHW
-
-
-class NchwPicture(NamedTuple):
-    """The first layer's input: `channels` planes of height x width; `pitch`: floats from row to row of transformed
-    pixels in a worker's memory."""
-
-    channels: int
-    height: int
-    width: int
-    pitch: int
+    pitch: int  # floats from row to row in a worker's memory; of an expanded row, as many zeros left as right of it
+    blocked: bool  # the output is nChw16c, else NCHW
     pooled: int  # 1: the output is the largest of each 2 x 2 cells, else 0

@@ -27,7 +27,7 @@ from numba import prange
 
 from ...runtime.jit import device, kernel
 from ..activation import activate_fused, clear_lanes
-from ..halo import clear_halo
+from ..halo import clear_halos
 from ..pooling import pool_rows
 from ..simd.intrinsics import one_of
 from ..simd.vector import fetch, vload, vstore
@@ -285,15 +285,14 @@ def transform_output(tiles, block, work, products, scratch, bias, y, target, res
 
 
 @device
-def clear_halos(tiles, block, y, target):
+def _clear_first_halos(tiles, block, y, target):
     """Write zeros round the planes of those pictures whose first tile is in this task."""
     shrink = 1 + target.pool
     height, width = (target.height + target.pool) // shrink, (target.width + target.pool) // shrink
     picture = (tiles.first + tiles.a_picture - 1) // tiles.a_picture
-    while picture * tiles.a_picture < tiles.first + tiles.used:
-        at = picture * target.picture_stride + block * target.block_stride
-        clear_halo(y, at, height, width, target.pitch, target.halo)
-        picture += 1
+    count = (tiles.first + tiles.used + tiles.a_picture - 1) // tiles.a_picture - picture
+    at = picture * target.picture_stride + block * target.block_stride
+    clear_halos(y, at, target.picture_stride, count, height, width, target.halo)
 
 
 @device
@@ -359,8 +358,7 @@ def convolve_winograd(x, source, filters, y, target, residual, schedule, queue, 
                 prefetch = Prefetch(following, soon * step // passes, soon * (step + 1) // passes, first, written)
                 _multiply(tiles, work, patches, filters, panel, now, products, prefetch, x, source, y, target, residual)
                 for block in range(first, last):
-                    if target.halo > 0:
-                        clear_halos(tiles, block, y, target)
+                    _clear_first_halos(tiles, block, y, target)
                     at = products + (block // NR - panel) * points * tiles.width * NR * 16
                     transform_output(tiles, block, work, at, scratch, filters.bias, y, target, residual)
                 panel += now

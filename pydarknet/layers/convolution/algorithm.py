@@ -95,9 +95,7 @@ def fastest_tile(
     """
     costs = {m: _winograd_cost(m, filters, channels, out, stride) for m in _tiles(stride, pooled)}
     best = min(costs, key=lambda m: costs[m])
-    direct = _direct_cost(filters, channels, out)
-    if precision != FLOAT32:
-        direct = NUMBER_TYPES[precision].cost(filters, channels, Window(3, stride, stride, 1), out)
+    direct = NUMBER_TYPES[precision].cost(filters, channels, Window(3, stride, stride, 1), out)
     return best if costs[best] < direct else 0
 
 
@@ -137,11 +135,6 @@ def _tiles(stride: int, pooled: bool) -> tuple[int, ...]:
     """The m to choose from; tiles that are pooled have even sides."""
     known = (4, 3, 2) if stride == 1 else (3, 2)
     return tuple(m for m in known if m % 2 == 0 or not pooled)
-
-
-def _direct_cost(filters: int, channels: int, out: Shape) -> float:
-    weights = 9 * channels * -(-filters // LANES)
-    return out.cells * weights + weights * LANES * FILTER_COST
 
 
 def _winograd_cost(m: int, filters: int, channels: int, out: Shape, stride: int) -> float:

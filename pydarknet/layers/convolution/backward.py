@@ -20,7 +20,7 @@ from ..backward_ops import activation_backward, channel_sums, needs_input, write
 from ..base import Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
-from .direct import DepthwiseConvolution
+from .direct import DepthwiseConvolution, output_panels
 from .geometry import PackedConvolution, Window
 
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
@@ -172,17 +172,11 @@ def _transposed(weights: Array, groups: int) -> Array:
 def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """(`tasks` of `weight_gradient`, `units` of `unpack_weight_gradient`, floats of the sums of one part)."""
     n, channels, size, _ = weights.shape
-    per_group, section = n // groups, GRADIENT_LANES * LANES * size * size
-    tasks, units, at, block = [], [], 0, 0
-    while block * LANES < n:
-        count = NR if (block + NR) * LANES <= -(-n // LANES) * LANES else 1
-        last = min(n, (block + count) * LANES) - 1
-        low = block * LANES // per_group * channels // GRADIENT_LANES
-        high = -(-(last // per_group + 1) * channels // GRADIENT_LANES)
+    tasks, units, at = [], [], 0
+    for block, count, low, high in output_panels(n, channels, groups, NR, GRADIENT_LANES):
         for unit in range(low, high):
             channel = unit * GRADIENT_LANES
             tasks.append((channel // x.lanes * x.block + channel % x.lanes, block * d.block, at, count))
             units.append((block, unit))
-            at += section * count
-        block += count
+            at += GRADIENT_LANES * LANES * size * size * count
     return np.array(tasks, np.int64), np.array(units, np.int64), at

@@ -40,6 +40,9 @@ class Blur:
     def kernel(self) -> Array:
         return _KERNELS[2 if self.mode == 2 else 1]
 
+    def _weights(self, channels: int) -> Array:
+        return np.broadcast_to(self.kernel, (channels, 1, *self.kernel.shape)).copy()
+
     def out_shape(self, sharp: Shape) -> Shape:
         """The blurred size of a plane."""
         return self.window.out_shape(sharp, sharp.channels)
@@ -48,8 +51,7 @@ class Blur:
         """The tensor that the layer shall write; `run` blurs it into `output`."""
         self.sharp = Tensor(Layout(output.layout.batch, sharp, self.window.halo(sharp)))
         n = sharp.channels
-        weights = np.broadcast_to(self.kernel, (n, 1, *self.kernel.shape)).copy()
-        packed = DepthwiseConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32))
+        packed = DepthwiseConvolution(self._weights(n), np.ones(n, np.float32), np.zeros(n, np.float32))
         self._call = packed.bind(self.sharp, output, self.window, np.float32(1), NONE)
         return self.sharp
 
@@ -57,8 +59,7 @@ class Blur:
         """The delta that the layer reads; `backward` fills it from `delta`, that of the blurred output."""
         assert self.sharp is not None
         n = self.sharp.shape.channels
-        weights = np.broadcast_to(self.kernel, (n, 1, *self.kernel.shape)).copy()
-        self._gradient = ConvolutionGradient(self.sharp, delta.shape, self.window, weights, n)
+        self._gradient = ConvolutionGradient(self.sharp, delta.shape, self.window, self._weights(n), n)
         self._delta = delta
         self.sharp_delta = Tensor(Layout(delta.layout.batch, self.sharp.shape))
         return self.sharp_delta

@@ -10,9 +10,10 @@ import numpy as np
 
 from ...errors import OptionError
 from ...kernels.convolution import bf16
+from ...kernels.convolution.direct import convolve
 from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT
-from ...kernels.convolution.views import ConvertedOrigins, Epilogue, PackedFilters, Schedule
+from ...kernels.convolution.views import Epilogue, PackedFilters, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
@@ -31,7 +32,7 @@ class NumberType(NamedTuple):
     """A type of numbers that direct convolutions multiply. Costs are in multiply-adds of a SIMD vector of float32."""
 
     convolve: Any  # the kernel: `make_convolve` of the type's product
-    pack: Any  # the kernel: `make_pack_panel` of that for every panel
+    pack: Any  # the kernel: `make_pack_panel` of that for every panel; None: filters stay float32
     factors: int  # numbers of a word
     product_cost: float  # of the product of a vector with one number
     conversion_cost: float  # of a vector of inputs
@@ -48,15 +49,18 @@ class NumberType(NamedTuple):
         return out.cells * weights * self.product_cost + conversion + weights * LANES * self.filter_cost
 
 
-NUMBER_TYPES = {BF16: NumberType(bf16.convolve_bf16, bf16.pack_pairs, bf16.FACTORS, 0.5, 4.0, 0.5)}
+NUMBER_TYPES = {
+    FLOAT32: NumberType(convolve, None, 1, 1.0, 0.0, 0.8),
+    BF16: NumberType(bf16.convolve_bf16, bf16.pack_pairs, bf16.FACTORS, 0.5, 4.0, 0.5),
+}
 
 
 def checked_precision(name: str) -> str:
     """The name of a precision that this machine can compute in. Raises OptionError."""
+    if name not in NUMBER_TYPES:
+        raise OptionError(f"precision {name}: expected {' or '.join(NUMBER_TYPES)}")
     if name == FLOAT32:
         return name
-    if name not in NUMBER_TYPES:
-        raise OptionError(f"precision {name}: expected {FLOAT32} or {' or '.join(NUMBER_TYPES)}")
     # Imported late: shipped code has no such kernels, and asks Numba what this processor can do.
     kernels = import_module(f"{__package__.split('.')[0]}.kernels.convolution.{name}")
     if kernels.MISSING:
@@ -101,10 +105,12 @@ class ConvertedConvolution(TiledConvolution):
         channel = self.taps[:, UNIT] * TAP_LANES
         offsets = channel // LANES * span + (channel % LANES + within) // factors
         filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
-        x_at = ConvertedOrigins(*origins_of(x, window, y.shape), at.blocks, span, low, reach, self.scale)
+        x_at = origins_of(x, window, y.shape)._replace(
+            blocks=at.blocks, span=span, low=low, reach=reach, scale=self.scale
+        )
         return with_workspace(
             self.numbers.convolve, workers, at.blocks * span, x.data, x_at, filters, y.data, y.planes,
-            Epilogue(self.filters, slope, code, added is y), residual_of(added, y), Schedule(tiles, False),
+            Epilogue(self.filters, slope, code, added is y), residual_of(added, y, True), Schedule(tiles, False),
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:

@@ -13,11 +13,10 @@ import numpy as np
 
 from ...config.dialect import Dialect
 from ...config.sections import Section
-from ...kernels.activation import NONE
 from ...runtime.program import Call
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
-from ..activations import LINEAR, Activation, read_activation
+from ..activations import Activation, read_activation
 from ..base import BuildContext, KernelLayer, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm
 from ..summary_row import blur_row, convolution_row
@@ -26,7 +25,7 @@ from .backward import ConvolutionLearning, Parameters
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur_pool import Blur
 from .converted import FLOAT32
-from .geometry import PackedConvolution, Window, not_bound
+from .geometry import FusableConvolution, PackedConvolution, Window, not_bound
 from .inverted_bottleneck import bind_inverted_bottleneck, chain_length, lanes_from_nchw
 from .nchw import lanes_from_rows, reads_picture
 from .section import UNUSED, read_groups, read_window, shared_layer
@@ -35,7 +34,7 @@ LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Convolutional(KernelLayer):
+class Convolutional(FusableConvolution, KernelLayer):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
     sets_channels: ClassVar[bool] = True
@@ -178,7 +177,7 @@ class Convolutional(KernelLayer):
         # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
         # outputs, on which in turn numbers shall not depend: what may be part of one always is.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
-        chained = any(layer._has_filter_a_channel for layer in beside)
+        chained = any(layer.has_filter_a_channel for layer in beside)
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
         self.precision = FLOAT32 if chained or pooled else precision
 
@@ -217,27 +216,11 @@ class Convolutional(KernelLayer):
         slope, code = kind.fused_slope, kind.fused_id
         self._call = packed.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
 
-    @property
-    def is_pointwise(self) -> bool:
-        return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self.applies_as_it_stores
-
-    @property
-    def is_depthwise(self) -> bool:
-        return self._has_filter_a_channel and self.window.dilation == 1 and self.applies_as_it_stores
-
-    @property
-    def _has_filter_a_channel(self) -> bool:
-        return self.groups == self.channels == self.filters and self.groups > 1
-
-    @property
-    def applies_as_it_stores(self) -> bool:
-        return not self.xnor and self.blur is None and self.applied_activation.fusable
-
     def fusable(self, after: Sequence[Layer]) -> int:
         links = [self, *_leading(after)]
         count = chain_length(links)
         last, rest = links[count - 1], after[count - 1 :]
-        if not rest or last._has_filter_a_channel or not last.applies_as_it_stores:
+        if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
         return count - 1 + (rest[0].is_residual_add or (count == 1 and rest[0].is_maxpool_2x2))
 
@@ -250,15 +233,6 @@ class Convolutional(KernelLayer):
         if reads_picture(self, pooled=bool(after)):
             return (LANES,)
         return () if after else lanes_from_rows(self)
-
-    @property
-    def activates_by_slope(self) -> bool:
-        return self.applies_as_it_stores and self.applied_activation.fused_id == NONE
-
-    @property
-    def applied_activation(self) -> Activation:
-        """The activation, but for binary outputs that only a binary layer reads."""
-        return LINEAR if self.xnor and self.bin_output else self.activation
 
     def calls(self) -> Sequence[Call]:
         if any(link._packed is None for link in [self, *self._links]):  # the parameters have changed

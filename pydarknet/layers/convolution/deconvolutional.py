@@ -10,17 +10,15 @@ import numpy as np
 
 from ...config.dialect import Dialect
 from ...config.sections import Section
-from ...kernels.activation import NONE
 from ...kernels.elementwise import add_scaled
 from ...kernels.views import Extent
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
-from ..backward_ops import activation_backward, channel_sums, write_dilated
 from ..base import BuildContext, Layer, Parameter, Trainable
-from ..batchnorm import BatchNorm, BatchNormTraining
-from .backward import ConvolutionGradient
+from ..batchnorm import BatchNorm
+from .backward import ConvolutionLearning, Parameters
 from .convolutional import LARGEST_FILTERS
 from .direct import TiledConvolution
 from .geometry import Window, not_bound
@@ -96,12 +94,11 @@ class Deconvolutional(Layer):
         assert output is not None
         shape = self.inputs[0]
         if self._packed is None:
-            turned = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
             ones = np.ones(self.filters, np.float32)
             gain, offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
-            self._packed = TiledConvolution(turned, gain, offset, 1, 16)
+            self._packed = TiledConvolution(self._turned(), gain, offset, 1, 16)
         wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
-        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
+        window = self._window
         self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
         self._call = self._packed.bind(
             self._spread, output, window, self.activation.fused_slope, self.activation.fused_id
@@ -129,53 +126,41 @@ class Deconvolutional(Layer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        assert self.output is not None and self._spread is not None
+        assert self.output is not None and self._spread is not None and delta is not None
         scales = Trainable("scales", self.norm.scales) if self.norm else None
-        self._parameters = (Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
-        layout = Layout(self.batch, self.shape)
-        self._norm = BatchNormTraining(self.norm, scales, self._parameters[0], layout) if self.norm else None
-        self._raw = self._norm.pre_norm if self._norm else Tensor(layout)
-        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
-        turned = self._turned()
-        self._gradient = ConvolutionGradient(self._spread, self.shape, window, turned, 1)
+        biases, turned = Trainable("biases", self.biases), self._turned()
+        self._parameters = (biases, scales, Trainable("weights", self.weights, decays=True))
+        self._turned_weights = Trainable("turned", turned)
         self._spread_delta = Tensor(Layout(self.batch, self._spread.shape))
+        self._learning = ConvolutionLearning(
+            Parameters(biases, scales, self._turned_weights), turned, self.norm, self._spread, self.output,
+            self._window, 1, self.activation, self._spread_delta if source_deltas[0] else None, delta,
+        )  # fmt: skip
 
     def _turned(self) -> Array:
         return np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+
+    @property
+    def _window(self) -> Window:
+        return Window(self.size, 1, 1, self.size - 1 - self.padding)
 
     def trainables(self) -> list[Trainable]:
         return [parameter for parameter in self._parameters if parameter is not None]
 
     def forward_training(self) -> None:
-        assert self._spread is not None and self.output is not None
         self._spread_input()
         ones, zeros = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
-        packed = TiledConvolution(self._turned(), ones, zeros if self._norm else self.biases, 1, 16)
-        window = Window(self.size, 1, 1, self.size - 1 - self.padding)
-        packed.bind(self._spread, self._raw, window, np.float32(1), NONE)()
-        if self._norm:
-            self._norm.forward(self.biases, self.output)
-        else:
-            write_dilated(self._raw, self.output)
-        self.activation.apply(self.output)
+        self._learning.gradient.weights[:] = self._turned()
+        packed = TiledConvolution(self._learning.gradient.weights, ones, zeros if self.norm else self.biases, 1, 16)
+        self._learning.forward(packed, self.biases)
 
     def backward(self) -> None:
-        assert self.delta is not None and self.output is not None
-        delta, n = self.delta, self.filters
-        activation_backward(self.activation, delta, self.output, self._raw)
-        if self._norm:
-            self._norm.backward(delta, self._gradient.spread)
-        else:
-            self._parameters[0].update += channel_sums(delta)
-            write_dilated(delta, self._gradient.spread)
-        update = np.zeros((n, self.channels, self.size, self.size), np.float32)
-        self._gradient.add_filter_gradient(update)
-        self._parameters[2].update += update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        self._turned_weights.update[:] = 0
+        self._spread_delta.data.fill(0)
+        self._learning.backward()
+        self._parameters[2].update += self._turned_weights.update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         (target,), wide, shape = self.source_deltas, self._spread_delta, self.inputs[0]
         if target is not None:
-            self._gradient.weights = self._turned()
-            wide.data.fill(0)
-            self._gradient.add_input_gradient(wide)
             at, ones = target.layout, np.ones(target.layout.blocks * 16, np.float32)
             x_at = wide.layout.strides(self.stride, self.stride)
             extent = Extent(at.batch, at.blocks, shape.height, shape.width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
@@ -55,8 +57,8 @@ class TiledConvolution:
             size = NR * 2 * out.width * LANES
             return with_workspace(convolve_pooled, threads(), size, x.data, x_at, filters, y.data, y.planes, epilogue)
         return with_queue(
-            self.kernel, x.data, x_at, filters, y.data, y.planes, epilogue, residual_of(added, y),
-            self._schedule(out, x.layout),
+            self.kernel, x.data, x_at, filters, y.data, y.planes, epilogue,
+            residual_of(added, y, True), self._schedule(out, x.layout),
         )  # fmt: skip
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
@@ -99,6 +101,24 @@ def padded(numbers: Array, size: int) -> Array:
     return array
 
 
+def output_panels(
+    n: int, channels: int, groups: int, together: int, lanes: int
+) -> Iterator[tuple[int, int, int, int]]:  # fmt: skip
+    """(block, blocks, low, high) of each panel of up to `together` output blocks: they read the input channels from
+    unit `low` to unit `high`, of `lanes` channels each. channels: of one of the convolution's groups."""
+    per_group, all_blocks, block = n // groups, -(-n // LANES), 0
+    while block < all_blocks:
+        count = together if block + together <= all_blocks else 1
+        last = min(n, (block + count) * LANES) - 1
+        yield (
+            block,
+            count,
+            block * LANES // per_group * channels // lanes,
+            -(-(last // per_group + 1) * channels // lanes),
+        )
+        block += count
+
+
 def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tuple[Table, Table]:
     """(taps, panels) as `pack_filters` takes them.
 
@@ -109,13 +129,8 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tup
     tables: list[Table] = []
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
-    first_tap = weights_at = block = 0
-    per_group = n // groups
-    while block * LANES < n:
-        oc_vectors = together if (block + together) * LANES <= -(-n // LANES) * LANES else 1
-        last = min(n, (block + oc_vectors) * LANES) - 1
-        low = block * LANES // per_group * channels // TAP_LANES
-        high = -(-(last // per_group + 1) * channels // TAP_LANES)
+    first_tap = weights_at = 0
+    for block, oc_vectors, low, high in output_panels(n, channels, groups, together, TAP_LANES):
         if (low, high) not in first_taps:
             first_taps[low, high] = first_tap
             tables.append(_taps(low, high, size))
@@ -123,7 +138,6 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tup
         taps = (high - low) * size * size
         panels.append((block, oc_vectors, first_taps[low, high], taps, weights_at))
         weights_at += taps * TAP_LANES * oc_vectors * LANES
-        block += oc_vectors
     return np.concatenate(tables), np.array(panels, np.int64)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.activation import NONE
 from ...kernels.convolution.views import Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
-from ...utils.arrays import Array
-from ..activations import Activation
+from ..activations import LINEAR, Activation
 
 Table = NDArray[np.int64]
 
@@ -67,20 +67,18 @@ def origins_of(x: Tensor, window: Window, out: Shape) -> Origins:
     return Origins(at.item, at.block, rows, columns, out.height, out.width)
 
 
-def residual_of(added: Tensor | None, y: Tensor) -> Residual:
-    """What is added to y after the activation, for kernels, unless it is None or y itself."""
+def residual_of(added: Tensor | None, y: Tensor, begins_with_y: bool = False) -> Residual:
+    """What is added to y after the activation, for kernels; nothing where it is None, or y with which sums begin."""
     tensor = added or y
     at = tensor.layout
-    return Residual(tensor.data, tensor is not y, at.item, at.block, at.pitch, at.origin)
+    return Residual(
+        tensor.data, added is not None and not (begins_with_y and added is y), at.item, at.block, at.pitch, at.origin
+    )
 
 
 class PackedConvolution(Protocol):
     """Filters and biases in the order of one algorithm's kernel. Packed once; bound to tensors as often as their sizes
     change."""
-
-    filters: int
-    packed: Array
-    bias: Array
 
     def bind(
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
@@ -91,34 +89,51 @@ class PackedConvolution(Protocol):
         Algorithms that support neither are not selected where they are asked for."""
 
 
-class FusableConvolution(Protocol):
-    """A convolution that may be fused with others, or read an NCHW tensor."""
+class FusableConvolution:
+    """What a convolution says to be fused with others, or to read an NCHW tensor."""
 
     sources: tuple[int, ...]
     inputs: tuple[Shape, ...]
     batch: int
+    channels: int
     filters: int
     window: Window
+    groups: int
+    activation: Activation
+    blur: Any
+    xnor: bool
+    bin_output: bool
 
     @property
     def is_pointwise(self) -> bool:
         """Whether it is 1x1 over all channels, and the kernel applies its activation."""
+        return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self.applies_as_it_stores
 
     @property
     def is_depthwise(self) -> bool:
         """Whether each channel has one filter without dilation, and the kernel applies its activation."""
+        return self.has_filter_a_channel and self.window.dilation == 1 and self.applies_as_it_stores
+
+    @property
+    def has_filter_a_channel(self) -> bool:
+        """Whether each channel has one filter."""
+        return self.groups == self.channels == self.filters and self.groups > 1
 
     @property
     def applies_as_it_stores(self) -> bool:
         """Whether the kernel applies the activation, and nothing else is done with the sums."""
+        return not self.xnor and self.blur is None and self.applied_activation.fusable
 
     @property
     def activates_by_slope(self) -> bool:
         """Whether all that is done with the sums is to multiply them by a slope below zero."""
+        return self.applies_as_it_stores and self.applied_activation.fused_id == NONE
 
     @property
     def applied_activation(self) -> Activation:
-        """What is applied to the sums."""
+        """What is applied to the sums: the activation, but for binary outputs that only a binary layer reads."""
+        return LINEAR if self.xnor and self.bin_output else self.activation
 
     def packed(self, x: Layout) -> PackedConvolution:
         """The filters, packed for a tensor of this layout."""
+        raise NotImplementedError

@@ -14,7 +14,7 @@ from ...kernels.activation import NONE
 from ...kernels.convolution.direct import SHORTEST
 from ...kernels.convolution.inverted_bottleneck import convolve_inverted_bottleneck
 from ...kernels.convolution.microkernel import MR, NR, TAP_LANES
-from ...kernels.convolution.views import BandedPlanes, Depthwise, Pointwise
+from ...kernels.convolution.views import BandedPlanes, BottleneckLink
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Shape, Tensor
@@ -30,7 +30,7 @@ from .nchw import bind_nchw_bottleneck, fits_nchw
 NEAR, MOST_WORK = 128 << 10, 1.35
 
 # In the place of the first convolution where there is none.
-NOTHING = Pointwise(
+NOTHING = BottleneckLink(
     np.zeros(0, np.int64), TAP_LANES, np.zeros((0, 5), np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32),
     np.float32(1), 0, 0, LANES,
 )  # fmt: skip
@@ -156,15 +156,15 @@ def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: 
     )  # fmt: skip
 
 
-def _pointwise(link: FusableConvolution, x: Layout) -> Pointwise:
+def _pointwise(link: FusableConvolution, x: Layout) -> BottleneckLink:
     """A 1x1 convolution as the kernel takes it."""
     direct, kind = link.packed(x), link.applied_activation
     assert isinstance(direct, TiledConvolution)
     filters = direct.filters_for(x, np.int64(x.origin))
-    return Pointwise(*filters, kind.fused_slope, kind.fused_id, direct.filters, x.lanes)
+    return BottleneckLink(*filters, kind.fused_slope, kind.fused_id, direct.filters, x.lanes)
 
 
-def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> Depthwise:
+def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> BottleneckLink:
     """The convolution in the middle as the kernel takes it; it reads an expanded band, or x where there is none."""
     packed, kind, window = link.packed(bands.between), link.applied_activation, link.window
     assert isinstance(packed, DepthwiseConvolution)
@@ -175,8 +175,8 @@ def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> Depthwise:
     else:
         offsets, block, pitch = window.offset(x, rows, columns), x.block, x.pitch
     is_straight = bands.expands and window.stride_x == 1 and kind.fused_id == NONE and bands.out.width >= SHORTEST
-    return Depthwise(
+    return BottleneckLink(
         np.ascontiguousarray(offsets), 1, packed.panels, packed.packed, packed.bias, kind.fused_slope, kind.fused_id,
-        block, window.stride_y * pitch * LANES, window.stride_x * LANES, window.size, window.stride_y, window.padding,
-        bands.x.channels, is_straight,
+        bands.x.channels, window.stride_x * LANES, window.stride_y * pitch * LANES, block, window.size, window.stride_y,
+        window.padding, is_straight,
     )  # fmt: skip

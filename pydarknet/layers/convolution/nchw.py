@@ -15,7 +15,7 @@ from ...kernels.convolution.first_layer_microkernel import POINTS
 from ...kernels.convolution.nchw import FIRST, convolve_rows
 from ...kernels.convolution.nchw_inverted_bottleneck import convolve_nchw_bottleneck
 from ...kernels.convolution.nchw_microkernel import LEAST, OUTS, PLANE_SPAN, SPAN
-from ...kernels.convolution.views import NchwBottleneck, NchwFilters, NchwPicture, NchwRows
+from ...kernels.convolution.views import NchwFilters, NchwRows
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Shape, Tensor
@@ -58,11 +58,13 @@ class NchwConvolution:
         width = max(y.shape.width + int(cell.max()), -(-x.shape.width // step))
         pitch = -(-(FIRST + width) // LANES) * LANES
         offsets = np.ascontiguousarray((((channel * self.size + row) * step + phase) * pitch + FIRST + cell).ravel())
-        x_at = NchwRows(self.channels, x.shape.height, x.shape.width, self.size, step, window.padding, pitch)
+        x_at = NchwRows(
+            self.channels, x.shape.height, x.shape.width, self.size, step, window.padding, pitch, blocked, 0
+        )  # fmt: skip
         room = self.channels * self.size * step * pitch + LANES * SPAN
         return with_workspace(
             convolve_rows, threads(), room,
-            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, slope), y.data, y.planes, blocked, code,
+            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, slope), y.data, y.planes, code,
         )  # fmt: skip
 
 
@@ -95,7 +97,9 @@ class PictureConvolution:
         pitch = -(-(FIRST_3X3 + x.shape.width + 1) // LANES) * LANES
         columns = FIRST_3X3 - window.padding + np.arange(window.size)
         offsets = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
-        x_at = NchwPicture(self.channels, x.shape.height, x.shape.width, pitch, int(pooled))
+        x_at = NchwRows(
+            self.channels, x.shape.height, x.shape.width, window.size, 1, window.padding, pitch, True, int(pooled)
+        )  # fmt: skip
         size = self.channels * POINTS * pitch + 2 * LANES * SPAN_3X3
         return with_workspace(
             convolve_picture, threads(), size,
@@ -144,9 +148,8 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
     ring, between = (Layout(1, Shape(shape.channels, *sides), 0, NCHW) for sides in ((size, pitch), (1, out.width)))
     slot, row, column = np.meshgrid(*[np.arange(size)] * 3, indexing="ij")
     steps = ((slot + row) % size * pitch + column - window.padding + side).ravel()
-    x_at = NchwBottleneck(
-        x.layout.size, x.layout.item, x.layout.pitch, shape.height, shape.width, size, window.stride_y, window.padding,
-        side, shape.channels, blocked,
+    x_at = NchwRows(
+        x.shape.channels, shape.height, shape.width, size, window.stride_y, window.padding, pitch, blocked, 0
     )  # fmt: skip
     room = ring.size + between.size + LANES * out.width + LANES  # the last ones are read beyond what is needed
     return with_workspace(

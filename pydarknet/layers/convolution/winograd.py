@@ -173,13 +173,10 @@ class WinogradConvolution:
             at.batch, to.item, to.block, to.pitch, to.halo, out.height, out.width, self.filters, slope, code,
             int(pooled),
         )  # fmt: skip
-        residual = residual_of(added, y)
-        if added is y:  # which this method adds like any other
-            residual = residual._replace(adds=True)
         schedule = WinogradSchedule(blocking.tiles_per_task, blocking.panels_per_pass, blocking.panel_ranges)
         return with_workspace(
-            convolve_winograd, workers, self._work_size(blocking), x.data, source, filters, y.data, target, residual,
-            schedule,
+            convolve_winograd, workers, self._work_size(blocking), x.data, source, filters, y.data, target,
+            residual_of(added, y), schedule,
         )  # fmt: skip
 
     def _work_size(self, blocking: Blocking) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,15 @@ from .statistics import Statistics
 from .targets import TrainingPictures
 
 Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
+
+
+class BatchLoss(Protocol):
+    """The loss of a head for one mini-batch."""
+
+    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
+        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics.
+
+        values: the head's output, of the same shape. truth: rows for each picture, of which `max_boxes` count."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -53,6 +62,15 @@ class Head(NchwLayer):
         truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of the picture. network_size: (width,
         height) of the network's input in pixels. seen: images seen, those of this batch included.
         """
+        if self.loss_delta.shape != self.values.shape:
+            self.loss_delta = np.empty_like(self.values)
+        self.loss_delta.fill(0)
+        run = self.make_loss(network_size, seen)
+        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self.loss_delta)
+        return cost
+
+    def make_loss(self, network_size: tuple[int, int], seen: int) -> BatchLoss:
+        """The loss of one mini-batch; the arguments are those of `loss`."""
         raise NotImplementedError
 
     def training_line(self, index: int) -> str:
@@ -77,14 +95,6 @@ class Head(NchwLayer):
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
         return [self.loss_delta]
-
-    def _clear_loss(self) -> Array:
-        """The zeroed `loss_delta`."""
-        if self.loss_delta.shape != self.values.shape:
-            self.loss_delta = np.zeros_like(self.values)
-        else:
-            self.loss_delta.fill(0)
-        return self.loss_delta
 
     def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         """Decode one sample of the batch, in darknet's order.

@@ -35,6 +35,7 @@ class DetectionHead(Head):
     fractions of the picture, or their square roots with `sqrt`).
     """
 
+    row: ClassVar[str] = "Detection Layer"
     corrects_letterbox: ClassVar[bool] = False
 
     classes: int = positive(largest=1 << 20)
@@ -97,17 +98,11 @@ class DetectionHead(Head):
             above(objectness.reshape(-1, 1) * classes, thresh),
         )
 
-    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        at_random = bool(self.pictures.random) and seen < RANDOM_UNTIL
-        run = DetectionLoss(self, self._assignment_rng if at_random else None)
-        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
-        return cost
+    def make_loss(self, network_size: tuple[int, int], seen: int) -> DetectionLoss:
+        return DetectionLoss(self, self._assignment_rng if self.pictures.random and seen < RANDOM_UNTIL else None)
 
     def training_line(self, index: int) -> str:
         return detection_line(self.statistics, self.classes)
-
-    def table_row(self) -> str:
-        return "Detection Layer"
 
 
 class DetectionLoss:

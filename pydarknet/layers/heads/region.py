@@ -24,7 +24,7 @@ from ...utils.arrays import Array
 from ..activations import LOGISTIC
 from ..base import BuildContext
 from ..softmax import tree_of
-from .base import Head, Indices, above, grid_indices, read_anchors, stack_boxes
+from .base import Head, Indices, above, read_anchors, stack_boxes
 from .statistics import Statistics, region_line
 from .targets import ClassIds, ClassMap, TrainingPictures, Truths, best_overlaps, focal_factor, read_truths, square_sum
 
@@ -41,6 +41,7 @@ class Region(Head):
     x and y stay pre-activations until they are decoded, and so do classes without softmax or tree.
     """
 
+    row: ClassVar[str] = "detection"
     type_number: ClassVar[int] = 27
 
     anchors: Array
@@ -148,11 +149,10 @@ class Region(Head):
 
     def order(self) -> tuple[Indices, Indices, Indices]:
         """(column, row, anchor position) of every prediction, in the dialect's order."""
-        anchors, width, height = len(self.anchors), self.shape.width, self.shape.height
-        if self.by_cell:
-            return grid_indices(width, height, anchors)
-        position, row, column = (index.ravel() for index in np.indices((anchors, height, width)))
-        return column, row, position
+        anchors, cells, width = len(self.anchors), self.shape.cells, self.shape.width
+        predictions = np.arange(cells * anchors)
+        cell, position = np.divmod(predictions, anchors) if self.by_cell else np.divmod(predictions, cells)[::-1]
+        return cell % width, cell // width, position
 
     def rows(self, values: Array) -> Array:
         """(predictions, entries) of one picture's output."""
@@ -199,16 +199,11 @@ class Region(Head):
                 probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities
 
-    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        run = RegionLoss(self, seen)
-        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss())
-        return cost
+    def make_loss(self, network_size: tuple[int, int], seen: int) -> RegionLoss:
+        return RegionLoss(self, seen)
 
     def training_line(self, index: int) -> str:
         return region_line(self.statistics)
-
-    def table_row(self) -> str:
-        return "detection"
 
 
 class RegionLoss:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -136,13 +135,8 @@ class Yolo(YoloOptions):
         """(k, 4) of predictions (k, entries), where the head predicts it."""
         return None
 
-    def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        run = self.loss_class(self, network_size)
-        reject = None
-        if self.rejection is not None:
-            reject = partial(self.rejection.apply, entries=self.entries, progress=self.progress)
-        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self._clear_loss(), reject)
-        return cost
+    def make_loss(self, network_size: tuple[int, int], seen: int) -> YoloLoss:
+        return self.loss_class(self, network_size)
 
     def training_line(self, index: int) -> str:
         if not self.dialect.yolo_prints_losses:

@@ -20,7 +20,7 @@ learn more than that they are empty are gathered, as rows (k, entries). "delta" 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -120,19 +120,8 @@ class YoloLoss:
         self.squares = np.zeros(head.entries)  # sums of squares of all deltas, by entry
 
     @np.errstate(all="ignore")
-    def batch(
-        self,
-        values: Array,
-        truth: Sequence[Array],
-        max_boxes: int,
-        delta: Array,
-        reject: Callable[[Array], None] | None = None,
-    ) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics.
-
-        values: the head's output, of the same shape. truth: (k, 5) rows for each picture, of which `max_boxes` count.
-        reject: may set some deltas to 0 before the cost is made of them.
-        """
+    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
+        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics."""
         shape = (len(truth) * len(self.head.mask), self.head.entries, self.head.shape.cells)
         planes, change = values.reshape(shape), delta.reshape(shape)
         known = self.head.classes if self.head.dialect.skips_unknown_classes else None
@@ -144,8 +133,8 @@ class YoloLoss:
             self._train_assigned(planes, change, predictions[batch], boxes, classes)
         assigned = self.index(np.unique(np.concatenate(self.assigned)))
         change[assigned] = self._averaged(change[assigned])
-        if reject is not None:
-            reject(delta)
+        if self.head.rejection is not None:  # before the cost is made of the deltas
+            self.head.rejection.apply(delta, self.head.entries, self.head.progress)
         self.squares = np.square(change[assigned], dtype=np.float64).sum(axis=0)
         self.squares[self.objectness] = square_sum(change[:, self.objectness])
         if self.head.delta_normalizer != 1:

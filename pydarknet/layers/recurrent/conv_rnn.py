@@ -92,7 +92,6 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
     def run(self, part: str, x: Array) -> Array:
         layer = self.parts[part]
-        assert layer.output is not None
         layer.source_tensors[0].fill(np.ascontiguousarray(x))
         layer.forward()
         return layer.output.plain()

@@ -7,6 +7,7 @@ after a step, and `delta_` is minus the gradient of the loss.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,13 +18,12 @@ import numpy as np
 from ...config.declared import flag
 from ...config.dialect import Dialect
 from ...config.sections import Section
-from ...tensor import Shape, Tensor
+from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
 from ..base import BuildContext, Layer, Parameter, Trainable
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
-from .bptt import Unrolled
 
 Part = TypeVar("Part", bound=Layer)
 Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
@@ -40,6 +40,65 @@ def activated(activation: Activation, total: Array) -> Array:
 
 def _activated_in_training(activation: Activation, total: Array) -> Array:
     return np.tanh(total) if activation is TANH else np.float32(1) / (np.float32(1) + np.exp(-total))
+
+
+class Unrolled:
+    """Back-propagation through time: a copy of every part of a recurrent layer for each of T time steps.
+
+    A mini-batch of T x b samples holds b sequences, ordered by time: time step t of sequence i is sample t b + i. Each
+    copy has tensors and deltas of its own; all share their parameters and updates.
+    """
+
+    def __init__(self, parts: Mapping[str, Layer], time_steps: int, sequences: int) -> None:
+        """sequences: the batch of each copy."""
+        self.time_steps = time_steps
+        self.trainables: list[Trainable] = []  # the parameters of the parts
+        self._copies: list[dict[str, Layer]] = [{} for _ in range(time_steps)]
+        for name, part in parts.items():
+            for copies in self._copies:
+                layer = copies[name] = copy.copy(self._copies[0].get(name, part))
+                layer.batch = sequences
+                x, y = Layout(sequences, part.inputs[0], part.halo()), Layout(sequences, part.shape)
+                layer.setup([Tensor(x)], Tensor(y))
+                layer.setup_training([Tensor(Layout(sequences, part.inputs[0]))], Tensor(y))
+            for trainable in self._copies[0][name].trainables():
+                trainable.name = f"{name}.{trainable.name}"
+                self.trainables.append(trainable)
+
+    def forward(self, t: int, part: str, x: Array) -> Array:
+        """The part's output (b, outputs) for x (b, inputs) at time step t."""
+        layer = self._copies[t][part]
+        layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
+        layer.forward_training()
+        return layer.output.plain()
+
+    def begin_backward(self) -> None:
+        """To be called between the forward and the backward pass.
+
+        darknet keeps one mean and variance a layer: all time steps use those of the last one in the backward pass.
+        """
+        for copies in self._copies:
+            for name, layer in copies.items():
+                layer.use_statistics_of(self._copies[-1][name])
+
+    def backward(self, t: int, part: str, delta: Array) -> Array:
+        """Accumulate the part's updates from the delta of its output at time step t; the delta of its input."""
+        layer = self._copies[t][part]
+        assert layer.delta is not None and layer.source_deltas[0] is not None
+        layer.delta.fill(np.ascontiguousarray(delta, np.float32))
+        layer.source_deltas[0].data.fill(0)
+        layer.backward()
+        return layer.source_deltas[0].plain()
+
+    def pre_norm_delta(self, t: int, part: str) -> Array:
+        """After `backward`, the delta of the part before its activation and normalisation."""
+        return self._copies[t][part].pre_norm_delta
+
+    def replace_input(self, t: int, part: str, x: Array) -> None:
+        """Let the part's weight gradient at time step t use x instead of the input of the forward pass."""
+        layer = self._copies[t][part]
+        layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
+        layer.inputs_changed()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -134,7 +193,7 @@ class Recurrent(NchwLayer, Generic[Part]):
         self._carried |= {prefix + name: array for name, array in values.items() if prefix + name in self._carried}
 
     def trainables(self) -> list[Trainable]:
-        return self.unrolled.trainables()
+        return self.unrolled.trainables
 
     def forward_training(self) -> None:
         self.read_sources()

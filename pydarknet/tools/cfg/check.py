@@ -79,13 +79,11 @@ def _line_of(section: Section, key: str) -> int:
 
 def _mini_batches(build: LenientBuild) -> Iterator[Problem]:
     batch, subdivisions = build.net.positive("batch", 1), build.net.positive("subdivisions", 1)
+    text = f"does not divide batch={batch}; an update would take {batch // subdivisions * subdivisions} pictures"
     if subdivisions > batch:
-        text = f"subdivisions={subdivisions} is more than batch={batch}; expected a divisor of it"
-        yield _of_net(build, text, "subdivisions", is_error=True)
-    elif batch % subdivisions:
-        used = batch // subdivisions * subdivisions
-        text = f"subdivisions={subdivisions} does not divide batch={batch}; an update would take {used} pictures"
-        yield _of_net(build, text, "subdivisions")
+        text = f"is more than batch={batch}; expected a divisor of it"
+    if batch % subdivisions:
+        yield _of_net(build, f"subdivisions={subdivisions} {text}", "subdivisions", is_error=subdivisions > batch)
 
 
 def _schedule(build: LenientBuild) -> Iterator[Problem]:
@@ -100,17 +98,17 @@ def _schedule(build: LenientBuild) -> Iterator[Problem]:
     except ConfigError as error:
         build.diagnostics.add(str(error))
         return
-    end, steps = schedule.max_batches, schedule.steps
-    if any(later <= earlier for earlier, later in pairwise(steps)):
-        yield _of_net(build, f"steps={','.join(map(str, steps))}: expected ascending numbers", "steps")
-    if steps and steps[-1] > end > 0:
-        yield _of_net(build, f"steps: {steps[-1]} is above max_batches={end} and is never reached", "steps")
-    if 0 < end <= schedule.burn_in:
-        yield _of_net(build, f"burn_in={schedule.burn_in} lasts to the end of training, max_batches={end}", "burn_in")
-    if schedule.learning_rate <= 0:
-        yield _of_net(
-            build, f"learning_rate={schedule.learning_rate:g}: expected more than 0", "learning_rate", is_error=True
-        )
+    end, steps, burn_in, rate = schedule.max_batches, schedule.steps, schedule.burn_in, schedule.learning_rate
+    descends = any(later <= earlier for earlier, later in pairwise(steps))
+    last = steps[-1] if steps else 0
+    for is_wrong, key, text in (
+        (descends, "steps", f"steps={','.join(map(str, steps))}: expected ascending numbers"),
+        (last > end > 0, "steps", f"steps: {last} is above max_batches={end} and is never reached"),
+        (0 < end <= burn_in, "burn_in", f"burn_in={burn_in} lasts to the end of training, max_batches={end}"),
+        (rate <= 0, "learning_rate", f"learning_rate={rate:g}: expected more than 0"),
+    ):
+        if is_wrong:
+            yield _of_net(build, text, key, is_error=key == "learning_rate")
 
 
 def _heads(build: LenientBuild) -> list[tuple[int, Head]]:
@@ -138,33 +136,27 @@ def _masks(build: LenientBuild) -> Iterator[Problem]:
     for index, layer in _heads(build):
         if not isinstance(layer, Yolo):
             continue
-        listed = len(layer.section.reals("anchors") or [])
-        total = layer.num
-        missing = [number for number in layer.mask if 0 < listed <= 2 * number]
-        if missing:
+        listed, total = len(layer.section.reals("anchors") or []), layer.num
+        if missing := [number for number in layer.mask if 0 < listed <= 2 * number]:
             text = f"mask names anchor {missing[0]}, but anchors lists {listed // 2} pairs; expected num={total}"
             yield _of_layer(layer, index, text, "anchors", is_error=True)
         if listed > 2 * total:
             text = f"anchors lists {listed} numbers for num={total}; expected {2 * total}"
             yield _of_layer(layer, index, text, "anchors")
         if len(set(layer.mask)) < len(layer.mask):
-            text = f"mask={','.join(map(str, layer.mask))} names an anchor twice"
-            yield _of_layer(layer, index, text, "mask")
+            yield _of_layer(layer, index, f"mask={','.join(map(str, layer.mask))} names an anchor twice", "mask")
 
 
 def _agreement(build: LenientBuild) -> Iterator[Problem]:
     """Report heads with different numbers of classes or anchors."""
     heads = _heads(build)
-    if not heads:
-        return
-    first_index, first = heads[0]
     for index, layer in heads[1:]:
+        at, first = heads[0]
         if layer.classes != first.classes:
-            text = f"classes={layer.classes}, but layer {first_index} has classes={first.classes}; expected one number"
+            text = f"classes={layer.classes}, but layer {at} has classes={first.classes}; expected one number"
             yield _of_layer(layer, index, text, "classes", is_error=True)
         if isinstance(layer, Yolo) and isinstance(first, Yolo) and layer.num != first.num:
-            text = f"num={layer.num}, but layer {first_index} has num={first.num}"
-            yield _of_layer(layer, index, text, "num")
+            yield _of_layer(layer, index, f"num={layer.num}, but layer {at} has num={first.num}", "num")
 
 
 def _activations(build: LenientBuild) -> Iterator[Problem]:
@@ -181,13 +173,10 @@ def _activations(build: LenientBuild) -> Iterator[Problem]:
 
 def _data(build: LenientBuild, data: Section) -> Iterator[Problem]:
     """Report heads and names files with another number of classes than the .data file."""
-    classes = data.positive("classes", 1) if data.has("classes") else None
-    path = data.file("names")
-    names = len(read_names(path)) if path else None
+    wanted = {"names in " + str(path): len(read_names(path))} if (path := data.file("names")) else {}
+    if data.has("classes"):
+        wanted = {"classes in " + data.path: data.positive("classes", 1)} | wanted
     for index, layer in _heads(build):
-        if classes is not None and layer.classes != classes:
-            text = f"classes={layer.classes}; expected {classes}, the number of classes in {data.path}"
-            yield _of_layer(layer, index, text, "classes", is_error=True)
-        elif names is not None and layer.classes != names:
-            text = f"classes={layer.classes}; expected {names}, the number of names in {path}"
+        for what, number in [(what, number) for what, number in wanted.items() if number != layer.classes][:1]:
+            text = f"classes={layer.classes}; expected {number}, the number of {what}"
             yield _of_layer(layer, index, text, "classes", is_error=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import cast
 
 from ...config.dialect import Dialect
 from ...config.sections import Config, Section
@@ -75,7 +76,14 @@ class LenientBuild:
         """Read [net] and all layers."""
         self.net = self._lenient(self.config.net, None)
         self.net.ignore(*self.dialect.net_keys)
-        self._read_input()
+        try:
+            self.input = network_input(Config(self.config.path, self.net, []))
+        except ConfigError as error:
+            self.diagnostics.add(str(error))
+            self._input_certainty = UNKNOWN
+        faulty = self.net.faulty
+        if faulty & {"width", "height", "channels", "inputs"}:
+            self._input_certainty = ShapeCertainty("channels" not in faulty, not faulty & {"width", "height"})
         self._report_unused(self.net, None)
         parameters = 0
         for index, section in enumerate(self.config.layers):
@@ -93,16 +101,6 @@ class LenientBuild:
             section.kind, section.path, section.line, list(section.options), self.dialect.foreign_keys(section.kind),
             diagnostics=self.diagnostics, layer=layer,
         )  # fmt: skip
-
-    def _read_input(self) -> None:
-        try:
-            self.input = network_input(Config(self.config.path, self.net, []))
-        except ConfigError as error:
-            self.diagnostics.add(str(error))
-            self._input_certainty = UNKNOWN
-        faulty = self.net.faulty
-        if faulty & {"width", "height", "channels", "inputs"}:
-            self._input_certainty = ShapeCertainty("channels" not in faulty, not faulty & {"width", "height"})
 
     def _add(self, index: int, plain: Section) -> None:
         section = self._lenient(plain, index)
@@ -130,9 +128,7 @@ class LenientBuild:
         except ConfigError as error:
             text, hint, rest = str(section.error(str(error))).partition("; the ")
             section.report(text if HINT in text else f"{text}{hint}{rest}")
-        if section.kind in LAYERS:
-            return LAYERS[section.kind]
-        close = get_close_matches(section.kind, list(LAYERS), n=1, cutoff=0.75)
+        close = get_close_matches(section.kind, list(LAYERS), n=1, cutoff=0.75)  # the kind itself is the closest
         return LAYERS[close[0]] if close else None
 
     def _read(self, cls: type[Layer], section: LenientSection, context: BuildContext) -> Layer | None:
@@ -157,7 +153,10 @@ class LenientBuild:
                 certainty = ShapeCertainty(certainty.channels, False)
             layer.inputs, layer.shape = tuple(inputs), _guess(layer, inputs)
         if isinstance(layer, FlatRoute):
-            if self._inputs_are_certain(layer) and not self._is_read_as_vector(len(self.layers)):
+            at = len(self.layers)  # the next layer may take any shape, as a vector
+            following = [LAYERS.get(section.kind, Layer) for section in self.config.layers[at + 1 : at + 2]]
+            takes_any = any(cls.sets_channels and cls.sets_size for cls in following)
+            if self._inputs_are_certain(layer) and not takes_any:
                 listed = ", ".join(f"layer {s}: {shape}" for s, shape in zip(layer.sources, inputs, strict=True))
                 text = f"layers differ in size: {listed} (width x height x channels)"
                 _section(layer).report(str(layer.section.shape_error(text, "layers")))
@@ -165,11 +164,6 @@ class LenientBuild:
             layer.shape = _guess(layer, inputs)
         self.layers.append(layer)
         self.certainty.append(certainty)
-
-    def _is_read_as_vector(self, index: int) -> bool:
-        """Whether the layer after `index` takes any shape, as a vector."""
-        following = [LAYERS.get(section.kind, Layer) for section in self.config.layers[index + 1 : index + 2]]
-        return any(cls.sets_channels and cls.sets_size for cls in following)
 
     def _output_certainty(self, layer: Layer) -> ShapeCertainty:
         """The channels are certain if the layer's own options set them or those of all inputs are certain, and no
@@ -193,8 +187,7 @@ class LenientBuild:
 
 
 def _section(layer: Layer) -> LenientSection:
-    assert isinstance(layer.section, LenientSection)
-    return layer.section
+    return cast(LenientSection, layer.section)
 
 
 def _guess(layer: Layer, inputs: Sequence[Shape]) -> Shape:

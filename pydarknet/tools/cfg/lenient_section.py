@@ -36,13 +36,9 @@ class Diagnostics:
 
     def add(self, text: str, layer: int | None = None, is_error: bool = True) -> None:
         """Record a message in the library's form, `path:line: text` or `path: text`; repeated messages count once."""
-        line, path = 0, f"{self.path}:"
-        if text.startswith(path):
-            number, colon, rest = text[len(path) :].partition(":")
-            if colon and number.isdigit():
-                line, text = int(number), rest.strip()
-            else:
-                text = text[len(path) :].strip()
+        line = 0
+        if place := re.match(re.escape(f"{self.path}:") + r"(?:(\d+):)?", text):
+            line, text = int(place[1] or 0), text[place.end() :].strip()
         text = text.replace(f"] layer {layer}: ", "] ")  # `Problem.layer` holds the number
         problem = Problem(line, text, layer, is_error or HINT in text)
         if problem not in self.problems:

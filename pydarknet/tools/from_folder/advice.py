@@ -15,6 +15,7 @@ FEW_PICTURES, FEW_OBJECTS, FEW_VALIDATION = 100, 20, 20
 UNBALANCED = 10  # times the objects of the rarest class
 VERY_SMALL, SHARE = 8, 0.05  # side in pixels of the network's input; fraction of the objects
 DIFFERENT = 1.3  # ratio of the 90th to the 10th percentile of the pictures' aspect ratios
+LEAK = "{} pictures are in two lists: the mAP will be too high; see the errors above"
 STEP = 32  # pixels, of a proposed input size
 
 
@@ -27,17 +28,12 @@ def advice(
 ) -> list[str]:
     """One line for each remark, the most important first. report: the result of `check_dataset`."""
     return [
-        *_on_leaks(report),
+        *([LEAK.format(number)] if (number := report.kinds["in two lists"]) else []),
         *_on_classes(report, names),
         *_on_objects(statistics, plan),
         *_on_pictures(statistics, plan),
         *_on_numbers(statistics, lists),
     ]
-
-
-def _on_leaks(report: DatasetReport) -> Iterator[str]:
-    if number := report.kinds["in two lists"]:
-        yield f"{number} pictures are in two lists: the mAP will be too high; see the errors above"
 
 
 def _on_classes(report: DatasetReport, names: Sequence[str]) -> Iterator[str]:
@@ -72,14 +68,11 @@ def _on_objects(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
     if share > SHARE:
         larger = min(2.0, float(statistics.pictures.max()) / max(plan.width, plan.height))
         width, height = (max(STEP, round(side * larger / STEP) * STEP) for side in (plan.width, plan.height))
-        text = (
-            f"very small objects: {share:.0%} have fewer than {VERY_SMALL} pixels a side at {plan.width}x{plan.height}"
-        )
+        remedy = "use pictures of higher resolution, or parts of them"
         if larger > 1.2:
-            text += f"; --width {width} --height {height} makes them larger, and takes longer"
-        else:
-            text += "; use pictures of higher resolution, or parts of them"
-        yield text
+            remedy = f"--width {width} --height {height} makes them larger, and takes longer"
+        size = f"{plan.width}x{plan.height}"
+        yield f"very small objects: {share:.0%} have fewer than {VERY_SMALL} pixels a side at {size}; {remedy}"
 
 
 def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:

@@ -85,23 +85,19 @@ class Choice:
 def choose_model(wanted: str | None, statistics: DatasetStatistics, cores: int | None = None) -> Choice:
     """The network file `wanted`, else one that suits the number of pictures and cores. Raises OptionError."""
     if wanted is not None:
-        path = Path(network_file(wanted if wanted.endswith(".cfg") else f"{wanted}.cfg"))
+        path = Path(network_file(f"{wanted.removesuffix('.cfg')}.cfg"))
         if not path.is_file():
             raise OptionError(f"--model {wanted}: no such network; expected a bundled one, such as {TINY}, or a .cfg")
         return Choice(path, "chosen by --model")
     cores = cores or os.cpu_count() or 1
     hours = darknet_batches(statistics.classes, statistics.train) * IMAGES * TINY_SECONDS / cores / 3600
     machine = f"{cores} core{'s' if cores > 1 else ''}"
-    if statistics.train >= MANY_PICTURES and hours <= MAX_HOURS:
-        return Choice(_bundled(TINY), f"{statistics.train} pictures, and {machine} train it in about {hours:.1f} hours")
-    why = f"{TINY} would take about {hours:.0f} hours on {machine}"
-    if statistics.train < MANY_PICTURES and hours <= MAX_HOURS:
-        why = f"{statistics.train} pictures are few for a larger one"
-    return Choice(_bundled(SMALL), f"{why}; --model {TINY} chooses that")
-
-
-def _bundled(name: str) -> Path:
-    return Path(network_file(f"{name}.cfg"))
+    name, why = SMALL, f"{TINY} would take about {hours:.0f} hours on {machine}; --model {TINY} chooses that"
+    if hours <= MAX_HOURS and statistics.train < MANY_PICTURES:
+        why = f"{statistics.train} pictures are few for a larger one; --model {TINY} chooses that"
+    elif hours <= MAX_HOURS:
+        name, why = TINY, f"{statistics.train} pictures, and {machine} train it in about {hours:.1f} hours"
+    return Choice(Path(network_file(f"{name}.cfg")), why)
 
 
 def find_backbone(name: str, folders: Sequence[Path]) -> Path | None:
@@ -167,10 +163,6 @@ class Plan:
     anchors: Sizes
     iou: float
 
-    @property
-    def is_small(self) -> bool:
-        return self.choice.name == SMALL
-
 
 def make_plan(
     choice: Choice,
@@ -184,8 +176,7 @@ def make_plan(
     max_batches, size: the user's values; None: by the rules. Raises OptionError for a network that is not a detector,
     ConfigError for one without anchors or with a size that it cannot have.
     """
-    change = Retarget(choice.cfg)
-    is_small = choice.name == SMALL
+    change, is_small = Retarget(choice.cfg), choice.name == SMALL
     if not change.heads:
         raise OptionError(f"{choice.cfg}: a network without detection heads; expected a detector")
     own = change.build.input
@@ -198,13 +189,13 @@ def make_plan(
     try:
         clusters = find_anchors(statistics.sizes * unit, change.count, seed=seed)
     except DataError:  # fewer different boxes than anchors
-        change.set_classes(statistics.classes)
-        change.fit(statistics.classes)
+        count = None
     else:
         anchors, iou = clusters.anchors if change.in_cells else np.maximum(clusters.anchors, 1), clusters.average_iou
         change.set_anchors(anchors)
-        change.set_classes(statistics.classes)
-        change.fit(statistics.classes, change.count)
+        count = change.count
+    change.set_classes(statistics.classes)
+    change.fit(statistics.classes, count)
     change.check()
     batch = int(options.get("batch", change.config.net.positive("batch", 1)))
     text = change.text.text.encode("utf-8", "surrogateescape")

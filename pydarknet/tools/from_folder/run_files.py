@@ -66,11 +66,10 @@ def read_labelled(found: Recognised) -> dict[Path, Labelled]:
 
 def _read(picture: Path, classes: int) -> Labelled:
     found, size = read_picture(0, picture), (0, 0)
-    checked = list(found.checked(classes))
-    wrong = [*found.wrong, *(f"{found.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
+    good = [row for _, row, problem in found.checked(classes) if not problem]
     with suppress(DataError):  # the check reports it
         size = size_of_file(picture)
-    return Labelled(picture, _rows([row for _, row, problem in checked if not problem]), size, "".join(wrong[:1]))
+    return Labelled(picture, _rows(good), size, "".join(found.problems(classes)[:1]))
 
 
 def _rows(numbers: Sequence[Any]) -> Array:
@@ -88,14 +87,14 @@ def split_lists(found: Recognised, labelled: Mapping[Path, Labelled], seed: int,
 
 def dataset_statistics(labelled: Mapping[Path, Labelled], train: Sequence[Path], classes: int) -> DatasetStatistics:
     """The statistics of the training pictures. Raises DataError if they have no objects."""
-    items = [labelled[path] for path in train if labelled[path].size[0]]
-    sizes = [item.rows[:, 3:] for item in items if len(item.rows)]
-    if not sizes:
+    items = [labelled[path] for path in train if labelled[path].size[0] and len(labelled[path].rows)]
+    if not items:
         wrong = next((item.wrong for item in labelled.values() if item.wrong), "")
         what = f"no valid label: {wrong}" if wrong else "none with an object; expected at least one"
         raise DataError(f"{len(train)} training pictures, {what}")
-    pictures = [np.tile(item.size, (len(item.rows), 1)) for item in items if len(item.rows)]
-    return DatasetStatistics(len(train), classes, np.concatenate(sizes).astype(np.float64), np.concatenate(pictures))
+    sizes = np.concatenate([item.rows[:, 3:] for item in items]).astype(np.float64)
+    pictures = np.concatenate([np.tile(item.size, (len(item.rows), 1)) for item in items])
+    return DatasetStatistics(len(train), classes, sizes, pictures)
 
 
 # --- the folder ---
@@ -187,9 +186,10 @@ def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
 # --- an existing folder ---
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunFolder:
-    """The folder of a run that `write_run` made. about: the content of its run.json."""
+    """The folder of a run that `write_run` made. about: the content of its run.json. data, cfg: the paths of its .data
+    and .cfg files."""
 
     folder: Path
     about: dict[str, Any]
@@ -202,9 +202,9 @@ class RunFolder:
             raise DataError(f"{folder}: no run of `pydarknet train FOLDER` (it has no {RUN})")
         try:
             about = json.loads(read_text(path, DataError))
-            names = (about["data"], about["cfg"])
-            if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):  # noqa: PTH119
-                raise KeyError("data and cfg")
+            for name in (about["data"], about["cfg"]):
+                if not isinstance(name, str) or name != os.path.basename(name):  # noqa: PTH119
+                    raise KeyError("data and cfg")
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path}: damaged: {error}; expected the file that `pydarknet train FOLDER` writes"
@@ -219,15 +219,8 @@ class RunFolder:
         except OSError:
             return False
 
-    @property
-    def data(self) -> Path:
-        """The .data file."""
-        return self.folder / str(self.about["data"])
-
-    @property
-    def cfg(self) -> Path:
-        """The .cfg file."""
-        return self.folder / str(self.about["cfg"])
+    def __post_init__(self) -> None:
+        self.data, self.cfg = (self.folder / self.about[name] for name in ("data", "cfg"))
 
 
 @contextmanager

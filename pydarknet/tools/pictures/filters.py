@@ -44,11 +44,6 @@ SCATTERED = 100  # filters on one picture of `mkimg`
 LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; sheets of wide layers are large without zoom
 
 
-def filters_of(layer: Convolutional) -> list[CHW]:
-    """Each filter as a picture (channels, size, size), scaled to 0..1."""
-    return [normalised(weights) for weights in layer.weights]
-
-
 def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW]]:
     """(layer index, picture) of each convolution: its filters in `columns` columns.
 
@@ -56,7 +51,7 @@ def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW
     """
     for index, layer in enumerate(network.layers):
         if isinstance(layer, Convolutional):
-            filters = filters_of(layer)
+            filters = [normalised(weights) for weights in layer.weights]
             if layer.weights.shape[1] != 3:
                 filters = [stacked([plane[None] for plane in planes], len(planes)) for planes in filters]
             yield index, normalised(stacked(filters, columns))
@@ -77,7 +72,7 @@ def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> CH
     layer = network.layers[0]
     if not isinstance(layer, Convolutional) or layer.weights.shape[1] != 3:
         raise OptionError(f"{network.path}: layer 0 must be a [convolutional] with filters of 3 channels")
-    filters, size = filters_of(layer), layer.window.size
+    filters, size = [normalised(weights) for weights in layer.weights], layer.window.size
     if min(width, height) < size:
         raise OptionError(f"{width}x{height} pixels: expected at least {size}x{size}, the size of a filter")
     picture = np.full((3, height, width), 0.5, np.float32)

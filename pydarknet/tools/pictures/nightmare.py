@@ -54,21 +54,16 @@ class InputGradient:
             raise OptionError(
                 f"layer {last} [{self.layers[last].kind}] passes the input on unchanged; expected a layer that computes"
             )
-        with self._network.held():
-            self._prepare(graph)
-
-    def _prepare(self, graph: Graph) -> None:
-        tensors = allocate(plan_tensors(graph, 1, {}, keep_all=True, four_lanes=False))
-        self._deltas = {index: Tensor(Layout(1, tensor.shape)) for index, tensor in tensors.items()}
-        self._input, self._output = tensors[INPUT], tensors.get(self._owner)
         self._steps = [layer for layer in self.layers if not layer.is_alias]
-        for index, layer in enumerate(self.layers):
-            if layer.is_alias:
-                continue
-            layer.overwrites = False
-            sources = graph.sources(index)
-            layer.setup([tensors[source] for source in sources], tensors.get(index))
-            layer.setup_training([self._deltas[source] for source in sources], self._deltas.get(index))
+        with network.held():
+            tensors = allocate(plan_tensors(graph, 1, {}, keep_all=True, four_lanes=False))
+            self._deltas = {index: Tensor(Layout(1, tensor.shape)) for index, tensor in tensors.items()}
+            self._input, self._output = tensors[INPUT], tensors.get(self._owner)
+            for index, layer in enumerate(self.layers):
+                if not layer.is_alias:
+                    layer.overwrites, sources = False, graph.sources(index)
+                    layer.setup([tensors[source] for source in sources], tensors.get(index))
+                    layer.setup_training([self._deltas[source] for source in sources], self._deltas.get(index))
 
     def forward(self, x: Array) -> Array:
         """The output of the last layer, (outputs,) float32, for x (channels, height, width)."""

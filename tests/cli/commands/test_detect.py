@@ -56,6 +56,11 @@ def test_thresh(detect, words):
     assert detect(*words, "dog.png").stdout.splitlines()[2:] == ["dog: 88%"]
 
 
+def test_every_is_for_frames(detect):
+    assert "--every has no effect on pictures\n" in detect("dog.png", "--every", "2").stderr
+    assert "--every" not in detect("dog.png").stderr
+
+
 @pytest.mark.parametrize("spelling", ["-ext_output", "--ext_output", "--ext-output", "-ext-output"])
 def test_spellings(detect, spelling):
     assert detect("dog.png", spelling, "-thresh", ".5").stdout.splitlines()[2] == f"dog: 88%{PIXELS}"

@@ -10,7 +10,7 @@ from support.picture_folders import coco, labelled, with_names
 
 from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.config.sections import read_data
-from pydarknet.datasets.labels import label_path, read_labels, read_list
+from pydarknet.datasets.labels import label_path, parse_labels, read_list
 from pydarknet.datasets.recognise import recognise
 from pydarknet.errors import DataError, OutputError
 from pydarknet.tools.from_folder.plan import choose_model, make_plan
@@ -52,7 +52,7 @@ def test_darknet_finds_everything(tmp_path, kind):
     for picture in [*pictures["train"], *pictures["valid"]]:
         assert picture.is_absolute() and picture.is_file()
         original = next(path for path in found.pictures if path.samefile(picture))
-        rows = read_labels(label_path(picture, ALEXEYAB))
+        rows = parse_labels(label_path(picture, ALEXEYAB))[1]
         assert rows.tolist() == labels[original].rows.tolist()
         seen.add(original)
     assert len(seen) == 20
@@ -69,7 +69,7 @@ def test_pictures_of_one_name_keep_their_labels(tmp_path):
     assert len({picture.name for picture in pictures}) == 8
     for picture in pictures:
         original = next(path for path in found.pictures if path.samefile(picture))
-        assert read_labels(label_path(picture, ALEXEYAB)).tolist() == labels[original].rows.tolist()
+        assert parse_labels(label_path(picture, ALEXEYAB))[1].tolist() == labels[original].rows.tolist()
 
 
 @pytest.mark.parametrize(("row", "message"), [
