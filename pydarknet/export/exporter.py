@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
-from ..layers.activation import ActivationLayer, Logistic
+from ..layers.activations import ActivationLayer
 from ..layers.base import INPUT, Layer
 from ..layers.batchnorm import BatchNormLayer
 from ..layers.connected import Connected
@@ -27,14 +27,11 @@ from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
-from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
+from ..layers.joins import FlatRoute, Route, Sam, ScaleChannels, Shortcut
+from ..layers.losses import Logistic, Softmax
 from ..layers.recurrent.rnn import Recurrent
-from ..layers.resample import Reorg, Reorg3d, Upsample
-from ..layers.route import FlatRoute, Route
-from ..layers.scale_channels import Sam, ScaleChannels
-from ..layers.shortcut import Shortcut
+from ..layers.resample import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool, Reorg, Reorg3d, Upsample
 from ..layers.simple import Crop, History, Implicit, Iseg, L2Norm, Normalization
-from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape
 from ..utils.files import write_file

@@ -9,7 +9,7 @@ from ..config.word_tree import WordTree
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
-from ..layers.softmax import Softmax
+from ..layers.losses import Softmax
 from .graph import Graph, Value
 
 Function = Callable[[Graph, str], str]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..layers.activation import ActivationLayer, Logistic
+from ..layers.activations import ActivationLayer
+from ..layers.joins import FlatRoute, Route, Sam, ScaleChannels, Shortcut
+from ..layers.losses import Logistic
 from ..layers.resample import Reorg, Reorg3d, Upsample
-from ..layers.route import FlatRoute, Route
-from ..layers.scale_channels import Sam, ScaleChannels
-from ..layers.shortcut import Shortcut
 from ..layers.simple import Crop, History, Implicit, Iseg
 from ..tensor import Shape
 from .activations import apply

@@ -6,20 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..errors import ShapeError
-from ..layers.activation import ActivationLayer, Logistic
+from ..layers.activations import ActivationLayer
 from ..layers.base import INPUT, Layer
 from ..layers.batchnorm import BatchNormLayer
 from ..layers.convolution.convolutional import Convolutional
 from ..layers.convolution.deconvolutional import Deconvolutional
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
-from ..layers.pooling import Avgpool, LocalAvgpool, Maxpool
-from ..layers.resample import Reorg, Reorg3d, Upsample
-from ..layers.route import Route
-from ..layers.scale_channels import Sam, ScaleChannels
-from ..layers.shortcut import Shortcut
+from ..layers.joins import Route, Sam, ScaleChannels, Shortcut
+from ..layers.losses import Logistic, Softmax
+from ..layers.resample import Avgpool, LocalAvgpool, Maxpool, Reorg, Reorg3d, Upsample
 from ..layers.simple import History, Implicit, Iseg, L2Norm, Normalization
-from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape
 

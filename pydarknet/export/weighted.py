@@ -14,7 +14,7 @@ from ..layers.convolution.convolutional import Convolutional
 from ..layers.convolution.deconvolutional import Deconvolutional
 from ..layers.convolution.geometry import Window
 from ..layers.convolution.local import Local
-from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
+from ..layers.resample import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
 from ..layers.simple import L2Norm, Normalization
 from ..tensor import Shape
 from ..utils.arrays import Array
