@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ..errors import DivergedError, ImageError, OptionError
-from ..utils.http_access import LOOPBACK, knows, refusal
+from ..utils.http_server import LOOPBACK, knows, refusal
 from ..version import __version__
 from .engine import BusyError, Engine, StoppedError
 from .metrics import Metrics
@@ -184,7 +184,7 @@ def make_app(
 ) -> Starlette:
     """The ASGI application that answers with `engine`. The caller closes the engine when the application has ended.
 
-    address: what it listens on, which decides with `token` whose requests are refused (`utils/http_access.py`).
+    address: what it listens on, which decides with `token` whose requests are refused (`utils/http_server.py`).
     """
     service = Service(engine, address, token, limits or Limits())
     return Starlette(

@@ -23,7 +23,7 @@ from ...layers.route import FlatRoute, Route
 from ...layers.shortcut import Shortcut
 from ...network.input_size import network_input
 from ...tensor import Shape
-from ...utils.system import check_memory
+from ...utils.arrays import check_memory
 from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
 
 ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size
