@@ -17,7 +17,7 @@ from ..config.names import choose_names
 from ..config.sections import Section
 from ..config.word_tree import WordTree
 from ..errors import DataError
-from ..images.colour import Canvas
+from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.limited_log import LimitedLog
