@@ -16,7 +16,7 @@ from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.names import WordTree, choose_names
 from ..config.sections import Section
 from ..errors import DataError
-from ..images.colour import Canvas
+from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.limited_log import LimitedLog
