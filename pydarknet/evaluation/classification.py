@@ -16,8 +16,8 @@ from ..config.names import WordTree, choose_names
 from ..config.sections import Section
 from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
-from ..images.colour import one_thread_per_call
 from ..images.image import load_image
+from ..images.operations import one_thread_per_call
 from ..inference.classifier import tree_of_network
 from ..inference.test_time_augmentation import Crop, Views
 from ..network.network import Network
