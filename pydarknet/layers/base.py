@@ -8,9 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..config.declared import flag, integer, read_options, real
 from ..config.dialect import Dialect
-from ..config.sections import Section
+from ..config.sections import Section, flag, integer, read_options, real
 from ..runtime.program import Call
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array

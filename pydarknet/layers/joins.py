@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..config.declared import flag, real
 from ..config.dialect import Dialect
-from ..config.sections import Section
+from ..config.sections import Section, flag, real
 from ..kernels import elementwise
 from ..kernels.reorder import copy_channels
 from ..kernels.training.elementwise import add_channels

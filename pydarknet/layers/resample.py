@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.declared import flag, natural, positive, real
-from ..config.sections import Section
+from ..config.sections import Section, flag, natural, positive, real
 from ..kernels import elementwise, pooling
 from ..kernels.training.pooling import average_gradient, maxpool_gradient
 from ..kernels.views import SlidingWindow

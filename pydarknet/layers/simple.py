@@ -9,9 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..config.declared import flag, integer, natural, positive, real
 from ..config.dialect import Dialect
-from ..config.sections import Section
+from ..config.sections import Section, flag, integer, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC

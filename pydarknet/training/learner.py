@@ -23,7 +23,7 @@ from ..network.network import Network
 from ..runtime.passes import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
-from ..utils.interrupts import interrupts_held
+from ..utils.prefetch import interrupts_held
 from .ema import MovingAverage
 from .lr_schedule import LearningRateSchedule
 from .optimizer import Optimizer

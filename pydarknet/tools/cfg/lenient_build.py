@@ -22,7 +22,7 @@ from ...layers.heads.detection import DetectionHead
 from ...layers.joins import FlatRoute, Route, Shortcut
 from ...network.input_size import network_input
 from ...tensor import Shape
-from ...utils.system import check_memory
+from ...utils.arrays import check_memory
 from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
 
 ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size
