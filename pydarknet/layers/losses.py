@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..config.sections import Section, flag, real
 from ..config.names import WordTree, read_tree, softmax_groups
+from ..config.sections import Section, flag, real
 from ..kernels.head_output import softmax_planes, softmax_rows
 from ..kernels.reorder import unpack
 from ..runtime.program import Call, KernelCall
