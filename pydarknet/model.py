@@ -12,9 +12,11 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.inputs import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
+from .layers.convolution.converted import INT8
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
+from .network.quantization import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
 from .utils.resources import network_file
@@ -239,6 +241,7 @@ def load_model(
     seed: int | None = 0,
     tune: bool = False,
     precision: str = "float32",
+    quantized: File | None = None,
 ) -> Model:
     """The network of a .cfg file, or of its parsed `Config`, with the parameters of a .weights file, not for training.
 
@@ -252,9 +255,12 @@ def load_model(
     model = Model(
         config, choose_dialect(dialect, config), width=width, height=height, batch=batch, seed=seed, names=names
     )
-    model.tune, model.precision = tune, precision
+    model.tune = tune
     if weights is None:
         model.initialise()
     else:
         model.loaded = model.load_weights(weights, allow_partial)
+    if precision == INT8 and (quantized or weights):
+        model.quantize(Quantization.read(quantized or file_beside(weights or "")))
+    model.precision = precision
     return model

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from ..network.network import Network
 
 Options = Mapping[str, Any]
-MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision")  # those of every command with a model
+MODEL_OPTIONS = (
+    "dialect",
+    "threads",
+    "allow_partial",
+    "tune",
+    "precision",
+    "quantized",
+)  # those of every command with a model
 
 
 def build_network(cfg: str, options: Options) -> Network:

@@ -220,12 +220,18 @@ def network_options(function: Function) -> Function:
         ),
         flag(
             "precision",
-            type=click.Choice(["float32", "bf16"]),
+            type=click.Choice(["float32", "bf16", "int8"]),
             default="float32",
             show_default=True,
             needs=CHECKED,
-            help="bf16: direct convolutions multiply bfloat16 numbers, up to twice as fast. Needs a processor with "
-            "AVX-512 BF16; not for training.",
+            help="bf16: direct convolutions multiply bfloat16 numbers; needs a processor with AVX-512 BF16. int8: "
+            "convolutions multiply 8-bit integers; needs AVX-512 VNNI, and the file of `quantize`. Not for training.",
+        ),
+        flag(
+            "quantized",
+            type=FILE,
+            metavar="FILE",
+            help="With --precision int8: the file of `quantize`. Default: the one beside the weights.",
         ),
         flag(
             "allow_partial",

@@ -1,0 +1,60 @@
+"""`quantize`: the ranges of activations that 8-bit convolutions need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..console import bar, note, say
+from ..inputs import expand_inputs
+from ..loading import load_model
+from ..options import FILE, Command, flag, network_options, size_options
+
+
+@click.command("quantize", cls=Command)
+@click.argument("cfg", type=FILE)
+@click.argument("weights", type=FILE)
+@click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of WEIGHTS "
+              "with .int8 in the place of .weights.")  # fmt: skip
+@flag("limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="Use N pictures, evenly "
+      "spaced among all.")  # fmt: skip
+@size_options
+@network_options
+def quantize_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    """Measure what --precision int8 needs, on pictures of the kind that the network is for.
+
+    Writes a small file; WEIGHTS stays as it is. Prints how many convolutions 8 bits compute, by how much the outputs
+    differ, and what of the objects or classes is found again. Convolutions whose error stands out stay float32.
+
+    \b
+    Examples:
+      pydarknet quantize cfg/yolov4.cfg yolov4.weights train.txt
+      pydarknet detect cfg/yolov4.cfg yolov4.weights dog.jpg --precision int8
+    """
+    from ...errors import OptionError
+    from ...images.image import load_image
+    from ...network.quantization import file_beside
+    from ...tools.quantize import agreement, quantizable, quantize
+    from ..outputs import check_folder_of
+
+    out = options["out"] or str(file_beside(weights))
+    check_folder_of(out)
+    if Path(out).exists() and Path(out).samefile(weights):
+        raise OptionError(f"{out}: is the weights file; expected another name")
+    model = load_model(cfg, weights, {**options, "precision": "float32", "quantized": None})
+    names = list(expand_inputs(images))
+    step = max(1, -(-len(names) // options["limit"]))
+    pictures = [load_image(name) for name in names[::step]]
+    with bar(len(pictures) + len(quantizable(model.layers)), "steps") as count:
+        measured = quantize(model, pictures, count)
+    found, of = agreement(model, pictures)
+    measured.quantization.write(out)
+    ranges = len(measured.quantization.ranges)
+    say(f"8 bits: {ranges} of {measured.convolutions} convolutions; the others stay float32")
+    say(f"outputs differ by {100 * measured.error:.2f} % (root of the mean square, on {len(pictures)} pictures)")
+    what = "objects are found again" if model.heads else "pictures keep their best class"
+    say(f"{found} of {of} {what}")
+    note(f"{out}: written")
