@@ -260,7 +260,9 @@ def load_model(
         model.initialise()
     else:
         model.loaded = model.load_weights(weights, allow_partial)
-    if precision == INT8 and (quantized or weights):
-        model.quantize(Quantization.read(quantized or file_beside(weights or "")))
+    if precision == INT8:
+        model.quantize(
+            Quantization.read(quantized or file_beside(weights)) if weights else Quantization.unmeasured(model.layers)
+        )
     model.precision = precision
     return model

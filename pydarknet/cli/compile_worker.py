@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.record import Recorded, description, recording  # isort: skip  (first: with Numba, kernels are the real ones)
+# First: with Numba, kernels are the real ones.
+from ..runtime.jit import Recorded, TakenError, cache_file, description, pickled, recording  # isort: skip
 from ..errors import DarknetError
-from ..layers.convolution.converted import INT8
 from ..model import load_model
-from ..network.quantization import Quantization, digest_of, quantizable
 from ..runtime import compile_ahead
 from ..runtime.compile_ahead import Work
-from ..runtime.jit import TakenError, cache_file, pickled
 from ..runtime.shipped import library
 from ..tools.warm_up import train_once
 
@@ -51,10 +49,8 @@ def find_kernels(work: Work) -> Recorded:
 def _run_once(work: Work) -> None:
     model = load_model(
         work.cfg, dialect=work.dialect, width=work.width, height=work.height, batch=work.batch,
+        precision=work.precision,
     )  # fmt: skip
-    if work.precision == INT8:
-        model.quantize(Quantization(dict.fromkeys(quantizable(model.layers), (-1.0, 1.0)), digest_of(model.layers)))
-    model.precision = work.precision
     model.forward(np.zeros((work.batch, *model.input_shape), np.float32))
     if model.heads:
         model.detect(np.zeros((model.input_shape[1], model.input_shape[2], 3), np.uint8))

@@ -50,6 +50,8 @@ def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> 
     """A network with its weights (None: random ones) and class names. more: further arguments of `model.load_model`."""
     from ..model import load_model as load
 
+    if options["quantized"] and options["precision"] != "int8":
+        note("--quantized has no effect without --precision int8")
     model = load(
         network_file(cfg),
         weights,

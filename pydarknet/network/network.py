@@ -25,7 +25,7 @@ from ..utils.arrays import Array
 from .builder import build_layers, without_warnings
 from .execution_plan import ExecutionPlan
 from .input_size import checked_batch, checked_side, network_input
-from .quantization import Quantization, checked
+from .quantization import Quantization
 from .weights import Header, Loaded, load_weights, save_weights
 
 # What a copy has of its own, besides arrays.
@@ -187,8 +187,8 @@ class Network:
     @precision.setter
     def precision(self, precision: str) -> None:
         with self.lock:
-            if checked_precision(precision) == INT8:
-                checked(self.quantization)
+            if checked_precision(precision) == INT8 and self.quantization is None:
+                raise OptionError("precision int8: needs the ranges that `pydarknet quantize` measures on pictures")
             self._precision = precision
             self._plan = None
 

@@ -1,4 +1,4 @@
-"""8-bit convolutions: the ranges of what they read (`tools/quantize.py` measures them), and the file that keeps them."""
+"""8-bit convolutions: the ranges of what they read, which `tools/quantize.py` measures, and the file of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OptionError, WeightsError
+from ..errors import WeightsError
 from ..layers.base import Layer
 from ..layers.convolution.convolutional import Convolutional
 from ..utils.files import read_text, to_json, write_file
@@ -41,6 +41,8 @@ class Quantization:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Quantization:
         """What `write` wrote. Raises WeightsError with the path for a file that is damaged or of another kind."""
+        if not os.path.lexists(path):
+            raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
         text = read_text(path, WeightsError)
         try:
             content = json.loads(text)
@@ -52,10 +54,13 @@ class Quantization:
             raise WeightsError(f"{path}: is no file of ranges; expected one that `pydarknet quantize` wrote") from None
         for index, (low, high) in ranges.items():
             if not (-math.inf < low <= 0 <= high < math.inf):
-                raise WeightsError(
-                    f"{path}: layer {index} has the range {low:g} to {high:g}; expected one with 0 in it"
-                )
+                raise WeightsError(f"{path}: layer {index} has the range {low:g} to {high:g}; expected 0 in it")
         return cls(ranges, digest, os.fspath(path))
+
+    @classmethod
+    def unmeasured(cls, layers: Sequence[Layer]) -> Quantization:
+        """Some ranges, for random parameters, whose outputs mean nothing: to time and to compile."""
+        return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
 
     def apply(self, layers: Sequence[Layer]) -> None:
         """Give the layers their ranges. Raises WeightsError where they were measured with other weights, and for an
@@ -92,12 +97,3 @@ def quantizable(layers: Sequence[Layer]) -> dict[int, Convolutional]:
         index: layer for index, layer in enumerate(layers)
         if isinstance(layer, Convolutional) and not layer.xnor and not layer.has_filter_a_channel
     }  # fmt: skip
-
-
-def checked(quantization: Quantization | None) -> Quantization:
-    """Raise OptionError where there is none."""
-    if quantization is None:
-        raise OptionError(
-            "precision int8: needs the ranges of activations, which `pydarknet quantize CFG WEIGHTS PICTURES` measures"
-        )
-    return quantization

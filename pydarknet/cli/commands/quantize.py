@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..console import bar, note, say
-from ..inputs import expand_inputs
+from ..inputs import Name, expand_inputs
 from ..loading import load_model
 from ..options import FILE, Command, flag, network_options, size_options
+
+if TYPE_CHECKING:
+    from ...images.image import Picture
 
 
 @click.command("quantize", cls=Command)
@@ -35,7 +38,6 @@ def quantize_command(cfg: str, weights: str, images: tuple[str, ...], **options:
       pydarknet detect cfg/yolov4.cfg yolov4.weights dog.jpg --precision int8
     """
     from ...errors import OptionError
-    from ...images.image import load_image
     from ...network.quantization import file_beside
     from ...tools.quantize import agreement, quantizable, quantize
     from ..outputs import check_folder_of
@@ -45,16 +47,24 @@ def quantize_command(cfg: str, weights: str, images: tuple[str, ...], **options:
     if Path(out).exists() and Path(out).samefile(weights):
         raise OptionError(f"{out}: is the weights file; expected another name")
     model = load_model(cfg, weights, {**options, "precision": "float32", "quantized": None})
-    names = list(expand_inputs(images))
-    step = max(1, -(-len(names) // options["limit"]))
-    pictures = [load_image(name) for name in names[::step]]
-    with bar(len(pictures) + len(quantizable(model.layers)), "steps") as count:
+    names = expand_inputs(images)
+    pictures = [_picture(name) for name in names[:: max(1, -(-len(names) // options["limit"]))]]
+    convolutions = len(quantizable(model.layers))
+    with bar(len(pictures) + convolutions, "steps") as count:
         measured = quantize(model, pictures, count)
     found, of = agreement(model, pictures)
     measured.quantization.write(out)
-    ranges = len(measured.quantization.ranges)
-    say(f"8 bits: {ranges} of {measured.convolutions} convolutions; the others stay float32")
+    say(f"8 bits: {measured.layers} of {convolutions} convolutions; the others stay float32")
     say(f"outputs differ by {100 * measured.error:.2f} % (root of the mean square, on {len(pictures)} pictures)")
     what = "objects are found again" if model.heads else "pictures keep their best class"
     say(f"{found} of {of} {what}")
     note(f"{out}: written")
+
+
+def _picture(name: Name) -> Picture:
+    """The picture of this name. Raises ImageError."""
+    from ...images.inputs import as_picture
+
+    if isinstance(name, Exception):
+        raise name
+    return as_picture(name)

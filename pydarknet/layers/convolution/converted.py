@@ -89,7 +89,7 @@ NUMBER_TYPES = {
 def checked_precision(name: str) -> str:
     """The name of a precision that this machine can compute in. Raises OptionError."""
     if name not in NUMBER_TYPES:
-        raise OptionError(f"precision {name}: expected {' or '.join(NUMBER_TYPES)}")
+        raise OptionError(f"precision {name}: expected {', '.join(NUMBER_TYPES)}")
     if name == FLOAT32:
         return name
     # Imported late: shipped code has no such kernels, and asks Numba what this processor can do.

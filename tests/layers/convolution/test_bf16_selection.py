@@ -163,7 +163,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
 
 
 def test_another_precision_is_refused(write_cfg):
-    with pytest.raises(OptionError, match=r"^precision fp16: expected float32 or bf16$"):
+    with pytest.raises(OptionError, match=r"^precision fp16: expected float32, bf16, int8$"):
         pydarknet.load(write_cfg(f"{net()}{POINT}"), precision="fp16")
 
 
