@@ -23,9 +23,9 @@ from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
+from ..layers.losses import Softmax
 from ..layers.recurrent.rnn import Recurrent
 from ..layers.simple import Iseg, L2Norm, Normalization
-from ..layers.softmax import Softmax
 from ..network.network import Network
 from ..tensor import Shape
 from ..utils.files import write_file

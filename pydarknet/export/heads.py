@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..config.word_tree import WordTree
+from ..config.names import WordTree
 from ..layers.heads.base import Head, grid_indices
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import GaussianYolo, Yolo
-from ..layers.softmax import Softmax
+from ..layers.losses import Softmax
 from .graph import Graph, UnsupportedError, Value, writes
 
 Function = Callable[[Graph, str], str]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..layers.activation import ActivationLayer, Logistic
+from ..layers.activations import ActivationLayer
 from ..layers.batchnorm import BatchNorm, BatchNormLayer
 from ..layers.connected import Connected
 from ..layers.convolution.blur_pool import Blur
@@ -19,11 +19,9 @@ from ..layers.convolution.convolutional import Convolutional
 from ..layers.convolution.deconvolutional import Deconvolutional
 from ..layers.convolution.geometry import Window
 from ..layers.convolution.local import Local
-from ..layers.pooling import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool
-from ..layers.resample import Reorg, Reorg3d, Upsample
-from ..layers.route import FlatRoute, Route
-from ..layers.scale_channels import Sam, ScaleChannels
-from ..layers.shortcut import Shortcut
+from ..layers.joins import FlatRoute, Route, Sam, ScaleChannels, Shortcut
+from ..layers.losses import Logistic
+from ..layers.resample import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool, Reorg, Reorg3d, Upsample
 from ..layers.simple import Crop, History, Implicit, Iseg, L2Norm, Normalization
 from ..tensor import Shape
 from ..utils.arrays import Array
