@@ -8,8 +8,8 @@ import click
 
 from ...runtime.compile_time import clock
 from ..console import note, say
-from ..darknet_flags import CLASSIFIER_FLAGS, accept_flags
 from ..loading import Options, load_model, read_data_file
+from ..not_offered import CLASSIFIER_FLAGS, accept_flags
 from ..options import (
     FILE,
     FlagsFirst,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..darknet_flags import DETECTOR_FLAGS, accept_flags
+from ..not_offered import DETECTOR_FLAGS, accept_flags
 from ..options import (
     FlagsFirst,
     data_argument,

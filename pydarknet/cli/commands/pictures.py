@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 seed_option = flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
                    help="Seed of all random numbers; the same seed gives the same pictures.")  # fmt: skip
-folder_option = flag("out_dir", type=FILE, default=".", metavar="DIR", help="The folder for the pictures. "
+folder_option = flag("out_dir", type=FILE, default=".", show_default=False, metavar="DIR", help="The folder for the pictures. "
                      "Default: the current one.")  # fmt: skip
 
 

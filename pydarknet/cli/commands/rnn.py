@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 seed_option = flag(
-    "seed", default="\n\n", metavar="TEXT", help="The text that the network reads first. Default: two newlines."
+    "seed",
+    default="\n\n",
+    show_default=False,
+    metavar="TEXT",
+    help="The text that the network reads first. Default: two newlines.",
 )
 file_option = flag("file", type=FILE, metavar="FILE", help="Read this file instead of standard input.")
 BLOCK = 1 << 16  # bytes read at a time
