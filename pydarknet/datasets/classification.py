@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
-from ..config.names import choose_names
+from ..config.names import WordTree, choose_names
 from ..config.sections import Section
-from ..config.word_tree import WordTree
 from ..errors import DataError
 from ..images.colour import Canvas
 from ..utils.arrays import Array

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.names import choose_names
+from ..config.names import WordTree, choose_names
 from ..config.sections import Section
-from ..config.word_tree import WordTree
 from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
 from ..images.colour import one_thread_per_call

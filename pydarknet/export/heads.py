@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from ..config.word_tree import WordTree
+from ..config.names import WordTree
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.word_tree import WordTree
+from ..config.names import WordTree
 from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network

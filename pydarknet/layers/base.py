@@ -8,9 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..config.declared import read_options
 from ..config.dialect import Dialect
-from ..config.sections import Section
+from ..config.sections import Section, read_options
 from ..runtime.program import Call
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array

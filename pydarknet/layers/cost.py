@@ -8,8 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..config.declared import real
-from ..config.sections import Section
+from ..config.sections import Section, real
 from ..tensor import Shape
 from ..utils.arrays import Array
 from .base import BuildContext, Layer, sizes

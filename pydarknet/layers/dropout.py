@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.declared import flag, integer, real
-from ..config.sections import Section
+from ..config.sections import Section, flag, integer, real
 from ..utils.arrays import Array
 from .base import BuildContext
 from .simple import Identity

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config.declared import flag, integer, read_options, real
-from ..config.sections import Section
+from ..config.sections import Section, flag, integer, read_options, real
 
 CONVOLUTIONS = ("convolutional", "conv")
 

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..config.declared import positive
-from ..config.sections import Section
+from ..config.sections import Section, positive
 from ..kernels import pooling
 from ..kernels.training.pooling import average_gradient, maxpool_gradient
 from ..kernels.views import SlidingWindow

@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.declared import flag, natural, positive, real
-from ..config.sections import Section
+from ..config.sections import Section, flag, natural, positive, real
 from ..kernels import elementwise
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..config.declared import flag, natural, positive, real
 from ..config.dialect import Dialect
+from ..config.sections import flag, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC

@@ -8,9 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..config.declared import flag
-from ..config.sections import Section
-from ..config.word_tree import WordTree, read_tree, softmax_groups
+from ..config.names import WordTree, read_tree, softmax_groups
+from ..config.sections import Section, flag
 from ..kernels.head_output import softmax_planes, softmax_rows
 from ..kernels.reorder import unpack
 from ..runtime.program import Call, KernelCall

@@ -10,9 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.declared import natural, positive
 from ...config.dialect import Dialect
-from ...config.sections import Section
+from ...config.sections import Section, natural, positive
 from ...kernels.dense import locally_connected
 from ...kernels.views import SlidingWindow
 from ...tensor import Layout, Shape, Tensor

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...config.declared import natural, read_options, real
-from ...config.sections import Section
+from ...config.sections import Section, natural, read_options, real
 from ...utils.arrays import Array
 from ..options import TrainingProgress
 

@@ -13,10 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Candidates, iou
-from ...config.declared import flag, integer, positive, real
 from ...config.dialect import Dialect
-from ...config.sections import Section
-from ...config.word_tree import WordTree, softmax_groups
+from ...config.names import WordTree, softmax_groups
+from ...config.sections import Section, flag, integer, positive, real
 from ...kernels.head_output import softmax_planes
 from ...runtime.program import Call, KernelCall
 from ...tensor import Shape
