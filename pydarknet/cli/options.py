@@ -339,17 +339,12 @@ def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
 
 # For the commands that do not name their rows yet.
 data_argument, network_files, network_and_pictures = (
-    together("data_file"), together("cfg weights"), together("cfg weights images"),
-)  # fmt: skip
+    together("data_file"),
+    together("cfg weights"),
+    together("cfg weights images"),
+)
 dialect_option, network_options, size_options = together("dialect"), together("network"), together("size")
 input_options, names_options, fit_option, top_option = (
     together("input"), together("names"), together("fit"), together("top"),
 )  # fmt: skip
-thresh_option, hier_option, nms_option = together("thresh"), together("hier"), together("nms")
-ext_output_option, letter_box_option, stretch_option = (
-    together("ext_output"),
-    together("letter_box"),
-    together("stretch"),
-)
-out_dir_option, no_picture_option, bind_option = together("out_dir"), together("no_picture"), together("bind")
-detection_options = together("detection")
+letter_box_option, stretch_option, bind_option = together("letter_box"), together("stretch"), together("bind")
