@@ -304,7 +304,7 @@ NO_PASSWORD = "there is no password"  # of streams
 
 def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
     """Tell who can use a server that listens on `address`, where that is everybody."""
-    from ..utils.http_access import is_loopback
+    from ..utils.http_server import is_loopback
 
     if not token and not is_loopback(address):
         note(f"{address}: everyone who can reach this port can use it; {remedy}")

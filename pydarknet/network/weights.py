@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
-from ..utils.file_kinds import WEIGHTS, kind_of
-from ..utils.files import atomic_write, read_bytes
+from ..utils.files import WEIGHTS, atomic_write, kind_of, read_bytes
 
 log = logging.getLogger("pydarknet")
 

@@ -146,8 +146,7 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
     """Print mistakes and speed on standard error and write the JSON file. line_feed: end darknet's last line first."""
-    from ...utils.files import write_file
-    from ...utils.strict_json import to_json
+    from ...utils.files import to_json, write_file
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
     if tally.unlabelled:

@@ -37,9 +37,8 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
       curl --data-binary @dog.jpg 'http://127.0.0.1:8080/v1/detect?thresh=0.3'
     """
     try:
-        from ...server.app import Limits, make_app
+        from ...server.app import Limits, listen, make_app, run, url_of
         from ...server.engine import Engine
-        from ...server.run import listen, run, url_of
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn", "python_multipart"):
             raise
