@@ -37,8 +37,9 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
       curl --data-binary @dog.jpg 'http://127.0.0.1:8080/v1/detect?thresh=0.3'
     """
     try:
-        from ...server.app import Limits, listen, make_app, run, url_of
+        from ...server.app import Limits, make_app, run
         from ...server.engine import Engine
+        from ...utils.http_server import listen, url_of
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn", "python_multipart"):
             raise
@@ -58,6 +59,6 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
     try:
         # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):
-            run(app, listening, lambda: note(f"{cfg}: listening on {url_of(listening)}"))
+            run(app, listening, lambda: note(f"{cfg}: listening on {url_of(*listening.getsockname()[:2])}"))
     finally:
         engine.close()
