@@ -18,8 +18,7 @@ from ..config.sections import Section
 from ..errors import DataError
 from ..images.operations import Canvas
 from ..utils.arrays import Array
-from ..utils.files import read_text
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog, read_text
 from .image_cache import TrainingSet, size_of, train_list
 from .labels import class_vector
 from .transforms import augment

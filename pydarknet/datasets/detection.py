@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..images.image import Picture
 from ..images.operations import Canvas
 from ..utils.arrays import Array
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog
 from .image_cache import TrainingSet, size_of, train_list
 from .labels import candidates
 from .listing import LabelledPicture, read_picture

@@ -10,8 +10,8 @@ import click
 
 from ...runtime.compile_time import clock
 from ..console import note, say
-from ..darknet_flags import CLASSIFIER_FLAGS, accept_flags
 from ..loading import Options, load_model, read_data_file
+from ..not_offered import CLASSIFIER_FLAGS, accept_flags
 from ..options import (
     FILE,
     FlagsFirst,
@@ -155,8 +155,7 @@ def _validate(data: Section, model: Model, options: Options, views: str, single:
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options) -> None:
     """Print mistakes and speed on standard error and write the JSON file."""
-    from ...utils.files import write_file
-    from ...utils.strict_json import to_json
+    from ...utils.files import to_json, write_file
 
     for truth, best, count in tally.mistakes(MISTAKES):
         note(f"{count} x {truth} taken for {best}")
