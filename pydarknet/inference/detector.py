@@ -196,8 +196,8 @@ def find_candidates(
 
     after_pass: called before the outputs of the heads are decoded.
     """
-    x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     decoded = []
+    x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     with network.lock:  # another thread's pass would overwrite the outputs before they are decoded
         outputs, seconds = timed_forward(network, x)
         after_pass()
