@@ -10,22 +10,21 @@ import click
 from ..console import bar, note, say
 from ..inputs import Name, expand_inputs
 from ..loading import load_model
-from ..options import FILE, Command, flag, network_options, size_options
+from ..options import FILE, POSITIVE, command, flag
 
 if TYPE_CHECKING:
     from ...images.image import Picture
 
 
-@click.command("quantize", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE)
-@click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of WEIGHTS "
-              "with .int8 in the place of .weights.")  # fmt: skip
-@flag("limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="Use N pictures, evenly "
-      "spaced among all.")  # fmt: skip
-@size_options
-@network_options
+@command(
+    "quantize",
+    "cfg weights",
+    click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE..."),
+    click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of "
+                 "WEIGHTS with .int8 in the place of .weights."),
+    flag("limit N", type=POSITIVE, default=50, help="Use N pictures, evenly spaced among all."),
+    "size network",
+)  # fmt: skip
 def quantize_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     """Measure what --precision int8 needs, on pictures of the kind that the network is for.
 
