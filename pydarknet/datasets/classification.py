@@ -24,7 +24,6 @@ from .image_cache import TrainingSet, size_of, train_list
 from .labels import class_vector
 from .transforms import augment
 from .transforms import crop as views
-from .transforms import mix as mixing
 from .transforms.augment import Rng
 
 log = logging.getLogger("pydarknet")
@@ -133,10 +132,10 @@ class ClassificationDataset(TrainingSet):
         if mode == 0:
             return views.as_input(canvases[0]), truths[0]
         if mode == 1:
-            canvas, shares = mixing.blend(canvases), [0.5, 0.5]
+            canvas, shares = augment.blend(canvases), [0.5, 0.5]
         else:
-            canvas, shares = mixing.cutmix(canvases, rng) if mode == 2 else mixing.quarters(canvases, rng)
-        return views.as_input(canvas), mixing.mix_truth(truths, shares)
+            canvas, shares = augment.cutmix(canvases, rng) if mode == 2 else augment.quarters(canvases, rng)
+        return views.as_input(canvas), augment.mix_truth(truths, shares)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
         picture = self.pictures[index]
@@ -149,7 +148,7 @@ class ClassificationDataset(TrainingSet):
         mirror = self.flip and augment.coin(rng)
         canvas = self.colour.change(canvas, rng)
         if mirror:
-            canvas = views.mirrored(canvas)
+            canvas = canvas[:, ::-1]
         if self.blur:
             canvas = augment.blur_whole(np.ascontiguousarray(canvas), self.blur, rng)
         return canvas, class_vector(self.matches(index), self.classes, self.tree, self.smooth)

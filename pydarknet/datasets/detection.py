@@ -20,7 +20,6 @@ from .image_cache import TrainingSet, size_of, train_list
 from .labels import candidates
 from .listing import LabelledPicture, read_picture
 from .transforms import augment, crop
-from .transforms import mix as mixing
 from .transforms.augment import Rng
 from .transforms.crop import AffineCrop, Margins
 
@@ -118,7 +117,7 @@ class DetectionDataset(TrainingSet):
             canvas, rows = self._single(index, rng, size)
             if self.mix == 1 and augment.coin(rng):
                 other, more = self._single(int(rng.integers(len(self))), rng, size)
-                canvas, rows = mixing.blend([canvas, other]), np.concatenate([rows, more])
+                canvas, rows = augment.blend([canvas, other]), np.concatenate([rows, more])
         return crop.as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
@@ -131,7 +130,7 @@ class DetectionDataset(TrainingSet):
         source = size_of(picture)
         if self.grid:
             margins = crop.checked(crop.random_margins(rng, source, self.jitter), source)
-            return crop.cropped_at_corners(source, margins, size)
+            return crop.cropped(picture, margins, size, at_corners=True)
         if self.dialect.name == PJREDDIE.name:
             return crop.placed(rng, source, size, self.jitter)
         return crop.cropped(picture, self._margins(rng, source, size), size)
@@ -148,7 +147,7 @@ class DetectionDataset(TrainingSet):
         mirror = self.flip and augment.coin(rng)
         canvas = self.colour.change(crop.render(picture, view, size), rng)
         if mirror:
-            canvas = crop.mirrored(canvas)
+            canvas = canvas[:, ::-1]
         rows = self._boxes(index, rng, view, mirror, size)
         return self._blur_and_noise(canvas, rows, rng), rows
 
@@ -171,7 +170,7 @@ class DetectionDataset(TrainingSet):
     def _mosaic(self, indices: Sequence[int], rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
         """A mosaic of four pictures, each augmented like a single one, and the remaining parts of their boxes."""
         width, height = size
-        cut = mixing.cut_point(rng, size)
+        cut = augment.cut_point(rng, size)
         canvas, found = np.empty((height, width, self.channels), np.float32), []
         for quadrant, index in enumerate(indices):
             picture = self.pictures[index]
@@ -179,14 +178,14 @@ class DetectionDataset(TrainingSet):
             margins = self._margins(rng, source, size)
             mirror = self.flip and augment.coin(rng)
             if augment.coin(rng):
-                margins = mixing.towards_corner(margins, quadrant, mirror)
+                margins = crop.towards_corner(margins, quadrant, mirror)
             view = crop.cropped(picture, margins, size)
-            tile = mixing.mosaic_tile(quadrant, cut, size, source, margins, mirror)
+            tile = crop.mosaic_tile(quadrant, cut, size, source, margins, mirror)
             left, top, tile_w, tile_h = tile.target
             from_x = width - tile.source[0] - tile_w if mirror else tile.source[0]
             part = crop.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
             part = self.colour.change(part, rng)
-            canvas[top : top + tile_h, left : left + tile_w] = crop.mirrored(part) if mirror else part
+            canvas[top : top + tile_h, left : left + tile_w] = part[:, ::-1] if mirror else part
             rows = self._boxes(index, rng, view, mirror, size)
             bounds = (0.0, 0.0, 1.0, 1.0)
             if self.mosaic_bound:

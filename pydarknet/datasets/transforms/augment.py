@@ -1,4 +1,4 @@
-"""Augmentation of colours, sharpness and boxes, with darknet's distributions.
+"""Augmentation of colours, sharpness and boxes, with darknet's distributions; mixtures of classifiers' pictures.
 
 Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Boxes are (k, 5) float32 rows of class, x, y, w, h in
 fractions. All randomness comes from the generator `rng` that is passed in.
@@ -6,13 +6,13 @@ fractions. All randomness comes from the generator `rng` that is passed in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...config.sections import Section
-from ...images.operations import Canvas, distort
-from ...images.operations import blur as gaussian
+from ...images.operations import Canvas, blur, distort
 from ...utils.arrays import Array
 
 CLASS_ONLY = 999999.0  # x, y, w, h of a label that has a class but no box
@@ -70,30 +70,32 @@ def move_boxes(
     Labels at 0, 0 have a class but no box. Boxes entirely outside get size 0 or, if `drops_outside`, are removed.
     """
     rows = np.asarray(rows, np.float32).reshape(-1, 5)
-    moved = rows.copy()
     only_class = (rows[:, 1] == 0) & (rows[:, 2] == 0)
-    outside = np.zeros(len(rows), bool)
-    for axis in range(2):
-        centre, half = rows[:, 1 + axis], rows[:, 3 + axis] / 2
-        low, high = (edge * scale[axis] - shift[axis] for edge in (centre - half, centre + half))
-        if mirror and axis == 0:
-            low, high = 1 - high, 1 - low
-        outside |= (high < 0) | (low > 1)
-        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-        moved[:, 1 + axis], moved[:, 3 + axis] = (low + high) / 2, high - low
+    low, high = (edge * np.array(scale, np.float32) - np.array(shift, np.float32) for edge in _edges(rows))
+    if mirror:
+        low[:, 0], high[:, 0] = 1 - high[:, 0], 1 - low[:, 0]
+    moved = _between(rows, low, high, (0, 0, 1, 1))
     moved[only_class, 1:] = CLASS_ONLY
-    return moved[~outside | only_class] if drops_outside else moved
+    is_outside = ((high < 0) | (low > 1)).any(axis=1)
+    return moved[~is_outside | only_class] if drops_outside else moved
 
 
-def shift_boxes(rows: Array, dx: float, dy: float, bounds: tuple[float, float, float, float]) -> Array:
+def shift_boxes(rows: Array, dx: float, dy: float, bounds: Sequence[float]) -> Array:
     """Boxes moved by (dx, dy), fractions of the input, and clipped to `bounds`: left, top, right, bottom."""
-    moved = rows.copy()
-    for axis, by in enumerate((dx, dy)):
-        centre, half = rows[:, 1 + axis] + np.float32(by), rows[:, 3 + axis] / 2
-        low = np.clip(centre - half, bounds[axis], bounds[axis + 2])
-        high = np.clip(centre + half, bounds[axis], bounds[axis + 2])
-        moved[:, 1 + axis], moved[:, 3 + axis] = (low + high) / 2, high - low
-    return moved
+    moved = rows + np.array([0, dx, dy, 0, 0], np.float32)
+    return _between(moved, *_edges(moved), bounds)
+
+
+def _edges(rows: Array) -> tuple[Array, Array]:
+    """(left, top) and (right, bottom) of boxes, each (k, 2)."""
+    return rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2
+
+
+def _between(rows: Array, low: Array, high: Array, bounds: Sequence[float]) -> Array:
+    """The rows with these edges, clipped to `bounds`."""
+    limits = np.array(bounds, np.float32)
+    low, high = (np.clip(edge, limits[:2], limits[2:]) for edge in (low, high))
+    return np.concatenate([rows[:, :1], (low + high) / 2, high - low], axis=1)
 
 
 def larger_than(rows: Array, width: float, height: float) -> Array:
@@ -112,11 +114,6 @@ def known_boxes(rows: Array, classes: int) -> Array:
 # --- blur and noise --------------------------------------------------------------------------------------------------
 
 
-def odd(value: int) -> int:
-    """`value`, or one more if it is even: the size of a blur kernel."""
-    return value // 2 * 2 + 1
-
-
 def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
     """The option `blur` of detectors: with equal probability no blur, a blurred background, or a blur with a kernel of
     `value` pixels (1: the background), which is at most an eighth of the shortest side of a box."""
@@ -127,8 +124,8 @@ def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
     if value < 1:
         return canvas
     if value > 1:
-        return gaussian(canvas, odd(value))
-    blurred = gaussian(canvas, 17)
+        return blur(canvas, value)
+    blurred = blur(canvas, 17)
     for _, x, y, w, h in rows.tolist():
         left, right = (int(min(max(edge, 0), 1) * width) for edge in (x - w / 2, x + w / 2))
         top, bottom = (int(min(max(edge, 0), 1) * height) for edge in (y - h / 2, y + h / 2))
@@ -140,7 +137,7 @@ def blur_whole(canvas: Canvas, value: int, rng: Rng) -> Canvas:
     """The option `blur` of classifiers: with probability 1/4, a blur with a kernel of `value` pixels (1 means 15)."""
     if rng.random() >= 0.25:
         return canvas
-    return gaussian(canvas, 15 if value == 1 else odd(value))
+    return blur(canvas, 15 if value == 1 else value)
 
 
 def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
@@ -149,3 +146,49 @@ def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
         return canvas
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(min(sigma, 127) / 255)
     return np.clip(canvas + noise, 0, 1)
+
+
+# --- mixtures --------------------------------------------------------------------------------------------------------
+
+
+def cut_point(rng: Rng, size: tuple[int, int]) -> tuple[int, int]:
+    """A random point (x, y) where four pictures meet, between 20 and 80 % of both sides."""
+    x, y = (rand_int(rng, int(side * 0.2), max(int(side * 0.2), int(side * 0.8))) for side in size)
+    return max(1, min(x, size[0] - 1)), max(1, min(y, size[1] - 1))
+
+
+def blend(canvases: Sequence[Canvas]) -> Canvas:
+    """mixup: the mean of two canvases."""
+    return (canvases[0] + canvases[1]) * np.float32(0.5)
+
+
+def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
+    """The sum of class vectors weighted by their shares; entries that one of them ignores are ignored."""
+    stacked = np.stack(vectors)
+    mixed = np.tensordot(np.asarray(shares, np.float32), stacked, 1).astype(np.float32)
+    mixed[(stacked == IGNORE).any(0)] = IGNORE
+    return mixed
+
+
+def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
+    """The first canvas with a random rectangle of the second, 0.3 to 0.8 of each side; and both shares of the area."""
+    height, width, _ = canvases[0].shape
+    inner_w, inner_h = (max(1, int(side * rng.uniform(0.3, 0.8))) for side in (width, height))
+    left, top = rand_int(rng, 0, width - inner_w), rand_int(rng, 0, height - inner_h)
+    mixed = canvases[0].copy()
+    part = np.s_[top : top + inner_h, left : left + inner_w]
+    mixed[part] = canvases[1][part]
+    share = inner_w * inner_h / (width * height)
+    return mixed, [1 - share, share]
+
+
+def quarters(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
+    """A classifier's mosaic: one quadrant of each of four canvases; and their shares of the area."""
+    height, width, _ = canvases[0].shape
+    x, y = cut_point(rng, (width, height))
+    mixed, shares = np.empty_like(canvases[0]), []
+    for quadrant, canvas in enumerate(canvases):
+        part = (slice(0, y), slice(y, height))[quadrant // 2], (slice(0, x), slice(x, width))[quadrant % 2]
+        mixed[part] = canvas[part]
+        shares.append(mixed[part].size / mixed.size)
+    return mixed, shares

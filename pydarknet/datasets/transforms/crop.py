@@ -8,7 +8,8 @@ comes from the generator `rng` that is passed in.
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,7 @@ from ...utils.arrays import Array
 from .augment import Rng, rand_int, rand_scale
 
 
-@dataclass(frozen=True)
-class Margins:
+class Margins(NamedTuple):
     """Pixels to cut off each side of a picture; negative numbers extend it."""
 
     left: int
@@ -124,7 +124,7 @@ def zoomed(rng: Rng, margins: Margins, source: tuple[int, int], zoom: float) -> 
             low = int(side * (1 - 1 / down) / 2)
             high = 0 if zoom < 1 else int(side * (1 - 1 / up) / 2)
             extra.append(int(low + (high - low) * q))
-    return Margins(*(margin + more for margin, more in zip(astuple(margins), extra, strict=True)))
+    return Margins(*(margin + more for margin, more in zip(margins, extra, strict=True)))
 
 
 def letterboxed(margins: Margins, source: tuple[int, int], size: tuple[int, int]) -> Margins:
@@ -144,32 +144,23 @@ def checked(margins: Margins, source: tuple[int, int]) -> Margins:
     return margins
 
 
-def cropped(image: Picture, margins: Margins, size: tuple[int, int]) -> AffineCrop:
+def cropped(image: Picture, margins: Margins, size: tuple[int, int], at_corners: bool = False) -> AffineCrop:
     """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input; its mean colour
-    outside."""
+    outside.
+
+    at_corners: as for YOLOv1: corner pixels of the picture on those of the input; outside, the pixels of the edge are
+    repeated.
+    """
     H, W, _ = image.shape
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
-    step_x, step_y = cut_w / size[0], cut_h / size[1]  # aligned as in OpenCV's resize: pixels have an area
-    reaches_out = min(margins.left, margins.top, margins.right, margins.bottom) < 0
+    outside = mean_colour(image) if min(margins) < 0 and not at_corners else None
+    if at_corners:
+        matrix = _straight((cut_w - 1) / max(1, size[0] - 1), (cut_h - 1) / max(1, size[1] - 1), *margins[:2])
+    else:
+        step_x, step_y = cut_w / size[0], cut_h / size[1]  # aligned as in OpenCV's resize: pixels have an area
+        matrix = _straight(step_x, step_y, margins.left + step_x / 2 - 0.5, margins.top + step_y / 2 - 0.5)
     return AffineCrop(
-        matrix=_straight(step_x, step_y, margins.left + step_x / 2 - 0.5, margins.top + step_y / 2 - 0.5),
-        scale=(W / cut_w, H / cut_h),
-        shift=(margins.left / cut_w, margins.top / cut_h),
-        outside=mean_colour(image) if reaches_out else None,
-    )
-
-
-def cropped_at_corners(source: tuple[int, int], margins: Margins, size: tuple[int, int]) -> AffineCrop:
-    """The crop of YOLOv1: the picture within the margins, its corner pixels on those of the input; outside, the
-    pixels of the edge are repeated."""
-    (W, H), (w, h) = source, size
-    cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
-    step_x, step_y = (cut_w - 1) / max(1, w - 1), (cut_h - 1) / max(1, h - 1)
-    return AffineCrop(
-        matrix=_straight(step_x, step_y, margins.left, margins.top),
-        scale=(W / cut_w, H / cut_h),
-        shift=(margins.left / cut_w, margins.top / cut_h),
-        outside=None,
+        matrix, scale=(W / cut_w, H / cut_h), shift=(margins.left / cut_w, margins.top / cut_h), outside=outside
     )
 
 
@@ -196,11 +187,49 @@ def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int
     return warp(image, matrix, width, height, view.outside)
 
 
-def mirrored(canvas: Canvas) -> Canvas:
-    """The canvas mirrored horizontally; no copy."""
-    return canvas[:, ::-1]
-
-
 def as_input(canvas: Canvas) -> Array:
     """(h, w, c) -> (c, h, w), C-contiguous."""
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
+
+
+# --- mosaics of detectors ---
+
+
+def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
+    """The crop moved to the corner of the picture that is outermost in the mosaic."""
+    x, y = margins.left + margins.right, margins.top + margins.bottom
+    left, right = (0, x) if (quadrant % 2 == 0) != mirror else (x, 0)
+    top, bottom = (0, y) if quadrant < 2 else (y, 0)
+    return Margins(left, top, right, bottom)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A quadrant of a mosaic. target: its place on the input. source: the corner of the part shown of its own picture's
+    input. dx, dy: the shift of boxes, in fractions of the input."""
+
+    target: tuple[int, int, int, int]  # left, top, width, height
+    source: tuple[int, int]  # left, top
+    dx: float
+    dy: float
+
+
+def mosaic_tile(
+    quadrant: int, cut: tuple[int, int], size: tuple[int, int], source: tuple[int, int], margins: Margins, mirror: bool
+) -> Tile:
+    """The tile of a quadrant: 0 top left, 1 top right, 2 bottom left, 3 bottom right. Bands outside the picture that
+    would border the cut are skipped."""
+    left, right = (margins.right, margins.left) if mirror else (margins.left, margins.right)
+    x, length_x, from_x = _tile_axis(quadrant % 2 == 0, cut[0], size[0], source[0], left, right)
+    y, length_y, from_y = _tile_axis(quadrant < 2, cut[1], size[1], source[1], margins.top, margins.bottom)
+    dx, dy = (x - from_x) / size[0], (y - from_y) / size[1]
+    return Tile((x, y, length_x, length_y), (from_x, from_y), dx, dy)
+
+
+def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: int) -> tuple[int, int, int]:
+    """(start, length, start in the picture's own input) of a tile along one axis, in pixels."""
+    if first:
+        band = min(size - cut, max(0, int(-high * size / source)))
+        return 0, cut, size - cut - band
+    band = min(cut, max(0, int(-low * size / source)))
+    return cut, size - cut, band
