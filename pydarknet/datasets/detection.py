@@ -12,11 +12,10 @@ import numpy as np
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.sections import Section
 from ..errors import DataError
-from ..images.image import Picture
 from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.limited_log import LimitedLog
-from .image_cache import TrainingSet, size_of, train_list
+from .image_cache import TrainingSet
 from .labels import candidates
 from .listing import LabelledPicture, read_picture
 from .transforms import augment, crop
@@ -46,26 +45,21 @@ class DetectionDataset(TrainingSet):
     ) -> DetectionDataset:  # fmt: skip
         """From the list `train` of a .data file, the options of `[net]`, and the keyword arguments, which are options
         of the last head. Raises DataError and ConfigError."""
-        shared = cls.options(net, dialect)
-        _, _, paths = train_list(data)
-        letter_box = net.flag("letter_box")
+        shared = cls.options(data, net, dialect)
+        letter_box, mosaic_bound, noise = (
+            net.flag("letter_box"),
+            net.flag("mosaic_bound"),
+            net.real("gaussian_noise", 0),
+        )
         if shared["mix"] in (2, 4):
             log.warning("%s:%d: cutmix is for classifiers; it is ignored", net.path, net.line)
             shared["mix"] = 0 if shared["mix"] == 2 else 3
         if shared["mix"] == 3 and letter_box:
             raise net.error("mosaic=1 and letter_box=1 do not go together; use one of them", "letter_box")
         return cls(
-            paths=paths,
-            classes=classes,
-            jitter=jitter,
-            resize=resize,
-            max_boxes=max_boxes,
-            letter_box=letter_box,
-            mosaic_bound=net.flag("mosaic_bound"),
-            noise=net.real("gaussian_noise", 0),
-            grid=grid,
-            **shared,
-        )
+            classes=classes, jitter=jitter, resize=resize, max_boxes=max_boxes, letter_box=letter_box,
+            mosaic_bound=net.flag("mosaic_bound"), noise=net.real("gaussian_noise", 0), grid=grid, **shared,
+        )  # fmt: skip
 
     def _read(self, index: int) -> LabelledPicture:
         """A picture's labels, found by the dialect's rule or else by another one. The rule is logged once."""
@@ -125,16 +119,6 @@ class DetectionDataset(TrainingSet):
         rows = self._read(index).rows  # none of a file that is not text, which `check` has reported
         return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
 
-    def _view(self, picture: Picture, rng: Rng, size: tuple[int, int]) -> AffineCrop:
-        """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
-        source = size_of(picture)
-        if self.grid:
-            margins = crop.checked(crop.random_margins(rng, source, self.jitter), source)
-            return crop.cropped(picture, margins, size, at_corners=True)
-        if self.dialect.name == PJREDDIE.name:
-            return crop.placed(rng, source, size, self.jitter)
-        return crop.cropped(picture, self._margins(rng, source, size), size)
-
     def _margins(self, rng: Rng, source: tuple[int, int], size: tuple[int, int]) -> Margins:
         margins = crop.zoomed(rng, crop.random_margins(rng, source, self.jitter), source, self.resize)
         if self.letter_box:
@@ -142,12 +126,17 @@ class DetectionDataset(TrainingSet):
         return crop.checked(margins, source)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
+        """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
         picture = self.pictures[index]
-        view = self._view(picture, rng, size)
-        mirror = self.flip and augment.coin(rng)
-        canvas = self.colour.change(crop.render(picture, view, size), rng)
-        if mirror:
-            canvas = canvas[:, ::-1]
+        source = picture.shape[1], picture.shape[0]
+        if self.grid:
+            margins = crop.checked(crop.random_margins(rng, source, self.jitter), source)
+            view = crop.cropped(picture, margins, size, at_corners=True)
+        elif self.dialect.name == PJREDDIE.name:
+            view = crop.placed(rng, source, size, self.jitter)
+        else:
+            view = crop.cropped(picture, self._margins(rng, source, size), size)
+        canvas, mirror = self.view(picture, view, rng, size)
         rows = self._boxes(index, rng, view, mirror, size)
         return self._blur_and_noise(canvas, rows, rng), rows
 
@@ -174,7 +163,7 @@ class DetectionDataset(TrainingSet):
         canvas, found = np.empty((height, width, self.channels), np.float32), []
         for quadrant, index in enumerate(indices):
             picture = self.pictures[index]
-            source = size_of(picture)
+            source = picture.shape[1], picture.shape[0]
             margins = self._margins(rng, source, size)
             mirror = self.flip and augment.coin(rng)
             if augment.coin(rng):

@@ -1,4 +1,4 @@
-"""What both kinds of training sets have: decoded pictures kept in memory, and options of `[net]`."""
+"""What both kinds of training sets have: their list, decoded pictures kept in memory, and options of `[net]`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ from typing import Any
 from ..config.dialect import PJREDDIE, Dialect
 from ..config.sections import Section
 from ..images.image import Picture, in_channels, load_image
+from ..images.operations import Canvas
 from .labels import listed
-from .transforms.augment import Colour
+from .transforms.augment import Colour, Rng, coin
+from .transforms.crop import AffineCrop, render
 
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 
 
 @dataclass
 class TrainingSet:
-    """Pictures, and the options of `[net]` for their augmentation that all training sets have."""
+    """Pictures, and the options of `[net]` for their augmentation that all training sets have.
+
+    source, lines: the list, and the line of each picture in it, for messages.
+    """
 
     paths: Sequence[Path]
     classes: int
+    source: Path | None = None
+    lines: Sequence[int] = ()
     dialect: Dialect = PJREDDIE
     channels: int = 3
     colour: Colour = field(default_factory=Colour)
@@ -37,14 +44,15 @@ class TrainingSet:
         return len(self.paths)
 
     @staticmethod
-    def options(net: Section, dialect: Dialect) -> dict[str, Any]:
-        """The keyword arguments that `[net]` gives. Raises ConfigError."""
+    def options(data: Section, net: Section, dialect: Dialect) -> dict[str, Any]:
+        """The keyword arguments that `[net]` gives, and the list that `train` of a .data file names. Raises
+        ConfigError, DataError."""
         net.foreign = dialect.foreign_keys("net")
         channels = net.integer("channels", 3)
         if channels not in (1, 3):
             raise net.error(f"channels={channels}: expected 3 or 1, the channels of a picture", "channels")
         cutmix, mosaic = net.flag("cutmix"), net.flag("mosaic")
-        return {
+        shared = {
             "dialect": dialect,
             "channels": channels,
             "colour": Colour.from_section(net),
@@ -52,6 +60,19 @@ class TrainingSet:
             "blur": net.natural("blur", 0, 1 << 10),
             "mix": {(True, True): 4, (True, False): 2, (False, True): 3}.get((cutmix, mosaic), net.integer("mixup", 0)),
         }
+        path = data.file("train")
+        if path is None:
+            raise data.error("train= is missing: the list of training pictures")
+        lines, _, paths = zip(*listed(path), strict=True)
+        return {"source": path, "lines": lines, "paths": paths, **shared}
+
+    def view(
+        self, picture: Picture, crop: AffineCrop, rng: Rng, size: tuple[int, int]
+    ) -> tuple[Canvas, bool]:  # fmt: skip
+        """The input that a crop makes of a picture, with random colours and perhaps mirrored, and whether it is."""
+        mirror = self.flip and coin(rng)
+        canvas = self.colour.change(render(picture, crop, size), rng)
+        return canvas[:, ::-1] if mirror else canvas, mirror
 
 
 @dataclass
@@ -73,18 +94,3 @@ class ImageCache:
                     self._kept[index] = picture
                     self._bytes += picture.nbytes
         return picture
-
-
-def size_of(picture: Picture) -> tuple[int, int]:
-    """(width, height) in pixels."""
-    return picture.shape[1], picture.shape[0]
-
-
-def train_list(data: Section) -> tuple[Path, list[int], list[Path]]:
-    """The list that `train` of a .data file names: (its path, the line of each picture, the pictures). Raises
-    ConfigError, DataError."""
-    path = data.file("train")
-    if path is None:
-        raise data.error("train= is missing: the list of training pictures")
-    entries = listed(path)
-    return path, [line for line, _, _ in entries], [picture for _, _, picture in entries]

@@ -9,7 +9,7 @@ import pytest
 from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.config.sections import read_config, read_data
 from pydarknet.datasets import image_cache
-from pydarknet.datasets.image_cache import ImageCache, TrainingSet, size_of, train_list
+from pydarknet.datasets.image_cache import ImageCache, TrainingSet
 from pydarknet.errors import ConfigError, DarknetError
 
 
@@ -27,7 +27,6 @@ def test_a_picture_is_read_once(pictures):
     pictures[1].unlink()
     assert cache[1] is first
     assert first.shape == (4, 5, 3) and (first == 10).all()
-    assert size_of(first) == (5, 4)
 
 
 def test_what_does_not_fit_is_read_again(pictures, monkeypatch):
@@ -42,29 +41,39 @@ def test_grey_networks_get_one_channel(pictures):
     assert ImageCache(pictures, 1)[0].shape == (4, 5, 1)
 
 
-@pytest.mark.parametrize("options, mode", [
+@pytest.fixture
+def options(tmp_path, write_cfg):
+    """What `TrainingSet.options` reads from the lines of `[net]`, and of a .data file."""
+    (tmp_path / "list.txt").write_text("a.png\n\nb.png\n")
+
+    def read(net="", data="train=list.txt\n"):
+        (tmp_path / "net.data").write_text(data)
+        section = read_config(write_cfg(f"[net]\n{net}\n[softmax]\n")).net
+        return TrainingSet.options(read_data(tmp_path / "net.data"), section, ALEXEYAB)
+
+    return read
+
+
+@pytest.mark.parametrize("net, mode", [
     ("", 0), ("mixup=1", 1), ("cutmix=1", 2), ("mosaic=1", 3), ("cutmix=1\nmosaic=1", 4), ("mixup=3", 3),
 ])  # fmt: skip
-def test_how_pictures_are_mixed(write_cfg, options, mode):
-    assert TrainingSet.options(read_config(write_cfg(f"[net]\n{options}\n[softmax]\n")).net, ALEXEYAB)["mix"] == mode
+def test_how_pictures_are_mixed(options, net, mode):
+    assert options(net)["mix"] == mode
 
 
-def test_networks_for_pictures_have_three_channels_or_one(write_cfg):
-    assert TrainingSet.options(read_config(write_cfg("[net]\nchannels=1\n[softmax]\n")).net, ALEXEYAB)["channels"] == 1
+def test_networks_for_pictures_have_three_channels_or_one(options):
+    assert options("channels=1")["channels"] == 1
     with pytest.raises(ConfigError, match=r"net\.cfg:2: .*channels=4: expected 3 or 1"):
-        TrainingSet.options(read_config(write_cfg("[net]\nchannels=4\n[softmax]\n")).net, ALEXEYAB)
+        options("channels=4")
 
 
-def test_the_list_to_learn_from_keeps_its_line_numbers(tmp_path):
-    (tmp_path / "list.txt").write_text("a.png\n\nb.png\n")
-    (tmp_path / "net.data").write_text("train=list.txt\n")
-    path, lines, found = train_list(read_data(tmp_path / "net.data"))
-    assert path.name == "list.txt"
-    assert lines == [1, 3]
-    assert [picture.name for picture in found] == ["a.png", "b.png"]
+def test_the_list_to_learn_from_keeps_its_line_numbers(options):
+    found = options()
+    assert found["source"].name == "list.txt"
+    assert found["lines"] == (1, 3)
+    assert [picture.name for picture in found["paths"]] == ["a.png", "b.png"]
 
 
-def test_a_missing_list_is_named(tmp_path):
-    (tmp_path / "net.data").write_text("classes=2\n")
+def test_a_missing_list_is_named(options):
     with pytest.raises(DarknetError, match="train= is missing: the list of training pictures"):
-        train_list(read_data(tmp_path / "net.data"))
+        options(data="classes=2\n")
