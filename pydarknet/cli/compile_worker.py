@@ -20,7 +20,7 @@ from ..runtime import compile_ahead
 from ..runtime.compile_ahead import Work
 from ..runtime.jit import TakenError, cache_file, pickled
 from ..runtime.shipped import library
-from ..tools.warm_up import train_once
+from ..tools.profile import train_once
 
 # Measured compile times in seconds; every other kernel takes about OTHER.
 COSTS = {

@@ -46,11 +46,7 @@ class DetectionDataset(TrainingSet):
         """From the list `train` of a .data file, the options of `[net]`, and the keyword arguments, which are options
         of the last head. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
-        letter_box, mosaic_bound, noise = (
-            net.flag("letter_box"),
-            net.flag("mosaic_bound"),
-            net.real("gaussian_noise", 0),
-        )
+        letter_box = net.flag("letter_box")
         if shared["mix"] in (2, 4):
             log.warning("%s:%d: cutmix is for classifiers; it is ignored", net.path, net.line)
             shared["mix"] = 0 if shared["mix"] == 2 else 3

@@ -18,8 +18,7 @@ from ..errors import DataError
 from ..utils.files import read_bytes, read_text
 from ..utils.resources import exists, with_slashes
 from .convert.annotations import AnnotatedPicture, AnnotatedSet
-from .convert.coco import read_coco
-from .convert.voc import read_voc
+from .convert.formats import read_coco, read_voc
 from .data_yaml import class_names, read_yaml
 from .labels import find_labels, parse_labels, read_list
 

@@ -182,11 +182,11 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
     Example:
       pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
     """
-    from ...tools.weights_surgery import denormalize, layers_with_norm
+    from ...tools.weights_surgery import fold, layers_with_norm
 
     _check_out(out, weights)
     network = load_network(cfg, weights, options)
-    denormalize(network)
+    fold(network, remove=True)
     for index in layers_with_norm(network):
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
     _save(network, out)

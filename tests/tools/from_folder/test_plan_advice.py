@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pydarknet.datasets.check import DatasetReport, Finding, ListReport
-from pydarknet.tools.from_folder.advice import advice
-from pydarknet.tools.from_folder.plan import DatasetStatistics, choose_model, make_plan
+from pydarknet.tools.from_folder.plan import DatasetStatistics, advice, choose_model, make_plan
 
 NAMES = ("cat", "dog")
 LISTS = {"train": [Path("a")] * 400, "valid": [Path("b")] * 100}

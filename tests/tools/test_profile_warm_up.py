@@ -8,8 +8,8 @@ import pytest
 from support.networks import net
 
 from pydarknet.errors import OptionError
-from pydarknet.tools import warm_up as module
-from pydarknet.tools.warm_up import DEFAULT, warm_up
+from pydarknet.tools import profile as module
+from pydarknet.tools.profile import DEFAULT, warm_up
 from pydarknet.training.learner import Learner
 from pydarknet.utils.resources import network_file
 
