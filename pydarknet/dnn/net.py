@@ -22,7 +22,7 @@ from ..layers import Layer as EngineLayer
 from ..layers.heads.base import Head
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
-from ..layers.route import Route
+from ..layers.joins import Route
 from ..model import Model
 from ..network.builder import without_warnings
 from ..network.network import Network

@@ -23,8 +23,7 @@ from ..inference.test_time_augmentation import Crop, Views
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import read_text
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog, read_text
 from ..utils.prefetch import prefetch
 from ..utils.resources import find_file
 from .runner import BATCHES_AHEAD, Timing

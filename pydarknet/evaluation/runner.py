@@ -21,7 +21,7 @@ from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog
 from ..utils.prefetch import prefetch
 
 log = logging.getLogger("pydarknet")

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
-from ..utils.file_kinds import kind_of
-from ..utils.files import read_bytes, write_file
+from ..utils.files import kind_of, read_bytes, write_file
 from ..utils.resources import bundled
 from .header import VARIABLE, image_size, max_pixels, orientation
 

@@ -13,7 +13,7 @@ from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.strict_json import json_text, to_json
+from ..utils.files import json_text, to_json
 from .finite import require_finite
 
 MAX_ASPECT = 16  # the largest aspect ratio of a picture that is not letterboxed

@@ -18,9 +18,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import DataError
-from ..utils.http_access import LOOPBACK
-from ..utils.http_server import BoundedHandler, BoundedServer
-from ..utils.strict_json import to_json
+from ..utils.files import to_json
+from ..utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
 
 PAGE = Path(__file__).with_name("live.html")
 LOG, STATE = "train.jsonl", "live/state.json"

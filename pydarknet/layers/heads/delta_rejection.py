@@ -10,7 +10,7 @@ import numpy as np
 
 from ...config.sections import Section, natural, read_options, real
 from ...utils.arrays import Array
-from ..options import TrainingProgress
+from ..base import TrainingProgress
 
 MOMENTUM = 0.99  # part of the running values that a mini-batch of a head leaves
 SMALL_DELTA = 1.4  # times the progress: the part of the average below which deltas are rejected

@@ -22,7 +22,7 @@ from ...tensor import Shape
 from ...utils.arrays import Array
 from ..activations import LOGISTIC
 from ..base import BuildContext
-from ..softmax import tree_of
+from ..losses import tree_of
 from .base import Head, Indices, above, read_anchors, stack_boxes
 from .statistics import Statistics, region_line
 from .targets import ClassIds, ClassMap, TrainingPictures, Truths, best_overlaps, focal_factor, read_truths, square_sum

@@ -20,10 +20,10 @@ from ...errors import ConfigError, DarknetError, ShapeError
 from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
-from ...layers.route import FlatRoute, Route
-from ...layers.shortcut import Shortcut
+from ...layers.joins import FlatRoute, Route, Shortcut
 from ...network.input_size import network_input
 from ...tensor import Shape
+<<<<<<< HEAD
 from ...utils.system import check_memory
 
 HINT = "did you mean"  # marks a probable misspelling, an error; other unknown words may be for another program
@@ -160,6 +160,10 @@ class LenientContext(BuildContext):
 
 
 # --- the build ---
+=======
+from ...utils.arrays import check_memory
+from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
+>>>>>>> main
 
 ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size
 ATTEMPTS = 20  # repairs of one section
