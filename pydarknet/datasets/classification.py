@@ -18,14 +18,8 @@ from ..config.sections import Section
 from ..errors import DataError
 from ..images.operations import Canvas
 from ..utils.arrays import Array
-<<<<<<< HEAD
-from ..utils.files import read_text
-from ..utils.limited_log import LimitedLog
-from .image_cache import TrainingSet
-=======
 from ..utils.files import LimitedLog, read_text
-from .image_cache import TrainingSet, size_of, train_list
->>>>>>> main
+from .image_cache import TrainingSet
 from .labels import class_vector
 from .transforms import augment, crop
 from .transforms.augment import Rng

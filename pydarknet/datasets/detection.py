@@ -14,13 +14,8 @@ from ..config.sections import Section
 from ..errors import DataError
 from ..images.operations import Canvas
 from ..utils.arrays import Array
-<<<<<<< HEAD
-from ..utils.limited_log import LimitedLog
-from .image_cache import TrainingSet
-=======
 from ..utils.files import LimitedLog
-from .image_cache import TrainingSet, size_of, train_list
->>>>>>> main
+from .image_cache import TrainingSet
 from .labels import candidates
 from .listing import LabelledPicture, read_picture
 from .transforms import augment, crop

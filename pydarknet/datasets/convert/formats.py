@@ -19,9 +19,8 @@ from xml.etree import ElementTree
 from ...config.names import COCO_IDS
 from ...errors import DataError, ImageError
 from ...images import image
-from ...utils.files import read_bytes, read_text
+from ...utils.files import read_bytes, read_text, to_json
 from ...utils.resources import with_slashes
-from ...utils.strict_json import to_json
 from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox
 
 OURS = {"train": "train", "val": "valid", "test": "test"}  # VOC's and COCO's names of lists, and ours

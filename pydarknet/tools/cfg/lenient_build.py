@@ -23,8 +23,7 @@ from ...layers.heads.detection import DetectionHead
 from ...layers.joins import FlatRoute, Route, Shortcut
 from ...network.input_size import network_input
 from ...tensor import Shape
-<<<<<<< HEAD
-from ...utils.system import check_memory
+from ...utils.arrays import check_memory
 
 HINT = "did you mean"  # marks a probable misspelling, an error; other unknown words may be for another program
 REFERENCES = ("layers", "from")  # if one of these is missing, the previous layer is assumed
@@ -160,10 +159,6 @@ class LenientContext(BuildContext):
 
 
 # --- the build ---
-=======
-from ...utils.arrays import check_memory
-from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
->>>>>>> main
 
 ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size
 ATTEMPTS = 20  # repairs of one section
