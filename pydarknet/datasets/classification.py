@@ -19,10 +19,10 @@ from ..errors import DataError
 from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog, read_text
-from .image_cache import TrainingSet
+from . import augment
+from .augment import Rng
+from .dataloader import TrainingSet
 from .labels import class_vector
-from .transforms import augment, crop
-from .transforms.augment import Rng
 
 log = logging.getLogger("pydarknet")
 
@@ -118,14 +118,14 @@ class ClassificationDataset(TrainingSet):
             canvas, shares = augment.blend(canvases), [0.5, 0.5]
         elif mode in (2, 3):
             canvas, shares = augment.cutmix(canvases, rng) if mode == 2 else augment.quarters(canvases, rng)
-        return crop.as_input(canvas), augment.mix_truth(truths, shares) if mode else truths[0]
+        return augment.as_input(canvas), augment.mix_truth(truths, shares) if mode else truths[0]
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
         picture, bounds = self.pictures[index], self.crop
         if self.ratio is not None:
             bounds = int(self.ratio[0] * size[0]), int(self.ratio[1] * size[0])
         inside, source = self.dialect.name == ALEXEYAB.name, (picture.shape[1], picture.shape[0])
-        view = crop.rotated_crop(rng, source, size, bounds, self.angle, self.aspect, inside)
+        view = augment.rotated_crop(rng, source, size, bounds, self.angle, self.aspect, inside)
         canvas, _ = self.view(picture, view, rng, size)
         if self.blur:
             canvas = augment.blur_whole(np.ascontiguousarray(canvas), self.blur, rng)

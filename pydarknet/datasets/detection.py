@@ -15,12 +15,11 @@ from ..errors import DataError
 from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog
-from .image_cache import TrainingSet
+from . import augment
+from .augment import AffineCrop, Margins, Rng
+from .dataloader import TrainingSet
 from .labels import candidates
 from .listing import LabelledPicture, read_picture
-from .transforms import augment, crop
-from .transforms.augment import Rng
-from .transforms.crop import AffineCrop, Margins
 
 log = logging.getLogger("pydarknet")
 
@@ -108,7 +107,7 @@ class DetectionDataset(TrainingSet):
             if self.mix == 1 and augment.coin(rng):
                 other, more = self._single(int(rng.integers(len(self))), rng, size)
                 canvas, rows = augment.blend([canvas, other]), np.concatenate([rows, more])
-        return crop.as_input(canvas), rows[: self.max_boxes]
+        return augment.as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
         """The valid label rows of a picture in random order: finite, and of a class that is not negative."""
@@ -116,22 +115,22 @@ class DetectionDataset(TrainingSet):
         return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
 
     def _margins(self, rng: Rng, source: tuple[int, int], size: tuple[int, int]) -> Margins:
-        margins = crop.zoomed(rng, crop.random_margins(rng, source, self.jitter), source, self.resize)
+        margins = augment.zoomed(rng, augment.random_margins(rng, source, self.jitter), source, self.resize)
         if self.letter_box:
-            margins = crop.letterboxed(margins, source, size)
-        return crop.checked(margins, source)
+            margins = augment.letterboxed(margins, source, size)
+        return augment.checked(margins, source)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
         """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
         picture = self.pictures[index]
         source = picture.shape[1], picture.shape[0]
         if self.grid:
-            margins = crop.checked(crop.random_margins(rng, source, self.jitter), source)
-            view = crop.cropped(picture, margins, size, at_corners=True)
+            margins = augment.checked(augment.random_margins(rng, source, self.jitter), source)
+            view = augment.cropped(picture, margins, size, at_corners=True)
         elif self.dialect.name == PJREDDIE.name:
-            view = crop.placed(rng, source, size, self.jitter)
+            view = augment.placed(rng, source, size, self.jitter)
         else:
-            view = crop.cropped(picture, self._margins(rng, source, size), size)
+            view = augment.cropped(picture, self._margins(rng, source, size), size)
         canvas, mirror = self.view(picture, view, rng, size)
         rows = self._boxes(index, rng, view, mirror, size)
         return self._blur_and_noise(canvas, rows, rng), rows
@@ -163,12 +162,12 @@ class DetectionDataset(TrainingSet):
             margins = self._margins(rng, source, size)
             mirror = self.flip and augment.coin(rng)
             if augment.coin(rng):
-                margins = crop.towards_corner(margins, quadrant, mirror)
-            view = crop.cropped(picture, margins, size)
-            tile = crop.mosaic_tile(quadrant, cut, size, source, margins, mirror)
+                margins = augment.towards_corner(margins, quadrant, mirror)
+            view = augment.cropped(picture, margins, size)
+            tile = augment.mosaic_tile(quadrant, cut, size, source, margins, mirror)
             left, top, tile_w, tile_h = tile.target
             from_x = width - tile.source[0] - tile_w if mirror else tile.source[0]
-            part = crop.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
+            part = augment.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
             part = self.colour.change(part, rng)
             canvas[top : top + tile_h, left : left + tile_w] = part[:, ::-1] if mirror else part
             rows = self._boxes(index, rng, view, mirror, size)

@@ -14,9 +14,9 @@ from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_text
+from .augment import NOWHERE
 from .labels import find_labels, listed, parse_labels, wrong_row
 from .recognise import LISTS, UNSPLIT, recognise
-from .transforms.augment import NOWHERE
 
 _DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
 

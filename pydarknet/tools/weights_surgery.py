@@ -134,6 +134,11 @@ def fold(network: Network, remove: bool = False) -> None:
     _share_again(network)
 
 
+def denormalize(network: Network) -> None:
+    """Fold batch normalisation into weights and biases and remove it, see `fold`."""
+    fold(network, remove=True)
+
+
 def _fold_part(part: Part, norm: BatchNorm) -> None:
     epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
     with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C

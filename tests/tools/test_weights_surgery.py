@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 from support.networks import net, randomise
@@ -106,7 +104,7 @@ def test_denormalised_networks_compute_the_same(build, tmp_path, dialect):
     network, x = build(text, dialect), values(2, 3, 8, 8)
     expected = network.forward(x)[0]
     network.reset_state()
-    weights_surgery.fold(network, remove=True)
+    weights_surgery.denormalize(network)
     assert not weights_surgery.layers_with_norm(network)
     assert np.allclose(network.forward(x)[0], expected, atol=1e-4)
     network.save_weights(tmp_path / "plain.weights")
@@ -120,7 +118,7 @@ def test_deconvolutions_are_folded_by_output(build):
     text = net() + "[deconvolutional]\nfilters=4\nsize=2\nstride=2\nbatch_normalize=1\nactivation=linear\n"
     network, x = build(text), values(1, 3, 8, 8)
     expected = network.forward(x)[0]
-    weights_surgery.fold(network, remove=True)
+    weights_surgery.denormalize(network)
     assert np.allclose(network.forward(x)[0], expected, atol=1e-4)
 
 
@@ -150,7 +148,7 @@ def test_normalize_gives_darknets_values(build):
         weights_surgery.normalize(network, -1)
 
 
-@pytest.mark.parametrize("change", [weights_surgery.fold, partial(weights_surgery.fold, remove=True)])
+@pytest.mark.parametrize("change", [weights_surgery.fold, weights_surgery.denormalize])
 def test_normalize_then_fold_gives_the_old_weights(build, change):
     network = build(net() + CONVOLUTION.format(4, 3, 0) + MATRICES.format(0))
     before = arrays(network)
@@ -171,7 +169,7 @@ def test_recurrent_layers_as_in_darknet(build, warnings, dialect, known):
         not same(layer.parameters(), old) for layer, old in zip(network.layers, (gru, lstm, plain, rnn), strict=True)
     ]
     assert changed == [True, known, False, False]
-    weights_surgery.fold(network, remove=True)
+    weights_surgery.denormalize(network)
     assert weights_surgery.layers_with_norm(network) == [1, 3]
     network = build(text, dialect)
     weights_surgery.normalize(network)
@@ -185,7 +183,7 @@ def test_a_shared_convolution_follows_the_other(build):
     text = net() + CONVOLUTION.format(3, 1, 1) + CONVOLUTION.format(3, 1, 1) + "share_index=0\n"
     network, x = build(text, "alexeyab"), values(1, 3, 8, 8)
     expected = network.forward(x)[0]
-    weights_surgery.fold(network, remove=True)
+    weights_surgery.denormalize(network)
     assert network.layers[1].norm is None
     assert np.allclose(network.forward(x)[0], expected, atol=1e-4)
     weights_surgery.normalize(network, 1.0)
@@ -201,7 +199,7 @@ def test_the_cfg_changes_only_where_the_layers_did(build, write_cfg):
     added = text.replace("# first\n[convolutional]\n", "# first\n[convolutional]\nbatch_normalize=1\n")
     assert weights_surgery.cfg_text(network) == added
     network = build(text)
-    weights_surgery.fold(network, remove=True)
+    weights_surgery.denormalize(network)
     assert weights_surgery.cfg_text(network) == text.replace("batch_normalize=1", "batch_normalize=0")
 
 

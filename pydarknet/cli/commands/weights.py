@@ -170,9 +170,9 @@ def denormalize_command(network: Network, weights: str, options: Options) -> Non
     Example:
       pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
     """
-    from ...tools.weights_surgery import fold, layers_with_norm
+    from ...tools.weights_surgery import denormalize, layers_with_norm
 
-    fold(network, remove=True)
+    denormalize(network)
     for index in layers_with_norm(network):
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
 

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ...datasets.transforms.augment import Colour, Rng, rand_scale
-from ...datasets.transforms.crop import as_input, render, rotated_crop
+from ...datasets.augment import Colour, Rng, as_input, rand_scale, render, rotated_crop
 from ...errors import OptionError
 from ...images import image as images
 from ...images import operations as ops

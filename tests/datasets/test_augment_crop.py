@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pydarknet.datasets.transforms import augment, crop
-from pydarknet.datasets.transforms.crop import Margins
+from pydarknet.datasets import augment
+from pydarknet.datasets.augment import Margins
 
 SIZE = 96, 64
 DRAWS = 2000
@@ -39,15 +39,15 @@ def edges(row, size):
 def a_view(kind, picture, rng, size=SIZE):
     source = picture.shape[1], picture.shape[0]
     if kind == "placed":
-        return crop.placed(rng, source, size, 0.3)
-    margins = crop.random_margins(rng, source, 0.3)
+        return augment.placed(rng, source, size, 0.3)
+    margins = augment.random_margins(rng, source, 0.3)
     if kind == "corners":
-        return crop.cropped(picture, margins, size, at_corners=True)
+        return augment.cropped(picture, margins, size, at_corners=True)
     if kind == "zoomed":
-        margins = crop.zoomed(rng, margins, source, 1.5)
+        margins = augment.zoomed(rng, margins, source, 1.5)
     if kind == "letterbox":
-        margins = crop.letterboxed(margins, source, size)
-    return crop.cropped(picture, crop.checked(margins, source), size)
+        margins = augment.letterboxed(margins, source, size)
+    return augment.cropped(picture, augment.checked(margins, source), size)
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -59,7 +59,7 @@ def test_boxes_follow_the_picture(kind, mirror):
         left, top = int(rng.integers(2, 80)), int(rng.integers(2, 55))
         picture, rows = scene((left, top, left + 30, top + 25))
         view = a_view(kind, picture, rng)
-        canvas = crop.render(picture, view, SIZE)
+        canvas = augment.render(picture, view, SIZE)
         if mirror:
             canvas = canvas[:, ::-1]
         moved = augment.move_boxes(rows, view.scale, view.shift, mirror)
@@ -76,7 +76,7 @@ def test_boxes_follow_the_picture(kind, mirror):
 def test_placed_fits_and_reaches_all_of_the_free_space():
     rng, ratios, starts = generator(), [], []
     for _ in range(DRAWS):
-        view = crop.placed(rng, (100, 100), (64, 64), 0.2)
+        view = augment.placed(rng, (100, 100), (64, 64), 0.2)
         left, top, width, height = view.rectangle
         assert left >= 0 and top >= 0 and left + width <= 64 and top + height <= 64 and max(width, height) == 64
         ratios.append(view.scale[0] / view.scale[1])
@@ -87,7 +87,7 @@ def test_placed_fits_and_reaches_all_of_the_free_space():
 
 def test_a_picture_is_placed_on_grey():
     picture, _ = scene((0, 0, 100, 50), (100, 50))
-    canvas = crop.render(picture, crop.placed(generator(), (100, 50), (64, 64), 0.0), (64, 64))
+    canvas = augment.render(picture, augment.placed(generator(), (100, 50), (64, 64), 0.0), (64, 64))
     rows = canvas.min(axis=(1, 2))
     assert (rows == 0.5).sum() == 32 and (rows > 0.9).sum() >= 31
 
@@ -95,16 +95,16 @@ def test_a_picture_is_placed_on_grey():
 def test_an_oblong_input_cuts_what_is_placed():
     for seed in range(10):
         picture, _ = scene((0, 0, 100, 100), (100, 100))
-        view = crop.placed(generator(seed), (100, 100), (96, 64), 0.0)
+        view = augment.placed(generator(seed), (100, 100), (96, 64), 0.0)
         assert view.rectangle[2:] == (96, 96) and -32 <= view.rectangle[1] <= 0
-        assert crop.render(picture, view, (96, 64))[1:-1, 1:-1].min() > 0.9
+        assert augment.render(picture, view, (96, 64))[1:-1, 1:-1].min() > 0.9
 
 
 def test_margins_are_within_jitter():
     rng = generator()
     draws = np.array([
         (m.left, m.top, m.right, m.bottom)
-        for m in (crop.random_margins(rng, (100, 50), 0.2) for _ in range(DRAWS))
+        for m in (augment.random_margins(rng, (100, 50), 0.2) for _ in range(DRAWS))
     ])  # fmt: skip
     assert np.abs(draws).max(axis=0).tolist() == [19, 9, 19, 9]
     assert abs(np.corrcoef(draws.T)[0, 2]) < 0.1
@@ -112,27 +112,27 @@ def test_margins_are_within_jitter():
 
 def test_zoom_ranges():
     rng, none = generator(), Margins(0, 0, 0, 0)
-    both = [crop.zoomed(rng, none, (120, 120), 1.5) for _ in range(DRAWS)]
+    both = [augment.zoomed(rng, none, (120, 120), 1.5) for _ in range(DRAWS)]
     assert min(m.left for m in both) == -29 and max(m.left for m in both) == 19
     assert all((m.left, m.right) == (m.top, m.bottom) for m in both)
-    assert max(m.right for m in (crop.zoomed(rng, none, (120, 120), 0.5) for _ in range(200))) == 0
-    assert crop.zoomed(rng, none, (120, 120), 1) == none
+    assert max(m.right for m in (augment.zoomed(rng, none, (120, 120), 0.5) for _ in range(200))) == 0
+    assert augment.zoomed(rng, none, (120, 120), 1) == none
 
 
 def test_letterbox_keeps_proportions():
-    margins = crop.letterboxed(Margins(0, 0, 0, 0), (200, 100), (64, 64))
+    margins = augment.letterboxed(Margins(0, 0, 0, 0), (200, 100), (64, 64))
     assert margins == Margins(0, -50, 0, -50)
-    assert crop.letterboxed(Margins(0, 0, 0, 0), (100, 200), (64, 64)) == Margins(-50, 0, -50, 0)
+    assert augment.letterboxed(Margins(0, 0, 0, 0), (100, 200), (64, 64)) == Margins(-50, 0, -50, 0)
 
 
 def test_a_crop_without_anything_left_is_the_whole_picture():
-    assert crop.checked(Margins(60, 0, 40, 0), (100, 50)) == Margins(0, 0, 0, 0)
+    assert augment.checked(Margins(60, 0, 40, 0), (100, 50)) == Margins(0, 0, 0, 0)
 
 
 def test_beyond_the_picture_lies_its_mean_colour():
     picture = np.zeros((50, 100, 3), np.uint8)
     picture[:, :50] = (200, 100, 40)
-    canvas = crop.render(picture, crop.cropped(picture, Margins(-50, 0, 0, 0), (60, 20)), (60, 20))
+    canvas = augment.render(picture, augment.cropped(picture, Margins(-50, 0, 0, 0), (60, 20)), (60, 20))
     np.testing.assert_allclose(canvas[10, 5] * 255, (100, 50, 20), atol=1)
 
 
@@ -141,8 +141,8 @@ def test_beyond_the_picture_lies_its_mean_colour():
 
 def test_rotated_crop_without_chance_is_the_middle():
     picture = generator().integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    view = crop.rotated_crop(generator(), (60, 40), (40, 40), (40, 40), 0, 1, True)
-    canvas = crop.render(picture, view, (40, 40))
+    view = augment.rotated_crop(generator(), (60, 40), (40, 40), (40, 40), 0, 1, True)
+    canvas = augment.render(picture, view, (40, 40))
     matrix = view.matrix
     assert matrix[0, 0] == matrix[1, 1] == 1 and matrix[0, 1] == matrix[1, 0] == 0
     assert 0 <= matrix[0, 2] <= 20 and matrix[1, 2] == 0
@@ -152,7 +152,7 @@ def test_rotated_crop_without_chance_is_the_middle():
 def test_rotated_crop_draws_scale_angle_and_aspect():
     rng, shorter, angles, aspects = generator(), [], [], []
     for _ in range(DRAWS):
-        m = crop.rotated_crop(rng, (100, 100), (32, 32), (32, 64), 7, 1.25, False).matrix[:, :2]
+        m = augment.rotated_crop(rng, (100, 100), (32, 32), (32, 64), 7, 1.25, False).matrix[:, :2]
         step_x, step_y = np.hypot(*m[:, 0]), np.hypot(*m[:, 1])
         angles.append(np.degrees(np.arctan2(m[1, 0], m[0, 0])))
         aspects.append(step_x / step_y)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pydarknet.datasets.transforms import augment, crop
-from pydarknet.datasets.transforms.augment import IGNORE
-from pydarknet.datasets.transforms.crop import Margins
+from pydarknet.datasets import augment
+from pydarknet.datasets.augment import IGNORE, Margins
 
 DRAWS = 2000
 
@@ -26,7 +25,7 @@ def test_cut_point():
 @pytest.mark.parametrize("mirror", [False, True])
 def test_a_mosaic_tile_shows_its_picture_without_bands_along_the_cut(quadrant, mirror):
     margins = Margins(-20, -20, -20, -20)
-    tile = crop.mosaic_tile(quadrant, (40, 30), (100, 100), (100, 100), margins, mirror)
+    tile = augment.mosaic_tile(quadrant, (40, 30), (100, 100), (100, 100), margins, mirror)
     left, top, width, height = tile.target
     assert (left, top) == (40 * (quadrant % 2), 30 * (quadrant // 2))
     assert (width, height) == (60 if quadrant % 2 else 40, 70 if quadrant // 2 else 30)
@@ -39,7 +38,7 @@ def test_a_mosaic_tile_shows_its_picture_without_bands_along_the_cut(quadrant, m
 @pytest.mark.parametrize("mirror", [False, True])
 def test_towards_corner_keeps_the_crop(mirror):
     for quadrant in range(4):
-        moved = crop.towards_corner(Margins(-5, 3, 9, 4), quadrant, mirror)
+        moved = augment.towards_corner(Margins(-5, 3, 9, 4), quadrant, mirror)
         assert moved.left + moved.right == 4 and moved.top + moved.bottom == 7
         assert (moved.left == 0) == ((quadrant % 2 == 0) != mirror)
         assert (moved.top == 0) == (quadrant < 2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pydarknet.config.sections import Option, Section
-from pydarknet.datasets.transforms import augment
-from pydarknet.datasets.transforms.augment import CLASS_ONLY, Colour
+from pydarknet.datasets import augment
+from pydarknet.datasets.augment import CLASS_ONLY, Colour
 from pydarknet.images.operations import distort
 
 DRAWS = 2000
