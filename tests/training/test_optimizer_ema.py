@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.networks import net, randomise
 
-from pydarknet.training.ema import MovingAverage
 from pydarknet.training.learner import Learner
+from pydarknet.training.optimizer import MovingAverage
 
 CFG = net(2, 4, 4) + (
     "[convolutional]\nfilters=3\nbatch_normalize=1\nactivation=linear\n[connected]\noutput=3\nactivation=linear\n"

@@ -7,7 +7,7 @@ import pytest
 from support.networks import net
 
 from pydarknet.training.learner import Learner
-from pydarknet.training.similar_filters import reject_similar
+from pydarknet.training.optimizer import reject_similar
 
 CONV = "[convolutional]\nfilters=6\nsize=3\nbatch_normalize=1\nactivation={}\n"
 YOLO = "[convolutional]\nfilters=6\nactivation=leaky\n[yolo]\nnum=1\nclasses=1\n"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pydarknet.training.chart import Chart
+from pydarknet.training.run_folder import Chart
 
 BLUE, RED = (180, 119, 31), (40, 39, 214)  # matplotlib's tab:blue and tab:red, as OpenCV has them
 

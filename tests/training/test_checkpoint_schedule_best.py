@@ -9,7 +9,7 @@ from support.files import killed_at_rename
 from support.networks import net, randomise
 
 from pydarknet.errors import OutputError
-from pydarknet.training.best_checkpoint import BestWeights
+from pydarknet.training.checkpoint_schedule import BestWeights
 
 CFG = net() + "[convolutional]\nfilters=4\n"
 
