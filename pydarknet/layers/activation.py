@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..config.sections import Section
+from ..kernels.elementwise import add_channels
 from ..kernels.reorder import copy_channels
-from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
 from ..utils.arrays import Array
 from .activations import LOGISTIC, Activation, read_activation

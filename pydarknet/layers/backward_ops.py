@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.training.activation import activation_gradient
-from ..kernels.training.elementwise import channel_total, spread_cells
+from ..kernels.activation import activation_gradient
+from ..kernels.elementwise import channel_total, spread_cells
 from ..tensor import Tensor
 from ..utils.arrays import LANES, Array
 from .activations import Activation

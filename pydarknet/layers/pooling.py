@@ -11,7 +11,7 @@ import numpy as np
 from ..config.declared import positive
 from ..config.sections import Section
 from ..kernels import pooling
-from ..kernels.training.pooling import average_gradient, maxpool_gradient
+from ..kernels.pooling import average_gradient, maxpool_gradient
 from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor

@@ -9,8 +9,8 @@ from itertools import accumulate
 import numpy as np
 
 from ..config.sections import Section
+from ..kernels.elementwise import add_channels
 from ..kernels.reorder import copy_channels
-from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES

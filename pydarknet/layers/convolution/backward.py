@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import NR
-from ...kernels.training.weight_gradient import depthwise_weight_gradient, unpack_weight_gradient, weight_gradient
-from ...kernels.training.weight_gradient_microkernel import GRADIENT_LANES
+from ...kernels.convolution.weight_gradient import (
+    GRADIENT_LANES,
+    depthwise_weight_gradient,
+    unpack_weight_gradient,
+    weight_gradient,
+)
 from ...kernels.views import Extent, PartialSums
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty

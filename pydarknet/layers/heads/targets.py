@@ -15,7 +15,7 @@ from ...config.declared import read_options, real
 from ...config.sections import Section
 from ...config.word_tree import read_map
 from ...errors import DataError, OptionError
-from ...kernels.boxes.iou import best_of_pictures
+from ...kernels.boxes import best_of_pictures
 from ...utils.arrays import Array
 
 log = logging.getLogger("pydarknet")

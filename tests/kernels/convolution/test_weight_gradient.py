@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from support.tensors import assert_close, blocked, values
 
-from pydarknet.kernels.training.weight_gradient import (
+from pydarknet.kernels.convolution.weight_gradient import (
+    GRADIENT_LANES,
     depthwise_weight_gradient,
     unpack_weight_gradient,
     weight_gradient,
 )
-from pydarknet.kernels.training.weight_gradient_microkernel import GRADIENT_LANES
 from pydarknet.kernels.views import Extent, PartialSums
 
 

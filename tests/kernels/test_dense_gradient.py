@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.tensors import assert_close, values
 
-from pydarknet.kernels.training.dense import CHUNK, dense_input_gradient, dense_weight_gradient
+from pydarknet.kernels.dense import CHUNK, dense_input_gradient, dense_weight_gradient
 
 
 @pytest.mark.parametrize("batch, inputs, outputs", [(1, 1, 1), (3, 7, 5), (2, CHUNK + 3, 4)])

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numba import prange
 
-from ...runtime.jit import kernel
+from ..runtime.jit import kernel
 
 f32 = numba.float32
 

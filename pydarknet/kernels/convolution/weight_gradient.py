@@ -1,4 +1,4 @@
-"""The gradient of a convolution's weights: sums over all pictures and pixels of delta times input."""
+"""The gradient of a convolution's weights: sums over all pictures and pixels of delta times input, in registers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,63 @@ import numba
 from numba import prange
 
 from ...runtime.jit import kernel
-from ..addressing import strided_cell
-from ..convolution.microkernel import NR
-from ..halo import clear
-from ..simd.vector import LANES, vload, vmuladd, vsplat, vstore
-from .weight_gradient_microkernel import GRADIENT_LANES, tile_gradient
+from ..addressing import clear, strided_cell
+from ..simd import (
+    LANES,
+    ahead,
+    constant,
+    instructions,
+    load_vector,
+    load_vectors,
+    multiply_add,
+    splat,
+    store_vector,
+    vload,
+    vmuladd,
+    vsplat,
+    vstore,
+)
+from .microkernel import NR, loop_over_taps
 
 f32 = numba.float32
 
+# Input channels of a tile, which is GRADIENT_LANES x NR vectors of output channels.
+GRADIENT_LANES = 8 if NR == 2 else 4
+
 # Pixels whose inputs and deltas stay in a core's first cache while all cells of a filter meet them.
 PIXELS_AT_ONCE = 160
+
+
+@instructions
+def tile_gradient(
+    b, x, x_at, x_row, x_step, delta, delta_at, delta_row, delta_step, delta_block, rows, width, out, out_at, out_block
+):
+    """out[r][c] += sum over the pixels p of `rows` lines of `width` pixels of  delta[r][p] * x[p + c]
+
+    for NR vectors r of output channels, `delta_block` and `out_block` floats apart, and GRADIENT_LANES input
+    channels c. x advances by `x_step` floats a pixel and `x_row` a line, delta likewise.
+    """
+    x_base, delta_base, out_base = ahead(b, x, x_at), ahead(b, delta, delta_at), ahead(b, out, out_at)
+    blocks = [ahead(b, out_base, b.mul(out_block, constant(r))) for r in range(NR)]
+    places = [[ahead(b, block, c * LANES) for c in range(GRADIENT_LANES)] for block in blocks]
+
+    def line_of_products(line, now):
+        x_line, delta_line = ahead(b, x_base, b.mul(line, x_row)), ahead(b, delta_base, b.mul(line, delta_row))
+
+        def products(t, sums):
+            at_x, at_delta = ahead(b, x_line, b.mul(t, x_step)), ahead(b, delta_line, b.mul(t, delta_step))
+            d = load_vectors(b, at_delta, delta_block, NR)
+            for c in range(GRADIENT_LANES):
+                channel = splat(b, b.load(ahead(b, at_x, c)))
+                for r in range(NR):
+                    sums[r][c] = multiply_add(b, channel, d[r], sums[r][c])
+
+        now[:] = loop_over_taps(b, width, now, products)
+
+    start = [[load_vector(b, place) for place in row] for row in places]
+    for row, targets in zip(loop_over_taps(b, rows, start, line_of_products), places):
+        for value, place in zip(row, targets):
+            store_vector(b, value, place)
 
 
 @kernel

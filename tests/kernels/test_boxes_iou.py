@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pydarknet.boxes import iou
-from pydarknet.kernels.boxes.iou import best_of_pictures
+from pydarknet.kernels.boxes import best_of_pictures
 
 
 def random_boxes(shape, seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pydarknet.boxes import diou
-from pydarknet.kernels.boxes.nms import suppress_classes
+from pydarknet.kernels.boxes import suppress_classes
 
 
 def suppressed(boxes, by_class, threshold=0.45, by_distance=False, exponent=0.0):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import prange
 
-from pydarknet.kernels.task_queue import CACHE_LINE, next_task, reset_queue
+from pydarknet.kernels.addressing import CACHE_LINE, next_task, reset_queue
 
 
 @numba.njit(parallel=True)

@@ -6,9 +6,9 @@ import numba
 import numpy as np
 import pytest
 
-from pydarknet.kernels.convolution.int24 import pack_int24_panel, panel_size
 from pydarknet.kernels.convolution.microkernel import MR, NR
-from pydarknet.kernels.convolution.winograd_microkernel import make_products
+from pydarknet.kernels.convolution.pack import pack_int24_panel, panel_size
+from pydarknet.kernels.convolution.winograd import make_products
 
 
 # In 24 bits the longest product has one register less than it needs; few tiles, for which these are, take shorter ones.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.tensors import assert_blocked, blocked, dirty, given, values
 
-from pydarknet.kernels.training import batchnorm
+from pydarknet.kernels import elementwise as batchnorm
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 4, 5), (1, 16, 1, 9), (2, 17, 7, 3), (3, 70, 2, 2)]
 

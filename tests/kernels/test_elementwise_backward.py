@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.tensors import assert_blocked, assert_close, blocked, given, values
 
-from pydarknet.kernels.training.elementwise import add_channels, channel_total, spread_cells
+from pydarknet.kernels.elementwise import add_channels, channel_total, spread_cells
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 4, 5), (2, 17, 7, 3), (1, 70, 2, 2)]
 

@@ -9,7 +9,7 @@ import pytest
 from reference import layers as naive
 from support.tensors import assert_blocked, dirty, values
 
-from pydarknet.kernels.convolution.first_layer import SPAN
+from pydarknet.kernels.convolution.nchw_microkernel import COLUMN_SPAN as SPAN
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.layers.convolution.nchw import PictureConvolution

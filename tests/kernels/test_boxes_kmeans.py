@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pydarknet.kernels.boxes.kmeans import CHUNK, assign
+from pydarknet.kernels.boxes import CHUNK, assign
 from pydarknet.runtime.threads import set_threads, threads
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from support.tensors import values
 
-from pydarknet.kernels.convolution.int24 import pack_int24_panel, panel_size
 from pydarknet.kernels.convolution.microkernel import NR
-from pydarknet.kernels.convolution.winograd_microkernel import make_products
-from pydarknet.kernels.simd.vector import LANES
+from pydarknet.kernels.convolution.pack import pack_int24_panel, panel_size
+from pydarknet.kernels.convolution.winograd import make_products
+from pydarknet.kernels.simd import LANES
 from pydarknet.layers.convolution.winograd import PANEL_CHANNELS, packed_size
 
 BLOCKS = 3

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from support.tensors import assert_blocked, blocked, given, values
 
-from pydarknet.kernels.pooling import maxpool
-from pydarknet.kernels.training.pooling import average_gradient, maxpool_gradient
+from pydarknet.kernels.pooling import average_gradient, maxpool, maxpool_gradient
 from pydarknet.kernels.views import SlidingWindow
 from pydarknet.tensor import Layout, Shape, Tensor
 
