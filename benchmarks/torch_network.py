@@ -11,10 +11,8 @@ from torch.nn import functional
 
 from pydarknet.layers import INPUT, Layer
 from pydarknet.layers.convolution.convolutional import Convolutional
-from pydarknet.layers.pooling import Maxpool
-from pydarknet.layers.resample import Reorg, Reorg3d, Upsample
-from pydarknet.layers.route import Route
-from pydarknet.layers.shortcut import Shortcut
+from pydarknet.layers.joins import Route, Shortcut
+from pydarknet.layers.resample import Maxpool, Reorg, Reorg3d, Upsample
 from pydarknet.network.network import Network
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {

@@ -98,6 +98,29 @@ def test_names_that_do_not_exist_are_found():
     assert missing("network/networks.py: Network") == "network/networks.py"
 
 
+def source_of(name):
+    """The stripped lines of `file.py: Symbol`."""
+    file, _, symbol = name.partition(": ")
+    text = (PACKAGE / file).read_text(encoding="utf-8")
+    nodes = [ast.parse(text)]
+    for part in symbol.split("."):
+        nodes = [node for above in nodes for node in ast.walk(above) if getattr(node, "name", None) == part]
+    (node,) = nodes
+    return [line.strip() for line in text.splitlines()[node.lineno - 1 : node.end_lineno]]
+
+
+def test_the_excerpts_of_the_tour_are_the_code():
+    tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    excerpts = re.findall(r"`([\w/]+\.py: [\w.]+)`\n\n```py\n(.*?)```", tour, re.S)
+    assert len(excerpts) == tour.count("```py") >= 10
+    assert len(tour.splitlines()) <= 120
+    for name, excerpt in excerpts:
+        code = "\n".join(["", *source_of(name), ""])
+        for part in excerpt.split("...\n"):
+            lines = "\n".join(["", *(line.strip() for line in part.strip().splitlines()), ""])
+            assert lines in code, (name, part)
+
+
 @pytest.mark.parametrize("path, code", EXAMPLES)
 def test_examples_are_python_and_what_they_import_exists(path, code):
     tree = ast.parse(code, str(path))

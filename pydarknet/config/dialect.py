@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from ..errors import OptionError
-from .sections import Config
+from .sections import Config, Section
 
-_EVERY_LAYER = frozenset({"clip", "dont_update", "burnin_update", "train_only_bn"})
 _TRACKING = frozenset(
     {"embedding_layer", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm"}
 )
@@ -24,6 +23,7 @@ _YOLO_HEAD = _TRACKING | {
     "label_smooth_eps", "max_delta", "counters_per_class", "nms_kind", "beta_nms", "show_details", "yolo_point",
 }  # fmt: skip
 
+EVERY_LAYER = "every layer"  # in the tables of keys: all sections but [net]
 # Keys that only AlexeyAB's darknet reads, by section.
 ALEXEYAB_KEYS: Mapping[str, frozenset[str]] = {
     "net": frozenset({
@@ -49,6 +49,7 @@ ALEXEYAB_KEYS: Mapping[str, frozenset[str]] = {
     "crnn": frozenset({"output", "hidden", "size", "stride", "dilation", "pad", "padding", "groups", "xnor"}),
     "yolo": _YOLO_HEAD,
     "region": frozenset({"focal_loss", "resize"}),
+    EVERY_LAYER: frozenset({"clip", "dont_update", "burnin_update", "train_only_bn"}),
 }  # fmt: skip
 
 # Keys of [net] that both read.
@@ -69,8 +70,8 @@ PJREDDIE_KEYS: Mapping[str, frozenset[str]] = {
     "gru": frozenset({"tanh"}),
     "crnn": frozenset({"output_filters", "hidden_filters"}),
     "region": frozenset({"background"}),
+    EVERY_LAYER: frozenset({"dontsave", "numload", "truth", "smooth"}),
 }
-_PJREDDIE_EVERY_LAYER = frozenset({"dontsave", "numload", "truth", "smooth"})
 
 ALEXEYAB_SECTIONS = frozenset({
     "local_avgpool", "local_avg", "reorg3d", "conv_lstm", "history", "scale_channels", "sam", "empty", "silence",
@@ -99,6 +100,10 @@ class Dialect:
 
     name: str = _each("pjreddie", "alexeyab")
     version: tuple[int, int, int] = _each((0, 2, 0), (0, 2, 5))  # in the header of saved .weights files
+
+    net_keys: frozenset[str] = _each(NET_KEYS | PJREDDIE_KEYS["net"], NET_KEYS | ALEXEYAB_KEYS["net"])  # keys of [net]
+    foreign_sections: frozenset[str] = _each(ALEXEYAB_SECTIONS, PJREDDIE_SECTIONS)  # that only the other darknet knows
+    foreign_activations: frozenset[str] = _each(ALEXEYAB_ACTIVATIONS, frozenset())  # likewise
 
     # --- Layers ---
     # Batch normalisation: (x - m) / sqrt(v + epsilon); for 0, (x - m) / (sqrt(v) + 1e-6). Likewise in [connected].
@@ -181,28 +186,10 @@ class Dialect:
         """The dialect `pjreddie` or `alexeyab`."""
         return cls(**{each.name: each.metadata[name] for each in fields(cls)})
 
-    @property
-    def net_keys(self) -> frozenset[str]:
-        """The keys of [net] that this darknet reads."""
-        own = ALEXEYAB_KEYS if self.name == "alexeyab" else PJREDDIE_KEYS
-        return NET_KEYS | own["net"]
-
     def foreign_keys(self, kind: str) -> frozenset[str]:
         """Keys of section `kind` that this darknet does not read although the other does."""
-        kind = _ALIASES.get(kind, kind)
-        if self.name == "alexeyab":
-            return PJREDDIE_KEYS.get(kind, frozenset()) | (_PJREDDIE_EVERY_LAYER if kind != "net" else frozenset())
-        return ALEXEYAB_KEYS.get(kind, frozenset()) | (_EVERY_LAYER if kind != "net" else frozenset())
-
-    @property
-    def foreign_sections(self) -> frozenset[str]:
-        """Section names that only the other darknet knows."""
-        return PJREDDIE_SECTIONS if self.name == "alexeyab" else ALEXEYAB_SECTIONS
-
-    @property
-    def foreign_activations(self) -> frozenset[str]:
-        """Activation names that only the other darknet knows."""
-        return frozenset() if self.name == "alexeyab" else ALEXEYAB_ACTIVATIONS
+        keys, kind = PJREDDIE_KEYS if self.name == "alexeyab" else ALEXEYAB_KEYS, _ALIASES.get(kind, kind)
+        return keys.get(kind, frozenset()) | (frozenset() if kind == "net" else keys[EVERY_LAYER])
 
 
 PJREDDIE, ALEXEYAB = Dialect.called("pjreddie"), Dialect.called("alexeyab")
@@ -215,21 +202,17 @@ def choose_dialect(name: str, config: Config) -> Dialect:
     Raises OptionError for any other name.
     """
     if name == "auto":
-        return ALEXEYAB if _only_alexeyab_knows(config) else PJREDDIE
+        return ALEXEYAB if any(map(_only_alexeyab_knows, [config.net, *config.layers])) else PJREDDIE
     if name not in DIALECTS:
         raise OptionError(f"dialect {name!r}: expected auto, {' or '.join(DIALECTS)}")
     return DIALECTS[name]
 
 
-def _only_alexeyab_knows(config: Config) -> bool:
-    for section in [config.net, *config.layers]:
-        if section.kind in ALEXEYAB_SECTIONS:
-            return True
-        keys = {option.key for option in section.options}
-        if keys & PJREDDIE.foreign_keys(section.kind) - _NO_SIGN:
-            return True
-        if any(o.key == "activation" and o.value in ALEXEYAB_ACTIVATIONS for o in section.options):
-            return True
-        if section.kind == "shortcut" and any(o.key == "from" and "," in o.value for o in section.options):
-            return True
-    return False
+def _only_alexeyab_knows(section: Section) -> bool:
+    keys = {option.key for option in section.options}
+    return (
+        section.kind in ALEXEYAB_SECTIONS
+        or bool(keys & PJREDDIE.foreign_keys(section.kind) - _NO_SIGN)
+        or any(o.key == "activation" and o.value in ALEXEYAB_ACTIVATIONS for o in section.options)
+        or any(o.key == "from" and "," in o.value and section.kind == "shortcut" for o in section.options)
+    )

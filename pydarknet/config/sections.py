@@ -1,7 +1,17 @@
-"""Parsing of .cfg and .data files into sections with typed getters.
+"""Parsing of .cfg and .data files into sections with typed getters, and edits of single options in their text.
 
 The syntax is darknet's: all spaces and tabs are deleted, also inside values; `#` and `;` start a comment line; of two
 equal keys the first counts; a number is the longest numeric prefix of its value.
+
+Options of a section may be declared as the fields of a dataclass, by functions named after the getters of `Section`:
+
+    @dataclass(frozen=True)
+    class LossOptions:
+        thresh: float = real(0.5)                      # section.real("thresh", 0.5)
+        scale: float = real(1.0, key="coord_scale")    # section.real("coord_scale", 1.0)
+        rescore: bool = flag()                         # section.flag("rescore")
+
+    LossOptions(**read_options(LossOptions, section))
 """
 
 from __future__ import annotations
@@ -12,12 +22,12 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from ..errors import ConfigError, ShapeError
-from ..utils.files import read_text
+from ..utils.files import read_text, write_file
 from ..utils.resources import exists, find_file, with_slashes
 
 log = logging.getLogger("pydarknet")
@@ -28,7 +38,9 @@ LARGEST_INTEGER = 1 << 31  # of C's int
 LARGEST_REAL = 3.4028234e38  # of C's float
 LONGEST_NUMBER = 64  # characters; a longer one is an error
 DATA_KEYS = frozenset({"train", "valid", "names", "labels", "backup"})  # of .data files; no network has them in [net]
-Number = TypeVar("Number", int, float)
+# The parts of a line with an option: everything up to the value; the value; the rest, a comment and the line end.
+_LINE = re.compile(r"([^=]*=[ \t]*)([^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?\r?\n?)")
+Report = Callable[[str, bool], None]  # called with a message, and whether it is an error
 
 
 @dataclass(frozen=True)
@@ -113,12 +125,12 @@ class Section:
     def integer(self, key: str, default: int) -> int:
         """The integer at the start of the value (`3.9` is 3, as in darknet). Raises ConfigError if there is none."""
         value = self.text(key)
-        return default if value is None else self._number(key, value, _INTEGER, int, "an integer")
+        return default if value is None else self._number(key, value, _INTEGER)
 
     def real(self, key: str, default: float) -> float:
         """The number at the start of the value; it may be infinite. Raises ConfigError if there is none."""
         value = self.text(key)
-        return default if value is None else self._number(key, value, _FLOAT, float, "a number")
+        return default if value is None else self._number(key, value, _FLOAT)
 
     def flag(self, key: str, default: bool = False) -> bool:
         """Whether the integer at the start of the value is not 0. Raises ConfigError if there is none."""
@@ -126,16 +138,13 @@ class Section:
 
     def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
         """An integer from 1 to `largest`. Raises ConfigError for others."""
-        value = self.integer(key, default)
-        if not 1 <= value <= largest:
-            raise self.error(f"{key}={value}: expected a number from 1 to {largest}", key)
-        return value
+        return self.natural(key, default, largest, 1)
 
-    def natural(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        """An integer from 0 to `largest`. Raises ConfigError for others."""
+    def natural(self, key: str, default: int, largest: int = 1 << 24, smallest: int = 0) -> int:
+        """An integer from `smallest` to `largest`. Raises ConfigError for others."""
         value = self.integer(key, default)
-        if not 0 <= value <= largest:
-            raise self.error(f"{key}={value}: expected a number from 0 to {largest}", key)
+        if not smallest <= value <= largest:
+            raise self.error(f"{key}={value}: expected a number from {smallest} to {largest}", key)
         return value
 
     def choice(self, key: str, default: str, known: Iterable[str]) -> str:
@@ -148,11 +157,11 @@ class Section:
 
     def integers(self, key: str) -> list[int] | None:
         """The comma-separated integers of `key`, or None if it is absent. Raises ConfigError."""
-        return self._list(key, _INTEGER, int, "an integer")
+        return self._list(key, _INTEGER)
 
     def reals(self, key: str) -> list[float] | None:
         """The comma-separated finite numbers of `key`, or None if it is absent. Raises ConfigError."""
-        numbers = self._list(key, _FLOAT, float, "a number")
+        numbers = self._list(key, _FLOAT)
         wrong = next((number for number in numbers or () if not abs(number) <= LARGEST_REAL), None)
         if wrong is not None:
             raise self.error(f"{key}: found {wrong}; expected finite numbers", key)
@@ -162,45 +171,35 @@ class Section:
         """Mark `keys` as read although they have no effect here (GPU scheduling, memory, charts)."""
         self._asked.update(keys)
 
-    def _list(
-        self, key: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
-    ) -> list[Number] | None:
+    def _list(self, key: str, pattern: re.Pattern[str]) -> list[Any] | None:
         value = self.text(key)
         if value is None:
             return None
-        items = value.split("#", 1)[0].rstrip(",").split(",")
-        return [self._number(key, item, pattern, convert, expected) for item in items]
+        return [self._number(key, item, pattern) for item in value.split("#", 1)[0].rstrip(",").split(",")]
 
-    def _number(
-        self,
-        key: str,
-        value: str,
-        pattern: re.Pattern[str],
-        convert: Callable[[str], Number],
-        expected: str,
-    ) -> Number:
-        match = pattern.match(value)
-        if match is None and pattern is _INTEGER and _FLOAT.match(value):
-            return convert("0")  # .5 read as an integer
-        if match is None or len(match.group()) > LONGEST_NUMBER:
-            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
-        number = convert(match.group())
-        if pattern is _INTEGER and not -LARGEST_INTEGER <= number < LARGEST_INTEGER:
-            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected a 32-bit integer", key)
-        if math.isnan(number):
-            raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
-        return number
+    def _number(self, key: str, value: str, pattern: re.Pattern[str]) -> Any:
+        """The number at the start of `value`: an int for the pattern _INTEGER, else a float."""
+        whole, match = pattern is _INTEGER, pattern.match(value)
+        if match is None and whole and _FLOAT.match(value):
+            return 0  # .5 read as an integer
+        expected = "an integer" if whole else "a number"
+        if match is not None and len(match[0]) <= LONGEST_NUMBER:
+            number = int(match[0]) if whole else float(match[0])
+            if not (math.isnan(number) or (whole and not -LARGEST_INTEGER <= number < LARGEST_INTEGER)):
+                return number
+            expected = "a 32-bit integer" if whole else expected
+        raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
 
     def unused_options(self) -> Iterator[tuple[Option, str]]:
         """Each option that was not read, with a hint: the probable reason, or the key that may have been meant."""
-        seen = set()
+        seen: set[str] = set()
         for option in self.options:
-            if option.key in self._asked and option.key not in self.foreign and option.key not in seen:
-                seen.add(option.key)
-            elif option.key in seen:
+            if option.key in seen:
                 yield option, "; the key was set before in this section, and the first one counts"
             elif option.key in self.foreign:
                 yield option, "; the key belongs to the other dialect"
+            elif option.key in self._asked:
+                seen.add(option.key)
             else:
                 yield option, did_you_mean(option.key, self._asked)
 
@@ -212,6 +211,32 @@ class Section:
         ]
 
 
+def _read_by(getter: str, otherwise: Any) -> Callable[..., Any]:
+    def declare(default: Any = otherwise, key: str | None = None, **limits: int) -> Any:
+        """A field read by the getter of this name. key: the option's name, by default the field's. limits: further
+        arguments of the getter, such as `largest`."""
+        return field(default=default, metadata={"option": (getter, key, limits)})
+
+    return declare
+
+
+real = _read_by("real", 0.0)
+flag = _read_by("flag", False)
+integer = _read_by("integer", 0)
+positive = _read_by("positive", 1)
+natural = _read_by("natural", 0)
+
+
+def read_options(cls: type, section: Section) -> dict[str, Any]:
+    """The values of the declared fields of a dataclass, by the fields' names. Raises ConfigError."""
+    found = {}
+    for each in fields(cls):
+        if "option" in each.metadata:
+            getter, key, limits = each.metadata["option"]
+            found[each.name] = getattr(section, getter)(key or each.name, each.default, *limits.values())
+    return found
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` if a known word is similar, whatever its case, else an empty string."""
     words = list(known)
@@ -221,21 +246,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _raise(message: str) -> None:
-    raise ConfigError(message)
-
-
-def _log(message: str) -> None:
+def _raise_errors(message: str, is_error: bool) -> None:
+    """The usual report: an error is raised, a warning logged."""
+    if is_error:
+        raise ConfigError(message)
     log.warning("%s", message)
 
 
-def _options(
-    path: str, text: str, wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
-) -> list[Section]:
+def _options(path: str, text: str, report: Report = _raise_errors) -> list[Section]:
     """All sections of a text; options before the first section head are in a section without a name.
 
-    wrong: called with an error message for each line that is not an option. warn: called for each key without a value.
-    If they return, the line is skipped.
+    report: called for each line that is not an option, which is then skipped, and for each key without a value.
     """
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
@@ -249,9 +270,9 @@ def _options(
         if equals and value and key:
             sections[-1].options.append(Option(key, value, number, line.partition("=")[2].strip()))
         elif not sections[-1].kind or not key:
-            wrong(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)")
+            report(f"{path}:{number}: Config file error, could parse: {content} (expected key=value)", True)
         else:
-            warn(f"{path}:{number}: Config file error, could parse: {key}; it has no value and is ignored")
+            report(f"{path}:{number}: Config file error, could parse: {key}; it has no value and is ignored", False)
     return sections
 
 
@@ -264,39 +285,34 @@ class Config:
     layers: list[Section]
 
 
-def read_config(
-    path: str | os.PathLike[str], wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
-) -> Config:
+def read_config(path: str | os.PathLike[str], report: Report = _raise_errors) -> Config:
     """Read a .cfg file. Raises ConfigError with file and line.
 
-    wrong: called with each error message instead of raising; if it returns, parsing continues. A file without sections
-    always raises. warn: called with each warning, instead of logging it.
+    report: called with each message, and whether it is an error, instead of raising and logging. If it returns, parsing
+    continues; a file without sections always raises.
     """
-    return parse_config(os.fspath(path), read_text(path, ConfigError), wrong, warn)
+    return parse_config(os.fspath(path), read_text(path, ConfigError), report)
 
 
-def parse_config(
-    name: str, text: str, wrong: Callable[[str], None] = _raise, warn: Callable[[str], None] = _log
-) -> Config:
-    """Parse the text of a .cfg file; `name` stands for it in messages. Arguments and errors are those of
-    `read_config`."""
+def parse_config(name: str, text: str, report: Report = _raise_errors) -> Config:
+    """Parse the text of a .cfg file; `name` stands for it in messages. Otherwise as `read_config`."""
     if re.search(r"<(!doctype|html)", text[:1000], re.IGNORECASE):
         raise ConfigError(f"{name}: this is an HTML page, not a .cfg file; it was probably saved from a browser")
     if text.startswith("version https://git-lfs"):
         raise ConfigError(f"{name}: this is a Git LFS pointer, not a .cfg file (`git lfs pull` fetches the real file)")
-    head, *sections = _options(name, text, wrong, warn)
+    head, *sections = _options(name, text, report)
     if not sections and {option.key for option in head.options} & DATA_KEYS:
         raise ConfigError(f"{name}: this is a .data file, not a .cfg file; expected a section [net] and layers")
     for option in head.options:
-        wrong(f"{name}:{option.line}: {option.key}={option.value} is before the first section; expected [net]")
+        report(f"{name}:{option.line}: {option.key}={option.value} is before the first section; expected [net]", True)
     if not sections:
         raise ConfigError(f"{name}: Config file has no sections; expected [net] and layers")
     net, *layers = sections
     if net.kind not in ("net", "network"):
-        wrong(f"{name}:{net.line}: First section must be [net] or [network], found [{net.kind}]")
+        report(f"{name}:{net.line}: First section must be [net] or [network], found [{net.kind}]", True)
         net, layers = Section("net", name, net.line, head.options), sections
     if not layers:
-        wrong(f"{name}: found no layers after [net]; expected at least one")
+        report(f"{name}: found no layers after [net]; expected at least one", True)
     return Config(name, net, layers)
 
 
@@ -311,3 +327,59 @@ def read_data(path: str | os.PathLike[str]) -> Section:
         )
     head.kind = "data"
     return head
+
+
+@dataclass(frozen=True)
+class Change:
+    """A changed option. before: its old value, None if it was absent. after: the new one, None if it was removed."""
+
+    line: int
+    kind: str
+    layer: int | None
+    key: str
+    before: str | None
+    after: str | None
+
+
+class CfgEditor:
+    """The lines of a .cfg file and their changes. Comments, blank lines and layout are preserved, and line numbers are
+    always those of the original."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read the file. Raises ConfigError."""
+        self.path = os.fspath(path)
+        self._lines = read_text(path, ConfigError).splitlines(keepends=True)
+        self._newline = "\r\n" if self._lines and self._lines[0].endswith("\r\n") else "\n"
+        self.changes: list[Change] = []
+
+    @property
+    def text(self) -> str:
+        """The whole file with the changes so far."""
+        return "".join(self._lines)
+
+    def set(self, section: Section, key: str, value: str, layer: int | None = None) -> None:
+        """Set `key` of a section of this file to `value`: in its line, or in a new line at the section's end."""
+        option = next((option for option in section.options if option.key == key), None)
+        if option is None:
+            line = max((option.line for option in section.options), default=section.line)
+            self._lines[line - 1] = f"{self._lines[line - 1].rstrip()}{self._newline}{key}={value}{self._newline}"
+            self.changes.append(Change(line, section.kind, layer, key, None, value))
+            return
+        before, after = option.value, re.sub(r"\s", "", value)
+        if before.partition("#")[0] == after:
+            return
+        match = _LINE.fullmatch(self._lines[option.line - 1])
+        assert match is not None, "the section was read from this text"
+        self._lines[option.line - 1] = f"{match[1]}{value}{match[3]}"
+        self.changes.append(Change(option.line, section.kind, layer, key, before.partition("#")[0], after))
+
+    def comment_out(self, section: Section, key: str, layer: int | None = None) -> None:
+        """Comment out the lines that set `key`."""
+        for option in section.options:
+            if option.key == key:
+                self._lines[option.line - 1] = f"#{self._lines[option.line - 1]}"
+                self.changes.append(Change(option.line, section.kind, layer, key, option.value, None))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the text to a file, which may be the original. Raises OutputError."""
+        write_file(path, self.text.encode("utf-8", "surrogateescape"))

@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
-from ..config.names import choose_names
+from ..config.names import WordTree, choose_names
 from ..config.sections import Section
-from ..config.word_tree import WordTree
 from ..errors import DataError
-from ..images.colour import Canvas
+from ..images.operations import Canvas
 from ..utils.arrays import Array
-from ..utils.files import read_text
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog, read_text
 from .image_cache import TrainingSet, size_of, train_list
 from .labels import class_vector
 from .transforms import augment

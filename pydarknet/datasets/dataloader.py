@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import DataError, ImageError, OptionError
-from ..images.colour import one_thread_per_call
+from ..images.operations import one_thread_per_call
 from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")

@@ -12,10 +12,10 @@ import numpy as np
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.sections import Section
 from ..errors import DataError
-from ..images.colour import Canvas
 from ..images.image import Picture
+from ..images.operations import Canvas
 from ..utils.arrays import Array
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog
 from .image_cache import TrainingSet, size_of, train_list
 from .labels import candidates
 from .listing import LabelledPicture, read_picture

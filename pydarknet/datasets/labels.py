@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
-from ..config.word_tree import WordTree
+from ..config.names import WordTree
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.files import read_text

@@ -8,7 +8,8 @@ are the installed OpenCV's own. `error` is what bad input raises.
 from cv2.dnn import NMSBoxes, blobFromImage, blobFromImages
 
 from ..errors import DarknetError as error  # noqa: N813
-from .constants import (
+from .models import ClassificationModel, DetectionModel, Model
+from .names import (
     DNN_BACKEND_CANN,
     DNN_BACKEND_CUDA,
     DNN_BACKEND_DEFAULT,
@@ -30,40 +31,13 @@ from .constants import (
     DNN_TARGET_OPENCL_FP16,
     DNN_TARGET_VULKAN,
 )
-from .models import ClassificationModel, DetectionModel, Model
-from .net import Layer, Net
-from .reading import readNet, readNetFromDarknet
+from .net import Layer, Net, readNet, readNetFromDarknet
 
 __all__ = [
-    "DNN_BACKEND_CANN",
-    "DNN_BACKEND_CUDA",
-    "DNN_BACKEND_DEFAULT",
-    "DNN_BACKEND_HALIDE",
-    "DNN_BACKEND_INFERENCE_ENGINE",
-    "DNN_BACKEND_OPENCV",
-    "DNN_BACKEND_TIMVX",
-    "DNN_BACKEND_VKCOM",
-    "DNN_BACKEND_WEBNN",
-    "DNN_TARGET_CPU",
-    "DNN_TARGET_CPU_FP16",
-    "DNN_TARGET_CUDA",
-    "DNN_TARGET_CUDA_FP16",
-    "DNN_TARGET_FPGA",
-    "DNN_TARGET_HDDL",
-    "DNN_TARGET_MYRIAD",
-    "DNN_TARGET_NPU",
-    "DNN_TARGET_OPENCL",
-    "DNN_TARGET_OPENCL_FP16",
-    "DNN_TARGET_VULKAN",
-    "ClassificationModel",
-    "DetectionModel",
-    "Layer",
-    "Model",
-    "NMSBoxes",
-    "Net",
-    "blobFromImage",
-    "blobFromImages",
-    "error",
-    "readNet",
-    "readNetFromDarknet",
-]
+    "DNN_BACKEND_CANN", "DNN_BACKEND_CUDA", "DNN_BACKEND_DEFAULT", "DNN_BACKEND_HALIDE",
+    "DNN_BACKEND_INFERENCE_ENGINE", "DNN_BACKEND_OPENCV", "DNN_BACKEND_TIMVX", "DNN_BACKEND_VKCOM",
+    "DNN_BACKEND_WEBNN", "DNN_TARGET_CPU", "DNN_TARGET_CPU_FP16", "DNN_TARGET_CUDA", "DNN_TARGET_CUDA_FP16",
+    "DNN_TARGET_FPGA", "DNN_TARGET_HDDL", "DNN_TARGET_MYRIAD", "DNN_TARGET_NPU", "DNN_TARGET_OPENCL",
+    "DNN_TARGET_OPENCL_FP16", "DNN_TARGET_VULKAN", "ClassificationModel", "DetectionModel", "Layer", "Model",
+    "NMSBoxes", "Net", "blobFromImage", "blobFromImages", "error", "readNet", "readNetFromDarknet",
+]  # fmt: skip

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, OptionError
-from ..layers.heads.base import Head
 from ..utils.arrays import Array
-from .net import Net, scalar
-from .reading import Source, readNet
-from .rows import BEFORE_CLASSES
+from .net import BEFORE_CLASSES, Net, Source, readNet, scalar, surviving
 
 SomeModel = TypeVar("SomeModel", bound="Model")
 Size = Sequence[int]  # width, height in pixels
@@ -27,12 +24,11 @@ class Model:
     Defaults are OpenCV's: scale 1, mean 0, no swap, no crop, and a size that must be set.
     """
 
+    _size, _swap, _crop = (0, 0), False, False
+    _scale, _mean = np.ones(1), np.zeros(1)
+
     def __init__(self, network: Net | Source, config: Source = "") -> None:
         self._net = network if isinstance(network, Net) else readNet(network, config)
-        self._size = (0, 0)
-        self._scale: float | Sequence[float] = 1.0
-        self._mean: float | Sequence[float] = 0.0
-        self._swap = self._crop = False
         self._outputs = self._net.getUnconnectedOutLayersNames()
 
     def setInputParams(  # noqa: N802
@@ -56,13 +52,12 @@ class Model:
 
     def setInputScale(self: SomeModel, scale: float | Sequence[float]) -> SomeModel:  # noqa: N802
         """A factor for all channels, or one each. Raises OptionError."""
-        factors = scalar(scale)
-        self._scale = tuple(float(f) for f in factors) if len(factors) > 1 else float(factors[0])
+        self._scale = scalar(scale)
         return self
 
     def setInputMean(self: SomeModel, mean: float | Sequence[float]) -> SomeModel:  # noqa: N802
         """What is subtracted, one number a channel of the blob; a single number is the first's. Raises OptionError."""
-        self._mean = tuple(float(m) for m in scalar(mean))
+        self._mean = scalar(mean)
         return self
 
     def setInputSwapRB(self: SomeModel, swapRB: bool) -> SomeModel:  # noqa: N802
@@ -106,10 +101,10 @@ class Model:
             found = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
             raise ImageError(f"a frame must be an array (height, width, channels), not {found}")
         try:
-            blob = cv2.dnn.blobFromImage(frame, 1.0, self._size, scalar(self._mean).tolist(), self._swap, self._crop)
+            blob = cv2.dnn.blobFromImage(frame, 1.0, self._size, self._mean.tolist(), self._swap, self._crop)
         except cv2.error as error:
             raise ImageError(f"cannot use a frame of {frame.shape} {frame.dtype}: {error.err}") from error
-        factors = np.resize(scalar(self._scale), blob.shape[1]).astype(np.float32)
+        factors = np.resize(self._scale, blob.shape[1]).astype(np.float32)
         return np.asarray(blob, np.float32) * factors[:, None, None]
 
 
@@ -119,10 +114,11 @@ class DetectionModel(Model):
     As in OpenCV, the net that it is made of no longer suppresses boxes in its heads; `detect` does.
     """
 
+    _across = False
+
     def __init__(self, network: Net | Source, config: Source = "") -> None:
         super().__init__(network, config)
         self._net.suppresses = False
-        self._across = False
 
     def setNmsAcrossClasses(self, value: bool) -> DetectionModel:  # noqa: N802
         """Whether a box also suppresses boxes of other classes."""
@@ -144,35 +140,27 @@ class DetectionModel(Model):
         sorted by class, then by score. Nothing found gives arrays of length 0 (in OpenCV, empty tuples). Raises
         OptionError for a network without detection heads.
         """
-        if not any(isinstance(layer, Head) for layer in self._net.model.layers) if self._net.model else True:
+        if self._net.model is None or not self._net.model.heads:
             raise OptionError("detect: the network has no detection layer; it classifies, use ClassificationModel")
         rows = np.concatenate([each.reshape(-1, each.shape[-1]) for each in self.predict(frame)])
+        rows = rows[rows[:, BEFORE_CLASSES:].max(axis=1) >= np.float32(confThreshold)]
         scores = rows[:, BEFORE_CLASSES:]
         class_ids, best = scores.argmax(axis=1).astype(np.int32), scores.max(axis=1)
-        chosen = np.flatnonzero(best >= np.float32(confThreshold))
-        class_ids, best = class_ids[chosen], best[chosen]
-        boxes = _pixel_boxes(rows[chosen, :4], frame.shape[1], frame.shape[0])
-        if nmsThreshold:
-            kept = self._suppress(class_ids, best, boxes, confThreshold, nmsThreshold)
+        boxes = _pixel_boxes(rows[:, :4], frame.shape[1], frame.shape[0])
+        if nmsThreshold and len(boxes):
+            groups = np.zeros_like(class_ids) if self._across else class_ids
+            kept = np.concatenate([
+                surviving(boxes, best, np.flatnonzero(groups == group), confThreshold, nmsThreshold)
+                for group in np.unique(groups)
+            ])  # fmt: skip
             class_ids, best, boxes = class_ids[kept], best[kept], boxes[kept]
         return class_ids, best, boxes
-
-    def _suppress(
-        self, class_ids: NDArray[np.int32], scores: Array, boxes: NDArray[np.int32], conf: float, nms: float
-    ) -> NDArray[np.intp]:
-        groups = [np.arange(len(boxes))]
-        if not self._across:
-            groups = [np.flatnonzero(class_ids == class_id) for class_id in np.unique(class_ids)]
-        kept = [at[list(cv2.dnn.NMSBoxes(boxes[at].tolist(), scores[at].tolist(), conf, nms))] for at in groups]
-        return np.concatenate(kept) if kept else np.zeros(0, np.intp)
 
 
 class ClassificationModel(Model):
     """A classifier: frames in, the best class out."""
 
-    def __init__(self, network: Net | Source, config: Source = "") -> None:
-        super().__init__(network, config)
-        self._softmax = False
+    _softmax = False
 
     def setEnableSoftmaxPostProcessing(self, enable: bool) -> ClassificationModel:  # noqa: N802
         """Whether the network's outputs pass a softmax."""

@@ -1,4 +1,4 @@
-"""The layers of a network under the names that OpenCV 4's Darknet importer gave them."""
+"""OpenCV's names and numbers: of backends and targets, and of layers as OpenCV 4's Darknet importer named them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..layers import INPUT, Layer
+
+(
+    DNN_BACKEND_DEFAULT, DNN_BACKEND_HALIDE, DNN_BACKEND_INFERENCE_ENGINE, DNN_BACKEND_OPENCV, DNN_BACKEND_VKCOM,
+    DNN_BACKEND_CUDA, DNN_BACKEND_WEBNN, DNN_BACKEND_TIMVX, DNN_BACKEND_CANN,
+) = range(9)  # fmt: skip
+(
+    DNN_TARGET_CPU, DNN_TARGET_OPENCL, DNN_TARGET_OPENCL_FP16, DNN_TARGET_MYRIAD, DNN_TARGET_VULKAN, DNN_TARGET_FPGA,
+    DNN_TARGET_CUDA, DNN_TARGET_CUDA_FP16, DNN_TARGET_HDDL, DNN_TARGET_NPU, DNN_TARGET_CPU_FP16,
+) = range(11)  # fmt: skip
+
+# Their names by number.
+BACKENDS = {number: name for name, number in globals().copy().items() if name.startswith("DNN_BACKEND_")}
+TARGETS = {number: name for name, number in globals().copy().items() if name.startswith("DNN_TARGET_")}
 
 # What darknet calls a layer: the start of OpenCV's name, and OpenCV's type. Others keep darknet's word.
 _SPELLED = {
@@ -33,14 +46,8 @@ _SPELLED = {
 _NORMALIZED = ("conv", "fullyConnected")  # may be followed by batch normalisation
 _ACTIVATED = (*_NORMALIZED, "shortcut", "sam", "scale_channels")  # may be followed by an activation
 _DEFAULT_ACTIVATION = {"conv": "logistic", "fullyConnected": "logistic"}
-_ACTIVATION_TYPES = {
-    "relu": "ReLU",
-    "leaky": "ReLU",
-    "swish": "Swish",
-    "mish": "Mish",
-    "logistic": "Sigmoid",
-    "tanh": "TanH",
-}
+_ACTIVATION_TYPES = {"relu": "ReLU", "leaky": "ReLU", "swish": "Swish", "mish": "Mish", "logistic": "Sigmoid",
+                     "tanh": "TanH"}  # fmt: skip
 
 # What part of one of darknet's layers a named layer gives.
 SUMS, NORMALIZED, PERMUTED, CROPPED, PART, OUTPUT = "sums", "normalized", "permuted", "cropped", "part", "output"
@@ -53,7 +60,7 @@ class NamedLayer:
     name: such as `conv_0`, `bn_0`, `leaky_1`, `yolo_82`. type: OpenCV's. index: of darknet's layer. step: OUTPUT, what
     darknet's layer gives; SUMS, a convolution or product without batch normalisation; NORMALIZED, before the
     activation; PERMUTED, what a head reads, channels last; CROPPED, a crop with values from 0 to 1; PART, of a route
-    with groups, source number `part`.
+    with groups, source number `part`. part: the number of the step, from 0.
     """
 
     name: str
@@ -73,10 +80,9 @@ def named_layers(layers: Sequence[Layer]) -> list[NamedLayer]:
     count = 0
     for index, layer in enumerate(layers):
         steps = list(_steps(layer))
-        for position, (start, type_, step, counts) in enumerate(steps):
+        for position, (start, type_, step, counts) in enumerate(steps, start=1):
             name = start if start == "detection_out" else f"{start}_{count}"
-            last = position == len(steps) - 1
-            named.append(NamedLayer(name, type_, index, OUTPUT if last else step, position))
+            named.append(NamedLayer(name, type_, index, OUTPUT if position == len(steps) else step, position - 1))
             count += counts
     return named
 
@@ -85,12 +91,17 @@ def _steps(layer: Layer) -> Iterator[tuple[str, str, str, int]]:
     """Of one layer: the start of each name, OpenCV's type, the step, and by how much the count goes on after it."""
     kind, section = layer.kind, layer.section
     if kind == "route":
-        yield from _steps_of_route(layer)
+        sources = len(layer.sources)
+        if section.integer("groups", 1) > 1:
+            yield from [("slice", "Slice", PART, 1)] * sources
+        elif sources == 1:
+            yield "identity", "Identity", OUTPUT, 1
+        if sources > 1:
+            yield "concat", "Concat", OUTPUT, 1
         return
     if kind == "crop":
-        adjusts = not section.flag("noadjust")
         yield "crop", "Slice", CROPPED, 1
-        if adjusts:
+        if not section.flag("noadjust"):
             yield "adjust_crop", "Scale", OUTPUT, 1
         return
     if layer.is_head and kind != "detection":
@@ -106,16 +117,6 @@ def _steps(layer: Layer) -> Iterator[tuple[str, str, str, int]]:
     activation = section.text("activation", _DEFAULT_ACTIVATION.get(start, "linear")) or "linear"
     if start in _ACTIVATED and activation != "linear":
         yield activation, _ACTIVATION_TYPES.get(activation, activation), OUTPUT, 0
-
-
-def _steps_of_route(layer: Layer) -> Iterator[tuple[str, str, str, int]]:
-    if layer.section.integer("groups", 1) > 1:
-        for _ in layer.sources:
-            yield "slice", "Slice", PART, 1
-    elif len(layer.sources) == 1:
-        yield "identity", "Identity", OUTPUT, 1
-    if len(layer.sources) > 1:
-        yield "concat", "Concat", OUTPUT, 1
 
 
 def unconnected(layers: Sequence[Layer], named: Sequence[NamedLayer]) -> list[int]:

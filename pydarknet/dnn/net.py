@@ -1,38 +1,65 @@
-"""`Net`: a network behind the methods of OpenCV's class of that name."""
+"""Networks as OpenCV reads them from files or from memory: `readNetFromDarknet`, `readNet`, `Net`, rows of heads."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.sections import Config, Option, Section
-from ..errors import OptionError
+from ..config.dialect import choose_dialect
+from ..config.sections import Config, Option, Section, parse_config, read_config
+from ..errors import ConfigError, DivergedError, OptionError
 from ..layers import INPUT
 from ..layers import Layer as EngineLayer
 from ..layers.heads.base import Head
+from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
-from ..layers.route import Route
+from ..layers.joins import Route
 from ..model import Model
 from ..network.builder import without_warnings
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from .constants import BACKENDS, DNN_BACKEND_DEFAULT, DNN_BACKEND_OPENCV, DNN_TARGET_CPU, TARGETS
-from .names import CROPPED, NORMALIZED, OUTPUT, PART, PERMUTED, SUMS, NamedLayer, named_layers, unconnected
-from .rows import rows_of, thresholds
+from ..utils.files import decode_text
+from ..utils.resources import network_file
+from .names import (
+    BACKENDS,
+    CROPPED,
+    DNN_BACKEND_DEFAULT,
+    DNN_BACKEND_OPENCV,
+    DNN_TARGET_CPU,
+    NORMALIZED,
+    OUTPUT,
+    PART,
+    PERMUTED,
+    SUMS,
+    TARGETS,
+    NamedLayer,
+    named_layers,
+    unconnected,
+)
 
 log = logging.getLogger("pydarknet")
 
 INPUT_LAYER = "_input"  # OpenCV's name of layer 0
 INPUT_BLOB = "data"  # its name of what that layer gives
+BEFORE_CLASSES = 5  # numbers of a row of a head: x, y, w, h, objectness
 _FLAT = frozenset({"connected", "conn", "rnn", "gru", "lstm"})  # whose outputs are (n, outputs)
+
+Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
+Source = str | os.PathLike[str] | Buffer
+
+_EPSILON = 1e-6  # of OpenCV's batch normalisation, whatever the darknet: (x - m) / sqrt(v + 1e-6)
+_PATHS = (str, os.PathLike)
+IN_MEMORY = "cfg in memory"  # the name of a content without a file
 
 
 @dataclass(frozen=True)
@@ -61,10 +88,9 @@ class Net:
             first = layer.sources[0] if layer.sources else INPUT
             follows = first != INPUT and self._flat[first] and layer.shape.cells == 1
             self._flat.append(layer.kind in _FLAT or follows)
-        self._input: Array | None = None
+        self._input = np.zeros(0, np.float32)
         self._seconds = 0.0
-        self._profiled: tuple[int, ...] = ()  # the shape of input of the layers' shares of the time
-        self._shares: NDArray[np.float64] | None = None
+        self._shares: dict[tuple[int, ...], NDArray[np.float64]] = {}  # of the time, by the shape of the input
         self.suppresses = True  # whether rows of heads pass non-maximum suppression; not within a DetectionModel
 
     def __repr__(self) -> str:
@@ -149,11 +175,9 @@ class Net:
                 f"the input is {array.dtype} of shape {array.shape}; expected floats or uint8 of shape (n, c, h, w)"
             )
         values = np.array(array, np.float32, order="C")
-        shift = np.zeros((max(4, values.shape[1]), *[1] * (values.ndim - 2)), np.float32)
-        means = scalar(mean)
-        shift[: len(means)] = means.reshape(-1, *shift.shape[1:])
+        means = scalar(mean).astype(np.float32)[: values.shape[1]]
         if means.any():
-            values -= shift[: values.shape[1]]
+            values[:, : len(means)] -= means.reshape(-1, *[1] * (values.ndim - 2))
         if scalefactor != 1:
             values *= np.float32(scalefactor)
         self._input = values
@@ -173,7 +197,7 @@ class Net:
         """One pass over the input: the output of the layer of this name, or of the last layer; for a sequence of names,
         one output each.
 
-        Outputs are (n, c, h, w) float32, (n, outputs) from connected layers on, and the rows of `rows.rows_of` for
+        Outputs are (n, c, h, w) float32, (n, outputs) from connected layers on, and the rows of `rows_of` for
         detection heads. Raises OptionError without input or for an unknown name, ShapeError for an input of a size
         that the network cannot take.
         """
@@ -188,24 +212,15 @@ class Net:
         A pass of the engine has no clock between layers. Their parts are those of one more pass, measured at the first
         call for each shape of input; layers that are computed together with an earlier one have 0.
         """
-        timings = np.zeros(len(self._named))
-        if self._input is None or not self._seconds:
-            return 0, timings
+        if not self._input.size or not self._seconds:
+            return 0, np.zeros(len(self._named))
         shape = self._input.shape
-        if self._shares is None or self._profiled != shape:
+        if shape not in self._shares:
             seconds = copy.deepcopy(self._model()).layer_seconds(self._input)  # a copy: states of recurrent layers stay
-            seconds.pop(INPUT, None)
-            self._profiled, self._shares = shape, self._spread(seconds)
+            spent = np.array([0.0 if each.part else seconds.get(each.index, 0.0) for each in self._named])
+            self._shares = {shape: spent / spent.sum()}
         total = self._seconds * cv2.getTickFrequency()
-        return int(total), self._shares * total
-
-    def _spread(self, seconds: Mapping[int, float]) -> NDArray[np.float64]:
-        """Shares of the whole, each at the first step of its layer."""
-        shares = np.zeros(len(self._named))
-        first = {each.index: at for at, each in reversed(list(enumerate(self._named)))}
-        for index, time_ in seconds.items():
-            shares[first[index]] = time_
-        return shares / shares.sum()
+        return int(total), self._shares[shape] * total
 
     def _model(self) -> Model:
         if self.model is None:
@@ -217,7 +232,7 @@ class Net:
         entries = [self._entry(name) for name in names]
         if not self._has_weights:
             raise OptionError(f"{model.path}: was read without weights; expected a .weights file for a forward pass")
-        if self._input is None:
+        if not self._input.size:
             raise OptionError("forward without an input; expected setInput before it")
         with model.lock:
             start = clock()
@@ -256,7 +271,6 @@ class Net:
             count = source.shape[1] // layer.groups
             return np.ascontiguousarray(source[:, layer.group_id * count :][:, :count])
         if each.step in (SUMS, NORMALIZED):
-            assert self._input is not None
             inner = _without_later_steps(self._model(), each).layer_outputs(self._input)[index]
             assert inner is not None
             return self._shaped(inner, index)
@@ -269,7 +283,6 @@ class Net:
     def _source(self, layer: EngineLayer, number: int, values: Mapping[int, Array]) -> Array:
         index = layer.sources[number]
         if index == INPUT:
-            assert self._input is not None
             return self._input
         index = self._giving(index)
         return self._shaped(values[index], index)
@@ -332,3 +345,120 @@ def _blobs(layer: EngineLayer, step: str, type_: str) -> list[Array]:
         anchors = layer.anchors[layer.mask] if isinstance(layer, Yolo) else layer.anchors
         return [anchors.reshape(1, -1).copy()]
     return []
+
+
+def thresholds(head: Head) -> tuple[float, float]:
+    """The probability above which a class of a row is kept, and the IoU above which the less probable row of a class
+    loses it: the options `thresh` and `nms_threshold` with OpenCV's defaults."""
+    if isinstance(head, Region):
+        return head.section.real("thresh", 0.001), 0.4
+    return head.section.real("thresh", 0.2), head.section.real("nms_threshold", 0.0)
+
+
+def rows_of(head: Head, size: tuple[int, int], thresh: float, nms: float) -> Array:
+    """The rows of the last pass, (cells x anchors, 5 + classes) float32; for a batch of n, (n, ..., ...).
+
+    A row is centre and size in fractions of the network's input, objectness, and for each class objectness times its
+    probability, or 0 where that is not above `thresh` or where another row suppresses it (not if nms is 0). Rows go
+    cell by cell, then anchor by anchor. size: (width, height) of the network's input in pixels. The caller holds the
+    network's lock since the pass. Raises DivergedError for outputs that are not finite.
+    """
+    samples = [_rows(head, sample, size, thresh, nms) for sample in range(head.batch)]
+    return samples[0] if len(samples) == 1 else np.stack(samples)
+
+
+def _rows(head: Head, sample: int, size: tuple[int, int], thresh: float, nms: float) -> Array:
+    if not np.isfinite(head.values[sample]).all():
+        raise DivergedError(head.section.located("the output is not finite; broken weights, or a broken input?"))
+    found = head.detections(sample, size, -np.inf, 0.5)
+    objectness = found.objectness
+    if isinstance(head, Region) and head.by_cell:  # whose candidates have none
+        objectness = head.values[sample].reshape(-1, head.entries)[:, head.coords]
+    rows = np.concatenate([found.boxes, objectness[:, None], found.probabilities], axis=1)
+    if isinstance(head, Region):
+        if not head.by_cell:
+            rows = rows.reshape(len(head.anchors), -1, rows.shape[1]).swapaxes(0, 1).reshape(rows.shape)
+        if head.class_fix == -1:
+            rows[rows[:, BEFORE_CLASSES - 1] < np.float32(0.5), BEFORE_CLASSES:] = 0
+    rows = np.ascontiguousarray(rows, np.float32)
+    corners, scores = rows[:, :4].astype(np.float64), rows[:, BEFORE_CLASSES:]
+    corners[:, :2] -= corners[:, 2:] / 2
+    scores[~(scores > np.float32(thresh))] = 0
+    for column in scores.T if nms > 0 else ():
+        at = np.flatnonzero(column)
+        if len(at) > 1:
+            kept = surviving(corners, column, at, thresh, nms)
+            column[np.setdiff1d(at, kept)] = 0
+    return rows
+
+
+def surviving(boxes: NDArray, scores: Array, at: NDArray[np.intp], thresh: float, nms: float) -> NDArray[np.intp]:
+    """Those of the indices `at`, best first, that OpenCV's suppression keeps. boxes: (k, 4) left, top, width, height.
+    scores: (k,)."""
+    return at[list(cv2.dnn.NMSBoxes(boxes[at].tolist(), scores[at].tolist(), thresh, nms))]
+
+
+def readNetFromDarknet(  # noqa: N802
+    cfgFile: Source | None = None,
+    darknetModel: Source | None = None,
+    *,
+    bufferCfg: Buffer | None = None,
+    bufferModel: Buffer | None = None,
+) -> Net:
+    """The network of a .cfg file with the parameters of a .weights file.
+
+    cfgFile, darknetModel: paths (or names of bundled files), or contents: bytes or an array of uint8. bufferCfg,
+    bufferModel: OpenCV's other names for contents. Without weights, the net has layers but `forward` raises.
+    Raises the children of DarknetError: ConfigError and WeightsError name what was found and expected.
+    """
+    cfg = bufferCfg if cfgFile is None else cfgFile
+    weights = bufferModel if darknetModel is None else darknetModel
+    if cfg is None:
+        raise OptionError("readNetFromDarknet without a .cfg file")
+    if isinstance(cfg, _PATHS):
+        config = read_config(network_file(os.fspath(cfg)))
+    else:
+        config = parse_config(IN_MEMORY, decode_text(IN_MEMORY, _content(cfg), ConfigError))
+    for section in config.layers:
+        section.ignore("thresh", "nms_threshold")  # `thresholds` reads them, layers do not
+    dialect = choose_dialect("auto", config)
+    model = Model(config, replace(dialect, epsilon_inside_root=_EPSILON, connected_epsilon_inside_root=_EPSILON))
+    if weights is None or (isinstance(weights, str) and not weights):
+        return Net(model, has_weights=False)
+    model.loaded = model.load_weights(weights if isinstance(weights, _PATHS) else _content(weights))
+    return Net(model)
+
+
+def readNet(  # noqa: N802
+    model: Source, config: Source = "", framework: str | Buffer = ""
+) -> Net:
+    """`readNetFromDarknet` with the arguments in any order: readNet(weights, cfg), readNet(cfg, weights), or with the
+    format first, readNet("darknet", weights, cfg).
+
+    Raises OptionError for files of other formats, else what `readNetFromDarknet` raises.
+    """
+    given = [model, config, framework]
+    sources = [each for each in given if not (isinstance(each, str) and each.lower() in ("", "darknet"))]
+    cfgs = [each for each in sources if _is(each, ".cfg", text=True)]
+    weights = [each for each in sources if _is(each, ".weights", text=False)]
+    if len(cfgs) != 1 or len(cfgs) + len(weights) != len(sources) or len(weights) > 1:
+        names = ", ".join(repr(each)[:80] for each in given if not (isinstance(each, str) and not each))
+        raise OptionError(f"readNet({names}): expected a .cfg and a .weights file; cv2.dnn.readNet reads other formats")
+    return readNetFromDarknet(cfgs[0], weights[0] if weights else None)
+
+
+def _is(source: Source, suffix: str, text: bool) -> bool:
+    """Whether a path ends in `suffix`, or a content is text; every .weights file has zeros in its header."""
+    if isinstance(source, _PATHS):
+        return Path(source).suffix.lower() == suffix
+    return (b"\0" not in _content(source)) == text
+
+
+def _content(source: Buffer) -> bytes:
+    """The bytes of a content. Raises OptionError for what is none."""
+    if isinstance(source, np.ndarray) and source.dtype == np.uint8:
+        return source.tobytes()
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    found = f"an array of {source.dtype}" if isinstance(source, np.ndarray) else type(source).__name__
+    raise OptionError(f"found {found}; expected a path, bytes or an array of uint8")

@@ -12,20 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.names import choose_names
+from ..config.names import WordTree, choose_names
 from ..config.sections import Section
-from ..config.word_tree import WordTree
 from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
-from ..images.colour import one_thread_per_call
 from ..images.image import load_image
+from ..images.operations import one_thread_per_call
 from ..inference.classifier import tree_of_network
 from ..inference.test_time_augmentation import Crop, Views
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import read_text
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog, read_text
 from ..utils.prefetch import prefetch
 from ..utils.resources import find_file
 from .runner import BATCHES_AHEAD, Timing

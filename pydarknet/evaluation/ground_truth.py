@@ -15,7 +15,7 @@ from ..config.sections import Section
 from ..datasets.labels import candidates, label_path, parse_labels, read_list
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog
 from .average_precision import NOTHING
 
 log = logging.getLogger("pydarknet")

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
-from ..utils.files import atomic_write, make_folder
-from ..utils.strict_json import json_text
+from ..utils.files import atomic_write, json_text, make_folder
 from .average_precision import records_of
 from .runner import ImageResult
 

@@ -14,14 +14,14 @@ import numpy as np
 
 from ..boxes import Candidates, suppress
 from ..errors import ImageError, OptionError
-from ..images.colour import one_thread_per_call
 from ..images.image import fit_for_detect, load_image
+from ..images.operations import one_thread_per_call
 from ..inference.detector import decode, heads_of, letterboxes
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
-from ..utils.limited_log import LimitedLog
+from ..utils.files import LimitedLog
 from ..utils.prefetch import prefetch
 
 log = logging.getLogger("pydarknet")

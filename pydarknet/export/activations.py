@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ..layers.activations import Activation
 from .graph import Graph, UnsupportedError
@@ -19,8 +20,8 @@ def apply(graph: Graph, activation: Activation, x: str) -> str:
     return FUNCTIONS[activation.name](graph, x)
 
 
-def _leaky(slope: float) -> Function:
-    return lambda graph, x: graph.add("LeakyRelu", x, alpha=slope)
+def _node(operator: str, **attributes: Any) -> Function:
+    return lambda graph, x: graph.add(operator, x, **attributes)
 
 
 def _clip(low: float, high: float) -> Function:
@@ -38,26 +39,10 @@ def _piecewise_linear(low: float, high: float, inner: float, offset: float, oute
     return function
 
 
-def _loggy(graph: Graph, x: str) -> str:
-    return graph.add("Tanh", graph.times(x, 0.5))  # 2 / (1 + e^-x) - 1
-
-
-def _swish(graph: Graph, x: str) -> str:
-    return graph.add("Mul", x, graph.add("Sigmoid", x))
-
-
-def _mish(graph: Graph, x: str) -> str:
-    return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
-
-
 def _gelu(graph: Graph, x: str) -> str:
     """x / 2 (1 + tanh u) = x logistic(2 u), with u = 0.797885 x + 0.035677 x^3"""
     factor = graph.plus(graph.times(graph.add("Mul", x, x), 2 * 0.035677), 2 * 0.797885)
     return graph.add("Mul", x, graph.add("Sigmoid", graph.add("Mul", x, factor)))
-
-
-def _ramp(graph: Graph, x: str) -> str:
-    return graph.add("Add", graph.add("Relu", x), graph.times(x, 0.1))
 
 
 def _stair(graph: Graph, x: str) -> str:
@@ -74,44 +59,40 @@ def _hard_mish(graph: Graph, x: str) -> str:
     return graph.add("Add", curve, graph.add("Relu", x))
 
 
-def _over_channels(graph: Graph, positive: str) -> str:
-    total = graph.add("ReduceSum", positive, graph.integers([1]), keepdims=1)
-    return graph.add("Div", positive, graph.plus(total, 1e-4))
+def _over_channels(operator: str, from_largest: bool = False) -> Function:
+    """operator(x) as shares of its sum over the channels. from_largest: of x minus its largest channel."""
 
+    def function(graph: Graph, x: str) -> str:
+        if from_largest:
+            x = graph.add("Sub", x, graph.add("ReduceMax", x, axes=[1], keepdims=1))
+        positive = graph.add(operator, x)
+        total = graph.add("ReduceSum", positive, graph.integers([1]), keepdims=1)
+        return graph.add("Div", positive, graph.plus(total, 1e-4))
 
-def _normalize_channels(graph: Graph, x: str) -> str:
-    return _over_channels(graph, graph.add("Relu", x))
-
-
-def _normalize_softmax(graph: Graph, x: str) -> str:
-    return _over_channels(graph, graph.add("Exp", x))
-
-
-def _normalize_softmax_maxval(graph: Graph, x: str) -> str:
-    return _normalize_softmax(graph, graph.add("Sub", x, graph.add("ReduceMax", x, axes=[1], keepdims=1)))
+    return function
 
 
 FUNCTIONS: dict[str, Function] = {
-    "elu": lambda graph, x: graph.add("Elu", x),
+    "elu": _node("Elu"),
     "gelu": _gelu,
     "hard_mish": _hard_mish,
     "hardtan": _clip(-1.0, 1.0),
-    "leaky": _leaky(0.1),
+    "leaky": _node("LeakyRelu", alpha=0.1),
     "lhtan": _piecewise_linear(0.0, 1.0, 1.0, 0.0, 0.001),
-    "loggy": _loggy,
-    "logistic": lambda graph, x: graph.add("Sigmoid", x),
-    "mish": _mish,
-    "normalize_channels": _normalize_channels,
-    "normalize_channels_softmax": _normalize_softmax,
-    "normalize_channels_softmax_maxval": _normalize_softmax_maxval,
+    "loggy": lambda graph, x: graph.add("Tanh", graph.times(x, 0.5)),  # 2 / (1 + e^-x) - 1
+    "logistic": _node("Sigmoid"),
+    "mish": lambda graph, x: graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x))),
+    "normalize_channels": _over_channels("Relu"),
+    "normalize_channels_softmax": _over_channels("Exp"),
+    "normalize_channels_softmax_maxval": _over_channels("Exp", from_largest=True),
     "plse": _piecewise_linear(-4.0, 4.0, 0.125, 0.5, 0.01),
-    "ramp": _ramp,
-    "relie": _leaky(0.01),
-    "relu": lambda graph, x: graph.add("Relu", x),
+    "ramp": lambda graph, x: graph.add("Add", graph.add("Relu", x), graph.times(x, 0.1)),
+    "relie": _node("LeakyRelu", alpha=0.01),
+    "relu": _node("Relu"),
     "relu6": _clip(0.0, 6.0),
-    "revleaky": _leaky(0.1),
-    "selu": lambda graph, x: graph.add("Selu", x, alpha=1.6732, gamma=1.0507),
+    "revleaky": _node("LeakyRelu", alpha=0.1),
+    "selu": _node("Selu", alpha=1.6732, gamma=1.0507),
     "stair": _stair,
-    "swish": _swish,
-    "tanh": lambda graph, x: graph.add("Tanh", x),
+    "swish": lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
+    "tanh": _node("Tanh"),
 }

@@ -35,12 +35,14 @@ def percent_label(detection: Detection, number: int | None = None) -> str:
 def draw_boxes(image: Picture, boxes: Sequence[tuple[Box, str, Colour]]) -> Picture:
     """A copy of the picture with boxes in their colours, and all labels above all boxes; later ones on top."""
     result = np.array(check_image(image), order="C")
+    line = max(1, int(0.006 * len(result)))  # pjreddie's line width, but at least one pixel
     for box, _, colour in boxes:
-        _draw_box(result, box, colour)
+        left, top, right, bottom = _corners(result, box)
+        area = result[top : bottom + 1, left : right + 1]
+        area[:line] = area[-line:] = area[:, :line] = area[:, -line:] = colour
     for box, label, colour in boxes:
-        if not label:
-            continue
-        _draw_label(result, box, _ascii(label), colour)
+        if label:
+            _draw_label(result, box, label, colour)
     return result
 
 
@@ -57,7 +59,7 @@ def draw_lines(image: Picture, lines: Sequence[str]) -> Picture:
     result = np.array(check_image(image), order="C")
     step = max(16, int(0.06 * len(result)))  # pixels from line to line
     for number, line in enumerate(lines, start=1):
-        _draw_label(result, Box(0, number * step, 0, 0), _ascii(line), (255, 255, 255))
+        _draw_label(result, Box(0, number * step, 0, 0), line, (255, 255, 255))
     return result
 
 
@@ -76,16 +78,14 @@ def _corners(image: Picture, box: Box) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def _draw_box(image: Picture, box: Box, colour: Colour) -> None:
-    """Draw the outline of a box with pjreddie's line width, but at least one pixel."""
-    line = max(1, int(0.006 * image.shape[0]))
-    left, top, right, bottom = _corners(image, box)
-    area = image[top : bottom + 1, left : right + 1]
-    area[:line] = area[-line:] = area[:, :line] = area[:, -line:] = colour
+def _draw_label(image: Picture, box: Box, text: str, colour: Colour) -> None:
+    """Draw the label in a filled rectangle above the box's upper left corner, moved to be inside the picture.
 
-
-def _draw_label(image: Picture, box: Box, label: str, colour: Colour) -> None:
-    """Draw the label in a filled rectangle above the box's upper left corner, moved to be inside the picture."""
+    OpenCV's fonts only have printable ASCII: accents are dropped, all else becomes `?`. (Surrogates, which represent
+    undecodable bytes of a names file, crash OpenCV 5.)
+    """
+    letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    label = "".join(c if " " <= c <= "~" else "?" for c in letters)
     height, width, _ = image.shape
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, 0.0012 * height)
     unshrunk = cv2.getTextSize(label, font, scale, 1)[0][0]
@@ -97,12 +97,3 @@ def _draw_label(image: Picture, box: Box, label: str, colour: Colour) -> None:
     image[top : top + text_height + baseline, left : left + text_width] = colour
     ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 127 else (255, 255, 255)  # by luminance
     cv2.putText(image, label, (left, top + text_height), font, scale, ink, thickness, cv2.LINE_AA)
-
-
-def _ascii(text: str) -> str:
-    """`text` without accents and with `?` for all else that is not printable ASCII, which OpenCV's fonts lack.
-
-    (Surrogates, which represent undecodable bytes of a names file, crash OpenCV 5.)
-    """
-    letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in letters)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..errors import OptionError
 
@@ -34,57 +34,44 @@ def max_pixels() -> int:
     return int(text)
 
 
-def check_size(content: bytes) -> None:
-    """Raise ValueError for a picture of more than `max_pixels()`."""
-    size = image_size(content)
-    if size is not None and size[0] * size[1] > max_pixels():
-        width, height = size
-        raise ValueError(f"{width}x{height} pixels; expected at most {max_pixels()} ({VARIABLE} raises the bound)")
-
-
 def image_size(content: bytes) -> Size:
     """(width, height) in pixels of a picture file; None for an unknown format and for a damaged header.
 
     Known formats: PNG, JPEG, GIF, BMP, WebP, TIFF, PNM, PFM, Radiance HDR, Sun raster, JPEG 2000 and AVIF.
     """
-    for signature, read in _READERS:
-        if signature.match(content):
-            try:
-                return read(content)
-            except (struct.error, IndexError):
-                return None
-    return None
+    read = next((read for signature, read in _READERS if re.match(signature, content)), None)
+    try:
+        return read(content) if read else None
+    except (struct.error, IndexError):
+        return None
 
 
 def orientation(content: bytes) -> int:
     """The EXIF orientation of a JPEG file, 1 (as stored) to 8; from 5 on, width and height are swapped. 1 for files
     without one. content: the beginning of a file is enough."""
     try:
-        return _exif_orientation(content) if content.startswith(b"\xff\xd8\xff") else 1
+        for marker, at in _segments(content) if content.startswith(b"\xff\xd8\xff") else ():
+            if marker == 0xE1 and content[at + 2 : at + 8] == b"Exif\0\0":
+                (length,) = struct.unpack_from(">H", content, at)
+                tags = _tags(content[at + 8 : at + length])
+                value = next((value for tag, kind, value in tags if (tag, kind) == (0x0112, 3)), 1)
+                return value if 1 <= value <= 8 else 1
+            if marker in _START_OF_FRAME:
+                break
     except (struct.error, IndexError):
-        return 1
-
-
-def _exif_orientation(content: bytes) -> int:
-    at = 2
-    while content[at] == 0xFF and content[at + 1] not in _START_OF_FRAME:
-        (length,) = struct.unpack_from(">H", content, at + 2)
-        if content[at + 1] == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
-            tags = content[at + 10 : at + 2 + length]
-            order = "<" if tags[:2] == b"II" else ">"
-            (first,) = struct.unpack_from(order + "I", tags, 4)
-            (count,) = struct.unpack_from(order + "H", tags, first)
-            for entry in range(first + 2, first + 2 + 12 * count, 12):
-                tag, kind, _, value = struct.unpack_from(order + "HHIH", tags, entry)
-                if (tag, kind) == (0x0112, 3):
-                    return value if 1 <= value <= 8 else 1
-            return 1
-        at += 2 + length
+        pass
     return 1
 
 
-def _png(content: bytes) -> Size:
-    return struct.unpack_from(">II", content, 16)
+def _at(form: str, place: int) -> Callable[[bytes], Size]:
+    """The reader of a width and a height at a fixed place. BMP stores pictures from the top down with a negative
+    height."""
+
+    def read(content: bytes) -> Size:
+        width, height = struct.unpack_from(form, content, place)
+        return abs(width), abs(height)
+
+    return read
 
 
 def _gif(content: bytes) -> Size:
@@ -102,27 +89,24 @@ def _gif(content: bytes) -> Size:
     return max(screen[0], width), max(screen[1], height)
 
 
-def _bmp(content: bytes) -> Size:
-    (length,) = struct.unpack_from("<I", content, 14)
-    width, height = struct.unpack_from("<HH" if length == 12 else "<ii", content, 18)
-    return abs(width), abs(height)
+def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Each segment of a JPEG file that has a length: its marker, and the place of the length."""
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0:
+        while content[at] == 0xFF:  # any number of fill bytes
+            at += 1
+        marker, at = content[at], at + 1
+        if marker and marker not in _WITHOUT_LENGTH:
+            yield marker, at
+            at += struct.unpack_from(">H", content, at)[0]
 
 
 def _jpeg(content: bytes) -> Size:
-    at = 2
-    while True:
-        at = content.find(b"\xff", at)
-        if at < 0:
-            return None
-        while content[at] == 0xFF:  # any number of fill bytes
-            at += 1
-        marker = content[at]
-        at += 1
+    for marker, at in _segments(content):
         if marker in _START_OF_FRAME:
             height, width = struct.unpack_from(">HH", content, at + 3)
             return width, height
-        if marker and marker not in _WITHOUT_LENGTH:
-            at += struct.unpack_from(">H", content, at)[0]
+    return None
 
 
 def _webp(content: bytes) -> Size:
@@ -136,45 +120,47 @@ def _webp(content: bytes) -> Size:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _tiff(content: bytes) -> Size:
-    """The largest width and height in the first directory: tags 256 and 257, of 16, 32 or 64 bits."""
+def _tags(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """(tag, kind, value) of the numbers in the first directory of a TIFF file: of 16, 32 and 64 bits (3, 4, 16)."""
     order = "<" if content[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", content, 2)[0] == 43
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), content, at)
     at += 8 if big else 2
-    size = {256: 0, 257: 0}
     for _ in range(min(count, 1 << 16)):
         tag, kind = struct.unpack_from(order + "HH", content, at)
-        if tag in size and kind in (3, 4, 16):
-            code = {3: "H", 4: "I", 16: "Q"}[kind]
-            size[tag] = max(size[tag], struct.unpack_from(order + code, content, at + (12 if big else 8))[0])
+        if code := {3: "H", 4: "I", 16: "Q"}.get(kind):
+            yield tag, kind, struct.unpack_from(order + code, content, at + (12 if big else 8))[0]
         at += 20 if big else 12
+
+
+def _tiff(content: bytes) -> Size:
+    """The largest width and height: tags 256 and 257."""
+    size = {256: 0, 257: 0}
+    for tag, _, value in _tags(content):
+        if tag in size:
+            size[tag] = max(size[tag], value)
     return (size[256], size[257]) if all(size.values()) else None
 
 
 def _pnm(content: bytes) -> Size:
-    """PNM and PFM: two numbers after the magic, separated by blanks and comments. PAM: lines with names."""
-    if content[1:2] == b"7":
-        found = {key: re.search(rb"^" + key + rb"\s+(\d{1,18})", content[:4096], re.MULTILINE)
-                 for key in (b"WIDTH", b"HEIGHT")}  # fmt: skip
-        width, height = found[b"WIDTH"], found[b"HEIGHT"]
-    else:
-        head = re.sub(rb"#[^\n]*", b"", content[2:65536])
-        width, height = re.match(rb"\s*(\d{1,18})", head), re.match(rb"\s*\d{1,18}\s+(\d{1,18})", head)
-    return (int(width[1]), int(height[1])) if width and height else None
+    """PNM and PFM: two numbers after the magic, separated by blanks and comments."""
+    head = re.sub(rb"#[^\n]*", b"", content[2:65536])
+    found = re.match(rb"\s*(\d{1,18})\s+(\d{1,18})", head)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _pam(content: bytes) -> Size:
+    found = dict(re.findall(rb"(?m)^(WIDTH|HEIGHT)\s+(\d{1,18})", content[:4096]))
+    return (int(found[b"WIDTH"]), int(found[b"HEIGHT"])) if len(found) == 2 else None
 
 
 def _hdr(content: bytes) -> Size:
-    found = re.search(rb"^[-+]([XY])\s+(\d{1,18})\s+[-+][XY]\s+(\d{1,18})", content[:65536], re.MULTILINE)
+    found = re.search(rb"(?m)^[-+]([XY])\s+(\d{1,18})\s+[-+][XY]\s+(\d{1,18})", content[:65536])
     if not found:
         return None
     first, second = int(found[2]), int(found[3])
     return (second, first) if found[1] == b"Y" else (first, second)
-
-
-def _sun(content: bytes) -> Size:
-    return struct.unpack_from(">II", content, 4)
 
 
 def _jpeg2000(content: bytes) -> Size:
@@ -193,19 +179,18 @@ def _avif(content: bytes) -> Size:
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
-_READERS: list[tuple[re.Pattern[bytes], Callable[[bytes], Size]]] = [
-    (re.compile(signature, re.DOTALL), read)
-    for signature, read in (
-        (rb"\x89PNG\r\n\x1a\n", _png),
-        (rb"\xff\xd8\xff", _jpeg),
-        (rb"GIF8[79]a", _gif),
-        (rb"BM", _bmp),
-        (rb"RIFF....WEBP", _webp),
-        (rb"II[*+]\0|MM\0[*+]", _tiff),
-        (rb"P[1-7Ff]\s", _pnm),
-        (rb"#\?(RADIANCE|RGBE)", _hdr),
-        (rb"\x59\xa6\x6a\x95", _sun),
-        (rb"....jP  |\xff\x4f\xff\x51", _jpeg2000),
-        (rb"....ftypavi[fs]", _avif),
-    )
-]
+_READERS: tuple[tuple[bytes, Callable[[bytes], Size]], ...] = (
+    (rb"\x89PNG\r\n\x1a\n", _at(">II", 16)),
+    (rb"\xff\xd8\xff", _jpeg),
+    (rb"GIF8[79]a", _gif),
+    (rb"(?s)BM.{12}\x0c\0\0\0", _at("<HH", 18)),  # of OS/2
+    (rb"BM", _at("<ii", 18)),
+    (rb"(?s)RIFF....WEBP", _webp),
+    (rb"II[*+]\0|MM\0[*+]", _tiff),
+    (rb"P[1-6Ff]\s", _pnm),
+    (rb"P7\s", _pam),
+    (rb"#\?(RADIANCE|RGBE)", _hdr),
+    (rb"\x59\xa6\x6a\x95", _at(">II", 4)),  # Sun raster
+    (rb"(?s)....jP  |\xff\x4f\xff\x51", _jpeg2000),
+    (rb"(?s)....ftypavi[fs]", _avif),
+)

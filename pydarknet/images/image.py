@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,15 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
-from ..utils.file_kinds import kind_of
-from ..utils.files import read_bytes, write_file
+from ..utils.files import kind_of, read_bytes, write_file
 from ..utils.resources import bundled
-from .header import check_size, image_size, orientation
+from .header import VARIABLE, image_size, max_pixels, orientation
 
 Picture = NDArray[np.uint8]
 CHW = NDArray[np.float32]
+# Linear interpolation along one axis, in float32 as in darknet's `resize_image`; the first and last pixels of source
+# and result coincide: (2, n) the two source pixels of each of the n outputs, (n,) the weights of the first and second.
+_Grid = tuple[NDArray[np.uintp], CHW, CHW]
 
 BEGINNING = 1 << 18  # bytes of a file in which its EXIF data are
 
@@ -42,18 +43,26 @@ def load_image(path: str | os.PathLike[str]) -> Picture:
 
     Raises ImageError with the path and the reason; for more than `header.max_pixels()` pixels before decoding.
     """
-    try:
-        return _decode(_content(path))
-    except (ValueError, MemoryError, cv2.error) as error:
-        raise ImageError(f'Cannot load image "{path}": {_reason(error)}') from error
+    return decode_image(_content(path), f'"{path}"')
 
 
-def decode_image(content: bytes) -> Picture:
-    """The picture in the bytes of a file, see `load_image`. Raises ImageError with the reason."""
+def decode_image(content: bytes, name: str | None = None) -> Picture:
+    """The picture in the bytes of a file, see `load_image`; `name` stands for it in messages. Raises ImageError with
+    the reason."""
     try:
-        return _decode(content)
+        if not content:
+            raise ValueError("the file is empty")
+        size, most = image_size(content), max_pixels()
+        if size is not None and size[0] * size[1] > most:
+            raise ValueError(f"{size[0]}x{size[1]} pixels; expected at most {most} ({VARIABLE} raises the bound)")
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if decoded is None:
+            kind = kind_of(content)
+            what = f": this is {kind}" if kind and not kind.endswith(" picture") else ""
+            raise ValueError(f"unknown or damaged format{what}")
+        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
     except (ValueError, MemoryError, cv2.error) as error:
-        raise ImageError(f"Cannot load image from {len(content)} bytes: {_reason(error)}") from error
+        raise ImageError(f"Cannot load image {name or f'from {len(content)} bytes'}: {_reason(error)}") from error
 
 
 def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -81,30 +90,13 @@ def header_of_file(path: str | os.PathLike[str]) -> tuple[tuple[int, int] | None
 
 def _content(path: str | os.PathLike[str]) -> bytes:
     """The bytes of the file at `path`, which may be the bare name of the bundled picture (`sample.jpg`)."""
+    name, found = os.fspath(path), None
+    if isinstance(name, str) and not os.path.lexists(name):
+        found = bundled(name) or bundled(f"data/{name}")
     try:
-        return read_bytes(_on_disk_or_bundled(path), ImageError)
+        return read_bytes(found or path, ImageError)
     except ImageError as error:
         raise ImageError(f'Cannot load image "{path}": {_reason(error.__cause__ or error)}') from error
-
-
-def _on_disk_or_bundled(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    name = os.fspath(path)
-    if os.path.lexists(path) or not isinstance(name, str):
-        return path
-    return bundled(name) or bundled(f"data/{name}") or path
-
-
-def _decode(content: bytes) -> Picture:
-    if not content:
-        raise ValueError("the file is empty")
-    check_size(content)
-    data = np.frombuffer(content, np.uint8)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if decoded is None:
-        kind = kind_of(content)
-        what = f": this is {kind}" if kind and not kind.endswith(" picture") else ""
-        raise ValueError(f"unknown or damaged format{what}")
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _reason(error: BaseException) -> str:
@@ -129,49 +121,32 @@ def as_chw(image: Picture) -> CHW:
     return np.divide(image.transpose(2, 0, 1), np.float32(255), out=chw)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Linear interpolation along one axis, in float32 as in darknet's `resize_image`; the first and last pixels of
-    source and result coincide.
-
-    places: (2, n) the two source pixels of each of the n outputs. near, far: (n,) their weights. A size of 1 has the
-    scale 0.
-    """
-
-    places: NDArray[np.uintp]
-    near: CHW
-    far: CHW
-
-    @classmethod
-    def between(cls, source: int, size: int) -> _Grid:
-        scale = np.float32(source - 1) / np.float32(size - 1) if size > 1 else np.float32(0)
-        position = np.arange(size, dtype=np.float32) * scale
-        low = np.minimum(position.astype(np.uintp), source - 1)
-        far = position - low.astype(np.float32)
-        return cls(np.stack([low, np.minimum(low + 1, source - 1)]).astype(np.uintp), np.float32(1) - far, far)
-
-
-def _grids(source_width: int, source_height: int, width: int, height: int) -> tuple[_Grid, _Grid]:
+def _grids(source_width: int, source_height: int, width: int, height: int) -> list[_Grid]:
     """The interpolation of columns and of rows. Raises ImageError for a size of 0 or above `_MAX_PIXELS` in all."""
     if min(width, height) < 1 or width * height > _MAX_PIXELS:
         raise ImageError(f"cannot resize a picture of {source_width}x{source_height} to {width}x{height}")
-    x, y = _Grid.between(source_width, width), _Grid.between(source_height, height)
+    grids = []
+    for source, size in ((source_width, width), (source_height, height)):
+        scale = np.float32(source - 1) / np.float32(size - 1) if size > 1 else np.float32(0)
+        position = np.arange(size, dtype=np.float32) * scale
+        low = np.minimum(position.astype(np.uintp), source - 1)
+        share = position - low.astype(np.float32)
+        pixels = np.stack([low, np.minimum(low + 1, source - 1)]).astype(np.uintp)
+        grids.append((pixels, np.float32(1) - share, share))
     # As in darknet: the last column is exactly the source's; the last row only loses its lower neighbour's share.
-    x.places[0, -1], x.near[-1], x.far[-1] = source_width - 1, 1, 0
-    y.far[-1] = 0
-    return x, y
+    (columns, near, far), (_, _, below) = grids
+    columns[0, -1], near[-1], far[-1], below[-1] = source_width - 1, 1, 0, 0
+    return grids
 
 
 def resize(chw: CHW, width: int, height: int) -> CHW:
     """(c, H, W) -> (c, height, width), a copy. Bilinear with aligned corners, bit for bit as in darknet (OpenCV aligns
     pixels differently). Raises ImageError for a size of 0 or above `_MAX_PIXELS` in all."""
-    _, rows, columns = chw.shape
-    x, y = _grids(columns, rows, width, height)
-    (above, below), (left, right) = y.places.astype(np.intp), x.places.astype(np.intp)  # NumPy 1 takes no unsigned ones
-    upper, lower = chw.take(above, 1), chw.take(below, 1)
-    upper = x.near * upper.take(left, 2) + x.far * upper.take(right, 2)
-    lower = x.near * lower.take(left, 2) + x.far * lower.take(right, 2)
-    return upper * y.near[:, None] + lower * y.far[:, None]
+    (columns, near, far), (rows, upper, lower) = _grids(chw.shape[2], chw.shape[1], width, height)
+    left, right = columns.astype(np.intp)  # NumPy 1 takes no unsigned ones
+    lines = (chw.take(row, 1) for row in rows.astype(np.intp))
+    above, below = (near * line.take(left, 2) + far * line.take(right, 2) for line in lines)
+    return above * upper[:, None] + below * lower[:, None]
 
 
 def _resize_picture(image: Picture, width: int, height: int) -> CHW:
@@ -179,11 +154,11 @@ def _resize_picture(image: Picture, width: int, height: int) -> CHW:
     from ..kernels.reorder import resample  # late: commands without pictures need no compiled kernels
 
     rows, columns, channels = image.shape
-    x, y = _grids(columns, rows, width, height)
+    (x, near, far), (y, upper, lower) = _grids(columns, rows, width, height)
     out = np.empty((channels, height, width), np.float32)
     scratch = np.empty((2, channels, width), np.float32)
     pixels = np.ascontiguousarray(image)
-    resample(pixels, _LEVELS, x.places, x.far, x.near, y.places, y.far, y.near, scratch[0], scratch[1], out)
+    resample(pixels, _LEVELS, x, far, near, y, lower, upper, scratch[0], scratch[1], out)
     return out
 
 
@@ -225,7 +200,7 @@ def crop(chw: CHW, dx: int, dy: int, width: int, height: int) -> CHW:
 def centre_crop(chw: CHW, width: int, height: int) -> CHW:
     """The largest centred square, resized to (c, height, width): pjreddie's `center_crop_image`."""
     side = min(chw.shape[1:])
-    left, top = (chw.shape[2] - side) // 2, (chw.shape[1] - side) // 2
+    top, left = ((length - side) // 2 for length in chw.shape[1:])
     return resize(chw[:, top : top + side, left : left + side], width, height)
 
 
@@ -278,8 +253,7 @@ def shrink(image: Picture, longest: int) -> Picture:
     if scale >= 1:
         return image
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    smaller = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return smaller.reshape(size[1], size[0], -1)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> bytes:

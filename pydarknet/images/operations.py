@@ -1,20 +1,99 @@
-"""darknet's operations on CHW pictures, (channels, height, width) float32 in 0..1, beyond those of `image`.
+"""Operations on pictures beyond those of `image`: on the canvases of training, and darknet's on CHW pictures.
 
-All but `over` return new arrays.
+A *canvas* is a (height, width, channels) float32 array, RGB or grey, in 0..1; a CHW picture is (channels, height,
+width) float32 in 0..1. All operations but `over` return new arrays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from . import colour
+from ..errors import ImageError
 from .image import CHW, Picture
 
+Canvas = NDArray[np.float32]
+Matrix = NDArray[np.float64]
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 FLAT = 1e-9  # a picture with a smaller range of values is not scaled
+
+
+# --- canvases ---
+
+
+@contextlib.contextmanager
+def one_thread_per_call() -> Iterator[None]:
+    """Within the block, OpenCV uses only the calling thread, because many threads call it already."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def warp(
+    image: Picture, matrix: Matrix, width: int, height: int, outside: tuple[float, ...] | float | None = 0.0
+) -> Canvas:
+    """Affine warp with bilinear interpolation, (H, W, c) uint8 -> (height, width, c) float32 in 0..1: pixel (x, y) of
+    the result is the source at matrix (2, 3) times (x, y, 1).
+
+    outside: the colour (0 to 255) beyond the edges of the source; None repeats the pixels of the edge. Raises
+    ImageError for a picture too large for OpenCV.
+    """
+    mode = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+    try:
+        warped = cv2.warpAffine(
+            image,
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=mode,
+            borderValue=(0.0 if outside is None else outside),
+        )
+    except cv2.error as error:
+        raise ImageError(f"cannot resize a picture of {image.shape[1]}x{image.shape[0]}: {error}") from error
+    return np.divide(warped.reshape(height, width, -1), np.float32(255), dtype=np.float32)
+
+
+def mean_colour(image: Picture) -> tuple[float, ...]:
+    """The mean of each channel, 0.0 to 255.0."""
+    return tuple(cv2.mean(image)[: image.shape[2]])
+
+
+def distort(canvas: Canvas, hue: float, saturation: float, exposure: float) -> Canvas:
+    """darknet's colour distortion in HSV: `hue` (fraction of the circle) is added, the others are factors; clipped to
+    0..1.
+
+    Of a grey canvas only the exposure changes. Returns a new array, or the canvas itself if nothing changes.
+    """
+    if hue == 0 and saturation == 1 and exposure == 1:
+        return canvas
+    if canvas.shape[2] == 1:
+        return np.clip(canvas * np.float32(exposure), 0, 1)
+    hsv = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2HSV), np.float32)
+    if hue:
+        h = hsv[..., 0]  # in degrees
+        h += np.float32(360 * hue)
+        h[h > 360] -= 360
+        h[h < 0] += 360
+    hsv[..., 1] *= np.float32(saturation)
+    hsv[..., 2] *= np.float32(exposure)
+    rgb = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.float32)
+    return np.clip(rgb, 0, 1, out=rgb)
+
+
+def blur(canvas: Canvas, kernel: int) -> Canvas:
+    """Gaussian blur with a kernel of `kernel` (odd) pixels a side. A new array."""
+    return np.asarray(cv2.GaussianBlur(canvas, (kernel, kernel), 0), np.float32).reshape(canvas.shape)
+
+
+# --- CHW pictures ---
 
 
 def as_picture(chw: CHW) -> Picture:
@@ -29,9 +108,9 @@ def grey(chw: CHW) -> CHW:
 
 
 def distorted(chw: CHW, hue: float, saturation: float, exposure: float) -> CHW:
-    """(3, h, w) with distorted colours, see `colour.distort`."""
+    """(3, h, w) with distorted colours, see `distort`."""
     canvas = np.ascontiguousarray(chw.transpose(1, 2, 0))
-    return np.ascontiguousarray(colour.distort(canvas, hue, saturation, exposure).transpose(2, 0, 1))
+    return np.ascontiguousarray(distort(canvas, hue, saturation, exposure).transpose(2, 0, 1))
 
 
 def mirrored(chw: CHW) -> CHW:

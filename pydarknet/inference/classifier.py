@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.word_tree import WordTree
+from ..config.names import WordTree
 from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.strict_json import json_text, to_json
+from ..utils.files import json_text, to_json
 from .finite import require_finite
 
 MAX_ASPECT = 16  # the largest aspect ratio of a picture that is not letterboxed

@@ -20,8 +20,7 @@ from ..images.draw import draw_detections
 from ..images.image import Picture, write_image
 from ..images.inputs import Image, as_picture
 from ..utils.arrays import Array
-from ..utils.files import make_folder
-from ..utils.strict_json import json_text, to_json
+from ..utils.files import json_text, make_folder, to_json
 
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w-]+", re.ASCII)
 CSV_COLUMNS = ("class_id", "name", "confidence", "left", "top", "right", "bottom")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError, OptionError
-from ..layers.softmax import Softmax
+from ..layers.losses import Softmax
 from ..network.network import Network
 from ..utils.arrays import Array
 from .finite import require_finite

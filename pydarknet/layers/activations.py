@@ -1,20 +1,23 @@
-"""The activation functions by their cfg names."""
+"""The activation functions by their cfg names, their derivatives, and `[activation]`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section, did_you_mean
 from ..kernels import activation as ids
-from ..kernels.activation import activate, activate_segments
+from ..kernels.activation import activate, activate_segments, activation_gradient
+from ..kernels.elementwise import add_channels
+from ..kernels.reorder import copy_channels
 from ..runtime.program import Call, KernelCall
-from ..tensor import Tensor
+from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
+from .base import BuildContext, Layer
 
 
 @dataclass(frozen=True)
@@ -50,85 +53,92 @@ class Activation:
         """The id of the function that such a kernel applies, or NONE."""
         return self.id if self.fusable else ids.NONE
 
+    @property
+    def needs_input(self) -> bool:
+        """Whether the derivative needs the pre-activation, which must then be kept; else the output is enough."""
+        return self.name in ("swish", "mish", "hard_mish")
+
     def apply(self, tensor: Tensor) -> None:
         """Apply in place to a whole blocked tensor."""
-        if self.is_linear:
-            return
-        if self.over_channels:
-            values = tensor.plain()
-            shape = tensor.shape
-            tensor.fill(_over_channels(self.name, values.reshape(-1, shape.channels, shape.height, shape.width)))
-            return
-        activate(*self._arguments(tensor))
+        for call in self.calls(tensor):
+            call()
 
     def calls(self, tensor: Tensor) -> list[Call]:
         """The calls that `apply` makes, to be repeated."""
         if self.is_linear:
             return []
-        return [partial(self.apply, tensor) if self.over_channels else KernelCall(activate, *self._arguments(tensor))]
-
-    def _arguments(self, tensor: Tensor) -> tuple[Any, ...]:
-        """The arguments of the kernel."""
-        return tensor.data, tensor.planes, tensor.shape.channels, np.float32(self.negative_slope), self.id
+        if self.over_channels:
+            return [partial(self._apply_over_channels, tensor)]
+        channels, slope = tensor.shape.channels, np.float32(self.negative_slope)
+        return [KernelCall(activate, tensor.data, tensor.planes, channels, slope, self.id)]
 
     def apply_nchw(self, values: Array) -> None:
         """Apply in place to a contiguous (batch, outputs) float32 array in NCHW order."""
         if self.is_linear:
             return
         if self.over_channels:
-            values[:] = _over_channels(self.name, values.reshape(len(values), -1, 1, 1)).reshape(values.shape)
+            values[:] = self._of_channels(values.reshape(len(values), -1, 1)).reshape(values.shape)
             return
         flat = values.reshape(-1)
         edges = np.linspace(0, flat.size, 5).astype(np.int64)
         segments = np.stack([edges[:-1], np.diff(edges)], axis=1)
         activate_segments(flat, np.ascontiguousarray(segments), np.float32(self.negative_slope), self.id)
 
+    def _apply_over_channels(self, tensor: Tensor) -> None:
+        tensor.fill(self._of_channels(tensor.plain().reshape(-1, tensor.shape.channels, tensor.shape.cells)))
 
-def _over_channels(name: str, x: Array) -> Array:
-    """AlexeyAB's functions over the channels of each pixel, of x (n, c, h, w); a new array of that shape."""
-    if name == "normalize_channels":
-        e = np.maximum(x, np.float32(0))
-    elif name == "normalize_channels_softmax":
-        e = np.exp(x)
-    else:
-        e = np.exp(x - x.max(axis=1, keepdims=True))
-    return np.ascontiguousarray(e / (np.float32(1e-4) + e.sum(axis=1, keepdims=True)))
+    def _of_channels(self, x: Array) -> Array:
+        """AlexeyAB's functions over the channels of each pixel: a new array, of x (n, channels, cells)."""
+        if self.name == "normalize_channels":
+            e = np.maximum(x, np.float32(0))
+        elif self.name == "normalize_channels_softmax":
+            e = np.exp(x)
+        else:
+            e = np.exp(x - x.max(axis=1, keepdims=True))
+        return np.ascontiguousarray(e / (np.float32(1e-4) + e.sum(axis=1, keepdims=True)))
+
+    def backward(self, delta: Tensor, y: Tensor, x: Tensor) -> None:
+        """delta *= f' in place; y is the function's output, x its input (the pre-activation)."""
+        if self.over_channels:
+            delta.fill(self._backward_over_channels(delta, y))
+        elif not self.is_linear:
+            slope = np.float32(self.negative_slope)
+            activation_gradient(delta.data, delta.planes, y.data, y.planes, x.data, x.planes, slope, self.id)
+
+    def backward_nchw(self, delta: Array, y: Array) -> Tensor:
+        """The delta of x, a tensor of vectors, from that of y, both (batch, outputs); where y alone gives f'."""
+        layout = Layout(len(y), Shape(y.shape[1]))
+        change, values = Tensor(layout), Tensor(layout)
+        change.fill(delta)
+        values.fill(y)
+        self.backward(change, values, values)
+        return change
+
+    def _backward_over_channels(self, delta: Tensor, y: Tensor) -> Array:
+        """(batch, outputs): delta times the sum over channels of y delta, as darknet has it (not the true derivative).
+
+        Where y is 0, normalize_channels leaves delta as it is."""
+        values = y.plain().reshape(-1, delta.shape.channels, delta.shape.cells)
+        change = delta.plain().reshape(values.shape)
+        scaled = change * (values * change).sum(axis=1, keepdims=True)
+        if self.name == "normalize_channels":
+            scaled = np.where(values > 0, scaled, change)
+        return np.ascontiguousarray(scaled).reshape(len(values), -1)
 
 
-LINEAR = Activation("linear")
-LOGISTIC = Activation("logistic", id=ids.LOGISTIC)
-LOGGY = Activation("loggy", id=ids.LOGGY)
-TANH = Activation("tanh", id=ids.TANH)
-RELU = Activation("relu", negative_slope=0.0)
-
+_SLOPES = {"linear": 1.0, "relu": 0.0, "leaky": 0.1, "revleaky": 0.1, "relie": 0.01}
+_IN_KERNELS = (
+    "logistic", "loggy", "tanh", "relu6", "elu", "selu", "gelu", "ramp", "plse", "stair", "hardtan", "lhtan", "swish",
+    "mish", "hard_mish",
+)  # fmt: skip
+_OVER_CHANNELS = ("normalize_channels", "normalize_channels_softmax", "normalize_channels_softmax_maxval")
 ACTIVATIONS = {
-    activation.name: activation
-    for activation in (
-        LINEAR,
-        LOGISTIC,
-        LOGGY,
-        TANH,
-        RELU,
-        Activation("leaky", negative_slope=0.1),
-        Activation("revleaky", negative_slope=0.1),
-        Activation("relie", negative_slope=0.01),
-        Activation("relu6", id=ids.RELU6),
-        Activation("elu", id=ids.ELU),
-        Activation("selu", id=ids.SELU),
-        Activation("gelu", id=ids.GELU),
-        Activation("ramp", id=ids.RAMP),
-        Activation("plse", id=ids.PLSE),
-        Activation("stair", id=ids.STAIR),
-        Activation("hardtan", id=ids.HARDTAN),
-        Activation("lhtan", id=ids.LHTAN),
-        Activation("swish", id=ids.SWISH),
-        Activation("mish", id=ids.MISH),
-        Activation("hard_mish", id=ids.HARD_MISH),
-        Activation("normalize_channels", over_channels=True),
-        Activation("normalize_channels_softmax", over_channels=True),
-        Activation("normalize_channels_softmax_maxval", over_channels=True),
-    )
+    **{name: Activation(name, negative_slope=slope) for name, slope in _SLOPES.items()},
+    **{name: Activation(name, id=getattr(ids, name.upper())) for name in _IN_KERNELS},
+    **{name: Activation(name, over_channels=True) for name in _OVER_CHANNELS},
 }
+LINEAR, RELU, LOGISTIC = ACTIVATIONS["linear"], ACTIVATIONS["relu"], ACTIVATIONS["logistic"]
+LOGGY, TANH = ACTIVATIONS["loggy"], ACTIVATIONS["tanh"]
 
 
 def read_activation(section: Section, dialect: Dialect, default: str, key: str = "activation") -> Activation:
@@ -138,6 +148,28 @@ def read_activation(section: Section, dialect: Dialect, default: str, key: str =
     if name in ACTIVATIONS and name not in dialect.foreign_activations:
         return ACTIVATIONS[name]
     known = set(ACTIVATIONS) - dialect.foreign_activations
-    message = f"Couldn't find activation function {name}, going with ReLU{did_you_mean(name, known)}"
-    section.warn(message, key)
+    section.warn(f"Couldn't find activation function {name}, going with ReLU{did_you_mean(name, known)}", key)
     return RELU
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ActivationLayer(Layer):
+    """`[activation]`: y = f(x) for each element."""
+
+    row: ClassVar[str] = "Activation Layer: {x.outputs} inputs"
+    activation: Activation
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> ActivationLayer:
+        return cls.build(section, context, activation=read_activation(section, context.dialect, "linear"))
+
+    def bind(self) -> list[Call]:
+        (x,), y = self.source_tensors, self.output
+        copy = KernelCall(copy_channels, x.data, x.planes, 0, self.shape.channels, y.data, y.planes, 0)
+        return [copy, *self.activation.calls(y)]
+
+    def backward(self) -> None:
+        self.activation.backward(self.delta, self.output, self.source_tensors[0])
+        (target,), delta = self.source_deltas, self.delta
+        if target is not None:
+            add_channels(delta.data, delta.planes, 0, self.shape.channels, target.data, target.planes, 0)

@@ -8,18 +8,90 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..config.declared import read_options
 from ..config.dialect import Dialect
-from ..config.sections import Section
+from ..config.sections import Section, flag, integer, read_options, real
 from ..runtime.program import Call
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
-from .options import LearningOptions, RecordOptions, TrainingProgress
 
 INPUT = -1  # the index under which a layer names the network's own input
 SomeLayer = TypeVar("SomeLayer", bound="Layer")
 NOTHING = Shape(0, 0, 0)  # the shape of a layer before `reshape`
 LARGEST_OUTPUT = 1 << 31  # numbers in a layer's output, over the whole batch
+CONVOLUTIONS = ("convolutional", "conv")
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """The keys that change which parts of a layer's record are read and written.
+
+    load, scales, save: whether the record is read at all, its batch normalisation is read, and it is written.
+    filters: how many filters the file holds; None for all. flipped: the filters are stored transposed.
+    """
+
+    load: bool = True
+    scales: bool = True
+    save: bool = True
+    filters: int | None = None
+    flipped: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file holds the whole record."""
+        return self.load and self.scales and self.filters is None
+
+    @classmethod
+    def from_section(cls, section: Section) -> RecordOptions:
+        """Read the keys."""
+        return cls(
+            filters=section.natural("numload", 0) or None,
+            load=not section.flag("dontload"),
+            scales=not section.flag("dontloadscales"),
+            save=not section.flag("dontsave"),
+            flipped=section.kind in CONVOLUTIONS and section.flag("flipped"),
+        )
+
+
+@dataclass(frozen=True)
+class LearningOptions:
+    """The keys that change how a layer is trained. Those that the dialect does not know have their defaults.
+
+    rate: a factor of the learning rate.
+    stop: the backward pass ends before this layer; in AlexeyAB's darknet a number above 1 is the iteration until which.
+    forward_only: the layer gets no backward pass.
+    clip: weights stay between -clip and clip; 0 for no limit.
+    from_iteration: parameters are updated only after this iteration.
+    from_burn_in: parameters are updated only after this number times burn_in iterations.
+    norm_only: this layer and all before it keep their parameters; only running statistics change.
+    centred: the mean of each filter's accumulated update is subtracted from it.
+    """
+
+    rate: float = real(1.0, key="learning_rate")
+    stop: int = integer(key="stopbackward")
+    forward_only: bool = flag(key="onlyforward")
+    clip: float = real()
+    from_iteration: int = integer(key="dont_update")
+    from_burn_in: int = integer(key="burnin_update")
+    norm_only: bool = flag(key="train_only_bn")
+    centred: bool = False
+
+    @classmethod
+    def from_section(cls, section: Section) -> LearningOptions:
+        """Read the keys."""
+        section.ignore("truth", "smooth")
+        centred = section.kind in CONVOLUTIONS and section.flag("grad_centr")
+        return cls(**read_options(cls, section), centred=centred)
+
+
+@dataclass
+class TrainingProgress:
+    """The progress of training, one object for all layers of a network.
+
+    done: iterations (updates) so far. max_batches: iterations of the whole run; 0 where it is unknown.
+    """
+
+    done: int = 0
+    max_batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,7 +233,7 @@ class Layer:
     @classmethod
     def build(cls: type[SomeLayer], section: Section, context: BuildContext, **options: Any) -> SomeLayer:
         """The layer that reads its predecessor, with the options that its fields declare, and with `options`."""
-        return cls(section=section, sources=context.previous, **(read_options(cls, section) | options))
+        return cls(section=section, **({"sources": context.previous} | read_options(cls, section) | options))
 
     @property
     def kind(self) -> str:
@@ -171,16 +243,11 @@ class Layer:
     def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
         """Set the sources' shapes and the batch, and compute the output's shape. Raises ShapeError."""
         shape = self.out_shape(inputs)
+        found = f"gives an output of {shape} (width x height x channels)"
         if min(shape.channels, shape.height, shape.width) < 1:
-            raise self.section.shape_error(
-                f"gives an output of {shape} (width x height x channels) for an input of {inputs[0]}; expected at "
-                "least 1 x 1 x 1"
-            )
+            raise self.section.shape_error(f"{found} for an input of {inputs[0]}; expected at least 1 x 1 x 1")
         if shape.outputs * batch > LARGEST_OUTPUT:
-            raise self.section.shape_error(
-                f"gives an output of {shape} (width x height x channels) x batch {batch}, more than {LARGEST_OUTPUT} "
-                "numbers"
-            )
+            raise self.section.shape_error(f"{found} x batch {batch}, more than {LARGEST_OUTPUT} numbers")
         self.inputs, self.shape, self.batch, self.fused = tuple(inputs), shape, batch, ()
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -219,6 +286,7 @@ class Layer:
     def parameters_changed(self) -> None:
         """Forget what was derived from the parameters."""
         self.changes.parameters_dirty = True
+        self._calls = None
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         """Give the parameters darknet's initial values."""
@@ -300,6 +368,7 @@ class Layer:
 
     source_tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Tensor = field(default=None, repr=False)  # type: ignore[assignment]  # None where no layer reads it
+    _calls: Sequence[Call] | None = field(default=None, repr=False)
     autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
@@ -310,15 +379,26 @@ class Layer:
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         """Bind the layer to the tensors that it reads and writes, and derive what `forward` needs."""
         self.source_tensors, self.output = sources, output  # type: ignore[assignment]
+        self._calls = None
 
-    def forward(self) -> None:
-        """Compute the output from the sources."""
-        raise NotImplementedError
+    def bind(self) -> Sequence[Call]:
+        """The calls of a forward pass, for the tensors that the layer is bound to and for the parameters as they are;
+        by default `forward`, of a layer that overrides it.
+
+        Made anew after `setup` and after `parameters_changed`."""
+        return [self.forward]
 
     def calls(self) -> Sequence[Call]:
         """What `forward` does, as calls that stay valid until the next `setup` or until parameters change. Kernel
         calls among them can be made without Python (`runtime/program.py`)."""
-        return [self.forward]
+        if self._calls is None:  # bound late, as training does not need the calls of all layers
+            self._calls = self.bind()
+        return self._calls
+
+    def forward(self) -> None:
+        """Compute the output from the sources."""
+        for call in self.calls():
+            call()
 
     def reset_state(self) -> None:
         """Forget what a recurrent layer keeps from pass to pass."""
@@ -402,36 +482,6 @@ class Layer:
         """Copy a state of the same names and shapes, which the caller has compared, into the layer's own arrays."""
         for name, array in self.state_dict().items():
             array[...] = state[name]
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class KernelLayer(Layer):
-    """A layer whose forward pass is a list of calls, made once by `bind` and valid until the next `setup`."""
-
-    _calls: Sequence[Call] | None = field(default=None, repr=False)
-
-    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
-        super().setup(sources, output)
-        self._calls = None
-
-    def parameters_changed(self) -> None:
-        super().parameters_changed()
-        self._calls = None
-
-    def bind(self) -> Sequence[Call]:
-        """The calls of a forward pass, for the tensors that the layer is bound to and for the parameters as they are.
-
-        Made anew after `setup` and after `parameters_changed`."""
-        raise NotImplementedError
-
-    def calls(self) -> Sequence[Call]:
-        if self._calls is None:  # bound late, as training does not need the calls of all layers
-            self._calls = self.bind()
-        return self._calls
-
-    def forward(self) -> None:
-        for call in self.calls():
-            call()
 
 
 def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:

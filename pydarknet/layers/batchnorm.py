@@ -21,7 +21,7 @@ from ..kernels.elementwise import channel_moments, sloped_combine, sloped_sums
 from ..runtime.program import Call, KernelCall
 from ..tensor import Layout, Tensor
 from ..utils.arrays import LANES, Array
-from .base import BuildContext, KernelLayer, Parameter, Trainable, padded_lanes
+from .base import BuildContext, Layer, Parameter, Trainable, padded_lanes
 
 EPSILON = 1e-5  # added to the variance inside the root, in the backward pass in both dialects
 OUTER_EPSILON = 1e-6  # added to the root by pjreddie's forward pass
@@ -189,7 +189,7 @@ class BatchNormTraining:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class BatchNormLayer(KernelLayer):
+class BatchNormLayer(Layer):
     """`[batchnorm]`. pjreddie's darknet neither stores nor trains its biases."""
 
     row: ClassVar[str] = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"

@@ -15,7 +15,6 @@ from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .backward_ops import activation_backward
 from .base import BuildContext, Layer, Parameter, Trainable
 from .batchnorm import BatchNorm, BatchNormTraining
 from .nchw_layer import NchwLayer
@@ -159,10 +158,7 @@ class Connected(NchwLayer):
 
     def compute_backward(self, delta: Array) -> list[Array]:
         x, sizes = self.nchw_inputs[0], (len(delta), self.inputs_count, self.outputs_count)
-        change, values = (Tensor(Layout(len(delta), Shape(self.outputs_count))) for _ in range(2))
-        change.fill(delta)
-        values.fill(self.values)
-        activation_backward(self.activation, change, values, values)
+        change = self.activation.backward_nchw(delta, self.values)
         if self._norm:
             self._norm.backward(change, change)
         delta = self._pre_norm_delta = change.plain()

@@ -12,13 +12,11 @@ from ..kernels.reorder import pack
 from ..runtime.program import Call, KernelCall
 from ..tensor import Tensor
 from ..utils.arrays import Array
-from .base import KernelLayer, Layer
-
-MASKED = np.float32(-1234)  # darknet's mark for truths that do not count
+from .base import Layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class NchwLayer(KernelLayer):
+class NchwLayer(Layer):
     """A layer whose `compute` reads and writes NCHW order.
 
     nchw_inputs: the sources, unpacked: (batch, outputs of the source) float32 each.
@@ -94,16 +92,3 @@ class NchwLayer(KernelLayer):
 
     def inputs_changed(self) -> None:
         self.read_sources()
-
-
-def stacked_truth(layer: Layer, truth: Sequence[Array]) -> Array:
-    """(batch, inputs) float32: one array of the layer's input size per sample. Raises ShapeError for other sizes."""
-    expected = layer.inputs[0].outputs
-    rows = [np.asarray(values, np.float32).reshape(-1) for values in truth]
-    for number, row in enumerate(rows):
-        if row.size != expected:
-            raise layer.section.shape_error(
-                f"compares its {expected} inputs with the truth, but the truth of sample {number} has {row.size} "
-                "numbers"
-            )
-    return np.stack(rows)

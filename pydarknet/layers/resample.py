@@ -1,25 +1,231 @@
-"""`[upsample]`, and `[reorg]` and `[reorg3d]`, which move pixels between space and channels."""
+"""Layers that change the size of planes: pooling (`[maxpool]`, `[local_avgpool]`, `[avgpool]`), `[upsample]`, and
+`[reorg]` and `[reorg3d]`, which move pixels between space and channels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.declared import flag, natural, positive, real
-from ..config.sections import Section
-from ..kernels import elementwise
+from ..config.sections import Section, flag, natural, positive, real
+from ..kernels import elementwise, pooling
+from ..kernels.pooling import average_gradient, maxpool_gradient
+from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
-from .base import BuildContext, KernelLayer, sizes
+from ..utils.arrays import Array
+from .base import BuildContext, Layer, sizes
+from .convolution.blur_pool import Blur
+from .convolution.section import read_strides
 from .nchw_layer import NchwLayer
+from .summary_row import blur_row
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Upsample(KernelLayer):
+class _WindowPool(Layer):
+    """Pooling over windows of size x size pixels.
+
+    padding: the total of both sides, as darknet counts it. blur: antialiasing, which takes over the strides.
+    """
+
+    size: int
+    stride_y: int
+    stride_x: int
+    padding: int
+    blur: Blur | None = None
+    _target: Tensor | None = field(default=None, repr=False)
+    _pooled_delta: Tensor | None = field(default=None, repr=False)
+
+    kernel: ClassVar[Callable[..., Any]]
+    word: ClassVar[str]
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+        stride_y, stride_x = read_strides(section)
+        size = section.positive("size", section.positive("stride", 1), 1 << 12)
+        mode = section.integer("antialiasing", 0)
+        blur = Blur(mode, stride_y, stride_x) if mode else None
+        section.ignore("maxpool_zero_nonmax", "maxpool_depth", "out_channels")
+        return cls.build(
+            section,
+            context,
+            size=size,
+            stride_y=1 if blur else stride_y,
+            stride_x=1 if blur else stride_x,
+            padding=section.natural("padding", size - 1, 1 << 16),
+            blur=blur,
+        )
+
+    def _pooled(self, shape: Shape) -> Shape:
+        if min(shape.height, shape.width) + self.padding < self.size:
+            return Shape(shape.channels, 0, 0)
+        height = (shape.height + self.padding - self.size) // self.stride_y + 1
+        width = (shape.width + self.padding - self.size) // self.stride_x + 1
+        return Shape(shape.channels, height, width)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        pooled = self._pooled(inputs[0])
+        return self.blur.out_shape(pooled) if self.blur else pooled
+
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
+        assert output is not None
+        self._target = self.blur.setup(self._pooled(self.inputs[0]), output) if self.blur else output
+
+    def bind(self) -> list[Call]:
+        assert self._target is not None
+        (x,), y = self.source_tensors, self._target
+        pool = KernelCall(type(self).kernel, x.data, x.planes, self._window(), y.data, y.planes)
+        return [pool, self.blur.run] if self.blur else [pool]
+
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
+        self._pooled_delta = self.blur.setup_training(delta) if self.blur and delta is not None else delta
+
+    def backward(self) -> None:
+        if self.blur:
+            self.blur.backward()
+        if self.source_deltas[0] is not None:
+            self._add_gradient(self.source_deltas[0])
+
+    def _add_gradient(self, target: Tensor) -> None:
+        raise NotImplementedError
+
+    def _window(self) -> SlidingWindow:
+        return SlidingWindow(self.size, self.stride_y, self.stride_x, self.padding // 2)
+
+    def table_operations(self) -> float:
+        return float(self.size**2 * self._pooled(self.inputs[0]).outputs)
+
+    def table_row(self) -> str:
+        if self.stride_x == self.stride_y:
+            window = f"  {self.size:2d}x{self.size:2d}/{self.stride_x:2d}   "
+        else:
+            window = f" {self.size:2d}x{self.size:2d}/{self.stride_x:2d}x{self.stride_y:2d} "
+        out = self._pooled(self.inputs[0])
+        operations = self.table_operations() / 1e9
+        row = f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {operations:5.3f} BF"
+        return row + blur_row(self.blur, out)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Maxpool(_WindowPool):
+    """`[maxpool]`: the maximum of each window, without the pixels outside the plane."""
+
+    kernel = pooling.maxpool
+    word: ClassVar[str] = "max"
+
+    @property
+    def is_maxpool_2x2(self) -> bool:
+        (shape,) = self.inputs
+        whole = Shape(shape.channels, (shape.height + 1) // 2, (shape.width + 1) // 2)
+        window = self.size, self.stride_y, self.stride_x, self.padding // 2
+        return window == (2, 2, 2, 0) and self.blur is None and self.shape == whole
+
+    @property
+    def can_overwrite(self) -> bool:
+        return self.is_maxpool_2x2
+
+    def _add_gradient(self, target: Tensor) -> None:
+        assert self._target is not None and self._pooled_delta is not None
+        (x,), y, delta, adds = self.source_tensors, self._target, self._pooled_delta, not self.overwrites
+        maxpool_gradient(
+            x.data, x.planes, self._window(), y.data, y.planes, delta.data, delta.planes, target.data, target.planes,
+            adds,
+        )  # fmt: skip
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+        if section.flag("maxpool_depth"):
+            return DepthMaxpool.from_section(section, context)
+        return super().from_section(section, context)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LocalAvgpool(_WindowPool):
+    """`[local_avgpool]`: the mean of each window, without the pixels outside the plane."""
+
+    kernel = pooling.local_average
+    word: ClassVar[str] = "avg"
+
+    def _add_gradient(self, target: Tensor) -> None:
+        assert self._pooled_delta is not None
+        delta = self._pooled_delta
+        factor = np.float32(1 / self.size**2)  # as in darknet, also at the borders, where the mean is over fewer pixels
+        average_gradient(delta.data, delta.planes, factor, self._window(), target.data, target.planes)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DepthMaxpool(NchwLayer):
+    """`[maxpool]` with `maxpool_depth`: output channel g is the maximum of the channels g + k out_channels."""
+
+    row: ClassVar[str] = (
+        "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
+    )
+    size: int
+    stride: int
+    out_channels: int = positive()
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> Layer:
+        section.ignore("maxpool_depth", "antialiasing", "padding", "maxpool_zero_nonmax", "stride_x", "stride_y")
+        stride = section.positive("stride", 1)
+        return cls.build(section, context, size=section.positive("size", stride), stride=stride)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        if self.out_channels > inputs[0].channels:
+            raise self.section.shape_error(
+                f"out_channels={self.out_channels} is more than the {inputs[0].channels} it reads", "out_channels"
+            )
+        return Shape(self.out_channels, inputs[0].height, inputs[0].width)
+
+    def compute(self, x: Array, y: Array) -> None:
+        shape = self.inputs[0]
+        channels = x.reshape(len(x), shape.channels, -1)
+        out = y.reshape(len(y), self.out_channels, -1)
+        for g in range(self.out_channels):
+            out[:, g] = channels[:, g :: self.out_channels].max(axis=1)
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        shape, x = self.inputs[0], self.nchw_inputs[0]
+        channels = x.reshape(len(x), shape.channels, -1)
+        out = np.zeros_like(channels)
+        for g in range(self.out_channels):
+            best = channels[:, g :: self.out_channels].argmax(axis=1)
+            change = delta.reshape(len(x), self.out_channels, -1)[:, g]
+            np.put_along_axis(out, (g + best * self.out_channels)[:, None], change[:, None], axis=1)
+        return [out.reshape(x.shape)]
+
+    def table_operations(self) -> float:
+        return float(self.size**2 * self.inputs[0].channels * self.shape.cells)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Avgpool(Layer):
+    """`[avgpool]`: the mean of each channel."""
+
+    row: ClassVar[str] = "avg                          {x_sizes} ->   {y.channels:4d}"
+    sets_size: ClassVar[bool] = True
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        return Shape(inputs[0].channels)
+
+    def bind(self) -> list[Call]:
+        (x,), y = self.source_tensors, self.output
+        return [KernelCall(pooling.global_average, x.data, x.planes, y.data, y.planes)]
+
+    def backward(self) -> None:
+        (target,), delta, shape = self.source_deltas, self.delta, self.inputs[0]
+        if target is not None:
+            factor, window = np.float32(1 / shape.cells), SlidingWindow(max(shape.height, shape.width), 1, 1, 0)
+            average_gradient(delta.data, delta.planes, factor, window, target.data, target.planes)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Upsample(Layer):
     """`[upsample]`: each pixel repeated stride x stride times, times `scale`.
 
     With `reverse` (a negative stride) the sum of each square of stride x stride pixels, times `scale`.
@@ -125,13 +331,13 @@ class Reorg(NchwLayer):
         order[wide.ravel()] = flat.ravel()
         return order
 
-    def compute(self, x: np.ndarray, y: np.ndarray) -> None:
+    def compute(self, x: Array, y: Array) -> None:
         if self._order is None:
             y[:, : x.shape[1]] = x
         else:
             np.take(x, self._order, axis=1, out=y)
 
-    def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
+    def compute_backward(self, delta: Array) -> list[Array]:
         x = self.nchw_inputs[0]
         if self._order is None:
             return [delta[:, : x.shape[1]]]

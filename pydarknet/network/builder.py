@@ -12,7 +12,7 @@ from ..config.sections import Config, Section
 from ..errors import ConfigError
 from ..layers import BuildContext, Changes, Layer, layer_class
 from ..tensor import Shape
-from ..utils.system import check_memory
+from ..utils.arrays import check_memory
 
 FOR_IMAGES = frozenset({
     "avg", "avgpool", "conv", "conv_lstm", "convolutional", "crnn", "crop", "deconv", "deconvolutional",

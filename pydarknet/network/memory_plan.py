@@ -36,8 +36,7 @@ from ..errors import ShapeError
 from ..layers import INPUT
 from ..layers.convolution.nchw import fits_four_lanes
 from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
-from ..utils.arrays import LANES, aligned_zeros
-from ..utils.system import check_memory
+from ..utils.arrays import LANES, aligned_zeros, check_memory
 from .fusion import Graph
 
 ALIGN = 16  # floats: one cache line

@@ -30,9 +30,9 @@ from numba.core.lowering import BaseLower
 BODY = "__numba_parfor_gufunc"  # Numba's name for the body of a parallel loop begins so
 WRAPPERS = "parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper"
 
-# LLVM's names of processors, and of those by whose model kernels are timed for them. With that of Ice Lake, weights are
-# read so early that a sum of the innermost loops goes to the stack.
-TIMED_AS = {"icelake-server": "znver4"}
+# LLVM's names of processors, and of those by whose model kernels are timed for them. With that of Ice Lake, which LLVM
+# takes for these four, weights are read so early that sums of the innermost loops go to the stack.
+TIMED_AS = dict.fromkeys(("icelake-client", "icelake-server", "rocketlake", "tigerlake"), "znver4")
 
 # The definition of a function in LLVM's text: up to its attributes, and what follows.
 _DEFINITION = re.compile(

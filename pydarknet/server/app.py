@@ -1,4 +1,4 @@
-"""The service: addresses, limits, and what each answer looks like. Needs Starlette (extra `serve`).
+"""The service: addresses, limits, counts, what each answer looks like, and listening (extra `serve`).
 
 `openapi.json` describes the addresses to clients, and the options of each to this module, which reads them by it.
 """
@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import math
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import uvicorn
 from python_multipart import parse_form
 from python_multipart.exceptions import ParseError
 from starlette.applications import Starlette
@@ -22,20 +27,26 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..errors import DivergedError, ImageError, OptionError
-from ..utils.http_access import LOOPBACK, knows, refusal
+from ..utils.http_server import LOOPBACK, knows, refusal
 from ..version import __version__
 from .engine import BusyError, Engine, StoppedError
-from .metrics import Metrics
 
 PAGE, OPENAPI = (Path(__file__).with_name(name) for name in ("page.html", "openapi.json"))
+CONNECTIONS = 256  # at a time, those that have sent nothing yet among them; more are answered with 503
+HEADER = 10.0  # seconds in which the header of a request must arrive
+STOPPING = 30  # seconds in which requests under way are finished
 READ: dict[str, Callable[[str], Any]] = {
     "number": float,
     "integer": int,
     "boolean": lambda text: {"true": True, "1": True, "false": False, "0": False}[text],
 }
 NAMED = {"number": "a number", "integer": "a whole number"}
+STATUS = {BusyError: 429, StoppedError: 503, ImageError: 400, OptionError: 400, DivergedError: 500}
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds: the buckets of the histogram
 Result = TypeVar("Result")
 Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -54,33 +65,150 @@ class Limits:
     reading: float = 20.0
 
 
+class Metrics:
+    """Requests by address and status, and a histogram of the seconds that they took, in the form of Prometheus."""
+
+    def __init__(self, engine: Engine, paths: Container[str]) -> None:
+        self._engine, self._paths = engine, paths
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self._buckets: Counter[float] = Counter()
+        self._seconds = 0.0
+
+    def middleware(self, app: ASGIApp) -> ASGIApp:
+        """The application, with every answer counted.
+
+        Addresses that do not exist are counted together, so that clients cannot fill memory.
+        """
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            start, status = time.perf_counter(), 500
+
+            async def noted(message: Message) -> None:
+                nonlocal status
+                status = message.get("status", status)
+                await send(message)
+
+            try:
+                await app(scope, receive, noted)
+            finally:
+                seconds = time.perf_counter() - start
+                self._requests[scope["path"] if scope["path"] in self._paths else "other", status] += 1
+                self._seconds += seconds
+                self._buckets[next((bound for bound in BOUNDS if seconds <= bound), math.inf)] += 1
+
+        return counted
+
+    def lines(self) -> Iterator[str]:
+        """All of them."""
+        yield "# TYPE pydarknet_requests_total counter"
+        for (path, status), number in sorted(self._requests.items()):
+            yield f'pydarknet_requests_total{{path="{path}",status="{status}"}} {number}'
+        yield "# TYPE pydarknet_request_seconds histogram"
+        total = 0
+        for bound in (*BOUNDS, math.inf):
+            total += self._buckets[bound]
+            name = "+Inf" if bound == math.inf else f"{bound:g}"
+            yield f'pydarknet_request_seconds_bucket{{le="{name}"}} {total}'
+        yield f"pydarknet_request_seconds_sum {self._seconds:.6f}"
+        yield f"pydarknet_request_seconds_count {total}"
+        yield "# TYPE pydarknet_requests_under_way gauge"
+        yield f"pydarknet_requests_under_way {self._engine.under_way}"
+
+
 class Service:
-    """What the addresses share: the engine, the limits, the token, the counts."""
+    """The addresses, and what they share: the engine, the limits, the token, the counts."""
 
     def __init__(self, engine: Engine, address: str, token: str | None, limits: Limits) -> None:
-        self.engine, self.limits, self.metrics = engine, limits, Metrics(engine)
+        self.engine, self.limits = engine, limits
         self._address, self._token = address, token
         self._bytes = 0  # of all bodies under way
+        self._page, openapi = (path.read_text(encoding="utf-8") for path in (PAGE, OPENAPI))
+        self._openapi = json.loads(openapi)
+        self._openapi["info"]["version"] = __version__
+        answers = [  # address, answer, method, whether the token is asked for
+            ("/v1/detect", self.detect, "POST", True),
+            ("/v1/classify", self.classify, "POST", True),
+            ("/v1/model", self.model, "GET", True),
+            ("/metrics", self.counts, "GET", True),
+            ("/healthz", self.health, "GET", False),
+            ("/openapi.json", self.description, "GET", False),
+            ("/", self.index, "GET", False),
+        ]
+        self.routes = [Route(path, self._guarded(answer, asks), methods=[way]) for path, answer, way, asks in answers]
+        self.metrics = Metrics(engine, {path for path, *_ in answers})
 
-    def check_token(self, request: Request) -> None:
-        """Raise HTTPException 401 where a token is asked for and the header `Authorization` has another."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if not knows(self._token, given if scheme == "Bearer" else ""):
-            raise HTTPException(401, "expected the header Authorization: Bearer TOKEN")
-
-    def guarded(self, answer: Answer) -> Answer:
-        """`answer`, which pages of other sites do not get: HTTPException 403, by the headers `Host` and `Origin`."""
+    def _guarded(self, answer: Answer, asks_for_token: bool) -> Answer:
+        """`answer`, which pages of other sites do not get: HTTPException 403, by the headers `Host` and `Origin`; nor
+        does who lacks the token of the header `Authorization`: 401."""
 
         async def guarded(request: Request) -> Response:
             headers = request.headers
             origin = headers.get("origin") if request.method == "POST" else None
             if why := refusal(self._address, self._token, headers.get("host"), origin):
                 raise HTTPException(403, why)
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            if asks_for_token and not knows(self._token, given if scheme == "Bearer" else ""):
+                raise HTTPException(401, "expected the header Authorization: Bearer TOKEN")
             return await answer(request)
 
         return guarded
 
-    async def answer(self, request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    # --- addresses ---
+
+    async def detect(self, request: Request) -> Response:
+        if not self.engine.detects:
+            raise HTTPException(404, "this network classifies; use /v1/classify")
+        asked = self._options(request)
+        options = self.engine.options(asked["thresh"], asked["nms"], asked["hier"])
+        async with self._picture(request) as (content, name):
+            if asked["annotated"]:
+                picture = await self._result(request, self.engine.annotated(content, options))
+                return Response(picture, media_type="image/jpeg")
+            found = await self._result(request, self.engine.detect(content, options, name))
+        return Response(found, media_type="application/json")
+
+    async def classify(self, request: Request) -> Response:
+        if self.engine.detects:
+            raise HTTPException(404, "this network detects objects; use /v1/detect")
+        asked = self._options(request)
+        async with self._picture(request) as (content, name):
+            best = await self._result(request, self.engine.classify(content, asked["top"], name))
+        return Response(best, media_type="application/json")
+
+    async def model(self, _: Request) -> Response:
+        network, detects = self.engine.model, self.engine.detects
+        channels, height, width = network.input_shape
+        return JSONResponse(
+            {
+                "cfg": Path(network.path).name,
+                "task": "detect" if detects else "classify",
+                "dialect": network.dialect.name,
+                "input": {"width": width, "height": height, "channels": channels},
+                "parameters": network.parameter_count,
+                "thresh": network.dialect.detector_thresh if detects else None,
+                "names": network.names,
+                "version": __version__,
+            }
+        )
+
+    async def health(self, _: Request) -> Response:
+        alive = self.engine.is_alive
+        return PlainTextResponse("ok\n" if alive else "stopping\n", 200 if alive else 503)
+
+    async def counts(self, _: Request) -> Response:
+        text = "".join(f"{line}\n" for line in self.metrics.lines())
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    async def description(self, _: Request) -> Response:
+        return JSONResponse(self._openapi)
+
+    async def index(self, _: Request) -> Response:
+        policy = "default-src 'self' 'unsafe-inline'; img-src blob: data:; media-src blob:"
+        return HTMLResponse(self._page, headers={"Content-Security-Policy": policy})
+
+    # --- what they share ---
+
+    async def _result(self, request: Request, work: Coroutine[Any, Any, Result]) -> Result:
         """The result of `work`, which is cancelled when the client goes."""
         task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
         try:
@@ -88,20 +216,12 @@ class Service:
             if not task.done():
                 raise HTTPException(499, "the client has gone")
             return task.result()
-        except BusyError:
-            raise HTTPException(429, f"{self.engine.capacity} requests are under way") from None
-        except StoppedError:
-            raise HTTPException(503, "the service stops") from None
-        except (ImageError, OptionError) as error:
-            raise HTTPException(400, str(error)) from error
-        except DivergedError as error:
-            raise HTTPException(500, str(error)) from error
         finally:
             task.cancel()
             gone.cancel()
 
-    @asynccontextmanager
-    async def picture(self, request: Request) -> AsyncIterator[tuple[bytes, str | None]]:
+    @contextlib.asynccontextmanager
+    async def _picture(self, request: Request) -> AsyncIterator[tuple[bytes, str | None]]:
         """The picture file of a request, raw or as a part of a form, and its name. Raises HTTPException.
 
         The body counts towards the bound of all bodies as long as the block runs.
@@ -128,6 +248,28 @@ class Service:
             if self._bytes > self.limits.bodies:
                 raise HTTPException(503, f"bodies of more than {self.limits.bodies} bytes are under way")
 
+    def _options(self, request: Request) -> dict[str, Any]:
+        """The options after an address's question mark, by the parameters of OpenAPI. Raises HTTPException 400."""
+        parameters = self._openapi["paths"][request.scope["path"]]["post"]["parameters"]
+        known = {each["name"]: each["schema"] for each in parameters}
+        found = {name: schema.get("default") for name, schema in known.items()}
+        for name, text in request.query_params.items():
+            if name not in known:
+                raise HTTPException(400, f"{name[:40]!r}: no such option; expected one of {', '.join(known)}")
+            schema = known[name]
+            low, high = schema.get("minimum", 0), schema.get("maximum", 1)
+            try:
+                found[name] = READ[schema["type"]](text)
+                is_right = low <= found[name] <= high  # NaN is not
+            except (ValueError, KeyError):
+                is_right = False
+            if not is_right:
+                expected = (
+                    "true or false" if schema["type"] == "boolean" else f"{NAMED[schema['type']]} from {low} to {high}"
+                )
+                raise HTTPException(400, f"{name}={text[:40]!r}: expected {expected}")
+        return found
+
 
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
@@ -149,31 +291,10 @@ def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]
     return files[0].file_object.read(), name.decode("utf-8", "replace") if name else None
 
 
-def _options(request: Request, parameters: list[dict[str, Any]]) -> dict[str, Any]:
-    """The options after an address's question mark, by the parameters of OpenAPI. Raises HTTPException 400."""
-    known = {each["name"]: each["schema"] for each in parameters}
-    found = {name: schema.get("default") for name, schema in known.items()}
-    for name, text in request.query_params.items():
-        if name not in known:
-            raise HTTPException(400, f"{name[:40]!r}: no such option; expected one of {', '.join(known)}")
-        schema = known[name]
-        low, high = schema.get("minimum", 0), schema.get("maximum", 1)
-        try:
-            found[name] = READ[schema["type"]](text)
-            is_right = low <= found[name] <= high  # NaN is not
-        except (ValueError, KeyError):
-            is_right = False
-        if not is_right:
-            expected = (
-                "true or false" if schema["type"] == "boolean" else f"{NAMED[schema['type']]} from {low} to {high}"
-            )
-            raise HTTPException(400, f"{name}={text[:40]!r}: expected {expected}")
-    return found
-
-
 async def _refuse(_: Request, error: Exception) -> Response:
     """JSON of one line, also for addresses and methods that do not exist."""
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):
+        error = HTTPException(next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), str(error))
     headers = {"Retry-After": "1"} if error.status_code in (429, 503) else {}
     headers |= {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else {}
     return JSONResponse({"error": error.detail}, error.status_code, headers | dict(error.headers or {}))
@@ -184,85 +305,80 @@ def make_app(
 ) -> Starlette:
     """The ASGI application that answers with `engine`. The caller closes the engine when the application has ended.
 
-    address: what it listens on, which decides with `token` whose requests are refused (`utils/http_access.py`).
+    address: what it listens on, which decides with `token` whose requests are refused (`utils/http_server.py`).
     """
     service = Service(engine, address, token, limits or Limits())
     return Starlette(
-        routes=[
-            Route(route.path, service.guarded(route.endpoint), methods=route.methods)
-            for route in (*_answers(service), *_state(service))
-        ],
-        exception_handlers={HTTPException: _refuse},
+        routes=service.routes,
+        exception_handlers=dict.fromkeys((HTTPException, *STATUS), _refuse),
         middleware=[Middleware(service.metrics.middleware)],
     )
 
 
-def _answers(service: Service) -> list[Route]:
-    engine = service.engine
-    paths = json.loads(OPENAPI.read_text(encoding="utf-8"))["paths"]
-
-    async def detect(request: Request) -> Response:
-        service.check_token(request)
-        if not engine.detects:
-            raise HTTPException(404, "this network classifies; use /v1/classify")
-        asked = _options(request, paths["/v1/detect"]["post"]["parameters"])
-        options = engine.options(asked["thresh"], asked["nms"], asked["hier"])
-        async with service.picture(request) as (content, name):
-            if asked["annotated"]:
-                picture = await service.answer(request, engine.annotated(content, options))
-                return Response(picture, media_type="image/jpeg")
-            found = await service.answer(request, engine.detect(content, options, name))
-        return Response(found, media_type="application/json")
-
-    async def classify(request: Request) -> Response:
-        service.check_token(request)
-        if engine.detects:
-            raise HTTPException(404, "this network detects objects; use /v1/detect")
-        asked = _options(request, paths["/v1/classify"]["post"]["parameters"])
-        async with service.picture(request) as (content, name):
-            best = await service.answer(request, engine.classify(content, asked["top"], name))
-        return Response(best, media_type="application/json")
-
-    return [Route("/v1/detect", detect, methods=["POST"]), Route("/v1/classify", classify, methods=["POST"])]
+def run(app: Starlette, listening: socket.socket, started: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; requests under way are finished. `started` is called when the port answers."""
+    config = uvicorn.Config(
+        app,
+        http=bounded_protocol(AutoHTTPProtocol),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=STOPPING,
+    )
+    server = _Server(config, started)
+    with contextlib.closing(listening):
+        server.run([listening])
 
 
-def _state(service: Service) -> list[Route]:
-    page, openapi = PAGE.read_text(encoding="utf-8"), json.loads(OPENAPI.read_text(encoding="utf-8"))
-    openapi["info"]["version"] = __version__
+def bounded_protocol(base: Any, seconds: float = HEADER) -> type[asyncio.Protocol]:
+    """uvicorn's protocol, which closes connections that do not send the header of a request within `seconds`.
 
-    async def model(request: Request) -> Response:
-        service.check_token(request)
-        network = service.engine.model
-        channels, height, width = network.input_shape
-        return JSONResponse(
-            {
-                "cfg": Path(network.path).name,
-                "task": "detect" if service.engine.detects else "classify",
-                "dialect": network.dialect.name,
-                "input": {"width": width, "height": height, "channels": channels},
-                "parameters": network.parameter_count,
-                "thresh": network.dialect.detector_thresh if service.engine.detects else None,
-                "names": network.names,
-                "version": __version__,
-            }
-        )
+    The time starts with the connection, and later with the first byte after an answer; between the two, uvicorn's own
+    `timeout_keep_alive` counts. `Limits.reading` bounds the time of the body.
+    """
 
-    async def health(_: Request) -> Response:
-        alive = service.engine.is_alive
-        return PlainTextResponse("ok\n" if alive else "stopping\n", 200 if alive else 503)
+    class BoundedProtocol(base):
+        _overdue: asyncio.TimerHandle | None = None
 
-    async def metrics(request: Request) -> Response:
-        service.check_token(request)
-        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._expect_header()
 
-    async def description(_: Request) -> Response:
-        return JSONResponse(openapi)
+        def data_received(self, data: bytes) -> None:
+            before = self.cycle
+            if self._overdue is None and (before is None or before.response_complete):
+                self._expect_header()
+            super().data_received(data)
+            if self.cycle is not before:
+                self._expect_no_more()
 
-    async def index(_: Request) -> Response:
-        policy = "default-src 'self' 'unsafe-inline'; img-src blob: data:; media-src blob:"
-        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._expect_no_more()
+            super().connection_lost(exc)
 
-    answers = {
-        "/": index, "/v1/model": model, "/healthz": health, "/metrics": metrics, "/openapi.json": description,
-    }  # fmt: skip
-    return [Route(path, answer) for path, answer in answers.items()]
+        def _expect_header(self) -> None:
+            self._overdue = self.loop.call_later(seconds, self.transport.close)
+
+        def _expect_no_more(self) -> None:
+            if self._overdue is not None:
+                self._overdue.cancel()
+                self._overdue = None
+
+    return BoundedProtocol
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it has started."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._told()

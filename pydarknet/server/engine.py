@@ -15,8 +15,8 @@ import copy
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -34,6 +34,7 @@ AHEAD = 1  # threads beyond one for each copy, which prepare pictures meanwhile
 MOST_PARAMETERS = 1 << 28  # of all copies together, by default: 1 GiB
 PIXELS = 50_000_000  # of a picture, by default: 150 MB once it is decoded
 Result = TypeVar("Result")
+Waiting = tuple[DetectorInput, Future[DetectionResult]]  # a picture that waits for a pass, and what comes of it
 
 
 class BusyError(Exception):
@@ -42,14 +43,6 @@ class BusyError(Exception):
 
 class StoppedError(Exception):
     """The engine takes no more requests."""
-
-
-class _Pass:
-    """A picture that waits for a pass, and what came of it."""
-
-    def __init__(self, picture: DetectorInput) -> None:
-        self.picture = picture
-        self.result: DetectionResult | Exception | None = None
 
 
 class Engine:
@@ -83,7 +76,7 @@ class Engine:
         for each in reversed(models):
             self._idle.put(each)
         self._stopped = False
-        self._waiting: deque[_Pass] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._turn = threading.Lock()
         self._pool = ThreadPoolExecutor(self.copies + AHEAD + (batch if self._batch_model else 0), "request")
 
@@ -120,9 +113,9 @@ class Engine:
 
     async def _in_pool(self, work: Callable[[], Result]) -> Result:
         if self._stopped:
-            raise StoppedError
+            raise StoppedError("the service stops")
         if self.under_way >= self.capacity:
-            raise BusyError
+            raise BusyError(f"{self.capacity} requests are under way")
         self.under_way += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -162,25 +155,25 @@ class Engine:
         if self._batch_model is None:
             with self._idle_model() as model:
                 return detect_inputs(model, [picture], self._names)[0]
-        mine = _Pass(picture)
-        self._waiting.append(mine)
+        mine: Future[DetectionResult] = Future()
+        self._waiting.append((picture, mine))
         with self._turn:
-            while mine.result is None:  # who has the turn computes for those who came before as well
-                self._compute([self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))])
-        if isinstance(mine.result, Exception):
-            raise mine.result
-        return mine.result
+            while not mine.done():  # who has the turn computes for those who came before as well
+                ready = [self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))]
+                if len(ready) == self.batch:
+                    self._compute(self._batch_model, ready)
+                else:
+                    for each in ready:
+                        self._compute(self.model, [each])
+        return mine.result()
 
-    def _compute(self, passes: list[_Pass]) -> None:
-        """One pass for all where they fill a batch, else one for each."""
-        full = self._batch_model is not None and len(passes) == self.batch
-        for group in [passes] if full else [[each] for each in passes]:
-            try:
-                model = self._batch_model if full and self._batch_model else self.model
-                results: list[DetectionResult | Exception] = [
-                    *detect_inputs(model, [each.picture for each in group], self._names)
-                ]
-            except Exception as error:
-                results = [error] * len(group)
-            for each, result in zip(group, results, strict=True):
-                each.result = result
+    def _compute(self, model: Model, waiting: Sequence[Waiting]) -> None:
+        """One pass for all."""
+        try:
+            results = detect_inputs(model, [picture for picture, _ in waiting], self._names)
+        except Exception as error:
+            for _, future in waiting:
+                future.set_exception(error)
+        else:
+            for (_, future), result in zip(waiting, results, strict=True):
+                future.set_result(result)

@@ -6,21 +6,20 @@ and of last week in the same way.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mimetypes
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import DataError
-from ..utils.http_access import LOOPBACK
-from ..utils.http_server import BoundedHandler, BoundedServer
-from ..utils.strict_json import to_json
+from ..utils.files import to_json
+from ..utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
 
 PAGE = Path(__file__).with_name("live.html")
 LOG, STATE = "train.jsonl", "live/state.json"
@@ -41,59 +40,45 @@ def find_run(folder: str | Path) -> Path:
     return found[0].parent
 
 
-class LiveServer:
+class LiveServer(BoundedServer):
     """Serves the page of one run from `start` until `close`; never waits for a viewer. `url` is for a browser."""
 
     def __init__(self, run: Path, port: int, address: str = LOOPBACK, token: str | None = None) -> None:
         """port: 0 lets the system choose. token: what viewers have to know. Raises OptionError."""
-        self._server = BoundedServer(address, port, lambda *arguments: _Handler(run, *arguments), token)
-        self.port = self._server.port
-        self.url = self._server.url + (f"?token={token}" if token else "")
-
-    def start(self) -> None:
-        """Answer viewers, those among them that have come before."""
-        self._server.start()
-
-    def close(self) -> None:
-        """Take no more viewers."""
-        self._server.close()
+        super().__init__(address, port, _Handler, token)
+        self.run = run
+        self.url += f"?token={token}" if token else ""
 
 
 class _Handler(BoundedHandler):
-    def __init__(self, run: Path, *arguments: Any) -> None:
-        self.run = run
-        super().__init__(*arguments)
+    server: LiveServer
 
     def answer(self) -> None:
-        url = urlsplit(self.path)
-        if url.path == "/":
-            page = PAGE.read_bytes()
-            self.send_headers(200, "text/html; charset=utf-8", Content_Length=str(len(page)))
-            self.wfile.write(page)
-        elif url.path == "/events":
-            self._events()
-        elif FILES.fullmatch(name := unquote(url.path[1:])) and (self.run / name).is_file():
-            self._file(self.run / name)
+        name = unquote(urlsplit(self.path).path[1:])
+        path = self.server.run / name
+        if not name:
+            self._send_file(PAGE, "text/html; charset=utf-8")
+        elif name == "events":
+            self._send_events()
+        elif FILES.fullmatch(name) and path.is_file():
+            self._send_file(path, mimetypes.guess_type(path.name)[0] or "application/octet-stream")
         else:
             self.send_text(404, "no such page")
 
-    def _file(self, path: Path) -> None:
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    def _send_file(self, path: Path, kind: str) -> None:
         with path.open("rb") as stream:
             self.send_headers(200, kind, Content_Length=str(path.stat().st_size))
             shutil.copyfileobj(stream, self.wfile)
 
-    def _events(self) -> None:
+    def _send_events(self) -> None:
         """Server-sent events until the viewer goes: `log`, an array of lines of the log; `state`; `weights`."""
         self.send_headers(200, "text/event-stream")
         sent = time.monotonic()
-        for kind, data in changes(self.run):
+        for kind, data in changes(self.server.run):
             now = time.monotonic()
-            if kind:
-                self.wfile.write(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
-                sent = now
-            elif now - sent > ALIVE:
-                self.wfile.write(b": alive\n\n")
+            if kind or now - sent > ALIVE:
+                event = b"event: %s\ndata: %s\n\n" % (kind.encode(), data) if kind else b": alive\n\n"
+                self.wfile.write(event)
                 sent = now
 
 
@@ -102,12 +87,13 @@ def changes(run: Path) -> Iterator[tuple[str, bytes]]:
 
     The first `log` has the whole history, thinned out; a file that was cut or replaced is a `reset` and a new history.
     """
-    log = _Log(run / LOG)
     seen: dict[str, bytes] = {}
-    changed = None  # when a file came into the folder or went
-    for look in count():
-        yield from log.new()
-        before, changed = changed, _changed(run)
+    changed = 0  # when a file came into the folder or went
+    for look, events in enumerate(_log_events(run / LOG)):
+        yield from events
+        before = changed
+        with contextlib.suppress(OSError):
+            changed = run.stat().st_mtime_ns
         listed = [("weights", _weights)] if changed != before or look % ANYWAY == 0 else []
         for kind, read in (("state", _state), *listed):
             if (data := read(run)) != seen.get(kind):
@@ -117,36 +103,23 @@ def changes(run: Path) -> Iterator[tuple[str, bytes]]:
         time.sleep(POLL)
 
 
-def _changed(folder: Path) -> int:
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-class _Log:
-    """The lines of train.jsonl that have come since the last look."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._file, self._at = path, 0, 0
-
-    def new(self) -> Iterator[tuple[str, bytes]]:
-        if not self._path.is_file():
-            return
-        try:
-            with self._path.open("rb") as stream:
-                status = self._path.stat()
-                if status.st_ino != self._file or status.st_size < self._at:
-                    yield "reset", b"{}"
-                    self._file, self._at = status.st_ino, 0
-                stream.seek(self._at)
-                content = stream.read()
-        except OSError:  # it is moved aside or not there yet
-            return
-        lines = content[: content.rfind(b"\n") + 1].splitlines()
-        self._at += sum(map(len, lines)) + len(lines)
-        if lines:
-            yield "log", b"[" + b",".join(_thinned(lines)) + b"]"
+def _log_events(path: Path) -> Iterator[list[tuple[str, bytes]]]:
+    """For each look at train.jsonl, the lines that have come since the last one."""
+    file = at = 0
+    while True:
+        events = []
+        with contextlib.suppress(OSError), path.open("rb") as stream:  # it is moved aside or not there yet
+            status = os.fstat(stream.fileno())
+            if status.st_ino != file or status.st_size < at:
+                events.append(("reset", b"{}"))
+                file, at = status.st_ino, 0
+            stream.seek(at)
+            content = stream.read()
+            lines = content[: content.rfind(b"\n") + 1].splitlines()
+            at += sum(map(len, lines)) + len(lines)
+            if lines:
+                events.append(("log", b"[" + b",".join(_thinned(lines)) + b"]"))
+        yield events
 
 
 def _thinned(lines: list[bytes]) -> list[bytes]:
@@ -157,19 +130,16 @@ def _thinned(lines: list[bytes]) -> list[bytes]:
 
 
 def _state(run: Path) -> bytes:
-    try:
+    with contextlib.suppress(OSError):
         return (run / STATE).read_bytes()
-    except OSError:  # a run without --live
-        return json.dumps({"name": run.name, "status": "unknown", "max_batches": 0}).encode()
+    return json.dumps({"name": run.name, "status": "unknown", "max_batches": 0}).encode()  # a run without --live
 
 
 def _weights(run: Path) -> bytes:
     """Names and sizes of the weights, newest first."""
     found = []
     for path in run.glob("*.weights"):
-        try:
+        with contextlib.suppress(OSError):
             status = path.stat()
-        except OSError:
-            continue
-        found.append((status.st_mtime, {"name": path.name, "size": status.st_size}))
+            found.append((status.st_mtime, {"name": path.name, "size": status.st_size}))
     return to_json([entry for _, entry in sorted(found, key=lambda each: each[0], reverse=True)]).encode()

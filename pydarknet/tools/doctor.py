@@ -17,7 +17,7 @@ from ..runtime import object_loader, shipped
 from ..runtime import processor as runtime_processor
 from ..runtime.cache import CACHE_FOLDER, is_cold, numba_is_known
 from ..runtime.threads import threads
-from ..utils.system import machine_memory
+from ..utils.arrays import machine_memory
 from ..version import __version__
 
 PACKAGES = ("numpy", "numba", "llvmlite", "click", "onnx", "onnxruntime", "matplotlib", "supervision")

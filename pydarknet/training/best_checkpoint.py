@@ -13,8 +13,7 @@ from typing import Any
 
 from ..errors import OutputError
 from ..network.network import Network
-from ..utils.files import flush, hash_of, write_file
-from ..utils.strict_json import to_json
+from ..utils.files import flush, hash_of, to_json, write_file
 
 log = logging.getLogger("pydarknet")
 

@@ -13,18 +13,17 @@ import numpy as np
 from ..config.sections import Section
 from ..errors import OptionError
 from ..layers import INPUT, Layer
-from ..layers.base import Trainable
+from ..layers.base import Trainable, TrainingProgress
 from ..layers.convolution.converted import FLOAT32
 from ..layers.heads.base import Head
 from ..layers.heads.delta_rejection import DeltaRejection
-from ..layers.options import TrainingProgress
 from ..network.fusion import Graph
 from ..network.memory_plan import allocate, plan_tensors
 from ..network.network import Network
 from ..runtime.passes import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
-from ..utils.interrupts import interrupts_held
+from ..utils.prefetch import interrupts_held
 from .ema import MovingAverage
 from .lr_schedule import LearningRateSchedule
 from .optimizer import Optimizer

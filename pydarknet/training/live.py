@@ -24,8 +24,7 @@ from ..images.image import Picture, encode_image, load_image, write_image
 from ..images.operations import as_picture
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
-from ..utils.files import write_file
-from ..utils.strict_json import to_json
+from ..utils.files import to_json, write_file
 from .hooks import Hook, Run
 from .metrics_log import IterationRecord
 from .run_folder import CHART

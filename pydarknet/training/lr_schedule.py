@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.declared import integer, natural, read_options, real
-from ..config.sections import Section
+from ..config.sections import Section, integer, natural, read_options, real
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import OptionError
-from ..layers.backward_ops import needs_input
 from ..layers.heads.base import Head
 from ..model import Model
 from ..tensor import Layout, Shape
@@ -140,7 +139,7 @@ def training_bytes(model: Model, width: int, height: int, validates: bool = Fals
     for layer, shape in zip(model.layers, shapes, strict=True):
         kept = 2 + layer.section.flag("batch_normalize")
         activation = getattr(layer, "activation", None)
-        kept += activation is not None and needs_input(activation)
+        kept += activation is not None and activation.needs_input
         kept += layer.kind in ("convolutional", "conv", "deconvolutional")
         total += kept * _bytes(shape)
     net = model.config.net

@@ -11,7 +11,7 @@ from ..config.sections import Option, Section, read_config, read_data
 from ..errors import OptionError
 from ..model import Model, load_model
 from ..network.weights import Header
-from ..utils.system import check_memory
+from ..utils.arrays import check_memory
 from . import checkpoint
 from .checkpoint import Progress
 from .checkpoint_schedule import CheckpointSchedule, base_name

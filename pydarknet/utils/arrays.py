@@ -1,9 +1,13 @@
-"""Arrays of float32 as the engine keeps them: the type, the number of SIMD lanes, aligned memory."""
+"""Arrays of float32 as the engine keeps them: the type, the number of SIMD lanes, aligned memory; how much there is."""
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import ShapeError
 
 Array = NDArray[np.float32]
 LANES = 16  # floats of a SIMD vector: channels of a block
@@ -27,3 +31,19 @@ def aligned_empty(size: int) -> Array:
 def _aligned(block: Array) -> Array:
     start = -(block.ctypes.data // block.itemsize) % LANES
     return block[start : len(block) - LANES - SLACK + start]
+
+
+def machine_memory() -> int:
+    """Bytes of physical memory; a large number if the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raise ShapeError if `what`, which needs so many bytes, exceeds the machine's memory. To be called before it is
+    allocated."""
+    has = machine_memory()
+    if needed > has:
+        raise ShapeError(f"{what} need {needed / 2**30:.1f} GiB; this machine has {has / 2**30:.1f} GiB")

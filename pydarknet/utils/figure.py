@@ -8,13 +8,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import OptionError, OutputError
 from .files import write_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
@@ -25,8 +22,8 @@ def check_plot(path: str | os.PathLike[str]) -> None:
         raise OptionError(f"{path}: cannot draw a {extension or 'nameless'} file; expected one of {', '.join(known)}")
 
 
-def new_figure() -> Figure:
-    """An empty figure of 8 x 6 inches. Raises OptionError where matplotlib is missing."""
+def new_figure() -> Any:
+    """An empty matplotlib figure of 8 x 6 inches. Raises OptionError where matplotlib is missing."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -58,13 +55,10 @@ def inline_style(salt: str) -> Iterator[None]:
     new_figure()
     from matplotlib import rc_context
 
-    ink: dict[Any, Any] = dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
-    )
-    nothing: dict[Any, Any] = dict.fromkeys(("figure.facecolor", "axes.facecolor"), "none")
-    with rc_context(
-        {**ink, **nothing, "grid.color": INK, "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 11}
-    ):
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 11}
+    for part in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"):
+        style[part] = INK
+    with rc_context({**style, "figure.facecolor": "none", "axes.facecolor": "none"}):
         yield
 
 

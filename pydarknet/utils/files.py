@@ -1,12 +1,15 @@
-"""Files: written whole or not at all, read with a bound and one clear error."""
+"""Files: written whole or not at all, read with a bound and one clear error, named by their first bytes."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import hashlib
+import json
+import logging
+import math
 import os
+import re
 import secrets
 import select
 import shutil
@@ -14,15 +17,27 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import DarknetError, OutputError
-from .file_kinds import kind_of
+
+log = logging.getLogger("pydarknet")
 
 LARGEST_FILE = 1 << 36  # bytes that `read_bytes` takes: a sparse or endless file must not fill the memory
 LARGEST_TEXT = 1 << 30  # bytes of a text file
 SPARE = 1 << 16  # bytes that a disk with space takes
 PATIENCE = 10.0  # seconds that a pipe may be silent
+
+
+@contextlib.contextmanager
+def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What the system refuses while the block writes to `path`, as OutputError with the path and the reason."""
+    try:
+        yield
+    except BrokenPipeError:  # of standard output, not of a file
+        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -36,7 +51,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     if target.exists() and not target.is_file() and not target.is_dir():
-        with open_for_output(target) as stream:
+        with output_errors(path), target.open("wb") as stream:
             yield stream
         return
     with part_of(target) as part, part.open("wb") as stream:
@@ -69,22 +84,17 @@ def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Pat
     former `path`, or those of any new file. Raises OutputError with the path and the system's reason.
     """
     target = Path(os.path.realpath(path))
-    part = None
-    try:
+    with output_errors(path):
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory")
         former = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
         part = _unused_name(target, suffix, lambda name: _create(name, 0o666 if former is None else 0o600))
-        yield part
-        if former is not None:
-            part.chmod(former)
-        part.replace(target)
-    except BrokenPipeError:  # of standard output, not of a file
-        raise
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
-    finally:
-        if part is not None:
+        try:
+            yield part
+            if former is not None:
+                part.chmod(former)
+            part.replace(target)
+        finally:
             with contextlib.suppress(OSError):  # the folder may be gone
                 part.unlink(missing_ok=True)
 
@@ -96,19 +106,16 @@ def write_folder_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises OutputError where `path` exists and is not an empty folder, and for what the system refuses.
     """
     target = Path(path)
-    temporary = None
-    try:
+    with output_errors(path):
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise OutputError(f"{path}: is there already; expected a new or empty folder")
         temporary = _unused_name(target.absolute(), ".part", Path.mkdir)
-        yield temporary
-        if target.exists():
-            target.rmdir()
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            if target.exists():
+                target.rmdir()
+            temporary.replace(target)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -124,18 +131,6 @@ def _unused_name(target: Path, suffix: str, create: Callable[[Path], None]) -> P
 
 def _create(path: Path, mode: int) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode))
-
-
-@contextlib.contextmanager
-def open_for_output(path: Path) -> Iterator[BinaryIO]:
-    """`path` opened for writing in place. Raises OutputError."""
-    try:
-        with path.open("wb") as stream:
-            yield stream
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
 def read_bytes(path: str | os.PathLike[str], error: type[DarknetError], largest: int = LARGEST_FILE) -> bytes:
@@ -162,13 +157,8 @@ def read_bytes(path: str | os.PathLike[str], error: type[DarknetError], largest:
 def check_readable(path: str | os.PathLike[str]) -> None:
     """For libraries that open files by name, and may seek in them or wait for ever: raise OSError or ValueError with
     the reason why they could not, also for a pipe or a device that is no camera."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    try:
-        mode = os.fstat(handle).st_mode
-    finally:
-        os.close(handle)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with open(path, "rb", buffering=0, opener=_open_at_once) as stream:  # not a folder
+        mode = os.fstat(stream.fileno()).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         raise OSError("it is a pipe; expected a file")
     if not stat.S_ISREG(mode) and not Path(os.path.realpath(path)).name.startswith("video"):
@@ -248,13 +238,112 @@ def hash_of(path: Path) -> str:
 
 def flush(folder: Path) -> None:
     """Write the entries of a folder to the disk now, so that they survive a power failure in this order."""
-    try:
+    with contextlib.suppress(OSError):  # of systems on which folders cannot be opened or flushed
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # systems on which folders cannot be opened
-        return
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+# --- what a file is, by its first bytes -------------------------------------------------------------------------------
+
+EXAMINED = 1024  # bytes at the beginning of a file
+
+WEIGHTS = "a .weights file"
+_FAILED = "(a failed download?)"
+_TEXTS = {  # by the beginning of the text, in lower case
+    "<!doctype html": f"an HTML page {_FAILED}",
+    "<html": f"an HTML page {_FAILED}",
+    "<?xml": f"an XML document {_FAILED}",
+    "<!doctype": f"an XML document {_FAILED}",
+    "version https://git-lfs": "a Git LFS pointer (fetch the real file with `git lfs pull`)",
+    "[net": "a .cfg file",
+    "{": f"JSON {_FAILED}",
+}
+_CONTENTS = {  # by a pattern of the first bytes
+    rb"\0{4}[\x01\x02]\0{3}[\0-\x0a]\0{3}.{4}": WEIGHTS,  # version 0.1.x or 0.2.x
+    rb"PK\x03\x04": "a zip archive or a PyTorch model",
+    rb"\x1f\x8b": "a gzip archive (unpack it first)",
+    rb"Rar!": "a RAR archive (unpack it first)",
+    rb"7z\xbc\xaf": "a 7z archive (unpack it first)",
+    rb"\x89HDF": "an HDF5 (Keras) model",
+    rb"\xff\xd8\xff": "a JPEG picture",
+    rb"\x89PNG": "a PNG picture",
+    rb"GIF8": "a GIF picture",
+    rb"BM": "a BMP picture",
+    rb"%PDF": "a PDF document",
+    rb".{4}ftyp(heic|heix|heim|heis|hevc|mif1|msf1)": "a HEIC picture; convert it to JPEG",
+    rb".{4}ftyp(isom|iso[2-9]|mp4|avc1|qt  |M4V|3gp)|\x1aE\xdf\xa3|RIFF....AVI ": "a video",
+    rb"\x80[\x02-\x05]": "a pickle or a PyTorch model",  # the protocol, at the beginning of Python's pickles
+    rb".{5}\0\0\0\{\"": "a safetensors file",  # the length of the JSON that follows
+    rb"\x08[\x01-\x20](\x12.|:)": "an ONNX model",  # ir_version, then producer_name or the graph
+}
+
+
+def kind_of(content: bytes) -> str:
+    """The kind of a file with this content, with its article: `a JPEG picture`; empty for others.
+
+    A text of no known kind is `a text file`.
+    """
+    start = content[:EXAMINED]
+    text = None if b"\0" in start else _text_of(start)
+    if text is not None:
+        begin = text.lstrip().lower()
+        return next((kind for mark, kind in _TEXTS.items() if begin.startswith(mark)), "a text file")
+    return next((kind for pattern, kind in _CONTENTS.items() if re.match(pattern, start, re.DOTALL)), "")
+
+
+def _text_of(start: bytes) -> str | None:
+    """The beginning of a file as text; None if it is not text. The last character may be cut in two."""
     try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
+        text = start.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:
+            return None
+        text = start[: error.start].decode("utf-8-sig")
+    return text if text.strip() and not re.search(r"[\x00-\x08\x0e-\x1f]", text) else None
+
+
+# --- JSON that every reader takes: no NaN or Infinity, which the standard has no numbers for, and UTF-8 ---------------
+
+
+def to_json(content: Any, **options: Any) -> str:
+    """`json.dumps(content, **options)` with null in the place of NaN and infinity."""
+    try:
+        return json.dumps(content, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_with_nulls(content), allow_nan=False, **options)
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nulls(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_nulls(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_text(text: str) -> str:
+    """Text that JSON can hold: bytes that are not UTF-8 become the replacement character."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+# --- warnings about many files ----------------------------------------------------------------------------------------
+
+SHOWN = 20  # warnings of one kind that are logged one by one
+
+
+class LimitedLog:
+    """Logs the first `SHOWN` warnings and counts them all in `count`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, text: str) -> None:
+        """Count a warning, and log it if it is one of the first."""
+        self.count += 1
+        if self.count <= SHOWN:
+            log.warning("%s", text)
+        elif self.count == SHOWN + 1:
+            log.warning("there are more warnings like these; only the first %d are shown", SHOWN)

@@ -1,12 +1,20 @@
-"""A small HTTP server whose clients cannot use up its threads.
+"""A small HTTP server whose clients cannot use up its threads, and who may use a server: the rules of `serve`, `live`,
+`train --live` and the streams.
 
 A connection that has not sent its whole request within TIMEOUT is closed, and there are at most CONNECTIONS. A client
 that does not take what it is sent within TIMEOUT is disconnected.
+
+A server on 127.0.0.1 is reached by every page that the machine's browser shows: a page can ask for any address, and
+can let its own name point to 127.0.0.1 (DNS rebinding). Two headers, which a page cannot forge, tell such requests.
+`Host` is the name that the browser asked for: a rebound one is not a name of this machine. `Origin` is the site of the
+page: another site's pages must not start work here. Where a token is needed, it decides alone. A server that listens on
+another address is open to the network by the user's choice, under any name.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hmac
 import ipaddress
 import socket
 import sys
@@ -18,10 +26,76 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ..errors import OptionError
-from .http_access import LOOPBACK, knows, refusal
 
+LOOPBACK = "127.0.0.1"
 CONNECTIONS = 64  # at a time, those whose request has not been read yet among them
 TIMEOUT = 5.0  # seconds in which a client must take a message, or send its whole request
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches a server that listens on `address`."""
+    return address.lower() == "localhost" or getattr(_number(address), "is_loopback", False)
+
+
+def knows(token: str | None, given: str) -> bool:
+    """Whether a client has given the token, or none is needed."""
+    return token is None or hmac.compare_digest(given.encode(), token.encode())
+
+
+def refusal(address: str, token: str | None, host: str | None, origin: str | None = None) -> str | None:
+    """Why a request is refused, in one line; None where it is not.
+
+    address: what the server listens on. host, origin: headers of the request, None where it has none; `origin` only of
+    a request that costs or changes something.
+    """
+    if token is not None or host is None:  # browsers always send `Host`
+        return None
+    name = _name_of(host)
+    if is_loopback(address) and name != "localhost" and _number(name) is None:
+        return f"host {host[:80]!r}: expected localhost or the number of an address"
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        return f"origin {origin[:80]!r}: expected {host[:80]!r}, as pages of other sites are refused"
+    return None
+
+
+def _name_of(host: str) -> str:
+    """The name of NAME, NAME:PORT or [NUMBER]:PORT; empty for other forms."""
+    try:
+        return urlsplit(f"//{host}").hostname or "" if not set(host) & set("@/?#") else ""
+    except ValueError:
+        return ""
+
+
+def _number(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A socket of IPv4 or IPv6 on an address; port 0 lets the system choose. Raises OptionError.
+
+    An empty address, which for sockets means all interfaces, is refused: 0.0.0.0 says so openly.
+    """
+    if not address.strip():
+        raise OptionError(f'address "{address}": expected one such as {LOOPBACK}, or 0.0.0.0 for all interfaces')
+    # Only for sockets with a protocol does asyncio switch off the delay of small packets, 40 ms an answer.
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((address, port))
+    except (OSError, OverflowError) as error:
+        found.close()
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"port {port}: cannot listen on {address}: {reason}") from error
+    return found
+
+
+def url_of(address: str, port: int) -> str:
+    """The address of a server for a browser."""
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
 
 
 class BoundedServer(ThreadingHTTPServer):
@@ -38,24 +112,15 @@ class BoundedServer(ThreadingHTTPServer):
         self, address: str, port: int, handler: Callable[..., BaseHTTPRequestHandler], token: str | None = None
     ) -> None:
         """port: 0 lets the system choose. address: of the interface to listen on. token: what clients have to give as
-        `?token=TOKEN`. Raises OptionError.
-
-        An empty address, which for sockets means all interfaces, is refused: 0.0.0.0 says so openly.
-        """
-        if not address.strip():
-            raise OptionError(
-                f'address "{address}" to listen on: expected one such as {LOOPBACK}, or 0.0.0.0 for all interfaces'
-            )
-        self.address, self.token = address, token
-        self.address_family = socket.AF_INET6 if _is_version_6(address) else socket.AF_INET
+        `?token=TOKEN`. Raises OptionError, see `listen`."""
+        listening = listen(address, port)
+        super().__init__((address, port), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket, self.server_address = listening, listening.getsockname()
+        self.server_activate()
+        self.address, self.token, self.port = address, token, self.server_address[1]
+        self.url = url_of(address, self.port)
         self.requests: dict[socket.socket, float | None] = {}  # when each must have been read; None: it has
-        try:
-            super().__init__((address, port), handler)
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OptionError(f"port {port}: cannot listen on {address}: {reason}") from error
-        self.port: int = self.server_address[1]
-        self.url = f"http://{f'[{address}]' if ':' in address else address}:{self.port}/"
         self._has_started = False
 
     def start(self) -> None:
@@ -88,13 +153,6 @@ class BoundedServer(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     request.shutdown(socket.SHUT_RDWR)
 
-    def server_bind(self) -> None:
-        # HTTPServer's own would ask the network for the name of the host.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # a client that disconnects is no error
             super().handle_error(request, client_address)
@@ -114,11 +172,10 @@ class BoundedHandler(BaseHTTPRequestHandler):
 
     def _is_allowed(self) -> bool:
         """Whether the client may have an answer; sends the refusal where not."""
-        server = self.server
-        why = refusal(server.address, server.token, self.headers.get("Host"))
-        if why is not None:
+        server, query = self.server, parse_qs(urlsplit(self.path).query)
+        if why := refusal(server.address, server.token, self.headers.get("Host")):
             self.send_text(403, why)
-        elif not knows(server.token, parse_qs(urlsplit(self.path).query).get("token", [""])[0]):
+        elif not knows(server.token, query.get("token", [""])[0]):
             self.send_text(401, "expected ?token=... in the address")
         else:
             return True
@@ -146,10 +203,3 @@ class BoundedHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Print nothing."""
-
-
-def _is_version_6(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).version == 6
-    except ValueError:
-        return False

@@ -1,10 +1,15 @@
-"""Work in background threads: results computed before they are used, and writing that the caller does not wait for."""
+"""Work in background threads: results computed before they are used, and writing that the caller does not wait for;
+and Ctrl-C held back while something must not be left half done."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -23,30 +28,28 @@ def prefetch(
     An exception of `work` or of `items` is raised when its result is due. At most `count` results wait, so that memory
     is bounded. Each thread calls `at_start` first.
     """
-    from concurrent.futures import ThreadPoolExecutor  # programs that look at one picture do not wait for it
+    from concurrent.futures import Future, ThreadPoolExecutor  # programs that look at one picture do not wait for it
 
-    with ThreadPoolExecutor(threads, "prefetch", at_start) as pool:
-        waiting: deque[Future[Result]] = deque()
-        todo = iter(items)
-        failure: Exception | None = None
+    pool = ThreadPoolExecutor(threads, "prefetch", at_start)
 
-        def submit(most: int) -> Exception | None:
-            try:
-                waiting.extend(pool.submit(work, item) for item in islice(todo, most))
-            except Exception as error:
-                return error
-            return None
-
+    def begun() -> Iterator[Future[Result]]:
         try:
-            failure = submit(count)
-            while waiting:
-                result = waiting.popleft().result()
-                failure = failure or submit(1)
-                yield result
-            if failure is not None:
-                raise failure
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for item in items:
+                yield pool.submit(work, item)
+        except Exception as error:
+            failed: Future[Result] = Future()
+            failed.set_exception(error)
+            yield failed
+
+    try:
+        todo = begun()
+        waiting = deque(islice(todo, count))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(islice(todo, 1))
+            yield result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class BackgroundWriter:
@@ -62,13 +65,12 @@ class BackgroundWriter:
 
     def do(self, work: Callable[[], None]) -> None:
         """Queue a piece of work. Raises an exception of earlier work."""
-        while len(self._waiting) >= self._count:
-            self._waiting.popleft().result()
+        self.finish(self._count - 1)
         self._waiting.append(self._pool.submit(work))
 
-    def finish(self) -> None:
-        """Wait until all work is done. Raises its exceptions."""
-        while self._waiting:
+    def finish(self, most: int = 0) -> None:
+        """Wait until at most `most` pieces of work are left. Raises the exceptions of those that are done."""
+        while len(self._waiting) > most:
             self._waiting.popleft().result()
 
     def __enter__(self) -> BackgroundWriter:
@@ -80,3 +82,35 @@ class BackgroundWriter:
                 self.finish()
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def interrupts_held(tell: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C end the block after its last line; a second one ends it at once.
+
+    tell: called at the first Ctrl-C. A handler of the program's own is called at once, and only what it raises waits.
+    In threads other than the main one, which Ctrl-C does not reach, and where C code handles it, nothing is held.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[KeyboardInterrupt] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        try:
+            before(number, frame)
+        except KeyboardInterrupt as interrupt:
+            if held:
+                raise
+            held.append(interrupt)
+            tell()
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is hold:  # the program's handler may have set another one
+            signal.signal(signal.SIGINT, before)
+    if held:
+        raise held[0]

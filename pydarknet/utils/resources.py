@@ -44,8 +44,11 @@ def network_file(path: str) -> str:
     """
     if _is_file(Path(path)):
         return path
-    found = bundled(path) or bundled(f"cfg/{path}") or bundled(f"data/{path}") or bundled(f"cfg/{path}.cfg")
-    return path if found is None else str(found)
+    return str(_first_bundled([path, f"cfg/{path}", f"data/{path}", f"cfg/{path}.cfg"]) or path)
+
+
+def _first_bundled(names: list[str]) -> Path | None:
+    return next(filter(None, map(bundled, names)), None)
 
 
 def models_folder() -> Path:
@@ -68,12 +71,9 @@ def bundled_names(classes: int, cfg: str = "") -> Path | None:
     They are those of the file `data/NAME.names` for the bundled `cfg/NAME.cfg`, else the list of that length.
     """
     own = bundled(f"cfg/{Path(cfg).name}")
-    if own is not None and _is_file(Path(cfg)) and own.samefile(cfg):
-        names = bundled(f"data/{own.stem}.names")
-        if names is not None:
-            return names
-    relative = NAMES_BY_CLASSES.get(classes)
-    return bundled(relative) if relative else None
+    if own and _is_file(Path(cfg)) and own.samefile(cfg) and (names := bundled(f"data/{own.stem}.names")):
+        return names
+    return bundled(NAMES_BY_CLASSES.get(classes, ""))
 
 
 def find_file(path: str, near: Path | None) -> Path:
@@ -85,23 +85,15 @@ def find_file(path: str, near: Path | None) -> Path:
 
     Raises DataError with one line that lists everything that was tried.
     """
-    wanted = Path(path)
-    candidates = [wanted]
-    if near is not None and not wanted.is_absolute():
-        candidates.append(near / wanted)
+    wanted, posix = Path(path), PurePosixPath(path)
+    candidates = [wanted] if near is None or wanted.is_absolute() else [wanted, near / wanted]
     if "\\" in path:
         candidates += [Path(with_slashes(str(candidate))) for candidate in candidates]
-    for candidate in candidates:
-        if _is_file(candidate):
-            return candidate
-    tried = [str(candidate) for candidate in dict.fromkeys(candidates)]
-    if not wanted.is_absolute():
-        names = dict.fromkeys([PurePosixPath(path).as_posix(), f"data/{PurePosixPath(path).name}"])
-        for name in names:
-            found = bundled(name)
-            if found is not None:
-                return found
-        tried.extend(f"bundled {name}" for name in names)
+    names = [] if wanted.is_absolute() else [posix.as_posix(), f"data/{posix.name}"]
+    found = next(filter(_is_file, candidates), None) or _first_bundled(names)
+    if found is not None:
+        return found
+    tried = dict.fromkeys([*map(str, candidates), *(f"bundled {name}" for name in names)])
     raise DataError(f"Couldn't open file: {path} (no such file; tried {', '.join(tried)})")
 
 
@@ -125,5 +117,5 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    """Say whether `path` can be opened as a file; a name that the system refuses is no file."""
+    """Whether `path` can be opened as a file; a name that the system refuses is no file."""
     return exists(path) and not path.is_dir()

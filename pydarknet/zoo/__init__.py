@@ -1,1 +1,1 @@
-"""Published weights, fetched by name: `transfer` moves bytes, `download` says which and checks them."""
+"""Published weights, fetched by name."""

@@ -1,13 +1,22 @@
-"""Fetch published weights by name, and accept them only if they are what was asked for."""
+"""Fetch published weights by name, and accept them only if they are what was asked for.
+
+What has arrived of a file lies in a file of its own, the part, so that a transfer goes on after a cut. A second file,
+named as the part with `.from` behind, says which version on which server it is a part of: a later run goes on only with
+the same one.
+"""
 
 from __future__ import annotations
 
-import logging
+import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
@@ -16,13 +25,21 @@ from ..errors import DarknetError, DownloadError, OptionError, OutputError
 from ..network.builder import without_warnings
 from ..network.network import Network
 from ..network.weights import check_file_length, file_lengths
-from ..utils.files import make_folder
+from ..utils.files import make_folder, write_file
 from ..utils.resources import models_folder, network_file
-from .transfer import Progress, Transfer
+from ..version import __version__
 
-Report = Callable[[str], None]
+if TYPE_CHECKING:
+    from requests import Response
 
 PART = "part"  # the file of the staging folder with what has arrived
+CHUNK = 1 << 14  # bytes
+SILENCE = (10.0, 30.0)  # seconds without a connection, without a byte
+VAIN_ATTEMPTS = 5  # in a row, that did not come further than those before
+ATTEMPTS = 1000
+FIRST_PAUSE = 0.2  # seconds after the first attempt in vain; each further one waits twice as long
+
+Progress = Callable[[int, int | None], None]  # (bytes that have arrived, bytes of the file if known)
 
 
 def download(
@@ -31,7 +48,7 @@ def download(
     *,
     url: str | None = None,
     progress: Progress | None = None,
-    report: Report = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """The file of the published weights `name`, fetched unless it is there already.
 
@@ -47,12 +64,16 @@ def download(
     with wrong bytes, OutputError for a folder that cannot be written.
     """
     entry = find_published(name)
-    pooch = _pooch()
-    folder = models_folder() if to is None else Path(to)
-    target = folder / entry.file
+    try:
+        import pooch
+    except ImportError:
+        raise OptionError("downloads need pooch: pip install 'pydarknet[zoo]'") from None
+    target = (models_folder() if to is None else Path(to)) / entry.file
     expected = expected_layers(entry)
     if target.exists():
-        check(entry, target, expected, pooch)
+        _check_length(target, expected, str(target))
+        if wrong := _wrong_checksum(entry, target, str(target), pooch):
+            raise DownloadError(f"{wrong}; delete it to download it anew")
         report(f"{target}: is there already")
         return target
     errors = []
@@ -60,34 +81,43 @@ def download(
         report(f"{entry.file}: from {address}")
         try:
             _fetch(entry, address, target, expected, progress, pooch)
-            report(f"{target}: {target.stat().st_size} bytes, {verdict(entry)}")
-            return target
         except DownloadError as error:
             errors.append(str(error))
+            continue
+        checked = (
+            f"{_algorithm(entry)} as stated by {entry.stated_by}"
+            if entry.checksum
+            else "checked by its size alone, since no public list states a checksum"
+        )
+        report(f"{target}: {target.stat().st_size} bytes, {checked}")
+        return target
     raise DownloadError("; ".join(errors))
-
-
-def verdict(entry: Published) -> str:
-    """How far a downloaded file of the entry has been checked."""
-    if not entry.checksum:
-        return "checked by its size alone, since no public list states a checksum"
-    return f"{_algorithm(entry)} as stated by {entry.stated_by}"
 
 
 def expected_layers(entry: Published) -> list[Any]:
     """The layers whose parameters the file holds."""
     config = read_config(network_file(entry.cfg))
     with without_warnings():  # of keys that the bundled cfg has for the other darknet
-        layers = Network(config, choose_dialect("auto", config)).layers
-    return list(layers if entry.layers is None else layers[: entry.layers])
+        return list(Network(config, choose_dialect("auto", config)).layers[: entry.layers])
 
 
-def check(entry: Published, path: Path, expected: list[Any], pooch: Any) -> None:
-    """Raise DownloadError unless the file is what was published."""
-    _check_length(path, expected, str(path))
+def _check_length(path: Path, expected: list[Any], name: str) -> None:
+    try:
+        check_file_length(path, expected, name)
+    except DarknetError as error:
+        raise DownloadError(str(error)) from error
+
+
+def _wrong_checksum(entry: Published, path: Path, where: str, pooch: Any) -> str:
+    """What is wrong with the checksum of a file; empty if it is right, or if no public list states one."""
     algorithm, _, stated = entry.checksum.partition(":")
-    if stated and (found := pooch.file_hash(str(path), alg=algorithm)) != stated:
-        raise DownloadError(_wrong(entry, str(path), found) + "; delete it to download it anew")
+    found = pooch.file_hash(str(path), alg=algorithm) if stated else stated
+    wrong = f"{where}: {_algorithm(entry)} {found}; expected {stated}, as stated by {entry.stated_by}"
+    return "" if found == stated else wrong
+
+
+def _algorithm(entry: Published) -> str:
+    return entry.checksum.partition(":")[0].upper().replace("SHA", "SHA-")
 
 
 def _fetch(
@@ -96,21 +126,21 @@ def _fetch(
     """Download `url` to `target`. Where bytes of an earlier run led to a wrong checksum, start once more without."""
     sizes = {entry.size} if entry.size else set(file_lengths(expected))
     with _staging_folder(target) as staging:
+        whole = staging / target.name
+        check = partial(_check_length, expected=expected, name=url)
+        transfer = Transfer(staging / PART, sizes, check, progress, any_version=bool(entry.checksum))
         for _ in range(2):
-            transfer = Transfer(
-                staging / PART, sizes, lambda path: _check_length(path, expected, url), progress,
-                any_version=bool(entry.checksum),
-            )  # fmt: skip
-            try:
-                pooch.retrieve(url, entry.checksum or None, fname=target.name, path=staging, downloader=transfer)
+            of_earlier_run = whole.exists()  # one that was killed at this point
+            if not of_earlier_run:
+                transfer(url, whole)
+            wrong = _wrong_checksum(entry, whole, url, pooch)
+            if not wrong or not (of_earlier_run or transfer.resumed):
                 break
-            except ValueError as error:  # pooch has deleted the file
-                if transfer.resumed:
-                    continue
-                found = str(error).partition(" but got ")[2].partition(". ")[0]
-                raise DownloadError(_wrong(entry, url, found)) from error
-        _check_length(staging / target.name, expected, url)  # it may be there from a run that was killed at this point
-        (staging / target.name).replace(target)
+            whole.unlink()
+        if wrong:
+            raise DownloadError(wrong)
+        check(whole)
+        whole.replace(target)
 
 
 @contextmanager
@@ -124,53 +154,196 @@ def _staging_folder(target: Path) -> Iterator[Path]:
     make_folder(staging)
     try:
         with (staging / "lock").open("ab") as lock:
-            _hold(lock, target)
-            for path in staging.glob("tmp*"):  # pooch's, of a run that was killed
-                path.unlink()
+            with suppress(ImportError):  # Windows
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
                 yield staging
             finally:
                 if not (staging / PART).exists():
                     shutil.rmtree(staging, ignore_errors=True)
+    except BlockingIOError:
+        raise DownloadError(f"{target}: another process is downloading this file") from None
     except OSError as error:
         raise OutputError(f"{error.filename or staging}: cannot write: {error.strerror or error}") from error
 
 
-def _hold(lock: BinaryIO, target: Path) -> None:
-    """Hold the file until it is closed. Raises DownloadError where another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DownloadError(f"{target}: another process is downloading this file") from None
+class _CutError(Exception):
+    """The connection ended before the file did; another attempt may go on."""
 
 
-def _check_length(path: Path, expected: list[Any], name: str) -> None:
-    try:
-        check_file_length(path, expected, name)
-    except DarknetError as error:
-        raise DownloadError(str(error)) from error
+class Transfer:
+    """Fetches a file over HTTP into `part`: resumed after a cut, never longer than expected.
+
+    sizes     the sizes in bytes that the file may have; empty where nothing is known
+    check     called with the path of the whole file before it is handed over; raises what is wrong with it
+    progress  called after each block
+    any_version  go on with the part of an earlier run though its server may have another version by now: for files
+                 whose checksum is compared afterwards
+    """
+
+    def __init__(
+        self,
+        part: Path,
+        sizes: Collection[int] = (),
+        check: Callable[[Path], None] = lambda path: None,
+        progress: Progress | None = None,
+        any_version: bool = False,
+    ) -> None:
+        self.part, self.sizes, self.check, self.progress = part, sizes, check, progress
+        self.any_version = any_version
+        self.resumed = False  # whether bytes of an earlier run are in the file
+        self.note = part.with_name(part.name + ".from")
+
+    def __call__(self, url: str, output_file: str | Path) -> None:
+        """Fetch `url` and move it to `output_file`. Raises DownloadError, OutputError and what `check` raises."""
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise DownloadError(f"{url}: expected an address that begins with http:// or https://")
+        make_folder(self.part.parent)
+        try:
+            with self.part.open("ab") as stream:
+                if not self.any_version and self._origin()[0] != url:
+                    _empty(stream)
+                self.resumed = stream.tell() > 0
+                self._receive_all(url, stream)
+        except DownloadError:
+            if not self.part.stat().st_size:
+                self.forget()
+            raise
+        except OSError as error:
+            raise OutputError(f"{self.part}: cannot write: {error.strerror or error}") from error
+        try:
+            self.check(self.part)
+        except Exception:
+            self.forget()
+            raise
+        self.part.replace(output_file)
+        self.note.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Delete what has arrived."""
+        for path in (self.part, self.note):
+            path.unlink(missing_ok=True)
+
+    def _origin(self) -> tuple[str, str]:
+        """The address and the version (ETag or Last-Modified) of the part; empty where unknown."""
+        with suppress(OSError, ValueError):
+            url, _, version = self.note.read_text(encoding="utf-8").partition("\n")
+            return url, version.strip()
+        return "", ""
+
+    def _receive_all(self, url: str, stream: BinaryIO) -> None:
+        from requests import RequestException
+
+        vain, furthest, reason = 0, stream.tell(), ""
+        for _ in range(ATTEMPTS):
+            try:
+                self._receive(url, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+                return
+            except (RequestException, _CutError) as error:
+                reason, may_pass = _judged(error)
+                if not may_pass:
+                    raise DownloadError(f"{url}: {reason}") from error
+            vain = 0 if stream.tell() > furthest else vain + 1
+            furthest = max(furthest, stream.tell())
+            if vain == VAIN_ATTEMPTS:
+                break
+            if vain:
+                time.sleep(FIRST_PAUSE * 2 ** (vain - 1))
+        arrived = stream.tell()
+        kept = f"; {arrived} bytes have arrived and are kept, a new call goes on from there" if arrived else ""
+        raise DownloadError(f"{url}: {reason}{kept}")
+
+    def _receive(self, url: str, stream: BinaryIO) -> None:
+        """One request, from where the part ends. Raises _CutError where the answer ends early."""
+        import requests
+
+        start = stream.tell()
+        headers = {"User-Agent": f"pydarknet/{__version__}", "Accept-Encoding": "identity"}
+        known_url, version = self._origin()
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if version and known_url == url:
+                headers["If-Range"] = version
+        with requests.get(url, headers=headers, stream=True, timeout=SILENCE) as answer:
+            if urlsplit(url).scheme == "https" != urlsplit(answer.url).scheme:
+                raise DownloadError(f"{url}: leads to {answer.url}, which is not encrypted")
+            if answer.status_code == 416 and start in self.sizes:
+                return
+            total = self._position(answer, stream, start)
+            if (url, _version(answer)) != (known_url, version):
+                write_file(self.note, f"{url}\n{_version(answer)}".encode())  # whole, whenever this process is killed
+            expected = " or ".join(map(str, sorted(self.sizes)))
+            if total is not None and self.sizes and total not in self.sizes:
+                _empty(stream)
+                raise DownloadError(f"{url}: the server's file has {total} bytes; expected {expected}")
+            largest = max(self.sizes) if self.sizes else total
+            answer.raw.enforce_content_length = False  # it would drop the bytes that came right before a cut
+            for block in answer.iter_content(CHUNK):
+                if largest is not None and stream.tell() + len(block) > largest:
+                    _empty(stream)
+                    raise DownloadError(f"{url}: the server sends more than the {largest} bytes that were expected")
+                stream.write(block)
+                if self.progress:
+                    self.progress(stream.tell(), total or largest)
+        arrived = stream.tell()
+        if (total is not None and arrived < total) or (self.sizes and arrived not in self.sizes):
+            raise _CutError(f"the connection ended after {arrived} of {expected if total is None else total} bytes")
+
+    def _position(self, answer: Response, stream: BinaryIO, start: int) -> int | None:
+        """Set `stream` to where the answer's bytes begin; the size of the whole file, None if unknown."""
+        from requests import HTTPError
+
+        if answer.status_code == 206:
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+            if found and int(found[1]) == start:
+                return None if found[2] == "*" else int(found[2])
+            _empty(stream)
+            raise _CutError("the server sent another range than asked for")
+        if answer.status_code == 416:
+            _empty(stream)
+            raise _CutError(f"the server has nothing after byte {start}")
+        answer.raise_for_status()
+        if answer.status_code != 200:
+            raise HTTPError(f"status {answer.status_code}", response=answer)
+        _empty(stream)  # the whole file comes again
+        self.resumed = False
+        length = answer.headers.get("Content-Length", "")
+        return int(length) if length.isdigit() else None
 
 
-def _wrong(entry: Published, where: str, found: str) -> str:
-    return (
-        f"{where}: {_algorithm(entry)} {found}; expected {entry.checksum.partition(':')[2]}, as stated by "
-        f"{entry.stated_by}"
-    )
+def _empty(stream: BinaryIO) -> None:
+    stream.seek(0)
+    stream.truncate()
 
 
-def _algorithm(entry: Published) -> str:
-    return entry.checksum.partition(":")[0].upper().replace("SHA", "SHA-")
+def _version(answer: Response) -> str:
+    """What `If-Range` may hold: a strong ETag, else the date of the last change."""
+    tag = answer.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
 
 
-def _pooch() -> Any:
-    try:
-        import pooch
-    except ImportError:
-        raise OptionError("downloads need pooch: pip install 'pydarknet[zoo]'") from None
-    logger: logging.Logger = pooch.get_logger()
-    logger.setLevel(logging.WARNING)  # its remarks are `report`'s
-    return pooch
+def _judged(error: Exception) -> tuple[str, bool]:
+    """The error in a few words, without the addresses of the objects of `requests`; whether a later attempt may
+    succeed: after cut and silent connections, and with busy servers."""
+    from requests import exceptions as of
+
+    if isinstance(error, _CutError):
+        return str(error), True
+    if isinstance(error, of.HTTPError) and error.response is not None:
+        status = error.response.status_code
+        reason = f"the server answers {status} {error.response.reason or ''}".strip()
+        return reason, status in (408, 425, 429) or status >= 500
+    if isinstance(error, of.Timeout):
+        return "the server is silent", True
+    reason = f"the connection was lost ({' '.join(str(error).split())[:120]})"
+    root: BaseException | None = error
+    while root is not None:  # the system's own words lie below those of requests and urllib3
+        if isinstance(root, OSError) and root.strerror:
+            reason = f"no connection, or a lost one ({root.strerror})"
+            break
+        root = root.__cause__ or root.__context__
+    return reason, isinstance(error, of.ConnectionError | of.ChunkedEncodingError | of.ContentDecodingError)

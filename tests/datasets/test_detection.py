@@ -14,7 +14,7 @@ from pydarknet.config.sections import read_config, read_data
 from pydarknet.errors import ConfigError, DataError
 from pydarknet.network.network import Network
 from pydarknet.training.data import detection_set
-from pydarknet.utils.limited_log import SHOWN
+from pydarknet.utils.files import SHOWN
 
 BCCD = Path(__file__).parents[2].parent / "shared" / "reference" / "bccd"
 

@@ -7,8 +7,8 @@ import pytest
 from support.class_files import write_classifier, write_pictures
 
 import pydarknet
+from pydarknet.config.names import read_tree
 from pydarknet.config.sections import read_data
-from pydarknet.config.word_tree import read_tree
 from pydarknet.errors import ConfigError, DataError, OptionError
 from pydarknet.evaluation.classification import (
     UNKNOWN,

@@ -71,7 +71,7 @@ def _read_names(content: bytes) -> None:
 
 
 def _read_tree(content: bytes) -> None:
-    from pydarknet.config.word_tree import read_tree, softmax_groups
+    from pydarknet.config.names import read_tree, softmax_groups
 
     tree = read_tree(file("x.tree", content))
     values = softmax_groups(np.zeros((len(tree.names), 1), np.float32), tree)
@@ -80,7 +80,7 @@ def _read_tree(content: bytes) -> None:
 
 
 def _read_map(content: bytes) -> None:
-    from pydarknet.config.word_tree import read_map
+    from pydarknet.config.names import read_map
 
     read_map(file("x.map", content))
 

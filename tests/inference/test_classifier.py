@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.networks import net
 
-from pydarknet.config.word_tree import read_tree
+from pydarknet.config.names import read_tree
 from pydarknet.inference.classifier import Prediction, best_fit, rank, tree_of_network
 
 TREE = "animal -1\nplant -1\ndog 0\ncat 0\n"

@@ -10,7 +10,7 @@ from support.text_files import cfg
 
 from pydarknet.errors import DataError, OptionError
 from pydarknet.inference.text_generation import NEGLIGIBLE, SymbolPredictor, draw, generate, scores, vectors
-from pydarknet.layers.softmax import Softmax
+from pydarknet.layers.losses import Softmax
 
 KINDS = ["rnn", "gru", "lstm"]
 

@@ -7,7 +7,7 @@ import pytest
 from support.networks import net
 from support.tensors import values
 
-from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
+from pydarknet.config.dialect import ALEXEYAB, ALEXEYAB_SECTIONS, PJREDDIE, PJREDDIE_SECTIONS
 from pydarknet.config.sections import Section
 from pydarknet.errors import ConfigError, ShapeError
 from pydarknet.layers import INPUT, LAYERS, Layer, layer_class
@@ -27,7 +27,10 @@ def test_aliases_name_the_same_layer(alias, name):
 
 
 def test_an_unknown_layer_lists_the_known_ones_and_the_nearest(build):
-    with pytest.raises(ConfigError, match=r"net.cfg:5: .*\[convolutionl\]; did you mean convolutional\?") as error:
+    said = (
+        r"net.cfg:5: .*Type not recognized: \[convolutionl\]; did you mean convolutional\?; the pjreddie dialect knows"
+    )
+    with pytest.raises(ConfigError, match=said) as error:
         build(net() + "[convolutionl]\n")
     assert all(name in str(error.value) for name in ("avgpool", "connected", "yolo"))
 
@@ -44,7 +47,7 @@ def test_an_unknown_layer_does_not_list_those_of_the_other_dialect():
     *((kind, ALEXEYAB) for kind in sorted(ALEXEYAB.foreign_sections)),
 ])  # fmt: skip
 def test_a_layer_of_the_other_dialect_is_named_as_such(kind, dialect):
-    with pytest.raises(ConfigError, match="the other dialect has it"):
+    with pytest.raises(ConfigError, match=rf"\[{kind}\]; the other dialect has it, see --dialect"):
         layer_class(kind, dialect)
     other = ALEXEYAB if dialect is PJREDDIE else PJREDDIE
     assert layer_class(kind, other) is LAYERS[kind]
@@ -163,7 +166,8 @@ def test_every_line_of_the_table_leads_to_a_layer(name):
     assert issubclass(LAYERS[name], Layer)
 
 
-def test_the_table_is_a_mapping():
+def test_the_table_is_a_mapping_with_the_sections_of_both_dialects():
+    assert set(LAYERS) >= ALEXEYAB_SECTIONS | PJREDDIE_SECTIONS
     assert "yolo" in LAYERS and "yolov9" not in LAYERS
     assert len(LAYERS) == len(list(LAYERS)) > 40
     with pytest.raises(KeyError):

@@ -16,7 +16,7 @@ from pydarknet.network import memory_plan
 from pydarknet.network.fusion import Graph, find_fusions
 from pydarknet.network.memory_plan import ALIGN, TensorPlan, allocate, assign_offsets, plan_tensors
 from pydarknet.tensor import NCHW, Shape
-from pydarknet.utils import system
+from pydarknet.utils import arrays
 
 
 def span(channels, first, last, side=4, owner=0):
@@ -71,7 +71,7 @@ def test_tensors_of_different_times_share_a_block():
 
 
 def test_what_the_machine_cannot_hold_is_refused_before_it_is_allocated(monkeypatch):
-    monkeypatch.setattr(system, "machine_memory", lambda: 3 << 30)
+    monkeypatch.setattr(arrays, "machine_memory", lambda: 3 << 30)
     with pytest.raises(ShapeError, match="the layers' outputs need"):
         allocate([span(1 << 20, 0, 1, 32)])
 

@@ -51,7 +51,7 @@ def start():
     uvicorn = pytest.importorskip("uvicorn", reason="needs pydarknet[serve]")
     pytest.importorskip("starlette", reason="needs pydarknet[serve]")
     from pydarknet.server.app import make_app
-    from pydarknet.server.run import listen
+    from pydarknet.utils.http_server import listen
 
     running = []
 

@@ -258,7 +258,7 @@ def test_other_classes_in_the_data_file(files):
 
 def test_memory_is_checked_for_the_largest_size(tmp_path, monkeypatch):
     files = detection_files(tmp_path, random="1")
-    monkeypatch.setattr("pydarknet.utils.system.machine_memory", lambda: 1 << 20)
+    monkeypatch.setattr("pydarknet.utils.arrays.machine_memory", lambda: 1 << 20)
     with pytest.raises(ShapeError, match=r"training mini-batches of 2 at 608 x 608 need .* GiB; this machine has"):
         Trainer(files.data, files.cfg)
 

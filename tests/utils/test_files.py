@@ -1,14 +1,32 @@
-"""Files are written whole or not at all; reading has one clear error."""
+"""Files are written whole or not at all; reading has one clear error; kinds of files; JSON; warnings."""
 
 from __future__ import annotations
 
+import io
+import json
+import math
 import os
+import pickle
 import stat
+import struct
+import zipfile
 
+import cv2
+import numpy as np
 import pytest
 
 from pydarknet.errors import ConfigError, DataError, OutputError
-from pydarknet.utils.files import atomic_write, read_bytes, read_text, write_folder_whole
+from pydarknet.utils.files import (
+    SHOWN,
+    LimitedLog,
+    atomic_write,
+    json_text,
+    kind_of,
+    read_bytes,
+    read_text,
+    to_json,
+    write_folder_whole,
+)
 
 
 def test_a_file_appears_with_its_whole_content(tmp_path):
@@ -161,3 +179,96 @@ def test_only_an_empty_folder_is_replaced(tmp_path):
     for path in (tmp_path / "empty", tmp_path / "empty" / "a"):
         with pytest.raises(OutputError, match="is there already"), write_folder_whole(path):
             pass
+
+
+# --- what a file is, by its first bytes ---
+
+
+def zipped() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", "x")
+    return stream.getvalue()
+
+
+def encoded(extension: str) -> bytes:
+    return cv2.imencode(extension, np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize(("content", "kind"), [
+    (b"", ""),
+    (b"\n <!DOCTYPE HTML>\n<html>", "an HTML page (a failed download?)"),
+    (b"\xef\xbb\xbf<html>", "an HTML page (a failed download?)"),
+    (b"<?xml version='1.0'?><Error/>", "an XML document (a failed download?)"),
+    (b'{"message":"Not Found"}', "JSON (a failed download?)"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer (fetch the real file with "
+     "`git lfs pull`)"),
+    (b"[net]\nwidth=8\n", "a .cfg file"),
+    ("Löwe\n".encode() * 999, "a text file"),
+    (zipped(), "a zip archive or a PyTorch model"),
+    (pickle.dumps([1.5] * 99), "a pickle or a PyTorch model"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 (Keras) model"),
+    (b"\x08\x07\x12\x07pytorch\x1a\x031.9" + bytes(99), "an ONNX model"),
+    (struct.pack("<Q", 64) + b'{"a":' + bytes(99), "a safetensors file"),
+    (encoded(".jpg"), "a JPEG picture"),
+    (encoded(".png"), "a PNG picture"),
+    (struct.pack("<iiiQ", 0, 2, 5, 32013312) + bytes(99), "a .weights file"),
+    (struct.pack("<iiiI", 0, 1, 0, 0) + bytes(99), "a .weights file"),
+    (struct.pack("<iiiQ", 1 << 30, 2, 5, 0) + bytes(99), ""),
+    (bytes(99), ""),
+    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "a HEIC picture; convert it to JPEG"),
+    (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(99), "a video"),
+    (b"RIFF\0\1\2\3AVI LIST" + bytes(99), "a video"),
+    (b"RIFF\0\1\2\3WEBPVP8 " + bytes(99), ""),
+])  # fmt: skip
+def test_kinds(content, kind):
+    assert kind_of(content) == kind
+
+
+def test_a_character_cut_in_two_is_still_text():
+    for length in range(1020, 1030):
+        assert kind_of(b"x" * length + "ü".encode() * 9) == "a text file"
+
+
+# --- JSON ---
+
+
+def refuse(word):
+    raise AssertionError(f"{word} is not JSON")
+
+
+def test_numbers_that_are_none_become_null():
+    content = {"a": math.nan, "b": [1.5, -math.inf, (2, math.inf)], "c": "nan", "d": None}
+    text = to_json(content)
+    assert json.loads(text, parse_constant=refuse) == {"a": None, "b": [1.5, None, [2, None]], "c": "nan", "d": None}
+
+
+def test_finite_numbers_and_options_are_those_of_json():
+    assert to_json({"b": 0.1, "a": "\u00e9"}, ensure_ascii=False, indent=1, sort_keys=True) == (
+        '{\n "a": "\u00e9",\n "b": 0.1\n}'
+    )
+
+
+def test_bytes_that_are_no_text():
+    assert json_text(b"a\xff".decode("utf-8", "surrogateescape")) == "a\ufffd"
+
+
+# --- warnings ---
+
+
+def test_few_warnings_are_all_logged(warnings):
+    log = LimitedLog()
+    for number in range(SHOWN):
+        log.add(f"label {number} is 100% wrong")
+    assert warnings() == [f"label {number} is 100% wrong" for number in range(SHOWN)]
+
+
+def test_many_are_counted_and_the_rest_is_one_line(warnings):
+    log = LimitedLog()
+    for number in range(3 * SHOWN):
+        log.add(str(number))
+    assert log.count == 3 * SHOWN
+    assert warnings()[SHOWN - 1 :] == [
+        str(SHOWN - 1),
+        f"there are more warnings like these; only the first {SHOWN} are shown",
+    ]

@@ -16,7 +16,7 @@ import pydarknet
 from pydarknet.config.published import PUBLISHED, Published
 from pydarknet.errors import DownloadError, OptionError, OutputError, WeightsError
 from pydarknet.utils.resources import bundled
-from pydarknet.zoo import transfer
+from pydarknet.zoo import download as module
 from pydarknet.zoo.download import download, expected_layers
 
 pytest.importorskip("pooch")
@@ -28,7 +28,7 @@ TOYS = bundled("data/toys.weights").read_bytes()
 def models(tmp_path, monkeypatch):
     """An own folder of models, no pauses, and another folder to be in."""
     monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "models"

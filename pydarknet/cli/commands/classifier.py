@@ -8,8 +8,8 @@ import click
 
 from ...runtime.compile_time import clock
 from ..console import note, say
-from ..darknet_flags import CLASSIFIER_FLAGS, accept_flags
 from ..loading import Options, load_model, read_data_file
+from ..not_offered import CLASSIFIER_FLAGS, accept_flags
 from ..options import (
     FILE,
     FlagsFirst,
@@ -146,8 +146,7 @@ def _validate(data_file: str, cfg: str, weights: str, options: Options, views: s
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options, line_feed: bool = False) -> None:
     """Print mistakes and speed on standard error and write the JSON file. line_feed: end darknet's last line first."""
-    from ...utils.files import write_file
-    from ...utils.strict_json import to_json
+    from ...utils.files import to_json, write_file
 
     lines = [f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)]
     if tally.unlabelled:

@@ -7,20 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ..console import say
 from ..inputs import STANDARD_INPUT
 from ..loading import Options, load_model
-from ..options import (
-    Command,
-    class_numbers,
-    detection_options,
-    letterbox_choice,
-    names_options,
-    network_and_pictures,
-    network_options,
-)
+from ..options import class_numbers, command, letterbox_choice
 from ..sources import Interruption, Item, Source, process
 
 if TYPE_CHECKING:
@@ -43,11 +33,7 @@ class CommandDefaults:
 DETECT = CommandDefaults(thresh=lambda dialect: dialect.detect_thresh)
 
 
-@click.command("detect", cls=Command)
-@network_and_pictures
-@detection_options
-@names_options
-@network_options
+@command("detect", "cfg weights images detection names network")
 def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     """Detect objects in pictures and videos.
 

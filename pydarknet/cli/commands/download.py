@@ -14,7 +14,7 @@ from ..options import FILE, Command, flag
 
 if TYPE_CHECKING:
     from ...config.published import Published
-    from ...zoo.transfer import Progress
+    from ...zoo.download import Progress
 
 
 @click.command("download", cls=Command)

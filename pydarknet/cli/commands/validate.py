@@ -92,7 +92,7 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
 
 def _mapped_names(model: Model, data: Section) -> Sequence[str]:
     """The names of the classes to write: all, or those in the `map` of a word tree."""
-    from ...config.word_tree import read_map
+    from ...config.names import read_map
     from ...errors import OptionError
     from ...layers.heads.region import Region
 

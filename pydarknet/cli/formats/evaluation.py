@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...utils.strict_json import to_json
+from ...utils.files import to_json
 from .inference import head_lines
 
 if TYPE_CHECKING:

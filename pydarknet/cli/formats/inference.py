@@ -12,7 +12,7 @@ import numpy as np
 
 from ...boxes import Detection
 from ...inference.classifier import Classification
-from ...utils.strict_json import json_text
+from ...utils.files import json_text
 
 if TYPE_CHECKING:
     from ...evaluation.classification import Answer, ConfusionCounts

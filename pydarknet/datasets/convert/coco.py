@@ -10,9 +10,8 @@ from typing import Any
 
 from ...config.names import COCO_IDS
 from ...errors import DataError
-from ...utils.files import read_text
+from ...utils.files import read_text, to_json
 from ...utils.resources import with_slashes
-from ...utils.strict_json import to_json
 from .annotations import (
     OURS,
     THEIRS,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...config.sections import Section
-from ...images.colour import Canvas, distort
-from ...images.colour import blur as gaussian
+from ...images.operations import Canvas, distort
+from ...images.operations import blur as gaussian
 from ...utils.arrays import Array
 
 CLASS_ONLY = 999999.0  # x, y, w, h of a label that has a class but no box

@@ -12,8 +12,8 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from ...images.colour import Canvas, Matrix, mean_colour, warp
 from ...images.image import Picture
+from ...images.operations import Canvas, Matrix, mean_colour, warp
 from ...utils.arrays import Array
 from .augment import Rng, rand_int, rand_scale
 

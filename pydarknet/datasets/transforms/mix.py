@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...images.colour import Canvas
+from ...images.operations import Canvas
 from ...utils.arrays import Array
 from .augment import IGNORE, Rng, rand_int
 from .crop import Margins

@@ -11,8 +11,7 @@ from string import Template
 from typing import Any
 
 from ...utils.figure import inline_style
-from ...utils.files import make_folder, write_file
-from ...utils.strict_json import to_json
+from ...utils.files import make_folder, to_json, write_file
 from ..average_precision import Counts
 from ..evaluate import Evaluation
 from ..runner import ImageResult

@@ -12,8 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from ...utils.http_access import LOOPBACK
-from ...utils.http_server import BoundedHandler, BoundedServer
+from ...utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
 
 CLIENTS = 32  # at a time, at most
 

@@ -16,11 +16,11 @@ from ...kernels.convolution.weight_gradient import (
     unpack_weight_gradient,
     weight_gradient,
 )
+from ...kernels.elementwise import channel_total, spread_cells
 from ...kernels.views import Extent, PartialSums
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
-from ..backward_ops import activation_backward, channel_sums, needs_input, write_dilated
 from ..base import Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
@@ -57,7 +57,7 @@ class ConvolutionLearning:
         self._slope = np.float32(activation.negative_slope if self._sloped else 1)
         of_norm = parameters.scales, parameters.biases, layout, self._slope
         self.norm = BatchNormTraining(norm, *of_norm) if norm else None
-        self.before = Tensor(layout) if needs_input(activation) else output
+        self.before = Tensor(layout) if activation.needs_input else output
         self.raw = self.norm.pre_norm if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
@@ -76,16 +76,29 @@ class ConvolutionLearning:
         """Accumulate the parameters' updates and add to the source's delta, or write it."""
         delta, spread = self.delta, self.gradient.spread
         if not (self.norm and self._sloped):
-            activation_backward(self.activation, delta, self.output, self.before)
+            self.activation.backward(delta, self.output, self.before)
         steps = self.window.stride_y, self.window.stride_x
         if self.norm:
             self.norm.backward(delta, spread, *steps)
         else:
-            self.parameters.biases.update += channel_sums(delta)
+            self.parameters.biases.update += _channel_sums(delta)
             write_dilated(delta, spread, *steps)
         self.gradient.add_filter_gradient(self.parameters.weights.update)
         if self.source_delta is not None:
             self.gradient.add_input_gradient(self.source_delta, overwrites)
+
+
+def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
+    """Copy delta to `out`, its pixels `stride` apart; the pixels between stay as they are."""
+    spread_cells(delta.data, delta.planes, out.data, out.layout.strides(stride_y, stride_x))
+
+
+def _channel_sums(tensor: Tensor) -> Array:
+    """(channels,) float32: the sum over batch and pixels, of each sample first and then over samples in order."""
+    at = tensor.layout
+    out = np.empty((at.batch, at.blocks * LANES), np.float32)
+    channel_total(tensor.data, tensor.planes, out.reshape(-1))
+    return out.sum(axis=0, dtype=np.float64)[: tensor.shape.channels].astype(np.float32)
 
 
 @dataclass(eq=False)

@@ -10,8 +10,7 @@ from ...kernels.activation import NONE
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
-from ..backward_ops import write_dilated
-from .backward import ConvolutionGradient
+from .backward import ConvolutionGradient, write_dilated
 from .direct import DepthwiseConvolution
 from .geometry import Window, not_bound
 

@@ -17,7 +17,7 @@ from ...runtime.program import Call
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..activations import Activation, read_activation
-from ..base import BuildContext, KernelLayer, Layer, Parameter, Trainable
+from ..base import BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm
 from ..summary_row import blur_row, convolution_row
 from .algorithm import Algorithm
@@ -34,7 +34,7 @@ LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Convolutional(FusableConvolution, KernelLayer):
+class Convolutional(FusableConvolution, Layer):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
     sets_channels: ClassVar[bool] = True

@@ -10,15 +10,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.declared import natural, positive
 from ...config.dialect import Dialect
-from ...config.sections import Section
+from ...config.sections import Section, natural, positive
 from ...kernels.dense import locally_connected
 from ...kernels.views import SlidingWindow
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
-from ..backward_ops import activation_backward
 from ..base import BuildContext, Parameter, Trainable
 from ..nchw_layer import NchwLayer
 
@@ -95,9 +93,6 @@ class Local(NchwLayer):
         super().setup_training(source_deltas, delta)
         self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
 
-    def trainables(self) -> list[Trainable]:
-        return self._trainables
-
     def _padded_sides(self) -> tuple[int, int, int]:
         """Channels, rows and columns with zeros before and after the input. The last filters may reach beyond `pad`
         cells after it: with padding, darknet has a place for each cell, whatever the filters' size."""
@@ -120,12 +115,7 @@ class Local(NchwLayer):
 
     def compute_backward(self, delta: Array) -> list[Array]:
         x, shape, p = self.nchw_inputs[0], self.inputs[0], self.pad
-        layout = Layout(len(x), Shape(self.shape.outputs))
-        change, values = Tensor(layout), Tensor(layout)
-        change.fill(delta)
-        values.fill(self.values)
-        activation_backward(self.activation, change, values, values)
-        change_at = change.plain().reshape(len(x), self.filters, -1)
+        change_at = self.activation.backward_nchw(delta, self.values).plain().reshape(len(x), self.filters, -1)
         self._trainables[0].update += change_at.sum(axis=0).reshape(-1)
         patches, at = self._patches(x)
         weights = self.weights.reshape(self.shape.cells, self.filters, -1)

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...config.declared import natural, read_options, real
-from ...config.sections import Section
+from ...config.sections import Section, natural, read_options, real
 from ...utils.arrays import Array
-from ..options import TrainingProgress
+from ..base import TrainingProgress
 
 MOMENTUM = 0.99  # part of the running values that a mini-batch of a head leaves
 SMALL_DELTA = 1.4  # times the progress: the part of the average below which deltas are rejected

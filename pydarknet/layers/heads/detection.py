@@ -13,8 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Candidates, iou
-from ...config.declared import flag, positive, real
-from ...config.sections import Section
+from ...config.sections import Section, flag, positive, real
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..base import BuildContext

@@ -13,17 +13,16 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Candidates, iou
-from ...config.declared import flag, integer, positive, real
 from ...config.dialect import Dialect
-from ...config.sections import Section
-from ...config.word_tree import WordTree, softmax_groups
+from ...config.names import WordTree, softmax_groups
+from ...config.sections import Section, flag, integer, positive, real
 from ...kernels.head_output import softmax_planes
 from ...runtime.program import Call, KernelCall
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..activations import LOGISTIC
 from ..base import BuildContext
-from ..softmax import tree_of
+from ..losses import tree_of
 from .base import Head, Indices, above, read_anchors, stack_boxes
 from .statistics import Statistics, region_line
 from .targets import ClassIds, ClassMap, TrainingPictures, Truths, best_overlaps, focal_factor, read_truths, square_sum

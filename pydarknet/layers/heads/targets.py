@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.declared import read_options, real
-from ...config.sections import Section
-from ...config.word_tree import read_map
+from ...config.names import read_map
+from ...config.sections import Section, read_options, real
 from ...errors import DataError, OptionError
 from ...kernels.boxes import best_of_pictures
 from ...utils.arrays import Array

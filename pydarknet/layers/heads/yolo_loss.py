@@ -28,9 +28,8 @@ from typing import ClassVar
 import numpy as np
 
 from ...boxes import Measure, ciou, diou, giou, iou
-from ...config.declared import flag, real
 from ...config.dialect import Dialect
-from ...config.sections import Section
+from ...config.sections import Section, flag, real
 from ...utils.arrays import Array
 from .base import Head, Indices
 from .iou_gradient import iou_gradient

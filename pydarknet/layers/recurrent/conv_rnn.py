@@ -8,8 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...config.declared import flag
-from ...config.sections import Section
+from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import TANH, Activation, read_activation

@@ -15,9 +15,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from ...config.declared import flag
 from ...config.dialect import Dialect
-from ...config.sections import Section
+from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation

@@ -52,7 +52,7 @@ def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Sect
     names is missing, OptionError for an unknown dialect.
     """
     syntax: list[tuple[str, bool]] = []
-    config = read_config(path, lambda text: syntax.append((text, True)), lambda text: syntax.append((text, False)))
+    config = read_config(path, lambda text, is_error: syntax.append((text, is_error)))
     build = build_leniently(config, choose_dialect(dialect, config))
     for text, is_error in syntax:
         build.diagnostics.add(text, is_error=is_error)

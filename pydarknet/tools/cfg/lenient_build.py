@@ -19,11 +19,10 @@ from ...errors import ConfigError, DarknetError, ShapeError
 from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
-from ...layers.route import FlatRoute, Route
-from ...layers.shortcut import Shortcut
+from ...layers.joins import FlatRoute, Route, Shortcut
 from ...network.input_size import network_input
 from ...tensor import Shape
-from ...utils.system import check_memory
+from ...utils.arrays import check_memory
 from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
 
 ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from ...config.sections import Number, Option, Section
+from ...config.sections import Option, Section
 from ...errors import ConfigError, ShapeError
 from ...layers import BuildContext
 
@@ -72,10 +72,8 @@ class LenientSection(Section):
         self.error_key = key
         return super().shape_error(message, key)
 
-    def _number(
-        self, key: str, value: str, pattern: re.Pattern[str], convert: Callable[[str], Number], expected: str
-    ) -> Number:
-        number = super()._number(key, value, pattern, convert, expected)
+    def _number(self, key: str, value: str, pattern: re.Pattern[str]) -> Any:
+        number = super()._number(key, value, pattern)
         match = pattern.match(value)
         rest = value[match.end() :] if match else value
         if rest and rest[0] != "#":

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...config.dialect import choose_dialect
-from ...config.editor import CfgEditor
-from ...config.sections import parse_config
+from ...config.sections import CfgEditor, parse_config
 from ...errors import ConfigError, OptionError
 from ...layers import INPUT, Layer
 from ...layers.connected import Connected

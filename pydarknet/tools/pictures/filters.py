@@ -14,7 +14,6 @@ import numpy as np
 from ...datasets.transforms.augment import Colour, Rng, rand_scale
 from ...datasets.transforms.crop import render, rotated_crop
 from ...errors import OptionError
-from ...images.colour import blur
 from ...images.image import (
     CHW,
     Picture,
@@ -27,6 +26,7 @@ from ...images.image import (
     resize_shorter,
 )
 from ...images.operations import (
+    blur,
     distorted,
     enlarged,
     grey,

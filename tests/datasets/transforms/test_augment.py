@@ -8,7 +8,7 @@ import pytest
 from pydarknet.config.sections import Option, Section
 from pydarknet.datasets.transforms import augment
 from pydarknet.datasets.transforms.augment import CLASS_ONLY, Colour
-from pydarknet.images.colour import distort
+from pydarknet.images.operations import distort
 
 DRAWS = 2000
 

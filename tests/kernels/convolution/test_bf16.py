@@ -21,6 +21,7 @@ from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution import converted
 from pydarknet.layers.convolution.converted import BF16, NUMBER_TYPES, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
+from pydarknet.runtime import codegen
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Shape
 from pydarknet.utils.arrays import LANES
@@ -177,6 +178,7 @@ def test_sums_stay_in_registers(rows, straight, joined, pixels):
         target, run = TileTarget(0, pixels * 16, 16), Run(0, pixels, pixels)
         tile(x, TileSource(0, 8, 8), filters, panel, y, target, run, epilogue)
 
+    codegen.add_kernel(multiply)
     x, weights, bias = values(pixels, 16), values(4, 4, rows * 16), values(rows * 16)
     packed = np.zeros(weights.size // 2, np.float32)
     pack_pairs(weights.reshape(4, 4, rows, 16).ravel(), np.array([[0, rows, 0, 4, 0]]), packed)

@@ -10,8 +10,8 @@ from support.networks import net
 from support.tensors import values
 
 from pydarknet.config.sections import Option, Section
+from pydarknet.layers.base import TrainingProgress
 from pydarknet.layers.heads.delta_rejection import DeltaRejection
-from pydarknet.layers.options import TrainingProgress
 from pydarknet.training.learner import Learner
 
 

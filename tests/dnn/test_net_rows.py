@@ -7,7 +7,7 @@ import pytest
 
 from dnn.networks import blob, small, write_small
 from pydarknet import dnn
-from pydarknet.dnn.rows import thresholds
+from pydarknet.dnn.net import thresholds
 
 X = blob((3, 8, 8))
 

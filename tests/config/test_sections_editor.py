@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pydarknet.config.editor import CfgEditor, Change
-from pydarknet.config.sections import parse_config
+from pydarknet.config.sections import CfgEditor, Change, parse_config
 from pydarknet.errors import ConfigError, OutputError
 
 TEXT = """\

@@ -9,8 +9,8 @@ import pytest
 from support.file_server import serving
 
 from pydarknet.errors import DownloadError, OutputError
-from pydarknet.zoo import transfer as transfer_module
-from pydarknet.zoo.transfer import Transfer
+from pydarknet.zoo import download as transfer_module
+from pydarknet.zoo.download import Transfer
 
 pytest.importorskip("requests")
 

@@ -7,7 +7,7 @@ import pytest
 from reference import layers as naive
 from support.tensors import assert_close, values
 
-from pydarknet.config.word_tree import read_map, read_tree, softmax_groups
+from pydarknet.config.names import read_map, read_tree, softmax_groups
 from pydarknet.errors import DataError
 
 TEXT = "animal -1\nplant -1\ndog 0\ncat 0\npoodle 2\npug 2\noak 1\n"

@@ -1,14 +1,15 @@
-"""`[cost]` and `[contrastive]`, and truth that does not fit a layer."""
+"""`[logistic]`, `[cost]` and `[contrastive]`, and truth that does not fit a layer."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from reference import layers as naive
 from support.networks import net
-from support.tensors import values
+from support.tensors import assert_close, values
 
 from pydarknet.errors import OptionError, ShapeError
-from pydarknet.layers.cost import Contrastive
+from pydarknet.layers.losses import Contrastive
 from pydarknet.training.learner import Learner
 
 CONV = "[convolutional]\nfilters=18\nactivation=linear\n"
@@ -59,3 +60,8 @@ def test_truth_of_a_detector_that_is_no_table_is_one_line(build, shape):
     training = Learner(build(f"{net(3, 32, 32)}{CONV}{head}"))
     with pytest.raises(OptionError, match=r"expected \(objects, 5\) rows of class, x, y, w, h"):
         training.step(values(1, 3, 32, 32), [np.ones(shape, np.float32)])
+
+
+def test_logistic_is_the_function(build):
+    network, x = build(net() + "[logistic]\n"), values(2, 3, 8, 8)
+    assert_close(network.forward(x)[0], naive.sigmoid(x))

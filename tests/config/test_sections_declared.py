@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pydarknet.config.declared import flag, integer, natural, positive, read_options, real
-from pydarknet.config.sections import Option, Section
+from pydarknet.config.sections import Option, Section, flag, integer, natural, positive, read_options, real
 from pydarknet.errors import ConfigError
 
 

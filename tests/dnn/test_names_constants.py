@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 
 import pydarknet.dnn
-from pydarknet.dnn.constants import BACKENDS, TARGETS
+from pydarknet.dnn.names import BACKENDS, TARGETS
 
 
 def test_they_are_the_installed_opencvs():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pydarknet.utils.http_access import is_loopback, knows, refusal
+from pydarknet.utils.http_server import is_loopback, knows, refusal
 
 
 @pytest.mark.parametrize(

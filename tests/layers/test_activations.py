@@ -1,4 +1,4 @@
-"""`[activation]` and `[logistic]`."""
+"""`[activation]`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,3 @@ def test_an_activation_layer_leaves_its_source_alone(build, name, before):
     x = values(2, 3, 8, 8)
     *sources, found = network.layer_outputs(x)
     assert_close(found, naive.activation(name, sources[0] if sources else x))
-
-
-def test_logistic_is_the_function(build):
-    network, x = build(net() + "[logistic]\n"), values(2, 3, 8, 8)
-    assert_close(network.forward(x)[0], naive.sigmoid(x))

@@ -9,7 +9,7 @@ from support.networks import net
 from support.tensors import assert_close, values
 
 from pydarknet.errors import ConfigError, ShapeError
-from pydarknet.layers import route as module
+from pydarknet.layers import joins as module
 from pydarknet.runtime.program import KernelCall
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pydarknet.images.colour import blur, distort, mean_colour, one_thread_per_call, warp
+from pydarknet.images.operations import blur, distort, mean_colour, one_thread_per_call, warp
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (9, 12, 3), np.uint8)
 STAY = np.array([[1.0, 0, 0], [0, 1, 0]])
