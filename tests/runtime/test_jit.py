@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import pytest
 
-from pydarknet.runtime import cache, claims, compile_ahead, jit, object_loader, object_writer, threads
+from pydarknet.runtime import cache, compile_ahead, jit, object_loader, object_writer, threads
 
 
 @pytest.fixture
@@ -85,12 +85,12 @@ def test_what_ends_a_compilation_gives_the_claim_back(monkeypatch, error, call):
     claimed = []
 
     def ended(*_):
-        claimed.append(file in claims._held)
+        claimed.append(file in compile_ahead._held)
         raise error
 
     monkeypatch.setattr(sgd_step._compiler, "compile", ended)
     with pytest.raises(error):
         call(sgd_step, *arguments)
-    assert claimed == [claims.fcntl is not None]
-    assert file not in claims._held
-    assert not claims._lock_of(file).exists()
+    assert claimed == [compile_ahead.fcntl is not None]
+    assert file not in compile_ahead._held
+    assert not compile_ahead._lock_of(file).exists()

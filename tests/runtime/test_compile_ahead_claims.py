@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from pydarknet.runtime import claims
+from pydarknet.runtime import compile_ahead as claims
 
 pytest.importorskip("fcntl", reason="claims need POSIX locks")
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pydarknet.runtime import claims
+from pydarknet.runtime import compile_ahead as claims
 assert claims.claim(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(float(sys.argv[2]))

@@ -11,7 +11,7 @@ import pytest
 import pydarknet
 from pydarknet.errors import DivergedError
 from pydarknet.inference.video.capture import PictureSequence
-from pydarknet.inference.video.classification import ClassifierDemo, draw_classes
+from pydarknet.inference.video.demo import ClassifierDemo, draw_classes
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"
 CFG = NET + "[convolutional]\nfilters=4\nsize=1\nactivation=linear\n[avgpool]\n[softmax]\n"

@@ -7,7 +7,7 @@ import pytest
 from support.networks import net
 
 from pydarknet.images.image import as_chw, centre_crop, fit_for_classify, resize, resize_longer, resize_shorter
-from pydarknet.inference import test_time_augmentation as views
+from pydarknet.inference import classifier as views
 
 SHAPES = [(40, 90), (91, 33), (50, 50)]
 

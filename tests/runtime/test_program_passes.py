@@ -18,8 +18,8 @@ import copy, os, threading, time
 os.environ["NUMBA_NUM_THREADS"] = "2"
 import numpy as np
 import pydarknet
-from pydarknet.runtime import passes
-from pydarknet.runtime.passes import pass_under_way
+from pydarknet.runtime import program as passes
+from pydarknet.runtime.program import pass_under_way
 
 model = pydarknet.load("toys.cfg", "toys.weights")
 x = np.zeros((1, *model.input_shape), np.float32)
