@@ -18,7 +18,7 @@ def recorded(names: Collection[str] = ()) -> list[Wanted]:
     names: those of the kernels to record, such as `head_output.softmax_rows`; empty for all. Raises ValueError if one
     is never called.
     """
-    from pydarknet.runtime.record import description, recording
+    from pydarknet.runtime.jit import description, recording
 
     expected = {name for name in kernels() if not names or name in names}
     with recording() as found:

@@ -155,9 +155,9 @@ def load_weights(
         if at + count > numbers.size or (count and at == numbers.size):
             break
         _fill(layer, numbers[at : at + count], header.transposed)
-        _warn_of_broken_numbers(name, filled, layer)
         at += count
         filled += 1
+    _warn_of_broken_numbers(name, layers[:filled])
     return Loaded(header, filled, numbers.size - at)
 
 
@@ -224,19 +224,21 @@ def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
     layer.parameters_changed()
 
 
-def _warn_of_broken_numbers(name: str, index: int, layer: Layer) -> None:
-    """A warning that names the layer where parameters are NaN or infinite: its outputs will be, too."""
-    for parameter in layer.named_parameters():
-        array = parameter.array
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(array.sum()):  # much faster than to look at each number
-                continue
-        broken = array.size - np.count_nonzero(np.isfinite(array))
-        if broken:
-            log.warning(
-                "%s: layer %d [%s]: %d of its %d %s are NaN or infinite, and so will be what is computed with them",
-                name, index, layer.kind, broken, array.size, parameter.name,
-            )  # fmt: skip
+def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
+    """A warning that names the first layer where parameters are NaN or infinite: its outputs will be, too."""
+    found = []
+    for index, layer in enumerate(layers):
+        for parameter in layer.named_parameters():
+            array = parameter.array
+            with np.errstate(over="ignore", invalid="ignore"):
+                if np.isfinite(array.sum()):  # much faster than to look at each number
+                    continue
+            if broken := array.size - np.count_nonzero(np.isfinite(array)):
+                found.append(f"layer {index} [{layer.kind}]: {broken} of its {array.size} {parameter.name}")
+    if found:
+        others = f"; so are numbers of {len(found) - 1} other arrays" if len(found) > 1 else ""
+        text = "%s: %s are NaN or infinite, and so will be what is computed with them%s"
+        log.warning(text, name, found[0], others)
 
 
 def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:

@@ -20,7 +20,7 @@ from ..layers.heads.delta_rejection import DeltaRejection
 from ..network.fusion import Graph
 from ..network.memory_plan import allocate, plan_tensors
 from ..network.network import Network
-from ..runtime.passes import pass_under_way
+from ..runtime.program import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
 from ..utils.prefetch import interrupts_held

@@ -16,7 +16,7 @@ from ..config.sections import Section
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
 from ..evaluation.worst import Worst
-from ..inference.test_time_augmentation import middle
+from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network
 from ..runtime.compile_time import clock

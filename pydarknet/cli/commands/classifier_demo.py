@@ -12,48 +12,25 @@ import click
 from ...errors import OptionError
 from ..console import say
 from ..loading import Options, load_model, read_data_file
-from ..options import (
-    FILE,
-    Command,
-    data_argument,
-    flag,
-    names_options,
-    network_files,
-    network_options,
-    top_option,
-)
+from ..options import command, flag
 from .demo import CLEAR, ESCAPE, open_frames, open_window, signals_stop
 
 if TYPE_CHECKING:
     from ...images.image import Picture
     from ...inference.classifier import Classification
-    from ...inference.video.classification import ClassifierDemo
+    from ...inference.video.demo import ClassifierDemo
     from ...model import Model
 
 TITLE = "Classifier"
 CAMERA_DEFAULTS = {"frame_width": None, "frame_height": None, "fps": None}
 
 
-@click.command("demo", cls=Command)
-@data_argument
-@network_files
-@click.argument("video", type=FILE, required=False)
-@click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-              help="The camera, if no VIDEO is given.")  # fmt: skip
-@top_option
-@flag("json", "as_json", is_flag=True, help="Print one JSON object per frame and nothing else.")
-@flag(
-    "out_filename",
-    type=FILE,
-    metavar="FILE",
-    help="Write the annotated video: .avi, .mkv, .mov; .mp4 and .webm for browsers, slower.",
+@command(
+    "demo",
+    "data_file cfg weights [video] camera top",
+    flag("json", "as_json", help="Print one JSON object per frame and nothing else."),
+    "out_filename window time_limit_sec benchmark names network",
 )
-@flag("dont_show", is_flag=True, help="Open no window.")
-@flag("fullscreen", is_flag=True, help="Let the window fill the screen.")
-@flag("time_limit_sec", type=click.FloatRange(min=0, min_open=True), metavar="N", help="End after N seconds.")
-@flag("benchmark", is_flag=True, help="Measure the speed: repeat the first frame without end, draw nothing.")
-@names_options
-@network_options
 def demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
     """Print the best classes of each frame of a video file, an address, a sequence of pictures or a camera.
 
@@ -82,7 +59,7 @@ def demo_command(data_file: str, cfg: str, weights: str, video: str | None, **op
 def _run(model: Model, video: str | None, top: int, options: Options) -> list[int]:
     """Print and show the classes of each frame. Returns the signal that ended it, if one did."""
     from ...inference.video.capture import write_video
-    from ...inference.video.classification import ClassifierDemo, draw_classes
+    from ...inference.video.demo import ClassifierDemo, draw_classes
 
     draws = not options["benchmark"]
     with ExitStack() as stack:

@@ -6,21 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ...errors import ImageError, OptionError
 from ..console import say
 from ..loading import Options, load_model
-from ..options import (
-    Command,
-    class_numbers,
-    fit_option,
-    input_options,
-    names_options,
-    network_and_pictures,
-    network_options,
-    top_option,
-)
+from ..options import class_numbers, command
 from ..sources import Interruption, Item, Source, process
 from ..tables import CLASSES, Table
 
@@ -31,13 +20,7 @@ if TYPE_CHECKING:
 TOP = 5  # classes that are printed by default
 
 
-@click.command("classify", cls=Command)
-@network_and_pictures
-@top_option
-@fit_option
-@input_options
-@names_options
-@network_options
+@command("classify", "cfg weights images top fit input names network")
 def classify_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     """Print the best classes of pictures and videos.
 

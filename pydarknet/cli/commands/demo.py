@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from glob import has_magic
 from pathlib import Path
@@ -18,23 +18,7 @@ from ...utils.resources import exists
 from ..console import note, say
 from ..inputs import EXTENSIONS, expand_paths
 from ..loading import Options, load_model
-from ..options import (
-    FILE,
-    FRACTION,
-    NO_PASSWORD,
-    PORT,
-    FiniteFloat,
-    bind_option,
-    ext_output_option,
-    flag,
-    letter_box_option,
-    names_options,
-    network_files,
-    network_options,
-    note_open,
-    thresh_option,
-    together,
-)
+from ..options import FILE, FRACTION, NO_PASSWORD, PORT, POSITIVE, FiniteFloat, flag, note_open, together
 
 if TYPE_CHECKING:
     from ...boxes import Detection
@@ -50,52 +34,31 @@ TITLE = "Demo"
 ESCAPE = 27
 CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}
 
-Function = Callable[..., Any]
-
-
-def demo_options(function: Function) -> Function:
-    """Arguments and options of every demo."""
-    return together(
-        network_files,
-        click.argument("video", type=FILE, required=False),
-        click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-                     help="The camera, if no VIDEO is given."),
-        thresh_option,
-        flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="In word trees, report the "
-             "deepest class whose probability is above P; AlexeyAB's dialect takes -thresh instead."),
-        flag("avgframes", "-avg", "--avg", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N",
-             help="pjreddie: average the network's output over N frames. AlexeyAB: draw the objects into the "
-             "frame N/2 earlier."),
-        flag("out_filename", type=FILE, metavar="FILE", help="Write the annotated video: .avi, .mkv, .mov; .mp4 "
-             "and .webm for browsers, slower."),
-        flag("prefix", type=FILE, metavar="P", help="Write annotated frames to P_00000001.jpg and so on; no window."),
-        flag("json_file_output", type=FILE, metavar="FILE", help="Write the objects of all frames as JSON."),
-        flag("json_port", type=PORT, metavar="PORT", help="Serve the objects as a JSON stream over HTTP. 0: any free "
-             "port."),
-        flag("mjpeg_port", type=PORT, metavar="PORT", help="Serve the annotated frames as MJPEG over HTTP. 0: any "
-             "free port."),
-    bind_option,
-        flag("http_post_host", metavar="URL", help="Send the names of each frame's objects to URL as text, by HTTP "
-             "POST; with -time_limit_sec only those of one frame."),
-        flag("dont_show", is_flag=True, help="Open no window."),
-        flag("fullscreen", is_flag=True, help="Let the window fill the screen."),
-        ext_output_option,
-        letter_box_option,
-        flag("dontdraw_bbox", is_flag=True, help="Neither draw nor print objects."),
-        click.option("-s", "skip", type=click.IntRange(min=0), default=0, metavar="N", help="Show each annotated frame "
-                     "in place of the next N."),
-        click.option("-w", "frame_width", type=click.IntRange(min=1), metavar="W", help="Ask the camera for frames W "
-                     "pixels wide."),
-        click.option("-h", "frame_height", type=click.IntRange(min=1), metavar="H", help="Ask the camera for frames H "
-                     "pixels high."),
-        flag("fps", type=click.IntRange(min=1), metavar="N", help="Ask the camera for N frames per second."),
-        flag("fps_lim", type=FiniteFloat(min=0, min_open=True), metavar="N", help="Process at most N frames per "
-             "second."),
-        flag("time_limit_sec", type=FiniteFloat(min=0, min_open=True), metavar="N", help="End after N seconds."),
-        flag("benchmark", is_flag=True, help="Measure the speed: repeat the first frame without end, draw nothing."),
-        names_options,
-        network_options,
-    )(function)  # fmt: skip
+# Arguments and options of every demo.
+demo_options = together(
+    "cfg weights [video] camera thresh",
+    flag("hier P", type=FRACTION, default=0.5, help="In word trees, report the deepest class whose probability is "
+         "above P; AlexeyAB's dialect takes -thresh instead."),
+    flag("avgframes N", "-avg", "--avg", type=click.IntRange(1, 1000), default=3, help="pjreddie: average the "
+         "network's output over N frames. AlexeyAB: draw the objects into the frame N/2 earlier."),
+    "out_filename",
+    flag("prefix P", type=FILE, help="Write annotated frames to P_00000001.jpg and so on; no window."),
+    flag("json_file_output FILE", type=FILE, help="Write the objects of all frames as JSON."),
+    flag("json_port PORT", type=PORT, help="Serve the objects as a JSON stream over HTTP. 0: any free port."),
+    flag("mjpeg_port PORT", type=PORT, help="Serve the annotated frames as MJPEG over HTTP. 0: any free port."),
+    "bind",
+    flag("http_post_host URL", help="Send the names of each frame's objects to URL as text, by HTTP POST; with "
+         "-time_limit_sec only those of one frame."),
+    "window ext_output letter_box",
+    flag("dontdraw_bbox", help="Neither draw nor print objects."),
+    click.option("-s", "skip", type=click.IntRange(min=0), default=0, metavar="N", help="Show each annotated frame in "
+                 "place of the next N."),
+    click.option("-w", "frame_width", type=POSITIVE, metavar="W", help="Ask the camera for frames W pixels wide."),
+    click.option("-h", "frame_height", type=POSITIVE, metavar="H", help="Ask the camera for frames H pixels high."),
+    flag("fps N", type=POSITIVE, help="Ask the camera for N frames per second."),
+    flag("fps_lim N", type=FiniteFloat(min=0, min_open=True), help="Process at most N frames per second."),
+    "time_limit_sec benchmark names network",
+)  # fmt: skip
 
 
 def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh: float | None = None) -> None:

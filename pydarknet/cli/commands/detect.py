@@ -7,20 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ..console import say
 from ..inputs import STANDARD_INPUT
 from ..loading import Options, load_model
-from ..options import (
-    Command,
-    class_numbers,
-    detection_options,
-    letterbox_choice,
-    names_options,
-    network_and_pictures,
-    network_options,
-)
+from ..options import class_numbers, command, letterbox_choice
 from ..sources import Interruption, Item, Source, process
 
 if TYPE_CHECKING:
@@ -43,11 +33,7 @@ class CommandDefaults:
 DETECT = CommandDefaults(thresh=lambda dialect: dialect.detect_thresh)
 
 
-@click.command("detect", cls=Command)
-@network_and_pictures
-@detection_options
-@names_options
-@network_options
+@command("detect", "cfg weights images detection names network")
 def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     """Detect objects in pictures and videos.
 
@@ -69,7 +55,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
     """Print the objects of each picture and frame, and write the files."""
     letterbox_choice(options)
-    from ...inference.detector import detect_prepared, heads_of, prepare_input, prepare_tiles
+    from ...inference.detector import detect_prepared, heads_of, prepare_picture
     from ...inference.tiles import Tiling
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
@@ -90,7 +76,7 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options["tiles"] else None
 
     def prepare(picture: Picture) -> DetectorInput | TiledInput:
-        return prepare_tiles(model, picture, how, tiling) if tiling else prepare_input(model, picture, how)
+        return prepare_picture(model, picture, how, tiling)
 
     def compute(pictures: Sequence[DetectorInput | TiledInput]) -> list[DetectionResult]:
         return detect_prepared(model, pictures, model.names, options["batch"])

@@ -165,7 +165,7 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
     """Print AlexeyAB's report."""
     from ..formats.evaluation import POINTS_HELP, coco_lines, map_report, map_start, speed_line
 
-    for line in map_start([(index, model.layers[index].type_number) for index in model.heads], truth.missing):
+    for line in map_start(model, truth.missing):
         say(line)
     result = _evaluate(model, truth, options)
     for line in map_report(result.report, model.names):

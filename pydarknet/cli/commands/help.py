@@ -7,13 +7,10 @@ from click.shell_completion import get_completion_class
 
 from ...version import __version__
 from ..console import say
-from ..options import Command
-
-SHELLS = ("bash", "zsh", "fish")
+from ..options import command
 
 
-@click.command("help", cls=Command)
-@click.argument("words", metavar="[COMMAND]...", nargs=-1)
+@command("help", click.argument("words", metavar="[COMMAND]...", nargs=-1))
 @click.pass_context
 def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Print the help on a command; without one, the list of commands.
@@ -33,7 +30,7 @@ def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     say(context.get_help())
 
 
-@click.command("version", cls=Command)
+@command("version")
 def version_command() -> None:
     """Print the version, as --version does.
 
@@ -44,8 +41,7 @@ def version_command() -> None:
     say(f"pydarknet {__version__}")
 
 
-@click.command("completion", cls=Command)
-@click.argument("shell", type=click.Choice(SHELLS))
+@command("completion", click.argument("shell", type=click.Choice(["bash", "zsh", "fish"])))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
     """Print a script that lets a shell complete commands, options and files.

@@ -5,19 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import click
-
 from ..console import say
 from ..loading import build_network, note_partial_weights, print_table
-from ..options import FILE, Command, flag, network_options, size_options
+from ..options import command
 
 
-@click.command("info", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("weights", type=FILE, required=False)
-@size_options
-@flag("json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@network_options
+@command("info", "cfg [weights] size object network")
 def info_command(cfg: str, weights: str | None, **options: Any) -> None:
     """Print the layer table as AlexeyAB's darknet prints it while loading, then totals.
 
@@ -44,10 +37,7 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
         say(line)
 
 
-@click.command("ops", cls=Command)
-@click.argument("cfg", type=FILE)
-@size_options
-@network_options
+@command("ops", "cfg size network")
 def ops_command(cfg: str, **options: Any) -> None:
     """Print the floating-point operations of one picture as darknet counts them.
 

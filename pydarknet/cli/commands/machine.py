@@ -9,11 +9,10 @@ import click
 
 from ...errors import OutputError
 from ..console import note, say
-from ..options import FILE, Command, flag
+from ..options import FILE, command, flag
 
 
-@click.command("doctor", cls=Command)
-@flag("json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@command("doctor", "object")
 def doctor_command(as_json: bool) -> None:
     """Print processor, versions, kernel cache, OpenCV's decoders, and problems.
 
@@ -36,9 +35,11 @@ def doctor_command(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command("warm-up", cls=Command)
-@click.argument("cfgs", metavar="[CFG]...", type=FILE, nargs=-1)
-@flag("train", is_flag=True, help="Also run a training step, to compile the kernels of training.")
+@command(
+    "warm-up",
+    click.argument("cfgs", metavar="[CFG]...", type=FILE, nargs=-1),
+    flag("train", help="Also run a training step, to compile the kernels of training."),
+)
 def warm_up_command(cfgs: tuple[str, ...], **options: Any) -> None:
     """Compile and store the kernels of networks, so that later runs start at once.
 

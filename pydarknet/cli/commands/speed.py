@@ -9,7 +9,7 @@ import click
 
 from ..console import note, say
 from ..loading import load_model
-from ..options import FILE, Command, flag, network_options, size_options
+from ..options import FILE, POSITIVE, command, flag
 
 if TYPE_CHECKING:
     from ...network.network import Network
@@ -18,22 +18,16 @@ if TYPE_CHECKING:
 PASSES, LAYER_PASSES = 1000, 20
 
 
-@click.command("speed", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("n", type=click.IntRange(min=0), required=False)
-@flag("layers", is_flag=True, help="Time each layer; print the slowest first.")
-@flag("weights", type=FILE, metavar="FILE", help="The weights. Default: random ones.")
-@flag("size", type=click.IntRange(min=1), metavar="S", help="Width and height of the network's input in pixels.")
-@size_options
-@flag(
-    "batch",
-    type=click.IntRange(min=1, max=1 << 16),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Pictures per forward pass.",
-)
-@network_options
+@command(
+    "speed", "cfg",
+    click.argument("n", type=click.IntRange(min=0), required=False),
+    flag("layers", help="Time each layer; print the slowest first."),
+    flag("weights FILE", type=FILE, help="The weights. Default: random ones."),
+    flag("size S", type=POSITIVE, help="Width and height of the network's input in pixels."),
+    "size",
+    flag("batch N", type=click.IntRange(1, 1 << 16), default=1, help="Pictures per forward pass."),
+    "network",
+)  # fmt: skip
 def speed_command(cfg: str, n: int | None, **options: Any) -> None:
     """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
 

@@ -12,24 +12,7 @@ import click
 
 from ..console import say
 from ..loading import Options, load_model
-from ..options import (
-    FRACTION,
-    Command,
-    class_numbers,
-    ext_output_option,
-    flag,
-    hier_option,
-    input_options,
-    letter_box_option,
-    letterbox_choice,
-    names_options,
-    network_and_pictures,
-    network_options,
-    nms_option,
-    no_picture_option,
-    out_dir_option,
-    stretch_option,
-)
+from ..options import FRACTION, class_numbers, command, flag, letterbox_choice
 from ..sources import Interruption, Item, Source, Video, process
 from ..tables import TRACKS, Table
 from .detect import CommandDefaults, detector_options
@@ -43,50 +26,19 @@ THRESH = 0.1  # low: detections of little confidence continue tracks
 SEQUENCE_RATE = 25.0  # frames per second that a sequence of pictures is taken to have
 
 
-@click.command("track", cls=Command)
-@network_and_pictures
-@input_options
-@flag(
-    "thresh",
-    type=FRACTION,
-    default=THRESH,
-    show_default=True,
-    metavar="P",
-    help="The confidence above which a detection continues a track.",
-)
-@flag(
-    "track_thresh",
-    type=FRACTION,
-    default=0.5,
-    show_default=True,
-    metavar="P",
-    help="The confidence above which a detection starts a track.",
-)
-@flag(
-    "patience",
-    type=click.FloatRange(0, 3600),
-    default=1.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the track of an object that is not detected is kept.",
-)
-@flag(
-    "count_line",
-    multiple=True,
-    metavar="X1,Y1,X2,Y2",
-    help="Count the objects whose centre crosses this line, given in pixels or in fractions of the frame. `in` is to "
-    "the left, as seen from the first point towards the second. May be given several times.",
-)
-@hier_option
-@nms_option
-@letter_box_option
-@stretch_option
-@ext_output_option
-@out_dir_option
-@no_picture_option
-@flag("show", is_flag=True, help="Show the frames in a window.")
-@names_options
-@network_options
+@command(
+    "track", "cfg weights images input",
+    flag("thresh P", type=FRACTION, default=THRESH, help="The confidence above which a detection continues a track."),
+    flag("track_thresh P", type=FRACTION, default=0.5, help="The confidence above which a detection starts a track."),
+    flag("patience SECONDS", type=click.FloatRange(0, 3600), default=1.0, help="How long the track of an object that "
+         "is not detected is kept."),
+    flag("count_line X1,Y1,X2,Y2", multiple=True, help="Count the objects whose centre crosses this line, given in "
+         "pixels or in fractions of the frame. `in` is to the left, as seen from the first point towards the second. "
+         "May be given several times."),
+    "hier nms letter_box stretch ext_output out_dir no_picture",
+    flag("show", help="Show the frames in a window."),
+    "names network",
+)  # fmt: skip
 def track_command(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     """Track objects in a video, a stream, a camera (camera:0) or a sequence of pictures: each keeps its number.
 

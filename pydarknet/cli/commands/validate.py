@@ -129,12 +129,12 @@ def _write(
 ) -> None:
     """Run the network on all pictures and write the files, with darknet's lines on standard error."""
     from ...evaluation import BatchDetector
-    from ..formats.inference import head_lines
+    from ..formats.evaluation import network_head_lines
 
     batches = BatchDetector(model, paths, inference, options["batch"])
     _print_rates(model)
     if model.dialect.detects_best_class_first:
-        for line in head_lines([(index, model.layers[index].type_number) for index in model.heads]):
+        for line in network_head_lines(model):
             say(line)
     if files.kind == "kitti":
         say(str(files.base))
