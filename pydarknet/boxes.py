@@ -235,7 +235,7 @@ def _survivors(
     boxes: Floats, rows: Floats, threshold: float, exponent: float | None
 ) -> tuple[Floats, NDArray[np.intp]]:
     """A copy of the rows (n, k) with 0 for boxes that overlap better ones of their row; the order by the last row."""
-    from .kernels.boxes.nms import suppress_classes  # imported late: commands that only compare boxes need no kernels
+    from .kernels.boxes import suppress_classes  # imported late: commands that only compare boxes need no kernels
 
     rows, order = np.array(rows, np.float32, order="C"), np.arange(len(boxes))
     distance = exponent is not None, 0.0 if exponent is None else exponent

@@ -23,10 +23,8 @@ from ..runtime.program import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
 from ..utils.prefetch import interrupts_held
-from .ema import MovingAverage
 from .lr_schedule import LearningRateSchedule
-from .optimizer import Optimizer
-from .similar_filters import reject_similar
+from .optimizer import MovingAverage, Optimizer, reject_similar
 from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
 from .unsupported import unsupported
 
