@@ -18,8 +18,8 @@ from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
 from ..images.image import load_image
 from ..images.operations import one_thread_per_call
-from ..inference.classifier import tree_of_network
-from ..inference.test_time_augmentation import Crop, Views
+from ..inference.classifier import Crop, Views, tree_of_network
+from ..inference.finite import timed_forward
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
@@ -102,7 +102,7 @@ class Answer:
 class BatchClassifier:
     """An iterable of the network's answers to a list of pictures, in order.
 
-    views: makes the crops of a picture, see `inference.test_time_augmentation`. only_leaves: for a network with a word
+    views: makes the crops of a picture, see `inference.classifier`. only_leaves: for a network with a word
     tree, True sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead
     of the tree's own. timing: seconds so far. unreadable: the number of pictures that cannot be read, which are
     logged. Raises OptionError for a detector.
@@ -155,11 +155,9 @@ class BatchClassifier:
         sums: list[Array | None] = [None] * len(ready)
         for members in by_shape.values():
             x = np.stack([view.pixels for _, view in members])
-            self.network.prepare(x.shape)
-            start = clock()
-            outputs = self.network.forward(x)[0].reshape(len(x), -1)
-            self.timing.forward += clock() - start
-            for (number, view), output in zip(members, outputs, strict=True):
+            (outputs, *_), seconds = timed_forward(self.network, x)
+            self.timing.forward += seconds
+            for (number, view), output in zip(members, outputs.reshape(len(x), -1), strict=True):
                 values, known = self._with_tree(output) if view.with_tree else output, sums[number]
                 sums[number] = values.copy() if known is None else known + values
         return sums

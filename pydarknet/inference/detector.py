@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,11 +18,10 @@ from ..images.image import Picture, check_image, fit_for_detect
 from ..images.inputs import Image, as_picture
 from ..layers.heads.base import Head
 from ..network.network import Network
-from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.prefetch import prefetch
 from .detections import Detections
-from .finite import warn_if_not_finite
+from .finite import timed_forward, warn_if_not_finite
 from .tiles import Tile, Tiling, merge_tiles
 
 BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
@@ -144,12 +143,13 @@ def decode(
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """The checked options of `detect`."""
+    """The checked options of `detect`. nms_kind: a kind of `boxes.suppress`; None: that of the last head."""
 
     thresh: float
     hier: float
     nms: float
     letterbox: bool
+    nms_kind: str | None = None
 
     @classmethod
     def of(
@@ -185,30 +185,35 @@ def prepare_input(network: Network, image: Picture, options: DetectorOptions) ->
 
 def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequence[str]) -> list[DetectionResult]:
     """One forward pass over a batch of prepared pictures, each decoded and suppressed by its own options."""
-    candidates, seconds = _forward(network, inputs)
-    return [_result(network, each, found, names, seconds) for each, found in zip(inputs, candidates, strict=True)]
+    candidates, seconds = find_candidates(network, inputs)
+    return [result_of(network, each, found, names, seconds) for each, found in zip(inputs, candidates, strict=True)]
 
 
-def _forward(network: Network, inputs: Sequence[DetectorInput]) -> tuple[list[Candidates], float]:
-    """The candidates of each input before suppression, and the seconds of the pass per input."""
+def find_candidates(
+    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None
+) -> tuple[list[Candidates], float]:
+    """The candidates of each input before suppression, and the seconds of the pass per input.
+
+    after_pass: called before the outputs of the heads are decoded.
+    """
+    decoded = []
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     with network.lock:  # another thread's pass would overwrite the outputs before they are decoded
-        network.prepare(x.shape)
-        start = clock()
-        outputs = network.forward(x)
-        seconds = (clock() - start) / len(inputs)
-        decoded = [_decode(network, sample, each) for sample, each in enumerate(inputs)]
+        outputs, seconds = timed_forward(network, x)
+        after_pass()
+        for sample, (_, width, height, how) in enumerate(inputs):
+            decoded.append(decode(network, sample, width, height, how.thresh, how.hier, how.letterbox))
     warn_if_not_finite(network, x, outputs)
-    return decoded, seconds
+    return decoded, seconds / len(inputs)
 
 
-def _result(
+def result_of(
     network: Network, picture: DetectorInput, candidates: Candidates, names: Sequence[str], seconds: float
 ) -> DetectionResult:
     """The result of suppression, with the size and the options of the picture."""
     options, last = picture.options, heads_of(network)[-1]
     if options.nms:
-        candidates = suppress(candidates, options.nms, last.nms_kind, last.beta_nms)
+        candidates = suppress(candidates, options.nms, options.nms_kind or last.nms_kind, last.beta_nms)
     size = picture.width, picture.height
     return DetectionResult(candidates, names, *size, options.thresh, network.dialect, seconds)
 
@@ -220,9 +225,13 @@ class TiledInput(NamedTuple):
     inputs: list[DetectorInput]
 
 
-def prepare_tiles(network: Network, image: Picture, options: DetectorOptions, tiling: Tiling) -> TiledInput:
-    """Cut a (height, width, 3) uint8 RGB picture and fit its tiles to the network; needs no lock. Raises OptionError,
-    and ImageError for a picture with fewer pixels than tiles."""
+def prepare_picture(
+    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None
+) -> DetectorInput | TiledInput:
+    """Fit an HxWx3 uint8 RGB picture, or with a `tiling` each of its tiles, to the network; needs no lock. Raises
+    OptionError, and ImageError for a picture with fewer pixels than tiles."""
+    if tiling is None:
+        return prepare_input(network, image, options)
     rows, columns, _ = check_image(image).shape
     tiles = tiling.tiles(columns, rows)
     return TiledInput(tiles, [prepare_input(network, tile.of(image), options) for tile in tiles])
@@ -236,21 +245,16 @@ def detect_tiled(
     inputs = [each for picture in pictures for each in picture.inputs]
     candidates, seconds = [], []
     for start in range(0, len(inputs), batch):
-        found, of_each = _forward(network, inputs[start : start + batch])
+        found, of_each = find_candidates(network, inputs[start : start + batch])
         candidates += found
         seconds += [of_each] * len(found)
     results, start = [], 0
     for tiles, parts in pictures:
         end = start + len(tiles)
         merged = merge_tiles(tiles, candidates[start:end])
-        results.append(_result(network, parts[0], merged, names, sum(seconds[start:end])))
+        results.append(result_of(network, parts[0], merged, names, sum(seconds[start:end])))
         start = end
     return results
-
-
-def _decode(network: Network, sample: int, each: DetectorInput) -> Candidates:
-    options = each.options
-    return decode(network, sample, each.width, each.height, options.thresh, options.hier, options.letterbox)
 
 
 def detect(
@@ -275,9 +279,7 @@ def detect(
     Raises OptionError. Logs a warning if the network's output is not finite.
     """
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
-    if tiling is not None:
-        return detect_tiled(network, [prepare_tiles(network, image, options, tiling)], names)[0]
-    return detect_inputs(network, [prepare_input(network, image, options)], names)[0]
+    return detect_prepared(network, [prepare_picture(network, image, options, tiling)], names, 1)[0]
 
 
 def detect_each(
@@ -304,14 +306,11 @@ def detect_each(
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
 
     def load(image: Image) -> tuple[Image, DetectorInput | TiledInput]:
-        picture = as_picture(image, bgr)
-        if tiling is not None:
-            return image, prepare_tiles(network, picture, options, tiling)
-        return image, prepare_input(network, picture, options)
+        return image, prepare_picture(network, as_picture(image, bgr), options, tiling)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
+        failure: Exception | None = None
         with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
-            failure: Exception | None = None
             while failure is None:
                 ready: list[tuple[Image, DetectorInput | TiledInput]] = []
                 try:
@@ -319,11 +318,11 @@ def detect_each(
                         ready.append(each)
                 except Exception as error:
                     failure = error
-                if ready:
-                    found = detect_prepared(network, [each for _, each in ready], names, batch)
-                    yield from zip([image for image, _ in ready], found, strict=True)
-                elif failure is None:
-                    return
+                if not ready:
+                    break
+                found = detect_prepared(network, [each for _, each in ready], names, batch)
+                yield from zip([image for image, _ in ready], found, strict=True)
+        if failure is not None:
             raise failure
 
     heads_of(network)  # raises if there is none
@@ -333,7 +332,7 @@ def detect_each(
 def detect_prepared(
     network: Network, pictures: Sequence[DetectorInput | TiledInput], names: Sequence[str], batch: int
 ) -> list[DetectionResult]:
-    """The objects of prepared pictures: either all whole, computed in one pass, or all tiled."""
+    """The objects of prepared pictures: those that are whole in one pass, those of tiles `batch` tiles per pass."""
     whole = [each for each in pictures if isinstance(each, DetectorInput)]
     if whole:
         return detect_inputs(network, whole, names)

@@ -196,7 +196,7 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
 
     from ...utils.files import read_bytes, write_file
 
-    say(f" read labels from {len(data.list_of('train'))} images ")
+    say(f" read labels from {len(data.entries['train'])} images ")
     rows: list[Array] = []
     text: list[str] = []
     boxes = size = listed = 0

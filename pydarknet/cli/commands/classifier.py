@@ -102,11 +102,11 @@ def _on_lists(name: str, *parameters: Callable[[Any], Any], **attributes: Any) -
 def batch_classifier(
     model: Model, pictures: list[ListedPicture], views: str, options: Options, **more: Any
 ) -> BatchClassifier:
-    """Runs a classifier on listed pictures. views: the name of a function of `inference.test_time_augmentation`."""
+    """Runs a classifier on listed pictures. views: the name of a function of `inference.classifier`."""
     from ...evaluation.classification import BatchClassifier
-    from ...inference import test_time_augmentation
+    from ...inference import classifier
 
-    return BatchClassifier(model, pictures, getattr(test_time_augmentation, views), batch=options["batch"], **more)
+    return BatchClassifier(model, pictures, getattr(classifier, views), batch=options["batch"], **more)
 
 
 def finish_run(run: BatchClassifier) -> None:

@@ -18,7 +18,7 @@ from .demo import CLEAR, ESCAPE, open_frames, open_window, signals_stop
 if TYPE_CHECKING:
     from ...images.image import Picture
     from ...inference.classifier import Classification
-    from ...inference.video.classification import ClassifierDemo
+    from ...inference.video.demo import ClassifierDemo
     from ...model import Model
 
 TITLE = "Classifier"
@@ -59,7 +59,7 @@ def demo_command(data_file: str, cfg: str, weights: str, video: str | None, **op
 def _run(model: Model, video: str | None, top: int, options: Options) -> list[int]:
     """Print and show the classes of each frame. Returns the signal that ended it, if one did."""
     from ...inference.video.capture import write_video
-    from ...inference.video.classification import ClassifierDemo, draw_classes
+    from ...inference.video.demo import ClassifierDemo, draw_classes
 
     draws = not options["benchmark"]
     with ExitStack() as stack:

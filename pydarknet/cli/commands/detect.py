@@ -55,7 +55,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
     """Print the objects of each picture and frame, and write the files."""
     letterbox_choice(options)
-    from ...inference.detector import detect_prepared, heads_of, prepare_input, prepare_tiles
+    from ...inference.detector import detect_prepared, heads_of, prepare_picture
     from ...inference.tiles import Tiling
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
@@ -76,7 +76,7 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options["tiles"] else None
 
     def prepare(picture: Picture) -> DetectorInput | TiledInput:
-        return prepare_tiles(model, picture, how, tiling) if tiling else prepare_input(model, picture, how)
+        return prepare_picture(model, picture, how, tiling)
 
     def compute(pictures: Sequence[DetectorInput | TiledInput]) -> list[DetectionResult]:
         return detect_prepared(model, pictures, model.names, options["batch"])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from ...images.draw import draw_detections
 from ...images.image import Picture
+from ...utils.prefetch import BackgroundWriter
 from ..detector import DetectionResult
 from .capture import Frames
 
@@ -50,13 +51,11 @@ class Reader(Generic[Prepared]):
         with self._changed:
             while not (self._ready or self._ended or self._closed):
                 self._changed.wait(0.1)  # with a timeout, as `stop` in a signal handler cannot notify
-            if self._closed:
-                return None
-            if self._ready:
+            if self._ready and not self._closed:
                 frame = self._ready.popleft()
                 self._changed.notify()
                 return frame
-            if self._error is not None:
+            if self._error is not None and not self._closed:
                 raise self._error
             return None
 
@@ -105,46 +104,25 @@ class Drawer:
         self._waiting: deque[tuple[int, Picture]] = deque()
         self._last: DetectionResult | None = None
         self._held: Picture | None = None
-        self._jobs: queue.Queue[tuple[int, Picture, DetectionResult] | None] = queue.Queue(BEHIND)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="drawer", daemon=True)
-        self._thread.start()
+        self._writer = BackgroundWriter(BEHIND)
 
     def take(self, number: int, picture: Picture, found: DetectionResult) -> None:
         """Queue a frame for drawing; wait while the queue is full. Raises the errors of sinks."""
         self._last = found
         self._waiting.append((number, picture))
         if len(self._waiting) > self._delay:
-            self._put(*self._waiting.popleft(), found)
+            self._writer.do(partial(self._draw, *self._waiting.popleft(), found))
 
     def finish(self) -> None:
         """Draw the remaining frames and end. Raises the errors of sinks."""
         while self._waiting and self._last is not None:
-            self._put(*self._waiting.popleft(), self._last)
+            self._writer.do(partial(self._draw, *self._waiting.popleft(), self._last))
+        self._writer.finish()
         self.close()
-        self._raise()
 
     def close(self) -> None:
-        """End the thread after the queued frames."""
-        if self._thread.is_alive():
-            self._jobs.put(None)
-            self._thread.join()
-
-    def _put(self, number: int, picture: Picture, found: DetectionResult) -> None:
-        self._raise()
-        self._jobs.put((number, picture, found))
-
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self._error is None:
-                try:
-                    self._draw(*job)
-                except BaseException as error:  # raised at the next frame
-                    self._error = error
+        """End the thread; frames that wait are not drawn."""
+        self._writer.__exit__(GeneratorExit)
 
     def _draw(self, number: int, picture: Picture, found: DetectionResult) -> None:
         if self._held is None or (number - 1) % (self._hold + 1) == 0:

@@ -105,7 +105,7 @@ def test_pjreddies_outputs_are_means_over_frames(network):
     detector, (head,) = FrameDetector(net, NAMES, options), [layer for layer in net.layers if isinstance(layer, Head)]
     raw = []
     for number in range(1, 6):
-        net.forward(detector.prepare(picture(number))[None])
+        net.forward(detector.prepare(picture(number)).pixels[None])
         raw.append(head.values.copy())
     means = []
     for _ in Demo(detector, Made(5)).run():
