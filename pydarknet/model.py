@@ -10,7 +10,7 @@ from .config.dialect import choose_dialect
 from .config.names import choose_names
 from .config.sections import Config, read_config
 from .errors import OptionError
-from .images.inputs import Image, as_picture, is_image
+from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
 from .layers.heads.base import Head
 from .network.builder import without_warnings
@@ -83,7 +83,7 @@ class Model(Network):
     def classify(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> list[tuple[str, float]]:
         """[(name, probability), ...] of the `top` best classes, best first.
 
-        fit: how a picture is resized, see `classifier.classify`. image, bgr: see `images.inputs.as_picture`.
+        fit: how a picture is resized, see `classifier.classify`. image, bgr: see `images.image.as_picture`.
         Raises OptionError for a detector, ImageError for an unreadable picture, and DivergedError if the output is not
         finite.
         """
@@ -125,7 +125,7 @@ class Model(Network):
     ) -> Detections | Iterator[Detections]:
         """The objects of a picture, in the order in which darknet prints them; boxes in pixels of the picture.
 
-        image: see `images.inputs.as_picture`; arrays are RGB unless bgr=True. For an iterable of pictures, an iterator
+        image: see `images.image.as_picture`; arrays are RGB unless bgr=True. For an iterable of pictures, an iterator
         of their objects, which reads ahead and computes `batch` pictures in one forward pass.
         thresh: report confidences above it; default: that of the dialect's `detector test`. hier: the same for the
         classes of a word tree. nms: suppress a box whose IoU with a better one is above it. letterbox: keep the aspect
