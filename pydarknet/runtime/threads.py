@@ -4,7 +4,7 @@ takes the place of that pool in saved and shipped code.
 OpenMP gives each thread its part of a loop and waits until every one has come by. Where another program holds a
 processor, or a thread has gone to sleep and takes its time to wake, all others wait for it, even if there is nothing
 left to do. In the team parts are claimed: whoever calls a loop takes the first part and then what nobody else has
-begun, and waits only for parts that somebody is at work on. Kernels with a task queue (`kernels/task_queue.py`) are
+begun, and waits only for parts that somebody is at work on. Kernels with a task queue (`kernels/addressing.py`) are
 then done as soon as the work is. Between two loops a thread looks out for the next one for a while before it sleeps.
 
 Several threads may call loops at the same time: the team helps one of them, the others do theirs alone. Where as many

@@ -62,7 +62,7 @@ def quantize_command(cfg: str, weights: str, images: tuple[str, ...], **options:
 
 def _picture(name: Name) -> Picture:
     """The picture of this name. Raises ImageError."""
-    from ...images.inputs import as_picture
+    from ...images.image import as_picture
 
     if isinstance(name, Exception):
         raise name
