@@ -27,8 +27,8 @@ from ..options import (
     together,
     top_option,
 )
-from .classifier_demo import demo_command
-from .classify import run_classify
+from .demo import demo_command
+from .detect import run_classify
 from .train import Function, run_train, train_options
 
 if TYPE_CHECKING:
