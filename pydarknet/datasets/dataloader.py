@@ -23,6 +23,8 @@ from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 
+# The number of its first sample, its memory, and the futures of the samples' truths.
+_MiniBatch = tuple[int, Array, list[Future[Array]]]
 AHEAD = 2  # mini-batches that are prepared while the network computes another one
 UNREADABLE = 20  # unreadable pictures in a row that end the run
 
@@ -35,15 +37,6 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
-
-
-class _MiniBatch:
-    """The memory of a mini-batch, and the futures of its samples."""
-
-    def __init__(self, loader: DataLoader, first: int, count: int, width: int, height: int) -> None:
-        self.first, self.count, self.size = first, count, (width, height)
-        self.images = np.empty((count, loader.data.channels, height, width), np.float32)
-        self.futures: list[Future[Array]] = [loader.submit(self.images[i], first + i) for i in range(count)]
 
 
 class DataLoader:
@@ -87,18 +80,21 @@ class DataLoader:
 
         Raises DataError after UNREADABLE unreadable pictures in a row.
         """
-        wanted = self.position, self.mini_batch, (width, height)
-        if self._ready and (self._ready[0].first, self._ready[0].count, self._ready[0].size) != wanted:
+        wanted = self.position, (self.mini_batch, self.data.channels, height, width)
+        if self._ready and (self._ready[0][0], self._ready[0][1].shape) != wanted:
             self._discard()
         if not self._ready:
-            self._ready.append(_MiniBatch(self, self.position, self.mini_batch, width, height))
+            self._start(self.position, width, height)
         batch = self._ready.popleft()
-        self._prepare(batch.first + batch.count, width, height)
+        while len(self._ready) < AHEAD:
+            last, images, _ = self._ready[-1] if self._ready else batch
+            first = last + len(images)
+            self._start(first, *(self.size_at(first) if self.size_at else (width, height)))
         start = time.perf_counter()
-        truth = [future.result() for future in batch.futures]
+        truth = [future.result() for future in batch[2]]
         self.waited += time.perf_counter() - start
-        self.position += batch.count
-        return batch.images, truth
+        self.position += len(batch[1])
+        return batch[1], truth
 
     def close(self) -> None:
         """Stop the threads and discard what they have prepared."""
@@ -113,24 +109,18 @@ class DataLoader:
         self.close()
 
     def _discard(self) -> None:
-        for batch in self._ready:
-            for future in batch.futures:
-                future.cancel()
+        for future in (future for _, _, futures in self._ready for future in futures):
+            future.cancel()
         self._ready.clear()
 
-    def _prepare(self, first: int, width: int, height: int) -> None:
-        """Queue mini-batches from sample `first` on, until AHEAD are in progress."""
-        while len(self._ready) < AHEAD:
-            if self._ready:
-                first = self._ready[-1].first + self._ready[-1].count
-            size = self.size_at(first) if self.size_at else (width, height)
-            self._ready.append(_MiniBatch(self, first, self.mini_batch, *size))
-
-    def submit(self, image: Array, number: int) -> Future[Array]:
-        """Queue sample `number` of the run, to be written to `image`; the future's result is its truth."""
-        return self._pool.submit(self._fill, image, number)
+    def _start(self, first: int, width: int, height: int) -> None:
+        """Queue a mini-batch from sample `first` of the run on."""
+        images = np.empty((self.mini_batch, self.data.channels, height, width), np.float32)
+        futures = [self._pool.submit(self._fill, image, first + i) for i, image in enumerate(images)]
+        self._ready.append((first, images, futures))
 
     def _fill(self, image: Array, number: int) -> Array:
+        """Write sample `number` of the run to `image`; returns its truth."""
         _, height, width = image.shape
         rng = np.random.default_rng([self._seed, number])
         for _ in range(UNREADABLE):

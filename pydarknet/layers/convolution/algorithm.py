@@ -21,7 +21,7 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
-from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution
+from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
 from .direct import DepthwiseConvolution, TiledConvolution, padded
 from .geometry import PackedConvolution, Window, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
@@ -240,8 +240,11 @@ class Algorithm:
         """The same for weights that change with every pass, which are not worth converting."""
         return replace(self, int24=False)
 
-    def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> PackedConvolution:
-        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
+    def pack(
+        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
+    ) -> PackedConvolution:  # fmt: skip
+        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,). inputs: what becomes of
+        them where the number type is of integers."""
         if self.lanes == NCHW:
             kind = PictureConvolution if self.m else NchwConvolution
             return kind(weights, gain, bias, groups)
@@ -250,7 +253,7 @@ class Algorithm:
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
-            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups)
+            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
         return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
 
 
