@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from ..config.sections import Section
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
-from ..evaluation.runner import check_finite
-from ..evaluation.worst import Worst
+from ..evaluation.evaluate import check_finite
+from ..evaluation.pictures import Worst
 from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network

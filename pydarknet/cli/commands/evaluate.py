@@ -29,8 +29,8 @@ from ..options import (
 
 if TYPE_CHECKING:
     from ...evaluation import Evaluation, GroundTruth, ImageResult
+    from ...evaluation.pictures import Worst
     from ...evaluation.report import ReportCollector
-    from ...evaluation.worst import Worst
     from ...model import Model
 
 
@@ -181,7 +181,7 @@ def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
 
 def _run_evaluate(model: Model, truth: GroundTruth, options: Options, title: str) -> Evaluation:
     """Print the table and the worst pictures; write the report under this title."""
-    from ...evaluation.worst import Worst
+    from ...evaluation.pictures import Worst
     from ..formats.evaluation import class_table, coco_lines, speed_line
 
     worst = Worst()
@@ -234,7 +234,7 @@ def report_of_run(data_file: str, cfg: str, weights: str, options: Options, fold
 
 def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
     """Print the pictures with most missed objects, and write them to the folder of `--worst`. Raises OutputError."""
-    from ...evaluation.worst import annotated
+    from ...evaluation.pictures import annotated
     from ...images.image import write_image
     from ..outputs import WRITABLE
 

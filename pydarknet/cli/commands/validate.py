@@ -184,7 +184,7 @@ def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> No
 
 def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> None:
     from ...evaluation import BatchDetector, InferenceOptions
-    from ...evaluation.recall import Recall
+    from ...evaluation.average_precision import Recall
 
     totals = Recall()
     inference = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
