@@ -229,7 +229,7 @@ def _drop_empty(candidates: Candidates) -> Candidates:
 
 
 def _suppress_by_class(candidates: Candidates, threshold: float, exponent: float | None) -> Candidates:
-    from .kernels.boxes.nms import suppress_classes  # imported late: commands that only compare boxes need no kernels
+    from .kernels.boxes import suppress_classes  # imported late: commands that only compare boxes need no kernels
 
     by_class = np.array(candidates.probabilities.T, np.float32, order="C")
     boxes = np.ascontiguousarray(candidates.boxes, np.float32)

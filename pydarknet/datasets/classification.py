@@ -19,12 +19,10 @@ from ..errors import DataError
 from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog, read_text
-from .image_cache import TrainingSet, size_of, train_list
+from . import augment
+from .augment import Rng
+from .dataloader import TrainingSet
 from .labels import class_vector
-from .transforms import augment
-from .transforms import crop as views
-from .transforms import mix as mixing
-from .transforms.augment import Rng
 
 log = logging.getLogger("pydarknet")
 
@@ -41,8 +39,6 @@ class ClassificationDataset(TrainingSet):
     aspect: float = 1.0
     smooth: float = 0.0
     tag: bool = False  # the classes of a picture are read from a label file
-    source: Path | None = None  # the list, for messages
-    lines: Sequence[int] = ()  # the line of each picture in it
 
     @classmethod
     def from_config(
@@ -52,8 +48,7 @@ class ClassificationDataset(TrainingSet):
 
         Raises DataError and ConfigError.
         """
-        shared = cls.options(net, dialect)
-        source, lines, paths = train_list(data)
+        shared = cls.options(data, net, dialect)
         labels = data.file("labels", "names")
         if labels is None:
             raise data.error("labels= is missing: the file of class labels, which occur in the pictures' paths")
@@ -63,20 +58,10 @@ class ClassificationDataset(TrainingSet):
         if dialect.name == PJREDDIE.name:
             ratio = net.real("min_ratio", lowest / width), net.real("max_ratio", highest / width)
         return cls(
-            paths=paths,
-            labels=choose_names(classes, labels, exact=False),
-            classes=classes,
-            tree=tree,
-            crop=(lowest, highest),
-            ratio=ratio,
-            angle=net.real("angle", 0),
-            aspect=net.real("aspect", 1) or 1.0,
-            smooth=net.real("label_smooth_eps", 0),
-            tag=data.flag("tag"),
-            source=source,
-            lines=lines,
-            **shared,
-        )
+            labels=choose_names(classes, labels, exact=False), classes=classes, tree=tree, crop=(lowest, highest),
+            ratio=ratio, angle=net.real("angle", 0), aspect=net.real("aspect", 1) or 1.0,
+            smooth=net.real("label_smooth_eps", 0), tag=data.flag("tag"), **shared,
+        )  # fmt: skip
 
     def matches(self, index: int) -> list[int]:
         """The classes of a picture: those whose label its path contains or, with `tag`, those of its label file."""
@@ -126,29 +111,22 @@ class ClassificationDataset(TrainingSet):
         mode = self.mix if self.mix and augment.coin(rng) else 0
         if mode == 4:
             mode = augment.rand_int(rng, 2, 3)
-        others = {1: 1, 2: 1, 3: 3}.get(mode, 0)
-        indices = [index, *(int(rng.integers(len(self))) for _ in range(others))]
+        indices = [index, *(int(rng.integers(len(self))) for _ in range({1: 1, 2: 1, 3: 3}.get(mode, 0)))]
         canvases, truths = zip(*(self._single(i, rng, size) for i in indices), strict=True)
-        if mode == 0:
-            return views.as_input(canvases[0]), truths[0]
+        canvas, shares = canvases[0], [1.0]
         if mode == 1:
-            canvas, shares = mixing.blend(canvases), [0.5, 0.5]
-        else:
-            canvas, shares = mixing.cutmix(canvases, rng) if mode == 2 else mixing.quarters(canvases, rng)
-        return views.as_input(canvas), mixing.mix_truth(truths, shares)
+            canvas, shares = augment.blend(canvases), [0.5, 0.5]
+        elif mode in (2, 3):
+            canvas, shares = augment.cutmix(canvases, rng) if mode == 2 else augment.quarters(canvases, rng)
+        return augment.as_input(canvas), augment.mix_truth(truths, shares) if mode else truths[0]
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
-        picture = self.pictures[index]
-        crop = self.crop
+        picture, bounds = self.pictures[index], self.crop
         if self.ratio is not None:
-            crop = int(self.ratio[0] * size[0]), int(self.ratio[1] * size[0])
-        inside = self.dialect.name == ALEXEYAB.name
-        view = views.rotated_crop(rng, size_of(picture), size, crop, self.angle, self.aspect, inside)
-        canvas = views.render(picture, view, size)
-        mirror = self.flip and augment.coin(rng)
-        canvas = self.colour.change(canvas, rng)
-        if mirror:
-            canvas = views.mirrored(canvas)
+            bounds = int(self.ratio[0] * size[0]), int(self.ratio[1] * size[0])
+        inside, source = self.dialect.name == ALEXEYAB.name, (picture.shape[1], picture.shape[0])
+        view = augment.rotated_crop(rng, source, size, bounds, self.angle, self.aspect, inside)
+        canvas, _ = self.view(picture, view, rng, size)
         if self.blur:
             canvas = augment.blur_whole(np.ascontiguousarray(canvas), self.blur, rng)
         return canvas, class_vector(self.matches(index), self.classes, self.tree, self.smooth)

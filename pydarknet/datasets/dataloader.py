@@ -1,4 +1,5 @@
-"""Mini-batches prepared by threads ahead of their use. The result does not depend on the number of threads.
+"""Training sets, and mini-batches of them, prepared by threads ahead of their use. The result does not depend on the
+number of threads.
 
 Sample k of a run has its own random generator, seeded by the run's seed and k, which draws and augments the picture. A
 resumed run therefore only needs the number of samples delivered.
@@ -10,20 +11,30 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..config.dialect import PJREDDIE, Dialect
+from ..config.sections import Section
 from ..errors import DataError, ImageError, OptionError
-from ..images.operations import one_thread_per_call
+from ..images.image import Picture, in_channels, load_image
+from ..images.operations import Canvas, one_thread_per_call
 from ..utils.arrays import Array
+from .augment import AffineCrop, Colour, Rng, coin, render
+from .labels import listed
 
 log = logging.getLogger("pydarknet")
 
+# The number of its first sample, its memory, and the futures of the samples' truths.
+_MiniBatch = tuple[int, Array, list[Future[Array]]]
 AHEAD = 2  # mini-batches that are prepared while the network computes another one
+PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 UNREADABLE = 20  # unreadable pictures in a row that end the run
 
 
@@ -37,13 +48,81 @@ class Data(Protocol):
     def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
 
 
-class _MiniBatch:
-    """The memory of a mini-batch, and the futures of its samples."""
+@dataclass
+class TrainingSet:
+    """Pictures, and the options of `[net]` for their augmentation that all training sets have.
 
-    def __init__(self, loader: DataLoader, first: int, count: int, width: int, height: int) -> None:
-        self.first, self.count, self.size = first, count, (width, height)
-        self.images = np.empty((count, loader.data.channels, height, width), np.float32)
-        self.futures: list[Future[Array]] = [loader.submit(self.images[i], first + i) for i in range(count)]
+    source, lines: the list, and the line of each picture in it, for messages.
+    """
+
+    paths: Sequence[Path]
+    classes: int
+    source: Path | None = None
+    lines: Sequence[int] = ()
+    dialect: Dialect = PJREDDIE
+    channels: int = 3
+    colour: Colour = field(default_factory=Colour)
+    flip: bool = True
+    blur: int = 0
+    mix: int = 0  # 0 none, 1 mixup, 2 cutmix, 3 mosaic, 4 cutmix or mosaic
+
+    def __post_init__(self) -> None:
+        self.pictures = ImageCache(self.paths, self.channels)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @staticmethod
+    def options(data: Section, net: Section, dialect: Dialect) -> dict[str, Any]:
+        """The keyword arguments that `[net]` gives, and the list that `train` of a .data file names. Raises
+        ConfigError, DataError."""
+        net.foreign = dialect.foreign_keys("net")
+        channels = net.integer("channels", 3)
+        if channels not in (1, 3):
+            raise net.error(f"channels={channels}: expected 3 or 1, the channels of a picture", "channels")
+        cutmix, mosaic = net.flag("cutmix"), net.flag("mosaic")
+        shared = {
+            "dialect": dialect,
+            "channels": channels,
+            "colour": Colour.from_section(net),
+            "flip": net.flag("flip", True),
+            "blur": net.natural("blur", 0, 1 << 10),
+            "mix": {(True, True): 4, (True, False): 2, (False, True): 3}.get((cutmix, mosaic), net.integer("mixup", 0)),
+        }
+        path = data.file("train")
+        if path is None:
+            raise data.error("train= is missing: the list of training pictures")
+        lines, _, paths = zip(*listed(path), strict=True)
+        return {"source": path, "lines": lines, "paths": paths, **shared}
+
+    def view(
+        self, picture: Picture, crop: AffineCrop, rng: Rng, size: tuple[int, int]
+    ) -> tuple[Canvas, bool]:  # fmt: skip
+        """The input that a crop makes of a picture, with random colours and perhaps mirrored, and whether it is."""
+        mirror = self.flip and coin(rng)
+        canvas = self.colour.change(render(picture, crop, size), rng)
+        return canvas[:, ::-1] if mirror else canvas, mirror
+
+
+@dataclass
+class ImageCache:
+    """Decoded pictures by index. They are kept until `PICTURES_IN_MEMORY` is full. Safe for threads."""
+
+    paths: Sequence[Path]
+    channels: int
+    _kept: dict[int, Picture] = field(default_factory=dict)
+    _bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __getitem__(self, index: int) -> Picture:
+        picture = self._kept.get(index)
+        if picture is None:
+            picture = in_channels(load_image(self.paths[index]), self.channels)
+            with self._lock:
+                if index not in self._kept and self._bytes + picture.nbytes <= PICTURES_IN_MEMORY:
+                    self._kept[index] = picture
+                    self._bytes += picture.nbytes
+        return picture
 
 
 class DataLoader:
@@ -87,18 +166,21 @@ class DataLoader:
 
         Raises DataError after UNREADABLE unreadable pictures in a row.
         """
-        wanted = self.position, self.mini_batch, (width, height)
-        if self._ready and (self._ready[0].first, self._ready[0].count, self._ready[0].size) != wanted:
+        wanted = self.position, (self.mini_batch, self.data.channels, height, width)
+        if self._ready and (self._ready[0][0], self._ready[0][1].shape) != wanted:
             self._discard()
         if not self._ready:
-            self._ready.append(_MiniBatch(self, self.position, self.mini_batch, width, height))
+            self._start(self.position, width, height)
         batch = self._ready.popleft()
-        self._prepare(batch.first + batch.count, width, height)
+        while len(self._ready) < AHEAD:
+            last, images, _ = self._ready[-1] if self._ready else batch
+            first = last + len(images)
+            self._start(first, *(self.size_at(first) if self.size_at else (width, height)))
         start = time.perf_counter()
-        truth = [future.result() for future in batch.futures]
+        truth = [future.result() for future in batch[2]]
         self.waited += time.perf_counter() - start
-        self.position += batch.count
-        return batch.images, truth
+        self.position += len(batch[1])
+        return batch[1], truth
 
     def close(self) -> None:
         """Stop the threads and discard what they have prepared."""
@@ -113,24 +195,18 @@ class DataLoader:
         self.close()
 
     def _discard(self) -> None:
-        for batch in self._ready:
-            for future in batch.futures:
-                future.cancel()
+        for future in (future for _, _, futures in self._ready for future in futures):
+            future.cancel()
         self._ready.clear()
 
-    def _prepare(self, first: int, width: int, height: int) -> None:
-        """Queue mini-batches from sample `first` on, until AHEAD are in progress."""
-        while len(self._ready) < AHEAD:
-            if self._ready:
-                first = self._ready[-1].first + self._ready[-1].count
-            size = self.size_at(first) if self.size_at else (width, height)
-            self._ready.append(_MiniBatch(self, first, self.mini_batch, *size))
-
-    def submit(self, image: Array, number: int) -> Future[Array]:
-        """Queue sample `number` of the run, to be written to `image`; the future's result is its truth."""
-        return self._pool.submit(self._fill, image, number)
+    def _start(self, first: int, width: int, height: int) -> None:
+        """Queue a mini-batch from sample `first` of the run on."""
+        images = np.empty((self.mini_batch, self.data.channels, height, width), np.float32)
+        futures = [self._pool.submit(self._fill, image, first + i) for i, image in enumerate(images)]
+        self._ready.append((first, images, futures))
 
     def _fill(self, image: Array, number: int) -> Array:
+        """Write sample `number` of the run to `image`; returns its truth."""
         _, height, width = image.shape
         rng = np.random.default_rng([self._seed, number])
         for _ in range(UNREADABLE):

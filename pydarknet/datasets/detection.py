@@ -12,17 +12,14 @@ import numpy as np
 from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.sections import Section
 from ..errors import DataError
-from ..images.image import Picture
 from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog
-from .image_cache import TrainingSet, size_of, train_list
+from . import augment
+from .augment import AffineCrop, Margins, Rng
+from .dataloader import TrainingSet
 from .labels import candidates
 from .listing import LabelledPicture, read_picture
-from .transforms import augment, crop
-from .transforms import mix as mixing
-from .transforms.augment import Rng
-from .transforms.crop import AffineCrop, Margins
 
 log = logging.getLogger("pydarknet")
 
@@ -47,8 +44,7 @@ class DetectionDataset(TrainingSet):
     ) -> DetectionDataset:  # fmt: skip
         """From the list `train` of a .data file, the options of `[net]`, and the keyword arguments, which are options
         of the last head. Raises DataError and ConfigError."""
-        shared = cls.options(net, dialect)
-        _, _, paths = train_list(data)
+        shared = cls.options(data, net, dialect)
         letter_box = net.flag("letter_box")
         if shared["mix"] in (2, 4):
             log.warning("%s:%d: cutmix is for classifiers; it is ignored", net.path, net.line)
@@ -56,17 +52,9 @@ class DetectionDataset(TrainingSet):
         if shared["mix"] == 3 and letter_box:
             raise net.error("mosaic=1 and letter_box=1 do not go together; use one of them", "letter_box")
         return cls(
-            paths=paths,
-            classes=classes,
-            jitter=jitter,
-            resize=resize,
-            max_boxes=max_boxes,
-            letter_box=letter_box,
-            mosaic_bound=net.flag("mosaic_bound"),
-            noise=net.real("gaussian_noise", 0),
-            grid=grid,
-            **shared,
-        )
+            classes=classes, jitter=jitter, resize=resize, max_boxes=max_boxes, letter_box=letter_box,
+            mosaic_bound=net.flag("mosaic_bound"), noise=net.real("gaussian_noise", 0), grid=grid, **shared,
+        )  # fmt: skip
 
     def _read(self, index: int) -> LabelledPicture:
         """A picture's labels, found by the dialect's rule or else by another one. The rule is logged once."""
@@ -118,37 +106,32 @@ class DetectionDataset(TrainingSet):
             canvas, rows = self._single(index, rng, size)
             if self.mix == 1 and augment.coin(rng):
                 other, more = self._single(int(rng.integers(len(self))), rng, size)
-                canvas, rows = mixing.blend([canvas, other]), np.concatenate([rows, more])
-        return crop.as_input(canvas), rows[: self.max_boxes]
+                canvas, rows = augment.blend([canvas, other]), np.concatenate([rows, more])
+        return augment.as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
         """The valid label rows of a picture in random order: finite, and of a class that is not negative."""
         rows = self._read(index).rows  # none of a file that is not text, which `check` has reported
         return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
 
-    def _view(self, picture: Picture, rng: Rng, size: tuple[int, int]) -> AffineCrop:
-        """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
-        source = size_of(picture)
-        if self.grid:
-            margins = crop.checked(crop.random_margins(rng, source, self.jitter), source)
-            return crop.cropped_at_corners(source, margins, size)
-        if self.dialect.name == PJREDDIE.name:
-            return crop.placed(rng, source, size, self.jitter)
-        return crop.cropped(picture, self._margins(rng, source, size), size)
-
     def _margins(self, rng: Rng, source: tuple[int, int], size: tuple[int, int]) -> Margins:
-        margins = crop.zoomed(rng, crop.random_margins(rng, source, self.jitter), source, self.resize)
+        margins = augment.zoomed(rng, augment.random_margins(rng, source, self.jitter), source, self.resize)
         if self.letter_box:
-            margins = crop.letterboxed(margins, source, size)
-        return crop.checked(margins, source)
+            margins = augment.letterboxed(margins, source, size)
+        return augment.checked(margins, source)
 
     def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
+        """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
         picture = self.pictures[index]
-        view = self._view(picture, rng, size)
-        mirror = self.flip and augment.coin(rng)
-        canvas = self.colour.change(crop.render(picture, view, size), rng)
-        if mirror:
-            canvas = crop.mirrored(canvas)
+        source = picture.shape[1], picture.shape[0]
+        if self.grid:
+            margins = augment.checked(augment.random_margins(rng, source, self.jitter), source)
+            view = augment.cropped(picture, margins, size, at_corners=True)
+        elif self.dialect.name == PJREDDIE.name:
+            view = augment.placed(rng, source, size, self.jitter)
+        else:
+            view = augment.cropped(picture, self._margins(rng, source, size), size)
+        canvas, mirror = self.view(picture, view, rng, size)
         rows = self._boxes(index, rng, view, mirror, size)
         return self._blur_and_noise(canvas, rows, rng), rows
 
@@ -171,22 +154,22 @@ class DetectionDataset(TrainingSet):
     def _mosaic(self, indices: Sequence[int], rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
         """A mosaic of four pictures, each augmented like a single one, and the remaining parts of their boxes."""
         width, height = size
-        cut = mixing.cut_point(rng, size)
+        cut = augment.cut_point(rng, size)
         canvas, found = np.empty((height, width, self.channels), np.float32), []
         for quadrant, index in enumerate(indices):
             picture = self.pictures[index]
-            source = size_of(picture)
+            source = picture.shape[1], picture.shape[0]
             margins = self._margins(rng, source, size)
             mirror = self.flip and augment.coin(rng)
             if augment.coin(rng):
-                margins = mixing.towards_corner(margins, quadrant, mirror)
-            view = crop.cropped(picture, margins, size)
-            tile = mixing.mosaic_tile(quadrant, cut, size, source, margins, mirror)
+                margins = augment.towards_corner(margins, quadrant, mirror)
+            view = augment.cropped(picture, margins, size)
+            tile = augment.mosaic_tile(quadrant, cut, size, source, margins, mirror)
             left, top, tile_w, tile_h = tile.target
             from_x = width - tile.source[0] - tile_w if mirror else tile.source[0]
-            part = crop.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
+            part = augment.render_tile(picture, view, (from_x, tile.source[1], tile_w, tile_h))
             part = self.colour.change(part, rng)
-            canvas[top : top + tile_h, left : left + tile_w] = crop.mirrored(part) if mirror else part
+            canvas[top : top + tile_h, left : left + tile_w] = part[:, ::-1] if mirror else part
             rows = self._boxes(index, rng, view, mirror, size)
             bounds = (0.0, 0.0, 1.0, 1.0)
             if self.mosaic_bound:

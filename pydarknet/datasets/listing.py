@@ -13,10 +13,10 @@ from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
-from ..utils.files import read_bytes, read_text
+from ..utils.files import read_text
+from .augment import NOWHERE
 from .labels import find_labels, listed, parse_labels, wrong_row
 from .recognise import LISTS, UNSPLIT, recognise
-from .transforms.augment import NOWHERE
 
 _DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
 
@@ -51,62 +51,52 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The lists of a .data file by key, with the .data file; or a single list of pictures under the key `train`.
+    """The lists of a data set by key: those of a .data file, a single list of pictures under the key `train`, or those
+    of a folder or a data.yaml of pictures with label files.
 
-    found, names: for a folder or a data.yaml of pictures with label files, the pictures of each list and the class
-    names; `lists` then has `path` for each list.
+    lists: the file of each; `path` for a folder and a data.yaml. entries: (line, picture) of each list's pictures.
+    data: the .data file. names: the class names of a folder or a data.yaml.
     """
 
     path: Path
     lists: dict[str, Path]
+    entries: dict[str, list[tuple[int, Path]]]
     data: Section | None = None
-    found: dict[str, list[Path]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: str | Path, *keys: str) -> ImageLists:
         """Open a .data file, with the lists under `keys` (default: train, valid, test), a list of pictures, or any
-        other data set with label files: a folder, a data.yaml.
+        other data set with label files that `train` accepts without a cfg: a folder, a data.yaml. Of these, pictures
+        without a label file are in the first list.
 
         Raises DataError and ConfigError.
         """
-        if Path(path).is_dir() or Path(path).suffix.lower() in (".yaml", ".yml"):
-            return cls._recognised(Path(path))
-        if not any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
-            return cls(Path(path), {"train": Path(path)})
-        data = read_data(path)
-        lists = {key: found for key in keys or LISTS if (found := data.file(key))}
-        if not lists:
-            raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
-        return cls(Path(path), lists, data)
-
-    @classmethod
-    def _recognised(cls, path: Path) -> ImageLists:
-        """A data set in a format that `train` accepts without a cfg. Pictures without a label file are in the first
-        list."""
-        set_ = recognise(path)
-        if set_.annotated is not None:
-            raise DataError(
-                f"{path}: {set_.form}; expected label files. `pydarknet dataset convert {path} --to darknet --out DIR` "
-                "writes them"
-            )
-        found = {"train" if key == UNSPLIT else key: list(pictures) for key, pictures in set_.lists.items()}
-        found[min(found, key=[*LISTS].index)] += set_.unlabelled
-        return cls(path, dict.fromkeys(found, path), None, found, set_.classes)
+        source, data = Path(path), None
+        if source.is_dir() or source.suffix.lower() in (".yaml", ".yml"):
+            found = recognise(source)
+            if found.annotated is not None:
+                raise DataError(
+                    f"{path}: {found.form}; expected label files. `pydarknet dataset convert {path} --to darknet --out "
+                    "DIR` writes them"
+                )
+            listing = {"train" if key == UNSPLIT else key: list(pictures) for key, pictures in found.lists.items()}
+            listing[min(listing, key=[*LISTS].index)] += found.unlabelled
+            entries = {key: list(enumerate(pictures, start=1)) for key, pictures in listing.items()}
+            return cls(source, dict.fromkeys(entries, source), entries, names=found.classes)
+        lists = {"train": source}
+        if any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
+            data = read_data(path)
+            lists = {key: file for key in keys or LISTS if (file := data.file(key))}
+            if not lists:
+                raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
+        entries = {key: [(line, picture) for line, _, picture in listed(file)] for key, file in lists.items()}
+        return cls(source, lists, entries, data)
 
     @property
     def count(self) -> int:
-        """The number of pictures, for a progress bar; 0 for a pipe, which can be read only once."""
-        if self.found:
-            return sum(map(len, self.found.values()))
-        files = [path for path in self.lists.values() if path.is_file()]
-        return sum(1 for path in files for line in read_bytes(path, DataError).splitlines() if line.strip())
-
-    def list_of(self, key: str) -> list[tuple[int, Path]]:
-        """(line, picture) of every picture of a list."""
-        if self.found:
-            return list(enumerate(self.found[key], start=1))
-        return [(line, picture) for line, _, picture in listed(self.lists[key])]
+        """The number of pictures, for a progress bar."""
+        return sum(map(len, self.entries.values()))
 
     @property
     def classes(self) -> int | None:
@@ -117,7 +107,7 @@ class ImageLists:
 
     def pictures(self, key: str, dialect: Dialect = ALEXEYAB) -> Iterator[LabelledPicture]:
         """Every picture of a list with its labels."""
-        for line, picture in self.list_of(key):
+        for line, picture in self.entries[key]:
             yield read_picture(line, picture, dialect)
 
 

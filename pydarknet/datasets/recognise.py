@@ -18,8 +18,7 @@ from ..errors import DataError
 from ..utils.files import read_bytes, read_text
 from ..utils.resources import exists, with_slashes
 from .convert.annotations import AnnotatedPicture, AnnotatedSet
-from .convert.coco import read_coco
-from .convert.voc import read_voc
+from .convert.formats import read_coco, read_voc
 from .data_yaml import class_names, read_yaml
 from .labels import find_labels, parse_labels, read_list
 
@@ -136,16 +135,7 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
 def _read_labelled(folder: Path) -> Recognised:
     """Pictures with label files, which are beside them or in a folder `labels`. The names of folders give the lists."""
     listed = ((_list_of(picture.relative_to(folder)), picture) for picture in _pictures_below(folder))
-    found = _with_labels(LABELLED, folder, listed)
-    if not found.lists:
-        what = "nothing"
-        if found.unlabelled:
-            first = found.unlabelled[0].with_suffix(".txt")
-            what = f"{len(found.unlabelled)} pictures, but no label file such as {first}"
-        raise DataError(
-            f"{folder}: found {what}; expected pictures with label files, data.yaml, a .data file, COCO's JSON, or XML"
-        )
-    return _with_class_names(folder, found)
+    return _with_class_names(folder, _with_labels(LABELLED, folder, listed))
 
 
 def _with_labels(form: str, source: Path, listed: Iterable[tuple[str, Path]]) -> Recognised:
@@ -154,7 +144,16 @@ def _with_labels(form: str, source: Path, listed: Iterable[tuple[str, Path]]) ->
     for key, picture in listed:
         has_labels = find_labels(picture, ALEXEYAB) is not None
         (found.lists.setdefault(key, []) if has_labels else found.unlabelled).append(picture)
-    return found
+    if found.lists:
+        return found
+    without, what = found.unlabelled, "nothing"
+    if form != LABELLED:
+        raise DataError(f"{source}: none of the {len(without)} listed pictures has a label file: {without[0]}")
+    if without:
+        what = f"{len(without)} pictures, but no label file such as {without[0].with_suffix('.txt')}"
+    raise DataError(
+        f"{source}: found {what}; expected pictures with label files, data.yaml, a .data file, COCO's JSON, or XML"
+    )
 
 
 def _list_of(relative: Path) -> str:
@@ -194,12 +193,7 @@ def _read_list_set(path: Path) -> Recognised:
 
 
 def _listed(form: str, path: Path, lists: dict[str, list[Path]]) -> Recognised:
-    """The listed pictures; those without a label file are in `unlabelled`."""
-    found = _with_labels(form, path, ((key, picture) for key, pictures in lists.items() for picture in pictures))
-    if not found.lists:
-        without = found.unlabelled
-        raise DataError(f"{path}: none of the {len(without)} listed pictures has a label file: {without[0]}")
-    return found
+    return _with_labels(form, path, ((key, picture) for key, pictures in lists.items() for picture in pictures))
 
 
 def _read_data_set(path: Path) -> Recognised:
@@ -286,20 +280,17 @@ def _coco_files(folder: Path) -> list[Path]:
 def _read_coco_set(source: Path, files: Sequence[Path]) -> Recognised:
     if not all(file.name == "_annotations.coco.json" for file in files):
         return _annotated(COCO, source, read_coco(files, None, None))
-    merged = _merged(
-        {_list_of(file.relative_to(file.parents[1])): read_coco([file], None, file.parent) for file in files}
-    )
+    parts = {_list_of(file.relative_to(file.parents[1])): read_coco([file], None, file.parent) for file in files}
+    merged = _merged(parts, list(dict.fromkeys(name for part in parts.values() for name in part.classes)))
     # Category 0 of Roboflow's exports is a parent of all classes, without boxes.
     if len(merged.classes) > 1 and all(box.number for picture in merged for box in picture.boxes):
         merged = merged.renumbered(merged.classes[1:], [0, *range(len(merged.classes) - 1)])
     return _annotated(COCO, source, merged)
 
 
-def _merged(parts: dict[str, AnnotatedSet]) -> AnnotatedSet:
+def _merged(parts: dict[str, AnnotatedSet], classes: list[str]) -> AnnotatedSet:
     """One data set of several lists, with the classes of all, renumbered."""
-    classes = list(dict.fromkeys(name for part in parts.values() for name in part.classes))
-    index = {name: number for number, name in enumerate(classes)}
-    renumbered = {key: part.renumbered(classes, [index[name] for name in part.classes]) for key, part in parts.items()}
+    renumbered = {key: part.renumbered(classes, [*map(classes.index, part.classes)]) for key, part in parts.items()}
     return AnnotatedSet(classes, {key: list(part) for key, part in renumbered.items()})
 
 
@@ -321,9 +312,8 @@ def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
     parts = {key: read_voc(folder, None, pictures) for key, folder in folders.items()}
     if list(parts) == [UNSPLIT]:
         return _annotated(VOC, source, parts[UNSPLIT])
-    merged = _merged(parts)
-    classes = sorted(merged.classes)
-    return _annotated(VOC, source, merged.renumbered(classes, [classes.index(name) for name in merged.classes]))
+    merged = _merged(parts, sorted({name for part in parts.values() for name in part.classes}))
+    return _annotated(VOC, source, merged)
 
 
 # --- common ---

@@ -151,7 +151,7 @@ def resize(chw: CHW, width: int, height: int) -> CHW:
 
 def _resize_picture(image: Picture, width: int, height: int) -> CHW:
     """`resize(as_chw(image), width, height)` in one kernel, which converts only the pixels that it reads."""
-    from ..kernels.resize import resample  # late: commands without pictures need no compiled kernels
+    from ..kernels.reorder import resample  # late: commands without pictures need no compiled kernels
 
     rows, columns, channels = image.shape
     (x, near, far), (y, upper, lower) = _grids(columns, rows, width, height)

@@ -89,7 +89,8 @@ def distort(canvas: Canvas, hue: float, saturation: float, exposure: float) -> C
 
 
 def blur(canvas: Canvas, kernel: int) -> Canvas:
-    """Gaussian blur with a kernel of `kernel` (odd) pixels a side. A new array."""
+    """Gaussian blur with a kernel of `kernel` pixels a side, or one more if that is even. A new array."""
+    kernel = kernel // 2 * 2 + 1
     return np.asarray(cv2.GaussianBlur(canvas, (kernel, kernel), 0), np.float32).reshape(canvas.shape)
 
 

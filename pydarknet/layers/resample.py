@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..config.sections import Section, flag, natural, positive, real
 from ..kernels import elementwise, pooling
-from ..kernels.training.pooling import average_gradient, maxpool_gradient
+from ..kernels.pooling import average_gradient, maxpool_gradient
 from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor

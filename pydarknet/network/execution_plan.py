@@ -10,8 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..layers import INPUT, Layer
-from ..runtime.passes import pass_under_way
-from ..runtime.program import Call, fuse_calls
+from ..runtime.program import Call, fuse_calls, pass_under_way
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .fusion import Graph, find_fusions, set_precision

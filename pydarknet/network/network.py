@@ -19,7 +19,7 @@ from ..layers.convolution.converted import FLOAT32, checked_precision
 from ..layers.workspace import Workspace, using
 from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork
-from ..runtime.passes import ENGINE_LOCK
+from ..runtime.program import ENGINE_LOCK
 from ..tensor import Shape
 from ..utils.arrays import Array
 from .builder import build_layers, without_warnings

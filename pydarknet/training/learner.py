@@ -20,14 +20,12 @@ from ..layers.heads.delta_rejection import DeltaRejection
 from ..network.fusion import Graph
 from ..network.memory_plan import allocate, plan_tensors
 from ..network.network import Network
-from ..runtime.passes import pass_under_way
+from ..runtime.program import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
 from ..utils.prefetch import interrupts_held
-from .ema import MovingAverage
 from .lr_schedule import LearningRateSchedule
-from .optimizer import Optimizer
-from .similar_filters import reject_similar
+from .optimizer import MovingAverage, Optimizer, reject_similar
 from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
 from .unsupported import unsupported
 

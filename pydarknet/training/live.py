@@ -26,9 +26,8 @@ from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
 from ..utils.files import to_json, write_file
 from .hooks import Hook, Run
-from .metrics_log import IterationRecord
-from .run_folder import CHART
-from .validation import AveragePrecision
+from .metrics_log import CHART, IterationRecord
+from .validation import AveragePrecision, Validator
 
 FOLDER = "live"
 SECONDS = 5.0  # between two drawings of a mini-batch
@@ -73,8 +72,9 @@ class LiveHook(Hook):
             batch = draw_batch(*run.last_batch, names=_names(run)) if draw and run.last_batch else None
             if batch is not None:
                 write_image(self.folder / "batch.jpg", batch)
-            if measured and run.validator and isinstance(run.validator.metric, AveragePrecision):
-                self._worst = self._draw_worst(run, run.validator.metric)
+            metric = run.validator.metric if measured and isinstance(run.validator, Validator) else None
+            if isinstance(metric, AveragePrecision):
+                self._worst = self._draw_worst(run, metric)
             write_file(self.folder / "state.json", to_json(self._state(run, status)).encode())
         except (DarknetError, OSError) as error:
             self._is_off = True

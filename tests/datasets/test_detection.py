@@ -13,7 +13,7 @@ from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.config.sections import read_config, read_data
 from pydarknet.errors import ConfigError, DataError
 from pydarknet.network.network import Network
-from pydarknet.training.data import detection_set
+from pydarknet.training.setup import detection_set
 from pydarknet.utils.files import SHOWN
 
 BCCD = Path(__file__).parents[2].parent / "shared" / "reference" / "bccd"

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fuzz import commands, networks
+from fuzz import checkpoints, commands, networks
 from fuzz.examples import COCO, MIXED_CFG, ROOT, SMALL_CFG, VOC, file, picture, picture_set, video
 from fuzz.mutate import mutated
 
@@ -322,6 +322,7 @@ KINDS = {
     "saved": Kind(_saved_seeds, _read_saved),
     "catalogue": Kind(_catalogue_seeds, _read_catalogue),
     "tuning": Kind(_tuning_seeds, _read_tuning),
+    "checkpoint": Kind(checkpoints.seeds, checkpoints.read, checkpoints.damaged, 60, checkpoints.seeds, share=0.3),
     "command": Kind(commands.seeds, commands.run, commands.other_words, 60, commands.prepare, share=0.2),
     "networks": Kind(networks.seeds, networks.read, networks.other, 180, share=0.3),
 }

@@ -20,7 +20,7 @@ from support.guard import guarded
 from support.random_networks import random_network
 
 from pydarknet.kernels.convolution.microkernel import TAP_LANES
-from pydarknet.kernels.training.weight_gradient_microkernel import GRADIENT_LANES
+from pydarknet.kernels.convolution.weight_gradient import GRADIENT_LANES
 from pydarknet.layers import LAYERS
 from pydarknet.utils.arrays import SLACK
 
@@ -57,7 +57,7 @@ def test_the_slack_behind_arrays_is_what_kernels_read_and_no_more(slack, is_enou
     """The last cell of a four-lane input, whose weight gradient is computed, is read up to the slack's last float."""
     program = f"""
 import numpy as np
-from pydarknet.kernels.training.weight_gradient import weight_gradient
+from pydarknet.kernels.convolution.weight_gradient import weight_gradient
 from pydarknet.kernels.views import Extent, PartialSums, Strides
 from pydarknet.utils import arrays
 arrays.SLACK = {slack}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pydarknet.errors import ShapeError
-from pydarknet.kernels.convolution.first_layer import SPAN
+from pydarknet.kernels.convolution.nchw import SPAN
 from pydarknet.layers import INPUT
 from pydarknet.network import memory_plan
 from pydarknet.network.fusion import Graph, find_fusions

@@ -227,7 +227,7 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
     class. Prints darknet's progress."""
     import numpy as np
 
-    say(f" read labels from {len(data.list_of('train'))} images ")
+    say(f" read labels from {len(data.entries['train'])} images ")
     rows: list[Array] = []
     text: list[str] = []
     boxes = size = listed = 0

@@ -167,7 +167,7 @@ def vec_command(cfg: str, weights: str, file: str | None, **options: Any) -> Non
 
 
 def _load(cfg: str, weights: str, options: Options) -> Model:
-    from ...training.checkpoint_schedule import base_name
+    from ...training.checkpoint import base_name
 
     model = load_model(cfg, weights, options)
     note(base_name(cfg, backslashes=model.dialect.name == "alexeyab"))

@@ -210,7 +210,7 @@ def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
 
 def _library_options(options: Options) -> dict[str, Any]:
     """The keyword arguments of Trainer for the options of the command line."""
-    from ...training.validation import Options as MeasuringOptions
+    from ...training.setup import MeasuringOptions
 
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
     return {

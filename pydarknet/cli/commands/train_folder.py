@@ -258,7 +258,7 @@ def _check(run: RunFolder, prepared: _Prepared, options: Options) -> None:
     """Check the data set as `dataset check` does, and print advice for the training."""
     from ...datasets.check import check_dataset
     from ...datasets.listing import ImageLists
-    from ...tools.from_folder.advice import advice
+    from ...tools.from_folder.plan import advice
     from ..formats.dataset import report_lines
 
     if options["no_check"]:

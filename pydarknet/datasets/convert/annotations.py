@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeGuard
 
 from ...errors import DataError, ImageError, OutputError
 from ...images import image
 
 ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios; the sides of a scaled picture are rounded
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
-LARGEST_SIDE = 1 << 20  # pixels
-NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
-OURS = {"train": "train", "val": "valid", "test": "test"}  # VOC's and COCO's names of lists, and ours
-THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 
 @dataclass(frozen=True)
@@ -136,52 +130,6 @@ def _misfit(picture: AnnotatedPicture) -> str:
         return ""
     hint = f", EXIF orientation {turned}: rotate its pixels, and remove that entry" if turned > 1 else ""
     return f"{picture.path}: {picture.width}x{picture.height} in the annotations, {width}x{height} in the file{hint}"
-
-
-def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
-    """The first existing file with one of these names in one of these folders; the first candidate if none exists."""
-    candidates = [folder / name for name in names if name for folder in folders]
-    return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines, which end in line breaks; undecodable bytes of file names stay as they are."""
-    path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
-
-
-def is_picture_side(value: object) -> TypeGuard[int]:
-    """Whether a value can be the width or height of a picture."""
-    return isinstance(value, int) and 0 < value <= LARGEST_SIDE
-
-
-def size_of_file(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a picture file, for formats that do not store it. Raises DataError."""
-    try:
-        return image.size_of_file(path)
-    except ImageError as error:
-        raise DataError(f"{error}; expected a picture whose size can be read") from error
-
-
-def class_numbers(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
-    """The index in `classes` of each of `names`. Raises DataError for a name that is not in it."""
-    number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
-    unknown = [name for name in names if name not in number_of]
-    if unknown:
-        raise DataError(f"{where}: class {unknown[0]!r} is not among the {len(classes)} names")
-    return {name: number_of[name] for name in names}
-
-
-def finite_float(value: float | str) -> float:
-    """float(value). Raises ValueError, also for NaN and infinity."""
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value} is not finite")
-    return number
-
-
-def rounded_coordinate(value: float, digits: int = 3) -> float:
-    """A coordinate for output, rounded to a whole number if it is within NUMBER of one, else to `digits` decimals."""
-    return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
 
 
 @dataclass(frozen=True)

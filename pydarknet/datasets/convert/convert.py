@@ -1,6 +1,6 @@
 """Conversion of data sets between formats: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
 
-voc, coco     read and write one format each; darknet's is here
+formats       reads and writes COCO's and VOC's; darknet's is here
 annotations   the data set in memory; links to pictures, or copies
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from ...utils.files import write_folder_whole
 from ...utils.prefetch import prefetch
 from ..listing import ImageLists, LabelledPicture
 from ..recognise import UNSPLIT, recognise
-from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox, size_of_file, write_lines
-from .coco import read_coco, write_coco
-from .voc import read_voc, write_voc
+from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox
+from .formats import read_coco, read_voc, size_of_file, write_coco, write_lines, write_voc
 
 ANY = "any"  # a format that `recognise` detects
 # Both darknets find the labels of pictures in JPEGImages in a folder `labels` beside it.
@@ -29,11 +28,11 @@ PICTURES, LABELS = "JPEGImages", "labels"
 
 def form_of(path: Path) -> str:
     """The format of a data set, detected by its files; `ANY` if `recognise` has to decide."""
-    if path.is_dir():
-        if any(path.glob("*.xml")) or (path / "Annotations").is_dir():
-            return "voc"
-        return "coco" if _json_files(path) else ANY
-    return {".json": "coco", ".yaml": ANY, ".yml": ANY}.get(path.suffix.lower(), "darknet")
+    if not path.is_dir():
+        return {".json": "coco", ".yaml": ANY, ".yml": ANY}.get(path.suffix.lower(), "darknet")
+    if any(path.glob("*.xml")) or (path / "Annotations").is_dir():
+        return "voc"
+    return "coco" if _json_files(path) else ANY
 
 
 def _json_files(folder: Path) -> list[Path]:
@@ -55,14 +54,16 @@ def read_set(
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form
     place = Path(pictures) if pictures else None
+    if len(paths) > 1 and form != "coco":
+        raise OptionError(f"{paths[1]}: a second source; expected one, except for COCO's JSON files")
     if form == "coco":
         files = [file for path in paths for file in (_json_files(path) if path.is_dir() else [path])]
-        return read_coco(files, names, place).fitting()
-    if len(paths) > 1:
-        raise OptionError(f"{paths[1]}: a second source; expected one, except for COCO's JSON files")
-    if form == "voc":
-        return read_voc(paths[0], names, place).fitting()
-    return (_read_any if form == ANY else read_darknet)(paths[0], names).fitting()
+        found = read_coco(files, names, place)
+    elif form == "voc":
+        found = read_voc(paths[0], names, place)
+    else:
+        found = (_read_any if form == ANY else read_darknet)(paths[0], names)
+    return found.fitting()
 
 
 def _read_any(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
@@ -89,8 +90,7 @@ def write_set(
     found = found.clipped()
     if form == "darknet" and not keep_difficult:
         found = found.without("difficult").without("crowd")
-    missing = found.missing
-    if copy and missing:
+    if copy and (missing := found.missing):
         raise DataError(f"{missing[0]}: no such picture ({len(missing)} of {sum(1 for _ in found)} are missing)")
     with write_folder_whole(folder) as temporary:
         _WRITERS[form](found, temporary, PicturePlacement(Path(folder), copy))
@@ -166,11 +166,6 @@ def label_rows(picture: AnnotatedPicture) -> str:
     return text
 
 
-_WRITERS: dict[str, Callable[[AnnotatedSet, Path, PicturePlacement], None]] = {
-    "darknet": write_darknet,
-    "voc": write_voc,
-    "coco": write_coco,
-}
-FORMS = tuple(_WRITERS)
+_WRITERS = {"darknet": write_darknet, "voc": write_voc, "coco": write_coco}
 
-__all__ = ["FORMS", "AnnotatedPicture", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]
+__all__ = ["AnnotatedPicture", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]

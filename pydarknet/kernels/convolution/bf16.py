@@ -11,8 +11,8 @@ from numba import config, prange
 from numba.core import cgutils
 
 from ...runtime.jit import kernel
-from ..simd.vector import INT32, LANES, VECTOR
-from ..task_queue import reset_queue
+from ..addressing import reset_queue
+from ..simd import INT32, LANES, VECTOR
 from .direct import make_convolve, make_convolve_pixels, make_pack_panel
 from .microkernel import Product, has_feature
 

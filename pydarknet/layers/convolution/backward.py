@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import NR
-from ...kernels.training.elementwise import channel_total, spread_cells
-from ...kernels.training.weight_gradient import depthwise_weight_gradient, unpack_weight_gradient, weight_gradient
-from ...kernels.training.weight_gradient_microkernel import GRADIENT_LANES
+from ...kernels.convolution.weight_gradient import (
+    GRADIENT_LANES,
+    depthwise_weight_gradient,
+    unpack_weight_gradient,
+    weight_gradient,
+)
+from ...kernels.elementwise import channel_total, spread_cells
 from ...kernels.views import Extent, PartialSums
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty

@@ -13,7 +13,7 @@ from ...kernels.convolution import bf16
 from ...kernels.convolution.direct import convolve
 from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT
-from ...kernels.convolution.views import Epilogue, PackedFilters, Schedule
+from ...kernels.views import Epilogue, PackedFilters, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor

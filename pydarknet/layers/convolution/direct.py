@@ -9,7 +9,7 @@ import numpy as np
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
 from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT, pack_filters
-from ...kernels.convolution.views import Epilogue, PackedFilters, Schedule
+from ...kernels.views import Epilogue, PackedFilters, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor

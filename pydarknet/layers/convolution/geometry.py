@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.activation import NONE
-from ...kernels.convolution.views import Origins, Residual
+from ...kernels.views import Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ..activations import LINEAR, Activation

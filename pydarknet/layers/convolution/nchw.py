@@ -7,15 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...kernels.convolution.first_layer import FIRST as FIRST_3X3
-from ...kernels.convolution.first_layer import SPAN as SPAN_3X3
-from ...kernels.convolution.first_layer import convolve_picture
-from ...kernels.convolution.first_layer_microkernel import OUTS as OUTS_3X3
-from ...kernels.convolution.first_layer_microkernel import POINTS
-from ...kernels.convolution.nchw import FIRST, convolve_rows
-from ...kernels.convolution.nchw_inverted_bottleneck import convolve_nchw_bottleneck
-from ...kernels.convolution.nchw_microkernel import LEAST, OUTS, PLANE_SPAN, SPAN
-from ...kernels.convolution.views import NchwFilters, NchwRows
+from ...kernels.convolution.nchw import FIRST, convolve_nchw_bottleneck, convolve_picture, convolve_rows
+from ...kernels.convolution.nchw_microkernel import COLUMN_OUTS, COLUMN_SPAN, LEAST, OUTS, PLANE_SPAN, POINTS, SPAN
+from ...kernels.views import NchwFilters, NchwRows
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Shape, Tensor
@@ -82,7 +76,7 @@ class PictureConvolution:
         n, self.channels, *_ = weights.shape
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)
-        scaled = (weights * gain[:, None, None, None]).reshape(n // OUTS_3X3, OUTS_3X3, self.channels, 3, 3)
+        scaled = (weights * gain[:, None, None, None]).reshape(n // COLUMN_OUTS, COLUMN_OUTS, self.channels, 3, 3)
         points = [np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER)]
         self.packed[:] = np.stack(points, axis=1).ravel()
         self.bias = bias
@@ -94,13 +88,13 @@ class PictureConvolution:
         """See `PackedConvolution.bind`. Where it is pooled, the slope is applied after that, and a code is not; nothing
         is added."""
         assert not (pooled and code) and added is None
-        pitch = -(-(FIRST_3X3 + x.shape.width + 1) // LANES) * LANES
-        columns = FIRST_3X3 - window.padding + np.arange(window.size)
+        pitch = -(-(FIRST + x.shape.width + 1) // LANES) * LANES
+        columns = FIRST - window.padding + np.arange(window.size)
         offsets = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
         x_at = NchwRows(
             self.channels, x.shape.height, x.shape.width, window.size, 1, window.padding, pitch, True, int(pooled)
         )  # fmt: skip
-        size = self.channels * POINTS * pitch + 2 * LANES * SPAN_3X3
+        size = self.channels * POINTS * pitch + 2 * LANES * COLUMN_SPAN
         return with_workspace(
             convolve_picture, threads(), size,
             x.place, x_at, NchwFilters(offsets, self.packed, self.bias, slope), y.data, y.planes, code,
@@ -176,7 +170,7 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
     """Whether a PictureConvolution computes a convolution over all channels: rows are long enough, and where it is
     pooled, sides are even and the activation is a slope, which may as well follow."""
     shape = link.inputs[0]
-    if not is_picture_filter(link.filters, shape.channels, 1, link.window) or shape.width < SPAN_3X3:
+    if not is_picture_filter(link.filters, shape.channels, 1, link.window) or shape.width < COLUMN_SPAN:
         return False
     if pooled:
         return link.activates_by_slope and shape.height % 2 == 0 and shape.width % 2 == 0

@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...kernels.convolution.int24 import KEPT, QUAD, SCALES
 from ...kernels.convolution.microkernel import NR
-from ...kernels.convolution.pack import pack_winograd
-from ...kernels.convolution.views import WinogradFilters, WinogradInput, WinogradOutput, WinogradSchedule
-from ...kernels.convolution.winograd import MOST, PATCH, SKEW, convolve_winograd
+from ...kernels.convolution.pack import KEPT, QUAD, SCALES, pack_winograd
+from ...kernels.convolution.winograd import MOST, SKEW, convolve_winograd
+from ...kernels.convolution.winograd_transforms import PATCH
+from ...kernels.views import Epilogue, WinogradFilters, WinogradInput, WinogradSchedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Shape, Tensor
@@ -143,7 +143,7 @@ class WinogradConvolution:
 
     def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
         """weights: (n, channels, 3, 3); gain, bias: (n,). int24: keep the filters as in
-        `kernels/convolution/int24.py`."""
+        `kernels/convolution/pack.py`."""
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
         self.panels = -(-n // PANEL_CHANNELS)
@@ -159,24 +159,21 @@ class WinogradConvolution:
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
         """What computes y from x, as `PackedConvolution.bind` says."""
-        workers, at, to = threads(), x.layout, y.layout
+        workers, at = threads(), x.layout
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         tiles = tile_count(self.m, out, at.batch)
         blocking = Blocking.of(self.m, self.stride, tiles, self.blocks, self.panels, workers, self.int24)
         start = at.origin - window.padding * (at.pitch + 1) * LANES
         reach = at.halo + window.padding
         source = WinogradInput(
-            at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach, self.blocks
-        )
-        filters = WinogradFilters(self.m, self.stride, int(self.int24), self.panels, self.packed, self.bias)
-        target = WinogradOutput(
-            at.batch, to.item, to.block, to.pitch, to.halo, out.height, out.width, self.filters, slope, code,
-            int(pooled),
+            at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach, self.blocks, out.height,
+            out.width, int(pooled),
         )  # fmt: skip
+        filters = WinogradFilters(self.m, self.stride, int(self.int24), self.panels, self.packed, self.bias)
         schedule = WinogradSchedule(blocking.tiles_per_task, blocking.panels_per_pass, blocking.panel_ranges)
         return with_workspace(
-            convolve_winograd, workers, self._work_size(blocking), x.data, source, filters, y.data, target,
-            residual_of(added, y), schedule,
+            convolve_winograd, workers, self._work_size(blocking), x.data, source, filters, y.data, y.planes,
+            Epilogue(self.filters, slope, code, False), residual_of(added, y), schedule,
         )  # fmt: skip
 
     def _work_size(self, blocking: Blocking) -> int:

@@ -18,8 +18,7 @@ from ...layers.heads.detection import DetectionHead
 from ...layers.heads.yolo import Yolo
 from ...network.builder import USUAL_STRIDE
 from ...training.lr_schedule import LearningRateSchedule
-from .lenient_build import LenientBuild, build_leniently
-from .lenient_section import Problem
+from .lenient_build import LenientBuild, Problem, build_leniently
 
 
 @dataclass(frozen=True)

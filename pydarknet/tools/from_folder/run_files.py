@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from ...config.dialect import ALEXEYAB
-from ...datasets.convert.annotations import PicturePlacement, size_of_file
+from ...datasets.convert.annotations import PicturePlacement
 from ...datasets.convert.convert import label_rows
+from ...datasets.convert.formats import size_of_file
 from ...datasets.labels import find_labels
 from ...datasets.listing import read_picture
 from ...datasets.recognise import RUN_FILE, UNSPLIT, Recognised

@@ -12,10 +12,10 @@ from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty, values
 
+from pydarknet.kernels.addressing import reset_queue
 from pydarknet.kernels.convolution.direct import make_convolve, make_convolve_pixels, make_pack_panel
-from pydarknet.kernels.convolution.microkernel import MR, NR, Product, constant
-from pydarknet.kernels.simd.vector import INT32, VECTOR, load_vector, splat
-from pydarknet.kernels.task_queue import reset_queue
+from pydarknet.kernels.convolution.microkernel import MR, NR, Product
+from pydarknet.kernels.simd import INT32, VECTOR, constant, load_vector, splat
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.converted import ConvertedConvolution, NumberType
 from pydarknet.layers.convolution.geometry import Window
