@@ -12,7 +12,7 @@ from ..config.sections import Option, Section, read_config, read_data
 from ..datasets.classification import ClassificationDataset
 from ..datasets.detection import DetectionDataset
 from ..errors import OptionError
-from ..evaluation.runner import check_finite
+from ..evaluation.evaluate import check_finite
 from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..model import Model, load_model
