@@ -14,8 +14,7 @@ from ..boxes import Box, Candidates, Detection, suppress, undo_letterbox
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..errors import OptionError
-from ..images.image import Picture, check_image, fit_for_detect
-from ..images.inputs import Image, as_picture
+from ..images.image import Image, Picture, as_picture, check_image, fit_for_detect
 from ..layers.heads.base import Head
 from ..network.network import Network
 from ..utils.arrays import Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,8 @@ from ..runtime.forking import hold_at_fork
 from ..runtime.program import ENGINE_LOCK
 from ..tensor import Shape
 from ..utils.arrays import Array
-from .builder import build_layers, without_warnings
+from .builder import build_layers, checked_batch, checked_side, network_input, without_warnings
 from .execution_plan import ExecutionPlan
-from .input_size import checked_batch, checked_side, network_input
 from .weights import Header, Loaded, load_weights, save_weights
 
 # What a copy has of its own, besides arrays.
@@ -192,37 +191,31 @@ class Network:
 
     def initialise(self, first: int = 0) -> None:
         """Give the layers from `first` on darknet's initial values, from the seed."""
-        rng = np.random.default_rng(self.seed)
         with self.lock:
-            for layer in self.layers[first:]:
-                self._initialise(layer, rng)
+            self._initialise(self.layers[first:])
             self.parameters_changed()
 
-    def _initialise(self, layer: Layer, rng: np.random.Generator) -> None:
-        try:
-            layer.initialise(rng, self.dialect)
-        except MemoryError:
-            numbers = sum(array.size for array in layer.parameters())
-            raise layer.section.shape_error(f"has {numbers} parameters, too many for this machine's memory") from None
+    def _initialise(self, layers: Sequence[Layer]) -> None:
+        rng = np.random.default_rng(self.seed)
+        for layer in layers:
+            try:
+                layer.initialise(rng, self.dialect)
+            except MemoryError:
+                count = sum(array.size for array in layer.parameters())
+                raise layer.section.shape_error(f"has {count} parameters, too many for this machine's memory") from None
 
     def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
         """Read a .weights file, or the content of one as bytes; layers that a partial one does not reach are
         initialised. Raises WeightsError."""
         with self.lock:
-            self._initialise_unstored()
+            # Layers of whose record the file is said to lack something start from their initial values.
+            self._initialise([layer for layer in self.layers if not layer.record_options.is_whole])
             loaded = load_weights(source, self.layers, allow_partial)
             self.header = loaded.header
             if loaded.layers < len(self.layers):
                 self.initialise(loaded.layers)
             self.parameters_changed()
         return loaded
-
-    def _initialise_unstored(self) -> None:
-        """Layers of whose record the file is said to lack something start from their initial values."""
-        rng = np.random.default_rng(self.seed)
-        for layer in self.layers:
-            if not layer.record_options.is_whole:
-                self._initialise(layer, rng)
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
         """Write all parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""

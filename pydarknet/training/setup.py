@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ..config.dialect import Dialect
 from ..config.sections import Option, Section, read_config, read_data
-from ..datasets.classification import ClassificationDataset
-from ..datasets.detection import DetectionDataset
+from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import OptionError
 from ..evaluation.evaluate import check_finite
 from ..layers.heads.base import Head

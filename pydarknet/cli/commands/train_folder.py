@@ -18,7 +18,7 @@ from ..options import FILE, Command, flag, size_options, together
 from .train import Function, check_precision, run_options, run_train
 
 if TYPE_CHECKING:
-    from ...datasets.recognise import Recognised
+    from ...datasets.listing import Recognised
     from ...tools.from_folder.plan import Choice, DatasetStatistics, Plan
     from ...tools.from_folder.run_files import RunFolder
     from ...training.trainer import Trainer
@@ -168,7 +168,7 @@ def _prepare(source: str, options: Options) -> RunFolder:
 
 def _plan(source: str, options: Options) -> _Prepared:
     """Read and split the data set, choose the network and adapt it; print a line about each step."""
-    from ...datasets.recognise import recognise
+    from ...datasets.listing import recognise
     from ...runtime.compile_time import clock
     from ...tools.from_folder import plan as plans
     from ...tools.from_folder.run_files import dataset_statistics, naming_source, read_labelled, split_lists
@@ -208,7 +208,7 @@ def _class_summary(classes: Sequence[str]) -> str:
 
 
 def _print_lists(found: Recognised, lists: Mapping[str, Sequence[Path]], seed: int) -> None:
-    from ...datasets.recognise import UNSPLIT
+    from ...datasets.listing import UNSPLIT
 
     how = f"split by seed {seed}" if UNSPLIT in found.lists else "the data set's own split"
     note(f"{len(lists['train'])} pictures to train on, {len(lists['valid'])} to validate on ({how})")
