@@ -16,17 +16,11 @@ from ..loading import Options, load_model, read_data_file
 from ..options import FILE, FRACTION, batch_option, command, flag, letterbox_choice, together
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from ...evaluation import Evaluation, GroundTruth, ImageResult
-    from ...evaluation.pictures import Worst
-    from ...evaluation.report import ReportCollector
-=======
     from ...config.sections import Section
     from ...evaluation import BatchDetector, Evaluation, GroundTruth, ImageResult, InferenceOptions
     from ...evaluation.report import ReportCollector
     from ...evaluation.result_files import ResultFiles
-    from ...evaluation.worst import Worst
->>>>>>> main
+    from ...evaluation.pictures import Worst
     from ...model import Model
 
 SORTS = ("ap", "name", "truths", "missed")  # the orders that `class_table` knows
@@ -118,87 +112,7 @@ def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> 
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """
-<<<<<<< HEAD
-    letterbox_choice(options)
-    model, truth = _prepare(data_file, cfg, weights, options)
-    title = f"{Path(cfg).name}, {Path(weights).name}"
-    _end(_run_evaluate(model, truth, options, title))
-
-
-def _end(result: Evaluation) -> None:
-    """Exit with 1 if pictures could not be read."""
-    if result.unreadable:
-        raise click.exceptions.Exit(1)
-
-
-def _prepare(data_file: str, cfg: str, weights: str, options: dict[str, Any]) -> tuple[Model, GroundTruth]:
-    """The network and the ground truth, checked before anything is computed."""
-    from ...evaluation import GroundTruth
-    from ...inference.detector import heads_of
-
-    data = read_data_file(data_file)
-    options["data"] = options["data"] or data_file
-    model = load_model(cfg, weights, options)
-    heads_of(model)
-    _check_files(options)
-    if data.text("train") and not data.text("valid"):
-        note(f"{data_file}: valid= is missing; these are the pictures of train=")
-    return model, GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
-
-
-def _evaluate(
-    model: Model, truth: GroundTruth, options: Options, each: Callable[[ImageResult, int], None] | None = None
-) -> Evaluation:
-    """Compare detections with the ground truth, with a progress bar."""
-    from dataclasses import replace
-
-    from ...evaluation import MAP, evaluate
-
-    letterbox = letterbox_choice(options) if "stretch" in options else None  # `detector map` ignores -letter_box
-    with bar(len(truth)) as count:
-
-        def seen(result: ImageResult, missed: int) -> None:
-            count()
-            if each is not None:
-                each(result, missed)
-
-        return evaluate(
-            model,
-            truth,
-            thresh=options["thresh"],
-            iou_thresh=options["iou_thresh"],
-            points=options["points"],
-            options=replace(MAP, letterbox=letterbox),
-            batch=options["batch"],
-            coco=True,
-            each=seen,
-        )
-
-
-def run_map(model: Model, truth: GroundTruth, options: Options) -> Evaluation:
-    """Print AlexeyAB's report."""
-    from ..formats.evaluation import POINTS_HELP, coco_lines, map_report, map_start, speed_line
-
-    for line in map_start(model, truth.missing):
-        say(line)
-    result = _evaluate(model, truth, options)
-    for line in map_report(result.report, model.names):
-        say(line)
-    note(f"Total Detection Time: {result.timing.total:.0f} Seconds")
-    for line in POINTS_HELP:
-        say(line)
-    for line in [*coco_lines(result.coco), speed_line(result)]:
-        note(line)
-    _write_files(result, model, options)
-    return result
-
-
-def _run_evaluate(model: Model, truth: GroundTruth, options: Options, title: str) -> Evaluation:
-    """Print the table and the worst pictures; write the report under this title."""
     from ...evaluation.pictures import Worst
-=======
-    from ...evaluation.worst import Worst
->>>>>>> main
     from ..formats.evaluation import class_table, coco_lines, speed_line
 
     letterbox_choice(options)
@@ -468,7 +382,7 @@ def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> No
 
 def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> None:
     from ...evaluation import BatchDetector, InferenceOptions
-    from ...evaluation.recall import Recall
+    from ...evaluation.average_precision import Recall
 
     totals = Recall()
     inference = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
