@@ -18,9 +18,9 @@ from ..options import FILE, FRACTION, batch_option, command, flag, letterbox_cho
 if TYPE_CHECKING:
     from ...config.sections import Section
     from ...evaluation import BatchDetector, Evaluation, GroundTruth, ImageResult, InferenceOptions
+    from ...evaluation.pictures import Worst
     from ...evaluation.report import ReportCollector
     from ...evaluation.result_files import ResultFiles
-    from ...evaluation.pictures import Worst
     from ...model import Model
 
 SORTS = ("ap", "name", "truths", "missed")  # the orders that `class_table` knows
