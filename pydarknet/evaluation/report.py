@@ -30,8 +30,7 @@ from ..utils.figure import inline_style
 from ..utils.files import make_folder, to_json, write_file
 from . import plot
 from .average_precision import GRID, Counts, F1Curves, f1_curves, found_above, match_boxes
-from .evaluate import Evaluation, ImageResult
-from .ground_truth import GroundTruth
+from .evaluate import Evaluation, GroundTruth, ImageResult
 from .pictures import Worst, annotated_pair
 
 PAGE = Path(__file__).with_name("report.html")
