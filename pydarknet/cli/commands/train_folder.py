@@ -259,7 +259,7 @@ def _check(run: RunFolder, prepared: _Prepared, options: Options) -> None:
     from ...datasets.check import check_dataset
     from ...datasets.listing import ImageLists
     from ...tools.from_folder.plan import advice
-    from ..formats.dataset import report_lines
+    from .dataset import report_lines
 
     if options["no_check"]:
         return
