@@ -29,13 +29,14 @@ from ..options import (
 )
 from .classifier_demo import demo_command
 from .classify import run_classify
-from .train import Function, run_train, train_options
+from .train import run_train, train_options
 
 if TYPE_CHECKING:
     from ...config.sections import Section
     from ...evaluation.classification import BatchClassifier, ConfusionCounts, ListedPicture
     from ...model import Model
 
+Function = Callable[..., Any]
 MISTAKES = 5  # the most frequent confusions that are printed
 SPLIT = 1000  # pictures, about, for each line of validcrop
 
