@@ -32,6 +32,7 @@ GROUPS = {
         "live": ("live", "show a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's metrics, worst pictures"),
         "info": ("info", "print layer table, operations, memory of a network"),
+        "quantize": ("quantize", "measure what --precision int8 needs, on pictures"),
         "speed": ("speed", "time forward passes or single layers"),
         "export": ("export", "write an ONNX file"),
         "serve": ("serve", "run a network as an HTTP service, with a web page"),

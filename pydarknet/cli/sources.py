@@ -159,7 +159,7 @@ class Source(Generic[Prepared]):
             elif is_video(name):
                 return _VideoInput(name)
             elif is_web_address(name):
-                from ..images.inputs import load_remote_image
+                from ..images.image import load_remote_image
 
                 found = load_remote_image(name)
                 if found is None:

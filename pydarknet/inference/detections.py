@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..boxes import Detection
 from ..errors import OptionError
 from ..images.draw import draw_detections
-from ..images.image import Picture, write_image
-from ..images.inputs import Image, as_picture
+from ..images.image import Image, Picture, as_picture, write_image
 from ..utils.arrays import Array
 from ..utils.files import json_text, make_folder, to_json
 

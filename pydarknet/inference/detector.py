@@ -14,8 +14,7 @@ from ..boxes import Box, Candidates, Detection, suppress, undo_letterbox
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..errors import OptionError
-from ..images.image import Picture, check_image, fit_for_detect
-from ..images.inputs import Image, as_picture
+from ..images.image import Image, Picture, as_picture, check_image, fit_for_detect
 from ..layers.heads.base import Head
 from ..network.network import Network
 from ..utils.arrays import Array
@@ -190,11 +189,11 @@ def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequ
 
 
 def find_candidates(
-    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None
+    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None, check: bool = True
 ) -> tuple[list[Candidates], float]:
     """The candidates of each input before suppression, and the seconds of the pass per input.
 
-    after_pass: called before the outputs of the heads are decoded.
+    after_pass: called before the outputs of the heads are decoded. check: warn of outputs that are not finite.
     """
     decoded = []
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
@@ -203,7 +202,8 @@ def find_candidates(
         after_pass()
         for sample, (_, width, height, how) in enumerate(inputs):
             decoded.append(decode(network, sample, width, height, how.thresh, how.hier, how.letterbox))
-    warn_if_not_finite(network, x, outputs)
+    if check:
+        warn_if_not_finite(network, x, outputs)
     return decoded, seconds / len(inputs)
 
 

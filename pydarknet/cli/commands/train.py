@@ -23,7 +23,7 @@ from ..loading import Options, note_partial_weights, print_table
 from ..options import FILE, FRACTION, NO_PASSWORD, PORT, POSITIVE, command, flag, note_open, together
 
 if TYPE_CHECKING:
-    from ...datasets.recognise import Recognised
+    from ...datasets.listing import Recognised
     from ...tools.from_folder.plan import DatasetStatistics, Plan
     from ...tools.from_folder.run_files import RunFolder
     from ...training.hooks import Hook, Run
@@ -356,7 +356,7 @@ def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
 
 def _prepare(source: str, options: Options) -> RunFolder:
     """Read and split a data set, make the folder of a run from it, and print a line about each step."""
-    from ...datasets.recognise import UNSPLIT, recognise
+    from ...datasets.listing import UNSPLIT, recognise
     from ...runtime.compile_time import clock
     from ...tools.from_folder import run_files
 

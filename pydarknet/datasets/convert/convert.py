@@ -16,8 +16,7 @@ from ...config.names import read_names
 from ...errors import DataError, OptionError
 from ...utils.files import write_folder_whole
 from ...utils.prefetch import prefetch
-from ..listing import ImageLists, LabelledPicture
-from ..recognise import UNSPLIT, recognise
+from ..listing import UNSPLIT, ImageLists, LabelledPicture, recognise
 from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox
 from .formats import read_coco, read_voc, size_of_file, write_coco, write_lines, write_voc
 

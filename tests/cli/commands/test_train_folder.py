@@ -143,7 +143,7 @@ def test_the_folder_of_a_run_needs_resume(run, folder):
 
 def test_minutes(run, folder, tmp_path):
     """The iterations are those that fit; on a machine of any speed at least 100, which are not trained here."""
-    from pydarknet.datasets.recognise import recognise
+    from pydarknet.datasets.listing import recognise
     from pydarknet.tools.from_folder import plan, run_files
 
     found = recognise(folder)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pydarknet.errors import ImageError
-from pydarknet.images import inputs as remote
+from pydarknet.images import image as remote
 
 PNG = cv2.imencode(".png", np.full((6, 8, 3), 77, np.uint8))[1].tobytes()
 

@@ -8,8 +8,8 @@ import pytest
 
 from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.config.sections import read_config, read_data
-from pydarknet.datasets import dataloader
-from pydarknet.datasets.dataloader import ImageCache, TrainingSet
+from pydarknet.datasets import training_sets
+from pydarknet.datasets.training_sets import ImageCache, TrainingSet
 from pydarknet.errors import ConfigError, DarknetError
 
 
@@ -30,7 +30,7 @@ def test_a_picture_is_read_once(pictures):
 
 
 def test_what_does_not_fit_is_read_again(pictures, monkeypatch):
-    monkeypatch.setattr(dataloader, "PICTURES_IN_MEMORY", 4 * 5 * 3)
+    monkeypatch.setattr(training_sets, "PICTURES_IN_MEMORY", 4 * 5 * 3)
     cache = ImageCache(pictures, 3)
     assert cache[0] is cache[0]
     assert cache[2] is not cache[2]

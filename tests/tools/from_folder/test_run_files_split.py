@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pydarknet.datasets.split import groups_of, split
 from pydarknet.errors import DataError, OptionError
+from pydarknet.tools.from_folder.run_files import groups_of, split
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.picture_folders import CLASSES, coco, label, labelled, voc, with_names
 
-from pydarknet.datasets.recognise import COCO, DATA, LABELLED, LIST, UNSPLIT, VOC, YAML, recognise
+from pydarknet.datasets.listing import COCO, DATA, LABELLED, LIST, UNSPLIT, VOC, YAML, recognise
 from pydarknet.errors import DataError
 from pydarknet.tools.from_folder.run_files import read_labelled
 

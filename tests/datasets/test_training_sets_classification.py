@@ -10,7 +10,7 @@ from support.training_files import picture_set
 
 from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.config.sections import Option, Section, read_data
-from pydarknet.datasets.classification import ClassificationDataset
+from pydarknet.datasets.training_sets import ClassificationDataset
 from pydarknet.errors import DataError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pydarknet.errors import ImageError, OptionError
-from pydarknet.images.inputs import as_picture, is_image
+from pydarknet.images.image import as_picture, is_image
 
 RGB = np.random.default_rng(5).integers(0, 256, (6, 9, 3), np.uint8)
 GREY = RGB[:, :, 0]
