@@ -12,7 +12,7 @@ from ...runtime.program import Call
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..autotune import tuning
-from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution
+from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
 from .direct import DepthwiseConvolution, TiledConvolution
 from .geometry import PackedConvolution, Window
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
@@ -66,8 +66,11 @@ class Algorithm:
         """The same for weights that change with every pass, which are not worth converting."""
         return replace(self, int24=False)
 
-    def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> PackedConvolution:
-        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
+    def pack(
+        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
+    ) -> PackedConvolution:  # fmt: skip
+        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,). inputs: what becomes of
+        them where the number type is of integers."""
         if self.lanes == NCHW:
             kind = PictureConvolution if self.m else NchwConvolution
             return kind(weights, gain, bias, groups)
@@ -76,7 +79,7 @@ class Algorithm:
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
-            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups)
+            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
         return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
 
 

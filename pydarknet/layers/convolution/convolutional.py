@@ -24,7 +24,7 @@ from .algorithm import Algorithm
 from .backward import ConvolutionLearning, Parameters
 from .binary import BinaryLearning, binary_weights, write_signs
 from .blur_pool import Blur
-from .converted import FLOAT32
+from .converted import FLOAT32, INT8, IntegerInputs
 from .geometry import FusableConvolution, PackedConvolution, Window, not_bound
 from .inverted_bottleneck import bind_inverted_bottleneck, chain_length, lanes_from_nchw
 from .nchw import lanes_from_rows, reads_picture
@@ -56,6 +56,7 @@ class Convolutional(FusableConvolution, Layer):
     biases: Array = field(init=False, repr=False)
     weights: Array = field(init=False, repr=False)
     precision: str = field(default=FLOAT32, repr=False)
+    input_range: tuple[float, float] | None = field(default=None, repr=False)  # of what becomes 8-bit integers
     _algorithm: Algorithm | None = field(default=None, repr=False)
     _packed: PackedConvolution | None = field(default=None, repr=False)
     _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go with this one, after it
@@ -171,7 +172,8 @@ class Convolutional(FusableConvolution, Layer):
             if self.xnor_folds:
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
             weights = binary_weights(weights)
-        return algorithm.pack(weights, gain, bias, self.groups)
+        inputs = IntegerInputs.of_range(*self.input_range) if self.input_range else None
+        return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
@@ -179,7 +181,8 @@ class Convolutional(FusableConvolution, Layer):
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
-        self.precision = FLOAT32 if chained or pooled else precision
+        unknown = precision == INT8 and self.input_range is None
+        self.precision = FLOAT32 if chained or pooled or unknown else precision
 
     def _algorithm_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Algorithm:
         if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs

@@ -15,6 +15,7 @@ from support.tensors import assert_close, values
 
 import pydarknet
 from pydarknet import OptionError
+from pydarknet.kernels.convolution import microkernel
 from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
 from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
@@ -152,7 +153,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
     network = build(f"{net()}{POINT}")
     bf16 = import_module("pydarknet.kernels.convolution.bf16")  # the one of now: a stand-in may have gone since
     monkeypatch.setattr(bf16, "MISSING", missing)
-    monkeypatch.setattr(bf16, "PROCESSOR", "some-lake")
+    monkeypatch.setattr(microkernel, "PROCESSOR", "some-lake")
     with pytest.raises(OptionError) as caught:
         network.precision = BF16
     assert str(caught.value) == (
@@ -162,7 +163,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
 
 
 def test_another_precision_is_refused(write_cfg):
-    with pytest.raises(OptionError, match=r"^precision fp16: expected float32 or bf16$"):
+    with pytest.raises(OptionError, match=r"^precision fp16: expected float32, bf16, int8$"):
         pydarknet.load(write_cfg(f"{net()}{POINT}"), precision="fp16")
 
 
