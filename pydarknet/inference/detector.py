@@ -189,11 +189,11 @@ def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequ
 
 
 def find_candidates(
-    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None
+    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None, check: bool = True
 ) -> tuple[list[Candidates], float]:
     """The candidates of each input before suppression, and the seconds of the pass per input.
 
-    after_pass: called before the outputs of the heads are decoded.
+    after_pass: called before the outputs of the heads are decoded. check: warn of outputs that are not finite.
     """
     decoded = []
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
@@ -202,7 +202,8 @@ def find_candidates(
         after_pass()
         for sample, (_, width, height, how) in enumerate(inputs):
             decoded.append(decode(network, sample, width, height, how.thresh, how.hier, how.letterbox))
-    warn_if_not_finite(network, x, outputs)
+    if check:
+        warn_if_not_finite(network, x, outputs)
     return decoded, seconds / len(inputs)
 
 
