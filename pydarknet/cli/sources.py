@@ -97,7 +97,7 @@ class Source(Generic[Prepared]):
     def from_options(
         cls, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], options: Options
     ) -> Source[Prepared]:
-        """From the options of `options.input_options`."""
+        """From the options of the rows "input" of `options.SHARED`."""
         return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
                    quiet=options["as_json"] or options["quiet"], silent=options["quiet"],
                    prompts=options.get("prompts", False))  # fmt: skip
