@@ -22,7 +22,7 @@ def recorded(names: Collection[str] = ()) -> list[Wanted]:
 
     expected = {name for name in kernels() if not names or name in names}
     with recording() as found:
-        from pydarknet.tools.warm_up import warm_up
+        from pydarknet.tools.profile import warm_up
 
         def missing() -> set[str]:
             return expected - {description(*each)[0] for each in found}

@@ -20,7 +20,7 @@ from ..model import load_model
 from ..runtime import compile_ahead
 from ..runtime.compile_ahead import Work
 from ..runtime.shipped import library
-from ..tools.warm_up import train_once
+from ..tools.profile import train_once
 
 # Measured compile times in seconds; every other kernel takes about OTHER.
 COSTS = {

@@ -15,11 +15,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..layers.activations import Activation, ActivationLayer
 from ..layers.batchnorm import BatchNorm, BatchNormLayer
 from ..layers.connected import Connected
-from ..layers.convolution.blur_pool import Blur
-from ..layers.convolution.convolutional import Convolutional
-from ..layers.convolution.deconvolutional import Deconvolutional
+from ..layers.convolution.convolutional import Convolutional, Deconvolutional
 from ..layers.convolution.geometry import Window
 from ..layers.convolution.local import Local
+from ..layers.convolution.section import Blur
 from ..layers.joins import FlatRoute, Route, Sam, ScaleChannels, Shortcut
 from ..layers.losses import Logistic
 from ..layers.resample import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool, Reorg, Reorg3d, Upsample

@@ -17,8 +17,7 @@ from ..layers.base import Trainable, TrainingProgress
 from ..layers.convolution.converted import FLOAT32
 from ..layers.heads.base import Head
 from ..layers.heads.delta_rejection import DeltaRejection
-from ..network.fusion import Graph
-from ..network.memory_plan import allocate, plan_tensors
+from ..network.memory_plan import Graph, allocate, plan_tensors
 from ..network.network import Network
 from ..runtime.program import pass_under_way
 from ..tensor import Layout, Tensor

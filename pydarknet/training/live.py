@@ -18,7 +18,7 @@ import numpy as np
 
 from ..boxes import Box
 from ..errors import DarknetError
-from ..evaluation.worst import annotated
+from ..evaluation.pictures import annotated
 from ..images.draw import class_colour, draw_boxes
 from ..images.image import Picture, encode_image, load_image, write_image
 from ..images.operations import as_picture

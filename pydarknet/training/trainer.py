@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..config.sections import Section
-from ..datasets.classification import ClassificationDataset
-from ..datasets.dataloader import DataLoader
-from ..datasets.detection import DetectionDataset
-from ..datasets.text import Text, TextStreams
+from ..datasets.dataloader import DataLoader, Text, TextStreams
+from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
 from ..runtime.compile_time import clock

@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.networks import net
 
-from pydarknet.tools.warm_up import train_once, warm_up
+from pydarknet.tools.profile import train_once, warm_up
 
 DETECTOR = (
     net(3, 32, 32) + "[convolutional]\nfilters=14\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"

@@ -11,9 +11,8 @@ from ..options import FlagsFirst, command
 from .anchors import calc_anchors_command
 from .demo import demo_options, run_demo
 from .detect import CommandDefaults, run_detect
-from .evaluate import map_command
+from .evaluate import COCO_COMMANDS, YOLO_COMMANDS, map_command, recall_command, valid_command
 from .train import run_train, train_options
-from .validate import COCO_COMMANDS, YOLO_COMMANDS, recall_command, valid_command
 
 DETECTOR = CommandDefaults(thresh=lambda dialect: dialect.detector_thresh)
 YOLO_THRESH = 0.2

@@ -52,7 +52,7 @@ def warm_up_command(cfgs: tuple[str, ...], **options: Any) -> None:
       pydarknet warm-up yolov4.cfg mine.cfg --train
     """
     from ...runtime.cache import CACHE_FOLDER
-    from ...tools.warm_up import DEFAULT, warm_up
+    from ...tools.profile import DEFAULT, warm_up
     from ...utils.resources import network_file
 
     for cfg in cfgs or DEFAULT:
