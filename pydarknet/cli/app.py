@@ -28,7 +28,7 @@ GROUPS = {
         "classify": ("detect", "classify pictures"),
         "detect": ("detect", "detect objects in pictures"),
         "track": ("detect", "track and count objects in a video"),
-        "train": ("train_folder", "train a detector or a classifier"),
+        "train": ("train", "train a detector or a classifier"),
         "live": ("serve", "show a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's metrics, worst pictures"),
         "info": ("info", "print layer table, operations, memory of a network"),

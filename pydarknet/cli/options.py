@@ -338,16 +338,3 @@ def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
             )
         numbers.append(number)
     return numbers
-
-
-# For the commands that do not name their rows yet.
-data_argument, network_files, network_and_pictures = (
-    together("data_file"),
-    together("cfg weights"),
-    together("cfg weights images"),
-)
-dialect_option, network_options, size_options = together("dialect"), together("network"), together("size")
-input_options, names_options, fit_option, top_option = (
-    together("input"), together("names"), together("fit"), together("top"),
-)  # fmt: skip
-letter_box_option, stretch_option, bind_option = together("letter_box"), together("stretch"), together("bind")

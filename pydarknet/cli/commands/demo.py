@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from ...inference.classifier import Classification
     from ...inference.detector import DetectionResult
     from ...inference.video.capture import Frames
-    from ...inference.video.demo import ClassifierDemo, Demo, Rate, Sink
-    from ...inference.video.http_post import HttpPost
+    from ...inference.video.demo import ClassifierDemo, Demo, HttpPost, Rate, Sink
     from ...inference.video.mjpeg_server import Stream
     from ...model import Model
 
@@ -107,7 +106,7 @@ def _open_stream(kind: str, options: Options, stack: ExitStack) -> Stream | None
 def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPost | None:
     if not options["http_post_host"]:
         return None
-    from ...inference.video.http_post import HttpPost
+    from ...inference.video.demo import HttpPost
 
     source = str(options["camera"]) if video is None else video
     return stack.enter_context(HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None))

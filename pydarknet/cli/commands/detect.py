@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...config.dialect import Dialect
     from ...images.image import Picture
     from ...inference.classifier import Classification
-    from ...inference.detector import DetectionResult, DetectorInput, DetectorOptions, TiledInput
+    from ...inference.detector import DetectionResult, DetectorOptions, TiledInput
     from ...inference.tracking import CountLine, Track
     from ...model import Model
     from ...utils.arrays import Array
@@ -85,10 +85,10 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
 
     tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options["tiles"] else None
 
-    def prepare(picture: Picture) -> DetectorInput | TiledInput:
+    def prepare(picture: Picture) -> TiledInput:
         return prepare_picture(model, picture, how, tiling)
 
-    def compute(pictures: Sequence[DetectorInput | TiledInput]) -> list[DetectionResult]:
+    def compute(pictures: Sequence[TiledInput]) -> list[DetectionResult]:
         return detect_prepared(model, pictures, model.names, options["batch"])
 
     source = Source(images, prepare, **options)
@@ -224,7 +224,7 @@ def track_command(cfg: str, weights: str, images: tuple[str, ...], **options: An
 
 def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -> None:
     """Print and write the tracks of each frame."""
-    from ...inference.detector import detect_inputs, heads_of, prepare_input
+    from ...inference.detector import detect_prepared, heads_of, prepare_picture
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
 
@@ -241,17 +241,17 @@ def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -
         stack.enter_context(outputs)
         outputs.writer = stack.enter_context(BackgroundWriter())
 
-        def show(item: Item[DetectorInput], found: DetectionResult) -> None:
+        def show(item: Item[TiledInput], found: DetectionResult) -> None:
             tracks = follower.follow(item, found if classes is None else found.only(classes))
             print_tracks(item, found, tracks, follower.lines, options)
             if table is not None:
                 table.tracks(item.path, item.frame, tracks)
             outputs.take(item, found, follower.drawer(tracks, len(found.names)))
 
-        def compute(inputs: Sequence[DetectorInput]) -> list[DetectionResult]:
-            return detect_inputs(model, inputs, model.names)
+        def compute(inputs: Sequence[TiledInput]) -> list[DetectionResult]:
+            return detect_prepared(model, inputs, model.names, options["batch"])
 
-        source = Source(images, lambda picture: prepare_input(model, picture, how), **options)
+        source = Source(images, lambda picture: prepare_picture(model, picture, how, None), **options)
         process(source, stop, options["batch"], compute, show)
     if not (options["as_json"] or options["quiet"]):
         for text, line in zip(options["count_line"], follower.lines, strict=True):
