@@ -54,7 +54,7 @@ def run_classify(cfg: str, weights: str, images: Sequence[str], options: Options
 
     source = Source.from_options(images, lambda picture: prepare_input(model, picture, options["fit"]), options)
     with Interruption() as stop, ExitStack() as stack:
-        table = stack.enter_context(Table(options["csv"], CLASSES)) if options["csv"] else None
+        table = stack.enter_context(Table.open(options["csv"], CLASSES)) if options["csv"] else None
 
         def show(item: Item[Array], result: Classification) -> None:
             print_classes(item, result, options)

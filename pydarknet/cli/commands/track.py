@@ -67,7 +67,7 @@ def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -
     outputs = Outputs.from_options(files, out_is_json=False)
 
     with Interruption() as stop, contextlib.ExitStack() as stack:
-        table = stack.enter_context(Table(options["csv"], TRACKS)) if options["csv"] else None
+        table = stack.enter_context(Table.open(options["csv"], TRACKS)) if options["csv"] else None
         stack.enter_context(outputs)
         outputs.writer = stack.enter_context(BackgroundWriter())
 
