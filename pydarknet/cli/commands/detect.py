@@ -55,8 +55,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
     """Print the objects of each picture and frame, and write the files."""
     letterbox_choice(options)
-    from ...inference.detector import detect_prepared, heads_of, prepare_picture
-    from ...inference.tiles import Tiling
+    from ...inference.detector import Tiling, detect_prepared, heads_of, prepare_picture
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
 
