@@ -173,8 +173,7 @@ class Source(Generic[Prepared]):
 
     def _frames(self, path: str, only_input: bool) -> Iterator[Item[Prepared]]:
         """The frames of a video, read ahead; of a live one, the newest frame."""
-        from ..inference.video.capture import Capture
-        from ..inference.video.pipeline import Reader
+        from ..inference.video.capture import Capture, Reader
 
         number = camera_number(path)
         try:
