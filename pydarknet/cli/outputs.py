@@ -65,7 +65,7 @@ class Outputs:
     def __enter__(self) -> Outputs:
         with ExitStack() as stack:
             if self.csv is not None:
-                self._table = stack.enter_context(Table(self.csv, DETECTIONS))
+                self._table = stack.enter_context(Table.open(self.csv, DETECTIONS))
             if self.json is not None:
                 self._json_file = stack.enter_context(atomic_write(self.json))
                 self._json_file.write(JSON_START)

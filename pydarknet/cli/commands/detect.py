@@ -65,8 +65,7 @@ def detect_command(cfg: str, weights: str, images: tuple[str, ...], **options: A
 def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, defaults: CommandDefaults) -> None:
     """Print the objects of each picture and frame, and write the files."""
     letterbox_choice(options)
-    from ...inference.detector import detect_prepared, heads_of, prepare_picture
-    from ...inference.tiles import Tiling
+    from ...inference.detector import Tiling, detect_prepared, heads_of, prepare_picture
     from ...utils.prefetch import BackgroundWriter
     from ..outputs import Outputs
 
@@ -169,7 +168,7 @@ def run_classify(cfg: str, weights: str, images: Sequence[str], options: Options
 
     source = Source(images, lambda picture: prepare_input(model, picture, options["fit"]), **options)
     with Interruption() as stop, ExitStack() as stack:
-        table = stack.enter_context(Table(options["csv"], CLASSES)) if options["csv"] else None
+        table = stack.enter_context(Table.open(options["csv"], CLASSES)) if options["csv"] else None
 
         def show(item: Item[Array], result: Classification) -> None:
             print_classes(item, result, options)
@@ -237,7 +236,7 @@ def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -
     outputs = Outputs({**options, "csv": None}, out_is_json=False)
 
     with Interruption() as stop, ExitStack() as stack:
-        table = stack.enter_context(Table(options["csv"], TRACKS)) if options["csv"] else None
+        table = stack.enter_context(Table.open(options["csv"], TRACKS)) if options["csv"] else None
         stack.enter_context(outputs)
         outputs.writer = stack.enter_context(BackgroundWriter())
 
