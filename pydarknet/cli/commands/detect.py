@@ -16,7 +16,6 @@ from ...errors import ImageError, OptionError
 from ..console import say
 from ..loading import Options, load_model
 from ..options import FRACTION, class_numbers, command, flag, letterbox_choice
-from ..outputs import CLASSES, TRACKS, Table
 from ..sources import STANDARD_INPUT, Interruption, Item, Source, Video, process
 
 if TYPE_CHECKING:
@@ -149,6 +148,7 @@ def classify_command(cfg: str, weights: str, images: tuple[str, ...], **options:
 def run_classify(cfg: str, weights: str, images: Sequence[str], options: Options, top: int) -> None:
     """Print the `top` best classes of each picture and frame."""
     from ...inference.classifier import classify_inputs, prepare_input
+    from ..outputs import CLASSES, Table
 
     model = load_model(cfg, weights, options)
     if model.heads:
@@ -221,7 +221,7 @@ def run_track(cfg: str, weights: str, images: Sequence[str], options: Options) -
     """Print and write the tracks of each frame."""
     from ...inference.detector import detect_prepared, heads_of, prepare_picture
     from ...utils.prefetch import BackgroundWriter
-    from ..outputs import Outputs
+    from ..outputs import TRACKS, Outputs, Table
 
     letterbox_choice(options)
     follower = Follower(options)
