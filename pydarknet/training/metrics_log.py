@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import OptionError, OutputError
 from ..evaluation import Report
-from ..layers.heads.statistics import Statistics
+from ..layers.heads.base import Statistics
 from ..utils.files import read_bytes, read_text, to_json, write_file
 
 METRICS_LOG = "train.jsonl"

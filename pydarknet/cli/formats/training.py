@@ -13,7 +13,7 @@ from ...runtime.compile_time import clock
 from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
-    from ...layers.heads.statistics import Statistics
+    from ...layers.heads.base import Statistics
     from ...training.metrics_log import HeadReport, IterationRecord, Measurement
     from ...training.trainer import Trainer
 
