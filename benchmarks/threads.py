@@ -5,8 +5,8 @@
 Each round does all calls of `detect` from a pool of threads and one after another, in changing order, with the bytes of
 picture files, as a service gets them; --arrays decodes them before the clock starts. The fastest round of each counts,
 because everything else that the machine does only adds time. Wrong answers and the exit status 1 where the threads took
-more than 2 % longer are what this is for. With arrays and a network of less than a millisecond, Python's own lock costs
-more than that, which is stated only.
+more than 2 % longer are what this is for. With arrays and a network of less than a millisecond, Python's own lock,
+which goes from thread to thread in each pass, costs up to a tenth: that is stated only.
 """
 
 from __future__ import annotations

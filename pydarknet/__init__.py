@@ -31,25 +31,10 @@ if TYPE_CHECKING:
     from .training.trainer import train
 
 __all__ = [
-    "Box",
-    "ConfigError",
-    "DarknetError",
-    "DataError",
-    "Detection",
-    "Detections",
-    "DivergedError",
-    "DownloadError",
-    "ImageError",
-    "Model",
-    "OptionError",
-    "OutputError",
-    "ShapeError",
-    "WeightsError",
-    "__version__",
-    "download",
-    "load",
-    "train",
-]
+    "Box", "ConfigError", "DarknetError", "DataError", "Detection", "Detections", "DivergedError", "DownloadError",
+    "ImageError", "Model", "OptionError", "OutputError", "ShapeError", "WeightsError", "__version__", "download",
+    "load", "train",
+]  # fmt: skip
 
 _HOMES = {
     "Box": "boxes",

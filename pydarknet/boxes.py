@@ -17,9 +17,6 @@ from .errors import OptionError, ShapeError
 Floats = NDArray[np.float32]
 Measure = Callable[[Floats, Floats], Floats]
 
-# Candidates that are compared with all others in one NumPy call: enough to outweigh the call, few enough for the cache.
-_BLOCK = 64
-
 _HALF = np.float32(0.5)
 
 
@@ -125,7 +122,8 @@ def iou(a: Floats, b: Floats) -> Floats:
 def giou(a: Floats, b: Floats) -> Floats:
     """Generalised IoU: IoU − the part of the enclosing box without either box, −1 to 1 (Rezatofighi et al. 2019)."""
     intersection, union = _intersection_and_union(a, b)
-    enclosing = _enclosing_span(a, b, 0) * _enclosing_span(a, b, 1)
+    width, height = _enclosing_spans(a, b)
+    enclosing = width * height
     return _ratio(intersection, union) - _ratio(enclosing - union, enclosing)
 
 
@@ -140,11 +138,6 @@ def diou(a: Floats, b: Floats, exponent: float = 0.6) -> Floats:
     # The C raises the float32 quotient in double precision and rounds the power back.
     penalty = np.power(_ratio(distance, diagonal), exponent, dtype=np.float64).astype(np.float32)
     return np.where(diagonal == 0, overlap, overlap - penalty)
-
-
-def diou_nms(a: Floats, b: Floats, beta: float = 0.6) -> Floats:
-    """`diou` with the exponent `beta_nms` of a detection head, rounded to float32 as in C."""
-    return diou(a, b, float(np.float32(beta)))
 
 
 @np.errstate(all="ignore")
@@ -165,30 +158,28 @@ def ciou(a: Floats, b: Floats) -> Floats:
 
 def _intersection_and_union(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """The areas of intersection and union. Where boxes are apart on either axis, the intersection is 0."""
-    width, height = _common_span(a, b, 0), _common_span(a, b, 1)
+    width, height = (_span(a, b, axis, np.maximum, np.minimum) for axis in (0, 1))  # negative for a gap
     intersection = np.where((width < 0) | (height < 0), np.float32(0), width * height)
     return intersection, a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - intersection
 
 
 def _distance_and_diagonal(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """Squared distance of the centres and squared diagonal of the enclosing box."""
-    width, height = _enclosing_span(a, b, 0), _enclosing_span(a, b, 1)
+    width, height = _enclosing_spans(a, b)
     dx, dy = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
     return dx * dx + dy * dy, width * width + height * height
 
 
-def _common_span(a: Floats, b: Floats, axis: int) -> Floats:
-    """The width (axis 0) or height (axis 1) of the intersection; negative for a gap between the boxes."""
-    half_a, half_b = a[..., 2 + axis] * _HALF, b[..., 2 + axis] * _HALF
-    ends = np.minimum(a[..., axis] + half_a, b[..., axis] + half_b)
-    return ends - np.maximum(a[..., axis] - half_a, b[..., axis] - half_b)
+def _enclosing_spans(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Width and height of the enclosing box."""
+    return _span(a, b, 0, np.minimum, np.maximum), _span(a, b, 1, np.minimum, np.maximum)
 
 
-def _enclosing_span(a: Floats, b: Floats, axis: int) -> Floats:
-    """The width (axis 0) or height (axis 1) of the enclosing box."""
+def _span(a: Floats, b: Floats, axis: int, start: np.ufunc, end: np.ufunc) -> Floats:
+    """A width (axis 0) or height (axis 1), from one of the two boxes' starts to one of their ends."""
     half_a, half_b = a[..., 2 + axis] * _HALF, b[..., 2 + axis] * _HALF
-    ends = np.maximum(a[..., axis] + half_a, b[..., axis] + half_b)
-    return ends - np.minimum(a[..., axis] - half_a, b[..., axis] - half_b)
+    ends: Floats = end(a[..., axis] + half_a, b[..., axis] + half_b)
+    return ends - start(a[..., axis] - half_a, b[..., axis] - half_b)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -200,7 +191,7 @@ def suppress(candidates: Candidates, threshold: float, kind: str = "default", be
     """Non-maximum suppression: a copy with 0 for the weaker of two that overlap by more than `threshold`.
 
     default, cornersnms   class by class, the overlap being `iou`
-    greedynms, diounms    class by class, the overlap being `diou` or `diou_nms` with `beta`
+    greedynms, diounms    class by class, the overlap being `diou`; of diounms with the exponent `beta`
     obj                   by objectness (which becomes 0 too) for all classes at once, the overlap being `iou`
     plain                 pair by pair in the given order, the overlap being `iou`; the order stays
 
@@ -229,34 +220,28 @@ def _drop_empty(candidates: Candidates) -> Candidates:
 
 
 def _suppress_by_class(candidates: Candidates, threshold: float, exponent: float | None) -> Candidates:
-    from .kernels.boxes.nms import suppress_classes  # imported late: commands that only compare boxes need no kernels
-
-    by_class = np.array(candidates.probabilities.T, np.float32, order="C")
-    boxes = np.ascontiguousarray(candidates.boxes, np.float32)
-    order = np.arange(len(candidates))
-    distance = exponent is not None, 0.0 if exponent is None else exponent
-    suppress_classes(boxes, by_class, order, np.float32(threshold), *distance, np.empty_like(order))
+    by_class, order = _survivors(candidates.boxes, candidates.probabilities.T, threshold, exponent)
     return replace(candidates, probabilities=by_class.T).select(order)
 
 
 def _suppress_by_objectness(candidates: Candidates, threshold: float) -> Candidates:
-    kept = candidates.select(np.argsort(-candidates.objectness, kind="stable"))
-    weaker = ~_survivors(kept.boxes, threshold, iou)
-    kept.objectness[weaker] = 0
-    kept.probabilities[weaker] = 0
+    (objectness,), order = _survivors(candidates.boxes, candidates.objectness[None], threshold, None)
+    kept = replace(candidates, objectness=objectness).select(order)
+    kept.probabilities[kept.objectness == 0] = 0
     return kept
 
 
-def _survivors(boxes: Floats, threshold: float, measure: Measure) -> NDArray[np.bool_]:
-    """(m,) mask of the boxes (m, 4), best first, that overlap no better survivor by more than `threshold`."""
-    alive = np.ones(len(boxes), bool)
-    for start in range(0, len(boxes), _BLOCK):
-        block = start + np.flatnonzero(alive[start : start + _BLOCK])
-        overlaps = measure(boxes[block, None], boxes[None, start:]) > np.float32(threshold)
-        for index, overlapping in zip(block, overlaps, strict=True):
-            if alive[index]:
-                alive[index + 1 :] &= ~overlapping[index + 1 - start :]
-    return alive
+def _survivors(
+    boxes: Floats, rows: Floats, threshold: float, exponent: float | None
+) -> tuple[Floats, NDArray[np.intp]]:
+    """A copy of the rows (n, k) with 0 for boxes that overlap better ones of their row; the order by the last row."""
+    from .kernels.boxes import suppress_classes  # imported late: commands that only compare boxes need no kernels
+
+    rows, order = np.array(rows, np.float32, order="C"), np.arange(len(boxes))
+    distance = exponent is not None, 0.0 if exponent is None else exponent
+    boxes = np.ascontiguousarray(boxes, np.float32)
+    suppress_classes(boxes, rows, order, np.float32(threshold), *distance, np.empty_like(order))
+    return rows, order
 
 
 def _suppress_pairs(candidates: Candidates, threshold: float) -> Candidates:

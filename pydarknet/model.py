@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, overload
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from .config.dialect import choose_dialect
 from .config.names import choose_names
 from .config.sections import Config, read_config
 from .errors import OptionError
-from .images.inputs import Image, as_picture, is_image
+from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
+from .layers.convolution.converted import INT8
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
+from .network.quantization import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
 from .utils.resources import network_file
 
 if TYPE_CHECKING:  # classifiers start without them
     from .inference.detections import Detections
-    from .inference.detector import DetectionResult
-    from .inference.tiles import Tiling
+    from .inference.detector import DetectionResult, Tiling
 
 File = str | os.PathLike[str]
-
-
-class TrainingProtocol(Protocol):
-    """The interface of `training.Learner`, which this module does not import."""
-
-    def __init__(self, network: Network) -> None: ...
-
-    def step(self, images: Array, truth: Sequence[Array]) -> float:
-        """Train on one mini-batch. Returns its loss."""
-
-    def state_dict(self) -> dict[str, Array]:
-        """The arrays of its state, besides the network's parameters; not copied."""
-
-    def counters(self) -> dict[str, Any]:
-        """The numbers of its state."""
-
-    def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Restore the state that `state_dict` and `counters` returned."""
 
 
 class Model(Network):
@@ -59,7 +42,7 @@ class Model(Network):
             self.names_path = names
         else:
             self.names = list(names)
-        self.training: TrainingProtocol | None = None
+        self.training: Any = None  # `training.Learner`, which this module does not import
 
     def __getstate__(self) -> dict[str, Any]:
         with self.lock:
@@ -101,7 +84,7 @@ class Model(Network):
     def classify(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> list[tuple[str, float]]:
         """[(name, probability), ...] of the `top` best classes, best first.
 
-        fit: how a picture is resized, see `classifier.classify`. image, bgr: see `images.inputs.as_picture`.
+        fit: how a picture is resized, see `classifier.classify`. image, bgr: see `images.image.as_picture`.
         Raises OptionError for a detector, ImageError for an unreadable picture, and DivergedError if the output is not
         finite.
         """
@@ -143,13 +126,13 @@ class Model(Network):
     ) -> Detections | Iterator[Detections]:
         """The objects of a picture, in the order in which darknet prints them; boxes in pixels of the picture.
 
-        image: see `images.inputs.as_picture`; arrays are RGB unless bgr=True. For an iterable of pictures, an iterator
+        image: see `images.image.as_picture`; arrays are RGB unless bgr=True. For an iterable of pictures, an iterator
         of their objects, which reads ahead and computes `batch` pictures in one forward pass.
         thresh: report confidences above it; default: that of the dialect's `detector test`. hier: the same for the
         classes of a word tree. nms: suppress a box whose IoU with a better one is above it. letterbox: keep the aspect
         ratio; default: as darknet does for this network.
         tiles: (columns, rows) of a grid of parts in which objects are detected as well, for small objects in large
-        pictures. overlap: the fraction of a part's side that it shares with its neighbour. See `tiles.Tiling`.
+        pictures. overlap: the fraction of a part's side that it shares with its neighbour. See `detector.Tiling`.
         Raises OptionError for a classifier, and ImageError for an unreadable picture.
         """
         if is_image(image) or not isinstance(image, Iterable):
@@ -160,17 +143,9 @@ class Model(Network):
 
         thresh = self.dialect.detector_thresh if thresh is None else thresh
         each = detect_each(
-            self,
-            cast(Iterable[Image], image),
-            self.names,
-            thresh=thresh,
-            hier=hier,
-            nms=nms,
-            letterbox=letterbox,
-            batch=batch,
-            bgr=bgr,
-            tiling=_tiling(tiles, overlap),
-        )
+            self, cast(Iterable[Image], image), self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox,
+            batch=batch, bgr=bgr, tiling=_tiling(tiles, overlap),
+        )  # fmt: skip
         return (_with_source(found, source, bgr) for source, found in each)
 
     def find(
@@ -205,7 +180,7 @@ class Model(Network):
         """
         if self.training is None:
             raise OptionError("the network was not loaded with train=True")
-        return self.training.step(images, truth)
+        return float(self.training.step(images, truth))
 
 
 def _tiling(tiles: tuple[int, int] | None, overlap: float) -> Tiling | None:
@@ -214,7 +189,7 @@ def _tiling(tiles: tuple[int, int] | None, overlap: float) -> Tiling | None:
         return None
     if len(tiles) != 2:
         raise OptionError(f"tiles {tiles!r}: expected (columns, rows)")
-    from .inference.tiles import Tiling
+    from .inference.detector import Tiling
 
     return Tiling(*tiles, overlap)
 
@@ -230,31 +205,33 @@ def load_model(
     weights: File | None = None,
     *,
     dialect: str = "auto",
-    width: int | None = None,
-    height: int | None = None,
-    batch: int = 1,
     threads: int | None = None,
     allow_partial: bool = False,
-    names: File | Sequence[str] | None = None,
-    seed: int | None = 0,
     tune: bool = False,
     precision: str = "float32",
+    quantized: File | None = None,
+    **options: Any,
 ) -> Model:
     """The network of a .cfg file, or of its parsed `Config`, with the parameters of a .weights file, not for training.
 
-    The options are those of `api.load`. Raises subclasses of DarknetError.
+    The options are those of `api.load`; width, height, batch, seed and names go to the model.
+
+    Raises subclasses of DarknetError.
     """
     if threads is not None:
         if threads < 1:
             raise OptionError(f"threads {threads}: expected at least 1")
         set_threads(threads)
     config = cfg if isinstance(cfg, Config) else read_config(network_file(os.fspath(cfg)))
-    model = Model(
-        config, choose_dialect(dialect, config), width=width, height=height, batch=batch, seed=seed, names=names
-    )
-    model.tune, model.precision = tune, precision
+    model = Model(config, choose_dialect(dialect, config), **options)
+    model.tune = tune
     if weights is None:
         model.initialise()
     else:
         model.loaded = model.load_weights(weights, allow_partial)
+    if precision == INT8:
+        model.quantize(
+            Quantization.read(quantized or file_beside(weights)) if weights else Quantization.unmeasured(model.layers)
+        )
+    model.precision = precision
     return model

@@ -22,8 +22,7 @@ from numba.np.numpy_support import from_dtype
 from pydarknet.runtime.arguments import kinds_of_types
 from pydarknet.runtime.codegen import timed_as
 from pydarknet.runtime.object_loader import PACKAGE
-from pydarknet.runtime.object_writer import undefined_symbols
-from pydarknet.runtime.thunks import write_thunk
+from pydarknet.runtime.object_writer import undefined_symbols, write_thunk
 
 from .levels import Target
 

@@ -18,11 +18,11 @@ def recorded(names: Collection[str] = ()) -> list[Wanted]:
     names: those of the kernels to record, such as `head_output.softmax_rows`; empty for all. Raises ValueError if one
     is never called.
     """
-    from pydarknet.runtime.record import description, recording
+    from pydarknet.runtime.jit import description, recording
 
     expected = {name for name in kernels() if not names or name in names}
     with recording() as found:
-        from pydarknet.tools.warm_up import warm_up
+        from pydarknet.tools.profile import warm_up
 
         def missing() -> set[str]:
             return expected - {description(*each)[0] for each in found}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.files import recorded_cases
 
-from pydarknet.boxes import Box, Candidates, ciou, diou, diou_nms, giou, iou, letterbox_size, suppress, undo_letterbox
+from pydarknet.boxes import Box, Candidates, ciou, diou, giou, iou, letterbox_size, suppress, undo_letterbox
 from pydarknet.errors import OptionError, ShapeError
 
 F = np.float32
@@ -164,8 +164,8 @@ def pairs(seed=0, count=60):
         (iou, naive_iou),
         (giou, naive_giou),
         (diou, naive_diou),
-        (diou_nms, lambda a, b: naive_diou(a, b, float(F(0.6)))),
-        (lambda a, b: diou_nms(a, b, 0.9), lambda a, b: naive_diou(a, b, float(F(0.9)))),
+        (lambda a, b: diou(a, b, float(F(0.6))), lambda a, b: naive_diou(a, b, float(F(0.6)))),
+        (lambda a, b: diou(a, b, float(F(0.9))), lambda a, b: naive_diou(a, b, float(F(0.9)))),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*encountered")
@@ -198,7 +198,7 @@ def test_measures_of_boxes_known_by_heart():
 
 def test_infinite_boxes_give_no_overlap_and_no_warning():
     boxes = np.array([[0.5, 0.5, np.inf, np.inf], [0.5, 0.5, 1, 1], [np.nan, 0, 1, 1]], np.float32)
-    for measure in (iou, giou, diou, diou_nms, ciou):
+    for measure in (iou, giou, diou, ciou):
         assert not (measure(boxes[:1], boxes) > 0.1).any()
 
 

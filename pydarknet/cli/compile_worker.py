@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.record import Recorded, description, recording  # isort: skip  (first: with Numba, kernels are the real ones)
+# First: with Numba, kernels are the real ones.
+from ..runtime.jit import Recorded, TakenError, cache_file, description, pickled, recording  # isort: skip
 from ..errors import DarknetError
 from ..model import load_model
 from ..runtime import compile_ahead
 from ..runtime.compile_ahead import Work
-from ..runtime.jit import TakenError, cache_file, pickled
 from ..runtime.shipped import library
-from ..tools.warm_up import train_once
+from ..tools.profile import train_once
 
 # Measured compile times in seconds; every other kernel takes about OTHER.
 COSTS = {

@@ -1,4 +1,5 @@
-"""Options as darknet spells them (`-ext_output`) and as others do (`--ext-output`), shared by several commands."""
+"""Arguments and options as darknet spells them (`-ext_output`) and as others do (`--ext-output`): the table of those
+that several commands share, and the commands that have them."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ from click.core import ParameterSource
 
 from ..errors import OptionError
 from .console import note
-from .not_offered import ABSENT, absent_command
+from .not_offered import ABSENT, ON_THE_CPU, absent_command
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Row = str | Callable[[Any], Any]  # names in SHARED, separated by spaces, or a decorator
 
 CONTEXT = {
     "token_normalize_func": lambda token: token.replace("_", "-"),  # option names may be spelt with either
@@ -47,7 +49,7 @@ class FiniteFloat(click.FloatRange):
 
 
 FRACTION = FiniteFloat(0, 1)
-CHECKED = ("check",)  # `export` runs the network only then
+POSITIVE = click.IntRange(min=1)
 PORT = click.IntRange(0, 65535)
 
 
@@ -72,60 +74,78 @@ class Option(click.Option):
         return " or ".join(others[name].opts[-1] for name in needed if not name.startswith("no "))
 
 
-def flag(name: str, *short: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`."""
+def flag(spelling: str, *short: str, **attributes: Any) -> Callable[[Function], Function]:
+    """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`.
+
+    spelling: its name, and that of its value, as in `thresh P`; with neither that nor a type or a default it is a
+    switch. short: other spellings, and the name of the parameter. A default is shown in the help.
+    """
+    name, _, metavar = spelling.partition(" ")
+    if metavar:
+        attributes["metavar"] = metavar
+    attributes.setdefault("is_flag", not attributes.keys() & {"metavar", "type", "default"})
+    attributes.setdefault("show_default", "default" in attributes)
     return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, cls=Option, **attributes)
+
+
+def together(*rows: Row) -> Callable[[Function], Function]:
+    """One decorator that applies all of them, so that the help lists their options in this order."""
+
+    def decorate(function: Function) -> Function:
+        for row in reversed(rows):
+            for each in [SHARED[name] for name in reversed(row.split())] if isinstance(row, str) else [row]:
+                function = each(function)
+        return function
+
+    return decorate
+
+
+def command(name: str, *rows: Row, group: click.Group | None = None, **attributes: Any) -> Callable[[Any], Any]:
+    """A decorator that makes a command, of a group or of the program, with these arguments and options."""
+    make = click.command(name, cls=Command, **attributes) if group is None else group.command(name, **attributes)
+    return together(make, *rows)
+
+
+def _dashes(name: str) -> str:
+    return name.replace("_", "-")
 
 
 class Command(click.Command):
     """A command that reports an unknown `-thresh`, where click would read `-t` with the value `hresh`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
-        known = {name.replace("_", "-") for option in options for name in option.opts}
-        defaults = {
-            name.replace("_", "-"): option.flag_value
-            for option in options
-            if not option.is_flag and type(option.flag_value) is int  # click 8.1 gives False to those without one
-            for name in option.opts
-        }
-        args = list(_with_values(args, defaults))
-        take_value = {name.replace("_", "-") for option in options if not option.is_flag for name in option.opts}
+        parameters = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        options = {_dashes(name): option for option in parameters for name in option.opts}
+        take_value = {name for name, option in options.items() if not option.is_flag}
+        args = list(_with_values(args, {name: options[name].flag_value for name in take_value}))
         for before, word in zip(["", *args], args, strict=False):
-            name = word.split("=")[0].replace("_", "-")
+            given = word.split("=")[0]
+            name = _dashes(given)
             if before == "--":
                 break
-            if name in known or before.replace("_", "-") in take_value:
+            if name in options or _dashes(before) in take_value:
                 continue
-            given = word.split("=")[0]
-            other = next((option for option in ELSEWHERE.get(name.lstrip("-"), ()) if option in known), None)
+            other = next((option for option in ELSEWHERE.get(name.lstrip("-"), ()) if option in options), None)
             if other and name.startswith("-"):
                 raise click.NoSuchOption(given, f"No such option '{given}'. Did you mean '{other}'?", ctx=ctx)
             if _LONG.fullmatch(name):
-                raise click.NoSuchOption(given, possibilities=get_close_matches(name, known, n=1), ctx=ctx)
+                raise click.NoSuchOption(given, possibilities=get_close_matches(name, options, n=1), ctx=ctx)
         rest = super().parse_args(ctx, args)
-        if not ctx.resilient_parsing:
-            _note_needless(ctx)
+        for option in [] if ctx.resilient_parsing else self.params:
+            given_here = ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+            if isinstance(option, Option) and given_here and (missing := option.lacks(ctx)):
+                note(f"{option.opts[-1]} has no effect without {missing}")
         return rest
 
 
-def _note_needless(ctx: click.Context) -> None:
-    """A line for each option of the command line that has no effect without another one."""
-    for option in ctx.command.params:
-        if isinstance(option, Option) and ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
-            missing = option.lacks(ctx)
-            if missing:
-                note(f"{option.opts[-1]} has no effect without {missing}")
-
-
-def _with_values(args: list[str], defaults: dict[str, Any]) -> Iterator[str]:
+def _with_values(args: list[str], defaults: Mapping[str, Any]) -> Iterator[str]:
     """The words of a command line, with `--live DATA` replaced by `--live=8090 DATA`.
 
-    defaults: the options whose value, a number, may be omitted, and that value.
+    defaults: for each option, the number that it takes without a value, else None or (click 8.1) False.
     """
     for word, following in zip(args, [*args[1:], ""], strict=False):
-        name = word.replace("_", "-")
-        yield f"{word}={defaults[name]}" if name in defaults and not following.isdigit() else word
+        number = defaults.get(_dashes(word))
+        yield f"{word}={number}" if type(number) is int and not following.isdigit() else word
 
 
 class FlagsFirst(click.Group):
@@ -143,7 +163,7 @@ class FlagsFirst(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:  # fmt: skip
-        name = args[0].replace("_", "-")
+        name = _dashes(args[0])
         if not (ctx.resilient_parsing or self.get_command(ctx, args[0]) or self.get_command(ctx, name)):
             close = get_close_matches(args[0], self.list_commands(ctx), n=1)
             ctx.fail(f"No such command '{args[0]}'{f'; did you mean {close[0]}?' if close else '.'}")
@@ -159,114 +179,145 @@ class FlagsFirst(click.Group):
 
 def _ignored(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value and not ctx.resilient_parsing:
-        note(f"{parameter.opts[0]} is ignored: pydarknet computes on the CPU")
+        note(f"{parameter.opts[0]} is ignored: {ON_THE_CPU}")
 
 
-def together(*decorators: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """One decorator that applies all of them, so that the help lists their options in this order."""
-
-    def decorate(function: Function) -> Function:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
-def data_argument(function: Function) -> Function:
-    """The argument of commands that read a .data file."""
-    return click.argument("data_file", metavar="DATA", type=FILE)(function)
-
-
-def network_files(function: Function) -> Function:
-    """The arguments of commands that load a network with its weights."""
-    return together(click.argument("cfg", type=FILE), click.argument("weights", type=FILE))(function)
-
-
-def network_and_pictures(function: Function) -> Function:
-    """The arguments of commands that process pictures."""
-    images = click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]...")
-    return together(network_files, images)(function)
-
-
-def dialect_option(function: Function) -> Function:
-    """The darknet whose rules apply to a network file."""
-    return flag(
-        "dialect",
-        type=click.Choice(["auto", "pjreddie", "alexeyab"]),
-        default="auto",
-        show_default=True,
-        help="Which darknet to follow; auto: AlexeyAB's if the cfg uses anything that only it knows.",
-    )(function)
-
-
-def network_options(function: Function) -> Function:
-    """Options of every command that builds a network."""
-    return together(
-        dialect_option,
-        flag(
-            "threads",
-            type=click.IntRange(min=1),
-            metavar="N",
-            needs=CHECKED,
-            help="Compute with N threads. Default: all cores.",
-        ),
-        flag(
-            "tune",
-            is_flag=True,
-            needs=CHECKED,
-            help="Time the algorithms of each convolution, and use the fastest in this run and in later ones on this "
-            "machine.",
-        ),
-        flag(
-            "precision",
-            type=click.Choice(["float32", "bf16"]),
-            default="float32",
-            show_default=True,
-            needs=CHECKED,
-            help="bf16: direct convolutions multiply bfloat16 numbers, up to twice as fast. Needs a processor with "
-            "AVX-512 BF16; not for training.",
-        ),
-        flag(
-            "allow_partial",
-            is_flag=True,
-            help="Accept a weights file of another length: load the layers that it holds.",
-        ),
-        click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
-        click.option("-i", metavar="N", expose_value=False, callback=_ignored, help="Ignored: the GPU to use."),
-        flag("nogpu", is_flag=True, expose_value=False, callback=_ignored, help="Ignored: there is no GPU."),
-        flag("gpus", metavar="LIST", expose_value=False, callback=_ignored, help="Ignored: the GPUs to use."),
-    )(function)
-
-
-def size_options(function: Function) -> Function:
-    """The size of the network's input."""
-    return together(
-        flag("width", type=click.IntRange(min=1), metavar="W", help="Width of the network's input in pixels, instead "
-             "of the cfg's."),
-        flag("height", type=click.IntRange(min=1), metavar="H", help="Height of the network's input in pixels, instead "
-             "of the cfg's."),
-    )(function)  # fmt: skip
+GPU: dict[str, Any] = {"expose_value": False, "callback": _ignored}
+CHECKED = ("check",)  # `export` runs the network only then
 
 
 def batch_option(default: int) -> Callable[[Function], Function]:
     """The number of pictures of a forward pass."""
-    return flag("batch", type=click.IntRange(1, 1 << 10), default=default, show_default=True, metavar="N",
-                help="Pictures per forward pass; results do not depend on it.")  # fmt: skip
+    return flag("batch N", type=click.IntRange(1, 1 << 10), default=default, help="Pictures per forward pass; results "
+                "do not depend on it.")  # fmt: skip
 
 
-def input_options(function: Function) -> Function:
-    """Options of every command that looks at pictures and videos."""
-    return together(
-        size_options,
-        batch_option(default=1),
-        flag("every", type=click.IntRange(min=1), default=1, metavar="N", help="Use every Nth frame of a video."),
-        flag("limit", type=click.IntRange(min=1), metavar="N", help="End after N pictures or frames."),
-        classes_option,
-        flag("json", "as_json", is_flag=True, help="Print one JSON object per line and nothing else."),
-        flag("csv", type=FILE, metavar="FILE", help="Write a CSV table with one line per result."),
-        flag("quiet", is_flag=True, help="Print no progress bar, and no results except those of --json."),
-    )(function)  # fmt: skip
+# The arguments and options of more than one command, and groups of them, by the names that `command` takes. A help text
+# is one for all commands; an option whose text differs between them stands beside its command.
+SHARED: dict[str, Callable[[Any], Any]] = {
+    "data_file": click.argument("data_file", metavar="DATA", type=FILE),
+    "cfg": click.argument("cfg", type=FILE),
+    "weights": click.argument("weights", type=FILE),
+    "[weights]": click.argument("weights", type=FILE, required=False),
+    "images": click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]..."),
+    "[video]": click.argument("video", type=FILE, required=False),
+    # every command that builds a network
+    "network": together("dialect threads tune precision quantized allow_partial verbose gpu"),
+    "dialect": flag("dialect", type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto",
+                    help="Which darknet to follow; auto: AlexeyAB's if the cfg uses anything that only it knows."),
+    "threads": flag("threads N", type=POSITIVE, needs=CHECKED, help="Compute with N threads. Default: all cores."),
+    "tune": flag("tune", needs=CHECKED, help="Time the algorithms of each convolution, and use the fastest in this run "
+                 "and in later ones on this machine."),
+    "precision": flag("precision", type=click.Choice(["float32", "bf16", "int8"]), default="float32", needs=CHECKED,
+                      help="bf16: direct convolutions multiply bfloat16 numbers; needs a processor with AVX-512 BF16. "
+                      "int8: convolutions multiply 8-bit integers; needs AVX-512 VNNI and the file that quantize "
+                      "writes. Not for training."),
+    "quantized": flag("quantized FILE", type=FILE, help="With --precision int8: the file that quantize wrote. Default: "
+                      "the one beside the weights."),
+    "allow_partial": flag("allow_partial", help="Accept a weights file of another length: load the layers that it "
+                          "holds."),
+    "verbose": click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
+    "gpu": together(
+        click.option("-i", metavar="N", help="Ignored: the GPU to use.", **GPU),
+        flag("nogpu", help="Ignored: there is no GPU.", **GPU),
+        flag("gpus LIST", help="Ignored: the GPUs to use.", **GPU),
+    ),
+    "size": together(
+        flag("width W", type=POSITIVE, help="Width of the network's input in pixels, instead of the cfg's."),
+        flag("height H", type=POSITIVE, help="Height of the network's input in pixels, instead of the cfg's."),
+    ),
+    "batch": batch_option(default=1),
+    # every command that looks at pictures and videos
+    "input": together(
+        "size batch",
+        flag("every N", type=POSITIVE, default=1, show_default=False, help="Use every Nth frame of a video."),
+        flag("limit N", type=POSITIVE, help="End after N pictures or frames."),
+        flag("classes NAME,NAME", help="Report these classes only: names or numbers."),
+        flag("json", "as_json", help="Print one JSON object per line and nothing else."),
+        flag("csv FILE", type=FILE, help="Write a CSV table with one line per result."),
+        flag("quiet", help="Print no progress bar, and no results except those of --json."),
+    ),
+    "names": together(
+        flag("names FILE", type=FILE, help="Class names, one per line."),
+        flag("data FILE.data", type=FILE, help="A .data file that names the file of class names."),
+    ),
+    "top": click.option("-t", "-top", "--top", type=click.IntRange(min=0), default=0, metavar="N",
+                        help="Print the N best classes."),
+    "fit": flag("fit", type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]), default="auto",
+                help="How pictures are resized. shorter: the whole picture, its shorter side at the network's size; "
+                "crop: the middle of that; letterbox: the whole picture with grey borders; stretch: the aspect ratio "
+                "changes; auto: shorter if the network runs at any size, else crop."),
+    # every command that finds objects in pictures and videos
+    "detection": together(
+        "input thresh hier nms ext_output letter_box stretch",
+        flag("tiles CxR", help="For small objects: detect in C x R overlapping tiles of each picture as well as in the "
+             "whole."),
+        flag("tile_overlap P", type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",),
+             help="The overlap of neighbouring tiles, as a fraction of their side."),
+        flag("out FILE", type=FILE, help="FILE.json: write all detections in AlexeyAB's format. Another name, with a "
+             "pjreddie network: write the annotated picture to FILE.jpg."),
+        flag("save_labels", help="Write a label file for each picture, where training looks for it."),
+        "out_dir",
+        flag("crops DIR", type=FILE, help="Write the inside of each box into DIR."),
+        "no_picture",
+        flag("show", help="Show each annotated picture in a window until a key is pressed."),
+        flag("dont_show", expose_value=False, help="Accepted; nothing is shown without --show."),
+    ),
+    "thresh": flag("thresh P", type=FRACTION, help="Report detections with a confidence above P. Default: darknet's."),
+    "hier": flag("hier P", type=FRACTION, default=0.5, help="In word trees, report the deepest class whose probability "
+                 "is above P."),
+    "nms": flag("nms IOU", type=FRACTION, help="Suppress a box whose IoU with a better one is above IOU. Default: "
+                "0.45; 0.4 in the commands of YOLOv1."),
+    "ext_output": flag("ext_output", help="Print the boxes as well."),
+    "letter_box": flag("letter_box", help="Keep the picture's aspect ratio, with grey borders."),
+    "stretch": flag("stretch", help="Stretch the picture to the network's size. Default: as darknet does."),
+    "out_dir": flag("out_dir DIR", type=FILE, help="Write annotated pictures and videos into DIR instead of "
+                    "predictions.jpg and predictions.avi."),
+    "no_picture": flag("no_picture", help="Write no annotated picture or video."),
+    # demos
+    "camera": click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+                           help="The camera, if no VIDEO is given."),
+    "out_filename": flag("out_filename FILE", type=FILE, help="Write the annotated video: .avi, .mkv, .mov; .mp4 and "
+                         ".webm for browsers, slower."),
+    "window": together(flag("dont_show", help="Open no window."),
+                       flag("fullscreen", help="Let the window fill the screen.")),
+    "time_limit_sec": flag("time_limit_sec N", type=FiniteFloat(min=0, min_open=True), help="End after N seconds."),
+    "benchmark": flag("benchmark", help="Measure the speed: repeat the first frame without end, draw nothing."),
+    # training
+    "clear": flag("clear", help="Count iterations from 0, whatever the weights file says."),
+    "max_batches": flag("max_batches N", type=POSITIVE, help="Iterations, instead of the cfg's."),
+    "resume": flag("resume", help="Continue from the newest checkpoint in that folder, if it has one."),
+    "save_every": flag("save_every N", type=POSITIVE, help="Also write a checkpoint every N iterations."),
+    "no_chart": flag("no_chart", help="Draw no chart.png."),
+    # servers
+    "bind": flag("bind ADDRESS", default="127.0.0.1", needs=("port", "live", "json_port", "mjpeg_port"),
+                 help="The address to listen on; 0.0.0.0: all interfaces, for other machines."),
+    "object": flag("json", "as_json", help="Print one JSON object and nothing else."),
+}  # fmt: skip
+
+
+def address_options(default_port: int) -> Callable[[Function], Function]:
+    """Where a server listens."""
+    port = flag("port PORT", type=PORT, default=default_port, help="The port to listen on; 0: any free port.")
+    return together(port, "bind")
+
+
+NO_PASSWORD = "there is no password"  # of streams
+
+
+def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
+    """Tell who can use a server that listens on `address`, where that is everybody."""
+    from ..utils.http_server import is_loopback
+
+    if not token and not is_loopback(address):
+        note(f"{address}: everyone who can reach this port can use it; {remedy}")
+
+
+def letterbox_choice(options: Mapping[str, Any]) -> bool | None:
+    """True for -letter_box, False for -stretch, None for neither. Raises UsageError for both."""
+    if options["letter_box"] and options["stretch"]:
+        raise click.UsageError("-letter_box and -stretch exclude each other")
+    return True if options["letter_box"] else False if options["stretch"] else None
 
 
 def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
@@ -287,99 +338,3 @@ def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
             )
         numbers.append(number)
     return numbers
-
-
-def names_options(function: Function) -> Function:
-    """Files with the names of classes."""
-    return together(
-        flag("names", type=FILE, metavar="FILE", help="Class names, one per line."),
-        flag("data", type=FILE, metavar="FILE.data", help="A .data file that names the file of class names."),
-    )(function)
-
-
-def fit_option(function: Function) -> Function:
-    """How a picture is resized for a classifier."""
-    return flag(
-        "fit",
-        type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]),
-        default="auto",
-        show_default=True,
-        help="How pictures are resized. shorter: the whole picture, its shorter side at the network's size; crop: "
-        "the middle of that; letterbox: the whole picture with grey borders; stretch: the aspect ratio changes; "
-        "auto: shorter if the network runs at any size, else crop.",
-    )(function)
-
-
-def top_option(function: Function) -> Function:
-    """How many classes are printed."""
-    return click.option("-t", "-top", "--top", type=click.IntRange(min=0), default=0, metavar="N",
-                        help="Print the N best classes.")(function)  # fmt: skip
-
-
-thresh_option = flag("thresh", type=FRACTION, metavar="P", help="Report detections with a confidence above P. "
-                     "Default: darknet's.")  # fmt: skip
-hier_option = flag("hier", type=FRACTION, default=0.5, show_default=True, metavar="P", help="In word trees, report the "
-                   "deepest class whose probability is above P.")  # fmt: skip
-nms_option = flag("nms", type=FRACTION, metavar="IOU", help="Suppress a box whose IoU with a better one is above IOU. "
-                  "Default: 0.45; 0.4 in the commands of YOLOv1.")  # fmt: skip
-ext_output_option = flag("ext_output", is_flag=True, help="Print the boxes as well.")
-letter_box_option = flag("letter_box", is_flag=True, help="Keep the picture's aspect ratio, with grey borders.")
-stretch_option = flag("stretch", is_flag=True, help="Stretch the picture to the network's size. Default: as darknet "
-                      "does.")  # fmt: skip
-classes_option = flag("classes", metavar="NAME,NAME", help="Report these classes only: names or numbers.")
-out_dir_option = flag("out_dir", type=FILE, metavar="DIR", help="Write annotated pictures and videos into DIR instead "
-                      "of predictions.jpg and predictions.avi.")  # fmt: skip
-no_picture_option = flag("no_picture", is_flag=True, help="Write no annotated picture or video.")
-bind_option = flag("bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-                   needs=("port", "live", "json_port", "mjpeg_port"),
-                   help="The address to listen on; 0.0.0.0: all interfaces, for other machines.")  # fmt: skip
-
-
-NO_PASSWORD = "there is no password"  # of streams
-
-
-def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
-    """Tell who can use a server that listens on `address`, where that is everybody."""
-    from ..utils.http_server import is_loopback
-
-    if not token and not is_loopback(address):
-        note(f"{address}: everyone who can reach this port can use it; {remedy}")
-
-
-def address_options(default_port: int) -> Callable[[Function], Function]:
-    """Where a server listens."""
-    port = flag("port", type=PORT, default=default_port, show_default=True, metavar="PORT",
-                help="The port to listen on; 0: any free port.")  # fmt: skip
-    return together(port, bind_option)
-
-
-def letterbox_choice(options: Mapping[str, Any]) -> bool | None:
-    """True for -letter_box, False for -stretch, None for neither. Raises UsageError for both."""
-    if options["letter_box"] and options["stretch"]:
-        raise click.UsageError("-letter_box and -stretch exclude each other")
-    return True if options["letter_box"] else False if options["stretch"] else None
-
-
-def detection_options(function: Function) -> Function:
-    """Options of every command that finds objects in pictures and videos."""
-    return together(
-        input_options,
-        thresh_option,
-        hier_option,
-        nms_option,
-        ext_output_option,
-        letter_box_option,
-        stretch_option,
-        flag("tiles", metavar="CxR", help="For small objects: detect in C x R overlapping tiles of each picture as "
-             "well as in the whole."),
-        flag("tile_overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, metavar="P",
-             needs=("tiles",), help="The overlap of neighbouring tiles, as a fraction of their side."),
-        flag("out", type=FILE, metavar="FILE", help="FILE.json: write all detections in AlexeyAB's "
-             "format. Another name, with a pjreddie network: write the annotated picture to FILE.jpg."),
-        flag("save_labels", is_flag=True, help="Write a label file for each picture, where training looks for it."),
-        out_dir_option,
-        flag("crops", type=FILE, metavar="DIR", help="Write the inside of each box into DIR."),
-        no_picture_option,
-        flag("show", is_flag=True, help="Show each annotated picture in a window until a key is pressed."),
-        flag("dont_show", is_flag=True, expose_value=False, help="Accepted; nothing is shown without --show."),
-    )(function)  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,8 @@ class _Check:
     def check_labels(self, key: str) -> None:
         """Read a list and its label files, and check every label."""
         counts = self.report.lists[key] = ListReport()
-        pictures = self.pictures[key] = []
-        for picture in self.data.pictures(key, self.dialect):
-            pictures.append(picture)
+        self.pictures[key] = list(self.data.pictures(key, self.dialect))
+        for picture in self.pictures[key]:
             counts.pictures += 1
             if picture.labels is None:
                 _, first = next(candidates(picture.picture, self.dialect))
@@ -115,29 +115,26 @@ class _Check:
                 self.add("not a label", message)
             if not len(picture.rows) and not picture.wrong:
                 self.add("no objects", f"{picture.labels}: no objects")
-            self._check_rows(picture, counts)
             counts.without_objects += not len(picture.rows)
+            good = []
+            for line, row, problem in picture.checked(self.classes or ANY_CLASS):
+                if problem is None:
+                    good.append((line, row))
+                else:
+                    kind = "unknown class" if "class_id" in problem else "out of range"
+                    self.add(kind, f"{picture.labels}:{line}: {problem}")
+            numbers = [int(row[0]) for _, row in good]
+            counts.objects.update(numbers)
+            counts.pictures_with.update(set(numbers))
+            self._check_boxes(picture, good)
 
-    def _check_rows(self, picture: LabelledPicture, counts: ListReport) -> None:
-        good = []
-        for line, row, problem in picture.checked(self.classes or ANY_CLASS):
-            if problem is None:
-                good.append((line, row))
-                continue
-            kind = "unknown class" if "class_id" in problem else "out of range"
-            self.add(kind, f"{picture.labels}:{line}: {problem}")
-        numbers = [int(row[0]) for _, row in good]
-        counts.objects.update(numbers)
-        counts.pictures_with.update(set(numbers))
+    def _check_boxes(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
+        """Add a finding for each box beyond the edge, and for each object that has the box of an earlier one."""
         for line, (_, x, y, w, h) in good:
             beyond = max(w / 2 - x, x + w / 2 - 1, h / 2 - y, y + h / 2 - 1)
             if beyond > SLACK:
                 text = f"the box exceeds the picture by {beyond:.1%} of a side"
                 self.add("beyond the edge", f"{picture.labels}:{line}: {text}")
-        self._find_duplicate_boxes(picture, good)
-
-    def _find_duplicate_boxes(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
-        """Add a finding for each object that has the box of an earlier one, and name that."""
         if len(good) > MOST_COMPARED:
             text = f"only the first {MOST_COMPARED} of {len(good)} boxes are compared with each other"
             self.add("duplicate box", f"{picture.labels}: {text}")
@@ -197,23 +194,19 @@ class _Check:
     def find_orphans(self) -> None:
         """Find label files that belong to no picture, in the folders of the other label files."""
         everything = [picture for pictures in self.pictures.values() for picture in pictures]
-        used = {str(picture.labels) for picture in everything}
-        folders = sorted({picture.labels.parent for picture in everything if picture.labels is not None})
-        stems = {path.stem for folder in {p.picture.parent for p in everything} for path in _files_in(folder)
-                 if path.suffix.lower() != ".txt"}  # fmt: skip
+        known = {str(picture.labels) for picture in everything}
+        folders = {picture.labels.parent for picture in everything if picture.labels is not None}
+        stems = NOT_LABELS | {path.stem for folder in {p.picture.parent for p in everything}
+                              for path in _files_in(folder) if path.suffix.lower() != ".txt"}  # fmt: skip
         lists = {os.path.realpath(path) for path in self.data.lists.values()}
-        for folder in folders:
-            for path in _files_in(folder):
-                is_known = str(path) in used or path.stem in stems | NOT_LABELS or os.path.realpath(path) in lists
-                if path.suffix == ".txt" and not is_known:
-                    self.add("labels without picture", f"{path}: no picture of that name")
+        for path in (path for folder in sorted(folders) for path in _files_in(folder) if path.suffix == ".txt"):
+            if not (str(path) in known or path.stem in stems or os.path.realpath(path) in lists):
+                self.add("labels without picture", f"{path}: no picture of that name")
 
 
-def _files_in(folder: Path) -> Iterator[Path]:
-    try:
-        yield from sorted(folder.iterdir())
-    except OSError:
-        return
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder; none if it cannot be read."""
+    return [folder / name for _, _, files in islice(os.walk(folder), 1) for name in sorted(files)]
 
 
 def _check_file(path: Path, decode: bool) -> tuple[int | None, str | None]:

@@ -17,7 +17,7 @@ from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.resources import exists, with_slashes
-from .transforms import augment
+from . import augment
 
 # AlexeyAB's darknet replaces these folders in a picture's path to find its labels; other labels are beside the picture.
 ALEXEYAB_FOLDERS = (

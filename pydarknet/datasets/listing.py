@@ -1,24 +1,358 @@
-"""The lists of a detection data set, and their pictures with labels."""
+"""The pictures of a data set of boxes, in lists and with their labels; its format is recognised from its files.
+
+Formats: pictures with darknet's label files (in any tree of folders), a .data file or a list, a data.yaml of YOLO
+tools, COCO's JSON, PASCAL VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..config.dialect import ALEXEYAB, Dialect
+from ..config.names import read_names
 from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_bytes, read_text
-from .labels import find_labels, listed, parse_labels, wrong_row
-from .recognise import LISTS, UNSPLIT, recognise
-from .transforms.augment import NOWHERE
+from ..utils.resources import exists, with_slashes
+from .augment import NOWHERE
+from .convert.annotations import AnnotatedPicture, AnnotatedSet, read_coco, read_voc
+from .data_yaml import class_names, read_yaml
+from .labels import find_labels, listed, parse_labels, read_list, wrong_row
 
+EXTENSIONS = frozenset([".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+LIST_OF = {
+    "train": "train", "training": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt", "labels.txt")
+XML_FOLDERS = ("annotations", "annots", "labels", "xml", "xmls")  # beside a folder `images`
+RUN_FILE = "run.json"  # marks the folder of a training run, whose links to pictures are not read again
+OUTLINE_SAMPLE = 50  # pictures whose label files are searched for outlines
+LISTS = ("train", "valid", "test")
+UNSPLIT = "all"  # the key of pictures that belong to no list yet
+
+YAML, DATA, LIST = "a data.yaml", "a .data file", "a list of pictures"
+COCO, VOC, LABELLED = "COCO's JSON", "PASCAL VOC's XML", "pictures with label files"
 _DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
+
+
+@dataclass
+class Recognised:
+    """A data set that was recognised and read.
+
+    form: its format, one of the above. source: the file or folder that was read. classes: the class names. lists: the
+    pictures of each list (train, valid, test), or of UNSPLIT. annotated: the boxes, for formats without label files.
+    unlabelled: pictures without a label file, which are in no list. notes: remarks for the user.
+    """
+
+    form: str
+    source: Path
+    classes: list[str]
+    lists: dict[str, list[Path]]
+    annotated: AnnotatedSet | None = None
+    unlabelled: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The pictures of all lists."""
+        return [picture for pictures in self.lists.values() for picture in pictures]
+
+
+def recognise(path: str | os.PathLike[str]) -> Recognised:
+    """Read a data set from its folder or its file. Raises DataError with what was expected."""
+    source = Path(path)
+    if not source.is_dir() and not source.is_file():
+        raise DataError(f"{path}: no such file or folder; expected a data set")
+    found = _recognise_folder(source) if source.is_dir() else _recognise_file(source)
+    if not found.pictures:
+        raise DataError(f"{path}: no pictures with labels in {found.form}")
+    if found.annotated is None:
+        _refuse_outlines(found.pictures[:OUTLINE_SAMPLE])
+    return _with_lists(found)
+
+
+def _refuse_outlines(pictures: Sequence[Path]) -> None:
+    """Raise DataError if label files hold outlines of objects (a class and at least three points) instead of boxes."""
+    for picture in pictures:
+        labels = _labels(picture)
+        for number, line in enumerate(read_text(labels, DataError).splitlines(), start=1):
+            words = len(line.split())
+            if words >= 7 and words % 2 and words % 5:
+                raise DataError(
+                    f"{labels}:{number}: found {words} numbers, an outline of points; expected class x y w h. Export "
+                    "the data set for detection, with boxes"
+                )
+
+
+def _recognise_file(path: Path) -> Recognised:
+    readers: dict[str, Callable[[Path], Recognised]] = {
+        ".yaml": _read_yaml_set, ".yml": _read_yaml_set, ".json": lambda file: _read_coco_set(file, [file]),
+        ".data": _read_data_set, ".txt": _read_list_set, ".list": _read_list_set,
+    }  # fmt: skip
+    suffix = path.suffix.lower()
+    if suffix in readers:
+        return readers[suffix](path)
+    if suffix in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
+        raise DataError(f"{path}: an archive; unpack it and give the folder")
+    raise DataError(f"{path}: expected a folder, a .data file, a data.yaml, COCO's .json or a list of pictures (.txt)")
+
+
+def _recognise_folder(folder: Path) -> Recognised:
+    for reader, patterns in (
+        (_read_yaml_set, ("data.yaml", "data.yml", "dataset.yaml", "*.yaml", "*.yml")),
+        (_read_data_set, ("obj.data", "*.data")),
+    ):
+        files = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), [])
+        if len(files) > 1:
+            raise DataError(f"{folder}: has {files[0].name} and {files[1].name}; give one of these files instead")
+        if files:
+            return reader(files[0])
+    if annotations := _coco_files(folder):
+        return _read_coco_set(folder, annotations)
+    if folders := _voc_folders(folder):
+        return _read_voc_set(folder, folders)
+    return _read_labelled(folder)
+
+
+# --- pictures with label files ---
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    """All pictures in a folder and its subfolders, sorted, without hidden ones and those of training runs."""
+    for parent, folders, files in os.walk(folder):
+        if RUN_FILE in files:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:  # noqa: PTH122
+                yield Path(parent, name)
+
+
+def _read_labelled(folder: Path) -> Recognised:
+    """Pictures with label files, which are beside them or in a folder `labels`. The names of folders give the lists."""
+    listed = ((_list_of(picture.relative_to(folder)), picture) for picture in _pictures_below(folder))
+    return _with_class_names(folder, _with_labels(LABELLED, folder, listed))
+
+
+def _with_labels(form: str, source: Path, listed: Iterable[tuple[str, Path]]) -> Recognised:
+    """The data set of the pictures with label files, and beside it those without, from (list, picture)."""
+    found = Recognised(form, source, [], {})
+    for key, picture in listed:
+        has_labels = find_labels(picture, ALEXEYAB) is not None
+        (found.lists.setdefault(key, []) if has_labels else found.unlabelled).append(picture)
+    if found.lists:
+        return found
+    without, what = found.unlabelled, "nothing"
+    if form != LABELLED:
+        raise DataError(f"{source}: none of the {len(without)} listed pictures has a label file: {without[0]}")
+    if without:
+        what = f"{len(without)} pictures, but no label file such as {without[0].with_suffix('.txt')}"
+    raise DataError(
+        f"{source}: found {what}; expected pictures with label files, data.yaml, a .data file, COCO's JSON, or XML"
+    )
+
+
+def _list_of(relative: Path) -> str:
+    """The list named by the first folder called train, valid, test or similar; else UNSPLIT."""
+    return next((LIST_OF[part.lower()] for part in relative.parts[:-1] if part.lower() in LIST_OF), UNSPLIT)
+
+
+def _with_class_names(folder: Path, found: Recognised) -> Recognised:
+    """The set with the names in a file that labelling programs write, else the class numbers in the label files."""
+    folders = dict.fromkeys(
+        [folder, folder / "labels", *(parent for p in found.pictures for parent in (p.parent, _labels(p).parent))]
+    )
+    for place in folders:
+        files = [file for name in NAMES_FILES if (file := place / name).is_file()] or sorted(place.glob("*.names"))
+        if files:
+            return replace(found, classes=[name.strip() for name in read_names(files[0]) if name.strip()])
+    rows = (parse_labels(_labels(picture))[1] for picture in found.pictures)
+    highest = max((int(each[:, 0].max()) for each in rows if len(each)), default=-1)
+    if highest < 0:
+        raise DataError(f"{folder}: found no object in the label files; expected at least one")
+    if highest > 9999:
+        raise DataError(f"{folder}: class {highest} in a label file; expected numbers from 0 on, or a file classes.txt")
+    found.notes.append(f"{folder}: no classes.txt; the class names are the numbers 0 to {highest}")
+    return replace(found, classes=[str(number) for number in range(highest + 1)])
+
+
+def _labels(picture: Path) -> Path:
+    found = find_labels(picture, ALEXEYAB)
+    return found[1] if found else picture.with_suffix(".txt")
+
+
+# --- .data files and lists ---
+
+
+def _read_list_set(path: Path) -> Recognised:
+    return _with_class_names(path.parent, _listed(LIST, path, {UNSPLIT: read_list(path)}))
+
+
+def _listed(form: str, path: Path, lists: dict[str, list[Path]]) -> Recognised:
+    return _with_labels(form, path, ((key, picture) for key, pictures in lists.items() for picture in pictures))
+
+
+def _read_data_set(path: Path) -> Recognised:
+    """A .data file, whose paths may start with a folder that does not exist, as in CVAT's exports."""
+    data = read_data(path)
+    lists = {key: _read_list_near(path, named) for key in LISTS if (named := data.named_path(key))}
+    if not lists:
+        raise data.error("train= is missing: the list of pictures")
+    found = _listed(DATA, path, lists)
+    if names := data.named_path("names"):
+        return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
+    return _with_class_names(path.parent, found)
+
+
+def _read_list_near(path: Path, named: str) -> list[Path]:
+    """The pictures of the list that the file `path` calls `named`."""
+    file = _near(path, named)
+    return [p if exists(p) else _near(file, str(p), missing=p) for p in read_list(file)]
+
+
+def _near(path: Path, named: str, missing: Path | None = None) -> Path:
+    """The file that the file `path` calls `named`: relative to the current folder, or to the folder of `path`, if
+    necessary without the first folders of the name.
+
+    If there is none, returns `missing`, or raises DataError if that is None.
+    """
+    wanted = Path(named if exists(named) else with_slashes(named))
+    parts = wanted.parts[wanted.is_absolute() :]
+    shortened = (path.parent.joinpath(*parts[skip:]) for skip in range(len(parts)))
+    found = next((file for file in (wanted, *shortened) if os.path.isfile(file)), missing)  # noqa: PTH113 (as below)
+    if found is None:
+        raise DataError(f"{path}: {named}: no such file, here or in {path.parent}")
+    return found
+
+
+# --- data.yaml ---
+
+
+def _read_yaml_set(path: Path) -> Recognised:
+    content = read_yaml(path)
+    classes = class_names(content, path)
+    folder = content.get("path")
+    named = [Path(folder)] if isinstance(folder, str) and folder else []
+    bases = [*(path.parent / each for each in named), *named, path.parent]
+    lists: dict[str, list[Path]] = {}
+    for key, name in LIST_OF.items():
+        places = content.get(key) or []
+        for place in [places] if isinstance(places, str) else places:
+            lists.setdefault(name, []).extend(_pictures_at(path, key, place, bases))
+    if not any(lists.values()):
+        raise DataError(f"{path}: neither train: nor val: names a folder or a list with pictures")
+    return replace(_listed(YAML, path, lists), classes=classes)
+
+
+def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
+    """The pictures of a folder or list that data.yaml names. The first folders of a path of another machine
+    (`/content/set/images/train`) may be missing here. Roboflow writes ../train/images for train/images."""
+    parts = [part for part in with_slashes(place).split("/") if part]
+    shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
+    names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
+    for found in (base / name for name in names for base in bases):
+        if os.path.isdir(found):  # noqa: PTH112 (no error for a name that the system refuses)
+            return list(_pictures_below(found))
+        if os.path.isfile(found):  # noqa: PTH113 (likewise)
+            return _read_list_near(found, found.name)
+    if key.startswith("test"):
+        return []  # data.yaml often names a test list that was not exported
+    raise DataError(f"{path}: {key}: {place}: no such folder or list, here or in {path.parent}")
+
+
+# --- COCO ---
+
+
+def _coco_files(folder: Path) -> list[Path]:
+    """The JSON files with COCO's keys, in the places where programs write them."""
+    for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json"):
+        contents = ((file, read_bytes(file, DataError)) for file in sorted(folder.glob(pattern)))
+        keys = b'"images"', b'"annotations"', b'"categories"'
+        if files := [file for file, content in contents if all(key in content for key in keys)]:
+            return files
+    return []
+
+
+def _read_coco_set(source: Path, files: Sequence[Path]) -> Recognised:
+    if not all(file.name == "_annotations.coco.json" for file in files):
+        return _annotated(COCO, source, read_coco(files, None, None))
+    parts = {_list_of(file.relative_to(file.parents[1])): read_coco([file], None, file.parent) for file in files}
+    merged = _merged(parts, list(dict.fromkeys(name for part in parts.values() for name in part.classes)))
+    # Category 0 of Roboflow's exports is a parent of all classes, without boxes.
+    if len(merged.classes) > 1 and all(box.number for picture in merged for box in picture.boxes):
+        merged = merged.renumbered(merged.classes[1:], [0, *range(len(merged.classes) - 1)])
+    return _annotated(COCO, source, merged)
+
+
+def _merged(parts: dict[str, AnnotatedSet], classes: list[str]) -> AnnotatedSet:
+    """One data set of several lists, with the classes of all, renumbered."""
+    renumbered = {key: part.renumbered(classes, [*map(classes.index, part.classes)]) for key, part in parts.items()}
+    return AnnotatedSet(classes, {key: list(part) for key, part in renumbered.items()})
+
+
+# --- PASCAL VOC ---
+
+
+def _voc_folders(folder: Path) -> dict[str, Path]:
+    """The folders of XML files by list: one folder, or one in each of train, valid and test."""
+    if (folder / "Annotations").is_dir() or any(folder.glob("*.xml")):
+        return {UNSPLIT: folder}
+    with_xml = [path for path in sorted(folder.iterdir()) if path.is_dir() and any(path.glob("*.xml"))]
+    found = {LIST_OF[name]: path for path in with_xml if (name := path.name.lower()) in LIST_OF}
+    beside = [path for path in with_xml if path.name.lower() in XML_FOLDERS]
+    return {UNSPLIT: beside[0]} if beside and not found else found
+
+
+def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
+    pictures = source / "images" if (source / "images").is_dir() else None
+    parts = {key: read_voc(folder, None, pictures) for key, folder in folders.items()}
+    if list(parts) == [UNSPLIT]:
+        return _annotated(VOC, source, parts[UNSPLIT])
+    merged = _merged(parts, sorted({name for part in parts.values() for name in part.classes}))
+    return _annotated(VOC, source, merged)
+
+
+# --- common ---
+
+
+def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
+    """A data set with boxes in memory, prepared for training: without difficult and crowd objects, boxes clipped."""
+    lists: dict[str, list[AnnotatedPicture]] = {}
+    for key, pictures in found.lists.items():
+        lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
+    if set(lists) == {"train"}:
+        lists = {UNSPLIT: lists["train"]}
+    kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
+    notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
+    if missing := kept.missing:
+        raise DataError(f"{source}: {len(missing)} pictures are missing, the first is {missing[0]}")
+    paths = {key: [picture.path for picture in pictures] for key, pictures in kept.lists.items()}
+    return Recognised(form, source, kept.classes, paths, kept, notes=notes)
+
+
+def _with_lists(found: Recognised) -> Recognised:
+    """The lists under the names of a training run. Pictures without a list are added to `train`. If there is no list
+    `valid`, it is `test`."""
+    lists = {key: list(dict.fromkeys(pictures)) for key, pictures in found.lists.items()}
+    if set(lists) <= {UNSPLIT, "train"} or not lists.keys() & {"train", UNSPLIT}:
+        return replace(found, lists={UNSPLIT: [p for pictures in lists.values() for p in pictures]})
+    lists["train"] = [*lists.get("train", []), *lists.pop(UNSPLIT, [])]
+    if "valid" not in lists:
+        found.notes.append("there is no validation list; the list `test` is used instead")
+        lists["valid"] = lists.pop("test")
+    return replace(found, lists=lists)
+
+
+# --- lists and label files ---
 
 
 @dataclass(frozen=True)
@@ -51,62 +385,52 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The lists of a .data file by key, with the .data file; or a single list of pictures under the key `train`.
+    """The lists of a data set by key: those of a .data file, a single list of pictures under the key `train`, or those
+    of a folder or a data.yaml of pictures with label files.
 
-    found, names: for a folder or a data.yaml of pictures with label files, the pictures of each list and the class
-    names; `lists` then has `path` for each list.
+    lists: the file of each; `path` for a folder and a data.yaml. entries: (line, picture) of each list's pictures.
+    data: the .data file. names: the class names of a folder or a data.yaml.
     """
 
     path: Path
     lists: dict[str, Path]
+    entries: dict[str, list[tuple[int, Path]]]
     data: Section | None = None
-    found: dict[str, list[Path]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: str | Path, *keys: str) -> ImageLists:
         """Open a .data file, with the lists under `keys` (default: train, valid, test), a list of pictures, or any
-        other data set with label files: a folder, a data.yaml.
+        other data set with label files that `train` accepts without a cfg: a folder, a data.yaml. Of these, pictures
+        without a label file are in the first list.
 
         Raises DataError and ConfigError.
         """
-        if Path(path).is_dir() or Path(path).suffix.lower() in (".yaml", ".yml"):
-            return cls._recognised(Path(path))
-        if not any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
-            return cls(Path(path), {"train": Path(path)})
-        data = read_data(path)
-        lists = {key: found for key in keys or LISTS if (found := data.file(key))}
-        if not lists:
-            raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
-        return cls(Path(path), lists, data)
-
-    @classmethod
-    def _recognised(cls, path: Path) -> ImageLists:
-        """A data set in a format that `train` accepts without a cfg. Pictures without a label file are in the first
-        list."""
-        set_ = recognise(path)
-        if set_.annotated is not None:
-            raise DataError(
-                f"{path}: {set_.form}; expected label files. `pydarknet dataset convert {path} --to darknet --out DIR` "
-                "writes them"
-            )
-        found = {"train" if key == UNSPLIT else key: list(pictures) for key, pictures in set_.lists.items()}
-        found[min(found, key=[*LISTS].index)] += set_.unlabelled
-        return cls(path, dict.fromkeys(found, path), None, found, set_.classes)
+        source, data = Path(path), None
+        if source.is_dir() or source.suffix.lower() in (".yaml", ".yml"):
+            found = recognise(source)
+            if found.annotated is not None:
+                raise DataError(
+                    f"{path}: {found.form}; expected label files. `pydarknet dataset convert {path} --to darknet --out "
+                    "DIR` writes them"
+                )
+            listing = {"train" if key == UNSPLIT else key: list(pictures) for key, pictures in found.lists.items()}
+            listing[min(listing, key=[*LISTS].index)] += found.unlabelled
+            entries = {key: list(enumerate(pictures, start=1)) for key, pictures in listing.items()}
+            return cls(source, dict.fromkeys(entries, source), entries, names=found.classes)
+        lists = {"train": source}
+        if any(_DATA_LINE.match(line) for line in read_text(path, DataError).split("\n")):
+            data = read_data(path)
+            lists = {key: file for key in keys or LISTS if (file := data.file(key))}
+            if not lists:
+                raise data.error(f"{(keys or LISTS)[0]}= is missing: the list of pictures")
+        entries = {key: [(line, picture) for line, _, picture in listed(file)] for key, file in lists.items()}
+        return cls(source, lists, entries, data)
 
     @property
     def count(self) -> int:
-        """The number of pictures, for a progress bar; 0 for a pipe, which can be read only once."""
-        if self.found:
-            return sum(map(len, self.found.values()))
-        files = [path for path in self.lists.values() if path.is_file()]
-        return sum(1 for path in files for line in read_bytes(path, DataError).splitlines() if line.strip())
-
-    def list_of(self, key: str) -> list[tuple[int, Path]]:
-        """(line, picture) of every picture of a list."""
-        if self.found:
-            return list(enumerate(self.found[key], start=1))
-        return [(line, picture) for line, _, picture in listed(self.lists[key])]
+        """The number of pictures, for a progress bar."""
+        return sum(map(len, self.entries.values()))
 
     @property
     def classes(self) -> int | None:
@@ -117,7 +441,7 @@ class ImageLists:
 
     def pictures(self, key: str, dialect: Dialect = ALEXEYAB) -> Iterator[LabelledPicture]:
         """Every picture of a list with its labels."""
-        for line, picture in self.list_of(key):
+        for line, picture in self.entries[key]:
             yield read_picture(line, picture, dialect)
 
 

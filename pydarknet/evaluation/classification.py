@@ -18,15 +18,14 @@ from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
 from ..images.image import load_image
 from ..images.operations import one_thread_per_call
-from ..inference.classifier import tree_of_network
-from ..inference.test_time_augmentation import Crop, Views
+from ..inference.classifier import Crop, Views, outputs_of, tree_of_network
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import LimitedLog, read_text
+from ..utils.files import read_text
 from ..utils.prefetch import prefetch
 from ..utils.resources import find_file
-from .runner import BATCHES_AHEAD, Timing
+from .evaluate import BATCHES_AHEAD, ListRun
 
 log = logging.getLogger("pydarknet")
 
@@ -99,29 +98,30 @@ class Answer:
         return np.argsort(-self.outputs[:classes], kind="stable")[:count].tolist()
 
 
-class BatchClassifier:
+class BatchClassifier(ListRun):
     """An iterable of the network's answers to a list of pictures, in order.
 
-    views: makes the crops of a picture, see `inference.test_time_augmentation`. only_leaves: for a network with a word
+    views: makes the crops of a picture, see `inference.classifier`. only_leaves: for a network with a word
     tree, True sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead
-    of the tree's own. timing: seconds so far. unreadable: the number of pictures that cannot be read, which are
-    logged. Raises OptionError for a detector.
+    of the tree's own. Raises OptionError for a detector.
     """
+
+    counts_as = "a wrong answer"
 
     def __init__(
         self, network: Network, pictures: Sequence[ListedPicture], views: Views, *, batch: int = 1, threads: int = 2,
         only_leaves: bool | None = True, leaves: NDArray[np.bool_] | None = None,
     ) -> None:  # fmt: skip
+        super().__init__()
         if network.heads:
             kind = network.layers[network.heads[0]].kind
             raise OptionError(f"{network.path}: a detector (it has a [{kind}] layer), not a classifier")
         self.network, self.pictures, self.views, self.batch, self.threads = network, pictures, views, batch, threads
-        self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
         self.waited = 0.0  # seconds that the network has waited for pictures
         self._tree = tree_of_network(network) if only_leaves is not None else None
-        self._inner = None
+        self._leaves_out: NDArray[np.bool_] | slice = slice(0)
         if self._tree is not None and only_leaves:
-            self._inner = ~(self._tree.leaves if leaves is None else leaves)
+            self._leaves_out = ~(self._tree.leaves if leaves is None else leaves)
 
     def __iter__(self) -> Iterator[Answer]:
         start = clock()
@@ -131,10 +131,10 @@ class BatchClassifier:
                 before = clock()
                 ready = list(islice(prepared, self.batch))
                 self.waited += clock() - before
-                for offset, outputs in enumerate(self._outputs(ready)):
-                    yield Answer(first + offset, self.pictures[first + offset], outputs)
-                self.timing.pictures += len(ready)
-                self.timing.total = clock() - start
+                answers = self._outputs(ready)
+                self.count(ready, start)
+                for index, outputs in enumerate(answers, start=first):
+                    yield Answer(index, self.pictures[index], outputs)
 
     def _prepare(self, picture: ListedPicture) -> list[Crop] | ImageError:
         try:
@@ -143,39 +143,27 @@ class BatchClassifier:
             return error
 
     def _outputs(self, ready: Sequence[list[Crop] | ImageError]) -> list[Array | None]:
-        """The sum of the outputs for the crops of each picture. Crops of the same size are computed in one batch."""
-        by_shape: dict[tuple[int, ...], list[tuple[int, Crop]]] = {}
-        for number, views in enumerate(ready):
-            if isinstance(views, ImageError):
-                self.unreadable += 1
-                self._warnings.add(f"{views}; it counts as a wrong answer")
-                continue
-            for view in views:
-                by_shape.setdefault(view.pixels.shape, []).append((number, view))
+        """The sum of the outputs for the crops of each picture."""
+        crops = [
+            (number, crop)
+            for number, views in enumerate(ready)
+            for crop in ([] if isinstance(views, ImageError) else views)
+        ]
+        found = outputs_of(self.network, [crop.pixels for _, crop in crops], check=False)
         sums: list[Array | None] = [None] * len(ready)
-        for members in by_shape.values():
-            x = np.stack([view.pixels for _, view in members])
-            self.network.prepare(x.shape)
-            start = clock()
-            outputs = self.network.forward(x)[0].reshape(len(x), -1)
-            self.timing.forward += clock() - start
-            for (number, view), output in zip(members, outputs, strict=True):
-                values, known = self._with_tree(output) if view.with_tree else output, sums[number]
-                sums[number] = values.copy() if known is None else known + values
+        for (number, crop), (output, seconds) in zip(crops, found, strict=True):
+            self.timing.forward += seconds
+            values, known = output.reshape(-1), sums[number]
+            if self._tree is not None and crop.with_tree:
+                values = self._tree.absolute(values)
+                values[self._leaves_out] = 0
+            sums[number] = values.copy() if known is None else known + values
         return sums
-
-    def _with_tree(self, output: Array) -> Array:
-        if self._tree is None:
-            return output
-        absolute = self._tree.absolute(output)
-        if self._inner is not None:
-            absolute[self._inner] = 0
-        return absolute
 
 
 def class_of(name: str, labels: Sequence[str]) -> int:
     """The first class whose label the picture's path contains, or UNKNOWN."""
-    return next((number for number, label in enumerate(labels) if label in name), UNKNOWN)
+    return (matching(name, labels) or [UNKNOWN])[0]
 
 
 def matching(name: str, labels: Sequence[str]) -> list[int]:
@@ -221,12 +209,14 @@ class ConfusionCounts:
         """The confusion matrix for JSON: a row per class present, its predictions by frequency."""
         rows = []
         for number in sorted({truth for truth, _ in self.confusion if truth != UNKNOWN}):
-            found = [(count, best) for (truth, best), count in self.confusion.items() if truth == number]
-            total, right = sum(count for count, _ in found), self.confusion.get((number, number), 0)
-            taken = [
-                {**self._class(best), "count": count} for count, best in sorted(found, key=lambda f: (-f[0], f[1]))
-            ]
-            rows.append({**self._class(number), "pictures": total, "correct": right, "taken_for": taken})
+            found = [(best, count) for (truth, best), count in self.confusion.items() if truth == number]
+            found.sort(key=lambda pair: (-pair[1], pair[0]))
+            rows.append({
+                **self._class(number),
+                "pictures": sum(count for _, count in found),
+                "correct": self.confusion.get((number, number), 0),
+                "taken_for": [{**self._class(best), "count": count} for best, count in found],
+            })  # fmt: skip
         return rows
 
     def mistakes(self, count: int) -> list[tuple[str, str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from ..network.network import Network
 from ..runtime.threads import threads
 from ..utils.arrays import Array
 from ..utils.resources import bundled
-from .decode import BEFORE_CLASSES
+from .exporter import thresh_of
 from .formats import MOST_DETECTIONS, ExportOptions
+from .heads import BEFORE_CLASSES
 
 TOLERANCE, FP16_TOLERANCE = 1e-3, 3e-2
 
@@ -64,24 +65,23 @@ def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> li
         where = "" if x.shape == (network.batch, *network.input_shape) else f" at {'x'.join(map(str, x.shape))}"
         with network.lock:
             each = list(_compare(network, options, x, found))
-        differences += [Difference(d.output + where, d.largest, d.scale, d.remark) for d in each]
+        differences += [replace(difference, output=difference.output + where) for difference in each]
     return differences
 
 
 def _inputs(network: Network, shape: list[int | str]) -> Iterator[Array]:
     """Inputs of the network's own size and, if the model takes any, of another batch and size."""
-    yield _pictures(network, network.batch, network.input.width, network.input.height)
+    channels, sample = network.input.channels, bundled("data/sample.jpg")
+    sizes = [(network.batch, network.input.width, network.input.height)]
     if isinstance(shape[0], str):
         more = 0 if isinstance(shape[2], int) else 32
-        yield _pictures(network, network.batch + 1, network.input.width + 2 * more, network.input.height + more)
-
-
-def _pictures(network: Network, batch: int, width: int, height: int) -> Array:
-    channels, sample = network.input.channels, bundled("data/sample.jpg")
-    if channels not in (1, 3) or sample is None:
-        return np.random.default_rng(0).random((batch, channels, height, width), np.float32)
-    one = fit_for_classify(load_image(sample), "stretch", width, height, channels)
-    return np.stack([one[..., ::-1] if number % 2 else one for number in range(batch)])
+        sizes.append((network.batch + 1, network.input.width + 2 * more, network.input.height + more))
+    for batch, width, height in sizes:
+        if channels not in (1, 3) or sample is None:
+            yield np.random.default_rng(0).random((batch, channels, height, width), np.float32)
+        else:
+            one = fit_for_classify(load_image(sample), "stretch", width, height, channels)
+            yield np.stack([one[..., ::-1] if number % 2 else one for number in range(batch)])
 
 
 def _compare(network: Network, options: ExportOptions, x: Array, found: dict[str, Array]) -> Iterator[Difference]:
@@ -92,7 +92,11 @@ def _compare(network: Network, options: ExportOptions, x: Array, found: dict[str
             yield _difference(name, theirs.reshape(ours.shape), ours)  # the engine gives planes of one cell as a vector
         return
     size = x.shape[3], x.shape[2]
-    candidates = [_candidates(network, sample, size) for sample in range(len(x))]
+    heads = [layer for layer in network.layers if isinstance(layer, Head)]
+    candidates = [
+        Candidates.concatenate([head.detections(sample, size, thresh=-np.inf, hier=0.5) for head in heads])
+        for sample in range(len(x))
+    ]  # all boxes, of any score
     if options.nms:
         yield _compare_detections(network, options, candidates, _suppressed_detections(options, found, size))
         return
@@ -106,12 +110,6 @@ def _difference(name: str, theirs: Array, ours: Array) -> Difference:
     if theirs.shape != ours.shape:
         raise AssertionError(f"{name}: {theirs.shape} in the file, {ours.shape} in the engine")
     return Difference(name, float(np.abs(theirs - ours).max(initial=0)), max(1.0, float(np.abs(ours).max(initial=0))))
-
-
-def _candidates(network: Network, sample: int, size: tuple[int, int]) -> Candidates:
-    """All boxes of the last pass, of any score."""
-    heads = [layer for layer in network.layers if isinstance(layer, Head)]
-    return Candidates.concatenate([head.detections(sample, size, thresh=-np.inf, hier=0.5) for head in heads])
 
 
 @np.errstate(invalid="ignore")
@@ -162,7 +160,7 @@ def _compare_detections(
 ) -> Difference:
     """Compare each detection with the nearest one of its class in the other output. One without a counterpart differs
     by 1, unless its score is so near the threshold that rounding decides."""
-    thresh = network.dialect.detector_thresh if options.thresh is None else options.thresh
+    thresh = thresh_of(network, options)
     margin = FP16_TOLERANCE if options.fp16 else TOLERANCE
     largest, scale, total = 0.0, 1.0, 0
     for number, each in enumerate(candidates):

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import OptionError
-from .decode import BEFORE_CLASSES, pixels
-from .graph import Graph, Value
+from .graph import Graph, Side, Value
+from .heads import BEFORE_CLASSES, pixels
 
 MOST_DETECTIONS = 300  # of a picture, in the padded outputs, as in Ultralytics' programs
-Side = int | str  # of an output: a number, or a name for one that depends on the input
-
 RAW = "raw"
 
 
@@ -59,27 +57,22 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Rows:
-    """Decoded boxes of all heads: a tensor (n, 5 + classes, boxes), see `decode.decoded`."""
+    """Decoded boxes of all heads: a tensor (n, 5 + classes, boxes), see `heads.DECODERS`."""
 
     name: str
-    batch: Side
     classes: int
     boxes: Side
     image: Value
 
 
-Outputs = dict[str, tuple[Side, ...]]
-
-
-def write_outputs(graph: Graph, rows: Rows, options: ExportOptions, thresh: float) -> Outputs:
-    """Add the outputs of a format other than raw. Returns their names and shapes."""
+def write_outputs(graph: Graph, rows: Rows, options: ExportOptions, thresh: float) -> None:
+    """Add the outputs of a format other than raw."""
     if not options.nms:
         return FORMATS[options.format](graph, rows)
     place, scores = _scored(graph, rows)
     kept = _suppressed(graph, place, scores, thresh, options.iou_thresh)
     if options.format == "boxes":
-        corners = _listed(graph, _fractions(graph, _corners(graph, place), rows.image))
-        return _found(graph, corners, scores, kept)
+        return _found(graph, _fractions(graph, place, rows.image), scores, kept)
     return _padded(graph, _listed(graph, _corners(graph, place)), scores, kept, rows)
 
 
@@ -101,30 +94,30 @@ def _corners(graph: Graph, place: str) -> str:
     return graph.join([graph.add("Sub", centre, half), graph.add("Add", centre, half)], axis=1)
 
 
-def _fractions(graph: Graph, corners: str, image: Value) -> str:
-    """Corners in pixels as fractions of the input."""
+def _fractions(graph: Graph, place: str, image: Value) -> str:
+    """(n, boxes, 4): the corners as fractions of the input."""
+    corners = _corners(graph, place)
     size = pixels(graph, image.name, image.shape.width, image.shape.height)
-    return graph.add("Div", corners, graph.join([size, size], axis=0))
+    return _listed(graph, graph.add("Div", corners, graph.join([size, size], axis=0)))
 
 
-def _boxes(graph: Graph, rows: Rows) -> Outputs:
+def _boxes(graph: Graph, rows: Rows) -> None:
     place, scores = _scored(graph, rows)
-    graph.set_output(_listed(graph, _fractions(graph, _corners(graph, place), rows.image)), "boxes")
-    graph.set_output(_listed(graph, scores), "scores")
-    return {"boxes": (rows.batch, rows.boxes, 4), "scores": (rows.batch, rows.boxes, rows.classes)}
+    graph.set_output(_fractions(graph, place, rows.image), "boxes", graph.batch_side, rows.boxes, 4)
+    graph.set_output(_listed(graph, scores), "scores", graph.batch_side, rows.boxes, rows.classes)
 
 
-def _yolov5(graph: Graph, rows: Rows) -> Outputs:
-    graph.set_output(_listed(graph, rows.name), "output0")
-    return {"output0": (rows.batch, rows.boxes, BEFORE_CLASSES + rows.classes)}
+def _yolov5(graph: Graph, rows: Rows) -> None:
+    listed = _listed(graph, rows.name)
+    graph.set_output(listed, "output0", graph.batch_side, rows.boxes, BEFORE_CLASSES + rows.classes)
 
 
-def _yolov8(graph: Graph, rows: Rows) -> Outputs:
-    graph.set_output(graph.join([*_scored(graph, rows)], axis=1), "output0")
-    return {"output0": (rows.batch, 4 + rows.classes, rows.boxes)}
+def _yolov8(graph: Graph, rows: Rows) -> None:
+    joined = graph.join([*_scored(graph, rows)], axis=1)
+    graph.set_output(joined, "output0", graph.batch_side, 4 + rows.classes, rows.boxes)
 
 
-FORMATS: dict[str, Callable[[Graph, Rows], Outputs]] = {"boxes": _boxes, "yolov5": _yolov5, "yolov8": _yolov8}
+FORMATS: dict[str, Callable[[Graph, Rows], None]] = {"boxes": _boxes, "yolov5": _yolov5, "yolov8": _yolov8}
 RAW_OUTPUTS = ExportOptions()
 
 
@@ -138,21 +131,19 @@ def _suppressed(graph: Graph, place: str, scores: str, thresh: float, iou_thresh
     return graph.add("NonMaxSuppression", _listed(graph, place), scores, most, *limits, center_point_box=1)
 
 
-def _found(graph: Graph, corners: str, scores: str, kept: str) -> Outputs:
+def _found(graph: Graph, corners: str, scores: str, kept: str) -> None:
     """`detections` (m, 7): picture of the batch, left, top, right, bottom, class, score."""
     picture, kind, box = graph.split(kept, [1, 1, 1], axis=1)
     places = graph.add("GatherND", corners, graph.join([picture, box], axis=1))
     score = graph.add("Unsqueeze", graph.add("GatherND", scores, kept), graph.integers([1]))
     picture, kind = graph.cast(picture, np.float32), graph.cast(kind, np.float32)
-    graph.set_output(graph.join([picture, places, kind, score], axis=1), "detections")
-    return {"detections": ("detections", 7)}
+    graph.set_output(graph.join([picture, places, kind, score], axis=1), "detections", "detections", 7)
 
 
-def _padded(graph: Graph, corners: str, scores: str, kept: str, rows: Rows) -> Outputs:
+def _padded(graph: Graph, corners: str, scores: str, kept: str, rows: Rows) -> None:
     """`output0` (n, k, 6): left, top, right, bottom, score, class, best first, padded with zeros."""
-    none = graph.add(
-        "Clip", scores, graph.constant(0.0), graph.constant(0.0)
-    )  # instead of ConstantOfShape, which OpenCV cannot read here
+    zero = graph.constant(0.0)
+    none = graph.add("Clip", scores, zero, zero)  # instead of ConstantOfShape, which OpenCV cannot read here
     alive = graph.add("ScatterND", none, kept, graph.add("GatherND", scores, kept))
     alive = graph.add("Reshape", alive, graph.integers([0, -1]))
     largest: Side = "detections"
@@ -167,6 +158,5 @@ def _padded(graph: Graph, corners: str, scores: str, kept: str, rows: Rows) -> O
     kind = graph.add("Unsqueeze", graph.cast(graph.add("Div", index, boxes), np.float32), graph.integers([2]))
     score = graph.add("Unsqueeze", score, graph.integers([2]))
     found = graph.join([graph.add("GatherND", corners, box, batch_dims=1), score, kind], axis=2)
-    is_real = graph.add("Greater", score, graph.constant(0.0))
-    graph.set_output(graph.add("Where", is_real, found, graph.constant(0.0)), "output0")
-    return {"output0": (rows.batch, largest, 6)}
+    is_real = graph.add("Greater", score, zero)
+    graph.set_output(graph.add("Where", is_real, found, zero), "output0", graph.batch_side, largest, 6)

@@ -1,19 +1,22 @@
-"""An ONNX graph under construction: nodes and constants by name, without the onnx package."""
+"""An ONNX graph under construction: nodes and constants by name, without the onnx package; who writes which layer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..layers.base import Layer
 from ..tensor import Shape
 
 OPSET, IR_VERSION = 17, 8  # for ONNX Runtime 1.12 and newer
 LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes; the limit of protobuf is 2 GiB
 ONNX_TYPES = {np.float32: 1, np.int64: 7, np.float16: 10}  # the numbers of onnx.TensorProto
 SMALL = 64  # numbers; equal constants of at most this size are stored once
+
+Side = int | str  # of an input or output: a number, or a name for one that depends on the input
 
 
 class UnsupportedError(Exception):
@@ -50,17 +53,24 @@ class Graph:
     batch        the number of pictures; 0 for any number (`reshape` then keeps the first axis)
     any_size     whether the input may have any size; then only nodes of `side` may depend on height and width
     dtype        the type of new real constants, and of the tensors of the current layer
+    outputs      the shapes of the outputs by name
     """
 
     def __init__(self, batch: int, any_size: bool = False) -> None:
         self.batch, self.any_size = batch, any_size
         self.dtype: type[np.generic] = np.float32
         self.layer = ""
+        self.outputs: dict[str, tuple[Side, ...]] = {}
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._other_order: dict[str, str] = {}
         self._given: dict[str, str] = {}
+
+    @property
+    def batch_side(self) -> Side:
+        """The first side of inputs and outputs."""
+        return self.batch or "batch"
 
     # --- building ----------------------------------------------------------------------------------------------------
 
@@ -99,22 +109,15 @@ class Graph:
             raise UnsupportedError(
                 f"it has a parameter of {np.abs(values).max():g}; expected at most 65504, as float16 can hold"
             )
-        key = (array.dtype.str, array.shape, array.tobytes() if array.size <= SMALL else b"")
-        if array.size <= SMALL and key in self._small:
-            return self._small[key]
         name = self._name("constant")
-        self.constants[name] = array
         if array.size <= SMALL:
-            self._small[key] = name
+            name = self._small.setdefault((array.dtype.str, array.shape, array.tobytes()), name)
+        self.constants.setdefault(name, array)
         return name
 
     def integers(self, values: Sequence[int]) -> str:
         """Add a 1-D int64 constant, as operators take shapes, sizes and positions."""
         return self.constant(list(values), np.int64)
-
-    def per_channel(self, values: np.ndarray) -> str:
-        """Add a constant (1, c, 1, 1), one value per channel."""
-        return self.constant(np.reshape(values, (1, -1, 1, 1)))
 
     def times(self, x: str, factor: float) -> str:
         """x * factor; x itself if the factor is 1."""
@@ -127,6 +130,10 @@ class Graph:
     def reshape(self, x: str, *shape: int) -> str:
         """x reshaped to (batch, *shape), where -1 stands for a side that follows from the others."""
         return self.add("Reshape", x, self.integers([self.batch, *shape]))
+
+    def shaped(self, x: str, shape: Shape) -> str:
+        """x reshaped to (batch, c, h, w)."""
+        return self.reshape(x, shape.channels, shape.height, shape.width)
 
     def pad(self, x: str, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> str:
         """x padded with `value` by `before` and `after` cells on each axis; x itself for no padding."""
@@ -153,24 +160,23 @@ class Graph:
 
     def planes(self, value: Value) -> str:
         """The value as (n, c, h, w)."""
-        if not value.flat:
-            return value.name
-        shape = value.shape
-        return self._reshaped(value.name, shape.channels, shape.height, shape.width)
+        return self._in_order(value, flat=False)
 
     def vector(self, value: Value) -> str:
         """The value as (n, outputs)."""
-        return value.name if value.flat else self._reshaped(value.name, value.shape.outputs)
+        return self._in_order(value, flat=True)
 
     def channels_first(self, value: Value) -> Value:
         """The value with its channels on axis 1, reshaped only if needed."""
         return value if value.shape.cells == 1 else Value(self.planes(value), value.shape)
 
-    def _reshaped(self, name: str, *shape: int) -> str:
-        key = f"{name} {len(shape)}"
-        if key not in self._other_order:
-            self._other_order[key] = self.reshape(name, *shape)
-        return self._other_order[key]
+    def _in_order(self, value: Value, flat: bool) -> str:
+        name, shape = value.name, value.shape
+        if value.flat == flat:
+            return name
+        if name not in self._other_order:
+            self._other_order[name] = self.reshape(name, shape.outputs) if flat else self.shaped(name, shape)
+        return self._other_order[name]
 
     # --- finishing ---------------------------------------------------------------------------------------------------
 
@@ -179,9 +185,10 @@ class Graph:
         """Bytes of all constants."""
         return sum(array.nbytes for array in self.constants.values())
 
-    def set_output(self, tensor: str, output: str) -> None:
+    def set_output(self, tensor: str, output: str, *shape: Side) -> None:
         """Make a tensor an output of the graph by renaming it. A tensor without a node, or one that is an output
         already, is copied."""
+        self.outputs[output] = shape
         if tensor not in self._given and any(tensor in node.outputs for node in self.nodes):
             self._given[tensor] = output
         else:
@@ -189,10 +196,27 @@ class Graph:
 
     def finished_nodes(self) -> list[Node]:
         """All nodes, with the final names of the outputs."""
-        return [
-            Node(node.operator, self._final(node.inputs), self._final(node.outputs), node.attributes)
-            for node in self.nodes
-        ]
 
-    def _final(self, names: list[str]) -> list[str]:
-        return [self._given.get(name, name) for name in names]
+        def final(names: list[str]) -> list[str]:
+            return [self._given.get(name, name) for name in names]
+
+        return [replace(node, inputs=final(node.inputs), outputs=final(node.outputs)) for node in self.nodes]
+
+
+# --- writers of layers -----------------------------------------------------------------------------------------------
+
+# A function that adds a layer to a graph, from the values of its sources; a name alone has the layer's shape.
+Write = Callable[[Graph, Any, list[Value]], Value | str]
+# Whether the operators of a layer fit any size of its inputs, with their shapes at a larger size of the network.
+AnySize = bool | Callable[[Any, Sequence[Shape]], bool]
+WRITERS: dict[type[Layer], tuple[Write, AnySize]] = {}
+
+
+def writes(*kinds: type[Layer], any_size: AnySize = True) -> Callable[[Write], Write]:
+    """The decorator of the function that writes these classes of layers."""
+
+    def enter(function: Write) -> Write:
+        WRITERS.update(dict.fromkeys(kinds, (function, any_size)))
+        return function
+
+    return enter

@@ -1,23 +1,26 @@
-"""Classify pictures: fit, forward pass, rank."""
+"""Classify pictures: fit, forward pass, rank; and the crops of darknet's commands, whose outputs are summed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from ..boxes import letterbox_size
 from ..config.names import WordTree
 from ..errors import OptionError
-from ..images.image import Picture, fit_for_classify
+from ..images.image import Picture, crop, fit_for_classify
+from ..images.operations import mirrored
 from ..network.network import Network
-from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import json_text, to_json
-from .finite import require_finite
+from .finite import require_finite, timed_forward
 
 MAX_ASPECT = 16  # the largest aspect ratio of a picture that is not letterboxed
 FITS = ("shorter", "crop", "letterbox", "stretch")
+SHIFT = 32  # pixels by which the ten crops are shifted
 
 
 @dataclass(frozen=True)
@@ -94,22 +97,32 @@ def classify_inputs(
     """
     if top < 1:
         raise OptionError(f"top {top}: expected at least 1")
+    tree, found = tree_of_network(network), []
+    for pixels, (output, seconds) in zip(inputs, outputs_of(network, inputs), strict=True):
+        _, height, width = pixels.shape
+        best = rank(output, names, top, tree, classes)
+        found.append(Classification(best, seconds, width, height))
+    return found
+
+
+def outputs_of(network: Network, inputs: Sequence[Array], check: bool = True) -> list[tuple[Array, float]]:
+    """The output for each prepared picture, and the seconds of its part of a pass.
+
+    Those of the same size share a pass. check: raise DivergedError if the output is not finite.
+    """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, pixels in enumerate(inputs):
         by_shape.setdefault(pixels.shape, []).append(index)
-    results: dict[int, Classification] = {}
-    for (_, height, width), members in by_shape.items():
+    found: dict[int, tuple[Array, float]] = {}
+    for members in by_shape.values():
         x = inputs[members[0]][None] if len(members) == 1 else np.stack([inputs[index] for index in members])
         with network.lock:  # only for the measured time: `forward` returns copies
-            network.prepare(x.shape)
-            start = clock()
-            outputs = network.forward(x)
-            seconds = (clock() - start) / len(x)
-        require_finite(network, x, outputs)
+            outputs, seconds = timed_forward(network, x)
+        if check:
+            require_finite(network, x, outputs)
         for index, output in zip(members, outputs[0], strict=True):
-            best = rank(output, names, top, tree_of_network(network), classes)
-            results[index] = Classification(best, seconds, width, height)
-    return [results[index] for index in range(len(inputs))]
+            found[index] = output, seconds / len(x)
+    return [found[index] for index in range(len(inputs))]
 
 
 def classify(network: Network, image: Picture, names: Sequence[str], top: int = 5, fit: str = "auto") -> Classification:
@@ -139,12 +152,75 @@ def rank(
         order = order[np.isin(order, classes)]
 
     def name(number: int) -> str:
-        return names[number] if number < len(names) else str(number)
+        return "Root" if number < 0 else names[number] if number < len(names) else str(number)
 
-    def parent(number: int) -> str | None:
-        if tree is None:
-            return None
-        above = int(tree.parent[number])
-        return name(above) if above >= 0 else "Root"
+    return [
+        Prediction(i, name(i), float(probabilities[i]), None if tree is None else name(int(tree.parent[i])))
+        for i in order[:top].tolist()
+    ]
 
-    return [Prediction(int(i), name(int(i)), float(probabilities[i]), parent(int(i))) for i in order[:top]]
+
+# --- views: the crops of a picture for darknet's commands on lists ---
+
+
+class Crop(NamedTuple):
+    """An input (channels, height, width), and whether a word tree is applied to its output."""
+
+    pixels: Array
+    with_tree: bool = True
+
+
+Views = Callable[[Picture, Network], list[Crop]]
+
+
+def _fitted(fit: str) -> Views:
+    """The views of one crop: the picture at the network's size, see `images.image.fit_for_classify`."""
+
+    def views(image: Picture, network: Network) -> list[Crop]:
+        channels, height, width = network.input_shape
+        return [Crop(fit_for_classify(image, fit, width, height, channels))]
+
+    return views
+
+
+cropped = _fitted("crop")  # `label`, `fout`: the middle of the picture with its shorter side at the network's width
+stretched = _fitted("stretch")  # `validcrop`, `test`: the picture stretched to the network's size
+letterboxed = _fitted("letterbox")  # `csv`: the whole picture with grey borders
+whole = _fitted("shorter")  # `validfull`: the whole picture with its shorter side at the network's width
+
+
+def middle(image: Picture, network: Network) -> list[Crop]:
+    """`valid`: for pjreddie's darknet the largest square in the middle; for AlexeyAB's the middle of the picture with
+    its shorter side at the network's width."""
+    if not network.dialect.validates_on_square:
+        return cropped(image, network)
+    rows, columns, _ = image.shape
+    side = min(rows, columns)
+    top, left = (rows - side) // 2, (columns - side) // 2
+    return stretched(image[top : top + side, left : left + side], network)
+
+
+def several_sizes(image: Picture, network: Network) -> list[Crop]:
+    """`validmulti`: the whole picture at several sizes, each unchanged and mirrored.
+
+    pjreddie's darknet scales the longer side, and does not apply the tree to mirrored pictures.
+    """
+    dialect, channels = network.dialect, network.input_shape[0]
+    rows, columns, _ = image.shape
+    views = []
+    for size in dialect.validation_sizes:
+        if dialect.validates_longer_side:
+            pixels = fit_for_classify(image, "stretch", *letterbox_size(columns, rows, size, size), channels)
+        else:
+            pixels = fit_for_classify(image, "shorter", size, size, channels)
+        views += [Crop(pixels), Crop(mirrored(pixels), not dialect.validates_longer_side)]
+    return views
+
+
+def ten_crops(image: Picture, network: Network) -> list[Crop]:
+    """`valid10`: five crops of the picture, stretched to 32 pixels more than the network's size, and five of its mirror
+    image. Beyond the edges, the pixels of the edge are repeated."""
+    channels, height, width = network.input_shape
+    large = fit_for_classify(image, "stretch", width + SHIFT, height + SHIFT, channels)
+    corners = ((-SHIFT, -SHIFT), (SHIFT, -SHIFT), (0, 0), (-SHIFT, SHIFT), (SHIFT, SHIFT))
+    return [Crop(crop(pixels, *corner, width, height)) for pixels in (large, mirrored(large)) for corner in corners]

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..boxes import Detection
 from ..errors import OptionError
 from ..images.draw import draw_detections
-from ..images.image import Picture, write_image
-from ..images.inputs import Image, as_picture
+from ..images.image import Image, Picture, as_picture, write_image
 from ..utils.arrays import Array
 from ..utils.files import json_text, make_folder, to_json
 
@@ -35,13 +34,6 @@ class Detections(list[Detection]):
     source          the picture as it was given: a path is read again by `plot`, `save` and `crops`, anything else is
                     kept by reference; `bgr`: whether its channels are blue, green, red
     """
-
-    width: int = 0
-    height: int = 0
-    classes: int = 1
-    seconds: float = 0.0
-    source: Image | None = None
-    bgr: bool = False
 
     def __init__(
         self, objects: Iterable[Detection] = (), *, width: int = 0, height: int = 0, classes: int = 1,

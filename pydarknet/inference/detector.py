@@ -1,31 +1,34 @@
-"""Detect objects in pictures: prepare, forward pass, decode, suppress."""
+"""Detect objects in pictures, whole or in tiles: prepare, forward pass, decode, suppress."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..boxes import Box, Candidates, Detection, suppress, undo_letterbox
 from ..config.dialect import Dialect
 from ..config.sections import Section
-from ..errors import OptionError
-from ..images.image import Picture, check_image, fit_for_detect
-from ..images.inputs import Image, as_picture
+from ..errors import ImageError, OptionError
+from ..images.image import Image, Picture, as_picture, check_image, fit_for_detect
 from ..layers.heads.base import Head
 from ..network.network import Network
-from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.prefetch import prefetch
 from .detections import Detections
-from .finite import warn_if_not_finite
-from .tiles import Tile, Tiling, merge_tiles
+from .finite import timed_forward, warn_if_not_finite
 
 BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
+OVERLAP = 0.2  # default: the fraction of a tile's side that it shares with a neighbour
+MOST = 64  # tiles in a row or column, at most
+NEAR = 0.02  # of a tile's side: a box that ends this near to an inner edge is taken for a part of an object
+COVERED = 0.5  # of a part's area: if a whole object of its class covers so much of it, the part is dropped
 HIDDEN = "dont_show"  # AlexeyAB's darknet does not report classes whose names start with this
 
 
@@ -144,12 +147,13 @@ def decode(
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """The checked options of `detect`."""
+    """The checked options of `detect`. nms_kind: a kind of `boxes.suppress`; None: that of the last head."""
 
     thresh: float
     hier: float
     nms: float
     letterbox: bool
+    nms_kind: str | None = None
 
     @classmethod
     def of(
@@ -185,72 +189,75 @@ def prepare_input(network: Network, image: Picture, options: DetectorOptions) ->
 
 def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequence[str]) -> list[DetectionResult]:
     """One forward pass over a batch of prepared pictures, each decoded and suppressed by its own options."""
-    candidates, seconds = _forward(network, inputs)
-    return [_result(network, each, found, names, seconds) for each, found in zip(inputs, candidates, strict=True)]
+    candidates, seconds = find_candidates(network, inputs)
+    return [result_of(network, each, found, names, seconds) for each, found in zip(inputs, candidates, strict=True)]
 
 
-def _forward(network: Network, inputs: Sequence[DetectorInput]) -> tuple[list[Candidates], float]:
-    """The candidates of each input before suppression, and the seconds of the pass per input."""
+def find_candidates(
+    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None, check: bool = True
+) -> tuple[list[Candidates], float]:
+    """The candidates of each input before suppression, and the seconds of the pass per input.
+
+    after_pass: called before the outputs of the heads are decoded. check: warn of outputs that are not finite.
+    """
+    decoded = []
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     with network.lock:  # another thread's pass would overwrite the outputs before they are decoded
-        network.prepare(x.shape)
-        start = clock()
-        outputs = network.forward(x)
-        seconds = (clock() - start) / len(inputs)
-        decoded = [_decode(network, sample, each) for sample, each in enumerate(inputs)]
-    warn_if_not_finite(network, x, outputs)
-    return decoded, seconds
+        outputs, seconds = timed_forward(network, x)
+        after_pass()
+        for sample, (_, width, height, how) in enumerate(inputs):
+            decoded.append(decode(network, sample, width, height, how.thresh, how.hier, how.letterbox))
+    if check:
+        warn_if_not_finite(network, x, outputs)
+    return decoded, seconds / len(inputs)
 
 
-def _result(
+def result_of(
     network: Network, picture: DetectorInput, candidates: Candidates, names: Sequence[str], seconds: float
 ) -> DetectionResult:
     """The result of suppression, with the size and the options of the picture."""
     options, last = picture.options, heads_of(network)[-1]
     if options.nms:
-        candidates = suppress(candidates, options.nms, last.nms_kind, last.beta_nms)
+        candidates = suppress(candidates, options.nms, options.nms_kind or last.nms_kind, last.beta_nms)
     size = picture.width, picture.height
     return DetectionResult(candidates, names, *size, options.thresh, network.dialect, seconds)
 
 
 class TiledInput(NamedTuple):
-    """A picture cut into tiles, the first of which is the whole picture, each prepared for the network."""
+    """A picture prepared for the network: whole and without tiles, or cut into tiles, the first of which is the whole
+    picture."""
 
     tiles: list[Tile]
     inputs: list[DetectorInput]
 
 
-def prepare_tiles(network: Network, image: Picture, options: DetectorOptions, tiling: Tiling) -> TiledInput:
-    """Cut a (height, width, 3) uint8 RGB picture and fit its tiles to the network; needs no lock. Raises OptionError,
-    and ImageError for a picture with fewer pixels than tiles."""
+def prepare_picture(network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None) -> TiledInput:
+    """Fit an HxWx3 uint8 RGB picture, or with a `tiling` each of its tiles, to the network; needs no lock. Raises
+    OptionError, and ImageError for a picture with fewer pixels than tiles."""
     rows, columns, _ = check_image(image).shape
-    tiles = tiling.tiles(columns, rows)
-    return TiledInput(tiles, [prepare_input(network, tile.of(image), options) for tile in tiles])
+    tiles = [] if tiling is None else tiling.tiles(columns, rows)
+    parts = [tile.of(image) for tile in tiles] or [image]
+    return TiledInput(tiles, [prepare_input(network, part, options) for part in parts])
 
 
-def detect_tiled(
+def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
-    """The objects of tiled pictures, `batch` tiles per forward pass. A result's `seconds` is the time of all its
-    tiles."""
+    """The objects of prepared pictures, `batch` pictures or tiles per forward pass. A result's `seconds` is the time of
+    all its tiles."""
     inputs = [each for picture in pictures for each in picture.inputs]
     candidates, seconds = [], []
     for start in range(0, len(inputs), batch):
-        found, of_each = _forward(network, inputs[start : start + batch])
+        found, of_each = find_candidates(network, inputs[start : start + batch])
         candidates += found
         seconds += [of_each] * len(found)
     results, start = [], 0
     for tiles, parts in pictures:
-        end = start + len(tiles)
-        merged = merge_tiles(tiles, candidates[start:end])
-        results.append(_result(network, parts[0], merged, names, sum(seconds[start:end])))
+        end = start + len(parts)
+        merged = merge_tiles(tiles, candidates[start:end]) if tiles else candidates[start]
+        results.append(result_of(network, parts[0], merged, names, sum(seconds[start:end])))
         start = end
     return results
-
-
-def _decode(network: Network, sample: int, each: DetectorInput) -> Candidates:
-    options = each.options
-    return decode(network, sample, each.width, each.height, options.thresh, options.hier, options.letterbox)
 
 
 def detect(
@@ -275,9 +282,7 @@ def detect(
     Raises OptionError. Logs a warning if the network's output is not finite.
     """
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
-    if tiling is not None:
-        return detect_tiled(network, [prepare_tiles(network, image, options, tiling)], names)[0]
-    return detect_inputs(network, [prepare_input(network, image, options)], names)[0]
+    return detect_prepared(network, [prepare_picture(network, image, options, tiling)], names, 1)[0]
 
 
 def detect_each(
@@ -303,38 +308,139 @@ def detect_each(
         raise OptionError(f"batch {batch}: expected at least 1")
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
 
-    def load(image: Image) -> tuple[Image, DetectorInput | TiledInput]:
-        picture = as_picture(image, bgr)
-        if tiling is not None:
-            return image, prepare_tiles(network, picture, options, tiling)
-        return image, prepare_input(network, picture, options)
+    def load(image: Image) -> tuple[Image, TiledInput]:
+        return image, prepare_picture(network, as_picture(image, bgr), options, tiling)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
+        failure: Exception | None = None
         with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
-            failure: Exception | None = None
             while failure is None:
-                ready: list[tuple[Image, DetectorInput | TiledInput]] = []
+                ready: list[tuple[Image, TiledInput]] = []
                 try:
                     for each in islice(loaded, batch):
                         ready.append(each)
                 except Exception as error:
                     failure = error
-                if ready:
-                    found = detect_prepared(network, [each for _, each in ready], names, batch)
-                    yield from zip([image for image, _ in ready], found, strict=True)
-                elif failure is None:
-                    return
+                if not ready:
+                    break
+                found = detect_prepared(network, [each for _, each in ready], names, batch)
+                yield from zip([image for image, _ in ready], found, strict=True)
+        if failure is not None:
             raise failure
 
     heads_of(network)  # raises if there is none
     return results()
 
 
-def detect_prepared(
-    network: Network, pictures: Sequence[DetectorInput | TiledInput], names: Sequence[str], batch: int
-) -> list[DetectionResult]:
-    """The objects of prepared pictures: either all whole, computed in one pass, or all tiled."""
-    whole = [each for each in pictures if isinstance(each, DetectorInput)]
-    if whole:
-        return detect_inputs(network, whole, names)
-    return detect_tiled(network, [each for each in pictures if isinstance(each, TiledInput)], names, batch)
+# --- large pictures in overlapping tiles, in which small objects are larger for the network ---
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a picture of `picture_width` x `picture_height`; all in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    picture_width: int
+    picture_height: int
+
+    def of(self, picture: Picture) -> Picture:
+        """The pixels of the tile, a view of the picture."""
+        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def in_picture(self, boxes: Array) -> Array:
+        """Boxes (k, 4) as fractions of the tile -> (k, 4) float32 as fractions of the picture."""
+        scale = np.array([self.width / self.picture_width, self.height / self.picture_height] * 2)
+        corner = np.array([self.left / self.picture_width, self.top / self.picture_height, 0, 0])
+        return (boxes * scale + corner).astype(np.float32)
+
+    def cuts(self, boxes: Array) -> NDArray[np.bool_]:
+        """(k,) bool: the boxes (k, 4), fractions of the tile, that end at an edge of the tile inside the picture."""
+        half = boxes[:, 2:] / 2
+        left, top = (boxes[:, :2] - half).T
+        right, bottom = (boxes[:, :2] + half).T
+        at_left = (left <= NEAR) & (self.left > 0)
+        at_top = (top <= NEAR) & (self.top > 0)
+        at_right = (right >= 1 - NEAR) & (self.left + self.width < self.picture_width)
+        at_bottom = (bottom >= 1 - NEAR) & (self.top + self.height < self.picture_height)
+        return at_left | at_top | at_right | at_bottom
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The division of a picture into `columns` x `rows` equal tiles; neighbours share the fraction `overlap` of a side.
+
+    The whole picture is the first tile, for objects larger than the others. Raises OptionError.
+    """
+
+    columns: int
+    rows: int
+    overlap: float = OVERLAP
+
+    def __post_init__(self) -> None:
+        for count in (self.columns, self.rows):
+            if not (isinstance(count, int) and 1 <= count <= MOST):
+                raise OptionError(f"tiles {self.columns}x{self.rows}: expected two numbers from 1 to {MOST}")
+        if not 0 <= self.overlap <= 0.9:
+            raise OptionError(f"overlap {self.overlap}: expected a number from 0 to 0.9")
+
+    @classmethod
+    def parse(cls, text: str, overlap: float = OVERLAP) -> Tiling:
+        """The tiling `2x2`, columns by rows. Raises OptionError."""
+        columns, x, rows = text.lower().partition("x")
+        if not (x and columns.isdecimal() and rows.isdecimal()):
+            raise OptionError(f"tiles {text}: expected columns x rows, such as 2x2")
+        return cls(int(columns), int(rows), overlap)
+
+    def tiles(self, width: int, height: int) -> list[Tile]:
+        """The whole picture, then its tiles row by row. Raises ImageError for one with fewer pixels than tiles."""
+        if width < self.columns or height < self.rows:
+            raise ImageError(f"{width}x{height} pixels cannot be cut into {self.columns}x{self.rows} tiles")
+        whole = Tile(0, 0, width, height, width, height)
+        if self.columns == self.rows == 1:
+            return [whole]
+        return [whole] + [
+            Tile(left, top, right - left, bottom - top, width, height)
+            for top, bottom in _spans(height, self.rows, self.overlap)
+            for left, right in _spans(width, self.columns, self.overlap)
+        ]
+
+
+def _spans(size: int, count: int, overlap: float) -> list[tuple[int, int]]:
+    """The first pixel and the one after the last of `count` equal spans that cover `size` pixels."""
+    length = size / (count - (count - 1) * overlap)
+    starts = [number * length * (1 - overlap) for number in range(count)]
+    return [(math.floor(start), min(size, math.ceil(start + length))) for start in starts]
+
+
+def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidates:
+    """The candidates of all tiles, before suppression, as fractions of the picture.
+
+    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a box of its class that is not
+    a part covers COVERED of its area, because the part might have a higher confidence and suppress that box. The usual
+    suppression does the rest.
+    """
+    merged = Candidates.concatenate(
+        [replace(each, boxes=tile.in_picture(each.boxes)) for tile, each in zip(tiles, found, strict=True)]
+    )
+    is_part = np.concatenate([tile.cuts(each.boxes) for tile, each in zip(tiles, found, strict=True)])
+    seen = merged.probabilities.max(axis=1, initial=0) > 0
+    parts, wholes = np.flatnonzero(is_part & seen), np.flatnonzero(~is_part & seen)
+    if not (len(parts) and len(wholes)):
+        return merged
+    classes = merged.probabilities.argmax(axis=1)
+    keep = np.ones(len(merged), bool)
+    for part in parts:
+        rivals = wholes[classes[wholes] == classes[part]]
+        keep[part] = not (_covered(merged.boxes[part], merged.boxes[rivals]) >= COVERED).any()
+    return merged.select(keep)
+
+
+@np.errstate(all="ignore")
+def _covered(box: Array, others: Array) -> Array:
+    """(k,): the fraction of a box (4,) that each of the others (k, 4) covers."""
+    low = np.maximum(box[:2] - box[2:] / 2, others[:, :2] - others[:, 2:] / 2)
+    high = np.minimum(box[:2] + box[2:] / 2, others[:, :2] + others[:, 2:] / 2)
+    return np.clip(high - low, 0, None).prod(axis=1) / box[2:].prod()

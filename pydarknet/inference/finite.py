@@ -1,4 +1,4 @@
-"""Outputs that are not finite: a cheap check after each pass, and a slow search for the cause that runs once."""
+"""A timed pass; outputs that are not finite: a cheap check after each pass, a slow search for the cause, once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ import numpy as np
 
 from ..errors import DivergedError
 from ..network.network import Network
+from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 
 log = logging.getLogger("pydarknet")
 
 _warned: WeakSet[Network] = WeakSet()
+
+
+def timed_forward(network: Network, x: Array) -> tuple[list[Array], float]:
+    """`network.forward(x)` and its seconds, without those of preparing the network for another size of input."""
+    network.prepare(x.shape)
+    start = clock()
+    outputs = network.forward(x)
+    return outputs, clock() - start
 
 
 def all_finite(outputs: Sequence[Array]) -> bool:

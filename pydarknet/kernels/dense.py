@@ -1,13 +1,16 @@
-"""Matrix-vector products over flat arrays in plain order."""
+"""Matrix-vector products over flat arrays in plain order, and their gradients."""
 
 from __future__ import annotations
 
 import numba
 from numba import prange
 
-from ..runtime.jit import reducing_kernel
+from ..runtime.jit import kernel, reducing_kernel
+from .addressing import clear
 
 f32 = numba.float32
+
+CHUNK = 1024  # inputs of one task
 
 
 @reducing_kernel
@@ -21,6 +24,33 @@ def dense(x, x_item, weights, gain, bias, y, batch, inputs, outputs):
             for i in range(inputs):
                 total += row[i] * values[i]
             y[n * outputs + o] = gain[o] * total + bias[o]
+
+
+@kernel
+def dense_weight_gradient(x, delta, batch, inputs, outputs, gradient):
+    """gradient[o, i] += sum over items of delta[n, o] x[n, i]; all flat."""
+    for o in prange(outputs):
+        row = gradient[o * inputs : o * inputs + inputs]
+        for n in range(batch):
+            values, change = x[n * inputs : n * inputs + inputs], delta[n * outputs + o]
+            for i in range(inputs):
+                row[i] += change * values[i]
+
+
+@kernel
+def dense_input_gradient(delta, weights, batch, inputs, outputs, out):
+    """out[n, i] = sum over o of delta[n, o] weights[o, i]; all flat."""
+    chunks = (inputs + CHUNK - 1) // CHUNK
+    for task in prange(batch * chunks):
+        n = task // chunks
+        first = (task - n * chunks) * CHUNK
+        count = min(CHUNK, inputs - first)
+        result = out[n * inputs + first : n * inputs + first + count]
+        clear(result)
+        for o in range(outputs):
+            row, change = weights[o * inputs + first : o * inputs + first + count], delta[n * outputs + o]
+            for i in range(count):
+                result[i] += change * row[i]
 
 
 @reducing_kernel

@@ -9,7 +9,7 @@ from ..runtime.jit import kernel, scalar
 from .activation import LOGISTIC, activate_fused, exp32
 from .addressing import plane_task
 from .reorder import unpack_block
-from .simd.vector import LANES
+from .simd import LANES
 
 f32 = numba.float32
 

@@ -11,10 +11,9 @@ import numpy as np
 from ..config.dialect import Dialect
 from ..config.sections import Section, did_you_mean
 from ..kernels import activation as ids
-from ..kernels.activation import activate, activate_segments
+from ..kernels.activation import activate, activate_segments, activation_gradient
+from ..kernels.elementwise import add_channels
 from ..kernels.reorder import copy_channels
-from ..kernels.training.activation import activation_gradient
-from ..kernels.training.elementwise import add_channels
 from ..runtime.program import Call, KernelCall
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array

@@ -292,8 +292,8 @@ class Layer:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
-    # A layer may compute its successors too, without writing the outputs between. The planner (`network/fusion.py`,
-    # `network/memory_plan.py`) and the layers use only the members of this section for that.
+    # A layer may compute its successors too, without writing the outputs between. The planner
+    # (`network/memory_plan.py`) and the layers use only the members of this section for that.
     #
     # Fused layers. For each layer the planner collects the following layers, as long as each is the only reader of its
     # predecessor. `fusable(after)` returns how many of them, from the first on, the layer can compute itself. They

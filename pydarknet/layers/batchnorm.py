@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..config.sections import Section
 from ..kernels import elementwise
-from ..kernels.training.batchnorm import channel_moments, sloped_combine, sloped_sums
+from ..kernels.elementwise import channel_moments, sloped_combine, sloped_sums
 from ..runtime.program import Call, KernelCall
 from ..tensor import Layout, Tensor
 from ..utils.arrays import LANES, Array

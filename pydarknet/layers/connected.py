@@ -11,8 +11,7 @@ import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section
-from ..kernels.dense import dense
-from ..kernels.training.dense import dense_input_gradient, dense_weight_gradient
+from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation

@@ -13,8 +13,8 @@ import numpy as np
 from ..config.dialect import Dialect
 from ..config.sections import Section, flag, real
 from ..kernels import elementwise
+from ..kernels.elementwise import add_channels
 from ..kernels.reorder import copy_channels
-from ..kernels.training.elementwise import add_channels
 from ..kernels.views import Extent, Strides
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor

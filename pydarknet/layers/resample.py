@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from ..config.sections import Section, flag, natural, positive, real
 from ..kernels import elementwise, pooling
-from ..kernels.training.pooling import average_gradient, maxpool_gradient
+from ..kernels.pooling import average_gradient, maxpool_gradient
 from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .base import BuildContext, Layer, sizes
-from .convolution.blur_pool import Blur
-from .convolution.section import read_strides
+from .convolution.section import Blur, read_strides
 from .nchw_layer import NchwLayer
 from .summary_row import blur_row
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.task_queue import CACHE_LINE
+from ..kernels.addressing import CACHE_LINE
 from ..runtime.program import KernelCall
 from ..runtime.threads import most_threads, threads
 from ..utils.arrays import LANES, Array, aligned_zeros

@@ -1,4 +1,4 @@
-"""Layers are built from the sections of a .cfg file, one after another."""
+"""Layers are built from the sections of a .cfg file, one after another; the size of their input."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import logging
 import threading
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..config.dialect import Dialect
 from ..config.sections import Config, Section
-from ..errors import ConfigError
+from ..errors import ConfigError, OptionError
 from ..layers import BuildContext, Changes, Layer, layer_class
 from ..tensor import Shape
 from ..utils.arrays import check_memory
@@ -19,9 +21,50 @@ FOR_IMAGES = frozenset({
     "Gaussian_yolo", "local", "local_avg", "local_avgpool", "lrn", "max", "maxpool", "normalization", "region", "reorg",
     "reorg3d", "sam", "scale_channels", "upsample", "yolo",
 })  # fmt: skip
+LARGEST_SIDE = 1 << 16  # pixels
+LARGEST_BATCH = 1 << 20  # sequences of recurrent networks count with all their steps
 USUAL_STRIDE = 32  # pixels of the input for each cell of the coarsest head
 
 log = logging.getLogger("pydarknet")
+
+
+def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:
+    """The shape of the input that `[net]` describes, or one of the given width and height in pixels.
+
+    Raises ConfigError, and OptionError for a side out of range.
+    """
+    net = config.net
+    h = net.natural("height", 0) if height is None else checked_side("height", height)
+    w = net.natural("width", 0) if width is None else checked_side("width", width)
+    channels = net.natural("channels", 0)
+    if height is not None or width is not None:
+        net.ignore("height", "width")
+    if not (h and w and channels):
+        inputs = net.natural("inputs", 0)
+        if not inputs:
+            raise net.error(
+                f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all three, or "
+                "inputs"
+            )
+        return Shape(inputs)
+    for name, value in (("height", h), ("width", w), ("channels", channels)):
+        if value > LARGEST_SIDE:
+            raise net.error(f"{name}={value}: expected at most {LARGEST_SIDE}", name)
+    return Shape(channels, h, w)
+
+
+def checked_side(name: str, value: int) -> int:
+    """Return a width or height in pixels that a network can have. Raises OptionError for others."""
+    if not isinstance(value, (int, np.integer)) or not 1 <= value <= LARGEST_SIDE:
+        raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
+    return value
+
+
+def checked_batch(batch: int) -> int:
+    """Return a batch size that a network can have. Raises OptionError for others."""
+    if not 1 <= batch <= LARGEST_BATCH:
+        raise OptionError(f"batch {batch}: expected a number from 1 to {LARGEST_BATCH}")
+    return batch
 
 
 def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, changes: Changes) -> list[Layer]:

@@ -10,12 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 from ..layers import INPUT, Layer
-from ..runtime.passes import pass_under_way
-from ..runtime.program import Call, fuse_calls
+from ..runtime.program import Call, fuse_calls, pass_under_way
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
-from .fusion import Graph, find_fusions, set_precision
-from .memory_plan import allocate, plan_tensors
+from .memory_plan import Graph, allocate, find_fusions, plan_tensors, steps_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,16 +54,15 @@ class ExecutionPlan:
         graph = Graph(layers, shape, output)
         fusions = {} if keep_all else find_fusions(graph)
         tensors = allocate(plan_tensors(graph, batch, fusions, keep_all))
-        set_precision(graph, precision)
-        fused = {i for run in fusions.values() for i in run}
-        steps = [index for index, layer in enumerate(layers) if not layer.is_alias and index not in fused]
-        for index in steps:
-            after = fusions.get(index, [])
-            last = after[-1] if after else index
-            layers[index].fused = [layers[i] for i in after]
-            sources = [*graph.sources(index), *(graph.sources(last)[1:] if after else ())]
-            layers[index].setup([tensors[source] for source in sources], tensors.get(last))
-        computing = [layers[index] for index in steps]
+        for index, layer in enumerate(layers):
+            sources = [layers[owner] for owner in graph.sources(index) if owner != INPUT]
+            layer.set_precision(precision, sources, [layers[i] for i in graph.read_by(index)])
+        computing = []
+        for step in steps_of(graph, fusions):
+            layer, *after = (layers[i] for i in step.layers)
+            layer.fused = after
+            layer.setup([tensors[source] for source in step.sources], tensors.get(step.output))
+            computing.append(layer)
         return cls(
             graph, shape, batch, keep_all, tensors[INPUT],
             [tensors.get(graph.owner(index)) for index in range(len(layers))],
@@ -77,16 +74,15 @@ class ExecutionPlan:
         return replace(self, calls=_calls_of(self.steps))
 
     def run(self, x: Array) -> None:
-        """One pass for contiguous x, float32 of as many numbers as `input` has. If it is interrupted, as by Ctrl-C, the
-        layers keep the state from before it."""
-        with pass_under_way(), self._filled(x), self._states_kept():
+        """One pass for contiguous x, float32 of as many numbers as `input` has."""
+        with self._pass(x):
             for call in self.calls:
                 call()
 
     def run_timed(self, x: Array) -> list[float]:
         """One pass layer by layer: the seconds of filling `input`, then those of each step."""
         clock = [time.perf_counter()]
-        with pass_under_way(), self._filled(x), self._states_kept():
+        with self._pass(x):
             clock.append(time.perf_counter())
             for layer in self.steps:
                 layer.forward()
@@ -94,22 +90,19 @@ class ExecutionPlan:
         return [after - before for before, after in pairwise(clock)]
 
     @contextlib.contextmanager
-    def _filled(self, x: Array) -> Iterator[None]:
-        try:
-            self.input.fill(x)
-            yield
-        finally:
-            self.input.release()
-
-    @contextlib.contextmanager
-    def _states_kept(self) -> Iterator[None]:
-        states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in self.stateful]
-        try:
-            yield
-        except BaseException:
-            for layer, state in zip(self.stateful, states, strict=True):
-                layer.load_state_dict(state)
-            raise
+    def _pass(self, x: Array) -> Iterator[None]:
+        """Around a pass. If it is interrupted, as by Ctrl-C, the layers keep the state from before it."""
+        with pass_under_way():
+            states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in self.stateful]
+            try:
+                self.input.fill(x)
+                yield
+            except BaseException:
+                for layer, state in zip(self.stateful, states, strict=True):
+                    layer.load_state_dict(state)
+                raise
+            finally:
+                self.input.release()
 
     def read(self, index: int) -> Array:
         """A copy of what layer `index` gave in the last pass: (n, c, h, w), or (n, outputs) where the layer's order is

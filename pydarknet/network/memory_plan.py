@@ -1,8 +1,8 @@
-"""The tensors between the layers of a network: layouts, aliasing, lifetimes, and memory.
+"""The tensors between the layers of a network: fusion, layouts, aliasing, lifetimes, and memory.
 
 Five passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
 
-1. fusion      which layers are computed together; tensors inside such a run do not exist (`fusion.find_fusions`)
+1. fusion      which layers are computed together; tensors inside such a run do not exist (`find_fusions`)
 2. layout      lanes (blocked nChw16c, packed in four lanes, NCHW) and halo, as the readers need them (`set_layouts`)
 3. aliasing    concatenations and splits without a copy: a tensor is a part of another one (`find_parts`)
 4. liveness    the first and the last step at which a tensor must exist (`set_lifetimes`)
@@ -29,18 +29,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ShapeError
-from ..layers import INPUT
+from ..layers import INPUT, Layer
 from ..layers.convolution.nchw import fits_four_lanes
 from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
 from ..utils.arrays import LANES, aligned_zeros, check_memory
-from .fusion import Graph
 
 ALIGN = 16  # floats: one cache line
 FOUR_LANES = 4  # of an input of up to four channels that only convolutions read
+MOST_FUSED = 3  # layers that any layer computes besides its own work
+
+
+class Graph:
+    """Layers, the shape of the network's input, and who reads whose tensor.
+
+    An alias is a layer that passes on what it reads (dropout at inference, a route of one source): it owns no tensor.
+    output: the layer whose output is the network's. owners: for each layer the one that owns the tensor of its output,
+    or INPUT. readers: for each owner the layers that read its tensor, once for each time that they name it.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_: Shape, output: int) -> None:
+        self.layers, self.input, self.output = layers, input_, output
+        self.owners: list[int] = []
+        self.readers: dict[int, list[int]] = {}
+        for index, layer in enumerate(layers):
+            self.owners.append(self.owner(layer.sources[0]) if layer.is_alias else index)
+            for source in () if layer.is_alias else layer.sources:
+                self.readers.setdefault(self.owner(source), []).append(index)
+
+    def owner(self, index: int) -> int:
+        """The owner of the tensor that layer `index`, or INPUT, gives."""
+        return INPUT if index == INPUT else self.owners[index]
+
+    def sources(self, index: int) -> list[int]:
+        """The owners of the tensors that layer `index` reads, in the order in which it names them."""
+        return [self.owner(source) for source in self.layers[index].sources]
+
+    def read_by(self, owner: int) -> list[int]:
+        """The layers that read the owner's tensor."""
+        return self.readers.get(owner, [])
+
+    def shape(self, index: int) -> Shape:
+        """What layer `index`, or the input, gives for one picture."""
+        return self.input if index == INPUT else self.layers[index].shape
+
+    @property
+    def output_owner(self) -> int:
+        """The owner of the tensor that is the network's output."""
+        return self.owner(self.output)
 
 
 @dataclass(eq=False)
@@ -103,6 +143,69 @@ def needed_tensors(graph: Graph, batch: int, fusions: dict[int, list[int]]) -> l
     return [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
 
 
+# --- fusion -----------------------------------------------------------------------------------------------------------
+
+
+def find_fusions(graph: Graph) -> dict[int, list[int]]:
+    """The fusion pass: layers that compute others as well, each with those others in their order.
+
+    A convolution, for example, adds a residual connection or pools 2 x 2 pixels while it stores its output; the sums
+    that lie between never reach memory. A layer can be fused into an earlier one only where it is the only reader of
+    the tensor between them, since nobody else then misses that tensor.
+    """
+    layers, fusions, taken = graph.layers, dict[int, list[int]](), set[int]()
+    for index, layer in enumerate(layers):
+        if index in taken or layer.is_alias:
+            continue
+        followers = _followers(graph, index)
+        count = layer.fusable([layers[i] for i in followers])
+        if count:
+            fusions[index] = followers[:count]
+            taken.update(followers[:count])
+    return fusions
+
+
+def _followers(graph: Graph, index: int) -> list[int]:
+    """Layers after `index` of which each is the only reader of its predecessor, as its first source, with nothing but
+    aliases between them; at most MOST_FUSED, and none after the network's output."""
+    followers: list[int] = []
+    while index != graph.output_owner and len(graph.read_by(index)) == 1 and len(followers) < MOST_FUSED:
+        (reader,) = graph.read_by(index)
+        adjacent = all(graph.owners[i] == index for i in range(index + 1, reader))
+        if not adjacent or graph.sources(reader)[0] != index:
+            break
+        followers.append(index := reader)
+    return followers
+
+
+class Step(NamedTuple):
+    """Layers that are computed as one.
+
+    layers: the first one, and those fused into it, the last of which gives the output. sources: the owners of the
+    tensors that they read, in the order in which the layers name them.
+    """
+
+    layers: tuple[int, ...]
+    sources: tuple[int, ...]
+
+    @property
+    def output(self) -> int:
+        """The owner of the tensor that they write."""
+        return self.layers[-1]
+
+
+def steps_of(graph: Graph, fusions: dict[int, list[int]]) -> list[Step]:
+    """The steps of a pass, in order: all layers but aliases and those that are fused into others."""
+    fused = {i for run in fusions.values() for i in run}
+    found = []
+    for index, layer in enumerate(graph.layers):
+        if not layer.is_alias and index not in fused:
+            after = fusions.get(index, [])
+            more = graph.sources(after[-1])[1:] if after else []
+            found.append(Step((index, *after), (*graph.sources(index), *more)))
+    return found
+
+
 # --- layout -----------------------------------------------------------------------------------------------------------
 
 
@@ -126,67 +229,40 @@ def _input_fits_four_lanes(graph: Graph) -> bool:
     return graph.input.channels <= FOUR_LANES and all(layer.reads_four_lanes and not layer.is_alias for layer in direct)
 
 
-@dataclass(frozen=True)
-class FusedRun:
-    """Layers computed as one step.
-
-    sources: the owners of the tensors that they read. output: the owner of the one that they write. output_lanes: the
-    lanes in which they can write it if all sources are NCHW; empty if they cannot read NCHW.
-    """
-
-    sources: frozenset[int]
-    output: int
-    output_lanes: tuple[int, ...]
-
-
 def propagate_nchw(graph: Graph, fusions: dict[int, list[int]]) -> set[int]:
     """The owners of tensors that are kept as NCHW, which saves work for tensors with few channels.
 
-    Layout propagation: first every tensor with few channels is assumed to be NCHW. A run supports that if all its
+    Layout propagation: first every tensor with few channels is assumed to be NCHW. A step supports that if all its
     sources are NCHW and it can write the layout of its output. A tensor loses the layout when its writer or one of its
-    readers does not support it, which may make other runs unable. Each run and each tensor changes at most once, so the
-    time is linear.
+    readers does not support it, which may make other steps unable. Each step and each tensor changes at most once,
+    so the time is linear.
     """
-    users: dict[int, list[FusedRun]] = {}
-    able: dict[FusedRun, None] = {}
+    users: dict[int, list[Step]] = {}
+    able: dict[Step, Sequence[int]] = {}  # steps that can read NCHW, and the lanes in which they can write then
     written = {INPUT}  # owners of tensors that their writers can write as NCHW
-    for run in _runs(graph, fusions):
-        for tensor in (*run.sources, run.output):
-            users.setdefault(tensor, []).append(run)
-        if run.output_lanes:
-            able[run] = None
-        if NCHW in run.output_lanes:
-            written.add(run.output)
+    for step in steps_of(graph, fusions):
+        for tensor in dict.fromkeys((*step.sources, step.output)):
+            users.setdefault(tensor, []).append(step)
+        first, *after = (graph.layers[i] for i in step.layers)
+        if lanes := first.lanes_from_nchw(after):
+            able[step] = lanes
+        if NCHW in lanes:
+            written.add(step.output)
     kept = {
-        owner for owner, runs in users.items()
+        owner for owner, steps in users.items()
         if owner in written and graph.read_by(owner) and owner != graph.output_owner
-        and fits_four_lanes(graph.shape(owner)) and all(run in able for run in runs)
+        and fits_four_lanes(graph.shape(owner)) and all(step in able for step in steps)
     }  # fmt: skip
     lost = [owner for owner in users if owner not in kept]
     while lost:
         owner = lost.pop()
-        for run in [run for run in users[owner] if run in able]:
-            if owner in run.sources or LANES not in run.output_lanes:
-                del able[run]
-                released = kept.intersection((*run.sources, run.output))
+        for step in [step for step in users[owner] if step in able]:
+            if owner in step.sources or LANES not in able[step]:
+                del able[step]
+                released = kept.intersection((*step.sources, step.output))
                 kept -= released
                 lost += released
     return kept
-
-
-def _runs(graph: Graph, fusions: dict[int, list[int]]) -> list[FusedRun]:
-    """Every step of a pass."""
-    fused = {i for run in fusions.values() for i in run}
-    found = []
-    for index, layer in enumerate(graph.layers):
-        if index in fused or layer.is_alias:
-            continue
-        after = fusions.get(index, [])
-        last = after[-1] if after else index
-        sources = [*graph.sources(index), *(graph.sources(last)[1:] if after else ())]
-        lanes = layer.lanes_from_nchw([graph.layers[i] for i in after])
-        found.append(FusedRun(frozenset(sources), last, lanes))
-    return found
 
 
 # --- aliasing ---------------------------------------------------------------------------------------------------------

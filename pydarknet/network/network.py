@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,16 @@ from ..config.sections import Config
 from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
-from ..layers.convolution.converted import FLOAT32, checked_precision
+from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
 from ..layers.workspace import Workspace, using
 from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork
-from ..runtime.passes import ENGINE_LOCK
+from ..runtime.program import ENGINE_LOCK
 from ..tensor import Shape
 from ..utils.arrays import Array
-from .builder import build_layers, without_warnings
+from .builder import build_layers, checked_batch, checked_side, network_input, without_warnings
 from .execution_plan import ExecutionPlan
-from .input_size import checked_batch, checked_side, network_input
+from .quantization import Quantization
 from .weights import Header, Loaded, load_weights, save_weights
 
 # What a copy has of its own, besides arrays.
@@ -75,6 +75,7 @@ class Network:
         self._plan: ExecutionPlan | None = None
         self._changes = Changes()
         self._precision = FLOAT32
+        self.quantization: Quantization | None = None  # the ranges of 8-bit layers
         self.layers = build_layers(config, dialect, self.input, self.batch, self._changes)
         self._built = self._reshaped = self.input, self.batch
         self._own()
@@ -178,51 +179,54 @@ class Network:
 
     @property
     def precision(self) -> str:
-        """What direct convolutions multiply at inference: "float32", or "bf16" on a processor with AVX-512 BF16.
-        Setting it raises OptionError where that cannot be."""
+        """What convolutions multiply at inference: "float32", "bf16" on a processor with AVX-512 BF16, or "int8" on one
+        with AVX-512 VNNI and after `quantize`. Setting it raises OptionError where that cannot be."""
         return self._precision
 
     @precision.setter
     def precision(self, precision: str) -> None:
         with self.lock:
-            self._precision = checked_precision(precision)
+            if checked_precision(precision) == INT8 and self.quantization is None:
+                raise OptionError("precision int8: needs the ranges that `pydarknet quantize` measures on pictures")
+            self._precision = precision
             self._plan = None
+
+    def quantize(self, quantization: Quantization) -> None:
+        """Use these ranges where the precision is "int8". Raises WeightsError where they are of other weights."""
+        with self.lock:
+            quantization.apply(self.layers)
+            self.quantization = quantization
+            self.parameters_changed()
 
     # --- parameters --------------------------------------------------------------------------------------------------
 
     def initialise(self, first: int = 0) -> None:
         """Give the layers from `first` on darknet's initial values, from the seed."""
-        rng = np.random.default_rng(self.seed)
         with self.lock:
-            for layer in self.layers[first:]:
-                self._initialise(layer, rng)
+            self._initialise(self.layers[first:])
             self.parameters_changed()
 
-    def _initialise(self, layer: Layer, rng: np.random.Generator) -> None:
-        try:
-            layer.initialise(rng, self.dialect)
-        except MemoryError:
-            numbers = sum(array.size for array in layer.parameters())
-            raise layer.section.shape_error(f"has {numbers} parameters, too many for this machine's memory") from None
+    def _initialise(self, layers: Sequence[Layer]) -> None:
+        rng = np.random.default_rng(self.seed)
+        for layer in layers:
+            try:
+                layer.initialise(rng, self.dialect)
+            except MemoryError:
+                count = sum(array.size for array in layer.parameters())
+                raise layer.section.shape_error(f"has {count} parameters, too many for this machine's memory") from None
 
     def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
         """Read a .weights file, or the content of one as bytes; layers that a partial one does not reach are
         initialised. Raises WeightsError."""
         with self.lock:
-            self._initialise_unstored()
+            # Layers of whose record the file is said to lack something start from their initial values.
+            self._initialise([layer for layer in self.layers if not layer.record_options.is_whole])
             loaded = load_weights(source, self.layers, allow_partial)
             self.header = loaded.header
             if loaded.layers < len(self.layers):
                 self.initialise(loaded.layers)
             self.parameters_changed()
         return loaded
-
-    def _initialise_unstored(self) -> None:
-        """Layers of whose record the file is said to lack something start from their initial values."""
-        rng = np.random.default_rng(self.seed)
-        for layer in self.layers:
-            if not layer.record_options.is_whole:
-                self._initialise(layer, rng)
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
         """Write all parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""
@@ -272,6 +276,8 @@ class Network:
             _states(layer).update(kept)
             for parameter, values in zip(layer.named_parameters(), copies, strict=True):
                 parameter.array[...] = values
+        if self.quantization:
+            self.quantization.apply(self.layers)
 
     # --- running -----------------------------------------------------------------------------------------------------
 

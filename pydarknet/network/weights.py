@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -83,20 +84,17 @@ class Loaded:
     left_over: int
 
 
-def _is_stored(parameter: Parameter, layer: Layer) -> bool:
-    return layer.record_options.load and (
-        layer.record_options.scales or parameter.name.rpartition(".")[2] not in _SCALES
-    )
-
-
-def _stored_part(parameter: Parameter, layer: Layer) -> NDArray[np.float32]:
-    """The part of a parameter that the file holds: all of it, or with `numload` its first filters."""
-    return parameter.array if layer.record_options.filters is None else parameter.array[: layer.record_options.filters]
+def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
+    """The parameters that the file holds, each with the part of it: all, or with `numload` its first filters."""
+    options = layer.record_options
+    for parameter in layer.named_parameters():
+        if options.load and (options.scales or parameter.name.rpartition(".")[2] not in _SCALES):
+            yield parameter, parameter.array[: options.filters]
 
 
 def stored_numbers(layer: Layer) -> int:
     """The number of float32 values that a file holds for this layer."""
-    return sum(_stored_part(p, layer).size for p in layer.named_parameters() if _is_stored(p, layer))
+    return sum(part.size for _, part in _stored(layer))
 
 
 def file_lengths(layers: Sequence[Layer]) -> tuple[int, int]:
@@ -148,44 +146,41 @@ def load_weights(
         )
     numbers = np.frombuffer(content, "<f4", count=(len(content) - start) // 4, offset=start)
     expected = [stored_numbers(layer) for layer in layers]
-    if not allow_partial:
-        _check_length(name, numbers.size, expected, layers)
+    if not allow_partial and numbers.size != sum(expected):
+        raise _length_error(name, numbers.size, expected, layers)
     at = filled = 0
     for layer, count in zip(layers, expected, strict=True):
         if at + count > numbers.size or (count and at == numbers.size):
             break
         _fill(layer, numbers[at : at + count], header.transposed)
-        _warn_of_broken_numbers(name, filled, layer)
         at += count
         filled += 1
+    _warn_of_broken_numbers(name, layers[:filled])
     return Loaded(header, filled, numbers.size - at)
 
 
-def _check_length(name: str, found: int, expected: Sequence[int], layers: Sequence[Layer]) -> None:
+def _length_error(name: str, found: int, expected: Sequence[int], layers: Sequence[Layer]) -> WeightsError:
+    """What is wrong with a file of another length."""
     total = sum(expected)
-    if found == total:
-        return
     sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
     classes = _classes_that_fit(found, expected, layers)
     if classes is not None:
-        raise WeightsError(
+        return WeightsError(
             f"{sizes}: as many as with {classes} classes instead of {_classes_of(layers[-1])}; `pydarknet cfg set CFG "
             f"NEW.cfg --classes {classes}` makes such a cfg"
         )
     if found > total:
-        raise WeightsError(
+        return WeightsError(
             f"{sizes}: {found - total} too many; a wrong cfg, or the other dialect's order? (allow_partial, "
             "--allow-partial: load it all the same)"
         )
-    before = 0
-    for index, (layer, count) in enumerate(zip(layers, expected, strict=True)):
-        if before + count > found:
-            raise WeightsError(
-                f"{sizes}: it ends in layer {index} [{layer.kind}], which has {found - before} of its {count}; a "
-                "wrong cfg, or a file cut short? (allow_partial, --allow-partial: load whole layers as far as they "
-                "go)"
-            )
-        before += count
+    ends = list(accumulate(expected))
+    index = next(index for index, end in enumerate(ends) if end > found)
+    has = found - ends[index] + expected[index]
+    return WeightsError(
+        f"{sizes}: it ends in layer {index} [{layers[index].kind}], which has {has} of its {expected[index]}; a "
+        "wrong cfg, or a file cut short? (allow_partial, --allow-partial: load whole layers as far as they go)"
+    )
 
 
 def _classes_of(head: Layer) -> int:
@@ -211,32 +206,30 @@ def _classes_that_fit(found: int, expected: Sequence[int], layers: Sequence[Laye
 
 def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
     at = 0
-    for parameter in layer.named_parameters():
-        if not _is_stored(parameter, layer):
-            continue
-        part = _stored_part(parameter, layer)
+    for parameter, part in _stored(layer):
         values = numbers[at : at + part.size]
         if parameter.matrix and (transposed or layer.record_options.flipped):
-            part[:] = values.reshape(-1, len(part)).T.reshape(part.shape)
-        else:
-            part[:] = values.reshape(part.shape)
+            values = values.reshape(-1, len(part)).T
+        part[:] = values.reshape(part.shape)
         at += part.size
     layer.parameters_changed()
 
 
-def _warn_of_broken_numbers(name: str, index: int, layer: Layer) -> None:
-    """A warning that names the layer where parameters are NaN or infinite: its outputs will be, too."""
-    for parameter in layer.named_parameters():
-        array = parameter.array
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(array.sum()):  # much faster than to look at each number
-                continue
-        broken = array.size - np.count_nonzero(np.isfinite(array))
-        if broken:
-            log.warning(
-                "%s: layer %d [%s]: %d of its %d %s are NaN or infinite, and so will be what is computed with them",
-                name, index, layer.kind, broken, array.size, parameter.name,
-            )  # fmt: skip
+def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
+    """A warning that names the first layer where parameters are NaN or infinite: its outputs will be, too."""
+    found = []
+    for index, layer in enumerate(layers):
+        for parameter in layer.named_parameters():
+            array = parameter.array
+            with np.errstate(over="ignore", invalid="ignore"):
+                if np.isfinite(array.sum()):  # much faster than to look at each number
+                    continue
+            if broken := array.size - np.count_nonzero(np.isfinite(array)):
+                found.append(f"layer {index} [{layer.kind}]: {broken} of its {array.size} {parameter.name}")
+    if found:
+        others = f"; so are numbers of {len(found) - 1} other arrays" if len(found) > 1 else ""
+        text = "%s: %s are NaN or infinite, and so will be what is computed with them%s"
+        log.warning(text, name, found[0], others)
 
 
 def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:

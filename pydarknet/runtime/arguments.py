@@ -7,7 +7,7 @@ programs share the functions here, so all four agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,6 @@ KINDS: dict[type, str] = {
 WORDS_OF_ARRAY = 5  # meminfo, parent, items, their size, data; then shape and strides
 
 
-def flat(arguments: Sequence[Any]) -> Iterator[Any]:
-    """The arguments with each tuple replaced by its members."""
-    for argument in arguments:
-        if isinstance(argument, tuple):
-            yield from flat(argument)
-        else:
-            yield argument
-
-
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
@@ -37,47 +28,49 @@ def kinds_of(arguments: Sequence[Any]) -> tuple[str, ...] | None:
 
     An array's kind is `<f4[1]` (dtype and dimensions), that of a tuple `Planes(int64,int64)` (class and members).
     """
-    kinds = []
-    for argument in arguments:
-        if type(argument) is np.ndarray and argument.flags.carray:
-            kinds.append(array_kind(argument.dtype, argument.ndim))
-        elif type(argument) in KINDS:
-            kinds.append(KINDS[type(argument)])
-        elif isinstance(argument, tuple) and (members := kinds_of(argument)) is not None:
-            kinds.append(tuple_kind(type(argument), members))
-        else:
-            return None
-    return tuple(kinds)
+    return _all_kinds(_kind_of, arguments)
+
+
+def _kind_of(argument: Any) -> str | None:
+    if type(argument) is np.ndarray and argument.flags.carray:
+        return _array_kind(argument.dtype, argument.ndim)
+    if isinstance(argument, tuple):
+        return _tuple_kind(type(argument), kinds_of(argument))
+    return KINDS.get(type(argument))
 
 
 def kinds_of_types(signature: Sequence[Any]) -> tuple[str, ...] | None:
     """`kinds_of` for Numba's types of the arguments."""
+    return _all_kinds(_kind_of_type, signature)
+
+
+def _kind_of_type(type_: Any) -> str | None:
     from numba.np.numpy_support import as_dtype
 
     types = _numba_types()
-
+    if isinstance(type_, types.Array) and type_.layout == "C" and type_.mutable and type_.aligned:
+        return _array_kind(np.dtype(as_dtype(type_.dtype)), type_.ndim)
+    if isinstance(type_, types.BaseTuple):
+        return _tuple_kind(getattr(type_, "instance_class", tuple), kinds_of_types(type_.types))
     numbers = {types.int64: "int64", types.boolean: "bool", types.float64: "float64", types.float32: "float32"}
+    return numbers.get(type_)
+
+
+def _all_kinds(kind_of: Callable[[Any], str | None], arguments: Iterable[Any]) -> tuple[str, ...] | None:
     kinds = []
-    for type_ in signature:
-        if isinstance(type_, types.Array) and type_.layout == "C" and type_.mutable and type_.aligned:
-            kinds.append(array_kind(np.dtype(as_dtype(type_.dtype)), type_.ndim))
-        elif type_ in numbers:
-            kinds.append(numbers[type_])
-        elif isinstance(type_, types.BaseTuple) and (members := kinds_of_types(type_.types)) is not None:
-            kinds.append(tuple_kind(getattr(type_, "instance_class", tuple), members))
-        else:
+    for argument in arguments:
+        if (kind := kind_of(argument)) is None:
             return None
+        kinds.append(kind)
     return tuple(kinds)
 
 
-def array_kind(dtype: np.dtype, dimensions: int) -> str:
-    """The kind of a contiguous array that can be written to."""
+def _array_kind(dtype: np.dtype, dimensions: int) -> str:
     return f"{dtype.str}[{dimensions}]"
 
 
-def tuple_kind(class_: type, members: Sequence[str]) -> str:
-    """The kind of a tuple with members of these kinds."""
-    return f"{class_.__name__}({','.join(members)})"
+def _tuple_kind(class_: type, members: Sequence[str] | None) -> str | None:
+    return None if members is None else f"{class_.__name__}({','.join(members)})"
 
 
 # --- machine words ----------------------------------------------------------------------------------------------------
@@ -85,6 +78,8 @@ def tuple_kind(class_: type, members: Sequence[str]) -> str:
 
 def words_of(argument: Any) -> list[int]:
     """An argument of a kernel as 64-bit words: a number, what Numba knows of an array, or the members of a tuple."""
+    if type(argument) is int:  # most are: start-up counts
+        return [argument]
     if isinstance(argument, tuple):
         return [word for member in argument for word in words_of(member)]
     if isinstance(argument, np.ndarray):

@@ -38,7 +38,7 @@ log = logging.getLogger("pydarknet")
 
 PACKAGE = Path(__file__).parents[1]
 # What the compiled code depends on: the kernels, and the modules that say how they are compiled and kept.
-EMITTERS = ("arguments", "codegen", "jit", "numba_libraries", "object_writer", "thread_team_ir", "thunks")
+EMITTERS = ("arguments", "codegen", "jit", "numba_libraries", "object_writer", "thread_team_ir", "threads")
 FORMAT = 1  # of saved files
 
 CATALOGUE, TEAM = "modules.saved", "team.saved"
@@ -98,7 +98,7 @@ def numba_is_known() -> bool:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-class UntrustedFolderError(Exception):
+class UntrustedFolderError(OSError):
     """A folder in which others could put code for this user to run."""
 
 
@@ -112,14 +112,14 @@ def make_own(folder: Path, forbidden: int, follow_links: bool = False) -> None:
         return
     status = folder.stat() if follow_links else folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        raise UntrustedFolderError(f"{folder}: not used for compiled kernels, it is a link")
-    if status.st_uid != os.getuid():
-        raise UntrustedFolderError(f"{folder}: not used for compiled kernels, it belongs to another user")
-    if status.st_mode & forbidden:
-        mode = f"{stat.S_IMODE(status.st_mode):o}"
-        raise UntrustedFolderError(
-            f"{folder}: not used for compiled kernels, others have access to it (mode {mode}); expected 700"
-        )
+        why = "it is a link"
+    elif status.st_uid != os.getuid():
+        why = "it belongs to another user"
+    elif status.st_mode & forbidden:
+        why = f"others have access to it (mode {stat.S_IMODE(status.st_mode):o}); expected 700"
+    else:
+        return
+    raise UntrustedFolderError(f"{folder}: not used for compiled kernels, {why}")
 
 
 def base_folders() -> Iterator[tuple[Path, bool]]:
@@ -268,10 +268,7 @@ def file_of(kernel: str, kinds: tuple[str, ...]) -> str:
 
 def write(name: str, content: Any) -> None:
     """Keep something in a file of the folder, whole or not at all. Raises OSError."""
-    try:
-        make_own(folder(), 0o022)
-    except UntrustedFolderError as error:
-        raise PermissionError(13, str(error)) from error
+    make_own(folder(), 0o022)
     write_checked(folder() / name, encode(content))
 
 
@@ -289,7 +286,7 @@ def _is_trusted(folder: Path) -> bool:
     try:
         if folder.exists() or folder.is_symlink():
             make_own(folder, 0o022)
-    except (UntrustedFolderError, OSError) as error:
+    except OSError as error:
         log.warning("%s", error)
         return False
     return True

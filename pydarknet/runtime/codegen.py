@@ -27,6 +27,8 @@ from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 from numba.core.lowering import BaseLower
 
+from . import compile_time
+
 BODY = "__numba_parfor_gufunc"  # Numba's name for the body of a parallel loop begins so
 WRAPPERS = "parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper"
 
@@ -48,20 +50,27 @@ class CodeForCallers:
 
 
 class _Listener(event.Listener):
-    """Follows what is being compiled. Numba compiles in one thread at a time."""
+    """Follows what is being compiled, and for how long. Numba compiles in one thread at a time."""
 
     _collects = False  # whether the collector is to go on afterwards
 
     def on_start(self, event: Any) -> None:
+        compile_time.begin()
         if not _stack:
             self._collects = gc.isenabled()
             gc.disable()
         _stack.append(event.data["dispatcher"])
 
     def on_end(self, event: Any) -> None:
+        compile_time.end()
         _stack.pop()
         if not _stack and self._collects:
             gc.enable()
+
+
+def follow() -> None:
+    """From now on, follow what Numba compiles."""
+    event.register("numba:compile", _Listener())
 
 
 def add_kernel(dispatcher: Any) -> None:
@@ -104,7 +113,6 @@ def install() -> None:
         _change_functions()
     except AttributeError:
         return
-    event.register("numba:compile", _Listener())
 
 
 def _change_libraries() -> None:

@@ -1,31 +1,44 @@
-"""Several processes compile the kernels of a network: this one as it meets them, helpers ahead of it.
+"""Several processes compile the kernels of a network: this one as it meets them, helpers ahead of it. The first one
+that asks for a kernel compiles it; others wait for its file, or compile something else.
 
     will_run(work)               the network says what it is about to run (`network/network.py`)
     kernel is not in the cache   `jit.py` claims it and calls `kernel_is_missing`, which starts helpers, once for a work
-    helper                       finds out which kernels the work calls, without computing (`record.py`), prints the
+    helper                       finds out which kernels the work calls, without computing (`jit.py`), prints the
                                  names of the missing files, and compiles those that nobody has claimed
-    this process                 goes on; where a helper has claimed what it needs (`claims.py`), it compiles what
+    this process                 goes on; where a helper has claimed what it needs, it compiles what
                                  nobody has claimed, and waits when there is nothing left
+
+A claim is a lock on a small file beside the kernel's cache file. The system releases it when its process ends, however
+that ends, so that nobody waits for a process that is gone.
 
 Imports nothing heavy: a process that finds all kernels compiled pays for one assignment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from subprocess import Popen
 
+try:
+    import fcntl
+except ImportError:  # Windows: every process compiles for itself
+    fcntl = None  # type: ignore[assignment]
+
 VARIABLE = "PYDARKNET_COMPILE_PROCESSES"
 MOST = 8  # processes by default: a network has few kernels that take long
 WORKER = "pydarknet.cli.compile_worker"
+LONGEST = 300.0  # seconds to wait for another process; no kernel takes so long
+PAUSE = 0.02
 
 
 class Work(NamedTuple):
@@ -67,10 +80,8 @@ class _Ahead:
         import subprocess  # processes that compile nothing do not wait for it
 
         command = [sys.executable, "-m", WORKER, json.dumps(work)]
-        self.helpers = []
         for _ in range(helpers):
             helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            self.helpers.append(helper)
             threading.Thread(target=self._listen, args=(helper,), daemon=True).start()
 
     def _listen(self, helper: Popen[bytes]) -> None:
@@ -85,15 +96,6 @@ class _Ahead:
         except ValueError:  # no answer of ours
             pass
         helper.wait()
-
-    def progress(self) -> Progress:
-        """How far it is, where those under way count half."""
-        missing = self.missing.values()
-        done = [each.cost for each in missing if each.file.exists()]
-        rest = sorted((each.cost for each in missing if not each.file.exists()), reverse=True)
-        work = sum(done) + sum(rest[: self.processes]) / 2
-        seconds = (time.monotonic() - self.start) * (sum(done) + sum(rest) - work) / work if done else 0.0
-        return Progress(len(done), len(missing), seconds)
 
 
 _lock = threading.Lock()
@@ -120,10 +122,8 @@ def kernel_is_missing() -> None:
         helpers = processes() - 1
         if helpers < 1 or getattr(sys, "frozen", False) or not sys.executable or not Path(work.cfg).is_file():
             return
-        try:
+        with contextlib.suppress(OSError):  # no more processes, no memory: this one compiles alone
             _ahead = _Ahead(work, helpers)
-        except OSError:  # no more processes, no memory: this one compiles alone
-            return
 
 
 def next_missing() -> Missing | None:
@@ -137,9 +137,16 @@ def next_missing() -> Missing | None:
 
 
 def progress() -> Progress | None:
-    """How far the helpers' work is; None where there are none."""
+    """How far the helpers' work is, where kernels under way count half; None where there are no helpers."""
     ahead = _ahead
-    return None if ahead is None else ahead.progress()
+    if ahead is None:
+        return None
+    missing = ahead.missing.values()
+    done = [each.cost for each in missing if each.file.exists()]
+    rest = sorted((each.cost for each in missing if not each.file.exists()), reverse=True)
+    work = sum(done) + sum(rest[: ahead.processes]) / 2
+    seconds = (time.monotonic() - ahead.start) * (sum(done) + sum(rest) - work) / work if done else 0.0
+    return Progress(len(done), len(missing), seconds)
 
 
 def processes() -> int:
@@ -148,3 +155,58 @@ def processes() -> int:
         return max(1, int(os.environ[VARIABLE]))
     except (KeyError, ValueError):
         return min(MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+_held: dict[Path, int] = {}  # open files
+
+
+def claim(file: Path) -> bool:
+    """Claim the kernel of a cache file. False: another process has it. Where locks do not work, everybody may compile.
+
+    A process may claim a kernel again that it holds, so that a compilation that was interrupted can be begun anew.
+    """
+    if fcntl is None or file in _held:
+        return True
+    try:
+        descriptor = os.open(_lock_of(file), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    except OSError:
+        os.close(descriptor)
+        return True
+    _held[file] = descriptor
+    return True
+
+
+def wait(file: Path, meanwhile: Callable[[], bool] = lambda: False) -> None:
+    """Wait until the process that has the claim has released it, LONGEST at most, and claim the kernel.
+
+    meanwhile: does some other work; False if there was none.
+    """
+    end = time.monotonic() + LONGEST
+    while not claim(file) and time.monotonic() < end:
+        if not meanwhile():
+            time.sleep(PAUSE)
+
+
+def release(file: Path) -> None:
+    """Give a claim back, if this process has it. The kernel's file is there by now, or will not be."""
+    descriptor = _held.pop(file, None)
+    if descriptor is None:
+        return
+    # Who has opened the old file meanwhile may claim it beside who makes a new one: then both look for the kernel's
+    # file again, and at worst both compile.
+    with contextlib.suppress(OSError):
+        _lock_of(file).unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def _lock_of(file: Path) -> Path:
+    return file.with_name(file.name + ".claim")

@@ -1,4 +1,5 @@
-"""The decorators that every kernel uses, and the cache behind them."""
+"""The decorators that every kernel uses, the cache behind them, and which kernels some work calls: found by doing it
+without computing anything."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any
 
 from . import object_writer  # isort: skip  (sets what has to be set before Numba is loaded)
 import numba
-from numba.core import event
+import numpy as np
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
-from . import claims, codegen, compile_ahead, compile_time
+from . import codegen, compile_ahead, compile_time
+from .arguments import kinds_of_types
 from .cache import CACHE_FOLDER, numba_is_known, read_checked, remove_old, write_checked
 from .forking import in_child, refuse
 from .object_loader import PACKAGE
@@ -27,23 +29,19 @@ from .program import KernelCall
 
 log = logging.getLogger("pydarknet")
 
+Recorded = list[tuple[Any, tuple[Any, ...]]]  # kernels and the types of their arguments, each once, in order
+
+codegen.follow()
 if numba_is_known():
     codegen.install()
 
-
-class _CompileListener(event.Listener):
-    """Reports Numba's compilations to `compile_time`."""
-
-    def on_start(self, event: Any) -> None:
-        compile_time.begin()
-
-    def on_end(self, event: Any) -> None:
-        compile_time.end()
-
-
-event.register("numba:compile", _CompileListener())
 _kernels: list[Any] = []  # all dispatchers that are called from Python
 _parallel: list[Any] = []  # those of kernels that use Numba's threads
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """The name of a kernel's function, with its module's in `kernels`."""
+    return f"{function.__module__.removeprefix(f'{PACKAGE}.')}.{function.__name__}"
 
 
 class TakenError(Exception):
@@ -88,15 +86,15 @@ class _QuickCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self._kernel = f"{function.__module__.removeprefix(f'{PACKAGE}.')}.{function.__name__}"
+        self._kernel = _name_of(function)
         self._cache_file: Any = _CheckedFiles(Path(self.cache_path), self._impl.filename_base)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)
         found = self._load_overload(sig, target_context) or self._claimed(sig, target_context)
         if found is not None and object_writer.is_wanted(self._kernel, sig):
-            library = self._cache_file.load(self._index_key(sig, target_context.codegen()))[0]
-            object_writer.save(self._kernel, sig, library[2][0], found.fndesc)
+            key = self._index_key(sig, target_context.codegen())
+            object_writer.save(self._kernel, sig, self._cache_file.load(key)[0], found.fndesc)
         return found
 
     def file(self, sig: Any, target_context: Any) -> Path:
@@ -109,37 +107,32 @@ class _QuickCache(FunctionCache):
         Raises TakenError where another process has the claim and this one never waits.
         """
         file = self.file(sig, target_context)
-        if claims.claim(file):
+        if compile_ahead.claim(file):
             compile_ahead.kernel_is_missing()
         elif compile_ahead.never_waits:
             raise TakenError
         else:
             compile_time.begin()
             try:
-                claims.wait(file, meanwhile=_compile_another)
+                compile_ahead.wait(file, meanwhile=_compile_another)
             finally:
                 compile_time.end()
         found = self._load_overload(sig, target_context) if file.exists() else None
         if found is not None:
-            claims.release(file)
+            compile_ahead.release(file)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            self._save(sig, data)
-        finally:
-            claims.release(self.file(sig, data.target_context))
-
-    def _save(self, sig: Any, data: Any) -> None:
         remove_old()
         try:
             self._save_overload(sig, data)
+            if object_writer.is_wanted(self._kernel, sig):
+                object_writer.save(self._kernel, sig, data.library.serialize_using_object_code(), data.fndesc)
         except OSError as error:
             _tell_once(error.strerror or str(error))
             self.disable()
-            return
-        if object_writer.is_wanted(self._kernel, sig):
-            object_writer.save(self._kernel, sig, data.library.serialize_using_object_code()[2][0], data.fndesc)
+        finally:
+            compile_ahead.release(self.file(sig, data.target_context))
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
@@ -195,7 +188,7 @@ def _give_claims_back(dispatcher: Any) -> None:
         try:
             return compile_it(types)
         except BaseException:
-            claims.release(cache_file(dispatcher, types))
+            compile_ahead.release(cache_file(dispatcher, types))
             raise
 
     dispatcher.compile = compiled_or_given_back
@@ -245,6 +238,52 @@ def one_thread_kernel(function: Callable[..., Any]) -> Any:
     """A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done."""
     return _compile(function)
 
+
+# --- which kernels some work calls ------------------------------------------------------------------------------------
+
+
+def description(kernel: Any, types: tuple[Any, ...]) -> tuple[str, tuple[str, ...] | None]:
+    """The name of a kernel, with its module's in `kernels`, and the kinds of its arguments, as saved and shipped code
+    is looked for; None for kinds of which no code is kept."""
+    return _name_of(kernel.py_func), kinds_of_types(types)
+
+
+def _nothing(*_: Any, **__: Any) -> int:
+    """Stands for a kernel's code. Kernels that return something return a count, or a flag."""
+    return 0
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Recorded]:
+    """Calls of kernels in the block compute nothing and are noted.
+
+    Only for a process of its own: kernels that have run in it before are still called, and numpy.empty gives zeros, so
+    that code between the kernels finds no numbers that make no sense.
+    """
+    found: Recorded = []
+
+    def note(kernel: Any, types: tuple[Any, ...]) -> Callable[..., int]:
+        if (kernel, types) not in found:
+            found.append((kernel, types))
+        return _nothing
+
+    object_writer.modules()  # those that are imported later would not be noted
+    kernels = all_kernels()
+    for kernel in kernels:
+        # Numba's dispatcher asks for these two where it has no code for the types of a call, and calls what they give.
+        kernel.compile = lambda types, kernel=kernel: note(kernel, tuple(types))
+        kernel._compile_for_args = lambda *arguments, kernel=kernel: note(kernel, tuple(map(numba.typeof, arguments)))
+    empty, empty_like = np.empty, np.empty_like
+    try:
+        np.empty, np.empty_like = np.zeros, np.zeros_like  # type: ignore[misc, assignment]
+        yield found
+    finally:
+        np.empty, np.empty_like = empty, empty_like  # type: ignore[misc]
+        for kernel in kernels:
+            del kernel.compile, kernel._compile_for_args
+
+
+# --- what kernels call ------------------------------------------------------------------------------------------------
 
 # A function compiled into the kernels that call it.
 device = numba.njit(error_model="numpy", nogil=True)

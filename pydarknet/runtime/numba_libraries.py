@@ -8,9 +8,10 @@ import os
 import sys
 from functools import cache
 from importlib import import_module
-from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from types import ModuleType
+from typing import Any
 
 from ..errors import OptionError
 from .cache import package_folder
@@ -34,10 +35,9 @@ def most_threads() -> int:
     """
     wanted = os.environ.get("NUMBA_NUM_THREADS")
     if wanted:
-        count = int(wanted) if wanted.strip().isdecimal() else 0
-        if count < 1:
+        if not wanted.strip().isdecimal() or int(wanted) < 1:
             raise OptionError(f"NUMBA_NUM_THREADS={wanted}: expected a whole number from 1, the number of threads")
-        return count
+        return int(wanted)
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
@@ -49,16 +49,13 @@ def extension(name: str) -> ModuleType:
     ImportError."""
     if "numba" in sys.modules:
         return import_module(f"numba.{name}")
-    path = package_folder("numba").joinpath(*name.split("."))
-    for suffix in EXTENSION_SUFFIXES:
-        file = path.with_name(path.name + suffix)
-        if file.is_file():
-            spec = spec_from_file_location(f"numba.{name}", file)
-            assert spec is not None and spec.loader is not None
-            module = module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    raise ImportError(f"{path}: no such extension module")
+    *folders, _ = name.split(".")
+    spec = PathFinder.find_spec(f"numba.{name}", [str(package_folder("numba").joinpath(*folders))])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"numba.{name}: no such extension module")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Pool:
@@ -67,20 +64,19 @@ class Pool:
     def __init__(self, layer: str) -> None:
         """layer: one of LAYERS. Raises ImportError, AttributeError where this Numba has it not."""
         library = extension(f"np.ufunc.{LAYERS[layer]}")
-        count = ctypes.c_int(most_threads())
-        ctypes.CFUNCTYPE(None, ctypes.c_int)(library.launch_threads)(count)
+        ctypes.CFUNCTYPE(None, ctypes.c_int)(library.launch_threads)(most_threads())
         self._set = ctypes.CFUNCTYPE(None, ctypes.c_int)(library.set_num_threads)
         self._get = ctypes.CFUNCTYPE(ctypes.c_int)(library.get_num_threads)
-        self._set(count)
+        self.value = most_threads()
 
     @property
-    def count(self) -> int:
+    def value(self) -> int:
         """How many threads loops spread over, at most all that were started."""
         return self._get()
 
-    @count.setter
-    def count(self, number: int) -> None:
-        self._set(max(1, min(number, most_threads())))
+    @value.setter
+    def value(self, number: int) -> None:
+        self._set(number)
 
 
 @cache
@@ -109,3 +105,12 @@ def address_of(symbol: str, layer: str) -> int | None:
     except AttributeError:
         return None
     return ctypes.cast(function, ctypes.c_void_p).value
+
+
+def native_machine() -> Any:
+    """LLVM's generator of code for this machine."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(jit=True)

@@ -2,21 +2,9 @@
 
 Importing Numba takes longer than everything else that a command does before it computes. A process that compiles
 therefore also keeps each kernel's object code (`object_writer.py`), and wheels hold code for each level of processors
-(`shipped.py`). Later processes run it through proxies, this machine's own code first:
-
-                 nothing saved nor shipped,
-                 not Linux, unknown Numba, ...
-    kernels/ is ------------------------------------> real modules, with Numba
-    imported                                                ^
-        |                                                   | `real_module`: a kernel or a kind of arguments
-        | `install`                                         | that was not saved, a damaged file, a name that
-        v                                                   | the proxy lacks
-    proxy modules: constants, and a SavedKernel -------------
-    for each kernel
-        |
-        | first call with arguments of some kinds: `load` reads the object code and links it
-        v
-    later calls: a dictionary from the types of the arguments to the machine code
+(`shipped.py`). Later processes run it through proxies, this machine's own code first: `docs/runtime.md` draws the
+states of a module of kernels. The first call with arguments of some kinds reads the object code and links it (`load`);
+later calls find the machine code by the types of the arguments.
 
 All modules become real at once, and stay so; but where code was shipped, imports go on finding proxies. Callers that
 hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code. Numbers are the same either
@@ -32,7 +20,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -42,20 +30,10 @@ import numpy as np
 from ..errors import OptionError
 from . import shipped, threads
 from .arguments import KINDS, kinds_of
-from .cache import (
-    CATALOGUE,
-    KNOWN_NUMBA,
-    TEAM,
-    file_of,
-    is_possible,
-    numba_is_known,
-    numba_version,
-    read,
-    write,
-)
+from .cache import CATALOGUE, KNOWN_NUMBA, TEAM, file_of, is_possible, numba_is_known, numba_version, read, write
 from .forking import hold_at_fork, in_child, refuse
-from .numba_libraries import LOOP, Pool, address_of, extension, most_threads
-from .thread_team import start as start_team
+from .numba_libraries import LOOP, Pool, address_of, extension, most_threads, native_machine
+from .threads import start_team
 
 log = logging.getLogger("pydarknet")
 
@@ -66,7 +44,7 @@ hold_at_fork(LOCK)
 
 _proxies: dict[str, ModuleType] = {}
 _real: dict[str, ModuleType] = {}
-_forked = False  # from a process whose threads of the pool, which Numba would use, are not here
+_pool_of: int | None = None  # the process that has started the pool's threads, which Numba would use
 thunks: dict[Callable[..., Any], Thunk] = {}  # of the functions that `load` has given
 
 # What is compared in each call besides the types of the arguments: the position of an array, its dtype and dimensions;
@@ -90,8 +68,9 @@ def install() -> None:
     """
     if JIT in sys.modules:  # this process is there to compile
         return
+    global _pool_of
     if library := shipped.library():
-        threads.use_pool(library)
+        threads.use_pool(library.threads)
         _make_proxies(library.modules)
         return
     if not numba_is_known():
@@ -106,12 +85,11 @@ def install() -> None:
         catalogue = own_catalogue()
         if catalogue is None:
             return
-        pool()
+        threads.use_pool(Pool(catalogue["layer"]))
     except (ImportError, AttributeError, OSError) as error:  # without llvmlite, without the pool's own library
         log.info("compiled kernels need Numba here: %s", error)
         return
-    threads.use_pool(pool())
-    in_child(_forget_pool)
+    _pool_of = os.getpid()
     _make_proxies(catalogue["modules"])
 
 
@@ -124,9 +102,8 @@ def own_catalogue() -> dict[str, Any] | None:
 def _make_proxies(modules: dict[str, tuple[list[str], dict[str, Any]]]) -> None:
     for name, (kernels, constants) in modules.items():
         module = _proxies[name] = ModuleType(f"{PACKAGE}.{name}")
-        module.__dict__.update(constants)
-        module.__dict__.update({kernel: SavedKernel(name, kernel) for kernel in kernels})
-        module.__dict__["__getattr__"] = _missing_from(name)
+        saved = {kernel: SavedKernel(name, kernel) for kernel in kernels}
+        vars(module).update(constants, **saved, __getattr__=partial(_missing, name))
     _put_proxies()
 
 
@@ -139,27 +116,18 @@ def _put_proxies() -> None:
             setattr(sys.modules[folder], name, proxy)
 
 
-def _forget_pool() -> None:
-    global _forked
-    _forked = True
-
-
-def _missing_from(name: str) -> Callable[[str], Any]:
-    """`__getattr__` of a proxy: a name that it lacks is looked up in the real module."""
-
-    def attribute(wanted: str) -> Any:
-        if wanted.startswith("__"):
-            raise AttributeError(f"module {PACKAGE}.{name} has no attribute {wanted}")
-        return getattr(real_module(name), wanted)
-
-    return attribute
+def _missing(name: str, wanted: str) -> Any:
+    """A name that a proxy lacks, from the real module."""
+    if wanted.startswith("__"):
+        raise AttributeError(f"module {PACKAGE}.{name} has no attribute {wanted}")
+    return getattr(real_module(name), wanted)
 
 
 def real_module(name: str) -> ModuleType:
     """The real module, with Numba, which from then on compiles and runs what has not been saved."""
     with LOCK:
         if not _real:
-            if _forked:
+            if _pool_of not in (None, os.getpid()):
                 refuse()
             count, library = threads.threads(), shipped.library()
             if library and shipped.is_forced():
@@ -169,7 +137,7 @@ def real_module(name: str) -> ModuleType:
             _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _proxies})
             if library:  # what was shipped is used by whoever is imported from now on, too
                 _put_proxies()
-            threads.use_pool(library, with_numba=True)
+            threads.use_pool(library and library.threads, with_numba=True)
             threads.set_threads(count)
         return _real[name]
 
@@ -278,12 +246,6 @@ def free_compiler() -> None:
 # --- machine code -----------------------------------------------------------------------------------------------------
 
 
-@cache
-def pool() -> Pool:
-    """Numba's pool of threads."""
-    return Pool(layer())
-
-
 def layer() -> str:
     """The threading layer that the code of this machine was compiled for."""
     catalogue = own_catalogue()
@@ -292,16 +254,17 @@ def layer() -> str:
 
 
 class Team(NamedTuple):
-    """Addresses in the team's code: of its board (`thread_team.py`), of what runs parallel loops in the pool's place,
-    and of what runs kernels one after another (`program.py`)."""
+    """Addresses in the team's code: of its board (`threads.py`), of what its threads run, of what runs parallel loops
+    in the pool's place, and of what runs kernels one after another (`program.py`)."""
 
     board: int
+    serve: int
     loop: int
     run: int
 
 
 class Thunk(NamedTuple):
-    """Addresses of a kernel's thunk (`thunks.py`) and of the kernel itself, 0 where the thunk knows it."""
+    """Addresses of a kernel's thunk (`object_writer.py`) and of the kernel itself, 0 where the thunk knows it."""
 
     code: int
     kernel: int
@@ -310,17 +273,18 @@ class Thunk(NamedTuple):
 @cache
 def team() -> Team | None:
     """The team's code, its threads started; None where the system lacks what they call."""
+    names = "board", "serve", "parallel_for", "run"
     if library := shipped.library():
-        board, serve, loop, run = library.team
+        team = Team(*map(library.address, names))
     elif (engine := _own_team()) is not None:
-        names = ("board", "serve", "parallel_for", "run")
-        board, serve, loop, run = map(engine.get_global_value_address, names)
+        team = Team(*map(engine.get_global_value_address, names))
         engine.detach()  # its threads run until the process ends, and so long their code stays
     else:
         return None
-    start_team(board, serve, most_threads() - 1)
-    in_child(lambda: start_team(board, serve, most_threads() - 1))
-    return Team(board, loop, run)
+    start = partial(start_team, team.board, team.serve, most_threads() - 1)
+    start()
+    in_child(start)
+    return team
 
 
 def _own_team() -> Any:
@@ -345,13 +309,10 @@ def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = 
     # An engine of its own for each: the names of inner functions are unique in one process only.
     for symbol, address in addresses.items():
         llvm.add_symbol(symbol, address)
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    machine = native_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    if thunk:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(thunk))
+    for file in filter(None, (code, thunk)):
+        engine.add_object_file(llvm.ObjectFileRef.from_data(file))
     engine.finalize_object()
     return engine
 

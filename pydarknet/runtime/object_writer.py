@@ -1,9 +1,9 @@
-"""What a process with Numba compiles, kept for later ones without it; see `object_loader.py`."""
+"""What a process with Numba compiles, kept for later ones without it (see `object_loader.py`), with code that calls
+each kernel with arguments that lie in memory (see `program.py`)."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import struct
 from importlib import import_module
 from pathlib import Path
@@ -12,17 +12,17 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
 
 from . import object_loader
-from .arguments import kinds_of_types
+from .arguments import kinds_of_types, word_count
 from .cache import CATALOGUE, file_of, folder, is_possible, write
 from .numba_libraries import LAYERS, address_of
-from .thunks import thunk
-
-log = logging.getLogger("pydarknet")
+from .thread_team_ir import ADDRESS, BYTES, INT, LONG, object_file
 
 KERNELS = Path(__file__).parents[1] / "kernels"
 RETURNED = (types.none, types.int64, types.boolean, types.float64, types.float32)
@@ -37,18 +37,20 @@ def is_wanted(kernel: str, signature: tuple) -> bool:
     return kinds is not None and is_possible() and not (folder() / file_of(kernel, kinds)).exists()
 
 
-def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
+def save(kernel: str, signature: tuple, library: Any, description: Any) -> None:
     """Keep the machine code of one kernel for arguments of these types; what cannot be kept is compiled again.
 
-    code: an ELF object file; description: Numba's of the function.
+    library: as Numba puts it into its cache; description: Numba's of the function.
     """
     kinds = kinds_of_types(signature)
     if kinds is None or description.restype not in RETURNED:  # others need more than code to be returned
         return
+    code: bytes = library[2][0]  # an ELF object file
     needed = undefined_symbols(code)
     # What cannot be kept, Numba's own cache beside it has told of; what cannot be linked here cannot be used here.
     with contextlib.suppress(OSError, ImportError, AttributeError):
-        layer = threading_layer()
+        numba.get_num_threads()  # decides the layer, where nothing has run yet
+        layer = numba.threading_layer()
         if layer not in LAYERS or any(address_of(symbol, layer) is None for symbol in needed):
             return
         content = {
@@ -62,12 +64,6 @@ def save(kernel: str, signature: tuple, code: bytes, description: Any) -> None:
         write(file_of(kernel, kinds), content)
         if not (folder() / CATALOGUE).exists():
             write(CATALOGUE, {"layer": layer, "modules": catalogue()})
-
-
-def threading_layer() -> str:
-    """Which of its threading layers Numba uses here."""
-    numba.get_num_threads()  # decides it, where nothing has run yet
-    return numba.threading_layer()
 
 
 def catalogue() -> dict[str, tuple[list[str], dict[str, Any]]]:
@@ -86,22 +82,18 @@ def contents(module: ModuleType) -> tuple[list[str], dict[str, Any]]:
     """The names of a module's own kernels, and its constants."""
     kernels, constants = [], {}
     for name, value in vars(module).items():
-        if isinstance(value, Dispatcher) and value.py_func.__module__ == module.__name__ and is_kernel(value):
+        is_own = isinstance(value, Dispatcher) and value.py_func.__module__ == module.__name__
+        if is_own and isinstance(value._cache, FunctionCache):  # as what is called from Python has
             kernels.append(name)
         elif not name.startswith("__") and is_plain(value):
             constants[name] = value
     return kernels, constants
 
 
-def is_kernel(dispatcher: Any) -> bool:
-    """Whether it is called from Python: then it has a cache."""
-    return isinstance(dispatcher._cache, FunctionCache)
-
-
 def is_plain(value: Any) -> bool:
     """Whether a value is a number or text, or a collection of such."""
     if type(value) is dict:
-        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
+        return all(map(is_plain, value.items()))
     if type(value) in (tuple, list, set, frozenset):
         return all(map(is_plain, value))
     return type(value) in PLAIN or isinstance(value, np.generic)
@@ -122,3 +114,52 @@ def undefined_symbols(code: bytes) -> list[str]:
             if section == UNDEFINED and text:
                 names.append(code[texts + text : code.index(b"\0", texts + text)].decode())
     return names
+
+
+# --- thunks -----------------------------------------------------------------------------------------------------------
+
+
+def thunk(signature: tuple, description: Any) -> bytes | None:
+    """An object file with `thunk(words)` for kernels of these types; None for those that return something."""
+    module = write_thunk(signature, description)
+    return None if module is None else object_file(module)
+
+
+def write_thunk(
+    signature: tuple, description: Any, name: str = "thunk", kernel: str = "", failed: str = ""
+) -> ir.Module | None:
+    """A module with the function `name(words)` for kernels of these types; None for those that return something.
+
+    words: the address of the kernel, then each argument's, as `arguments.words_of` gives them. It gives the kernel's
+    status: 0 where nothing has gone wrong. What differs from kernel to kernel is data, so nothing has to be linked.
+    In code that is linked (`release/`), `kernel` is the symbol that is called in place of the address, and `failed`
+    that of a word which is not 0 where a part of a parallel loop has gone wrong.
+    """
+    convention = cpu_target.target_context.call_conv
+    type_ = convention.get_function_type(description.restype, description.argtypes)
+    if description.restype != types.none or len(type_.args) != 2 + word_count(signature):
+        return None
+    module = ir.Module(name)
+    function = ir.Function(module, ir.FunctionType(INT, [ADDRESS]), name)
+    b = ir.IRBuilder(function.append_basic_block())
+    words = [b.load(b.gep(function.args[0], [ir.Constant(LONG, i)])) for i in range(len(type_.args) - 1)]
+    # Where the kernel puts what it returns, and what it raises: nothing that is looked at.
+    places = [b.bitcast(b.alloca(BYTES), kind) for kind in type_.args[:2]]
+    arguments = [_argument(b, word, kind) for word, kind in zip(words[1:], type_.args[2:], strict=True)]
+    called = ir.Function(module, type_, kernel) if kernel else b.inttoptr(words[0], type_.as_pointer())
+    status = b.call(called, [*places, *arguments])
+    if failed:
+        status = b.or_(status, b.trunc(b.load(ir.GlobalVariable(module, LONG, failed)), INT))
+    b.ret(status)
+    return module
+
+
+def _argument(b: ir.IRBuilder, word: ir.Value, kind: ir.Type) -> ir.Value:
+    """What a word stands for."""
+    if isinstance(kind, ir.PointerType):
+        return b.inttoptr(word, kind)
+    if isinstance(kind, ir.DoubleType):
+        return b.bitcast(word, kind)
+    if isinstance(kind, ir.FloatType):
+        return b.bitcast(b.trunc(word, INT), kind)
+    return word if kind == LONG else b.trunc(word, kind)

@@ -1,25 +1,42 @@
-"""Calls of kernels one after another, without a way back to Python between them.
+"""Calls of kernels one after another, without a way back to Python between them; passes of several networks at a time.
 
 A call of a kernel from Python takes some microseconds, most of them to make machine numbers of its arguments. Those of
 a network's layers are the same in each pass. Where kernels run as saved code (`object_loader.py`), they are therefore
-written down once, as words of 64 bits; code that comes with each kernel (`thunks.py`) calls it with what such words
-say, and one loop over all (`thread_team_ir.py`) is one call from Python.
+written down once, as words of 64 bits; code that comes with each kernel (`object_writer.py`) calls it with what such
+words say, and one loop over all (`thread_team_ir.py`) is one call from Python.
+
+Passes of several networks run at the same time, each in a thread of its own. The team of threads helps one caller at a
+time (`threads.py`). A pass that finds it busy does its loops alone, and the team helps again as soon as it is free: so
+a few passes share many processors. Where there are as many passes as threads, helpers would take the processors from
+those who compute: then every pass does all its loops alone, until one has ended that had company at no time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from .arguments import flat, words_of
+from .arguments import words_of
+from .forking import hold_at_fork, in_child
 from .object_loader import Thunk, compiled, team, thunks
+from .threads import ALONE, numba_runs_kernels, threads
 
 Call = Callable[[], None]
+
+# Held by whoever sets layers up, as that times and compiles kernels; and during passes that Numba's pool computes,
+# which not every pool can do for two callers. Who also wants a network's lock takes that one first.
+ENGINE_LOCK = threading.RLock()
+hold_at_fork(ENGINE_LOCK)
+
+_under_way: dict[int, bool] = {}  # threads that compute, by their identifiers, and whether they were ever crowded
+_lock = threading.Lock()
 
 
 class KernelCall:
@@ -48,20 +65,18 @@ class Program:
 
     def __init__(self, calls: Sequence[KernelCall]) -> None:
         self.calls = calls
-        self._arguments = [call.arguments for call in self.calls]
+        self._arguments = [call.arguments for call in calls]
         words: list[int] = []
         codes, starts = [], []
-        for call, arguments in zip(self.calls, self._arguments, strict=True):
+        for call, arguments in zip(calls, self._arguments, strict=True):
             assert call.thunk is not None
             codes.append(call.thunk.code)
             starts.append(len(words))
-            words.append(call.thunk.kernel)
-            for argument in flat(arguments):
-                words += [argument] if type(argument) is int else words_of(argument)  # most are: start-up counts
+            words += [call.thunk.kernel, *words_of(arguments)]
         self._words = np.array(words, np.int64)
         places = self._words.ctypes.data + np.array(starts, np.int64) * self._words.itemsize
         self._program = np.stack([np.array(codes, np.int64), places], axis=1)
-        self._run, self._where = runner(), (self._program.ctypes.data, len(self.calls))
+        self._run, self._where = runner(), (self._program.ctypes.data, len(calls))
 
     def __call__(self) -> None:
         done = self._run(*self._where)
@@ -89,3 +104,47 @@ def fuse_calls(calls: Sequence[Call]) -> list[Call]:
 
 def _is_native(call: Call) -> bool:
     return isinstance(call, KernelCall) and call.thunk is not None and team() is not None
+
+
+# --- passes of several networks ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def pass_under_way() -> Iterator[None]:
+    """Around a pass, or a step of training."""
+    if numba_runs_kernels() or team() is None:
+        with ENGINE_LOCK:
+            yield
+        return
+    thread = threading.get_ident()
+    if thread in _under_way:
+        yield
+        return
+    try:
+        with _lock:
+            _under_way[thread] = False
+            if len(_under_way) > 1 and len(_under_way) >= threads():
+                _under_way.update(dict.fromkeys(_under_way, True))
+                _alone().value = 1
+        yield
+    finally:
+        with _lock:
+            if not _under_way.pop(thread, True):
+                _alone().value = 0
+
+
+@cache
+def _alone() -> ctypes.c_int64:
+    """The word of the team's board that says whether callers do their loops alone."""
+    code = team()
+    assert code is not None
+    return ctypes.c_int64.from_address(code.board + ctypes.sizeof(ctypes.c_int64) * ALONE)
+
+
+def _forget() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _under_way.clear()
+
+
+in_child(_forget)

@@ -2,7 +2,7 @@
 
 `release/` links them when a wheel is made, each with a catalogue beside it: constants of the modules of kernels, and
 which kernel for which kinds of arguments has which symbol. They need C's library alone: calls take plain words
-(`arguments.py`), and the thread team (`thread_team.py`) runs parallel loops. So neither Numba nor LLVM is imported, and
+(`arguments.py`), and the thread team (`threads.py`) runs parallel loops. So neither Numba nor LLVM is imported, and
 the same file serves every version of Python.
 
 The best level that the processor has is used. $PYDARKNET_KERNELS says otherwise: `own`, no shipped code; or the name of
@@ -17,12 +17,12 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..errors import OptionError
-from .arguments import flat, words_of
+from .arguments import words_of
 from .cache import PACKAGE, decode, is_plain_linux, sources_digest
 from .numba_libraries import most_threads
 from .processor import processor
@@ -44,16 +44,6 @@ SCHEDULING = (
 THUNK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 
 
-class Team(NamedTuple):
-    """Addresses in the thread team's code: its board, what its threads run, what runs parallel loops, and what runs
-    kernels one after another."""
-
-    board: int
-    serve: int
-    loop: int
-    run: int
-
-
 class ShippedKernel:
     """A kernel for arguments of certain kinds, called like the kernel."""
 
@@ -64,11 +54,9 @@ class ShippedKernel:
 
     def __call__(self, *arguments: Any) -> None:
         """Raises RuntimeError where the kernel fails."""
-        words = [0]  # in the place of the kernel's address, which the code knows
-        for argument in flat(arguments):
-            words += [argument] if type(argument) is int else words_of(argument)
-        array = np.array(words, np.int64)
-        if self._call(array.ctypes.data):
+        # The first word is in the place of the kernel's address, which the code knows.
+        words = np.array([0, *words_of(arguments)], np.int64)
+        if self._call(words.ctypes.data):
             self._library.forget_failure()
             raise RuntimeError(f"{self.name}: {' or '.join(self._errors) or 'failed'}")
 
@@ -83,27 +71,12 @@ class Library:
         self.target: tuple[str, str] = catalogue["target"]  # LLVM's processor and features, as Numba was told
         self._kernels: dict[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]] = catalogue["kernels"]
         self._library = ctypes.CDLL(str(path))
-        self._threads = ctypes.c_int64.in_dll(self._library, "threads")
-        self._failed = ctypes.c_int64.in_dll(self._library, "failed")
-        self.count = most_threads()
-
-    @property
-    def count(self) -> int:
-        """How many threads loops spread over, at most as many as the team has."""
-        return self._threads.value
-
-    @count.setter
-    def count(self, number: int) -> None:
-        self._threads.value = max(1, min(number, most_threads()))
+        self.threads = ctypes.c_int64.in_dll(self._library, "threads")  # how many threads loops spread over
+        self.threads.value = most_threads()
 
     def address(self, symbol: str) -> int:
         """Where a symbol is."""
         return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
-
-    @property
-    def team(self) -> Team:
-        """The thread team's code, whose threads have yet to be started."""
-        return Team(*map(self.address, ("board", "serve", "parallel_for", "run")))
 
     def has(self, kernel: str, kinds: tuple[str, ...]) -> bool:
         """Whether it holds code of `module.name` for arguments of these kinds."""
@@ -116,7 +89,7 @@ class Library:
 
     def forget_failure(self) -> None:
         """After a kernel has failed, let the next one begin."""
-        self._failed.value = 0
+        ctypes.c_int64.in_dll(self._library, "failed").value = 0
 
 
 def is_forced() -> bool:
@@ -135,14 +108,10 @@ def library() -> Library | None:
     if wanted == OWN or not (wanted or is_plain_linux()):
         return None
     levels = processor().levels if sys.platform == "linux" else ()
-    if wanted and (wanted not in levels or not (FOLDER / f"{wanted}.so").exists()):
-        there = [level for level in levels if (FOLDER / f"{level}.so").exists()]
+    there = [level for level in levels if (FOLDER / f"{level}.so").exists()]
+    if wanted and wanted not in there:
         raise OptionError(f"{CHOICE}={wanted}: expected {' or '.join([OWN, *there])}")
-    for level in [wanted] if wanted else levels:
-        path = FOLDER / f"{level}.so"
-        if path.exists():
-            return open_library(path, bool(wanted))
-    return None
+    return open_library(FOLDER / f"{wanted or there[0]}.so", bool(wanted)) if there else None
 
 
 def open_library(path: Path, forced: bool) -> Library | None:

@@ -1,38 +1,7 @@
-"""The code of `thread_team.py`, and what `program.py` runs: written in LLVM's language with llvmlite, without Numba,
-and kept as machine code.
+"""The code of the thread team (`threads.py`), and what `program.py` runs: written in LLVM's language with llvmlite,
+without Numba, and kept as machine code.
 
-In C, with `board` as in `thread_team.py` and a STATE of three fields, number << 32 | parts << 16 | next part:
-
-    bool help(void) {                         // do one part that nobody has claimed; whether there was one
-        do {
-            s = STATE;                                              // acquire: sees what JOB points to
-            if (next(s) >= parts(s)) return false;
-        } while (!compare_and_swap(&STATE, s, s + 1));              // the claim; fails also for a newer loop
-        part(JOB, next(s));
-        DONE += 1;                                                  // release: publishes what the part wrote
-        return true;
-    }
-    void serve(void) {                        // each thread of the team, for ever
-        for (;;) {
-            for (looks = 0; looks < LOOKS || looks < LOOKS + YIELDS && !ALONE; looks++) {
-                if (help()) looks = -1;
-                else if (looks < LOOKS) pause(); else sched_yield();
-            }
-            SLEEPING += 1;                                          // before the last look, in this order:
-            if (next(STATE) < parts(STATE) && take_back_own_count()) continue;  // a new loop sees it or is seen
-            sem_wait(&SEMAPHORE);
-        }
-    }
-    void parallel_for(job, parts) {
-        if (parts < 2 || ALONE || !compare_and_swap(&BUSY, 0, 1)) { do all parts here; return; }
-        JOB = job; DONE = 0;
-        STATE = (number(STATE) + 1, parts, 1);                      // release: from here on others may claim
-        wake min(swap(&SLEEPING, 0), parts - 1) threads;
-        part(job, 0); DONE += 1;
-        while (help()) {}
-        while (DONE != parts) pause();                              // acquire: the caller sees all results
-        BUSY = 0;
-    }
+`docs/runtime.md` shows it in C, with the board of `threads.py`.
 
 The claim needs one atomic word for the loop's number and the next part, or a thread that was slow could claim a part of
 a loop that is over. `serve` and `parallel_for` need sequential consistency between SLEEPING and STATE: each writes one
@@ -48,7 +17,8 @@ from collections.abc import Iterator
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from .thread_team import ALONE, BOARD_WORDS, BUSY, DONE, JOB, SEMAPHORE, SLEEPING, STATE
+from .numba_libraries import native_machine
+from .threads import ALONE, BOARD_WORDS, BUSY, DONE, JOB, SEMAPHORE, SLEEPING, STATE
 
 # How often an idle thread looks for work (about 0.1 ms), and then looks and lets other programs run (about 1 ms: the
 # time between two passes of a small network), before it sleeps; and how often the one that waits for the others looks
@@ -289,10 +259,7 @@ def machine_code() -> bytes:
 
 def object_file(module: ir.Module) -> bytes:
     """A module's machine code."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    parsed = llvm.parse_assembly(str(module))
+    machine, parsed = native_machine(), llvm.parse_assembly(str(module))
     parsed.triple, parsed.data_layout = machine.triple, str(machine.target_data)
     parsed.verify()
     return machine.emit_object(parsed)

@@ -250,7 +250,7 @@ class Service:
 
     def _options(self, request: Request) -> dict[str, Any]:
         """The options after an address's question mark, by the parameters of OpenAPI. Raises HTTPException 400."""
-        parameters = self._openapi["paths"][request.url.path]["post"]["parameters"]
+        parameters = self._openapi["paths"][request.scope["path"]]["post"]["parameters"]
         known = {each["name"]: each["schema"] for each in parameters}
         found = {name: schema.get("default") for name, schema in known.items()}
         for name, text in request.query_params.items():
@@ -313,28 +313,6 @@ def make_app(
         exception_handlers=dict.fromkeys((HTTPException, *STATUS), _refuse),
         middleware=[Middleware(service.metrics.middleware)],
     )
-
-
-def listen(address: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 lets the system choose. Raises OptionError."""
-    if not address.strip():  # which for sockets means all interfaces
-        raise OptionError(f'address "{address}": expected one such as 127.0.0.1, or 0.0.0.0 for all interfaces')
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # Only for sockets with a protocol does asyncio switch off the delay of small packets, 40 ms an answer.
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((address, port))
-    except (OSError, OverflowError) as error:
-        found.close()
-        raise OptionError(f"port {port}: cannot listen on {address}: {getattr(error, 'strerror', error)}") from error
-    return found
-
-
-def url_of(listening: socket.socket) -> str:
-    """The address for a browser."""
-    address, port = listening.getsockname()[:2]
-    return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
 
 
 def run(app: Starlette, listening: socket.socket, started: Callable[[], None]) -> None:

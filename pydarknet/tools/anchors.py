@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, OptionError
-from ..kernels.boxes.kmeans import CHUNK, assign
+from ..kernels.boxes import CHUNK, assign
 from ..utils.figure import check_plot, new_figure, save_figure
 
 Sizes = NDArray[np.float64]  # (n, 2) widths and heights

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import INPUT, Layer
-from ..network.fusion import Graph
+from ..network.memory_plan import Graph
 from ..network.network import Network
 from ..tensor import Layout, Shape
 

@@ -17,8 +17,7 @@ from ..errors import ConfigError, OptionError, WeightsError
 from ..layers import Layer
 from ..layers.batchnorm import BatchNorm
 from ..layers.connected import Connected
-from ..layers.convolution.convolutional import Convolutional
-from ..layers.convolution.deconvolutional import Deconvolutional
+from ..layers.convolution.convolutional import Convolutional, Deconvolutional
 from ..layers.recurrent.rnn import Gru, Lstm
 from ..network.network import Network
 from ..network.weights import Header, load_weights
@@ -61,14 +60,14 @@ def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
 
 def first_convolution(network: Network) -> Convolutional | None:
     """The first convolution, if its filters have three channels; else None, with a warning."""
-    found = ((index, layer) for index, layer in enumerate(network.layers) if isinstance(layer, Convolutional))
-    for index, layer in found:
-        channels = layer.weights.shape[1]
-        if channels == 3:
-            return layer
-        where = f"layer {index} [{layer.kind}]"
-        log.warning("%s: its filters have %d channels, expected 3; nothing changes", where, channels)
-        return None
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, Convolutional):
+            channels = layer.weights.shape[1]
+            if channels == 3:
+                return layer
+            where = f"layer {index} [{layer.kind}]"
+            log.warning("%s: its filters have %d channels, expected 3; nothing changes", where, channels)
+            return None
     log.warning("%s: no [convolutional] layer; nothing changes", network.path)
     return None
 
@@ -120,43 +119,32 @@ def normalize(network: Network, variance: float = 0.0) -> None:
     _share_again(network)
 
 
-def fold(network: Network) -> None:
-    """Fold batch normalisation into weights and biases and reset it to scales 1, means 0, variances 1.
+def fold(network: Network, remove: bool = False) -> None:
+    """Fold batch normalisation into weights and biases and reset it to scales 1, means 0, variances 1, or remove it:
+    then the cfg needs `batch_normalize=0`.
 
-    Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet in `[lstm]`.
+    Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet, if it is not removed, in `[lstm]`.
     """
-    for part in _parts_of(network, network.dialect.tools_know_lstm):
-        _fold_part(part)
-    network.parameters_changed()
-
-
-def denormalize(network: Network) -> None:
-    """Fold batch normalisation into weights and biases and remove it. The cfg needs `batch_normalize=0`.
-
-    Of recurrent layers only in `[gru]`.
-    """
-    for part in _parts_of(network):
-        _fold_part(part)
-        part.norm = None
+    of_lstm = network.dialect.tools_know_lstm and not remove
+    for part in (part for layer in network.layers for part in parts_of(layer, of_lstm)):
+        if part.norm is not None:
+            _fold_part(part, part.norm)
+            part.norm = None if remove else part.norm
     _share_again(network)
 
 
-def _parts_of(network: Network, lstm: bool = False) -> Iterator[Part]:
-    """The parts of all layers that have batch normalisation."""
-    return (part for layer in network.layers for part in parts_of(layer, lstm) if part.norm is not None)
+def denormalize(network: Network) -> None:
+    """Fold batch normalisation into weights and biases and remove it, see `fold`."""
+    fold(network, remove=True)
 
 
-def _fold_part(part: Part) -> None:
-    norm = part.norm
-    assert norm is not None
+def _fold_part(part: Part, norm: BatchNorm) -> None:
     epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
     with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
         root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
         factor = (norm.scales / root).astype(np.float32)
     axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
-    shape = [1] * part.weights.ndim
-    shape[axis] = factor.size
-    part.weights *= factor.reshape(shape)
+    part.weights *= np.expand_dims(factor, [other for other in range(part.weights.ndim) if other != axis])
     part.biases -= norm.rolling_mean * factor
     norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
 
@@ -171,19 +159,16 @@ def _share_again(network: Network) -> None:
 
 def layers_with_norm(network: Network) -> list[int]:
     """The indices of the layers that have batch normalisation, themselves or in a part."""
-    return [index for index, layer in enumerate(network.layers) if _has_norm(layer)]
-
-
-def _has_norm(layer: Layer) -> bool:
-    parts = getattr(layer, "parts", {"": layer}).values()
-    return any(getattr(part, "norm", None) is not None for part in parts)
+    parts = [getattr(layer, "parts", {"": layer}).values() for layer in network.layers]
+    return [i for i, each in enumerate(parts) if any(getattr(part, "norm", None) is not None for part in each)]
 
 
 def cfg_text(network: Network) -> str:
     """The text of the network's cfg, with `batch_normalize` changed to match the layers."""
     lines = read_text(network.path, ConfigError).split("\n")
-    for layer in reversed(network.layers):  # from the end, so that line numbers stay valid
-        section, wanted = layer.section, _has_norm(layer)
+    normalised = layers_with_norm(network)
+    for index, layer in reversed(list(enumerate(network.layers))):  # from the end: line numbers stay valid
+        section, wanted = layer.section, index in normalised
         if layer.kind == "batchnorm" or (section.flag("batch_normalize") or section.flag("cbn")) == wanted:
             continue
         given = [option for option in section.options if option.key in ("batch_normalize", "cbn")]
@@ -205,29 +190,22 @@ def average(network: Network, paths: Sequence[Path], allow_partial: bool = False
     if not paths:
         raise OptionError("no weights files; expected at least one")
     loaded = network.load_weights(paths[0], allow_partial)
-    first = [record.array.copy() for layer in network.layers for record in layer.named_parameters()]
-    totals = [array.copy() for array in _averaged(network)]
+    kept = [(record.array, record.array.copy()) for layer in network.layers for record in layer.named_parameters()]
+    totals = [(array, array.copy()) for layer in network.layers for array in _averaged(layer)]
     for path in paths[1:]:
         network.load_weights(path, allow_partial)
-        for total, array in zip(totals, _averaged(network), strict=True):
+        for array, total in totals:
             total += array
-    records = [record for layer in network.layers for record in layer.named_parameters()]
-    for record, values in zip(records, first, strict=True):
-        record.array[:] = values
-    for array, total in zip(_averaged(network), totals, strict=True):
-        array[:] = total * np.float32(1 / len(paths))
+    for array, values in (*kept, *((array, total * np.float32(1 / len(paths))) for array, total in totals)):
+        array[:] = values
     network.loaded, network.header = loaded, loaded.header
     network.parameters_changed()
 
 
-def _averaged(network: Network) -> list[Array]:
-    arrays: list[Array] = []
-    for layer in network.layers:
-        if isinstance(layer, Convolutional):
-            arrays += [] if layer.shares is not None else [record.array for record in layer.named_parameters()]
-        elif isinstance(layer, Connected):
-            arrays += [layer.biases, layer.weights]
-    return arrays
+def _averaged(layer: Layer) -> list[Array]:
+    if isinstance(layer, Convolutional):
+        return [] if layer.shares is not None else [record.array for record in layer.named_parameters()]
+    return [layer.biases, layer.weights] if isinstance(layer, Connected) else []
 
 
 def load_first_layers(network: Network, path: Path, count: int, allow_partial: bool = False) -> None:
@@ -293,8 +271,12 @@ def filter_rows(network: Network, index: int) -> Array:
 
 # (name, root of the mean of squares, mean, variance) of one array
 Moments = tuple[str, float, float, float]
-GATE_TITLES = {"uz": "Input Z", "ur": "Input R", "uh": "Input H", "wz": "State Z", "wr": "State R", "wh": "State H"}
-LSTM_GATES = ("wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo")
+# The title of a recurrent layer, and its parts with their titles.
+RECURRENT: dict[type[Layer], tuple[str, dict[str, str]]] = {
+    Gru: ("GRU", {"uz": "Input Z", "ur": "Input R", "uh": "Input H", "wz": "State Z", "wr": "State R",
+                  "wh": "State H"}),
+    Lstm: ("LSTM", {gate: gate for gate in ("wf", "wi", "wg", "wo", "uf", "ui", "ug", "uo")}),
+}  # fmt: skip
 
 
 def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
@@ -302,28 +284,24 @@ def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
 
     Only `[connected]`, `[gru]` and, in AlexeyAB's darknet, `[lstm]` with batch normalisation have any.
     """
-    of_lstm = network.dialect.tools_know_lstm
     for index, layer in enumerate(network.layers):
         found: list[tuple[str, list[Moments]]] = []
         if isinstance(layer, Connected) and layer.norm:
             found = [(f"Connected Layer {index}", part_moments(layer))]
-        elif isinstance(layer, Gru) and layer.section.flag("batch_normalize"):
-            found = [(f"GRU Layer {index}", [])]
-            found += [(title, part_moments(layer.parts[gate])) for gate, title in GATE_TITLES.items()]
-        elif isinstance(layer, Lstm) and layer.section.flag("batch_normalize") and of_lstm:
-            found = [(f"LSTM Layer {index}", []), *((gate, part_moments(layer.parts[gate])) for gate in LSTM_GATES)]
+        elif isinstance(layer, (Gru, Lstm)) and layer.section.flag("batch_normalize"):
+            title, gates = RECURRENT[type(layer)]
+            if network.dialect.tools_know_lstm or isinstance(layer, Gru):
+                found = [(f"{title} Layer {index}", [])]
+                found += [(name, part_moments(layer.parts[gate])) for gate, name in gates.items()]
         yield found
 
 
 def part_moments(part: Connected) -> list[Moments]:
     """The moments of the scales, of the biases and, as in darknet, of the first weights, one per output."""
     assert part.norm is not None
-    arrays = {
-        "Scales": part.norm.scales,
-        "Biases": part.biases,
-        "Weights": part.weights.reshape(-1)[: part.biases.size],
-    }
-    return [(name, *moments(array)) for name, array in arrays.items()]
+    first = part.weights.reshape(-1)[: part.biases.size]
+    arrays = {"Scales": part.norm.scales, "Biases": part.biases, "Weights": first}
+    return [(name, *moments(values)) for name, values in arrays.items()]
 
 
 def moments(values: Array) -> tuple[float, float, float]:

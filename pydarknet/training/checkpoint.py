@@ -15,6 +15,7 @@ import io
 import json
 import logging
 import math
+import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +30,6 @@ from ..network.network import Network
 from ..network.weights import Header
 from ..utils.arrays import Array
 from ..utils.files import atomic_write, flush, hash_of
-from .checkpoint_schedule import base_name
 from .learner import Learner
 from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
 
@@ -46,6 +46,12 @@ _PROGRESS = {
     "iteration": COUNT, "start": COUNT, "average": or_none(FINITE), "position": COUNT, "seed": SEED, "hooks": TABLE,
     "min_size": or_none(COUNT),
 }  # fmt: skip
+
+
+def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
+    """The name of a cfg file up to its first dot; AlexeyAB's darknet takes backslashes for separators as well."""
+    name = os.fspath(cfg).rpartition("/")[2]
+    return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -88,18 +94,15 @@ def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
     OutputError."""
     network = learner.network
     network.header = Header(*network.dialect.version, learner.seen)
-    target = folder / name
-    weights, state = folder / f".{name}{NEW}", folder / f"{name}{STATE}{NEW}"
     arrays = learner.state_dict()
     if not _is_in_file(network):
         arrays |= _parameters(network)
-    try:
-        network.save_weights(weights)
+    with writing_pair(network, folder / name, folder / f"{name}{STATE}") as (hash_, state):
         content = {
             "format": FORMAT,
             "base": base_name(network.path, backslashes=network.dialect.name == "alexeyab"),
             "weights": name,
-            "hash": hash_of(weights),
+            "hash": hash_,
             "dialect": network.dialect.name,
             "batch": learner.mini_batch,
             "subdivisions": learner.subdivisions,
@@ -108,15 +111,26 @@ def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
         }
         with atomic_write(state) as stream:
             np.savez(stream, **{_CONTENT: np.array(json.dumps(content))}, **arrays)  # type: ignore[arg-type]
-        weights.replace(target)
-        flush(folder)
-        state.replace(folder / f"{name}{STATE}")
-        flush(folder)
+    return folder / name
+
+
+@contextmanager
+def writing_pair(network: Network, target: Path, beside: Path) -> Iterator[tuple[str, Path]]:
+    """Write weights and, in the block, a file that belongs to them, so that a complete pair exists at every moment.
+
+    Yields the hash of the weights, which the file must hold, and its temporary path. Raises OutputError.
+    """
+    weights, new = target.with_name(f".{target.name}{NEW}"), beside.with_name(beside.name + NEW)
+    try:
+        network.save_weights(weights)
+        yield hash_of(weights), new
+        for path, final in ((weights, target), (new, beside)):
+            path.replace(final)
+            flush(target.parent)
     except (OSError, OutputError) as error:
         weights.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or str(error).rpartition(": ")[2]
         raise OutputError(f"{target}: cannot write: {reason}") from error
-    return target
 
 
 def _parameters(network: Network) -> dict[str, Array]:

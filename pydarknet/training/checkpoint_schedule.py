@@ -1,74 +1,228 @@
-"""The schedule of checkpoints during training, and their file names, as in darknet."""
+"""When and under which names a training run writes weights: checkpoints on darknet's schedules, and the best weights.
+
+NAME_best.json belongs to NAME_best.weights and holds its hash and its measurement.
+"""
 
 from __future__ import annotations
 
-import os
+import json
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 
-def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
-    """The name of a cfg file up to its first dot; AlexeyAB's darknet takes backslashes for separators as well."""
-    name = os.fspath(cfg).rpartition("/")[2]
-    return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]
+from ..network.network import Network
+from ..network.weights import Header
+from ..utils.files import hash_of, to_json, write_file
+from . import checkpoint
+from .checkpoint import NEW
+from .hooks import Hook, Run
+from .metrics_log import IterationRecord
+from .setup import TrainingSetup
+from .state import COUNT, check_values
+
+log = logging.getLogger("pydarknet")
 
 
 @dataclass
 class CheckpointSchedule:
-    """The checkpoints that are due after an iteration, by dialect and command.
+    """The checkpoints that are due after an iteration, by dialect and kind of run.
 
-    batch: pictures of an iteration. pictures: those of the training list. every: the interval, in iterations, of
-    further rolling checkpoints. saved: for AlexeyAB's dialect, the iteration of the last save of each kind.
+    kind: detector, classifier or text. batch: pictures of an iteration. pictures: those of the training list.
+    weights_interval, last_interval: iterations between numbered and between rolling checkpoints, unless the kind of run
+    has others. every: the interval of further rolling checkpoints. saved: for AlexeyAB's dialect, the iteration of the
+    last save of each kind.
     """
 
     base: str
     alexeyab: bool
-    detector: bool
-    batch: int
-    pictures: int
+    kind: str
+    batch: int = 1
+    pictures: int = 1
     weights_interval: int = 1000  # AlexeyAB's keys saveweights and savelast of the .data file
     last_interval: int = 100
     every: int | None = None
     saved: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, setup: TrainingSetup, pictures: int) -> CheckpointSchedule:
+        """The schedule of a run with a training set of `pictures` pictures."""
+        data, iteration, is_text = setup.data, setup.progress.iteration, setup.kind == "text"
+        intervals = 10000 if setup.max_batches >= 10000 else 1000, 100
+        weights, last = setup.model.dialect.rnn_saves if is_text else intervals
+        return cls(
+            setup.base,
+            setup.alexeyab,
+            setup.kind,
+            setup.imgs,
+            pictures,
+            weights_interval=data.positive("saveweights", weights),
+            last_interval=data.positive("savelast", last),
+            every=setup.options.save_every,
+            saved={} if is_text else {"weights": iteration, "last": iteration},
+        )
+
     @property
     def rolling(self) -> str:
         """The name of the checkpoint that each save overwrites."""
-        return f"{self.base}_last.weights" if self.alexeyab else f"{self.base}.backup"
+        return f"{self.base}_last.weights" if self.alexeyab and self.kind != "text" else f"{self.base}.backup"
 
     @property
     def final(self) -> str:
         """The name of the final weights."""
-        return f"{self.base}_final.weights" if self.alexeyab or self.detector else f"{self.base}.weights"
+        return f"{self.base}_final.weights" if self.alexeyab or self.kind != "classifier" else f"{self.base}.weights"
 
     def due(self, iteration: int, seen: int) -> list[str]:
         """The file names of the checkpoints that are due now, the rolling one last."""
-        names = self._alexeyab(iteration) if self.alexeyab else self._pjreddie(iteration, seen)
-        if self.every and iteration % self.every == 0 and self.rolling not in names:
-            names.append(self.rolling)
-        return names
+        if self.kind == "text":
+            number, rolls = self._multiple(iteration, self.weights_interval), iteration % self.last_interval == 0
+        elif self.alexeyab:
+            number, rolls = self._alexeyab(iteration)
+        elif self.kind == "detector":
+            number = self._multiple(iteration, 100 if iteration < 1000 else 10000)
+            rolls = iteration % 100 == 0
+        else:
+            epoch = seen // self.pictures
+            number, rolls = epoch if epoch > (seen - self.batch) // self.pictures else None, iteration % 1000 == 0
+        rolls = rolls or (self.every is not None and iteration % self.every == 0)
+        names = [] if number is None else [f"{self.base}_{number}.weights"]
+        return [*names, self.rolling] if rolls else names
 
-    def _pjreddie(self, iteration: int, seen: int) -> list[str]:
-        names = []
-        if self.detector:
-            if iteration % 10000 == 0 or (iteration < 1000 and iteration % 100 == 0):
-                names.append(f"{self.base}_{iteration}.weights")
-        elif (epoch := seen // self.pictures) > (seen - self.batch) // self.pictures:
-            names.append(f"{self.base}_{epoch}.weights")
-        if iteration % (100 if self.detector else 1000) == 0:
-            names.append(self.rolling)
-        return names
+    @staticmethod
+    def _multiple(iteration: int, interval: int) -> int | None:
+        return iteration if iteration % interval == 0 else None
 
-    def _alexeyab(self, iteration: int) -> list[str]:
-        names = []
-        every, last = (self.weights_interval, self.last_interval) if self.detector else (1000, 100)
-        if self._is_due("weights", iteration, every, multiples=self.detector):
-            names.append(f"{self.base}_{iteration}.weights")
-        if every > last and self._is_due("last", iteration, last, multiples=self.detector and iteration > 1):
-            names.append(self.rolling)
-        return names
+    def _alexeyab(self, iteration: int) -> tuple[int | None, bool]:
+        is_detector = self.kind == "detector"
+        weights, last = (self.weights_interval, self.last_interval) if is_detector else (1000, 100)
+        number = iteration if self._is_due("weights", iteration, weights, multiples=is_detector) else None
+        rolls = weights > last and self._is_due("last", iteration, last, multiples=is_detector and iteration > 1)
+        return number, rolls
 
     def _is_due(self, kind: str, iteration: int, interval: int, multiples: bool) -> bool:
         due = iteration >= self.saved[kind] + interval or (multiples and iteration % interval == 0)
         if due:
             self.saved[kind] = iteration
         return due
+
+
+class Checkpointer(Hook):
+    """Writes checkpoints on a schedule, and the final weights.
+
+    last_saved: the newest checkpoint; None before the first.
+    """
+
+    name = "checkpoints"
+
+    def __init__(self, setup: TrainingSetup, schedule: CheckpointSchedule) -> None:
+        self.folder, self.base, self.schedule = setup.folder, setup.base, schedule
+        self.last_saved = setup.resumed.weights if setup.resumed else None
+        self._saved_at = setup.progress.iteration  # the iteration of last_saved
+
+    def before_run(self, run: Run) -> None:
+        checkpoint.clean(self.folder, self.base)
+
+    def after_step(self, run: Run, record: IterationRecord) -> None:
+        names = self.schedule.due(record.iteration, run.learner.seen)
+        record.saved += tuple(self.save(run, name) for name in names)
+        average = run.learner.ema
+        if names and average is not None and average.begun:
+            path = self.folder / f"{self.base}_ema.weights"
+            average.save(path)
+            record.saved += (path,)
+
+    def after_run(self, run: Run) -> None:
+        """Write the checkpoint to resume from, or the final weights, unless the run has resumed from that very file."""
+        name = self.schedule.rolling if run.interrupted else self.schedule.final
+        if (self.last_saved, self._saved_at) != (self.folder / name, run.iteration):
+            self.save(run, name)
+
+    def save(self, run: Run, name: str) -> Path:
+        """Write a checkpoint and return its path. Raises DivergedError and OutputError."""
+        check_parameters(run)
+        path = checkpoint.save(self.folder, name, run.learner, run.progress())
+        self.last_saved, self._saved_at = path, run.iteration
+        return path
+
+    def last_good(self) -> str:
+        """The newest checkpoint, as the end of a message."""
+        if self.last_saved is None:
+            return "no checkpoint was written before"
+        return f"the last checkpoint is {self.last_saved}" if self.last_saved.exists() else "no checkpoint is left"
+
+    def state_dict(self) -> dict[str, int]:
+        return dict(self.schedule.saved)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        check_values(state, dict.fromkeys(self.schedule.saved, COUNT), self.name)
+        self.schedule.saved.update(state)
+
+
+class BestWeights(Hook):
+    """NAME_best.weights in a folder, the weights of the best measurement of all runs, and its sidecar."""
+
+    def __init__(self, folder: Path, base: str) -> None:
+        self.path = folder / f"{base}_best.weights"
+        self.sidecar = folder / f"{base}_best.json"
+
+    def after_step(self, run: Run, record: IterationRecord) -> None:
+        measurement = record.measurement
+        if measurement is None or not measurement.is_best:
+            return
+        check_parameters(run)
+        run.model.header = Header(*run.model.dialect.version, run.learner.seen)
+        about: dict[str, Any] = {"kind": measurement.kind, "iteration": record.iteration, "seed": run.setup.seed}
+        if measurement.report is not None:
+            about["iou_thresh"] = measurement.report.iou_thresh
+        path = self.save_if_best(run.model, measurement.value, about)
+        record.saved += (path,) if path else ()
+
+    def record(self) -> dict[str, Any] | None:
+        """The sidecar's content; None if there are no weights, or no sidecar that belongs to them."""
+        if not self.path.is_file():
+            return None
+        for candidate in (self.sidecar, self.sidecar.with_name(self.sidecar.name + NEW)):
+            try:
+                content = json.loads(candidate.read_text(encoding="utf-8"))
+                if content["hash"] == hash_of(self.path):
+                    return {**content, "value": float(content["value"])}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return None
+
+    def save_if_best(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
+        """Write the network's parameters unless the weights in the folder are better. Returns the path if they are
+        written.
+
+        value: the measurement. about: further content of the sidecar. Weights without a sidecar, such as darknet's own,
+        are renamed to NAME_best.old.weights. Raises OutputError.
+        """
+        known = self.record()
+        if known is not None and known["value"] > value:
+            log.warning(
+                "%s has %s = %f of iteration %s, better than %f; it is kept",
+                self.path,
+                known.get("kind", "value"),
+                known["value"],
+                known.get("iteration", "?"),
+                value,
+            )
+            return None
+        with checkpoint.writing_pair(network, self.path, self.sidecar) as (hash_, sidecar):
+            if known is None and self.path.exists():
+                aside = self.path.with_name(f"{self.path.stem}.old.weights")
+                log.warning("%s: these weights have no record of their value; they are renamed to %s", self.path, aside)
+                self.path.replace(aside)
+            content = {**about, "value": value, "weights": self.path.name, "hash": hash_}
+            write_file(sidecar, to_json(content, indent=1).encode() + b"\n")
+        return self.path
+
+
+def check_parameters(run: Run) -> None:
+    """Raise DivergedError if a parameter is not finite, so that such weights are never written."""
+    for index, layer in enumerate(run.model.layers):
+        if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
+            raise run.diverged(run.iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")

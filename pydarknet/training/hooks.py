@@ -8,26 +8,16 @@ in train.jsonl, and has its state in the iteration's checkpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any, ClassVar, Protocol
 
 from ..errors import DivergedError, OptionError
 from ..model import Model
-from ..network.weights import Header
 from ..utils.arrays import Array
-from . import checkpoint
-from .best_checkpoint import BestWeights
-from .chart import Chart
 from .checkpoint import Progress
-from .checkpoint_schedule import CheckpointSchedule
 from .learner import Learner
-from .metrics_log import IterationRecord, MetricsLog
-from .run_folder import is_in, set_aside
+from .metrics_log import IterationRecord
 from .setup import TrainingSetup
-from .state import COUNT, FINITE, check_values
-from .validation import Validator
+from .state import COUNT, FINITE, Kind, check_values
 
 
 class Run(Protocol):
@@ -41,11 +31,14 @@ class Run(Protocol):
     setup: TrainingSetup
     model: Model
     learner: Learner
-    validator: Validator | None
     iteration: int
     average: float | None
     last_batch: tuple[Array, Sequence[Array]] | None
     interrupted: bool
+
+    @property
+    def validator(self) -> Hook | None:
+        """The hook that measures; None if the run does not."""
 
     def stop(self) -> None:
         """End after the iteration in progress; `resume` can continue the run."""
@@ -63,10 +56,12 @@ class Run(Protocol):
 class Hook:
     """One task of a training run. Every method does nothing unless a subclass overrides it.
 
-    name: the hook's key in checkpoints, if it has a state; by default the name of the class.
+    name: the hook's key in checkpoints, if it has a state; by default the name of the class. state: the attributes that
+    are in checkpoints, and what each must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
     """
 
     name = ""
+    state: ClassVar[Mapping[str, Kind]] = {}
 
     def before_run(self, run: Run) -> None:
         """Called once, before the first iteration; not for a Trainer whose `run` is never iterated."""
@@ -82,53 +77,30 @@ class Hook:
 
     def state_dict(self) -> dict[str, Any]:
         """The state that the hook needs after `resume`, as values for JSON; empty by default."""
-        return {}
+        return {name: getattr(self, name) for name in self.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state of `state_dict`. Raises WeightsError for any other content."""
+        if self.state:
+            check_values(state, self.state, self.key)
+        for name in self.state:
+            setattr(self, name, state[name])
 
     @property
     def key(self) -> str:
         """The hook's key in checkpoints."""
         return self.name or type(self).__name__
 
-
-class EarlierResults(Hook):
-    """Moves results of an earlier run of the network to another folder, unless the run is resumed."""
-
-    def __init__(self, final: str) -> None:
-        """final: the name of the weights at a run's end."""
-        self.final = final
-
-    def before_run(self, run: Run) -> None:
-        setup = run.setup
-        if setup.resumed is None:
-            weights = Path(setup.weights) if setup.weights is not None else None
-            set_aside(setup.folder, setup.base, self.final, weights, run.model.header.seen)
-
-
-class ValidationHook(Hook):
-    """Validates the network when the validator requires it, and after the last iteration."""
-
-    name = "validation"
-
-    def __init__(self, validator: Validator) -> None:
-        self.validator = validator
-
-    def after_step(self, run: Run, record: IterationRecord) -> None:
-        if record.iteration >= self.validator.next or record.iteration == run.setup.max_batches:
-            record.measurement = self.validator.measure(record.iteration)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.validator.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        check_values(state, {"last": COUNT, "value": FINITE, "best": FINITE}, "validation")
-        self.validator.load_state_dict(state)
+    @property
+    def has_state(self) -> bool:
+        """Whether there can be a state of the hook in checkpoints."""
+        return bool(self.state) or type(self).state_dict is not Hook.state_dict
 
 
 class EarlyStopping(Hook):
     """Ends the run after `patience` consecutive validations without an improvement on the best one."""
+
+    state: ClassVar[Mapping[str, Kind]] = {"best": FINITE, "best_iteration": COUNT, "waited": COUNT}
 
     def __init__(self, patience: int) -> None:
         """Raises OptionError if patience is below 1."""
@@ -155,117 +127,3 @@ class EarlyStopping(Hook):
                 f"the best measurement, {self.best:.4f}, is of iteration {self.best_iteration}, and the {self.waited} "
                 "since were no better"
             )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_iteration": self.best_iteration, "waited": self.waited}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        check_values(state, {"best": FINITE, "best_iteration": COUNT, "waited": COUNT}, self.key)
-        self.best, self.best_iteration, self.waited = state["best"], state["best_iteration"], state["waited"]
-
-
-class MetricsLogHook(Hook):
-    """Writes a line of train.jsonl after each iteration."""
-
-    def __init__(self, log: MetricsLog) -> None:
-        self.log = log
-
-    def before_run(self, run: Run) -> None:
-        weights = run.setup.weights
-        continues = run.iteration > 0 and weights is not None and is_in(run.setup.folder, Path(weights))
-        self.log.start(run.iteration, keep=run.setup.resumed is not None or continues)
-
-    def after_step(self, run: Run, record: IterationRecord) -> None:
-        self.log.append(record.entry())
-
-
-class BestCheckpointer(Hook):
-    """Writes the weights of the best measurement."""
-
-    def __init__(self, best: BestWeights) -> None:
-        self.best = best
-
-    def after_step(self, run: Run, record: IterationRecord) -> None:
-        measurement = record.measurement
-        if measurement is None or not measurement.is_best:
-            return
-        check_parameters(run)
-        run.model.header = Header(*run.model.dialect.version, run.learner.seen)
-        about: dict[str, Any] = {"kind": measurement.kind, "iteration": record.iteration, "seed": run.setup.seed}
-        if measurement.report is not None:
-            about["iou_thresh"] = measurement.report.iou_thresh
-        path = self.best.save_if_best(run.model, measurement.value, about)
-        record.saved += (path,) if path else ()
-
-
-class Checkpointer(Hook):
-    """Writes checkpoints on a schedule, and the final weights.
-
-    last_saved: the newest checkpoint; None before the first.
-    """
-
-    name = "checkpoints"
-
-    def __init__(self, setup: TrainingSetup, schedule: CheckpointSchedule) -> None:
-        self.folder, self.base, self.schedule = setup.folder, setup.base, schedule
-        self.last_saved = setup.resumed.weights if setup.resumed else None
-        self._saved_at = setup.progress.iteration  # the iteration of last_saved
-
-    def before_run(self, run: Run) -> None:
-        checkpoint.clean(self.folder, self.base)
-
-    def after_step(self, run: Run, record: IterationRecord) -> None:
-        names = self.schedule.due(record.iteration, run.learner.seen)
-        record.saved += tuple(self.save(run, name) for name in names)
-        average = run.learner.ema
-        if names and average is not None and average.begun:
-            path = self.folder / f"{self.base}_ema.weights"
-            average.save(path)
-            record.saved += (path,)
-
-    def after_run(self, run: Run) -> None:
-        """Write the checkpoint to resume from, or the final weights, unless the run has resumed from that very file."""
-        name = self.schedule.rolling if run.interrupted else self.schedule.final
-        if (self.last_saved, self._saved_at) != (self.folder / name, run.iteration):
-            self.save(run, name)
-
-    def save(self, run: Run, name: str) -> Path:
-        """Write a checkpoint and return its path. Raises DivergedError and OutputError."""
-        check_parameters(run)
-        path = checkpoint.save(self.folder, name, run.learner, run.progress())
-        self.last_saved, self._saved_at = path, run.iteration
-        return path
-
-    def last_good(self) -> str:
-        """The newest checkpoint, as the end of a message."""
-        if self.last_saved is None:
-            return "no checkpoint was written before"
-        return f"the last checkpoint is {self.last_saved}" if self.last_saved.exists() else "no checkpoint is left"
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(self.schedule.saved)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        check_values(state, dict.fromkeys(self.schedule.saved, COUNT), self.name)
-        self.schedule.saved.update(state)
-
-
-class ChartHook(Hook):
-    """Draws chart.png whenever weights are written, and at the end."""
-
-    def __init__(self, chart: Chart) -> None:
-        self.chart = chart
-
-    def after_step(self, run: Run, record: IterationRecord) -> None:
-        if record.saved:
-            self.chart.draw()
-
-    def after_run(self, run: Run) -> None:
-        self.chart.draw()
-
-
-def check_parameters(run: Run) -> None:
-    """Raise DivergedError if a parameter is not finite, so that such weights are never written."""
-    for index, layer in enumerate(run.model.layers):
-        if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
-            raise run.diverged(run.iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")

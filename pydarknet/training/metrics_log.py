@@ -1,4 +1,4 @@
-"""The record of an iteration, and `train.jsonl`, the file of these records beside the weights."""
+"""The record of an iteration, and `train.jsonl`, the file of these records beside the weights, read again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 from ..errors import OptionError, OutputError
 from ..evaluation import Report
 from ..layers.heads.base import Statistics
-from ..utils.files import read_bytes, read_text, to_json, write_file
+from ..utils.files import read_text, write_file
 
-METRICS_LOG = "train.jsonl"
+METRICS_LOG, CHART = "train.jsonl", "chart.png"  # files in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -72,46 +72,6 @@ class IterationRecord:
         if self.measurement is not None:
             entry[self.measurement.kind] = self.measurement.value
         return {**self.metrics, **entry}
-
-
-class MetricsLog:
-    """train.jsonl: a line with a JSON object for each iteration."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def start(self, iteration: int, keep: bool) -> None:
-        """Truncate the file after `iteration`, if it belongs to this run (`keep`); otherwise rename it to
-        train.old.jsonl. Raises OutputError."""
-        if not self.path.exists():
-            return
-        if not keep:
-            try:
-                self.path.replace(self.path.with_suffix(".old.jsonl"))
-            except OSError as error:
-                raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
-            return
-        kept = []
-        for line in read_bytes(self.path, OutputError).splitlines(keepends=True):
-            if not line.endswith(b"\n") or not _is_up_to(line, iteration):
-                break
-            kept.append(line)
-        write_file(self.path, b"".join(kept))
-
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Add a line. Raises OutputError."""
-        try:
-            with self.path.open("ab") as stream:
-                stream.write(to_json(entry).encode() + b"\n")
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
-
-
-def _is_up_to(line: bytes, iteration: int) -> bool:
-    try:
-        return int(json.loads(line)["iteration"]) <= iteration
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 def read_entries(log_path: Path) -> list[dict[str, Any]]:

@@ -1,50 +1,32 @@
-"""Update rules: SGD with momentum and Adam, as in darknet's GPU builds.
+"""What changes parameters after the mini-batches of an iteration: update rules, their moving average, similar filters.
 
-An update is minus the sum of the gradients over all pictures of an iteration, which backward passes accumulate.
+The update rules are SGD with momentum and Adam, as in darknet's GPU builds. An update is minus the sum of the gradients
+over all pictures of an iteration, which backward passes accumulate.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section
-from ..kernels.training.optimizer import adam_step, sgd_step
+from ..kernels.optimizer import adam_step, sgd_step
 from ..layers import Layer
 from ..layers.base import Trainable
+from ..network.network import Network
 from ..utils.arrays import Array
 
+log = logging.getLogger("pydarknet")
+
 Parameters = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
-
-
-@dataclass(frozen=True)
-class Step:
-    """The values that all parameters of one update share.
-
-    iteration: that of the network, counted from 1. number: that of the update, counted from 1 in this run; a resumed
-    run continues the count. lr: the learning rate. pictures: the number of gradients that were summed. decay: the
-    weight decay per picture.
-    """
-
-    iteration: int
-    number: int
-    lr: float
-    pictures: int
-    decay: float
-
-
-class Rule(Protocol):
-    """An update rule."""
-
-    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
-        """Update one parameter. name: its name in checkpoints. lr: the learning rate times the layer's own factor."""
-
-    def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """The arrays that the rule keeps for a parameter between updates, of its shape, not copied."""
+UPDATES_AFTER = 1000  # the number of updates after the average has replaced the parameters
+SIMILARITY = 0.4  # cosine of two filters
+NEAR_HEAD = 3  # layers before a head that are not changed
 
 
 @dataclass
@@ -56,67 +38,55 @@ class SGD:
 
     momentum: float
 
-    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
-        decay = step.decay * step.pictures if parameter.decays else 0.0
+    def step(
+        self, name: str, parameter: Trainable, lr: float, decay: float, pictures: int, count: int
+    ) -> None:  # fmt: skip
+        """Update one parameter.
+
+        name: its name in checkpoints. lr: the learning rate times the layer's own factor. decay: the weight decay of
+        all pictures. pictures: the number of gradients that were summed. count: the number of the update, by which Adam
+        corrects its bias.
+        """
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
-        sgd_step(weights, update, np.float32(lr / step.pictures), np.float32(decay), np.float32(self.momentum))
+        decay = decay if parameter.decays else 0.0
+        sgd_step(weights, update, np.float32(lr / pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """No arrays: the momentum is part of the accumulated update."""
+        """The arrays that the rule keeps for a parameter between updates, of its shape, not copied. None here: the
+        momentum is part of the accumulated update."""
         return {}
 
 
 @dataclass
 class Adam:
     """Adam (Kingma and Ba, 2015) as darknet computes it: updates are not divided by the number of pictures, and biases
-    and scales decay like weights. by_iteration: the bias correction counts iterations of the network, not updates of
-    the run."""
+    and scales decay like weights."""
 
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-7
-    by_iteration: bool = False
-    _moments: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+    _moments: dict[str, dict[str, Array]] = field(default_factory=dict, repr=False)
 
-    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
-        weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
-        mean, square = (moment.reshape(-1) for moment in self._moments_of(name, parameter))
-        count = step.iteration if self.by_iteration else step.number
+    def step(
+        self, name: str, parameter: Trainable, lr: float, decay: float, pictures: int, count: int
+    ) -> None:  # fmt: skip
+        arrays = parameter.array, parameter.update, *self.state_of(name, parameter).values()
         betas = np.float32(self.beta1), np.float32(self.beta2)
         adam_step(
-            weights,
-            update,
-            mean,
-            square,
+            *(array.reshape(-1) for array in arrays),
             np.float32(lr),
-            np.float32(step.decay * step.pictures),
+            np.float32(decay),
             *betas,
             *(np.float32(1 - float(beta) ** count) for beta in betas),
             np.float32(self.epsilon),
         )
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        mean, square = self._moments_of(name, parameter)
-        return {"mean": mean, "square": square}
-
-    def _moments_of(self, name: str, parameter: Trainable) -> tuple[Array, Array]:
         """The running means of a parameter's updates and of their squares, zeros before its first update."""
         if name not in self._moments:
             shape = parameter.array.shape
-            self._moments[name] = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+            self._moments[name] = {kind: np.zeros(shape, np.float32) for kind in ("mean", "square")}
         return self._moments[name]
-
-
-def read_rule(net: Section, dialect: Dialect) -> Rule:
-    """The update rule of `[net]`: SGD, or Adam with `adam=1`."""
-    if not net.flag("adam"):
-        return SGD(net.real("momentum", 0.9))
-    return Adam(
-        beta1=net.real("B1", 0.9),
-        beta2=net.real("B2", 0.999),
-        epsilon=net.real("eps", dialect.adam_epsilon),
-        by_iteration=dialect.adam_by_iteration,
-    )
 
 
 class Optimizer:
@@ -124,9 +94,12 @@ class Optimizer:
 
     def __init__(self, layers: Sequence[Layer], net: Section, dialect: Dialect) -> None:
         """Read the options of `[net]` for updates."""
-        self.rule = read_rule(net, dialect)
-        self.updates = 0  # since the run began
         self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
+        self.rule: SGD | Adam = SGD(self.momentum)
+        if net.flag("adam"):
+            self.rule = Adam(net.real("B1", 0.9), net.real("B2", 0.999), net.real("eps", dialect.adam_epsilon))
+        self.updates = 0  # since the run began; a resumed run continues the count
+        self._by_iteration = dialect.adam_by_iteration
         self._clip, self._burn_in = net.real("clip", 0.0), net.natural("burn_in", 0, 1 << 40)
         self._mends = dialect.mends_updates
         last = max((i for i, layer in enumerate(layers) if layer.learning_options.norm_only), default=-1)
@@ -136,12 +109,13 @@ class Optimizer:
         """Update the parameters after iteration `iteration`, counted from 1, with the gradients of `pictures`
         pictures."""
         self.updates += 1
-        step = Step(iteration, self.updates, lr, pictures, self.decay)
+        count = iteration if self._by_iteration else self.updates
         for name, (layer, parameter) in parameters.items():
             if self._is_frozen(layer, iteration):
                 continue
             self._mend_update(layer, parameter)
-            self.rule.step(name, parameter, step, lr * layer.learning_options.rate)
+            rate = lr * layer.learning_options.rate
+            self.rule.step(name, parameter, rate, self.decay * pictures, pictures, count)
             limit = layer.learning_options.clip or (self._clip if layer.has_filters else 0.0)
             if limit and parameter.decays:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)
@@ -166,3 +140,115 @@ class Optimizer:
             update[~np.isfinite(update)] = 0
         if layer.learning_options.centred and parameter.decays and getattr(layer, "norm", None) is not None:
             update -= update.mean(axis=(1, 2, 3), keepdims=True)
+
+
+class MovingAverage:
+    """AlexeyAB's `ema_alpha`, for all convolutions: ema = alpha * ema + (1 - alpha) * parameters, after each update
+    of a run's second half. It replaces the parameters near the end of the run."""
+
+    def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
+        """max_batches: the number of updates of the whole run."""
+        self.network, self.alpha = network, alpha
+        self.first, self.last = max_batches // 2, max_batches - UPDATES_AFTER
+        self._averages: dict[str, Array] = {}
+        if self.last <= self.first:
+            net = network.config.net
+            log.warning(
+                "%s:%d: ema_alpha: with max_batches=%d the average would be used after iteration %d, before it starts; "
+                "it has no effect",
+                net.path,
+                net.line,
+                max_batches,
+                max(0, self.last),
+            )
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._averages)
+
+    def update(self, number: int) -> bool:
+        """Include the parameters after update `number`. Returns whether the averages have replaced them."""
+        if number < self.first:
+            return False
+        current = self.parameters()
+        if not self._averages:
+            self._averages = {name: array.copy() for name, array in current.items()}
+        if number == self.last:
+            self._write(current, self._averages)
+            return True
+        if number < self.last:
+            alpha = np.float32(self.alpha)
+            for name, array in current.items():
+                self._averages[name] *= alpha
+                self._averages[name] += (1 - alpha) * array
+        return False
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .weights file with the averages in place of the parameters. Raises OutputError."""
+        current = self.parameters()
+        before = {name: array.copy() for name, array in current.items()}
+        self._write(current, self._averages)
+        try:
+            self.network.save_weights(path)
+        finally:
+            self._write(current, before)
+
+    def state_dict(self) -> dict[str, Array]:
+        """The averages, not copied; empty before the first one."""
+        return dict(self._averages)
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Restore the averages: nothing, or an array for each of `parameters`. The caller has checked the shapes."""
+        self._averages = {name: state[name].copy() for name in self.parameters() if state}
+
+    def parameters(self) -> dict[str, Array]:
+        """Biases, scales and weights of every convolution with parameters of its own, by their names in checkpoints."""
+        found: dict[str, Array] = {}
+        for index, layer in enumerate(self.network.layers):
+            trained = layer.trainables() if layer.has_filters else []
+            found |= {f"layer.{index}.{parameter.name}": parameter.array for parameter in trained}
+        return found
+
+    @staticmethod
+    def _write(to: Mapping[str, Array], values: Mapping[str, Array]) -> None:
+        for name, array in to.items():
+            array[:] = values[name]
+
+
+def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
+    """AlexeyAB's `weights_reject_freq`: initialise one of two very similar filters again, the first of a convolution's
+    most similar pair, if their cosine is above SIMILARITY.
+
+    The first layer, linear convolutions and those near a head are not changed. Returns the indices of changed layers.
+    """
+    changed = []
+    for index, layer in enumerate(layers):
+        following = layers[index + 1 : index + 1 + NEAR_HEAD]
+        if index == 0 or not layer.has_filters or any(other.is_head for other in following):
+            continue
+        parameters = {record.name: record.array for record in layer.named_parameters()}
+        activation = getattr(layer, "activation", None)
+        if "weights" not in parameters or len(parameters["weights"]) < 2 or activation is None or activation.is_linear:
+            continue
+        weights = parameters["weights"]
+        pair, cosine = _most_similar(weights.reshape(len(weights), -1))
+        if cosine <= SIMILARITY:
+            continue
+        log.info("layer %d: filters %d and %d are similar (cosine %f)", index, *pair, cosine)
+        spread = np.sqrt(2 / weights[0].size)
+        weights[pair[0]] = spread * (2 * rng.random(weights.shape[1:], np.float32) - 1)
+        parameters["biases"][pair[0]] = 0
+        if "scales" in parameters:
+            parameters["scales"][pair[0]] = 1
+        changed.append(index)
+    return changed
+
+
+def _most_similar(filters: np.ndarray) -> tuple[tuple[int, int], float]:
+    """The first pair of rows with the largest cosine, and that cosine."""
+    lengths = np.linalg.norm(filters, axis=1)
+    unit = filters / np.where(lengths > 0, lengths, 1)[:, None]
+    cosines = unit @ unit.T
+    cosines[np.tril_indices(len(filters))] = -np.inf
+    first, second = divmod(int(cosines.argmax()), len(filters))
+    return (first, second), float(cosines[first, second])

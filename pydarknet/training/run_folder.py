@@ -1,4 +1,4 @@
-"""The folder of a training run, cleared of results of earlier runs of the network.
+"""The files in the folder of a training run besides weights: results of earlier runs, train.jsonl, chart.png.
 
 A run overwrites files with darknet's names, and `resume` takes the checkpoint of the highest iteration. Results of an
 earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
@@ -6,21 +6,45 @@ earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import OutputError, WeightsError
+from ..errors import OptionError, OutputError, WeightsError
 from ..network.weights import Header
-from ..utils.files import flush
+from ..utils.figure import new_figure, save_figure
+from ..utils.files import flush, read_bytes, to_json, write_file
 from .checkpoint import NEW, STATE
-from .metrics_log import METRICS_LOG
+from .hooks import Hook, Run
+from .metrics_log import CHART, METRICS_LOG, IterationRecord, read_entries
 
-CHART = "chart.png"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("pydarknet")
+
+TOP = 20.0  # of the loss axis; AlexeyAB's `max_chart_loss`
+MARGIN = 2.5  # the loss axis ends at least at this multiple of the last average
+MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and their names in the chart
+
+
+class EarlierResults(Hook):
+    """Moves results of an earlier run of the network to another folder, unless the run is resumed."""
+
+    def __init__(self, final: str) -> None:
+        """final: the name of the weights at a run's end."""
+        self.final = final
+
+    def before_run(self, run: Run) -> None:
+        setup = run.setup
+        if setup.resumed is None:
+            weights = Path(setup.weights) if setup.weights is not None else None
+            set_aside(setup.folder, setup.base, self.final, weights, run.model.header.seen)
 
 
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
@@ -32,16 +56,20 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:
-        continues = seen > 0 and is_in(folder, begins_with)
+        continues = seen > 0 and _is_in(folder, begins_with)
         found = [path for path in _weights(folder, base, final) if not continues or _seen(path) > seen]
         if not found:
             return None
         aside.mkdir()
         for path in found:
+            # The state goes first, because weights without a state are not taken for a checkpoint.
+            for state in (path.with_name(path.name + STATE), path.with_name(path.name + STATE + NEW)):
+                if state.exists():
+                    state.replace(aside / state.name)
             _move(path, aside, keep=begins_with is not None and begins_with.exists() and path.samefile(begins_with))
         for name in (METRICS_LOG, CHART):
             if (folder / name).exists():
-                _copy(folder / name, aside) if continues else (folder / name).replace(aside / name)
+                _move(folder / name, aside, keep=continues)
         flush(aside)
         flush(folder)
     except OSError as error:
@@ -53,7 +81,7 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
     return aside
 
 
-def is_in(folder: Path, path: Path | None) -> bool:
+def _is_in(folder: Path, path: Path | None) -> bool:
     """Whether a file is directly in a folder."""
     return path is not None and folder.exists() and path.parent.exists() and path.parent.samefile(folder)
 
@@ -74,14 +102,123 @@ def _seen(path: Path) -> float:
         return math.inf
 
 
-def _move(weights: Path, aside: Path, keep: bool) -> None:
-    """Move weights and their state. The state is moved first, because weights without a state are not taken for a
-    checkpoint. keep: copy the weights instead."""
-    for state in (weights.with_name(weights.name + STATE), weights.with_name(weights.name + STATE + NEW)):
-        if state.exists():
-            state.replace(aside / state.name)
-    _copy(weights, aside) if keep else weights.replace(aside / weights.name)
+def _move(path: Path, aside: Path, keep: bool) -> None:
+    """Move a file to a folder. keep: copy it instead."""
+    shutil.copy2(path, aside / path.name) if keep else path.replace(aside / path.name)
 
 
-def _copy(path: Path, aside: Path) -> None:
-    shutil.copy2(path, aside / path.name)
+class MetricsLog(Hook):
+    """Writes train.jsonl: a line with a JSON object for each iteration."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def before_run(self, run: Run) -> None:
+        weights = run.setup.weights
+        continues = run.iteration > 0 and weights is not None and _is_in(run.setup.folder, Path(weights))
+        self.start(run.iteration, keep=run.setup.resumed is not None or continues)
+
+    def after_step(self, run: Run, record: IterationRecord) -> None:
+        self.append(record.entry())
+
+    def start(self, iteration: int, keep: bool) -> None:
+        """Truncate the file after `iteration`, if it belongs to this run (`keep`); otherwise rename it to
+        train.old.jsonl. Raises OutputError."""
+        if not self.path.exists():
+            return
+        if not keep:
+            try:
+                self.path.replace(self.path.with_suffix(".old.jsonl"))
+            except OSError as error:
+                raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
+            return
+        kept = []
+        for line in read_bytes(self.path, OutputError).splitlines(keepends=True):
+            if not line.endswith(b"\n") or not _is_up_to(line, iteration):
+                break
+            kept.append(line)
+        write_file(self.path, b"".join(kept))
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Add a line. Raises OutputError."""
+        try:
+            with self.path.open("ab") as stream:
+                stream.write(to_json(entry).encode() + b"\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
+
+
+def _is_up_to(line: bytes, iteration: int) -> bool:
+    try:
+        return int(json.loads(line)["iteration"]) <= iteration
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+class Chart(Hook):
+    """Draws chart.png whenever weights are written, and at the end.
+
+    It is made from train.jsonl each time, so that the curve of a resumed run has no gap. top: the end of the loss axis;
+    None: by the average loss. Without matplotlib, or if the file cannot be written, there is one warning and no chart;
+    the run continues.
+    """
+
+    def __init__(self, path: Path, log_path: Path, title: str, max_batches: int, top: float | None = None) -> None:
+        self.path, self.log_path, self.max_batches, self.top = path, log_path, max_batches, top
+        self.title = title.replace("$", r"\$")  # matplotlib would parse a formula
+        self._is_off = False
+
+    def after_step(self, run: Run, record: IterationRecord) -> None:
+        if record.saved:
+            self.draw()
+
+    def after_run(self, run: Run) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        """Write chart.png."""
+        if self._is_off:
+            return
+        try:
+            save_figure(self._figure(read_entries(self.log_path)), self.path)
+        except (OptionError, OutputError) as error:
+            self._is_off = True
+            log.warning("%s is not drawn: %s", self.path.name, error)
+
+    def _figure(self, entries: list[dict[str, Any]]) -> Figure:
+        figure = new_figure()
+        figure.set_size_inches(10, 7)
+        axes = figure.subplots()
+        iterations = [entry["iteration"] for entry in entries]
+        axes.plot(iterations, [entry["loss"] for entry in entries], ".", color="tab:blue", markersize=2, alpha=0.3)
+        averages = [entry["average"] for entry in entries]
+        axes.plot(iterations, averages, color="tab:blue", label="average loss")
+        axes.set_xlim(0, max([self.max_batches, *iterations[-1:], 1]))
+        axes.set_ylim(0, self._top(averages))
+        axes.set(xlabel="iteration", ylabel="loss", title=self._title(entries))
+        axes.grid(alpha=0.3)
+        handles = axes.get_legend_handles_labels()[0]
+        for key, name in MEASURES.items():
+            measured = [(entry["iteration"], 100 * entry[key]) for entry in entries if key in entry]
+            if measured:
+                other = axes.twinx()
+                handles += other.plot(*zip(*measured, strict=True), color="tab:red", marker="o", label=f"{name}, %")
+                other.set(ylabel=f"{name}, %", ylim=(0, 100))
+        axes.legend(handles=handles, loc="upper right")
+        return figure
+
+    def _top(self, averages: list[float]) -> float:
+        if self.top is not None:
+            return self.top
+        if not averages:
+            return 1.0
+        return min(1.05 * max(averages), max(TOP, MARGIN * averages[-1]))
+
+    def _title(self, entries: list[dict[str, Any]]) -> str:
+        if not entries:
+            return self.title
+        last = entries[-1]
+        of = f" of {self.max_batches}" if self.max_batches else ""
+        measured = [f", {name} {100 * e[key]:.1f} %" for e in entries for key, name in MEASURES.items() if key in e]
+        now = f"iteration {last['iteration']}{of}, average loss {last['average']:.4f}"
+        return f"{self.title}: {now}{''.join(measured[-1:])}"

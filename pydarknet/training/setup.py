@@ -1,4 +1,4 @@
-"""The setup of a training run: its options, its network with parameters, its progress, its input sizes."""
+"""The setup of a training run: options, the network with parameters, progress, input sizes, pictures."""
 
 from __future__ import annotations
 
@@ -7,21 +7,38 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config.dialect import Dialect
 from ..config.sections import Option, Section, read_config, read_data
+from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import OptionError
+from ..evaluation.evaluate import check_finite
+from ..layers.heads.base import Head
+from ..layers.heads.detection import DetectionHead
 from ..model import Model, load_model
 from ..network.weights import Header
 from ..utils.arrays import check_memory
 from . import checkpoint
-from .checkpoint import Progress
-from .checkpoint_schedule import CheckpointSchedule, base_name
+from .checkpoint import Progress, base_name
 from .learner import mini_batch
 from .multiscale import MultiScaleSchedule, training_bytes
-from .validation import Options as MeasuringOptions
 
 log = logging.getLogger("pydarknet")
 
 File = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class MeasuringOptions:
+    """Options of `detector train -map`: those of `detector map`, and the number of epochs between validations."""
+
+    thresh: float = 0.25
+    iou_thresh: float = 0.5
+    points: int = 0
+    epochs: int = 4
+
+    def __post_init__(self) -> None:
+        """Raises OptionError for a threshold that is not finite."""
+        check_finite(thresh=self.thresh, iou_thresh=self.iou_thresh)
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ class TrainOptions:
     save_every: int | None = None
     allow_partial: bool = False
     measure: bool = False
-    measuring: MeasuringOptions = MeasuringOptions()  # noqa: RUF009 - frozen
+    measuring: MeasuringOptions = MeasuringOptions()
     min_size: int | None = None
     chart: bool = True
 
@@ -63,16 +80,19 @@ class TrainOptions:
 class TrainingSetup:
     """The network of a run with its parameters, before a learner is created.
 
-    imgs: pictures of an iteration. resumed: the checkpoint that the run resumes from, None for a new run. progress: the
-    state of the run. start: the iteration after which it began.
+    kind: detector, classifier, or text. imgs: pictures of an iteration. resumed: the checkpoint that the run resumes
+    from, None for a new run. progress: the state of the run. start: the iteration after which it began.
     """
 
-    def __init__(self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions) -> None:
+    def __init__(
+        self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions, is_text: bool
+    ) -> None:  # fmt: skip
         """data: a .data file, or its content. Raises DarknetError."""
         self.options, self.weights = options, weights
         self.data = data if isinstance(data, Section) else read_data(data)
         self.model = self._build(cfg)
         net = self.net
+        self.kind = "text" if is_text else "detector" if self.model.heads else "classifier"
         self.alexeyab = self.model.dialect.name == "alexeyab"
         self.subdivisions = net.positive("subdivisions", 1)
         self.imgs = self.model.batch * self.subdivisions
@@ -141,17 +161,22 @@ class TrainingSetup:
                 "classes",
             )
 
-    def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
-        """The schedule of checkpoints, for a training set of `pictures` pictures."""
-        iteration = self.progress.iteration
-        return CheckpointSchedule(
-            self.base,
-            self.alexeyab,
-            bool(self.model.heads),
-            self.imgs,
-            pictures,
-            weights_interval=self.data.positive("saveweights", 10000 if self.max_batches >= 10000 else 1000),
-            last_interval=self.data.positive("savelast", 100),
-            every=self.options.save_every,
-            saved={"weights": iteration, "last": iteration},
-        )
+
+def open_pictures(data: Section, model: Model) -> DetectionDataset | ClassificationDataset:
+    """The training set of a .data file: with boxes for a network with heads, else with classes. Raises DataError,
+    ConfigError."""
+    net = model.config.net
+    heads = [layer for layer in model.layers if isinstance(layer, Head)]
+    if heads:
+        return detection_set(data, net, heads[-1], model.dialect)
+    tree = next((tree for layer in model.layers if (tree := getattr(layer, "tree", None)) is not None), None)
+    return ClassificationDataset.from_config(data, net, model.classes, tree, model.dialect)
+
+
+def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
+    """The detection training set of a .data file, with the options of a head. Raises DataError, ConfigError."""
+    wanted = head.pictures
+    return DetectionDataset.from_config(
+        data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,
+        max_boxes=wanted.max_boxes, grid=isinstance(head, DetectionHead),
+    )  # fmt: skip

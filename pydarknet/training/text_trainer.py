@@ -4,59 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..config.sections import Section
-from ..datasets.text import Text, TextStreams
+from ..datasets.dataloader import Text, TextStreams
 from ..inference.text_generation import SymbolPredictor
-from .checkpoint_schedule import CheckpointSchedule
-from .data import BatchSource, ListedImages
 from .metrics_log import IterationRecord
-from .setup import File, TrainingSetup
+from .setup import File
 from .trainer import Trainer
-
-
-@dataclass
-class TextCheckpointSchedule(CheckpointSchedule):
-    """The checkpoints of darknet's `rnn train`: BASE_N.weights and BASE.backup, at the intervals of the dialect."""
-
-    @property
-    def rolling(self) -> str:
-        return f"{self.base}.backup"
-
-    @property
-    def final(self) -> str:
-        return f"{self.base}_final.weights"
-
-    def due(self, iteration: int, seen: int) -> list[str]:
-        names = [f"{self.base}_{iteration}.weights"] if iteration % self.weights_interval == 0 else []
-        if iteration % self.last_interval == 0 or (self.every and iteration % self.every == 0):
-            names.append(self.rolling)
-        return names
-
-
-class TextSetup(TrainingSetup):
-    """The setup of a training run on a text."""
-
-    def checkpoint_schedule(self, pictures: int) -> CheckpointSchedule:
-        weights, last = self.model.dialect.rnn_saves
-        return TextCheckpointSchedule(
-            self.base,
-            self.alexeyab,
-            detector=False,
-            batch=self.imgs,
-            pictures=pictures,
-            weights_interval=weights,
-            last_interval=last,
-            every=self.options.save_every,
-        )
 
 
 class TextTrainer(Trainer):
     """A training run on a text. tokenized: see `text.Text`. hooks and other options: as for Trainer."""
 
-    setup_class = TextSetup
+    is_text = True
 
     def __init__(
         self, text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
@@ -74,12 +35,12 @@ class TextTrainer(Trainer):
         """Sequences of a mini-batch."""
         return self.model.batch // self.steps
 
-    def _open_dataset(self) -> ListedImages:
+    def _open_dataset(self) -> Text:
         if not self.setup.max_batches:
             raise self.setup.net.error("max_batches is missing; expected the number of iterations", "max_batches")
-        return Text(self._text, SymbolPredictor(self.model).alphabet, self._tokenized)  # type: ignore[return-value]
+        return Text(self._text, SymbolPredictor(self.model).alphabet, self._tokenized)
 
-    def _open_source(self) -> BatchSource:
+    def _open_source(self) -> TextStreams:
         assert isinstance(self.dataset, Text)
         setup, restart = self.setup, self.model.dialect.rnn_restart
         position, forget = setup.progress.position, self.learner.forget

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 
 from ..config.sections import Section
+from ..datasets.dataloader import DataLoader, Text, TextStreams
+from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import make_folder
 from . import checkpoint
-from .best_checkpoint import BestWeights
-from .chart import Chart
 from .checkpoint import Progress
-from .data import BatchSource, ListedImages, open_pictures, open_source
-from .hooks import BestCheckpointer, ChartHook, Checkpointer, EarlierResults, Hook, MetricsLogHook, ValidationHook
+from .checkpoint_schedule import BestWeights, Checkpointer, CheckpointSchedule
+from .hooks import Hook
 from .learner import Learner
-from .metrics_log import METRICS_LOG, HeadReport, IterationRecord, MetricsLog
-from .run_folder import CHART
-from .setup import File, TrainingSetup, TrainOptions
+from .metrics_log import CHART, METRICS_LOG, HeadReport, IterationRecord
+from .run_folder import Chart, EarlierResults, MetricsLog
+from .setup import File, TrainingSetup, TrainOptions, open_pictures
 from .validation import Validator, choose_metric
 
 
@@ -40,7 +40,7 @@ class Trainer:
     the end and after an error. finish_reason: why a hook ended the run, else "".
     """
 
-    setup_class: type[TrainingSetup] = TrainingSetup
+    is_text = False  # whether the run learns a text
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Trainer:
         hooks: Sequence[Hook] = (),
         **options: Any,
     ) -> None:
-        setup = self.setup = self.setup_class(data, cfg, weights, TrainOptions(**options))
+        setup = self.setup = TrainingSetup(data, cfg, weights, TrainOptions(**options), self.is_text)
         self.model = setup.model
         self.dataset = self._open_dataset()
         self.summary = self.dataset.check() if setup.options.checks else ""
@@ -63,7 +63,7 @@ class Trainer:
             self.learner.resize(width, height, setup.sizes.batch_at(width, height))
             checkpoint.restore(setup.resumed, self.learner)
         make_folder(setup.folder)
-        self.checkpointer = Checkpointer(setup, setup.checkpoint_schedule(len(self.dataset)))
+        self.checkpointer = Checkpointer(setup, CheckpointSchedule.of(setup, len(self.dataset)))
         self.best = BestWeights(setup.folder, setup.base)
         self.hooks = self._all_hooks(hooks)
         self._load_hooks()
@@ -73,13 +73,15 @@ class Trainer:
         self.finished = self.interrupted = self._stop = False
         self.finish_reason = ""
 
-    def _open_dataset(self) -> ListedImages:
+    def _open_dataset(self) -> DetectionDataset | ClassificationDataset | Text:
         return open_pictures(self.setup.data, self.setup.model)
 
-    def _open_source(self) -> BatchSource:
-        setup = self.setup
-        threads = setup.options.threads or 2
-        return open_source(self.dataset, self.model.batch, setup.seed, threads, setup.progress.position)
+    def _open_source(self) -> DataLoader | TextStreams:
+        """The source of mini-batches, which depend only on its position."""
+        setup, pictures = self.setup, self.dataset
+        assert not isinstance(pictures, Text)
+        threads, position = setup.options.threads or 2, setup.progress.position
+        return DataLoader(pictures, self.model.batch, setup.seed, threads=threads, position=position)
 
     def _make_validator(self) -> Validator | None:
         setup = self.setup
@@ -91,21 +93,25 @@ class Trainer:
 
     def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:
         """The user's hooks and the run's own, in the order that `hooks.py` describes."""
-        setup = self.setup
-        log = MetricsLog(setup.folder / METRICS_LOG)
-        found: list[Hook] = [EarlierResults(self.checkpointer.schedule.final)]
-        found += [ValidationHook(self.validator)] if self.validator else []
-        found += [*hooks, MetricsLogHook(log), BestCheckpointer(self.best)]
-        found.append(self.checkpointer)
+        setup, log = self.setup, MetricsLog(self.setup.folder / METRICS_LOG)
+        measuring = [self.validator] if self.validator else []
+        found = [
+            EarlierResults(self.checkpointer.schedule.final),
+            *measuring,
+            *hooks,
+            log,
+            self.best,
+            self.checkpointer,
+        ]
         if setup.options.chart:
             top = setup.net.real("max_chart_loss", 0.0) or None
-            found.append(ChartHook(Chart(setup.folder / CHART, log.path, setup.base, setup.max_batches, top)))
+            found.append(Chart(setup.folder / CHART, log.path, setup.base, setup.max_batches, top))
         return found
 
     def _load_hooks(self) -> None:
         """Restore the hooks' states from the checkpoint. Raises WeightsError, and OptionError for a repeated key."""
         resumed, states = self.setup.resumed, self.setup.progress.hooks
-        keys = [hook.key for hook in self.hooks if type(hook).state_dict is not Hook.state_dict]
+        keys = [hook.key for hook in self.hooks if hook.has_state]
         for key in keys:
             if keys.count(key) > 1:
                 raise OptionError(f"{keys.count(key)} hooks are called {key}; expected different names")
@@ -175,13 +181,23 @@ class Trainer:
             images, truth = self.source.next(width, height)
             loading += clock() - before
             self.last_batch = images, truth
-            total += self._train_mini_batch(images, truth)
-            reports += self._head_reports()
+            with np.errstate(all="ignore"):  # the loss shows overflows
+                loss = float(self.learner.step(images, truth))
+            if not math.isfinite(loss):
+                raise self.diverged(self.iteration + 1, f"the loss is {loss}")
+            total += loss
+            reports += [
+                HeadReport(i, layer.kind, layer.training_line(i), layer.statistics)
+                for i, layer in enumerate(self.model.layers)
+                if isinstance(layer, Head)
+            ]
         elapsed = clock() - began
         self.seconds += elapsed
         self.iteration += 1
         loss = total / (batch * subdivisions)
-        self.average = self._next_average(loss)
+        # AlexeyAB's darknet restarts the average if it is negative.
+        before = loss if self.average is None or (setup.alexeyab and self.average < 0) else self.average
+        self.average = 0.9 * before + 0.1 * loss
         return IterationRecord(
             iteration=self.iteration,
             loss=loss,
@@ -196,24 +212,6 @@ class Trainer:
             heads=tuple(reports),
             resized=resized,
         )
-
-    def _train_mini_batch(self, images: np.ndarray, truth: Sequence[np.ndarray]) -> float:
-        """Train on one mini-batch and return its loss. Raises DivergedError if that is not finite."""
-        with np.errstate(all="ignore"):  # the loss shows overflows
-            loss = float(self.learner.step(images, truth))
-        if not math.isfinite(loss):
-            raise self.diverged(self.iteration + 1, f"the loss is {loss}")
-        return loss
-
-    def _next_average(self, loss: float) -> float:
-        """darknet's moving average of the loss; AlexeyAB's is restarted if it is negative."""
-        before = loss if self.average is None or (self.setup.alexeyab and self.average < 0) else self.average
-        return 0.9 * before + 0.1 * loss
-
-    def _head_reports(self) -> list[HeadReport]:
-        """The statistics of each detection head for the last mini-batch."""
-        heads = [(i, layer) for i, layer in enumerate(self.model.layers) if isinstance(layer, Head)]
-        return [HeadReport(i, layer.kind, layer.training_line(i), layer.statistics) for i, layer in heads]
 
     def progress(self) -> Progress:
         """The state of the run for a checkpoint. It keeps the states of hooks that only the resumed run had."""

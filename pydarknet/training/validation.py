@@ -10,36 +10,24 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import ClassVar
 
 from ..config.sections import Section
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
-from ..evaluation.runner import check_finite
-from ..evaluation.worst import Worst
-from ..inference.test_time_augmentation import middle
+from ..evaluation.pictures import Worst
+from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network
 from ..runtime.compile_time import clock
-from .metrics_log import Measurement
+from .hooks import Hook, Run
+from .metrics_log import IterationRecord, Measurement
+from .setup import MeasuringOptions
+from .state import COUNT, FINITE, Kind
 
 LEAST_INTERVAL = 100  # iterations between two validations, at least
 ACCURACY_EPOCHS = 2  # between two validations of a classifier
 WORST = 8  # pictures with most missed objects that a validation keeps
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of `detector train -map`: those of `detector map`, and the number of epochs between validations."""
-
-    thresh: float = 0.25
-    iou_thresh: float = 0.5
-    points: int = 0
-    epochs: int = 4
-
-    def __post_init__(self) -> None:
-        """Raises OptionError for a threshold that is not finite."""
-        check_finite(thresh=self.thresh, iou_thresh=self.iou_thresh)
 
 
 @dataclass(frozen=True)
@@ -51,37 +39,41 @@ class ValidationResult:
     missing: Sequence[Path] = ()
 
 
-class ValidationMetric(Protocol):
-    """A metric and its schedule."""
+class ValidationMetric:
+    """A metric and its schedule.
 
-    kind: str
+    epochs: of training between two validations. least_interval: iterations between them, at least. earliest: the
+    iteration before which there is none.
+    """
+
+    kind = ""
+    epochs = 0
+    least_interval, earliest = 0, 0
 
     def interval(self, pictures: int, batch: int) -> int:
         """Iterations between two validations. pictures: in the training list. batch: per iteration."""
+        return max(self.least_interval, self.epochs * pictures // batch)
 
     def next(self, last: int, interval: int, burn_in: int) -> int:
         """The iteration of the next validation, after one at iteration `last`."""
+        return max(last + interval, burn_in, self.earliest)
 
     def run(self, network: Network) -> ValidationResult:
         """Measure a network."""
+        raise NotImplementedError
 
 
-class AveragePrecision:
+class AveragePrecision(ValidationMetric):
     """mAP of a detector, as with AlexeyAB's `-map`."""
 
     kind = "map"
 
-    def __init__(self, model: Model, data: Section, options: Options, threads: int) -> None:
+    def __init__(self, model: Model, data: Section, options: MeasuringOptions, threads: int) -> None:
         """Read the list `valid`, or `train` if there is none. Raises DataError."""
         self.options, self.threads = options, threads
+        self.epochs, self.least_interval = options.epochs, LEAST_INTERVAL
         self.worst = Worst(WORST)  # of the last measurement
         self.truth = GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
-
-    def interval(self, pictures: int, batch: int) -> int:
-        return max(LEAST_INTERVAL, self.options.epochs * pictures // batch)
-
-    def next(self, last: int, interval: int, burn_in: int) -> int:
-        return max(last + interval, burn_in)
 
     def run(self, network: Network) -> ValidationResult:
         o = self.options
@@ -93,24 +85,19 @@ class AveragePrecision:
         return ValidationResult(result.report.mean_average_precision, result.report, self.truth.missing)
 
 
-class Accuracy:
+class Accuracy(ValidationMetric):
     """Top-k accuracy of a classifier, as with AlexeyAB's `-topk`: the result of `classifier valid`."""
 
-    kind = "accuracy"
+    kind, epochs = "accuracy", ACCURACY_EPOCHS
 
     def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
         """Read the list `valid`, or `train` if there is none. Raises DataError and ConfigError."""
         self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
+        self.earliest = LEAST_INTERVAL
         path = data.file("valid", "train")
         if path is None:
             raise data.error("valid= is missing: the list of validation pictures")
         self.pictures = read_list(path)
-
-    def interval(self, pictures: int, batch: int) -> int:
-        return ACCURACY_EPOCHS * pictures // batch
-
-    def next(self, last: int, interval: int, burn_in: int) -> int:
-        return max(last + interval, burn_in, LEAST_INTERVAL)
 
     def run(self, network: Network) -> ValidationResult:
         tally = ConfusionCounts(self.labels, self.top)
@@ -119,21 +106,27 @@ class Accuracy:
         return ValidationResult(tally.top_accuracy)
 
 
-class Validator:
-    """The validations of a run: the iteration of the next one, the last value and the best one."""
+class Validator(Hook):
+    """The validations of a run: the iteration of the last one, its value and the best one."""
+
+    name = "validation"
+    state: ClassVar[Mapping[str, Kind]] = {"last": COUNT, "value": FINITE, "best": FINITE}
 
     def __init__(self, model: Model, metric: ValidationMetric, interval: int, start: int) -> None:
         """model: the network to be trained, before a learner is made for it."""
-        net = model.config.net
         self.metric, self.interval = metric, interval
         self.model, self._copy = model, copy.deepcopy(model)
-        self._burn_in = net.natural("burn_in", 0, 1 << 40)
+        self._burn_in = model.config.net.natural("burn_in", 0, 1 << 40)
         self.last, self.value, self.best = start, -1.0, -1.0
 
     @property
     def next(self) -> int:
         """The iteration after which the next validation is due. The last iteration of a run always has one."""
         return self.metric.next(self.last, self.interval, self._burn_in)
+
+    def after_step(self, run: Run, record: IterationRecord) -> None:
+        if record.iteration >= self.next or record.iteration == run.setup.max_batches:
+            record.measurement = self.measure(record.iteration)
 
     def measure(self, iteration: int) -> Measurement:
         """Copy the parameters to the second network and validate it."""
@@ -147,17 +140,9 @@ class Validator:
         seconds = clock() - began
         return Measurement(self.metric.kind, result.value, self.best, seconds, result.report, result.missing)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state that a resumed run needs, as values for JSON."""
-        return {"last": self.last, "value": self.value, "best": self.best}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`."""
-        self.last, self.value, self.best = state["last"], state["value"], state["best"]
-
 
 def choose_metric(
-    model: Model, data: Section, labels: Sequence[str], options: Options, threads: int
+    model: Model, data: Section, labels: Sequence[str], options: MeasuringOptions, threads: int
 ) -> ValidationMetric:
     """mAP for a network with heads, else accuracy. Raises DataError and ConfigError before anything is computed."""
     if not model.heads:

@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,6 +73,31 @@ def _number(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def listen(address: str, port: int) -> socket.socket:
+    """A socket of IPv4 or IPv6 on an address; port 0 lets the system choose. Raises OptionError.
+
+    An empty address, which for sockets means all interfaces, is refused: 0.0.0.0 says so openly.
+    """
+    if not address.strip():
+        raise OptionError(f'address "{address}": expected one such as {LOOPBACK}, or 0.0.0.0 for all interfaces')
+    # Only for sockets with a protocol does asyncio switch off the delay of small packets, 40 ms an answer.
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((address, port))
+    except (OSError, OverflowError) as error:
+        found.close()
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"port {port}: cannot listen on {address}: {reason}") from error
+    return found
+
+
+def url_of(address: str, port: int) -> str:
+    """The address of a server for a browser."""
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
+
+
 class BoundedServer(ThreadingHTTPServer):
     """A server for IPv4 or IPv6, in threads that do not keep the process alive.
 
@@ -88,24 +112,15 @@ class BoundedServer(ThreadingHTTPServer):
         self, address: str, port: int, handler: Callable[..., BaseHTTPRequestHandler], token: str | None = None
     ) -> None:
         """port: 0 lets the system choose. address: of the interface to listen on. token: what clients have to give as
-        `?token=TOKEN`. Raises OptionError.
-
-        An empty address, which for sockets means all interfaces, is refused: 0.0.0.0 says so openly.
-        """
-        if not address.strip():
-            raise OptionError(
-                f'address "{address}" to listen on: expected one such as {LOOPBACK}, or 0.0.0.0 for all interfaces'
-            )
-        self.address, self.token = address, token
-        self.address_family = socket.AF_INET6 if isinstance(_number(address), ipaddress.IPv6Address) else socket.AF_INET
+        `?token=TOKEN`. Raises OptionError, see `listen`."""
+        listening = listen(address, port)
+        super().__init__((address, port), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket, self.server_address = listening, listening.getsockname()
+        self.server_activate()
+        self.address, self.token, self.port = address, token, self.server_address[1]
+        self.url = url_of(address, self.port)
         self.requests: dict[socket.socket, float | None] = {}  # when each must have been read; None: it has
-        try:
-            super().__init__((address, port), handler)
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OptionError(f"port {port}: cannot listen on {address}: {reason}") from error
-        self.port: int = self.server_address[1]
-        self.url = f"http://{f'[{address}]' if ':' in address else address}:{self.port}/"
         self._has_started = False
 
     def start(self) -> None:
@@ -137,9 +152,6 @@ class BoundedServer(ThreadingHTTPServer):
             if deadline is not None and now > deadline:
                 with contextlib.suppress(OSError):
                     request.shutdown(socket.SHUT_RDWR)
-
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer's own would ask the network for the name of the host
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # a client that disconnects is no error

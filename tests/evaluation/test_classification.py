@@ -25,7 +25,7 @@ from pydarknet.evaluation.classification import (
     read_pictures,
 )
 from pydarknet.images.image import load_image
-from pydarknet.inference import test_time_augmentation as views
+from pydarknet.inference import classifier as views
 
 PICTURES = [("red", "red"), ("red", "green"), ("green", "green"), ("blue", "red"), ("grey", "blue"), ("blue", "blue")]
 ON, OFF = np.exp(4) / (np.exp(4) + 2), 1 / (np.exp(4) + 2)  # probabilities of the picture's colour and of others

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fuzz import commands, networks
+from fuzz import checkpoints, commands, networks
 from fuzz.examples import COCO, MIXED_CFG, ROOT, SMALL_CFG, VOC, file, picture, picture_set, video
 from fuzz.mutate import mutated
 
@@ -96,7 +96,7 @@ def _read_data(content: bytes) -> None:
 def _read_list(content: bytes) -> None:
     from pydarknet.datasets.check import check_dataset
     from pydarknet.datasets.listing import ImageLists
-    from pydarknet.evaluation.ground_truth import GroundTruth
+    from pydarknet.evaluation.evaluate import GroundTruth
 
     picture_set()
     path = file("train.txt", content)
@@ -107,9 +107,9 @@ def _read_list(content: bytes) -> None:
 def _read_label(content: bytes) -> None:
     from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
     from pydarknet.datasets.check import check_dataset
-    from pydarknet.datasets.detection import DetectionDataset
     from pydarknet.datasets.listing import ImageLists
-    from pydarknet.evaluation.ground_truth import GroundTruth
+    from pydarknet.datasets.training_sets import DetectionDataset
+    from pydarknet.evaluation.evaluate import GroundTruth
 
     picture_set()
     file("a.txt", content)
@@ -130,8 +130,7 @@ DATA_YAMLS = (
 def _recognise(source: str) -> None:
     """What `train`, `dataset check` and `dataset convert` do with a data set that they have to recognise."""
     from pydarknet.datasets.check import check_dataset
-    from pydarknet.datasets.listing import ImageLists
-    from pydarknet.datasets.recognise import recognise
+    from pydarknet.datasets.listing import ImageLists, recognise
     from pydarknet.errors import DarknetError
     from pydarknet.tools.from_folder.run_files import dataset_statistics, read_labelled, split_lists
 
@@ -322,6 +321,7 @@ KINDS = {
     "saved": Kind(_saved_seeds, _read_saved),
     "catalogue": Kind(_catalogue_seeds, _read_catalogue),
     "tuning": Kind(_tuning_seeds, _read_tuning),
+    "checkpoint": Kind(checkpoints.seeds, checkpoints.read, checkpoints.damaged, 60, checkpoints.seeds, share=0.3),
     "command": Kind(commands.seeds, commands.run, commands.other_words, 60, commands.prepare, share=0.2),
     "networks": Kind(networks.seeds, networks.read, networks.other, 180, share=0.3),
 }

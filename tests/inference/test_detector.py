@@ -88,7 +88,7 @@ def test_pictures_are_letterboxed_as_each_darknet_does(build, text, dialect, net
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_thresholds_that_are_no_numbers(build, value):
     from pydarknet.inference.video.demo import DemoOptions
-    from pydarknet.training.validation import Options
+    from pydarknet.training.setup import MeasuringOptions as Options
 
     network = build(f"{net()}{CONV}{YOLO}")
     picture = np.zeros((8, 8, 3), np.uint8)

@@ -7,8 +7,7 @@ import pytest
 from reference import layers as naive
 from support.tensors import assert_blocked, blocked, given, values
 
-from pydarknet.kernels.activation import FUSED, NONE, activate, activate_segments, exp32
-from pydarknet.kernels.training.activation import activation_gradient
+from pydarknet.kernels.activation import FUSED, NONE, activate, activate_segments, activation_gradient, exp32
 from pydarknet.layers.activations import ACTIVATIONS
 
 POINTWISE = sorted(naive.ACTIVATIONS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.tensors import cells, dirty
 
-from pydarknet.kernels import addressing, halo
+from pydarknet.kernels import addressing
 from pydarknet.kernels.views import Extent, Planes, SlidingWindow
 from pydarknet.tensor import Layout, Shape
 
@@ -50,8 +50,8 @@ def test_windows_are_cut_at_the_edges():
 def test_zeroing_halos_touches_nothing_else(shape):
     tensor = dirty(*shape)
     at = tensor.planes
-    for picture in range(at.pictures):
-        halo.zero_halos(tensor.data, at, picture, at.blocks)
+    for picture, block in np.ndindex(at.pictures, at.blocks):
+        addressing.zero_halo(tensor.data, at, picture, block)
     everything = cells(tensor).copy()
     inside = everything[:, :, at.halo : at.halo + at.height, at.halo : at.halo + at.width]
     assert np.isnan(inside).all()

@@ -20,12 +20,12 @@ from support.guard import guarded
 from support.random_networks import random_network
 
 from pydarknet.kernels.convolution.microkernel import TAP_LANES
-from pydarknet.kernels.training.weight_gradient_microkernel import GRADIENT_LANES
+from pydarknet.kernels.convolution.weight_gradient import GRADIENT_LANES
 from pydarknet.layers import LAYERS
 from pydarknet.utils.arrays import SLACK
 
 TESTS = Path(__file__).parents[1]
-COUNT = int(os.environ.get("PYDARKNET_GUARDED", "25"))
+COUNT = int(os.environ.get("PYDARKNET_GUARDED", "12"))
 FIRST = int(os.environ.get("PYDARKNET_GUARDED_FIRST", "0"))
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are mapped as Linux does")
@@ -57,7 +57,7 @@ def test_the_slack_behind_arrays_is_what_kernels_read_and_no_more(slack, is_enou
     """The last cell of a four-lane input, whose weight gradient is computed, is read up to the slack's last float."""
     program = f"""
 import numpy as np
-from pydarknet.kernels.training.weight_gradient import weight_gradient
+from pydarknet.kernels.convolution.weight_gradient import weight_gradient
 from pydarknet.kernels.views import Extent, PartialSums, Strides
 from pydarknet.utils import arrays
 arrays.SLACK = {slack}

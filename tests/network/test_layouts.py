@@ -7,8 +7,7 @@ import pytest
 from support.networks import net
 
 from pydarknet.layers import INPUT
-from pydarknet.network.fusion import Graph, find_fusions
-from pydarknet.network.memory_plan import allocate, plan_tensors
+from pydarknet.network.memory_plan import Graph, allocate, find_fusions, plan_tensors
 
 CONV = "[convolutional]\nfilters=20\nsize=3\npad=1\n"
 

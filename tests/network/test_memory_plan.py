@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from pydarknet.errors import ShapeError
-from pydarknet.kernels.convolution.first_layer import SPAN
+from pydarknet.kernels.convolution.nchw import SPAN
 from pydarknet.layers import INPUT
 from pydarknet.network import memory_plan
-from pydarknet.network.fusion import Graph, find_fusions
-from pydarknet.network.memory_plan import ALIGN, TensorPlan, allocate, assign_offsets, plan_tensors
+from pydarknet.network.memory_plan import ALIGN, Graph, TensorPlan, allocate, assign_offsets, find_fusions, plan_tensors
 from pydarknet.tensor import NCHW, Shape
 from pydarknet.utils import arrays
 

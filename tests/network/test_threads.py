@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import multiprocessing
 import pickle
 import random
@@ -81,17 +82,21 @@ def test_a_hundred_calls_from_each_of_four_threads_are_right(load, pictures, kin
 
 
 def test_four_threads_take_no_longer_than_one(load, pictures):
-    """Other programs, such as further tests, hold the processors, so one of several measurements in turns has to show
-    it, with room for what four threads lose to them. `benchmarks/threads.py` measures exactly."""
-    model = load(DETECTOR)
+    """The fastest of many measurements in turns counts, as what else the machine does only adds time.
 
-    def seconds(threads):
-        start = time.perf_counter()
-        in_threads(lambda i: model.detect(pictures[i % 4]), 60, threads)
-        return time.perf_counter() - start
+    A pass of this network takes a third of a millisecond, in which Python's own lock goes from thread to thread: that
+    costs up to a tenth. Hence the bound. `benchmarks/threads.py` measures exactly.
+    """
+    model, best = load(DETECTOR), {1: math.inf, 4: math.inf}
 
-    seconds(4)
-    assert any(seconds(4) < 1.5 * seconds(1) for _ in range(12))
+    def is_within_the_bound():
+        for threads in [1, 4] * 12:
+            start = time.perf_counter()
+            in_threads(lambda i: model.detect(pictures[i % 4]), 60, threads)
+            best[threads] = min(best[threads], time.perf_counter() - start)
+        return best[4] < 1.2 * best[1]
+
+    assert any(is_within_the_bound() for _ in range(4)), best
 
 
 def test_all_methods_of_one_network_at_the_same_time(load):

@@ -266,6 +266,17 @@ def test_numbers_that_are_none_are_a_warning_that_names_the_layer(build, tmp_pat
     assert message == f"{path}: {expected}"
 
 
+def test_a_file_without_any_number_is_one_warning(build, tmp_path, warnings):
+    path = tmp_path / "net.weights"
+    path.write_bytes(header() + np.full(TOTAL, np.nan, np.float32).tobytes())
+    network = build(TEXT)
+    network.load_weights(path)
+    (message,) = warnings()
+    others = sum(len(layer.named_parameters()) for layer in network.layers) - 1
+    assert message.startswith(f"{path}: layer 0 [convolutional]: ")
+    assert message.endswith(f"computed with them; so are numbers of {others} other arrays")
+
+
 def test_large_numbers_are_no_broken_ones(build, tmp_path, warnings):
     network = build(TEXT)
     path = tmp_path / "net.weights"

@@ -46,7 +46,7 @@ def test_kinds_and_words_are_those_of_numbas_types(given, kinds, count):
     assert arguments.kinds_of(given) == kinds == arguments.kinds_of_types(types)
     words = [word for argument in given for word in arguments.words_of(argument)]
     assert len(words) == count == arguments.word_count(types)
-    assert words == [word for argument in arguments.flat(given) for word in arguments.words_of(argument)]
+    assert words == arguments.words_of(tuple(given))
 
 
 def test_arguments_that_no_saved_code_takes():
@@ -79,7 +79,7 @@ def test_words():
 
 
 def test_a_thunk_takes_tuples():
-    thunks = pytest.importorskip("pydarknet.runtime.thunks")
+    thunks = pytest.importorskip("pydarknet.runtime.object_writer")
     given = (ARRAY.reshape(-1), SlidingWindow(2, 2, 2, 0), np.float32(1))
     signature = tuple(map(numba.typeof, given))
     compiled = numba.njit(_set)

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import pytest
 
-from pydarknet.runtime import cache, claims, compile_ahead, jit, object_loader, object_writer, threads
+from pydarknet.runtime import cache, compile_ahead, jit, object_loader, object_writer, threads
 
 
 @pytest.fixture
@@ -78,19 +78,19 @@ def test_a_process_that_waits_compiles_what_nobody_is_at(monkeypatch, tmp_path):
 @pytest.mark.parametrize("call", [lambda kernel, *x: kernel(*x), object_loader.compiled], ids=["directly", "loader"])
 def test_what_ends_a_compilation_gives_the_claim_back(monkeypatch, error, call):
     """Other programs, which wait for who has the claim, then compile the kernel themselves."""
-    from pydarknet.kernels.training.optimizer import sgd_step
+    from pydarknet.kernels.optimizer import sgd_step
 
     arguments = np.ones((2, 3), np.int8), np.ones((2, 3), np.int8), 1j, 1j, 1j  # nobody has compiled it for these
     file = jit.cache_file(sgd_step, tuple(map(numba.typeof, arguments)))
     claimed = []
 
     def ended(*_):
-        claimed.append(file in claims._held)
+        claimed.append(file in compile_ahead._held)
         raise error
 
     monkeypatch.setattr(sgd_step._compiler, "compile", ended)
     with pytest.raises(error):
         call(sgd_step, *arguments)
-    assert claimed == [claims.fcntl is not None]
-    assert file not in claims._held
-    assert not claims._lock_of(file).exists()
+    assert claimed == [compile_ahead.fcntl is not None]
+    assert file not in compile_ahead._held
+    assert not compile_ahead._lock_of(file).exists()

@@ -27,7 +27,7 @@ import json, logging, sys
 import numpy as np
 logging.basicConfig(format="%(message)s")
 from pydarknet.runtime import object_loader as saved
-from pydarknet.kernels.training.optimizer import sgd_step
+from pydarknet.kernels.optimizer import sgd_step
 from pydarknet.runtime.threads import set_threads, threads
 told = {}
 def run(kind=np.float32, step=1):
@@ -183,7 +183,7 @@ told["total"], told["again"] = total(np.arange(100.0)), run()
 def test_names_that_a_stand_in_lacks_come_from_the_real_module(cache):
     added = """
 from pydarknet.kernels.convolution import microkernel as tile
-from pydarknet.kernels.training import optimizer
+from pydarknet.kernels import optimizer
 told["constant"], told["before"] = isinstance(tile.MR, int), saved.is_used()
 told["function"], told["after"] = callable(optimizer.prange), saved.is_used()
 told["nothing"] = hasattr(optimizer, "no_such_name")
@@ -224,7 +224,7 @@ def test_two_processes_on_a_cold_cache(tmp_path):
 def test_a_process_killed_while_it_writes_leaves_nothing_that_misleads(tmp_path, suffix):
     added = f"""
 import os, pathlib
-from pydarknet.kernels.training.optimizer import adam_step
+from pydarknet.kernels.optimizer import adam_step
 replace = pathlib.Path.replace
 def killed(path, target):
     if str(target).endswith({suffix!r}):
@@ -310,7 +310,7 @@ def full(path, data):
 pathlib.Path.write_bytes = full
 """)
     added = """
-from pydarknet.kernels.training.optimizer import adam_step
+from pydarknet.kernels.optimizer import adam_step
 arrays = [np.ones(3, np.float32) for _ in range(4)]
 adam_step(*arrays, *np.ones(7, np.float32))
 """

@@ -242,7 +242,7 @@ def test_calls_without_code_of_their_own_stay_where_they_are():
 
 def test_only_kernels_that_return_nothing_have_thunks():
     numba = pytest.importorskip("numba")
-    thunks = pytest.importorskip("pydarknet.runtime.thunks")
+    thunks = pytest.importorskip("pydarknet.runtime.object_writer")
     signature = numba.types.Array(numba.float32, 1, "C"), numba.float32, numba.int64, numba.boolean
 
     def described(function):

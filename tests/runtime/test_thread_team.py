@@ -14,14 +14,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the team is use
 PROGRAM = """
 import ctypes, os, sys, threading, time
 import numpy as np
-from pydarknet.runtime import object_loader as saved, thread_team as team, thread_team_ir as team_code
+from pydarknet.runtime import object_loader as saved, threads as team, thread_team_ir as team_code
 
 names = ("sem_wait", "sem_post", "sched_yield")
 library = ctypes.CDLL(None)
 addresses = {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names}
 engine = saved.linked(team_code.machine_code(), addresses)
 board, serve, address = map(engine.get_global_value_address, ("board", "serve", "parallel_for"))
-team.start(board, serve, 3)
+team.start_team(board, serve, 3)
 numbers = ctypes.POINTER(ctypes.c_int64)
 Part = ctypes.CFUNCTYPE(None, numbers, numbers, numbers, ctypes.c_void_p)
 parallel_for = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, ctypes.c_int64, ctypes.c_int64, ctypes.c_int)(address)

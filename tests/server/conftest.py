@@ -50,7 +50,8 @@ def start():
     """A function that serves an engine and gives a client; options are those of `make_app`."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs pydarknet[serve]")
     pytest.importorskip("starlette", reason="needs pydarknet[serve]")
-    from pydarknet.server.app import listen, make_app
+    from pydarknet.server.app import make_app
+    from pydarknet.utils.http_server import listen
 
     running = []
 

@@ -11,7 +11,8 @@ import pytest
 uvicorn = pytest.importorskip("uvicorn", reason="needs pydarknet[serve]")
 from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
 
-from pydarknet.server.app import bounded_protocol, listen  # noqa: E402
+from pydarknet.server.app import bounded_protocol  # noqa: E402
+from pydarknet.utils.http_server import listen  # noqa: E402
 
 SECONDS = 0.5
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"

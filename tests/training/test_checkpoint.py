@@ -13,7 +13,7 @@ from pydarknet.errors import OutputError, WeightsError
 from pydarknet.training import checkpoint
 from pydarknet.training.checkpoint import Progress, newest
 from pydarknet.training.learner import Learner
-from pydarknet.training.metrics_log import MetricsLog
+from pydarknet.training.run_folder import MetricsLog
 
 CFG = """
     [net]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pydarknet.training.checkpoint_schedule import CheckpointSchedule, base_name
+from pydarknet.training.checkpoint import base_name
+from pydarknet.training.checkpoint_schedule import CheckpointSchedule
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ def due(schedule, upto, batch=8):
 
 
 def test_pjreddie_detector_names():
-    found = due(CheckpointSchedule("n", alexeyab=False, detector=True, batch=8, pictures=100), 20000)
+    found = due(CheckpointSchedule("n", alexeyab=False, kind="detector", batch=8, pictures=100), 20000)
     assert found[100] == ["n_100.weights", "n.backup"]
     assert found[900] == ["n_900.weights", "n.backup"]
     assert found[1000] == ["n.backup"]
@@ -29,7 +30,7 @@ def test_pjreddie_detector_names():
 
 
 def test_pjreddie_classifier_names():
-    schedule = CheckpointSchedule("n", alexeyab=False, detector=False, batch=8, pictures=20)
+    schedule = CheckpointSchedule("n", alexeyab=False, kind="classifier", batch=8, pictures=20)
     assert due(schedule, 8) == {3: ["n_1.weights"], 5: ["n_2.weights"], 8: ["n_3.weights"]}
     assert schedule.due(1000, 8000) == ["n_400.weights", "n.backup"]
     assert schedule.final == "n.weights"
@@ -37,7 +38,7 @@ def test_pjreddie_classifier_names():
 
 def test_alexeyab_detector_names():
     saved = {"weights": 50, "last": 50}
-    schedule = CheckpointSchedule("n", alexeyab=True, detector=True, batch=8, pictures=20, saved=saved)
+    schedule = CheckpointSchedule("n", alexeyab=True, kind="detector", batch=8, pictures=20, saved=saved)
     found = {i: names for i in range(51, 1101) if (names := schedule.due(i, 0))}
     assert list(found) == [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100]
     assert found[1000] == ["n_1000.weights", "n_last.weights"]
@@ -46,20 +47,20 @@ def test_alexeyab_detector_names():
 
 def test_alexeyab_keeps_no_last_where_weights_are_as_frequent():
     schedule = CheckpointSchedule(
-        "n", alexeyab=True, detector=True, batch=8, pictures=20, weights_interval=100, saved={"weights": 0, "last": 0}
+        "n", alexeyab=True, kind="detector", batch=8, pictures=20, weights_interval=100, saved={"weights": 0, "last": 0}
     )
     assert due(schedule, 250) == {100: ["n_100.weights"], 200: ["n_200.weights"]}
 
 
 def test_alexeyab_classifier_counts_from_the_last_one():
     saved = {"weights": 50, "last": 50}
-    schedule = CheckpointSchedule("n", alexeyab=True, detector=False, batch=8, pictures=20, saved=saved)
+    schedule = CheckpointSchedule("n", alexeyab=True, kind="classifier", batch=8, pictures=20, saved=saved)
     found = {i: names for i in range(51, 1101) if (names := schedule.due(i, 0))}
     assert list(found)[:2] == [150, 250]
     assert found[1050] == ["n_1050.weights", "n_last.weights"]
 
 
 def test_every_so_often():
-    schedule = CheckpointSchedule("n", alexeyab=False, detector=True, batch=8, pictures=9, every=40)
+    schedule = CheckpointSchedule("n", alexeyab=False, kind="detector", batch=8, pictures=9, every=40)
     rolling = {iteration: ["n.backup"] for iteration in (40, 80, 120)}
     assert due(schedule, 130) == rolling | {100: ["n_100.weights", "n.backup"]}

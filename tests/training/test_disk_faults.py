@@ -15,8 +15,8 @@ import pydarknet
 from pydarknet.errors import OutputError
 from pydarknet.training import validation
 from pydarknet.training.checkpoint import newest
+from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import train
-from pydarknet.training.validation import Options
 
 OPTIONS = {"measure": True, "measuring": Options(epochs=1), "chart": False, "save_every": 2, "max_batches": 6}
 

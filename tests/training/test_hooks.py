@@ -15,8 +15,9 @@ from pydarknet.errors import OptionError, WeightsError
 from pydarknet.training import validation
 from pydarknet.training.checkpoint import newest
 from pydarknet.training.hooks import EarlyStopping, Hook
+from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer, train
-from pydarknet.training.validation import Options, ValidationResult
+from pydarknet.training.validation import ValidationResult
 
 DOCS = Path(__file__).parents[2] / "docs"
 OFTEN = {"measure": True, "measuring": Options(epochs=1), "chart": False}

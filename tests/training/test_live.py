@@ -14,8 +14,8 @@ from pydarknet.images.image import load_image
 from pydarknet.inference.video.mjpeg_server import MJPEG, Stream
 from pydarknet.training import live, validation
 from pydarknet.training.live import TALLEST, ChartStream, LiveHook, draw_batch
+from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer
-from pydarknet.training.validation import Options
 
 OFTEN = {"measure": True, "measuring": Options(epochs=1), "chart": False}
 

@@ -16,8 +16,9 @@ from pydarknet.images.image import load_image
 from pydarknet.inference.classifier import classify
 from pydarknet.training import validation
 from pydarknet.training.checkpoint import newest
+from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer, train
-from pydarknet.training.validation import Accuracy, AveragePrecision, Options, Validator
+from pydarknet.training.validation import Accuracy, AveragePrecision, Validator
 
 OFTEN = {"measure": True, "measuring": Options(epochs=1, thresh=0.1, iou_thresh=0.3)}
 
@@ -115,7 +116,7 @@ def test_learning_does_not_notice(files, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"adam": 1}, {"adam": 1, "max_batches": 1010, "ema_alpha": 0.5}])
 def test_going_on_gives_the_same_weights_and_figures(tmp_path, options, monkeypatch):
     if "ema_alpha" in options:
-        monkeypatch.setattr("pydarknet.training.ema.UPDATES_AFTER", 1000)
+        monkeypatch.setattr("pydarknet.training.optimizer.UPDATES_AFTER", 1000)
     files = detection_files(tmp_path, **{"max_batches": 12, **options})
     if "ema_alpha" in options:
         # Only the last iterations: weights that have seen 1000 of them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 from ...errors import DataError
 from ...utils.resources import network_file
 from ..console import note, say
-from ..options import FILE, Command, dialect_option, flag, together
+from ..options import FILE, POSITIVE, command, flag, together
 
 if TYPE_CHECKING:
     from ...datasets.listing import ImageLists, LabelledPicture
@@ -22,38 +21,33 @@ if TYPE_CHECKING:
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
 LARGEST_CLASS = 1 << 20
 PROGRESS_BUFFER = 1 << 16  # characters of progress that are printed at once
+NO_BOXES = "no boxes in the label files of its pictures"
+
+clustering = together(
+    flag("width W", type=POSITIVE, help="Width of the network's input in pixels."),
+    flag("height H", type=POSITIVE, help="Height of the network's input in pixels."),
+    flag("seed N", type=click.IntRange(min=0), default=0, help="Seed of the random starts; the same seed gives the "
+         "same anchors."),
+    flag("restarts N", type=POSITIVE, default=10, help="Random starts; the best result is kept."),
+)  # fmt: skip
 
 
-def clustering_options(function: Any) -> Any:
-    """Options of both commands."""
-    return together(
-        flag("width", type=click.IntRange(min=1), metavar="W", help="Width of the network's input in pixels."),
-        flag("height", type=click.IntRange(min=1), metavar="H", help="Height of the network's input in pixels."),
-        flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of the random "
-             "starts; the same seed gives the same anchors."),
-        flag("restarts", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Random starts; "
-             "the best result is kept."),
-    )(function)  # fmt: skip
-
-
-@click.command("anchors", cls=Command)
-@click.argument("data", metavar="DATA_OR_LIST", type=FILE)
-@click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=click.IntRange(min=1), metavar="N",
-              help="The number of anchors. Default: as many as the cfg has, else 9.")  # fmt: skip
-@clustering_options
-@flag("distance", type=click.Choice(["iou", "sse"]), default="iou", show_default=True, help="The distance of k-means: "
-      "1 - IoU, as in YOLOv2, or the squared difference of sizes.")  # fmt: skip
-@flag("anchors", "given", metavar="LIST", help="Anchors to compare with: 10,13, 16,30, ...")
-@flag("table", is_flag=True, help="Print the table of the YOLOv2 paper for this data set instead.")
-@flag(
-    "cfg",
-    type=FILE,
-    metavar="CFG",
-    help="Print the options to change in this network file, and the average IoU of its anchors.",
-)
-@flag("write", type=FILE, metavar="NEW.cfg", help="Write a copy of the cfg with these anchors.")
-@flag("plot", type=FILE, metavar="FILE.png", help="Draw boxes and anchors (extra `plot`).")
-@dialect_option
+@command(
+    "anchors",
+    click.argument("data", metavar="DATA_OR_LIST", type=FILE),
+    click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=POSITIVE, metavar="N",
+                 help="The number of anchors. Default: as many as the cfg has, else 9."),
+    clustering,
+    flag("distance", type=click.Choice(["iou", "sse"]), default="iou", help="The distance of k-means: 1 - IoU, as in "
+         "YOLOv2, or the squared difference of sizes."),
+    flag("anchors LIST", "given", help="Anchors to compare with: 10,13, 16,30, ..."),
+    flag("table", help="Print the table of the YOLOv2 paper for this data set instead."),
+    flag("cfg CFG", type=FILE, help="Print the options to change in this network file, and the average IoU of its "
+         "anchors."),
+    flag("write NEW.cfg", type=FILE, help="Write a copy of the cfg with these anchors."),
+    flag("plot FILE.png", type=FILE, help="Draw boxes and anchors (extra `plot`)."),
+    "dialect",
+)  # fmt: skip
 def anchors_command(data: str, count: int | None, **options: Any) -> None:
     """Find anchors for the boxes of a data set by k-means.
 
@@ -66,7 +60,7 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
       pydarknet anchors obj.data --cfg yolov4-tiny.cfg --write mine.cfg
       pydarknet anchors train.txt --table --width 416 --height 416 --anchors "10,13, 16,30, 33,23"
     """
-    from ...tools.anchors import average_iou, find_anchors, format_anchors, parse_anchors
+    from ...tools.anchors import average_iou, find_anchors, format_anchors, parse_anchors, write_anchor_plot
     from ...utils.figure import check_plot
 
     if options["write"] and not options["cfg"]:
@@ -75,50 +69,45 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
         raise click.UsageError("--table excludes --write and --plot")
     if options["plot"]:
         check_plot(options["plot"])
-    change = _open_cfg(options["cfg"], options["dialect"]) if options["cfg"] else None
-    width, height = _input_size(change, options["width"], options["height"])
+    change = None
+    if options["cfg"]:
+        from ...tools.cfg.retarget import Retarget
+
+        change = Retarget(network_file(options["cfg"]), options["dialect"])
+    # Anchors are in pixels of the network's input or, for [region], in cells.
+    of_cfg = change.unit if change else (None, None)
+    width, height = options["width"] or of_cfg[0], options["height"] or of_cfg[1]
+    if not width or not height:
+        raise click.UsageError("--width and --height of the network's input are missing; or give --cfg")
     given = parse_anchors(options["given"]) if options["given"] else None
-    labels = _labels(data)
-    boxes = labels.sizes * (width, height)
+    sizes, classes = _labels(data)
+    boxes, starts = sizes * (width, height), (options["seed"], options["restarts"])
     if options["table"]:
-        _print_table(boxes, given, options["seed"], options["restarts"])
+        rows = [(name, n, find_anchors(boxes, n, distance, *starts).average_iou) for name, n, distance in TABLE]
+        if given is not None:
+            rows.insert(2, ("Given anchors", len(given), average_iou(boxes, given)))
+        say(f"{'Box generation':<16}{'#':>3}{'Avg IOU':>10}")
+        for name, n, iou in rows:
+            say(f"{name:<16}{n:>3}{100 * iou:>10.1f}")
         return
     count = count or (change.count if change else 9)
-    found = find_anchors(boxes, count, options["distance"], options["seed"], options["restarts"])
+    found = find_anchors(boxes, count, options["distance"], *starts)
     say(f"anchors = {format_anchors(found.anchors, 1 if change and change.in_cells else width)}")
     say(f"num = {count}")
     say(f"avg IoU = {_percent(found.average_iou)}")
     if given is not None:
         say(f"given anchors: avg IoU = {_percent(average_iou(boxes, given))}")
     if change:
-        say(
-            f"{options['cfg']}: avg IoU = {_percent(average_iou(boxes, change.anchors))} with its {len(change.anchors)}"
-        )
-        _fit_cfg(change, found.anchors, labels.classes, options["write"])
+        before = average_iou(boxes, change.anchors)
+        say(f"{options['cfg']}: avg IoU = {_percent(before)} with its {len(change.anchors)}")
+        _fit_cfg(change, found.anchors, classes, options["write"])
     if options["plot"]:
-        from ...tools.anchors import write_anchor_plot
-
         write_anchor_plot(options["plot"], boxes, found.anchors, found.average_iou)
         note(f"{options['plot']}: written")
 
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
-
-
-def _open_cfg(cfg: str, dialect: str) -> Retarget:
-    from ...tools.cfg.retarget import Retarget
-
-    return Retarget(network_file(cfg), dialect)
-
-
-def _input_size(change: Retarget | None, width: int | None, height: int | None) -> tuple[int, int]:
-    """Width and height in which anchors are given: pixels of the network's input or, for [region], cells."""
-    of_cfg = change.unit if change else (None, None)
-    width, height = width or of_cfg[0], height or of_cfg[1]
-    if not width or not height:
-        raise click.UsageError("--width and --height of the network's input are missing; or give --cfg")
-    return width, height
 
 
 def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
@@ -137,53 +126,36 @@ def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | N
         note(f"{out}: written, with {len(change.text.changes)} changes")
 
 
-@dataclass(frozen=True)
-class Labels:
-    """sizes: (n, 2) float64 widths and heights, as fractions of the picture. classes: the number in the .data file."""
-
-    sizes: Sizes
-    classes: int | None
-
-
-def _labels(path: str) -> Labels:
-    """All valid boxes of the training list. Prints the number of valid and other labels."""
+def _labels(path: str) -> tuple[Sizes, int | None]:
+    """All valid boxes of the training list: (n, 2) float64 widths and heights, as fractions of the picture. The number
+    of classes in the .data file. Prints the number of valid and other labels."""
     import numpy as np
 
     from ...datasets.listing import ImageLists, usable
 
     data = ImageLists.open(network_file(path), "train")
-    rows, pictures, missing, wrong = [], 0, 0, 0
+    rows, missing, wrong = [], 0, 0
     for picture in data.pictures("train"):
         rows.append(picture.rows)
-        pictures += 1
         missing += picture.labels is None
         wrong += len(picture.wrong)
     table = np.concatenate(rows)
     boxes = usable(table)[:, 3:].astype(np.float64)
     wrong += len(table) - len(boxes)
-    note(f"{pictures} pictures, {len(boxes)} boxes, {missing} label files missing, {wrong} wrong labels left out")
+    note(f"{len(rows)} pictures, {len(boxes)} boxes, {missing} label files missing, {wrong} wrong labels left out")
     if not len(boxes):
-        raise DataError(f"{path}: no boxes in the label files of its pictures")
-    return Labels(boxes, data.classes)
+        raise DataError(f"{path}: {NO_BOXES}")
+    return boxes, data.classes
 
 
-def _print_table(boxes: Sizes, given: Sizes | None, seed: int, restarts: int) -> None:
-    from ...tools.anchors import average_iou, find_anchors
-
-    rows = [(name, n, find_anchors(boxes, n, distance, seed, restarts).average_iou) for name, n, distance in TABLE]
-    if given is not None:
-        rows.insert(2, ("Given anchors", len(given), average_iou(boxes, given)))
-    say(f"{'Box generation':<16}{'#':>3}{'Avg IOU':>10}")
-    for name, n, iou in rows:
-        say(f"{name:<16}{n:>3}{100 * iou:>10.1f}")
-
-
-@click.command("calc_anchors", cls=Command)
-@click.argument("data", metavar="DATA", type=FILE)
-@click.option("-num_of_clusters", "--num-of-clusters", "-n", "count", type=click.IntRange(min=1), default=5,
-              show_default=True, metavar="N", help="The number of anchors.")  # fmt: skip
-@clustering_options
-@flag("show", is_flag=True, help="Ignored; `pydarknet anchors --plot` draws the anchors.")
+@command(
+    "calc_anchors",
+    click.argument("data", metavar="DATA", type=FILE),
+    click.option("-num_of_clusters", "--num-of-clusters", "-n", "count", type=POSITIVE, default=5, show_default=True,
+                 metavar="N", help="The number of anchors."),
+    clustering,
+    flag("show", help="Ignored; `pydarknet anchors --plot` draws the anchors."),
+)  # fmt: skip
 def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> None:
     """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
 
@@ -191,6 +163,10 @@ def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> N
     Example:
       pydarknet detector calc_anchors data/obj.data -num_of_clusters 9 -width 416 -height 416
     """
+    from ...datasets.listing import ImageLists
+    from ...tools.anchors import find_anchors, format_anchors
+    from ...utils.files import write_file
+
     width, height = options["width"], options["height"]
     say(f"\n num_of_clusters = {count}, width = {width or -1}, height = {height or -1} ")
     if not width or not height:
@@ -199,39 +175,32 @@ def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> N
         raise click.exceptions.Exit(2)
     if show:
         note("-show is ignored; `pydarknet anchors --plot FILE.png` draws boxes and anchors")
-    _calc_anchors(data, count, width, height, options["seed"], options["restarts"])
-
-
-def _calc_anchors(path: str, count: int, width: int, height: int, seed: int, restarts: int) -> None:
-    from ...datasets.listing import ImageLists
-    from ...tools.anchors import find_anchors, format_anchors
-    from ...utils.files import write_file
-
-    data = ImageLists.open(network_file(path), "train")
-    sizes, counters = _load_boxes(data)
+    sizes, counters = _load_boxes(ImageLists.open(network_file(data), "train"))
     say("\n all loaded. \n\n calculating k-means++ ...")
-    found = find_anchors(sizes * (width, height), count, "iou", seed, restarts)
+    found = find_anchors(sizes * (width, height), count, "iou", options["seed"], options["restarts"])
     say(f"\n iterations = {found.iterations if count > 1 else 0} \n\n")
-    listed = ", ".join(map(str, counters))
-    say(f"counters_per_class = {listed}")
+    classes = f"counters_per_class = {', '.join(map(str, counters))}"
+    say(classes)
     say(f"\n avg IoU = {100 * found.average_iou:2.2f} % ")
     say("\nSaving anchors to the file: anchors.txt ")
     anchors = format_anchors(found.anchors, width)
     say(f"anchors = {anchors}")
-    for name, text in (("counters_per_class.txt", f"counters_per_class = {listed}"), ("anchors.txt", anchors)):
+    for name, text in (("counters_per_class.txt", classes), ("anchors.txt", anchors)):
         write_file(name, text.encode())
 
 
 def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
     """The (n, 2) float64 widths and heights of the boxes, as fractions of the picture, and the number of boxes of each
-    class. Prints darknet's progress."""
+    class. Prints darknet's progress, and appends to its lists of what is missing and wrong."""
     import numpy as np
 
-    say(f" read labels from {len(data.list_of('train'))} images ")
+    from ...utils.files import read_bytes, write_file
+
+    say(f" read labels from {len(data.entries['train'])} images ")
     rows: list[Array] = []
     text: list[str] = []
     boxes = size = listed = 0
-    bad = BadLists()
+    bad: dict[str, list[str]] = {"bad.list": [], "bad_label.list": []}  # darknet's: missing label files, wrong boxes
     for image, picture in enumerate(data.pictures("train"), start=1):
         lines, good = _picture_lines(picture, image, boxes, bad)
         boxes, listed = boxes + len(good), listed + len(picture.rows)
@@ -242,37 +211,25 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
             say("".join(text), newline=False)
             text, size = [], 0
     say("".join(text), newline=False)
-    bad.write()
+    for name, lines in bad.items():
+        if lines:
+            before = read_bytes(name, DataError) if Path(name).exists() else b""
+            write_file(name, before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
     if listed > boxes:
         note(f"{listed - boxes} boxes without a size above 0 or with a class below 0 are left out")
     table = np.concatenate(rows)
     if not len(table):
-        raise DataError(f"{data.path}: no boxes in the label files of its pictures")
+        raise DataError(f"{data.path}: {NO_BOXES}")
     counters = np.bincount(table[:, 0].astype(np.int64), minlength=data.classes or 1)
     return table[:, 3:].astype(np.float64), counters.tolist()
 
 
-@dataclass
-class BadLists:
-    """The lines that darknet appends to bad.list (missing label files) and bad_label.list (wrong boxes)."""
-
-    missing: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-
-    def write(self) -> None:
-        """Append the lines to the files in the current folder."""
-        from ...utils.files import read_bytes, write_file
-
-        for name, lines in (("bad.list", self.missing), ("bad_label.list", self.wrong)):
-            if lines:
-                before = read_bytes(name, DataError) if Path(name).exists() else b""
-                write_file(name, before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
-
-
-def _picture_lines(picture: LabelledPicture, image: int, boxes: int, bad: BadLists) -> tuple[list[str], Array]:
+def _picture_lines(
+    picture: LabelledPicture, image: int, boxes: int, bad: dict[str, list[str]]
+) -> tuple[list[str], Array]:
     """darknet's lines for the labels of picture number `image`, and the (n, 5) label rows that are used.
 
-    boxes: the number of boxes in the pictures before it.
+    boxes: the number of boxes in the pictures before it. bad: the lines of darknet's lists, to which it appends.
     """
     import numpy as np
 
@@ -280,16 +237,17 @@ def _picture_lines(picture: LabelledPicture, image: int, boxes: int, bad: BadLis
     from ...datasets.labels import candidates
     from ...datasets.listing import usable
 
+    progress = "\r loaded \t image: {} \t box: {}"
     for message in picture.wrong:
         note(message)
     if picture.labels is None:
         _, path = next(candidates(picture.picture, ALEXEYAB))
-        bad.missing.append(str(path))
+        bad["bad.list"].append(str(path))
         return [f"Can't open label file. (This can be normal only if you use MSCOCO): {path} \n"], picture.rows
     rows = picture.rows
     classes, box = rows[:, 0], rows[:, 1:]
     if not len(rows) or (classes.min() >= 0 and classes.max() < LARGEST_CLASS and box.min() > 0 and box.max() <= 1):
-        return [_progress(image, boxes + k) for k in range(1, len(rows) + 1)], rows
+        return [progress.format(image, boxes + k) for k in range(1, len(rows) + 1)], rows
     good = usable(rows[(classes >= 0) & (classes < LARGEST_CLASS)])
     lines, used = [], 0
     for number, row in enumerate(rows):
@@ -297,12 +255,8 @@ def _picture_lines(picture: LabelledPicture, image: int, boxes: int, bad: BadLis
         if not all(0 < value <= 1 for value in (x, y, w, h)):
             text = f"Wrong label: {picture.labels} - j = {number}, x = {x:f}, y = {y:f}, width = {w:f}, height = {h:f}"
             lines.append(f"\n\n{text} \n")
-            bad.wrong.append(text)
+            bad["bad_label.list"].append(text)
         if used < len(good) and np.array_equal(row, good[used]):
             used += 1
-            lines.append(_progress(image, boxes + used))
+            lines.append(progress.format(image, boxes + used))
     return lines, good
-
-
-def _progress(image: int, box: int) -> str:
-    return f"\r loaded \t image: {image} \t box: {box}"

@@ -6,21 +6,13 @@ from typing import Any
 
 import click
 
-from ..darknet_flags import DETECTOR_FLAGS, accept_flags
-from ..options import (
-    FlagsFirst,
-    data_argument,
-    detection_options,
-    names_options,
-    network_and_pictures,
-    network_options,
-)
+from ..not_offered import DETECTOR_FLAGS, accept_flags
+from ..options import FlagsFirst, command
 from .anchors import calc_anchors_command
 from .demo import demo_options, run_demo
 from .detect import CommandDefaults, run_detect
-from .evaluate import map_command
+from .evaluate import COCO_COMMANDS, YOLO_COMMANDS, map_command, recall_command, valid_command
 from .train import run_train, train_options
-from .validate import COCO_COMMANDS, YOLO_COMMANDS, recall_command, valid_command
 
 DETECTOR = CommandDefaults(thresh=lambda dialect: dialect.detector_thresh)
 YOLO_THRESH = 0.2
@@ -32,12 +24,7 @@ def detector_command() -> None:
     """darknet's spelling of detect and train."""
 
 
-@detector_command.command("test")
-@data_argument
-@network_and_pictures
-@detection_options
-@names_options
-@network_options
+@command("test", "data_file cfg weights images detection names network", group=detector_command)
 def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     """Detect objects in pictures.
 
@@ -49,9 +36,7 @@ def detector_test_command(data_file: str, cfg: str, weights: str, images: tuple[
     run_detect(cfg, weights, images, {**options, "prompts": True}, DETECTOR)
 
 
-@detector_command.command("demo")
-@data_argument
-@demo_options
+@command("demo", "data_file", demo_options, group=detector_command)
 def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
     """Detect objects in a video file, an address, a sequence of pictures or a camera.
 
@@ -65,8 +50,7 @@ def detector_demo_command(data_file: str, cfg: str, weights: str, video: str | N
     run_demo(cfg, weights, video, options)
 
 
-@detector_command.command("train")
-@train_options
+@command("train", train_options, group=detector_command)
 def detector_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
     """Train a detector.
 
@@ -77,8 +61,8 @@ def detector_train_command(data_file: str, cfg: str, weights: str | None, **opti
     run_train(data_file, cfg, weights, options, detector=True)
 
 
-for command in (calc_anchors_command, map_command, valid_command, recall_command):
-    detector_command.add_command(command)
+for each in (calc_anchors_command, map_command, valid_command, recall_command):
+    detector_command.add_command(each)
 accept_flags(detector_command, DETECTOR_FLAGS)
 
 
@@ -95,21 +79,20 @@ def _yolov1_group(name: str, data_set: str, network: str, *commands: click.Comma
 
     files = f"cfg/{network}.cfg {network}.weights"
 
-    @group.command("demo", help=help_text("video", f"demo {files} street.mp4 -out_filename found.avi -dont_show"))
-    @demo_options
+    demo_help = help_text("video", f"demo {files} street.mp4 -out_filename found.avi -dont_show")
+
+    @command("demo", demo_options, group=group, help=demo_help)
     def demo(cfg: str, weights: str, video: str | None, **options: Any) -> None:
         run_demo(cfg, weights, video, options, thresh=YOLO_THRESH)
 
-    @group.command("test", help=help_text("pictures", f"test {files} dog.jpg"))
-    @network_and_pictures
-    @detection_options
-    @names_options
-    @network_options
+    test_help = help_text("pictures", f"test {files} dog.jpg")
+
+    @command("test", "cfg weights images detection names network", group=group, help=test_help)
     def test(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
         run_detect(cfg, weights, images, {**options, "prompts": True}, YOLO)
 
-    for command in commands:
-        group.add_command(command)
+    for each in commands:
+        group.add_command(each)
     return group
 
 

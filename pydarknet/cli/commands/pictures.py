@@ -11,15 +11,15 @@ import click
 from ...errors import DarknetError, OptionError
 from ..console import note, say
 from ..loading import load_model, load_network
-from ..options import FILE, Command, FiniteFloat, flag, network_files, network_options, size_options, together
+from ..options import FILE, POSITIVE, FiniteFloat, command, flag
 
 if TYPE_CHECKING:
     from ...images.image import CHW
 
-seed_option = flag("seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-                   help="Seed of all random numbers; the same seed gives the same pictures.")  # fmt: skip
-folder_option = flag("out_dir", type=FILE, default=".", metavar="DIR", help="The folder for the pictures. "
-                     "Default: the current one.")  # fmt: skip
+SEED = flag("seed N", type=click.IntRange(min=0), default=0, help="Seed of all random numbers; the same seed gives the "
+            "same pictures.")  # fmt: skip
+FOLDER = flag("out_dir DIR", type=FILE, default=".", show_default=False, help="The folder for the pictures. Default: "
+              "the current one.")  # fmt: skip
 
 
 def _write(path: Path | str, chw: CHW) -> None:
@@ -29,15 +29,13 @@ def _write(path: Path | str, chw: CHW) -> None:
     note(f"{write_image(path, as_picture(chw))}: written")
 
 
-@click.command("visualize", cls=Command)
-@network_files
-@folder_option
-@flag("columns", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Filters per row.")
-@flag("zoom", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Pixels per weight.")
-@network_options
-def visualize_command(
-    cfg: str, weights: str, out_dir: str, columns: int, zoom: int, **options: Any
-) -> None:  # fmt: skip
+@command(
+    "visualize", "cfg weights", FOLDER,
+    flag("columns N", type=POSITIVE, default=1, help="Filters per row."),
+    flag("zoom N", type=click.IntRange(1, 64), default=1, help="Pixels per weight."),
+    "network",
+)  # fmt: skip
+def visualize_command(cfg: str, weights: str, out_dir: str, columns: int, zoom: int, **options: Any) -> None:
     """Write the filters of each convolution as a picture: `Layer 0.png` and so on.
 
     Filters of three channels are drawn in colour; the channels of others side by side in grey.
@@ -58,14 +56,14 @@ def visualize_command(
         _write(Path(out_dir) / f"Layer {index}.png", picture)
 
 
-@click.command("mkimg", cls=Command)
-@network_files
-@click.argument("height", metavar="H", type=click.IntRange(1, 1 << 14))
-@click.argument("width", metavar="W", type=click.IntRange(1, 1 << 14))
-@click.argument("number", metavar="NUM", type=click.IntRange(min=1))
-@click.argument("folder", metavar="DIR", type=FILE)
-@seed_option
-@network_options
+@command(
+    "mkimg", "cfg weights",
+    click.argument("height", metavar="H", type=click.IntRange(1, 1 << 14)),
+    click.argument("width", metavar="W", type=click.IntRange(1, 1 << 14)),
+    click.argument("number", metavar="NUM", type=POSITIVE),
+    click.argument("folder", metavar="DIR", type=FILE),
+    SEED, "network",
+)  # fmt: skip
 def mkimg_command(
     cfg: str, weights: str, height: int, width: int, number: int, folder: str, seed: int, **options: Any
 ) -> None:  # fmt: skip
@@ -89,10 +87,7 @@ def mkimg_command(
         _write(Path(folder) / f"gen_{index}.jpg", scattered_filters(network, width, height, rng))
 
 
-@click.command("imtest", cls=Command)
-@click.argument("image", type=FILE)
-@folder_option
-@seed_option
+@command("imtest", click.argument("image", type=FILE), FOLDER, SEED)
 def imtest_command(image: str, out_dir: str, seed: int) -> None:
     """Write the result of each picture operation on IMAGE as a PNG file; print the norm of IMAGE's values.
 
@@ -120,37 +115,28 @@ def _refuse_reconstruct(ctx: click.Context, parameter: click.Parameter, value: b
         raise OptionError("nightmare -reconstruct is not offered: in darknet it does nothing without a GPU")
 
 
-_dream_options = together(
-    flag("rounds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Pictures to write."),
-    flag("iters", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Steps per picture."),
-    flag("range", "layers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-         help="Each step takes a random one of the N layers around LAYER."),
-    flag("octaves", type=click.IntRange(1, 20), default=4, show_default=True, metavar="N",
-         help="Each step scales the picture to a random one of N sizes, each 3/4 of the one before."),
-    flag("rate", type=FiniteFloat(), default=0.04, show_default=True, metavar="R", help="The step size."),
-    flag("thresh", type=FiniteFloat(), default=1.0, show_default=True, metavar="T",
-         help="Amplify outputs above the mean plus T standard deviations."),
-    flag("norm", type=click.IntRange(0, 1), default=1, show_default=True, metavar="0|1",
-         help="1: normalise each step to mean 0 and variance 1."),
-    flag("zoom", type=FiniteFloat(0, 1, min_open=True), default=1.0, show_default=True, metavar="Z",
-         help="After each picture, crop it to its middle, a fraction Z of each side."),
-    flag("rotate", type=FiniteFloat(), default=0.0, show_default=True, metavar="RADIANS",
-         help="After each picture, rotate it."),
-    flag("prefix", type=FILE, metavar="DIR", help="The folder for the pictures. Default: the current one."),
-    flag("reconstruct", is_flag=True, hidden=True, expose_value=False, callback=_refuse_reconstruct),
-    flag("longest", type=click.IntRange(min=1), metavar="N", help="First resize the picture so that its longer side "
-         "has N pixels."),
+@command(
+    "nightmare", "cfg weights",
+    click.argument("image", type=FILE),
+    click.argument("layer", metavar="LAYER", type=click.IntRange(min=0)),
+    flag("rounds N", type=POSITIVE, default=1, help="Pictures to write."),
+    flag("iters N", type=POSITIVE, default=10, help="Steps per picture."),
+    flag("range N", "layers", type=POSITIVE, default=1, help="Each step takes a random one of the N layers around "
+         "LAYER."),
+    flag("octaves N", type=click.IntRange(1, 20), default=4, help="Each step scales the picture to a random one of N "
+         "sizes, each 3/4 of the one before."),
+    flag("rate R", type=FiniteFloat(), default=0.04, help="The step size."),
+    flag("thresh T", type=FiniteFloat(), default=1.0, help="Amplify outputs above the mean plus T standard "
+         "deviations."),
+    flag("norm 0|1", type=click.IntRange(0, 1), default=1, help="1: normalise each step to mean 0 and variance 1."),
+    flag("zoom Z", type=FiniteFloat(0, 1, min_open=True), default=1.0, help="After each picture, crop it to its "
+         "middle, a fraction Z of each side."),
+    flag("rotate RADIANS", type=FiniteFloat(), default=0.0, help="After each picture, rotate it."),
+    flag("prefix DIR", type=FILE, help="The folder for the pictures. Default: the current one."),
+    flag("reconstruct", hidden=True, expose_value=False, callback=_refuse_reconstruct),
+    flag("longest N", type=POSITIVE, help="First resize the picture so that its longer side has N pixels."),
+    SEED, "size network",
 )  # fmt: skip
-
-
-@click.command("nightmare", cls=Command)
-@network_files
-@click.argument("image", type=FILE)
-@click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
-@_dream_options
-@seed_option
-@size_options
-@network_options
 def nightmare_command(cfg: str, weights: str, image: str, layer: int, **options: Any) -> None:
     """Change a picture to amplify the output of LAYER. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
 

@@ -11,20 +11,17 @@ import click
 from ...errors import DataError
 from ...utils.resources import network_file
 from ..console import note, say
-from ..loading import Options, load_model, print_table
-from ..options import FILE, FiniteFloat, FlagsFirst, flag, network_files, network_options, together
+from ..loading import Options, load_model
+from ..options import FILE, FiniteFloat, FlagsFirst, command, flag
 
 if TYPE_CHECKING:
     from ...model import Model
     from ...training.metrics_log import IterationRecord
     from ...training.text_trainer import TextTrainer
 
-Function = Callable[..., Any]
-
-seed_option = flag(
-    "seed", default="\n\n", metavar="TEXT", help="The text that the network reads first. Default: two newlines."
-)
-file_option = flag("file", type=FILE, metavar="FILE", help="Read this file instead of standard input.")
+SEED = flag("seed TEXT", default="\n\n", show_default=False, help="The text that the network reads first. Default: two "
+            "newlines.")  # fmt: skip
+INPUT = flag("file FILE", type=FILE, help="Read this file instead of standard input.")
 BLOCK = 1 << 16  # bytes read at a time
 
 
@@ -33,27 +30,18 @@ def rnn_command() -> None:
     """Train a recurrent network on text, generate text, measure how well it predicts a text."""
 
 
-def _train_options(function: Function) -> Function:
-    return together(
-        click.argument("cfg", type=FILE),
-        click.argument("weights", type=FILE, required=False),
-        flag("file", type=FILE, required=True, metavar="FILE", help="The text to train on."),
-        flag("tokenized", is_flag=True, help="The file holds numbers, one per symbol, instead of text."),
-        flag("clear", is_flag=True, help="Count iterations from 0, whatever the weights file says."),
-        flag("seed", "-srand", "--srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N",
-             help="Seed of all random numbers; the same seed gives the same weights. Default: 0."),
-        flag("max_batches", type=click.IntRange(min=1), metavar="N", help="Iterations, instead of the cfg's."),
-        flag("backup", type=FILE, default="backup", show_default=True, metavar="DIR", help="The folder for weights."),
-        flag("resume", is_flag=True, help="Continue from the newest checkpoint in that folder, if it has one."),
-        flag("save_every", type=click.IntRange(min=1), metavar="N", help="Also write a checkpoint every N "
-             "iterations."),
-        flag("no_chart", is_flag=True, help="Draw no chart.png."),
-        network_options,
-    )(function)  # fmt: skip
-
-
-@rnn_command.command("train")
-@_train_options
+@command(
+    "train", "cfg [weights]",
+    flag("file FILE", type=FILE, required=True, help="The text to train on."),
+    flag("tokenized", help="The file holds numbers, one per symbol, instead of text."),
+    "clear",
+    flag("seed N", "-srand", "--srand", "-rseed", "--rseed", type=click.IntRange(min=0), help="Seed of all random "
+         "numbers; the same seed gives the same weights. Default: 0."),
+    "max_batches",
+    flag("backup DIR", type=FILE, default="backup", help="The folder for weights."),
+    "resume save_every no_chart network",
+    group=rnn_command,
+)  # fmt: skip
 def train_command(cfg: str, weights: str | None, **options: Any) -> None:
     """Train a network to predict each symbol of a text from those before it.
 
@@ -63,7 +51,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
     """
     from ...training.text_trainer import TextTrainer
-    from .train import TUNE_IGNORED, check_precision, first_interrupt_stops, print_end, print_start
+    from .train import check_precision, first_interrupt_stops, print_end, print_start
 
     check_precision(options)
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
@@ -75,11 +63,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         chart=not options["no_chart"],
         **{name: options[name] for name in named},
     )
-    if options["verbose"]:
-        print_table(trainer.model)
-    if options["tune"]:
-        note(TUNE_IGNORED)
-    print_start(trainer, weights, options["resume"])
+    print_start(trainer, weights, options)
     _print_opening(trainer)
     with first_interrupt_stops(trainer):
         for record in trainer.run():
@@ -111,28 +95,17 @@ def _iteration_line(record: IterationRecord, size: int) -> str:
     return f"{record.iteration}: {numbers}, {record.seconds:f} seconds, {record.images / size:f} epochs"
 
 
-def _reading_options(function: Function) -> Function:
-    return together(network_files, seed_option, network_options)(function)
-
-
-@rnn_command.command("generate")
-@flag(
-    "len",
-    "count",
-    type=click.IntRange(min=0),
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="Symbols to generate.",
-)
-@flag("temp", type=FiniteFloat(min=0, min_open=True), default=0.7, show_default=True, metavar="T",
-      help="Temperature of the softmax: below 1, probable symbols become more probable.")  # fmt: skip
-@flag("srand", "-rseed", "--rseed", type=click.IntRange(min=0), metavar="N", help="Seed of the random numbers; "
-      "the same seed gives the same text. "
-      "Default: a random one.")  # fmt: skip
-@flag("tokens", type=FILE, metavar="FILE", help="Print the names of symbols in FILE, one per line, instead of "
-      "characters.")  # fmt: skip
-@_reading_options
+@command(
+    "generate",
+    flag("len N", "count", type=click.IntRange(min=0), default=1000, help="Symbols to generate."),
+    flag("temp T", type=FiniteFloat(min=0, min_open=True), default=0.7, help="Temperature of the softmax: below 1, "
+         "probable symbols become more probable."),
+    flag("srand N", "-rseed", "--rseed", type=click.IntRange(min=0), help="Seed of the random numbers; the same seed "
+         "gives the same text. Default: a random one."),
+    flag("tokens FILE", type=FILE, help="Print the names of symbols in FILE, one per line, instead of characters."),
+    "cfg weights", SEED, "network",
+    group=rnn_command,
+)  # fmt: skip
 def generate_command(cfg: str, weights: str, **options: Any) -> None:
     """Continue a text, symbol by symbol.
 
@@ -154,9 +127,7 @@ def generate_command(cfg: str, weights: str, **options: Any) -> None:
     say("")
 
 
-@rnn_command.command("valid")
-@file_option
-@_reading_options
+@command("valid", INPUT, "cfg weights", SEED, "network", group=rnn_command)
 def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
     """Measure how well the network predicts a text from standard input. The last line is for the whole text.
 
@@ -176,9 +147,7 @@ def valid_command(cfg: str, weights: str, file: str | None, **options: Any) -> N
         raise DataError(f"{file or 'standard input'}: found fewer than 2 symbols; expected at least one to predict")
 
 
-@rnn_command.command("vec")
-@file_option
-@_reading_options
+@command("vec", INPUT, "cfg weights", SEED, "network", group=rnn_command)
 def vec_command(cfg: str, weights: str, file: str | None, **options: Any) -> None:
     """Print each line of standard input without spaces, followed by the first layer's output.
 
@@ -194,7 +163,7 @@ def vec_command(cfg: str, weights: str, file: str | None, **options: Any) -> Non
 
 
 def _load(cfg: str, weights: str, options: Options) -> Model:
-    from ...training.checkpoint_schedule import base_name
+    from ...training.checkpoint import base_name
 
     model = load_model(cfg, weights, options)
     note(base_name(cfg, backslashes=model.dialect.name == "alexeyab"))

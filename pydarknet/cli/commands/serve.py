@@ -1,8 +1,9 @@
-"""`serve`: a network as a service over HTTP."""
+"""`serve` and `live`: a network as a service over HTTP; a training run in the browser, or its metrics as a table."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
 
 import click
@@ -10,38 +11,22 @@ import click
 from ...errors import OptionError
 from ..console import note
 from ..loading import load_model
-from ..options import (
-    Command,
-    FiniteFloat,
-    address_options,
-    flag,
-    names_options,
-    network_files,
-    network_options,
-    note_open,
-    size_options,
-)
+from ..options import FILE, FiniteFloat, address_options, command, flag, note_open
 
 
-@click.command("serve", cls=Command)
-@network_files
-@address_options(default_port=8080)
-@flag("token", envvar="PYDARKNET_TOKEN", metavar="TOKEN",
-      help="Answer only requests with the header Authorization: Bearer TOKEN; also in $PYDARKNET_TOKEN.")  # fmt: skip
-@flag("copies", type=click.IntRange(1, 64), metavar="N",
-      help="Copies of the network, each of which computes a picture at the same time (default: one for each "
-           "processor, up to 1 GiB).")  # fmt: skip
-@flag("batch", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
-      help="Up to N waiting pictures share a forward pass.")  # fmt: skip
-@flag("queue", type=click.IntRange(1, 10_000), default=64, show_default=True, metavar="N",
-      help="Requests in progress at a time; further ones are answered with 429.")  # fmt: skip
-@flag("max_body", type=FiniteFloat(min=0.001), default=20, show_default=True, metavar="MB",
-      help="The largest request, in megabytes.")  # fmt: skip
-@flag("max_pixels", type=FiniteFloat(min=0.001), default=50, show_default=True, metavar="MP",
-      help="The largest picture, in megapixels.")  # fmt: skip
-@size_options
-@names_options
-@network_options
+@command(
+    "serve", "cfg weights", address_options(default_port=8080),
+    flag("token TOKEN", envvar="PYDARKNET_TOKEN", help="Answer only requests with the header Authorization: Bearer "
+         "TOKEN; also in $PYDARKNET_TOKEN."),
+    flag("copies N", type=click.IntRange(1, 64), help="Copies of the network, each of which computes a picture at the "
+         "same time (default: one for each processor, up to 1 GiB)."),
+    flag("batch N", type=click.IntRange(1, 64), default=1, help="Up to N waiting pictures share a forward pass."),
+    flag("queue N", type=click.IntRange(1, 10_000), default=64, help="Requests in progress at a time; further ones are "
+         "answered with 429."),
+    flag("max_body MB", type=FiniteFloat(min=0.001), default=20, help="The largest request, in megabytes."),
+    flag("max_pixels MP", type=FiniteFloat(min=0.001), default=50, help="The largest picture, in megapixels."),
+    "size names network",
+)  # fmt: skip
 def serve_command(cfg: str, weights: str, **options: Any) -> None:
     """Run a network as an HTTP service: POST /v1/detect or /v1/classify, and a web page.
 
@@ -53,8 +38,9 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
       curl --data-binary @dog.jpg 'http://127.0.0.1:8080/v1/detect?thresh=0.3'
     """
     try:
-        from ...server.app import Limits, listen, make_app, run, url_of
+        from ...server.app import Limits, make_app, run
         from ...server.engine import Engine
+        from ...utils.http_server import listen, url_of
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn", "python_multipart"):
             raise
@@ -74,6 +60,43 @@ def serve_command(cfg: str, weights: str, **options: Any) -> None:
     try:
         # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):
-            run(app, listening, lambda: note(f"{cfg}: listening on {url_of(listening)}"))
+            run(app, listening, lambda: note(f"{cfg}: listening on {url_of(*listening.getsockname()[:2])}"))
     finally:
         engine.close()
+
+
+@command(
+    "live", click.argument("run", type=FILE), address_options(default_port=8090),
+    flag("token TOKEN", envvar="PYDARKNET_TOKEN", help="Viewers need ?token=TOKEN in the address; also in "
+         "$PYDARKNET_TOKEN."),
+    flag("csv FILE", "csv_file", type=FILE, help="Write the metrics of all iterations as a CSV table, and exit."),
+    flag("tensorboard DIR", type=FILE, help="Write the metrics for TensorBoard (extra `tensorboard`), and exit."),
+)  # fmt: skip
+def live_command(run: str, **options: Any) -> None:
+    """Show a training run in the browser, while it runs or after it has ended.
+
+    RUN is the folder of the run's weights and its train.jsonl, or the folder above.
+
+    \b
+    Examples:
+      pydarknet live backup
+      pydarknet live backup --csv figures.csv
+    """
+    from ...server.live import LiveServer, find_run
+
+    folder = find_run(run)
+    if options["csv_file"] or options["tensorboard"]:
+        from ...training.metrics_log import METRICS_LOG, read_entries, write_csv, write_tensorboard
+
+        entries = read_entries(folder / METRICS_LOG)
+        if options["csv_file"]:
+            write_csv(entries, options["csv_file"])
+        if options["tensorboard"]:
+            write_tensorboard(entries, options["tensorboard"])
+        return
+    server = LiveServer(folder, options["port"], options["bind"], options["token"])
+    note_open(options["bind"], options["token"])
+    server.start()
+    note(f"{folder}: {server.url}")
+    with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()

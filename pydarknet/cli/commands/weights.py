@@ -4,28 +4,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...errors import OutputError
 from ..console import note, say
 from ..loading import Options, build_network, load_network, note_partial_weights, print_table
-from ..options import FILE, Command, FiniteFloat, flag, network_files, network_options, together
+from ..options import FILE, POSITIVE, FiniteFloat, Row, command, flag, together
 
 if TYPE_CHECKING:
     from ...network.network import Network
 
 Function = Callable[..., Any]
 
-write_cfg_option = flag("write_cfg", type=FILE, metavar="OUT.cfg", help="Also write the cfg for the new weights file.")
+out_argument = click.argument("out", metavar="OUT", type=FILE)
+in_and_out = together("cfg weights", out_argument)
+write_cfg_option = flag("write_cfg OUT.cfg", type=FILE, help="Also write the cfg for the new weights file.")
 
 
-def _in_and_out(function: Function) -> Function:
-    return together(
-        network_files,
-        click.argument("out", metavar="OUT", type=FILE),
-    )(function)
+def _tool(
+    name: str,
+    *rows: Row,
+    files: Row = in_and_out,
+    loads: bool = True,
+    seen: int | None = None,
+) -> Callable[[Function], click.Command]:
+    """A command that reads a network, lets a function of network, weights and options change it, and writes OUT.
+
+    loads: whether the function finds the weights loaded; otherwise, it loads them. seen: the new number of images seen.
+    """
+
+    def make(change: Function) -> click.Command:
+        @command(name, files, *rows, "network", help=change.__doc__)
+        def run(cfg: str, weights: Any, out: str, **options: Any) -> None:
+            _check_out(out, [weights] if isinstance(weights, str) else weights)
+            network = load_network(cfg, weights, options) if loads else _network(cfg, options)
+            change(network, weights, options)
+            _save(network, out, seen, options)
+
+        return run
+
+    return make
 
 
 def _network(cfg: str, options: Options) -> Network:
@@ -35,36 +56,27 @@ def _network(cfg: str, options: Options) -> Network:
     return network
 
 
-def _check_out(out: str, *sources: str) -> None:
+def _check_out(out: str, sources: Sequence[str]) -> None:
     """Raise OutputError if writing `out` would overwrite one of the files that are read."""
-    from ...errors import OutputError
-
     if any(os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out) for path in sources):  # noqa: PTH110, PTH121
         raise OutputError(f"{out}: is one of the weights files to read; expected another OUT")
 
 
-def _save(network: Network, out: str, seen: int | None = None, cutoff: int | None = None) -> None:
-    from ...tools.weights_surgery import set_header
-
-    set_header(network, seen)
-    network.save_weights(out, cutoff)
-    note(f"Saving weights to {out}")
-
-
-def _write_cfg(network: Network, out: str | None, weights: str) -> None:
-    from ...tools.weights_surgery import cfg_text
+def _save(network: Network, out: str, seen: int | None, options: Options) -> None:
+    """Write the weights, of the first layers for `partial`, and the cfg for them where it is asked for."""
+    from ...tools.weights_surgery import cfg_text, set_header
     from ...utils.files import write_file
 
-    if out is not None:
-        write_file(out, cfg_text(network).encode("utf-8", "surrogateescape"))
-        note(f"{out}: written, the cfg for {weights}")
+    set_header(network, seen)
+    network.save_weights(out, options.get("layers"))
+    note(f"Saving weights to {out}")
+    if (cfg := options.get("write_cfg")) is not None:
+        write_file(cfg, cfg_text(network).encode("utf-8", "surrogateescape"))
+        note(f"{cfg}: written, the cfg for {out}")
 
 
-@click.command("partial", cls=Command)
-@_in_and_out
-@click.argument("layers", metavar="N", type=click.IntRange(min=0))
-@network_options
-def partial_command(cfg: str, weights: str, out: str, layers: int, **options: Any) -> None:
+@_tool("partial", click.argument("layers", metavar="N", type=click.IntRange(min=0)), loads=False, seen=0)
+def partial_command(network: Network, weights: str, options: Options) -> None:
     """Write the first N layers of a weights file, to start the training of another network.
 
     Sets the number of images seen to 0. --allow-partial accepts a file that is itself partial.
@@ -75,19 +87,17 @@ def partial_command(cfg: str, weights: str, out: str, layers: int, **options: An
     """
     from ...tools.weights_surgery import load_first_layers
 
-    _check_out(out, weights)
-    network = _network(cfg, options)
-    load_first_layers(network, weights, layers, options["allow_partial"])
+    load_first_layers(network, weights, options["layers"], options["allow_partial"])
     note_partial_weights(network, weights)
-    _save(network, out, seen=0, cutoff=layers)
 
 
-@click.command("average", cls=Command)
-@click.argument("cfg", type=FILE)
-@click.argument("out", metavar="OUT", type=FILE)
-@click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE)
-@network_options
-def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any) -> None:
+several_files = together(
+    "cfg", out_argument, click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE)
+)
+
+
+@_tool("average", files=several_files, loads=False)
+def average_command(network: Network, weights: tuple[str, ...], options: Options) -> None:
     """Write the mean of several weights files of one network.
 
     As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; all other arrays and
@@ -99,27 +109,19 @@ def average_command(cfg: str, out: str, weights: tuple[str, ...], **options: Any
     """
     from ...tools.weights_surgery import average
 
-    _check_out(out, *weights)
-    network = _network(cfg, options)
     average(network, weights, options["allow_partial"])
-    _save(network, out)
 
 
 def _converting(name: str, function: str, summary: str, example: str) -> click.Command:
-    """The command that reads weights, changes them by a function of `weights_surgery`, and writes them."""
+    """The command that changes a network by a function of `weights_surgery`."""
 
-    @click.command(name, cls=Command, help=f"{summary}\n\n\b\nExample:\n  pydarknet {name} {example}")
-    @_in_and_out
-    @network_options
-    def command(cfg: str, weights: str, out: str, **options: Any) -> None:
+    def change(network: Network, weights: str, options: Options) -> None:
         from ...tools import weights_surgery
 
-        _check_out(out, weights)
-        network = load_network(cfg, weights, options)
         getattr(weights_surgery, function)(network)
-        _save(network, out)
 
-    return command
+    change.__doc__ = f"{summary}\n\n\b\nExample:\n  pydarknet {name} {example}"
+    return _tool(name)(change)
 
 
 rescale_command = _converting(
@@ -134,24 +136,14 @@ reset_command = _converting(
     "reset", "fold", "Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.",
     "net.cfg net.weights reset.weights",
 )  # fmt: skip
+variance_option = flag(
+    "variance V", type=FiniteFloat(min=0), default=0.0, help="The variance of the new layers. 0, as in darknet, for "
+    "networks that are trained further; 1 keeps the network's outputs.",
+)  # fmt: skip
 
 
-@click.command("normalize", cls=Command)
-@_in_and_out
-@flag(
-    "variance",
-    type=FiniteFloat(min=0),
-    default=0.0,
-    show_default=True,
-    metavar="V",
-    help="The variance of the new layers. 0, as in darknet, for networks that are trained further; 1 keeps the "
-    "network's outputs.",
-)
-@write_cfg_option
-@network_options
-def normalize_command(
-    cfg: str, weights: str, out: str, variance: float, write_cfg: str | None, **options: Any
-) -> None:  # fmt: skip
+@_tool("normalize", variance_option, write_cfg_option)
+def normalize_command(network: Network, weights: str, options: Options) -> None:
     """Add batch normalisation to every convolution and [connected] layer that has none.
 
     The new weights need a cfg with batch_normalize=1 in these layers.
@@ -162,18 +154,11 @@ def normalize_command(
     """
     from ...tools.weights_surgery import normalize
 
-    _check_out(out, weights)
-    network = load_network(cfg, weights, options)
-    normalize(network, variance)
-    _save(network, out)
-    _write_cfg(network, write_cfg, out)
+    normalize(network, options["variance"])
 
 
-@click.command("denormalize", cls=Command)
-@_in_and_out
-@write_cfg_option
-@network_options
-def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None, **options: Any) -> None:
+@_tool("denormalize", write_cfg_option)
+def denormalize_command(network: Network, weights: str, options: Options) -> None:
     """Fold batch normalisation into weights and biases, and remove it.
 
     The new weights need a cfg with batch_normalize=0. Of the recurrent layers, only [gru] is changed, as in darknet.
@@ -184,25 +169,17 @@ def denormalize_command(cfg: str, weights: str, out: str, write_cfg: str | None,
     """
     from ...tools.weights_surgery import denormalize, layers_with_norm
 
-    _check_out(out, weights)
-    network = load_network(cfg, weights, options)
     denormalize(network)
     for index in layers_with_norm(network):
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
-    _save(network, out)
-    _write_cfg(network, write_cfg, out)
 
 
-@click.command("oneoff", cls=Command)
-@_in_and_out
-@flag(
-    "classes",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as in AlexeyAB's.",
-)
-@network_options
-def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **options: Any) -> None:
+classes_option = flag("classes N", type=POSITIVE, help="The number of classes. Default: 11921, as in pjreddie's "
+                      "darknet; 9372, as in AlexeyAB's.")  # fmt: skip
+
+
+@_tool("oneoff", classes_option, loads=False, seen=0)
+def oneoff_command(network: Network, weights: str, options: Options) -> None:
     """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
     The last layer but one has N filters in the weights file and 3 x (5 + N) in the cfg. Its filters become the class
@@ -211,18 +188,13 @@ def oneoff_command(cfg: str, weights: str, out: str, classes: int | None, **opti
     \b
     Example:
       pydarknet oneoff boxes.cfg classes.weights boxes.weights --classes 9372
-    """  # fmt: skip
+    """
     from ...tools.weights_surgery import one_off
 
-    _check_out(out, weights)
-    network = _network(cfg, options)
-    say(str(one_off(network, weights, network.dialect.oneoff_classes if classes is None else classes)))
-    _save(network, out, seen=0)
+    say(str(one_off(network, weights, options["classes"] or network.dialect.oneoff_classes)))
 
 
-@click.command("statistics", cls=Command)
-@network_files
-@network_options
+@command("statistics", "cfg weights network")
 def statistics_command(cfg: str, weights: str, **options: Any) -> None:
     """Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
 
@@ -240,10 +212,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
         say("")
 
 
-@click.command("print", cls=Command)
-@network_files
-@click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
-@network_options
+@command("print", "cfg weights", click.argument("layer", metavar="LAYER", type=click.IntRange(min=0)), "network")
 def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
     """Print the weights of a convolution without batch normalisation, one line per filter.
 

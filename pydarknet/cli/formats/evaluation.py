@@ -17,14 +17,20 @@ from .inference import head_lines
 if TYPE_CHECKING:
     from ...evaluation import ClassResult, Evaluation, Report
     from ...evaluation.coco import CocoReport
+    from ...network.network import Network
 
 RANKS_A_LINE = 100
 
 
-def map_start(heads: Sequence[tuple[int, int]], missing: Iterable[Path]) -> Iterator[str]:
-    """The lines before the metrics. heads: (layer index, type number) of each; missing: label files."""
+def network_head_lines(network: Network) -> Iterator[str]:
+    """AlexeyAB's lines about the heads of a network."""
+    return head_lines([(index, network.layers[index].type_number) for index in network.heads])
+
+
+def map_start(network: Network, missing: Iterable[Path]) -> Iterator[str]:
+    """The lines before the metrics. missing: label files."""
     yield "\n calculation mAP (mean average precision)..."
-    yield from head_lines(heads)
+    yield from network_head_lines(network)
     for path in missing:
         yield f"Can't open label file. (This can be normal only if you use MSCOCO): {path} "
 

@@ -6,7 +6,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...runtime.compile_time import clock
@@ -14,7 +14,7 @@ from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
     from ...layers.heads.base import Statistics
-    from ...training.metrics_log import HeadReport, IterationRecord, Measurement
+    from ...training.metrics_log import IterationRecord, Measurement
     from ...training.trainer import Trainer
 
 SLOW_LOADING = 0.1  # seconds, above which AlexeyAB's darknet prints a warning
@@ -40,39 +40,29 @@ class HoursLeft:
         self.value = hours if self.value < 0 else 0.99 * self.value + 0.01 * hours
 
 
-@dataclass
-class RecentPace:
-    """The mean duration of recent iterations, including validation and checkpoints, without compilation."""
+class RecentPace(deque[float]):
+    """When recent iterations ended, and before them the start of training: seconds of `compile_time.clock`."""
 
-    _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
-
-    def update(self, now: float) -> None:
-        """now: seconds of `compile_time.clock`, when training starts or an iteration ends."""
-        self._times.append(now)
+    def __init__(self) -> None:
+        super().__init__(maxlen=RECENT + 1)
 
     @property
     def per_iteration(self) -> float:
-        """Seconds; 0 before the first iteration."""
-        return (self._times[-1] - self._times[0]) / max(1, len(self._times) - 1)
+        """The mean duration in seconds, including validation and checkpoints; 0 before the first iteration."""
+        return (self[-1] - self[0]) / max(1, len(self) - 1)
 
 
-@dataclass
 class Printer:
     """Prints darknet's lines, and at a terminal a line of progress below them."""
 
-    trainer: Trainer
-    detector: bool
-    hours: HoursLeft = field(default_factory=HoursLeft)
-    pace: RecentPace = field(default_factory=RecentPace)
-    boxes: int = 0
-    rewritten: int = 0
-    progress: str = ""
-
-    def __post_init__(self) -> None:
-        self.setup, self.validator = self.trainer.setup, self.trainer.validator
+    def __init__(self, trainer: Trainer, detector: bool) -> None:
+        self.trainer, self.detector = trainer, detector
+        self.setup, self.validator = trainer.setup, trainer.validator
         self.terminal, self.shows_progress = sys.stdout.isatty(), redraws()
-        self.first = True
-        self.pace.update(clock())
+        self.hours, self.pace = HoursLeft(), RecentPace()
+        self.boxes = self.rewritten = 0
+        self.first, self.progress = True, ""
+        self.pace.append(clock())
         self._store_validation()
 
     def _store_validation(self) -> None:
@@ -82,7 +72,7 @@ class Printer:
 
     def opening(self) -> Iterator[str]:
         """The lines on standard output before the first iteration."""
-        trainer, setup, training = self.trainer, self.setup, self.trainer.learner
+        trainer, setup, learner = self.trainer, self.setup, self.trainer.learner
         if setup.alexeyab and self.detector and self.validator:
             yield " Prepare additional network for mAP calculation..."
             yield "mini_batch = 1, batch = 1, time_steps = 1, train = 0 "
@@ -94,18 +84,16 @@ class Printer:
             yield "1"
         elif setup.alexeyab:
             yield from self._alexeyab_detector()
-        rates = f"Momentum: {training.optimizer.momentum:g}, Decay: {training.optimizer.decay:g}"
-        yield f"Learning Rate: {training.schedule.learning_rate:g}, {rates}"
+        rates = f"Momentum: {learner.optimizer.momentum:g}, Decay: {learner.optimizer.decay:g}"
+        yield f"Learning Rate: {learner.schedule.learning_rate:g}, {rates}"
         if not self.detector:
             yield f"{len(trainer.dataset)}"
             if not setup.alexeyab:
-                width = setup.sizes.width
-                yield f"{self._crop('min', width)} {self._crop('max', width)}"
+                yield self._crops(setup.sizes.width)
         elif setup.alexeyab:
-            heads = [(i, trainer.model.layers[i].type_number) for i in trainer.model.heads]
-            from .inference import head_lines
+            from .evaluation import network_head_lines
 
-            yield from head_lines(heads)
+            yield from network_head_lines(trainer.model)
 
     def _alexeyab_detector(self) -> Iterator[str]:
         schedule = self.trainer.checkpointer.schedule
@@ -122,13 +110,16 @@ class Printer:
             f"every {schedule.last_interval} iterations. "
         )
 
-    def _crop(self, which: str, width: int) -> int:
-        """The `min` or `max` side, in pixels, to which pjreddie's classifiers scale pictures before they crop them."""
-        net = self.setup.net
-        if net.has(f"{which}_ratio") or not net.has(f"{which}_crop"):
-            crop = net.integer(f"{which}_crop", width if which == "min" else 2 * width)
-            return int(net.real(f"{which}_ratio", crop / self.setup.sizes.width) * width)
-        return net.integer(f"{which}_crop", width)
+    def _crops(self, width: int) -> str:
+        """The shortest and the longest side, in pixels, to which pjreddie's classifiers scale pictures before they crop
+        them."""
+        net, sides = self.setup.net, []
+        for which, default in (("min", width), ("max", 2 * width)):
+            side = net.integer(f"{which}_crop", default)
+            if net.has(f"{which}_ratio") or not net.has(f"{which}_crop"):
+                side = int(net.real(f"{which}_ratio", side / self.setup.sizes.width) * width)
+            sides.append(str(side))
+        return " ".join(sides)
 
     def show(self, record: IterationRecord) -> None:
         """Print an iteration."""
@@ -142,8 +133,7 @@ class Printer:
         self._heads(record)
         if not self.detector:
             self._accuracy(record)
-        for line in self._iteration(record):
-            say(line)
+        say("\n".join(self._iteration(record)))
         if self.detector and record.measurement is not None:
             self._report(record.measurement)
         for path in record.saved:
@@ -169,7 +159,7 @@ class Printer:
         yield "Resizing"
         yield f"{record.width}"
         if not self.detector:
-            yield f"{self._crop('min', record.width)} {self._crop('max', record.width)}"
+            yield self._crops(record.width)
 
     def _heads(self, record: IterationRecord) -> None:
         count = max(1, len(self.trainer.model.heads))
@@ -179,12 +169,8 @@ class Printer:
             note(line) if to_stderr else say(line)
             self.boxes += report.statistics.boxes
             self.rewritten += report.statistics.rewritten
-            if number % count == 0:
-                self._boxes(report)
-
-    def _boxes(self, report: HeadReport) -> None:
-        if self.setup.alexeyab and self.boxes:
-            note(f" total_bbox = {self.boxes}, rewritten_bbox = {100 * self.rewritten / self.boxes:f} % ")
+            if number % count == 0 and self.setup.alexeyab and self.boxes:
+                note(f" total_bbox = {self.boxes}, rewritten_bbox = {100 * self.rewritten / self.boxes:f} % ")
 
     def _iteration(self, record: IterationRecord) -> Iterator[str]:
         left, seconds = self.setup.max_batches - record.iteration, record.seconds + record.load_seconds
@@ -196,12 +182,18 @@ class Printer:
             rest = f", {self.hours.value:f} hours left" if self.setup.alexeyab else ""
             yield f"{record.iteration}, {epochs:.3f}: {numbers}, {timing}{rest}"
         elif self.setup.alexeyab:
-            hours = self.hours.value
+            hours, due = self.hours.value, ""
+            if self.validator is not None:
+                due = f"\n (next mAP calculation at {self.due} iterations) "
+            measured = ""
+            if self._has_value:
+                iou_thresh = self.setup.options.measuring.iou_thresh
+                percent = f"{100 * self.value:2.2f} %, best = {100 * self.best:2.2f} %"
+                due += f"\n Last accuracy mAP@{iou_thresh:0.2f} = {percent} "
+                measured = f" map={self.value:.2f} best={self.best:.2f}"
             clear, bell = (CLEAR_SCREEN, BELL) if self.terminal else ("", "")
-            of = f"{record.iteration}/{self.setup.max_batches}"
-            measured = f" map={self.value:.2f} best={self.best:.2f}" if self._has_value else ""
-            title = f"{of}: loss={record.loss:.1f}{measured} hours left={hours:.1f}"
-            yield f"{self._announcement()}{clear}{title}{bell}"
+            title = f"{record.iteration}/{self.setup.max_batches}: loss={record.loss:.1f}{measured}"
+            yield f"{due}{clear}{title} hours left={hours:.1f}{bell}"
             yield f" {record.iteration}: {numbers} loss, {timing}, {hours:f} hours left"
             self.hours.update(left, seconds)
         else:
@@ -211,18 +203,6 @@ class Printer:
     def _has_value(self) -> bool:
         return self.validator is not None and self.value > 0
 
-    def _announcement(self) -> str:
-        """AlexeyAB's lines about the next and the last mAP, without a line end."""
-        if self.validator is None:
-            return ""
-        text = f"\n (next mAP calculation at {self.due} iterations) "
-        if self._has_value:
-            iou_thresh = self.setup.options.measuring.iou_thresh
-            text += (
-                f"\n Last accuracy mAP@{iou_thresh:0.2f} = {100 * self.value:2.2f} %, best = {100 * self.best:2.2f} % "
-            )
-        return text
-
     def _report(self, measurement: Measurement) -> None:
         """Print the report of `detector map`: on standard error for pjreddie's dialect, whose darknet has none."""
         from .evaluation import POINTS_HELP, map_report, map_start
@@ -230,12 +210,10 @@ class Printer:
         assert measurement.report is not None
         model = self.trainer.model
         tell = say if self.setup.alexeyab else note
-        heads = [(index, model.layers[index].type_number) for index in model.heads]
-        for line in [*map_start(heads, measurement.missing), *map_report(measurement.report, model.names)]:
+        for line in [*map_start(model, measurement.missing), *map_report(measurement.report, model.names)]:
             tell(line if self.terminal else line.rpartition("\r")[2])  # without the count of ranks
         note(f"Total Detection Time: {measurement.seconds:.0f} Seconds")
-        for line in POINTS_HELP:
-            tell(line)
+        tell("\n".join(POINTS_HELP))
         tell(f"\n mean_average_precision (mAP@{measurement.report.iou_thresh:0.2f}) = {measurement.value:f} ")
         if measurement.is_best:
             tell("New best mAP!")
@@ -254,14 +232,14 @@ class Printer:
 
     def _show_progress(self, record: IterationRecord) -> None:
         setup = self.setup
-        of = f"/{setup.max_batches}" if setup.max_batches else ""
-        self.pace.update(clock())
+        self.pace.append(clock())
         per_iteration = self.pace.per_iteration
-        left = max(0, setup.max_batches - record.iteration) * per_iteration
+        left = int(max(0, setup.max_batches - record.iteration) * per_iteration)
+        of = f"/{setup.max_batches}" if setup.max_batches else ""
         measured = f"  {self.value:.1%}" if self._has_value else ""
-        hours, minutes = divmod(int(left) // 60, 60)
+        hours, minutes = divmod(left // 60, 60)
         self.progress = (
             f"{record.iteration}{of}  loss {record.average:.4g}  rate {record.rate:.3g}  "
-            f"{setup.imgs / per_iteration:.1f} images/s  {hours}:{minutes:02d}:{int(left) % 60:02d} left{measured}"
+            f"{setup.imgs / per_iteration:.1f} images/s  {hours}:{minutes:02d}:{left % 60:02d} left{measured}"
         )
         note(self.progress, newline=False)

@@ -1,59 +1,69 @@
-"""Detection in video. One thread reads and prepares frames, another one draws into them; the network runs in the
-caller's thread.
+"""Objects and classes in video. One thread reads and prepares frames, another one draws into them; the network runs
+in the caller's thread.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 
-from ...boxes import suppress
 from ...errors import OptionError
-from ...images.image import Picture, encode_image, fit_for_detect, write_image
-from ...layers.heads.base import Head
+from ...images.draw import draw_detections, draw_lines
+from ...images.image import Picture, encode_image, write_image
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array
-from ..detector import DetectionResult, check_fractions, decode, heads_of
-from ..finite import warn_if_not_finite
-from .capture import Frames, stretch_frame
+from ...utils.prefetch import BackgroundWriter
+from ..classifier import Classification, letterboxed, outputs_of, rank, stretched, tree_of_network
+from ..detector import (
+    DetectionResult,
+    DetectorInput,
+    DetectorOptions,
+    check_fractions,
+    find_candidates,
+    heads_of,
+    prepare_input,
+    result_of,
+)
+from .capture import Frame, Frames, Prepared, Reader, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
-from .pipeline import Drawer, Frame, Reader, Sink
 
+log = logging.getLogger("pydarknet")
+
+Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted from 1, and its drawn picture
+Running = TypeVar("Running", bound="_Frames[Any]")
+BEHIND = 2  # frames that wait to be drawn, at most
+TIMEOUT = 3.0  # seconds of a request, as in darknet
 WINDOW = 3.0  # seconds over which AlexeyAB's average rate is measured
 STREAMED_QUALITY = 40  # JPEG quality of streams, as in AlexeyAB's darknet
 
 
 @dataclass(frozen=True)
-class DemoOptions:
+class DemoOptions(DetectorOptions):
     """The options of detection in frames.
 
-    thresh, hier    probabilities above which objects, and branches of word trees, count
-    nms             IoU above which the less confident of two boxes is suppressed
-    nms_kind        a kind of `boxes.suppress`; None: that of the last head
-    letterbox       keep the aspect ratio of frames, with grey borders
     eight_bits      scale frames as uint8, before they are converted to float32
     average         number of frames over which the raw outputs are averaged
     delay           the objects of frame k are drawn into frame k - delay
     """
 
-    thresh: float
-    hier: float
-    nms: float
-    nms_kind: str | None = None
-    letterbox: bool = False
     eight_bits: bool = True
     average: int = 1
     delay: int = 0
 
     @classmethod
-    def of(
+    def of(  # type: ignore[override]
         cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False
     ) -> DemoOptions:
         """The options of the dialect's `demo`. thresh: None for its default. frames: `-avgframes`. Raises
@@ -65,9 +75,9 @@ class DemoOptions:
         check_fractions(thresh=thresh, hier=hier)
         if dialect.demo_averages_outputs:
             letterbox = letterbox or all(head.corrects_letterbox for head in heads)
-            return cls(thresh, hier, dialect.demo_nms, "obj", letterbox, eight_bits=False, average=frames)
+            return cls(thresh, hier, dialect.demo_nms, letterbox, "obj", eight_bits=False, average=frames)
         letterbox = letterbox or network.config.net.flag("letter_box")
-        return cls(thresh, thresh, dialect.demo_nms, None, letterbox, delay=frames // 2)
+        return cls(thresh, thresh, dialect.demo_nms, letterbox, delay=frames // 2)
 
 
 class FrameDetector:
@@ -75,37 +85,28 @@ class FrameDetector:
 
     def __init__(self, network: Network, names: Sequence[str], options: DemoOptions) -> None:
         self.network, self.names, self.options = network, names, options
-        self._heads: list[Head] = heads_of(network)
+        self._heads = heads_of(network)
         self._former: list[deque[Array]] = [deque(maxlen=options.average) for _ in self._heads]
         channels, height, width = network.input_shape
         network.prepare((1, channels, height, width))
 
-    def prepare(self, picture: Picture) -> Array:
-        """A frame as the network's input, (channels, height, width) float32."""
-        channels, height, width = self.network.input_shape
+    def prepare(self, picture: Picture) -> DetectorInput:
+        """A frame as the network's input."""
         if self.options.letterbox or not self.options.eight_bits:
-            return fit_for_detect(picture, width, height, self.options.letterbox, channels)
-        return stretch_frame(picture, width, height, channels)
+            return prepare_input(self.network, picture, self.options)
+        (channels, height, width), (rows, columns, _) = self.network.input_shape, picture.shape
+        return DetectorInput(stretch_frame(picture, width, height, channels), columns, rows, self.options)
 
-    def detect(self, frame: Frame[Array]) -> DetectionResult:
+    def detect(self, frame: Frame[DetectorInput]) -> DetectionResult:
         """The objects of a frame."""
-        options, network = self.options, self.network
-        rows, columns, _ = frame.picture.shape
-        with network.lock:
-            start = clock()
-            outputs = network.forward(frame.x[None])
-            seconds = clock() - start
-            if options.average > 1:
-                self._average()
-            found = decode(network, 0, columns, rows, options.thresh, options.hier, options.letterbox)
-        warn_if_not_finite(network, frame.x[None], outputs)
-        last = self._heads[-1]
-        found = suppress(found, options.nms, options.nms_kind or last.nms_kind, last.beta_nms)
-        return DetectionResult(found, self.names, columns, rows, options.thresh, network.dialect, seconds)
+        (found,), seconds = find_candidates(self.network, [frame.x], self._average)
+        return result_of(self.network, frame.x, found, self.names, seconds)
 
     def _average(self) -> None:
         """Replace the heads' outputs by their mean over the last frames; frames before the first count as 0."""
         share = np.float32(1 / self.options.average)
+        if share == 1:
+            return
         for head, former in zip(self._heads, self._former, strict=True):
             former.append(head.values.copy())
             head.values[:] = sum(share * values for values in former)
@@ -132,7 +133,90 @@ class Rate:
             self._frames, self._since = 0, now
 
 
-class Demo:
+class Drawer:
+    """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
+
+    def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
+        """delay: the objects of frame k are drawn into frame k - delay. hold: the number of further frames that a drawn
+        frame replaces. boxes: whether objects are drawn at all."""
+        self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
+        self._waiting: deque[tuple[int, Picture]] = deque()
+        self._last: DetectionResult | None = None
+        self._held: Picture | None = None
+        self._writer = BackgroundWriter(BEHIND)
+
+    def take(self, number: int, picture: Picture, found: DetectionResult) -> None:
+        """Queue a frame for drawing; wait while the queue is full. Raises the errors of sinks."""
+        self._last = found
+        self._waiting.append((number, picture))
+        if len(self._waiting) > self._delay:
+            self._writer.do(partial(self._draw, *self._waiting.popleft(), found))
+
+    def finish(self) -> None:
+        """Draw the remaining frames and end. Raises the errors of sinks."""
+        while self._waiting and self._last is not None:
+            self._writer.do(partial(self._draw, *self._waiting.popleft(), self._last))
+        self._writer.finish()
+        self.close()
+
+    def close(self) -> None:
+        """End the thread; frames that wait are not drawn."""
+        self._writer.__exit__(GeneratorExit)
+
+    def _draw(self, number: int, picture: Picture, found: DetectionResult) -> None:
+        if self._held is None or (number - 1) % (self._hold + 1) == 0:
+            objects = found.in_array_order() if self._boxes else []
+            self._held = draw_detections(picture, objects, self._classes) if objects else picture
+        for sink in self._sinks:
+            sink(number, self._held)
+
+
+class _Frames(Generic[Prepared]):
+    """The frames of a source, read ahead; a context manager, which ends the threads."""
+
+    def __init__(
+        self, frames: Frames, prepare: Callable[[Picture], Prepared], repeat_first: bool, limit: float | None,
+        most: float | None = None,
+    ) -> None:  # fmt: skip
+        self.rate, self.count, self.ended = Rate(), 0, False
+        self._reader = Reader(frames, prepare)
+        self._repeats, self._limit, self._most = repeat_first, limit, most
+
+    def stop(self) -> None:
+        """End after the current frame. May be called from a signal handler."""
+        self._reader.stop()
+
+    def _each(self) -> Iterator[Frame[Prepared]]:
+        """The frames, each counted, until the limit. Waits where the caller is faster than `most`."""
+        start = time.perf_counter()
+        for frame in self._repeated():
+            self.count += 1
+            yield frame
+            if self._most is not None:
+                time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
+            self.rate.tick()
+            if self._limit is not None and time.perf_counter() - start > self._limit:
+                return
+        self.ended = not self._reader.stopped
+
+    def _repeated(self) -> Iterator[Frame[Prepared]]:
+        for frame in self._reader:
+            yield frame
+            while self._repeats and not self._reader.stopped:
+                yield frame
+
+    def close(self) -> None:
+        """End the threads."""
+        self._reader.close()
+
+    def __enter__(self: Running) -> Running:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+class Demo(_Frames[DetectorInput]):
     """Detects objects in every frame of a source: results in the caller's thread, drawn pictures to the sinks."""
 
     def __init__(
@@ -149,59 +233,71 @@ class Demo:
     ) -> None:
         """hold, boxes: see `Drawer`. repeat_first: repeat the first frame without end and draw nothing, to measure the
         speed. limit: seconds after which to end. most: the largest number of frames per second."""
-        self.detector, self.rate, self.count, self.ended = detector, Rate(), 0, False
-        self._reader = Reader(frames, detector.prepare)
-        self._repeats, self._limit, self._most = repeat_first, limit, most
-        classes = len(detector.names)
-        self._drawer = Drawer(classes, sinks, detector.options.delay, hold, boxes) if sinks else None
-
-    def stop(self) -> None:
-        """End after the current frame. May be called from a signal handler."""
-        self._reader.stop()
+        super().__init__(frames, detector.prepare, repeat_first, limit, most)
+        self.detector = detector
+        self._drawer = Drawer(len(detector.names), sinks, detector.options.delay, hold, boxes) if sinks else None
 
     def run(self) -> Iterator[tuple[int, DetectionResult]]:
         """Yield each frame's number, counted from 1, and its objects. Raises the errors of the source and of the
         sinks."""
-        start = time.perf_counter()
         try:
-            for frame in self._frames():
+            for frame in self._each():
                 found = self.detector.detect(frame)
-                self.count += 1
                 if self._drawer is not None and not self._repeats:
                     self._drawer.take(self.count, frame.picture, found)
                 yield self.count, found
-                self._wait(start)
-                self.rate.tick()
-                if self._limit is not None and time.perf_counter() - start > self._limit:
-                    break
-            else:
-                self.ended = not self._reader.stopped
             if self._drawer is not None:
                 self._drawer.finish()
         finally:
             self.close()
 
-    def _frames(self) -> Iterator[Frame[Array]]:
-        for frame in self._reader:
-            yield frame
-            while self._repeats and not self._reader.stopped:
-                yield frame
-
-    def _wait(self, start: float) -> None:
-        if self._most is not None:
-            time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
-
     def close(self) -> None:
-        """End the threads."""
-        self._reader.close()
+        super().close()
         if self._drawer is not None:
             self._drawer.close()
 
-    def __enter__(self) -> Demo:
-        return self
 
-    def __exit__(self, *_: Any) -> None:
-        self.close()
+class ClassifierDemo(_Frames[Array]):
+    """The best classes of each frame of a source. As in darknet, only the leaves of a word tree are reported."""
+
+    def __init__(
+        self,
+        network: Network,
+        names: Sequence[str],
+        frames: Frames,
+        *,
+        top: int = 1,
+        repeat_first: bool = False,
+        limit: float | None = None,
+    ) -> None:
+        """top: the number of classes per frame. repeat_first, limit: see `Demo`."""
+        self._network, self._names, self._top = network, names, top
+        self._tree = tree_of_network(network)
+        super().__init__(frames, self._prepare, repeat_first, limit)
+
+    def _prepare(self, picture: Picture) -> Array:
+        views = letterboxed if self._network.dialect.classifier_demo_letterboxes else stretched
+        return views(picture, self._network)[0].pixels
+
+    def run(self) -> Iterator[tuple[Picture, Classification]]:
+        """Yield each frame with its classes. Raises the errors of the source, and DivergedError for outputs that are
+        not finite."""
+        with self:
+            for frame in self._each():
+                yield frame.picture, self._classify(frame.x)
+
+    def _classify(self, pixels: Array) -> Classification:
+        ((output, seconds),) = outputs_of(self._network, [pixels])
+        probabilities = output.reshape(-1)
+        if self._tree is not None:
+            probabilities = np.where(self._tree.leaves, self._tree.absolute(probabilities), np.float32(0))
+        _, height, width = pixels.shape
+        return Classification(rank(probabilities, self._names, self._top), seconds, width, height)
+
+
+def draw_classes(picture: Picture, found: Classification) -> Picture:
+    """A copy of the picture with a line `87.1%: name` for each class."""
+    return draw_lines(picture, [f"{100 * each.probability:.1f}%: {each.name}" for each in found.predictions])
 
 
 def to_numbered_files(prefix: str | os.PathLike[str]) -> Sink:
@@ -221,3 +317,47 @@ def to_stream(stream: Stream) -> Sink:
             stream.publish(jpeg_part(encode_image(picture, quality=STREAMED_QUALITY)))
 
     return publish
+
+
+class HttpPost:
+    """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last request.
+
+    The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without objects
+    is not sent. A text that cannot be sent is dropped; the first failure is a warning.
+    """
+
+    def __init__(self, url: str, source: str, once: bool = False) -> None:
+        """url: darknet's `host/path`, or `http://host:port/path`. source: the name of the video. once: send only
+        one frame. Raises OptionError for an invalid URL."""
+        self._url = url if "://" in url else f"http://{url}"
+        parts = urlsplit(self._url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OptionError(f"http_post_host {url}: expected HOST/PATH or http://HOST:PORT/PATH")
+        self._source, self._once = source, once
+        self._sent = self._failed = False
+        self._writer = BackgroundWriter()
+
+    def send(self, found: DetectionResult) -> None:
+        """Queue the objects of a frame."""
+        lines = [f"{objects[0].name}, id: {objects[0].class_id}\n" for objects in found.by_box()]
+        if not lines or (self._once and self._sent):
+            return
+        self._sent = True
+        text = "".join(lines) + f"\ntime:\n{time.strftime('%Y-%m-%d %H:%M:%S')}\nvideosource:\n{self._source}"
+        self._writer.do(partial(self._post, text.encode("utf-8", "surrogateescape")))
+
+    def _post(self, content: bytes) -> None:
+        request = Request(self._url, content, {"Content-Type": "text/plain"})
+        try:
+            with urlopen(request, timeout=TIMEOUT):
+                pass
+        except (URLError, OSError, ValueError) as error:
+            if not self._failed:
+                log.warning("%s: cannot post: %s; the demo continues", self._url, getattr(error, "reason", error))
+            self._failed = True
+
+    def __enter__(self) -> HttpPost:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.__exit__(*error)

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 from ...utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
 
@@ -41,117 +40,91 @@ def jpeg_part(jpeg: bytes) -> bytes:
 
 
 class _Client:
-    """The queue of one client. ended: no message follows. lost: the client was too slow."""
+    """What waits for one client. ended: no message follows. lost: the client was too slow."""
 
-    def __init__(self, format_: Format) -> None:
-        self._format = format_
-        self._messages: deque[bytes] = deque()
-        self._changed = threading.Condition()
+    def __init__(self) -> None:
+        self.messages: deque[bytes] = deque()
         self.ended = self.lost = False
 
-    def put(self, message: bytes) -> None:
-        with self._changed:
-            if len(self._messages) >= self._format.queue:
-                if not self._format.may_skip:
-                    self.lost = True
-                self._messages.popleft()
-            self._messages.append(message)
-            self._changed.notify()
 
-    def end(self) -> None:
-        with self._changed:
-            self.ended = True
-            self._changed.notify()
-
-    def get(self) -> bytes | None:
-        """Wait for the next message; None after the last."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._messages or self.ended or self.lost)
-            return self._messages.popleft() if self._messages and not self.lost else None
-
-
-class Stream:
+class Stream(BoundedServer):
     """A server on a port of this machine; `publish` sends a message to all clients."""
 
     def __init__(self, port: int, format_: Format, address: str = LOOPBACK) -> None:
         """port: 0 for any free one. address: that of the interface to listen on. Raises OptionError."""
-        self._format = format_
-        self._clients: set[_Client] = set()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._server = BoundedServer(address, port, lambda *arguments: _Handler(self, format_, *arguments))
-        self._server.start()
-        self.port, self.url = self._server.port, self._server.url
+        super().__init__(address, port, _Handler)
+        self.format = format_
+        self.clients: set[_Client] = set()
+        self.changed = threading.Condition()  # guards all clients
+        self.closed = False
+        self.start()
 
     @property
     def has_clients(self) -> bool:
-        return bool(self._clients)
+        return bool(self.clients)
 
     def publish(self, message: bytes) -> None:
         """Queue `message` for all clients, without waiting for any."""
-        with self._lock:
-            for client in self._clients:
-                client.put(message)
+        with self.changed:
+            for client in self.clients:
+                if len(client.messages) >= self.format.queue:
+                    client.lost = not self.format.may_skip
+                    client.messages.popleft()
+                client.messages.append(message)
+            self.changed.notify_all()
 
     def close(self, seconds: float = 2.0) -> None:
         """Let clients read their queues, for at most `seconds`, and end."""
-        with self._lock:
-            self._closed = True
-            for client in self._clients:
-                client.end()
-        self._server.close()
+        with self.changed:
+            self.closed = True
+            for client in self.clients:
+                client.ended = True
+            self.changed.notify_all()
+        super().close()
         deadline = time.monotonic() + seconds
-        while self._clients and time.monotonic() < deadline:
+        while self.clients and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    def add_client(self) -> _Client | None:
-        """The queue of a new client; None if there are CLIENTS already."""
-        client = _Client(self._format)
-        with self._lock:
-            if len(self._clients) >= CLIENTS:
-                return None
-            self._clients.add(client)
-            if self._closed:
-                client.end()
-        return client
-
-    def remove_client(self, client: _Client) -> None:
-        with self._lock:
-            self._clients.discard(client)
 
 
 class _Handler(BoundedHandler):
     """Every path is the stream, except the icon that browsers request."""
 
-    def __init__(self, stream: Stream, format_: Format, *arguments: Any) -> None:
-        self.stream, self.format = stream, format_
-        super().__init__(*arguments)
+    server: Stream
 
     def answer(self) -> None:
-        client = None if self.path == "/favicon.ico" else self.stream.add_client()
-        if client is None:
-            self.send_error(404 if self.path == "/favicon.ico" else 503)
+        client, stream = _Client(), self.server
+        with stream.changed:
+            is_icon, client.ended = self.path == "/favicon.ico", stream.closed
+            is_refused = is_icon or len(stream.clients) >= CLIENTS
+            if not is_refused:
+                stream.clients.add(client)
+        if is_refused:
+            self.send_error(404 if is_icon else 503)
             return
         try:
             self.do_HEAD()
-            self._body(client)
+            self._send_messages(client, stream.format)
         finally:
-            self.stream.remove_client(client)
+            with stream.changed:
+                stream.clients.discard(client)
 
     def do_HEAD(self) -> None:  # noqa: N802
-        self.send_headers(200, self.format.content_type)
+        self.send_headers(200, self.server.format.content_type)
 
-    def _body(self, client: _Client) -> None:
-        format_, separator = self.format, b""
+    def _send_messages(self, client: _Client, format_: Format) -> None:
         self.wfile.write(format_.opening)
-        while (message := client.get()) is not None:
+        separator = b""
+        while True:
+            with self.server.changed:
+                self.server.changed.wait_for(lambda: client.messages or client.ended or client.lost)
+                if client.lost:
+                    return
+                message = client.messages.popleft() if client.messages else None
+            if message is None:
+                break
             self.wfile.write(separator + message)
             separator = format_.between
-        if not client.lost:
-            self.wfile.write(format_.closing)
+        self.wfile.write(format_.closing)

@@ -5,24 +5,28 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import prange, types
-from numba.extending import intrinsic
+from numba import prange
 
 from ...runtime.jit import device, inlined, kernel
 from ..activation import activate_fused, clear_lanes
-from ..addressing import cell, storage
-from ..halo import clear_halos, zero_halo
+from ..addressing import cell, clear_halos, next_task, reset_queue, residual_cell, storage, zero_halo
 from ..pooling import pool_rows
-from ..simd.intrinsics import one_of
-from ..simd.vector import HALF, LANES, data_pointer, interleaved, load_vector, store_vector, vload, vstore
-from ..task_queue import next_task, reset_queue
+from ..simd import (
+    HALF,
+    LANES,
+    ahead,
+    instructions,
+    interleaved,
+    load_vector,
+    load_vectors,
+    one_of,
+    store_vector,
+    vload,
+    vstore,
+)
+from ..views import Residual
 from .microkernel import (
     ANY,
-    BLOCK,
-    COLOURS,
-    FIRST_TAP,
-    FOUR_LANES,
-    FOUR_LANES_2,
     MR,
     MR_SHORT,
     MR_WIDE,
@@ -30,30 +34,23 @@ from .microkernel import (
     NR,
     OC_VECTORS,
     PREFETCHING,
-    RGB,
-    RGB_STRAIGHT,
-    RGB_STRAIGHT_2,
-    SHORT,
     SMALL_PLANE,
     STRAIGHT,
-    STRAIGHT_2,
-    STRAIGHT_IN,
     TAP_LANES,
     TAPS,
     WEIGHTS,
     WHOLE,
     Depthwise,
     Float32,
-    Panel,
     Product,
     Run,
     TileSource,
     TileTarget,
-    constant,
+    make_kind_of,
     make_tile,
     make_tiles,
+    panel_of,
 )
-from .views import Residual
 
 SHORTEST = (MR + 1) // 2  # pixels of a row, so that a tile goes no farther than the end of the next
 FEW_TILES = 8  # of a plane: its products take about as long as its filters from memory
@@ -119,26 +116,9 @@ def _finish_tiles(y, target, run, panel, epilogue, residual, residual_at):
 
 
 @inlined
-def _is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
-    """Whether the cells of a tile of `count` pixels are all as far apart, in the input and in the output."""
-    joined = x_wrap == x_step and y_wrap == 16
-    return pixels >= count and (joined or column + count <= width)
-
-
-@inlined
 def _next_pixels(left, most):
     """How many of the pixels that are left the next tile takes: as few as that takes no more tiles."""
     return MR_SHORT if most < left <= 2 * MR_SHORT else min(most, left)
-
-
-@inlined
-def panel_of(filters, index):
-    """One row of the table of panels."""
-    panels = filters.panels
-    return Panel(
-        panels[index, BLOCK], panels[index, OC_VECTORS], panels[index, FIRST_TAP], panels[index, TAPS],
-        panels[index, WEIGHTS],
-    )  # fmt: skip
 
 
 def make_convolve_pixels(product: Product) -> Any:
@@ -152,8 +132,7 @@ def make_convolve_pixels(product: Product) -> Any:
     singles, kinds = make_tiles(product, 1, product.kinds), product.kinds
     pair_tile = wide_tile = single_tile = one_of(singles)  # of one block of output channels
     has_pairs, has_wide, whole_too, narrow = NR > 1 and not product.by_block, product.widens, WHOLE in singles, NARROW
-    has_colours, has_short, has_prefetching = RGB in kinds, SHORT in singles, PREFETCHING in kinds
-    has_stride_2, has_inputs, cell_words = STRAIGHT_2 in kinds, STRAIGHT_IN in kinds, product.cell
+    has_prefetching, kind_of = PREFETCHING in kinds, make_kind_of(product)
     if has_pairs:
         pair_tile = one_of(make_tiles(product, NR, kinds))  # of NR blocks
     if has_wide and NR == 1:  # of one narrow block and twice as many pixels
@@ -162,24 +141,6 @@ def make_convolve_pixels(product: Product) -> Any:
         wide_tile = one_of(make_tiles(product, 1, [kind for kind in kinds if kind < ANY], MR_WIDE))
     if product.by_block and NR > 1:  # every block is computed alone
         narrow = 1 << 30
-
-    @inlined
-    def kind_of(lanes, step, x_wrap, y_wrap, column, width, pixels, count):
-        """The kind of tile that the lanes in use and the way its cells lie ask for."""
-        straight = _is_straight(step, x_wrap, y_wrap, column, width, pixels, count)
-        if has_colours and lanes == COLOURS:
-            if straight and step == FOUR_LANES:
-                return RGB_STRAIGHT
-            if straight and step == FOUR_LANES_2:
-                return RGB_STRAIGHT_2
-            return RGB
-        if straight and step == cell_words:
-            return STRAIGHT
-        if has_stride_2 and straight and step == 2 * cell_words:
-            return STRAIGHT_2
-        if has_inputs and step == cell_words and _is_straight(step, x_wrap, 16, column, width, pixels, count):
-            return STRAIGHT_IN
-        return SHORT if has_short and pixels <= MR_SHORT else ANY
 
     @device
     def convolve_pixels(
@@ -229,18 +190,11 @@ def make_convolve_pixels(product: Product) -> Any:
 
 
 def make_convert_cell(product: Product) -> Any:
-    """What writes sixteen float32 of x, times `scale`, as the words of a cell, as a Numba intrinsic."""
+    """What writes sixteen float32 of x, times `scale` plus `zero`, as the words of a cell, as a Numba intrinsic."""
 
-    @intrinsic
-    def convert_cell(typingctx, x, x_at, scale, y, y_at):
-        def codegen(context, b, signature, arguments):
-            x, x_at, scale, y, y_at = arguments
-            values = load_vector(b, b.gep(data_pointer(context, b, signature.args[0], x), [x_at]))
-            target = b.gep(data_pointer(context, b, signature.args[3], y), [y_at])
-            store_vector(b, product.convert(b, values, scale), target)
-            return context.get_dummy_value()
-
-        return types.none(x, x_at, scale, y, y_at), codegen
+    @instructions
+    def convert_cell(b, x, x_at, scale, zero, y, y_at):
+        store_vector(b, product.convert(b, load_vector(b, ahead(b, x, x_at)), scale, zero), ahead(b, y, y_at))
 
     return convert_cell
 
@@ -259,7 +213,7 @@ def make_convert_task(product: Product) -> Any:
         for block in range(x_at.blocks):
             from_block, to_block = source + block * x_at.block_stride, to + block * x_at.span
             for k in range(count):
-                convert_cell(x, from_block + k * step, x_at.scale, work, to_block + k * cell_words)
+                convert_cell(x, from_block + k * step, x_at.scale, x_at.zero, work, to_block + k * cell_words)
 
     @device
     def convert_task(x, x_base, x_at, first, last, work, to):
@@ -329,7 +283,7 @@ def make_convolve(product: Product, convolve_pixels: Any) -> Any:
                 step = cell_words if gathers else x_at.column_stride // factors
                 x_base = scratch - (first * cell_words if gathers else first // width * row_step)
             target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
-            residual_at = residual.origin + picture * residual.picture_stride + panel.block * residual.block_stride
+            residual_at = residual_cell(residual, picture, panel.block, 0, 0)
             convolve_pixels(
                 work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, y, target, first, last,
                 width, epilogue, residual, residual_at, schedule.by_panel and tiles <= FEW_TILES,
@@ -346,19 +300,11 @@ def make_pack_panel(product: Product) -> Any:
     """
     factors, words = product.factors, product.words
 
-    @intrinsic
-    def pack_words(typingctx, x, x_at, step, y, y_at):
+    @instructions
+    def pack_words(b, x, x_at, step, y, y_at):
         """Sixteen words, of the vectors that are `step` floats apart from x_at on."""
-
-        def codegen(context, b, signature, arguments):
-            x, x_at, step, y, y_at = arguments
-            source = b.gep(data_pointer(context, b, signature.args[0], x), [x_at])
-            target = b.gep(data_pointer(context, b, signature.args[3], y), [y_at])
-            vectors = [load_vector(b, b.gep(source, [b.mul(step, constant(k))])) for k in range(factors)]
-            store_vector(b, interleaved(b, [product.convert_filters(b, vector) for vector in vectors]), target)
-            return context.get_dummy_value()
-
-        return types.none(x, x_at, step, y, y_at), codegen
+        vectors = load_vectors(b, ahead(b, x, x_at), step, factors)
+        store_vector(b, interleaved(b, [product.convert_filters(b, vector) for vector in vectors]), ahead(b, y, y_at))
 
     @device
     def pack_panel(filters, panels, index, packed):
@@ -387,6 +333,12 @@ def opaque_zero_and_false(count):
     return 0 * count, count < 0
 
 
+@inlined
+def nothing_added(data, zero, never):
+    """The residual where there is none; zero, never: of `opaque_zero_and_false`."""
+    return Residual(data, never, zero, zero, zero, zero)
+
+
 # --- kernels ----------------------------------------------------------------------------------------------------------
 
 
@@ -395,7 +347,7 @@ def convolve(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, wor
     """y = activation(bias + weights * x), plus the residual, over all pictures, panels of filters and pixels.
 
     x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters; epilogue:
-    Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers (`task_queue.py`).
+    Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers.
     """
     reset_queue(queue, workers)
     for worker in prange(workers):
@@ -437,7 +389,7 @@ def convolve_pooled(x, x_at, filters, y, y_at, epilogue, queue, workers, work, w
             )
             convolve_pixels(
                 x, source, filters, panel, work, PlaneTarget(scratch, 2 * width * 16, width), zero, pixels, width,
-                epilogue, Residual(work, never, zero, zero, zero, zero), zero, never,
+                epilogue, nothing_added(work, zero, never), zero, never,
             )  # fmt: skip
             for r in range(panel.oc_vectors):
                 if pair == 0:

@@ -8,19 +8,18 @@ from typing import NamedTuple
 from numba import prange
 
 from ...runtime.jit import device, kernel
-from ..addressing import cell, storage
-from ..halo import clear, clear_halos
-from ..task_queue import next_task, reset_queue
+from ..addressing import cell, clear, clear_halos, next_task, reset_queue, residual_cell, storage
+from ..views import Epilogue
 from .direct import (
     PlaneSource,
     PlaneTarget,
     convolve_depthwise_pixels,
     convolve_pixels,
+    nothing_added,
     opaque_zero_and_false,
-    panel_of,
     straight_depthwise_rows,
 )
-from .views import Epilogue, Residual
+from .microkernel import panel_of
 
 
 class Band(NamedTuple):
@@ -73,7 +72,7 @@ def _expand(x, picture, x_at, expand, panel, depthwise, band, work, at):
         x, source, expand, panel, work, PlaneTarget(origin, depthwise.block_stride, pitch), zero,
         (band.last - band.first) * x_at.width, x_at.width,
         Epilogue(depthwise.channels, expand.slope, expand.activation, never),
-        Residual(work, never, zero, zero, zero, zero), zero, never,
+        nothing_added(work, zero, never), zero, never,
     )  # fmt: skip
 
 
@@ -91,7 +90,7 @@ def _convolve_block(x, x_base, depthwise, block, band, work, at):
         convolve_depthwise_pixels(
             x, PlaneSource(x_base, depthwise.row_stride, depthwise.column_stride), depthwise, panel, work,
             PlaneTarget(at, depthwise.block_stride, band.width), zero, band.rows * band.width, band.width, epilogue,
-            Residual(work, never, zero, zero, zero, zero), zero, never,
+            nothing_added(work, zero, never), zero, never,
         )  # fmt: skip
 
 
@@ -102,7 +101,7 @@ def convolve_inverted_bottleneck(
     """y = project(depthwise(expand(x))), or project(depthwise(x)) where `expand` has no panels, plus the residual.
 
     x_at: BandedPlanes; expand, depthwise, project: BottleneckLink; y_at: Planes; residual: Residual. A task is
-    one band of a picture's rows. queue: the tasks of `workers` workers (`task_queue.py`); each has `work_size` floats
+    one band of a picture's rows. queue: the tasks of `workers` workers; each has `work_size` floats
     of `work`: for the depthwise rows of all expanded channels, then for the expanded rows of as many blocks as a panel
     has, and room for MR pixels more.
     """
@@ -134,12 +133,11 @@ def convolve_inverted_bottleneck(
                 if band.top == 0:
                     clear_halos(y, storage(y_at, picture, panel.block), y_at.block_stride, panel.oc_vectors, height,
                                 width, y_at.halo)  # fmt: skip
-                residual_at = residual.origin + picture * residual.picture_stride + panel.block * residual.block_stride
                 step = project.column_stride
                 convolve_pixels(
                     work, PlaneSource(scratch, width * step, step), project, panel, y,
                     PlaneTarget(cell(y_at, picture, panel.block, band.top, 0), y_at.block_stride, y_at.pitch), zero,
                     band.rows * width, width, Epilogue(project.channels, project.slope, project.activation, never),
-                    residual, residual_at + band.top * residual.pitch * 16, never,
+                    residual, residual_cell(residual, picture, panel.block, band.top, 0), never,
                 )  # fmt: skip
             task = next_task(queue, worker, workers, tasks)

@@ -24,18 +24,20 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from llvmlite import binding, ir
-from numba import config, types
-from numba.extending import intrinsic
+from numba import config
 
-from ..simd.intrinsics import Members
-from ..simd.vector import (
+from ...runtime.jit import inlined
+from ..simd import (
     HALF,
     INT64,
     LANES,
     VECTOR,
-    data_pointer,
+    ahead,
+    constant,
+    instructions,
     larger,
     load_vector,
+    load_vectors,
     multiply_add,
     prefetch,
     splat,
@@ -53,6 +55,14 @@ def has_feature(name: str) -> bool:
     if config.CPU_FEATURES is not None:
         return f"+{name}" in config.CPU_FEATURES.split(",")
     return config.CPU_NAME is None and bool(binding.get_host_cpu_features().get(name))
+
+
+PROCESSOR = config.CPU_NAME or binding.get_host_cpu_name()
+
+
+def missing_features(*names: str) -> tuple[str, ...]:
+    """Those of LLVM's names of features that `has_feature` does not know."""
+    return tuple(name for name in names if not has_feature(name))
 
 
 def _tile_shape() -> tuple[int, int]:
@@ -126,8 +136,14 @@ class Run(NamedTuple):
     pixels: int
 
 
-def constant(number: int) -> ir.Constant:
-    return ir.Constant(INT64, number)
+@inlined
+def panel_of(filters, index):
+    """One row of the table of panels."""
+    panels = filters.panels
+    return Panel(
+        panels[index, BLOCK], panels[index, OC_VECTORS], panels[index, FIRST_TAP], panels[index, TAPS],
+        panels[index, WEIGHTS],
+    )  # fmt: skip
 
 
 def _offsets_of_pixels(b: ir.IRBuilder, distance: int, count: int, at, step, wrap, run) -> list[ir.Value]:
@@ -179,13 +195,13 @@ class Product:
         """Words of a tap's inputs."""
         return TAP_LANES // self.factors
 
-    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value) -> ir.Value:
-        """Sixteen float32 inputs, to be multiplied by `scale` where numbers are integers, as numbers of this type."""
+    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+        """Sixteen float32 inputs as numbers of this type; as integers `scale` times them plus `zero`."""
         raise NotImplementedError
 
     def convert_filters(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
         """Sixteen float32 of filters as numbers of this type."""
-        return self.convert(b, values, ir.Constant(ir.FloatType(), 1.0))
+        return self.convert(b, values, *(ir.Constant(ir.FloatType(), number) for number in (1.0, 0.0)))
 
     def load_input(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
         """What a vector of filters' words is multiplied with: one word of an input, in all lanes. Words are loaded as
@@ -194,7 +210,7 @@ class Product:
 
     def multiply_add(self, b: ir.IRBuilder, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
         """sums + x w, lane by lane, the products of all factors of the words x and w."""
-        return b.call(multiply_add(b, self.vector), [x, w, sums])
+        return multiply_add(b, x, w, sums)
 
     def start(self, b: ir.IRBuilder, filters, panel, epilogue, places) -> list[list[ir.Value]]:
         """What sums[row][pixel] begin with; places[row][pixel]: where they will be written. filters, panel, epilogue:
@@ -256,55 +272,44 @@ def make_tile(
     # Of large planes, memory is to be asked early; elsewhere there is no time to.
     fetches = product.words == TAP_LANES and straight >= LANES
 
-    @intrinsic
-    def tile(typingctx, x, source, filters, panel, y, target, run, epilogue):
-        signature = types.none(x, source, filters, panel, y, target, run, epilogue)
+    @instructions
+    def tile(b, x, source, filters, panel, y, target, run, epilogue):
+        if square:
+            offsets_of_x = _offsets_of_square(b, square, source.at, source.wrap)
+            offsets_of_y = _offsets_of_square(b, square, target.at, target.wrap)
+        else:
+            apart = LANES if straight and joined else 0
+            offsets_of_x = _offsets_of_pixels(b, straight, count, source.at, source.step, source.wrap, run)
+            offsets_of_y = _offsets_of_pixels(b, apart, count, target.at, constant(LANES), target.wrap, run)
+        pixels_of_x = [ahead(b, x, offset) for offset in offsets_of_x]
+        offset_table, weights = ahead(b, filters.offsets, panel.first_tap), ahead(b, filters.weights, panel.weights)
+        blocks = [b.mul(target.block_stride, constant(r)) for r in range(oc_vectors)]
+        pixels_of_y = [[ahead(b, y, b.add(offset, block)) for offset in offsets_of_y] for block in blocks]
+        start = product.start(b, filters, panel, epilogue, pixels_of_y)
+        if fetches:
+            _fetch_targets(b, pixels_of_y)
 
-        def codegen(context, b, sig, arguments):
-            x_base, y_base = (data_pointer(context, b, sig.args[i], arguments[i]) for i in (0, 4))
-            source, filters, panel, target, run, epilogue = (
-                Members(context, b, sig.args[i], arguments[i]) for i in (1, 2, 3, 5, 6, 7)
-            )
-            if square:
-                offsets_of_x = _offsets_of_square(b, square, source.at, source.wrap)
-                offsets_of_y = _offsets_of_square(b, square, target.at, target.wrap)
-            else:
-                apart = LANES if straight and joined else 0
-                offsets_of_x = _offsets_of_pixels(b, straight, count, source.at, source.step, source.wrap, run)
-                offsets_of_y = _offsets_of_pixels(b, apart, count, target.at, constant(LANES), target.wrap, run)
-            pixels_of_x = [b.gep(x_base, [offset]) for offset in offsets_of_x]
-            offset_table = b.gep(filters.offsets, [panel.first_tap])
-            weights = b.gep(filters.weights, [panel.weights])
-            pixels_of_y = _output_pixels(b, y_base, target, offsets_of_y, oc_vectors)
-            start = product.start(b, filters, panel, epilogue, pixels_of_y)
+        def products(t, sums):
+            shift = b.load(ahead(b, offset_table, t))
             if fetches:
-                _fetch_targets(b, pixels_of_y)
+                _fetch_inputs(b, ahead(b, pixels_of_x[0], shift), straight, count, t)
+            at_tap = ahead(b, weights, b.mul(t, constant(lines * LANES)))
+            if square:
+                for line in range(lines):
+                    prefetch(b, ahead(b, at_tap, (PREFETCH_VECTORS + line) * LANES))
+            if prefetches_panel:
+                following = ahead(b, at_tap, b.mul(panel.taps, constant(lines * LANES)))
+                for line in range(lines):
+                    prefetch(b, ahead(b, following, line * LANES))
+            for word in range(words or product.words):
+                w = load_vectors(b, ahead(b, at_tap, word * oc_vectors * LANES), LANES, oc_vectors, loaded)
+                for c, pixel in enumerate(pixels_of_x):
+                    value = product.load_input(b, ahead(b, pixel, b.add(shift, constant(word))))
+                    for r in range(oc_vectors):
+                        sums[r][c] = product.multiply_add(b, value, w[r], sums[r][c])
 
-            def products(t, sums):
-                shift = b.load(b.gep(offset_table, [t]))
-                if fetches:
-                    _fetch_inputs(b, b.gep(pixels_of_x[0], [shift]), straight, count, t)
-                at_tap = b.gep(weights, [b.mul(t, constant(lines * LANES))])
-                if square:
-                    for line in range(lines):
-                        prefetch(b, b.gep(at_tap, [constant((PREFETCH_VECTORS + line) * LANES)]))
-                if prefetches_panel:
-                    following = b.gep(at_tap, [b.mul(panel.taps, constant(lines * LANES))])
-                    for line in range(lines):
-                        prefetch(b, b.gep(following, [constant(line * LANES)]))
-                for word in range(words or product.words):
-                    at_word = [b.gep(at_tap, [constant((word * oc_vectors + r) * LANES)]) for r in range(oc_vectors)]
-                    w = [load_vector(b, address, loaded) for address in at_word]
-                    for c, pixel in enumerate(pixels_of_x):
-                        value = product.load_input(b, b.gep(pixel, [b.add(shift, constant(word))]))
-                        for r in range(oc_vectors):
-                            sums[r][c] = product.multiply_add(b, value, w[r], sums[r][c])
-
-            sums = product.finish(b, filters, panel, loop_over_taps(b, panel.taps, start, products))
-            store_sums(b, sums, pixels_of_y, epilogue.slope)
-            return context.get_dummy_value()
-
-        return signature, codegen
+        sums = product.finish(b, filters, panel, loop_over_taps(b, panel.taps, start, products))
+        store_sums(b, sums, pixels_of_y, epilogue.slope)
 
     return tile
 
@@ -328,26 +333,51 @@ def make_tiles(product: Product, oc_vectors: int, kinds: Collection[int], pixels
     return {kind: make_tile(product, oc_vectors, **{"pixels": pixels} | differences[kind]) for kind in made}
 
 
-def _output_pixels(b: ir.IRBuilder, y_base, target, offsets, oc_vectors: int) -> list[list[ir.Value]]:
-    """[r][c]: the address of the c-th pixel's cell in the r-th output block. target: the members of TileTarget."""
-    return [
-        [b.gep(y_base, [b.add(offset, b.mul(target.block_stride, constant(r)))]) for offset in offsets]
-        for r in range(oc_vectors)
-    ]
+def make_kind_of(product: Product) -> Any:
+    """kind_of(lanes, step, x_wrap, y_wrap, column, width, pixels, count): the kind of tile of `count` pixels that the
+    lanes in use and the way its cells lie ask for."""
+    has_colours, has_short, has_stride_2, has_inputs = (
+        kind in product.kinds for kind in (RGB, SHORT, STRAIGHT_2, STRAIGHT_IN)
+    )
+    cell_words = product.cell
+
+    @inlined
+    def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
+        """Whether the cells of the tile are all as far apart, in the input and in the output."""
+        joined = x_wrap == x_step and y_wrap == 16
+        return pixels >= count and (joined or column + count <= width)
+
+    @inlined
+    def kind_of(lanes, step, x_wrap, y_wrap, column, width, pixels, count):
+        straight = is_straight(step, x_wrap, y_wrap, column, width, pixels, count)
+        if has_colours and lanes == COLOURS:
+            if straight and step == FOUR_LANES:
+                return RGB_STRAIGHT
+            if straight and step == FOUR_LANES_2:
+                return RGB_STRAIGHT_2
+            return RGB
+        if straight and step == cell_words:
+            return STRAIGHT
+        if has_stride_2 and straight and step == 2 * cell_words:
+            return STRAIGHT_2
+        if has_inputs and step == cell_words and is_straight(step, x_wrap, 16, column, width, pixels, count):
+            return STRAIGHT_IN
+        return SHORT if has_short and pixels <= MR_SHORT else ANY
+
+    return kind_of
 
 
 def biases_of(b: ir.IRBuilder, filters, panel, oc_vectors: int, vector: ir.VectorType = VECTOR) -> list[ir.Value]:
     """The biases of a panel's output blocks. filters, panel: the members of PackedFilters and Panel."""
-    first = b.mul(panel.block, constant(LANES))
-    places = [b.gep(filters.bias, [b.add(first, constant(r * LANES))]) for r in range(oc_vectors)]
-    return [load_vector(b, place, vector) for place in places]
+    first = ahead(b, filters.bias, b.mul(panel.block, constant(LANES)))
+    return load_vectors(b, first, LANES, oc_vectors, vector)
 
 
 def _fetch_targets(b: ir.IRBuilder, places) -> None:
     """Ask for where the next tile of the row will be written."""
     for row in places:
         for place in row:
-            prefetch(b, b.gep(place, [constant(len(row) * LANES)]))
+            prefetch(b, ahead(b, place, len(row) * LANES))
 
 
 def _fetch_inputs(b: ir.IRBuilder, cell, step: int, count: int, t) -> None:
@@ -355,9 +385,9 @@ def _fetch_inputs(b: ir.IRBuilder, cell, step: int, count: int, t) -> None:
     floats apart: at each of the taps of a cell for some of them."""
     taps = LANES // TAP_LANES
     share = -(-count // taps)
-    first = b.gep(cell, [b.mul(b.urem(t, constant(taps)), constant(share * step))])
+    first = ahead(b, cell, b.mul(b.urem(t, constant(taps)), constant(share * step)))
     for k in range(2 * count, 2 * count + share):
-        prefetch(b, b.gep(first, [constant(k * step)]))
+        prefetch(b, ahead(b, first, k * step))
 
 
 def _start_of_sums(b: ir.IRBuilder, accumulates, biases, places) -> list[list[ir.Value]]:
@@ -414,4 +444,4 @@ def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
         for value, place in zip(row, targets):
             store_vector(b, larger(b, b.fmul(value, slopes), value), place)
             if vector == HALF:
-                store_vector(b, zero, b.gep(place, [constant(HALF.count)]))
+                store_vector(b, zero, ahead(b, place, HALF.count))

@@ -1,35 +1,52 @@
 """Convolutions of NCHW planes, row by row: of rows in a worker's memory, or of whole planes, which are a network's
-picture or have as few channels."""
+picture or have as few channels. Filters of 3 x 3 cells compute a picture's rows two at a time. Inverted bottlenecks are
+computed as in `inverted_bottleneck.py`.
+
+NCHW tensors have no halo. A task is a band of rows.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numba
 from numba import prange
 
 from ...runtime.jit import device, inlined, kernel
 from ..activation import activate_fused
-from ..addressing import band_task, cell
-from ..halo import clear, zero_halos
-from ..simd.intrinsics import one_of
-from ..simd.transpose import cells_of, pooled_cells_of
-from ..simd.vector import fetch, floats_at, vload, vstore
-from ..task_queue import next_task, reset_queue
-from .nchw_microkernel import FEWEST, OUTS, SPAN, VECTORS, split_pairs, tiles_of_planes
+from ..addressing import band_task, cell, clear, next_task, reset_queue
+from ..simd import cells_of, fetch, floats_at, pooled_cells_of, transpose, vload, vsplat, vstore
+from .nchw_microkernel import (
+    COLUMN_OUTS,
+    COLUMN_SPAN,
+    FEWEST,
+    NARROW,
+    OUTS,
+    PLANE_SPAN,
+    POINTS,
+    SPAN,
+    VECTORS,
+    WIDE,
+    split_pairs,
+    tile_columns,
+    tile_plane,
+    tile_plane3,
+    tile_planes,
+)
 
 f32 = numba.float32
 
 BANDS = 8  # of rows, for each worker
+BOTTLENECK_BANDS = 4  # of an inverted bottleneck's rows
 FIRST = 16  # where a row begins in the memory of a worker: there are zeros before it
 
-_tile_of = one_of(tiles_of_planes)
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 @inlined
 def _tile(vectors, x, x_at, filters, first_out, y, y_at, y_plane, slope):
     """The tile of so many vectors, from FEWEST to VECTORS."""
-    count = filters.offsets.shape[0]
-    _tile_of(vectors, x, x_at, filters.offsets, 0, count, filters.weights, first_out * count, filters.bias, first_out,
-             y, y_at, y_plane, slope)  # fmt: skip
+    tile_planes(vectors, x, x_at, filters, 0, filters.offsets.shape[0], first_out, y, y_at, y_plane, slope)
 
 
 @inlined
@@ -117,7 +134,7 @@ def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, w
     address: of x, (pictures, channels, height, width) float32; x_at: NchwRows. filters: NchwFilters, whose offsets are
     in what `_take_row` gives of `size` rows of each plane. y_at: Planes; y: NCHW, where there is a slope alone, or
     where `x_at.blocked` nChw16c with whole blocks. The width is at least that of the shortest tile. A task is some
-    rows. queue: the tasks of `workers` workers (`task_queue.py`); each has `work_size` floats of `work`: for those
+    rows. queue: the tasks of `workers` workers; each has `work_size` floats of `work`: for those
     rows, and for sixteen of SPAN pixels.
     """
     channels, size, stride, pitch = x_at.channels, x_at.size, x_at.stride, x_at.pitch
@@ -131,9 +148,7 @@ def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, w
         clear(work[rows_at:sums])
         task = next_task(queue, worker, workers, y_at.pictures * bands)
         while task >= 0:
-            picture, band, top, end = band_task(task, bands, height)
-            if band == 0 and blocked:
-                zero_halos(y, y_at, picture, y_at.blocks)
+            picture, top, end = band_task(task, bands, height, y, y_at)
             for row in range(top, end):
                 for line in range(lines):
                     channel = line // size
@@ -148,4 +163,225 @@ def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, w
                 else:
                     target = picture * y_at.picture_stride + row * y_at.pitch
                     convolve_row(work, rows_at, filters, y, target, y_at.block_stride, y_at.blocks, width)
+            task = next_task(queue, worker, workers, y_at.pictures * bands)
+
+
+# --- 3 x 3 filters over a picture -------------------------------------------------------------------------------------
+
+
+@device
+def _row(x, at, exists):
+    """Sixteen pixels of a row, zeros where the row does not exist."""
+    return vload(x, at) if exists else vsplat(f32(0))
+
+
+@device
+def _transform_rows(x, x_at, x_plane, channels, height, width, row, work, at, pitch):
+    """t = B^T d of four rows of each plane, from the one above `row` on: (channels, POINTS, pitch), pixels from FIRST
+    on. The last vector of a row overlaps the one before."""
+    above, second, third = row > 0, row + 1 < height, row + 2 < height
+    for channel in range(channels):
+        first, to = x_at + channel * x_plane + row * width, at + channel * POINTS * pitch + FIRST
+        for start in range(0, width, 16):
+            column = min(start, width - 16)
+            source, target = first + column, to + column
+            fetch(x, source + 3 * width)
+            fetch(x, source + 4 * width)
+            d1, d2 = vload(x, source), _row(x, source + width, second)
+            vstore(work, target, _row(x, source - width, above) - d2)
+            vstore(work, target + pitch, d1 + d2)
+            vstore(work, target + 2 * pitch, d2 - d1)
+            vstore(work, target + 3 * pitch, _row(x, source + 2 * width, third) - d1)
+
+
+@device
+def _clear_sides(work, at, rows, pitch, width):
+    """Zeros left and right of `rows` rows of pixels."""
+    for row in range(rows):
+        work[at + row * pitch + FIRST - 1] = 0
+        work[at + row * pitch + FIRST + width] = 0
+
+
+@device
+def _convolve_span(vectors, pooled, work, t_at, pitch, filters, first_out, sums, y, y_at, y_row):
+    """Sixteen planes of the output, `vectors` vectors of their rows: COLUMN_SPAN floats for each plane, pooled, or for
+    each plane of the first row and then of the second."""
+    for out in range(0, 16, COLUMN_OUTS):
+        for k in range(out * vectors >> pooled, (out + COLUMN_OUTS) * vectors >> pooled):
+            if pooled:
+                fetch(y, y_at + k * 16)
+            else:
+                fetch(y, y_at + (vectors * 16 + k) * 16)
+                fetch(y, y_at + y_row + (vectors * 16 + k) * 16)
+        tile_columns(2 * vectors + pooled, work, t_at, pitch, filters, filters.offsets.shape[0], first_out + out, work,
+                     sums + out * COLUMN_SPAN, COLUMN_SPAN, 16 * COLUMN_SPAN)  # fmt: skip
+
+
+@kernel
+def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
+    """y = activation(bias + weights * x), or where `x_at.pooled` is 1 the largest of each 2 x 2 cells of that.
+
+    address: of x, (pictures, channels, height, width) float32; x_at: NchwRows, its width at least COLUMN_SPAN, both
+    sides even where they are pooled; then the slope is applied afterwards, and no activation. filters: NchwFilters in
+    the order of `nchw_microkernel.make_column_tile`, of whole blocks; y_at: Planes. A task is some pairs of rows.
+    queue: the tasks of `workers` workers; each has `work_size` floats of `work`: for the rows of a pair after B^T,
+    `x_at.pitch` floats apart, and for two rows of sixteen planes of COLUMN_SPAN pixels.
+    """
+    channels, height, width, pitch, pooled = x_at.channels, x_at.height, x_at.width, x_at.pitch, x_at.pooled
+    pairs, plane = (height + 1) // 2, height * width
+    bands, y_row = min(pairs, BANDS * workers), y_at.pitch * 16
+    reset_queue(queue, workers)
+    for worker in prange(workers):
+        x = floats_at(address, y_at.pictures * channels * plane)
+        t_at = worker * work_size
+        sums = t_at + channels * POINTS * pitch
+        _clear_sides(work, t_at, channels * POINTS, pitch, width)
+        task = next_task(queue, worker, workers, y_at.pictures * bands)
+        while task >= 0:
+            picture, top, end = band_task(task, bands, pairs, y, y_at)
+            for pair in range(top, end):
+                source = picture * channels * plane
+                _transform_rows(x, source, plane, channels, height, width, 2 * pair, work, t_at, pitch)
+                rows, left, start = min(2, height - 2 * pair), (width + 15) // 16, 0
+                while left > 0:
+                    vectors = NARROW if left == NARROW or left == 2 * NARROW else WIDE
+                    column = min(start, width - vectors * 16)
+                    for block in range(y_at.blocks):
+                        target = cell(y_at, picture, block, 2 * pair >> pooled, column >> pooled)
+                        _convolve_span(vectors, pooled, work, t_at + column, pitch, filters, block * 16, sums, y,
+                                       target, y_row)  # fmt: skip
+                        if pooled:
+                            store_pooled_cells(vectors, work, sums, COLUMN_SPAN, y, target, filters.slope)
+                        else:
+                            store_cells(vectors, rows, work, sums, COLUMN_SPAN, y, target, y_row, filters.slope,
+                                        activation)  # fmt: skip
+                    start += vectors * 16
+                    left -= vectors
+            task = next_task(queue, worker, workers, y_at.pictures * bands)
+
+
+# --- inverted bottlenecks ---------------------------------------------------------------------------------------------
+
+
+class Ring(NamedTuple):
+    """The rows of `channels` expanded planes that a row of the output reads, `size` of them, one written over another:
+    row r in slot r % size, `side` cells of zeros left and right of its `width`."""
+
+    at: int
+    channels: int
+    size: int
+    width: int
+    side: int
+
+
+@device
+def _expand_row(x, x_at, filters, work, ring, row, exists):
+    """Compute one row of the ring, of zeros where the plane does not have it."""
+    pitch = ring.width + 2 * ring.side
+    at = ring.at + row % ring.size * pitch + ring.side
+    if exists:
+        convolve_row(x, x_at, filters, work, at, ring.size * pitch, ring.channels, ring.width)
+    else:
+        for channel in range(ring.channels):
+            start = at + channel * ring.size * pitch
+            clear(work[start : start + ring.width])
+
+
+@device
+def _depthwise_row(work, ring, stride, padding, filters, phase, to, width):
+    """One row of each channel with its own filter, `width` floats apart from `to` on; `phase`: the first row's slot."""
+    taps = ring.size * ring.size
+    plane, first = ring.size * (ring.width + 2 * ring.side), phase * taps
+    if ring.size == 3 and padding == 1:
+        _depthwise3_row(work, ring, stride, filters, first, to, width)
+        return
+    for channel in range(ring.channels):
+        at, y_at = ring.at + channel * plane, to + channel * width
+        for column in range(0, width, PLANE_SPAN):
+            left = min(column, width - PLANE_SPAN)
+            tile_plane(stride, work, at + stride * left, filters, first, taps, channel, work, y_at + left, width,
+                       filters.slope)  # fmt: skip
+
+
+@device
+def _depthwise3_row(work, ring, stride, filters, first, to, width):
+    """The same with filters of 3 x 3 cells and a cell of padding, from the middle one of each row's three taps."""
+    plane = 3 * (ring.width + 2 * ring.side)
+    middle = filters.offsets[first + 1], filters.offsets[first + 4], filters.offsets[first + 7]
+    for channel in range(ring.channels):
+        for column in range(0, width, PLANE_SPAN):
+            left = min(column, width - PLANE_SPAN)
+            at, y_at = ring.at + channel * plane + stride * left, to + channel * width + left
+            above, here, below = at + middle[0], at + middle[1], at + middle[2]
+            tile_plane3(stride, work, above, here, below, filters, channel, work, y_at)
+
+
+@device
+def _add_row(work, at, channels, width, residual, residual_at, y, y_at, y_plane):
+    """y = what `work` holds, `width` floats apart from `at` on, plus the same row of the residual."""
+    for channel in range(channels):
+        start, other = at + channel * width, residual_at + channel * residual.block_stride
+        to = y_at + channel * y_plane
+        for column in range(0, width - 15, 16):
+            vstore(y, to + column, vload(work, start + column) + vload(residual.data, other + column))
+        for column in range(width // 16 * 16, width):
+            y[to + column] = work[start + column] + residual.data[other + column]
+
+
+@device
+def _interleave_row(work, at, width, y, y_at):
+    """To a tensor of one block: of sixteen planes, those that it does not have zeros."""
+    for column in range(0, width, 16):
+        left = min(column, width - 16)
+        transpose(work, at + left, width, y, y_at + left * 16, 16, 16)
+
+
+@kernel
+def convolve_nchw_bottleneck(
+    address, x_at, expand, depthwise, project, y, y_at, residual, queue, workers, work, work_size
+):  # fmt: skip
+    """y = project(depthwise(expand(x))), plus the residual, an NCHW tensor.
+
+    address: of x, NCHW float32; x_at: NchwRows; expand, depthwise, project: NchwFilters, of which depthwise has
+    offsets for each slot of the first row. y_at: Planes; y: NCHW, or where `x_at.blocked` one block of nChw16c. A task
+    is some rows. queue: the tasks of `workers` workers; each has `work_size` floats of `work`: for a
+    Ring of the expanded planes, one row of these after the depthwise convolution, and one row of sixteen planes of the
+    output.
+    """
+    height, width, size, stride, padding = y_at.height, y_at.width, x_at.size, x_at.stride, x_at.padding
+    middle, channels, blocked = depthwise.bias.shape[0], project.bias.shape[0], x_at.blocked
+    picture_stride = x_at.channels * x_at.height * x_at.width
+    bands = min(height, BOTTLENECK_BANDS * workers)
+    reset_queue(queue, workers)
+    for worker in prange(workers):
+        x = floats_at(address, y_at.pictures * picture_stride)
+        ring = Ring(worker * work_size, middle, size, x_at.width, (x_at.pitch - x_at.width) // 2)
+        between = ring.at + middle * size * x_at.pitch
+        out = between + middle * width
+        clear(work[ring.at : between])
+        clear(work[out : out + 16 * width])
+        task = next_task(queue, worker, workers, y_at.pictures * bands)
+        while task >= 0:
+            picture, top, end = band_task(task, bands, height, y, y_at)
+            next_row = top * stride - padding
+            for row in range(top, end):
+                low = row * stride - padding
+                next_row = max(next_row, low)
+                while next_row < low + size:
+                    source = picture * picture_stride + next_row * x_at.width
+                    _expand_row(x, source, expand, work, ring, next_row, 0 <= next_row and next_row < x_at.height)
+                    next_row += 1
+                _depthwise_row(work, ring, stride, padding, depthwise, low % size, between, width)
+                target = picture * y_at.picture_stride + row * width
+                other = picture * residual.picture_stride + row * width
+                if not blocked and not residual.adds:
+                    convolve_row(work, between, project, y, target, y_at.block_stride, channels, width)
+                else:
+                    convolve_row(work, between, project, work, out, width, channels, width)
+                    if not blocked:
+                        _add_row(work, out, channels, width, residual, other, y, target, y_at.block_stride)
+                    elif residual.adds:
+                        _add_row(work, out, channels, width, residual, other, work, out, width)
+                if blocked:
+                    _interleave_row(work, out, width, y, cell(y_at, picture, 0, row, 0))
             task = next_task(queue, worker, workers, y_at.pictures * bands)

@@ -1,20 +1,39 @@
-"""The micro-kernel of NCHW convolutions: as in `microkernel.py`, but the lanes of a vector are pixels of one row.
+"""The micro-kernels of convolutions in NCHW planes: as in `microkernel.py`, but the lanes of a vector are pixels of one
+row.
 
     y[out][pixel] = bias[out] + sum over taps t of  weights[t, out] * x[taps[t] + stride * pixel]
 
 Layers with few channels leave most lanes of a block of 16 channels empty, in products as in memory. Where their rows
 are long, their tensors are NCHW instead, as pictures are.
+
+Filters of 3 x 3 cells over a picture's planes are computed by Winograd's F(2, 3) along the columns:
+
+    y[r] = sum over a picture's planes, the three columns of a filter and the points k of  A[r, k] g[k] * t[k]
+
+with t = B^T d of the four rows d that two rows of the output read, and g = G w of the three rows w of a filter: four
+products where a direct convolution takes six. A picture has few planes, so their transformed rows, which all filters
+share, cost next to nothing.
 """
 
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from ..simd.intrinsics import one_of
-from ..simd.vector import INT32, LANES, data_pointer, load_vector, multiply_add, splat, store_vector
-from .microkernel import NR, constant, loop_over_taps, store_sums
+from ..simd import (
+    LANES,
+    ZERO,
+    ahead,
+    constant,
+    instructions,
+    larger,
+    load_vectors,
+    multiply_add,
+    one_of,
+    shuffled,
+    splat,
+    store_vector,
+)
+from .microkernel import NR, loop_over_taps, store_sums
 
 OUTS = 4  # planes of the output in one tile
 VECTORS = 5 if NR == 2 else 1  # of their row, as many as registers hold sums for
@@ -22,71 +41,63 @@ FEWEST = (VECTORS + 1) // 2  # so that with tiles of these sizes any longer row 
 PLANE_VECTORS = 5  # where there is only one plane
 SPAN, LEAST, PLANE_SPAN = VECTORS * LANES, FEWEST * LANES, PLANE_VECTORS * LANES  # pixels
 
+# Of F(2, 3): its points, planes of the output in one tile, and vectors of their rows: the most that registers hold, and
+# for the rest.
+POINTS = 4
+COLUMN_OUTS = 4 if NR == 2 else 2
+WIDE, NARROW = (3, 2) if NR == 2 else (1, 1)
+COLUMN_SPAN = WIDE * LANES  # pixels of a row whose sums a worker has room for
 
-def _load_pixels(b: ir.IRBuilder, cell, vector: int, stride: int) -> ir.Value:
-    """Sixteen floats of a row, `stride` apart; with stride 2 one more is read."""
-    values = [load_vector(b, b.gep(cell, [constant((vector * stride + k) * LANES)])) for k in range(stride)]
-    if stride == 1:
-        return values[0]
-    even = ir.Constant(ir.VectorType(INT32, LANES), [2 * lane for lane in range(LANES)])
-    return b.shuffle_vector(*values, even)
+
+def _biases(b: ir.IRBuilder, filters, first_out, outs: int, vectors: int) -> list[list[ir.Value]]:
+    """The biases of `outs` planes in all lanes of their vectors. filters: the members of NchwFilters."""
+    first = ahead(b, filters.bias, first_out)
+    return [[splat(b, b.load(ahead(b, first, o)))] * vectors for o in range(outs)]
+
+
+def _add_products(b: ir.IRBuilder, sums: list[list[ir.Value]], weights, pixels: list[ir.Value]) -> None:
+    """sums[out][vector] += weights[out] * pixels[vector]"""
+    for o, row in enumerate(sums):
+        w = splat(b, b.load(ahead(b, weights, o)))
+        row[:] = [multiply_add(b, pixel, w, value) for pixel, value in zip(pixels, row)]
+
+
+def _split(b: ir.IRBuilder, first, second, phase: int) -> ir.Value:
+    """The even ones of 32 floats, or the odd ones."""
+    return shuffled(b, first, second, range(phase, 2 * LANES, 2))
 
 
 def make_planar_tile(outs: int, vectors: int, stride: int):
-    """The tile for `outs` planes of the output and `vectors` vectors of their row, as a Numba intrinsic."""
+    """The tile for `outs` planes of the output and `vectors` vectors of their row, as a Numba intrinsic. With stride 2
+    one float more is read.
 
-    @intrinsic
-    def tile(typingctx, x, x_at, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_plane,
-             slope):  # fmt: skip
-        signature = types.none(
-            x, x_at, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_plane, slope
-        )
+    filters: NchwFilters, of which it takes `count` taps from `first_tap` on."""
 
-        def codegen(context, b, sig, arguments):
-            (x, x_at, taps, first_tap, tap_count, weights, weights_at, bias, bias_at, y, y_at, y_plane,
-             slope) = arguments  # fmt: skip
+    @instructions
+    def tile(b, x, x_at, filters, first_tap, count, first_out, y, y_at, y_plane, slope):
+        source, table = ahead(b, x, x_at), ahead(b, filters.offsets, first_tap)
+        weights, target = ahead(b, filters.weights, b.mul(first_out, count)), ahead(b, y, y_at)
 
-            def pointer(array, position, offset):
-                return b.gep(data_pointer(context, b, sig.args[position], array), [offset])
+        def products(t, now):
+            cells = load_vectors(b, ahead(b, source, b.load(ahead(b, table, t))), LANES, vectors * stride)
+            if stride == 2:
+                cells = [_split(b, *pair, 0) for pair in zip(cells[::2], cells[1::2], strict=True)]
+            _add_products(b, now, ahead(b, weights, b.mul(t, constant(outs))), cells)
 
-            x_base, table = pointer(x, 0, x_at), pointer(taps, 2, first_tap)
-            filters, biases, target = pointer(weights, 5, weights_at), pointer(bias, 7, bias_at), pointer(y, 9, y_at)
-            rows = [b.gep(target, [b.mul(y_plane, constant(o))]) for o in range(outs)]
-            start = [[splat(b, b.load(b.gep(biases, [constant(o)])))] * vectors for o in range(outs)]
-
-            def products(t, now):
-                cell = b.gep(x_base, [b.load(b.gep(table, [t]))])
-                at_tap = b.gep(filters, [b.mul(t, constant(outs))])
-                pixels = [_load_pixels(b, cell, v, stride) for v in range(vectors)]
-                for o in range(outs):
-                    w = splat(b, b.load(b.gep(at_tap, [constant(o)])))
-                    for v, pixel in enumerate(pixels):
-                        now[o][v] = b.call(multiply_add(b), [pixel, w, now[o][v]])
-
-            places = [[b.gep(row, [constant(v * LANES)]) for v in range(vectors)] for row in rows]
-            store_sums(b, loop_over_taps(b, tap_count, start, products), places, slope)
-            return context.get_dummy_value()
-
-        return signature, codegen
+        rows = [ahead(b, target, b.mul(y_plane, constant(o))) for o in range(outs)]
+        places = [[ahead(b, row, v * LANES) for v in range(vectors)] for row in rows]
+        start = _biases(b, filters, first_out, outs, vectors)
+        store_sums(b, loop_over_taps(b, count, start, products), places, slope)
 
     return tile
 
 
-@intrinsic
-def split_pairs(typingctx, x, x_at, y, even_at, odd_at):
+@instructions
+def split_pairs(b, x, x_at, y, even_at, odd_at):
     """Write the even ones of 32 floats to y from `even_at` on, the odd ones from `odd_at` on."""
-
-    def codegen(context, b, signature, arguments):
-        x, x_at, y, even_at, odd_at = arguments
-        source = b.gep(data_pointer(context, b, signature.args[0], x), [x_at])
-        target = data_pointer(context, b, signature.args[2], y)
-        pair = [load_vector(b, b.gep(source, [constant(k * LANES)])) for k in range(2)]
-        for first, at in enumerate((even_at, odd_at)):
-            lanes = ir.Constant(ir.VectorType(INT32, LANES), list(range(first, 2 * LANES, 2)))
-            store_vector(b, b.shuffle_vector(*pair, lanes), b.gep(target, [at]))
-        return context.get_dummy_value()
-
-    return types.none(x, x_at, y, even_at, odd_at), codegen
+    pair = load_vectors(b, ahead(b, x, x_at), LANES, 2)
+    for phase, at in enumerate((even_at, odd_at)):
+        store_vector(b, _split(b, *pair, phase), ahead(b, y, at))
 
 
 def make_plane3_tile(stride: int):
@@ -94,25 +105,14 @@ def make_plane3_tile(stride: int):
     pixels from the vectors that the middle column loads. `above`, `here`, `below`: where the middle column reads in
     three rows; a vector before and a vector behind each row may be read too."""
 
-    @intrinsic
-    def tile(typingctx, x, above, here, below, weights, weights_at, bias, bias_at, y, y_at, slope):
-        signature = types.none(x, above, here, below, weights, weights_at, bias, bias_at, y, y_at, slope)
-
-        def codegen(context, b, sig, arguments):
-            x, above, here, below, weights, weights_at, bias, bias_at, y, y_at, slope = arguments
-            base = data_pointer(context, b, sig.args[0], x)
-            filters = b.gep(data_pointer(context, b, sig.args[4], weights), [weights_at])
-            offset = splat(b, b.load(b.gep(data_pointer(context, b, sig.args[6], bias), [bias_at])))
-            target = b.gep(data_pointer(context, b, sig.args[8], y), [y_at])
-            sums = [offset] * PLANE_VECTORS
-            for row, at in enumerate((above, here, below)):
-                for column, pixels in enumerate(_neighbours(b, b.gep(base, [at]), stride)):
-                    w = splat(b, b.load(b.gep(filters, [constant(3 * row + column)])))
-                    sums = [b.call(multiply_add(b), [pixel, w, value]) for pixel, value in zip(pixels, sums)]
-            store_sums(b, [sums], [[b.gep(target, [constant(v * LANES)]) for v in range(PLANE_VECTORS)]], slope)
-            return context.get_dummy_value()
-
-        return signature, codegen
+    @instructions
+    def tile(b, x, above, here, below, filters, channel, y, y_at):
+        weights, target = ahead(b, filters.weights, b.mul(channel, constant(9))), ahead(b, y, y_at)
+        sums = _biases(b, filters, channel, 1, PLANE_VECTORS)
+        for row, at in enumerate((above, here, below)):
+            for column, pixels in enumerate(_neighbours(b, ahead(b, x, at), stride)):
+                _add_products(b, sums, ahead(b, weights, 3 * row + column), pixels)
+        store_sums(b, sums, [[ahead(b, target, v * LANES) for v in range(PLANE_VECTORS)]], filters.slope)
 
     return tile
 
@@ -120,27 +120,70 @@ def make_plane3_tile(stride: int):
 def _neighbours(b: ir.IRBuilder, cell, stride: int) -> tuple[list[ir.Value], list[ir.Value], list[ir.Value]]:
     """The left neighbours of the pixels from `cell` on, `stride` apart; those pixels; their right neighbours."""
 
-    def lanes(first, second, numbers):
-        return b.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, LANES), list(numbers)))
+    def pairs_of(numbers, firsts, seconds):
+        return [shuffled(b, *pair, numbers) for pair in zip(firsts, seconds, strict=True)]
 
     count = stride * PLANE_VECTORS
     if stride == 1 and NR == 1:  # loads that lie across two lines are rarer here, and cheaper than two exchanges
-        before, here, behind = (
-            [load_vector(b, b.gep(cell, [constant(v * LANES + k)])) for v in range(count)] for k in (-1, 0, 1)
-        )
+        before, here, behind = (load_vectors(b, ahead(b, cell, k), LANES, count) for k in (-1, 0, 1))
         return before, here, behind
-    loaded = [load_vector(b, b.gep(cell, [constant(v * LANES)])) for v in range(-1, count + 2 - stride)]
+    loaded = load_vectors(b, ahead(b, cell, -LANES), LANES, count + 3 - stride)
     if stride == 1:
-        here = loaded[1:-1]
-        behind = [lanes(*pair, range(1, LANES + 1)) for pair in zip(here, loaded[2:], strict=True)]
+        here = last = loaded[1:-1]
+        behind = pairs_of(range(1, LANES + 1), here, loaded[2:])
     else:
-        pairs = list(zip(loaded[1::2], loaded[2::2], strict=True))
-        here, behind = ([lanes(*pair, range(k, 2 * LANES, 2)) for pair in pairs] for k in range(2))
-    last = here if stride == 1 else behind  # what lies before the next vector's first pixel is its last
-    before = [lanes(*pair, range(LANES - 1, 2 * LANES - 1)) for pair in zip([loaded[0], *last[:-1]], last, strict=True)]
+        here, behind = (pairs_of(range(k, 2 * LANES, 2), loaded[1::2], loaded[2::2]) for k in range(2))
+        last = behind  # what lies before the next vector's first pixel is its last
+    before = pairs_of(range(LANES - 1, 2 * LANES - 1), [loaded[0], *last[:-1]], last)
     return before, here, behind
 
 
-tiles_of_planes = {vectors: make_planar_tile(OUTS, vectors, 1) for vectors in range(FEWEST, VECTORS + 1)}
+def make_column_tile(vectors: int, pooled: int):
+    """The tile for two rows of COLUMN_OUTS output planes, `vectors` vectors of each, as a Numba intrinsic; `pooled`:
+    for one row, the larger of the two.
+
+    filters: NchwFilters, their `count` offsets in t those of what the columns of a filter read, plane by plane; the
+    points of t are `t_point` floats apart. Their weights: (2, count, 2, COLUMN_OUTS) for the planes of a tile, of the
+    two middle points and of the two outer ones.
+    """
+
+    @instructions
+    def tile(b, t, t_at, t_point, filters, count, first_out, y, y_at, y_plane, y_row):
+        source, target = ahead(b, t, t_at), ahead(b, y, y_at)
+        weights = ahead(b, filters.weights, b.mul(b.mul(first_out, constant(POINTS)), count))
+
+        def products_of(points, first):
+            """Emits what a tap adds to the two sums of each plane; the filters of `points` begin at tap `first`."""
+
+            def products(tap, now):
+                cell = ahead(b, source, b.load(ahead(b, filters.offsets, tap)))
+                at_tap = ahead(b, weights, b.mul(b.add(tap, first), constant(2 * COLUMN_OUTS)))
+                for i, point in enumerate(points):
+                    pixels = load_vectors(b, ahead(b, cell, b.mul(t_point, constant(point))), LANES, vectors)
+                    first_sum = i * COLUMN_OUTS
+                    _add_products(b, now[first_sum : first_sum + COLUMN_OUTS], ahead(b, at_tap, first_sum), pixels)
+
+            return products
+
+        start = _biases(b, filters, first_out, COLUMN_OUTS, vectors) + [[ZERO] * vectors for _ in range(COLUMN_OUTS)]
+        middle = loop_over_taps(b, count, start, products_of((1, 2), constant(0)))
+        pairs = list(zip(middle[:COLUMN_OUTS], middle[COLUMN_OUTS:], strict=True))
+        start = [[getattr(b, sign)(*pair) for pair in zip(*rows)] for sign in ("fadd", "fsub") for rows in pairs]
+        rows = loop_over_taps(b, count, start, products_of((0, 3), count))
+        for o in range(COLUMN_OUTS):
+            place = ahead(b, target, b.mul(y_plane, constant(o)))
+            for v, (above, below) in enumerate(zip(rows[o], rows[COLUMN_OUTS + o], strict=True)):
+                cell = ahead(b, place, v * LANES)
+                store_vector(b, larger(b, above, below) if pooled else above, cell)
+                if not pooled:
+                    store_vector(b, below, ahead(b, cell, y_row))
+
+    return tile
+
+
+tile_planes = one_of({vectors: make_planar_tile(OUTS, vectors, 1) for vectors in range(FEWEST, VECTORS + 1)})
 tile_plane = one_of({stride: make_planar_tile(1, PLANE_VECTORS, stride) for stride in (1, 2)})
 tile_plane3 = one_of({stride: make_plane3_tile(stride) for stride in (1, 2)})
+tile_columns = one_of(
+    {2 * vectors + pooled: make_column_tile(vectors, pooled) for vectors in (WIDE, NARROW) for pooled in (0, 1)}
+)

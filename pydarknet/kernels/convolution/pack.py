@@ -1,20 +1,38 @@
-"""Filters in the order in which the tiles read them, with batch normalisation folded in."""
+"""Filters in the order in which the tiles read them, with batch normalisation folded in.
+
+Winograd's may be kept as signed 24-bit integers with one scale per output channel: four vectors in the space of three,
+for products that are limited by memory bandwidth. An integer times the scale of its lane is a weight. That is as exact
+as float32 where weights are not far below the largest one, and sums over channels are dominated by those. Of four
+numbers, each of the first three is the upper 24 bits of a 32-bit word. The lower 8 bits of the three words are the
+fourth number, its lowest bits in the first word; below it follow the uppermost 8 bits of the first word. Numbers are
+rounded so that every whole word, as a 32-bit integer, is 256 times its number as nearly as can be. So three vectors
+need no unpacking but the conversion to float, and the fourth needs three instructions. A panel is NR vectors of scales,
+and then the words of its channels: vectors in the order (input channel, output block).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numba
+import numpy as np
+from llvmlite import ir
 from numba import prange
+from numba.core import cgutils
 
 from ...runtime.jit import device, kernel
-from ..task_queue import next_task, reset_queue
-from .int24 import pack_int24_panel, panel_size
+from ..addressing import next_task, reset_queue
+from ..simd import INT32, LANES, VECTOR, ahead, load_vector
 from .microkernel import BLOCK, FIRST_TAP, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
-from .winograd import PATCH
-from .winograd_transforms import code_of, transform_filter
+from .winograd_transforms import PATCH, code_of, transform_filter
 
 f32 = numba.float32
 
 UNIT, ROW, COLUMN = range(3)  # columns of the table of taps
+
+WORDS = ir.VectorType(INT32, LANES)
+QUAD, KEPT = 4, 3  # vectors, and words of each lane that hold them
+SCALES = NR * LANES
 
 
 @kernel
@@ -47,7 +65,7 @@ def pack_filters(weights, size, channels, filters_per_group, gain, taps, panels,
 @kernel
 def pack_winograd(m, stride, weights, channels, gain, int24, packed, queue, workers, work, work_size):
     """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (panels, points, channels rounded up to blocks,
-    NR, 16), zeros where there is no filter or channel; where `int24` is not 0, as many panels as in `int24.py`.
+    NR, 16), zeros where there is no filter or channel; where `int24` is not 0, as many panels of 24-bit integers.
 
     weights: flat; gain: (n,) float32. Each worker has `work_size` floats of `work` for itself: a PATCH, and with
     `int24` a panel of each point.
@@ -86,3 +104,84 @@ def _transform_panel(form, weights, channels, gain, index, work, filter_at, out,
                     work[filter_at + t * 16 + lane] = value
             to = out_at + (c * NR + r) * 16
             transform_filter(form, work, filter_at, 48, 16, out, to, panel, work, filter_at)
+
+
+# --- 24-bit integers --------------------------------------------------------------------------------------------------
+
+
+@device
+def panel_size(blocks, int24):
+    """Floats of memory for NR output blocks' filters at one point, over so many blocks of channels."""
+    vectors = blocks * 16 * NR
+    return SCALES + vectors // QUAD * KEPT * 16 if int24 != 0 else vectors * 16
+
+
+def float_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+    """What loads one vector after another from `filters` on."""
+    while True:
+        yield load_vector(b, filters)
+        filters = ahead(b, filters, LANES)
+
+
+def int24_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+    """The same of numbers in 24 bits, without their scales and 256 times as large."""
+    while True:
+        fourth = None
+        for _ in range(KEPT):
+            word = load_vector(b, filters, WORDS)
+            filters = ahead(b, filters, LANES)
+            yield b.sitofp(word, VECTOR)
+            fourth = _shift_in(b, word, word if fourth is None else fourth)
+        yield b.sitofp(fourth, VECTOR)
+
+
+def _shift_in(b: ir.IRBuilder, word: ir.Value, below: ir.Value) -> ir.Value:
+    """The lowest 8 bits of `word` above the upper 24 of `below`."""
+    signature = ir.FunctionType(WORDS, [WORDS] * 3)
+    function = cgutils.get_or_insert_function(b.module, signature, f"llvm.fshl.v{LANES}i32")
+    return b.call(function, [word, below, ir.Constant(WORDS, [24] * LANES)])
+
+
+@device
+def pack_int24_panel(values, at, blocks, panel, to):
+    """Write the panel of float32 `values` from `at` on, (channels, NR, 16), to `panel` from `to` on."""
+    vectors = blocks * 16 * NR
+    _write_scales(values.view(np.int32)[at : at + vectors * 16], panel[to : to + SCALES])
+    for quad in range(vectors // QUAD):
+        first, word = at + quad * QUAD * 16, to + SCALES + quad * KEPT * 16
+        numbers, words = values[first : first + QUAD * 16], panel.view(np.int32)[word : word + KEPT * 16]
+        for lane in range(16):
+            below = _upper_bits(_scaled(numbers, 0, lane, panel, to), 0) >> 16 & 255
+            fourth = _upper_bits(_scaled(numbers, KEPT, lane, panel, to), below)
+            for k in range(KEPT):
+                byte = fourth >> 8 * k & 255
+                upper = _upper_bits(_scaled(numbers, k, lane, panel, to), byte)
+                words[k * 16 + lane] = upper * 256 + byte
+
+
+@device
+def _write_scales(bits, scales):
+    """The largest of each lane's numbers, whose bits these are, as a multiple of the largest word. From 2^31 - 2^8 on
+    nothing would be rounded up. A filter that is no number makes no numbers."""
+    largest = scales.view(np.int32)  # of numbers without their sign: what is larger has larger bits
+    for lane in range(SCALES):
+        largest[lane] = 0
+    for channel in range(bits.size // SCALES):
+        row = bits[channel * SCALES : (channel + 1) * SCALES]
+        for lane in range(SCALES):
+            largest[lane] = max(largest[lane], row[lane] & np.int32(0x7FFFFFFF))
+    for lane in range(SCALES):
+        scales[lane] = scales[lane] / np.float32(2147483392) if scales[lane] < np.inf else np.float32(np.nan)
+
+
+@device
+def _upper_bits(number, byte):
+    """The 24 bits that with `byte` below them are nearest to a number."""
+    return np.int64(np.rint((number - byte) / 256))
+
+
+@device
+def _scaled(numbers, k, lane, panel, scales):
+    """One number as a multiple of its lane's scale; all are 0 where that is."""
+    scale = panel[scales + k % NR * 16 + lane]
+    return np.float64(numbers[k * 16 + lane]) / scale if scale > 0 else 0.0

@@ -27,27 +27,97 @@ from numba import prange
 
 from ...runtime.jit import device, kernel
 from ..activation import activate_fused, clear_lanes
-from ..halo import clear_halos
+from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halo
 from ..pooling import pool_rows
-from ..simd.intrinsics import one_of
-from ..simd.vector import fetch, vload, vstore
-from ..task_queue import next_task, reset_queue
-from .int24 import KEPT, QUAD, panel_size
-from .microkernel import MR, NR
-from .winograd_microkernel import make_products
-from .winograd_output import Cells, Points, add_products, pool_products, store_products
-from .winograd_transforms import code_of, transform_patch
+from ..simd import (
+    LANES,
+    ZERO,
+    ahead,
+    constant,
+    fetch,
+    instructions,
+    load_vectors,
+    multiply_add,
+    one_of,
+    prefetch,
+    splat,
+    store_vector,
+    vload,
+    vstore,
+)
+from .microkernel import MR, NR, loop_over_taps
+from .pack import KEPT, QUAD, SCALES, float_vectors, int24_vectors, panel_size
+from .winograd_transforms import (
+    ADDED,
+    FINISHES,
+    PATCH,
+    POOLED,
+    STORED,
+    Cells,
+    Points,
+    code_of,
+    side_of,
+    transform_patch,
+    transform_products,
+)
 
 f32 = numba.float32
 
 MOST = MR  # tiles that one product takes: what the registers hold
-PATCH = 49 * 16  # floats of the largest input tile
 SKEW = 16  # floats between planes of transformed tiles, so that they do not share the cache's sets
 
 # From so many input blocks and floats on, what is needed soon is prefetched while products are computed: of smaller
 # tensors a good part is in the cores' own caches, and beside fewer products prefetching takes too long. Where the
 # output goes is prefetched only if something is read there too: stores alone wait for nobody.
 MANY_BLOCKS, LARGE = 2, 5 << 18
+
+# Input channels that one step of the product takes. With AVX-512 all registers hold sums, and of a longer step LLVM
+# loads everything first, for which there is no room: the sums went to memory and back, and took twice as long.
+STEP = 4 if NR == 2 else LANES
+
+
+def make_products(columns: int, int24: bool = False):
+    """The matrix product of Winograd's method for `columns` tiles, as a Numba intrinsic.
+
+    y[column][row] = sum over t < tap_count, lanes i of  weights[t, i, row] * x[column + t * x_tap + i]
+
+    weights: (tap_count, 16, NR, 16), with `int24` a panel of 24-bit integers (`pack.py`); y: (columns, NR, 16); columns
+    of x are 16 floats apart. Meanwhile some of the next weights, from `next_at` on, are prefetched.
+    """
+    vectors, head = (int24_vectors, SCALES) if int24 else (float_vectors, 0)
+    steps = LANES // STEP
+    stored = STEP * NR * KEPT // QUAD if int24 else STEP * NR  # vectors in memory that a step reads
+    lines = -(-columns * stored // LANES)  # to be fetched meanwhile
+
+    @instructions
+    def products_of(b, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
+        x_base, panel, y_base = ahead(b, x, x_at), ahead(b, weights, weights_at), ahead(b, y, y_at)
+        scales = load_vectors(b, panel, LANES, NR) if int24 else None
+        filters, following = ahead(b, panel, head), ahead(b, ahead(b, weights, next_at), head)
+
+        def products(t, now):
+            tap, part = b.udiv(t, constant(steps)), b.urem(t, constant(steps))
+            pixels = ahead(b, x_base, b.add(b.mul(tap, x_tap), b.mul(part, constant(STEP))))
+            w_of_lanes = vectors(b, ahead(b, filters, b.mul(t, constant(stored * LANES))))
+            next_tap = ahead(b, following, b.mul(tap, constant(steps * stored * LANES)))
+            next_lines = ahead(b, next_tap, b.mul(part, constant(lines * LANES)))
+            for line in range(lines):
+                prefetch(b, ahead(b, next_lines, line * LANES))
+            for lane in range(STEP):
+                w = [next(w_of_lanes) for _ in range(NR)]
+                for c in range(columns):
+                    pixel = splat(b, b.load(ahead(b, pixels, c * LANES + lane)))
+                    for r in range(NR):
+                        now[r][c] = multiply_add(b, pixel, w[r], now[r][c])
+
+        sums = loop_over_taps(b, b.mul(tap_count, constant(steps)), [[ZERO] * columns for _ in range(NR)], products)
+        for r, row in enumerate(sums):
+            for c, value in enumerate(row):
+                product = b.fmul(value, scales[r]) if scales else value
+                store_vector(b, product, ahead(b, y_base, (c * NR + r) * LANES))
+
+    return products_of
+
 
 # The product of so many tiles: each even number of them has code of its own.
 _product, _int24_product = (
@@ -85,14 +155,16 @@ class Prefetch(NamedTuple):
 
 
 @device
-def tiles_of(m, stride, a_row, a_picture, piece, tiles_per_task, pictures):
+def tiles_of(filters, source, pictures, piece, tiles_per_task):
     """The piece-th `tiles_per_task` tiles of a batch; none behind the last."""
+    m, stride = filters.m, filters.stride
+    a_row = (source.width + m - 1) // m
+    a_picture = (source.height + m - 1) // m * a_row
     first = min(piece * tiles_per_task, pictures * a_picture)
     count = min(tiles_per_task, pictures * a_picture - first)
     held = (count + 1) // 2 * 2
-    side = m + 2 if stride == 1 else 2 * m + 1
     parts = (held + MOST - 1) // MOST
-    return Tiles(m, stride, code_of(m, stride), side, a_row, a_picture, first, count, held, parts)
+    return Tiles(m, stride, code_of(m, stride), side_of(m, stride), a_row, a_picture, first, count, held, parts)
 
 
 @device
@@ -190,7 +262,8 @@ def _multiply_point(tiles, work, x_at, blocks, weights, int24, w_at, next_at, y_
 
 
 @device
-def _multiply(tiles, work, patches, filters, first_panel, count, products, prefetch, x, source, y, target, residual):
+def _multiply(tiles, work, patches, filters, first_panel, count, products, prefetch, x, source, y, y_at,
+              residual):  # fmt: skip
     """The products of all transformed tiles with `count` panels of filters. work from `products` on: (count, points,
     width, NR, 16)."""
     points, width, blocks = tiles.side * tiles.side, tiles.width, source.blocks
@@ -203,7 +276,7 @@ def _multiply(tiles, work, patches, filters, first_panel, count, products, prefe
             fetch_patches(x, source, prefetch.tiles, prefetch.first + fetched * point // points,
                           prefetch.first + fetched * (point + 1) // points)  # fmt: skip
         if written > 0:
-            fetch_targets(y, target, residual, tiles, prefetch.block, written * point // points,
+            fetch_targets(y, y_at, residual, tiles, source.pool, prefetch.block, written * point // points,
                           written * (point + 1) // points)  # fmt: skip
         first = first_panel * whole + panel_of(tiles.m, tiles.side, point) * panel
         following = (first_panel + count) * whole
@@ -211,39 +284,24 @@ def _multiply(tiles, work, patches, filters, first_panel, count, products, prefe
             following = first_panel * whole + panel_of(tiles.m, tiles.side, point + 1) * panel
         for p in range(count):
             next_at = following if p + 1 == count else first + (p + 1) * whole
-            y_at = products + (p * points + point) * width * NR * 16
+            to = products + (p * points + point) * width * NR * 16
             x_at, w_at = patches + point * plane, first + p * whole
-            _multiply_point(tiles, work, x_at, blocks, filters.weights, filters.int24, w_at, next_at, y_at)
+            _multiply_point(tiles, work, x_at, blocks, filters.weights, filters.int24, w_at, next_at, to)
 
 
 # --- output tiles -----------------------------------------------------------------------------------------------------
 
 
 @device
-def _target_of(target, block, picture, top, left):
-    """Where an output tile is written, whose first cell before pooling is (top, left)."""
-    shrink = 1 + target.pool
-    to = picture * target.picture_stride + block * target.block_stride
-    return to + ((top // shrink + target.halo) * target.pitch + left // shrink + target.halo) * 16
-
-
-@device
-def _residual_of(residual, block, picture, top, left):
-    """Where the residual of an output tile is read."""
-    at = residual.origin + picture * residual.picture_stride + block * residual.block_stride
-    return at + (top * residual.pitch + left) * 16
-
-
-@device
-def _finish_activated(work, cells, m, target, block, rows, columns, y, to, residual, residual_at):
+def _finish_activated(work, cells, m, epilogue, block, rows, columns, pool, y, y_at, to, residual, residual_at):
     """Activate the m x m cells of a tile and take the first rows x columns of them to their place."""
     run = work[cells : cells + m * m * 16]
-    activate_fused(run, target.activation)
-    if target.channels - block * 16 < 16:
-        clear_lanes(run, target.channels - block * 16)
-    if target.pool != 0:
+    activate_fused(run, epilogue.activation)
+    if epilogue.channels - block * 16 < 16:
+        clear_lanes(run, epilogue.channels - block * 16)
+    if pool != 0:
         for i in range(0, rows, 2):
-            below = to + i // 2 * target.pitch * 16
+            below = to + i // 2 * y_at.pitch * 16
             pool_rows(work, cells + i * m * 16, m, min(2, rows - i), columns, y, below)
         return
     for i in range(rows):
@@ -251,63 +309,53 @@ def _finish_activated(work, cells, m, target, block, rows, columns, y, to, resid
             value = vload(work, cells + (i * m + j) * 16)
             if residual.adds:
                 value = value + vload(residual.data, residual_at + (i * residual.pitch + j) * 16)
-            vstore(y, to + (i * target.pitch + j) * 16, value)
+            vstore(y, to + (i * y_at.pitch + j) * 16, value)
 
 
 @device
-def transform_output(tiles, block, work, products, scratch, bias, y, target, residual):
+def transform_output(tiles, source, block, work, products, scratch, bias, y, y_at, epilogue, residual):
     """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with the residual added."""
-    m, n, form = tiles.m, tiles.side, tiles.form
-    step = tiles.width * NR * 16
-    residual_row = residual.pitch * 16
+    m, n, pool, finish = tiles.m, tiles.side, source.pool, FINISHES * tiles.form
+    step, activated = tiles.width * NR * 16, epilogue.activation != 0
+    if not activated:
+        finish += POOLED if pool != 0 else (ADDED if residual.adds else STORED)
     for t in range(tiles.used):
         picture, top, left = _position(tiles, t)
         points = Points(products + (t * NR + block % NR) * 16, n * step, step, scratch)
-        to = _target_of(target, block, picture, top, left)
-        other = _residual_of(residual, block, picture, top, left)
-        rows, columns = min(m, target.height - top), min(m, target.width - left)
-        if target.activation != 0:
-            cells = Cells(scratch, m * 16, m, m)
-            store_products(form, work, points, bias, block * 16, target.slope, work, cells, residual.data, other,
-                           residual_row)  # fmt: skip
-            _finish_activated(work, scratch, m, target, block, rows, columns, y, to, residual, other)
-            continue
-        cells = Cells(to, target.pitch * 16, rows, columns)
-        if target.pool != 0:
-            pool_products(form, work, points, bias, block * 16, target.slope, y, cells, residual.data, other,
-                          residual_row)  # fmt: skip
-        elif residual.adds:
-            add_products(form, work, points, bias, block * 16, target.slope, y, cells, residual.data, other,
-                         residual_row)  # fmt: skip
+        to = cell(y_at, picture, block, top >> pool, left >> pool)
+        other = residual_cell(residual, picture, block, top, left)
+        rows, columns = min(m, source.height - top), min(m, source.width - left)
+        if activated:
+            transform_products(finish, work, points, bias, block * 16, epilogue.slope, work,
+                               Cells(scratch, m * 16, m, m), residual.data, other, 0)  # fmt: skip
+            _finish_activated(work, scratch, m, epilogue, block, rows, columns, pool, y, y_at, to, residual, other)
         else:
-            store_products(form, work, points, bias, block * 16, target.slope, y, cells, residual.data, other,
-                           residual_row)  # fmt: skip
+            transform_products(finish, work, points, bias, block * 16, epilogue.slope, y,
+                               Cells(to, y_at.pitch * 16, rows, columns), residual.data, other,
+                               residual.pitch * 16)  # fmt: skip
 
 
 @device
-def _clear_first_halos(tiles, block, y, target):
+def _clear_first_halos(tiles, block, y, y_at):
     """Write zeros round the planes of those pictures whose first tile is in this task."""
-    shrink = 1 + target.pool
-    height, width = (target.height + target.pool) // shrink, (target.width + target.pool) // shrink
-    picture = (tiles.first + tiles.a_picture - 1) // tiles.a_picture
-    count = (tiles.first + tiles.used + tiles.a_picture - 1) // tiles.a_picture - picture
-    at = picture * target.picture_stride + block * target.block_stride
-    clear_halos(y, at, target.picture_stride, count, height, width, target.halo)
+    first = (tiles.first + tiles.a_picture - 1) // tiles.a_picture
+    for picture in range(first, (tiles.first + tiles.used + tiles.a_picture - 1) // tiles.a_picture):
+        zero_halo(y, y_at, picture, block)
 
 
 @device
-def fetch_targets(y, target, residual, tiles, first_block, begin, end):
+def fetch_targets(y, y_at, residual, tiles, pool, first_block, begin, end):
     """Prefetch where some tiles of a task are to be written, and their residual, in the order of tiles of blocks."""
-    side = tiles.m // (1 + target.pool)
-    for cell in range(begin, end):
-        block = cell // tiles.used
-        picture, top, left = _position(tiles, cell - block * tiles.used)
+    side = tiles.m >> pool
+    for number in range(begin, end):
+        block = number // tiles.used
+        picture, top, left = _position(tiles, number - block * tiles.used)
         block += first_block
-        to = _target_of(target, block, picture, top, left)
-        other = _residual_of(residual, block, picture, top, left)
+        to = cell(y_at, picture, block, top >> pool, left >> pool)
+        other = residual_cell(residual, picture, block, top, left)
         for i in range(side):
             for j in range(side):
-                fetch(y, to + (i * target.pitch + j) * 16)
+                fetch(y, to + (i * y_at.pitch + j) * 16)
                 if residual.adds:
                     fetch(residual.data, other + (i * residual.pitch + j) * 16)
 
@@ -316,23 +364,19 @@ def fetch_targets(y, target, residual, tiles, first_block, begin, end):
 
 
 @kernel
-def convolve_winograd(x, source, filters, y, target, residual, schedule, queue, workers, work, work_size):
-    """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `target.pool` is 1 (m even), or
+def convolve_winograd(x, source, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
+    """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `source.pool` is 1 (m even), or
     plus the residual.
 
-    x, y: flat float32; source: WinogradInput; filters: WinogradFilters; target: WinogradOutput; residual: Residual;
-    schedule: WinogradSchedule; queue: the tasks of `workers` workers (`task_queue.py`), each of which has `work_size`
-    floats of `work` for itself.
+    x, y: flat float32; source: WinogradInput; filters: WinogradFilters; y_at: Planes; epilogue: Epilogue; residual:
+    Residual; schedule: WinogradSchedule; queue: the tasks of `workers` workers (`addressing.next_task`), each of which
+    has `work_size` floats of `work` for itself.
     """
-    m, stride = filters.m, filters.stride
-    side = m + 2 if stride == 1 else 2 * m + 1
-    points, blocks = side * side, source.blocks
-    a_row = (target.width + m - 1) // m
-    a_picture = (target.height + m - 1) // m * a_row
-    ranges = schedule.panel_ranges
-    tasks = (target.pictures * a_picture + schedule.tiles_per_task - 1) // schedule.tiles_per_task * ranges
+    points, blocks, ranges = side_of(filters.m, filters.stride) ** 2, source.blocks, schedule.panel_ranges
+    whole = tiles_of(filters, source, y_at.pictures, 0, schedule.tiles_per_task)
+    tasks = (y_at.pictures * whole.a_picture + schedule.tiles_per_task - 1) // schedule.tiles_per_task * ranges
     fetches_x = blocks >= MANY_BLOCKS and blocks * source.block_stride > LARGE
-    fetches_y = residual.adds and blocks >= MANY_BLOCKS and filters.panels * NR * target.block_stride > LARGE
+    fetches_y = residual.adds and blocks >= MANY_BLOCKS and filters.panels * NR * y_at.block_stride > LARGE
     reset_queue(queue, workers)
     for worker in prange(workers):
         scratch = worker * work_size
@@ -343,24 +387,24 @@ def convolve_winograd(x, source, filters, y, target, residual, schedule, queue, 
         while task >= 0:
             piece = task // ranges
             part = task - piece * ranges
-            tiles = tiles_of(m, stride, a_row, a_picture, piece, schedule.tiles_per_task, target.pictures)
+            tiles = tiles_of(filters, source, y_at.pictures, piece, schedule.tiles_per_task)
             if piece != present:
                 transform_input(x, source, tiles, work, scratch, patches)
                 present = piece
-            following = tiles_of(m, stride, a_row, a_picture, piece + 1, schedule.tiles_per_task, target.pictures)
+            following = tiles_of(filters, source, y_at.pictures, piece + 1, schedule.tiles_per_task)
             panel, end = filters.panels * part // ranges, filters.panels * (part + 1) // ranges
             passes, step = (end - panel + schedule.panels_per_pass - 1) // schedule.panels_per_pass, 0
             soon = following.used * blocks if part == ranges - 1 and fetches_x else 0
             while panel < end:
                 now = min(schedule.panels_per_pass, end - panel)
-                first, last = panel * NR, min((panel + now) * NR, (target.channels + 15) // 16)
+                first, last = panel * NR, min((panel + now) * NR, y_at.blocks)
                 written = last - first if fetches_y else 0
                 prefetch = Prefetch(following, soon * step // passes, soon * (step + 1) // passes, first, written)
-                _multiply(tiles, work, patches, filters, panel, now, products, prefetch, x, source, y, target, residual)
+                _multiply(tiles, work, patches, filters, panel, now, products, prefetch, x, source, y, y_at, residual)
                 for block in range(first, last):
-                    _clear_first_halos(tiles, block, y, target)
+                    _clear_first_halos(tiles, block, y, y_at)
                     at = products + (block // NR - panel) * points * tiles.width * NR * 16
-                    transform_output(tiles, block, work, at, scratch, filters.bias, y, target, residual)
+                    transform_output(tiles, source, block, work, at, scratch, filters.bias, y, y_at, epilogue, residual)
                 panel += now
                 step += 1
             task = next_task(queue, worker, workers, tasks)

@@ -7,24 +7,41 @@ points, row i of G the powers of point i over the product of its distances from 
 With stride 2, three filter cells meet two cells at even places and one at an odd place between them: F(m, 2) of the
 even ones, at the first m of the points and at infinity, and m products of the odd ones with the middle of the filter.
 
-A formula transforms one line of cells; a square is transformed column by column and then row by row.
+A formula transforms one line of cells; a square is transformed column by column and then row by row. The output
+transform, A^T M A, comes with the bias, the slope below zero, and pooling or the residual, while the cells are in
+registers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from ...runtime.jit import inlined
-from ..simd.intrinsics import one_of
-from ..simd.vector import INT64, LANES, Term, data_pointer, load_vector, store_vector
+from ..simd import (
+    LANES,
+    ZERO,
+    Term,
+    ahead,
+    constant,
+    instructions,
+    larger,
+    load_vector,
+    load_vectors,
+    one_of,
+    splat,
+    store_vector,
+)
 from .microkernel import NR
 
+PATCH = 49 * LANES  # floats of the largest input tile
+
 Formula = Callable[..., Sequence[Term]]
+Lines = Iterable[list[ir.Value]]  # vectors of a tile's cells, line by line
 
 
 def _input4(a, b, c, d):
@@ -94,9 +111,37 @@ def _output_even3(a, b, c, d, e, f, g):
     return a + (b + c) + e, b - c + f, (b + c) + d + g
 
 
-def _load_line(b: ir.IRBuilder, start, step, count: int) -> list[Term]:
-    """Vectors `step` floats apart."""
-    return [Term(b, load_vector(b, b.gep(start, [b.mul(step, ir.Constant(INT64, i))]))) for i in range(count)]
+@inlined
+def code_of(m, stride):
+    """The number by which the transforms of a form are chosen."""
+    return m + 4 * (stride - 1)
+
+
+@inlined
+def side_of(m, stride):
+    """Cells a side of an input tile."""
+    return m + 2 if stride == 1 else 2 * m + 1
+
+
+class Form(NamedTuple):
+    """F(m x m, 3 x 3) with one stride: cells a side of an input tile, the formulas of B^T, G and A^T."""
+
+    side: int
+    input: Formula
+    filter: Formula
+    output: Formula
+
+
+FORMS = {
+    code_of.py_func(m, stride): Form(side_of.py_func(m, stride), *formulas)
+    for m, stride, formulas in (
+        (2, 1, (_input4, _filter4, _output4)),
+        (3, 1, (_input5, _filter5, _output5)),
+        (4, 1, (_input6, _filter6, _output6)),
+        (2, 2, (_input_even2, _filter_even2, _output_even2)),
+        (3, 2, (_input_even3, _filter_even3, _output_even3)),
+    )
+}
 
 
 def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
@@ -106,78 +151,145 @@ def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -
     Half-transformed vectors stay in registers where AVX-512 has enough of them; else they go to memory from `half` on,
     which may be where the vectors came from.
     """
-    cell = ir.Constant(INT64, LANES)
+
+    def transformed(start, step):
+        return formula(*(Term(b, vector) for vector in load_vectors(b, start, step, side)))
+
     columns = []
     for j in range(side):
-        line = formula(*_load_line(b, b.gep(x, [b.mul(column, ir.Constant(INT64, j))]), row, side))
+        line = transformed(ahead(b, x, b.mul(column, constant(j))), row)
         columns.append(line)
         if NR == 1:
             for i, term in enumerate(line):
-                store_vector(b, term.value, b.gep(half, [ir.Constant(INT64, (i * side + j) * LANES)]))
+                store_vector(b, term.value, ahead(b, half, (i * side + j) * LANES))
     b.fence("seq_cst", targetscope="singlethread")  # else LLVM keeps in registers what it has none for
     for i, row_of_columns in enumerate(zip(*columns, strict=True)):
         if NR == 2:
             yield formula(*row_of_columns)
         else:
-            yield formula(*_load_line(b, b.gep(half, [ir.Constant(INT64, i * side * LANES)]), cell, side))
+            yield transformed(ahead(b, half, i * side * LANES), LANES)
 
 
 def _make_transform(side: int, formula: Formula):
     """The transform of a square, whose cells are written `y_step` floats apart. In `work` there is room for the square
     halfway, from `half` on."""
 
-    @intrinsic
-    def transform(typingctx, x, x_at, x_row, x_column, y, y_at, y_step, work, half):
-        def codegen(context, b, signature, arguments):
-            _, x_at, x_row, x_column, _, y_at, y_step, _, half = arguments
-            source, target, room = (data_pointer(context, b, signature.args[i], arguments[i]) for i in (0, 4, 7))
-            lines = square(b, b.gep(source, [x_at]), x_row, x_column, b.gep(room, [half]), side, formula)
-            for i, line in enumerate(lines):
-                for j, term in enumerate(line):
-                    place = b.add(y_at, b.mul(y_step, ir.Constant(INT64, i * len(line) + j)))
-                    store_vector(b, term.value, b.gep(target, [place]))
-            return context.get_dummy_value()
-
-        return types.none(x, x_at, x_row, x_column, y, y_at, y_step, work, half), codegen
+    @instructions
+    def transform(b, x, x_at, x_row, x_column, y, y_at, y_step, work, half):
+        lines = square(b, ahead(b, x, x_at), x_row, x_column, ahead(b, work, half), side, formula)
+        for i, line in enumerate(lines):
+            for j, term in enumerate(line):
+                store_vector(b, term.value, ahead(b, y, b.add(y_at, b.mul(y_step, constant(i * len(line) + j)))))
 
     return transform
 
 
-class Form(NamedTuple):
-    """F(m x m, 3 x 3) with one stride: the formulas of B^T, G and A^T."""
+# G g G^T of 3 x 3 vectors, and B^T d B of a patch, of a form's code and the rest.
+transform_filter = one_of({code: _make_transform(3, form.filter) for code, form in FORMS.items()})
+transform_patch = one_of({code: _make_transform(form.side, form.input) for code, form in FORMS.items()})
 
-    m: int
-    stride: int
-    input: Formula
-    filter: Formula
-    output: Formula
-
-    @property
-    def side(self) -> int:
-        """Cells a side of a patch."""
-        return self.m + 2 if self.stride == 1 else 2 * self.m + 1
+# --- A^T M A ----------------------------------------------------------------------------------------------------------
 
 
-FORMS = (
-    Form(2, 1, _input4, _filter4, _output4),
-    Form(3, 1, _input5, _filter5, _output5),
-    Form(4, 1, _input6, _filter6, _output6),
-    Form(2, 2, _input_even2, _filter_even2, _output_even2),
-    Form(3, 2, _input_even3, _filter_even3, _output_even3),
+@dataclass
+class _Cells:
+    """The first `rows` x `columns` cells of a tile in memory, whose lines are `step` floats apart."""
+
+    b: ir.IRBuilder
+    start: ir.Value
+    step: ir.Value
+    rows: ir.Value
+    columns: ir.Value
+
+    def place(self, i: int, j: int) -> ir.Value:
+        return ahead(self.b, self.start, self.b.add(self.b.mul(self.step, constant(i)), constant(j * LANES)))
+
+    def has_row(self, i: int) -> ir.Value:
+        return self.b.icmp_signed("<", constant(i), self.rows)
+
+    def has_column(self, j: int) -> ir.Value:
+        return self.b.icmp_signed("<", constant(j), self.columns)
+
+
+Finish = Callable[[ir.IRBuilder, Lines, _Cells, _Cells], None]
+
+
+def _store(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells, adds: bool = False) -> None:
+    """As they are, or plus the residual."""
+    for i, line in enumerate(lines):
+        with b.if_then(cells.has_row(i), likely=True):
+            for j, value in enumerate(line):
+                with b.if_then(cells.has_column(j), likely=True):
+                    total = b.fadd(value, load_vector(b, added.place(i, j))) if adds else value
+                    store_vector(b, total, cells.place(i, j))
+
+
+def _pooled(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) -> None:
+    """The largest of each 2 x 2 cells, of those that exist; `rows` and `columns` are counted before pooling."""
+    pending = list[ir.Value]()
+    for i, line in enumerate(lines):
+        pairs = [_largest(b, line[j : j + 2], cells.has_column(j + 1)) for j in range(0, len(line), 2)]
+        if i % 2 == 0:
+            pending = pairs
+            continue
+        with b.if_then(cells.has_row(i - 1), likely=True):
+            for j, pair in enumerate(zip(pending, pairs, strict=True)):
+                with b.if_then(cells.has_column(2 * j), likely=True):
+                    store_vector(b, _largest(b, pair, cells.has_row(i)), cells.place(i // 2, j))
+
+
+def _largest(b: ir.IRBuilder, values: Sequence[ir.Value], both: ir.Value) -> ir.Value:
+    """Of two vectors the larger, lane by lane, where there are `both`, else the first."""
+    first, last = values[0], values[-1]
+    return b.select(both, larger(b, first, last), first)
+
+
+class Points(NamedTuple):
+    """A tile's products: the first one, floats from row to row and from column to column, and where in the same memory
+    there is room for the tile halfway."""
+
+    at: int
+    row_stride: int
+    column_stride: int
+    half: int
+
+
+class Cells(NamedTuple):
+    """A tile's cells in the output: the first one, floats from row to row, and how many rows and columns are stored."""
+
+    at: int
+    row_stride: int
+    rows: int
+    columns: int
+
+
+def _make_last_transform(side: int, formula: Formula, finish: Finish):
+    """A^T M A of the products in `work`: bias added, what is then not above zero multiplied by `slope`, and the cells
+    finished, of which residual's are `residual_row` floats from row to row. points: Points; cells: Cells."""
+
+    @instructions
+    def transform(b, work, points, bias, bias_at, slope, y, cells, residual, residual_at, residual_row):
+        offset, slopes = Term(b, load_vector(b, ahead(b, bias, bias_at))), splat(b, slope)
+
+        def sloped(term: Term) -> ir.Value:
+            value = (term + offset).value
+            return b.select(b.fcmp_ordered(">", value, ZERO), value, b.fmul(value, slopes))
+
+        source, half = ahead(b, work, points.at), ahead(b, work, points.half)
+        lines = square(b, source, points.row_stride, points.column_stride, half, side, formula)
+        stored = _Cells(b, ahead(b, y, cells.at), cells.row_stride, cells.rows, cells.columns)
+        others = _Cells(b, ahead(b, residual, residual_at), residual_row, cells.rows, cells.columns)
+        finish(b, ([sloped(term) for term in line] for line in lines), stored, others)
+
+    return transform
+
+
+# What becomes of the cells. `transform_products` takes FINISHES times a form's code, plus one of these.
+STORED, ADDED, POOLED, FINISHES = range(4)
+transform_products = one_of(
+    {
+        FINISHES * code + number: _make_last_transform(form.side, form.output, finish)
+        for code, form in FORMS.items()
+        for number, finish in ((STORED, _store), (ADDED, partial(_store, adds=True)), (POOLED, _pooled))
+    }
 )
-
-
-@inlined
-def code_of(m, stride):
-    """The number by which the transforms of a form are chosen."""
-    return m + 4 * (stride - 1)
-
-
-def by_form(make: Callable[[Form], Any]) -> Any:
-    """One intrinsic of a form's code and the rest, of the one that `make` gives for each form."""
-    return one_of({code_of.py_func(form.m, form.stride): make(form) for form in FORMS})
-
-
-# G g G^T of 3 x 3 vectors, and B^T d B of a patch.
-transform_filter = by_form(lambda form: _make_transform(3, form.filter))
-transform_patch = by_form(lambda form: _make_transform(form.side, form.input))

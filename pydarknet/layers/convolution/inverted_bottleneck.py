@@ -14,7 +14,7 @@ from ...kernels.activation import NONE
 from ...kernels.convolution.direct import SHORTEST
 from ...kernels.convolution.inverted_bottleneck import convolve_inverted_bottleneck
 from ...kernels.convolution.microkernel import MR, NR, TAP_LANES
-from ...kernels.convolution.views import BandedPlanes, BottleneckLink
+from ...kernels.views import BandedPlanes, BottleneckLink
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Shape, Tensor

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...config.names import read_map
 from ...config.sections import Section
 from ...errors import DataError, OptionError
-from ...kernels.boxes.iou import best_of_pictures
+from ...kernels.boxes import best_of_pictures
 from ...utils.arrays import Array
 
 log = logging.getLogger("pydarknet")

@@ -1,29 +1,164 @@
 """Build a network from a .cfg file that may have faults: build each layer as far as possible, record every fault.
 
-`Network` stops at the first fault. `build_leniently` records the fault and continues as if the option at fault were
+`Network` stops at the first fault. `LenientBuild` records the fault and continues as if the option at fault were
 absent. For each layer it notes whether the channels and the plane size of the output are certain, so that the
 consequences of a fault are not reported as further faults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import cast
+from typing import Any, cast
 
 from ...config.dialect import Dialect
-from ...config.sections import Config, Section
+from ...config.sections import Config, Option, Section
 from ...errors import ConfigError, DarknetError, ShapeError
 from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.joins import FlatRoute, Route, Shortcut
-from ...network.input_size import network_input
+from ...network.builder import network_input
 from ...tensor import Shape
 from ...utils.arrays import check_memory
-from .lenient_section import HINT, REFERENCES, Diagnostics, LenientContext, LenientSection, Problem
+
+HINT = "did you mean"  # marks a probable misspelling, an error; other unknown words may be for another program
+REFERENCES = ("layers", "from")  # if one of these is missing, the previous layer is assumed
+FILES = ("tree", "map")
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """A fault of a .cfg file. line: 0 if unknown. layer: None for [net]."""
+
+    line: int
+    text: str
+    layer: int | None = field(default=None, compare=False)
+    is_error: bool = True
+
+
+@dataclass
+class Diagnostics:
+    """Collects the faults of the .cfg file `path`."""
+
+    path: str
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, text: str, layer: int | None = None, is_error: bool = True) -> None:
+        """Record a message in the library's form, `path:line: text` or `path: text`; repeated messages count once."""
+        line = 0
+        if place := re.match(re.escape(f"{self.path}:") + r"(?:(\d+):)?", text):
+            line, text = int(place[1] or 0), text[place.end() :].strip()
+        text = text.replace(f"] layer {layer}: ", "] ")  # `Problem.layer` holds the number
+        problem = Problem(line, text, layer, is_error or HINT in text)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+@dataclass
+class LenientSection(Section):
+    """A section whose getters report a wrong value to `diagnostics` and return the default.
+
+    `faulty` holds the keys of wrong, missing or misspelt options.
+    """
+
+    diagnostics: Diagnostics = field(default_factory=lambda: Diagnostics(""), repr=False)
+    layer: int | None = None
+    faulty: set[str] = field(default_factory=set)
+    error_key: str | None = None  # the key that the last error named
+
+    def report(self, text: str) -> None:
+        """Record an error."""
+        self.diagnostics.add(text, self.layer)
+
+    def warn(self, message: str, key: str | None = None) -> None:
+        self.diagnostics.add(self.located(message, key), self.layer, is_error=False)
+
+    def error(self, message: str, key: str | None = None) -> ConfigError:
+        self.error_key = key
+        return super().error(message, key)
+
+    def shape_error(self, message: str, key: str | None = None) -> ShapeError:
+        self.error_key = key
+        return super().shape_error(message, key)
+
+    def _number(self, key: str, value: str, pattern: re.Pattern[str]) -> Any:
+        number = super()._number(key, value, pattern)
+        match = pattern.match(value)
+        rest = value[match.end() :] if match else value
+        if rest and rest[0] != "#":
+            self.warn(f"{key}={value} is read as {number:g}", key)
+        return number
+
+    def drop(self, key: str) -> None:
+        """Remove the option `key` and mark it as faulty."""
+        self.faulty.add(key)
+        self.options = [option for option in self.options if option.key != key]
+
+    def repair(self, is_first: bool) -> bool:
+        """After an error, remove or add one option so that reading can be tried again. Returns False if none is left.
+
+        is_first: whether this is layer 0, which has no layer to refer to.
+        """
+        key, self.error_key = self.error_key, None
+        if key is None or not self.has(key):
+            key = next((file for file in FILES if self.has(file)), None)
+        if key is not None:
+            self.drop(key)
+            return True
+        missing = next((key for key in REFERENCES if key in self._asked and key not in self.faulty), None)
+        if is_first or missing is None or self.has(missing):
+            return False
+        self.faulty.add(missing)
+        self.options.append(Option(missing, "-1", self.line))
+        return True
+
+    def misspelt(self) -> set[str]:
+        """The known keys, absent here, for which unknown keys of this section are probable misspellings."""
+        unknown = [option.key for option in self.options if option.key not in self._asked]
+        meant = {match for key in unknown for match in get_close_matches(key, list(self._asked), n=1, cutoff=0.75)}
+        return {key for key in meant if not self.has(key)}
+
+
+def _lenient(getter: Callable[..., Any]) -> Callable[..., Any]:
+    """A getter of `Section` that reports a wrong value, drops the option and returns the default (None for lists)."""
+
+    def read(self: LenientSection, key: str, *arguments: Any) -> Any:
+        try:
+            return getter(self, key, *arguments)
+        except ConfigError as error:
+            self.report(str(error))
+            self.drop(key)
+            return arguments[0] if arguments else None
+
+    return read
+
+
+for _getter in (
+    Section.integer, Section.real, Section.positive, Section.natural, Section.choice, Section.integers, Section.reals,
+):  # fmt: skip
+    setattr(LenientSection, _getter.__name__, _lenient(_getter))
+
+
+class LenientContext(BuildContext):
+    """A build context that reports a reference to a missing layer, and takes the previous layer instead."""
+
+    def resolve(self, section: Section, key: str, reference: int) -> int:
+        assert isinstance(section, LenientSection)
+        try:
+            return super().resolve(section, key, reference)
+        except ConfigError as error:
+            if self.index == 0:
+                raise
+            section.report(str(error))
+            section.faulty.add(key)
+            return self.index - 1
+
+
+# --- the build ---
 
 ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size
 ATTEMPTS = 20  # repairs of one section
@@ -51,7 +186,10 @@ UNKNOWN = ShapeCertainty(channels=False, size=False)
 
 @dataclass
 class LenientBuild:
-    """The layers of a .cfg file as far as they can be built, and the faults of the file."""
+    """The layers of a .cfg file as far as they can be built, and the faults of the file.
+
+    No content of a .cfg file makes it raise.
+    """
 
     config: Config
     dialect: Dialect
@@ -66,12 +204,13 @@ class LenientBuild:
     def __post_init__(self) -> None:
         self.diagnostics = Diagnostics(self.config.path)
         self.problems = self.diagnostics.problems
+        self._build()
 
     def certainty_of(self, source: int) -> ShapeCertainty:
         """The certainty of the output of layer `source`, or of the network's input (INPUT)."""
         return self._input_certainty if source == INPUT else self.certainty[source]
 
-    def build(self) -> None:
+    def _build(self) -> None:
         """Read [net] and all layers."""
         self.net = self._lenient(self.config.net, None)
         self.net.ignore(*self.dialect.net_keys)
@@ -207,10 +346,3 @@ def _line_of_filters(layer: Layer, layers: Sequence[Layer]) -> str:
         return ""
     found = [option for option in layers[-1].section.options if option.key in ("filters", "output")]
     return f"; {found[0].key}={found[0].value} is in line {found[0].line}" if found else ""
-
-
-def build_leniently(config: Config, dialect: Dialect) -> LenientBuild:
-    """Build what can be built and record every fault. No content of a .cfg file makes it raise."""
-    result = LenientBuild(config, dialect)
-    result.build()
-    return result

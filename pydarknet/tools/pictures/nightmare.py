@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...datasets.transforms.augment import Rng, coin
+from ...datasets.augment import Rng, coin
 from ...errors import OptionError
 from ...images.image import CHW, crop, resize
 from ...images.operations import mirrored, rotated, standardised
 from ...layers import INPUT
 from ...layers.convolution.converted import FLOAT32
-from ...network.fusion import Graph
-from ...network.memory_plan import allocate, plan_tensors
+from ...network.memory_plan import Graph, allocate, plan_tensors
 from ...network.network import Network
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array

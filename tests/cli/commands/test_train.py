@@ -239,12 +239,12 @@ def test_hours_left():
 
 def test_the_time_left_follows_the_last_iterations():
     pace, now = RecentPace(), 0.0
-    pace.update(now)
+    pace.append(now)
     for seconds in (9.0, *[0.5] * RECENT):
         now += seconds
-        pace.update(now)
+        pace.append(now)
     assert pace.per_iteration == pytest.approx(0.5), "the first ones are forgotten"
-    pace.update(now + 10.5)
+    pace.append(now + 10.5)
     assert pace.per_iteration == pytest.approx((99 * 0.5 + 10.5) / RECENT)
 
 

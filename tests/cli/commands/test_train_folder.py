@@ -104,11 +104,11 @@ def test_errors(run, folder, tmp_path, words, message):
 
 def test_pretrained_layers(run, folder, tmp_path, monkeypatch):
     """They are found among the downloaded weights, fetched, or named in a remark; the run keeps their path."""
-    from pydarknet.cli.commands import train_folder
+    from pydarknet.cli.commands import train
     from pydarknet.zoo import download
 
     monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(train_folder, "_train", lambda *arguments: None)
+    monkeypatch.setattr(train, "_train", lambda *arguments: None)
     words = ("train", "set", "--model", "yolov4-tiny", "--no-check", "--out")
     result = run(*words, "without")
     assert result.exit_code == 0, result.stderr
@@ -143,7 +143,7 @@ def test_the_folder_of_a_run_needs_resume(run, folder):
 
 def test_minutes(run, folder, tmp_path):
     """The iterations are those that fit; on a machine of any speed at least 100, which are not trained here."""
-    from pydarknet.datasets.recognise import recognise
+    from pydarknet.datasets.listing import recognise
     from pydarknet.tools.from_folder import plan, run_files
 
     found = recognise(folder)

@@ -10,9 +10,8 @@ import pytest
 
 from pydarknet.errors import ImageError, OptionError, OutputError
 from pydarknet.inference.detector import detect
-from pydarknet.inference.video.capture import DEFAULT_RATE
-from pydarknet.inference.video.demo import Demo, DemoOptions, FrameDetector, Rate, to_numbered_files
-from pydarknet.inference.video.pipeline import AHEAD, Drawer, Reader
+from pydarknet.inference.video.capture import AHEAD, DEFAULT_RATE, Reader
+from pydarknet.inference.video.demo import Demo, DemoOptions, Drawer, FrameDetector, Rate, to_numbered_files
 from pydarknet.layers.heads.base import Head
 
 CFG = """
@@ -105,7 +104,7 @@ def test_pjreddies_outputs_are_means_over_frames(network):
     detector, (head,) = FrameDetector(net, NAMES, options), [layer for layer in net.layers if isinstance(layer, Head)]
     raw = []
     for number in range(1, 6):
-        net.forward(detector.prepare(picture(number))[None])
+        net.forward(detector.prepare(picture(number)).pixels[None])
         raw.append(head.values.copy())
     means = []
     for _ in Demo(detector, Made(5)).run():

@@ -32,7 +32,7 @@ def read(stream, into):
 
 def wait_for_clients(stream, count=1):
     end = time.monotonic() + 10
-    while len(stream._clients) < count:
+    while len(stream.clients) < count:
         assert time.monotonic() < end, "no client came"
         time.sleep(0.005)
 
@@ -125,7 +125,7 @@ def test_clients_that_drip_their_request_are_disconnected_and_bounded(monkeypatc
     with Stream(0, JSON) as stream:
         dripping = [socket.create_connection(("127.0.0.1", stream.port)) for _ in range(CONNECTIONS + 20)]
         end, most = time.monotonic() + 20, 0
-        while len(stream._server.requests) or not most:
+        while len(stream.requests) or not most:
             assert time.monotonic() < end, "a client that drips keeps its thread"
             for client in dripping:
                 with contextlib.suppress(OSError):
@@ -160,9 +160,9 @@ def test_icons_and_a_crowd_are_refused():
 def test_only_the_given_address_listens():
     with Stream(0, JSON) as stream:
         assert stream.url == f"http://127.0.0.1:{stream.port}/"
-        assert stream._server.socket.getsockname()[0] == "127.0.0.1"
+        assert stream.socket.getsockname()[0] == "127.0.0.1"
     with Stream(0, JSON, "0.0.0.0") as stream:
-        assert stream._server.socket.getsockname()[0] == "0.0.0.0"
+        assert stream.socket.getsockname()[0] == "0.0.0.0"
 
 
 @pytest.mark.parametrize("address", ["", " "])

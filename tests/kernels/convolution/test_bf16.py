@@ -16,7 +16,7 @@ from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS
 from pydarknet.kernels.convolution.bf16 import MISSING, pack_pairs
 from pydarknet.kernels.convolution.direct import make_convert_cell
 from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
-from pydarknet.kernels.convolution.views import Epilogue, PackedFilters
+from pydarknet.kernels.views import Epilogue, PackedFilters
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution import converted
 from pydarknet.layers.convolution.converted import BF16, NUMBER_TYPES, ConvertedConvolution
@@ -148,7 +148,7 @@ def test_inputs_are_rounded_to_the_nearest():
 
     @numba.njit
     def rounded(x, y):
-        round_cell(x, 0, np.float32(1), y, 0)
+        round_cell(x, 0, np.float32(1), np.float32(0), y, 0)
 
     pairs = np.zeros(PAIRS.cell, np.float32)
     rounded(SPECIAL, pairs)

@@ -11,7 +11,7 @@ import pytest
 from reference import layers as naive
 from support.tensors import assert_blocked, blocked, dirty, values
 
-from pydarknet.kernels.task_queue import CACHE_LINE
+from pydarknet.kernels.addressing import CACHE_LINE
 from pydarknet.layers import workspace
 from pydarknet.layers.activations import ACTIVATIONS, Activation
 from pydarknet.layers.convolution import inverted_bottleneck

@@ -8,8 +8,7 @@ from support.networks import net, randomise
 from support.tensors import values
 
 from pydarknet.layers import INPUT
-from pydarknet.network.fusion import Graph, find_fusions
-from pydarknet.network.memory_plan import plan_tensors
+from pydarknet.network.memory_plan import Graph, find_fusions, plan_tensors
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tools import profile
 

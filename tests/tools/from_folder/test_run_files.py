@@ -11,7 +11,7 @@ from support.picture_folders import coco, labelled, with_names
 from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.config.sections import read_data
 from pydarknet.datasets.labels import label_path, parse_labels, read_list
-from pydarknet.datasets.recognise import recognise
+from pydarknet.datasets.listing import recognise
 from pydarknet.errors import DataError, OutputError
 from pydarknet.tools.from_folder.plan import choose_model, make_plan
 from pydarknet.tools.from_folder.run_files import (

@@ -1,1 +1,0 @@
-"""Augmentation: random changes of pictures and their boxes."""

@@ -1,0 +1,349 @@
+"""The report of a detector: one HTML page that needs no other file, and its metrics as JSON.
+
+collector = ReportCollector(model, model.names, truth)
+result = evaluate(model, truth, each=collector.add)
+write_report("report", collector, result, title="small.cfg")
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Candidates
+from ..inference.detector import heads_of
+from ..layers.heads.region import Region
+from ..layers.heads.yolo import Yolo
+from ..network.network import Network
+from ..utils.arrays import Array
+from ..utils.figure import inline_style
+from ..utils.files import make_folder, to_json, write_file
+from . import plot
+from .average_precision import GRID, Counts, F1Curves, f1_curves, found_above, match_boxes
+from .evaluate import Evaluation, GroundTruth, ImageResult
+from .pictures import Worst, annotated_pair
+
+PAGE = Path(__file__).with_name("report.html")
+HTML, METRICS = "report.html", "report.json"
+MATRIX_CLASSES = 30  # with more classes, the page lists the most frequent confusions instead of the matrix
+CONFUSIONS = 20  # in that list
+SHOWN = 6  # pictures in each section: most missed objects, random
+
+
+@dataclass
+class ReportCollector:
+    """Collects the data of a report: pass `add` to `evaluate` as `each`.
+
+    confusion: (classes + 1, classes + 1) int64. Rows are true classes, columns detected ones; the last row counts
+    detections without an object, the last column missed objects. random: (missed objects, result) of random pictures.
+    """
+
+    network: Network
+    names: Sequence[str]
+    truth: GroundTruth
+    thresh: float = 0.25
+    iou_thresh: float = 0.5
+    seed: int = 0
+    worst: Worst = field(default_factory=lambda: Worst(SHOWN))
+    random: list[tuple[int, ImageResult]] = field(default_factory=list)
+    picture_sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.classes = heads_of(self.network)[-1].classes
+        self.confusion = np.zeros((self.classes + 1, self.classes + 1), np.int64)
+        count = min(SHOWN, len(self.truth))
+        self._wanted = set(np.random.default_rng(self.seed).choice(len(self.truth), count, replace=False).tolist())
+
+    def add(self, result: ImageResult, missed: int) -> None:
+        """Count one picture. missed: the number of its objects without a detection above the threshold."""
+        rows = self.truth.boxes[result.index]
+        known = rows[(rows[:, 0] >= 0) & (rows[:, 0] < self.classes)]
+        count_confusions(self.confusion, result.candidates, known, self.thresh, self.iou_thresh)
+        self.worst.add(result, missed)
+        if result.index in self._wanted:
+            self.random.append((missed, result))
+        if result.is_readable:
+            self.picture_sizes[result.width, result.height] += 1
+
+    @property
+    def sizes(self) -> Array:
+        """(n, 2) float32 width and height of each object in pixels of the network's input."""
+        _, height, width = self.network.input_shape
+        rows = np.concatenate([*self.truth.boxes, np.zeros((0, 5), np.float32)])
+        good = rows[(rows[:, 3:] > 0).all(axis=1)]
+        return good[:, 3:] * np.array([width, height], np.float32)
+
+    @property
+    def anchors(self) -> Array:
+        """(k, 2) float32: the anchors that the heads use, in pixels of the network's input; k may be 0."""
+        _, height, width = self.network.input_shape
+        used: dict[tuple[float, float], None] = {}
+        for head in heads_of(self.network):
+            if isinstance(head, Yolo):
+                pairs = head.anchors[head.mask]
+            elif isinstance(head, Region):
+                pairs = head.anchors * (width / head.shape.width, height / head.shape.height)
+            else:
+                continue
+            used |= dict.fromkeys((float(w), float(h)) for w, h in pairs)
+        return np.array(list(used), np.float32).reshape(-1, 2)
+
+
+def count_confusions(
+    confusion: NDArray[np.int64], candidates: Candidates, truth: Array, thresh: float, iou_thresh: float
+) -> None:
+    """Add one picture to the confusion matrix, see `ReportCollector`."""
+    boxes, classes, _ = found_above(candidates, thresh)
+    nothing = len(confusion) - 1
+    taken, rows = np.full(len(truth), nothing), np.full(len(boxes), nothing)
+    for box, item in match_boxes(boxes, truth, iou_thresh):
+        taken[item], rows[box] = classes[box], truth[item, 0]
+    np.add.at(confusion, (truth[:, 0].astype(int), taken), 1)
+    wrong = rows == nothing
+    np.add.at(confusion, (rows[wrong], classes[wrong]), 1)
+
+
+def write_report(
+    folder: str | os.PathLike[str],
+    collector: ReportCollector,
+    result: Evaluation,
+    title: str,
+    metrics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write report.html and report.json into a folder. Returns the page's path.
+
+    collector: collected by `result`'s evaluation. title: names the network. metrics: of the evaluation, for the JSON.
+    Raises OptionError without matplotlib, OutputError.
+    """
+    target = Path(folder)
+    with inline_style("check"):
+        make_folder(target)
+    f1 = f1_curves(result.records.curves(), [c.truths for c in result.report.classes])
+    page = "\n".join(_body(collector, result, f1, title))
+    text = Template(PAGE.read_text(encoding="utf-8")).substitute(title=_text(f"{title}: report"), body=page)
+    write_file(target / HTML, text.encode("utf-8", "replace"))
+    content = {**(metrics or {}), **_metrics(collector, result, f1)}
+    write_file(target / METRICS, (to_json(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    return target / HTML
+
+
+# --- the metrics ---
+
+
+def _metrics(collector: ReportCollector, result: Evaluation, f1: F1Curves) -> dict[str, Any]:
+    """The data of the page that the metrics of `evaluate` lack."""
+    curves = result.records.curves()
+    _, height, width = collector.network.input_shape
+    return {
+        "input": {"width": width, "height": height},
+        "recommended_threshold": f1.threshold,
+        "recommended_f1": f1.best,
+        "confusion": {
+            "rows": "truth; the last row: nothing there",
+            "columns": "found; the last column: missed",
+            "counts": collector.confusion.tolist(),
+        },
+        "f1": {"threshold": GRID.tolist(), "mean": f1.mean.tolist(), "classes": f1.by_class.tolist()},
+        "precision_recall": [_thinned(curve.precision, curve.recall, curve.probabilities) for curve in curves],
+        "anchors": collector.anchors.tolist(),
+        "object_sizes": collector.sizes.round(2).tolist(),
+        "picture_sizes": [[*size, count] for size, count in collector.picture_sizes.most_common()],
+    }
+
+
+def _thinned(precision: Any, recall: Any, probabilities: Any, most: int = 500) -> dict[str, list[float]]:
+    """A curve with at most `most` points, evenly spaced by rank."""
+    step = max(1, math.ceil(len(recall) / most))
+    names = {"precision": precision, "recall": recall, "threshold": probabilities}
+    return {name: [round(float(v), 6) for v in values[::step]] for name, values in names.items()}
+
+
+# --- the page ---
+
+
+def _text(value: object) -> str:
+    return escape(str(value).encode("utf-8", "replace").decode())
+
+
+def _body(collector: ReportCollector, result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
+    names = collector.names
+    yield from _summary(result, f1, title)
+    yield from _table(result, names)
+    yield from _confusions(collector, names)
+    yield "<h2>Curves</h2>"
+    yield (
+        f"<p>The recommended threshold is {f1.threshold:.2f}: there the mean F1 of the classes is best, {f1.best:.3f}. "
+        f"Give it as <code>-thresh {f1.threshold:.2f}</code>.</p>"
+    )
+    yield from _charts(collector, result, f1, names)
+    yield from _pictures(collector, [each for _, each in collector.worst.ranked()], "Most missed objects")
+    worst = {each.index for _, each in collector.worst.ranked()}
+    others = [each for _, each in collector.random if each.index not in worst]
+    yield from _pictures(collector, others, "A random choice")
+    yield from _times(collector, result)
+
+
+def _summary(result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
+    report, coco = result.report, result.coco
+    yield f"<h1>{_text(title)}</h1>"
+    yield (
+        f'<p class="muted">{result.timing.pictures} pictures, {report.truths} objects. An object is found by a box '
+        f"that overlaps it by more than {report.iou_thresh:.0%} (IoU) and is more probable than {report.thresh:g}.</p>"
+    )
+    figures = {
+        f"mAP@{report.iou_thresh:.2f}": _percent(report.mean_average_precision),
+        "COCO AP .50:.95": _percent(coco.ap if coco else math.nan),
+        "Precision": _number(report.precision), "Recall": _number(report.recall), "F1": _number(report.f1),
+        "Recommended threshold": f"{f1.threshold:.2f}",
+    }  # fmt: skip
+    yield "<dl>"
+    yield from (f"<div><dt>{_text(name)}</dt><dd>{value}</dd></div>" for name, value in figures.items())
+    yield "</dl>"
+
+
+def _percent(value: float) -> str:
+    return _number(value, ".2%")
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
+    report, coco = result.report, result.coco
+    yield "<h2>Classes</h2>"
+    heads = [
+        "Class", "Objects", "AP", "AP .50:.95", "Precision", "Recall", "F1", "Mean IoU", "Found", "Wrong", "Missed",
+    ]  # fmt: skip
+    shown = [c for c in report.classes if c.truths or c.fp]
+    rows = []
+    for c in sorted(shown, key=lambda c: -c.ap):
+        ap = c.ap if c.truths else math.nan
+        rows.append(_class_row(names[c.number], c, ap, coco.classes[c.number] if coco else math.nan, c.average_iou))
+    mean, coco_ap = report.mean_average_precision, coco.ap if coco else math.nan
+    yield _html_table(heads, [*rows, _class_row("all", report, mean, coco_ap, report.average_iou, "all")])
+    if hidden := len(report.classes) - len(shown):
+        text = f"{hidden} classes without objects and without detections are left out; mAP counts them as 0."
+        yield f'<p class="muted">{text}</p>'
+
+
+def _html_table(heads: Iterable[str], rows: Iterable[str], kind: str = "") -> str:
+    """A table of rows in HTML."""
+    cells = "".join(f'<th scope="col">{_text(head)}</th>' for head in heads)
+    start = f'<div class="scroll"><table class="{kind}"><thead><tr>{cells}</tr></thead>\n<tbody>'
+    return "\n".join([start, *rows, "</tbody></table></div>"])
+
+
+def _class_row(name: str, c: Counts, ap: float, coco_ap: float, iou: float, kind: str = "") -> str:
+    cells = [str(c.truths), _percent(ap), _percent(coco_ap), _number(c.precision), _number(c.recall), _number(c.f1),
+             _number(iou), str(c.tp), str(c.fp), str(c.fn)]  # fmt: skip
+    opening = f'<tr class="{kind}">' if kind else "<tr>"
+    return f'{opening}<th scope="row">{_text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[str]:
+    yield "<h2>Confusions</h2>"
+    counts = collector.confusion
+    if len(names) > MATRIX_CLASSES:
+        yield from _most_confused(collector, names)
+        return
+    yield "<p>Rows are objects, columns detections. Shades compare the cells of a row.</p>"
+    rows = []
+    for number, name in enumerate([*names, "nothing there"]):
+        total = max(1, int(counts[number].sum()))
+        cells = []
+        for column, count in enumerate(counts[number].tolist()):
+            kind = "" if column == number else ' class="wrong"'
+            style = f' style="--share: {count / total:.3f}"' if count else ""
+            cells.append("<td></td>" if number == column == len(names) else f"<td{kind}{style}>{count}</td>")
+        rows.append(f'<tr><th scope="row">{_text(name)}</th>{"".join(cells)}</tr>')
+    yield _html_table(["truth", *names, "missed"], rows, "matrix")
+
+
+def _most_confused(collector: ReportCollector, names: Sequence[str]) -> Iterator[str]:
+    """The most frequent confusions of two classes."""
+    counts = collector.confusion[:-1, :-1].copy()
+    counts[range(len(counts)), range(len(counts))] = 0
+    order = counts.argsort(axis=None)[::-1][:CONFUSIONS]
+    rows = []
+    for truth, taken in (divmod(int(k), len(counts)) for k in order if counts.flat[k]):
+        head, cell = f'<th scope="row">{_text(names[truth])}</th>', f"<td>{_text(names[taken])}</td>"
+        rows.append(f"<tr>{head}{cell}<td>{counts[truth, taken]}</td></tr>")
+    yield _html_table(["Truth", "Found", "Times"], rows) if rows else "<p>No class was taken for another.</p>"
+
+
+def _charts(collector: ReportCollector, result: Evaluation, f1: F1Curves, names: Sequence[str]) -> Iterator[str]:
+    report, curves = result.report, result.records.curves()
+    _, height, width = collector.network.input_shape
+    sizes, anchors = collector.sizes, collector.anchors
+    mean = _percent(report.mean_average_precision)
+    drawn = {
+        "Precision over recall": (
+            lambda: plot.precision_recall(report, curves, names),
+            f"One curve for each class; the mean of the areas below them, mAP, is {mean}.",
+        ),
+        "F1 over the threshold": (
+            lambda: plot.f1_over_threshold(report, f1, names),
+            f"The mean of the classes is best at {f1.threshold:.2f}, with {f1.best:.3f}.",
+        ),
+        "Objects of each class": (
+            lambda: plot.objects_by_class(report, names),
+            f"Found {report.tp}, missed {report.fn}, found wrongly {report.fp} above {report.thresh:g}.",
+        ),
+        "Sizes of objects, and anchors": (
+            lambda: plot.sizes_and_anchors(sizes, anchors, width, height),
+            f"{len(sizes)} objects and {len(anchors)} anchors, in pixels of the input of {width}x{height}.",
+        ),
+        "Sides of objects": (
+            lambda: plot.side_histogram(sizes, anchors),
+            "The root of each object's area; dashed lines are the anchors.",
+        ),
+    }
+    yield '<div class="charts">'
+    for number, (title, (draw, caption)) in enumerate(drawn.items()):
+        with inline_style(f"chart{number}"):
+            svg = draw().replace("<svg", f'<svg role="img" aria-label="{_text(f"{title}. {caption}")}"', 1)
+        yield f"<figure><h3>{_text(title)}</h3>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+    yield "</div>"
+
+
+def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title: str) -> Iterator[str]:
+    rows, names, thresh, iou_thresh = collector.truth.boxes, collector.names, collector.thresh, collector.iou_thresh
+    found = (annotated_pair(each, rows[each.index], names, thresh, iou_thresh) for each in results if each.is_readable)
+    pairs = [pair for pair in found if pair is not None]
+    if not pairs:
+        return
+    yield (
+        f"<h2>{title}</h2>\n<p>Of each picture first the truth, what was missed in orange; then what was found above "
+        f'{collector.thresh:g}, what is wrong in red.</p>\n<div class="pairs">'
+    )
+    for pair in pairs:
+        yield f'<div class="pair"><h3>{_text(pair.name)}</h3>'
+        for data, text in ((pair.truth, pair.truth_text), (pair.found, pair.found_text)):
+            alt = _text(f"{pair.name}. {text}")
+            yield f'<figure><img alt="{alt}" src="{data}"><figcaption>{_text(text)}</figcaption></figure>'
+        yield "</div>"
+    yield "</div>"
+
+
+def _times(collector: ReportCollector, result: Evaluation) -> Iterator[str]:
+    timing = result.timing
+    _, height, width = collector.network.input_shape
+    yield "<h2>Times</h2>"
+    each = f"{1000 * timing.forward / timing.pictures:.2f} ms" if timing.pictures else "-"
+    yield (
+        f"<p>{timing.pictures} pictures in {timing.total:.2f} seconds, {timing.rate:.1f} a second with reading them. "
+        f"The forward passes, at {width}x{height}, took {each} per picture ({timing.forward_rate:.1f} per second).</p>"
+    )
+    if result.unreadable:
+        yield f"<p>{result.unreadable} pictures could not be read; their objects count as missed.</p>"

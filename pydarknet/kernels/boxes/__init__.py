@@ -1,1 +1,0 @@
-"""Kernels on boxes: overlap, suppression, k-means."""

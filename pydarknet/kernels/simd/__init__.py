@@ -1,1 +1,0 @@
-"""Vectors of 16 float32 as a Numba type: loads, arithmetic, functions, transposition."""

@@ -1,1 +1,0 @@
-"""Kernels that only training needs: gradients, batch statistics, updates."""
