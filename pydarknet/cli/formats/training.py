@@ -91,9 +91,9 @@ class Printer:
             if not setup.alexeyab:
                 yield self._crops(setup.sizes.width)
         elif setup.alexeyab:
-            from .evaluation import network_head_lines
+            from .inference import head_lines
 
-            yield from network_head_lines(trainer.model)
+            yield from head_lines(trainer.model)
 
     def _alexeyab_detector(self) -> Iterator[str]:
         schedule = self.trainer.checkpointer.schedule
