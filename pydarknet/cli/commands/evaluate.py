@@ -321,14 +321,14 @@ def _write(
     inference: the fields of InferenceOptions.
     """
     from ...evaluation import BatchDetector, InferenceOptions
-    from ..formats.evaluation import network_head_lines
+    from ..formats.inference import head_lines
 
     batches = BatchDetector(model, paths, InferenceOptions(pixels=True, **inference), options["batch"])
     net = model.config.net
     rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
     if model.dialect.detects_best_class_first:
-        for line in network_head_lines(model):
+        for line in head_lines(model):
             say(line)
     if files.kind == "kitti":
         say(str(files.base))
