@@ -214,7 +214,7 @@ def _crop(item: Item[Any], found: DetectionResult, folder: Path, stem: str) -> N
 
 
 def _annotated(found: DetectionResult, picture: Picture) -> Picture:
-    from ..images.draw import draw_detections
+    from ..images.operations import draw_detections
 
     return draw_detections(picture, found.detections(), len(found.names))
 

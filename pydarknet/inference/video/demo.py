@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ...errors import OptionError
-from ...images.draw import draw_lines
 from ...images.image import Picture, encode_image, fit_for_classify, write_image
+from ...images.operations import draw_lines
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from ...images.draw import draw_detections
 from ...images.image import Picture
+from ...images.operations import draw_detections
 from ...utils.prefetch import BackgroundWriter
 from ..detector import DetectionResult
 from .capture import Frames
