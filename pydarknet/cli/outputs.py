@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -30,7 +29,6 @@ WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", 
 FRAME_SHOWN = 1  # milliseconds; a picture is shown until a key is pressed
 
 
-@dataclass
 class Outputs:
     """The files that a run of `detect` writes. A context manager: files appear under their names when it ends without
     an error, and are removed otherwise.
@@ -39,48 +37,35 @@ class Outputs:
     live videos, which may have no end, are not written.
     """
 
-    picture: str | None
-    folder: Path | None
-    json: str | None
-    labels: bool
-    show: bool
-    csv: str | None = None
-    crops: Path | None = None
-    writer: BackgroundWriter | None = None  # draws and writes pictures in another thread
-    _table: Table | None = None
-    _json_file: BinaryIO | None = None
-    _count: int = 0
-    _taken: set[Path] = field(default_factory=set)
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _video: Video | None = None  # the video of the current frame, and the stem of its files
-    _stem: str = ""
-    _video_file: VideoFile | None = None
-    _video_stack: ExitStack = field(default_factory=ExitStack)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], out_is_json: bool) -> Outputs:
+    def __init__(self, options: Mapping[str, Any], out_is_json: bool) -> None:
         """`out_is_json`: whether `-out` names a JSON file even without that extension. Raises OutputError."""
-        out, picture = options["out"], PREDICTIONS
+        out, folder, crops = options.get("out"), options["out_dir"], options.get("crops")
+        picture: str | None = PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
             picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
-        for folder in filter(None, (options["out_dir"], options["crops"])):
-            make_folder(Path(folder))
+        for each in filter(None, (folder, crops)):
+            make_folder(Path(each))
         for file in filter(None, (out, options["csv"])):
             check_folder_of(file)
-        return cls(
-            picture=None if options["out_dir"] or options["no_picture"] else picture,
-            folder=Path(options["out_dir"]) if options["out_dir"] and not options["no_picture"] else None,
-            json=out,
-            labels=options["save_labels"],
-            show=options["show"],
-            csv=options["csv"],
-            crops=Path(options["crops"]) if options["crops"] else None,
-        )
+        draws = not options["no_picture"]
+        self.picture = None if folder or not draws else picture
+        self.folder = Path(folder) if folder and draws else None
+        self.json, self.csv, self.crops = out, options["csv"], Path(crops) if crops else None
+        self.labels, self.show = options.get("save_labels", False), options["show"]
+        self.writer: BackgroundWriter | None = None  # draws and writes pictures in another thread
+        self._table: Table | None = None
+        self._json_file: BinaryIO | None = None
+        self._count = 0
+        self._taken: set[Path] = set()
+        self._stack, self._video_stack = ExitStack(), ExitStack()
+        self._video: Video | None = None  # the video of the current frame, and the stem of its files
+        self._stem = ""
+        self._video_file: VideoFile | None = None
 
     def __enter__(self) -> Outputs:
         with ExitStack() as stack:
             if self.csv is not None:
-                self._table = stack.enter_context(Table(self.csv, DETECTIONS))
+                self._table = stack.enter_context(Table.open(self.csv, DETECTIONS))
             if self.json is not None:
                 self._json_file = stack.enter_context(atomic_write(self.json))
                 self._json_file.write(JSON_START)

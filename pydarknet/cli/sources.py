@@ -25,7 +25,6 @@ from .inputs import (
     is_web_address,
     names_from_stdin,
 )
-from .loading import Options
 
 if TYPE_CHECKING:
     from ..images.image import Picture
@@ -61,46 +60,29 @@ class Item(Generic[Prepared]):
         return self.path if self.frame is None else f"{self.path} frame {self.frame}"
 
 
-class _Problem(NamedTuple):
-    """An input that cannot be read."""
-
-    path: str
-    error: Exception
-
-
-class _VideoInput(NamedTuple):
-    """An input that has frames: a video file, a stream, a camera."""
-
-    path: str
+# An input that has been looked at: a picture; the path of one that has frames; a path and why it cannot be read.
+Loaded = Item[Prepared] | str | tuple[str, Exception]
 
 
 class Source(Generic[Prepared]):
     """An iterable of the items of a command line, in order. `good` becomes False when one cannot be read.
 
     prepare: makes the network's input from a picture, in the threads that read. every: use every Nth frame of a video.
-    limit: the largest number of items. batch: the number computed at a time; twice as many are read ahead. quiet: print
-    the prompt on standard error. silent: show no progress bar. prompts: print darknet's prompt for each line of
-    standard input, also if it is not a terminal.
+    limit: the largest number of items. batch: the number computed at a time; twice as many are read ahead. as_json,
+    quiet: print the prompt on standard error. quiet: show no progress bar. prompts: print darknet's prompt for each
+    line of standard input, also if it is not a terminal. others: a command's options that do not matter here.
     """
 
     def __init__(
         self, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], *, every: int = 1,
-        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False, prompts: bool = False,
+        limit: int | None = None, batch: int = 1, as_json: bool = False, quiet: bool = False, prompts: bool = False,
+        **others: Any,
     ) -> None:  # fmt: skip
         self._arguments, self._prepare, self._every = arguments, prepare, every
-        self._limit, self._batch, self._quiet, self._silent = limit, batch, quiet, silent
+        self._limit, self._batch, self._quiet, self._silent = limit, batch, as_json or quiet, quiet
         self._prompts = prompts and not arguments and batch == 1
         self.good = True
         self._has_frames = False
-
-    @classmethod
-    def from_options(
-        cls, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], options: Options
-    ) -> Source[Prepared]:
-        """From the options of the rows "input" of `options.SHARED`."""
-        return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
-                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"],
-                   prompts=options.get("prompts", False))  # fmt: skip
 
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
@@ -128,14 +110,14 @@ class Source(Generic[Prepared]):
     def _items(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
         only_input = isinstance(names, list) and len(names) == 1
         for loaded in self._load_all(names):
-            if isinstance(loaded, _Problem):
-                self.report(loaded.path, loaded.error)
-            elif isinstance(loaded, _VideoInput):
-                yield from self._frames(loaded.path, only_input)
+            if isinstance(loaded, tuple):
+                self.report(*loaded)
+            elif isinstance(loaded, str):
+                yield from self._frames(loaded, only_input)
             else:
                 yield loaded
 
-    def _load_all(self, names: Iterable[Name]) -> Iterator[Item[Prepared] | _Problem | _VideoInput]:
+    def _load_all(self, names: Iterable[Name]) -> Iterator[Loaded[Prepared]]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
         from ..utils.prefetch import prefetch
@@ -147,7 +129,7 @@ class Source(Generic[Prepared]):
     def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
         return things if self._silent else progress(things, total, label)
 
-    def _load(self, name: Name) -> Item[Prepared] | _Problem | _VideoInput:
+    def _load(self, name: Name) -> Loaded[Prepared]:
         from ..images.image import decode_image, load_image
 
         path = STDIN_PICTURE if isinstance(name, bytes) else str(name)
@@ -157,24 +139,23 @@ class Source(Generic[Prepared]):
             if isinstance(name, bytes):
                 picture = decode_image(name)
             elif is_video(name):
-                return _VideoInput(name)
+                return name
             elif is_web_address(name):
                 from ..images.image import load_remote_image
 
                 found = load_remote_image(name)
                 if found is None:
-                    return _VideoInput(name)
+                    return name
                 picture = found
             else:
                 picture = load_image(name)
             return Item(path, picture, self._prepare(picture))
         except (ImageError, ShapeError, OptionError) as error:  # the network itself was checked before
-            return _Problem(path, error)
+            return path, error
 
     def _frames(self, path: str, only_input: bool) -> Iterator[Item[Prepared]]:
         """The frames of a video, read ahead; of a live one, the newest frame."""
-        from ..inference.video.capture import Capture
-        from ..inference.video.pipeline import Reader
+        from ..inference.video.capture import Capture, Reader
 
         number = camera_number(path)
         try:
@@ -238,10 +219,12 @@ class Interruption:
     """A context in which Ctrl-C and SIGTERM end the iterator of `until`, so that output files can be completed.
 
     number: the signal's, or None. A second signal ends the process at once, as it would without this context.
+    at_signal: called by the first one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_signal: Callable[[], None] = lambda: None) -> None:
         self.number: int | None = None
+        self._at_signal = at_signal
         self._waiting = False
         self._former: dict[int, Any] = {}
 
@@ -257,6 +240,7 @@ class Interruption:
     def _stop(self, number: int, frame: Any) -> None:
         self.__exit__()
         self.number = number
+        self._at_signal()
         if self._waiting:
             raise KeyboardInterrupt
 
@@ -277,7 +261,7 @@ class Interruption:
         finally:
             self._waiting = False
 
-    def exit(self, good: bool) -> None:
+    def exit(self, good: bool = True) -> None:
         """End the command: exit code 128 + the signal's number after a signal, 1 if not `good`."""
         if self.number is not None:
             sys.stdout.flush()

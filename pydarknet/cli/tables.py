@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,23 +24,20 @@ CLASSES = ("filename", "frame", "rank", "class_id", "name", "probability", "pare
 _NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
 
 
+@dataclass
 class Table:
-    """A CSV file. A context manager: the file appears when it ends without an error. Raises OutputError."""
+    """A CSV file that is written during the run."""
 
-    def __init__(self, path: str, columns: tuple[str, ...]) -> None:
-        self._path, self._columns = path, columns
-        self._stack = ExitStack()
-        self._file: BinaryIO | None = None
+    _file: BinaryIO
 
-    def __enter__(self) -> Table:
-        with ExitStack() as stack:
-            self._file = stack.enter_context(atomic_write(self._path))
-            self._write([self._columns])
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    @classmethod
+    @contextmanager
+    def open(cls, path: str, columns: tuple[str, ...]) -> Iterator[Table]:
+        """The table; the file appears when the context ends without an error. Raises OutputError."""
+        with atomic_write(path) as file:
+            table = cls(file)
+            table._write([columns])
+            yield table
 
     def _write(self, rows: Any) -> None:
         import csv  # imported late, as by Detections: most runs write no table
@@ -47,7 +45,6 @@ class Table:
 
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
-        assert self._file is not None
         self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
     def detections(self, path: str, frame: int | None, found: DetectionResult) -> None:

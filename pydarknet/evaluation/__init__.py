@@ -6,10 +6,9 @@
 
 `evaluate` computes the metrics that AlexeyAB's `detector map` prints. The modules:
 
-    evaluate            one pass over the pictures, in batches: mAP, and COCO's metrics
+    evaluate            lists of pictures and their labels; one pass over them, in batches: mAP, and COCO's metrics
     average_precision   matching, precision-recall curves, average precision, recall; NumPy only
     coco                COCO's metrics; NumPy only
-    ground_truth        lists of pictures and their label files
     result_files        the files of `detector valid`
     classification      the accuracies of `classifier valid` and its variants
     plot                precision-recall curves and other charts, with matplotlib
@@ -22,8 +21,16 @@ evaluates a second network of the same cfg, into which the parameters are copied
 
 from .average_precision import ClassResult, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
-from .evaluate import MAP, BatchDetector, Evaluation, ImageResult, InferenceOptions, Timing, evaluate
-from .ground_truth import GroundTruth
+from .evaluate import (
+    MAP,
+    BatchDetector,
+    Evaluation,
+    GroundTruth,
+    ImageResult,
+    InferenceOptions,
+    Timing,
+    evaluate,
+)
 
 __all__ = [
     "MAP",

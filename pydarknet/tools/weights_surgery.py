@@ -17,8 +17,7 @@ from ..errors import ConfigError, OptionError, WeightsError
 from ..layers import Layer
 from ..layers.batchnorm import BatchNorm
 from ..layers.connected import Connected
-from ..layers.convolution.convolutional import Convolutional
-from ..layers.convolution.deconvolutional import Deconvolutional
+from ..layers.convolution.convolutional import Convolutional, Deconvolutional
 from ..layers.recurrent.rnn import Gru, Lstm
 from ..network.network import Network
 from ..network.weights import Header, load_weights

@@ -13,14 +13,14 @@ from ...kernels.convolution import bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve
 from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT
-from ...kernels.views import Epilogue, PackedFilters, Schedule
+from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
 from .direct import TiledConvolution
-from .geometry import Window, origins_of, residual_of
+from .geometry import Window, origins_of
 
 FLOAT32, BF16, INT8 = "float32", "bf16", "int8"
 
@@ -105,6 +105,8 @@ def checked_precision(name: str) -> str:
 class ConvertedConvolution(TiledConvolution):
     """A convolution whose inputs and filters are converted to another type of numbers; y is float32."""
 
+    pools = False
+
     def __init__(
         self, numbers: NumberType, weights: Array, gain: Array, bias: Array, groups: int,
         inputs: IntegerInputs | None = None,
@@ -121,27 +123,24 @@ class ConvertedConvolution(TiledConvolution):
         numbers.pack(floats, panels, self.packed)
         self.panels[:, WEIGHTS] //= numbers.factors
 
-    def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
-        added: Tensor | None = None,
-    ) -> Call:  # fmt: skip
-        """What computes y from x, as `PackedConvolution.bind` says, but never pooled."""
-        assert not pooled
+    def call(
+        self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
+    ) -> Call:
         at, workers, factors = x.layout, threads(), self.numbers.factors
-        tiles = self._tiles_per_task(at, y.shape, window, workers)
+        tiles = self._tiles_per_task(at, out, window, workers)
         low, reach = _extent(window, at)
-        words = _cells(tiles, y.shape, window, at) * LANES // factors
+        words = _cells(tiles, out, window, at) * LANES // factors
         span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
         channel = self.taps[:, UNIT] * TAP_LANES
         offsets = channel // LANES * span + (channel % LANES + within) // factors
         filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
-        x_at = origins_of(x, window, y.shape)._replace(
+        x_at = origins_of(x, window, out)._replace(
             blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
         )
         return with_workspace(
             self.numbers.convolve, workers, at.blocks * span, x.data, x_at, filters, y.data, y.planes,
-            Epilogue(self.filters, slope, code, added is y), residual_of(added, y, True), Schedule(tiles, False),
+            epilogue, residual, Schedule(tiles, False),
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:

@@ -18,7 +18,7 @@ from pydarknet import OptionError
 from pydarknet.kernels.convolution import microkernel
 from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
-from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
+from pydarknet.layers.convolution.algorithm import Algorithm, Plain3x3
 from pydarknet.layers.convolution.converted import BF16, FLOAT32, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
@@ -66,9 +66,9 @@ def test_pictures_depthwise_pooled_and_winograds_are_not(options):
 
 def test_rounding_is_weighed_against_winograds_method():
     out = Shape(256, 76, 76)
-    assert fastest_tile(256, 256, out, 1) == fastest_tile(256, 256, out, 1, precision=BF16) == 4
-    assert fastest_tile(256, 128, out, 2) > 0
-    assert fastest_tile(256, 128, out, 2, precision=BF16) == 0
+    assert Plain3x3(256, 256, out, 1).fastest() == Plain3x3(256, 256, out, 1, precision=BF16).fastest() == 4
+    assert Plain3x3(256, 128, out, 2).fastest() > 0
+    assert Plain3x3(256, 128, out, 2, precision=BF16).fastest() == 0
 
 
 @needs_bf16
