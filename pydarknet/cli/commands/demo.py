@@ -15,10 +15,9 @@ import click
 from ...errors import OptionError
 from ...utils.resources import exists
 from ..console import note, say
-from ..inputs import EXTENSIONS, expand_paths
 from ..loading import Options, load_model, read_data_file
 from ..options import FILE, FRACTION, NO_PASSWORD, PORT, POSITIVE, FiniteFloat, command, flag, note_open, together
-from ..sources import Interruption
+from ..sources import EXTENSIONS, Interruption, expand_paths
 
 if TYPE_CHECKING:
     from ...boxes import Detection

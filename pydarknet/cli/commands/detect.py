@@ -14,11 +14,10 @@ import click
 
 from ...errors import ImageError, OptionError
 from ..console import say
-from ..inputs import STANDARD_INPUT
 from ..loading import Options, load_model
 from ..options import FRACTION, class_numbers, command, flag, letterbox_choice
-from ..sources import Interruption, Item, Source, Video, process
-from ..tables import CLASSES, TRACKS, Table
+from ..outputs import CLASSES, TRACKS, Table
+from ..sources import STANDARD_INPUT, Interruption, Item, Source, Video, process
 
 if TYPE_CHECKING:
     from ...config.dialect import Dialect
@@ -74,12 +73,11 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
     classes = class_numbers(options["classes"], model.names)
     outputs = Outputs(options, out_is_json=model.dialect.detects_best_class_first)
     how = detector_options(model, options, defaults)
-    heads = [(index, model.layers[index].type_number) for index in model.heads]
     in_milliseconds = model.dialect.detects_best_class_first and not defaults.always_seconds
 
     def show(item: Item[Any], found: DetectionResult) -> None:
         found = found if classes is None else found.only(classes)
-        print_found(item, found, heads if in_milliseconds else [], in_milliseconds, options)
+        print_found(item, found, model, in_milliseconds, options)
         outputs.take(item, found)
 
     tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options["tiles"] else None
@@ -112,17 +110,15 @@ def detector_options(model: Model, options: Options, defaults: CommandDefaults) 
     )
 
 
-def print_found(
-    item: Item[Any], found: DetectionResult, heads: Sequence[tuple[int, int]], in_milliseconds: bool, options: Options
-) -> None:
+def print_found(item: Item[Any], found: DetectionResult, model: Model, in_milliseconds: bool, options: Options) -> None:
     """The lines of one picture or frame."""
-    from ..formats.inference import detection_line, head_lines, json_line, predicted_line
+    from ..formats.inference import detection_line, head_lines, predicted_line
 
     if options["as_json"]:
-        say(json_line(item.path, found, item.frame))
+        say(found.detections().to_json(item.path, item.frame))
     if options["as_json"] or options["quiet"]:
         return
-    for line in head_lines(heads):
+    for line in head_lines(model) if in_milliseconds else ():
         say(line)
     say(predicted_line(item.title, found.seconds, in_milliseconds))
     for detection in found.detections():

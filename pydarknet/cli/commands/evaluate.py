@@ -327,14 +327,14 @@ def _write(
 ) -> None:
     """Run the network on all pictures and write the files, with darknet's lines on standard error."""
     from ...evaluation import BatchDetector
-    from ..formats.evaluation import network_head_lines
+    from ..formats.inference import head_lines
 
     batches = BatchDetector(model, paths, inference, options["batch"])
     net = model.config.net
     rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
     if model.dialect.detects_best_class_first:
-        for line in network_head_lines(model):
+        for line in head_lines(model):
             say(line)
     if files.kind == "kitti":
         say(str(files.base))

@@ -115,32 +115,25 @@ def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
 
 def layer_lines(network: Network, times: Sequence[LayerTime], peak: float) -> Iterator[str]:
     """A table of the layers, the slowest first, and their sum."""
+    from ...layers import INPUT
+    from ...layers.summary_row import sizes
+
     whole = sum(layer.seconds for layer in times)
     columns = f"{'ms':>9s} {'share':>7s} {'GFLOP/s':>8s} {'of peak':>8s}"
     yield f"layer {'kind':15s} {'input':^16s}    {'output':^16s} {columns}"
     for layer in sorted(times, key=lambda layer: -layer.seconds):
-        yield f"{_described(network, layer)} {_numbers(layer, whole, peak)}"
+        number, kind, source, target = "    -", "input", network.input, network.input
+        if layer.index != INPUT:
+            described = network.layers[layer.index]
+            number, kind = f"{layer.index:5d}", described.kind
+            source, target = described.inputs[0], described.shape
+        speed = "       -        -"
+        if layer.operations:
+            speed = f"{layer.rate / 1e9:8.1f} {100 * layer.rate / peak:7.1f}%"
+        spent = f"{1000 * layer.seconds:9.3f} {100 * layer.seconds / whole:6.1f}%"
+        yield f"{number} {kind:15s} {sizes(source)} -> {sizes(target)} {spent} {speed}"
     operations = sum(layer.operations for layer in times)
     rate = operations / whole
     yield ""
     yield f"total {1000 * whole:.3f} ms, {operations / 1e9:.3f} GFLOP, {rate / 1e9:.1f} GFLOP/s"
     yield f"peak  {peak / 1e9:.1f} GFLOP/s, of which the whole reaches {100 * rate / peak:.1f} %"
-
-
-def _described(network: Network, time: LayerTime) -> str:
-    from ...layers import INPUT
-    from ...layers.summary_row import sizes
-
-    if time.index == INPUT:
-        return f"    - {'input':15s} {sizes(network.input)} -> {sizes(network.input)}"
-    layer = network.layers[time.index]
-    return f"{time.index:5d} {layer.kind:15s} {sizes(layer.inputs[0])} -> {sizes(layer.shape)}"
-
-
-def _numbers(time: LayerTime, whole: float, peak: float) -> str:
-    text = f"{1000 * time.seconds:9.3f} {100 * time.seconds / whole:6.1f}%"
-    return (
-        f"{text} {time.rate / 1e9:8.1f} {100 * time.rate / peak:7.1f}%"
-        if time.operations
-        else f"{text}        -        -"
-    )

@@ -13,7 +13,7 @@ from ...runtime.compile_time import clock
 from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
-    from ...layers.heads.statistics import Statistics
+    from ...layers.heads.base import Statistics
     from ...training.metrics_log import IterationRecord, Measurement
     from ...training.trainer import Trainer
 
@@ -91,9 +91,9 @@ class Printer:
             if not setup.alexeyab:
                 yield self._crops(setup.sizes.width)
         elif setup.alexeyab:
-            from .evaluation import network_head_lines
+            from .inference import head_lines
 
-            yield from network_head_lines(trainer.model)
+            yield from head_lines(trainer.model)
 
     def _alexeyab_detector(self) -> Iterator[str]:
         schedule = self.trainer.checkpointer.schedule
