@@ -28,6 +28,7 @@ def load(
     train: bool = False,
     tune: bool = False,
     precision: str = "float32",
+    quantized: File | None = None,
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
@@ -39,8 +40,9 @@ def load(
     threads: the number of threads that compute, for the whole process; default: all processors.
     train: prepare the network for `train_step`, with the cfg's mini-batches.
     tune: time the algorithms of each convolution that were not timed on this machine before, and use the fastest.
-    precision: float32, or bf16, in which direct convolutions multiply bfloat16 numbers, up to twice as fast; needs
-    AVX-512 BF16, and is not for training.
+    precision: float32; bf16, in which direct convolutions multiply bfloat16 numbers (needs AVX-512 BF16); or int8, in
+    which convolutions multiply 8-bit integers (needs AVX-512 VNNI). Neither is for training.
+    quantized: with int8 the file that `pydarknet quantize` wrote; default: that beside the weights.
     allow_partial: accept a weights file of another length, and load the layers that it holds.
     Raises subclasses of DarknetError.
     """
@@ -55,7 +57,7 @@ def load(
         batch = mini_batch(config.net)
     model = load_model(
         config, weights, dialect=dialect, width=width, height=height, batch=batch, threads=threads,
-        allow_partial=allow_partial, names=names, seed=seed, tune=tune, precision=precision,
+        allow_partial=allow_partial, names=names, seed=seed, tune=tune, precision=precision, quantized=quantized,
     )  # fmt: skip
     if train:
         model.training = Learner(model)

@@ -12,9 +12,11 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
+from .layers.convolution.converted import INT8
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
+from .network.quantization import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
 from .utils.resources import network_file
@@ -208,6 +210,7 @@ def load_model(
     allow_partial: bool = False,
     tune: bool = False,
     precision: str = "float32",
+    quantized: File | None = None,
     **options: Any,
 ) -> Model:
     """The network of a .cfg file, or of its parsed `Config`, with the parameters of a .weights file, not for training.
@@ -222,9 +225,14 @@ def load_model(
         set_threads(threads)
     config = cfg if isinstance(cfg, Config) else read_config(network_file(os.fspath(cfg)))
     model = Model(config, choose_dialect(dialect, config), **options)
-    model.tune, model.precision = tune, precision
+    model.tune = tune
     if weights is None:
         model.initialise()
     else:
         model.loaded = model.load_weights(weights, allow_partial)
+    if precision == INT8:
+        model.quantize(
+            Quantization.read(quantized or file_beside(weights)) if weights else Quantization.unmeasured(model.layers)
+        )
+    model.precision = precision
     return model

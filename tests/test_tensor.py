@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pydarknet.kernels.convolution.microkernel import TAP_LANES
+from pydarknet.layers.convolution.algorithm import WinogradConvolution
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
-from pydarknet.layers.convolution.winograd import WinogradConvolution
 from pydarknet.tensor import Layout, Shape, Tensor
 from pydarknet.utils.arrays import SLACK, aligned_empty, aligned_zeros
 

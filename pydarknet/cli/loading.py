@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from ..network.network import Network
 
 Options = Mapping[str, Any]
-MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision")  # those of every command with a model
+MODEL_OPTIONS = (
+    "dialect",
+    "threads",
+    "allow_partial",
+    "tune",
+    "precision",
+    "quantized",
+)  # those of every command with a model
 
 
 def build_network(cfg: str, options: Options) -> Network:
@@ -43,6 +50,8 @@ def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> 
     """A network with its weights (None: random ones) and class names. more: further arguments of `model.load_model`."""
     from ..model import load_model as load
 
+    if options["quantized"] and options["precision"] != "int8":
+        note("--quantized has no effect without --precision int8")
     model = load(
         network_file(cfg),
         weights,

@@ -202,15 +202,18 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "images": click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]..."),
     "[video]": click.argument("video", type=FILE, required=False),
     # every command that builds a network
-    "network": together("dialect threads tune precision allow_partial verbose gpu"),
+    "network": together("dialect threads tune precision quantized allow_partial verbose gpu"),
     "dialect": flag("dialect", type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto",
                     help="Which darknet to follow; auto: AlexeyAB's if the cfg uses anything that only it knows."),
     "threads": flag("threads N", type=POSITIVE, needs=CHECKED, help="Compute with N threads. Default: all cores."),
     "tune": flag("tune", needs=CHECKED, help="Time the algorithms of each convolution, and use the fastest in this run "
                  "and in later ones on this machine."),
-    "precision": flag("precision", type=click.Choice(["float32", "bf16"]), default="float32", needs=CHECKED,
-                      help="bf16: direct convolutions multiply bfloat16 numbers, up to twice as fast. Needs a "
-                      "processor with AVX-512 BF16; not for training."),
+    "precision": flag("precision", type=click.Choice(["float32", "bf16", "int8"]), default="float32", needs=CHECKED,
+                      help="bf16: direct convolutions multiply bfloat16 numbers; needs a processor with AVX-512 BF16. "
+                      "int8: convolutions multiply 8-bit integers; needs AVX-512 VNNI and the file that quantize "
+                      "writes. Not for training."),
+    "quantized": flag("quantized FILE", type=FILE, help="With --precision int8: the file that quantize wrote. Default: "
+                      "the one beside the weights."),
     "allow_partial": flag("allow_partial", help="Accept a weights file of another length: load the layers that it "
                           "holds."),
     "verbose": click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
@@ -335,16 +338,3 @@ def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
             )
         numbers.append(number)
     return numbers
-
-
-# For the commands that do not name their rows yet.
-data_argument, network_files, network_and_pictures = (
-    together("data_file"),
-    together("cfg weights"),
-    together("cfg weights images"),
-)
-dialect_option, network_options, size_options = together("dialect"), together("network"), together("size")
-input_options, names_options, fit_option, top_option = (
-    together("input"), together("names"), together("fit"), together("top"),
-)  # fmt: skip
-letter_box_option, stretch_option, bind_option = together("letter_box"), together("stretch"), together("bind")

@@ -97,7 +97,7 @@ class Source(Generic[Prepared]):
     def from_options(
         cls, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], options: Options
     ) -> Source[Prepared]:
-        """From the options of `options.input_options`."""
+        """From the options of the rows "input" of `options.SHARED`."""
         return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
                    quiet=options["as_json"] or options["quiet"], silent=options["quiet"],
                    prompts=options.get("prompts", False))  # fmt: skip
@@ -173,8 +173,7 @@ class Source(Generic[Prepared]):
 
     def _frames(self, path: str, only_input: bool) -> Iterator[Item[Prepared]]:
         """The frames of a video, read ahead; of a live one, the newest frame."""
-        from ..inference.video.capture import Capture
-        from ..inference.video.pipeline import Reader
+        from ..inference.video.capture import Capture, Reader
 
         number = camera_number(path)
         try:

@@ -22,8 +22,7 @@ from ..utils.arrays import Array
 from ..utils.files import read_bytes, read_text
 from ..utils.resources import exists, with_slashes
 from .augment import NOWHERE
-from .convert.annotations import AnnotatedPicture, AnnotatedSet
-from .convert.formats import read_coco, read_voc
+from .convert.annotations import AnnotatedPicture, AnnotatedSet, read_coco, read_voc
 from .data_yaml import class_names, read_yaml
 from .labels import find_labels, listed, parse_labels, read_list, wrong_row
 

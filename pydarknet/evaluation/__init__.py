@@ -6,16 +6,13 @@
 
 `evaluate` computes the metrics that AlexeyAB's `detector map` prints. The modules:
 
-    evaluate            one pass over the pictures: mAP, and COCO's metrics
-    average_precision   matching, precision-recall curves, average precision; NumPy only
+    evaluate            lists of pictures and their labels; one pass over them, in batches: mAP, and COCO's metrics
+    average_precision   matching, precision-recall curves, average precision, recall; NumPy only
     coco                COCO's metrics; NumPy only
-    ground_truth        lists of pictures and their label files
-    runner              detection in a list of pictures, in batches
-    recall              the recall of `detector recall`
     result_files        the files of `detector valid`
     classification      the accuracies of `classifier valid` and its variants
-    plot                precision-recall curves, with matplotlib
-    worst               the pictures with most missed objects
+    plot                precision-recall curves and other charts, with matplotlib
+    pictures            the pictures with most missed objects; objects drawn into pictures
     report              an HTML page with all of these
 
 A network cannot be evaluated during a training step, because its buffers hold a mini-batch. `training/validation.py`
@@ -24,9 +21,16 @@ evaluates a second network of the same cfg, into which the parameters are copied
 
 from .average_precision import ClassResult, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
-from .evaluate import MAP, Evaluation, evaluate
-from .ground_truth import GroundTruth
-from .runner import BatchDetector, ImageResult, InferenceOptions, Timing
+from .evaluate import (
+    MAP,
+    BatchDetector,
+    Evaluation,
+    GroundTruth,
+    ImageResult,
+    InferenceOptions,
+    Timing,
+    evaluate,
+)
 
 __all__ = [
     "MAP",

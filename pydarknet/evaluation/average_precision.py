@@ -1,4 +1,4 @@
-"""Average precision as AlexeyAB's `detector map` computes it, from arrays; no network, no files.
+"""Matching, average precision as in AlexeyAB's `detector map`, recall as in `detector recall`; from arrays alone.
 
 A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by box,
 class by class. The order matters: where two records match one object, the first is the true positive.
@@ -17,6 +17,8 @@ from ..utils.arrays import Array
 
 Integers = NDArray[np.int64]
 
+GRID: NDArray[np.float64] = np.linspace(0, 1, 201)  # of confidence thresholds
+NEARLY = 0.999  # of the best F1; the recommended threshold is the middle of those that reach it
 NOTHING = np.zeros((0, 5), np.float32)
 LARGEST_TABLE = 1 << 20  # the number of IoUs that are computed at once
 
@@ -100,6 +102,36 @@ def records_of(candidates: Candidates) -> tuple[NDArray[np.intp], NDArray[np.int
     """(box, class) of every record, in darknet's order."""
     boxes, classes = np.nonzero(candidates.probabilities > 0)
     return boxes, classes
+
+
+def found_above(candidates: Candidates, thresh: float) -> tuple[Array, NDArray[np.intp], Array]:
+    """The boxes whose best class is above the threshold, most probable first: (boxes (k, 4), classes (k,),
+    probabilities (k,))."""
+    if not len(candidates):
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.intp), np.zeros(0, np.float32)
+    classes, best = candidates.probabilities.argmax(axis=1), candidates.probabilities.max(axis=1)
+    above = np.flatnonzero(best > np.float32(thresh))
+    above = above[np.argsort(-best[above], kind="stable")]
+    return candidates.boxes[above], classes[above], best[above]
+
+
+def match_boxes(boxes: Array, truth: Array, iou_thresh: float) -> list[tuple[int, int]]:
+    """(index of a box, index of an object) of pairs with an IoU above the threshold, of any classes. Each box and each
+    object is in at most one pair; the largest IoU is matched first. boxes: (k, 4). truth: (t, 5)."""
+    if not len(boxes) or not len(truth):
+        return []
+    table = iou(boxes[:, None], truth[None, :, 1:])
+    order = np.argsort(-table, axis=None, kind="stable")
+    pairs: list[tuple[int, int]] = []
+    used_boxes, used_objects = set(), set()
+    for box, item in zip(*np.unravel_index(order, table.shape), strict=True):
+        if not table[box, item] > np.float32(iou_thresh):
+            break
+        if box not in used_boxes and item not in used_objects:
+            used_boxes.add(box)
+            used_objects.add(item)
+            pairs.append((int(box), int(item)))
+    return pairs
 
 
 def match(
@@ -194,16 +226,12 @@ class MeanAveragePrecision:
 
     def curves(self) -> list[Curve]:
         """The precision-recall curve of each class."""
-        classes, probabilities, truths = (
-            _joined(parts) for parts in (self._classes, self._probabilities, self._truths)
-        )
-        order = np.argsort(-probabilities, kind="stable")
-        order = order[np.argsort(classes[order], kind="stable")]
-        ends = np.searchsorted(classes[order], np.arange(self.classes + 1))
+        classes, probabilities = _joined(self._classes), _joined(self._probabilities)
+        truths = _joined(self._truths)
+        parts = ranked_by_class(classes, probabilities, self.classes)
         return [
-            self._curve(probabilities[part], truths[part], int(self._truths_of[number]))
-            for number in range(self.classes)
-            for part in [order[ends[number] : ends[number + 1]]]
+            self._curve(probabilities[part], truths[part], count)
+            for part, count in zip(parts, self._truths_of.tolist(), strict=True)
         ]
 
     @staticmethod
@@ -252,6 +280,18 @@ def _joined(parts: Sequence[NDArray]) -> NDArray:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
+def ranked_by_class(classes: NDArray, probabilities: Array, count: int) -> list[NDArray[np.intp]]:
+    """The indices of the records of each of `count` classes, most probable first, of equal ones the earlier."""
+    order = np.argsort(-probabilities, kind="stable")
+    order = order[np.argsort(classes[order], kind="stable")]
+    return np.split(order, np.searchsorted(classes[order], np.arange(count + 1)))[1:-1]
+
+
+def best_from_here(precision: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The maximum over each rank and all later ones, along the last axis."""
+    return np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+
+
 def average_precision(curve: Curve, points: int) -> float:
     """The area under a precision-recall curve, or the mean precision at `points` recall levels from 0 to 1.
 
@@ -260,7 +300,7 @@ def average_precision(curve: Curve, points: int) -> float:
     """
     if not len(curve.recall):
         return 0.0
-    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    best = best_from_here(curve.precision)
     if points:
         # Darknet's build (-Ofast) multiplies by the reciprocal: 3 x 0.1 of 11 points is above the recall 3/10, which
         # changes printed figures. A single point has the recall 0/0, which no curve reaches.
@@ -271,3 +311,99 @@ def average_precision(curve: Curve, points: int) -> float:
     heights = np.append(best[:1], best[:-1])
     steps = np.diff(curve.recall, prepend=0.0)
     return float(np.cumsum((steps * heights)[::-1])[-1])
+
+
+@dataclass(frozen=True)
+class F1Curves:
+    """F1 at each threshold of `GRID`. by_class: (classes, 201), NaN for classes without objects. mean: (201,), over
+    the classes that have objects. precision, recall: (201,) likewise. threshold: the recommended one."""
+
+    by_class: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    threshold: float
+
+    @property
+    def best(self) -> float:
+        """The mean F1 at the recommended threshold."""
+        return float(self.mean[np.searchsorted(GRID, self.threshold - 1e-9)])
+
+
+def f1_curves(curves: Sequence[Curve], truths: Sequence[int]) -> F1Curves:
+    """The curves of F1 from those of precision and recall. truths: the number of objects of each class."""
+    parts = np.full((3, len(curves), len(GRID)), np.nan)
+    for number, (curve, count) in enumerate(zip(curves, truths, strict=True)):
+        if count:
+            parts[:, number] = _at_thresholds(curve)
+    present = [number for number, count in enumerate(truths) if count]
+    if not present:
+        zeros = np.zeros(len(GRID))
+        return F1Curves(parts[0], zeros, zeros, zeros, 0.25)
+    f1, precision, recall = parts[:, present].mean(axis=1)
+    return F1Curves(parts[0], f1, precision, recall, _recommended(f1))
+
+
+def _at_thresholds(curve: Curve) -> NDArray[np.float64]:
+    """(3, 201): F1, precision and recall of the detections above each threshold; the precision of none is 1."""
+    counts = np.searchsorted(-np.asarray(curve.probabilities, np.float64), -GRID, side="left")
+    precision = np.append(1.0, curve.precision)[counts]
+    recall = np.append(0.0, curve.recall)[counts]
+    both = precision + recall
+    return np.stack(
+        [np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0), precision, recall]
+    )
+
+
+def _recommended(f1: NDArray[np.float64]) -> float:
+    """The middle of the interval around the best F1 in which F1 is nearly as good; 0.25 if F1 is 0 everywhere."""
+    best = int(f1.argmax())
+    if f1[best] <= 0:
+        return 0.25
+    good = f1 >= NEARLY * f1[best]
+    worse = np.flatnonzero(~good)
+    first = int(worse[worse < best].max(initial=-1)) + 1
+    last = int(worse[worse > best].min(initial=len(f1))) - 1
+    return float(GRID[(first + last) // 2])
+
+
+@dataclass
+class Recall:
+    """Running totals. proposals: boxes with an objectness above `thresh`. correct: objects that a proposal overlaps
+    with an IoU above `iou_thresh`."""
+
+    thresh: float = 0.001
+    iou_thresh: float = 0.5
+    pictures: int = 0
+    proposals: int = 0
+    objects: int = 0
+    correct: int = 0
+    overlap: float = 0.0  # sum, in float32, of the best IoU of each object
+
+    def add(self, candidates: Candidates, truth: Array) -> None:
+        """Count one picture. truth: (t, 5) rows of class, x, y, w, h, in the unit of the candidates."""
+        boxes = candidates.boxes[candidates.objectness > np.float32(self.thresh)]
+        self.pictures += 1
+        self.proposals += len(boxes)
+        self.objects += len(truth)
+        if len(truth):
+            table = np.nan_to_num(iou(boxes[None], truth[:, None, 1:]), nan=0.0)
+            best = table.max(axis=1, initial=0).astype(np.float32)
+            self.correct += int(np.count_nonzero(best > np.float32(self.iou_thresh)))
+            self.overlap = float(np.add.accumulate(np.append(np.float32(self.overlap), best), dtype=np.float32)[-1])
+
+    def line(self) -> str:
+        """The line that darknet prints after each picture."""
+        with np.errstate(invalid="ignore"):
+            found = np.float32(self.overlap) * np.float32(100) / np.float32(self.objects)
+            share = np.float64(100 * self.correct) / np.float64(self.objects)
+        proposals = np.float32(self.proposals) / np.float32(self.pictures)
+        return (
+            f"{self.pictures - 1:5d} {self.correct:5d} {self.objects:5d}\tRPs/Img: {proposals:.2f}\t"
+            f"IOU: {_two_decimals(found)}%\tRecall:{_two_decimals(share)}%"
+        )
+
+
+def _two_decimals(value: np.floating) -> str:
+    """0/0 as C prints it on x86."""
+    return "-nan" if np.isnan(value) else f"{value:.2f}"

@@ -23,10 +23,10 @@ from ..inference.finite import timed_forward
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import LimitedLog, read_text
+from ..utils.files import read_text
 from ..utils.prefetch import prefetch
 from ..utils.resources import find_file
-from .runner import BATCHES_AHEAD, Timing
+from .evaluate import BATCHES_AHEAD, ListRun
 
 log = logging.getLogger("pydarknet")
 
@@ -99,29 +99,30 @@ class Answer:
         return np.argsort(-self.outputs[:classes], kind="stable")[:count].tolist()
 
 
-class BatchClassifier:
+class BatchClassifier(ListRun):
     """An iterable of the network's answers to a list of pictures, in order.
 
     views: makes the crops of a picture, see `inference.classifier`. only_leaves: for a network with a word
     tree, True sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead
-    of the tree's own. timing: seconds so far. unreadable: the number of pictures that cannot be read, which are
-    logged. Raises OptionError for a detector.
+    of the tree's own. Raises OptionError for a detector.
     """
+
+    counts_as = "a wrong answer"
 
     def __init__(
         self, network: Network, pictures: Sequence[ListedPicture], views: Views, *, batch: int = 1, threads: int = 2,
         only_leaves: bool | None = True, leaves: NDArray[np.bool_] | None = None,
     ) -> None:  # fmt: skip
+        super().__init__()
         if network.heads:
             kind = network.layers[network.heads[0]].kind
             raise OptionError(f"{network.path}: a detector (it has a [{kind}] layer), not a classifier")
         self.network, self.pictures, self.views, self.batch, self.threads = network, pictures, views, batch, threads
-        self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
         self.waited = 0.0  # seconds that the network has waited for pictures
         self._tree = tree_of_network(network) if only_leaves is not None else None
-        self._inner = None
+        self._leaves_out: NDArray[np.bool_] | slice = slice(0)
         if self._tree is not None and only_leaves:
-            self._inner = ~(self._tree.leaves if leaves is None else leaves)
+            self._leaves_out = ~(self._tree.leaves if leaves is None else leaves)
 
     def __iter__(self) -> Iterator[Answer]:
         start = clock()
@@ -131,10 +132,10 @@ class BatchClassifier:
                 before = clock()
                 ready = list(islice(prepared, self.batch))
                 self.waited += clock() - before
-                for offset, outputs in enumerate(self._outputs(ready)):
-                    yield Answer(first + offset, self.pictures[first + offset], outputs)
-                self.timing.pictures += len(ready)
-                self.timing.total = clock() - start
+                answers = self._outputs(ready)
+                self.count(ready, start)
+                for index, outputs in enumerate(answers, start=first):
+                    yield Answer(index, self.pictures[index], outputs)
 
     def _prepare(self, picture: ListedPicture) -> list[Crop] | ImageError:
         try:
@@ -146,11 +147,7 @@ class BatchClassifier:
         """The sum of the outputs for the crops of each picture. Crops of the same size are computed in one batch."""
         by_shape: dict[tuple[int, ...], list[tuple[int, Crop]]] = {}
         for number, views in enumerate(ready):
-            if isinstance(views, ImageError):
-                self.unreadable += 1
-                self._warnings.add(f"{views}; it counts as a wrong answer")
-                continue
-            for view in views:
+            for view in [] if isinstance(views, ImageError) else views:
                 by_shape.setdefault(view.pixels.shape, []).append((number, view))
         sums: list[Array | None] = [None] * len(ready)
         for members in by_shape.values():
@@ -158,22 +155,17 @@ class BatchClassifier:
             (outputs, *_), seconds = timed_forward(self.network, x)
             self.timing.forward += seconds
             for (number, view), output in zip(members, outputs.reshape(len(x), -1), strict=True):
-                values, known = self._with_tree(output) if view.with_tree else output, sums[number]
-                sums[number] = values.copy() if known is None else known + values
+                known = sums[number]
+                if self._tree is not None and view.with_tree:
+                    output = self._tree.absolute(output)
+                    output[self._leaves_out] = 0
+                sums[number] = output.copy() if known is None else known + output
         return sums
-
-    def _with_tree(self, output: Array) -> Array:
-        if self._tree is None:
-            return output
-        absolute = self._tree.absolute(output)
-        if self._inner is not None:
-            absolute[self._inner] = 0
-        return absolute
 
 
 def class_of(name: str, labels: Sequence[str]) -> int:
     """The first class whose label the picture's path contains, or UNKNOWN."""
-    return next((number for number, label in enumerate(labels) if label in name), UNKNOWN)
+    return (matching(name, labels) or [UNKNOWN])[0]
 
 
 def matching(name: str, labels: Sequence[str]) -> list[int]:
@@ -219,12 +211,14 @@ class ConfusionCounts:
         """The confusion matrix for JSON: a row per class present, its predictions by frequency."""
         rows = []
         for number in sorted({truth for truth, _ in self.confusion if truth != UNKNOWN}):
-            found = [(count, best) for (truth, best), count in self.confusion.items() if truth == number]
-            total, right = sum(count for count, _ in found), self.confusion.get((number, number), 0)
-            taken = [
-                {**self._class(best), "count": count} for count, best in sorted(found, key=lambda f: (-f[0], f[1]))
-            ]
-            rows.append({**self._class(number), "pictures": total, "correct": right, "taken_for": taken})
+            found = [(best, count) for (truth, best), count in self.confusion.items() if truth == number]
+            found.sort(key=lambda pair: (-pair[1], pair[0]))
+            rows.append({
+                **self._class(number),
+                "pictures": sum(count for _, count in found),
+                "correct": self.confusion.get((number, number), 0),
+                "taken_for": [{**self._class(best), "count": count} for best, count in found],
+            })  # fmt: skip
         return rows
 
     def mistakes(self, count: int) -> list[tuple[str, str, int]]:

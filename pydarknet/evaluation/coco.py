@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..boxes import Candidates
 from ..utils.arrays import Array
-from .average_precision import NOTHING, records_of
+from .average_precision import NOTHING, best_from_here, ranked_by_class, records_of
 
 Floats = NDArray[np.float64]
 
@@ -109,13 +109,9 @@ class CocoAveragePrecision:
         classes, scores, ranks, taken, left_out = (
             np.concatenate(parts, axis=-1) for parts in zip(*self._records, strict=True)
         )
-        order = np.argsort(-scores, kind="stable")
-        order = order[np.argsort(classes[order], kind="stable")]
-        ends = np.searchsorted(classes[order], np.arange(self.classes + 1))
         precision = np.full((len(AREAS), self.classes, len(OVERLAPS)), np.nan)
         recall = np.full((len(AREAS), 3, self.classes, len(OVERLAPS)), np.nan)
-        for number in range(self.classes):
-            part = order[ends[number] : ends[number + 1]]
+        for number, part in enumerate(ranked_by_class(classes, scores, self.classes)):
             for area in range(len(AREAS)):
                 count = int(self._objects[area, number])
                 if not count:
@@ -182,21 +178,20 @@ def _precision(tp: NDArray[np.bool_], fp: NDArray[np.bool_], count: int) -> Floa
     """(thresholds,): the mean precision over 101 recall levels."""
     hits, misses = np.cumsum(tp, axis=1, dtype=np.float64), np.cumsum(fp, axis=1, dtype=np.float64)
     precision = hits / (hits + misses + np.spacing(1))
-    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    best = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
+    best = np.concatenate([best_from_here(precision), np.zeros((len(precision), 1))], axis=1)
     at = [np.searchsorted(row, RECALLS, side="left") for row in hits / count]
     return np.array([row[places].mean() for row, places in zip(best, at, strict=True)])
 
 
 def _summary(precision: Floats, recall: Floats) -> CocoReport:
-    by_area = [_mean(part) for part in precision]
+    ap, small, medium, large = map(_mean, precision)
     return CocoReport(
-        ap=by_area[0],
+        ap=ap,
         ap50=_mean(precision[0, :, 0]),
         ap75=_mean(precision[0, :, 5]),
-        small=by_area[1],
-        medium=by_area[2],
-        large=by_area[3],
+        small=small,
+        medium=medium,
+        large=large,
         recall=(_mean(recall[0, 0]), _mean(recall[0, 1]), _mean(recall[0, 2])),
         recall_by_area=(_mean(recall[1, 2]), _mean(recall[2, 2]), _mean(recall[3, 2])),
         classes=[_mean(row) for row in precision[0]],

@@ -1,16 +1,262 @@
-"""Comparison of detections with the ground truth: the metrics of `detector map`."""
+"""Detection in the pictures of a list, in batches, compared with the ground truth: the metrics of `detector map`.
+
+Threads load pictures while the network computes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 
-from ..inference.detector import heads_of
+import numpy as np
+
+from ..boxes import Candidates
+from ..config.dialect import ALEXEYAB, Dialect
+from ..config.sections import Section
+from ..datasets.labels import candidates as label_candidates
+from ..datasets.labels import label_path, parse_labels, read_list
+from ..errors import DataError, ImageError, OptionError
+from ..images.image import load_image
+from ..images.operations import one_thread_per_call
+from ..inference.detector import (
+    DetectorInput,
+    DetectorOptions,
+    find_candidates,
+    heads_of,
+    letterboxes,
+    prepare_input,
+    result_of,
+)
 from ..network.network import Network
-from .average_precision import MeanAveragePrecision, Report
+from ..runtime.compile_time import clock
+from ..runtime.threads import set_threads, threads
+from ..utils.arrays import Array
+from ..utils.files import LimitedLog
+from ..utils.prefetch import prefetch
+from .average_precision import NOTHING, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
-from .ground_truth import GroundTruth
-from .runner import BatchDetector, ImageResult, InferenceOptions, Timing, check_finite
+
+BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """Options of detection.
+
+    thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold
+    of word trees. letterbox: keep the aspect ratio of pictures; None: as darknet's own command does. nms_kind: None:
+    that of the last head. pixels: convert boxes to pixels before suppression; the unit changes the result of
+    kinds that compare distances, such as greedynms.
+    """
+
+    thresh: float = 0.005
+    nms: float = 0.45
+    hier: float = 0.5
+    letterbox: bool | None = None
+    nms_kind: str | None = None
+    pixels: bool = False
+
+    def __post_init__(self) -> None:
+        check_finite(thresh=self.thresh, nms=self.nms, hier=self.hier)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """The candidates of picture `index` after suppression, boxes in fractions of the picture or, with the option
+    `pixels`, in pixels.
+
+    width, height: of the picture in pixels; 0 for an unreadable one, which has no candidates.
+    """
+
+    index: int
+    path: Path
+    width: int
+    height: int
+    candidates: Candidates
+
+    @property
+    def is_readable(self) -> bool:
+        return self.width > 0
+
+
+@dataclass
+class Timing:
+    """Seconds of the forward passes (`forward`) and of the whole run (`total`), and pictures done."""
+
+    forward: float = 0.0
+    total: float = 0.0
+    pictures: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second."""
+        return self.pictures / self.total if self.total else 0.0
+
+    @property
+    def forward_rate(self) -> float:
+        """Pictures per second of the forward passes alone."""
+        return self.pictures / self.forward if self.forward else 0.0
+
+
+def check_finite(**options: float) -> None:
+    """Raise OptionError for an option that is NaN or infinite."""
+    for name, value in options.items():
+        if not math.isfinite(value):
+            raise OptionError(f"{name} is {value}; expected a finite number")
+
+
+class ListRun:
+    """A run of a network over a list of pictures.
+
+    timing: seconds so far. unreadable: the number of pictures that cannot be read, which are logged.
+    """
+
+    counts_as = ""  # what a picture that cannot be read counts as
+
+    def __init__(self) -> None:
+        self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
+
+    def count(self, pictures: Sequence[object], start: float) -> None:
+        """Count a batch of pictures of a run that began at `start`; those that are errors cannot be read."""
+        for error in pictures:
+            if isinstance(error, ImageError):
+                self.unreadable += 1
+                self._warnings.add(f"{error}; it counts as {self.counts_as}")
+        self.timing.pictures += len(pictures)
+        self.timing.total = clock() - start
+
+
+class BatchDetector(ListRun):
+    """An iterable of the results for a list of pictures, in order. Raises OptionError for a network without a detection
+    head."""
+
+    counts_as = "a picture without detections"
+
+    def __init__(
+        self, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int = 1, threads: int = 2
+    ) -> None:
+        super().__init__()
+        self.network, self.paths, self.options, self.batch, self.threads = network, paths, options, batch, threads
+        self._none = Candidates.empty(heads_of(network)[-1].classes)
+        letterbox = letterboxes(network, network.config.net) if options.letterbox is None else options.letterbox
+        self._how = DetectorOptions(options.thresh, options.hier, options.nms, letterbox, options.nms_kind)
+
+    def __iter__(self) -> Iterator[ImageResult]:
+        """One result per picture. The network computes the next batch while the caller uses a result."""
+        start, count = clock(), threads()
+
+        def keep_threads() -> None:  # the number of kernel threads is a property of the calling thread
+            set_threads(count)
+
+        loaded = prefetch(self._load, self.paths, self.threads, self.batch * (1 + BATCHES_AHEAD))
+        batches = (list(islice(loaded, self.batch)) for _ in range(0, len(self.paths), self.batch))
+        computed = prefetch(self._compute, batches, threads=1, count=2, at_start=keep_threads)
+        with one_thread_per_call(), closing(loaded), closing(computed):
+            for first, (pictures, found) in zip(range(0, len(self.paths), self.batch), computed, strict=True):
+                self.count(pictures, start)
+                for index, picture in enumerate(pictures, start=first):
+                    if isinstance(picture, ImageError):
+                        yield ImageResult(index, self.paths[index], 0, 0, self._none)
+                    else:
+                        yield ImageResult(index, self.paths[index], picture.width, picture.height, next(found))
+
+    def _load(self, path: Path) -> DetectorInput | ImageError:
+        try:
+            return prepare_input(self.network, load_image(path), self._how)
+        except ImageError as error:
+            return error
+
+    def _compute(
+        self, pictures: Sequence[DetectorInput | ImageError]
+    ) -> tuple[Sequence[DetectorInput | ImageError], Iterator[Candidates]]:
+        """The pictures of one batch, and the candidates in those that can be read, after suppression."""
+        inputs = [each for each in pictures if isinstance(each, DetectorInput)]
+        candidates, seconds = find_candidates(self.network, inputs, check=False) if inputs else ([], 0.0)
+        self.timing.forward += seconds * len(inputs)
+        return pictures, iter([self._suppressed(*pair) for pair in zip(inputs, candidates, strict=True)])
+
+    def _suppressed(self, picture: DetectorInput, found: Candidates) -> Candidates:
+        if self.options.pixels:
+            sides = np.array([picture.width, picture.height] * 2, np.float32)
+            found = replace(found, boxes=found.boxes * sides)
+        return result_of(self.network, picture, found, (), 0.0).candidates
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Pictures in the order of their list. boxes: for each, (t, 5) float32 rows of class, x, y, w, h (fractions)."""
+
+    paths: Sequence[Path]
+    boxes: Sequence[Array]
+    missing: Sequence[Path] = ()  # label files that do not exist, by the dialect's rule
+    difficult: Sequence[Array] = ()  # one array per picture, or empty
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def difficult_in(self, index: int) -> Array:
+        """(d, 5): the objects of a picture that a detector need not find."""
+        return self.difficult[index] if self.difficult else NOTHING
+
+    @classmethod
+    def from_data(cls, data: Section, classes: int, dialect: Dialect = ALEXEYAB, *keys: str) -> GroundTruth:
+        """Read the list that a .data file names, under the first of `keys` (default: valid) that it has, and
+        `difficult`. Raises DataError and ConfigError."""
+        keys = keys or ("valid",)
+        path = data.file(*keys)
+        if path is None:
+            raise data.error(f"{keys[0]}= is missing: the list of pictures for evaluation")
+        return cls.read(path, classes, dialect, data.file("difficult"))
+
+    @classmethod
+    def read(
+        cls, path: str | Path, classes: int, dialect: Dialect = ALEXEYAB, difficult: str | Path | None = None
+    ) -> GroundTruth:
+        """Read a list of pictures and their label files.
+
+        Label files are found by the dialect's rule, then by the other rules; a picture without one has no objects.
+        Objects of classes that the network does not have are kept, with a warning: they count as missed. Raises
+        DataError for a wrong line in a label file, and if the lists differ in length.
+        """
+        paths = read_list(path)
+        read = [_read(picture, dialect) for picture in paths]
+        missing = [where for where, rows in read if rows is None]
+        boxes = [NOTHING if rows is None else rows for _, rows in read]
+        warnings = LimitedLog()
+        for (where, _), rows in zip(read, boxes, strict=True):
+            for unknown in np.unique(rows[(rows[:, 0] < 0) | (rows[:, 0] >= classes), 0]):
+                warnings.add(f"{where}: class {unknown:.0f}; the network has classes 0 to {classes - 1}")
+        return cls(paths, boxes, missing, _read_difficult(difficult, paths, dialect) if difficult else ())
+
+
+def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
+    """(label file, rows) of a picture; without a label file (its path by the dialect's rule, None)."""
+    for path in (Path(name) for _, name in label_candidates(picture, dialect)):
+        if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
+            _, rows, wrong = parse_labels(path)
+            if wrong:
+                raise DataError(wrong[0])
+            if not np.isfinite(rows).all():
+                raise DataError(f"{path}: found a number that is not finite; expected fractions of the picture")
+            return path, rows
+    try:
+        return label_path(picture, dialect), None
+    except ImageError:
+        return picture, None
+
+
+def _read_difficult(path: str | Path, paths: Sequence[Path], dialect: Dialect) -> list[Array]:
+    listed = read_list(path)
+    if len(listed) != len(paths):
+        raise DataError(f"{path}: {len(listed)} pictures; expected {len(paths)}, one for each picture of the list")
+    found = [_read(picture, dialect)[1] for picture in listed]
+    return [NOTHING if rows is None else rows for rows in found]
+
 
 MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # those of `detector map`
 

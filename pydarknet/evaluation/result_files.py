@@ -7,11 +7,11 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +20,35 @@ from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
 from ..utils.files import atomic_write, json_text, make_folder
 from .average_precision import records_of
-from .runner import ImageResult
+from .evaluate import ImageResult
 
 log = logging.getLogger("pydarknet")
 
-KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")
-BASES = {
-    "voc": "comp4_det_test_",
-    "coco": "coco_results",
-    "imagenet": "imagenet-detection",
-    "bdd": "bdd_results",
-    "kitti": "kitti_results",
-}
 BDD_NAMES = ["bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign", "train", "truck"]
 KITTI_NAMES = ["car", "pedestrian", "cyclist"]
 IMAGENET_CLASSES = 200
 
-# (class, probability, xmin, ymin, xmax, ymax) of each record of a picture
+# class, probability, xmin, ymin, xmax, ymax of a record of a picture
 Record = tuple[int, float, float, float, float, float]
+
+
+class Format(NamedTuple):
+    """A kind of result files. base: the start of their names. suffix: of the one file; "" if there are several.
+    classes: how many it can hold. is_json: an array, which holds no NaN."""
+
+    base: str
+    suffix: str = ""
+    classes: float = math.inf
+    is_json: bool = False
+
+
+FORMATS = {
+    "voc": Format("comp4_det_test_"),
+    "coco": Format("coco_results", ".json", len(COCO_IDS), is_json=True),
+    "imagenet": Format("imagenet-detection", ".txt"),
+    "bdd": Format("bdd_results", ".json", len(BDD_NAMES), is_json=True),
+    "kitti": Format("kitti_results", classes=len(KITTI_NAMES)),
+}
 
 
 def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
@@ -98,110 +109,85 @@ class ResultFiles:
     _taken: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
-        most = {"coco": len(COCO_IDS), "bdd": len(BDD_NAMES), "kitti": len(KITTI_NAMES)}.get(self.kind)
-        if self.kind not in KINDS:
-            raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(KINDS)}")
-        if most is not None and len(self.names) > most:
-            raise OptionError(
-                f"{len(self.names)} classes; expected at most {most}, as files of kind {self.kind} can hold"
-            )
+        if self.kind not in FORMATS:
+            raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(FORMATS)}")
+        self._format = FORMATS[self.kind]
+        if len(self.names) > self._format.classes:
+            most = f"expected at most {self._format.classes}, as files of kind {self.kind} can hold"
+            raise OptionError(f"{len(self.names)} classes; {most}")
+        for name in self.names if self.kind == "voc" else ():
+            if {"/", os.sep, "\0"} & set(name):
+                raise OptionError(f"class name {name!r} cannot be part of a file name, as VOC's files require")
         twice = sorted({name for name in self.names if self.names.count(name) > 1}) if self.kind == "voc" else []
-        apart = [name for name in self.names if {"/", os.sep, "\0"} & set(name)] if self.kind == "voc" else []
-        if apart:
-            raise OptionError(f"class name {apart[0]!r} cannot be part of a file name, as VOC's files require")
         if twice:
             raise OptionError(f"two classes are named {twice[0]!r}; VOC's files require different names")
-        self.base = BASES[self.kind] if self.base is None else self.base
+        self.base = self._format.base if self.base is None else self.base
+        self._folder = self.folder / self.base / "data"  # of KITTI's files
+        names = {"voc": [f"{name}.txt" for name in self.names], "kitti": []}.get(self.kind, [self._format.suffix])
+        self._paths = [self.folder / f"{self.base}{name}" for name in names]
 
     def __enter__(self) -> ResultFiles:
-        make_folder(self.folder)
-        if self.kind == "kitti":
-            make_folder(self.folder / str(self.base) / "data")
+        make_folder(self.folder if self._paths else self._folder)
         with ExitStack() as stack:  # closes the opened files if a later one cannot be opened
-            self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths()]
-            if self.kind in ("coco", "bdd"):
+            self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths]
+            if self._format.is_json:
                 self._streams[0].write(b"[\n")
             self._stack = stack.pop_all()
         return self
 
-    def _paths(self) -> list[Path]:
-        if self.kind == "voc":
-            return [self.folder / f"{self.base}{name}.txt" for name in self.names]
-        if self.kind == "kitti":
-            return []
-        return [self.folder / f"{self.base}.{'txt' if self.kind == 'imagenet' else 'json'}"]
-
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if self._left_out:
-            log.warning("%s: %d detections are not finite numbers and are left out", self._paths()[0], self._left_out)
-        if kind is None and self.kind in ("coco", "bdd"):
+            log.warning("%s: %d detections are not finite numbers and are left out", self._paths[0], self._left_out)
+        if kind is None and self._format.is_json:
             self._streams[0].write(b"\n]\n" if self._begun else b"]\n")
         self._stack.__exit__(kind, error, traceback)
 
     def take(self, result: ImageResult) -> None:
         """Write the records of one picture. Raises OutputError."""
-        writers: dict[str, Callable[[ImageResult], None]] = {
-            "voc": self._voc,
-            "coco": self._coco,
-            "imagenet": self._imagenet,
-            "bdd": self._bdd,
-            "kitti": self._kitti,
-        }
-        writers[self.kind](result)
-
-    def _voc(self, result: ImageResult) -> None:
         name = image_id(result.path)
-        for number, p, *edges in records(result, self.first_corner):
-            self._streams[number].write(_bytes("{} {:f} {:f} {:f} {:f} {:f}\n".format(name, p, *edges)))
-
-    def _imagenet(self, result: ImageResult) -> None:
-        for number, p, *edges in records(result, 0):
-            if number < IMAGENET_CLASSES:
-                head = f"{result.index + 1} {number + 1} {p:f}"
-                self._streams[0].write(_bytes("{} {:f} {:f} {:f} {:f}\n".format(head, *edges)))
-
-    def _coco(self, result: ImageResult) -> None:
+        found = records(result, self.first_corner if self.kind == "voc" else 0)
+        if self.kind == "kitti":
+            if name in self._taken:
+                raise OutputError(
+                    f"{result.path}: another picture is also named {name}; KITTI requires one file per picture"
+                )
+            self._taken.add(name)
+            with atomic_write(self._folder / f"{name}.txt") as stream:
+                for number, p, *edges in found:
+                    box = _list(edges, " ")
+                    line = f"{KITTI_NAMES[number]} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n"
+                    stream.write(_bytes(line))
+            return
         image = coco_id(result.path, self.after_underscore)
-        for number, p, *edges in self._finite(result):
-            left, top, right, bottom = (np.float32(edge) for edge in edges)
-            self._element(
-                f'{{"image_id":{image}, "category_id":{COCO_IDS[number]}, "bbox":[{left:f}, {top:f}, '
-                f'{right - left:f}, {bottom - top:f}], "score":{p:f}}}'
-            )
-
-    def _bdd(self, result: ImageResult) -> None:
-        name = json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False)
-        for number, p, *edges in self._finite(result):
-            box = ", ".join(f"{edge:f}" for edge in edges)
-            self._element(
-                f'\t{{\n\t\t"name":{name},\n\t\t"category":"{BDD_NAMES[number]}",\n\t\t"bbox":[{box}],\n'
-                f'\t\t"score":{p:f}\n\t}}'
-            )
-
-    def _finite(self, result: ImageResult) -> Iterator[Record]:
-        """The records without NaN and infinity, which JSON cannot express."""
-        for record in records(result, 0):
-            if all(map(math.isfinite, record)):
-                yield record
-            else:
+        quoted = json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False)
+        for number, p, *edges in found:
+            if self.kind == "voc":
+                self._streams[number].write(_bytes(f"{name} {p:f} {_list(edges, ' ')}\n"))
+            elif self.kind == "imagenet" and number < IMAGENET_CLASSES:
+                line = f"{result.index + 1} {number + 1} {p:f} {_list(edges, ' ')}\n"
+                self._streams[0].write(_bytes(line))
+            elif self._format.is_json and not all(map(math.isfinite, (p, *edges))):  # which JSON cannot express
                 self._left_out += 1
+            elif self.kind == "coco":
+                left, top, right, bottom = (np.float32(edge) for edge in edges)
+                box = _list((left, top, right - left, bottom - top), ", ")
+                self._element(
+                    f'{{"image_id":{image}, "category_id":{COCO_IDS[number]}, "bbox":[{box}], "score":{p:f}}}'
+                )
+            elif self.kind == "bdd":
+                self._element(
+                    f'\t{{\n\t\t"name":{quoted},\n\t\t"category":"{BDD_NAMES[number]}",\n'
+                    f'\t\t"bbox":[{_list(edges, ", ")}],\n\t\t"score":{p:f}\n\t}}'
+                )
 
     def _element(self, text: str) -> None:
         """Write one more element of a JSON array."""
         self._streams[0].write(_bytes(f",\n{text}" if self._begun else text))
         self._begun = True
 
-    def _kitti(self, result: ImageResult) -> None:
-        name = image_id(result.path)
-        if name in self._taken:
-            raise OutputError(
-                f"{result.path}: another picture is also named {name}; KITTI requires one file per picture"
-            )
-        self._taken.add(name)
-        with atomic_write(self.folder / str(self.base) / "data" / f"{name}.txt") as stream:
-            for number, p, *edges in records(result, 0):
-                box = " ".join(f"{edge:f}" for edge in edges)
-                stream.write(_bytes(f"{KITTI_NAMES[number]} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n"))
+
+def _list(numbers: Iterable[float], separator: str) -> str:
+    return separator.join(f"{number:f}" for number in numbers)
 
 
 def _bytes(text: str) -> bytes:

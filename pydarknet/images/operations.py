@@ -47,15 +47,9 @@ def warp(
     ImageError for a picture too large for OpenCV.
     """
     mode = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+    colour, flags = 0.0 if outside is None else outside, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     try:
-        warped = cv2.warpAffine(
-            image,
-            matrix,
-            (width, height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=mode,
-            borderValue=(0.0 if outside is None else outside),
-        )
+        warped = cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=mode, borderValue=colour)
     except cv2.error as error:
         raise ImageError(f"cannot resize a picture of {image.shape[1]}x{image.shape[0]}: {error}") from error
     return np.divide(warped.reshape(height, width, -1), np.float32(255), dtype=np.float32)

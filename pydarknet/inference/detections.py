@@ -35,13 +35,6 @@ class Detections(list[Detection]):
                     kept by reference; `bgr`: whether its channels are blue, green, red
     """
 
-    width: int = 0
-    height: int = 0
-    classes: int = 1
-    seconds: float = 0.0
-    source: Image | None = None
-    bgr: bool = False
-
     def __init__(
         self, objects: Iterable[Detection] = (), *, width: int = 0, height: int = 0, classes: int = 1,
         seconds: float = 0.0, source: Image | None = None, bgr: bool = False,

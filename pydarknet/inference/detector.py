@@ -189,11 +189,11 @@ def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequ
 
 
 def find_candidates(
-    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None
+    network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None, check: bool = True
 ) -> tuple[list[Candidates], float]:
     """The candidates of each input before suppression, and the seconds of the pass per input.
 
-    after_pass: called before the outputs of the heads are decoded.
+    after_pass: called before the outputs of the heads are decoded. check: warn of outputs that are not finite.
     """
     decoded = []
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
@@ -202,7 +202,8 @@ def find_candidates(
         after_pass()
         for sample, (_, width, height, how) in enumerate(inputs):
             decoded.append(decode(network, sample, width, height, how.thresh, how.hier, how.letterbox))
-    warn_if_not_finite(network, x, outputs)
+    if check:
+        warn_if_not_finite(network, x, outputs)
     return decoded, seconds / len(inputs)
 
 
@@ -218,29 +219,27 @@ def result_of(
 
 
 class TiledInput(NamedTuple):
-    """A picture cut into tiles, the first of which is the whole picture, each prepared for the network."""
+    """A picture prepared for the network: whole and without tiles, or cut into tiles, the first of which is the whole
+    picture."""
 
     tiles: list[Tile]
     inputs: list[DetectorInput]
 
 
-def prepare_picture(
-    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None
-) -> DetectorInput | TiledInput:
+def prepare_picture(network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None) -> TiledInput:
     """Fit an HxWx3 uint8 RGB picture, or with a `tiling` each of its tiles, to the network; needs no lock. Raises
     OptionError, and ImageError for a picture with fewer pixels than tiles."""
-    if tiling is None:
-        return prepare_input(network, image, options)
     rows, columns, _ = check_image(image).shape
-    tiles = tiling.tiles(columns, rows)
-    return TiledInput(tiles, [prepare_input(network, tile.of(image), options) for tile in tiles])
+    tiles = [] if tiling is None else tiling.tiles(columns, rows)
+    parts = [tile.of(image) for tile in tiles] or [image]
+    return TiledInput(tiles, [prepare_input(network, part, options) for part in parts])
 
 
-def detect_tiled(
+def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
-    """The objects of tiled pictures, `batch` tiles per forward pass. A result's `seconds` is the time of all its
-    tiles."""
+    """The objects of prepared pictures, `batch` pictures or tiles per forward pass. A result's `seconds` is the time of
+    all its tiles."""
     inputs = [each for picture in pictures for each in picture.inputs]
     candidates, seconds = [], []
     for start in range(0, len(inputs), batch):
@@ -249,8 +248,8 @@ def detect_tiled(
         seconds += [of_each] * len(found)
     results, start = [], 0
     for tiles, parts in pictures:
-        end = start + len(tiles)
-        merged = merge_tiles(tiles, candidates[start:end])
+        end = start + len(parts)
+        merged = merge_tiles(tiles, candidates[start:end]) if tiles else candidates[start]
         results.append(result_of(network, parts[0], merged, names, sum(seconds[start:end])))
         start = end
     return results
@@ -304,14 +303,14 @@ def detect_each(
         raise OptionError(f"batch {batch}: expected at least 1")
     options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
 
-    def load(image: Image) -> tuple[Image, DetectorInput | TiledInput]:
+    def load(image: Image) -> tuple[Image, TiledInput]:
         return image, prepare_picture(network, as_picture(image, bgr), options, tiling)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         failure: Exception | None = None
         with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
             while failure is None:
-                ready: list[tuple[Image, DetectorInput | TiledInput]] = []
+                ready: list[tuple[Image, TiledInput]] = []
                 try:
                     for each in islice(loaded, batch):
                         ready.append(each)
@@ -326,13 +325,3 @@ def detect_each(
 
     heads_of(network)  # raises if there is none
     return results()
-
-
-def detect_prepared(
-    network: Network, pictures: Sequence[DetectorInput | TiledInput], names: Sequence[str], batch: int
-) -> list[DetectionResult]:
-    """The objects of prepared pictures: those that are whole in one pass, those of tiles `batch` tiles per pass."""
-    whole = [each for each in pictures if isinstance(each, DetectorInput)]
-    if whole:
-        return detect_inputs(network, whole, names)
-    return detect_tiled(network, [each for each in pictures if isinstance(each, TiledInput)], names, batch)

@@ -107,7 +107,9 @@ class Origins(NamedTuple):
     span: int = 0
     low: int = 0  # floats from a pixel's origin to the first float that a filter reads
     reach: int = 0  # cells from there to the last; 0: only cells in use are converted, which then lie side by side
-    scale: Any = 0.0  # float32: factor of inputs where they become integers
+    # Where inputs become integers: the factor, and what 0 becomes; both float32.
+    scale: Any = 0.0
+    zero: Any = 0.0
 
 
 class PackedFilters(NamedTuple):

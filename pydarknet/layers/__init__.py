@@ -28,7 +28,7 @@ _NAMES = {
     "batchnorm.BatchNormLayer": "batchnorm",
     "connected.Connected": "conn connected",
     "convolution.convolutional.Convolutional": "conv convolutional",
-    "convolution.deconvolutional.Deconvolutional": "deconv deconvolutional",
+    "convolution.convolutional.Deconvolutional": "deconv deconvolutional",
     "convolution.local.Local": "local",
     "heads.detection.DetectionHead": "detection",
     "heads.region.Region": "region",

@@ -18,8 +18,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .base import BuildContext, Layer, sizes
-from .convolution.blur_pool import Blur
-from .convolution.section import read_strides
+from .convolution.section import Blur, read_strides
 from .nchw_layer import NchwLayer
 from .summary_row import blur_row
 

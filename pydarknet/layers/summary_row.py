@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..tensor import Shape
 from .base import sizes
-from .convolution.blur_pool import Blur
 from .convolution.geometry import Window
+from .convolution.section import Blur
 
 
 def convolution_row(filters: int, groups: int, window: Window, x: Shape, operations: float) -> str:

@@ -15,7 +15,7 @@ from ..config.sections import Config
 from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
-from ..layers.convolution.converted import FLOAT32, checked_precision
+from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
 from ..layers.workspace import Workspace, using
 from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork
@@ -24,6 +24,7 @@ from ..tensor import Shape
 from ..utils.arrays import Array
 from .builder import build_layers, checked_batch, checked_side, network_input, without_warnings
 from .execution_plan import ExecutionPlan
+from .quantization import Quantization
 from .weights import Header, Loaded, load_weights, save_weights
 
 # What a copy has of its own, besides arrays.
@@ -74,6 +75,7 @@ class Network:
         self._plan: ExecutionPlan | None = None
         self._changes = Changes()
         self._precision = FLOAT32
+        self.quantization: Quantization | None = None  # the ranges of 8-bit layers
         self.layers = build_layers(config, dialect, self.input, self.batch, self._changes)
         self._built = self._reshaped = self.input, self.batch
         self._own()
@@ -177,15 +179,24 @@ class Network:
 
     @property
     def precision(self) -> str:
-        """What direct convolutions multiply at inference: "float32", or "bf16" on a processor with AVX-512 BF16.
-        Setting it raises OptionError where that cannot be."""
+        """What convolutions multiply at inference: "float32", "bf16" on a processor with AVX-512 BF16, or "int8" on one
+        with AVX-512 VNNI and after `quantize`. Setting it raises OptionError where that cannot be."""
         return self._precision
 
     @precision.setter
     def precision(self, precision: str) -> None:
         with self.lock:
-            self._precision = checked_precision(precision)
+            if checked_precision(precision) == INT8 and self.quantization is None:
+                raise OptionError("precision int8: needs the ranges that `pydarknet quantize` measures on pictures")
+            self._precision = precision
             self._plan = None
+
+    def quantize(self, quantization: Quantization) -> None:
+        """Use these ranges where the precision is "int8". Raises WeightsError where they are of other weights."""
+        with self.lock:
+            quantization.apply(self.layers)
+            self.quantization = quantization
+            self.parameters_changed()
 
     # --- parameters --------------------------------------------------------------------------------------------------
 
@@ -265,6 +276,8 @@ class Network:
             _states(layer).update(kept)
             for parameter, values in zip(layer.named_parameters(), copies, strict=True):
                 parameter.array[...] = values
+        if self.quantization:
+            self.quantization.apply(self.layers)
 
     # --- running -----------------------------------------------------------------------------------------------------
 

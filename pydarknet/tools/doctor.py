@@ -22,14 +22,8 @@ from ..version import __version__
 
 PACKAGES = ("numpy", "numba", "llvmlite", "click", "onnx", "onnxruntime", "matplotlib", "supervision")
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-VARIABLES = (
-    "NUMBA_NUM_THREADS",
-    "NUMBA_CACHE_DIR",
-    "NUMBA_CPU_NAME",
-    "NUMBA_DISABLE_JIT",
-    shipped.CHOICE,
-    "XDG_CACHE_HOME",
-)
+VARIABLES = ("NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", shipped.CHOICE,
+             "XDG_CACHE_HOME")  # fmt: skip
 MEGABYTE = 1 << 20
 
 

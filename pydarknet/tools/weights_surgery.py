@@ -17,8 +17,7 @@ from ..errors import ConfigError, OptionError, WeightsError
 from ..layers import Layer
 from ..layers.batchnorm import BatchNorm
 from ..layers.connected import Connected
-from ..layers.convolution.convolutional import Convolutional
-from ..layers.convolution.deconvolutional import Deconvolutional
+from ..layers.convolution.convolutional import Convolutional, Deconvolutional
 from ..layers.recurrent.rnn import Gru, Lstm
 from ..network.network import Network
 from ..network.weights import Header, load_weights
@@ -61,14 +60,14 @@ def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
 
 def first_convolution(network: Network) -> Convolutional | None:
     """The first convolution, if its filters have three channels; else None, with a warning."""
-    found = ((index, layer) for index, layer in enumerate(network.layers) if isinstance(layer, Convolutional))
-    for index, layer in found:
-        channels = layer.weights.shape[1]
-        if channels == 3:
-            return layer
-        where = f"layer {index} [{layer.kind}]"
-        log.warning("%s: its filters have %d channels, expected 3; nothing changes", where, channels)
-        return None
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, Convolutional):
+            channels = layer.weights.shape[1]
+            if channels == 3:
+                return layer
+            where = f"layer {index} [{layer.kind}]"
+            log.warning("%s: its filters have %d channels, expected 3; nothing changes", where, channels)
+            return None
     log.warning("%s: no [convolutional] layer; nothing changes", network.path)
     return None
 
@@ -160,19 +159,16 @@ def _share_again(network: Network) -> None:
 
 def layers_with_norm(network: Network) -> list[int]:
     """The indices of the layers that have batch normalisation, themselves or in a part."""
-    return [index for index, layer in enumerate(network.layers) if _has_norm(layer)]
-
-
-def _has_norm(layer: Layer) -> bool:
-    parts = getattr(layer, "parts", {"": layer}).values()
-    return any(getattr(part, "norm", None) is not None for part in parts)
+    parts = [getattr(layer, "parts", {"": layer}).values() for layer in network.layers]
+    return [i for i, each in enumerate(parts) if any(getattr(part, "norm", None) is not None for part in each)]
 
 
 def cfg_text(network: Network) -> str:
     """The text of the network's cfg, with `batch_normalize` changed to match the layers."""
     lines = read_text(network.path, ConfigError).split("\n")
-    for layer in reversed(network.layers):  # from the end, so that line numbers stay valid
-        section, wanted = layer.section, _has_norm(layer)
+    normalised = layers_with_norm(network)
+    for index, layer in reversed(list(enumerate(network.layers))):  # from the end: line numbers stay valid
+        section, wanted = layer.section, index in normalised
         if layer.kind == "batchnorm" or (section.flag("batch_normalize") or section.flag("cbn")) == wanted:
             continue
         given = [option for option in section.options if option.key in ("batch_normalize", "cbn")]

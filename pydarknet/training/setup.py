@@ -11,7 +11,7 @@ from ..config.dialect import Dialect
 from ..config.sections import Option, Section, read_config, read_data
 from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import OptionError
-from ..evaluation.runner import check_finite
+from ..evaluation.evaluate import check_finite
 from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..model import Model, load_model

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..config.sections import Section
-from ..datasets.text import Text, TextStreams
+from ..datasets.dataloader import Text, TextStreams
 from ..inference.text_generation import SymbolPredictor
 from .metrics_log import IterationRecord
 from .setup import File

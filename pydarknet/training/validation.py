@@ -15,7 +15,7 @@ from typing import ClassVar
 from ..config.sections import Section
 from ..evaluation import GroundTruth, Report, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
-from ..evaluation.worst import Worst
+from ..evaluation.pictures import Worst
 from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network

@@ -62,4 +62,4 @@ def test_training_refuses_it(run, words):
 
 
 def test_the_help_tells_what_it_needs(run):
-    assert "--precision [float32|bf16]" in run("detect", "--help").stdout
+    assert "--precision [float32|bf16|int8]" in run("detect", "--help").stdout

@@ -96,7 +96,7 @@ def _read_data(content: bytes) -> None:
 def _read_list(content: bytes) -> None:
     from pydarknet.datasets.check import check_dataset
     from pydarknet.datasets.listing import ImageLists
-    from pydarknet.evaluation.ground_truth import GroundTruth
+    from pydarknet.evaluation.evaluate import GroundTruth
 
     picture_set()
     path = file("train.txt", content)
@@ -109,7 +109,7 @@ def _read_label(content: bytes) -> None:
     from pydarknet.datasets.check import check_dataset
     from pydarknet.datasets.listing import ImageLists
     from pydarknet.datasets.training_sets import DetectionDataset
-    from pydarknet.evaluation.ground_truth import GroundTruth
+    from pydarknet.evaluation.evaluate import GroundTruth
 
     picture_set()
     file("a.txt", content)

@@ -14,7 +14,7 @@ import pytest
 from fuzz.kinds import KINDS
 from fuzz.run import FOUND, run, speaks, verdict
 
-CASES = 60
+CASES = 30
 
 
 @pytest.mark.parametrize("kind", KINDS)

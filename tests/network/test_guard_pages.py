@@ -25,7 +25,7 @@ from pydarknet.layers import LAYERS
 from pydarknet.utils.arrays import SLACK
 
 TESTS = Path(__file__).parents[1]
-COUNT = int(os.environ.get("PYDARKNET_GUARDED", "25"))
+COUNT = int(os.environ.get("PYDARKNET_GUARDED", "12"))
 FIRST = int(os.environ.get("PYDARKNET_GUARDED_FIRST", "0"))
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are mapped as Linux does")

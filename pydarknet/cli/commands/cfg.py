@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -10,10 +10,7 @@ from ...errors import ConfigError
 from ...utils.resources import network_file
 from ..console import counted, note, say
 from ..loading import read_data_file
-from ..options import FILE, FlagsFirst, dialect_option, flag
-
-if TYPE_CHECKING:
-    from ...tools.cfg.retarget import Retarget
+from ..options import FILE, POSITIVE, FlagsFirst, command, flag
 
 
 @click.group("cfg", cls=FlagsFirst)
@@ -21,11 +18,14 @@ def cfg_command() -> None:
     """Check and change network files."""
 
 
-@cfg_command.command("check")
-@click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True)
-@flag("data", type=FILE, metavar="FILE.data", help="Also check that the number of classes is that of this .data file.")
-@flag("strict", is_flag=True, help="Treat warnings as errors.")
-@dialect_option
+@command(
+    "check",
+    click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True),
+    flag("data FILE.data", type=FILE, help="Also check that the number of classes is that of this .data file."),
+    flag("strict", help="Treat warnings as errors."),
+    "dialect",
+    group=cfg_command,
+)
 def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect: str) -> None:
     """Print all faults of network files, each with its line.
 
@@ -57,25 +57,18 @@ def check_command(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect
         raise click.exceptions.Exit(1)
 
 
-@cfg_command.command("set")
-@click.argument("cfg", type=FILE)
-@click.argument("out", metavar="NEW.cfg", type=FILE, required=False)
-@flag(
-    "classes", type=click.IntRange(min=1), metavar="N", help="The number of classes: of all heads, or of a classifier."
+@command(
+    "set",
+    "cfg",
+    click.argument("out", metavar="NEW.cfg", type=FILE, required=False),
+    flag("classes N", type=POSITIVE, help="The number of classes: of all heads, or of a classifier."),
+    flag("anchors LIST", help="Anchors for all heads, distributed by area: 10,13, 16,30, ..."),
+    flag("net KEY=VALUE", "net", multiple=True, help="Set an option of [net]; may be given several times."),
+    flag("out FILE", "out_option", type=FILE, help="The same as NEW.cfg."),
+    "dialect",
+    group=cfg_command,
 )
-@flag("anchors", metavar="LIST", help="Anchors for all heads, distributed by area: 10,13, 16,30, ...")
-@flag("net", "net", metavar="KEY=VALUE", multiple=True, help="Set an option of [net]; may be given several times.")
-@flag("out", "out_option", type=FILE, metavar="FILE", help="The same as NEW.cfg.")
-@dialect_option
-def set_command(
-    cfg: str,
-    out: str | None,
-    classes: int | None,
-    anchors: str | None,
-    net: tuple[str, ...],
-    out_option: str | None,
-    dialect: str,
-) -> None:
+def set_command(cfg: str, out: str | None, classes: int | None, anchors: str | None, **options: Any) -> None:
     """Write a changed copy of a network file, with the filters and masks that follow from its classes and anchors.
 
     Comments and layout are kept. NEW.cfg may be CFG itself. It is written only if the changed network is valid.
@@ -88,14 +81,14 @@ def set_command(
     from ...tools.anchors import parse_anchors
     from ...tools.cfg.retarget import Retarget
 
-    out = out or out_option
+    out = out or options["out_option"]
     if out is None:
         raise click.UsageError("NEW.cfg, the file to write, is missing")
-    if classes is None and anchors is None and not net:
+    if classes is None and anchors is None and not options["net"]:
         raise click.UsageError("nothing to set; expected --classes, --anchors or --net")
-    values = dict(_key_and_value(text) for text in net)
+    values = dict(map(_key_and_value, options["net"]))
     pairs = parse_anchors(anchors) if anchors else None
-    change = Retarget(network_file(cfg), dialect)
+    change = Retarget(network_file(cfg), options["dialect"])
     if classes is not None:
         change.set_classes(classes)
     if pairs is not None:
@@ -104,18 +97,10 @@ def set_command(
         change.set_net(values)
     change.fit(classes, None if pairs is None else len(pairs))
     change.write(out)
-    for line in changes(change):
-        say(line)
+    for c in sorted(change.text.changes, key=lambda c: c.line):
+        layer, after = "" if c.layer is None else f"layer {c.layer} ", "a comment" if c.after is None else c.after
+        say(f"{c.line}: {layer}[{c.kind}] {c.key}={c.before or ''} -> {after}")
     note(f"{out}: written")
-
-
-def changes(change: Retarget) -> list[str]:
-    """One line for each changed option of a network file, in the order of the file."""
-    return [
-        f"{c.line}: {'' if c.layer is None else f'layer {c.layer} '}[{c.kind}] {c.key}={c.before or ''} -> "
-        f"{'a comment' if c.after is None else c.after}"
-        for c in sorted(change.text.changes, key=lambda c: c.line)
-    ]
 
 
 def _key_and_value(text: str) -> tuple[str, str]:

@@ -12,38 +12,24 @@ from ...runtime.compile_time import clock
 from ..console import note, say
 from ..loading import Options, load_model, read_data_file
 from ..not_offered import CLASSIFIER_FLAGS, accept_flags
-from ..options import (
-    FILE,
-    FlagsFirst,
-    batch_option,
-    data_argument,
-    fit_option,
-    flag,
-    input_options,
-    names_options,
-    network_and_pictures,
-    network_files,
-    network_options,
-    together,
-    top_option,
-)
+from ..options import FILE, FlagsFirst, Row, command, flag, together
 from .classifier_demo import demo_command
 from .classify import run_classify
-from .train import Function, run_train, train_options
+from .train import run_train, train_options
 
 if TYPE_CHECKING:
     from ...config.sections import Section
     from ...evaluation.classification import BatchClassifier, ConfusionCounts, ListedPicture
     from ...model import Model
 
+Function = Callable[..., Any]
 MISTAKES = 5  # the most frequent confusions that are printed
 SPLIT = 1000  # pictures, about, for each line of validcrop
 
-data_and_network = together(data_argument, network_files)
-one_by_one = batch_option(default=1)
-json_option = flag("json", "json_file", type=FILE, metavar="FILE", help="Write accuracies, speed and the confusion "
-                   "matrix to FILE as JSON.")  # fmt: skip
-validation_options = together(top_option, one_by_one, json_option)
+validation_options = together(
+    "top batch",
+    flag("json FILE", "json_file", type=FILE, help="Write accuracies, speed and the confusion matrix to FILE as JSON."),
+)
 
 
 @click.group("classifier", cls=FlagsFirst)
@@ -51,14 +37,7 @@ def classifier_command() -> None:
     """darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture."""
 
 
-@classifier_command.command("predict")
-@data_argument
-@network_and_pictures
-@top_option
-@fit_option
-@input_options
-@names_options
-@network_options
+@command("predict", "data_file cfg weights images top fit input names network", group=classifier_command)
 def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     """Print the best classes of each picture: as many as the .data file's `top` says (else 1).
 
@@ -71,8 +50,7 @@ def predict_command(data_file: str, cfg: str, weights: str, images: tuple[str, .
     run_classify(cfg, weights, images, {**options, "prompts": True}, options["top"] or data.positive("top", 1))
 
 
-@classifier_command.command("train")
-@train_options
+@command("train", train_options, group=classifier_command)
 def classifier_train_command(data_file: str, cfg: str, weights: str | None, **options: Any) -> None:
     """Train a classifier.
 
@@ -83,14 +61,14 @@ def classifier_train_command(data_file: str, cfg: str, weights: str | None, **op
     run_train(data_file, cfg, weights, options, detector=False)
 
 
-def _on_lists(name: str, *parameters: Callable[[Any], Any], **attributes: Any) -> Callable[[Function], Function]:
+def _on_lists(name: str, *rows: Row, **attributes: Any) -> Callable[[Function], Function]:
     """Add a command whose function takes the .data file, the model and the options."""
 
     def add(function: Function) -> Function:
-        @classifier_command.command(name, **{"help": function.__doc__, **attributes})
-        @data_and_network
-        @together(*parameters, network_options)
-        def command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
+        attributes.setdefault("help", function.__doc__)
+
+        @command(name, "data_file cfg weights", *rows, "network", group=classifier_command, **attributes)
+        def run(data_file: str, cfg: str, weights: str, **options: Any) -> None:
             data = read_data_file(data_file)
             function(data, load_model(cfg, weights, options), options)
 
@@ -246,7 +224,7 @@ def _validcrop(data: Section, model: Model, options: Options) -> None:
     _finish(run, tally, options)
 
 
-@_on_lists("label", one_by_one)
+@_on_lists("label", "batch")
 def _label(data: Section, model: Model, options: Options) -> None:
     """Print the name of the best class of each picture of the list `test`.
 
@@ -267,7 +245,7 @@ def _label(data: Section, model: Model, options: Options) -> None:
 @_on_lists(
     "test",
     click.argument("layer", required=False),
-    flag("all", is_flag=True, help="Also the pictures at the end of the list that darknet leaves out."),
+    flag("all", help="Also the pictures at the end of the list that darknet leaves out."),
 )
 def _test(data: Section, model: Model, options: Options) -> None:
     """Print the path and all outputs of each picture of the list `test`, stretched to the network's size.
@@ -299,7 +277,7 @@ def _test(data: Section, model: Model, options: Options) -> None:
     finish_run(run)
 
 
-@_on_lists("csv", top_option, one_by_one)
+@_on_lists("csv", "top batch")
 def _csv(data: Section, model: Model, options: Options) -> None:
     """Print the path and the best class numbers of each picture of the list `test`, letterboxed.
 
@@ -319,7 +297,7 @@ def _csv(data: Section, model: Model, options: Options) -> None:
     finish_run(run)
 
 
-@_on_lists("fout", click.argument("list_file", metavar="LIST", type=FILE), one_by_one)
+@_on_lists("fout", click.argument("list_file", metavar="LIST", type=FILE), "batch")
 def _fout(data: Section, model: Model, options: Options) -> None:
     """Print the path and the outputs of each picture of LIST, cropped to its middle.
 

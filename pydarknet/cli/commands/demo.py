@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from ...images.image import Picture
     from ...inference.detector import DetectionResult
     from ...inference.video.capture import Frames
-    from ...inference.video.demo import Demo, Rate, Sink
-    from ...inference.video.http_post import HttpPost
+    from ...inference.video.demo import Demo, HttpPost, Rate, Sink
     from ...inference.video.mjpeg_server import Stream
     from ...model import Model
 
@@ -107,7 +106,7 @@ def _open_streams(options: Options, stack: ExitStack) -> list[Stream | None]:
 def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPost | None:
     if not options["http_post_host"]:
         return None
-    from ...inference.video.http_post import HttpPost
+    from ...inference.video.demo import HttpPost
 
     source = str(options["camera"]) if video is None else video
     return stack.enter_context(HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None))

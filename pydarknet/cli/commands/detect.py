@@ -16,7 +16,7 @@ from ..sources import Interruption, Item, Source, process
 if TYPE_CHECKING:
     from ...config.dialect import Dialect
     from ...images.image import Picture
-    from ...inference.detector import DetectionResult, DetectorInput, DetectorOptions, TiledInput
+    from ...inference.detector import DetectionResult, DetectorOptions, TiledInput
     from ...model import Model
 
 
@@ -75,10 +75,10 @@ def run_detect(cfg: str, weights: str, images: Sequence[str], options: Options, 
 
     tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options["tiles"] else None
 
-    def prepare(picture: Picture) -> DetectorInput | TiledInput:
+    def prepare(picture: Picture) -> TiledInput:
         return prepare_picture(model, picture, how, tiling)
 
-    def compute(pictures: Sequence[DetectorInput | TiledInput]) -> list[DetectionResult]:
+    def compute(pictures: Sequence[TiledInput]) -> list[DetectionResult]:
         return detect_prepared(model, pictures, model.names, options["batch"])
 
     source = Source.from_options(images, prepare, options)

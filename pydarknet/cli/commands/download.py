@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..console import note, redraws, say
-from ..options import FILE, Command, flag
+from ..options import FILE, command, flag
 
 if TYPE_CHECKING:
     from ...config.published import Published
     from ...zoo.download import Progress
 
 
-@click.command("download", cls=Command)
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@flag("list", "show_list", is_flag=True, help="Print the weights that can be downloaded.")
-@flag("to", type=FILE, metavar="DIR", help="The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, "
-      "where all commands look for weights.")  # fmt: skip
-@flag("url", metavar="URL", help="Download from this address, such as a mirror's; the size and checksum of the "
-      "published file apply.")  # fmt: skip
+@command(
+    "download",
+    click.argument("names", metavar="[NAME]...", nargs=-1),
+    flag("list", "show_list", help="Print the weights that can be downloaded."),
+    flag("to DIR", type=FILE, help="The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, where all "
+         "commands look for weights."),
+    flag("url URL", help="Download from this address, such as a mirror's; the size and checksum of the published file "
+         "apply."),
+)  # fmt: skip
 def download_command(names: tuple[str, ...], show_list: bool, to: str | None, url: str | None) -> None:
     """Download published weights of darknet by name, or the first layers (`.conv.N`) to train from.
 
@@ -42,7 +44,7 @@ def download_command(names: tuple[str, ...], show_list: bool, to: str | None, ur
     if show_list and names:
         raise click.UsageError("--list takes no NAME")
     if show_list:
-        for line in list_lines(list(PUBLISHED.values())):
+        for line in _list_lines(PUBLISHED.values()):
             say(line)
         return
     if not names:
@@ -57,7 +59,7 @@ def download_command(names: tuple[str, ...], show_list: bool, to: str | None, ur
         say(str(path))
 
 
-def list_lines(entries: list[Published]) -> list[str]:
+def _list_lines(entries: Iterable[Published]) -> list[str]:
     """The table of `--list`: name, cfg, size, how a download is checked, licence; a star marks files on the disk."""
     from ...utils.resources import models_folder
 
@@ -68,12 +70,11 @@ def list_lines(entries: list[Published]) -> list[str]:
         size = f"{entry.size / 1e6:.1f}" if entry.size else ""
         check = f"{entry.checksum.partition(':')[0]} ({entry.stated_by})" if entry.checksum else "size alone"
         rows.append((here, entry.name, entry.cfg, size, check, entry.licence))
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        " ".join(cell.rjust(width) if column == 3 else cell.ljust(width)
-                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        " ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<<><<", widths, strict=True)).rstrip()
         for row in rows
-    ]  # fmt: skip
+    ]
     return [*lines, f"* is in {folder}"]
 
 
@@ -84,20 +85,17 @@ def _bar() -> Iterator[Progress | None]:
         yield None
         return
     bars: list[Any] = []
+    with ExitStack() as stack:
 
-    def show(arrived: int, total: int | None) -> None:
-        if not bars:
-            bars.append(
-                click.progressbar(length=total or 0, label="bytes", file=sys.stderr, show_pos=True, show_percent=True)
-            )
-            bars[0].__enter__()
-        bar = bars[0]
-        if arrived < bar.pos:  # the server began anew
-            bar.pos = 0
-        bar.update(arrived - bar.pos)
+        def show(arrived: int, total: int | None) -> None:
+            if not bars:
+                made: Any = click.progressbar(
+                    length=total or 0, label="bytes", file=sys.stderr, show_pos=True, show_percent=True
+                )
+                bars.append(stack.enter_context(made))
+            bar = bars[0]
+            if arrived < bar.pos:  # the server began anew
+                bar.pos = 0
+            bar.update(arrived - bar.pos)
 
-    try:
         yield show
-    finally:
-        for bar in bars:
-            bar.__exit__(None, None, None)

@@ -18,9 +18,9 @@ from ..options import FILE, FRACTION, batch_option, command, flag, letterbox_cho
 if TYPE_CHECKING:
     from ...config.sections import Section
     from ...evaluation import BatchDetector, Evaluation, GroundTruth, ImageResult, InferenceOptions
+    from ...evaluation.pictures import Worst
     from ...evaluation.report import ReportCollector
     from ...evaluation.result_files import ResultFiles
-    from ...evaluation.worst import Worst
     from ...model import Model
 
 SORTS = ("ap", "name", "truths", "missed")  # the orders that `class_table` knows
@@ -112,7 +112,7 @@ def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> 
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """
-    from ...evaluation.worst import Worst
+    from ...evaluation.pictures import Worst
     from ..formats.evaluation import class_table, coco_lines, speed_line
 
     letterbox_choice(options)
@@ -217,7 +217,7 @@ def report_of_run(data_file: str, cfg: str, weights: str, options: Options, fold
 
 def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
     """Print the pictures with most missed objects, and write them to the folder of `--worst`. Raises OutputError."""
-    from ...evaluation.worst import annotated
+    from ...evaluation.pictures import annotated
     from ...images.image import write_image
     from ..outputs import WRITABLE
 
@@ -382,7 +382,7 @@ def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> No
 
 def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> None:
     from ...evaluation import BatchDetector, InferenceOptions
-    from ...evaluation.recall import Recall
+    from ...evaluation.average_precision import Recall
 
     totals = Recall()
     inference = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")

@@ -9,43 +9,34 @@ import click
 from ...errors import DivergedError
 from ..console import note, say
 from ..loading import load_model
-from ..options import FILE, FRACTION, Command, flag, names_options, network_files, network_options, size_options
+from ..options import FILE, FRACTION, command, flag
 
 if TYPE_CHECKING:
     from ...export.formats import ExportOptions
     from ...model import Model
 
 
-@click.command("export", cls=Command)
-@network_files
-@click.argument("out", metavar="OUT.onnx", type=FILE)
-@flag("format", type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw", show_default=True,
-      help="The outputs. raw: those of the last layers; boxes: corners and scores; yolov5, yolov8: one tensor, in the "
-      "layout of Ultralytics' programs.")  # fmt: skip
-@flag("nms", is_flag=True, help="Add non-maximum suppression to the graph.")
-@flag("thresh", type=FRACTION, metavar="P", needs=("nms",),
-      help="With --nms: keep boxes with a confidence above P. Default: darknet's.")  # fmt: skip
-@flag("iou_thresh", type=FRACTION, default=0.45, show_default=True, metavar="IOU", needs=("nms",),
-      help="With --nms: suppress a box whose IoU with a better one of its class is above IOU.")  # fmt: skip
-@flag("dynamic", is_flag=True, help="Allow any batch, and any input size unless a layer fixes it.")
-@flag("fp16", is_flag=True, help="Write weights and activations as float16; input and outputs stay float32.")
-@flag(
-    "check", is_flag=True, help="Before writing, run the file in ONNX Runtime and compare its outputs with pydarknet's."
-)
-@flag("tolerance", type=click.FloatRange(min=0), metavar="X", needs=("check",),
-      help="With --check: the largest difference allowed, relative to an output's largest value, or to 1 if that is "
-      "smaller. Default: 0.001; with --fp16 0.03.")  # fmt: skip
-@flag(
-    "batch",
-    type=click.IntRange(1, 1 << 10),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Pictures per forward pass.",
-)
-@names_options
-@size_options
-@network_options
+@command(
+    "export",
+    "cfg weights",
+    click.argument("out", metavar="OUT.onnx", type=FILE),
+    flag("format", type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw", help="The outputs. raw: "
+         "those of the last layers; boxes: corners and scores; yolov5, yolov8: one tensor, in the layout of "
+         "Ultralytics' programs."),
+    flag("nms", help="Add non-maximum suppression to the graph."),
+    flag("thresh P", type=FRACTION, needs=("nms",), help="With --nms: keep boxes with a confidence above P. Default: "
+         "darknet's."),
+    flag("iou_thresh IOU", type=FRACTION, default=0.45, needs=("nms",), help="With --nms: suppress a box whose IoU "
+         "with a better one of its class is above IOU."),
+    flag("dynamic", help="Allow any batch, and any input size unless a layer fixes it."),
+    flag("fp16", help="Write weights and activations as float16; input and outputs stay float32."),
+    flag("check", help="Before writing, run the file in ONNX Runtime and compare its outputs with pydarknet's."),
+    flag("tolerance X", type=click.FloatRange(min=0), needs=("check",), help="With --check: the largest difference "
+         "allowed, relative to an output's largest value, or to 1 if that is smaller. Default: 0.001; with --fp16 "
+         "0.03."),
+    flag("batch N", type=click.IntRange(1, 1 << 10), default=1, help="Pictures per forward pass."),
+    "names size network",
+)  # fmt: skip
 def export_command(cfg: str, weights: str, out: str, **options: Any) -> None:
     """Write the network as an ONNX file, for other runtimes.
 

@@ -12,7 +12,7 @@ import click
 from ...errors import OutputError
 from ..console import note, say
 from ..loading import Options, build_network, load_network, note_partial_weights, print_table
-from ..options import FILE, Command, FiniteFloat, flag, network_files, network_options, together
+from ..options import FILE, POSITIVE, FiniteFloat, Row, command, flag, together
 
 if TYPE_CHECKING:
     from ...network.network import Network
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 out_argument = click.argument("out", metavar="OUT", type=FILE)
-in_and_out = together(network_files, out_argument)
-write_cfg_option = flag("write_cfg", type=FILE, metavar="OUT.cfg", help="Also write the cfg for the new weights file.")
+in_and_out = together("cfg weights", out_argument)
+write_cfg_option = flag("write_cfg OUT.cfg", type=FILE, help="Also write the cfg for the new weights file.")
 
 
 def _tool(
     name: str,
-    *parameters: Function,
-    files: Function = in_and_out,
+    *rows: Row,
+    files: Row = in_and_out,
     loads: bool = True,
     seen: int | None = None,
 ) -> Callable[[Function], click.Command]:
@@ -37,15 +37,14 @@ def _tool(
     """
 
     def make(change: Function) -> click.Command:
-        @click.command(name, cls=Command, help=change.__doc__)
-        @together(files, *parameters, network_options)
-        def command(cfg: str, weights: Any, out: str, **options: Any) -> None:
+        @command(name, files, *rows, "network", help=change.__doc__)
+        def run(cfg: str, weights: Any, out: str, **options: Any) -> None:
             _check_out(out, [weights] if isinstance(weights, str) else weights)
             network = load_network(cfg, weights, options) if loads else _network(cfg, options)
             change(network, weights, options)
             _save(network, out, seen, options)
 
-        return command
+        return run
 
     return make
 
@@ -93,9 +92,7 @@ def partial_command(network: Network, weights: str, options: Options) -> None:
 
 
 several_files = together(
-    click.argument("cfg", type=FILE),
-    out_argument,
-    click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE),
+    "cfg", out_argument, click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE)
 )
 
 
@@ -140,8 +137,8 @@ reset_command = _converting(
     "net.cfg net.weights reset.weights",
 )  # fmt: skip
 variance_option = flag(
-    "variance", type=FiniteFloat(min=0), default=0.0, show_default=True, metavar="V", help="The variance of the new "
-    "layers. 0, as in darknet, for networks that are trained further; 1 keeps the network's outputs.",
+    "variance V", type=FiniteFloat(min=0), default=0.0, help="The variance of the new layers. 0, as in darknet, for "
+    "networks that are trained further; 1 keeps the network's outputs.",
 )  # fmt: skip
 
 
@@ -177,8 +174,8 @@ def denormalize_command(network: Network, weights: str, options: Options) -> Non
         note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
 
 
-classes_option = flag("classes", type=click.IntRange(min=1), metavar="N", help="The number of classes. Default: 11921, "
-                      "as in pjreddie's darknet; 9372, as in AlexeyAB's.")  # fmt: skip
+classes_option = flag("classes N", type=POSITIVE, help="The number of classes. Default: 11921, as in pjreddie's "
+                      "darknet; 9372, as in AlexeyAB's.")  # fmt: skip
 
 
 @_tool("oneoff", classes_option, loads=False, seen=0)
@@ -197,9 +194,7 @@ def oneoff_command(network: Network, weights: str, options: Options) -> None:
     say(str(one_off(network, weights, options["classes"] or network.dialect.oneoff_classes)))
 
 
-@click.command("statistics", cls=Command)
-@network_files
-@network_options
+@command("statistics", "cfg weights network")
 def statistics_command(cfg: str, weights: str, **options: Any) -> None:
     """Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
 
@@ -217,10 +212,7 @@ def statistics_command(cfg: str, weights: str, **options: Any) -> None:
         say("")
 
 
-@click.command("print", cls=Command)
-@network_files
-@click.argument("layer", metavar="LAYER", type=click.IntRange(min=0))
-@network_options
+@command("print", "cfg weights", click.argument("layer", metavar="LAYER", type=click.IntRange(min=0)), "network")
 def print_command(cfg: str, weights: str, layer: int, **options: Any) -> None:
     """Print the weights of a convolution without batch normalisation, one line per filter.
 

@@ -1,19 +1,43 @@
-"""A data set in memory, independent of its file format: pictures of known size and boxes in pixels."""
+"""A data set in memory, independent of its file format: pictures of known size and boxes in pixels. And the formats of
+COCO and of PASCAL VOC, read and written.
+
+COCO: one JSON file per list; boxes are left, top, width and height in pixels from 0. VOC: one XML file per picture;
+coordinates count from 1. As in darknet's own conversion, the centre of a box is (min + max) / 2 - 1 and its size
+max - min. A coordinate is thus the edge of a pixel plus 1, as in the files that `detector valid` writes.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import os
-import shutil
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeGuard
+from xml.etree import ElementTree
 
-from ...errors import DataError, ImageError, OutputError
+from ...config.names import COCO_IDS
+from ...errors import DataError, ImageError
 from ...images import image
+from ...utils.files import read_bytes, read_text, to_json
+from ...utils.resources import with_slashes
 
 ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios; the sides of a scaled picture are rounded
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
+OURS = {"train": "train", "val": "valid", "test": "test"}  # VOC's and COCO's names of lists, and ours
+THEIRS = {ours: theirs for theirs, ours in OURS.items()}
+EDGES = ("left", "top", "right", "bottom")
+VOC_EDGES = ("xmin", "ymin", "xmax", "ymax")
+LARGEST_SIDE = 1 << 20  # pixels
+NUMBER = 0.01  # pixels; a coordinate nearer to a whole number is rounded to it
+LARGEST_ID = 1 << 63
+DIGITS = 6  # decimals of COCO's coordinates in pixels
+
+Json = Mapping[str, Any]
+Reference = Callable[[Path], str]  # what a format writes for a picture that is not copied
 
 
 @dataclass(frozen=True)
@@ -132,40 +156,324 @@ def _misfit(picture: AnnotatedPicture) -> str:
     return f"{picture.path}: {picture.width}x{picture.height} in the annotations, {width}x{height} in the file{hint}"
 
 
-@dataclass(frozen=True)
-class PicturePlacement:
-    """The place of the pictures of a new data set. final: its folder, which is written elsewhere first. copy: whether
-    pictures are copied into it."""
+# --- what both formats need ---
 
-    final: Path
-    copy: bool = False
 
-    def reference(self, picture: Path) -> str:
-        """The path of a picture that is not copied, relative to the new folder."""
-        return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(self.final))).as_posix()
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines, which end in line breaks; undecodable bytes of file names stay as they are."""
+    path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
 
-    def place(self, picture: Path, folder: Path) -> None:
-        """Put a copy of a picture, or a link to it, into a folder of the new data set; nothing if it does not exist.
-        Raises OutputError, DataError."""
-        target = folder / picture.name
-        if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
-            return
-        if self.copy:
-            self.copy_file(picture, target)
-            return
+
+def size_or_of_file(path: Path, width: object, height: object) -> tuple[int, int]:
+    """(width, height) in pixels as they are stored, or of the picture file. Raises DataError."""
+    return (width, height) if _is_side(width) and _is_side(height) else size_of_file(path)
+
+
+def _is_side(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 < value <= LARGEST_SIDE
+
+
+def size_of_file(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of a picture file, for formats that do not store it. Raises DataError."""
+    try:
+        return image.size_of_file(path)
+    except ImageError as error:
+        raise DataError(f"{error}; expected a picture whose size can be read") from error
+
+
+def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
+    """The first existing file with one of these names in one of these folders; the first candidate if none exists."""
+    candidates = [folder / name for name in names if name for folder in folders]
+    return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
+
+
+def class_numbers(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
+    """The index in `classes` of each of `names`. Raises DataError for a name that is not in it."""
+    number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
+    unknown = [name for name in names if name not in number_of]
+    if unknown:
+        raise DataError(f"{where}: class {unknown[0]!r} is not among the {len(classes)} names")
+    return {name: number_of[name] for name in names}
+
+
+def finite_float(value: float | str) -> float:
+    """float(value). Raises ValueError, also for NaN and infinity."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not finite")
+    return number
+
+
+def rounded_coordinate(value: float, digits: int = 3) -> float:
+    """A coordinate for output, rounded to a whole number if it is within NUMBER of one, else to `digits` decimals."""
+    return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
+
+
+# --- COCO ---
+
+
+def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
+    """Read JSON files, one per list. names: the classes in order. pictures: their folder. Raises DataError."""
+    contents = {_list_name(file, files): (file, _parse_json(file)) for file in files}
+    found = _category_names(contents)
+    classes = list(names) if names else found
+    numbers = class_numbers(classes, found, str(files[0]))
+    lists = {}
+    for key, (file, content) in contents.items():
+        folders = [pictures] if pictures else []
+        root = file.parent.parent if file.parent.name == "annotations" else file.parent
+        folders += [root, root / "images", root / file.stem.removeprefix("instances_"), root / "images" / key]
+        lists[key] = _pictures(file, content, numbers, folders)
+    return AnnotatedSet(classes, lists)
+
+
+def _list_name(file: Path, files: Sequence[Path]) -> str:
+    """train, valid or test if only this file's name contains that word, else the file's stem."""
+    words = [match[0] if (match := re.search("|".join(OURS), other.stem)) else "" for other in files]
+    word = words[list(files).index(file)]
+    if len(files) == 1 and not word:
+        return "train"
+    return OURS[word] if word and words.count(word) == 1 else file.stem
+
+
+def _parse_json(file: Path) -> Json:
+    try:
+        content = json.loads(read_text(file, DataError))
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
+        raise DataError(f"{file}:{line}: not JSON: {reason}") from error
+    for key in ("images", "annotations", "categories"):
+        if not (isinstance(content, dict) and isinstance(content.get(key), list)):
+            raise DataError(f"{file}: no list {key!r}; expected images, annotations and categories")
+    return content
+
+
+def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
+    """The classes of all files in the order of their ids. Raises DataError if two files disagree."""
+    by_id: dict[int, str] = {}
+    for file, content in contents.values():
+        for position, category in enumerate(content["categories"]):
+            number, name = _entry(file, "categories", position, category, "id", "name")
+            if by_id.setdefault(number, name) != name:
+                raise DataError(f"{file}: category {number} is {name!r}; elsewhere it is {by_id[number]!r}")
+    return [by_id[number] for number in sorted(by_id)]
+
+
+def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list[Any]:
+    """The values of `fields` in entry `position` of the list `key`. Raises DataError if one is missing or wrong."""
+    for name in fields:
+        if not isinstance(item, dict) or name not in item:
+            raise DataError(f"{file}: {key}[{position}] has no {name!r}")
+    for name in fields:
+        value, expected = item[name], ""
+        if name.endswith("id") and (not isinstance(value, int) or abs(value) > LARGEST_ID):
+            expected = "a whole number"
+        if name.endswith("name") and not (isinstance(value, str) and value.isprintable() and value):
+            expected = "a name"
+        if expected:
+            raise DataError(f"{file}: {key}[{position}]: {name} is {_shown(value)}; expected {expected}")
+    return [item[name] for name in fields]
+
+
+def _shown(value: Any) -> str:
+    """A value in an error message, at most 60 characters; Python refuses to print numbers of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of too many digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[AnnotatedPicture]:
+    class_of = {category["id"]: numbers[category["name"]] for category in content["categories"]}
+    boxes: dict[int, list[PixelBox]] = {}
+    for position, item in enumerate(content["images"]):
+        number, _ = _entry(file, "images", position, item, "id", "file_name")
+        if number in boxes:
+            raise DataError(
+                f"{file}: images[{position}]: id {number} occurs twice; expected a different one for each picture"
+            )
+        boxes[number] = []
+    for position, item in enumerate(content["annotations"]):
+        picture, category, box = _entry(file, "annotations", position, item, "image_id", "category_id", "bbox")
+        if picture not in boxes or category not in class_of:
+            what = f"image {picture}" if picture not in boxes else f"category {category}"
+            raise DataError(f"{file}: annotations[{position}] is of {what}, which is not in the file")
         try:
-            target.symlink_to(Path(os.path.pardir) / self.reference(picture))
-        except (OSError, NotImplementedError) as error:
-            raise OutputError(f"{target}: cannot link to {picture} ({error}); copy the pictures instead") from error
+            left, top, width, height = map(finite_float, box)
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"{file}: annotations[{position}]: bbox is {_shown(box)}; expected four numbers") from None
+        edges = left, top, left + width, top + height
+        marks = (bool(item.get(key, 0)) for key in ("difficult", "iscrowd"))
+        boxes[picture].append(PixelBox(class_of[category], *edges, *marks))
+    found = []
+    for item in content["images"]:
+        name = with_slashes(str(item["file_name"]))
+        # C:\\data\\a.jpg of another machine, or https://host/a.jpg
+        last = [name.rpartition("/")[2]] if ":" in name else []
+        path = locate([str(item["file_name"]), name, *last], folders)
+        found.append(AnnotatedPicture(path, *size_or_of_file(path, item.get("width"), item.get("height")),
+                                      boxes[item["id"]]))  # fmt: skip
+    return found
 
-    @staticmethod
-    def copy_file(picture: Path, target: Path) -> None:
-        """Copy a picture. Other files, which an annotation file may name too, raise DataError."""
+
+def write_coco(found: AnnotatedSet, folder: Path, reference: Reference | None) -> None:
+    """Write annotations/instances_NAME.json into a folder. Without `reference`, pictures are in its folder `images`.
+
+    Ids of pictures and categories are those of the result files of `detector valid`.
+    """
+    (folder / "annotations").mkdir()
+    # The number at the end of each name, as in those result files, if all names end in different numbers.
+    ends = [re.search(r"[0-9]{1,18}$", picture.path.stem) for picture in found]
+    ids = [int(match[0]) for match in ends if match]
+    identities = iter(ids if len(set(ids)) == len(ends) else range(1, len(ends) + 1))
+    numbers = COCO_IDS if len(found.classes) <= len(COCO_IDS) else range(1, len(found.classes) + 1)
+    categories = [{"id": number, "name": name} for number, name in zip(numbers, found.classes, strict=False)]
+    for key, pictures in found.lists.items():
+        images, annotations = [], []
+        for picture in pictures:
+            identity = next(identities)
+            name = reference(picture.path) if reference else picture.path.name
+            images.append({"id": identity, "file_name": name, "width": picture.width, "height": picture.height})
+            annotations += [_annotation(box, identity, numbers[box.number]) for box in picture.boxes]
+        numbered = [{"id": number} | annotation for number, annotation in enumerate(annotations, start=1)]
+        content = {"images": images, "annotations": numbered, "categories": categories}
+        file = folder / "annotations" / f"instances_{THEIRS.get(key, key)}.json"
+        file.write_text(to_json(content), encoding="utf-8")
+
+
+def _annotation(box: PixelBox, image: int, category: int) -> dict[str, Any]:
+    left, top, right, bottom = (rounded_coordinate(getattr(box, edge), DIGITS) for edge in EDGES)
+    width, height = round(right - left, DIGITS), round(bottom - top, DIGITS)
+    return {
+        "image_id": image, "category_id": category, "bbox": [left, top, width, height],
+        "area": round(width * height, DIGITS), "iscrowd": int(box.crowd), "segmentation": [],
+        **({"difficult": 1} if box.difficult else {}),
+    }  # fmt: skip
+
+
+# --- PASCAL VOC ---
+
+
+def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
+    """Read a folder with `Annotations` (and `ImageSets/Main`), or a folder of XML files. Raises DataError."""
+    folder = path / "Annotations" if (path / "Annotations").is_dir() else path
+    root = folder.parent if folder.name == "Annotations" else folder
+    lists = {name: [(file, _parse_xml(file)) for file in files] for name, files in _lists(root, folder).items()}
+    files = [item for listed in lists.values() for item in listed]
+    if not files:
+        raise DataError(f"{path}: no .xml files")
+    found = {_name(*item) for file, tree in files for item in _objects(file, tree)}
+    classes = list(names) if names else sorted(found)
+    folders = [folder for folder in (pictures, root / "JPEGImages", root / "images", folder, root) if folder]
+    numbers = class_numbers(classes, sorted(found), str(path))
+    return AnnotatedSet(
+        classes, {name: [_picture_of(*item, numbers, folders) for item in listed] for name, listed in lists.items()}
+    )
+
+
+def _lists(root: Path, folder: Path) -> dict[str, list[Path]]:
+    """The XML files of each list in `ImageSets/Main`; without lists, all files under `train`."""
+    sets = {ours: root / "ImageSets" / "Main" / f"{theirs}.txt" for theirs, ours in OURS.items()}
+    lists = {
+        name: [folder / f"{line.split()[0]}.xml" for line in read_text(file, DataError).splitlines() if line.split()]
+        for name, file in sets.items()
+        if file.is_file()
+    }
+    return {name: files for name, files in lists.items() if files} or {"train": sorted(folder.glob("*.xml"))}
+
+
+def _parse_xml(file: Path) -> ElementTree.Element:
+    content = read_bytes(file, DataError)
+    try:
+        tree = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{file}:{error.position[0]}: not XML: {error}") from error
+    except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
+        raise DataError(f"{file}:1: unreadable XML: {error}") from error
+    if tree.tag != "annotation":
+        raise DataError(f"{file}: found <{tree.tag}>; expected <annotation>")
+    return tree
+
+
+def _objects(file: Path, tree: ElementTree.Element) -> Iterator[tuple[str, ElementTree.Element]]:
+    """Each object, and its place for messages."""
+    return ((f"{file}: object {number}", item) for number, item in enumerate(tree.iter("object"), start=1))
+
+
+def _name(where: str, item: ElementTree.Element) -> str:
+    name = (item.findtext("name") or "").strip()
+    if not name:
+        raise DataError(f"{where} has no <name>")
+    if not name.isprintable():
+        raise DataError(f"{where}: <name> is {name[:60]!r}; expected a name")
+    return name
+
+
+def _picture_of(
+    file: Path, tree: ElementTree.Element, numbers: dict[str, int], folders: Sequence[Path]
+) -> AnnotatedPicture:
+    listed, where = ((tree.findtext(tag) or "").strip() for tag in ("filename", "path"))
+    last = with_slashes(where).rpartition("/")[2]
+    names = [listed, f"{listed}.jpg", where, last, f"{file.stem}.jpg", f"{file.stem}.png"]
+    picture = locate([name for name in names if name not in ("", ".jpg")], folders)
+    size = (_integer(tree.findtext(f"size/{side}")) for side in ("width", "height"))
+    boxes = [_box(where, item, numbers) for where, item in _objects(file, tree)]
+    return AnnotatedPicture(picture, *size_or_of_file(picture, *size), boxes)
+
+
+def _integer(text: str | None) -> int:
+    try:
+        return int(float(text or 0))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _box(where: str, item: ElementTree.Element, numbers: dict[str, int]) -> PixelBox:
+    edges = []
+    for key in VOC_EDGES:
+        text = item.findtext(f"bndbox/{key}")
         try:
-            image.size_of_file(picture)
-        except ImageError as error:
-            raise DataError(f"{error}; only pictures are copied") from error
-        try:
-            shutil.copyfile(picture, target)
-        except OSError as error:
-            raise OutputError(f"{target}: cannot copy {picture}: {error.strerror or error}") from error
+            edges.append(finite_float(text or "") - 1)
+        except ValueError:
+            raise DataError(f"{where}: <{key}> is {repr(text)[:60]}; expected a number") from None
+    left, top, right, bottom = edges
+    return PixelBox(numbers[_name(where, item)], left, top, right, bottom, _integer(item.findtext("difficult")) != 0)
+
+
+def write_voc(found: AnnotatedSet, folder: Path, reference: Reference | None) -> None:
+    """Write Annotations and ImageSets/Main into a folder. Without `reference`, pictures are in its folder
+    JPEGImages."""
+    for text in (*found.classes, *(str(picture.path) for picture in found)):
+        if not text.isprintable():
+            raise DataError(f"{text!r}: found characters that XML cannot contain")
+    for name in ("Annotations", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    for picture in found:
+        tree = _tree(picture, found.classes, reference(picture.path) if reference else None)
+        ElementTree.indent(tree, "\t")
+        (folder / "Annotations" / f"{picture.path.stem}.xml").write_bytes(ElementTree.tostring(tree, "utf-8") + b"\n")
+    for key, pictures in found.lists.items():
+        lines = [f"{picture.path.stem}\n" for picture in pictures]
+        write_lines(folder / "ImageSets" / "Main" / f"{THEIRS.get(key, key)}.txt", lines)
+
+
+def _tree(picture: AnnotatedPicture, classes: Sequence[str], reference: str | None) -> ElementTree.Element:
+    tree = ElementTree.Element("annotation")
+    _add(tree, folder="JPEGImages", filename=picture.path.name)
+    if reference:
+        _add(tree, path=reference)
+    _add(ElementTree.SubElement(tree, "size"), width=picture.width, height=picture.height, depth=3)
+    _add(tree, segmented=0)
+    for box in picture.boxes:
+        item = ElementTree.SubElement(tree, "object")
+        hard = int(box.difficult or box.crowd)
+        _add(item, name=classes[box.number], pose="Unspecified", truncated=0, difficult=hard)
+        edges = (rounded_coordinate(getattr(box, edge) + 1) for edge in EDGES)
+        _add(ElementTree.SubElement(item, "bndbox"), **dict(zip(VOC_EDGES, edges, strict=True)))
+    return tree
+
+
+def _add(parent: ElementTree.Element, **values: object) -> None:
+    for tag, value in values.items():
+        ElementTree.SubElement(parent, tag).text = str(value)

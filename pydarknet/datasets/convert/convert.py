@@ -1,24 +1,36 @@
 """Conversion of data sets between formats: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
 
-formats       reads and writes COCO's and VOC's; darknet's is here
-annotations   the data set in memory; links to pictures, or copies
+annotations   the data set in memory; reads and writes COCO's and VOC's formats
+here          darknet's format; links to pictures, or copies
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...config.names import read_names
-from ...errors import DataError, OptionError
+from ...errors import DataError, ImageError, OptionError, OutputError
+from ...images import image
 from ...utils.files import write_folder_whole
 from ...utils.prefetch import prefetch
 from ..listing import UNSPLIT, ImageLists, LabelledPicture, recognise
-from .annotations import AnnotatedPicture, AnnotatedSet, PicturePlacement, PixelBox
-from .formats import read_coco, read_voc, size_of_file, write_coco, write_lines, write_voc
+from .annotations import (
+    AnnotatedPicture,
+    AnnotatedSet,
+    PixelBox,
+    Reference,
+    read_coco,
+    read_voc,
+    size_of_file,
+    write_coco,
+    write_lines,
+    write_voc,
+)  # fmt: skip
 
 ANY = "any"  # a format that `recognise` detects
 # Both darknets find the labels of pictures in JPEGImages in a folder `labels` beside it.
@@ -92,7 +104,14 @@ def write_set(
     if copy and (missing := found.missing):
         raise DataError(f"{missing[0]}: no such picture ({len(missing)} of {sum(1 for _ in found)} are missing)")
     with write_folder_whole(folder) as temporary:
-        _WRITERS[form](found, temporary, PicturePlacement(Path(folder), copy))
+        placement, (write, pictures) = PicturePlacement(Path(folder), copy), _WRITERS[form]
+        if copy or form != "coco":
+            found.check_stems()
+        if copy or form == "darknet":
+            (temporary / pictures).mkdir()
+            for picture in found:
+                placement.place(picture.path, temporary / pictures)
+        write(found, temporary, None if copy else placement.reference)
     return found
 
 
@@ -139,13 +158,11 @@ def _annotated(
     return AnnotatedPicture(picture.picture, width, height, boxes)
 
 
-def write_darknet(found: AnnotatedSet, folder: Path, placement: PicturePlacement) -> None:
-    """Write obj.data, obj.names, the lists, labels, and the pictures or links to them into an empty folder."""
-    found.check_stems()
-    for name in (PICTURES, LABELS):
-        (folder / name).mkdir()
+def write_darknet(found: AnnotatedSet, folder: Path, _: Reference | None) -> None:
+    """Write obj.data, obj.names, the lists and labels into a folder, whose folder PICTURES has the pictures or links to
+    them."""
+    (folder / LABELS).mkdir()
     for picture in found:
-        placement.place(picture.path, folder / PICTURES)
         (folder / LABELS / f"{picture.path.stem}.txt").write_text(label_rows(picture), encoding="utf-8")
     for key, pictures in found.lists.items():
         lines = [f"{PICTURES}/{picture.path.name}\n" for picture in pictures]
@@ -165,6 +182,51 @@ def label_rows(picture: AnnotatedPicture) -> str:
     return text
 
 
-_WRITERS = {"darknet": write_darknet, "voc": write_voc, "coco": write_coco}
+# How each format is written, and the folder for copies of pictures.
+_WRITERS: dict[str, tuple[Callable[[AnnotatedSet, Path, Reference | None], None], str]] = {
+    "darknet": (write_darknet, PICTURES),
+    "voc": (write_voc, "JPEGImages"),
+    "coco": (write_coco, "images"),
+}
+
+
+@dataclass(frozen=True)
+class PicturePlacement:
+    """The place of the pictures of a new data set. final: its folder, which is written elsewhere first. copy: whether
+    pictures are copied into it."""
+
+    final: Path
+    copy: bool = False
+
+    def reference(self, picture: Path) -> str:
+        """The path of a picture that is not copied, relative to the new folder."""
+        return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(self.final))).as_posix()
+
+    def place(self, picture: Path, folder: Path) -> None:
+        """Put a copy of a picture, or a link to it, into a folder of the new data set; nothing if it does not exist.
+        Raises OutputError, DataError."""
+        target = folder / picture.name
+        if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
+            return
+        if self.copy:
+            self.copy_file(picture, target)
+            return
+        try:
+            target.symlink_to(Path(os.path.pardir) / self.reference(picture))
+        except (OSError, NotImplementedError) as error:
+            raise OutputError(f"{target}: cannot link to {picture} ({error}); copy the pictures instead") from error
+
+    @staticmethod
+    def copy_file(picture: Path, target: Path) -> None:
+        """Copy a picture. Other files, which an annotation file may name too, raise DataError."""
+        try:
+            image.size_of_file(picture)
+        except ImageError as error:
+            raise DataError(f"{error}; only pictures are copied") from error
+        try:
+            shutil.copyfile(picture, target)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot copy {picture}: {error.strerror or error}") from error
+
 
 __all__ = ["AnnotatedPicture", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]

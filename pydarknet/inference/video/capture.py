@@ -1,4 +1,4 @@
-"""Video through OpenCV: frames from files, addresses, cameras and sequences of pictures; video files; windows.
+"""Video through OpenCV: frames from files, addresses, cameras and pictures, read ahead; video files; windows.
 
 A frame is (height, width, 3) uint8 RGB, as the pictures of `images.image`.
 """
@@ -11,9 +11,11 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -37,6 +39,10 @@ _STANDARD_ERROR = threading.RLock()  # held while it is redirected
 _OPENCV_LINE = re.compile(rb"OpenCV: |\[[ A-Z]+:\d+@|\[\w+ @ 0x")
 _NO_STREAM = "no answer, or nothing that OpenCV can read"
 _NUMBER = re.compile(r"%0?\d*d")
+
+
+AHEAD = 4  # frames read ahead of the engine, at most
+Prepared = TypeVar("Prepared")
 
 
 class Frames(Protocol):
@@ -71,7 +77,11 @@ class Capture:
         self.source, self._every = source, every
         address = isinstance(source, str) and source.lower().startswith(ADDRESSES)
         if isinstance(source, str) and not address:
-            _check_readable(source)
+            try:  # for the system's reason, which OpenCV does not give
+                check_readable(source)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise ImageError(f'Cannot load video "{source}": {reason}') from error
         self._capture = _open_capture(source)
         if not self._capture.isOpened():
             raise ImageError(
@@ -92,21 +102,15 @@ class Capture:
 
     def read(self) -> Picture | None:
         skipped = 0 if self.count == 0 else self._every - 1
-        for _ in range(skipped):
-            if not self._capture.grab():
-                self._warn_if_short()
+        for number in range(skipped + 1):
+            good, frame = self._capture.read() if number == skipped else (self._capture.grab(), None)
+            if not good:
+                if (self.frames or 0) - self.count > 1:  # some containers state one frame more than they hold
+                    log.warning("%s: %d of %d frames could be read", self.source, self.count, self.frames)
                 return None
             self.count += 1
-        good, frame = self._capture.read()
-        if not good:
-            self._warn_if_short()
-            return None
-        self.count += 1
+        assert frame is not None
         return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-
-    def _warn_if_short(self) -> None:
-        if (self.frames or 0) - self.count > 1:  # some containers state one frame more than they hold
-            log.warning("%s: %d of %d frames could be read", self.source, self.count, self.frames)
 
     def close(self) -> None:
         self._capture.release()
@@ -119,15 +123,6 @@ def _open_capture(source: str | int) -> cv2.VideoCapture:
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE]
             return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
         return cv2.VideoCapture(source)
-
-
-def _check_readable(path: str) -> None:
-    """Raise ImageError with the system's reason, which OpenCV does not give."""
-    try:
-        check_readable(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f'Cannot load video "{path}": {reason}') from error
 
 
 class PictureSequence:
@@ -144,6 +139,78 @@ class PictureSequence:
 
     def close(self) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class Frame(Generic[Prepared]):
+    """A frame, and `x`, the network's input for it, such as (channels, height, width) float32."""
+
+    picture: Picture
+    x: Prepared
+
+
+class Reader(Generic[Prepared]):
+    """Reads and prepares frames ahead in a thread; of a live source it keeps only the newest frame."""
+
+    def __init__(self, frames: Frames, prepare: Callable[[Picture], Prepared]) -> None:
+        self._frames, self._prepare = frames, prepare
+        self._ready: deque[Frame[Prepared]] = deque()
+        self._changed = threading.Condition()
+        self._ended = self._closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Frame[Prepared]]:
+        """Yield the frames until the source ends or `stop` is called. Raises the errors of reading."""
+        while (frame := self._next()) is not None:
+            yield frame
+
+    def _next(self) -> Frame[Prepared] | None:
+        with self._changed:
+            while not (self._ready or self._ended or self._closed):
+                self._changed.wait(0.1)  # with a timeout, as `stop` in a signal handler cannot notify
+            if self._ready and not self._closed:
+                frame = self._ready.popleft()
+                self._changed.notify()
+                return frame
+            if self._error is not None and not self._closed:
+                raise self._error
+            return None
+
+    @property
+    def stopped(self) -> bool:
+        return self._closed
+
+    def stop(self) -> None:
+        """End the iteration. May be called from a signal handler."""
+        self._closed = True
+
+    def close(self) -> None:
+        """End the thread and close the source, unless a read has blocked for two seconds."""
+        self.stop()
+        self._thread.join(2.0)
+        if not self._thread.is_alive():
+            self._frames.close()
+
+    def _read(self) -> None:
+        try:
+            while not self._closed and (picture := self._frames.read()) is not None:
+                self._hand_over(Frame(picture, self._prepare(picture)))
+        except BaseException as error:  # raised in the consumer's thread
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def _hand_over(self, frame: Frame[Prepared]) -> None:
+        with self._changed:
+            if self._frames.live:
+                self._ready.clear()
+            while len(self._ready) >= AHEAD and not self._closed:
+                self._changed.wait(0.1)
+            self._ready.append(frame)
+            self._changed.notify()
 
 
 def is_pattern(text: str) -> bool:

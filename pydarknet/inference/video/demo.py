@@ -4,21 +4,27 @@ in the caller's thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 
 from ...errors import OptionError
-from ...images.draw import draw_lines
+from ...images.draw import draw_detections, draw_lines
 from ...images.image import Picture, encode_image, fit_for_classify, write_image
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array
+from ...utils.prefetch import BackgroundWriter
 from ..classifier import Classification, rank, tree_of_network
 from ..detector import (
     DetectionResult,
@@ -31,11 +37,15 @@ from ..detector import (
     result_of,
 )
 from ..finite import require_finite, timed_forward
-from .capture import Frames, stretch_frame
+from .capture import Frame, Frames, Prepared, Reader, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
-from .pipeline import Drawer, Frame, Prepared, Reader, Sink
 
+log = logging.getLogger("pydarknet")
+
+Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted from 1, and its drawn picture
 Running = TypeVar("Running", bound="_Frames[Any]")
+BEHIND = 2  # frames that wait to be drawn, at most
+TIMEOUT = 3.0  # seconds of a request, as in darknet
 WINDOW = 3.0  # seconds over which AlexeyAB's average rate is measured
 STREAMED_QUALITY = 40  # JPEG quality of streams, as in AlexeyAB's darknet
 
@@ -122,6 +132,44 @@ class Rate:
         if now - self._since >= WINDOW:
             self.average = self._frames / (now - self._since)
             self._frames, self._since = 0, now
+
+
+class Drawer:
+    """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
+
+    def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
+        """delay: the objects of frame k are drawn into frame k - delay. hold: the number of further frames that a drawn
+        frame replaces. boxes: whether objects are drawn at all."""
+        self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
+        self._waiting: deque[tuple[int, Picture]] = deque()
+        self._last: DetectionResult | None = None
+        self._held: Picture | None = None
+        self._writer = BackgroundWriter(BEHIND)
+
+    def take(self, number: int, picture: Picture, found: DetectionResult) -> None:
+        """Queue a frame for drawing; wait while the queue is full. Raises the errors of sinks."""
+        self._last = found
+        self._waiting.append((number, picture))
+        if len(self._waiting) > self._delay:
+            self._writer.do(partial(self._draw, *self._waiting.popleft(), found))
+
+    def finish(self) -> None:
+        """Draw the remaining frames and end. Raises the errors of sinks."""
+        while self._waiting and self._last is not None:
+            self._writer.do(partial(self._draw, *self._waiting.popleft(), self._last))
+        self._writer.finish()
+        self.close()
+
+    def close(self) -> None:
+        """End the thread; frames that wait are not drawn."""
+        self._writer.__exit__(GeneratorExit)
+
+    def _draw(self, number: int, picture: Picture, found: DetectionResult) -> None:
+        if self._held is None or (number - 1) % (self._hold + 1) == 0:
+            objects = found.in_array_order() if self._boxes else []
+            self._held = draw_detections(picture, objects, self._classes) if objects else picture
+        for sink in self._sinks:
+            sink(number, self._held)
 
 
 class _Frames(Generic[Prepared]):
@@ -272,3 +320,47 @@ def to_stream(stream: Stream) -> Sink:
             stream.publish(jpeg_part(encode_image(picture, quality=STREAMED_QUALITY)))
 
     return publish
+
+
+class HttpPost:
+    """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last request.
+
+    The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without objects
+    is not sent. A text that cannot be sent is dropped; the first failure is a warning.
+    """
+
+    def __init__(self, url: str, source: str, once: bool = False) -> None:
+        """url: darknet's `host/path`, or `http://host:port/path`. source: the name of the video. once: send only
+        one frame. Raises OptionError for an invalid URL."""
+        self._url = url if "://" in url else f"http://{url}"
+        parts = urlsplit(self._url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OptionError(f"http_post_host {url}: expected HOST/PATH or http://HOST:PORT/PATH")
+        self._source, self._once = source, once
+        self._sent = self._failed = False
+        self._writer = BackgroundWriter()
+
+    def send(self, found: DetectionResult) -> None:
+        """Queue the objects of a frame."""
+        lines = [f"{objects[0].name}, id: {objects[0].class_id}\n" for objects in found.by_box()]
+        if not lines or (self._once and self._sent):
+            return
+        self._sent = True
+        text = "".join(lines) + f"\ntime:\n{time.strftime('%Y-%m-%d %H:%M:%S')}\nvideosource:\n{self._source}"
+        self._writer.do(partial(self._post, text.encode("utf-8", "surrogateescape")))
+
+    def _post(self, content: bytes) -> None:
+        request = Request(self._url, content, {"Content-Type": "text/plain"})
+        try:
+            with urlopen(request, timeout=TIMEOUT):
+                pass
+        except (URLError, OSError, ValueError) as error:
+            if not self._failed:
+                log.warning("%s: cannot post: %s; the demo continues", self._url, getattr(error, "reason", error))
+            self._failed = True
+
+    def __enter__(self) -> HttpPost:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.__exit__(*error)

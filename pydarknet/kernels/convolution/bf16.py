@@ -6,19 +6,17 @@ Nothing is compiled before it is called for, so that the module can be imported 
 
 from __future__ import annotations
 
-from llvmlite import binding, ir
-from numba import config, prange
+from llvmlite import ir
+from numba import prange
 from numba.core import cgutils
 
 from ...runtime.jit import kernel
 from ..addressing import reset_queue
 from ..simd import INT32, LANES, VECTOR
 from .direct import make_convolve, make_convolve_pixels, make_pack_panel
-from .microkernel import Product, has_feature
+from .microkernel import Product, missing_features
 
-NEEDED = ("avx512f", "avx512bf16")  # as LLVM names them
-MISSING = tuple(name for name in NEEDED if not has_feature(name))
-PROCESSOR = config.CPU_NAME or binding.get_host_cpu_name()
+MISSING = missing_features("avx512f", "avx512bf16")
 
 PAIRS, ROUNDED = ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(16), LANES)
 
@@ -29,7 +27,7 @@ class BFloat16(Product):
 
     factors = 2
 
-    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value) -> ir.Value:
+    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
         """To the nearest, of two equally near ones to the even one."""
         signature = ir.FunctionType(ROUNDED, [VECTOR])
         function = cgutils.get_or_insert_function(b.module, signature, "llvm.x86.avx512bf16.cvtneps2bf16.512")

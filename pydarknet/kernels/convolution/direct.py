@@ -190,11 +190,11 @@ def make_convolve_pixels(product: Product) -> Any:
 
 
 def make_convert_cell(product: Product) -> Any:
-    """What writes sixteen float32 of x, times `scale`, as the words of a cell, as a Numba intrinsic."""
+    """What writes sixteen float32 of x, times `scale` plus `zero`, as the words of a cell, as a Numba intrinsic."""
 
     @instructions
-    def convert_cell(b, x, x_at, scale, y, y_at):
-        store_vector(b, product.convert(b, load_vector(b, ahead(b, x, x_at)), scale), ahead(b, y, y_at))
+    def convert_cell(b, x, x_at, scale, zero, y, y_at):
+        store_vector(b, product.convert(b, load_vector(b, ahead(b, x, x_at)), scale, zero), ahead(b, y, y_at))
 
     return convert_cell
 
@@ -213,7 +213,7 @@ def make_convert_task(product: Product) -> Any:
         for block in range(x_at.blocks):
             from_block, to_block = source + block * x_at.block_stride, to + block * x_at.span
             for k in range(count):
-                convert_cell(x, from_block + k * step, x_at.scale, work, to_block + k * cell_words)
+                convert_cell(x, from_block + k * step, x_at.scale, x_at.zero, work, to_block + k * cell_words)
 
     @device
     def convert_task(x, x_base, x_at, first, last, work, to):

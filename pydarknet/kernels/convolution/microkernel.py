@@ -57,6 +57,14 @@ def has_feature(name: str) -> bool:
     return config.CPU_NAME is None and bool(binding.get_host_cpu_features().get(name))
 
 
+PROCESSOR = config.CPU_NAME or binding.get_host_cpu_name()
+
+
+def missing_features(*names: str) -> tuple[str, ...]:
+    """Those of LLVM's names of features that `has_feature` does not know."""
+    return tuple(name for name in names if not has_feature(name))
+
+
 def _tile_shape() -> tuple[int, int]:
     """(MR, NR), the pixels and the vectors of output channels whose accumulators fit this machine's registers beside
     the operands."""
@@ -187,13 +195,13 @@ class Product:
         """Words of a tap's inputs."""
         return TAP_LANES // self.factors
 
-    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value) -> ir.Value:
-        """Sixteen float32 inputs, to be multiplied by `scale` where numbers are integers, as numbers of this type."""
+    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+        """Sixteen float32 inputs as numbers of this type; as integers `scale` times them plus `zero`."""
         raise NotImplementedError
 
     def convert_filters(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
         """Sixteen float32 of filters as numbers of this type."""
-        return self.convert(b, values, ir.Constant(ir.FloatType(), 1.0))
+        return self.convert(b, values, *(ir.Constant(ir.FloatType(), number) for number in (1.0, 0.0)))
 
     def load_input(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
         """What a vector of filters' words is multiplied with: one word of an input, in all lanes. Words are loaded as

@@ -1,22 +1,196 @@
-"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's."""
+"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the filters of the last one, with the
+division of its work, which fits the caches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import NR, SMALL_PLANE
+from ...kernels.convolution.pack import KEPT, QUAD, SCALES, pack_winograd
+from ...kernels.convolution.winograd import MOST, SKEW, convolve_winograd
+from ...kernels.convolution.winograd_transforms import PATCH
+from ...kernels.views import Epilogue, Residual, WinogradFilters, WinogradInput, WinogradSchedule
 from ...runtime.program import Call
+from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Shape, Tensor
-from ...utils.arrays import LANES, Array
+from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
-from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution
-from .direct import DepthwiseConvolution, TiledConvolution
-from .geometry import PackedConvolution, Window
+from ..workspace import with_workspace
+from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
+from .direct import DepthwiseConvolution, TiledConvolution, padded
+from .geometry import PackedConvolution, Window, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
-from .winograd import COSTS, LARGE, PANEL_CHANNELS, WinogradConvolution, packed_size, patch_side, tile_count
+
+PANEL_CHANNELS = NR * LANES  # output channels of one panel of filters
+LARGE = 1 << 20  # floats of filters that no cache holds until the next pass
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of Winograd's method cost on one kind of machine: in multiply-adds of one SIMD vector, amounts in
+    floats. They were fitted to the times of all blockings of some forty layers, whose filters came from memory as they
+    do in a network."""
+
+    patch: float  # of a vector of a transformed input tile
+    product: float  # of a vector of a product
+    shared_filter: float  # of a float of filters from the cache of all cores
+    memory_filter: float  # of a float of filters from memory
+    far: float  # of a float of input tiles, where tiles and products in flight are more than `near`
+    near: int  # floats that stay in a core's own caches
+    shared: int  # floats of filters that the cache of all cores keeps while tasks read them again and again
+    largest: int  # input tiles of a worker, unless they fit one product
+    panels_per_pass: tuple[int, ...]  # to choose from; fewer read input tiles more often, more write further products
+    uneven: float  # of a task: how long the other workers wait for the last one
+    int24: int  # most tiles for which 24-bit weights pay, where filters are larger than LARGE
+
+
+# Measured on Zen 3; for NEON too.
+AVX2 = Costs(
+    patch=7.0, product=7.0, shared_filter=0.05, memory_filter=0.6, far=0.1, near=96 << 10, shared=2 << 20,
+    largest=1 << 20, panels_per_pass=(2, 4), uneven=0.3, int24=0,
+)  # fmt: skip
+
+# Measured on Zen 5, where products take half the time and the rest does not. With more tiles than `int24`, a product
+# needs a filter for longer than memory needs to give it.
+AVX512 = Costs(
+    patch=8.7, product=1.8, shared_filter=0.27, memory_filter=1.6, far=0.145, near=160 << 10, shared=1760 << 10,
+    largest=464 << 10, panels_per_pass=(1, 2), uneven=0.5, int24=16,
+)  # fmt: skip
+
+COSTS = AVX512 if NR == 2 else AVX2
+
+
+def patch_side(m: int, stride: int) -> int:
+    """Cells a side of what one m x m tile reads; as many points are multiplied."""
+    return m + 2 if stride == 1 else 2 * m + 1
+
+
+def tile_count(m: int, out: Shape, batch: int) -> int:
+    """How many m x m tiles cover a batch of planes."""
+    return batch * -(-out.height // m) * -(-out.width // m)
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """The division of one convolution into tasks: tiles of a task, panels of filters multiplied in one pass over them,
+    and the ranges into which all panels are divided.
+
+    The fastest one has the least cost. With P points of an input tile, T tiles of a task, B input blocks, G panels of
+    NR output blocks, S ranges, F floats of filters, and C = ceil(all tiles / T), all tasks together take
+
+        work  =  P C T 16 B G NR                                                products
+              +  patch P T B min(C S, C + workers - 1)                          input transforms
+              +  product P C T G NR                                             output transforms
+              +  (shared_filter or memory_filter) F C                           filters, read once for each C
+              +  far products / (panels_per_pass NR),  where a task's tiles and products exceed `near`
+
+    and the busiest of the workers takes
+
+        cost  =  work / (C S) * ceil(C S / workers) * (1 + uneven workers / (C S))
+    """
+
+    tiles_per_task: int
+    panels_per_pass: int
+    panel_ranges: int
+
+    @classmethod
+    @lru_cache(1024)
+    def of(
+        cls, m: int, stride: int, tiles: int, blocks: int, panels: int, workers: int, int24: bool = False
+    ) -> Blocking:
+        """The one that should be fastest: few tiles a task keep the input tiles near the core, many read the filters
+        less often; where the tiles are few, the workers divide the filters, each transforming all input tiles."""
+        even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
+        filters = packed_size(m, panels * PANEL_CHANNELS, blocks * LANES, int24)
+        pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
+        sizes = {-(-tiles // count) for count in pieces if tiles >= 6 * count or count == 1}
+        candidates = [
+            cls(min(even, size + size % 2), min(at_once, panels // ranges), ranges)
+            for size in sorted(sizes)
+            for at_once in COSTS.panels_per_pass
+            for ranges in (1, workers, 2 * workers, 4 * workers)
+            if ranges <= panels
+        ]
+        # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache,
+        # as long as there are few products beside them.
+        whole = even if even <= 2 * MOST else MOST
+        small = [
+            each
+            for each in candidates
+            if each.tiles_per_task * points * blocks * LANES <= COSTS.largest
+            or each.tiles_per_task <= (whole if each.panels_per_pass == 1 else MOST)
+        ]
+        return min(
+            small or candidates[:1], key=lambda each: each._cost(points, filters, tiles, blocks, panels, workers)
+        )
+
+    def _cost(self, points: int, filters: int, tiles: int, blocks: int, panels: int, workers: int) -> float:
+        """The cost, as above, of so many `points` of an input tile and floats of transformed filters."""
+        pieces = -(-tiles // self.tiles_per_task)
+        tasks, values = pieces * self.panel_ranges, points * pieces * self.tiles_per_task
+        transforms = points * self.tiles_per_task * blocks * min(tasks, pieces + workers - 1)
+        products = values * blocks * LANES * panels * NR
+        work = products + COSTS.patch * transforms + COSTS.product * values * panels * NR
+        work += filters * pieces * (COSTS.shared_filter if filters <= COSTS.shared else COSTS.memory_filter)
+        if points * self.tiles_per_task * (blocks * LANES + self.panels_per_pass * PANEL_CHANNELS) > COSTS.near:
+            work += products / (self.panels_per_pass * NR) * COSTS.far
+        return work / tasks * -(-tasks // workers) * (1 + COSTS.uneven * workers / tasks)
+
+
+class WinogradConvolution(PackedConvolution):
+    """A 3x3 convolution of stride 1 or 2 as F(m x m, 3 x 3)."""
+
+    def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
+        """weights: (n, channels, 3, 3); gain, bias: (n,). int24: keep the filters as in
+        `kernels/convolution/pack.py`."""
+        n, channels, _, _ = weights.shape
+        self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
+        self.panels = -(-n // PANEL_CHANNELS)
+        self.packed = aligned_empty(packed_size(m, n, channels, int24))
+        room = PATCH + (packed_size(m, PANEL_CHANNELS, channels) if int24 else 0)
+        flat = weights.reshape(-1)
+        with_workspace(pack_winograd, threads(), room, m, stride, flat, channels, gain, int(int24), self.packed)()
+        self.bias = padded(bias, self.panels * PANEL_CHANNELS)
+
+    def call(
+        self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
+    ) -> Call:
+        workers, at = threads(), x.layout
+        tiles = tile_count(self.m, out, at.batch)
+        blocking = Blocking.of(self.m, self.stride, tiles, self.blocks, self.panels, workers, self.int24)
+        start = at.origin - window.padding * (at.pitch + 1) * LANES
+        reach = at.halo + window.padding
+        source = WinogradInput(
+            at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach, self.blocks, out.height,
+            out.width, int(pooled),
+        )  # fmt: skip
+        filters = WinogradFilters(self.m, self.stride, int(self.int24), self.panels, self.packed, self.bias)
+        schedule = WinogradSchedule(blocking.tiles_per_task, blocking.panels_per_pass, blocking.panel_ranges)
+        return with_workspace(
+            convolve_winograd, workers, self._work_size(blocking), x.data, source, filters, y.data, y.planes,
+            epilogue, residual, schedule,
+        )  # fmt: skip
+
+    def _work_size(self, blocking: Blocking) -> int:
+        """Floats that one worker needs, in whole cache lines."""
+        points, tiles = patch_side(self.m, self.stride) ** 2, blocking.tiles_per_task
+        patches = points * (self.blocks * tiles * LANES + SKEW)
+        return PATCH + patches + blocking.panels_per_pass * points * tiles * PANEL_CHANNELS + LANES
+
+
+def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int:
+    """Floats of memory for the transformed filters."""
+    values = -(-channels // LANES) * LANES * PANEL_CHANNELS
+    panel = SCALES + values // QUAD * KEPT if int24 else values
+    return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * panel
+
+
+# --- the choice -------------------------------------------------------------------------------------------------------
 
 # Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a transformed input tile, of a vector
 # of a product, of a float of filters (memory is slow, and start-up packs them all). With B input blocks, G output
@@ -54,10 +228,10 @@ class Algorithm:
         if groups == channels == filters and groups > 1 and x.lanes == LANES:
             return cls(x.lanes, depthwise=True)
         if groups == 1 and x.lanes == LANES and window.is_plain_3x3:
-            choose, stride = (measured_tile if tuned else fastest_tile), window.stride_x
-            m = choose(filters, channels, out, stride, pooled, precision)
+            plain = Plain3x3(filters, channels, out, window.stride_x, pooled, precision)
+            m = plain.measured() if tuned else plain.fastest()
             if m:
-                return cls(x.lanes, m=m, stride=stride, int24=uses_int24(m, filters, channels, out))
+                return plain.algorithm(m)
         small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE)
         return cls(x.lanes, precision=precision, block_by_block=small and precision == FLOAT32 and not pooled)
 
@@ -66,8 +240,11 @@ class Algorithm:
         """The same for weights that change with every pass, which are not worth converting."""
         return replace(self, int24=False)
 
-    def pack(self, weights: Array, gain: Array, bias: Array, groups: int) -> PackedConvolution:
-        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
+    def pack(
+        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
+    ) -> PackedConvolution:  # fmt: skip
+        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,). inputs: what becomes of
+        them where the number type is of integers."""
         if self.lanes == NCHW:
             kind = PictureConvolution if self.m else NchwConvolution
             return kind(weights, gain, bias, groups)
@@ -76,70 +253,73 @@ class Algorithm:
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
-            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups)
+            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
         return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
 
 
-def uses_int24(m: int, filters: int, channels: int, out: Shape) -> bool:
-    """Whether 24-bit weights of F(m x m, 3 x 3) are faster than float32; for a batch of one, as `fastest_tile`."""
-    return tile_count(m, out, 1) <= COSTS.int24 and packed_size(m, filters, channels) > LARGE
+class Plain3x3(NamedTuple):
+    """A 3 x 3 convolution that Winograd's method can compute. All choices are for a batch of one, whatever the batch:
+    a picture gives the same result alone and among others."""
 
+    filters: int
+    channels: int
+    out: Shape
+    stride: int = 1
+    pooled: bool = False
+    precision: str = FLOAT32
 
-def fastest_tile(
-    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, precision: str = FLOAT32
-) -> int:
-    """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm in this precision is
-    faster.
+    @property
+    def window(self) -> Window:
+        return Window(3, self.stride, self.stride, 1)
 
-    The choice is for a batch of one, whatever the batch: a picture gives the same result alone and among others.
-    """
-    costs = {m: _winograd_cost(m, filters, channels, out, stride) for m in _tiles(stride, pooled)}
-    best = min(costs, key=lambda m: costs[m])
-    direct = NUMBER_TYPES[precision].cost(filters, channels, Window(3, stride, stride, 1), out)
-    return best if costs[best] < direct else 0
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """The m to choose from; tiles that are pooled have even sides."""
+        return tuple(m for m in ((4, 3, 2) if self.stride == 1 else (3, 2)) if m % 2 == 0 or not self.pooled)
 
+    def algorithm(self, m: int) -> Algorithm:
+        """F(m x m, 3 x 3), with 24-bit weights where these are faster than float32."""
+        few = tile_count(m, self.out, 1) <= COSTS.int24
+        return Algorithm(LANES, m=m, stride=self.stride, int24=few and self._packed_size(m) > LARGE)
 
-def measured_tile(
-    filters: int, channels: int, out: Shape, stride: int = 1, pooled: bool = False, precision: str = FLOAT32
-) -> int:
-    """The same by measurement, where it has been measured or is to be now."""
-    kind = "3x3" if stride == 1 else "3x3/2"
-    key = f"{kind} {channels} -> {filters} at {out.width} x {out.height}{' pooled' if pooled else ''}"
-    key += "" if precision == FLOAT32 else f" {precision}"
-    guess = fastest_tile(filters, channels, out, stride, pooled, precision)
-    allowed = (0, *_tiles(stride, pooled))
-    return tuning.choose(key, guess, allowed, lambda: _candidates(filters, channels, out, stride, pooled, precision))
+    def fastest(self) -> int:
+        """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm in this precision is
+        faster."""
+        costs = {m: self._cost(m) for m in self.tiles}
+        best = min(costs, key=lambda m: costs[m])
+        direct = NUMBER_TYPES[self.precision].cost(self.filters, self.channels, self.window, self.out)
+        return best if costs[best] < direct else 0
 
+    def measured(self) -> int:
+        """The same by measurement, where it has been measured or is to be now."""
+        kind, out = "3x3" if self.stride == 1 else "3x3/2", self.out
+        key = f"{kind} {self.channels} -> {self.filters} at {out.width} x {out.height}{' pooled' * self.pooled}"
+        key += "" if self.precision == FLOAT32 else f" {self.precision}"
+        return tuning.choose(key, self.fastest(), (0, *self.tiles), self._candidates)
 
-def _candidates(filters: int, channels: int, out: Shape, stride: int, pooled: bool, precision: str) -> dict[int, Call]:
-    """A convolution with each algorithm, on made-up numbers."""
-    weights = np.full((filters, channels, 3, 3), 0.01, np.float32)
-    gain, bias = np.ones(filters, np.float32), np.zeros(filters, np.float32)
-    x = Tensor(Layout(1, Shape(channels, out.height * stride, out.width * stride), 1))
-    x.data.fill(1)
-    target = (
-        Shape(filters, (out.height + 1) // 2, (out.width + 1) // 2) if pooled else Shape(filters, out.height, out.width)
-    )
-    y, window = Tensor(Layout(1, target)), Window(3, stride, stride, 1)
-    candidates = {0: Algorithm(LANES, stride=stride, precision=precision)} | {
-        m: Algorithm(LANES, m=m, stride=stride, int24=uses_int24(m, filters, channels, out))
-        for m in _tiles(stride, pooled)
-    }
-    return {
-        m: packed.pack(weights, gain, bias, 1).bind(x, y, window, np.float32(0.1), NONE, pooled=pooled)
-        for m, packed in candidates.items()
-    }
+    def _candidates(self) -> dict[int, Call]:
+        """A convolution with each algorithm, on made-up numbers."""
+        out, stride = self.out, self.stride
+        weights = np.full((self.filters, self.channels, 3, 3), 0.01, np.float32)
+        x = Tensor(Layout(1, Shape(self.channels, out.height * stride, out.width * stride), 1))
+        x.data.fill(1)
+        sides = ((side + self.pooled) // (1 + self.pooled) for side in (out.height, out.width))
+        y = Tensor(Layout(1, Shape(self.filters, *sides)))
+        algorithms = {0: Algorithm(LANES, stride=stride, precision=self.precision)}
+        algorithms |= {m: self.algorithm(m) for m in self.tiles}
+        return {
+            m: algorithm.pack(weights, *neutral(self.filters), 1).bind(
+                x, y, self.window, np.float32(0.1), NONE, pooled=self.pooled
+            )
+            for m, algorithm in algorithms.items()
+        }
 
+    def _packed_size(self, m: int) -> int:
+        return packed_size(m, self.filters, self.channels)
 
-def _tiles(stride: int, pooled: bool) -> tuple[int, ...]:
-    """The m to choose from; tiles that are pooled have even sides."""
-    known = (4, 3, 2) if stride == 1 else (3, 2)
-    return tuple(m for m in known if m % 2 == 0 or not pooled)
-
-
-def _winograd_cost(m: int, filters: int, channels: int, out: Shape, stride: int) -> float:
-    """The formula above. With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
-    values = tile_count(m, out, 1) * patch_side(m, stride) ** 2
-    blocks_in, blocks_out = -(-channels // LANES), -(-filters // PANEL_CHANNELS) * NR
-    transforms = values * stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)
-    return transforms + values * blocks_in * LANES * blocks_out + packed_size(m, filters, channels) * FILTER_COST
+    def _cost(self, m: int) -> float:
+        """The formula above. With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
+        values = tile_count(m, self.out, 1) * patch_side(m, self.stride) ** 2
+        blocks_in, blocks_out = -(-self.channels // LANES), -(-self.filters // PANEL_CHANNELS) * NR
+        transforms = values * self.stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)
+        return transforms + values * blocks_in * LANES * blocks_out + self._packed_size(m) * FILTER_COST

@@ -1,9 +1,11 @@
-"""The backward pass of a convolution: both gradients on the forward pass's layout and registers."""
+"""The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
+learn."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +20,17 @@ from ...kernels.convolution.weight_gradient import (
 )
 from ...kernels.elementwise import channel_total, spread_cells
 from ...kernels.views import Extent, PartialSums
+from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
-from ..base import Trainable
+from ..base import Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .direct import DepthwiseConvolution, output_panels
-from .geometry import PackedConvolution, Window
+from .geometry import PackedConvolution, Window, neutral, not_bound
 
+LARGEST_FILTERS = 1 << 29  # weights of one layer
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
 
 
@@ -36,6 +40,62 @@ class Parameters(NamedTuple):
     biases: Trainable
     scales: Trainable | None
     weights: Trainable
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class FilterLayer(Layer):
+    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
+
+    sets_channels: ClassVar[bool] = True
+
+    channels: int
+    filters: int
+    activation: Activation
+    norm: BatchNorm | None = None
+    biases: Array = field(init=False, repr=False)
+    weights: Array = field(init=False, repr=False)
+    parameters_trained: Parameters | None = field(default=None, repr=False)
+    _packed: PackedConvolution | None = field(default=None, repr=False)
+    _call: Call = field(default=not_bound, repr=False)
+
+    def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
+        """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
+        if math.prod(shape) > LARGEST_FILTERS:
+            raise self.section.shape_error(f"has {named} weights; expected at most {LARGEST_FILTERS}")
+        self.biases, self.weights = np.zeros(self.filters, np.float32), np.zeros(shape, np.float32)
+
+    def named_parameters(self) -> list[Parameter]:
+        norm = self.norm.named_parameters() if self.norm else []
+        weights = Parameter("weights", self.weights, matrix=self.has_filters and self.record_options.flipped)
+        return [Parameter("biases", self.biases), *norm, weights]
+
+    def parameters_changed(self) -> None:
+        super().parameters_changed()
+        self._packed = None
+
+    def _initialise(self, spread: float, rng: np.random.Generator, uniform: bool = False) -> None:
+        shape = self.weights.shape
+        numbers = 2 * rng.random(shape, np.float32) - 1 if uniform else rng.standard_normal(shape, np.float32)
+        self.weights[:] = np.float32(spread) * numbers
+        self.biases[:] = 0
+        if self.norm:
+            self.norm.initialise()
+        self.parameters_changed()
+
+    def _gain_and_bias(self) -> tuple[Array, Array]:
+        return self.norm.fold(self.biases) if self.norm else (neutral(self.filters)[0], self.biases)
+
+    def _unnormalised(self) -> tuple[Array, Array]:
+        """Gain and bias of the raw sums in training."""
+        gain, zeros = neutral(self.filters)
+        return gain, zeros if self.norm else self.biases
+
+    def _make_trainables(self) -> Parameters:
+        scales = Trainable("scales", self.norm.scales) if self.norm else None
+        return Parameters(Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
+
+    def trainables(self) -> list[Trainable]:
+        return [parameter for parameter in self.parameters_trained or () if parameter is not None]
 
 
 class ConvolutionLearning:
@@ -164,7 +224,7 @@ class ConvolutionGradient:
         turned = Window(w.size, 1, 1, w.size - 1 - w.padding, w.dilation)
         if self._depthwise:
             filters = np.ascontiguousarray(self.weights[:, :, ::-1, ::-1])
-            depthwise = DepthwiseConvolution(filters, np.ones(n, np.float32), np.zeros(n, np.float32))
+            depthwise = DepthwiseConvolution(filters, *neutral(n))
             addition = target if overwrites else Tensor(target.layout)
             depthwise.bind(self.spread, addition, turned, np.float32(1), NONE)()
             if not overwrites:
@@ -172,9 +232,8 @@ class ConvolutionGradient:
             return
         filters = _transposed(self.weights, self.groups)
         channels = len(filters)
-        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
         algorithm = Algorithm.select(channels, n, self.groups, turned, self.spread.layout, target.shape)
-        packed = algorithm.without_int24.pack(filters, ones, zeros, self.groups)
+        packed = algorithm.without_int24.pack(filters, *neutral(channels), self.groups)
         packed.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 
 
@@ -197,3 +256,47 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
             units.append((block, unit))
             at += GRADIENT_LANES * LANES * size * size * count
     return np.array(tasks, np.int64), np.array(units, np.int64), at
+
+
+# --- binary convolutions (`xnor`) -------------------------------------------------------------------------------------
+#
+# As in XNOR-Net (Rastegari et al., 2016) the backward pass is a straight-through estimator: filters take the gradient
+# of their binary form, inputs take the gradient of their signs where they are between -1 and 1.
+
+
+def binary_weights(weights: Array) -> Array:
+    """Binary filters (n, c, k, k): each weight is plus or minus its filter's mean absolute value."""
+    mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
+    return np.where(weights > 0, mean, -mean).astype(np.float32)
+
+
+def write_signs(x: Tensor, signs: Tensor) -> None:
+    """Write the sign of every input, 0 counting as negative, inside the halo of `signs`."""
+    at, h, w = signs.layout, x.shape.height, x.shape.width
+    inner = signs.data.reshape(at.batch, at.blocks, h + 2 * at.halo, at.pitch, LANES)
+    outer = x.data.reshape(at.batch, at.blocks, h + 2 * x.layout.halo, x.layout.pitch, LANES)
+    read = outer[:, :, x.layout.halo : x.layout.halo + h, x.layout.halo : x.layout.halo + w]
+    inner[:, :, at.halo : at.halo + h, at.halo : at.halo + w] = np.where(read > 0, np.float32(1), np.float32(-1))
+
+
+class BinaryLearning:
+    """Signs and binary filters of one mini-batch. In training the padding is 0."""
+
+    def __init__(self, weights: Array, x: Tensor, source_delta: Tensor | None, window: Window) -> None:
+        self._real, self._x, self._source_delta = weights, x, source_delta
+        self.weights = np.empty_like(weights)
+        self.signs = Tensor(Layout(x.layout.batch, x.shape, window.halo(x.shape)))
+        self.delta = Tensor(source_delta.layout) if source_delta is not None else None  # of the signs
+
+    def forward(self) -> None:
+        """Compute the signs of inputs and filters."""
+        write_signs(self._x, self.signs)
+        self.weights[:] = binary_weights(self._real)
+        if self.delta is not None:
+            self.delta.data.fill(0)
+
+    def backward(self) -> None:
+        """Add `delta` to the source's, where the input is between -1 and 1."""
+        if self._source_delta is not None and self.delta is not None:
+            between = np.abs(self._x.plain()) < 1
+            self._source_delta.add_plain(self.delta.plain() * between)

@@ -1,5 +1,5 @@
-"""`[convolutional]`: one micro-kernel for all shapes, batch normalisation folded in, activation applied at the
-store."""
+"""`[convolutional]` and its transpose `[deconvolutional]`: one micro-kernel for all shapes, batch normalisation folded
+in, activation applied at the store."""
 
 from __future__ import annotations
 
@@ -13,37 +13,30 @@ import numpy as np
 
 from ...config.dialect import Dialect
 from ...config.sections import Section
+from ...kernels.elementwise import add_scaled
+from ...kernels.views import Extent
 from ...runtime.program import Call
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
-from ..activations import Activation, read_activation
-from ..base import BuildContext, Layer, Parameter, Trainable
+from ..activations import read_activation
+from ..base import BuildContext, Layer, Parameter, Trainable, sizes
 from ..batchnorm import BatchNorm
 from ..summary_row import blur_row, convolution_row
 from .algorithm import Algorithm
-from .backward import ConvolutionLearning, Parameters
-from .binary import BinaryLearning, binary_weights, write_signs
-from .blur_pool import Blur
-from .converted import FLOAT32
-from .geometry import FusableConvolution, PackedConvolution, Window, not_bound
+from .backward import BinaryLearning, ConvolutionLearning, FilterLayer, binary_weights, write_signs
+from .converted import FLOAT32, INT8, IntegerInputs
+from .direct import TiledConvolution
+from .geometry import FusableConvolution, PackedConvolution, Window
 from .inverted_bottleneck import bind_inverted_bottleneck, chain_length, lanes_from_nchw
 from .nchw import lanes_from_rows, reads_picture
-from .section import UNUSED, read_groups, read_window, shared_layer
-
-LARGEST_FILTERS = 1 << 29  # weights of one layer
+from .section import UNUSED, Blur, read_groups, read_window, shared_layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Convolutional(FusableConvolution, Layer):
+class Convolutional(FusableConvolution, FilterLayer):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
-    sets_channels: ClassVar[bool] = True
-
-    channels: int
-    filters: int
     window: Window
-    activation: Activation
-    norm: BatchNorm | None = None
     groups: int = 1
     blur: Blur | None = None
     xnor: bool = False
@@ -53,28 +46,19 @@ class Convolutional(FusableConvolution, Layer):
     shares: Convolutional | None = None
     has_filters: ClassVar[bool] = True
 
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
     precision: str = field(default=FLOAT32, repr=False)
+    input_range: tuple[float, float] | None = field(default=None, repr=False)  # of what becomes 8-bit integers
     _algorithm: Algorithm | None = field(default=None, repr=False)
-    _packed: PackedConvolution | None = field(default=None, repr=False)
     _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go with this one, after it
-    _call: Call = field(default=not_bound, repr=False)
     _signs: Tensor | None = field(default=None, repr=False)
     _target: Tensor | None = field(default=None, repr=False)
-    parameters_trained: Parameters | None = field(default=None, repr=False)
     learning: ConvolutionLearning = field(init=False, repr=False)
     binary: BinaryLearning | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
-        if math.prod(shape) > LARGEST_FILTERS:
-            raise self.section.shape_error(
-                f"has {' x '.join(map(str, shape))} weights; expected at most {LARGEST_FILTERS}"
-            )
-        self.biases = np.zeros(self.filters, np.float32)
-        self.weights = np.zeros(shape, np.float32)
+        self._make_parameters(shape, " x ".join(map(str, shape)))
         if self.shares is not None:
             self._share(self.shares)
 
@@ -122,31 +106,12 @@ class Convolutional(FusableConvolution, Layer):
         return self.blur.out_shape(out) if self.blur else out
 
     def named_parameters(self) -> list[Parameter]:
-        if self.shares is not None:
-            return []
-        norm = self.norm.named_parameters() if self.norm else []
-        return [
-            Parameter("biases", self.biases),
-            *norm,
-            Parameter("weights", self.weights, matrix=self.record_options.flipped),
-        ]
-
-    def parameters_changed(self) -> None:
-        super().parameters_changed()
-        self._packed = None
+        return [] if self.shares is not None else super().named_parameters()
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
-        if self.shares is not None:
-            return
-        spread = np.float32(math.sqrt(2 / (self.window.size**2 * self.channels / self.groups)))
-        if dialect.uniform_filters:
-            self.weights[:] = spread * (2 * rng.random(self.weights.shape, np.float32) - 1)
-        else:
-            self.weights[:] = spread * rng.standard_normal(self.weights.shape, np.float32)
-        self.biases[:] = 0
-        if self.norm:
-            self.norm.initialise()
-        self.parameters_changed()
+        if self.shares is None:
+            spread = math.sqrt(2 / (self.window.size**2 * self.channels / self.groups))
+            self._initialise(spread, rng, dialect.uniform_filters)
 
     def halo(self, lanes: int = LANES) -> int:
         return 0 if self.xnor or lanes == NCHW else self.window.halo(self.inputs[0])
@@ -159,11 +124,6 @@ class Convolutional(FusableConvolution, Layer):
         """A branch reads this output too: `bin_output` may not drop its activation."""
         self.bin_output = False
 
-    def _gain_and_bias(self) -> tuple[Array, Array]:
-        if self.norm is None:
-            return np.ones(self.filters, np.float32), self.biases
-        return self.norm.fold(self.biases)
-
     def _pack(self, algorithm: Algorithm) -> PackedConvolution:
         gain, bias = self._gain_and_bias()
         weights = self.weights
@@ -171,7 +131,8 @@ class Convolutional(FusableConvolution, Layer):
             if self.xnor_folds:
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
             weights = binary_weights(weights)
-        return algorithm.pack(weights, gain, bias, self.groups)
+        inputs = IntegerInputs.of_range(*self.input_range) if self.input_range else None
+        return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
@@ -179,7 +140,8 @@ class Convolutional(FusableConvolution, Layer):
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
-        self.precision = FLOAT32 if chained or pooled else precision
+        unknown = precision == INT8 and self.input_range is None
+        self.precision = FLOAT32 if chained or pooled or unknown else precision
 
     def _algorithm_for(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Algorithm:
         if self.xnor:  # sums of signs must come out exact, as binary layers look at their signs
@@ -252,10 +214,7 @@ class Convolutional(FusableConvolution, Layer):
         if self.shares:
             self.parameters_trained = self.shares.parameters_trained
         if self.parameters_trained is None:
-            scales = Trainable("scales", self.norm.scales) if self.norm else None
-            self.parameters_trained = Parameters(
-                Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True)
-            )
+            self.parameters_trained = self._make_trainables()
         assert self._target is not None and delta is not None
         sharp_delta = self.blur.setup_training(delta) if self.blur else delta
         x, source_delta, weights = self.source_tensors[0], source_deltas[0], self.weights
@@ -276,21 +235,17 @@ class Convolutional(FusableConvolution, Layer):
         return not self.xnor
 
     def trainables(self) -> list[Trainable]:
-        if self.shares is not None or self.parameters_trained is None:
-            return []
-        return [parameter for parameter in self.parameters_trained if parameter is not None]
+        return [] if self.shares is not None else super().trainables()
 
     @property
     def pre_norm_delta(self) -> Array:
         return self.learning.gradient.spread.plain()
 
     def forward_training(self) -> None:
-        gain, bias = np.ones(self.filters, np.float32), np.zeros(self.filters, np.float32)
         if self.binary:
             self.binary.forward()
         algorithm = self._algorithm_for(self.learning.x.layout)
-        weights, offset = self.learning.gradient.weights, bias if self.norm else self.biases
-        packed = algorithm.without_int24.pack(weights, gain, offset, self.groups)
+        packed = algorithm.without_int24.pack(self.learning.gradient.weights, *self._unnormalised(), self.groups)
         self.learning.forward(packed, self.biases)
         if self.blur:
             self.blur.run()
@@ -331,3 +286,119 @@ def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
         if not isinstance(layer, Convolutional):
             return
         yield layer
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Deconvolutional(FilterLayer):
+    """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
+    out by the stride with zeros between its cells."""
+
+    size: int
+    stride: int
+    padding: int
+    _spread: Tensor | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = self.channels, self.filters, self.size, self.size
+        self._make_parameters(shape, str(math.prod(shape)))
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
+        filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
+        padding = section.natural("padding", 0, 1 << 16)
+        return cls.build(
+            section,
+            context,
+            channels=context.shape(context.index - 1).channels,
+            filters=filters,
+            size=size,
+            stride=section.positive("stride", 1, 1 << 12),
+            padding=size // 2 if section.flag("pad") else padding,
+            activation=read_activation(section, context.dialect, "logistic"),
+            norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
+        )
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
+        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
+        return Shape(self.filters, height, width)
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        self._initialise(0.02 * (self.shape.cells / self.inputs[0].cells), rng)
+
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
+        assert output is not None
+        shape = self.inputs[0]
+        if self._packed is None:
+            self._packed = TiledConvolution(self._turned(), *self._gain_and_bias(), 1, 16)
+        wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
+        window = self._window
+        self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
+        self._call = self._packed.bind(
+            self._spread, output, window, self.activation.fused_slope, self.activation.fused_id
+        )
+
+    def _spread_input(self) -> None:
+        assert self._spread is not None
+        (x,), at, shape = self.source_tensors, self._spread.layout, self.inputs[0]
+        keep, gain = np.zeros(at.blocks * 16, np.float32), np.ones(at.blocks * 16, np.float32)
+        extent = Extent(at.batch, at.blocks, shape.height, shape.width)
+        add_scaled(
+            x.data, x.layout.strides(), keep, gain, self._spread.data, at.strides(self.stride, self.stride), extent
+        )
+
+    def forward(self) -> None:
+        if self._packed is None:  # the parameters have changed
+            self.setup(self.source_tensors, self.output)
+        assert self._packed is not None and self.output is not None
+        self._spread_input()
+        self._call()
+        if not self.activation.fusable:
+            self.activation.apply(self.output)
+
+    # --- training: the gradients of the convolution of the spread input ---
+
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
+        assert self.output is not None and self._spread is not None and delta is not None
+        self.parameters_trained, turned = self._make_trainables(), self._turned()
+        self._turned_weights = Trainable("turned", turned)
+        self._spread_delta = Tensor(Layout(self.batch, self._spread.shape))
+        self._learning = ConvolutionLearning(
+            self.parameters_trained._replace(weights=self._turned_weights), turned, self.norm, self._spread,
+            self.output, self._window, 1, self.activation, self._spread_delta if source_deltas[0] else None, delta,
+        )  # fmt: skip
+
+    def _turned(self) -> Array:
+        return np.ascontiguousarray(self.weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+
+    @property
+    def _window(self) -> Window:
+        return Window(self.size, 1, 1, self.size - 1 - self.padding)
+
+    def forward_training(self) -> None:
+        self._spread_input()
+        weights = self._learning.gradient.weights
+        weights[:] = self._turned()
+        self._learning.forward(TiledConvolution(weights, *self._unnormalised(), 1, 16), self.biases)
+
+    def backward(self) -> None:
+        self._turned_weights.update[:] = 0
+        self._spread_delta.data.fill(0)
+        self._learning.backward()
+        assert self.parameters_trained is not None
+        self.parameters_trained.weights.update += self._turned_weights.update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        (target,), wide, shape = self.source_deltas, self._spread_delta, self.inputs[0]
+        if target is not None:
+            at, ones = target.layout, np.ones(target.layout.blocks * 16, np.float32)
+            x_at = wide.layout.strides(self.stride, self.stride)
+            extent = Extent(at.batch, at.blocks, shape.height, shape.width)
+            add_scaled(wide.data, x_at, ones, ones, target.data, at.strides(), extent)
+
+    def table_row(self) -> str:
+        shape, out = self.inputs[0], self.shape
+        window = f"{self.size:2d} x{self.size:2d} /{self.stride:2d}"
+        return f"deconv{self.filters:5d} {window}  {sizes(shape)}   ->  {sizes(out)}"

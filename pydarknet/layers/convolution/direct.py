@@ -9,28 +9,26 @@ import numpy as np
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
 from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT, pack_filters
-from ...kernels.views import Epilogue, PackedFilters, Schedule
+from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 from ..workspace import with_queue, with_workspace
-from .geometry import Table, Window, origins_of, residual_of
+from .geometry import PackedConvolution, Table, Window, origins_of
 
 
-class TiledConvolution:
-    """A convolution of any size, stride, dilation and grouping on the micro-kernel.
-
-    Packed once; bound to tensors as often as their sizes change.
-    """
+class TiledConvolution(PackedConvolution):
+    """A convolution of any size, stride, dilation and grouping on the micro-kernel."""
 
     kernel = convolve
+    begins_with_output = True
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int, oc_vectors: int = NR) -> None:
         """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read;
         oc_vectors: output blocks that are computed together."""
         n, channels, self.size, _ = weights.shape
-        self.filters, self.lanes = n, lanes
+        self.filters = n
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
         self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors)
         last = self.panels[-1]
@@ -44,22 +42,15 @@ class TiledConvolution:
         offsets = np.ascontiguousarray(channel // x.lanes * x.block + channel % x.lanes + within)
         return PackedFilters(offsets, self.used, self.panels, self.packed, self.bias)
 
-    def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
-        added: Tensor | None = None,
-    ) -> Call:  # fmt: skip
-        """See `PackedConvolution.bind`."""
+    def call(
+        self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
+    ) -> Call:
         within = window.offset(x.layout, self.taps[:, ROW], self.taps[:, COLUMN])
         filters = self.filters_for(x.layout, within)
-        out = window.out_shape(x.shape, self.filters) if pooled else y.shape
-        x_at, epilogue = origins_of(x, window, out), Epilogue(self.filters, slope, code, added is y)
+        arguments = x.data, origins_of(x, window, out), filters, y.data, y.planes, epilogue
         if pooled:
-            size = NR * 2 * out.width * LANES
-            return with_workspace(convolve_pooled, threads(), size, x.data, x_at, filters, y.data, y.planes, epilogue)
-        return with_queue(
-            self.kernel, x.data, x_at, filters, y.data, y.planes, epilogue,
-            residual_of(added, y, True), self._schedule(out, x.layout),
-        )  # fmt: skip
+            return with_workspace(convolve_pooled, threads(), NR * 2 * out.width * LANES, *arguments)
+        return with_queue(self.kernel, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
         """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""
@@ -74,12 +65,12 @@ class TiledConvolution:
 class DepthwiseConvolution(TiledConvolution):
     """A convolution of each channel with one filter of its own."""
 
-    kernel = convolve_depthwise
+    kernel, pools = convolve_depthwise, False
 
     def __init__(self, weights: Array, gain: Array, bias: Array) -> None:
         """weights: (n, 1, size, size); gain, bias: (n,)."""
         n, _, self.size, _ = weights.shape
-        self.filters, self.lanes, self.used, blocks = n, LANES, 1, -(-n // LANES)
+        self.filters, self.used, blocks = n, 1, -(-n // LANES)
         self.taps = _taps(0, 1, self.size)
         taps = len(self.taps)
         self.panels = np.array([(block, 1, 0, taps, block * taps * LANES) for block in range(blocks)], np.int64)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.activation import NONE
-from ...kernels.views import Origins, Residual
+from ...kernels.views import Epilogue, Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
+from ...utils.arrays import Array
 from ..activations import LINEAR, Activation
 
 Table = NDArray[np.int64]
@@ -67,26 +68,45 @@ def origins_of(x: Tensor, window: Window, out: Shape) -> Origins:
     return Origins(at.item, at.block, rows, columns, out.height, out.width)
 
 
-def residual_of(added: Tensor | None, y: Tensor, begins_with_y: bool = False) -> Residual:
-    """What is added to y after the activation, for kernels; nothing where it is None, or y with which sums begin."""
+def residual_of(added: Tensor | None, y: Tensor) -> Residual:
+    """What is added to y after the activation, for kernels; nothing where it is None."""
     tensor = added or y
     at = tensor.layout
-    return Residual(
-        tensor.data, added is not None and not (begins_with_y and added is y), at.item, at.block, at.pitch, at.origin
-    )
+    return Residual(tensor.data, added is not None, at.item, at.block, at.pitch, at.origin)
 
 
-class PackedConvolution(Protocol):
+def neutral(filters: int) -> tuple[Array, Array]:
+    """(gain, bias) that change nothing."""
+    return np.ones(filters, np.float32), np.zeros(filters, np.float32)
+
+
+class PackedConvolution:
     """Filters and biases in the order of one algorithm's kernel. Packed once; bound to tensors as often as their sizes
-    change."""
+    change. An algorithm that does not support something is not selected where it is asked for."""
+
+    filters: int
+    pools: ClassVar[bool] = True  # it can give the largest of each 2 x 2 cells
+    adds: ClassVar[bool] = True  # it can add another tensor
+    begins_with_output: ClassVar[bool] = False  # sums begin with what they are added to
 
     def bind(
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
         """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
-        largest of each 2 x 2 cells. `added` is added after the activation; where there is none, y itself may be given.
-        Algorithms that support neither are not selected where they are asked for."""
+        largest of each 2 x 2 cells. `added` is added after the activation; where there is none, y itself may be
+        given."""
+        assert (self.pools or not pooled) and (self.adds or added is None)
+        out = window.out_shape(x.shape, self.filters) if pooled else y.shape
+        begins = self.begins_with_output and added is y
+        epilogue, residual = Epilogue(self.filters, slope, code, begins), residual_of(None if begins else added, y)
+        return self.call(x, y, window, out, epilogue, residual, pooled)
+
+    def call(
+        self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
+    ) -> Call:
+        """The kernel's call; out: the output's shape before pooling."""
+        raise NotImplementedError
 
 
 class FusableConvolution:

@@ -9,22 +9,23 @@ import numpy as np
 
 from ...kernels.convolution.nchw import FIRST, convolve_nchw_bottleneck, convolve_picture, convolve_rows
 from ...kernels.convolution.nchw_microkernel import COLUMN_OUTS, COLUMN_SPAN, LEAST, OUTS, PLANE_SPAN, POINTS, SPAN
-from ...kernels.views import NchwFilters, NchwRows
+from ...kernels.views import Epilogue, NchwFilters, NchwRows, Residual
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..workspace import with_workspace
-from .geometry import FusableConvolution, Table, Window, residual_of
+from .geometry import FusableConvolution, PackedConvolution, Table, Window, residual_of
 
 MOST_CHANNELS = LANES // 2  # few channels: more fill a block's lanes well enough
 MOST_PLANES = 4  # of a picture
 
 
-class NchwConvolution:
-    """A convolution over all channels, or of each with its own filter, that reads an NCHW tensor."""
+class NchwConvolution(PackedConvolution):
+    """A convolution over all channels, or of each with its own filter, that reads an NCHW tensor and writes it or
+    blocks."""
 
-    lanes = NCHW
+    pools = adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
         """weights: (n, channels / groups, size, size), `groups` 1 or n; gain, bias: (n,)."""
@@ -40,12 +41,9 @@ class NchwConvolution:
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         return np.ascontiguousarray((channel * x.block + window.offset(x, row, column)).ravel())
 
-    def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
-        added: Tensor | None = None,
-    ) -> Call:  # fmt: skip
-        """See `PackedConvolution.bind`; y is NCHW or blocked, neither pooled nor added to."""
-        assert not pooled and added is None
+    def call(
+        self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
+    ) -> Call:
         step, blocked = window.stride_x, y.layout.lanes != NCHW
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         cell, phase = np.divmod(column - window.padding, step)
@@ -58,7 +56,8 @@ class NchwConvolution:
         room = self.channels * self.size * step * pitch + LANES * SPAN
         return with_workspace(
             convolve_rows, threads(), room,
-            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, slope), y.data, y.planes, code,
+            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, epilogue.slope), y.data, y.planes,
+            epilogue.activation,
         )  # fmt: skip
 
 
@@ -68,8 +67,11 @@ WINDOW_3X3 = Window(3, 1, 1, 1)
 MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0, 0], [0, 0, 1]])
 
 
-class PictureConvolution:
-    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks."""
+class PictureConvolution(PackedConvolution):
+    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks. Where it is pooled, the slope is applied after
+    that, and a code is not."""
+
+    adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
         """weights: (n, channels, 3, 3), n a multiple of LANES; gain, bias: (n,); groups: 1."""
@@ -81,13 +83,10 @@ class PictureConvolution:
         self.packed[:] = np.stack(points, axis=1).ravel()
         self.bias = bias
 
-    def bind(
-        self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
-        added: Tensor | None = None,
-    ) -> Call:  # fmt: skip
-        """See `PackedConvolution.bind`. Where it is pooled, the slope is applied after that, and a code is not; nothing
-        is added."""
-        assert not (pooled and code) and added is None
+    def call(
+        self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
+    ) -> Call:
+        assert not (pooled and epilogue.activation)
         pitch = -(-(FIRST + x.shape.width + 1) // LANES) * LANES
         columns = FIRST - window.padding + np.arange(window.size)
         offsets = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
@@ -97,7 +96,8 @@ class PictureConvolution:
         size = self.channels * POINTS * pitch + 2 * LANES * COLUMN_SPAN
         return with_workspace(
             convolve_picture, threads(), size,
-            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, slope), y.data, y.planes, code,
+            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, epilogue.slope), y.data, y.planes,
+            epilogue.activation,
         )  # fmt: skip
 
 

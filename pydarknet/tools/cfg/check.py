@@ -18,7 +18,7 @@ from ...layers.heads.detection import DetectionHead
 from ...layers.heads.yolo import Yolo
 from ...network.builder import USUAL_STRIDE
 from ...training.lr_schedule import LearningRateSchedule
-from .lenient_build import LenientBuild, Problem, build_leniently
+from .lenient_build import LenientBuild, Problem
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Sect
     """
     syntax: list[tuple[str, bool]] = []
     config = read_config(path, lambda text, is_error: syntax.append((text, is_error)))
-    build = build_leniently(config, choose_dialect(dialect, config))
+    build = LenientBuild(config, choose_dialect(dialect, config))
     for text, is_error in syntax:
         build.diagnostics.add(text, is_error=is_error)
     for rule in (_mini_batches, _schedule, _input_size, _masks, _agreement, _activations):

@@ -1,6 +1,6 @@
 """Build a network from a .cfg file that may have faults: build each layer as far as possible, record every fault.
 
-`Network` stops at the first fault. `build_leniently` records the fault and continues as if the option at fault were
+`Network` stops at the first fault. `LenientBuild` records the fault and continues as if the option at fault were
 absent. For each layer it notes whether the channels and the plane size of the output are certain, so that the
 consequences of a fault are not reported as further faults.
 """
@@ -186,7 +186,10 @@ UNKNOWN = ShapeCertainty(channels=False, size=False)
 
 @dataclass
 class LenientBuild:
-    """The layers of a .cfg file as far as they can be built, and the faults of the file."""
+    """The layers of a .cfg file as far as they can be built, and the faults of the file.
+
+    No content of a .cfg file makes it raise.
+    """
 
     config: Config
     dialect: Dialect
@@ -201,12 +204,13 @@ class LenientBuild:
     def __post_init__(self) -> None:
         self.diagnostics = Diagnostics(self.config.path)
         self.problems = self.diagnostics.problems
+        self._build()
 
     def certainty_of(self, source: int) -> ShapeCertainty:
         """The certainty of the output of layer `source`, or of the network's input (INPUT)."""
         return self._input_certainty if source == INPUT else self.certainty[source]
 
-    def build(self) -> None:
+    def _build(self) -> None:
         """Read [net] and all layers."""
         self.net = self._lenient(self.config.net, None)
         self.net.ignore(*self.dialect.net_keys)
@@ -342,10 +346,3 @@ def _line_of_filters(layer: Layer, layers: Sequence[Layer]) -> str:
         return ""
     found = [option for option in layers[-1].section.options if option.key in ("filters", "output")]
     return f"; {found[0].key}={found[0].value} is in line {found[0].line}" if found else ""
-
-
-def build_leniently(config: Config, dialect: Dialect) -> LenientBuild:
-    """Build what can be built and record every fault. No content of a .cfg file makes it raise."""
-    result = LenientBuild(config, dialect)
-    result.build()
-    return result

@@ -20,7 +20,7 @@ from ...layers.heads.yolo import Yolo
 from ...network.builder import input_size_hint
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
-from .lenient_build import build_leniently
+from .lenient_build import LenientBuild
 
 CELLS = 1  # a width for which `format_anchors` writes cells, with decimals
 
@@ -44,8 +44,9 @@ class Retarget:
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
-        self.build = build_leniently(self.config, choose_dialect(dialect, self.config))
+        self.build = LenientBuild(self.config, choose_dialect(dialect, self.config))
         self.heads = [(i, layer) for i, layer in enumerate(self.build.layers) if isinstance(layer, Head)]
+        self._anchored = [head for _, head in self.heads if isinstance(head, (Yolo, Region))]
 
     # --- anchors ---
 
@@ -53,33 +54,30 @@ class Retarget:
     def unit(self) -> tuple[int, int]:
         """Width and height of the network's input in the unit of its anchors: pixels, or cells for [region]. Raises
         ConfigError for a network without anchors."""
-        for _, head in self.heads:
-            if isinstance(head, Region):
-                return head.shape.width, head.shape.height
-            if isinstance(head, Yolo):
-                return self.build.input.width, self.build.input.height
-        raise ConfigError(f"{self.text.path}: no layer with anchors; expected [yolo], [Gaussian_yolo] or [region]")
+        if not self._anchored:
+            raise ConfigError(f"{self.text.path}: no layer with anchors; expected [yolo], [Gaussian_yolo] or [region]")
+        first = self._anchored[0]
+        plane = first.shape if isinstance(first, Region) else self.build.input
+        return plane.width, plane.height
 
     @property
     def in_cells(self) -> bool:
         """Whether the unit of the anchors is cells, so that they have decimals."""
-        return any(isinstance(head, Region) for _, head in self.heads)
+        return any(isinstance(head, Region) for head in self._anchored)
 
     @property
     def count(self) -> int:
-        """The number of anchors in the file. Raises ConfigError for a network without anchors."""
-        _ = self.unit
-        return max(h.num if isinstance(h, Yolo) else len(h.anchors)
-                   for _, h in self.heads if isinstance(h, (Yolo, Region)))  # fmt: skip
+        """The number of anchors in the file; 0 for a network without anchors."""
+        counts = (head.num if isinstance(head, Yolo) else len(head.anchors) for head in self._anchored)
+        return max(counts, default=0)
 
     @property
     def anchors(self) -> Sizes:
         """(k, 2): the anchors that the heads use, sorted by index."""
         used: dict[int, Array] = {}
-        for _, head in self.heads:
-            if isinstance(head, (Yolo, Region)):
-                numbers = head.mask if isinstance(head, Yolo) else range(len(head.anchors))
-                used |= {number: head.anchors[number] for number in numbers}
+        for head in self._anchored:
+            numbers = head.mask if isinstance(head, Yolo) else range(len(head.anchors))
+            used |= {number: head.anchors[number] for number in numbers}
         return np.array([used[number] for number in sorted(used)], np.float64).reshape(-1, 2)
 
     def masks(self, count: int) -> dict[int, list[int]]:
@@ -180,7 +178,7 @@ class Retarget:
     def check(self) -> None:
         """Build the changed network. Raises ConfigError for its first fault."""
         config = parse_config(self.text.path, self.text.text)
-        found = build_leniently(config, choose_dialect(self._dialect, config))
+        found = LenientBuild(config, choose_dialect(self._dialect, config))
         if errors := sorted(problem for problem in found.problems if problem.is_error):
             first = errors[0]
             more = f" and {len(errors) - 1} more errors, see `cfg check`" if len(errors) > 1 else ""

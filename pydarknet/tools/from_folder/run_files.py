@@ -27,9 +27,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...config.dialect import ALEXEYAB
-from ...datasets.convert.annotations import PicturePlacement
-from ...datasets.convert.convert import label_rows
-from ...datasets.convert.formats import size_of_file
+from ...datasets.convert.annotations import size_of_file
+from ...datasets.convert.convert import PicturePlacement, label_rows
 from ...datasets.labels import find_labels
 from ...datasets.listing import RUN_FILE, UNSPLIT, Recognised, read_picture
 from ...errors import DataError, OptionError

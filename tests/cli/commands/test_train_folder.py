@@ -104,11 +104,11 @@ def test_errors(run, folder, tmp_path, words, message):
 
 def test_pretrained_layers(run, folder, tmp_path, monkeypatch):
     """They are found among the downloaded weights, fetched, or named in a remark; the run keeps their path."""
-    from pydarknet.cli.commands import train_folder
+    from pydarknet.cli.commands import train
     from pydarknet.zoo import download
 
     monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(train_folder, "_train", lambda *arguments: None)
+    monkeypatch.setattr(train, "_train", lambda *arguments: None)
     words = ("train", "set", "--model", "yolov4-tiny", "--no-check", "--out")
     result = run(*words, "without")
     assert result.exit_code == 0, result.stderr

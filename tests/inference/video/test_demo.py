@@ -10,9 +10,8 @@ import pytest
 
 from pydarknet.errors import ImageError, OptionError, OutputError
 from pydarknet.inference.detector import detect
-from pydarknet.inference.video.capture import DEFAULT_RATE
-from pydarknet.inference.video.demo import Demo, DemoOptions, FrameDetector, Rate, to_numbered_files
-from pydarknet.inference.video.pipeline import AHEAD, Drawer, Reader
+from pydarknet.inference.video.capture import AHEAD, DEFAULT_RATE, Reader
+from pydarknet.inference.video.demo import Demo, DemoOptions, Drawer, FrameDetector, Rate, to_numbered_files
 from pydarknet.layers.heads.base import Head
 
 CFG = """

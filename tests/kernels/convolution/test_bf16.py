@@ -148,7 +148,7 @@ def test_inputs_are_rounded_to_the_nearest():
 
     @numba.njit
     def rounded(x, y):
-        round_cell(x, 0, np.float32(1), y, 0)
+        round_cell(x, 0, np.float32(1), np.float32(0), y, 0)
 
     pairs = np.zeros(PAIRS.cell, np.float32)
     rounded(SPECIAL, pairs)

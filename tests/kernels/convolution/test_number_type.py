@@ -17,13 +17,14 @@ from pydarknet.kernels.convolution.direct import make_convolve, make_convolve_pi
 from pydarknet.kernels.convolution.microkernel import MR, NR, Product
 from pydarknet.kernels.simd import INT32, VECTOR, constant, load_vector, splat
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.converted import ConvertedConvolution, NumberType
+from pydarknet.layers.convolution.converted import ConvertedConvolution, IntegerInputs, NumberType
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime.jit import kernel
 from pydarknet.tensor import Shape
 from pydarknet.utils.arrays import LANES
 
-INPUT_SCALE, LARGEST = np.float32(100), 1000  # of an input; the largest integer of each filter
+# Of inputs; the largest integer of each filter.
+INPUT_SCALE, INPUTS, LARGEST = np.float32(100), IntegerInputs(np.float32(100), np.float32(0)), 1000
 
 SUMS, HALVES = ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(16), LANES)
 
@@ -34,7 +35,7 @@ class Int16(Product):
     factors = 2
     vector = SUMS
 
-    def convert(self, b, values, scale):
+    def convert(self, b, values, scale, zero):
         function = cgutils.get_or_insert_function(b.module, ir.FunctionType(VECTOR, [VECTOR]), "llvm.rint.v16f32")
         return b.fptosi(b.call(function, [b.fmul(values, splat(b, scale))]), HALVES)
 
@@ -79,15 +80,15 @@ def unit_of(weights, gain):
     return np.abs(weights * gain[:, None, None, None]).max((1, 2, 3)) / np.float32(LARGEST)
 
 
-def scaled(weights, gain, biases, scale):
+def scaled(weights, gain, biases, inputs):
     """What `NumberType.scale` gives: filters in their units; of each block of channels biases, then scales of sums."""
     units, blocks = unit_of(weights, gain), -(-len(biases) // LANES)
     pair = np.zeros((2, blocks * LANES), np.float32)
-    pair[:, : len(biases)] = biases, units / scale
+    pair[:, : len(biases)] = biases, units / inputs.scale
     return gain / units, np.ascontiguousarray(pair.reshape(2, blocks, LANES).swapaxes(0, 1).ravel())
 
 
-NUMBERS = NumberType(convolve_int16, pack_int16, INT16.factors, 0.5, 4.0, 0.5, scaled)
+NUMBERS = NumberType(convolve_int16, pack_int16, INT16.factors, 0.5, 4.0, 0.5, scale=scaled)
 
 
 def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear"):
@@ -95,7 +96,7 @@ def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear"):
     shape, gain, activation = Shape(*x.shape[1:]), np.ones(len(weights), np.float32), ACTIVATIONS[kind]
     out = window.out_shape(shape, len(weights))
     source, target = blocked(x, window.halo(shape)), dirty(len(x), len(weights), out.height, out.width, out_halo)
-    plan = ConvertedConvolution(NUMBERS, weights, gain, bias, groups, INPUT_SCALE)
+    plan = ConvertedConvolution(NUMBERS, weights, gain, bias, groups, INPUTS)
     plan.bind(source, target, window, activation.fused_slope, activation.fused_id)()
     units = unit_of(weights, gain)[:, None, None, None]
     inputs, filters = np.rint(x * INPUT_SCALE).astype(np.float64), np.rint(weights * (1 / units)).astype(np.float64)

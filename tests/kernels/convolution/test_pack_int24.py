@@ -9,7 +9,7 @@ from pydarknet.kernels.convolution.microkernel import NR
 from pydarknet.kernels.convolution.pack import pack_int24_panel, panel_size
 from pydarknet.kernels.convolution.winograd import make_products
 from pydarknet.kernels.simd import LANES
-from pydarknet.layers.convolution.winograd import PANEL_CHANNELS, packed_size
+from pydarknet.layers.convolution.algorithm import PANEL_CHANNELS, packed_size
 
 BLOCKS = 3
 

@@ -11,9 +11,9 @@ from support.tensors import assert_blocked, blocked, cells, dirty, values
 
 from pydarknet.kernels.convolution.winograd import LARGE
 from pydarknet.layers.activations import ACTIVATIONS
+from pydarknet.layers.convolution.algorithm import Blocking, WinogradConvolution
 from pydarknet.layers.convolution.direct import TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.winograd import Blocking, WinogradConvolution
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Shape
 

@@ -7,9 +7,8 @@ import pytest
 from support.networks import net
 from support.tensors import assert_close, values
 
-from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
+from pydarknet.layers.convolution.algorithm import COSTS, Algorithm, Blocking, Plain3x3
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.winograd import COSTS, Blocking
 from pydarknet.tensor import Layout, Shape
 
 CONV = "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
@@ -51,8 +50,8 @@ def test_depthwise_convolutions_have_a_way_of_their_own():
 
 @pytest.mark.parametrize("side", range(4, 80))
 def test_pooled_tiles_have_even_sides(side):
-    assert fastest_tile(256, 128, Shape(256, side, side), pooled=True) in (0, 2, 4)
-    assert fastest_tile(256, 128, Shape(256, side, side), 2, pooled=True) in (0, 2)
+    assert Plain3x3(256, 128, Shape(256, side, side), pooled=True).fastest() in (0, 2, 4)
+    assert Plain3x3(256, 128, Shape(256, side, side), 2, pooled=True).fastest() in (0, 2)
 
 
 def test_few_tiles_are_not_divided_but_the_filters_are():

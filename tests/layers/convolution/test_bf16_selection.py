@@ -15,9 +15,10 @@ from support.tensors import assert_close, values
 
 import pydarknet
 from pydarknet import OptionError
+from pydarknet.kernels.convolution import microkernel
 from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
-from pydarknet.layers.convolution.algorithm import Algorithm, fastest_tile
+from pydarknet.layers.convolution.algorithm import Algorithm, Plain3x3
 from pydarknet.layers.convolution.converted import BF16, FLOAT32, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
@@ -65,9 +66,9 @@ def test_pictures_depthwise_pooled_and_winograds_are_not(options):
 
 def test_rounding_is_weighed_against_winograds_method():
     out = Shape(256, 76, 76)
-    assert fastest_tile(256, 256, out, 1) == fastest_tile(256, 256, out, 1, precision=BF16) == 4
-    assert fastest_tile(256, 128, out, 2) > 0
-    assert fastest_tile(256, 128, out, 2, precision=BF16) == 0
+    assert Plain3x3(256, 256, out, 1).fastest() == Plain3x3(256, 256, out, 1, precision=BF16).fastest() == 4
+    assert Plain3x3(256, 128, out, 2).fastest() > 0
+    assert Plain3x3(256, 128, out, 2, precision=BF16).fastest() == 0
 
 
 @needs_bf16
@@ -152,7 +153,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
     network = build(f"{net()}{POINT}")
     bf16 = import_module("pydarknet.kernels.convolution.bf16")  # the one of now: a stand-in may have gone since
     monkeypatch.setattr(bf16, "MISSING", missing)
-    monkeypatch.setattr(bf16, "PROCESSOR", "some-lake")
+    monkeypatch.setattr(microkernel, "PROCESSOR", "some-lake")
     with pytest.raises(OptionError) as caught:
         network.precision = BF16
     assert str(caught.value) == (
@@ -162,7 +163,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
 
 
 def test_another_precision_is_refused(write_cfg):
-    with pytest.raises(OptionError, match=r"^precision fp16: expected float32 or bf16$"):
+    with pytest.raises(OptionError, match=r"^precision fp16: expected float32, bf16, int8$"):
         pydarknet.load(write_cfg(f"{net()}{POINT}"), precision="fp16")
 
 

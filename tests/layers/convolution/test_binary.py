@@ -7,7 +7,7 @@ import pytest
 from support.networks import net
 from support.tensors import assert_close, values
 
-from pydarknet.layers.convolution.binary import binary_weights
+from pydarknet.layers.convolution.backward import binary_weights
 from pydarknet.training.learner import Learner
 
 FIRST = "[convolutional]\nfilters=3\nsize=1\nactivation=linear\n"

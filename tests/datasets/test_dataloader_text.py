@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pydarknet.datasets.text import Text, TextStreams
+from pydarknet.datasets.dataloader import Text, TextStreams
 from pydarknet.errors import DataError
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pydarknet.evaluation.average_precision import Curve
-from pydarknet.evaluation.report.thresholds import GRID, f1_curves
+from pydarknet.evaluation.average_precision import GRID, Curve, f1_curves
 
 
 def curve(probabilities, true, truths):

@@ -9,7 +9,8 @@ from support.evaluation_files import evaluation_files
 import pydarknet
 from pydarknet.boxes import Candidates
 from pydarknet.evaluation import GroundTruth, evaluate
-from pydarknet.evaluation.report.collector import ReportCollector, count_confusions, found_above, match_boxes
+from pydarknet.evaluation.average_precision import found_above, match_boxes
+from pydarknet.evaluation.report import ReportCollector, count_confusions
 
 LEFT, RIGHT, CENTRE = (0.2, 0.5, 0.2, 0.2), (0.8, 0.5, 0.2, 0.2), (0.5, 0.5, 0.2, 0.2)
 

@@ -6,7 +6,7 @@ import numpy as np
 from reference import average_precision as naive_map
 
 from pydarknet.boxes import Candidates
-from pydarknet.evaluation.recall import Recall
+from pydarknet.evaluation.average_precision import Recall
 
 
 def candidates(boxes, objectness):

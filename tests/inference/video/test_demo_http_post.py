@@ -13,7 +13,7 @@ from pydarknet.boxes import Candidates
 from pydarknet.config.dialect import ALEXEYAB
 from pydarknet.errors import OptionError
 from pydarknet.inference.detector import DetectionResult
-from pydarknet.inference.video.http_post import HttpPost
+from pydarknet.inference.video.demo import HttpPost
 
 Received = list[tuple[str, str, str]]
 

@@ -1,29 +1,116 @@
-"""The page of a report and its metrics, written into a folder: report.html, report.json."""
+"""The report of a detector: one HTML page that needs no other file, and its metrics as JSON.
+
+collector = ReportCollector(model, model.names, truth)
+result = evaluate(model, truth, each=collector.add)
+write_report("report", collector, result, title="small.cfg")
+"""
 
 from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from ...utils.figure import inline_style
-from ...utils.files import make_folder, to_json, write_file
-from ..average_precision import Counts
-from ..evaluate import Evaluation
-from ..runner import ImageResult
-from . import charts
-from .collector import ReportCollector
-from .pictures import annotated_pair
-from .thresholds import GRID, F1Curves, f1_curves
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Candidates
+from ..inference.detector import heads_of
+from ..layers.heads.region import Region
+from ..layers.heads.yolo import Yolo
+from ..network.network import Network
+from ..utils.arrays import Array
+from ..utils.figure import inline_style
+from ..utils.files import make_folder, to_json, write_file
+from . import plot
+from .average_precision import GRID, Counts, F1Curves, f1_curves, found_above, match_boxes
+from .evaluate import Evaluation, GroundTruth, ImageResult
+from .pictures import Worst, annotated_pair
 
 PAGE = Path(__file__).with_name("report.html")
 HTML, METRICS = "report.html", "report.json"
 MATRIX_CLASSES = 30  # with more classes, the page lists the most frequent confusions instead of the matrix
 CONFUSIONS = 20  # in that list
+SHOWN = 6  # pictures in each section: most missed objects, random
+
+
+@dataclass
+class ReportCollector:
+    """Collects the data of a report: pass `add` to `evaluate` as `each`.
+
+    confusion: (classes + 1, classes + 1) int64. Rows are true classes, columns detected ones; the last row counts
+    detections without an object, the last column missed objects. random: (missed objects, result) of random pictures.
+    """
+
+    network: Network
+    names: Sequence[str]
+    truth: GroundTruth
+    thresh: float = 0.25
+    iou_thresh: float = 0.5
+    seed: int = 0
+    worst: Worst = field(default_factory=lambda: Worst(SHOWN))
+    random: list[tuple[int, ImageResult]] = field(default_factory=list)
+    picture_sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.classes = heads_of(self.network)[-1].classes
+        self.confusion = np.zeros((self.classes + 1, self.classes + 1), np.int64)
+        count = min(SHOWN, len(self.truth))
+        self._wanted = set(np.random.default_rng(self.seed).choice(len(self.truth), count, replace=False).tolist())
+
+    def add(self, result: ImageResult, missed: int) -> None:
+        """Count one picture. missed: the number of its objects without a detection above the threshold."""
+        rows = self.truth.boxes[result.index]
+        known = rows[(rows[:, 0] >= 0) & (rows[:, 0] < self.classes)]
+        count_confusions(self.confusion, result.candidates, known, self.thresh, self.iou_thresh)
+        self.worst.add(result, missed)
+        if result.index in self._wanted:
+            self.random.append((missed, result))
+        if result.is_readable:
+            self.picture_sizes[result.width, result.height] += 1
+
+    @property
+    def sizes(self) -> Array:
+        """(n, 2) float32 width and height of each object in pixels of the network's input."""
+        _, height, width = self.network.input_shape
+        rows = np.concatenate([*self.truth.boxes, np.zeros((0, 5), np.float32)])
+        good = rows[(rows[:, 3:] > 0).all(axis=1)]
+        return good[:, 3:] * np.array([width, height], np.float32)
+
+    @property
+    def anchors(self) -> Array:
+        """(k, 2) float32: the anchors that the heads use, in pixels of the network's input; k may be 0."""
+        _, height, width = self.network.input_shape
+        used: dict[tuple[float, float], None] = {}
+        for head in heads_of(self.network):
+            if isinstance(head, Yolo):
+                pairs = head.anchors[head.mask]
+            elif isinstance(head, Region):
+                pairs = head.anchors * (width / head.shape.width, height / head.shape.height)
+            else:
+                continue
+            used |= dict.fromkeys((float(w), float(h)) for w, h in pairs)
+        return np.array(list(used), np.float32).reshape(-1, 2)
+
+
+def count_confusions(
+    confusion: NDArray[np.int64], candidates: Candidates, truth: Array, thresh: float, iou_thresh: float
+) -> None:
+    """Add one picture to the confusion matrix, see `ReportCollector`."""
+    boxes, classes, _ = found_above(candidates, thresh)
+    nothing = len(confusion) - 1
+    taken, rows = np.full(len(truth), nothing), np.full(len(boxes), nothing)
+    for box, item in match_boxes(boxes, truth, iou_thresh):
+        taken[item], rows[box] = classes[box], truth[item, 0]
+    np.add.at(confusion, (truth[:, 0].astype(int), taken), 1)
+    wrong = rows == nothing
+    np.add.at(confusion, (rows[wrong], classes[wrong]), 1)
 
 
 def write_report(
@@ -125,11 +212,11 @@ def _summary(result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
 
 
 def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2%}"
+    return _number(value, ".2%")
 
 
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+def _number(value: float, form: str = ".3f") -> str:
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
@@ -208,23 +295,23 @@ def _charts(collector: ReportCollector, result: Evaluation, f1: F1Curves, names:
     mean = _percent(report.mean_average_precision)
     drawn = {
         "Precision over recall": (
-            lambda: charts.precision_recall(report, curves, names),
+            lambda: plot.precision_recall(report, curves, names),
             f"One curve for each class; the mean of the areas below them, mAP, is {mean}.",
         ),
         "F1 over the threshold": (
-            lambda: charts.f1_over_threshold(report, f1, names),
+            lambda: plot.f1_over_threshold(report, f1, names),
             f"The mean of the classes is best at {f1.threshold:.2f}, with {f1.best:.3f}.",
         ),
         "Objects of each class": (
-            lambda: charts.objects_by_class(report, names),
+            lambda: plot.objects_by_class(report, names),
             f"Found {report.tp}, missed {report.fn}, found wrongly {report.fp} above {report.thresh:g}.",
         ),
         "Sizes of objects, and anchors": (
-            lambda: charts.sizes_and_anchors(sizes, anchors, width, height),
+            lambda: plot.sizes_and_anchors(sizes, anchors, width, height),
             f"{len(sizes)} objects and {len(anchors)} anchors, in pixels of the input of {width}x{height}.",
         ),
         "Sides of objects": (
-            lambda: charts.side_histogram(sizes, anchors),
+            lambda: plot.side_histogram(sizes, anchors),
             "The root of each object's area; dashed lines are the anchors.",
         ),
     }
@@ -237,9 +324,9 @@ def _charts(collector: ReportCollector, result: Evaluation, f1: F1Curves, names:
 
 
 def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title: str) -> Iterator[str]:
-    pairs = [
-        pair for result in results if result.is_readable and (pair := annotated_pair(collector, result)) is not None
-    ]
+    rows, names, thresh, iou_thresh = collector.truth.boxes, collector.names, collector.thresh, collector.iou_thresh
+    found = (annotated_pair(each, rows[each.index], names, thresh, iou_thresh) for each in results if each.is_readable)
+    pairs = [pair for pair in found if pair is not None]
     if not pairs:
         return
     yield (

@@ -1,0 +1,91 @@
+"""Convolution whose products are of 8-bit integers and whose sums are of 32 bits: one instruction of AVX-512 VNNI
+multiplies four unsigned inputs with four signed filters and adds the products to an integer: four times as many as of
+float32. Inputs are `scale` times their value plus `zero`; each filter has a scale of its own, by which the sums
+become float32 again.
+
+Nothing is compiled before it is called for, so that the module can be imported anywhere.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import prange
+from numba.core import cgutils
+
+from ...runtime.jit import kernel
+from ..addressing import reset_queue
+from ..simd import INT32, LANES, VECTOR, load_vector, splat
+from .direct import make_convolve, make_convolve_pixels, make_pack_panel
+from .microkernel import Product, constant, missing_features
+
+MISSING = missing_features("avx512f", "avx512vnni")
+LARGEST_INPUT, LARGEST_FILTER = 255, 127
+
+SUMS, BYTES = ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(8), LANES)
+
+
+class Int8(Product):
+    """Four neighbouring channels lie in a word: of inputs unsigned numbers, of filters signed ones."""
+
+    factors = 4
+    vector = SUMS
+
+    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+        """To the nearest, within 0..255; NaN to 0."""
+        scaled = b.fadd(b.fmul(values, splat(b, scale), ("contract",)), splat(b, zero), ("contract",))
+        above = b.select(b.fcmp_ordered(">", scaled, splat(b, _float(0))), scaled, splat(b, _float(0)))
+        most = splat(b, _float(LARGEST_INPUT))
+        return self._rounded(b, b.select(b.fcmp_ordered("<", above, most), above, most))
+
+    def convert_filters(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
+        """To the nearest of numbers that their scale has brought to -127..127."""
+        return self._rounded(b, values)
+
+    def _rounded(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
+        function = cgutils.get_or_insert_function(b.module, ir.FunctionType(VECTOR, [VECTOR]), "llvm.rint.v16f32")
+        return b.trunc(b.fptosi(b.call(function, [values]), SUMS), BYTES)
+
+    def multiply_add(self, b: ir.IRBuilder, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
+        """sums + x[0] w[0] + ... + x[3] w[3] in each of the 16 lanes."""
+        signature = ir.FunctionType(SUMS, [SUMS] * 3)
+        function = cgutils.get_or_insert_function(b.module, signature, "llvm.x86.avx512.vpdpbusd.512")
+        return b.call(function, [sums, b.bitcast(x, SUMS), b.bitcast(w, SUMS)])
+
+    def start(self, b: ir.IRBuilder, filters, panel, epilogue, places) -> list[list[ir.Value]]:
+        return [[ir.Constant(SUMS, [0] * LANES) for _ in row] for row in places]
+
+    def finish(self, b: ir.IRBuilder, filters, panel, sums) -> list[list[ir.Value]]:
+        """Of each block, `filters.bias` holds 16 biases and then 16 scales of sums."""
+        finished = []
+        for r, row in enumerate(sums):
+            at = b.gep(filters.bias, [b.mul(b.add(panel.block, constant(r)), constant(2 * LANES))])
+            bias, scale = (load_vector(b, b.gep(at, [constant(k * LANES)])) for k in (0, 1))
+            products = [b.fmul(b.sitofp(value, VECTOR), scale, ("contract",)) for value in row]
+            finished.append([b.fadd(product, bias, ("contract",)) for product in products])
+        return finished
+
+
+def _float(number: float) -> ir.Constant:
+    return ir.Constant(ir.FloatType(), float(number))
+
+
+INT8 = Int8()
+FACTORS = INT8.factors
+_convolve_tasks, _pack_panel = make_convolve(INT8, make_convolve_pixels(INT8)), make_pack_panel(INT8)
+
+
+@kernel
+def pack_quadruples(filters, panels, packed):
+    """Filters as `pack_filters` orders them, rounded, four input lanes side by side (`make_pack_panel`)."""
+    for index in prange(panels.shape[0]):
+        _pack_panel(filters, panels, index, packed)
+
+
+@kernel
+def convolve_int8(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
+    """y = activation(bias + weights * x), as `make_convolve` says; never with sums that begin with y."""
+    reset_queue(queue, workers)
+    for worker in prange(workers):
+        _convolve_tasks(
+            worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size
+        )  # fmt: skip

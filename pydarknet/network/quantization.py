@@ -1,0 +1,99 @@
+"""8-bit convolutions: the ranges of what they read, which `tools/quantize.py` measures, and the file of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import WeightsError
+from ..layers.base import Layer
+from ..layers.convolution.convolutional import Convolutional
+from ..utils.files import read_text, to_json, write_file
+
+SUFFIX = ".int8"  # of the file beside a weights file
+FORMAT = 1
+SAMPLED = 1024  # numbers of each parameter that the digest reads: start-up counts
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """ranges: (low, high) of what a layer reads, by its index; all other layers stay float32. digest: of the parameters
+    with which they were measured. path: the file that it was read from."""
+
+    ranges: Mapping[int, Range]
+    digest: str
+    path: str = ""
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the file, a JSON text. Raises OutputError."""
+        ranges = {str(index): list(span) for index, span in self.ranges.items()}
+        write_file(path, f"{to_json({'format': FORMAT, 'weights': self.digest, 'ranges': ranges})}\n".encode())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Quantization:
+        """What `write` wrote. Raises WeightsError with the path for a file that is damaged or of another kind."""
+        if not os.path.lexists(path):
+            raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
+        text = read_text(path, WeightsError)
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise WeightsError(f"{path}: has format {content['format']}; expected {FORMAT}")
+            ranges = {int(index): (float(low), float(high)) for index, (low, high) in content["ranges"].items()}
+            digest = str(content["weights"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+            raise WeightsError(f"{path}: is no file of ranges; expected one that `pydarknet quantize` wrote") from None
+        for index, (low, high) in ranges.items():
+            if not (-math.inf < low <= 0 <= high < math.inf):
+                raise WeightsError(f"{path}: layer {index} has the range {low:g} to {high:g}; expected 0 in it")
+        return cls(ranges, digest, os.fspath(path))
+
+    @classmethod
+    def unmeasured(cls, layers: Sequence[Layer]) -> Quantization:
+        """Some ranges, for random parameters, whose outputs mean nothing: to time and to compile."""
+        return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
+
+    def apply(self, layers: Sequence[Layer]) -> None:
+        """Give the layers their ranges. Raises WeightsError where they were measured with other weights, and for an
+        index that is no convolution's."""
+        if self.digest != digest_of(layers):
+            raise WeightsError(f"{self.path}: was measured with other weights; run `pydarknet quantize` with these")
+        convolutions = quantizable(layers)
+        for index in self.ranges:
+            if index not in convolutions:
+                raise WeightsError(f"{self.path}: layer {index} is no convolution of the network")
+        for index, layer in convolutions.items():
+            layer.input_range = self.ranges.get(index)
+
+
+def file_beside(weights: str | os.PathLike[str]) -> Path:
+    """Where the ranges of a weights file are looked for: beside it, in a file of the same name that ends in SUFFIX."""
+    from ..config.published import weights_file
+
+    return Path(weights if os.path.lexists(weights) else weights_file(weights)).with_suffix(SUFFIX)
+
+
+def digest_of(layers: Sequence[Layer]) -> str:
+    """SHA-256 of the first SAMPLED numbers of each parameter, in hexadecimal."""
+    digest = hashlib.sha256()
+    for layer in layers:
+        for parameter in layer.named_parameters():
+            digest.update(np.ascontiguousarray(parameter.array.reshape(-1)[:SAMPLED]).tobytes())
+    return digest.hexdigest()
+
+
+def quantizable(layers: Sequence[Layer]) -> dict[int, Convolutional]:
+    """The convolutions that 8 bits can compute, by their index."""
+    return {
+        index: layer for index, layer in enumerate(layers)
+        if isinstance(layer, Convolutional) and not layer.xnor and not layer.has_filter_a_channel
+    }  # fmt: skip

@@ -1,0 +1,126 @@
+"""Ranges of activations for 8-bit convolutions, measured on pictures, and what 8 bits change there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..boxes import iou
+from ..errors import OptionError
+from ..images.image import Picture, fit_for_classify, fit_for_detect
+from ..inference.detector import letterboxes
+from ..layers.convolution.converted import FLOAT32, INT8
+from ..model import Model
+from ..network.network import Network
+from ..network.quantization import Quantization, Range, digest_of, quantizable
+from ..utils.arrays import Array
+
+COMPARED = 4  # pictures on which layers are compared one by one
+SHARE = 4.0  # a layer stays float32 where its squared error is more than so many times the mean of all
+AGAIN = 0.5  # IoU from which on an object is found again
+
+
+class Measured(NamedTuple):
+    """quantization: the ranges of the layers that 8 bits serve. layers: how many are computed in 8 bits. error: of the
+    outputs on the compared pictures, the root of the mean square relative to that of float32."""
+
+    quantization: Quantization
+    layers: int
+    error: float
+
+
+def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], object] = lambda: None) -> Measured:
+    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model, whose precision becomes int8.
+
+    A layer whose error alone stands out stays float32. step: called after each picture and each convolution. Raises
+    OptionError where there is no picture, no convolution for it, or a processor without 8-bit products.
+    """
+    if not pictures:
+        raise OptionError("quantize: expected at least one picture")
+    model.precision = FLOAT32
+    inputs = [prepared(model, picture) for picture in pictures]
+    convolutions, digest = quantizable(model.layers), digest_of(model.layers)
+    spans: dict[int, list[Range]] = {index: [] for index in convolutions}
+    for x in inputs:
+        outputs = model.layer_outputs(x)
+        for index, layer in convolutions.items():
+            read = x if layer.sources[0] < 0 else outputs[layer.sources[0]]
+            if read is not None and np.isfinite(read).all():
+                spans[index].append((min(float(read.min()), 0.0), max(float(read.max()), 0.0)))
+        step()
+    # Means: pictures with rare extremes cost the others no precision.
+    means = {index: np.mean(each, axis=0).tolist() for index, each in spans.items() if each}
+    ranges = {index: (low, high) for index, (low, high) in means.items()}
+    if not ranges:
+        raise OptionError(f"{model.path}: has no convolution that 8 bits could compute")
+    compared = inputs[:COMPARED]
+    expected = [model.forward(x) for x in compared]
+    errors = {}
+    for index, span in ranges.items():
+        errors[index] = _error_with(model, Quantization({index: span}, digest), compared, expected)
+        step()
+    kept = _insensitive(errors)
+    quantization = Quantization({index: ranges[index] for index in kept}, digest)
+    error = _error_with(model, quantization, compared, expected)
+    return Measured(quantization, sum(layer.precision == INT8 for layer in convolutions.values()), error)
+
+
+def prepared(model: Network, picture: Picture) -> Array:
+    """The picture as `detect` or `classify` give it to the network, (1, c, h, w)."""
+    channels, height, width = model.input_shape
+    if model.heads:
+        letterbox = letterboxes(model, model.config.net)
+        return fit_for_detect(picture, width, height, letterbox, channels)[None]
+    return fit_for_classify(picture, "crop", width, height, channels)[None]
+
+
+def _error_with(
+    model: Network, quantization: Quantization, inputs: Sequence[Array], expected: Sequence[Sequence[Array]]
+) -> float:
+    """The largest error of an output in 8 bits, the root of the mean square relative to that of the output."""
+    model.quantize(quantization)
+    model.precision = INT8
+    worst = 0.0
+    for x, references in zip(inputs, expected, strict=True):
+        for output, reference in zip(model.forward(x), references, strict=True):
+            scale = float(np.square(reference, dtype=np.float64).mean()) or 1.0
+            worst = max(worst, math.sqrt(float(np.square(output - reference, dtype=np.float64).mean()) / scale))
+    return worst
+
+
+def _insensitive(errors: dict[int, float]) -> list[int]:
+    """The layers that remain when those whose error stands out are left out, until none does."""
+    kept = dict(errors)
+    while kept:
+        most = SHARE * sum(error**2 for error in kept.values()) / len(kept)
+        if all(error**2 <= most for error in kept.values()):
+            break
+        kept = {index: error for index, error in kept.items() if error**2 <= most}
+    return list(kept)
+
+
+def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
+    """(found, of): of what float32 finds in the pictures, what 8 bits find: objects of the same class with an IoU of at
+    least AGAIN, or the best classes of pictures. The model's precision is int8 before and after."""
+    answers = []
+    for precision in (FLOAT32, INT8):
+        model.precision = precision
+        answers.append([_answer(model, picture) for picture in pictures])
+    found = of = 0
+    for before, after in zip(*answers, strict=True):
+        for class_id, box in before:
+            same = [other for name, other in after if name == class_id]
+            of, found = of + 1, found + any(iou(box, other) >= AGAIN for other in same)
+    return found, of
+
+
+def _answer(model: Model, picture: Picture) -> list[tuple[int, Array]]:
+    """The class and the box, (x, y, w, h), of each object; for a classifier the best class, and the whole picture."""
+    if model.heads:
+        objects = model.detect(picture)
+        return list(zip(objects.class_id.tolist(), objects.xywh, strict=True))
+    best = model.classification(picture, 1).predictions[0].class_id
+    return [(best, np.array([0.5, 0.5, 1, 1], np.float32))]
