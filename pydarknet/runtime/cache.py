@@ -1,10 +1,8 @@
 """Where compiled code is kept between runs, and the files in it.
 
-Trust. Machine code from the cache is executed, and Numba's own files beside it are pickles. Whoever can write to the
-cache folder could run code as its user. Therefore only folders that nobody else can write to are used: each level has
-to belong to this user, the base must not be writable by others, and the folder in it is made with mode 0700, so that
-nobody else can enter it or anything below. A folder that is otherwise is left alone, with one line that says why. The
-checksums in the files find damage, not malice.
+Trust. Machine code from the cache is executed, and Numba's own files beside it are pickles: whoever can write to the
+cache folder could run code as its user. Therefore only folders that nobody else can write to are used (the rules are
+in `docs/runtime.md`). The checksums in the files find damage, not malice.
 
 Files that processes without Numba read (`*.saved`) are no pickles: a checksum, a JSON text and bytes. Code that was
 compiled for a kind of processor runs only on such; what this one is, is found without LLVM.

@@ -1,16 +1,12 @@
 """Numba's code generation, without what it does for code that nobody calls.
 
 Of a kernel with a parallel loop Numba makes four libraries, each linked into the next one: the loop's body, two
-wrappers round it, and the kernel. Each function that a kernel calls is a library too. Numba optimises all of these and
-makes machine code of all, although only the kernel's is called, and gives each function wrappers for callers in Python
-and C. With `install`, what is compiled for a kernel is optimised once, as a part of the kernel, and machine code is
-made of the kernel only. That saves half of the time in which kernels are compiled.
+wrappers round it, and the kernel; and one of each function that it calls. It optimises all, makes machine code of
+all, and gives each wrappers for callers in Python and C, although only the kernel's is called. With `install`, what is
+compiled for a kernel is optimised once, as a part of it, and machine code is made of the kernel only.
 
-LLVM orders the instructions of a kernel by its model of the processor. TIMED_AS names processors for which another
-model gives faster kernels.
-
-Numba makes millions of objects, nearly all of which live until the kernel is done. Python's collector of cyclic garbage
-would look through them again and again, for a fifth of the time; it rests while a kernel is compiled.
+Python's collector of cyclic garbage rests while a kernel is compiled: it would look again and again through millions of
+objects, nearly all of which live until the kernel is done.
 """
 
 from __future__ import annotations
