@@ -79,16 +79,12 @@ def map_command(data_file: str, cfg: str, weights: str, **options: Any) -> None:
     if options["dialect"] == "auto":
         options["dialect"] = "alexeyab"
     model, truth = _prepare(data_file, cfg, weights, options)
-    for line in map_start(model, truth.missing):
-        say(line)
-    result = _evaluate(model, truth, options, lambda result, missed: None)
-    for line in map_report(result.report, model.names):
-        say(line)
+    say("\n".join(map_start(model, truth.missing)))
+    result = _evaluate(model, truth, options)
+    say("\n".join(map_report(result.report, model.names)))
     note(f"Total Detection Time: {result.timing.total:.0f} Seconds")
-    for line in POINTS_HELP:
-        say(line)
-    for line in [*coco_lines(result.coco), speed_line(result)]:
-        note(line)
+    say("\n".join(POINTS_HELP))
+    note("\n".join([*coco_lines(result.coco), speed_line(result)]))
     _write_files(result, model, options)
     _end(result.unreadable)
 
@@ -122,15 +118,9 @@ def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> 
     if len(truth.missing) > SHOWN:
         note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
     worst, collector = Worst(), _collector(model, truth, options) if options["report"] else None
-
-    def each(result: ImageResult, missed: int) -> None:
-        worst.add(result, missed)
-        if collector is not None:
-            collector.add(result, missed)
-
-    result = _evaluate(model, truth, options, each)
-    for line in [*class_table(result, model.names, options["sort"]), "", *coco_lines(result.coco)]:
-        say(line)
+    result = _evaluate(model, truth, options, *(each.add for each in (worst, collector) if each))
+    table = class_table(result, model.names, options["sort"])
+    say("\n".join([*table, "", *coco_lines(result.coco)]))
     _report_worst(worst, model, truth, options)
     note(speed_line(result))
     _write_files(result, model, options)
@@ -170,9 +160,9 @@ def _prepare(data_file: str, cfg: str, weights: str, options: Options) -> tuple[
 
 
 def _evaluate(
-    model: Model, truth: GroundTruth, options: Options, each: Callable[[ImageResult, int], None]
+    model: Model, truth: GroundTruth, options: Options, *takers: Callable[[ImageResult, int], None]
 ) -> Evaluation:
-    """Compare detections with the ground truth, with a progress bar."""
+    """Compare detections with the ground truth, with a progress bar. takers: called with each result."""
     from dataclasses import replace
 
     from ...evaluation import MAP, evaluate
@@ -182,7 +172,8 @@ def _evaluate(
 
         def seen(result: ImageResult, missed: int) -> None:
             count()
-            each(result, missed)
+            for take in takers:
+                take(result, missed)
 
         return evaluate(
             model, truth, options=replace(MAP, letterbox=letterbox), coco=True, each=seen,
@@ -336,14 +327,14 @@ def _write(
 ) -> None:
     """Run the network on all pictures and write the files, with darknet's lines on standard error."""
     from ...evaluation import BatchDetector
-    from ..formats.evaluation import network_head_lines
+    from ..formats.inference import head_lines
 
     batches = BatchDetector(model, paths, inference, options["batch"])
     net = model.config.net
     rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
     if model.dialect.detects_best_class_first:
-        for line in network_head_lines(model):
+        for line in head_lines(model):
             say(line)
     if files.kind == "kitti":
         say(str(files.base))

@@ -13,7 +13,7 @@ from ...runtime.compile_time import clock
 from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
-    from ...layers.heads.statistics import Statistics
+    from ...layers.heads.base import Statistics
     from ...training.metrics_log import IterationRecord, Measurement
     from ...training.trainer import Trainer
 
@@ -91,9 +91,9 @@ class Printer:
             if not setup.alexeyab:
                 yield self._crops(setup.sizes.width)
         elif setup.alexeyab:
-            from .evaluation import network_head_lines
+            from .inference import head_lines
 
-            yield from network_head_lines(trainer.model)
+            yield from head_lines(trainer.model)
 
     def _alexeyab_detector(self) -> Iterator[str]:
         schedule = self.trainer.checkpointer.schedule
@@ -133,8 +133,7 @@ class Printer:
         self._heads(record)
         if not self.detector:
             self._accuracy(record)
-        for line in self._iteration(record):
-            say(line)
+        say("\n".join(self._iteration(record)))
         if self.detector and record.measurement is not None:
             self._report(record.measurement)
         for path in record.saved:
@@ -214,8 +213,7 @@ class Printer:
         for line in [*map_start(model, measurement.missing), *map_report(measurement.report, model.names)]:
             tell(line if self.terminal else line.rpartition("\r")[2])  # without the count of ranks
         note(f"Total Detection Time: {measurement.seconds:.0f} Seconds")
-        for line in POINTS_HELP:
-            tell(line)
+        tell("\n".join(POINTS_HELP))
         tell(f"\n mean_average_precision (mAP@{measurement.report.iou_thresh:0.2f}) = {measurement.value:f} ")
         if measurement.is_best:
             tell("New best mAP!")
