@@ -23,8 +23,7 @@ from .utils.resources import network_file
 
 if TYPE_CHECKING:  # classifiers start without them
     from .inference.detections import Detections
-    from .inference.detector import DetectionResult
-    from .inference.tiles import Tiling
+    from .inference.detector import DetectionResult, Tiling
 
 File = str | os.PathLike[str]
 
@@ -133,7 +132,7 @@ class Model(Network):
         classes of a word tree. nms: suppress a box whose IoU with a better one is above it. letterbox: keep the aspect
         ratio; default: as darknet does for this network.
         tiles: (columns, rows) of a grid of parts in which objects are detected as well, for small objects in large
-        pictures. overlap: the fraction of a part's side that it shares with its neighbour. See `tiles.Tiling`.
+        pictures. overlap: the fraction of a part's side that it shares with its neighbour. See `detector.Tiling`.
         Raises OptionError for a classifier, and ImageError for an unreadable picture.
         """
         if is_image(image) or not isinstance(image, Iterable):
@@ -190,7 +189,7 @@ def _tiling(tiles: tuple[int, int] | None, overlap: float) -> Tiling | None:
         return None
     if len(tiles) != 2:
         raise OptionError(f"tiles {tiles!r}: expected (columns, rows)")
-    from .inference.tiles import Tiling
+    from .inference.detector import Tiling
 
     return Tiling(*tiles, overlap)
 

@@ -8,13 +8,29 @@ from dataclasses import dataclass
 from ..layers import INPUT, Layer
 
 (
-    DNN_BACKEND_DEFAULT, DNN_BACKEND_HALIDE, DNN_BACKEND_INFERENCE_ENGINE, DNN_BACKEND_OPENCV, DNN_BACKEND_VKCOM,
-    DNN_BACKEND_CUDA, DNN_BACKEND_WEBNN, DNN_BACKEND_TIMVX, DNN_BACKEND_CANN,
-) = range(9)  # fmt: skip
+    DNN_BACKEND_DEFAULT,
+    DNN_BACKEND_HALIDE,
+    DNN_BACKEND_INFERENCE_ENGINE,
+    DNN_BACKEND_OPENCV,
+    DNN_BACKEND_VKCOM,
+    DNN_BACKEND_CUDA,
+    DNN_BACKEND_WEBNN,
+    DNN_BACKEND_TIMVX,
+    DNN_BACKEND_CANN,
+) = range(9)
 (
-    DNN_TARGET_CPU, DNN_TARGET_OPENCL, DNN_TARGET_OPENCL_FP16, DNN_TARGET_MYRIAD, DNN_TARGET_VULKAN, DNN_TARGET_FPGA,
-    DNN_TARGET_CUDA, DNN_TARGET_CUDA_FP16, DNN_TARGET_HDDL, DNN_TARGET_NPU, DNN_TARGET_CPU_FP16,
-) = range(11)  # fmt: skip
+    DNN_TARGET_CPU,
+    DNN_TARGET_OPENCL,
+    DNN_TARGET_OPENCL_FP16,
+    DNN_TARGET_MYRIAD,
+    DNN_TARGET_VULKAN,
+    DNN_TARGET_FPGA,
+    DNN_TARGET_CUDA,
+    DNN_TARGET_CUDA_FP16,
+    DNN_TARGET_HDDL,
+    DNN_TARGET_NPU,
+    DNN_TARGET_CPU_FP16,
+) = range(11)
 
 # Their names by number.
 BACKENDS = {number: name for name, number in globals().copy().items() if name.startswith("DNN_BACKEND_")}
@@ -46,8 +62,14 @@ _SPELLED = {
 _NORMALIZED = ("conv", "fullyConnected")  # may be followed by batch normalisation
 _ACTIVATED = (*_NORMALIZED, "shortcut", "sam", "scale_channels")  # may be followed by an activation
 _DEFAULT_ACTIVATION = {"conv": "logistic", "fullyConnected": "logistic"}
-_ACTIVATION_TYPES = {"relu": "ReLU", "leaky": "ReLU", "swish": "Swish", "mish": "Mish", "logistic": "Sigmoid",
-                     "tanh": "TanH"}  # fmt: skip
+_ACTIVATION_TYPES = {
+    "relu": "ReLU",
+    "leaky": "ReLU",
+    "swish": "Swish",
+    "mish": "Mish",
+    "logistic": "Sigmoid",
+    "tanh": "TanH",
+}
 
 # What part of one of darknet's layers a named layer gives.
 SUMS, NORMALIZED, PERMUTED, CROPPED, PART, OUTPUT = "sums", "normalized", "permuted", "cropped", "part", "output"

@@ -172,9 +172,7 @@ class MeanAveragePrecision:
     thresh: float = 0.25
     iou_thresh: float = 0.5
     points: int = 0
-    _classes: list[NDArray[np.intp]] = field(default_factory=list, repr=False)
-    _probabilities: list[Array] = field(default_factory=list, repr=False)
-    _truths: list[Integers] = field(default_factory=list, repr=False)
+    _ranked: list[tuple[NDArray, NDArray, NDArray]] = field(default_factory=list, repr=False)
     _truth_count: int = 0
     _truths_of: Integers = field(init=False, repr=False)
     _counts: Integers = field(init=False, repr=False)
@@ -203,9 +201,8 @@ class MeanAveragePrecision:
             ranked |= match(candidates.boxes, box, classes, difficult, self.iou_thresh)[0] < 0
         else:
             ranked[:] = True
-        self._classes.append(classes[ranked])
-        self._probabilities.append(probabilities[ranked])
-        self._truths.append(np.where(found >= 0, found + self._truth_count, -1)[ranked])
+        truths = np.where(found >= 0, found + self._truth_count, -1)
+        self._ranked.append((classes[ranked], probabilities[ranked], truths[ranked]))
         self._truth_count += len(truth)
         return len(truth) - hits
 
@@ -226,8 +223,8 @@ class MeanAveragePrecision:
 
     def curves(self) -> list[Curve]:
         """The precision-recall curve of each class."""
-        classes, probabilities = _joined(self._classes), _joined(self._probabilities)
-        truths = _joined(self._truths)
+        columns = zip(*self._ranked, strict=True) if self._ranked else [[]] * 3
+        classes, probabilities, truths = (_joined(column) for column in columns)
         parts = ranked_by_class(classes, probabilities, self.classes)
         return [
             self._curve(probabilities[part], truths[part], count)
@@ -265,7 +262,7 @@ class MeanAveragePrecision:
             thresh=self.thresh,
             iou_thresh=self.iou_thresh,
             points=self.points,
-            detections=sum(len(part) for part in self._classes),
+            detections=sum(len(part) for part, *_ in self._ranked),
             average_iou=self._average_iou(),
         )
 

@@ -18,8 +18,7 @@ from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError
 from ..images.image import load_image
 from ..images.operations import one_thread_per_call
-from ..inference.classifier import Crop, Views, tree_of_network
-from ..inference.finite import timed_forward
+from ..inference.classifier import Crop, Views, outputs_of, tree_of_network
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
@@ -144,22 +143,21 @@ class BatchClassifier(ListRun):
             return error
 
     def _outputs(self, ready: Sequence[list[Crop] | ImageError]) -> list[Array | None]:
-        """The sum of the outputs for the crops of each picture. Crops of the same size are computed in one batch."""
-        by_shape: dict[tuple[int, ...], list[tuple[int, Crop]]] = {}
-        for number, views in enumerate(ready):
-            for view in [] if isinstance(views, ImageError) else views:
-                by_shape.setdefault(view.pixels.shape, []).append((number, view))
+        """The sum of the outputs for the crops of each picture."""
+        crops = [
+            (number, crop)
+            for number, views in enumerate(ready)
+            for crop in ([] if isinstance(views, ImageError) else views)
+        ]
+        found = outputs_of(self.network, [crop.pixels for _, crop in crops], check=False)
         sums: list[Array | None] = [None] * len(ready)
-        for members in by_shape.values():
-            x = np.stack([view.pixels for _, view in members])
-            (outputs, *_), seconds = timed_forward(self.network, x)
+        for (number, crop), (output, seconds) in zip(crops, found, strict=True):
             self.timing.forward += seconds
-            for (number, view), output in zip(members, outputs.reshape(len(x), -1), strict=True):
-                known = sums[number]
-                if self._tree is not None and view.with_tree:
-                    output = self._tree.absolute(output)
-                    output[self._leaves_out] = 0
-                sums[number] = output.copy() if known is None else known + output
+            values, known = output.reshape(-1), sums[number]
+            if self._tree is not None and crop.with_tree:
+                values = self._tree.absolute(values)
+                values[self._leaves_out] = 0
+            sums[number] = values.copy() if known is None else known + values
         return sums
 
 

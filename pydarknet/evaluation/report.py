@@ -222,27 +222,26 @@ def _number(value: float, form: str = ".3f") -> str:
 def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
     report, coco = result.report, result.coco
     yield "<h2>Classes</h2>"
-    yield _table_head(
-        ["Class", "Objects", "AP", "AP .50:.95", "Precision", "Recall", "F1", "Mean IoU", "Found", "Wrong", "Missed"]
-    )
-    for c in sorted(report.classes, key=lambda c: -c.ap):
-        if c.truths or c.fp:
-            ap = c.ap if c.truths else math.nan
-            yield _class_row(names[c.number], c, ap, coco.classes[c.number] if coco else math.nan, c.average_iou)
-    yield _class_row(
-        "all", report, report.mean_average_precision, coco.ap if coco else math.nan, report.average_iou, "all"
-    )
-    yield "</tbody></table></div>"
-    hidden = sum(not (c.truths or c.fp) for c in report.classes)
-    if hidden:
+    heads = [
+        "Class", "Objects", "AP", "AP .50:.95", "Precision", "Recall", "F1", "Mean IoU", "Found", "Wrong", "Missed",
+    ]  # fmt: skip
+    shown = [c for c in report.classes if c.truths or c.fp]
+    rows = []
+    for c in sorted(shown, key=lambda c: -c.ap):
+        ap = c.ap if c.truths else math.nan
+        rows.append(_class_row(names[c.number], c, ap, coco.classes[c.number] if coco else math.nan, c.average_iou))
+    mean, coco_ap = report.mean_average_precision, coco.ap if coco else math.nan
+    yield _html_table(heads, [*rows, _class_row("all", report, mean, coco_ap, report.average_iou, "all")])
+    if hidden := len(report.classes) - len(shown):
         text = f"{hidden} classes without objects and without detections are left out; mAP counts them as 0."
         yield f'<p class="muted">{text}</p>'
 
 
-def _table_head(heads: Iterable[str], kind: str = "") -> str:
-    """The beginning of a table up to its first row."""
+def _html_table(heads: Iterable[str], rows: Iterable[str], kind: str = "") -> str:
+    """A table of rows in HTML."""
     cells = "".join(f'<th scope="col">{_text(head)}</th>' for head in heads)
-    return f'<div class="scroll"><table class="{kind}"><thead><tr>{cells}</tr></thead>\n<tbody>'
+    start = f'<div class="scroll"><table class="{kind}"><thead><tr>{cells}</tr></thead>\n<tbody>'
+    return "\n".join([start, *rows, "</tbody></table></div>"])
 
 
 def _class_row(name: str, c: Counts, ap: float, coco_ap: float, iou: float, kind: str = "") -> str:
@@ -259,17 +258,16 @@ def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[st
         yield from _most_confused(collector, names)
         return
     yield "<p>Rows are objects, columns detections. Shades compare the cells of a row.</p>"
-    yield _table_head(["truth", *names, "missed"], "matrix")
+    rows = []
     for number, name in enumerate([*names, "nothing there"]):
-        row = counts[number]
-        total = max(1, int(row.sum()))
+        total = max(1, int(counts[number].sum()))
         cells = []
-        for column, count in enumerate(row.tolist()):
+        for column, count in enumerate(counts[number].tolist()):
             kind = "" if column == number else ' class="wrong"'
             style = f' style="--share: {count / total:.3f}"' if count else ""
             cells.append("<td></td>" if number == column == len(names) else f"<td{kind}{style}>{count}</td>")
-        yield f'<tr><th scope="row">{_text(name)}</th>{"".join(cells)}</tr>'
-    yield "</tbody></table></div>"
+        rows.append(f'<tr><th scope="row">{_text(name)}</th>{"".join(cells)}</tr>')
+    yield _html_table(["truth", *names, "missed"], rows, "matrix")
 
 
 def _most_confused(collector: ReportCollector, names: Sequence[str]) -> Iterator[str]:
@@ -277,15 +275,11 @@ def _most_confused(collector: ReportCollector, names: Sequence[str]) -> Iterator
     counts = collector.confusion[:-1, :-1].copy()
     counts[range(len(counts)), range(len(counts))] = 0
     order = counts.argsort(axis=None)[::-1][:CONFUSIONS]
-    found = [(int(k) // len(counts), int(k) % len(counts)) for k in order if counts.flat[k]]
-    if not found:
-        yield "<p>No class was taken for another.</p>"
-        return
-    yield _table_head(["Truth", "Found", "Times"])
-    for truth, taken in found:
-        yield f'<tr><th scope="row">{_text(names[truth])}</th><td>{_text(names[taken])}</td>' \
-              f"<td>{counts[truth, taken]}</td></tr>"  # fmt: skip
-    yield "</tbody></table></div>"
+    rows = []
+    for truth, taken in (divmod(int(k), len(counts)) for k in order if counts.flat[k]):
+        head, cell = f'<th scope="row">{_text(names[truth])}</th>', f"<td>{_text(names[taken])}</td>"
+        rows.append(f"<tr>{head}{cell}<td>{counts[truth, taken]}</td></tr>")
+    yield _html_table(["Truth", "Found", "Times"], rows) if rows else "<p>No class was taken for another.</p>"
 
 
 def _charts(collector: ReportCollector, result: Evaluation, f1: F1Curves, names: Sequence[str]) -> Iterator[str]:

@@ -29,10 +29,14 @@ def _sigmoid(graph: Graph, x: str) -> str:
     return graph.add("Sigmoid", x)
 
 
-def _tree_softmax(graph: Graph, x: str, tree: WordTree, axis: int) -> str:
-    """A softmax over each group of siblings."""
-    parts = graph.split(x, [end - first for first, end in tree.groups], axis)
-    return graph.join([graph.add("Softmax", part, axis=axis) for part in parts], axis)
+def _softmax_of(axis: int, tree: WordTree | None = None) -> Function:
+    """A softmax along an axis, over each group of siblings if there is a tree."""
+
+    def function(graph: Graph, x: str) -> str:
+        parts = graph.split(x, [end - first for first, end in tree.groups], axis) if tree is not None else [x]
+        return graph.join([graph.add("Softmax", part, axis=axis) for part in parts], axis)
+
+    return function
 
 
 def _by_anchor(graph: Graph, value: Value, anchors: int, entries: int) -> str:
@@ -52,11 +56,10 @@ def _scaled_centre(graph: Graph, x: str, scale: float) -> str:
 def _softmax(graph: Graph, layer: Softmax, inputs: list[Value]) -> Value:
     flat = layer.tree is not None or not layer.spatial
     x = graph.vector(inputs[0]) if flat else graph.planes(inputs[0])
-    if layer.tree is not None:
-        return Value(_tree_softmax(graph, x, layer.tree, axis=1), layer.shape, flat)
-    x = graph.times(x, 1 / layer.temperature)
-    if layer.spatial or layer.groups == 1:
-        return Value(graph.add("Softmax", x, axis=1), layer.shape, flat)
+    if layer.tree is None:
+        x = graph.times(x, 1 / layer.temperature)
+    if layer.tree is not None or layer.spatial or layer.groups == 1:
+        return Value(_softmax_of(1, layer.tree)(graph, x), layer.shape, flat)
     outputs = layer.shape.outputs
     grouped = graph.add("Softmax", graph.reshape(x, layer.groups, outputs // layer.groups), axis=2)
     return Value(graph.reshape(grouped, outputs), layer.shape, flat)
@@ -81,7 +84,7 @@ def _as_planes(graph: Graph, entries: str, value: Value) -> Value:
 @writes(Yolo, GaussianYolo)
 def _yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
     """Both kinds of yolo head; they differ in the order of their entries."""
-    functions = [_raw] * layer.entries
+    functions: list[Function] = [_raw] * layer.entries
     for first, count in layer.logistic_entries() if not layer.new_coords else ():
         functions[first : first + count] = [_sigmoid] * count
     if layer.scale_x_y != 1.0:
@@ -100,18 +103,15 @@ def _yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
 @writes(Region)
 def _region(graph: Graph, layer: Region, inputs: list[Value]) -> Value:
     shape, objectness, tree = layer.shape, layer.coords, layer.tree
-    functions = [_raw] * layer.entries
+    functions: list[Function] = [_raw] * layer.entries
     if not layer.by_cell:
         functions[:2] = [_sigmoid] * 2
     if not layer.background:
         functions[objectness] = _sigmoid
     first = objectness if layer.background and tree is None and layer.softmax else objectness + 1
 
-    def over_classes(graph: Graph, x: str) -> str:
-        return graph.add("Softmax", x, axis=2) if tree is None else _tree_softmax(graph, x, tree, axis=2)
-
     if tree is not None or layer.softmax:
-        functions[first:] = [over_classes] * (layer.entries - first)
+        functions[first:] = [_softmax_of(2, tree)] * (layer.entries - first)
     elif not layer.by_cell:
         functions[first:] = [_sigmoid] * (layer.entries - first)
     entries = _by_entry(graph, inputs[0], len(layer.anchors), functions)

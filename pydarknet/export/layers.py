@@ -1,4 +1,4 @@
-"""The layers besides detection heads as ONNX operators.
+"""Activations, and the layers besides detection heads, as ONNX operators.
 
 Batch normalisation is folded into the weights, as the engine does it. Aliases (dropout, cost, ...) need no function;
 recurrent layers cannot be exported.
@@ -6,12 +6,13 @@ recurrent layers cannot be exported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..layers.activations import ActivationLayer
+from ..layers.activations import Activation, ActivationLayer
 from ..layers.batchnorm import BatchNorm, BatchNormLayer
 from ..layers.connected import Connected
 from ..layers.convolution.convolutional import Convolutional, Deconvolutional
@@ -24,8 +25,98 @@ from ..layers.resample import Avgpool, DepthMaxpool, LocalAvgpool, Maxpool, Reor
 from ..layers.simple import Crop, History, Implicit, Iseg, L2Norm, Normalization
 from ..tensor import Shape
 from ..utils.arrays import Array
-from .activations import apply
 from .graph import Graph, UnsupportedError, Value, writes
+
+Function = Callable[[Graph, str], str]
+
+# --- activations -----------------------------------------------------------------------------------------------------
+
+
+def _apply(graph: Graph, activation: Activation, x: str) -> str:
+    """activation(x), with the channels on axis 1."""
+    if activation.is_linear:
+        return x
+    if activation.name not in FUNCTIONS:
+        raise UnsupportedError(f"activation={activation.name} has no ONNX form")
+    return FUNCTIONS[activation.name](graph, x)
+
+
+def _node(operator: str, **attributes: Any) -> Function:
+    return lambda graph, x: graph.add(operator, x, **attributes)
+
+
+def _clip(low: float, high: float) -> Function:
+    return lambda graph, x: graph.add("Clip", x, graph.constant(low), graph.constant(high))
+
+
+def _piecewise_linear(low: float, high: float, inner: float, offset: float, outer: float) -> Function:
+    """inner x + offset from `low` to `high`, continued on both sides with the slope `outer`."""
+
+    def function(graph: Graph, x: str) -> str:
+        middle = _clip(low, high)(graph, x)
+        beyond = graph.times(graph.add("Sub", x, middle), outer)
+        return graph.add("Add", graph.plus(graph.times(middle, inner), offset), beyond)
+
+    return function
+
+
+def _gelu(graph: Graph, x: str) -> str:
+    """x / 2 (1 + tanh u) = x logistic(2 u), with u = 0.797885 x + 0.035677 x^3"""
+    factor = graph.plus(graph.times(graph.add("Mul", x, x), 2 * 0.035677), 2 * 0.797885)
+    return graph.add("Mul", x, graph.add("Sigmoid", graph.add("Mul", x, factor)))
+
+
+def _stair(graph: Graph, x: str) -> str:
+    """A step at every even number, and a slope of 1 before it: floor(x / 2) + max(x - 2 floor(x / 2) - 1, 0)"""
+    half = graph.add("Floor", graph.times(x, 0.5))
+    rest = graph.plus(graph.add("Sub", x, graph.times(half, 2.0)), -1.0)
+    return graph.add("Add", half, graph.add("Relu", rest))
+
+
+def _hard_mish(graph: Graph, x: str) -> str:
+    """x^2 / 2 + x between -2 and 0, nothing below, x above"""
+    low = _clip(-2.0, 0.0)(graph, x)
+    curve = graph.add("Mul", low, graph.plus(graph.times(low, 0.5), 1.0))
+    return graph.add("Add", curve, graph.add("Relu", x))
+
+
+def _over_channels(operator: str, from_largest: bool = False) -> Function:
+    """operator(x) as shares of its sum over the channels. from_largest: of x minus its largest channel."""
+
+    def function(graph: Graph, x: str) -> str:
+        if from_largest:
+            x = graph.add("Sub", x, graph.add("ReduceMax", x, axes=[1], keepdims=1))
+        positive = graph.add(operator, x)
+        total = graph.add("ReduceSum", positive, graph.integers([1]), keepdims=1)
+        return graph.add("Div", positive, graph.plus(total, 1e-4))
+
+    return function
+
+
+FUNCTIONS: dict[str, Function] = {
+    "elu": _node("Elu"),
+    "gelu": _gelu,
+    "hard_mish": _hard_mish,
+    "hardtan": _clip(-1.0, 1.0),
+    "leaky": _node("LeakyRelu", alpha=0.1),
+    "lhtan": _piecewise_linear(0.0, 1.0, 1.0, 0.0, 0.001),
+    "loggy": lambda graph, x: graph.add("Tanh", graph.times(x, 0.5)),  # 2 / (1 + e^-x) - 1
+    "logistic": _node("Sigmoid"),
+    "mish": lambda graph, x: graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x))),
+    "normalize_channels": _over_channels("Relu"),
+    "normalize_channels_softmax": _over_channels("Exp"),
+    "normalize_channels_softmax_maxval": _over_channels("Exp", from_largest=True),
+    "plse": _piecewise_linear(-4.0, 4.0, 0.125, 0.5, 0.01),
+    "ramp": lambda graph, x: graph.add("Add", graph.add("Relu", x), graph.times(x, 0.1)),
+    "relie": _node("LeakyRelu", alpha=0.01),
+    "relu": _node("Relu"),
+    "relu6": _clip(0.0, 6.0),
+    "revleaky": _node("LeakyRelu", alpha=0.1),
+    "selu": _node("Selu", alpha=1.6732, gamma=1.0507),
+    "stair": _stair,
+    "swish": lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
+    "tanh": _node("Tanh"),
+}
 
 # --- windows and weights ---------------------------------------------------------------------------------------------
 
@@ -78,7 +169,7 @@ def _convolutional(graph: Graph, layer: Convolutional, inputs: list[Value]) -> s
     x = graph.add("Conv", x, graph.constant(weights), graph.constant(bias), group=layer.groups,
                   kernel_shape=[window.size] * 2, strides=[window.stride_y, window.stride_x], pads=pads,
                   dilations=[window.dilation] * 2)  # fmt: skip
-    return _blurred(graph, layer.blur, apply(graph, layer.applied_activation, x), layer.filters)
+    return _blurred(graph, layer.blur, _apply(graph, layer.applied_activation, x), layer.filters)
 
 
 def _signs(graph: Graph, layer: Convolutional, x: str, pads: list[int]) -> tuple[str, list[int]]:
@@ -104,7 +195,7 @@ def _deconvolutional(graph: Graph, layer: Deconvolutional, inputs: list[Value]) 
     weights = layer.weights * gain[None, :, None, None]
     x = graph.add("ConvTranspose", graph.planes(inputs[0]), graph.constant(weights), graph.constant(bias),
                   kernel_shape=[layer.size] * 2, strides=[layer.stride] * 2, pads=[layer.padding] * 4)  # fmt: skip
-    return apply(graph, layer.activation, x)
+    return _apply(graph, layer.activation, x)
 
 
 @writes(Connected, any_size=False)
@@ -112,7 +203,7 @@ def _connected(graph: Graph, layer: Connected, inputs: list[Value]) -> Value:
     gain, bias = _gain_and_bias(layer.norm, layer.biases)
     weights = layer.weights * gain[:, None]
     x = graph.add("Gemm", graph.vector(inputs[0]), graph.constant(weights), graph.constant(bias), transB=1)
-    return Value(apply(graph, layer.activation, x), layer.shape, flat=True)
+    return Value(_apply(graph, layer.activation, x), layer.shape, flat=True)
 
 
 @writes(Local, any_size=False)
@@ -128,7 +219,7 @@ def _local(graph: Graph, layer: Local, inputs: list[Value]) -> str:
     filters = layer.weights.reshape(out.cells, layer.filters, -1).transpose(0, 2, 1)
     sums = graph.add("Transpose", graph.add("MatMul", by_cell, graph.constant(filters)), perm=[1, 2, 0])
     biases = layer.biases.reshape(1, out.channels, out.height, out.width)
-    return apply(graph, layer.activation, graph.add("Add", graph.shaped(sums, out), graph.constant(biases)))
+    return _apply(graph, layer.activation, graph.add("Add", graph.shaped(sums, out), graph.constant(biases)))
 
 
 def _patches(layer: Local, shape: Shape) -> np.ndarray:
@@ -205,7 +296,7 @@ def _l2norm(graph: Graph, layer: L2Norm, inputs: list[Value]) -> str:
 @writes(ActivationLayer)
 def _activation(graph: Graph, layer: ActivationLayer, inputs: list[Value]) -> Value:
     x = graph.channels_first(inputs[0])
-    return x.called(apply(graph, layer.activation, x.name))
+    return x.called(_apply(graph, layer.activation, x.name))
 
 
 @writes(Logistic)
@@ -250,7 +341,7 @@ def _shortcut(graph: Graph, layer: Shortcut, inputs: list[Value]) -> str:
         else:
             term = graph.times(term, layer.beta)
         total = graph.add("Add", _kept(graph, layer, total, other.shape), term)
-    return apply(graph, layer.activation, total)
+    return _apply(graph, layer.activation, total)
 
 
 def _overlap(mine: Shape, theirs: Shape) -> tuple[Shape, int, int]:
@@ -295,7 +386,7 @@ def _product(graph: Graph, layer: Sam | ScaleChannels, inputs: list[Value]) -> s
     factors = [graph.planes(value) for value in inputs]
     if isinstance(layer, ScaleChannels):  # its first source is the vector
         factors.reverse()
-    return apply(graph, layer.activation, graph.add("Mul", *factors))
+    return _apply(graph, layer.activation, graph.add("Mul", *factors))
 
 
 @writes(Upsample)

@@ -97,19 +97,32 @@ def classify_inputs(
     """
     if top < 1:
         raise OptionError(f"top {top}: expected at least 1")
+    tree, found = tree_of_network(network), []
+    for pixels, (output, seconds) in zip(inputs, outputs_of(network, inputs), strict=True):
+        _, height, width = pixels.shape
+        best = rank(output, names, top, tree, classes)
+        found.append(Classification(best, seconds, width, height))
+    return found
+
+
+def outputs_of(network: Network, inputs: Sequence[Array], check: bool = True) -> list[tuple[Array, float]]:
+    """The output for each prepared picture, and the seconds of its part of a pass.
+
+    Those of the same size share a pass. check: raise DivergedError if the output is not finite.
+    """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, pixels in enumerate(inputs):
         by_shape.setdefault(pixels.shape, []).append(index)
-    results: dict[int, Classification] = {}
-    for (_, height, width), members in by_shape.items():
+    found: dict[int, tuple[Array, float]] = {}
+    for members in by_shape.values():
         x = inputs[members[0]][None] if len(members) == 1 else np.stack([inputs[index] for index in members])
         with network.lock:  # only for the measured time: `forward` returns copies
             outputs, seconds = timed_forward(network, x)
-        require_finite(network, x, outputs)
+        if check:
+            require_finite(network, x, outputs)
         for index, output in zip(members, outputs[0], strict=True):
-            best = rank(output, names, top, tree_of_network(network), classes)
-            results[index] = Classification(best, seconds / len(x), width, height)
-    return [results[index] for index in range(len(inputs))]
+            found[index] = output, seconds / len(x)
+    return [found[index] for index in range(len(inputs))]
 
 
 def classify(network: Network, image: Picture, names: Sequence[str], top: int = 5, fit: str = "auto") -> Classification:

@@ -5,10 +5,10 @@ a network's layers are the same in each pass. Where kernels run as saved code (`
 written down once, as words of 64 bits; code that comes with each kernel (`object_writer.py`) calls it with what such
 words say, and one loop over all (`thread_team_ir.py`) is one call from Python.
 
-Passes of several networks run at the same time, each in a thread of its own. The team of threads helps one caller at a
-time (`threads.py`). A pass that finds it busy does its loops alone, and the team helps again as soon as it is free: so
-a few passes share many processors. Where there are as many passes as threads, helpers would take the processors from
-those who compute: then every pass does all its loops alone, until one has ended that had company at no time.
+Passes of several networks run at the same time, each in a thread of its own. The team of threads helps one at a time
+(`threads.py`), so that a few passes share many processors. Where there are as many passes as threads, helpers would
+take the processors from those who compute: then each does all its loops alone, until one has ended that had company at
+no time.
 """
 
 from __future__ import annotations

@@ -23,9 +23,8 @@ import numpy as np
 
 from ..errors import OptionError
 from .arguments import words_of
-from .cache import PACKAGE, decode, is_plain_linux, sources_digest
+from .cache import PACKAGE, decode, is_plain_linux, processor, sources_digest
 from .numba_libraries import most_threads
-from .processor import processor
 
 log = logging.getLogger("pydarknet")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,10 @@ from .unsupported import unsupported
 
 log = logging.getLogger("pydarknet")
 
+T = TypeVar("T")
+_COUNTERS = {
+    "seen": COUNT, "steps": COUNT, "updates": COUNT, "average_begun": FLAG, "rejection": TABLE, "random": TABLE,
+}  # fmt: skip
 WAITING = "Ctrl-C ends the training step when it is complete; a second one ends it at once, and training with it."
 HALF_DONE = (
     "a training step was ended while it changed parameters and updates, which may be half changed; expected a network "
@@ -60,7 +64,8 @@ class Learner:
         self.optimizer = Optimizer(network.layers, net, network.dialect)
         self.subdivisions = net.positive("subdivisions", 1)
         self.mini_batch, self.seen = network.batch, network.header.seen
-        self.ema = self._make_ema(net.real("ema_alpha", 0.0))
+        alpha = net.real("ema_alpha", 0.0)
+        self.ema = MovingAverage(network, alpha, self.schedule.max_batches) if alpha else None
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
         self._mini_batches = 0
         self._half_done = False  # whether a backward pass or an update was interrupted
@@ -73,9 +78,6 @@ class Learner:
         self._stop_index = max(lasting, default=-1)
         with network.held():
             self._prepare()
-
-    def _make_ema(self, alpha: float) -> MovingAverage | None:
-        return MovingAverage(self.network, alpha, self.schedule.max_batches) if alpha else None
 
     def _prepare(self) -> None:
         network = self.network
@@ -130,14 +132,13 @@ class Learner:
     def _prepare_again(self) -> None:
         """Allocate memory again, after the network was used for inference or resized. Accumulated updates are kept."""
         before = {name: trainable.update for name, (_, trainable) in self.parameters.items()}
-        carried = [dict(layer.carried()) for layer in self.network.layers]
+        carried = self._carried()
         self._prepare()
         for name, (_, trainable) in self.parameters.items():
             trainable.update[:] = before[name]
-        for layer, kept in zip(self.network.layers, carried, strict=True):
-            for name, array in layer.carried().items():
-                if array.shape == kept[name].shape:
-                    array[:] = kept[name]
+        for name, array in self._carried().items():
+            if array.shape == carried[name].shape:
+                array[:] = carried[name]
 
     def state_dict(self) -> dict[str, Array]:
         """The arrays that a resumed run needs besides the network's parameters: accumulated updates, Adam's moments,
@@ -146,15 +147,25 @@ class Learner:
         No copies. The names are those of checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
         average.layer.3.weights, layer.3.carried.hidden.
         """
-        return self._own_state() | _prefixed("average", self.ema.state_dict() if self.ema else {})
+        averages = self.ema.state_dict() if self.ema else {}
+        return self._own_state() | {f"average.{name}": array for name, array in averages.items()}
 
     def _own_state(self) -> dict[str, Array]:
         """`state_dict` without the moving average, which has no arrays before it begins."""
-        state = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
-        state |= _prefixed("optimizer", self.optimizer.state_dict(self.parameters))
-        for index, layer in enumerate(self.network.layers):
-            state |= _prefixed(f"layer.{index}", layer.state_dict())
-        return state
+        updates = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
+        kept = self.optimizer.state_dict(self.parameters)
+        return updates | {f"optimizer.{name}": array for name, array in kept.items()} | self._layer_states()
+
+    def _of_layers(self, named: Callable[[Layer], Mapping[str, T]]) -> dict[str, T]:
+        """What `named` gives for each layer, by the names of checkpoints."""
+        each = enumerate(self.network.layers)
+        return {f"layer.{index}.{name}": value for index, layer in each for name, value in named(layer).items()}
+
+    def _layer_states(self) -> dict[str, Array]:
+        return self._of_layers(lambda layer: layer.state_dict())
+
+    def _carried(self) -> dict[str, Array]:
+        return self._of_layers(lambda layer: layer.carried())
 
     def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
         """Restore the results of `state_dict` and `counters`, at the same input size and batch.
@@ -164,15 +175,12 @@ class Learner:
         self._check_counters(counters)
         own, averages = self._own_state(), {}
         if self.ema and counters["average_begun"]:
-            averages = _prefixed("average", self.ema.parameters())
+            averages = {f"average.{name}": array for name, array in self.ema.parameters().items()}
         check_arrays(state, own | averages)
         for name, array in own.items():
-            if not name.startswith("layer."):
-                array[...] = state[name]
-        for index, layer in enumerate(self.network.layers):
-            layer.load_state_dict(_under(f"layer.{index}", state))
+            array[...] = state[name]
         if self.ema:
-            self.ema.load_state_dict(_under("average", state))
+            self.ema.load_state_dict({name.removeprefix("average."): state[name] for name in averages})
         self._load_counters(counters)
         self._half_done = False
 
@@ -188,8 +196,7 @@ class Learner:
         }
 
     def _check_counters(self, counters: Mapping[str, Any]) -> None:
-        kinds = {"seen": COUNT, "steps": COUNT, "updates": COUNT, "average_begun": FLAG}
-        check_values(counters, kinds | {"rejection": TABLE, "random": TABLE}, "training")
+        check_values(counters, _COUNTERS, "training")
         check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
         generators = self._generators()
         check_values(counters["random"], dict.fromkeys(generators, TABLE), "training.random")
@@ -205,16 +212,12 @@ class Learner:
 
     def _generators(self) -> dict[str, np.random.Generator]:
         """Every random generator of training, by its name in checkpoints."""
-        found = {"training": self._rng}
-        for index, layer in enumerate(self.network.layers):
-            found |= {f"layer.{index}.{name}": rng for name, rng in layer.generators().items()}
-        return found
+        return {"training": self._rng} | self._of_layers(lambda layer: layer.generators())
 
     def forget(self, sequence: int) -> None:
         """Set the state that recurrent layers carry for a sequence of the mini-batch to 0."""
-        for layer in self.network.layers:
-            for array in layer.carried().values():
-                array[sequence] = 0
+        for array in self._carried().values():
+            array[sequence] = 0
 
     @property
     def update_count(self) -> int:
@@ -248,7 +251,8 @@ class Learner:
                     self._prepare_again()
             network.announce(network.input, network.batch, train=True)
             with contextlib.ExitStack() as undo:
-                undo.callback(self._undo_forward, self._state_before_forward())
+                before = {name: array.copy() for name, array in self._changed_by_forward().items()}
+                undo.callback(self._undo_forward, before, self.counters())
                 self.seen += self.mini_batch
                 for delta in self._deltas:
                     delta.data.fill(0)
@@ -258,28 +262,23 @@ class Learner:
                     undo.pop_all()
                     self._backward()
                     self._mini_batches += 1
-                    if self._update_is_due():
+                    by_seen = self.seen // self.mini_batch
+                    counted = by_seen if network.dialect.updates_by_seen else self._mini_batches
+                    if counted % self.subdivisions == 0:
                         self._update()
         return loss
 
-    def _state_before_forward(self) -> list[dict[str, Any]]:
-        """Copies of the state that a forward pass with loss changes, besides tensors: the counters, then the state of
-        each layer, then the running statistics of each layer."""
-        layers = self.network.layers
-        states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in layers]
-        running = [{name: array.copy() for name, array in _running(layer).items()} for layer in layers]
-        return [self.counters(), *states, *running]
+    def _changed_by_forward(self) -> dict[str, Array]:
+        """The state that a forward pass with loss changes, besides tensors and counters: that of each layer, and the
+        running statistics of batch normalisation."""
+        return self._layer_states() | self._of_layers(_running)
 
-    def _undo_forward(self, before: list[dict[str, Any]]) -> None:
+    def _undo_forward(self, before: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
         """Restore the state from before a forward pass that has failed."""
-        layers = self.network.layers
-        counters, states, running = before[0], before[1 : len(layers) + 1], before[len(layers) + 1 :]
         with self._uninterrupted():
             self._load_counters(counters)
-            for layer, state, copies in zip(layers, states, running, strict=True):
-                layer.load_state_dict(state)
-                for name, array in _running(layer).items():
-                    array[...] = copies[name]
+            for name, array in self._changed_by_forward().items():
+                array[...] = before[name]
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
@@ -305,10 +304,6 @@ class Learner:
             layer = self.network.layers[index]
             if not layer.is_alias and not layer.learning_options.forward_only:
                 layer.backward()
-
-    def _update_is_due(self) -> bool:
-        counted = self.seen // self.mini_batch if self.network.dialect.updates_by_seen else self._mini_batches
-        return counted % self.subdivisions == 0
 
     @property
     def lr(self) -> float:
@@ -342,16 +337,6 @@ def _first_delta_writers(graph: Graph) -> dict[int, int]:
         if last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
             found[owner] = readers[-1]
     return found
-
-
-def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {f"{prefix}.{name}": array for name, array in arrays.items()}
-
-
-def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays below a prefix, by the rest of their names."""
-    start = f"{prefix}."
-    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 def mini_batch(net: Section) -> int:

@@ -19,9 +19,8 @@ import numpy as np
 from ..boxes import Box
 from ..errors import DarknetError
 from ..evaluation.pictures import annotated
-from ..images.draw import class_colour, draw_boxes
 from ..images.image import Picture, encode_image, load_image, write_image
-from ..images.operations import as_picture
+from ..images.operations import as_picture, class_colour, draw_boxes
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
 from ..utils.files import to_json, write_file
@@ -75,22 +74,20 @@ class LiveHook(Hook):
             metric = run.validator.metric if measured and isinstance(run.validator, Validator) else None
             if isinstance(metric, AveragePrecision):
                 self._worst = self._draw_worst(run, metric)
-            write_file(self.folder / "state.json", to_json(self._state(run, status)).encode())
+            state = {
+                "name": run.setup.base,
+                "status": status,
+                "iteration": run.iteration,
+                "max_batches": run.setup.max_batches,
+                "images": run.setup.imgs,
+                "batch": (self.folder / "batch.jpg").exists(),
+                "worst": self._worst,
+                "time": time.time(),
+            }
+            write_file(self.folder / "state.json", to_json(state).encode())
         except (DarknetError, OSError) as error:
             self._is_off = True
             log.warning("%s: no longer updated: %s", self.folder, error)
-
-    def _state(self, run: Run, status: str) -> dict[str, Any]:
-        return {
-            "name": run.setup.base,
-            "status": status,
-            "iteration": run.iteration,
-            "max_batches": run.setup.max_batches,
-            "images": run.setup.imgs,
-            "batch": (self.folder / "batch.jpg").exists(),
-            "worst": self._worst,
-            "time": time.time(),
-        }
 
     def _draw_worst(self, run: Run, metric: AveragePrecision) -> list[dict[str, Any]]:
         drawn = []
@@ -136,19 +133,15 @@ def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> P
 
 def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture:
     height, width, _ = picture.shape
-    if truth.ndim == 1:
-        entries = [(int(truth.argmax()), 0.5, 0.5, 1.0, 1.0)] if truth.size else []
-    else:
-        entries = [(int(number), x, y, w, h) for number, x, y, w, h in truth.tolist()]
-    marks = [
-        (Box(x * width, y * height, w * width, h * height), _name(names, number), class_colour(number, len(names) or 1))
-        for number, x, y, w, h in entries
-    ]
+    entries: list[list[Any]] = (
+        truth.tolist() if truth.ndim > 1 else [[truth.argmax(), 0.5, 0.5, 1.0, 1.0]] if truth.size else []
+    )
+    marks = []
+    for number, x, y, w, h in ((int(entry[0]), *entry[1:]) for entry in entries):
+        name = names[number] if 0 <= number < len(names) else str(number)
+        box = Box(x * width, y * height, w * width, h * height)
+        marks.append((box, name, class_colour(number, len(names) or 1)))
     return draw_boxes(picture, marks)
-
-
-def _name(names: Sequence[str], number: int) -> str:
-    return names[number] if 0 <= number < len(names) else str(number)
 
 
 def _step(height: int, tallest: int) -> int:

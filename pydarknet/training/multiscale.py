@@ -43,7 +43,23 @@ class MultiScaleSchedule:
 
         smallest: the smallest side in pixels, instead of 320. Raises OptionError for networks without that rule.
         """
-        sizes = cls._of(model, seed, max_batches)
+        net, alexeyab = model.config.net, model.dialect.name == "alexeyab"
+        sizes = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)
+        head = model.layers[model.heads[-1]] if alexeyab and model.heads else model.layers[-1]
+        random = head.pictures.random if isinstance(head, Head) else 0.0
+        if not model.heads and not alexeyab and net.flag("random"):
+            sizes = replace(sizes, period=CLASSIFIER_PERIOD, rule="classifier")
+        elif random and not alexeyab:
+            sizes = replace(sizes, period=DETECTOR_PERIOD, rule="square")
+        elif random:
+            sizes = replace(
+                sizes,
+                period=DETECTOR_PERIOD,
+                rule="coefficient",
+                coefficient=1.4 if random == 1 else random,
+                step=net.positive("resize_step", 32),
+                grows_batch=net.flag("dynamic_minibatch"),
+            )
         if smallest is None:
             return sizes
         if sizes.rule != "square":
@@ -55,30 +71,6 @@ class MultiScaleSchedule:
             raise OptionError(f"min_size {smallest}: expected a multiple of 32 from 32 to {LARGEST}")
         return replace(sizes, smallest=smallest)
 
-    @classmethod
-    def _of(cls, model: Model, seed: int, max_batches: int) -> MultiScaleSchedule:
-        net, last = model.config.net, model.layers[-1]
-        alexeyab = model.dialect.name == "alexeyab"
-        fixed = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)
-        if not model.heads:
-            if alexeyab or not net.flag("random"):
-                return fixed
-            return replace(fixed, period=CLASSIFIER_PERIOD, rule="classifier")
-        head = model.layers[model.heads[-1]] if alexeyab else last
-        random = head.pictures.random if isinstance(head, Head) else 0.0
-        if not random:
-            return fixed
-        if not alexeyab:
-            return replace(fixed, period=DETECTOR_PERIOD, rule="square")
-        return replace(
-            fixed,
-            period=DETECTOR_PERIOD,
-            rule="coefficient",
-            coefficient=1.4 if random == 1 else random,
-            step=net.positive("resize_step", 32),
-            grows_batch=net.flag("dynamic_minibatch"),
-        )
-
     @property
     def vary(self) -> bool:
         return self.period > 0
@@ -87,8 +79,7 @@ class MultiScaleSchedule:
     def largest(self) -> tuple[int, int]:
         """(width, height) of the largest size that can be drawn."""
         if self.rule == "coefficient":
-            factor = max(self.coefficient, 1 / self.coefficient)
-            return self._scaled(self.width, factor), self._scaled(self.height, factor)
+            return self._scaled(max(self.coefficient, 1 / self.coefficient))
         side = {"square": LARGEST, "classifier": 448}.get(self.rule)
         return (side, side) if side else (self.width, self.height)
 
@@ -106,10 +97,10 @@ class MultiScaleSchedule:
             side = LARGEST if done + LAST_AT_LARGEST > self.max_batches else side
             return side, side
         if done == start or done > self.max_batches - 100:
-            return self._scaled(self.width, self.coefficient), self._scaled(self.height, self.coefficient)
+            return self._scaled(self.coefficient)
         factor = 1 + (self.coefficient - 1) * rng.random()
         factor = 1 / factor if rng.random() < 0.5 else factor
-        width, height = self._scaled(self.width, factor), self._scaled(self.height, factor)
+        width, height = self._scaled(factor)
         if factor < 1 and (width > self.width or height > self.height):
             return self.width, self.height
         return width, height
@@ -119,12 +110,13 @@ class MultiScaleSchedule:
         that takes as much memory as a mini-batch at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
-        (most_w, most_h) = (self._scaled(side, self.coefficient) for side in (self.width, self.height))
-        fits = self.mini_batch * most_w * most_h // (width * height)
+        fits = self.mini_batch * math.prod(self._scaled(self.coefficient)) // (width * height)
         return int(fits * 0.8) if int(fits * 0.8) > self.mini_batch else max(1, fits)
 
-    def _scaled(self, side: int, factor: float) -> int:
-        return max(self.step, math.floor(factor * side / self.step + 1 + 0.5) * self.step)
+    def _scaled(self, factor: float) -> tuple[int, int]:
+        sides = (math.floor(factor * side / self.step + 1 + 0.5) for side in (self.width, self.height))
+        width, height = (max(1, steps) * self.step for steps in sides)
+        return width, height
 
 
 def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
@@ -134,18 +126,14 @@ def training_bytes(model: Model, width: int, height: int, validates: bool = Fals
     updates, packed for both passes, Adam's moments and averages. validates: whether there is a second network for
     validation.
     """
-    shapes = model.shapes_at(Shape(model.input.channels, height, width))
-    total = _bytes(Shape(model.input.channels, height, width))
-    for layer, shape in zip(model.layers, shapes, strict=True):
+    given = Shape(model.input.channels, height, width)
+    total = 4 * Layout(1, given, halo=1).size
+    for layer, shape in zip(model.layers, model.shapes_at(given), strict=True):
         kept = 2 + layer.section.flag("batch_normalize")
         activation = getattr(layer, "activation", None)
         kept += activation is not None and activation.needs_input
         kept += layer.kind in ("convolutional", "conv", "deconvolutional")
-        total += kept * _bytes(shape)
+        total += kept * 4 * Layout(1, shape, halo=1).size
     net = model.config.net
     copies = 5 + 2 * net.flag("adam") + bool(net.real("ema_alpha", 0.0)) + 2 * validates
     return total * model.batch + 4 * copies * model.parameter_count
-
-
-def _bytes(shape: Shape) -> int:
-    return 4 * Layout(1, shape, halo=1).size

@@ -29,20 +29,6 @@ SIMILARITY = 0.4  # cosine of two filters
 NEAR_HEAD = 3  # layers before a head that are not changed
 
 
-@dataclass(frozen=True)
-class Step:
-    """The values that all parameters of one update share.
-
-    count: the number of the update, by which Adam corrects its bias. lr: the learning rate. pictures: the number of
-    gradients that were summed. decay: the weight decay of all of them.
-    """
-
-    count: int
-    lr: float
-    pictures: int
-    decay: float
-
-
 @dataclass
 class SGD:
     """Stochastic gradient descent: update -= decay * weights; weights += lr / pictures * update; update *= momentum.
@@ -52,11 +38,18 @@ class SGD:
 
     momentum: float
 
-    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
-        """Update one parameter. name: its name in checkpoints. lr: the learning rate times the layer's own factor."""
-        decay = step.decay if parameter.decays else 0.0
+    def step(
+        self, name: str, parameter: Trainable, lr: float, decay: float, pictures: int, count: int
+    ) -> None:  # fmt: skip
+        """Update one parameter.
+
+        name: its name in checkpoints. lr: the learning rate times the layer's own factor. decay: the weight decay of
+        all pictures. pictures: the number of gradients that were summed. count: the number of the update, by which Adam
+        corrects its bias.
+        """
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
-        sgd_step(weights, update, np.float32(lr / step.pictures), np.float32(decay), np.float32(self.momentum))
+        decay = decay if parameter.decays else 0.0
+        sgd_step(weights, update, np.float32(lr / pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
         """The arrays that the rule keeps for a parameter between updates, of its shape, not copied. None here: the
@@ -72,33 +65,27 @@ class Adam:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-7
-    _moments: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+    _moments: dict[str, dict[str, Array]] = field(default_factory=dict, repr=False)
 
-    def step(self, name: str, parameter: Trainable, step: Step, lr: float) -> None:
-        weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
-        mean, square = (moment.reshape(-1) for moment in self._moments_of(name, parameter))
+    def step(
+        self, name: str, parameter: Trainable, lr: float, decay: float, pictures: int, count: int
+    ) -> None:  # fmt: skip
+        arrays = parameter.array, parameter.update, *self.state_of(name, parameter).values()
         betas = np.float32(self.beta1), np.float32(self.beta2)
         adam_step(
-            weights,
-            update,
-            mean,
-            square,
+            *(array.reshape(-1) for array in arrays),
             np.float32(lr),
-            np.float32(step.decay),
+            np.float32(decay),
             *betas,
-            *(np.float32(1 - float(beta) ** step.count) for beta in betas),
+            *(np.float32(1 - float(beta) ** count) for beta in betas),
             np.float32(self.epsilon),
         )
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        mean, square = self._moments_of(name, parameter)
-        return {"mean": mean, "square": square}
-
-    def _moments_of(self, name: str, parameter: Trainable) -> tuple[Array, Array]:
         """The running means of a parameter's updates and of their squares, zeros before its first update."""
         if name not in self._moments:
             shape = parameter.array.shape
-            self._moments[name] = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+            self._moments[name] = {kind: np.zeros(shape, np.float32) for kind in ("mean", "square")}
         return self._moments[name]
 
 
@@ -123,12 +110,12 @@ class Optimizer:
         pictures."""
         self.updates += 1
         count = iteration if self._by_iteration else self.updates
-        step = Step(count, lr, pictures, self.decay * pictures)
         for name, (layer, parameter) in parameters.items():
             if self._is_frozen(layer, iteration):
                 continue
             self._mend_update(layer, parameter)
-            self.rule.step(name, parameter, step, lr * layer.learning_options.rate)
+            rate = lr * layer.learning_options.rate
+            self.rule.step(name, parameter, rate, self.decay * pictures, pictures, count)
             limit = layer.learning_options.clip or (self._clip if layer.has_filters else 0.0)
             if limit and parameter.decays:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)

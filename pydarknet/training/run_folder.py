@@ -62,10 +62,14 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
             return None
         aside.mkdir()
         for path in found:
+            # The state goes first, because weights without a state are not taken for a checkpoint.
+            for state in (path.with_name(path.name + STATE), path.with_name(path.name + STATE + NEW)):
+                if state.exists():
+                    state.replace(aside / state.name)
             _move(path, aside, keep=begins_with is not None and begins_with.exists() and path.samefile(begins_with))
         for name in (METRICS_LOG, CHART):
             if (folder / name).exists():
-                _copy(folder / name, aside) if continues else (folder / name).replace(aside / name)
+                _move(folder / name, aside, keep=continues)
         flush(aside)
         flush(folder)
     except OSError as error:
@@ -98,17 +102,9 @@ def _seen(path: Path) -> float:
         return math.inf
 
 
-def _move(weights: Path, aside: Path, keep: bool) -> None:
-    """Move weights and their state. The state is moved first, because weights without a state are not taken for a
-    checkpoint. keep: copy the weights instead."""
-    for state in (weights.with_name(weights.name + STATE), weights.with_name(weights.name + STATE + NEW)):
-        if state.exists():
-            state.replace(aside / state.name)
-    _copy(weights, aside) if keep else weights.replace(aside / weights.name)
-
-
-def _copy(path: Path, aside: Path) -> None:
-    shutil.copy2(path, aside / path.name)
+def _move(path: Path, aside: Path, keep: bool) -> None:
+    """Move a file to a folder. keep: copy it instead."""
+    shutil.copy2(path, aside / path.name) if keep else path.replace(aside / path.name)
 
 
 class MetricsLog(Hook):

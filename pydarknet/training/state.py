@@ -25,17 +25,16 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_finite(value: Any) -> bool:
-    return (isinstance(value, float) and math.isfinite(value)) or _is_count(value)
-
-
 def _is_count(value: Any) -> bool:
     return _is_integer(value) and 0 <= value < _WORD
 
 
 COUNT: Kind = ("an integer from 0 on, below 2**62", _is_count)
 SEED: Kind = ("an integer from 0 on", lambda value: _is_integer(value) and value >= 0)
-FINITE: Kind = ("a finite number", _is_finite)
+FINITE: Kind = (
+    "a finite number",
+    lambda value: (isinstance(value, float) and math.isfinite(value)) or _is_count(value),
+)
 FLAG: Kind = ("true or false", lambda value: isinstance(value, bool))
 TEXT: Kind = ("a text", lambda value: isinstance(value, str))
 TABLE: Kind = ("an object", lambda value: isinstance(value, dict))
@@ -88,11 +87,10 @@ def check_generator(found: Any, rng: np.random.Generator, what: str) -> None:
 
 
 def _check_names(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str) -> None:
-    missing, unknown = [n for n in expected if n not in found], [n for n in found if n not in expected]
-    if missing:
-        raise WeightsError(f"{prefix}{missing[0]} is missing")
-    if unknown:
-        raise WeightsError(f"{prefix}{_short(unknown[0])} is unknown")
+    for name in (name for name in expected if name not in found):
+        raise WeightsError(f"{prefix}{name} is missing")
+    for name in (name for name in found if name not in expected):
+        raise WeightsError(f"{prefix}{_short(name)} is unknown")
 
 
 def _short(value: Any) -> str:

@@ -181,13 +181,23 @@ class Trainer:
             images, truth = self.source.next(width, height)
             loading += clock() - before
             self.last_batch = images, truth
-            total += self._train_mini_batch(images, truth)
-            reports += self._head_reports()
+            with np.errstate(all="ignore"):  # the loss shows overflows
+                loss = float(self.learner.step(images, truth))
+            if not math.isfinite(loss):
+                raise self.diverged(self.iteration + 1, f"the loss is {loss}")
+            total += loss
+            reports += [
+                HeadReport(i, layer.kind, layer.training_line(i), layer.statistics)
+                for i, layer in enumerate(self.model.layers)
+                if isinstance(layer, Head)
+            ]
         elapsed = clock() - began
         self.seconds += elapsed
         self.iteration += 1
         loss = total / (batch * subdivisions)
-        self.average = self._next_average(loss)
+        # AlexeyAB's darknet restarts the average if it is negative.
+        before = loss if self.average is None or (setup.alexeyab and self.average < 0) else self.average
+        self.average = 0.9 * before + 0.1 * loss
         return IterationRecord(
             iteration=self.iteration,
             loss=loss,
@@ -202,24 +212,6 @@ class Trainer:
             heads=tuple(reports),
             resized=resized,
         )
-
-    def _train_mini_batch(self, images: np.ndarray, truth: Sequence[np.ndarray]) -> float:
-        """Train on one mini-batch and return its loss. Raises DivergedError if that is not finite."""
-        with np.errstate(all="ignore"):  # the loss shows overflows
-            loss = float(self.learner.step(images, truth))
-        if not math.isfinite(loss):
-            raise self.diverged(self.iteration + 1, f"the loss is {loss}")
-        return loss
-
-    def _next_average(self, loss: float) -> float:
-        """darknet's moving average of the loss; AlexeyAB's is restarted if it is negative."""
-        before = loss if self.average is None or (self.setup.alexeyab and self.average < 0) else self.average
-        return 0.9 * before + 0.1 * loss
-
-    def _head_reports(self) -> list[HeadReport]:
-        """The statistics of each detection head for the last mini-batch."""
-        heads = [(i, layer) for i, layer in enumerate(self.model.layers) if isinstance(layer, Head)]
-        return [HeadReport(i, layer.kind, layer.training_line(i), layer.statistics) for i, layer in heads]
 
     def progress(self) -> Progress:
         """The state of the run for a checkpoint. It keeps the states of hooks that only the resumed run had."""

@@ -85,7 +85,7 @@ def test_the_second_process_does_without_numba(cache):
     told, errors = start(cache)
     assert not told["numba"]
     assert errors == ""
-    assert set(files(cache)) == {"training.optimizer.sgd_step", "modules.saved", "team.saved"}
+    assert set(files(cache)) == {"optimizer.sgd_step", "modules.saved", "team.saved"}
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_another_kind_of_argument_is_left_to_numba(cache):
     "damage", [lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""]
 )
 def test_a_damaged_file_is_made_anew(cache, damage):
-    path = files(cache)["training.optimizer.sgd_step"]
+    path = files(cache)["optimizer.sgd_step"]
     path.write_bytes(damage(path.read_bytes()))
     told, errors = start(cache)
     assert told["numba"]
@@ -140,7 +140,7 @@ def test_code_for_another_processor_is_not_used(cache):
 
 @pytest.mark.slow
 def test_code_that_cannot_be_linked_is_not_used(cache):
-    path = files(cache)["training.optimizer.sgd_step"]
+    path = files(cache)["optimizer.sgd_step"]
     added = f"content = saved.read({path.name!r}); content['symbols'].append('no_such_function')\n"
     added += f"saved.write({path.name!r}, content)"
     start(cache, added)

@@ -11,7 +11,7 @@ import pytest
 from support import shipped as support
 
 from pydarknet.runtime import shipped
-from pydarknet.runtime.processor import processor
+from pydarknet.runtime.cache import processor
 
 pytestmark = [
     pytest.mark.slow,
@@ -225,8 +225,8 @@ def test_numbas_own_settings_are_followed(run):
 def test_a_processor_that_is_more_than_its_level_compiles(run, levels):
     """Its constants are not those of the level, so both would not go together."""
     before = """
-from pydarknet.runtime import processor, shipped
-cpu = processor.processor()
+from pydarknet.runtime import cache, shipped
+cpu = cache.processor()
 flags = cpu.flags - {"avx512dq"} if "avx512f" in cpu.flags else cpu.flags | {"avx512f"}
 shipped.processor = lambda: cpu._replace(flags=flags)
 """

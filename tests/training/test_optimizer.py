@@ -155,7 +155,7 @@ def gradient_of(training, index):
     layer = training.network.layers[index]
     weights = next(t for other, t in training.parameters.values() if other is layer and t.decays)
     weights.update[:] = 0
-    training._update_is_due = lambda: False
+    training._update = lambda: None
     training.step(values(2, 2, 4, 4), [np.eye(3, dtype=np.float32)[k] for k in (0, 1)])
     return np.abs(weights.update).max()
 

@@ -53,8 +53,7 @@ def check_command(data: str, names: str | None, dialect: str, no_decode: bool, s
     listed = _names(opened, names)
     with bar(opened.count) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
-    for line in report_lines(report, listed, show):
-        say(line)
+    say("\n".join(report_lines(report, listed, show)))
     if report.errors or (strict and report.findings):
         raise click.exceptions.Exit(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ...utils.files import json_text
 if TYPE_CHECKING:
     from ...evaluation.classification import Answer, ConfusionCounts
     from ...inference.detector import DetectionResult
+    from ...network.network import Network
 
 JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # before, between and after the pictures of `-out`
 JSON_THRESH = 0.005  # the lowest confidence that AlexeyAB's darknet writes, even if -thresh is lower
@@ -32,10 +33,10 @@ def classification_lines(path: str, result: Classification) -> Iterator[str]:
             yield f"{found.class_id}, {found.name}: {found.probability:f}, parent: {found.parent} "
 
 
-def head_lines(heads: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """AlexeyAB's lines before each picture. heads: (layer index, type number), 0 for a type without a number."""
-    for index, number in heads:
-        if number:
+def head_lines(network: Network) -> Iterator[str]:
+    """AlexeyAB's lines before each picture: the heads whose type has a number."""
+    for index in network.heads:
+        if number := network.layers[index].type_number:
             yield f" Detection layer: {index} - type = {number} "
 
 
@@ -93,11 +94,6 @@ def _number(value: float) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(json_text(text), ensure_ascii=False)
-
-
-def json_line(path: str, found: DetectionResult, frame: int | None = None) -> str:
-    """One picture of `--json`: a JSON object in one line; `box` is left, top, width, height in pixels."""
-    return found.detections().to_json(path, frame)
 
 
 def label_lines(found: DetectionResult) -> Iterator[str]:

@@ -13,7 +13,7 @@ from ...runtime.compile_time import clock
 from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
-    from ...layers.heads.statistics import Statistics
+    from ...layers.heads.base import Statistics
     from ...training.metrics_log import IterationRecord, Measurement
     from ...training.trainer import Trainer
 
@@ -83,7 +83,19 @@ class Printer:
         if not self.detector:
             yield "1"
         elif setup.alexeyab:
-            yield from self._alexeyab_detector()
+            schedule = trainer.checkpointer.schedule
+            if setup.imgs < 8:
+                yield (
+                    f"\n Warning: You set batch={setup.imgs} lower than 64! It is recommended to set batch=64 "
+                    "subdivision=64 "
+                )
+            for key, value in (("saveweights", schedule.weights_interval), ("savelast", schedule.last_interval)):
+                if not setup.data.has(key):
+                    note(f"{key}: Using default '{value}'")
+            yield (
+                f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are "
+                f"stored every {schedule.last_interval} iterations. "
+            )
         rates = f"Momentum: {learner.optimizer.momentum:g}, Decay: {learner.optimizer.decay:g}"
         yield f"Learning Rate: {learner.schedule.learning_rate:g}, {rates}"
         if not self.detector:
@@ -91,24 +103,9 @@ class Printer:
             if not setup.alexeyab:
                 yield self._crops(setup.sizes.width)
         elif setup.alexeyab:
-            from .evaluation import network_head_lines
+            from .inference import head_lines
 
-            yield from network_head_lines(trainer.model)
-
-    def _alexeyab_detector(self) -> Iterator[str]:
-        schedule = self.trainer.checkpointer.schedule
-        if self.setup.imgs < 8:
-            yield (
-                f"\n Warning: You set batch={self.setup.imgs} lower than 64! It is recommended to set batch=64 "
-                "subdivision=64 "
-            )
-        for key, value in (("saveweights", schedule.weights_interval), ("savelast", schedule.last_interval)):
-            if not self.setup.data.has(key):
-                note(f"{key}: Using default '{value}'")
-        yield (
-            f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are stored "
-            f"every {schedule.last_interval} iterations. "
-        )
+            yield from head_lines(trainer.model)
 
     def _crops(self, width: int) -> str:
         """The shortest and the longest side, in pixels, to which pjreddie's classifiers scale pictures before they crop
@@ -133,8 +130,7 @@ class Printer:
         self._heads(record)
         if not self.detector:
             self._accuracy(record)
-        for line in self._iteration(record):
-            say(line)
+        say("\n".join(self._iteration(record)))
         if self.detector and record.measurement is not None:
             self._report(record.measurement)
         for path in record.saved:
@@ -214,8 +210,7 @@ class Printer:
         for line in [*map_start(model, measurement.missing), *map_report(measurement.report, model.names)]:
             tell(line if self.terminal else line.rpartition("\r")[2])  # without the count of ranks
         note(f"Total Detection Time: {measurement.seconds:.0f} Seconds")
-        for line in POINTS_HELP:
-            tell(line)
+        tell("\n".join(POINTS_HELP))
         tell(f"\n mean_average_precision (mAP@{measurement.report.iou_thresh:0.2f}) = {measurement.value:f} ")
         if measurement.is_best:
             tell("New best mAP!")

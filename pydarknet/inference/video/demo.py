@@ -19,13 +19,13 @@ from urllib.request import Request, urlopen
 import numpy as np
 
 from ...errors import OptionError
-from ...images.draw import draw_detections, draw_lines
-from ...images.image import Picture, encode_image, fit_for_classify, write_image
+from ...images.image import Picture, encode_image, write_image
+from ...images.operations import draw_detections, draw_lines
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array
 from ...utils.prefetch import BackgroundWriter
-from ..classifier import Classification, rank, tree_of_network
+from ..classifier import Classification, letterboxed, outputs_of, rank, stretched, tree_of_network
 from ..detector import (
     DetectionResult,
     DetectorInput,
@@ -36,7 +36,6 @@ from ..detector import (
     prepare_input,
     result_of,
 )
-from ..finite import require_finite, timed_forward
 from .capture import Frame, Frames, Prepared, Reader, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
 
@@ -277,25 +276,23 @@ class ClassifierDemo(_Frames[Array]):
         super().__init__(frames, self._prepare, repeat_first, limit)
 
     def _prepare(self, picture: Picture) -> Array:
-        channels, height, width = self._network.input_shape
-        fit = "letterbox" if self._network.dialect.classifier_demo_letterboxes else "stretch"
-        return fit_for_classify(picture, fit, width, height, channels)
+        views = letterboxed if self._network.dialect.classifier_demo_letterboxes else stretched
+        return views(picture, self._network)[0].pixels
 
     def run(self) -> Iterator[tuple[Picture, Classification]]:
         """Yield each frame with its classes. Raises the errors of the source, and DivergedError for outputs that are
         not finite."""
         with self:
             for frame in self._each():
-                yield frame.picture, self._classify(frame.x[None])
+                yield frame.picture, self._classify(frame.x)
 
-    def _classify(self, x: Array) -> Classification:
-        with self._network.lock:
-            (output, *_), seconds = timed_forward(self._network, x)
-        require_finite(self._network, x, [output])
-        probabilities = output[0].reshape(-1)
+    def _classify(self, pixels: Array) -> Classification:
+        ((output, seconds),) = outputs_of(self._network, [pixels])
+        probabilities = output.reshape(-1)
         if self._tree is not None:
             probabilities = np.where(self._tree.leaves, self._tree.absolute(probabilities), np.float32(0))
-        return Classification(rank(probabilities, self._names, self._top), seconds, x.shape[3], x.shape[2])
+        _, height, width = pixels.shape
+        return Classification(rank(probabilities, self._names, self._top), seconds, width, height)
 
 
 def draw_classes(picture: Picture, found: Classification) -> Picture:

@@ -11,7 +11,7 @@ import pydarknet
 from pydarknet.boxes import Candidates, iou
 from pydarknet.errors import ImageError, OptionError
 from pydarknet.images.image import load_image
-from pydarknet.inference.tiles import OVERLAP, Tile, Tiling, merge_tiles
+from pydarknet.inference.detector import OVERLAP, Tile, Tiling, merge_tiles
 from pydarknet.model import Model
 from pydarknet.utils.resources import find_file
 
