@@ -23,8 +23,7 @@ from ..utils.files import read_bytes, read_text
 from ..utils.resources import exists, with_slashes
 from .augment import NOWHERE
 from .convert.annotations import AnnotatedPicture, AnnotatedSet, read_coco, read_voc
-from .data_yaml import class_names, read_yaml
-from .labels import find_labels, listed, parse_labels, read_list, wrong_row
+from .labels import class_names, find_labels, listed, parse_labels, read_list, read_yaml, wrong_row
 
 EXTENSIONS = frozenset([".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 LIST_OF = {

@@ -15,7 +15,7 @@ from ..options import FILE, POSITIVE, command, flag, together
 if TYPE_CHECKING:
     from ...datasets.listing import ImageLists, LabelledPicture
     from ...tools.anchors import Sizes
-    from ...tools.cfg.retarget import Retarget
+    from ...tools.cfg.check import Retarget
     from ...utils.arrays import Array
 
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
@@ -71,7 +71,7 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
         check_plot(options["plot"])
     change = None
     if options["cfg"]:
-        from ...tools.cfg.retarget import Retarget
+        from ...tools.cfg.check import Retarget
 
         change = Retarget(network_file(options["cfg"]), options["dialect"])
     # Anchors are in pixels of the network's input or, for [region], in cells.

@@ -79,7 +79,7 @@ def set_command(cfg: str, out: str | None, classes: int | None, anchors: str | N
       pydarknet cfg set yolov4-tiny.cfg mine.cfg --classes 3 --net max_batches=6000 --net steps=4800,5400
     """
     from ...tools.anchors import parse_anchors
-    from ...tools.cfg.retarget import Retarget
+    from ...tools.cfg.check import Retarget
 
     out = out or options["out_option"]
     if out is None:

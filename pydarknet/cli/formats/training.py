@@ -83,7 +83,19 @@ class Printer:
         if not self.detector:
             yield "1"
         elif setup.alexeyab:
-            yield from self._alexeyab_detector()
+            schedule = trainer.checkpointer.schedule
+            if setup.imgs < 8:
+                yield (
+                    f"\n Warning: You set batch={setup.imgs} lower than 64! It is recommended to set batch=64 "
+                    "subdivision=64 "
+                )
+            for key, value in (("saveweights", schedule.weights_interval), ("savelast", schedule.last_interval)):
+                if not setup.data.has(key):
+                    note(f"{key}: Using default '{value}'")
+            yield (
+                f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are "
+                f"stored every {schedule.last_interval} iterations. "
+            )
         rates = f"Momentum: {learner.optimizer.momentum:g}, Decay: {learner.optimizer.decay:g}"
         yield f"Learning Rate: {learner.schedule.learning_rate:g}, {rates}"
         if not self.detector:
@@ -94,21 +106,6 @@ class Printer:
             from .inference import head_lines
 
             yield from head_lines(trainer.model)
-
-    def _alexeyab_detector(self) -> Iterator[str]:
-        schedule = self.trainer.checkpointer.schedule
-        if self.setup.imgs < 8:
-            yield (
-                f"\n Warning: You set batch={self.setup.imgs} lower than 64! It is recommended to set batch=64 "
-                "subdivision=64 "
-            )
-        for key, value in (("saveweights", schedule.weights_interval), ("savelast", schedule.last_interval)):
-            if not self.setup.data.has(key):
-                note(f"{key}: Using default '{value}'")
-        yield (
-            f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are stored "
-            f"every {schedule.last_interval} iterations. "
-        )
 
     def _crops(self, width: int) -> str:
         """The shortest and the longest side, in pixels, to which pjreddie's classifiers scale pictures before they crop

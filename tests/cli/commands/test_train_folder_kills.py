@@ -44,7 +44,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
         process = start(tmp_path, GO_ON if there else NEW)
         if number % 4:  # while it trains; otherwise at any moment from the start on
             next((line for line in process.stdout if line.startswith("Loaded")), None)
-        time.sleep(float(rng.uniform(0, 1.0 if number % 4 else 4.0)))
+        time.sleep(float(rng.uniform(0, 0.5 if number % 4 else 3.0)))
         process.send_signal(signal.SIGKILL)
         _, remarks = process.communicate()
         assert "Traceback" not in remarks

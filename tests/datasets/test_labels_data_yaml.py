@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pydarknet.datasets.data_yaml import class_names, read_yaml
+from pydarknet.datasets.labels import class_names, read_yaml
 from pydarknet.errors import DataError
 
 ROBOFLOW = """train: ../train/images

@@ -13,7 +13,7 @@ from pydarknet.config.sections import read_config
 from pydarknet.errors import ConfigError, OptionError
 from pydarknet.layers.heads.base import Head
 from pydarknet.network.network import Network
-from pydarknet.tools.cfg.retarget import Retarget
+from pydarknet.tools.cfg.check import Retarget
 
 CFG = Path(__file__).parents[3] / "cfg"
 NINE = np.array([[w, w + 1] for w in range(10, 100, 10)], float)
