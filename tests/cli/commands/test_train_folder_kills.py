@@ -17,7 +17,7 @@ from support.picture_folders import labelled, with_names
 
 from pydarknet.training.checkpoint import newest
 
-KILLS = int(os.environ.get("PYDARKNET_KILLS", "4"))
+KILLS = int(os.environ.get("PYDARKNET_KILLS", "2"))
 NEW = ("train", "set", "--out", "killed", "--max-batches", "100000", "--width", "64", "--height", "48", "--seed", "5",
        "--no-chart", "--save-every", "1")  # fmt: skip
 GO_ON = ("train", "killed", "--resume")
