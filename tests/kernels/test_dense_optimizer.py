@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from support.tensors import assert_close, values
 
-from pydarknet.kernels.dense import CHUNK, adam_step, sgd_step
+from pydarknet.kernels.dense import PIECE, adam_step, sgd_step
 
-SIZES = [0, 1, 17, CHUNK, 2 * CHUNK + 5]
+SIZES = [0, 1, 17, PIECE, 2 * PIECE + 5]
 
 
 @pytest.mark.parametrize("size", SIZES)
