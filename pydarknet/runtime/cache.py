@@ -271,9 +271,8 @@ def write_checked(path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(hashlib.sha256(data).digest() + data)
         temporary.replace(path)
-    except OSError:
+    finally:
         _unlink(temporary)
-        raise
 
 
 def read_checked(path: Path) -> bytes | None:

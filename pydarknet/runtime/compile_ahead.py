@@ -1,12 +1,10 @@
 """Several processes compile the kernels of a network: this one as it meets them, helpers ahead of it. The first one
 that asks for a kernel compiles it; others wait for its file, or compile something else.
 
-    will_run(work)               the network says what it is about to run (`network/network.py`)
-    kernel is not in the cache   `jit.py` claims it and calls `kernel_is_missing`, which starts helpers, once for a work
-    helper                       finds out which kernels the work calls, without computing (`jit.py`), prints the
-                                 names of the missing files, and compiles those that nobody has claimed
-    this process                 goes on; where a helper has claimed what it needs, it compiles what
-                                 nobody has claimed, and waits when there is nothing left
+A network says what it is about to run (`will_run`). The first kernel that is not in the cache starts helpers, once
+for a work (`kernel_is_missing`, which `jit.py` calls). A helper prints the names of the files that the work lacks, and
+compiles those that nobody has claimed. This process goes on; where a helper has claimed what it needs, it compiles
+what nobody has claimed, and waits when there is nothing left.
 
 A claim is a lock on a small file beside the kernel's cache file. The system releases it when its process ends, however
 that ends, so that nobody waits for a process that is gone.
