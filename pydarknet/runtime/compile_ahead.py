@@ -22,10 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from subprocess import Popen
+from typing import Any, NamedTuple
 
 try:
     import fcntl
@@ -82,9 +79,8 @@ class _Ahead:
             helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             threading.Thread(target=self._listen, args=(helper,), daemon=True).start()
 
-    def _listen(self, helper: Popen[bytes]) -> None:
+    def _listen(self, helper: Any) -> None:
         """Read what the helper has found missing, and wait for its end. Every helper finds the same."""
-        assert helper.stdout is not None
         try:
             for line in helper.stdout:
                 found = [Missing(Path(file), cost, bytes.fromhex(kernel)) for file, cost, kernel in json.loads(line)]
