@@ -42,7 +42,7 @@ _PICKLE = re.compile(r'(@\.const\.pickledata\.\w+ = internal constant \[\d+ x i8
 class Wanted(NamedTuple):
     """A kernel, and the kinds of its arguments."""
 
-    kernel: str  # with its module's name, such as `head_output.softmax_rows`
+    kernel: str  # with its module's name, such as `reorder.softmax_rows`
     kinds: tuple[str, ...]  # as in `runtime/arguments.py`
 
 

@@ -26,8 +26,8 @@ import json, logging, os, sys
 BEFORE
 import numpy as np
 logging.basicConfig(format="%(message)s")
-from pydarknet.kernels.head_output import softmax_rows
-from pydarknet.kernels.optimizer import sgd_step
+from pydarknet.kernels.reorder import softmax_rows
+from pydarknet.kernels.dense import sgd_step
 from pydarknet.runtime import shipped
 from pydarknet.runtime.program import KernelCall, fuse_calls
 from pydarknet.runtime.threads import set_threads, threads

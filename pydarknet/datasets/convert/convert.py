@@ -1,7 +1,5 @@
-"""Conversion of data sets between formats: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
-
-annotations   the data set in memory; reads and writes COCO's and VOC's formats
-here          darknet's format; links to pictures, or copies
+"""Conversion of data sets between formats, of which darknet's lists and label files are here, VOC's XML and COCO's JSON
+in `annotations`; links to pictures, or copies.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...boxes import Candidates
 from ...config.sections import Section, read_options, real
-from ...kernels.head_output import unpack_head
+from ...kernels.reorder import unpack_head
 from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
 from ..nchw_layer import NchwLayer

@@ -16,7 +16,7 @@ from ...boxes import Candidates, iou
 from ...config.dialect import Dialect
 from ...config.names import WordTree, softmax_groups
 from ...config.sections import Section, flag, integer, positive, real
-from ...kernels.head_output import softmax_planes
+from ...kernels.reorder import softmax_planes
 from ...runtime.program import Call, KernelCall
 from ...tensor import Shape
 from ...utils.arrays import Array

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.tensors import assert_close, blocked, given, values
 
-from pydarknet.kernels.head_output import softmax_planes, softmax_rows, unpack_head
+from pydarknet.kernels.reorder import softmax_planes, softmax_rows, unpack_head
 
 
 def softmax(x, axis, temperature=1.0):

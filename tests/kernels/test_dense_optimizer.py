@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.tensors import assert_close, values
 
-from pydarknet.kernels.optimizer import CHUNK, adam_step, sgd_step
+from pydarknet.kernels.dense import CHUNK, adam_step, sgd_step
 
 SIZES = [0, 1, 17, CHUNK, 2 * CHUNK + 5]
 
