@@ -271,9 +271,8 @@ def write_checked(path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(hashlib.sha256(data).digest() + data)
         temporary.replace(path)
-    except OSError:
+    finally:
         _unlink(temporary)
-        raise
 
 
 def read_checked(path: Path) -> bytes | None:
@@ -308,18 +307,13 @@ def is_possible() -> bool:
 def folder() -> Path:
     """The folder for this processor and this llvmlite. Raises ImportError without llvmlite."""
     assert CACHE_FOLDER is not None
-    digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes())
-    digest.update(_identity().encode())
+    identity = processor().identity
+    if not identity:  # the system does not tell this processor from others, but LLVM does
+        import llvmlite.binding as llvm
+
+        identity = f"{platform.machine()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes() + identity.encode())
     return CACHE_FOLDER / f"saved-{digest.hexdigest()[:16]}"
-
-
-def _identity() -> str:
-    """What tells this processor from others: the system's words, or LLVM's where it has none."""
-    if found := processor().identity:
-        return found
-    import llvmlite.binding as llvm
-
-    return f"{platform.machine()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
 def file_of(kernel: str, kinds: tuple[str, ...]) -> str:

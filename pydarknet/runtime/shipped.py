@@ -77,10 +77,6 @@ class Library:
         """Where a symbol is."""
         return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
 
-    def has(self, kernel: str, kinds: tuple[str, ...]) -> bool:
-        """Whether it holds code of `module.name` for arguments of these kinds."""
-        return (kernel, kinds) in self._kernels
-
     def kernel(self, kernel: str, kinds: tuple[str, ...]) -> ShippedKernel | None:
         """The code of `module.name` for arguments of these kinds; None where it was not compiled."""
         found = self._kernels.get((kernel, kinds))

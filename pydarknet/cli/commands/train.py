@@ -467,7 +467,7 @@ def _check(
     from ...datasets.check import check_dataset
     from ...datasets.listing import ImageLists
     from ...tools.from_folder.plan import advice
-    from .dataset import report_lines
+    from .files import report_lines
 
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
