@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.tensors import numbers_of_threads
 
 from pydarknet.boxes import diou, iou
 from pydarknet.kernels.boxes import CHUNK, assign, best_of_pictures, suppress_classes
-from pydarknet.runtime.threads import set_threads, threads
 
 
 def random_boxes(shape, seed=0):
@@ -106,15 +106,9 @@ def test_the_first_of_equal_anchors_wins():
 
 
 def test_sums_do_not_depend_on_the_number_of_threads():
-    boxes, anchors, before = sizes(5 * CHUNK), sizes(4, seed=1), threads()
-    try:
-        set_threads(1)
-        one = assigned(boxes, anchors, True)
-        set_threads(2)
-        two = assigned(boxes, anchors, True)
-    finally:
-        set_threads(before)
-    for a, b in zip(one, two, strict=True):
+    boxes, anchors = sizes(5 * CHUNK), sizes(4, seed=1)
+    one, *_, most = [assigned(boxes, anchors, True) for _ in numbers_of_threads(2)]
+    for a, b in zip(one, most, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.tensors import assert_blocked, blocked, cells, dirty, values
+from support.tensors import assert_blocked, blocked, cells, dirty, numbers_of_threads, values
 
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.kernels.convolution.pack import pack_int24_panel, panel_size
@@ -19,7 +19,6 @@ from pydarknet.layers.convolution.algorithm import Blocking, WinogradConvolution
 from pydarknet.layers.convolution.direct import TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime import codegen
-from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Shape
 
 PLANES = range(1, 34)
@@ -127,16 +126,12 @@ def test_how_the_work_is_cut_does_not_change_a_bit(monkeypatch, cut):
 
 def test_the_number_of_threads_does_not_change_a_bit():
     x, weights, bias = values(1, 64, 20, 20), values(96, 64, 3, 3), values(96)
-    plan, results, before = winograd(weights, bias, 4), [], threads()
-    try:
-        for count in (1, before):
-            set_threads(count)
-            source, target = blocked(x, 1), dirty(1, 96, 20, 20, 0)
-            plan.bind(source, target, WINDOW, np.float32(0.1), 0)()
-            results.append(cells(target).copy())
-    finally:
-        set_threads(before)
-    np.testing.assert_array_equal(*results)
+    plan, results = winograd(weights, bias, 4), []
+    for _ in numbers_of_threads():
+        source, target = blocked(x, 1), dirty(1, 96, 20, 20, 0)
+        plan.bind(source, target, WINDOW, np.float32(0.1), 0)()
+        results.append(cells(target).copy())
+    np.testing.assert_array_equal(results[0], results[-1])
 
 
 @pytest.mark.parametrize("method", [0, 2, 3, 4])
