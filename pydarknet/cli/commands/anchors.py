@@ -198,19 +198,17 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
 
     say(f" read labels from {len(data.entries['train'])} images ")
     rows: list[Array] = []
-    text: list[str] = []
-    boxes = size = listed = 0
+    text, boxes, listed = "", 0, 0
     bad: dict[str, list[str]] = {"bad.list": [], "bad_label.list": []}  # darknet's: missing label files, wrong boxes
     for image, picture in enumerate(data.pictures("train"), start=1):
         lines, good = _picture_lines(picture, image, boxes, bad)
         boxes, listed = boxes + len(good), listed + len(picture.rows)
         rows.append(good)
-        text += lines
-        size += sum(map(len, lines))
-        if size > PROGRESS_BUFFER:
-            say("".join(text), newline=False)
-            text, size = [], 0
-    say("".join(text), newline=False)
+        text += "".join(lines)
+        if len(text) > PROGRESS_BUFFER:
+            say(text, newline=False)
+            text = ""
+    say(text, newline=False)
     for name, lines in bad.items():
         if lines:
             before = read_bytes(name, DataError) if Path(name).exists() else b""
