@@ -25,22 +25,22 @@ from .options import CONTEXT, FlagsFirst
 # lines are here so that `--help` imports none of these modules.
 GROUPS = {
     "Pictures, training, networks": {
-        "classify": ("classify", "classify pictures"),
+        "classify": ("detect", "classify pictures"),
         "detect": ("detect", "detect objects in pictures"),
-        "track": ("track", "track and count objects in a video"),
+        "track": ("detect", "track and count objects in a video"),
         "train": ("train", "train a detector or a classifier"),
-        "live": ("live", "show a training run in the browser"),
+        "live": ("serve", "show a training run in the browser"),
         "evaluate": ("evaluate", "measure a detector: AP, COCO's metrics, worst pictures"),
         "info": ("info", "print layer table, operations, memory of a network"),
         "quantize": ("quantize", "measure what --precision int8 needs, on pictures"),
-        "speed": ("speed", "time forward passes or single layers"),
+        "speed": ("info", "time forward passes or single layers"),
         "export": ("export", "write an ONNX file"),
         "serve": ("serve", "run a network as an HTTP service, with a web page"),
     },
     "Data sets and network files": {
         "download": ("download", "download published weights by name"),
-        "dataset": ("dataset", "check and convert data sets"),
-        "cfg": ("cfg", "check network files, adapt them to a data set"),
+        "dataset": ("files", "check and convert data sets"),
+        "cfg": ("files", "check network files, adapt them to a data set"),
         "anchors": ("anchors", "find anchors for the boxes of a data set"),
     },
     "darknet's own spellings": {
@@ -72,9 +72,9 @@ GROUPS = {
     "This program": {
         "doctor": ("machine", "print processor, versions, kernel cache, decoders, problems"),
         "warm-up": ("machine", "compile the kernels of networks now"),
-        "completion": ("help", "print a completion script for bash, zsh, fish"),
-        "help": ("help", "print help on a command"),
-        "version": ("help", "print the version"),
+        "completion": ("machine", "print a completion script for bash, zsh, fish"),
+        "help": ("machine", "print help on a command"),
+        "version": ("machine", "print the version"),
     },
 }
 COMMANDS = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}

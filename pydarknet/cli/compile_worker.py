@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -58,15 +59,14 @@ def _run_once(work: Work) -> None:
 
 def missing(found: Recorded) -> Recorded:
     """Those that are neither in the cache nor in the package, the slowest to compile first."""
-    absent = [each for each in found if not cache_file(*each).exists() and not _is_shipped(*each)]
-    return sorted(absent, key=lambda each: -_cost(each[0]))
-
-
-def _is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
-    """Whether the package contains the kernel in compiled form."""
-    name, kinds = description(kernel, types)
     shipped = library()
-    return shipped is not None and kinds is not None and shipped.has(name, kinds)
+
+    def is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
+        name, kinds = description(kernel, types)
+        return shipped is not None and kinds is not None and shipped.kernel(name, kinds) is not None
+
+    absent = [each for each in found if not (cache_file(*each).exists() or is_shipped(*each))]
+    return sorted(absent, key=lambda each: -_cost(each[0]))
 
 
 def _cost(kernel: object) -> float:
@@ -77,10 +77,8 @@ def compile_all(kernels: Recorded) -> None:
     """Compile all kernels: first those that no other process is compiling, then those that such a process gave up."""
     for _ in range(2):
         for kernel, types in kernels:
-            try:
+            with contextlib.suppress(TakenError):
                 kernel.compile(types)
-            except TakenError:
-                continue
 
 
 def end_with_parent() -> None:

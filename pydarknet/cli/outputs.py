@@ -1,24 +1,27 @@
-"""The files that `detect` writes: annotated pictures and videos, AlexeyAB's JSON file, label files, tables, crops."""
+"""The files that commands over pictures write: annotated pictures and videos, AlexeyAB's JSON file, label files, tables
+(`--csv`), crops."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import OptionError, OutputError
 from ..utils.files import atomic_write, make_folder, write_file
 from .formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, json_frame, label_lines
-from .tables import DETECTIONS, Table, file_name
+from .sources import STDIN_PICTURE, camera_number, is_address
 
 if TYPE_CHECKING:
     from ..images.image import Picture
+    from ..inference.classifier import Classification
     from ..inference.detector import DetectionResult
+    from ..inference.tracking import Track
     from ..inference.video.capture import VideoFile
     from ..utils.prefetch import BackgroundWriter
     from .sources import Item, Video
@@ -30,7 +33,66 @@ WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", 
 FRAME_SHOWN = 1  # milliseconds; a picture is shown until a key is pressed
 
 
+# `frame` counts from 1 and is empty for pictures; corners are in pixels.
+DETECTIONS = ("filename", "frame", "class_id", "name", "confidence", "left", "top", "right", "bottom")
+TRACKS = ("filename", "frame", "track_id", *DETECTIONS[2:])
+CLASSES = ("filename", "frame", "rank", "class_id", "name", "probability", "parent")
+_NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
+
+
 @dataclass
+class Table:
+    """A CSV file that is written during the run."""
+
+    _file: BinaryIO
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: str, columns: tuple[str, ...]) -> Iterator[Table]:
+        """The table; the file appears when the context ends without an error. Raises OutputError."""
+        with atomic_write(path) as file:
+            table = cls(file)
+            table._write([columns])
+            yield table
+
+    def _write(self, rows: Any) -> None:
+        import csv  # imported late, as by Detections: most runs write no table
+        import io
+
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+    def detections(self, path: str, frame: int | None, found: DetectionResult) -> None:
+        """Write a line for each object, in printed order."""
+        self._write([[path, frame, *row] for row in found.detections().csv_rows()])
+
+    def tracks(self, path: str, frame: int | None, tracks: Sequence[Track]) -> None:
+        """Write a line for each track, sorted by number."""
+        from ..inference.detections import Detections
+
+        rows = Detections([each.detection for each in tracks]).csv_rows()
+        self._write([[path, frame, each.track_id, *row] for each, row in zip(tracks, rows, strict=True)])
+
+    def classes(self, path: str, frame: int | None, result: Classification) -> None:
+        """Write a line for each of the best classes, best first."""
+        self._write(
+            [path, frame, rank, each.class_id, each.name, f"{each.probability:.6f}", each.parent]
+            for rank, each in enumerate(result.predictions, start=1)
+        )
+
+
+def file_name(path: str) -> str:
+    """The name for output files of an input: its file name; for an address, the last part of its path, or its host."""
+    if not is_address(path):
+        return Path(path).name if camera_number(path) is None and path != STDIN_PICTURE else re.sub("[: ]", "_", path)
+    from urllib.parse import urlsplit
+
+    address = urlsplit(path)
+    host = (address.hostname or "stream").replace(".", "_")  # 127.0.0.1 has no extension
+    return _NOT_IN_FILE_NAMES.sub("_", Path(address.path).name or host)
+
+
 class Outputs:
     """The files that a run of `detect` writes. A context manager: files appear under their names when it ends without
     an error, and are removed otherwise.
@@ -39,48 +101,35 @@ class Outputs:
     live videos, which may have no end, are not written.
     """
 
-    picture: str | None
-    folder: Path | None
-    json: str | None
-    labels: bool
-    show: bool
-    csv: str | None = None
-    crops: Path | None = None
-    writer: BackgroundWriter | None = None  # draws and writes pictures in another thread
-    _table: Table | None = None
-    _json_file: BinaryIO | None = None
-    _count: int = 0
-    _taken: set[Path] = field(default_factory=set)
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _video: Video | None = None  # the video of the current frame, and the stem of its files
-    _stem: str = ""
-    _video_file: VideoFile | None = None
-    _video_stack: ExitStack = field(default_factory=ExitStack)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], out_is_json: bool) -> Outputs:
+    def __init__(self, options: Mapping[str, Any], out_is_json: bool) -> None:
         """`out_is_json`: whether `-out` names a JSON file even without that extension. Raises OutputError."""
-        out, picture = options["out"], PREDICTIONS
+        out, folder, crops = options.get("out"), options["out_dir"], options.get("crops")
+        picture: str | None = PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
             picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
-        for folder in filter(None, (options["out_dir"], options["crops"])):
-            make_folder(Path(folder))
+        for each in filter(None, (folder, crops)):
+            make_folder(Path(each))
         for file in filter(None, (out, options["csv"])):
             check_folder_of(file)
-        return cls(
-            picture=None if options["out_dir"] or options["no_picture"] else picture,
-            folder=Path(options["out_dir"]) if options["out_dir"] and not options["no_picture"] else None,
-            json=out,
-            labels=options["save_labels"],
-            show=options["show"],
-            csv=options["csv"],
-            crops=Path(options["crops"]) if options["crops"] else None,
-        )
+        draws = not options["no_picture"]
+        self.picture = None if folder or not draws else picture
+        self.folder = Path(folder) if folder and draws else None
+        self.json, self.csv, self.crops = out, options["csv"], Path(crops) if crops else None
+        self.labels, self.show = options.get("save_labels", False), options["show"]
+        self.writer: BackgroundWriter | None = None  # draws and writes pictures in another thread
+        self._table: Table | None = None
+        self._json_file: BinaryIO | None = None
+        self._count = 0
+        self._taken: set[Path] = set()
+        self._stack, self._video_stack = ExitStack(), ExitStack()
+        self._video: Video | None = None  # the video of the current frame, and the stem of its files
+        self._stem = ""
+        self._video_file: VideoFile | None = None
 
     def __enter__(self) -> Outputs:
         with ExitStack() as stack:
             if self.csv is not None:
-                self._table = stack.enter_context(Table(self.csv, DETECTIONS))
+                self._table = stack.enter_context(Table.open(self.csv, DETECTIONS))
             if self.json is not None:
                 self._json_file = stack.enter_context(atomic_write(self.json))
                 self._json_file.write(JSON_START)
@@ -110,7 +159,7 @@ class Outputs:
                 raise OptionError(f"{item.path}: -save_labels writes beside picture files; a frame of a video has none")
             write_file(label_path(item.path), "".join(label_lines(found)).encode())
         if self.picture or self.folder or self.show or self.crops:
-            self._draw(item, found, annotate or partial(_annotated, found))
+            self._draw(item, found, annotate)
 
     def _follow(self, item: Item[Any]) -> None:
         """If the item belongs to another video, complete the files of the last one and open new ones."""
@@ -139,13 +188,33 @@ class Outputs:
             self._video_file = None
             self._video_stack.close()
 
-    def _draw(self, item: Item[Any], found: DetectionResult, annotate: Annotate) -> None:
+    def _draw(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None) -> None:
         target: str | Path | None = None
         if item.video is None:
             target = self._in_folder(item.path) if self.folder else self.picture
-        stem = self._stem_of(item) if self.crops else ""
-        crop = partial(_crop, item, found, self.crops, stem) if self.crops else None
-        work = partial(_draw, item, annotate, target, self._video_file, crop, self.show)
+        stem, crops, video = self._stem_of(item) if self.crops else "", self.crops, self._video_file
+
+        def work() -> None:
+            from ..images.image import show_image, write_image
+            from ..images.operations import draw_detections
+
+            if crops:
+                objects = found.detections()
+                objects.source = item.picture
+                objects.crops(crops, stem)
+            if target is None and video is None and not self.show:
+                return
+            if annotate is None:
+                drawn = draw_detections(item.picture, found.detections(), len(found.names))
+            else:
+                drawn = annotate(item.picture)
+            if target is not None:
+                write_image(target, drawn)
+            if video is not None:
+                video.write(drawn)
+            if self.show:
+                show_image(item.path, drawn, 0 if item.video is None else FRAME_SHOWN)
+
         if self.writer and not self.show:  # a window belongs to the main thread
             self.writer.do(work)
         else:
@@ -184,39 +253,6 @@ def _refuse_same(target: Path, source: Path) -> None:
         return
     if same:
         raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
-
-
-def _draw(
-    item: Item[Any], annotate: Annotate, target: str | Path | None, video: VideoFile | None,
-    crop: Callable[[], None] | None, show: bool,
-) -> None:  # fmt: skip
-    if crop is not None:
-        crop()
-    if target is None and video is None and not show:
-        return
-    annotated = annotate(item.picture)
-    if target is not None:
-        from ..images.image import write_image
-
-        write_image(target, annotated)
-    if video is not None:
-        video.write(annotated)
-    if show:
-        from ..images.image import show_image
-
-        show_image(item.path, annotated, 0 if item.video is None else FRAME_SHOWN)
-
-
-def _crop(item: Item[Any], found: DetectionResult, folder: Path, stem: str) -> None:
-    objects = found.detections()
-    objects.source = item.picture
-    objects.crops(folder, stem)
-
-
-def _annotated(found: DetectionResult, picture: Picture) -> Picture:
-    from ..images.draw import draw_detections
-
-    return draw_detections(picture, found.detections(), len(found.names))
 
 
 def label_path(path: str) -> str:

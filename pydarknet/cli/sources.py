@@ -1,35 +1,188 @@
-"""The pictures and frames of a command line, read and prepared ahead. Inputs that cannot be read are reported."""
+"""The inputs that a command's arguments name: files, folders, patterns, lists, addresses, cameras, standard input.
+Their pictures and frames are read and prepared ahead; inputs that cannot be read are reported."""
 
 from __future__ import annotations
 
+import codecs
+import glob
+import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import click
 
-from ..errors import ImageError, OptionError, ShapeError
+from ..errors import DataError, ImageError, OptionError, ShapeError
 from ..utils.resources import exists
-from .console import note, progress
-from .inputs import (
-    STANDARD_INPUT,
-    STDIN_PICTURE,
-    Name,
-    camera_number,
-    expand_inputs,
-    is_video,
-    is_web_address,
-    names_from_stdin,
-)
-from .loading import Options
+from .console import note, progress, say
 
 if TYPE_CHECKING:
     from ..images.image import Picture
     from ..inference.video.capture import Capture
+
+EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+VIDEOS = frozenset({
+    ".3gp", ".avi", ".flv", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv",
+})  # fmt: skip
+LISTS = frozenset({".list", ".lst", ".txt"})  # files with one path per line
+STANDARD_INPUT = "-"
+STDIN_PICTURE = "standard input"  # the printed name of a picture that was read from there
+PROMPT = "Enter Image Path: "
+LONGEST_PATH = 1 << 16  # bytes
+_ADDRESS = re.compile(r"(https?|rtsps?|rtmps?|rtp|udp|tcp|srt)://", re.IGNORECASE)
+_CAMERA = re.compile(r"camera:(\d{1,4})")
+
+LARGEST_PICTURE = 1 << 28  # bytes of a picture on standard input
+_SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"GIF8")
+
+Name = str | bytes | ImageError  # a path or address, a picture file's bytes, or why an input cannot be used
+
+
+def is_address(name: str) -> bool:
+    """Whether `name` is an address of the network, such as `rtsp://...`."""
+    return bool(_ADDRESS.match(name))
+
+
+def is_web_address(name: str) -> bool:
+    """Whether `name` is an HTTP address, of a picture or a video."""
+    return name[:8].lower().startswith(("http://", "https://"))
+
+
+def camera_number(name: str) -> int | None:
+    """The number in `camera:0`; None for any other name."""
+    found = _CAMERA.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def is_video(name: str) -> bool:
+    """Whether `name` is that of a video: a camera, a stream, or a file with the extension of a video."""
+    if camera_number(name) is not None or (is_address(name) and not is_web_address(name)):
+        return True
+    return not is_address(name) and Path(name).suffix.lower() in VIDEOS
+
+
+def expand_inputs(arguments: Sequence[str]) -> list[Name]:
+    """The pictures and videos that the arguments name, in their order. List files are read; the content of folders
+    and patterns is sorted by name.
+
+    An argument that matches nothing is returned unchanged, and one that cannot be read (a folder without pictures, an
+    empty list) is replaced by its error, so that both are reported in their turn.
+    """
+    return [name for argument in arguments for name in _expand_input(argument)]
+
+
+def _expand_input(argument: str) -> list[Name]:
+    try:
+        if is_address(argument) or camera_number(argument) is not None:
+            return [argument]
+        if Path(argument).suffix.lower() in LISTS and not (exists(argument) and Path(argument).is_dir()):
+            lists = [argument] if exists(argument) else sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207
+            return [name for path in lists for name in _in_list(path)]
+        if "%" in argument and not exists(argument):
+            return list(_numbered(argument))
+        return expand_paths([argument], EXTENSIONS | VIDEOS)
+    except ImageError as error:
+        return [error]
+
+
+def _in_list(path: str) -> list[str]:
+    """The lines of a list file; paths are resolved as in training lists. Raises ImageError."""
+    from ..datasets.labels import listed
+
+    try:
+        return [text if is_address(text) else str(found) for _, text, found in listed(path)]
+    except DataError as error:
+        raise ImageError(str(error)) from error
+
+
+def _numbered(pattern: str) -> list[str]:
+    """The files of `frames/%05d.jpg`; any other name with a percent sign is returned unchanged."""
+    from ..inference.video.capture import is_pattern, numbered_paths
+
+    return [str(path) for path in numbered_paths(pattern)] if is_pattern(pattern) else [pattern]
+
+
+def expand_paths(arguments: Sequence[str], extensions: frozenset[str] = EXTENSIONS) -> list[Name]:
+    """The files of names, folders and patterns; see `expand_inputs`. extensions: of the files to take from folders."""
+    paths: list[Name] = []
+    for argument in arguments:
+        if exists(argument) and Path(argument).is_dir():
+            try:
+                paths += _in_folder(argument, extensions)
+            except ImageError as error:
+                paths.append(error)
+        elif not exists(argument) and glob.has_magic(argument):
+            paths += _matching(argument, extensions) or [argument]
+        else:
+            paths.append(argument)
+    return paths
+
+
+def _matching(pattern: str, extensions: frozenset[str]) -> list[Name]:
+    """The matches of a pattern, as a shell expands it.
+
+    Folders that `**` matches are left out, because it also matches the files in them. If a pattern has no extension and
+    some matches are pictures or videos, all other files, such as labels, are left out.
+    """
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    if glob.has_magic(Path(pattern).suffix) or not Path(pattern).suffix:
+        found = [path for path in found if Path(path).suffix.lower() in extensions or Path(path).is_dir()] or found
+    if "**" in pattern:
+        return [path for path in found if not Path(path).is_dir()]
+    paths: list[Name] = []
+    for path in found:
+        paths += expand_paths([path], extensions) if Path(path).is_dir() else [path]
+    return paths
+
+
+def _in_folder(folder: str, extensions: frozenset[str]) -> list[str]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
+    pictures = [name for name in names if Path(name).suffix.lower() in extensions]
+    if not pictures:
+        raise ImageError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(EXTENSIONS))})")
+    return [str(Path(folder) / name) for name in pictures]
+
+
+def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
+    """Names from standard input, one per line, with darknet's prompt at a terminal; or the bytes of one picture file.
+
+    Other binary data gives one error and ends the list. quiet: print the prompt on standard error. prompts: print it
+    also if standard input is not a terminal, unless `quiet`, as darknet does.
+    """
+    if sys.stdin is None:  # closed by the parent process
+        return
+    stream, terminal, first = sys.stdin.buffer, sys.stdin.isatty(), True
+    while True:
+        if terminal and quiet:
+            note(PROMPT, newline=False)
+        elif terminal or (prompts and not quiet):
+            say(PROMPT, newline=False)
+        line = stream.readline(LONGEST_PATH)
+        if not line:
+            return
+        line = line.removeprefix(codecs.BOM_UTF8) if first else line
+        if first and line.startswith(_SIGNATURES) and not exists(os.fsdecode(line.rstrip(b"\r\n"))):
+            yield line + stream.read(LARGEST_PICTURE)
+            return
+        first = False
+        if b"\0" in line:
+            yield ImageError("standard input: found binary data; expected paths of pictures, one per line")
+            return
+        path = os.fsdecode(line.rstrip(b"\r\n"))
+        if path.strip():
+            yield path
+
+
+# --- reading what they name ---
 
 AHEAD = 2  # batches that are read while the network computes one
 PREPARING = 2  # threads that read and prepare pictures, for batches of more than one
@@ -61,46 +214,29 @@ class Item(Generic[Prepared]):
         return self.path if self.frame is None else f"{self.path} frame {self.frame}"
 
 
-class _Problem(NamedTuple):
-    """An input that cannot be read."""
-
-    path: str
-    error: Exception
-
-
-class _VideoInput(NamedTuple):
-    """An input that has frames: a video file, a stream, a camera."""
-
-    path: str
+# An input that has been looked at: a picture; the path of one that has frames; a path and why it cannot be read.
+Loaded = Item[Prepared] | str | tuple[str, Exception]
 
 
 class Source(Generic[Prepared]):
     """An iterable of the items of a command line, in order. `good` becomes False when one cannot be read.
 
     prepare: makes the network's input from a picture, in the threads that read. every: use every Nth frame of a video.
-    limit: the largest number of items. batch: the number computed at a time; twice as many are read ahead. quiet: print
-    the prompt on standard error. silent: show no progress bar. prompts: print darknet's prompt for each line of
-    standard input, also if it is not a terminal.
+    limit: the largest number of items. batch: the number computed at a time; twice as many are read ahead. as_json,
+    quiet: print the prompt on standard error. quiet: show no progress bar. prompts: print darknet's prompt for each
+    line of standard input, also if it is not a terminal. others: a command's options that do not matter here.
     """
 
     def __init__(
         self, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], *, every: int = 1,
-        limit: int | None = None, batch: int = 1, quiet: bool = False, silent: bool = False, prompts: bool = False,
+        limit: int | None = None, batch: int = 1, as_json: bool = False, quiet: bool = False, prompts: bool = False,
+        **others: Any,
     ) -> None:  # fmt: skip
         self._arguments, self._prepare, self._every = arguments, prepare, every
-        self._limit, self._batch, self._quiet, self._silent = limit, batch, quiet, silent
+        self._limit, self._batch, self._quiet, self._silent = limit, batch, as_json or quiet, quiet
         self._prompts = prompts and not arguments and batch == 1
         self.good = True
         self._has_frames = False
-
-    @classmethod
-    def from_options(
-        cls, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], options: Options
-    ) -> Source[Prepared]:
-        """From the options of the rows "input" of `options.SHARED`."""
-        return cls(arguments, prepare, every=options["every"], limit=options["limit"], batch=options["batch"],
-                   quiet=options["as_json"] or options["quiet"], silent=options["quiet"],
-                   prompts=options.get("prompts", False))  # fmt: skip
 
     def report(self, path: str, error: Exception) -> None:
         """Print why an input could not be used."""
@@ -128,14 +264,14 @@ class Source(Generic[Prepared]):
     def _items(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
         only_input = isinstance(names, list) and len(names) == 1
         for loaded in self._load_all(names):
-            if isinstance(loaded, _Problem):
-                self.report(loaded.path, loaded.error)
-            elif isinstance(loaded, _VideoInput):
-                yield from self._frames(loaded.path, only_input)
+            if isinstance(loaded, tuple):
+                self.report(*loaded)
+            elif isinstance(loaded, str):
+                yield from self._frames(loaded, only_input)
             else:
                 yield loaded
 
-    def _load_all(self, names: Iterable[Name]) -> Iterator[Item[Prepared] | _Problem | _VideoInput]:
+    def _load_all(self, names: Iterable[Name]) -> Iterator[Loaded[Prepared]]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
         from ..utils.prefetch import prefetch
@@ -147,7 +283,7 @@ class Source(Generic[Prepared]):
     def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
         return things if self._silent else progress(things, total, label)
 
-    def _load(self, name: Name) -> Item[Prepared] | _Problem | _VideoInput:
+    def _load(self, name: Name) -> Loaded[Prepared]:
         from ..images.image import decode_image, load_image
 
         path = STDIN_PICTURE if isinstance(name, bytes) else str(name)
@@ -157,19 +293,19 @@ class Source(Generic[Prepared]):
             if isinstance(name, bytes):
                 picture = decode_image(name)
             elif is_video(name):
-                return _VideoInput(name)
+                return name
             elif is_web_address(name):
                 from ..images.image import load_remote_image
 
                 found = load_remote_image(name)
                 if found is None:
-                    return _VideoInput(name)
+                    return name
                 picture = found
             else:
                 picture = load_image(name)
             return Item(path, picture, self._prepare(picture))
         except (ImageError, ShapeError, OptionError) as error:  # the network itself was checked before
-            return _Problem(path, error)
+            return path, error
 
     def _frames(self, path: str, only_input: bool) -> Iterator[Item[Prepared]]:
         """The frames of a video, read ahead; of a live one, the newest frame."""
@@ -237,10 +373,12 @@ class Interruption:
     """A context in which Ctrl-C and SIGTERM end the iterator of `until`, so that output files can be completed.
 
     number: the signal's, or None. A second signal ends the process at once, as it would without this context.
+    at_signal: called by the first one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_signal: Callable[[], None] = lambda: None) -> None:
         self.number: int | None = None
+        self._at_signal = at_signal
         self._waiting = False
         self._former: dict[int, Any] = {}
 
@@ -256,6 +394,7 @@ class Interruption:
     def _stop(self, number: int, frame: Any) -> None:
         self.__exit__()
         self.number = number
+        self._at_signal()
         if self._waiting:
             raise KeyboardInterrupt
 
@@ -276,7 +415,7 @@ class Interruption:
         finally:
             self._waiting = False
 
-    def exit(self, good: bool) -> None:
+    def exit(self, good: bool = True) -> None:
         """End the command: exit code 128 + the signal's number after a signal, 1 if not `good`."""
         if self.number is not None:
             sys.stdout.flush()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pydarknet.cli import console
-from pydarknet.cli.inputs import camera_number, expand_inputs, expand_paths, is_video
+from pydarknet.cli.sources import camera_number, expand_inputs, expand_paths, is_video
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pydarknet.cli.tables import file_name
+from pydarknet.cli.outputs import file_name
 
 
 def rows(path):

@@ -13,8 +13,8 @@ from ..console import note, say
 from ..loading import Options, load_model, read_data_file
 from ..not_offered import CLASSIFIER_FLAGS, accept_flags
 from ..options import FILE, FlagsFirst, Row, command, flag, together
-from .classifier_demo import demo_command
-from .classify import run_classify
+from .demo import demo_command
+from .detect import run_classify
 from .train import run_train, train_options
 
 if TYPE_CHECKING:

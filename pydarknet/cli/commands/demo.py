@@ -1,36 +1,37 @@
-"""`detector demo`, `yolo demo`, `coco demo`: objects in video."""
+"""`detector demo`, `yolo demo`, `coco demo`: objects in video; `classifier demo`: the classes of each frame."""
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from glob import has_magic
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from ...errors import OptionError
 from ...utils.resources import exists
 from ..console import note, say
-from ..inputs import EXTENSIONS, expand_paths
-from ..loading import Options, load_model
-from ..options import FILE, FRACTION, NO_PASSWORD, PORT, POSITIVE, FiniteFloat, flag, note_open, together
+from ..loading import Options, load_model, read_data_file
+from ..options import FILE, FRACTION, NO_PASSWORD, PORT, POSITIVE, FiniteFloat, command, flag, note_open, together
+from ..sources import EXTENSIONS, Interruption, expand_paths
 
 if TYPE_CHECKING:
     from ...boxes import Detection
     from ...images.image import Picture
+    from ...inference.classifier import Classification
     from ...inference.detector import DetectionResult
     from ...inference.video.capture import Frames
-    from ...inference.video.demo import Demo, HttpPost, Rate, Sink
+    from ...inference.video.demo import ClassifierDemo, Demo, HttpPost, Rate, Sink
     from ...inference.video.mjpeg_server import Stream
     from ...model import Model
 
 TITLE = "Demo"
 ESCAPE = 27
+CAMERA_DEFAULTS = {"frame_width": None, "frame_height": None, "fps": None}
 CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}
 
 # Arguments and options of every demo.
@@ -62,8 +63,10 @@ demo_options = together(
 
 def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh: float | None = None) -> None:
     """Print and write the objects of each frame. thresh: the default; None for the dialect's."""
+    from ...utils.files import atomic_write
+
     with ExitStack() as stack:
-        json_stream, mjpeg_stream = _open_streams(options, stack)
+        json_stream, mjpeg_stream = (_open_stream(kind, options, stack) for kind in ("json", "mjpeg"))
         post = _open_post(video, options, stack)
         say(TITLE)
         model = load_model(cfg, weights, options)
@@ -72,8 +75,9 @@ def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh
         given = options["thresh"]
         demo, window = _set_up(model, frames, thresh if given is None else given, mjpeg_stream, options, stack)
         printer = Printer(model, options, json_stream)
-        printer.json_file = _open_json(options["json_file_output"], stack)
-        with signals_stop(demo) as received:
+        if options["json_file_output"] is not None:
+            printer.json_file = stack.enter_context(atomic_write(options["json_file_output"]))
+        with Interruption(demo.stop) as stop:
             for number, found in demo.run():
                 printer.show(number, found, demo.rate)
                 if post is not None:
@@ -83,24 +87,19 @@ def run_demo(cfg: str, weights: str, video: str | None, options: Options, thresh
         printer.end(demo.ended)
     if options["out_filename"] and not options["benchmark"] and model.dialect.name == "alexeyab":
         say("output_video_writer closed. ")
-    if received:
-        raise click.exceptions.Exit(128 + received[0])
+    stop.exit()
 
 
-def _open_streams(options: Options, stack: ExitStack) -> list[Stream | None]:
-    from ...inference.video.mjpeg_server import JSON, MJPEG, Stream
+def _open_stream(kind: str, options: Options, stack: ExitStack) -> Stream | None:
+    from ...inference.video import mjpeg_server
 
-    opened: list[Stream | None] = []
-    for name, format_ in (("json", JSON), ("mjpeg", MJPEG)):
-        port = options[f"{name}_port"]
-        if port is None:
-            opened.append(None)
-            continue
-        stream = stack.enter_context(Stream(port, format_, options["bind"]))
-        note_open(options["bind"], None, NO_PASSWORD)
-        note(f"{name.upper()} at {stream.url}")
-        opened.append(stream)
-    return opened
+    if options[f"{kind}_port"] is None:
+        return None
+    format_ = getattr(mjpeg_server, kind.upper())
+    stream = stack.enter_context(mjpeg_server.Stream(options[f"{kind}_port"], format_, options["bind"]))
+    note_open(options["bind"], None, NO_PASSWORD)
+    note(f"{kind.upper()} at {stream.url}")
+    return stream
 
 
 def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPost | None:
@@ -128,12 +127,6 @@ def open_frames(video: str | None, options: Options) -> Frames:
                 raise path
         return PictureSequence([str(path) for path in paths])
     return PictureSequence([video]) if Path(video).suffix.lower() in EXTENSIONS else Capture(video)
-
-
-def _open_json(path: str | None, stack: ExitStack) -> IO[bytes] | None:
-    from ...utils.files import atomic_write
-
-    return None if path is None else stack.enter_context(atomic_write(path))
 
 
 def _set_up(
@@ -199,35 +192,6 @@ def open_window(title: str, full_screen: bool) -> Window | None:
         note(f"{error}; continuing without a window, as with -dont_show")
         return None
     return Window(title)
-
-
-class Stoppable(Protocol):
-    """An object with a method that ends its run."""
-
-    def stop(self) -> None:
-        """End after the current frame."""
-
-
-@contextmanager
-def signals_stop(demo: Stoppable) -> Iterator[list[int]]:
-    """Let Ctrl-C and SIGTERM end the demo after the current frame, with all files complete; a second one ends it at
-    once. Yields a list that receives the signal's number."""
-    received: list[int] = []
-
-    def stop(number: int, frame: Any) -> None:
-        restore()
-        received.append(number)
-        demo.stop()
-
-    def restore() -> None:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        restore()
 
 
 class Printer:
@@ -307,3 +271,101 @@ def objects_line(objects: Sequence[Detection], found: DetectionResult, extended:
     left, top = max(0, int((x - w / 2) * found.width)), max(0, int((y - h / 2) * found.height))
     size = f"width: {w * found.width:4.0f}   height: {h * found.height:4.0f}"
     return f"{line}\t(left_x: {left:4d}   top_y: {top:4d}   {size})"
+
+
+# --- the classes of each frame ---
+
+
+@command(
+    "demo",
+    "data_file cfg weights [video] camera top",
+    flag("json", "as_json", help="Print one JSON object per frame and nothing else."),
+    "out_filename window time_limit_sec benchmark names network",
+)
+def demo_command(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    """Print the best classes of each frame of a video file, an address, a sequence of pictures or a camera.
+
+    Prints as many classes as -t or the .data file's `top` says, else 1.
+
+    \b
+    Examples:
+      pydarknet classifier demo cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights street.mp4 -dont_show
+      pydarknet classifier demo cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights -c 0 -t 5
+    """
+    data = read_data_file(data_file)
+    options["data"] = options["data"] or data_file
+    if not options["as_json"]:
+        say("Classifier Demo")
+    model = load_model(cfg, weights, options)
+    if model.heads:
+        raise OptionError(
+            f"{cfg}: a detector (it has a [{model.layers[model.heads[0]].kind}] layer); use detector demo"
+        )
+    top = min(options["top"] or data.positive("top", 1), model.classes)
+    _run_classifier(model, video, top, options)
+
+
+def _run_classifier(model: Model, video: str | None, top: int, options: Options) -> None:
+    """Print and show the classes of each frame."""
+    from ...inference.video.capture import write_video
+    from ...inference.video.demo import ClassifierDemo, draw_classes
+
+    draws = not options["benchmark"]
+    with ExitStack() as stack:
+        frames = open_frames(video, {**options, **CAMERA_DEFAULTS})
+        stack.callback(frames.close)
+        writer = None
+        if options["out_filename"] and draws:
+            writer = stack.enter_context(write_video(options["out_filename"], frames.rate))
+        window = open_window("Classifier", options["fullscreen"]) if draws and not options["dont_show"] else None
+        demo = ClassifierDemo(
+            model, model.names, frames, top=top, repeat_first=options["benchmark"], limit=options["time_limit_sec"]
+        )
+        printer = ClassPrinter(model.dialect.name, demo, options)
+        with Interruption(demo.stop) as stop:
+            for number, (picture, found) in enumerate(demo.run(), start=1):
+                printer.show(picture, found)
+                drawn = draw_classes(picture, found) if writer or window else picture
+                if writer:
+                    writer.write(drawn)
+                if window:
+                    window.take(number, drawn)
+                    if window.show() == ESCAPE:
+                        demo.stop()
+    stop.exit()
+
+
+class ClassPrinter:
+    """darknet's lines for each frame, or JSON."""
+
+    def __init__(self, dialect: str, demo: ClassifierDemo, options: Options) -> None:
+        self._demo, self._alexeyab = demo, dialect == "alexeyab"
+        self._clear = CLEAR[dialect] if sys.stdout.isatty() else ""
+        self._as_json, self._benchmark = options["as_json"], options["benchmark"]
+        self._passes = 0.0  # forward passes per second, smoothed
+
+    def show(self, picture: Picture, found: Classification) -> None:
+        """Print the classes of a frame."""
+        if self._as_json:
+            say(found.to_json())
+        else:
+            say("\n".join(self._alexeyab_lines(found) if self._alexeyab else self._pjreddie_lines(picture, found)))
+        now = 1 / max(1e-9, found.seconds)
+        self._passes = 0.9 * self._passes + 0.1 * now if self._passes else now
+
+    def _alexeyab_lines(self, found: Classification) -> Iterator[str]:
+        if self._benchmark:
+            yield f"{self._clear}FPS: {self._passes:.2f} \t AVG_FPS = {self._demo.rate.average:.2f} "
+            return
+        yield f"{self._clear}FPS: {self._passes:.2f}  (use -benchmark command line flag for correct measurement)"
+        for each in found.predictions:
+            yield f"{100 * each.probability:.1f}%: {each.name}"
+        yield ""
+
+    def _pjreddie_lines(self, picture: Picture, found: Classification) -> Iterator[str]:
+        """The lines of pjreddie's darknet. The number before each class is the row of its label in the picture."""
+        yield f"{self._clear}\nFPS:{self._demo.rate.smoothed:.0f}"
+        line = int(0.03 * len(picture))
+        for number, each in enumerate(found.predictions):
+            yield str((3 + 2 * number) * line)
+            yield f"{100 * each.probability:.1f}%: {each.name}"

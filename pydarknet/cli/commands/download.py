@@ -44,8 +44,7 @@ def download_command(names: tuple[str, ...], show_list: bool, to: str | None, ur
     if show_list and names:
         raise click.UsageError("--list takes no NAME")
     if show_list:
-        for line in _list_lines(PUBLISHED.values()):
-            say(line)
+        say("\n".join(_list_lines(PUBLISHED.values())))
         return
     if not names:
         raise click.UsageError("which weights? `pydarknet download --list` shows all")

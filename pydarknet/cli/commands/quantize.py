@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import bar, note, say
-from ..inputs import Name, expand_inputs
 from ..loading import load_model
 from ..options import FILE, POSITIVE, command, flag
+from ..sources import Name, expand_inputs
 
 if TYPE_CHECKING:
     from ...images.image import Picture

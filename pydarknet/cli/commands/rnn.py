@@ -11,7 +11,7 @@ import click
 from ...errors import DataError
 from ...utils.resources import network_file
 from ..console import note, say
-from ..loading import Options, load_model, print_table
+from ..loading import Options, load_model
 from ..options import FILE, FiniteFloat, FlagsFirst, command, flag
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
       pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
     """
     from ...training.text_trainer import TextTrainer
-    from .train import TUNE_IGNORED, check_precision, first_interrupt_stops, print_end, print_start
+    from .train import check_precision, first_interrupt_stops, print_end, print_start
 
     check_precision(options)
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
@@ -63,11 +63,7 @@ def train_command(cfg: str, weights: str | None, **options: Any) -> None:
         chart=not options["no_chart"],
         **{name: options[name] for name in named},
     )
-    if options["verbose"]:
-        print_table(trainer.model)
-    if options["tune"]:
-        note(TUNE_IGNORED)
-    print_start(trainer, weights, options["resume"])
+    print_start(trainer, weights, options)
     _print_opening(trainer)
     with first_interrupt_stops(trainer):
         for record in trainer.run():

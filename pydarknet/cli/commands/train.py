@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ...training.hooks import Hook, Run
     from ...training.trainer import Trainer
 
-TUNE_IGNORED = "-tune is ignored: in training the algorithms do not change, so that a run can be repeated"
 MEASURED = ("map", "no cfg")  # `train FOLDER` always measures mAP
 RESUME_COMMAND = "give the same command with --resume"
 FOLDER_OPTIONS = ("model", "init", "download", "out", "minutes", "held_out", "width", "height")
@@ -153,11 +152,7 @@ def run_train(
     if wrong:
         trainer.source.close()
         raise OptionError(f"{cfg}: {wrong}")
-    if options["verbose"]:
-        print_table(trainer.model)
-    if options["tune"]:
-        note(TUNE_IGNORED)
-    print_start(trainer, weights, options["resume"])
+    print_start(trainer, weights, options)
     printer = Printer(trainer, is_detector)
     for line in printer.opening():
         say(line)
@@ -264,15 +259,19 @@ def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def print_start(trainer: Trainer, weights: str | None, resume: bool) -> None:
-    """Print a summary of the data set, and where the run starts from."""
+def print_start(trainer: Trainer, weights: str | None, options: Options) -> None:
+    """Print the layer table if it is asked for, a summary of the data set, and where the run starts from."""
+    if options["verbose"]:
+        print_table(trainer.model)
+    if options["tune"]:
+        note("-tune is ignored: in training the algorithms do not change, so that a run can be repeated")
     if trainer.summary:
         note(trainer.summary)
     setup = trainer.setup
     if setup.resumed is not None:
         note(f"Resuming from {setup.resumed.weights}, iteration {trainer.iteration}")
     else:
-        if resume:
+        if options["resume"]:
             note(f"{setup.folder}: no checkpoint of {setup.base}; this is a new run")
         if weights is not None:
             note_partial_weights(trainer.model, weights)
@@ -304,7 +303,10 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
 
 
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
-    """Train on a data set, or resume the run of a folder. given: the names of the options on the command line."""
+    """Train on a data set, or resume the run of a folder, which has kept its options.
+
+    given: the names of the options on the command line, which go before those that were kept.
+    """
     from ...tools.from_folder.run_files import RunFolder
 
     check_precision(options)
@@ -317,21 +319,16 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
         if wrong := given & set(FOLDER_OPTIONS):
             raise OptionError(f"{source}: --{min(wrong).replace('_', '-')} is for a new run; this one has its network")
         run = RunFolder.open(source)
-        _train(run, _options_of_run(run, options, given))
+        kept = run.about.get("options", {})
+        if not isinstance(kept, dict):
+            raise DataError(f"{run.folder}: run.json is damaged: expected a mapping of options")
+        _train(run, {**options, **{name: kept[name] for name in KEPT if name in kept and name not in given}})
         return
     if options["resume"]:
         raise DataError(
             f"{source}: no run to continue; expected a folder that `train FOLDER` made, such as runs/train1"
         )
     _train(_prepare(source, {**options, "map": True}), {**options, "map": True, "max_batches": None})
-
-
-def _options_of_run(run: RunFolder, options: Options, given: Set[str]) -> dict[str, Any]:
-    """The options, where those not given take the values that the run has kept."""
-    kept = run.about.get("options", {})
-    if not isinstance(kept, dict):
-        raise DataError(f"{run.folder}: run.json is damaged: expected a mapping of options")
-    return {**options, **{name: kept[name] for name in KEPT if name in kept and name not in given}}
 
 
 def _train(run: RunFolder, options: Options) -> None:
@@ -470,11 +467,10 @@ def _check(
     from ...datasets.check import check_dataset
     from ...datasets.listing import ImageLists
     from ...tools.from_folder.plan import advice
-    from .dataset import report_lines
+    from .files import report_lines
 
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
-    for line in report_lines(report, found.classes, SHOWN):
-        note(line)
+    note("\n".join(report_lines(report, found.classes, SHOWN)))
     for line in advice(statistics, plan, report, found.classes, lists):
         note(f"Advice: {line}")

@@ -22,15 +22,10 @@ if TYPE_CHECKING:
 RANKS_A_LINE = 100
 
 
-def network_head_lines(network: Network) -> Iterator[str]:
-    """AlexeyAB's lines about the heads of a network."""
-    return head_lines([(index, network.layers[index].type_number) for index in network.heads])
-
-
 def map_start(network: Network, missing: Iterable[Path]) -> Iterator[str]:
     """The lines before the metrics. missing: label files."""
     yield "\n calculation mAP (mean average precision)..."
-    yield from network_head_lines(network)
+    yield from head_lines(network)
     for path in missing:
         yield f"Can't open label file. (This can be normal only if you use MSCOCO): {path} "
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ...boxes import Detection
-from ...inference.classifier import Classification
 from ...utils.files import json_text
 
 if TYPE_CHECKING:
+    from ...boxes import Detection
     from ...evaluation.classification import Answer, ConfusionCounts
+    from ...inference.classifier import Classification
     from ...inference.detector import DetectionResult
+    from ...network.network import Network
 
 JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # before, between and after the pictures of `-out`
 JSON_THRESH = 0.005  # the lowest confidence that AlexeyAB's darknet writes, even if -thresh is lower
@@ -32,10 +31,10 @@ def classification_lines(path: str, result: Classification) -> Iterator[str]:
             yield f"{found.class_id}, {found.name}: {found.probability:f}, parent: {found.parent} "
 
 
-def head_lines(heads: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """AlexeyAB's lines before each picture. heads: (layer index, type number), 0 for a type without a number."""
-    for index, number in heads:
-        if number:
+def head_lines(network: Network) -> Iterator[str]:
+    """AlexeyAB's lines before each picture: the heads whose type has a number."""
+    for index in network.heads:
+        if number := network.layers[index].type_number:
             yield f" Detection layer: {index} - type = {number} "
 
 
@@ -48,6 +47,8 @@ def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
 
 def detection_line(detection: Detection, found: DetectionResult, extended: bool) -> str:
     """`name: 87%`; if extended, a tab and the box in pixels follow."""
+    import numpy as np  # late: a command's help imports this module
+
     percent = np.float32(detection.confidence) * np.float32(100)
     line = f"{detection.name}: {percent:.0f}%"
     if not extended:
@@ -59,7 +60,7 @@ def detection_line(detection: Detection, found: DetectionResult, extended: bool)
     return f"{line}\t(left_x: {left:4.0f}   top_y: {top:4.0f}   width: {width:4.0f}   height: {height:4.0f})"
 
 
-def _rounded(value: np.float32) -> float:
+def _rounded(value: float) -> float:
     """C's round(): halves are rounded away from zero."""
     number = float(value)
     return math.copysign(math.floor(abs(number) + 0.5), number) if math.isfinite(number) else number
@@ -93,11 +94,6 @@ def _number(value: float) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(json_text(text), ensure_ascii=False)
-
-
-def json_line(path: str, found: DetectionResult, frame: int | None = None) -> str:
-    """One picture of `--json`: a JSON object in one line; `box` is left, top, width, height in pixels."""
-    return found.detections().to_json(path, frame)
 
 
 def label_lines(found: DetectionResult) -> Iterator[str]:
