@@ -31,7 +31,8 @@ WRAPPERS = "parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper"
 
 # LLVM's names of processors, and of those by whose model kernels are timed for them. With that of Ice Lake, which LLVM
 # takes for these four, weights are read so early that sums of the innermost loops go to the stack.
-TIMED_AS = dict.fromkeys(("icelake-client", "icelake-server", "rocketlake", "tigerlake"), "znver4")
+_ZEN = "znver4" if llvm.llvm_version_info >= (16,) else "znver3"  # which older versions do not know
+TIMED_AS = dict.fromkeys(("icelake-client", "icelake-server", "rocketlake", "tigerlake"), _ZEN)
 
 # The definition of a function in LLVM's text: up to its attributes, and what follows.
 _DEFINITION = re.compile(
