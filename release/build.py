@@ -17,8 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pydarknet.runtime.cache import sources_digest
-from pydarknet.runtime.processor import processor
+from pydarknet.runtime.cache import processor, sources_digest
 
 from .compile_level import SUPPORT
 from .hatch_hook import FOLDER_VARIABLE, PLATFORM_VARIABLE

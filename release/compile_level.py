@@ -1,6 +1,6 @@
 """Compile kernels for one level: `python -m release.compile_level LEVEL FOLDER [KERNEL ...]`.
 
-KERNEL is a name such as `head_output.softmax_rows`; without names, all kernels are compiled.
+KERNEL is a name such as `reorder.softmax_rows`; without names, all kernels are compiled.
 
 `build.py` starts this program in the environment of the level, in which Numba compiles for it. Each kernel is compiled
 in a process forked from one that has loaded Numba and compiled nothing, so that its code does not depend on what was

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from pydarknet.runtime.processor import processor
+from pydarknet.runtime.cache import processor
 
 
 class Target(NamedTuple):
-    """The target of LLVM for a level, which has a name of `pydarknet.runtime.processor`."""
+    """The target of LLVM for a level, which has a name of `pydarknet.runtime.cache`."""
 
     level: str
     cpu: str  # LLVM's name

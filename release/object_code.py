@@ -28,7 +28,7 @@ from .levels import Target
 
 NUMBERS = {"int64": types.int64, "bool": types.boolean, "float64": types.float64, "float32": types.float32}
 FAILED = "failed"  # the symbol of a word that becomes 1 when a part of a parallel loop fails (`support_code.py`)
-TUPLES = ("views", "convolution.views")  # the modules of the named tuples that kernels take
+TUPLES = "views"  # the module of the named tuples that kernels take
 
 # The first version of C's library for each architecture, and functions that have newer versions. The linker would
 # require the newest one that it finds, which older systems lack.
@@ -42,7 +42,7 @@ _PICKLE = re.compile(r'(@\.const\.pickledata\.\w+ = internal constant \[\d+ x i8
 class Wanted(NamedTuple):
     """A kernel, and the kinds of its arguments."""
 
-    kernel: str  # with its module's name, such as `head_output.softmax_rows`
+    kernel: str  # with its module's name, such as `reorder.softmax_rows`
     kinds: tuple[str, ...]  # as in `runtime/arguments.py`
 
 
@@ -68,10 +68,9 @@ def numba_type(kind: str) -> Any:
 
 
 def _class_of(name: str) -> type:
-    for module in TUPLES:
-        if found := getattr(import_module(f"{PACKAGE}.{module}"), name, None):
-            return found
-    raise ValueError(f"{name}: expected a named tuple of {' or '.join(TUPLES)}")
+    if found := getattr(import_module(f"{PACKAGE}.{TUPLES}"), name, None):
+        return found
+    raise ValueError(f"{name}: expected a named tuple of {TUPLES}")
 
 
 def compile_kernel(wanted: Wanted, symbol: str, target: Target) -> ObjectCode:

@@ -15,7 +15,7 @@ NOT_SHIPPED = "convolution.bf16."  # kernels for processors above every level
 def recorded(names: Collection[str] = ()) -> list[Wanted]:
     """The kernels that the work calls, sorted by name. To be called in a process in which no kernel has run.
 
-    names: those of the kernels to record, such as `head_output.softmax_rows`; empty for all. Raises ValueError if one
+    names: those of the kernels to record, such as `reorder.softmax_rows`; empty for all. Raises ValueError if one
     is never called.
     """
     from pydarknet.runtime.jit import description, recording

@@ -39,8 +39,8 @@ GROUPS = {
     },
     "Data sets and network files": {
         "download": ("download", "download published weights by name"),
-        "dataset": ("dataset", "check and convert data sets"),
-        "cfg": ("cfg", "check network files, adapt them to a data set"),
+        "dataset": ("files", "check and convert data sets"),
+        "cfg": ("files", "check network files, adapt them to a data set"),
         "anchors": ("anchors", "find anchors for the boxes of a data set"),
     },
     "darknet's own spellings": {

@@ -63,7 +63,7 @@ def missing(found: Recorded) -> Recorded:
 
     def is_shipped(kernel: Any, types: tuple[Any, ...]) -> bool:
         name, kinds = description(kernel, types)
-        return shipped is not None and kinds is not None and shipped.has(name, kinds)
+        return shipped is not None and kinds is not None and shipped.kernel(name, kinds) is not None
 
     absent = [each for each in found if not (cache_file(*each).exists() or is_shipped(*each))]
     return sorted(absent, key=lambda each: -_cost(each[0]))

@@ -83,7 +83,8 @@ def flag(spelling: str, *short: str, **attributes: Any) -> Callable[[Function], 
     name, _, metavar = spelling.partition(" ")
     if metavar:
         attributes["metavar"] = metavar
-    attributes.setdefault("is_flag", not attributes.keys() & {"metavar", "type", "default"})
+    if not attributes.keys() & {"metavar", "type", "default"}:
+        attributes.setdefault("is_flag", True)  # an explicit False would let click take `-inf` for another option
     attributes.setdefault("show_default", "default" in attributes)
     return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, cls=Option, **attributes)
 

@@ -195,8 +195,8 @@ class Outputs:
         stem, crops, video = self._stem_of(item) if self.crops else "", self.crops, self._video_file
 
         def work() -> None:
-            from ..images.draw import draw_detections
             from ..images.image import show_image, write_image
+            from ..images.operations import draw_detections
 
             if crops:
                 objects = found.detections()

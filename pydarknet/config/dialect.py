@@ -181,18 +181,15 @@ class Dialect:
     # A picture with labels without boxes, of known class, lowers the objectness of all predictions.
     region_class_lowers_objectness: bool = _each(True, False)
 
-    @classmethod
-    def called(cls, name: str) -> Dialect:
-        """The dialect `pjreddie` or `alexeyab`."""
-        return cls(**{each.name: each.metadata[name] for each in fields(cls)})
-
     def foreign_keys(self, kind: str) -> frozenset[str]:
         """Keys of section `kind` that this darknet does not read although the other does."""
         keys, kind = PJREDDIE_KEYS if self.name == "alexeyab" else ALEXEYAB_KEYS, _ALIASES.get(kind, kind)
         return keys.get(kind, frozenset()) | (frozenset() if kind == "net" else keys[EVERY_LAYER])
 
 
-PJREDDIE, ALEXEYAB = Dialect.called("pjreddie"), Dialect.called("alexeyab")
+PJREDDIE, ALEXEYAB = (
+    Dialect(**{each.name: each.metadata[name] for each in fields(Dialect)}) for name in ("pjreddie", "alexeyab")
+)
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,6 @@ from ..utils.files import read_text
 from ..utils.resources import bundled_names, exists, network_file
 
 log = logging.getLogger("pydarknet")
-
-Parsed = TypeVar("Parsed")
 
 # The category id of each of COCO's 80 classes; the ids have gaps.
 COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
@@ -147,7 +145,7 @@ def read_map(path: str | os.PathLike[str]) -> list[int]:
     return list(_parsed_lines(path, int, "a class number"))
 
 
-def _parsed_lines(path: str | os.PathLike[str], parse: Callable[[str], Parsed], expected: str) -> Iterator[Parsed]:
+def _parsed_lines(path: str | os.PathLike[str], parse: Callable[[str], Any], expected: str) -> Iterator[Any]:
     for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
         try:
             yield parse(line)

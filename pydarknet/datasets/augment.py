@@ -178,18 +178,16 @@ def zoomed(rng: Rng, margins: Margins, source: tuple[int, int], zoom: float) -> 
 def letterboxed(margins: Margins, source: tuple[int, int], size: tuple[int, int]) -> Margins:
     """The margins extended on two sides to the aspect ratio of the input."""
     (W, H), (w, h) = source, size
-    if W * h > H * w:
-        extra = (W * h / w - H) / 2
-        return Margins(margins.left, int(margins.top - extra), margins.right, int(margins.bottom - extra))
-    extra = (H * w / h - W) / 2
-    return Margins(int(margins.left - extra), margins.top, int(margins.right - extra), margins.bottom)
+    x, y = max(0.0, (H * w / h - W) / 2), max(0.0, (W * h / w - H) / 2)
+    left, top, right, bottom = margins
+    return Margins(int(left - x), int(top - y), int(right - x), int(bottom - y))
 
 
 def checked(margins: Margins, source: tuple[int, int]) -> Margins:
     """The margins, or zeros if they leave nothing of the picture."""
-    if source[0] - margins.left - margins.right < 1 or source[1] - margins.top - margins.bottom < 1:
-        return Margins(0, 0, 0, 0)
-    return margins
+    left, top, right, bottom = margins
+    is_empty = source[0] - left - right < 1 or source[1] - top - bottom < 1
+    return Margins(0, 0, 0, 0) if is_empty else margins
 
 
 def cropped(image: Picture, margins: Margins, size: tuple[int, int], at_corners: bool = False) -> AffineCrop:

@@ -18,9 +18,8 @@ from ..errors import DataError, ImageError
 from ..images.image import header_of_file, load_image
 from ..utils.arrays import Array
 from ..utils.files import read_bytes
-from ..utils.prefetch import prefetch
 from .labels import candidates
-from .listing import ImageLists, LabelledPicture
+from .listing import ImageLists, LabelledPicture, on_all_processors
 
 # The kinds of findings in the order of the report, and whether each is an error; the others are warnings.
 KINDS = {
@@ -153,8 +152,7 @@ class _Check:
         found = [(key, picture) for key, pictures in self.pictures.items() for picture in pictures]
         seen: dict[str, str] = {}  # the list of each file
         by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
-        threads = os.cpu_count() or 1
-        results = prefetch(lambda item: _check_file(item[1].picture, decode), found, threads, 4 * threads)
+        results = on_all_processors(lambda item: _check_file(item[1].picture, decode), found)
         for (key, picture), (size, problem) in zip(found, results, strict=True):
             each()
             path, where = picture.picture, f"{self.data.lists[key]}:{picture.line}: {picture.picture}"

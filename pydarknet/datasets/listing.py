@@ -20,11 +20,11 @@ from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
 from ..utils.files import read_bytes, read_text
+from ..utils.prefetch import Item, Result, prefetch
 from ..utils.resources import exists, with_slashes
 from .augment import NOWHERE
 from .convert.annotations import AnnotatedPicture, AnnotatedSet, read_coco, read_voc
-from .data_yaml import class_names, read_yaml
-from .labels import find_labels, listed, parse_labels, read_list, wrong_row
+from .labels import class_names, find_labels, listed, parse_labels, read_list, read_yaml, wrong_row
 
 EXTENSIONS = frozenset([".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 LIST_OF = {
@@ -329,8 +329,6 @@ def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
     lists: dict[str, list[AnnotatedPicture]] = {}
     for key, pictures in found.lists.items():
         lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
-    if set(lists) == {"train"}:
-        lists = {UNSPLIT: lists["train"]}
     kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
     notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
     if missing := kept.missing:
@@ -461,3 +459,9 @@ def read_picture(line: int, picture: Path, dialect: Dialect = ALEXEYAB) -> Label
 def usable(rows: Array) -> Array:
     """The rows (k, 5) whose box has a finite size above 0."""
     return rows[np.isfinite(rows).all(axis=1) & (rows[:, 3:] > 0).all(axis=1)]
+
+
+def on_all_processors(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """work(item) for each item, in order, computed ahead by as many threads as there are processors."""
+    threads = os.cpu_count() or 1
+    return prefetch(work, items, threads, 4 * threads)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ..boxes import Box, Detection
 from ..config.dialect import Dialect
 from ..errors import ImageError
-from ..images.draw import Colour, draw_boxes, percent_label
 from ..images.image import Picture, encode_image, load_image, shrink
+from ..images.operations import Colour, draw_boxes, percent_label
 from ..inference.detector import DetectionResult
 from ..utils.arrays import Array
 from .average_precision import found_above, match_boxes

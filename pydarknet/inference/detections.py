@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ..boxes import Detection
 from ..errors import OptionError
-from ..images.draw import draw_detections
 from ..images.image import Image, Picture, as_picture, write_image
+from ..images.operations import draw_detections
 from ..utils.arrays import Array
 from ..utils.files import json_text, make_folder, to_json
 

@@ -26,6 +26,7 @@ f32 = numba.float32
 
 # Those that a convolution applies to each tile while it is in the cache; the others are a pass of their own.
 FUSED = frozenset({LOGISTIC, MISH, SWISH})
+SMOOTH = LOGGY, ELU, SELU, GELU, TANH
 
 
 @returning(types.float32)
@@ -217,22 +218,18 @@ def _activate_pieces(run, activation):
 
 
 @device
-def activate_run(run, activation):
-    """Apply any function of this module, by its id, in place."""
-    if activation == LOGISTIC or activation == MISH or activation == SWISH:
+def activate_run(run, slope, activation):
+    """Apply any function of this module, by its id, in place; NONE is x above zero and slope * x below."""
+    if activation == NONE:
+        for k in range(run.size):
+            run[k] = run[k] if run[k] > f32(0.0) else slope * run[k]
+    elif activation in (LOGISTIC, MISH, SWISH):
         activate_fused(run, activation)
-    elif activation == LOGGY or activation == ELU or activation == SELU or activation == GELU or activation == TANH:
+    elif activation in SMOOTH:
         for k in range(run.size):
             run[k] = _smooth(run[k], activation)
     else:
         _activate_pieces(run, activation)
-
-
-@device
-def apply_slope(run, slope):
-    """Multiply what is not above zero by `slope`, in place."""
-    for k in range(run.size):
-        run[k] = run[k] if run[k] > f32(0.0) else slope * run[k]
 
 
 @device
@@ -245,31 +242,21 @@ def clear_lanes(run, used):
 
 @kernel
 def activate(y, y_at, channels, slope, activation):
-    """Apply an activation in place to blocked `y` (flat), keeping halo and unused lanes zero. y_at: `Planes`.
-
-    With activation NONE the function is x above zero and slope * x below.
-    """
+    """Apply an activation in place to blocked `y` (flat), keeping halo and unused lanes zero. y_at: `Planes`."""
     for task in prange(row_tasks(y_at)):
         picture, block, row = row_task(task, y_at)
         first = cell(y_at, picture, block, row, 0)
         run = y[first : first + y_at.width * LANES]
-        if activation != NONE:
-            activate_run(run, activation)
-            if channels - block * LANES < LANES:
-                clear_lanes(run, channels - block * LANES)
-        else:
-            apply_slope(run, slope)
+        activate_run(run, slope, activation)
+        if activation != NONE and channels - block * LANES < LANES:
+            clear_lanes(run, channels - block * LANES)
 
 
 @kernel
 def activate_segments(y, segments, slope, activation):
     """Apply an activation in place to runs of a flat array; segments: (m, 2) int64 of first float and count."""
     for s in prange(segments.shape[0]):
-        run = y[segments[s, 0] : segments[s, 0] + segments[s, 1]]
-        if activation != NONE:
-            activate_run(run, activation)
-        else:
-            apply_slope(run, slope)
+        activate_run(y[segments[s, 0] : segments[s, 0] + segments[s, 1]], slope, activation)
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
@@ -333,11 +320,10 @@ def multiply_by_gradient(delta, y, x, slope, activation):
     if activation == NONE:
         for k in range(delta.size):
             delta[k] = delta[k] if y[k] > f32(0.0) else slope * delta[k]
-    elif activation == SWISH or activation == MISH or activation == HARD_MISH:
+    elif activation in (SWISH, MISH, HARD_MISH):
         for k in range(delta.size):
             delta[k] *= _gradient_at_input(x[k], activation)
-    elif (activation == LOGISTIC or activation == LOGGY or activation == TANH or activation == ELU or
-          activation == SELU or activation == GELU):  # fmt: skip
+    elif activation == LOGISTIC or activation in SMOOTH:
         for k in range(delta.size):
             delta[k] *= _smooth_gradient(y[k], activation)
     else:

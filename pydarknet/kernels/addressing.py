@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 
 from ..runtime.jit import device, inlined
-from .simd import INT64, LANES, ahead, returning
+from .simd import INT64, LANES, returning
 
 CACHE_LINE = 8  # int64 between two workers' counts, so that they do not wait for each other
 
@@ -70,32 +70,24 @@ def clear(run):
 
 
 @device
-def clear_halo(y, first, height, width, pitch, halo):
-    """Write zeros round a plane of `height` x `width` cells.
-
-    first: where its storage begins, halo included; pitch: cells from row to row.
-    """
-    row_size = pitch * LANES
-    edge = halo * (row_size + LANES)  # the rows above the plane, and the cells on the left of its first row
+def zero_halo(y, at, picture, block):
+    """Write zeros round one plane of y; nothing where it has no halo. at: `Planes` of y."""
+    if at.halo == 0:
+        return
+    row_size, first = at.pitch * LANES, storage(at, picture, block)
+    edge = at.halo * (row_size + LANES)  # the rows above the plane, and the cells on the left of its first row
     clear(y[first : first + edge])
-    for row in range(height):
-        end = first + edge + row * row_size + width * LANES
-        gap = row_size - width * LANES if row < height - 1 else edge
+    for row in range(at.height):
+        end = first + edge + row * row_size + at.width * LANES
+        gap = row_size - at.width * LANES if row < at.height - 1 else edge
         clear(y[end : end + gap])
 
 
 @device
-def clear_halos(y, first, y_step, planes, height, width, halo):
-    """The same of so many planes, `y_step` floats apart; nothing where there is no halo."""
-    for plane in range(planes if halo > 0 else 0):
-        clear_halo(y, first + plane * y_step, height, width, width + 2 * halo, halo)
-
-
-@device
-def zero_halo(y, at, picture, block):
-    """Write zeros round one plane of y; nothing where it has no halo. at: `Planes` of y."""
-    if at.halo > 0:
-        clear_halo(y, storage(at, picture, block), at.height, at.width, at.pitch, at.halo)
+def zero_halos(y, at, picture, block, count):
+    """The same of so many planes from `block` on."""
+    for each in range(block, block + count):
+        zero_halo(y, at, picture, each)
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------
@@ -104,7 +96,7 @@ def zero_halo(y, at, picture, block):
 @returning(types.int64)
 def _count(b, counts, at):
     """counts[at], which is one more from then on, whoever else counts at the same time."""
-    return b.atomic_rmw("add", ahead(b, counts, at), ir.Constant(INT64, 1), "monotonic")
+    return b.atomic_rmw("add", b.ahead(counts, at), ir.Constant(INT64, 1), "monotonic")
 
 
 @device
@@ -162,6 +154,5 @@ def band_task(task, bands, rows, y, y_at):
     picture = task // bands
     band = task - picture * bands
     if band == 0:
-        for block in range(y_at.blocks):
-            zero_halo(y, y_at, picture, block)
+        zero_halos(y, y_at, picture, 0, y_at.blocks)
     return picture, rows * band // bands, rows * (band + 1) // bands

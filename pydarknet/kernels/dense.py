@@ -1,8 +1,10 @@
-"""Matrix-vector products over flat arrays in plain order, and their gradients."""
+"""What works on flat arrays in plain order: matrix-vector products with their gradients, and update rules, for which
+`updates` holds what backward passes have accumulated: minus the gradient of the loss, summed over pictures."""
 
 from __future__ import annotations
 
 import numba
+import numpy as np
 from numba import prange
 
 from ..runtime.jit import kernel, reducing_kernel
@@ -78,3 +80,41 @@ def locally_connected(x, x_at, window, weights, bias, y, y_at):
                     for v in range(last - first):
                         total += factors[v] * cells[v]
             y[(picture * y_at.channels + f) * locations + location] = total + bias[f * locations + location]
+
+
+# --- update rules -----------------------------------------------------------------------------------------------------
+
+PIECE = 4096  # numbers of one task
+
+
+@kernel
+def sgd_step(weights, updates, lr, decay, momentum):
+    """updates -= decay * weights; weights += lr * updates; updates *= momentum."""
+    pieces = (weights.size + PIECE - 1) // PIECE
+    for piece in prange(pieces):
+        first, end = piece * PIECE, (piece + 1) * PIECE
+        w, u = weights[first:end], updates[first:end]
+        for k in range(w.size):
+            change = u[k] - decay * w[k]
+            w[k] += lr * change
+            u[k] = momentum * change
+
+
+@kernel
+def adam_step(
+    weights, updates, means, squares, lr, decay, beta1, beta2, bias_correction1, bias_correction2, epsilon
+):  # fmt: skip
+    """Adam (Kingma and Ba, 2015): the rolling means of change = updates - decay * weights and of its square, divided by
+    `bias_correction1` and `bias_correction2` (1 - beta^step), move the weights by lr * mean / (sqrt(square) + epsilon);
+    updates = 0."""
+    one = f32(1.0)
+    pieces = (weights.size + PIECE - 1) // PIECE
+    for piece in prange(pieces):
+        first, end = piece * PIECE, (piece + 1) * PIECE
+        w, u, m, v = weights[first:end], updates[first:end], means[first:end], squares[first:end]
+        for k in range(w.size):
+            change = u[k] - decay * w[k]
+            m[k] = beta1 * m[k] + (one - beta1) * change
+            v[k] = beta2 * v[k] + (one - beta2) * change * change
+            w[k] += lr * (m[k] / bias_correction1) / (np.sqrt(v[k] / bias_correction2) + epsilon)
+            u[k] = f32(0.0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numba
 from numba import prange
 
-from ..runtime.jit import kernel
+from ..runtime.jit import inlined, kernel
 from .addressing import cell, plane_task, row_task, row_tasks, strided_cell, written_row
 from .simd import LANES, vload, vmuladd, vsplat, vstore, vwhere_positive
 
@@ -112,18 +112,24 @@ def sum_blocks(x, x_at, stride, factor, y, y_at):
 # --- backward passes --------------------------------------------------------------------------------------------------
 
 
+@inlined
+def plane_total(x, x_at, picture, block):
+    """The sum of each channel of a block, row by row."""
+    total = vsplat(f32(0.0))
+    for row in range(x_at.height):
+        x_row, line = cell(x_at, picture, block, row, 0), vsplat(f32(0.0))
+        for column in range(x_at.width):
+            line = line + vload(x, x_row + column * LANES)
+        total = total + line
+    return total
+
+
 @kernel
 def channel_total(x, x_at, out):
     """out (pictures, blocks * LANES), flat: the sum of each channel of each picture."""
     for task in prange(x_at.pictures * x_at.blocks):
         picture, block = plane_task(task, x_at)
-        total = vsplat(f32(0.0))
-        for row in range(x_at.height):
-            x_row, line = cell(x_at, picture, block, row, 0), vsplat(f32(0.0))
-            for column in range(x_at.width):
-                line = line + vload(x, x_row + column * LANES)
-            total = total + line
-        vstore(out, task * LANES, total)
+        vstore(out, task * LANES, plane_total(x, x_at, picture, block))
 
 
 @kernel

@@ -8,6 +8,7 @@ from numba import prange
 
 from ..runtime.jit import device, kernel
 from .addressing import cell, columns_under, plane_task, row_tasks, rows_under, written_row, zero_halo
+from .elementwise import plane_total
 from .simd import LANES, vload, vmax, vsplat, vstore, vwhere_equal
 
 f32 = numba.float32
@@ -69,15 +70,8 @@ def global_average(x, x_at, y, y_at):
     for task in prange(y_at.pictures * y_at.blocks):
         picture, block = plane_task(task, y_at)
         zero_halo(y, y_at, picture, block)
-        source = cell(x_at, picture, block, 0, 0)
-        total = vsplat(f32(0.0))
-        for i in range(x_at.height):
-            line = vsplat(f32(0.0))
-            for j in range(x_at.width):
-                line = line + vload(x, source + (i * x_at.pitch + j) * LANES)
-            total = total + line
-        target = cell(y_at, picture, block, 0, 0)
-        vstore(y, target, total * vsplat(f32(1.0) / f32(x_at.height * x_at.width)))
+        mean = plane_total(x, x_at, picture, block) * vsplat(f32(1.0) / f32(x_at.height * x_at.width))
+        vstore(y, cell(y_at, picture, block, 0, 0), mean)
 
 
 @kernel

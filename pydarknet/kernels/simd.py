@@ -68,7 +68,7 @@ def _opened(context: Any, builder: ir.IRBuilder, type_: Any, value: ir.Value) ->
 
 def returning(result: Any) -> Callable[[Callable[..., Any]], Any]:
     """The decorator that makes a Numba intrinsic, whose value is of the type `result`, of a function that emits
-    instructions: emit(builder, *arguments), with the address of an array's first element, the Members of a named tuple,
+    instructions: emit(emitter, *arguments), with the address of an array's first element, the Members of a named tuple,
     and other values as they are."""
 
     def decorate(emit: Callable[..., Any]) -> Any:
@@ -76,7 +76,7 @@ def returning(result: Any) -> Callable[[Callable[..., Any]], Any]:
         def define(typingctx, *arguments):
             def codegen(context, builder, signature, values):
                 opened = [_opened(context, builder, *each) for each in zip(signature.args, values, strict=True)]
-                value = emit(builder, *opened)
+                value = emit(Emitter(builder), *opened)
                 return context.get_dummy_value() if result is types.none else value
 
             return result(*arguments), codegen
@@ -132,77 +132,81 @@ def constant(number: int) -> ir.Constant:
     return ir.Constant(INT64, number)
 
 
-def ahead(b: ir.IRBuilder, address: ir.Value, distance: ir.Value | int) -> ir.Value:
-    """The address so many numbers farther on."""
-    return b.gep(address, [constant(distance) if isinstance(distance, int) else distance])
+class Emitter:
+    """LLVM's instructions, those of `ir.IRBuilder` and some of vectors. Arithmetic takes Python's integers too."""
 
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        self._builder = builder
 
-def load_vector(b: ir.IRBuilder, address: ir.Value, vector: ir.VectorType = VECTOR) -> ir.Value:
-    """The floats of a vector at `address` (a float pointer that need not be aligned to more than a float)."""
-    value = b.load(b.bitcast(address, vector.as_pointer()))
-    value.align = 4
-    return value
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._builder, name)
+        if name not in ("add", "mul", "udiv", "urem", "icmp_signed", "select"):
+            return method
+        return lambda *operands: method(*(constant(each) if isinstance(each, int) else each for each in operands))
 
+    def llvm(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
+        """The call of an intrinsic function of LLVM's."""
+        signature = ir.FunctionType(result, [argument.type for argument in arguments])
+        return self.call(cgutils.get_or_insert_function(self.module, signature, name), arguments)
 
-def load_vectors(
-    b: ir.IRBuilder, address: ir.Value, step: ir.Value | int, count: int, vector: ir.VectorType = VECTOR
-) -> list[ir.Value]:
-    """`count` vectors, `step` floats apart."""
-    steps = (i * step if isinstance(step, int) else b.mul(step, constant(i)) for i in range(count))
-    return [load_vector(b, ahead(b, address, distance), vector) for distance in steps]
+    def ahead(self, address: ir.Value, distance: ir.Value | int) -> ir.Value:
+        """The address so many numbers farther on."""
+        return self.gep(address, [constant(distance) if isinstance(distance, int) else distance])
 
+    def load_vector(self, address: ir.Value, vector: ir.VectorType = VECTOR) -> ir.Value:
+        """The floats of a vector at `address` (a float pointer that need not be aligned to more than a float)."""
+        value = self.load(self.bitcast(address, vector.as_pointer()))
+        value.align = 4
+        return value
 
-def store_vector(b: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
-    """Write a vector's floats to `address`."""
-    b.store(value, b.bitcast(address, value.type.as_pointer())).align = 4
+    def load_vectors(
+        self, address: ir.Value, step: ir.Value | int, count: int, vector: ir.VectorType = VECTOR
+    ) -> list[ir.Value]:
+        """`count` vectors, `step` floats apart."""
+        steps = (i * step if isinstance(step, int) else self.mul(step, i) for i in range(count))
+        return [self.load_vector(self.ahead(address, distance), vector) for distance in steps]
 
+    def store_vector(self, value: ir.Value, address: ir.Value) -> None:
+        """Write a vector's floats to `address`."""
+        self.store(value, self.bitcast(address, value.type.as_pointer())).align = 4
 
-def prefetch(b: ir.IRBuilder, address: ir.Value) -> None:
-    """Ask for the cache line at `address` before it is needed."""
-    pointer = ir.IntType(8).as_pointer()
-    signature = ir.FunctionType(ir.VoidType(), [pointer, INT32, INT32, INT32])
-    function = cgutils.get_or_insert_function(b.module, signature, "llvm.prefetch.p0i8")
-    read, keep, data = (ir.Constant(INT32, number) for number in (0, 2, 1))
-    b.call(function, [b.bitcast(address, pointer), read, keep, data])
+    def prefetch(self, address: ir.Value) -> None:
+        """Ask for the cache line at `address` before it is needed."""
+        read, keep, data = (ir.Constant(INT32, number) for number in (0, 2, 1))
+        pointer = self.bitcast(address, ir.IntType(8).as_pointer())
+        self.llvm("llvm.prefetch.p0i8", ir.VoidType(), pointer, read, keep, data)
 
+    def shuffled(self, first: ir.Value, second: ir.Value, numbers: Sequence[int]) -> ir.Value:
+        """The lanes of these numbers, which run on from those of the first vector to those of the second."""
+        return self.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, len(numbers)), list(numbers)))
 
-def shuffled(b: ir.IRBuilder, first: ir.Value, second: ir.Value, numbers: Sequence[int]) -> ir.Value:
-    """The lanes of these numbers, which run on from those of the first vector to those of the second."""
-    return b.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT32, len(numbers)), list(numbers)))
+    def splat(self, scalar: ir.Value, vector: ir.VectorType = VECTOR) -> ir.Value:
+        """One float in all lanes."""
+        undefined = ir.Constant(vector, ir.Undefined)
+        first = self.insert_element(undefined, scalar, ir.Constant(INT32, 0))
+        return self.shuffled(first, undefined, [0] * vector.count)
 
+    def larger(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        """The larger of both, lane by lane; y where they cannot be compared (NaN)."""
+        return self.select(self.fcmp_ordered(">", x, y), x, y)
 
-def splat(b: ir.IRBuilder, scalar: ir.Value, vector: ir.VectorType = VECTOR) -> ir.Value:
-    """One float in all lanes."""
-    undefined = ir.Constant(vector, ir.Undefined)
-    return shuffled(b, b.insert_element(undefined, scalar, ir.Constant(INT32, 0)), undefined, [0] * vector.count)
+    def multiply_add(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        """x * y + z lane by lane, fused where the machine can do it in one instruction."""
+        return self.llvm(f"llvm.fmuladd.v{z.type.count}f32", z.type, x, y, z)
 
-
-def larger(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    """The larger of both, lane by lane; y where they cannot be compared (NaN)."""
-    return b.select(b.fcmp_ordered(">", x, y), x, y)
-
-
-def multiply_add(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-    """x * y + z lane by lane, fused where the machine can do it in one instruction."""
-    vector = z.type
-    signature = ir.FunctionType(vector, [vector] * 3)
-    function = cgutils.get_or_insert_function(b.module, signature, f"llvm.fmuladd.v{vector.count}f32")
-    return b.call(function, [x, y, z])
-
-
-def interleaved(b: ir.IRBuilder, vectors: Sequence[ir.Value]) -> ir.Value:
-    """The first lanes of 1, 2, 4, ... vectors, then their second lanes, and so on."""
-    if len(vectors) == 1:
-        return vectors[0]
-    first, second = (interleaved(b, vectors[start::2]) for start in (0, 1))
-    count = first.type.count
-    return shuffled(b, first, second, [lane // 2 + lane % 2 * count for lane in range(2 * count)])
+    def interleaved(self, vectors: Sequence[ir.Value]) -> ir.Value:
+        """The first lanes of 1, 2, 4, ... vectors, then their second lanes, and so on."""
+        if len(vectors) == 1:
+            return vectors[0]
+        first, second = (self.interleaved(vectors[start::2]) for start in (0, 1))
+        count = first.type.count
+        return self.shuffled(first, second, [lane // 2 + lane % 2 * count for lane in range(2 * count)])
 
 
 class Term:
     """An LLVM vector with Python's operators, for formulas. A product and a sum may become one fused instruction."""
 
-    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
+    def __init__(self, builder: Emitter, value: ir.Value) -> None:
         self.builder, self.value = builder, value
 
     def _apply(self, operation: str, other: Term | float) -> Term:
@@ -253,25 +257,25 @@ def floats_at(typingctx, places, size):
 @simd
 def vload(b, array, index):
     """The sixteen floats of `array` from `index` on."""
-    return load_vector(b, ahead(b, array, index))
+    return b.load_vector(b.ahead(array, index))
 
 
 @instructions
 def vstore(b, array, index, value):
     """Write `value` to `array` from `index` on."""
-    store_vector(b, value, ahead(b, array, index))
+    b.store_vector(value, b.ahead(array, index))
 
 
 @instructions
 def fetch(b, array, index):
     """Ask for the cache line of array[index] before it is needed."""
-    prefetch(b, ahead(b, array, index))
+    b.prefetch(b.ahead(array, index))
 
 
 @simd
 def vsplat(b, scalar):
     """`scalar` (float32) in all lanes."""
-    return splat(b, scalar)
+    return b.splat(scalar)
 
 
 @returning(types.float32)
@@ -292,7 +296,7 @@ def vwhere_positive(b, x, y, other):
     return b.select(b.fcmp_ordered(">", x, ZERO), y, other)
 
 
-vmax, vmuladd = simd(larger), simd(multiply_add)
+vmax, vmuladd = simd(Emitter.larger), simd(Emitter.multiply_add)
 
 
 def _overload(operation: Any, name: str) -> None:
@@ -314,23 +318,23 @@ _overload(operator.mul, "fmul")
 # --- transposition of sixteen vectors of sixteen floats ---------------------------------------------------------------
 
 
-def _mixed(b: ir.IRBuilder, first, second, numbers: tuple[int, ...]) -> ir.Value:
+def _mixed(b: Emitter, first, second, numbers: tuple[int, ...]) -> ir.Value:
     """Four floats of each quad of two vectors; `numbers` 0 to 3 are those of the first, 4 to 7 those of the second."""
     lanes = [quad + n % QUAD + n // QUAD * LANES for quad in range(0, LANES, QUAD) for n in numbers]
-    return shuffled(b, first, second, lanes)
+    return b.shuffled(first, second, lanes)
 
 
-def _gathered(b: ir.IRBuilder, vectors: list[ir.Value]) -> list[ir.Value]:
+def _gathered(b: Emitter, vectors: list[ir.Value]) -> list[ir.Value]:
     """The first quads of four vectors, their second quads, and so on."""
 
     def quads(first, second, start):
-        return shuffled(b, first, second, [8 * i + 4 * start + j for i in range(4) for j in range(QUAD)])
+        return b.shuffled(first, second, [8 * i + 4 * start + j for i in range(4) for j in range(QUAD)])
 
     even, odd = ([quads(*vectors[:2], start), quads(*vectors[2:], start)] for start in (0, 1))
     return [quads(*even, 0), quads(*odd, 0), quads(*even, 1), quads(*odd, 1)]
 
 
-def _exchanged(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+def _exchanged(b: Emitter, rows: list[ir.Value]) -> list[ir.Value]:
     """The transposed vectors: the first lanes of all rows, the second lanes, and so on."""
     fours: list[list[ir.Value]] = [[] for _ in range(QUAD)]
     for i in range(0, LANES, QUAD):
@@ -342,10 +346,10 @@ def _exchanged(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     return [columns[i % QUAD][i // QUAD] for i in range(LANES)]
 
 
-def _exchanged_pairs(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+def _exchanged_pairs(b: Emitter, rows: list[ir.Value]) -> list[ir.Value]:
     """The same, where each two neighbouring lanes are first replaced by the larger one."""
     pooled = [
-        larger(b, _mixed(b, *rows[i : i + 2], (0, 2, 4, 6)), _mixed(b, *rows[i : i + 2], (1, 3, 5, 7)))
+        b.larger(_mixed(b, *rows[i : i + 2], (0, 2, 4, 6)), _mixed(b, *rows[i : i + 2], (1, 3, 5, 7)))
         for i in range(0, LANES, 2)
     ]
     columns = [
@@ -359,21 +363,21 @@ def _exchanged_pairs(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 def transpose(b, x, x_at, x_step, y, y_at, y_step, count):
     """Transpose sixteen vectors, `x_step` floats apart from `x_at` on, and write the first `count` of the results to
     places `y_step` floats apart from `y_at` on."""
-    target = ahead(b, y, y_at)
-    for i, row in enumerate(_exchanged(b, load_vectors(b, ahead(b, x, x_at), x_step, LANES))):
-        with b.if_then(b.icmp_signed("<", constant(i), count), likely=True):
-            store_vector(b, row, ahead(b, target, b.mul(y_step, constant(i))))
+    target = b.ahead(y, y_at)
+    for i, row in enumerate(_exchanged(b, b.load_vectors(b.ahead(x, x_at), x_step, LANES))):
+        with b.if_then(b.icmp_signed("<", i, count), likely=True):
+            b.store_vector(row, b.ahead(target, b.mul(y_step, i)))
 
 
-def make_cells(exchange: Callable[[ir.IRBuilder, list[ir.Value]], list[ir.Value]]):
+def make_cells(exchange: Callable[[Emitter, list[ir.Value]], list[ir.Value]]):
     """The exchange of sixteen pixels of sixteen planes with the cells of a block, as a Numba intrinsic. What is not
     above zero is multiplied by `slope`."""
 
     @instructions
     def cells(b, x, x_at, x_step, y, y_at, slope):
-        target, slopes = ahead(b, y, y_at), splat(b, slope)
-        for i, pixel in enumerate(exchange(b, load_vectors(b, ahead(b, x, x_at), x_step, LANES))):
-            store_vector(b, larger(b, b.fmul(pixel, slopes), pixel), ahead(b, target, i * LANES))
+        target, slopes = b.ahead(y, y_at), b.splat(slope)
+        for i, pixel in enumerate(exchange(b, b.load_vectors(b.ahead(x, x_at), x_step, LANES))):
+            b.store_vector(b.larger(b.fmul(pixel, slopes), pixel), b.ahead(target, i * LANES))
 
     return cells
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from ..config.names import WordTree, read_tree, softmax_groups
 from ..config.sections import Section, flag, real
-from ..kernels.head_output import softmax_planes, softmax_rows
-from ..kernels.reorder import unpack
+from ..kernels.reorder import softmax_planes, softmax_rows, unpack
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape
 from ..utils.arrays import Array

@@ -13,7 +13,7 @@ from ..layers import INPUT, Layer
 from ..runtime.program import Call, fuse_calls, pass_under_way
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
-from .memory_plan import Graph, allocate, find_fusions, plan_tensors, steps_of
+from .memory_plan import Graph, allocate, find_steps, plan_tensors
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,13 +52,13 @@ class ExecutionPlan:
         for layer in layers:
             layer.training = False  # dropout passes on what it reads
         graph = Graph(layers, shape, output)
-        fusions = {} if keep_all else find_fusions(graph)
-        tensors = allocate(plan_tensors(graph, batch, fusions, keep_all))
+        steps = find_steps(graph, fuse=not keep_all)
+        tensors = allocate(plan_tensors(graph, batch, steps, keep_all))
         for index, layer in enumerate(layers):
             sources = [layers[owner] for owner in graph.sources(index) if owner != INPUT]
             layer.set_precision(precision, sources, [layers[i] for i in graph.read_by(index)])
         computing = []
-        for step in steps_of(graph, fusions):
+        for step in steps:
             layer, *after = (layers[i] for i in step.layers)
             layer.fused = after
             layer.setup([tensors[source] for source in step.sources], tensors.get(step.output))

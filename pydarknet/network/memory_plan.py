@@ -2,7 +2,7 @@
 
 Five passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
 
-1. fusion      which layers are computed together; tensors inside such a run do not exist (`find_fusions`)
+1. fusion      which layers are computed together; tensors inside such a run do not exist (`find_steps`)
 2. layout      lanes (blocked nChw16c, packed in four lanes, NCHW) and halo, as the readers need them (`set_layouts`)
 3. aliasing    concatenations and splits without a copy: a tensor is a part of another one (`find_parts`)
 4. liveness    the first and the last step at which a tensor must exist (`set_lifetimes`)
@@ -114,68 +114,33 @@ class TensorPlan:
 
 
 def plan_tensors(
-    graph: Graph, batch: int, fusions: dict[int, list[int]], keep_all: bool, four_lanes: bool = True
+    graph: Graph, batch: int, steps: Sequence[Step], keep_all: bool, four_lanes: bool = True
 ) -> list[TensorPlan]:
-    """Plan all tensors: every pass but fusion, whose result is `fusions`, and allocation.
+    """Plan all tensors: every pass but fusion, whose result is `steps`, and allocation.
 
-    keep_all: all outputs are needed after the forward pass, so that no tensors share memory; `fusions` is then empty.
+    keep_all: all outputs are needed after the forward pass, so that no tensors share memory; then no step
+    may have several layers.
     four_lanes: the input may be packed in four lanes, or be the caller's NCHW array.
     """
-    tensors = needed_tensors(graph, batch, fusions)
-    set_layouts(graph, tensors, fusions, keep_all, four_lanes)
+    tensors = needed_tensors(graph, batch, steps)
+    set_layouts(graph, tensors, steps, keep_all, four_lanes)
     if batch == 1 and not keep_all:
         find_parts(graph, tensors)
-    set_lifetimes(graph, tensors, fusions, keep_all)
+    set_lifetimes(graph, tensors, steps, keep_all)
     return tensors
 
 
-def needed_tensors(graph: Graph, batch: int, fusions: dict[int, list[int]]) -> list[TensorPlan]:
+def needed_tensors(graph: Graph, batch: int, steps: Sequence[Step]) -> list[TensorPlan]:
     """A plan for the input and for each layer whose output is a tensor, in order.
 
-    Without one: aliases, layers inside a fused run, and layers that keep their output as NCHW if no layer reads it.
+    Without one: aliases, layers inside a step, and layers that keep their output as NCHW if no layer reads it.
     """
-    inside = {i for index, run in fusions.items() for i in (index, *run[:-1])}
-    owners = [
-        index
-        for index, layer in enumerate(graph.layers)
-        if not (index in inside or layer.is_alias or (layer.keeps_nchw_output and not graph.read_by(index)))
-    ]
+    outputs = [step.output for step in steps]
+    owners = [i for i in outputs if graph.read_by(i) or not graph.layers[i].keeps_nchw_output]
     return [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
 
 
 # --- fusion -----------------------------------------------------------------------------------------------------------
-
-
-def find_fusions(graph: Graph) -> dict[int, list[int]]:
-    """The fusion pass: layers that compute others as well, each with those others in their order.
-
-    A convolution, for example, adds a residual connection or pools 2 x 2 pixels while it stores its output; the sums
-    that lie between never reach memory. A layer can be fused into an earlier one only where it is the only reader of
-    the tensor between them, since nobody else then misses that tensor.
-    """
-    layers, fusions, taken = graph.layers, dict[int, list[int]](), set[int]()
-    for index, layer in enumerate(layers):
-        if index in taken or layer.is_alias:
-            continue
-        followers = _followers(graph, index)
-        count = layer.fusable([layers[i] for i in followers])
-        if count:
-            fusions[index] = followers[:count]
-            taken.update(followers[:count])
-    return fusions
-
-
-def _followers(graph: Graph, index: int) -> list[int]:
-    """Layers after `index` of which each is the only reader of its predecessor, as its first source, with nothing but
-    aliases between them; at most MOST_FUSED, and none after the network's output."""
-    followers: list[int] = []
-    while index != graph.output_owner and len(graph.read_by(index)) == 1 and len(followers) < MOST_FUSED:
-        (reader,) = graph.read_by(index)
-        adjacent = all(graph.owners[i] == index for i in range(index + 1, reader))
-        if not adjacent or graph.sources(reader)[0] != index:
-            break
-        followers.append(index := reader)
-    return followers
 
 
 class Step(NamedTuple):
@@ -194,26 +159,47 @@ class Step(NamedTuple):
         return self.layers[-1]
 
 
-def steps_of(graph: Graph, fusions: dict[int, list[int]]) -> list[Step]:
-    """The steps of a pass, in order: all layers but aliases and those that are fused into others."""
-    fused = {i for run in fusions.values() for i in run}
-    found = []
+def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
+    """The fusion pass: the steps of a pass, in order, which are all layers but aliases and those fused into others.
+
+    A convolution, for example, adds a residual connection or pools 2 x 2 pixels while it stores its output; the sums
+    that lie between never reach memory. A layer can be fused into an earlier one only where it is the only reader of
+    the tensor between them, since nobody else then misses that tensor.
+    """
+    steps: list[Step] = []
+    taken: set[int] = set()
     for index, layer in enumerate(graph.layers):
-        if not layer.is_alias and index not in fused:
-            after = fusions.get(index, [])
-            more = graph.sources(after[-1])[1:] if after else []
-            found.append(Step((index, *after), (*graph.sources(index), *more)))
-    return found
+        if index in taken or layer.is_alias:
+            continue
+        followers = _followers(graph, index) if fuse else []
+        after = followers[: layer.fusable([graph.layers[i] for i in followers])]
+        taken.update(after)
+        more = graph.sources(after[-1])[1:] if after else []
+        steps.append(Step((index, *after), (*graph.sources(index), *more)))
+    return steps
+
+
+def _followers(graph: Graph, index: int) -> list[int]:
+    """Layers after `index` of which each is the only reader of its predecessor, as its first source, with nothing but
+    aliases between them; at most MOST_FUSED, and none after the network's output."""
+    followers: list[int] = []
+    while index != graph.output_owner and len(graph.read_by(index)) == 1 and len(followers) < MOST_FUSED:
+        (reader,) = graph.read_by(index)
+        adjacent = all(graph.owners[i] == index for i in range(index + 1, reader))
+        if not adjacent or graph.sources(reader)[0] != index:
+            break
+        followers.append(index := reader)
+    return followers
 
 
 # --- layout -----------------------------------------------------------------------------------------------------------
 
 
 def set_layouts(
-    graph: Graph, tensors: Sequence[TensorPlan], fusions: dict[int, list[int]], keep_all: bool, four_lanes: bool
+    graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step], keep_all: bool, four_lanes: bool
 ) -> None:
     """The layout pass: the lanes of each tensor, and its halo, which is the widest that a reader needs."""
-    nchw = set[int]() if keep_all or not four_lanes else propagate_nchw(graph, fusions)
+    nchw = set[int]() if keep_all or not four_lanes else propagate_nchw(graph, steps)
     for tensor in tensors:
         if tensor.owner in nchw:
             tensor.lanes = NCHW
@@ -229,7 +215,7 @@ def _input_fits_four_lanes(graph: Graph) -> bool:
     return graph.input.channels <= FOUR_LANES and all(layer.reads_four_lanes and not layer.is_alias for layer in direct)
 
 
-def propagate_nchw(graph: Graph, fusions: dict[int, list[int]]) -> set[int]:
+def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     """The owners of tensors that are kept as NCHW, which saves work for tensors with few channels.
 
     Layout propagation: first every tensor with few channels is assumed to be NCHW. A step supports that if all its
@@ -240,7 +226,7 @@ def propagate_nchw(graph: Graph, fusions: dict[int, list[int]]) -> set[int]:
     users: dict[int, list[Step]] = {}
     able: dict[Step, Sequence[int]] = {}  # steps that can read NCHW, and the lanes in which they can write then
     written = {INPUT}  # owners of tensors that their writers can write as NCHW
-    for step in steps_of(graph, fusions):
+    for step in steps:
         for tensor in dict.fromkeys((*step.sources, step.output)):
             users.setdefault(tensor, []).append(step)
         first, *after = (graph.layers[i] for i in step.layers)
@@ -249,9 +235,9 @@ def propagate_nchw(graph: Graph, fusions: dict[int, list[int]]) -> set[int]:
         if NCHW in lanes:
             written.add(step.output)
     kept = {
-        owner for owner, steps in users.items()
+        owner for owner, uses in users.items()
         if owner in written and graph.read_by(owner) and owner != graph.output_owner
-        and fits_four_lanes(graph.shape(owner)) and all(step in able for step in steps)
+        and fits_four_lanes(graph.shape(owner)) and all(step in able for step in uses)
     }  # fmt: skip
     lost = [owner for owner in users if owner not in kept]
     while lost:
@@ -307,10 +293,10 @@ def _whole(part: TensorPlan) -> TensorPlan:
 # --- liveness ---------------------------------------------------------------------------------------------------------
 
 
-def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], fusions: dict[int, list[int]], keep_all: bool) -> None:
+def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step], keep_all: bool) -> None:
     """The liveness pass: a tensor lives from the step that writes it to its last reader; the network's output, and with
     `keep_all` every tensor, to the end; a tensor with parts as long as any of them."""
-    begins = {run[-1]: index for index, run in fusions.items()}
+    begins = {step.output: step.layers[0] for step in steps}
     end = len(graph.layers)
     for tensor in tensors:
         tensor.first = begins.get(tensor.owner, tensor.owner)

@@ -28,7 +28,7 @@ from .quantization import Quantization
 from .weights import Header, Loaded, load_weights, save_weights
 
 # What a copy has of its own, besides arrays.
-OWN = "layers", "_plan", "_changes", "_reshaped", "_lock", "_workspace"
+OWN = "layers", "plan", "_changes", "_reshaped", "lock", "_workspace"
 
 
 class Network:
@@ -72,7 +72,8 @@ class Network:
         self.tune = False  # whether ways of computing that are not known yet on this machine are timed
         self.setups = 0  # how often the layers got other shapes or tensors; who sets them up for training compares it
         self._reshaped: tuple[Shape, int] | None = None  # the input and batch of the layers' shapes; None: of several
-        self._plan: ExecutionPlan | None = None
+        # What the last pass used and the next one of the same shape will use; None where it will make its own.
+        self.plan: ExecutionPlan | None = None
         self._changes = Changes()
         self._precision = FLOAT32
         self.quantization: Quantization | None = None  # the ranges of 8-bit layers
@@ -82,8 +83,9 @@ class Network:
 
     def _own(self) -> None:
         """Make what no copy shares."""
-        self._lock, self._workspace = threading.RLock(), Workspace()
-        hold_at_fork(self._lock)
+        self._workspace = Workspace()
+        self.lock = threading.RLock()  # what every pass holds (see the class); who holds it may call any method
+        hold_at_fork(self.lock)
 
     def __repr__(self) -> str:
         heads = f", heads {', '.join(map(str, self.heads))}" if self.heads else ""
@@ -92,15 +94,10 @@ class Network:
             f"{self.parameter_count:,} parameters{heads}>"
         )
 
-    @property
-    def lock(self) -> threading.RLock:
-        """What every pass holds (see the class); the thread that holds it may call any method."""
-        return self._lock
-
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock; calls of kernels that this thread makes meanwhile use this network's scratch memory."""
-        with self._lock, using(self._workspace):
+        with self.lock, using(self._workspace):
             yield
 
     # --- shapes and memory -------------------------------------------------------------------------------------------
@@ -151,7 +148,7 @@ class Network:
         """Before somebody else gives the layers shapes and tensors: forget the plan. The network's next pass makes its
         own, and then `setups` is no longer the number that this gives."""
         with self.lock:
-            self._plan = self._reshaped = None
+            self.plan = self._reshaped = None
             self.setups += 1
             return self.setups
 
@@ -173,11 +170,6 @@ class Network:
         self._reshaped = input_, batch
 
     @property
-    def plan(self) -> ExecutionPlan | None:
-        """What the last pass used and the next one of the same shape will use; None where it will make its own."""
-        return self._plan
-
-    @property
     def precision(self) -> str:
         """What convolutions multiply at inference: "float32", "bf16" on a processor with AVX-512 BF16, or "int8" on one
         with AVX-512 VNNI and after `quantize`. Setting it raises OptionError where that cannot be."""
@@ -189,7 +181,7 @@ class Network:
             if checked_precision(precision) == INT8 and self.quantization is None:
                 raise OptionError("precision int8: needs the ranges that `pydarknet quantize` measures on pictures")
             self._precision = precision
-            self._plan = None
+            self.plan = None
 
     def quantize(self, quantization: Quantization) -> None:
         """Use these ranges where the precision is "int8". Raises WeightsError where they are of other weights."""
@@ -238,7 +230,7 @@ class Network:
     def parameters_changed(self) -> None:
         """Pack filters anew before the next pass; to be called after writing to a layer's parameters."""
         with self.lock:
-            self._plan = None
+            self.plan = None
             for layer in self.layers:
                 layer.parameters_changed()
 
@@ -266,7 +258,7 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         arrays, states = state.pop("arrays"), state.pop("states")
         vars(self).update(state)
-        self._plan, self._changes = None, Changes()
+        self.plan, self._changes = None, Changes()
         with without_warnings():  # the original has given them
             self.layers = build_layers(self.config, self.dialect, *self._built, self._changes)
         self._reshaped = self._built
@@ -321,7 +313,7 @@ class Network:
         """
         with self.held():
             self._run_at(*self._checked(shape))
-            if self._plan is None:
+            if self.plan is None:
                 self._make_plan(keep_all=False)
 
     def _checked(self, shape: tuple[int, ...]) -> tuple[Shape, int]:
@@ -347,14 +339,14 @@ class Network:
         array = np.require(array, requirements=("C", "A"))
         with self.held():
             self.prepare(array.shape)
-            assert self._plan is not None
-            if self._plan.keeps_all != keep_all:
+            assert self.plan is not None
+            if self.plan.keeps_all != keep_all:
                 self._make_plan(keep_all)
             elif self._changes.parameters_dirty:
                 with ENGINE_LOCK:
-                    self._plan = self._plan.with_new_parameters()
+                    self.plan = self.plan.with_new_parameters()
                 self._changes.parameters_dirty = False
-            yield self._plan, array
+            yield self.plan, array
 
     def announce(self, input_: Shape, batch: int, train: bool = False) -> None:
         """Say what is about to run, so that kernels that it needs and that are not compiled yet are compiled by several
@@ -362,12 +354,12 @@ class Network:
         will_run(Work(self.path, self.dialect.name, input_.width, input_.height, batch, self._precision, train))
 
     def _make_plan(self, keep_all: bool) -> None:
-        self._plan = None  # whatever happens below, layers are no longer bound to its tensors
+        self.plan = None  # whatever happens below, layers are no longer bound to its tensors
         self.setups += 1
         input_, batch = self._reshaped or (self.input, self.batch)
         self.announce(input_, batch)
         with ENGINE_LOCK, tuning.measured() if self.tune else contextlib.nullcontext():
-            self._plan = ExecutionPlan.make(self.layers, input_, batch, self.output_index, self.precision, keep_all)
+            self.plan = ExecutionPlan.make(self.layers, input_, batch, self.output_index, self.precision, keep_all)
         self._changes.parameters_dirty = False
 
     @property

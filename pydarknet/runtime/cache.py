@@ -1,12 +1,11 @@
 """Where compiled code is kept between runs, and the files in it.
 
-Trust. Machine code from the cache is executed, and Numba's own files beside it are pickles. Whoever can write to the
-cache folder could run code as its user. Therefore only folders that nobody else can write to are used: each level has
-to belong to this user, the base must not be writable by others, and the folder in it is made with mode 0700, so that
-nobody else can enter it or anything below. A folder that is otherwise is left alone, with one line that says why. The
-checksums in the files find damage, not malice.
+Trust. Machine code from the cache is executed, and Numba's own files beside it are pickles: whoever can write to the
+cache folder could run code as its user. Therefore only folders that nobody else can write to are used (the rules are
+in `docs/runtime.md`). The checksums in the files find damage, not malice.
 
-Files that processes without Numba read (`*.saved`) are no pickles: a checksum, a JSON text and bytes.
+Files that processes without Numba read (`*.saved`) are no pickles: a checksum, a JSON text and bytes. Code that was
+compiled for a kind of processor runs only on such; what this one is, is found without LLVM.
 """
 
 from __future__ import annotations
@@ -28,11 +27,9 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-
-from .processor import processor
 
 log = logging.getLogger("pydarknet")
 
@@ -46,6 +43,70 @@ OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # what of Numba's envir
 KNOWN_NUMBA = ((0, 59), (0, 68))  # oldest and newest version whose inside the saved code is known to fit
 KEPT_DAYS = 30  # for which the folder of another version is kept after its last use
 DAMAGED = "%s: the kernel cache is damaged and is made anew"
+
+
+# --- the processor ----------------------------------------------------------------------------------------------------
+
+CPUINFO = Path("/proc/cpuinfo")
+
+# The microarchitecture levels of the x86-64 psABI, each with the flags of /proc/cpuinfo that it adds.
+LEVELS = {
+    "x86-64-v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
+    "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"},
+    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+BASES = {"x86_64": "x86-64", "aarch64": "aarch64"}  # what every processor of a machine's kind can run
+ALIASES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as other systems name them
+
+# The lines of /proc/cpuinfo that tell one kind of processor from another: of x86-64, and of ARM.
+_TELLING = {
+    "vendor_id", "cpu family", "model", "model name", "stepping", "flags",
+    "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features",
+}  # fmt: skip
+
+
+class Processor(NamedTuple):
+    """The first processor of this machine."""
+
+    machine: str  # its kind: x86_64, aarch64, ...
+    name: str  # its model; "" where the system does not tell
+    flags: frozenset[str]  # its features, as Linux names them; empty where the system does not tell
+    identity: str  # a text that is the same for processors with the same instructions; "" likewise
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels whose code it runs, the best first; none where its flags are not known."""
+        if self.machine not in BASES or not self.flags:
+            return ()
+        found = [BASES[self.machine]]
+        if self.machine == "x86_64":
+            for level, needed in LEVELS.items():
+                if not needed <= self.flags:
+                    break
+                found.append(level)
+        return tuple(reversed(found))
+
+
+@cache
+def processor() -> Processor:
+    """This machine's; see `read_processor`."""
+    return read_processor(CPUINFO)
+
+
+def read_processor(cpuinfo: Path) -> Processor:
+    """The first processor that a file like Linux's /proc/cpuinfo describes; of other systems only the kind is known."""
+    machine = ALIASES.get(platform.machine(), platform.machine())
+    try:
+        text = cpuinfo.read_text(errors="replace")
+    except OSError:
+        return Processor(machine, "", frozenset(), "")
+    lines: dict[str, str] = {}
+    for line in text.partition("\n\n")[0].splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        lines.setdefault(key, value)
+    flags = frozenset(lines.get("flags", lines.get("Features", "")).split())
+    telling = [f"{key}: {value}" for key, value in lines.items() if key in _TELLING]
+    return Processor(machine, lines.get("model name", ""), flags, "\n".join(telling) if flags else "")
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------
@@ -210,9 +271,8 @@ def write_checked(path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(hashlib.sha256(data).digest() + data)
         temporary.replace(path)
-    except OSError:
+    finally:
         _unlink(temporary)
-        raise
 
 
 def read_checked(path: Path) -> bytes | None:
@@ -247,18 +307,13 @@ def is_possible() -> bool:
 def folder() -> Path:
     """The folder for this processor and this llvmlite. Raises ImportError without llvmlite."""
     assert CACHE_FOLDER is not None
-    digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes())
-    digest.update(_identity().encode())
+    identity = processor().identity
+    if not identity:  # the system does not tell this processor from others, but LLVM does
+        import llvmlite.binding as llvm
+
+        identity = f"{platform.machine()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    digest = hashlib.sha256((package_folder("llvmlite") / "_version.py").read_bytes() + identity.encode())
     return CACHE_FOLDER / f"saved-{digest.hexdigest()[:16]}"
-
-
-def _identity() -> str:
-    """What tells this processor from others: the system's words, or LLVM's where it has none."""
-    if found := processor().identity:
-        return found
-    import llvmlite.binding as llvm
-
-    return f"{platform.machine()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
 def file_of(kernel: str, kinds: tuple[str, ...]) -> str:

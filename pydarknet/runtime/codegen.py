@@ -1,22 +1,19 @@
 """Numba's code generation, without what it does for code that nobody calls.
 
 Of a kernel with a parallel loop Numba makes four libraries, each linked into the next one: the loop's body, two
-wrappers round it, and the kernel. Each function that a kernel calls is a library too. Numba optimises all of these and
-makes machine code of all, although only the kernel's is called, and gives each function wrappers for callers in Python
-and C. With `install`, what is compiled for a kernel is optimised once, as a part of the kernel, and machine code is
-made of the kernel only. That saves half of the time in which kernels are compiled.
+wrappers round it, and the kernel; and one of each function that it calls. It optimises all, makes machine code of
+all, and gives each wrappers for callers in Python and C, although only the kernel's is called. With `install`, what is
+compiled for a kernel is optimised once, as a part of it, and machine code is made of the kernel only.
 
-LLVM orders the instructions of a kernel by its model of the processor. TIMED_AS names processors for which another
-model gives faster kernels.
-
-Numba makes millions of objects, nearly all of which live until the kernel is done. Python's collector of cyclic garbage
-would look through them again and again, for a fifth of the time; it rests while a kernel is compiled.
+Python's collector of cyclic garbage rests while a kernel is compiled: it would look again and again through millions of
+objects, nearly all of which live until the kernel is done.
 """
 
 from __future__ import annotations
 
 import gc
 import re
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -34,7 +31,8 @@ WRAPPERS = "parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper"
 
 # LLVM's names of processors, and of those by whose model kernels are timed for them. With that of Ice Lake, which LLVM
 # takes for these four, weights are read so early that sums of the innermost loops go to the stack.
-TIMED_AS = dict.fromkeys(("icelake-client", "icelake-server", "rocketlake", "tigerlake"), "znver4")
+_ZEN = "znver4" if llvm.llvm_version_info >= (16,) else "znver3"  # which older versions do not know
+TIMED_AS = dict.fromkeys(("icelake-client", "icelake-server", "rocketlake", "tigerlake"), _ZEN)
 
 # The definition of a function in LLVM's text: up to its attributes, and what follows.
 _DEFINITION = re.compile(
@@ -42,6 +40,7 @@ _DEFINITION = re.compile(
 )
 
 _kernels: set[Any] = set()  # the dispatchers of kernels
+_numbas: dict[str, Callable[..., Any]] = {}  # Numba's own methods in whose place are those of CHANGES, by their names
 _stack: list[Any] = []  # the dispatchers of what is being compiled: a kernel, a function that it calls, ...
 
 
@@ -105,84 +104,86 @@ def _choose_model(library: Any) -> None:
         module.name, library._final_module = library._final_module.name, module
 
 
+# --- what takes the place of Numba's methods --------------------------------------------------------------------------
+
+
+def _optimize_final_module(library: Any) -> None:
+    library._is_raw = library.name.startswith(WRAPPERS) or _is_part(library)
+    if not library._is_raw:
+        _numbas["_optimize_final_module"](library)
+
+
+def _finalize_final_module(library: Any) -> None:
+    if library.name.startswith((BODY, *WRAPPERS)) or _is_part(library):
+        library._finalize_dynamic_globals()
+        library._finalized, library._is_partial = True, True
+        return
+    if _stack and _stack[0] in _kernels:
+        _choose_model(library)
+    _numbas["_finalize_final_module"](library)
+
+
+def get_pointer_to_function(library: Any, name: str) -> int:
+    library._ensure_finalized()
+    if getattr(library, "_is_partial", False):
+        library._is_partial = False
+        if library._is_raw:
+            _numbas["_optimize_final_module"](library)
+        _numbas["_finalize_final_module"](library)
+    return _numbas["get_pointer_to_function"](library, name)
+
+
+def get_executable(context: Any, library: Any, description: Any, environment: Any) -> Any:
+    if description.qualname.startswith(BODY):
+        return None
+    if _is_nested():
+        return CodeForCallers()
+    return _numbas["get_executable"](context, library, description, environment)
+
+
+def add_overload(dispatcher: Any, result: Any) -> None:
+    if isinstance(result.entry_point, CodeForCallers):
+        dispatcher.overloads[tuple(result.signature.args)] = result
+    else:
+        _numbas["add_overload"](dispatcher, result)
+
+
+def compile(dispatcher: Any, signature: Any) -> Any:
+    """Compile it; also where it was, but only for kernels, and now Python calls it."""
+    entry = _numbas["compile"](dispatcher, signature)
+    if isinstance(entry, CodeForCallers) and not _stack:
+        for types in [types for types, each in dispatcher.overloads.items() if each.entry_point is entry]:
+            del dispatcher.overloads[types]
+        entry = _numbas["compile"](dispatcher, signature)
+    return entry
+
+
+def create_cpython_wrapper(lower: Any, release_gil: bool = False) -> None:
+    if not _is_nested():
+        _numbas["create_cpython_wrapper"](lower, release_gil)
+
+
+def create_cfunc_wrapper(lower: Any) -> None:
+    if not (_stack and _stack[0] in _kernels):  # C calls no kernels
+        _numbas["create_cfunc_wrapper"](lower)
+
+
+CHANGES = (
+    (JITCodeLibrary, _optimize_final_module),
+    (JITCodeLibrary, _finalize_final_module),
+    (JITCodeLibrary, get_pointer_to_function),
+    (CPUContext, get_executable),
+    (Dispatcher, add_overload),
+    (Dispatcher, compile),
+    (BaseLower, create_cpython_wrapper),
+    (BaseLower, create_cfunc_wrapper),
+)
+
+
 def install() -> None:
     """Change Numba's classes. Functions and wrappers of other users, as of parallel ufuncs, are completed when somebody
     asks for an address in them. A version of Numba that lacks what is changed here is left as it is."""
-    try:
-        _change_libraries()
-        _change_functions()
-    except AttributeError:
-        return
-
-
-def _change_libraries() -> None:
-    optimize, complete = JITCodeLibrary._optimize_final_module, JITCodeLibrary._finalize_final_module
-    address = JITCodeLibrary.get_pointer_to_function
-
-    def optimize_final_module(library: Any) -> None:
-        library._is_raw = library.name.startswith(WRAPPERS) or _is_part(library)
-        if not library._is_raw:
-            optimize(library)
-
-    def finalize_final_module(library: Any) -> None:
-        if library.name.startswith((BODY, *WRAPPERS)) or _is_part(library):
-            library._finalize_dynamic_globals()
-            library._finalized, library._is_partial = True, True
-            return
-        if _stack and _stack[0] in _kernels:
-            _choose_model(library)
-        complete(library)
-
-    def get_pointer_to_function(library: Any, name: str) -> int:
-        library._ensure_finalized()
-        if getattr(library, "_is_partial", False):
-            library._is_partial = False
-            if library._is_raw:
-                optimize(library)
-            complete(library)
-        return address(library, name)
-
-    JITCodeLibrary._optimize_final_module = optimize_final_module  # type: ignore[method-assign]
-    JITCodeLibrary._finalize_final_module = finalize_final_module  # type: ignore[method-assign]
-    JITCodeLibrary.get_pointer_to_function = get_pointer_to_function  # type: ignore[method-assign]
-
-
-def _change_functions() -> None:
-    executable, add_overload, compile_ = CPUContext.get_executable, Dispatcher.add_overload, Dispatcher.compile
-    for_python, for_c = BaseLower.create_cpython_wrapper, BaseLower.create_cfunc_wrapper
-
-    def get_executable(context: Any, library: Any, description: Any, environment: Any) -> Any:
-        if description.qualname.startswith(BODY):
-            return None
-        if _is_nested():
-            return CodeForCallers()
-        return executable(context, library, description, environment)
-
-    def add(dispatcher: Any, result: Any) -> None:
-        if isinstance(result.entry_point, CodeForCallers):
-            dispatcher.overloads[tuple(result.signature.args)] = result
-        else:
-            add_overload(dispatcher, result)
-
-    def compile_once_more(dispatcher: Any, signature: Any) -> Any:
-        """Compile it; also where it was, but only for kernels, and now Python calls it."""
-        entry = compile_(dispatcher, signature)
-        if isinstance(entry, CodeForCallers) and not _stack:
-            for types in [types for types, each in dispatcher.overloads.items() if each.entry_point is entry]:
-                del dispatcher.overloads[types]
-            entry = compile_(dispatcher, signature)
-        return entry
-
-    def create_cpython_wrapper(lower: Any, release_gil: bool = False) -> None:
-        if not _is_nested():
-            for_python(lower, release_gil)
-
-    def create_cfunc_wrapper(lower: Any) -> None:
-        if not (_stack and _stack[0] in _kernels):  # C calls no kernels
-            for_c(lower)
-
-    CPUContext.get_executable = get_executable  # type: ignore[method-assign]
-    Dispatcher.add_overload = add  # type: ignore[method-assign, assignment]
-    Dispatcher.compile = compile_once_more  # type: ignore[method-assign, assignment]
-    BaseLower.create_cpython_wrapper = create_cpython_wrapper  # type: ignore[method-assign]
-    BaseLower.create_cfunc_wrapper = create_cfunc_wrapper  # type: ignore[method-assign]
+    if all(hasattr(owner, function.__name__) for owner, function in CHANGES):
+        for owner, function in CHANGES:
+            _numbas[function.__name__] = getattr(owner, function.__name__)
+            setattr(owner, function.__name__, function)

@@ -1,12 +1,10 @@
 """Several processes compile the kernels of a network: this one as it meets them, helpers ahead of it. The first one
 that asks for a kernel compiles it; others wait for its file, or compile something else.
 
-    will_run(work)               the network says what it is about to run (`network/network.py`)
-    kernel is not in the cache   `jit.py` claims it and calls `kernel_is_missing`, which starts helpers, once for a work
-    helper                       finds out which kernels the work calls, without computing (`jit.py`), prints the
-                                 names of the missing files, and compiles those that nobody has claimed
-    this process                 goes on; where a helper has claimed what it needs, it compiles what
-                                 nobody has claimed, and waits when there is nothing left
+A network says what it is about to run (`will_run`). The first kernel that is not in the cache starts helpers, once
+for a work (`kernel_is_missing`, which `jit.py` calls). A helper prints the names of the files that the work lacks, and
+compiles those that nobody has claimed. This process goes on; where a helper has claimed what it needs, it compiles
+what nobody has claimed, and waits when there is nothing left.
 
 A claim is a lock on a small file beside the kernel's cache file. The system releases it when its process ends, however
 that ends, so that nobody waits for a process that is gone.
@@ -24,10 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from subprocess import Popen
+from typing import Any, NamedTuple
 
 try:
     import fcntl
@@ -84,9 +79,8 @@ class _Ahead:
             helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             threading.Thread(target=self._listen, args=(helper,), daemon=True).start()
 
-    def _listen(self, helper: Popen[bytes]) -> None:
+    def _listen(self, helper: Any) -> None:
         """Read what the helper has found missing, and wait for its end. Every helper finds the same."""
-        assert helper.stdout is not None
         try:
             for line in helper.stdout:
                 found = [Missing(Path(file), cost, bytes.fromhex(kernel)) for file, cost, kernel in json.loads(line)]

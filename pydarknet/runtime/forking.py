@@ -19,50 +19,44 @@ COMPILED_BEFORE = (
 )
 
 
-class _LocksAtFork:
-    """The locks that nobody may hold during a fork."""
-
-    def __init__(self) -> None:
-        self._locks: weakref.WeakSet[threading.RLock] = weakref.WeakSet()
-        self._taken: list[threading.RLock] = []
-        self._guard = threading.RLock()  # of the set, which must not change while it is read
-
-    def add(self, lock: threading.RLock) -> None:
-        with self._guard:
-            self._locks.add(lock)
-
-    def acquire(self) -> None:
-        """Take all, in any order: where another thread holds one and waits for one that was taken here, give all back
-        and try again, with more patience, as passes can take seconds."""
-        patience = 0.01
-        while not self._take_all(patience):
-            time.sleep(patience)  # or the thread that waits would hardly ever be the first to take the lock
-            patience *= 2
-
-    def _take_all(self, patience: float) -> bool:
-        self._guard.acquire()
-        for lock in list(self._locks):
-            if not lock.acquire(timeout=patience):
-                self.release()
-                return False
-            self._taken.append(lock)
-        return True
-
-    def release(self) -> None:
-        """Give back all that were taken."""
-        while self._taken:
-            self._taken.pop().release()
-        self._guard.release()
-
-
-_locks = _LocksAtFork()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_locks.acquire, after_in_parent=_locks.release, after_in_child=_locks.release)
+_locks: weakref.WeakSet[threading.RLock] = weakref.WeakSet()  # those that nobody may hold during a fork
+_taken: list[threading.RLock] = []
+_guard = threading.RLock()  # of the set, which must not change while it is read
 
 
 def hold_at_fork(lock: threading.RLock) -> None:
     """Fork only while no other thread holds this lock: a child then finds it free, and what it guards whole."""
-    _locks.add(lock)
+    with _guard:
+        _locks.add(lock)
+
+
+def _acquire() -> None:
+    """Take all, in any order: where another thread holds one and waits for one that was taken here, give all back
+    and try again, with more patience, as passes can take seconds."""
+    patience = 0.01
+    while not _take_all(patience):
+        time.sleep(patience)  # or the thread that waits would hardly ever be the first to take the lock
+        patience *= 2
+
+
+def _take_all(patience: float) -> bool:
+    _guard.acquire()
+    for lock in list(_locks):
+        if not lock.acquire(timeout=patience):
+            _release()
+            return False
+        _taken.append(lock)
+    return True
+
+
+def _release() -> None:
+    while _taken:
+        _taken.pop().release()
+    _guard.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)
 
 
 def in_child(function: Callable[[], None]) -> None:

@@ -145,8 +145,7 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
         return dispatcher
     # Numba asks for the folder when the cache is made; the setting of the user's own Numba functions is put back.
     config: Any = numba.config
-    previous = config.CACHE_DIR
-    config.CACHE_DIR = str(CACHE_FOLDER)
+    previous, config.CACHE_DIR = config.CACHE_DIR, str(CACHE_FOLDER)
     try:
         dispatcher._cache = _QuickCache(function) if numba_is_known() else FunctionCache(function)
     finally:

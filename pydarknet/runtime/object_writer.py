@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 import numba
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.caching import FunctionCache
@@ -20,14 +19,13 @@ from numba.core.registry import cpu_target
 
 from . import object_loader
 from .arguments import kinds_of_types, word_count
-from .cache import CATALOGUE, file_of, folder, is_possible, write
+from .cache import CATALOGUE, encode, file_of, folder, is_possible, write
 from .numba_libraries import LAYERS, address_of
 from .thread_team_ir import ADDRESS, BYTES, INT, LONG, object_file
 
 KERNELS = Path(__file__).parents[1] / "kernels"
 RETURNED = (types.none, types.int64, types.boolean, types.float64, types.float32)
 WITHOUT_NUMBA = {"__init__", "views"}  # modules of kernels/ that are imported as they are
-PLAIN = (bool, int, float, str, bytes, type(None))
 UNDEFINED, SYMBOL_TABLE = 0, 2  # ELF's numbers for a symbol's section and a section's type
 
 
@@ -85,18 +83,11 @@ def contents(module: ModuleType) -> tuple[list[str], dict[str, Any]]:
         is_own = isinstance(value, Dispatcher) and value.py_func.__module__ == module.__name__
         if is_own and isinstance(value._cache, FunctionCache):  # as what is called from Python has
             kernels.append(name)
-        elif not name.startswith("__") and is_plain(value):
-            constants[name] = value
+        elif not name.startswith("__"):
+            with contextlib.suppress(TypeError):  # what cannot be kept is no constant
+                encode(value)
+                constants[name] = value
     return kernels, constants
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value is a number or text, or a collection of such."""
-    if type(value) is dict:
-        return all(map(is_plain, value.items()))
-    if type(value) in (tuple, list, set, frozenset):
-        return all(map(is_plain, value))
-    return type(value) in PLAIN or isinstance(value, np.generic)
 
 
 def undefined_symbols(code: bytes) -> list[str]:

@@ -5,10 +5,10 @@ a network's layers are the same in each pass. Where kernels run as saved code (`
 written down once, as words of 64 bits; code that comes with each kernel (`object_writer.py`) calls it with what such
 words say, and one loop over all (`thread_team_ir.py`) is one call from Python.
 
-Passes of several networks run at the same time, each in a thread of its own. The team of threads helps one caller at a
-time (`threads.py`). A pass that finds it busy does its loops alone, and the team helps again as soon as it is free: so
-a few passes share many processors. Where there are as many passes as threads, helpers would take the processors from
-those who compute: then every pass does all its loops alone, until one has ended that had company at no time.
+Passes of several networks run at the same time, each in a thread of its own. The team of threads helps one at a time
+(`threads.py`), so that a few passes share many processors. Where there are as many passes as threads, helpers would
+take the processors from those who compute: then each does all its loops alone, until one has ended that had company at
+no time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from .object_loader import Thunk, compiled, team, thunks
 from .threads import ALONE, numba_runs_kernels, threads
 
 Call = Callable[[], None]
+
+# run(program, count) of `thread_team_ir.py`, during which other Python threads go on.
+RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
 
 # Held by whoever sets layers up, as that times and compiles kernels; and during passes that Numba's pool computes,
 # which not every pool can do for two callers. Who also wants a network's lock takes that one first.
@@ -76,21 +79,15 @@ class Program:
         self._words = np.array(words, np.int64)
         places = self._words.ctypes.data + np.array(starts, np.int64) * self._words.itemsize
         self._program = np.stack([np.array(codes, np.int64), places], axis=1)
-        self._run, self._where = runner(), (self._program.ctypes.data, len(calls))
+        code = team()
+        assert code is not None
+        self._run, self._where = RUN(code.run), (self._program.ctypes.data, len(calls))
 
     def __call__(self) -> None:
         done = self._run(*self._where)
         if done < len(self.calls):  # Python's call of the kernel says what is wrong
             self.calls[done]()
             raise RuntimeError(f"a kernel failed and then did not: {self.calls[done].function}")
-
-
-@cache
-def runner() -> Callable[..., int]:
-    """run(program, count) of `thread_team_ir.py`, during which other Python threads go on."""
-    code = team()
-    assert code is not None
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(code.run)
 
 
 def fuse_calls(calls: Sequence[Call]) -> list[Call]:

@@ -23,9 +23,8 @@ import numpy as np
 
 from ..errors import OptionError
 from .arguments import words_of
-from .cache import PACKAGE, decode, is_plain_linux, sources_digest
+from .cache import PACKAGE, decode, is_plain_linux, processor, sources_digest
 from .numba_libraries import most_threads
-from .processor import processor
 
 log = logging.getLogger("pydarknet")
 
@@ -77,10 +76,6 @@ class Library:
     def address(self, symbol: str) -> int:
         """Where a symbol is."""
         return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
-
-    def has(self, kernel: str, kinds: tuple[str, ...]) -> bool:
-        """Whether it holds code of `module.name` for arguments of these kinds."""
-        return (kernel, kinds) in self._kernels
 
     def kernel(self, kernel: str, kinds: tuple[str, ...]) -> ShippedKernel | None:
         """The code of `module.name` for arguments of these kinds; None where it was not compiled."""

@@ -1,16 +1,9 @@
 """How many threads kernels spread over, whoever runs them: Numba, its pool of threads alone, or the thread team, which
 takes the place of that pool in saved and shipped code.
 
-OpenMP gives each thread its part of a loop and waits until every one has come by. Where another program holds a
-processor, or a thread has gone to sleep and takes its time to wake, all others wait for it, even if there is nothing
-left to do. In the team parts are claimed: whoever calls a loop takes the first part and then what nobody else has
-begun, and waits only for parts that somebody is at work on. Kernels with a task queue (`kernels/addressing.py`) are
-then done as soon as the work is. Between two loops a thread looks out for the next one for a while before it sleeps.
-
-Several threads may call loops at the same time: the team helps one of them, the others do theirs alone. Where as many
-of them compute as there are processors, all do (`program.py`), as helpers would only be in their way.
-
-The team's code is made by `thread_team_ir.py` and kept as machine code beside that of the kernels (`object_loader.py`).
+In the team, parts of a loop are claimed: whoever calls a loop takes the first part and then what nobody else has begun,
+and waits only for parts that somebody is at work on (`docs/runtime.md`). Several threads may call loops at a time: the
+team helps one of them, the others do theirs alone. `thread_team_ir.py` makes its code.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from typing import Any
 
 from .. import kernels  # noqa: F401  (its import decides what runs kernels; `threads` depends on it)
 from ..inference.video.capture import opencv_formats
+from ..runtime import cache as runtime_cache
 from ..runtime import object_loader, shipped
-from ..runtime import processor as runtime_processor
 from ..runtime.cache import CACHE_FOLDER, is_cold, numba_is_known
 from ..runtime.threads import threads
 from ..utils.arrays import machine_memory
@@ -43,7 +43,7 @@ def diagnose() -> dict[str, Any]:
 
 def processor() -> dict[str, Any]:
     """Name, number of processors and threads, memory, x86-64 level and bf16, as far as they are known."""
-    cpu = runtime_processor.processor()
+    cpu = runtime_cache.processor()
     return {
         "name": cpu.name or platform.processor() or platform.machine(),
         "machine": platform.machine(),

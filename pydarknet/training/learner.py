@@ -17,7 +17,7 @@ from ..layers.base import Trainable, TrainingProgress
 from ..layers.convolution.converted import FLOAT32
 from ..layers.heads.base import Head
 from ..layers.heads.delta_rejection import DeltaRejection
-from ..network.memory_plan import Graph, allocate, plan_tensors
+from ..network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ..network.network import Network
 from ..runtime.program import pass_under_way
 from ..tensor import Layout, Tensor
@@ -90,7 +90,7 @@ class Learner:
         input_, batch = network.input, network.batch
         network.announce(input_, batch, train=True)
         graph = Graph(network.layers, input_, network.output_index)
-        tensors = allocate(plan_tensors(graph, batch, {}, keep_all=True))
+        tensors = allocate(plan_tensors(graph, batch, find_steps(graph, fuse=False), keep_all=True))
         deltas = {i: Tensor(Layout(batch, t.shape)) for i, t in tensors.items() if i > self._stop_index}
         overwriting = _first_delta_writers(graph)
         self._deltas = [delta for owner, delta in deltas.items() if owner not in overwriting]

@@ -19,9 +19,8 @@ import numpy as np
 from ..boxes import Box
 from ..errors import DarknetError
 from ..evaluation.pictures import annotated
-from ..images.draw import class_colour, draw_boxes
 from ..images.image import Picture, encode_image, load_image, write_image
-from ..images.operations import as_picture
+from ..images.operations import as_picture, class_colour, draw_boxes
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
 from ..utils.files import to_json, write_file

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import OptionError, OutputError
 from ..evaluation import Report
-from ..layers.heads.statistics import Statistics
+from ..layers.heads.base import Statistics
 from ..utils.files import read_text, write_file
 
 METRICS_LOG, CHART = "train.jsonl", "chart.png"  # files in the folder of a run

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section
-from ..kernels.optimizer import adam_step, sgd_step
+from ..kernels.dense import adam_step, sgd_step
 from ..layers import Layer
 from ..layers.base import Trainable
 from ..network.network import Network

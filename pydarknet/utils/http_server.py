@@ -4,11 +4,10 @@
 A connection that has not sent its whole request within TIMEOUT is closed, and there are at most CONNECTIONS. A client
 that does not take what it is sent within TIMEOUT is disconnected.
 
-A server on 127.0.0.1 is reached by every page that the machine's browser shows: a page can ask for any address, and
-can let its own name point to 127.0.0.1 (DNS rebinding). Two headers, which a page cannot forge, tell such requests.
-`Host` is the name that the browser asked for: a rebound one is not a name of this machine. `Origin` is the site of the
-page: another site's pages must not start work here. Where a token is needed, it decides alone. A server that listens on
-another address is open to the network by the user's choice, under any name.
+A server on 127.0.0.1 is reached by every page that the machine's browser shows. Two headers, which a page cannot
+forge, tell such requests. `Host` is the name that the browser asked for: one that was made to point here (DNS
+rebinding) is not a name of this machine. `Origin` is the site of the page: another site's must not start work here.
+Where a token is needed, it decides alone. On another address, a server is open to the network by the user's choice.
 """
 
 from __future__ import annotations

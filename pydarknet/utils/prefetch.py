@@ -10,10 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,7 +57,7 @@ class BackgroundWriter:
         from concurrent.futures import ThreadPoolExecutor
 
         self._pool = ThreadPoolExecutor(1, "writer")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[Any] = deque()  # futures
         self._count = count
 
     def do(self, work: Callable[[], None]) -> None:

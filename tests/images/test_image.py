@@ -15,7 +15,6 @@ import pytest
 from pydarknet.boxes import Box, Detection
 from pydarknet.errors import ImageError, OptionError, OutputError
 from pydarknet.images import image as pictures
-from pydarknet.images.draw import class_colour, draw_detections
 from pydarknet.images.image import (
     as_chw,
     centre_crop,
@@ -32,6 +31,7 @@ from pydarknet.images.image import (
     size_of_file,
     write_image,
 )
+from pydarknet.images.operations import class_colour, draw_detections
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 F = np.float32

@@ -1,4 +1,4 @@
-"""Matrix-vector products and locally connected layers against numpy."""
+"""Kernels of flat arrays against numpy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import pytest
 from reference import layers as naive
 from support.tensors import assert_close, values
 
-from pydarknet.kernels.dense import dense, locally_connected
+from pydarknet.kernels.dense import (
+    CHUNK,
+    PIECE,
+    adam_step,
+    dense,
+    dense_input_gradient,
+    dense_weight_gradient,
+    locally_connected,
+    sgd_step,
+)
 from pydarknet.kernels.views import Nchw, SlidingWindow
 
 
@@ -39,3 +48,44 @@ def test_locally_connected_has_filters_for_every_place(size, stride, pad, height
     window, x_at, y_at = SlidingWindow(size, stride, stride, pad), Nchw(2, 3, height, width), Nchw(2, 4, out_h, out_w)
     locally_connected(x.reshape(-1), x_at, window, weights.reshape(-1), bias, y, y_at)
     assert_close(y.reshape(2, 4, out_h, out_w), naive.locally_connected(x, weights, bias, stride, pad))
+
+
+# --- gradients of matrix-vector products beside numpy -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch, inputs, outputs", [(1, 1, 1), (3, 7, 5), (2, CHUNK + 3, 4)])
+def test_gradients_of_a_product(batch, inputs, outputs):
+    x, delta, weights = values(batch, inputs), values(batch, outputs, seed=1), values(outputs, inputs, seed=2)
+    gradient, out = np.ones((outputs, inputs), np.float32), np.full((batch, inputs), np.nan, np.float32)
+    dense_weight_gradient(x.reshape(-1), delta.reshape(-1), batch, inputs, outputs, gradient.reshape(-1))
+    dense_input_gradient(delta.reshape(-1), weights.reshape(-1), batch, inputs, outputs, out.reshape(-1))
+    assert_close(gradient, 1 + delta.astype(np.float64).T @ x)
+    assert_close(out, delta.astype(np.float64) @ weights)
+
+
+# --- update rules beside their formulas in float64 --------------------------------------------------------------------
+
+SIZES = [0, 1, 17, PIECE, 2 * PIECE + 5]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sgd(size):
+    weights, updates = values(size), values(size, seed=1)
+    change = updates.astype(np.float64) - 0.25 * weights
+    expected = weights + 0.5 * change
+    sgd_step(weights, updates, np.float32(0.5), np.float32(0.25), np.float32(0.75))
+    assert_close(weights, expected)
+    assert_close(updates, 0.75 * change)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_adam(size):
+    weights, updates, means, squares = (values(size, seed=seed) for seed in range(4))
+    np.square(squares, out=squares)
+    change = updates.astype(np.float64) - 0.25 * weights
+    mean, square = 0.75 * means + 0.25 * change, 0.5 * squares + 0.5 * change**2
+    expected = weights + 0.125 * (mean / 0.875) / (np.sqrt(square / 0.625) + 0.01)
+    numbers = (np.float32(number) for number in (0.125, 0.25, 0.75, 0.5, 0.875, 0.625, 0.01))
+    adam_step(weights, updates, means, squares, *numbers)
+    for found, wanted in ((weights, expected), (means, mean), (squares, square), (updates, np.zeros(size))):
+        assert_close(found, wanted)

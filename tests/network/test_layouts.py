@@ -7,14 +7,14 @@ import pytest
 from support.networks import net
 
 from pydarknet.layers import INPUT
-from pydarknet.network.memory_plan import Graph, allocate, find_fusions, plan_tensors
+from pydarknet.network.memory_plan import Graph, allocate, find_steps, plan_tensors
 
 CONV = "[convolutional]\nfilters=20\nsize=3\npad=1\n"
 
 
 def planned(network, keep_all=False):
     graph = Graph(network.layers, network.input, network.output_index)
-    return allocate(plan_tensors(graph, network.batch, {} if keep_all else find_fusions(graph), keep_all))
+    return allocate(plan_tensors(graph, network.batch, find_steps(graph, not keep_all), keep_all))
 
 
 def owners(network):

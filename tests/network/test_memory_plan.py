@@ -13,7 +13,7 @@ from pydarknet.errors import ShapeError
 from pydarknet.kernels.convolution.nchw import SPAN
 from pydarknet.layers import INPUT
 from pydarknet.network import memory_plan
-from pydarknet.network.memory_plan import ALIGN, Graph, TensorPlan, allocate, assign_offsets, find_fusions, plan_tensors
+from pydarknet.network.memory_plan import ALIGN, Graph, TensorPlan, allocate, assign_offsets, find_steps, plan_tensors
 from pydarknet.tensor import NCHW, Shape
 from pydarknet.utils import arrays
 
@@ -128,11 +128,11 @@ pad=1
 def test_the_example(build):
     network = build(EXAMPLE)
     graph = Graph(network.layers, network.input, network.output_index)
-    fusions = find_fusions(graph)
-    assert fusions == {0: [1], 3: [4]}
+    steps = find_steps(graph)
+    assert [step.layers for step in steps] == [(0, 1), (2,), (3, 4), (5,), (6,), (7,)]
     found = {
         t.owner: (t.lanes, t.halo, t.part_of and (t.part_of.owner, t.channel), (t.first, t.last))
-        for t in plan_tensors(graph, 1, fusions, keep_all=False)
+        for t in plan_tensors(graph, 1, steps, keep_all=False)
     }
     # Rows of 32 pixels are as long as a tile of the first layer with AVX2, and shorter than one with AVX-512.
     picture = (NCHW, 0) if SPAN <= 32 else (4, 1)
@@ -178,8 +178,8 @@ def test_eight_times_the_layers_take_less_than_thirty_times_as_long(build, text)
         for _ in range(3):
             start = time.thread_time()
             graph = Graph(network.layers, network.input, network.output_index)
-            fusions = find_fusions(graph)
-            allocate(plan_tensors(graph, 1, fusions, keep_all=False))
+            steps = find_steps(graph)
+            allocate(plan_tensors(graph, 1, steps, keep_all=False))
             found.append(time.thread_time() - start)
         return min(found)
 

@@ -162,9 +162,9 @@ def test_passes_of_two_networks_overlap_but_not_those_of_one(load):
                 found.append(False)
 
         plan = network.plan
-        network._plan = replace(plan, calls=[*plan.calls[:1], meet, *plan.calls[1:]])
+        network.plan = replace(plan, calls=[*plan.calls[:1], meet, *plan.calls[1:]])
         assert np.array_equal(network.forward(x)[0], expected)
-        network._plan = plan
+        network.plan = plan
         return found == [True]
 
     if numba_runs_kernels():  # after it has compiled something in this process
@@ -361,13 +361,13 @@ def interrupted(network, run, after):
         return forward_or_not
 
     calls = [strike(layer, layer.forward) for layer in plan.steps]
-    network._plan = type(plan)(**{**vars(plan), "calls": calls})
+    network.plan = type(plan)(**{**vars(plan), "calls": calls})
     try:
         run()
     except KeyboardInterrupt:
         return True
     finally:
-        network._plan = plan
+        network.plan = plan
     return False
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pydarknet.network.network import Network
-from pydarknet.runtime.processor import LEVELS
+from pydarknet.runtime.cache import LEVELS
 from release import hatch_hook, link, networks
 from release.levels import ASKED, TARGETS, targets
 

@@ -53,7 +53,7 @@ def test_compiling_a_kernel_counts(tmp_path):
 import time
 import numpy as np
 from pydarknet.runtime.compile_time import clock, compile_seconds
-from pydarknet.kernels.optimizer import sgd_step
+from pydarknet.kernels.dense import sgd_step
 one = np.float32(1)
 before, by_clock = time.perf_counter(), clock()
 sgd_step(np.ones(8, np.float32), np.ones(8, np.float32), one, one, one)

@@ -78,7 +78,7 @@ def test_a_process_that_waits_compiles_what_nobody_is_at(monkeypatch, tmp_path):
 @pytest.mark.parametrize("call", [lambda kernel, *x: kernel(*x), object_loader.compiled], ids=["directly", "loader"])
 def test_what_ends_a_compilation_gives_the_claim_back(monkeypatch, error, call):
     """Other programs, which wait for who has the claim, then compile the kernel themselves."""
-    from pydarknet.kernels.optimizer import sgd_step
+    from pydarknet.kernels.dense import sgd_step
 
     arguments = np.ones((2, 3), np.int8), np.ones((2, 3), np.int8), 1j, 1j, 1j  # nobody has compiled it for these
     file = jit.cache_file(sgd_step, tuple(map(numba.typeof, arguments)))

@@ -27,7 +27,7 @@ import json, logging, sys
 import numpy as np
 logging.basicConfig(format="%(message)s")
 from pydarknet.runtime import object_loader as saved
-from pydarknet.kernels.optimizer import sgd_step
+from pydarknet.kernels.dense import sgd_step
 from pydarknet.runtime.threads import set_threads, threads
 told = {}
 def run(kind=np.float32, step=1):
@@ -85,7 +85,7 @@ def test_the_second_process_does_without_numba(cache):
     told, errors = start(cache)
     assert not told["numba"]
     assert errors == ""
-    assert set(files(cache)) == {"training.optimizer.sgd_step", "modules.saved", "team.saved"}
+    assert set(files(cache)) == {"dense.sgd_step", "modules.saved", "team.saved"}
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_another_kind_of_argument_is_left_to_numba(cache):
     "damage", [lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""]
 )
 def test_a_damaged_file_is_made_anew(cache, damage):
-    path = files(cache)["training.optimizer.sgd_step"]
+    path = files(cache)["dense.sgd_step"]
     path.write_bytes(damage(path.read_bytes()))
     told, errors = start(cache)
     assert told["numba"]
@@ -140,7 +140,7 @@ def test_code_for_another_processor_is_not_used(cache):
 
 @pytest.mark.slow
 def test_code_that_cannot_be_linked_is_not_used(cache):
-    path = files(cache)["training.optimizer.sgd_step"]
+    path = files(cache)["dense.sgd_step"]
     added = f"content = saved.read({path.name!r}); content['symbols'].append('no_such_function')\n"
     added += f"saved.write({path.name!r}, content)"
     start(cache, added)
@@ -183,10 +183,10 @@ told["total"], told["again"] = total(np.arange(100.0)), run()
 def test_names_that_a_stand_in_lacks_come_from_the_real_module(cache):
     added = """
 from pydarknet.kernels.convolution import microkernel as tile
-from pydarknet.kernels import optimizer
+from pydarknet.kernels import dense
 told["constant"], told["before"] = isinstance(tile.MR, int), saved.is_used()
-told["function"], told["after"] = callable(optimizer.prange), saved.is_used()
-told["nothing"] = hasattr(optimizer, "no_such_name")
+told["function"], told["after"] = callable(dense.prange), saved.is_used()
+told["nothing"] = hasattr(dense, "no_such_name")
 """
     told, _ = start(cache, added)
     assert told["constant"] and told["before"]
@@ -224,7 +224,7 @@ def test_two_processes_on_a_cold_cache(tmp_path):
 def test_a_process_killed_while_it_writes_leaves_nothing_that_misleads(tmp_path, suffix):
     added = f"""
 import os, pathlib
-from pydarknet.kernels.optimizer import adam_step
+from pydarknet.kernels.dense import adam_step
 replace = pathlib.Path.replace
 def killed(path, target):
     if str(target).endswith({suffix!r}):
@@ -310,7 +310,7 @@ def full(path, data):
 pathlib.Path.write_bytes = full
 """)
     added = """
-from pydarknet.kernels.optimizer import adam_step
+from pydarknet.kernels.dense import adam_step
 arrays = [np.ones(3, np.float32) for _ in range(4)]
 adam_step(*arrays, *np.ones(7, np.float32))
 """

@@ -11,7 +11,7 @@ import pytest
 from support import shipped as support
 
 from pydarknet.runtime import shipped
-from pydarknet.runtime.processor import processor
+from pydarknet.runtime.cache import processor
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,8 +26,8 @@ import json, logging, os, sys
 BEFORE
 import numpy as np
 logging.basicConfig(format="%(message)s")
-from pydarknet.kernels.head_output import softmax_rows
-from pydarknet.kernels.optimizer import sgd_step
+from pydarknet.kernels.reorder import softmax_rows
+from pydarknet.kernels.dense import sgd_step
 from pydarknet.runtime import shipped
 from pydarknet.runtime.program import KernelCall, fuse_calls
 from pydarknet.runtime.threads import set_threads, threads
@@ -225,8 +225,8 @@ def test_numbas_own_settings_are_followed(run):
 def test_a_processor_that_is_more_than_its_level_compiles(run, levels):
     """Its constants are not those of the level, so both would not go together."""
     before = """
-from pydarknet.runtime import processor, shipped
-cpu = processor.processor()
+from pydarknet.runtime import cache, shipped
+cpu = cache.processor()
 flags = cpu.flags - {"avx512dq"} if "avx512f" in cpu.flags else cpu.flags | {"avx512f"}
 shipped.processor = lambda: cpu._replace(flags=flags)
 """

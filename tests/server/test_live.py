@@ -246,3 +246,28 @@ def test_the_page_in_a_browser(run, serve):
         assert browser.execute_script("return getComputedStyle(document.body).color") == "rgb(255, 255, 255)"
         assert all(name.startswith("http://127.0.0.1:") for name in resources(browser))
         assert errors(browser) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(MISSING, reason="needs Chromium and chromedriver")
+def test_the_keyboard_reaches_every_link(run, serve):
+    pytest.importorskip("selenium", reason="needs selenium")
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    server, links = serve(run, 0), ["cells_last.weights (0.0 MB)", "train.jsonl"]
+    with chromium() as browser:
+        browser.get(server.url)
+        wait(browser, lambda: "cells_last" in browser.find_element("id", "weights").text)
+        browser.execute_script(
+            "document.addEventListener('click', event => { event.preventDefault(); clicked = event.target.innerText; })"
+        )
+        reached, clicked = [], []
+        for _ in range(6):
+            ActionChains(browser).send_keys(Keys.TAB).perform()
+            if browser.execute_script("return document.activeElement.tagName") != "A":
+                continue
+            reached.append(browser.execute_script("return document.activeElement.innerText"))
+            ActionChains(browser).send_keys(Keys.ENTER).perform()
+            clicked.append(browser.execute_script("return clicked"))
+        assert reached[:2] == clicked[:2] == links

@@ -129,6 +129,17 @@ def test_the_keyboard_reaches_everything(page):
     assert all(page.execute_script(names))
 
 
+def test_enter_starts_and_stops_the_camera(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    camera = element(page, "camera")
+    page.execute_script("arguments[0].focus()", camera)
+    for state in ("true", "false"):
+        ActionChains(page).send_keys(Keys.ENTER).perform()
+        wait(page, lambda state=state: camera.get_attribute("aria-pressed") == state)
+
+
 def test_narrow_screens_and_dark_mode(page):
     choose(page)
     page.set_window_size(360, 800)

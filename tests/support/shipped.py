@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ("head_output.softmax_rows", "training.optimizer.sgd_step")
+KERNELS = ("reorder.softmax_rows", "dense.sgd_step")
 
 
 def make_package(folder):

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Layout, Shape, Tensor
+
+
+def numbers_of_threads(*others: int) -> Iterator[int]:
+    """1, as many as there are now, and others, each while so many compute."""
+    before = threads()
+    try:
+        for count in sorted({1, before, *others}):
+            set_threads(count)
+            yield count
+    finally:
+        set_threads(before)
 
 
 def values(*shape, seed=0):

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pydarknet.runtime.processor import LEVELS, Processor
+from pydarknet.runtime.cache import LEVELS, Processor
 from pydarknet.tools import doctor
 from pydarknet.tools.doctor import diagnose, lines, problems, processor
 
@@ -28,13 +28,13 @@ def test_facts_fit_into_json_and_into_lines(facts):
 
 def test_the_processor_is_described(monkeypatch):
     cpu = Processor("x86_64", "some processor", frozenset().union(*LEVELS.values(), {"avx512_bf16"}), "its identity")
-    monkeypatch.setattr(doctor.runtime_processor, "processor", lambda: cpu)
+    monkeypatch.setattr(doctor.runtime_cache, "processor", lambda: cpu)
     facts = processor()
     assert (facts["level"], facts["name"], facts["bf16"]) == ("x86-64-v4", "some processor", True)
 
 
 def test_a_system_without_cpuinfo_has_no_level(monkeypatch):
-    monkeypatch.setattr(doctor.runtime_processor, "processor", lambda: Processor("x86_64", "", frozenset(), ""))
+    monkeypatch.setattr(doctor.runtime_cache, "processor", lambda: Processor("x86_64", "", frozenset(), ""))
     assert processor()["level"] is None
 
 

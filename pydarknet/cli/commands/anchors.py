@@ -15,7 +15,7 @@ from ..options import FILE, POSITIVE, command, flag, together
 if TYPE_CHECKING:
     from ...datasets.listing import ImageLists, LabelledPicture
     from ...tools.anchors import Sizes
-    from ...tools.cfg.retarget import Retarget
+    from ...tools.cfg.check import Retarget
     from ...utils.arrays import Array
 
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
@@ -71,7 +71,7 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
         check_plot(options["plot"])
     change = None
     if options["cfg"]:
-        from ...tools.cfg.retarget import Retarget
+        from ...tools.cfg.check import Retarget
 
         change = Retarget(network_file(options["cfg"]), options["dialect"])
     # Anchors are in pixels of the network's input or, for [region], in cells.
@@ -198,19 +198,17 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
 
     say(f" read labels from {len(data.entries['train'])} images ")
     rows: list[Array] = []
-    text: list[str] = []
-    boxes = size = listed = 0
+    text, boxes, listed = "", 0, 0
     bad: dict[str, list[str]] = {"bad.list": [], "bad_label.list": []}  # darknet's: missing label files, wrong boxes
     for image, picture in enumerate(data.pictures("train"), start=1):
         lines, good = _picture_lines(picture, image, boxes, bad)
         boxes, listed = boxes + len(good), listed + len(picture.rows)
         rows.append(good)
-        text += lines
-        size += sum(map(len, lines))
-        if size > PROGRESS_BUFFER:
-            say("".join(text), newline=False)
-            text, size = [], 0
-    say("".join(text), newline=False)
+        text += "".join(lines)
+        if len(text) > PROGRESS_BUFFER:
+            say(text, newline=False)
+            text = ""
+    say(text, newline=False)
     for name, lines in bad.items():
         if lines:
             before = read_bytes(name, DataError) if Path(name).exists() else b""

@@ -289,7 +289,7 @@ class Follower:
 def _draw_tracks(
     tracks: Sequence[Track], classes: int, lines: Sequence[tuple[CountLine, str]], picture: Picture
 ) -> Picture:  # fmt: skip
-    from ...images.draw import class_colour, draw_boxes, draw_line, percent_label
+    from ...images.operations import class_colour, draw_boxes, draw_line, percent_label
 
     boxes = [
         (

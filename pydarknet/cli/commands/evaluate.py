@@ -17,7 +17,7 @@ from ..options import FILE, FRACTION, batch_option, command, flag, letterbox_cho
 
 if TYPE_CHECKING:
     from ...config.sections import Section
-    from ...evaluation import BatchDetector, Evaluation, GroundTruth, ImageResult, InferenceOptions
+    from ...evaluation import Evaluation, GroundTruth, ImageResult
     from ...evaluation.pictures import Worst
     from ...evaluation.report import ReportCollector
     from ...evaluation.result_files import ResultFiles
@@ -135,28 +135,24 @@ def _end(unreadable: int) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _load(data_file: str, cfg: str, weights: str, options: Options) -> Model:
-    """The network, with the class names of the .data file unless the options name others."""
-    return load_model(cfg, weights, {**options, "data": options.get("data") or data_file})
+def _prepare(
+    data_file: str, cfg: str, weights: str, options: Options, checks: bool = True
+) -> tuple[Model, GroundTruth]:
+    """The network and the ground truth.
 
-
-def _ground_truth(data: Section, model: Model) -> GroundTruth:
+    checks: whether it has to be a detector, and files that the options name are checked before anything is computed.
+    """
     from ...evaluation import GroundTruth
-
-    return GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
-
-
-def _prepare(data_file: str, cfg: str, weights: str, options: Options) -> tuple[Model, GroundTruth]:
-    """The network and the ground truth, checked before anything is computed."""
     from ...inference.detector import heads_of
 
     data = read_data_file(data_file)
-    model = _load(data_file, cfg, weights, options)
-    heads_of(model)
-    _check_files(options)
-    if data.text("train") and not data.text("valid"):
-        note(f"{data_file}: valid= is missing; these are the pictures of train=")
-    return model, _ground_truth(data, model)
+    model = load_model(cfg, weights, {**options, "data": options.get("data") or data_file})
+    if checks:
+        heads_of(model)
+        _check_files(options)
+        if data.text("train") and not data.text("valid"):
+            note(f"{data_file}: valid= is missing; these are the pictures of train=")
+    return model, GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
 
 
 def _evaluate(
@@ -280,22 +276,23 @@ def valid_command(data_file: str, cfg: str, weights: str, **options: Any) -> Non
       pydarknet detector valid cfg/coco.data cfg/yolov4.cfg yolov4.weights --eval coco -out my_results
     """
     from ...datasets.labels import read_list
-    from ...evaluation import InferenceOptions
+    from ...evaluation.result_files import ResultFiles
 
     data = read_data_file(data_file)
     named = data.text("eval", "voc")
     kind = options["kind"] or (named if named in KINDS else "voc")
     if kind != named and not options["kind"]:
         note(f"{data_file}: eval={named} is none of {', '.join(KINDS)}; writing voc files")
-    model = _load(data_file, cfg, weights, options)
+    model = load_model(cfg, weights, {**options, "data": options["data"] or data_file})
     names, dialect = _mapped_names(model, data), model.dialect
     pictures = data.file("valid", "train")
     if pictures is None:
         raise data.error("valid= is missing: the list of pictures")
-    paths = read_list(pictures)
-    inference = InferenceOptions(thresh=dialect.valid_thresh, nms=dialect.valid_nms, pixels=True)
-    files = _files(kind, options, names, data.named_path("results"), dialect.coco_id_after_underscore)
-    _write(model, paths, inference, files, options)
+    paths, folder = read_list(pictures), options["results"] or data.named_path("results")
+    files = ResultFiles(
+        kind, Path(folder or "results"), names, options["out"], dialect.coco_id_after_underscore
+    )  # fmt: skip
+    _write(model, paths, files, options, thresh=dialect.valid_thresh, nms=dialect.valid_nms)
 
 
 def _mapped_names(model: Model, data: Section) -> Sequence[str]:
@@ -316,20 +313,17 @@ def _mapped_names(model: Model, data: Section) -> Sequence[str]:
     return [model.names[node] for node in head.class_map]
 
 
-def _files(kind: str, options: Options, names: Sequence[str], folder: str | None, underscore: bool) -> ResultFiles:
-    from ...evaluation.result_files import ResultFiles
-
-    return ResultFiles(kind, Path(options["results"] or folder or "results"), names, options["out"], underscore)
-
-
 def _write(
-    model: Model, paths: Sequence[Path], inference: InferenceOptions, files: ResultFiles, options: Options
-) -> None:
-    """Run the network on all pictures and write the files, with darknet's lines on standard error."""
-    from ...evaluation import BatchDetector
+    model: Model, paths: Sequence[Path], files: ResultFiles, options: Options, **inference: Any
+) -> None:  # fmt: skip
+    """Run the network on all pictures and write the files, with darknet's lines on standard error.
+
+    inference: the fields of InferenceOptions.
+    """
+    from ...evaluation import BatchDetector, InferenceOptions
     from ..formats.inference import head_lines
 
-    batches = BatchDetector(model, paths, inference, options["batch"])
+    batches = BatchDetector(model, paths, InferenceOptions(pixels=True, **inference), options["batch"])
     net = model.config.net
     rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
@@ -338,22 +332,15 @@ def _write(
             say(line)
     if files.kind == "kitti":
         say(str(files.base))
-    with files:
-        _write_results(batches, files.take)
-    note(f"Total Detection Time: {batches.timing.total:f} Seconds")
-    _end(batches.unreadable)
-
-
-def _write_results(batches: BatchDetector, take: Callable[[ImageResult], None]) -> None:
-    """Pass each result to `take`; show a bar at a terminal, else darknet's count of pictures."""
-    total, step = len(batches.paths), min(EVERY, len(batches.paths))
-    counts = not sys.stderr.isatty()
-    with bar(total) as count:
+    step, counts = min(EVERY, len(paths)), not sys.stderr.isatty()  # a terminal has a bar
+    with files, bar(len(paths)) as count:
         for result in batches:
             if counts and result.index % step == 0:
                 note(str(result.index + step))
-            take(result)
+            files.take(result)
             count()
+    note(f"Total Detection Time: {batches.timing.total:f} Seconds")
+    _end(batches.unreadable)
 
 
 @command("recall", "data_file", network_and_names)
@@ -366,9 +353,7 @@ def recall_command(data_file: str, cfg: str, weights: str, **options: Any) -> No
     Example:
       pydarknet detector recall data/voc.data cfg/yolov2-voc.cfg yolov2-voc.weights
     """
-    data = read_data_file(data_file)
-    model = _load(data_file, cfg, weights, options)
-    _recall(model, _ground_truth(data, model), 0.4, options)
+    _recall(*_prepare(data_file, cfg, weights, options, checks=False), 0.4, options)
 
 
 def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> None:
@@ -400,13 +385,13 @@ def _yolov1_commands(group: str, pictures: str, data_set: str) -> tuple[click.Co
     @command("valid", list_option, out_options, network_and_names, help=text(files_help, "valid"))
     def valid(cfg: str, weights: str, **options: Any) -> None:
         from ...datasets.labels import read_list
-        from ...evaluation import InferenceOptions
+        from ...evaluation.result_files import ResultFiles
 
         model = load_model(cfg, weights, options)
-        files = _files("coco" if coco else "voc", options, model.names, None, True)
-        files.first_corner = 0
-        inference = InferenceOptions(thresh=0.01 if coco else 0.001, nms=0.5, letterbox=False, pixels=True)
-        _write(model, read_list(options["list_file"]), inference, files, options)
+        kind, thresh = ("coco", 0.01) if coco else ("voc", 0.001)
+        folder = Path(options["results"] or "results")
+        files = ResultFiles(kind, folder, model.names, options["out"], first_corner=0)
+        _write(model, read_list(options["list_file"]), files, options, thresh=thresh, nms=0.5, letterbox=False)
 
     @command("recall", list_option, network_and_names, help=text(recall_help, "recall"))
     def recall(cfg: str, weights: str, **options: Any) -> None:

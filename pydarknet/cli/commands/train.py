@@ -303,7 +303,10 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
 
 
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
-    """Train on a data set, or resume the run of a folder. given: the names of the options on the command line."""
+    """Train on a data set, or resume the run of a folder, which has kept its options.
+
+    given: the names of the options on the command line, which go before those that were kept.
+    """
     from ...tools.from_folder.run_files import RunFolder
 
     check_precision(options)
@@ -316,21 +319,16 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
         if wrong := given & set(FOLDER_OPTIONS):
             raise OptionError(f"{source}: --{min(wrong).replace('_', '-')} is for a new run; this one has its network")
         run = RunFolder.open(source)
-        _train(run, _options_of_run(run, options, given))
+        kept = run.about.get("options", {})
+        if not isinstance(kept, dict):
+            raise DataError(f"{run.folder}: run.json is damaged: expected a mapping of options")
+        _train(run, {**options, **{name: kept[name] for name in KEPT if name in kept and name not in given}})
         return
     if options["resume"]:
         raise DataError(
             f"{source}: no run to continue; expected a folder that `train FOLDER` made, such as runs/train1"
         )
     _train(_prepare(source, {**options, "map": True}), {**options, "map": True, "max_batches": None})
-
-
-def _options_of_run(run: RunFolder, options: Options, given: Set[str]) -> dict[str, Any]:
-    """The options, where those not given take the values that the run has kept."""
-    kept = run.about.get("options", {})
-    if not isinstance(kept, dict):
-        raise DataError(f"{run.folder}: run.json is damaged: expected a mapping of options")
-    return {**options, **{name: kept[name] for name in KEPT if name in kept and name not in given}}
 
 
 def _train(run: RunFolder, options: Options) -> None:
@@ -469,7 +467,7 @@ def _check(
     from ...datasets.check import check_dataset
     from ...datasets.listing import ImageLists
     from ...tools.from_folder.plan import advice
-    from .dataset import report_lines
+    from .files import report_lines
 
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)

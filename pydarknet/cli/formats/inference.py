@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ...boxes import Detection
-from ...inference.classifier import Classification
 from ...utils.files import json_text
 
 if TYPE_CHECKING:
+    from ...boxes import Detection
     from ...evaluation.classification import Answer, ConfusionCounts
+    from ...inference.classifier import Classification
     from ...inference.detector import DetectionResult
     from ...network.network import Network
 
@@ -49,6 +47,8 @@ def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
 
 def detection_line(detection: Detection, found: DetectionResult, extended: bool) -> str:
     """`name: 87%`; if extended, a tab and the box in pixels follow."""
+    import numpy as np  # late: a command's help imports this module
+
     percent = np.float32(detection.confidence) * np.float32(100)
     line = f"{detection.name}: {percent:.0f}%"
     if not extended:
@@ -60,7 +60,7 @@ def detection_line(detection: Detection, found: DetectionResult, extended: bool)
     return f"{line}\t(left_x: {left:4.0f}   top_y: {top:4.0f}   width: {width:4.0f}   height: {height:4.0f})"
 
 
-def _rounded(value: np.float32) -> float:
+def _rounded(value: float) -> float:
     """C's round(): halves are rounded away from zero."""
     number = float(value)
     return math.copysign(math.floor(abs(number) + 0.5), number) if math.isfinite(number) else number

@@ -13,7 +13,7 @@ from ...runtime.compile_time import clock
 from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
-    from ...layers.heads.statistics import Statistics
+    from ...layers.heads.base import Statistics
     from ...training.metrics_log import IterationRecord, Measurement
     from ...training.trainer import Trainer
 
@@ -63,6 +63,8 @@ class Printer:
         self.boxes = self.rewritten = 0
         self.first, self.progress = True, ""
         self.pace.append(clock())
+        self.tell = say if self.setup.alexeyab else note
+        self.due, self.value, self.best = 0, 0.0, 0.0
         self._store_validation()
 
     def _store_validation(self) -> None:
@@ -83,7 +85,19 @@ class Printer:
         if not self.detector:
             yield "1"
         elif setup.alexeyab:
-            yield from self._alexeyab_detector()
+            schedule = trainer.checkpointer.schedule
+            if setup.imgs < 8:
+                yield (
+                    f"\n Warning: You set batch={setup.imgs} lower than 64! It is recommended to set batch=64 "
+                    "subdivision=64 "
+                )
+            for key, value in (("saveweights", schedule.weights_interval), ("savelast", schedule.last_interval)):
+                if not setup.data.has(key):
+                    note(f"{key}: Using default '{value}'")
+            yield (
+                f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are "
+                f"stored every {schedule.last_interval} iterations. "
+            )
         rates = f"Momentum: {learner.optimizer.momentum:g}, Decay: {learner.optimizer.decay:g}"
         yield f"Learning Rate: {learner.schedule.learning_rate:g}, {rates}"
         if not self.detector:
@@ -94,21 +108,6 @@ class Printer:
             from .inference import head_lines
 
             yield from head_lines(trainer.model)
-
-    def _alexeyab_detector(self) -> Iterator[str]:
-        schedule = self.trainer.checkpointer.schedule
-        if self.setup.imgs < 8:
-            yield (
-                f"\n Warning: You set batch={self.setup.imgs} lower than 64! It is recommended to set batch=64 "
-                "subdivision=64 "
-            )
-        for key, value in (("saveweights", schedule.weights_interval), ("savelast", schedule.last_interval)):
-            if not self.setup.data.has(key):
-                note(f"{key}: Using default '{value}'")
-        yield (
-            f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are stored "
-            f"every {schedule.last_interval} iterations. "
-        )
 
     def _crops(self, width: int) -> str:
         """The shortest and the longest side, in pixels, to which pjreddie's classifiers scale pictures before they crop
@@ -186,7 +185,7 @@ class Printer:
             if self.validator is not None:
                 due = f"\n (next mAP calculation at {self.due} iterations) "
             measured = ""
-            if self._has_value:
+            if self.value > 0:
                 iou_thresh = self.setup.options.measuring.iou_thresh
                 percent = f"{100 * self.value:2.2f} %, best = {100 * self.best:2.2f} %"
                 due += f"\n Last accuracy mAP@{iou_thresh:0.2f} = {percent} "
@@ -199,24 +198,19 @@ class Printer:
         else:
             yield f"{record.iteration}: {numbers}, {timing}"
 
-    @property
-    def _has_value(self) -> bool:
-        return self.validator is not None and self.value > 0
-
     def _report(self, measurement: Measurement) -> None:
         """Print the report of `detector map`: on standard error for pjreddie's dialect, whose darknet has none."""
         from .evaluation import POINTS_HELP, map_report, map_start
 
         assert measurement.report is not None
         model = self.trainer.model
-        tell = say if self.setup.alexeyab else note
         for line in [*map_start(model, measurement.missing), *map_report(measurement.report, model.names)]:
-            tell(line if self.terminal else line.rpartition("\r")[2])  # without the count of ranks
+            self.tell(line if self.terminal else line.rpartition("\r")[2])  # without the count of ranks
         note(f"Total Detection Time: {measurement.seconds:.0f} Seconds")
-        tell("\n".join(POINTS_HELP))
-        tell(f"\n mean_average_precision (mAP@{measurement.report.iou_thresh:0.2f}) = {measurement.value:f} ")
+        self.tell("\n".join(POINTS_HELP))
+        self.tell(f"\n mean_average_precision (mAP@{measurement.report.iou_thresh:0.2f}) = {measurement.value:f} ")
         if measurement.is_best:
-            tell("New best mAP!")
+            self.tell("New best mAP!")
 
     def _accuracy(self, record: IterationRecord) -> None:
         """Print AlexeyAB's lines about the accuracy of a classifier."""
@@ -224,11 +218,10 @@ class Printer:
             return
         top = self.setup.data.positive("top", 5)
         if record.iteration % TOP_REMINDER == 0:
-            last = f" Last accuracy TOP{top} = {100 * self.value:2.2f} % \n" if self._has_value else ""
+            last = f" Last accuracy TOP{top} = {100 * self.value:2.2f} % \n" if self.value > 0 else ""
             note(f"\n (next TOP{top} calculation at {self.due} iterations) {last}", newline=False)
         if record.measurement is not None:
-            tell = say if self.setup.alexeyab else note
-            tell(f"\n accuracy top{top} = {record.measurement.value:f} ")
+            self.tell(f"\n accuracy top{top} = {record.measurement.value:f} ")
 
     def _show_progress(self, record: IterationRecord) -> None:
         setup = self.setup
@@ -236,7 +229,7 @@ class Printer:
         per_iteration = self.pace.per_iteration
         left = int(max(0, setup.max_batches - record.iteration) * per_iteration)
         of = f"/{setup.max_batches}" if setup.max_batches else ""
-        measured = f"  {self.value:.1%}" if self._has_value else ""
+        measured = f"  {self.value:.1%}" if self.value > 0 else ""
         hours, minutes = divmod(left // 60, 60)
         self.progress = (
             f"{record.iteration}{of}  loss {record.average:.4g}  rate {record.rate:.3g}  "

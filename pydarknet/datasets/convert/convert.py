@@ -1,7 +1,5 @@
-"""Conversion of data sets between formats: darknet's lists and label files, PASCAL VOC's XML, COCO's JSON.
-
-annotations   the data set in memory; reads and writes COCO's and VOC's formats
-here          darknet's format; links to pictures, or copies
+"""Conversion of data sets between formats, of which darknet's lists and label files are here, VOC's XML and COCO's JSON
+in `annotations`; links to pictures, or copies.
 """
 
 from __future__ import annotations
@@ -17,8 +15,7 @@ from ...config.names import read_names
 from ...errors import DataError, ImageError, OptionError, OutputError
 from ...images import image
 from ...utils.files import write_folder_whole
-from ...utils.prefetch import prefetch
-from ..listing import UNSPLIT, ImageLists, LabelledPicture, recognise
+from ..listing import UNSPLIT, ImageLists, LabelledPicture, on_all_processors, recognise
 from .annotations import (
     AnnotatedPicture,
     AnnotatedSet,
@@ -128,10 +125,9 @@ def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
     own = data.names or (read_names(file) if file else [str(number) for number in range(data.classes or 0)])
     classes = list(names or own)
     result = AnnotatedSet(classes, {})
-    threads = os.cpu_count() or 1
     for key in data.lists:
         pictures = list(data.pictures(key))
-        sizes = prefetch(size_of_file, [picture.picture for picture in pictures], threads, 4 * threads)
+        sizes = on_all_processors(size_of_file, (picture.picture for picture in pictures))
         known = len(classes) or 1 << 20
         result.lists[key] = [
             _annotated(picture, *size, known, result.left_out) for picture, size in zip(pictures, sizes, strict=True)

@@ -19,8 +19,8 @@ from urllib.request import Request, urlopen
 import numpy as np
 
 from ...errors import OptionError
-from ...images.draw import draw_detections, draw_lines
 from ...images.image import Picture, encode_image, write_image
+from ...images.operations import draw_detections, draw_lines
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import prange
-from numba.core import cgutils
 
 from ...runtime.jit import kernel
 from ..addressing import reset_queue
-from ..simd import INT32, LANES, VECTOR
+from ..simd import INT32, LANES, VECTOR, Emitter
 from .direct import make_convolve, make_convolve_pixels, make_pack_panel
 from .microkernel import Product, missing_features
 
@@ -27,17 +26,14 @@ class BFloat16(Product):
 
     factors = 2
 
-    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+    def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
         """To the nearest, of two equally near ones to the even one."""
-        signature = ir.FunctionType(ROUNDED, [VECTOR])
-        function = cgutils.get_or_insert_function(b.module, signature, "llvm.x86.avx512bf16.cvtneps2bf16.512")
-        return b.call(function, [values])
+        return b.llvm("llvm.x86.avx512bf16.cvtneps2bf16.512", ROUNDED, values)
 
-    def multiply_add(self, b: ir.IRBuilder, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
+    def multiply_add(self, b: Emitter, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
         """sums + x[0] w[0] + x[1] w[1] in each of the 16 lanes."""
-        signature = ir.FunctionType(VECTOR, [VECTOR, PAIRS, PAIRS])
-        function = cgutils.get_or_insert_function(b.module, signature, "llvm.x86.avx512bf16.dpbf16ps.512")
-        return b.call(function, [sums, b.bitcast(x, PAIRS), b.bitcast(w, PAIRS)])
+        pairs = b.bitcast(x, PAIRS), b.bitcast(w, PAIRS)
+        return b.llvm("llvm.x86.avx512bf16.dpbf16ps.512", VECTOR, sums, *pairs)
 
 
 BF16 = BFloat16()

@@ -9,21 +9,9 @@ from numba import prange
 
 from ...runtime.jit import device, inlined, kernel
 from ..activation import activate_fused, clear_lanes
-from ..addressing import cell, clear_halos, next_task, reset_queue, residual_cell, storage, zero_halo
+from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halo, zero_halos
 from ..pooling import pool_rows
-from ..simd import (
-    HALF,
-    LANES,
-    ahead,
-    instructions,
-    interleaved,
-    load_vector,
-    load_vectors,
-    one_of,
-    store_vector,
-    vload,
-    vstore,
-)
+from ..simd import HALF, LANES, instructions, one_of, vload, vstore
 from ..views import Residual
 from .microkernel import (
     ANY,
@@ -194,7 +182,7 @@ def make_convert_cell(product: Product) -> Any:
 
     @instructions
     def convert_cell(b, x, x_at, scale, zero, y, y_at):
-        store_vector(b, product.convert(b, load_vector(b, ahead(b, x, x_at)), scale, zero), ahead(b, y, y_at))
+        b.store_vector(product.convert(b, b.load_vector(b.ahead(x, x_at)), scale, zero), b.ahead(y, y_at))
 
     return convert_cell
 
@@ -249,8 +237,8 @@ def make_convolve(product: Product, convolve_pixels: Any) -> Any:
     def convolve_tasks(
         worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size
     ):
-        height, width, panels = x_at.height, x_at.width, filters.panels.shape[0]
-        plane = height * width
+        width, panels = x_at.width, filters.panels.shape[0]
+        plane = x_at.height * width
         tiles = (plane + MR - 1) // MR
         chunks = (tiles + schedule.tiles_per_task - 1) // schedule.tiles_per_task
         tasks = y_at.pictures * chunks * panels
@@ -267,8 +255,7 @@ def make_convolve(product: Product, convolve_pixels: Any) -> Any:
                 index = rest - chunk * panels
             panel = panel_of(filters, index)
             if chunk == 0:
-                clear_halos(y, storage(y_at, picture, panel.block), y_at.block_stride, panel.oc_vectors, height, width,
-                            y_at.halo)  # fmt: skip
+                zero_halos(y, y_at, picture, panel.block, panel.oc_vectors)
             first = chunk * schedule.tiles_per_task * MR
             last = min(plane, first + schedule.tiles_per_task * MR)
             x_base, row_step, step = picture * x_at.picture_stride, x_at.row_stride, x_at.column_stride
@@ -303,8 +290,8 @@ def make_pack_panel(product: Product) -> Any:
     @instructions
     def pack_words(b, x, x_at, step, y, y_at):
         """Sixteen words, of the vectors that are `step` floats apart from x_at on."""
-        vectors = load_vectors(b, ahead(b, x, x_at), step, factors)
-        store_vector(b, interleaved(b, [product.convert_filters(b, vector) for vector in vectors]), ahead(b, y, y_at))
+        vectors = b.load_vectors(b.ahead(x, x_at), step, factors)
+        b.store_vector(b.interleaved([product.convert_filters(b, vector) for vector in vectors]), b.ahead(y, y_at))
 
     @device
     def pack_panel(filters, panels, index, packed):

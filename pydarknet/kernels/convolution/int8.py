@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import prange
-from numba.core import cgutils
 
 from ...runtime.jit import kernel
 from ..addressing import reset_queue
-from ..simd import INT32, LANES, VECTOR, load_vector, splat
+from ..simd import INT32, LANES, VECTOR, Emitter
 from .direct import make_convolve, make_convolve_pixels, make_pack_panel
-from .microkernel import Product, constant, missing_features
+from .microkernel import Product, missing_features
 
 MISSING = missing_features("avx512f", "avx512vnni")
 LARGEST_INPUT, LARGEST_FILTER = 255, 127
@@ -30,36 +29,33 @@ class Int8(Product):
     factors = 4
     vector = SUMS
 
-    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+    def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
         """To the nearest, within 0..255; NaN to 0."""
-        scaled = b.fadd(b.fmul(values, splat(b, scale), ("contract",)), splat(b, zero), ("contract",))
-        above = b.select(b.fcmp_ordered(">", scaled, splat(b, _float(0))), scaled, splat(b, _float(0)))
-        most = splat(b, _float(LARGEST_INPUT))
+        scaled = b.fadd(b.fmul(values, b.splat(scale), ("contract",)), b.splat(zero), ("contract",))
+        above = b.select(b.fcmp_ordered(">", scaled, b.splat(_float(0))), scaled, b.splat(_float(0)))
+        most = b.splat(_float(LARGEST_INPUT))
         return self._rounded(b, b.select(b.fcmp_ordered("<", above, most), above, most))
 
-    def convert_filters(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
+    def convert_filters(self, b: Emitter, values: ir.Value) -> ir.Value:
         """To the nearest of numbers that their scale has brought to -127..127."""
         return self._rounded(b, values)
 
-    def _rounded(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
-        function = cgutils.get_or_insert_function(b.module, ir.FunctionType(VECTOR, [VECTOR]), "llvm.rint.v16f32")
-        return b.trunc(b.fptosi(b.call(function, [values]), SUMS), BYTES)
+    def _rounded(self, b: Emitter, values: ir.Value) -> ir.Value:
+        return b.trunc(b.fptosi(b.llvm("llvm.rint.v16f32", VECTOR, values), SUMS), BYTES)
 
-    def multiply_add(self, b: ir.IRBuilder, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
+    def multiply_add(self, b: Emitter, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
         """sums + x[0] w[0] + ... + x[3] w[3] in each of the 16 lanes."""
-        signature = ir.FunctionType(SUMS, [SUMS] * 3)
-        function = cgutils.get_or_insert_function(b.module, signature, "llvm.x86.avx512.vpdpbusd.512")
-        return b.call(function, [sums, b.bitcast(x, SUMS), b.bitcast(w, SUMS)])
+        return b.llvm("llvm.x86.avx512.vpdpbusd.512", SUMS, sums, b.bitcast(x, SUMS), b.bitcast(w, SUMS))
 
-    def start(self, b: ir.IRBuilder, filters, panel, epilogue, places) -> list[list[ir.Value]]:
+    def start(self, b: Emitter, filters, panel, epilogue, places) -> list[list[ir.Value]]:
         return [[ir.Constant(SUMS, [0] * LANES) for _ in row] for row in places]
 
-    def finish(self, b: ir.IRBuilder, filters, panel, sums) -> list[list[ir.Value]]:
+    def finish(self, b: Emitter, filters, panel, sums) -> list[list[ir.Value]]:
         """Of each block, `filters.bias` holds 16 biases and then 16 scales of sums."""
         finished = []
         for r, row in enumerate(sums):
-            at = b.gep(filters.bias, [b.mul(b.add(panel.block, constant(r)), constant(2 * LANES))])
-            bias, scale = (load_vector(b, b.gep(at, [constant(k * LANES)])) for k in (0, 1))
+            at = b.ahead(filters.bias, b.mul(b.add(panel.block, r), 2 * LANES))
+            bias, scale = b.load_vectors(at, LANES, 2)
             products = [b.fmul(b.sitofp(value, VECTOR), scale, ("contract",)) for value in row]
             finished.append([b.fadd(product, bias, ("contract",)) for product in products])
         return finished

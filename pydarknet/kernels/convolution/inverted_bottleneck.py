@@ -8,7 +8,7 @@ from typing import NamedTuple
 from numba import prange
 
 from ...runtime.jit import device, kernel
-from ..addressing import cell, clear, clear_halos, next_task, reset_queue, residual_cell, storage
+from ..addressing import cell, clear, next_task, reset_queue, residual_cell, zero_halos
 from ..views import Epilogue
 from .direct import (
     PlaneSource,
@@ -131,8 +131,7 @@ def convolve_inverted_bottleneck(
                 panel = panel_of(project, index)
                 zero, never = opaque_zero_and_false(panel.oc_vectors)
                 if band.top == 0:
-                    clear_halos(y, storage(y_at, picture, panel.block), y_at.block_stride, panel.oc_vectors, height,
-                                width, y_at.halo)  # fmt: skip
+                    zero_halos(y, y_at, picture, panel.block, panel.oc_vectors)
                 step = project.column_stride
                 convolve_pixels(
                     work, PlaneSource(scratch, width * step, step), project, panel, y,

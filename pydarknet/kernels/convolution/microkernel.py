@@ -27,22 +27,7 @@ from llvmlite import binding, ir
 from numba import config
 
 from ...runtime.jit import inlined
-from ..simd import (
-    HALF,
-    INT64,
-    LANES,
-    VECTOR,
-    ahead,
-    constant,
-    instructions,
-    larger,
-    load_vector,
-    load_vectors,
-    multiply_add,
-    prefetch,
-    splat,
-    store_vector,
-)
+from ..simd import HALF, INT64, LANES, VECTOR, Emitter, constant, instructions
 
 # Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
 # loop costs nothing beside its products.
@@ -146,28 +131,28 @@ def panel_of(filters, index):
     )  # fmt: skip
 
 
-def _offsets_of_pixels(b: ir.IRBuilder, distance: int, count: int, at, step, wrap, run) -> list[ir.Value]:
+def _offsets_of_pixels(b: Emitter, distance: int, count: int, at, step, wrap, run) -> list[ir.Value]:
     """Offsets of a tile's `count` pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the
     plane's end. Where all are `distance` apart, it is part of the instructions, not in registers. run: the members of
     Run."""
     if distance:
-        return [b.add(at, constant(c * distance)) for c in range(count)]
+        return [b.add(at, c * distance) for c in range(count)]
     offsets, column = [at], run.column
     for c in range(1, count):
-        column = b.add(column, constant(1))
+        column = b.add(column, 1)
         ends = b.icmp_signed("==", column, run.width)
-        column = b.select(ends, constant(0), column)
+        column = b.select(ends, 0, column)
         ahead = b.add(at, b.select(ends, wrap, step))
-        at = b.select(b.icmp_signed("<", constant(c), run.pixels), ahead, at)
+        at = b.select(b.icmp_signed("<", c, run.pixels), ahead, at)
         offsets.append(at)
     return offsets
 
 
-def _offsets_of_square(b: ir.IRBuilder, side: int, at, wrap) -> list[ir.Value]:
+def _offsets_of_square(b: Emitter, side: int, at, wrap) -> list[ir.Value]:
     """Offsets of all pixels of a plane, side by side, with `wrap` at the end of a row."""
-    pitch = b.add(wrap, constant((side - 1) * LANES))
-    rows = [b.add(at, b.mul(pitch, constant(i))) for i in range(side)]
-    return [b.add(row, constant(j * LANES)) for row in rows for j in range(side)]
+    pitch = b.add(wrap, (side - 1) * LANES)
+    rows = [b.add(at, b.mul(pitch, i)) for i in range(side)]
+    return [b.add(row, j * LANES) for row in rows for j in range(side)]
 
 
 class Product:
@@ -195,30 +180,30 @@ class Product:
         """Words of a tap's inputs."""
         return TAP_LANES // self.factors
 
-    def convert(self, b: ir.IRBuilder, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+    def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
         """Sixteen float32 inputs as numbers of this type; as integers `scale` times them plus `zero`."""
         raise NotImplementedError
 
-    def convert_filters(self, b: ir.IRBuilder, values: ir.Value) -> ir.Value:
+    def convert_filters(self, b: Emitter, values: ir.Value) -> ir.Value:
         """Sixteen float32 of filters as numbers of this type."""
         return self.convert(b, values, *(ir.Constant(ir.FloatType(), number) for number in (1.0, 0.0)))
 
-    def load_input(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    def load_input(self, b: Emitter, address: ir.Value) -> ir.Value:
         """What a vector of filters' words is multiplied with: one word of an input, in all lanes. Words are loaded as
         if they were float32."""
-        return splat(b, b.load(address), ir.VectorType(ir.FloatType(), self.vector.count))
+        return b.splat(b.load(address), ir.VectorType(ir.FloatType(), self.vector.count))
 
-    def multiply_add(self, b: ir.IRBuilder, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
+    def multiply_add(self, b: Emitter, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
         """sums + x w, lane by lane, the products of all factors of the words x and w."""
-        return multiply_add(b, x, w, sums)
+        return b.multiply_add(x, w, sums)
 
-    def start(self, b: ir.IRBuilder, filters, panel, epilogue, places) -> list[list[ir.Value]]:
+    def start(self, b: Emitter, filters, panel, epilogue, places) -> list[list[ir.Value]]:
         """What sums[row][pixel] begin with; places[row][pixel]: where they will be written. filters, panel, epilogue:
         the members of these tuples."""
         biases = biases_of(b, filters, panel, len(places), self.vector)
         return _start_of_sums(b, epilogue.accumulates, biases, places)
 
-    def finish(self, b: ir.IRBuilder, filters, panel, sums) -> list[list[ir.Value]]:
+    def finish(self, b: Emitter, filters, panel, sums) -> list[list[ir.Value]]:
         """The sums as float32."""
         return sums
 
@@ -244,10 +229,10 @@ class Depthwise(Float32):
     def words(self) -> int:
         return 1
 
-    def load_input(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
-        return load_vector(b, address, self.vector)
+    def load_input(self, b: Emitter, address: ir.Value) -> ir.Value:
+        return b.load_vector(address, self.vector)
 
-    def start(self, b: ir.IRBuilder, filters, panel, epilogue, places) -> list[list[ir.Value]]:
+    def start(self, b: Emitter, filters, panel, epilogue, places) -> list[list[ir.Value]]:
         biases = biases_of(b, filters, panel, len(places), self.vector)
         return [[bias] * len(row) for bias, row in zip(biases, places)]
 
@@ -280,31 +265,31 @@ def make_tile(
         else:
             apart = LANES if straight and joined else 0
             offsets_of_x = _offsets_of_pixels(b, straight, count, source.at, source.step, source.wrap, run)
-            offsets_of_y = _offsets_of_pixels(b, apart, count, target.at, constant(LANES), target.wrap, run)
-        pixels_of_x = [ahead(b, x, offset) for offset in offsets_of_x]
-        offset_table, weights = ahead(b, filters.offsets, panel.first_tap), ahead(b, filters.weights, panel.weights)
-        blocks = [b.mul(target.block_stride, constant(r)) for r in range(oc_vectors)]
-        pixels_of_y = [[ahead(b, y, b.add(offset, block)) for offset in offsets_of_y] for block in blocks]
+            offsets_of_y = _offsets_of_pixels(b, apart, count, target.at, LANES, target.wrap, run)
+        pixels_of_x = [b.ahead(x, offset) for offset in offsets_of_x]
+        offset_table, weights = b.ahead(filters.offsets, panel.first_tap), b.ahead(filters.weights, panel.weights)
+        blocks = [b.mul(target.block_stride, r) for r in range(oc_vectors)]
+        pixels_of_y = [[b.ahead(y, b.add(offset, block)) for offset in offsets_of_y] for block in blocks]
         start = product.start(b, filters, panel, epilogue, pixels_of_y)
         if fetches:
             _fetch_targets(b, pixels_of_y)
 
         def products(t, sums):
-            shift = b.load(ahead(b, offset_table, t))
+            shift = b.load(b.ahead(offset_table, t))
             if fetches:
-                _fetch_inputs(b, ahead(b, pixels_of_x[0], shift), straight, count, t)
-            at_tap = ahead(b, weights, b.mul(t, constant(lines * LANES)))
+                _fetch_inputs(b, b.ahead(pixels_of_x[0], shift), straight, count, t)
+            at_tap = b.ahead(weights, b.mul(t, lines * LANES))
             if square:
                 for line in range(lines):
-                    prefetch(b, ahead(b, at_tap, (PREFETCH_VECTORS + line) * LANES))
+                    b.prefetch(b.ahead(at_tap, (PREFETCH_VECTORS + line) * LANES))
             if prefetches_panel:
-                following = ahead(b, at_tap, b.mul(panel.taps, constant(lines * LANES)))
+                following = b.ahead(at_tap, b.mul(panel.taps, lines * LANES))
                 for line in range(lines):
-                    prefetch(b, ahead(b, following, line * LANES))
+                    b.prefetch(b.ahead(following, line * LANES))
             for word in range(words or product.words):
-                w = load_vectors(b, ahead(b, at_tap, word * oc_vectors * LANES), LANES, oc_vectors, loaded)
+                w = b.load_vectors(b.ahead(at_tap, word * oc_vectors * LANES), LANES, oc_vectors, loaded)
                 for c, pixel in enumerate(pixels_of_x):
-                    value = product.load_input(b, ahead(b, pixel, b.add(shift, constant(word))))
+                    value = product.load_input(b, b.ahead(pixel, b.add(shift, word)))
                     for r in range(oc_vectors):
                         sums[r][c] = product.multiply_add(b, value, w[r], sums[r][c])
 
@@ -367,36 +352,36 @@ def make_kind_of(product: Product) -> Any:
     return kind_of
 
 
-def biases_of(b: ir.IRBuilder, filters, panel, oc_vectors: int, vector: ir.VectorType = VECTOR) -> list[ir.Value]:
+def biases_of(b: Emitter, filters, panel, oc_vectors: int, vector: ir.VectorType = VECTOR) -> list[ir.Value]:
     """The biases of a panel's output blocks. filters, panel: the members of PackedFilters and Panel."""
-    first = ahead(b, filters.bias, b.mul(panel.block, constant(LANES)))
-    return load_vectors(b, first, LANES, oc_vectors, vector)
+    first = b.ahead(filters.bias, b.mul(panel.block, LANES))
+    return b.load_vectors(first, LANES, oc_vectors, vector)
 
 
-def _fetch_targets(b: ir.IRBuilder, places) -> None:
+def _fetch_targets(b: Emitter, places) -> None:
     """Ask for where the next tile of the row will be written."""
     for row in places:
         for place in row:
-            prefetch(b, ahead(b, place, len(row) * LANES))
+            b.prefetch(b.ahead(place, len(row) * LANES))
 
 
-def _fetch_inputs(b: ir.IRBuilder, cell, step: int, count: int, t) -> None:
+def _fetch_inputs(b: Emitter, cell, step: int, count: int, t) -> None:
     """Ask for the cells that the tile after the next one reads where this one reads `cell` and those after it, `step`
     floats apart: at each of the taps of a cell for some of them."""
     taps = LANES // TAP_LANES
     share = -(-count // taps)
-    first = ahead(b, cell, b.mul(b.urem(t, constant(taps)), constant(share * step)))
+    first = b.ahead(cell, b.mul(b.urem(t, taps), share * step))
     for k in range(2 * count, 2 * count + share):
-        prefetch(b, ahead(b, first, k * step))
+        b.prefetch(b.ahead(first, k * step))
 
 
-def _start_of_sums(b: ir.IRBuilder, accumulates, biases, places) -> list[list[ir.Value]]:
+def _start_of_sums(b: Emitter, accumulates, biases, places) -> list[list[ir.Value]]:
     """start[row][pixel]: what already stands in the output where `accumulates` is not 0, else the bias."""
     entry = b.basic_block
     load, ready = b.append_basic_block("sums.load"), b.append_basic_block("sums.ready")
     b.cbranch(b.icmp_signed("!=", accumulates, ir.Constant(accumulates.type, 0)), load, ready)
     b.position_at_end(load)
-    present = [[load_vector(b, place, biases[0].type) for place in row] for row in places]
+    present = [[b.load_vector(place, biases[0].type) for place in row] for row in places]
     b.branch(ready)
     b.position_at_end(ready)
     start = []
@@ -409,7 +394,7 @@ def _start_of_sums(b: ir.IRBuilder, accumulates, biases, places) -> list[list[ir
     return start
 
 
-def loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.Value]]:
+def loop_over_taps(b: Emitter, tap_count, start, products) -> list[list[ir.Value]]:
     """sums[row][pixel], begun at start; `products(t, sums)` emits what tap t adds. LLVM basic blocks and phis."""
     entry = b.basic_block
     head, body, done = (b.append_basic_block(name) for name in ("taps.head", "taps.body", "taps.done"))
@@ -426,7 +411,7 @@ def loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.
     b.position_at_end(body)
     now = [list(row) for row in sums]
     products(t, now)
-    t.add_incoming(b.add(t, constant(1)), b.basic_block)
+    t.add_incoming(b.add(t, 1), b.basic_block)
     for row, new in zip(sums, now):
         for value, following in zip(row, new):
             value.add_incoming(following, b.basic_block)
@@ -435,13 +420,13 @@ def loop_over_taps(b: ir.IRBuilder, tap_count, start, products) -> list[list[ir.
     return sums
 
 
-def store_sums(b: ir.IRBuilder, sums, places, slope) -> None:
+def store_sums(b: Emitter, sums, places, slope) -> None:
     """Write every sum to its place, multiplied by `slope`, which is at most 1, where it is not above zero; zeros after
     half a vector."""
     vector = sums[0][0].type
-    slopes, zero = splat(b, slope, vector), ir.Constant(vector, [0.0] * vector.count)
+    slopes, zero = b.splat(slope, vector), ir.Constant(vector, [0.0] * vector.count)
     for row, targets in zip(sums, places):
         for value, place in zip(row, targets):
-            store_vector(b, larger(b, b.fmul(value, slopes), value), place)
+            b.store_vector(b.larger(b.fmul(value, slopes), value), place)
             if vector == HALF:
-                store_vector(b, zero, ahead(b, place, HALF.count))
+                b.store_vector(zero, b.ahead(place, HALF.count))

@@ -82,13 +82,6 @@ def store_cells(vectors, rows, work, sums, span, y, y_at, y_row, slope, activati
 
 
 @device
-def store_pooled_cells(vectors, work, sums, span, y, y_at, slope):
-    """The same for one row, where each cell takes the larger of two neighbouring pixels."""
-    for v in range(vectors):
-        pooled_cells_of(work, sums + v * 16, span, y, y_at + v * 8 * 16, slope)
-
-
-@device
 def _convolve_cells(x, x_at, filters, work, sums, y, y_at, y_block, blocks, width, activation):
     """One row of so many blocks."""
     left, start = (width + 15) // 16, 0
@@ -251,7 +244,8 @@ def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers
                         _convolve_span(vectors, pooled, work, t_at + column, pitch, filters, block * 16, sums, y,
                                        target, y_row)  # fmt: skip
                         if pooled:
-                            store_pooled_cells(vectors, work, sums, COLUMN_SPAN, y, target, filters.slope)
+                            for v in range(vectors):
+                                pooled_cells_of(work, sums + v * 16, COLUMN_SPAN, y, target + v * 8 * 16, filters.slope)
                         else:
                             store_cells(vectors, rows, work, sums, COLUMN_SPAN, y, target, y_row, filters.slope,
                                         activation)  # fmt: skip

@@ -19,20 +19,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from ..simd import (
-    LANES,
-    ZERO,
-    ahead,
-    constant,
-    instructions,
-    larger,
-    load_vectors,
-    multiply_add,
-    one_of,
-    shuffled,
-    splat,
-    store_vector,
-)
+from ..simd import LANES, ZERO, Emitter, instructions, one_of
 from .microkernel import NR, loop_over_taps, store_sums
 
 OUTS = 4  # planes of the output in one tile
@@ -49,22 +36,22 @@ WIDE, NARROW = (3, 2) if NR == 2 else (1, 1)
 COLUMN_SPAN = WIDE * LANES  # pixels of a row whose sums a worker has room for
 
 
-def _biases(b: ir.IRBuilder, filters, first_out, outs: int, vectors: int) -> list[list[ir.Value]]:
+def _biases(b: Emitter, filters, first_out, outs: int, vectors: int) -> list[list[ir.Value]]:
     """The biases of `outs` planes in all lanes of their vectors. filters: the members of NchwFilters."""
-    first = ahead(b, filters.bias, first_out)
-    return [[splat(b, b.load(ahead(b, first, o)))] * vectors for o in range(outs)]
+    first = b.ahead(filters.bias, first_out)
+    return [[b.splat(b.load(b.ahead(first, o)))] * vectors for o in range(outs)]
 
 
-def _add_products(b: ir.IRBuilder, sums: list[list[ir.Value]], weights, pixels: list[ir.Value]) -> None:
+def _add_products(b: Emitter, sums: list[list[ir.Value]], weights, pixels: list[ir.Value]) -> None:
     """sums[out][vector] += weights[out] * pixels[vector]"""
     for o, row in enumerate(sums):
-        w = splat(b, b.load(ahead(b, weights, o)))
-        row[:] = [multiply_add(b, pixel, w, value) for pixel, value in zip(pixels, row)]
+        w = b.splat(b.load(b.ahead(weights, o)))
+        row[:] = [b.multiply_add(pixel, w, value) for pixel, value in zip(pixels, row)]
 
 
-def _split(b: ir.IRBuilder, first, second, phase: int) -> ir.Value:
+def _split(b: Emitter, first, second, phase: int) -> ir.Value:
     """The even ones of 32 floats, or the odd ones."""
-    return shuffled(b, first, second, range(phase, 2 * LANES, 2))
+    return b.shuffled(first, second, range(phase, 2 * LANES, 2))
 
 
 def make_planar_tile(outs: int, vectors: int, stride: int):
@@ -75,17 +62,17 @@ def make_planar_tile(outs: int, vectors: int, stride: int):
 
     @instructions
     def tile(b, x, x_at, filters, first_tap, count, first_out, y, y_at, y_plane, slope):
-        source, table = ahead(b, x, x_at), ahead(b, filters.offsets, first_tap)
-        weights, target = ahead(b, filters.weights, b.mul(first_out, count)), ahead(b, y, y_at)
+        source, table = b.ahead(x, x_at), b.ahead(filters.offsets, first_tap)
+        weights, target = b.ahead(filters.weights, b.mul(first_out, count)), b.ahead(y, y_at)
 
         def products(t, now):
-            cells = load_vectors(b, ahead(b, source, b.load(ahead(b, table, t))), LANES, vectors * stride)
+            cells = b.load_vectors(b.ahead(source, b.load(b.ahead(table, t))), LANES, vectors * stride)
             if stride == 2:
                 cells = [_split(b, *pair, 0) for pair in zip(cells[::2], cells[1::2], strict=True)]
-            _add_products(b, now, ahead(b, weights, b.mul(t, constant(outs))), cells)
+            _add_products(b, now, b.ahead(weights, b.mul(t, outs)), cells)
 
-        rows = [ahead(b, target, b.mul(y_plane, constant(o))) for o in range(outs)]
-        places = [[ahead(b, row, v * LANES) for v in range(vectors)] for row in rows]
+        rows = [b.ahead(target, b.mul(y_plane, o)) for o in range(outs)]
+        places = [[b.ahead(row, v * LANES) for v in range(vectors)] for row in rows]
         start = _biases(b, filters, first_out, outs, vectors)
         store_sums(b, loop_over_taps(b, count, start, products), places, slope)
 
@@ -95,9 +82,9 @@ def make_planar_tile(outs: int, vectors: int, stride: int):
 @instructions
 def split_pairs(b, x, x_at, y, even_at, odd_at):
     """Write the even ones of 32 floats to y from `even_at` on, the odd ones from `odd_at` on."""
-    pair = load_vectors(b, ahead(b, x, x_at), LANES, 2)
+    pair = b.load_vectors(b.ahead(x, x_at), LANES, 2)
     for phase, at in enumerate((even_at, odd_at)):
-        store_vector(b, _split(b, *pair, phase), ahead(b, y, at))
+        b.store_vector(_split(b, *pair, phase), b.ahead(y, at))
 
 
 def make_plane3_tile(stride: int):
@@ -107,27 +94,27 @@ def make_plane3_tile(stride: int):
 
     @instructions
     def tile(b, x, above, here, below, filters, channel, y, y_at):
-        weights, target = ahead(b, filters.weights, b.mul(channel, constant(9))), ahead(b, y, y_at)
+        weights, target = b.ahead(filters.weights, b.mul(channel, 9)), b.ahead(y, y_at)
         sums = _biases(b, filters, channel, 1, PLANE_VECTORS)
         for row, at in enumerate((above, here, below)):
-            for column, pixels in enumerate(_neighbours(b, ahead(b, x, at), stride)):
-                _add_products(b, sums, ahead(b, weights, 3 * row + column), pixels)
-        store_sums(b, sums, [[ahead(b, target, v * LANES) for v in range(PLANE_VECTORS)]], filters.slope)
+            for column, pixels in enumerate(_neighbours(b, b.ahead(x, at), stride)):
+                _add_products(b, sums, b.ahead(weights, 3 * row + column), pixels)
+        store_sums(b, sums, [[b.ahead(target, v * LANES) for v in range(PLANE_VECTORS)]], filters.slope)
 
     return tile
 
 
-def _neighbours(b: ir.IRBuilder, cell, stride: int) -> tuple[list[ir.Value], list[ir.Value], list[ir.Value]]:
+def _neighbours(b: Emitter, cell, stride: int) -> tuple[list[ir.Value], list[ir.Value], list[ir.Value]]:
     """The left neighbours of the pixels from `cell` on, `stride` apart; those pixels; their right neighbours."""
 
     def pairs_of(numbers, firsts, seconds):
-        return [shuffled(b, *pair, numbers) for pair in zip(firsts, seconds, strict=True)]
+        return [b.shuffled(*pair, numbers) for pair in zip(firsts, seconds, strict=True)]
 
     count = stride * PLANE_VECTORS
     if stride == 1 and NR == 1:  # loads that lie across two lines are rarer here, and cheaper than two exchanges
-        before, here, behind = (load_vectors(b, ahead(b, cell, k), LANES, count) for k in (-1, 0, 1))
+        before, here, behind = (b.load_vectors(b.ahead(cell, k), LANES, count) for k in (-1, 0, 1))
         return before, here, behind
-    loaded = load_vectors(b, ahead(b, cell, -LANES), LANES, count + 3 - stride)
+    loaded = b.load_vectors(b.ahead(cell, -LANES), LANES, count + 3 - stride)
     if stride == 1:
         here = last = loaded[1:-1]
         behind = pairs_of(range(1, LANES + 1), here, loaded[2:])
@@ -149,34 +136,34 @@ def make_column_tile(vectors: int, pooled: int):
 
     @instructions
     def tile(b, t, t_at, t_point, filters, count, first_out, y, y_at, y_plane, y_row):
-        source, target = ahead(b, t, t_at), ahead(b, y, y_at)
-        weights = ahead(b, filters.weights, b.mul(b.mul(first_out, constant(POINTS)), count))
+        source, target = b.ahead(t, t_at), b.ahead(y, y_at)
+        weights = b.ahead(filters.weights, b.mul(b.mul(first_out, POINTS), count))
 
         def products_of(points, first):
             """Emits what a tap adds to the two sums of each plane; the filters of `points` begin at tap `first`."""
 
             def products(tap, now):
-                cell = ahead(b, source, b.load(ahead(b, filters.offsets, tap)))
-                at_tap = ahead(b, weights, b.mul(b.add(tap, first), constant(2 * COLUMN_OUTS)))
+                cell = b.ahead(source, b.load(b.ahead(filters.offsets, tap)))
+                at_tap = b.ahead(weights, b.mul(b.add(tap, first), 2 * COLUMN_OUTS))
                 for i, point in enumerate(points):
-                    pixels = load_vectors(b, ahead(b, cell, b.mul(t_point, constant(point))), LANES, vectors)
+                    pixels = b.load_vectors(b.ahead(cell, b.mul(t_point, point)), LANES, vectors)
                     first_sum = i * COLUMN_OUTS
-                    _add_products(b, now[first_sum : first_sum + COLUMN_OUTS], ahead(b, at_tap, first_sum), pixels)
+                    _add_products(b, now[first_sum : first_sum + COLUMN_OUTS], b.ahead(at_tap, first_sum), pixels)
 
             return products
 
         start = _biases(b, filters, first_out, COLUMN_OUTS, vectors) + [[ZERO] * vectors for _ in range(COLUMN_OUTS)]
-        middle = loop_over_taps(b, count, start, products_of((1, 2), constant(0)))
+        middle = loop_over_taps(b, count, start, products_of((1, 2), 0))
         pairs = list(zip(middle[:COLUMN_OUTS], middle[COLUMN_OUTS:], strict=True))
         start = [[getattr(b, sign)(*pair) for pair in zip(*rows)] for sign in ("fadd", "fsub") for rows in pairs]
         rows = loop_over_taps(b, count, start, products_of((0, 3), count))
         for o in range(COLUMN_OUTS):
-            place = ahead(b, target, b.mul(y_plane, constant(o)))
+            place = b.ahead(target, b.mul(y_plane, o))
             for v, (above, below) in enumerate(zip(rows[o], rows[COLUMN_OUTS + o], strict=True)):
-                cell = ahead(b, place, v * LANES)
-                store_vector(b, larger(b, above, below) if pooled else above, cell)
+                cell = b.ahead(place, v * LANES)
+                b.store_vector(b.larger(above, below) if pooled else above, cell)
                 if not pooled:
-                    store_vector(b, below, ahead(b, cell, y_row))
+                    b.store_vector(below, b.ahead(cell, y_row))
 
     return tile
 

@@ -18,11 +18,10 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import prange
-from numba.core import cgutils
 
 from ...runtime.jit import device, kernel
 from ..addressing import next_task, reset_queue
-from ..simd import INT32, LANES, VECTOR, ahead, load_vector
+from ..simd import INT32, LANES, VECTOR, Emitter
 from .microkernel import BLOCK, FIRST_TAP, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
 from .winograd_transforms import PATCH, code_of, transform_filter
 
@@ -116,30 +115,28 @@ def panel_size(blocks, int24):
     return SCALES + vectors // QUAD * KEPT * 16 if int24 != 0 else vectors * 16
 
 
-def float_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+def float_vectors(b: Emitter, filters) -> Iterator[ir.Value]:
     """What loads one vector after another from `filters` on."""
     while True:
-        yield load_vector(b, filters)
-        filters = ahead(b, filters, LANES)
+        yield b.load_vector(filters)
+        filters = b.ahead(filters, LANES)
 
 
-def int24_vectors(b: ir.IRBuilder, filters) -> Iterator[ir.Value]:
+def int24_vectors(b: Emitter, filters) -> Iterator[ir.Value]:
     """The same of numbers in 24 bits, without their scales and 256 times as large."""
     while True:
         fourth = None
         for _ in range(KEPT):
-            word = load_vector(b, filters, WORDS)
-            filters = ahead(b, filters, LANES)
+            word = b.load_vector(filters, WORDS)
+            filters = b.ahead(filters, LANES)
             yield b.sitofp(word, VECTOR)
             fourth = _shift_in(b, word, word if fourth is None else fourth)
         yield b.sitofp(fourth, VECTOR)
 
 
-def _shift_in(b: ir.IRBuilder, word: ir.Value, below: ir.Value) -> ir.Value:
+def _shift_in(b: Emitter, word: ir.Value, below: ir.Value) -> ir.Value:
     """The lowest 8 bits of `word` above the upper 24 of `below`."""
-    signature = ir.FunctionType(WORDS, [WORDS] * 3)
-    function = cgutils.get_or_insert_function(b.module, signature, f"llvm.fshl.v{LANES}i32")
-    return b.call(function, [word, below, ir.Constant(WORDS, [24] * LANES)])
+    return b.llvm(f"llvm.fshl.v{LANES}i32", WORDS, word, below, ir.Constant(WORDS, [24] * LANES))
 
 
 @device

@@ -7,21 +7,7 @@ from numba import prange
 
 from ...runtime.jit import kernel
 from ..addressing import clear, strided_cell
-from ..simd import (
-    LANES,
-    ahead,
-    constant,
-    instructions,
-    load_vector,
-    load_vectors,
-    multiply_add,
-    splat,
-    store_vector,
-    vload,
-    vmuladd,
-    vsplat,
-    vstore,
-)
+from ..simd import LANES, instructions, vload, vmuladd, vsplat, vstore
 from .microkernel import NR, loop_over_taps
 
 f32 = numba.float32
@@ -42,27 +28,27 @@ def tile_gradient(
     for NR vectors r of output channels, `delta_block` and `out_block` floats apart, and GRADIENT_LANES input
     channels c. x advances by `x_step` floats a pixel and `x_row` a line, delta likewise.
     """
-    x_base, delta_base, out_base = ahead(b, x, x_at), ahead(b, delta, delta_at), ahead(b, out, out_at)
-    blocks = [ahead(b, out_base, b.mul(out_block, constant(r))) for r in range(NR)]
-    places = [[ahead(b, block, c * LANES) for c in range(GRADIENT_LANES)] for block in blocks]
+    x_base, delta_base, out_base = b.ahead(x, x_at), b.ahead(delta, delta_at), b.ahead(out, out_at)
+    blocks = [b.ahead(out_base, b.mul(out_block, r)) for r in range(NR)]
+    places = [[b.ahead(block, c * LANES) for c in range(GRADIENT_LANES)] for block in blocks]
 
     def line_of_products(line, now):
-        x_line, delta_line = ahead(b, x_base, b.mul(line, x_row)), ahead(b, delta_base, b.mul(line, delta_row))
+        x_line, delta_line = b.ahead(x_base, b.mul(line, x_row)), b.ahead(delta_base, b.mul(line, delta_row))
 
         def products(t, sums):
-            at_x, at_delta = ahead(b, x_line, b.mul(t, x_step)), ahead(b, delta_line, b.mul(t, delta_step))
-            d = load_vectors(b, at_delta, delta_block, NR)
+            at_x, at_delta = b.ahead(x_line, b.mul(t, x_step)), b.ahead(delta_line, b.mul(t, delta_step))
+            d = b.load_vectors(at_delta, delta_block, NR)
             for c in range(GRADIENT_LANES):
-                channel = splat(b, b.load(ahead(b, at_x, c)))
+                channel = b.splat(b.load(b.ahead(at_x, c)))
                 for r in range(NR):
-                    sums[r][c] = multiply_add(b, channel, d[r], sums[r][c])
+                    sums[r][c] = b.multiply_add(channel, d[r], sums[r][c])
 
         now[:] = loop_over_taps(b, width, now, products)
 
-    start = [[load_vector(b, place) for place in row] for row in places]
+    start = [[b.load_vector(place) for place in row] for row in places]
     for row, targets in zip(loop_over_taps(b, rows, start, line_of_products), places):
         for value, place in zip(row, targets):
-            store_vector(b, value, place)
+            b.store_vector(value, place)
 
 
 @kernel

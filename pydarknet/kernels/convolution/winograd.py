@@ -29,22 +29,7 @@ from ...runtime.jit import device, kernel
 from ..activation import activate_fused, clear_lanes
 from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halo
 from ..pooling import pool_rows
-from ..simd import (
-    LANES,
-    ZERO,
-    ahead,
-    constant,
-    fetch,
-    instructions,
-    load_vectors,
-    multiply_add,
-    one_of,
-    prefetch,
-    splat,
-    store_vector,
-    vload,
-    vstore,
-)
+from ..simd import LANES, ZERO, fetch, instructions, one_of, vload, vstore
 from .microkernel import MR, NR, loop_over_taps
 from .pack import KEPT, QUAD, SCALES, float_vectors, int24_vectors, panel_size
 from .winograd_transforms import (
@@ -91,37 +76,37 @@ def make_products(columns: int, int24: bool = False):
 
     @instructions
     def products_of(b, x, x_at, x_tap, tap_count, weights, weights_at, next_at, y, y_at):
-        x_base, panel, y_base = ahead(b, x, x_at), ahead(b, weights, weights_at), ahead(b, y, y_at)
-        scales = load_vectors(b, panel, LANES, NR) if int24 else None
-        filters, following = ahead(b, panel, head), ahead(b, ahead(b, weights, next_at), head)
+        x_base, panel, y_base = b.ahead(x, x_at), b.ahead(weights, weights_at), b.ahead(y, y_at)
+        scales = b.load_vectors(panel, LANES, NR) if int24 else None
+        filters, following = b.ahead(panel, head), b.ahead(b.ahead(weights, next_at), head)
 
         def products(t, now):
-            tap, part = b.udiv(t, constant(steps)), b.urem(t, constant(steps))
-            pixels = ahead(b, x_base, b.add(b.mul(tap, x_tap), b.mul(part, constant(STEP))))
-            w_of_lanes = vectors(b, ahead(b, filters, b.mul(t, constant(stored * LANES))))
-            next_tap = ahead(b, following, b.mul(tap, constant(steps * stored * LANES)))
-            next_lines = ahead(b, next_tap, b.mul(part, constant(lines * LANES)))
+            tap, part = b.udiv(t, steps), b.urem(t, steps)
+            pixels = b.ahead(x_base, b.add(b.mul(tap, x_tap), b.mul(part, STEP)))
+            w_of_lanes = vectors(b, b.ahead(filters, b.mul(t, stored * LANES)))
+            next_tap = b.ahead(following, b.mul(tap, steps * stored * LANES))
+            next_lines = b.ahead(next_tap, b.mul(part, lines * LANES))
             for line in range(lines):
-                prefetch(b, ahead(b, next_lines, line * LANES))
+                b.prefetch(b.ahead(next_lines, line * LANES))
             for lane in range(STEP):
                 w = [next(w_of_lanes) for _ in range(NR)]
                 for c in range(columns):
-                    pixel = splat(b, b.load(ahead(b, pixels, c * LANES + lane)))
+                    pixel = b.splat(b.load(b.ahead(pixels, c * LANES + lane)))
                     for r in range(NR):
-                        now[r][c] = multiply_add(b, pixel, w[r], now[r][c])
+                        now[r][c] = b.multiply_add(pixel, w[r], now[r][c])
 
-        sums = loop_over_taps(b, b.mul(tap_count, constant(steps)), [[ZERO] * columns for _ in range(NR)], products)
+        sums = loop_over_taps(b, b.mul(tap_count, steps), [[ZERO] * columns for _ in range(NR)], products)
         for r, row in enumerate(sums):
             for c, value in enumerate(row):
                 product = b.fmul(value, scales[r]) if scales else value
-                store_vector(b, product, ahead(b, y_base, (c * NR + r) * LANES))
+                b.store_vector(product, b.ahead(y_base, (c * NR + r) * LANES))
 
     return products_of
 
 
-# The product of so many tiles: each even number of them has code of its own.
-_product, _int24_product = (
-    one_of({columns: make_products(columns, int24) for columns in range(2, MOST + 1, 2)}) for int24 in (False, True)
+# The product of so many tiles, an even number of them, plus 1 with 24-bit filters.
+_product = one_of(
+    {columns + int24: make_products(columns, int24) for columns in range(2, MOST + 1, 2) for int24 in (False, True)}
 )
 
 
@@ -253,12 +238,8 @@ def _multiply_point(tiles, work, x_at, blocks, weights, int24, w_at, next_at, y_
     for part in range(tiles.parts):
         begin, end = part_of(tiles.width, tiles.parts, part)
         count, x_part, y_part = end - begin, x_at + begin * blocks * 16, y_at + begin * NR * 16
-        if int24 != 0:
-            soon = next_at + begin * NR * KEPT // QUAD * 16
-            _int24_product(count, work, x_part, count * 16, blocks, weights, w_at, soon, work, y_part)
-        else:
-            soon = next_at + begin * NR * 16
-            _product(count, work, x_part, count * 16, blocks, weights, w_at, soon, work, y_part)
+        soon = next_at + (begin * NR * KEPT // QUAD if int24 != 0 else begin * NR) * 16
+        _product(count + int24, work, x_part, count * 16, blocks, weights, w_at, soon, work, y_part)
 
 
 @device

@@ -22,20 +22,7 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from ...runtime.jit import inlined
-from ..simd import (
-    LANES,
-    ZERO,
-    Term,
-    ahead,
-    constant,
-    instructions,
-    larger,
-    load_vector,
-    load_vectors,
-    one_of,
-    splat,
-    store_vector,
-)
+from ..simd import LANES, ZERO, Emitter, Term, instructions, one_of
 from .microkernel import NR
 
 PATCH = 49 * LANES  # floats of the largest input tile
@@ -144,7 +131,7 @@ FORMS = {
 }
 
 
-def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
+def square(b: Emitter, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
     """The formula over the columns and then the rows of side x side vectors from x on, `row` and `column` floats apart,
     line by line. The caller stores each line before it asks for the next one.
 
@@ -153,21 +140,21 @@ def square(b: ir.IRBuilder, x, row, column, half, side: int, formula: Formula) -
     """
 
     def transformed(start, step):
-        return formula(*(Term(b, vector) for vector in load_vectors(b, start, step, side)))
+        return formula(*(Term(b, vector) for vector in b.load_vectors(start, step, side)))
 
     columns = []
     for j in range(side):
-        line = transformed(ahead(b, x, b.mul(column, constant(j))), row)
+        line = transformed(b.ahead(x, b.mul(column, j)), row)
         columns.append(line)
         if NR == 1:
             for i, term in enumerate(line):
-                store_vector(b, term.value, ahead(b, half, (i * side + j) * LANES))
+                b.store_vector(term.value, b.ahead(half, (i * side + j) * LANES))
     b.fence("seq_cst", targetscope="singlethread")  # else LLVM keeps in registers what it has none for
     for i, row_of_columns in enumerate(zip(*columns, strict=True)):
         if NR == 2:
             yield formula(*row_of_columns)
         else:
-            yield transformed(ahead(b, half, i * side * LANES), LANES)
+            yield transformed(b.ahead(half, i * side * LANES), LANES)
 
 
 def _make_transform(side: int, formula: Formula):
@@ -176,10 +163,10 @@ def _make_transform(side: int, formula: Formula):
 
     @instructions
     def transform(b, x, x_at, x_row, x_column, y, y_at, y_step, work, half):
-        lines = square(b, ahead(b, x, x_at), x_row, x_column, ahead(b, work, half), side, formula)
+        lines = square(b, b.ahead(x, x_at), x_row, x_column, b.ahead(work, half), side, formula)
         for i, line in enumerate(lines):
             for j, term in enumerate(line):
-                store_vector(b, term.value, ahead(b, y, b.add(y_at, b.mul(y_step, constant(i * len(line) + j)))))
+                b.store_vector(term.value, b.ahead(y, b.add(y_at, b.mul(y_step, i * len(line) + j))))
 
     return transform
 
@@ -195,36 +182,36 @@ transform_patch = one_of({code: _make_transform(form.side, form.input) for code,
 class _Cells:
     """The first `rows` x `columns` cells of a tile in memory, whose lines are `step` floats apart."""
 
-    b: ir.IRBuilder
+    b: Emitter
     start: ir.Value
     step: ir.Value
     rows: ir.Value
     columns: ir.Value
 
     def place(self, i: int, j: int) -> ir.Value:
-        return ahead(self.b, self.start, self.b.add(self.b.mul(self.step, constant(i)), constant(j * LANES)))
+        return self.b.ahead(self.start, self.b.add(self.b.mul(self.step, i), j * LANES))
 
     def has_row(self, i: int) -> ir.Value:
-        return self.b.icmp_signed("<", constant(i), self.rows)
+        return self.b.icmp_signed("<", i, self.rows)
 
     def has_column(self, j: int) -> ir.Value:
-        return self.b.icmp_signed("<", constant(j), self.columns)
+        return self.b.icmp_signed("<", j, self.columns)
 
 
 Finish = Callable[[ir.IRBuilder, Lines, _Cells, _Cells], None]
 
 
-def _store(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells, adds: bool = False) -> None:
+def _store(b: Emitter, lines: Lines, cells: _Cells, added: _Cells, adds: bool = False) -> None:
     """As they are, or plus the residual."""
     for i, line in enumerate(lines):
         with b.if_then(cells.has_row(i), likely=True):
             for j, value in enumerate(line):
                 with b.if_then(cells.has_column(j), likely=True):
-                    total = b.fadd(value, load_vector(b, added.place(i, j))) if adds else value
-                    store_vector(b, total, cells.place(i, j))
+                    total = b.fadd(value, b.load_vector(added.place(i, j))) if adds else value
+                    b.store_vector(total, cells.place(i, j))
 
 
-def _pooled(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) -> None:
+def _pooled(b: Emitter, lines: Lines, cells: _Cells, added: _Cells) -> None:
     """The largest of each 2 x 2 cells, of those that exist; `rows` and `columns` are counted before pooling."""
     pending = list[ir.Value]()
     for i, line in enumerate(lines):
@@ -235,13 +222,13 @@ def _pooled(b: ir.IRBuilder, lines: Lines, cells: _Cells, added: _Cells) -> None
         with b.if_then(cells.has_row(i - 1), likely=True):
             for j, pair in enumerate(zip(pending, pairs, strict=True)):
                 with b.if_then(cells.has_column(2 * j), likely=True):
-                    store_vector(b, _largest(b, pair, cells.has_row(i)), cells.place(i // 2, j))
+                    b.store_vector(_largest(b, pair, cells.has_row(i)), cells.place(i // 2, j))
 
 
-def _largest(b: ir.IRBuilder, values: Sequence[ir.Value], both: ir.Value) -> ir.Value:
+def _largest(b: Emitter, values: Sequence[ir.Value], both: ir.Value) -> ir.Value:
     """Of two vectors the larger, lane by lane, where there are `both`, else the first."""
     first, last = values[0], values[-1]
-    return b.select(both, larger(b, first, last), first)
+    return b.select(both, b.larger(first, last), first)
 
 
 class Points(NamedTuple):
@@ -269,16 +256,16 @@ def _make_last_transform(side: int, formula: Formula, finish: Finish):
 
     @instructions
     def transform(b, work, points, bias, bias_at, slope, y, cells, residual, residual_at, residual_row):
-        offset, slopes = Term(b, load_vector(b, ahead(b, bias, bias_at))), splat(b, slope)
+        offset, slopes = Term(b, b.load_vector(b.ahead(bias, bias_at))), b.splat(slope)
 
         def sloped(term: Term) -> ir.Value:
             value = (term + offset).value
             return b.select(b.fcmp_ordered(">", value, ZERO), value, b.fmul(value, slopes))
 
-        source, half = ahead(b, work, points.at), ahead(b, work, points.half)
+        source, half = b.ahead(work, points.at), b.ahead(work, points.half)
         lines = square(b, source, points.row_stride, points.column_stride, half, side, formula)
-        stored = _Cells(b, ahead(b, y, cells.at), cells.row_stride, cells.rows, cells.columns)
-        others = _Cells(b, ahead(b, residual, residual_at), residual_row, cells.rows, cells.columns)
+        stored = _Cells(b, b.ahead(y, cells.at), cells.row_stride, cells.rows, cells.columns)
+        others = _Cells(b, b.ahead(residual, residual_at), residual_row, cells.rows, cells.columns)
         finish(b, ([sloped(term) for term in line] for line in lines), stored, others)
 
     return transform

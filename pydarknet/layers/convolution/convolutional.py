@@ -27,8 +27,7 @@ from .backward import BinaryLearning, ConvolutionLearning, FilterLayer, binary_w
 from .converted import FLOAT32, INT8, IntegerInputs
 from .direct import TiledConvolution
 from .geometry import FusableConvolution, PackedConvolution, Window
-from .inverted_bottleneck import bind_inverted_bottleneck, chain_length, lanes_from_nchw
-from .nchw import lanes_from_rows, reads_picture
+from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
 from .section import UNUSED, Blur, read_groups, read_window, shared_layer
 
 

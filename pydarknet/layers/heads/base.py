@@ -1,34 +1,76 @@
-"""The base of all detection heads, and how they read anchors and masks."""
+"""The base of all detection heads, what darknet prints about them, and how they read anchors and masks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...boxes import Candidates
-from ...config.sections import Section
-from ...kernels.head_output import unpack_head
+from ...config.sections import Section, read_options, real
+from ...kernels.reorder import unpack_head
 from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
 from ..nchw_layer import NchwLayer
 from .delta_rejection import DeltaRejection
-from .statistics import Statistics
-from .targets import TrainingPictures
 
 Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
 
 
-class BatchLoss(Protocol):
-    """The loss of a head for one mini-batch."""
+@dataclass(frozen=True)
+class TrainingPictures:
+    """The keys of a head's section that describe the pictures it learns from.
 
-    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics.
+    jitter: the largest random crop, as a part of each side. random: whether, and in AlexeyAB's by how much, the
+    network's size changes during training. max_boxes: objects of one picture that count.
+    """
 
-        values: the head's output, of the same shape. truth: rows for each picture, of which `max_boxes` count."""
+    jitter: float = real(0.2)
+    random: float = real()
+    resize: float = real(1.0)
+    max_boxes: int = 90
+
+    @classmethod
+    def from_section(cls, section: Section, max_boxes: int) -> TrainingPictures:
+        """Read the keys; `max_boxes` is the default of `max`."""
+        return cls(**read_options(cls, section), max_boxes=section.natural("max", max_boxes))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sums over one mini-batch of one head; two of them can be added. Losses are means over its pictures."""
+
+    predictions: int = 0  # of all cells and anchors
+    any_objectness: float = 0.0  # summed over them
+    count: int = 0  # objects assigned to a prediction; the next sums run over these
+    class_count: int = 0
+    iou: float = 0.0
+    recalled: int = 0  # objects whose IoU is above 0.5
+    recalled75: int = 0
+    class_probability: float = 0.0  # of the objects' own classes
+    all_probabilities: float = 0.0  # of all classes ([detection])
+    objectness: float = 0.0
+    boxes: int = 0  # box deltas made, and those that met one made before (AlexeyAB's [yolo])
+    rewritten: int = 0
+    class_loss: float = 0.0
+    iou_loss: float = 0.0
+    uncertainty_loss: float = 0.0
+    total_loss: float = 0.0
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return Statistics(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def mean(self, name: str) -> float:
+        """The sum called `name` divided by its count; NaN without objects, as darknet prints it."""
+        count = {"any_objectness": self.predictions, "class_probability": self.class_count}.get(name, self.count)
+        return getattr(self, name) / count if count else float("nan")
+
+    def line(self, form: str, **more: float) -> str:
+        """A format filled in with these sums, e.g. {sum[count]}, their means, e.g. {mean[iou]:f}, and `more`."""
+        return form.format(sum=asdict(self), mean={f.name: self.mean(f.name) for f in fields(self)}, **more)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -47,6 +89,8 @@ class Head(NchwLayer):
     rejects_deltas: ClassVar[bool] = False
     # Whether boxes are moved from the letterboxed canvas back to the picture.
     corrects_letterbox: ClassVar[bool] = True
+    # What darknet prints about the last loss of layer `index`, as `Statistics.line` fills it in.
+    line: ClassVar[str]
 
     classes: int
     nms_kind: str = "default"
@@ -56,6 +100,7 @@ class Head(NchwLayer):
     statistics: Statistics = field(default_factory=Statistics, repr=False)
     rejection: DeltaRejection | None = field(default=None, repr=False)
 
+    @np.errstate(all="ignore")
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Fill `loss_delta` and `statistics` for the last forward pass; the layer's cost.
 
@@ -65,17 +110,20 @@ class Head(NchwLayer):
         if self.loss_delta.shape != self.values.shape:
             self.loss_delta = np.empty_like(self.values)
         self.loss_delta.fill(0)
-        run = self.make_loss(network_size, seen)
-        cost, self.statistics = run.batch(self.values, truth, self.pictures.max_boxes, self.loss_delta)
-        return cost
+        self.statistics = Statistics()
+        return self.learn(truth, network_size, seen)
 
-    def make_loss(self, network_size: tuple[int, int], seen: int) -> BatchLoss:
-        """The loss of one mini-batch; the arguments are those of `loss`."""
+    def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        """The cost; fills `loss_delta`, which holds zeros, and adds to `statistics`. The arguments are `loss`'s."""
         raise NotImplementedError
+
+    def count(self, **sums: float) -> None:
+        """Add to the statistics."""
+        self.statistics += Statistics(**sums)  # type: ignore[arg-type]
 
     def training_line(self, index: int) -> str:
         """The line that darknet prints about the last loss of this head, layer `index`, without its end."""
-        raise NotImplementedError
+        return self.statistics.line(self.line, index=index)
 
     def unpack_call(
         self, anchors: int, logistic: NDArray[np.bool_], scale: float = 1.0, scaled: Sequence[int] = ()
@@ -88,10 +136,8 @@ class Head(NchwLayer):
         scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
         scales[list(scaled)] = scale
         shifts[list(scaled)] = np.float32(0.5) * (np.float32(scale) - np.float32(1))
-        return KernelCall(
-            unpack_head, source.data, source.planes,
-            *(np.tile(rule, anchors) for rule in (logistic, scales, shifts)), self.values.reshape(-1),
-        )  # fmt: skip
+        rules = (np.tile(rule, anchors) for rule in (logistic, scales, shifts))
+        return KernelCall(unpack_head, source.data, source.planes, *rules, self.values.reshape(-1))
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
         return [self.loss_delta]
@@ -102,6 +148,12 @@ class Head(NchwLayer):
         size: (width, height) of the network's input in pixels. thresh: the probability that counts. hier: the one by
         which a node of a word tree is chosen."""
         raise NotImplementedError
+
+
+def read_word(section: Section, key: str, default: str, known: Container[str], otherwise: str) -> str:
+    """The word of an option; `otherwise` for one that darknet does not know."""
+    word = section.text(key, default) or default
+    return word if word in known else otherwise
 
 
 def read_anchors(section: Section, count: int) -> Array:
@@ -134,8 +186,7 @@ def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
             f"mask names anchor {wrong[0]}; expected numbers from 0 to {len(anchors) - 1} (num={count})", "mask"
         )
     if max(mask) >= count:
-        text = f"mask names anchor {max(mask)}, beyond num={count}; the listed anchors are used"
-        section.warn(text, "mask")
+        section.warn(f"mask names anchor {max(mask)}, beyond num={count}; the listed anchors are used", "mask")
     return mask
 
 

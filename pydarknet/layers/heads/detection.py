@@ -17,9 +17,8 @@ from ...config.sections import Section, flag, positive, real
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..base import BuildContext
-from .base import Head, Indices, above, grid_indices, stack_boxes
-from .statistics import Statistics, detection_line
-from .targets import TrainingPictures, Truths, read_truths, square_sum
+from .base import Head, Indices, TrainingPictures, above, grid_indices, stack_boxes
+from .targets import Truths, read_truths, square_sum
 
 RANDOM_UNTIL = 64000  # images seen, until which `random` assigns objects to any box of their cell
 _SMALL = 0.1  # area below which `forced` assigns an object to the second box
@@ -35,6 +34,10 @@ class DetectionHead(Head):
     """
 
     row: ClassVar[str] = "Detection Layer"
+    line: ClassVar[str] = (
+        "Detection Avg IOU: {mean[iou]:f}, Pos Cat: {mean[class_probability]:f}, All Cat: {all_classes:f}, "
+        "Pos Obj: {mean[objectness]:f}, Any Obj: {mean[any_objectness]:f}, count: {sum[count]}"
+    )
     corrects_letterbox: ClassVar[bool] = False
 
     classes: int = positive(largest=1 << 20)
@@ -97,52 +100,40 @@ class DetectionHead(Head):
             above(objectness.reshape(-1, 1) * classes, thresh),
         )
 
-    def make_loss(self, network_size: tuple[int, int], seen: int) -> DetectionLoss:
-        return DetectionLoss(self, self._assignment_rng if self.pictures.random and seen < RANDOM_UNTIL else None)
-
     def training_line(self, index: int) -> str:
-        return detection_line(self.statistics, self.classes)
+        return self.statistics.line(self.line, all_classes=self.statistics.mean("all_probabilities") / self.classes)
 
+    # === The loss ===
 
-class DetectionLoss:
-    """The loss of one mini-batch: deltas, cost and statistics. With `rng`, objects are assigned to boxes at random."""
+    def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        rng = self._assignment_rng if self.pictures.random and seen < RANDOM_UNTIL else None
+        for output, rows, delta in zip(self.values, truth, self.loss_delta, strict=True):
+            self._learn_picture(output, read_truths(rows, self.pictures.max_boxes), delta, rng)
+        return square_sum(self.loss_delta)
 
-    def __init__(self, head: DetectionHead, rng: np.random.Generator | None) -> None:
-        self.head, self.rng = head, rng
-        self.sums = Statistics()
-
-    @np.errstate(all="ignore")
-    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics."""
-        for output, rows, out in zip(values, truth, delta, strict=True):
-            self.picture(output, read_truths(rows, max_boxes), out)
-        return square_sum(delta), self.sums
-
-    def picture(self, values: Array, truths: Truths, delta: Array) -> None:
-        """Fill the deltas of one picture with these objects."""
-        head = self.head
-        classes, objectness, boxes = head.split(values)
-        class_delta, objectness_delta, box_delta = head.split(delta)
-        objectness_delta[:] = np.float32(head.noobject_scale) * (0 - objectness)
-        self.sums += Statistics(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
+    def _learn_picture(self, values: Array, truths: Truths, delta: Array, rng: np.random.Generator | None) -> None:
+        """Fill the deltas of one picture with these objects. With `rng`, they are assigned to boxes at random."""
+        classes, objectness, boxes = self.split(values)
+        class_delta, objectness_delta, box_delta = self.split(delta)
+        objectness_delta[:] = np.float32(self.noobject_scale) * (0 - objectness)
+        self.count(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
         truths, cells = self._one_per_cell(truths)
         if not len(truths):
             return
-        own = np.arange(head.classes) == truths.classes[:, None]
+        own = np.arange(self.classes) == truths.classes[:, None]
         p = classes[cells]
-        class_delta[cells] = np.float32(head.class_scale) * (own.astype(np.float32) - p)
-        side = np.float32(head.side)
-        cell = np.stack([cells % head.side, cells // head.side], axis=1).astype(np.float32)
-        centres = truths.boxes[:, :2] * side - cell
-        truth = np.concatenate([centres, truths.boxes[:, 2:]], axis=1)
-        chosen, overlap = self._assign_targets(boxes[cells, :, :4], truth)
+        class_delta[cells] = np.float32(self.class_scale) * (own.astype(np.float32) - p)
+        side = np.float32(self.side)
+        centres = truths.boxes[:, :2] * side - np.stack(np.divmod(cells, self.side)[::-1], axis=1).astype(np.float32)
+        sizes = truths.boxes[:, 2:]
+        truth = np.concatenate([centres / side, sizes], axis=1)
+        chosen, overlap = self._assign_targets(boxes[cells, :, :4], truth, rng)
         confidence = objectness[cells, chosen]
-        wanted = overlap if head.rescore else np.ones_like(overlap)
-        objectness_delta[cells, chosen] = np.float32(head.object_scale) * (wanted - confidence)
-        target = np.concatenate([centres, np.sqrt(truth[:, 2:]) if head.square_root else truth[:, 2:]], axis=1)
-        change = np.float32(head.coord_scale) * (target - boxes[cells, chosen, :4])
-        box_delta[cells, chosen, :4] = change
-        self.sums += Statistics(
+        wanted = overlap if self.rescore else np.ones_like(overlap)
+        objectness_delta[cells, chosen] = np.float32(self.object_scale) * (wanted - confidence)
+        target = np.concatenate([centres, np.sqrt(sizes) if self.square_root else sizes], axis=1)
+        box_delta[cells, chosen, :4] = np.float32(self.coord_scale) * (target - boxes[cells, chosen, :4])
+        self.count(
             count=len(cells),
             class_count=len(cells),
             iou=float(overlap.sum()),
@@ -153,29 +144,25 @@ class DetectionLoss:
 
     def _one_per_cell(self, truths: Truths) -> tuple[Truths, Indices]:
         """The first object of each cell, and the cells."""
-        side = self.head.side
-        column, row = np.clip((truths.boxes[:, :2] * np.float32(side)).astype(np.int64), 0, side - 1).T
-        cells = row * side + column
+        column, row = np.clip((truths.boxes[:, :2] * np.float32(self.side)).astype(np.int64), 0, self.side - 1).T
+        cells = row * self.side + column
         keep = np.zeros(len(truths), bool)
         keep[np.unique(cells, return_index=True)[1]] = True
         return truths.select(keep), cells[keep]
 
-    def _assign_targets(self, boxes: Array, truth: Array) -> tuple[Indices, Array]:
+    def _assign_targets(self, boxes: Array, truth: Array, rng: np.random.Generator | None) -> tuple[Indices, Array]:
         """(k,) the box of its cell, of (k, num, 4), that learns each object, and (k,) their IoU."""
-        side = np.float32(self.head.side)
         found = boxes.copy()
-        found[..., :2] /= side
-        if self.head.square_root:
+        found[..., :2] /= np.float32(self.side)
+        if self.square_root:
             found[..., 2:] *= found[..., 2:]
-        truth = np.concatenate([truth[:, :2] / side, truth[:, 2:]], axis=1)
         overlaps = iou(found, truth[:, None])
         positive = np.where(overlaps > 0, overlaps, 0)
         distances = np.sqrt(np.square(found - truth[:, None], dtype=np.float64).sum(axis=2)).astype(np.float32)
         near = np.where(distances < _FAR, distances, _FAR).argmin(axis=1)
         chosen = np.where(positive.any(axis=1), positive.argmax(axis=1), near)
-        if self.head.forced:
-            small = truth[:, 2] * truth[:, 3] < _SMALL
-            chosen = np.where(small, min(1, self.head.num - 1), 0)
-        if self.rng is not None:
-            chosen = self.rng.integers(self.head.num, size=len(truth))
+        if self.forced:
+            chosen = np.where(truth[:, 2] * truth[:, 3] < _SMALL, min(1, self.num - 1), 0)
+        if rng is not None:
+            chosen = rng.integers(self.num, size=len(truth))
         return chosen, overlaps[np.arange(len(truth)), chosen]

@@ -16,16 +16,15 @@ from ...boxes import Candidates, iou
 from ...config.dialect import Dialect
 from ...config.names import WordTree, softmax_groups
 from ...config.sections import Section, flag, integer, positive, real
-from ...kernels.head_output import softmax_planes
+from ...kernels.reorder import softmax_planes
 from ...runtime.program import Call, KernelCall
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..activations import LOGISTIC
 from ..base import BuildContext
 from ..losses import tree_of
-from .base import Head, Indices, above, read_anchors, stack_boxes
-from .statistics import Statistics, region_line
-from .targets import ClassIds, ClassMap, TrainingPictures, Truths, best_overlaps, focal_factor, read_truths, square_sum
+from .base import Head, Indices, TrainingPictures, above, read_anchors, stack_boxes
+from .targets import ClassIds, ClassMap, Truths, best_overlaps, focal_factor, read_truths, square_sum
 
 PRIOR_UNTIL = 12800  # images seen, until which every prediction is trained towards its anchor at its cell's centre
 _PRIOR = np.float32(0.01)
@@ -41,6 +40,10 @@ class Region(Head):
     """
 
     row: ClassVar[str] = "detection"
+    line: ClassVar[str] = (
+        "Region Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
+        "No Obj: {mean[any_objectness]:f}, Avg Recall: {mean[recalled]:f},  count: {sum[count]}"
+    )
     type_number: ClassVar[int] = 27
 
     anchors: Array
@@ -198,71 +201,56 @@ class Region(Head):
                 probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities
 
-    def make_loss(self, network_size: tuple[int, int], seen: int) -> RegionLoss:
-        return RegionLoss(self, seen)
+    # === The loss ===
 
-    def training_line(self, index: int) -> str:
-        return region_line(self.statistics)
-
-
-class RegionLoss:
-    """The loss of one mini-batch: deltas, cost, and sums for the line that darknet prints."""
-
-    def __init__(self, head: Region, seen: int) -> None:
-        self.head = head
-        self.size = np.array([head.shape.width, head.shape.height], np.float32)  # in cells
-        column, row, anchor = head.order()
-        self.corner = np.stack([column, row], axis=1).astype(np.float32)  # (predictions, 2), and their anchors' sizes
-        self.anchors = head.anchors[anchor]
-        self.has_prior = seen < PRIOR_UNTIL
-        self.objectness, self.first_class = head.coords, head.coords + 1
-        self.sums = Statistics()
-
-    @np.errstate(all="ignore")
-    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs) in the order of the layer before; the cost and the statistics."""
+    def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        column, row, anchor = self.order()
+        self._cells = np.array([self.shape.width, self.shape.height], np.float32)
+        self._corner = np.stack([column, row], axis=1).astype(np.float32)  # (predictions, 2), and their anchors' sizes
+        self._priors = self.anchors[anchor]
+        self._has_prior = seen < PRIOR_UNTIL
         cost = 0.0
-        planes = delta.reshape(len(delta), len(self.head.anchors), self.head.entries, self.head.shape.cells)
-        for output, rows, out in zip(values, truth, planes, strict=True):
-            truths = read_truths(rows, max_boxes)
-            if self.head.dialect.skips_unknown_classes:
-                truths = truths.known(self.head.classes)
-            entries = self.head.rows(output)
+        planes = self.loss_delta.reshape(len(self.values), len(self.anchors), self.entries, self.shape.cells)
+        for output, rows, out in zip(self.values, truth, planes, strict=True):
+            truths = read_truths(rows, self.pictures.max_boxes)
+            if self.dialect.skips_unknown_classes:
+                truths = truths.known(self.classes)
+            entries = self.rows(output)
             centres = entries[:, :2]
-            if self.head.by_cell:
+            if self.by_cell:
                 centres = (1 / (1 + np.exp(-centres))).astype(np.float32)
-            change = self.picture(entries, centres, truths)
+            change = self._picture_delta(entries, centres, truths)
             before = square_sum(change)
             self._logistic_backward(entries, centres, change)
-            cost += square_sum(change) if self.head.dialect.region_slope_in_cost else before
-            out[:] = self._planes(change)
-        return cost, self.sums
+            cost += square_sum(change) if self.dialect.region_slope_in_cost else before
+            out[:] = self._in_planes(change)
+        return cost
 
-    def _planes(self, rows: Array) -> Array:
+    def _in_planes(self, rows: Array) -> Array:
         """(anchors, entries, cells) of (predictions, entries): the order of the layer before."""
-        cells, entries = self.head.shape.cells, self.head.entries
-        if self.head.by_cell:
+        cells, entries = self.shape.cells, self.entries
+        if self.by_cell:
             return rows.reshape(cells, -1, entries).transpose(1, 2, 0)
         return rows.reshape(-1, cells, entries).transpose(0, 2, 1)
 
     def _logistic_backward(self, entries: Array, centres: Array, delta: Array) -> None:
         """Multiply deltas by the derivative of the logistic function, for x, y and objectness."""
         delta[:, :2] *= centres * (1 - centres)
-        if not self.head.background:
-            objectness = entries[:, self.objectness]
-            delta[:, self.objectness] *= objectness * (1 - objectness)
+        if not self.background:
+            objectness = entries[:, self.coords]
+            delta[:, self.coords] *= objectness * (1 - objectness)
 
-    def picture(self, entries: Array, centres: Array, truths: Truths) -> Array:
+    def _picture_delta(self, entries: Array, centres: Array, truths: Truths) -> Array:
         """The deltas (predictions, entries) of one picture, before the derivative of the logistic function."""
         delta = np.zeros_like(entries)
-        self.sums += Statistics(predictions=len(entries))
-        if self.head.tree is not None:
+        self.count(predictions=len(entries))
+        if self.tree is not None:
             nowhere = (truths.boxes[:, :2] > _NOWHERE).all(axis=1)
             if nowhere.any():
                 self._class_only(entries, delta, int(truths.classes[nowhere.argmax()]))
                 return delta
-        size = np.exp(entries[:, 2:4]) * self.anchors / self.size
-        predicted = np.concatenate([(self.corner + centres) / self.size, size], axis=1)
+        size = np.exp(entries[:, 2:4]) * self._priors / self._cells
+        predicted = np.concatenate([(self._corner + centres) / self._cells, size], axis=1)
         self._train_unassigned(entries, centres, delta, predicted, truths)
         if len(truths):
             self._train_assigned(entries, centres, delta, predicted, truths)
@@ -271,87 +259,85 @@ class RegionLoss:
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
         """Train a picture with a class but no boxes: the prediction that gives the class most probability learns it."""
         path = self._path(number)
-        objectness = entries[:, self.objectness]
-        probability = objectness * entries[:, [self.first_class + node for node in path]].prod(axis=1)
+        objectness = entries[:, self.coords]
+        probability = objectness * entries[:, [self.coords + 1 + node for node in path]].prod(axis=1)
         best = int(np.where(probability > 0, probability, 0).argmax())
-        if self.head.dialect.region_class_lowers_objectness:
-            delta[:, self.objectness] = np.float32(self.head.noobject_scale) * (0 - objectness)
-            delta[best, self.objectness] = 0
-        self._set_class_delta(entries, delta, np.array([best]), number, np.float32(self.head.class_scale))
+        if self.dialect.region_class_lowers_objectness:
+            delta[:, self.coords] = np.float32(self.noobject_scale) * (0 - objectness)
+            delta[best, self.coords] = 0
+        self._set_class_delta(entries, delta, np.array([best]), number, np.float32(self.class_scale))
 
     def _train_unassigned(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
-        head = self.head
-        objectness = entries[:, self.objectness]
-        self.sums += Statistics(any_objectness=float(objectness.sum(dtype=np.float64)))
+        objectness = entries[:, self.coords]
+        self.count(any_objectness=float(objectness.sum(dtype=np.float64)))
         best, which = best_overlaps(predicted.T[:, None], truths.boxes, np.array([0, len(truths)]))
-        scale = np.float32(head.noobject_scale)
-        if head.fixes_classes == -1:
-            delta[:, self.objectness] = scale * (best - objectness)
+        scale = np.float32(self.noobject_scale)
+        if self.fixes_classes == -1:
+            delta[:, self.coords] = scale * (best - objectness)
         else:
-            fits = best > np.float32(head.thresh)
-            nothing = np.float32(1 if head.background else 0)
-            delta[:, self.objectness] = np.where(fits, np.float32(0), scale * (nothing - objectness))
-            if head.fixes_classes > 0:
+            fits = best > np.float32(self.thresh)
+            nothing = np.float32(1 if self.background else 0)
+            delta[:, self.coords] = np.where(fits, np.float32(0), scale * (nothing - objectness))
+            if self.fixes_classes > 0:
                 self._train_ignored_classes(entries, delta, np.flatnonzero(fits), truths.classes[which[fits]])
-        if self.has_prior:
+        if self._has_prior:
             delta[:, :2] = _PRIOR * (np.float32(0.5) - centres)
             delta[:, 2:4] = _PRIOR * (0 - entries[:, 2:4])
 
     def _train_ignored_classes(self, entries: Array, delta: Array, predictions: Indices, classes: ClassIds) -> None:
         """Train the classes of predictions that fit an object, as `classfix` asks."""
-        scale = np.full(len(predictions), self.head.class_scale, np.float32)
-        if self.head.fixes_classes == 2:
-            scale *= entries[predictions, self.objectness]
+        scale = np.full(len(predictions), self.class_scale, np.float32)
+        if self.fixes_classes == 2:
+            scale *= entries[predictions, self.coords]
         for number in np.unique(classes).tolist():
             of_it = classes == number
             self._set_class_delta(entries, delta, predictions[of_it], number, scale[of_it, None])
 
     def _train_assigned(self, entries: Array, centres: Array, delta: Array, predicted: Array, truths: Truths) -> None:
-        head, boxes = self.head, truths.boxes
-        assigned = self.assign_targets(predicted, boxes)
+        boxes = truths.boxes
+        assigned = self._assign_targets(predicted, boxes)
         overlap = iou(predicted[assigned], boxes)
-        objectness = entries[assigned, self.objectness]
+        objectness = entries[assigned, self.coords]
         target = np.concatenate(
             [
-                boxes[:, :2] * self.size - self.corner[assigned],
-                np.log(boxes[:, 2:] * self.size / self.anchors[assigned]),
+                boxes[:, :2] * self._cells - self._corner[assigned],
+                np.log(boxes[:, 2:] * self._cells / self._priors[assigned]),
             ],
             axis=1,
         )
         current = np.concatenate([centres[assigned], entries[assigned, 2:4]], axis=1)
-        scale = np.full((len(assigned), 1), head.coord_scale, np.float32)
-        if head.dialect.region_small_boxes_count_more:
+        scale = np.full((len(assigned), 1), self.coord_scale, np.float32)
+        if self.dialect.region_small_boxes_count_more:
             scale *= (2 - boxes[:, 2] * boxes[:, 3])[:, None]
         change = scale * (target - current)
-        wanted = overlap if head.rescore else np.ones_like(overlap)
-        if head.background:
+        wanted = overlap if self.rescore else np.ones_like(overlap)
+        if self.background:
             wanted = np.zeros_like(overlap)
-        confidence = np.float32(head.object_scale) * (wanted - objectness)
+        confidence = np.float32(self.object_scale) * (wanted - objectness)
         # Of several objects assigned to one prediction the last one counts.
         delta[assigned, :4] = change
-        delta[assigned, self.objectness] = confidence
+        delta[assigned, self.coords] = confidence
         if truths.more.size:
-            mask = slice(4, min(head.coords, 4 + truths.more.shape[1]))
-            delta[assigned, mask] = head.mask_scale * (truths.more[:, : mask.stop - 4] - entries[assigned, mask])
-        for prediction, number in zip(assigned[:, None], head.labels(truths.classes).tolist(), strict=True):
-            self._set_class_delta(entries, delta, prediction, number, np.float32(head.class_scale))
-        self.sums += Statistics(
+            mask = slice(4, min(self.coords, 4 + truths.more.shape[1]))
+            delta[assigned, mask] = self.mask_scale * (truths.more[:, : mask.stop - 4] - entries[assigned, mask])
+        for prediction, number in zip(assigned[:, None], self.labels(truths.classes).tolist(), strict=True):
+            self._set_class_delta(entries, delta, prediction, number, np.float32(self.class_scale))
+        self.count(
             count=len(assigned),
             iou=float(overlap.sum()),
             recalled=int((overlap > 0.5).sum()),
             objectness=float(objectness.sum()),
         )
 
-    def assign_targets(self, predicted: Array, boxes: Array) -> Indices:
+    def _assign_targets(self, predicted: Array, boxes: Array) -> Indices:
         """(k,): for each object the prediction of its cell whose size fits best; the first one where none overlaps."""
-        head = self.head
-        last = self.size.astype(np.int64) - 1
-        column, row = np.clip((boxes[:, :2] * self.size).astype(np.int64), 0, last).T
-        cell, anchor = (row * head.shape.width + column)[:, None], np.arange(len(head.anchors))
-        candidates = cell * len(anchor) + anchor if head.by_cell else anchor * head.shape.cells + cell
+        last = self._cells.astype(np.int64) - 1
+        column, row = np.clip((boxes[:, :2] * self._cells).astype(np.int64), 0, last).T
+        cell, anchor = (row * self.shape.width + column)[:, None], np.arange(len(self.anchors))
+        candidates = cell * len(anchor) + anchor if self.by_cell else anchor * self.shape.cells + cell
         size = predicted[candidates][..., 2:]
-        if self.head.bias_match:
-            size = self.anchors[candidates] / self.size
+        if self.bias_match:
+            size = self._priors[candidates] / self._cells
         nothing = np.zeros_like(size[..., 0])
         shapes = np.stack([nothing, nothing, size[..., 0], size[..., 1]], axis=2)
         wanted = boxes * np.array([0, 0, 1, 1], np.float32)
@@ -365,32 +351,32 @@ class RegionLoss:
         self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
     ) -> None:
         """Set the class deltas of distinct predictions, towards class `number`."""
-        first, head = self.first_class, self.head
-        if self.head.tree is not None:
+        first = self.coords + 1
+        if self.tree is not None:
             path = self._path(number)
             for node in path:
-                begin, end = next((first + a, first + b) for a, b in self.head.tree.groups if a <= node < b)
+                begin, end = next((first + a, first + b) for a, b in self.tree.groups if a <= node < b)
                 delta[predictions, begin:end] = scale * (0 - entries[predictions, begin:end])
                 delta[predictions, first + node] = (scale * (1 - entries[predictions, first + node, None]))[:, 0]
             probability = entries[predictions][:, [first + node for node in path]].prod(axis=1) if path else np.zeros(1)
-            self.sums += Statistics(class_count=len(predictions), class_probability=float(probability.sum()))
+            self.count(class_count=len(predictions), class_probability=float(probability.sum()))
             return
-        own = np.arange(self.head.classes) == number
+        own = np.arange(self.classes) == number
         p, current = entries[predictions, first:], delta[predictions, first:]
         change = scale * (own.astype(np.float32) - p)
         probability = p[:, own].sum(axis=1)
-        if head.focal_loss:
+        if self.focal_loss:
             change = change * focal_factor(probability)[:, None]
-        if head.dialect.region_keeps_classes and not self.head.softmax:
+        if self.dialect.region_keeps_classes and not self.softmax:
             has_class = current[:, 0] != 0
             change = np.where(has_class[:, None] & ~own, current, change)
             probability = np.where(has_class, np.float32(0), probability)
         delta[predictions, first:] = change
-        self.sums += Statistics(class_count=len(predictions), class_probability=float(probability.sum()))
+        self.count(class_count=len(predictions), class_probability=float(probability.sum()))
 
     def _path(self, number: int) -> list[int]:
         """The node and its ancestors; empty for a class that the tree does not have."""
-        tree, path = self.head.tree, []
+        tree, path = self.tree, []
         assert tree is not None
         while 0 <= number < len(tree.parent):
             path.append(number)

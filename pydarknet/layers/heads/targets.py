@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config.names import read_map
-from ...config.sections import Section, read_options, real
+from ...config.sections import Section
 from ...errors import DataError, OptionError
 from ...kernels.boxes import best_of_pictures
 from ...utils.arrays import Array
@@ -20,25 +20,6 @@ from ...utils.arrays import Array
 log = logging.getLogger("pydarknet")
 
 ClassIds = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TrainingPictures:
-    """The keys of a head's section that describe the pictures it learns from.
-
-    jitter: the largest random crop, as a part of each side. random: whether, and in AlexeyAB's by how much, the
-    network's size changes during training. max_boxes: objects of one picture that count.
-    """
-
-    jitter: float = real(0.2)
-    random: float = real()
-    resize: float = real(1.0)
-    max_boxes: int = 90
-
-    @classmethod
-    def from_section(cls, section: Section, max_boxes: int) -> TrainingPictures:
-        """Read the keys; `max_boxes` is the default of `max`."""
-        return cls(**read_options(cls, section), max_boxes=section.natural("max", max_boxes))
 
 
 @dataclass(frozen=True)
@@ -61,10 +42,8 @@ class Truths:
         for number in self.classes[wrong]:
             log.warning(
                 "in txt-labels class_id=%d >= classes=%d in cfg-file. In txt-labels class_id should be [from 0 to %d]",
-                number,
-                classes,
-                classes - 1,
-            )
+                number, classes, classes - 1,
+            )  # fmt: skip
         return self.select(~wrong)
 
 

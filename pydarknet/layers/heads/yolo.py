@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ...boxes import Candidates
-from ...config.sections import Section
+from ...boxes import Candidates, giou, iou
+from ...config.sections import Section, flag
 from ...runtime.program import Call
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..base import BuildContext
-from .base import above, read_anchors, read_mask, stack_boxes
-from .statistics import gaussian_line, yolo_line, yolo_losses_line
-from .targets import ClassMap, TrainingPictures
-from .yolo_loss import MEASURES, GaussianLoss, YoloLoss, YoloOptions, class_multipliers
+from .base import Indices, Statistics, TrainingPictures, above, read_anchors, read_mask, read_word, stack_boxes
+from .iou_gradient import iou_gradient
+from .targets import ClassIds, ClassMap
+from .yolo_loss import MEASURES, YoloLoss, class_multipliers
 
+_SIGMA = np.float32(0.3)  # added to every standard deviation
+SHIFTS = {"center": 0.0, "left_top": -0.5, "right_bottom": 0.5}  # the reference point, in box sizes from the centre
 _TRACKING_KEYS = (
     "embedding_layer",
     "track_history_size",
@@ -31,7 +33,7 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Yolo(YoloOptions):
+class Yolo(YoloLoss):
     """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
 
     The logistic function is applied to all but w and h, unless `new_coords`, where the convolution before applies it
@@ -40,16 +42,19 @@ class Yolo(YoloOptions):
     type_number: ClassVar[int] = 28
     in_place: ClassVar[bool] = True
     rejects_deltas: ClassVar[bool] = True
+    nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms")
+    line: ClassVar[str] = (
+        "Region {index} Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
+        "No Obj: {mean[any_objectness]:f}, .5R: {mean[recalled]:f}, .75R: {mean[recalled75]:f},  count: {sum[count]}"
+    )
 
-    # Computes the loss of a mini-batch.
-    loss_class: ClassVar[Callable[..., YoloLoss]] = YoloLoss
+    new_coords: bool = flag()
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Yolo:
         dialect, total = context.dialect, section.positive("num", 1, 1 << 12)
         classes = section.positive("classes", 20, 1 << 20)
         section.ignore(*_TRACKING_KEYS)
-        iou_loss, kind = section.text("iou_loss", "mse") or "", section.text("iou_thresh_kind", "iou") or ""
         anchors = read_anchors(section, total)
         return cls.build(
             section,
@@ -61,25 +66,13 @@ class Yolo(YoloOptions):
             labels=ClassMap(section, classes),
             num=total,
             multipliers=class_multipliers(section, classes),
-            iou_loss=iou_loss if iou_loss in ("mse", *MEASURES) else "iou",
+            iou_loss=read_word(section, "iou_loss", "mse", ("mse", *MEASURES), "iou"),
             iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
-            iou_thresh_kind=kind if kind in MEASURES else "iou",
+            iou_thresh_kind=read_word(section, "iou_thresh_kind", "iou", MEASURES, "iou"),
             pictures=TrainingPictures.from_section(section, dialect.yolo_max_boxes),
-            nms_kind=cls.read_nms(section),
+            nms_kind=read_word(section, "nms_kind", "default", cls.nms_kinds, "default"),
             beta_nms=section.real("beta_nms", 0.6),
-            **cls.own_options(section),
         )
-
-    @classmethod
-    def own_options(cls, section: Section) -> dict:
-        """The options that only this class has, as arguments of its constructor."""
-        return {"new_coords": section.flag("new_coords")}
-
-    @classmethod
-    def read_nms(cls, section: Section) -> str:
-        """The kind of non-maximum suppression; an unknown word is the default, as in darknet."""
-        kind = section.text("nms_kind", "default")
-        return kind if kind in ("greedynms", "diounms") else "default"
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -121,63 +114,64 @@ class Yolo(YoloOptions):
         width, height = np.float32(self.shape.width), np.float32(self.shape.height)
         w, h = (4 * w**2, 4 * h**2) if self.new_coords else (np.exp(w), np.exp(h))
         w, h = w * anchors[:, 0] / np.float32(size[0]), h * anchors[:, 1] / np.float32(size[1])
-        boxes = stack_boxes(*self._centres((column + x) / width, (row + y) / height, w, h), w, h)
-        probabilities, uncertainty = objectness[:, None] * e[:, self.entries_before_classes :], self._uncertainty(e)
-        if uncertainty is not None:
+        x, y = (column + x) / width, (row + y) / height
+        probabilities, uncertainty = objectness[:, None] * e[:, self.entries_before_classes :], None
+        if self.is_gaussian:
+            shift, uncertainty = np.float32(-SHIFTS[self.point]), e[:, 1:8:2].astype(np.float32)
+            x, y = x + shift * w, y + shift * h
             probabilities *= np.float32(1) - uncertainty.mean(axis=1)[:, None]
-        return Candidates(boxes, objectness, above(probabilities, thresh), uncertainty)
-
-    def _centres(self, x: Array, y: Array, w: Array, h: Array) -> tuple[Array, Array]:
-        """The centres of boxes of size w x h whose x and y are these."""
-        return x, y
-
-    def _uncertainty(self, entries: Array) -> Array | None:
-        """(k, 4) of predictions (k, entries), where the head predicts it."""
-        return None
-
-    def make_loss(self, network_size: tuple[int, int], seen: int) -> YoloLoss:
-        return self.loss_class(self, network_size)
+        return Candidates(stack_boxes(x, y, w, h), objectness, above(probabilities, thresh), uncertainty)
 
     def training_line(self, index: int) -> str:
         if not self.dialect.yolo_prints_losses:
-            return yolo_line(self.statistics, index)
-        normalizers = (self.iou_normalizer, self.obj_normalizer, self.cls_normalizer)
-        return yolo_losses_line(self.statistics, index, self.iou_loss, normalizers, self.show_details)
+            return super().training_line(index)
+        s, name = self.statistics, self.iou_loss if self.iou_loss in ("mse", "giou") else "iou"
+        parts = f"class_loss = {s.class_loss:f}, iou_loss = {s.iou_loss:f}, " if self.show_details else ""
+        count = max(s.count, 1)
+        return (
+            f"v3 ({name} loss, Normalizer: (iou: {self.iou_normalizer:.2f}, obj: {self.obj_normalizer:.2f}, "
+            f"cls: {self.cls_normalizer:.2f}) Region {index} Avg (IOU: {s.iou / count:f}), count: {count}, "
+            f"{parts}total_loss = {s.total_loss:f} "
+        )
 
     def table_row(self) -> str:
-        loss = self.section.text("iou_loss", "mse") or "mse"
-        return (
-            f"yolo\n[yolo] params: iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, scale_x_y: "
-            f"{self.scale_x_y:2.2f}"
-        )
+        return f"yolo\n[yolo] params: {self.loss_columns()}, scale_x_y: {self.scale_x_y:2.2f}"
 
-    def _normalizers(self) -> str:
+    def loss_columns(self) -> str:
+        """The columns of the loss in AlexeyAB's layer table."""
+        loss = self.section.text("iou_loss", "mse") or "mse"
         named = (("iou", 0.75), ("obj", 1.0), ("cls", 1.0), ("delta", 1.0))
-        return ", ".join(
-            f"{name}_norm: {self.section.real(f'{name}_normalizer', default):2.2f}" for name, default in named
-        )
+        norms = [f"{name}_norm: {self.section.real(f'{name}_normalizer', default):2.2f}" for name, default in named]
+        return ", ".join([f"iou loss: {loss} ({_IOU_LOSS.get(loss, 0)})", *norms])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GaussianYolo(Yolo):
     """Entries: x, sigma of x, y, sigma of y, w, sigma, h, sigma, objectness, classes.
 
-    Class probabilities are multiplied by 1 - the mean sigma. `point`: the point of the box that x and y give."""
+    Class probabilities are multiplied by 1 - the mean sigma. `point`: the point of the box that x and y give.
 
+    The density of a coordinate t with mean m and deviation s is g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), with
+    z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
+    """
+
+    is_gaussian: ClassVar[bool] = True
+    objectness: ClassVar[int] = 8
     entries_before_classes: ClassVar[int] = 9
     type_number: ClassVar[int] = 29
     rejects_deltas: ClassVar[bool] = False
-    loss_class: ClassVar[Callable[..., YoloLoss]] = GaussianLoss
+    nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms", "cornersnms")
+    line: ClassVar[str] = (
+        f"{Yolo.line}, class_loss = {{sum[class_loss]:.2f}}, iou_loss = {{sum[iou_loss]:.2f}}, "
+        "uc_loss = {sum[uncertainty_loss]:.2f}, total_loss = {sum[total_loss]:.2f} "
+    )
+
+    new_coords: bool = False
 
     @classmethod
-    def own_options(cls, section: Section) -> dict:
-        point = section.text("yolo_point", "center")
-        return {"point": point if point in ("left_top", "right_bottom") else "center"}
-
-    @classmethod
-    def read_nms(cls, section: Section) -> str:
-        kind = section.text("nms_kind", "default")
-        return kind if kind in ("greedynms", "diounms", "cornersnms") else "default"
+    def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
+        point = read_word(section, "yolo_point", "center", SHIFTS, "center")
+        return super().build(section, context, point=point, **options)
 
     def logistic_entries(self) -> list[tuple[int, int]]:
         return [(0, 4), (5, 1), (7, 2 + self.classes)]
@@ -185,20 +179,61 @@ class GaussianYolo(Yolo):
     def centre_entries(self) -> tuple[int, int]:
         return 0, 2
 
-    def _centres(self, x: Array, y: Array, w: Array, h: Array) -> tuple[Array, Array]:
-        shift = np.float32({"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[self.point])
-        return x + shift * w, y + shift * h
-
-    def _uncertainty(self, entries: Array) -> Array:
-        return entries[:, 1:8:2].astype(np.float32)
-
     def training_line(self, index: int) -> str:
-        return gaussian_line(self.statistics, index)
+        return self.statistics.line(self.line, index=index)
 
     def table_row(self) -> str:
-        loss = self.section.text("iou_loss", "mse") or "mse"
         point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
-        return (
-            f"[Gaussian_yolo] iou loss: {loss} ({_IOU_LOSS.get(loss, 0)}), {self._normalizers()}, scale: "
-            f"{self.scale_x_y:2.2f}, point: {point}"
-        )
+        return f"[Gaussian_yolo] {self.loss_columns()}, scale: {self.scale_x_y:2.2f}, point: {point}"
+
+    # === The loss ===
+
+    def cost(self) -> float:
+        return float(self._squares.sum())
+
+    def losses(self, batch: int) -> Statistics:
+        # Entries 4 to 7 are those of width and height, means included, but darknet prints them as uncertainty.
+        x_y, w_h, others = (float(part.sum()) / batch for part in np.split(self._squares, (4, 8)))
+        return Statistics(class_loss=others, iou_loss=x_y, uncertainty_loss=w_h, total_loss=x_y + w_h + others)
+
+    def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
+        if not self.objectness_smooth:
+            super()._ignore(entries, delta, match, classes)
+            return
+        wanted = match * match - entries[:, self.objectness]
+        delta[:, self.objectness] = np.float32(self.obj_normalizer) * wanted
+        self._set_class_delta(entries, delta, classes)
+
+    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
+        delta[:, self.objectness] = wanted
+
+    def assigned_point(self, boxes: Array) -> Array:
+        return boxes[:, :2] + np.float32(SHIFTS[self.point]) * boxes[:, 2:]
+
+    def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
+        decoded = super().decode(entries[0:8:2], cell, anchors)
+        decoded[:2] -= np.float32(SHIFTS[self.point]) * decoded[2:]
+        return decoded
+
+    def box_delta(
+        self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
+    ) -> tuple[Array, Array, Array]:
+        mean, sigma = entries[:, 0:8:2], entries[:, 1:8:2]
+        cell, anchors = self.cell_and_anchor(predictions)
+        size = np.log(boxes[:, 2:] * self._pixels / anchors)
+        target = np.concatenate([self.assigned_point(boxes) * self._cells - cell, size], axis=1)
+        z = (target - mean) / sigma
+        density = np.exp(z * z * np.float32(-0.5)) / (np.float32(np.sqrt(2 * np.pi)) * (sigma + _SIGMA))
+        scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
+        pull = np.float32(0.5) * density / (density + np.float32(1e-9)) * scale
+        means, sigmas = pull * z / sigma, pull * (z * z / sigma - 1 / (sigma + _SIGMA))
+        predicted = self.decode(entries.T, cell.T, anchors.T).T
+        overlap = iou(predicted, boxes)
+        if self.iou_loss != "mse":
+            overlap = giou(predicted, boxes)
+            means = iou_gradient(predicted, boxes, self.iou_loss)
+            means[:, :2] += np.float32(SHIFTS[self.point]) * means[:, 2:]
+            means[:, 2:] *= np.exp(mean[:, 2:])
+        weight = (np.float32(self.iou_normalizer) * multiplier)[:, None]
+        change = np.stack([means * weight, sigmas * np.float32(self.uc_normalizer)], axis=2)
+        return self._clipped(change.reshape(-1, 8)), overlap, 1 - overlap

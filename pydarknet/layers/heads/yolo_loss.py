@@ -31,22 +31,21 @@ from ...boxes import Measure, ciou, diou, giou, iou
 from ...config.dialect import Dialect
 from ...config.sections import Section, flag, real
 from ...utils.arrays import Array
-from .base import Head, Indices
+from .base import Head, Indices, Statistics
 from .iou_gradient import iou_gradient
-from .statistics import Statistics
 from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, square_sum
 
 MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
 _CONFIDENT = np.float32(0.25)
-_SIGMA = np.float32(0.3)  # added to every standard deviation
-_SHIFTS = {"center": 0.0, "left_top": -0.5, "right_bottom": 0.5}  # the reference point, in box sizes from the centre
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class YoloOptions(Head):
-    """The options of `[yolo]` and `[Gaussian_yolo]`, most of which only training knows. Anchors are in pixels."""
+class YoloLoss(Head):
+    """The options and the loss of `[yolo]` and `[Gaussian_yolo]`. Anchors are in pixels."""
 
+    is_gaussian: ClassVar[bool] = False
+    objectness: ClassVar[int] = 4  # its entry, after those of the box
     entries_before_classes: ClassVar[int] = 5
 
     anchors: Array
@@ -83,6 +82,261 @@ class YoloOptions(Head):
         """(k,): the weights of objects of these classes, by `counters_per_class`."""
         return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
 
+    # === The loss ===
+
+    def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
+        self._cells = np.array([self.shape.width, self.shape.height], np.float32)
+        self._pixels = np.array(network_size, np.float32)
+        self._missing_overlap = 0.0  # sum of 1 - IoU or 1 - GIoU
+        self._assigned = [np.zeros(0, np.intp)]  # predictions that learned more than that they are empty
+        shape = (len(truth) * len(self.mask), self.entries, self.shape.cells)
+        planes, change = self.values.reshape(shape), self.loss_delta.reshape(shape)
+        known = self.classes if self.dialect.skips_unknown_classes else None
+        objects = Objects.read(truth, self.pictures.max_boxes, known, self.labels)
+        self._train_unassigned(planes, change, objects)
+        predictions, owners = self.assign_targets(objects)
+        for batch in conflict_free_batches(predictions):
+            boxes, classes = objects.boxes[owners[batch]], objects.classes[owners[batch]]
+            self._train_assigned(planes, change, predictions[batch], boxes, classes)
+        assigned = self.index(np.unique(np.concatenate(self._assigned)))
+        change[assigned] = self._averaged(change[assigned])
+        if self.rejection is not None:  # before the cost is made of the deltas
+            self.rejection.apply(self.loss_delta, self.entries, self.progress)
+        self._squares = np.square(change[assigned], dtype=np.float64).sum(axis=0)  # of all deltas, by entry
+        self._squares[self.objectness] = square_sum(change[:, self.objectness])
+        if self.delta_normalizer != 1:
+            self.loss_delta *= np.float32(self.delta_normalizer)
+        cost = self.cost()
+        self.statistics += self.losses(len(self.values))
+        return cost
+
+    def cost(self) -> float:
+        if self.iou_loss == "mse" or not self.show_details:
+            return float(self._squares.sum())
+        others = self.obj_normalizer * self._squares[self.objectness :].sum()
+        return float(others + self.iou_normalizer * self._missing_overlap / max(self.statistics.count, 1))
+
+    def losses(self, batch: int) -> Statistics:
+        """The parts of the cost, as darknet prints them."""
+        total = float(self._squares.sum())
+        others = self.obj_normalizer * float(self._squares[self.objectness :].sum())
+        return Statistics(class_loss=others / batch, iou_loss=(total - others) / batch, total_loss=total / batch)
+
+    @contextmanager
+    def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
+        """The entries of distinct predictions and their deltas, to be changed in place: (k, entries) both."""
+        index = self.index(predictions)
+        change = delta[index]
+        yield planes[index], change
+        delta[index] = change
+        self._assigned.append(predictions)
+
+    def index(self, predictions: Indices) -> tuple[Indices, slice, Indices]:
+        """The index of predictions in planes (pictures x anchors, entries, cells), which gives (k, entries).
+
+        Those of a mini-batch are numbered picture by picture, anchor by anchor and, within an anchor, row by row."""
+        row, cell = np.divmod(predictions, self.shape.cells)
+        return row, slice(None), cell
+
+    def cell_and_anchor(self, predictions: Indices) -> tuple[Array, Array]:
+        """(k, 2) float32 column and row, and (k, 2) anchor sizes of predictions."""
+        row, _, cell = self.index(predictions)
+        corner = np.stack([cell % self.shape.width, cell // self.shape.width], axis=1).astype(np.float32)
+        return corner, self.anchors[np.asarray(self.mask)[row % len(self.mask)]]
+
+    # === Every prediction ===
+
+    def _train_unassigned(self, planes: Array, delta: Array, objects: Objects) -> None:
+        """Objectness deltas of all predictions, and what `ignore_thresh` and `truth_thresh` make of them."""
+        objectness = planes[:, self.objectness]
+        self.count(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
+        delta[:, self.objectness] = np.float32(self.obj_normalizer) * (0 - objectness)
+        best, which = best_overlaps(self._decode_all(planes), objects.boxes, objects.starts)
+        ignored, match = self._above_ignore_thresh(planes, best)
+        if len(ignored):
+            with self._gathered(planes, delta, ignored) as (entries, change):
+                self._ignore(entries, change, match, objects.classes[which[ignored]])
+        above = np.flatnonzero(best > np.float32(self.truth_thresh))
+        if len(above):
+            boxes, classes = objects.boxes[which[above]], objects.classes[which[above]]
+            with self._gathered(planes, delta, above) as (entries, change):
+                self._train_above_truth_thresh(entries, change, above, best[above], boxes, classes)
+
+    def _decode_all(self, planes: Array) -> Array:
+        """(4, pictures, anchors, cells): the boxes of all predictions."""
+        anchors = len(self.mask)
+        entries = planes.reshape(-1, anchors, self.entries, self.shape.cells).transpose(2, 0, 1, 3)
+        cell, anchor = self.cell_and_anchor(np.arange(anchors * self.shape.cells))
+        return self.decode(entries, *(each.T.reshape(2, anchors, self.shape.cells) for each in (cell, anchor)))
+
+    def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
+        """The predictions whose IoU with an object is above `ignore_thresh`, and that IoU."""
+        limit = np.float32(self.ignore_thresh)
+        predictions = np.flatnonzero(best > limit)
+        match = best[predictions]
+        if self.dialect.yolo_spares_confident_only:
+            row, _, cell = self.index(predictions)
+            confident = (planes[row, self.entries_before_classes :, cell] > _CONFIDENT).any(axis=1)
+            match = np.where(confident, match, np.float32(0))
+        return predictions[match > limit], match[match > limit]
+
+    def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
+        """Do not train predictions to be empty; with `objectness_smooth` their objectness follows the IoU."""
+        if not self.objectness_smooth:
+            delta[:, self.objectness] = 0
+            return
+        wanted = np.float32(self.obj_normalizer) * (match - entries[:, self.objectness])
+        delta[:, self.objectness] = np.maximum(delta[:, self.objectness], wanted)
+
+    def _train_above_truth_thresh(
+        self, entries: Array, delta: Array, predictions: Indices, best: Array, boxes: Array, classes: ClassIds
+    ) -> None:
+        """Train predictions towards the objects that they overlap by more than `truth_thresh`."""
+        smooth = self.objectness_smooth
+        wanted = best * best if smooth else np.ones_like(best)
+        delta[:, self.objectness] = np.float32(self.obj_normalizer) * (wanted - entries[:, self.objectness])
+        self._set_class_delta(entries, delta, classes)
+        multiplier = self.multiplier(classes)
+        if smooth:
+            own = np.arange(len(predictions)), self.entries_before_classes + classes
+            delta[own] = multiplier * (wanted - entries[own])
+        change, _, _ = self.box_delta(entries, predictions, boxes, multiplier)
+        self._add_box_delta(delta, change)
+
+    # === Assigned predictions ===
+
+    def assign_targets(self, objects: Objects) -> tuple[Indices, Indices]:
+        """(predictions, objects): pairs of a prediction and the object that it learns, in the objects' order.
+
+        An object whose anchor belongs to another head has none. Objects of the same cell and anchor share one.
+        """
+        boxes = objects.boxes
+        anchors, shapes = np.zeros((self.num, 4), np.float32), np.zeros((len(boxes), 4), np.float32)
+        anchors[:, 2:] = self.anchors[: self.num] / self._pixels
+        shapes[:, 2:] = boxes[:, 2:]
+        chosen = np.zeros((len(boxes), self.num), bool)
+        if self.iou_thresh < 1:
+            measure = MEASURES[self.iou_thresh_kind]
+            chosen = measure(anchors[None], shapes[:, None]) > np.float32(self.iou_thresh)
+        best = iou(anchors[None], shapes[:, None]).argmax(axis=1)
+        chosen[np.arange(len(boxes)), best] = True
+        ours = [number for number in range(self.num) if number in self.mask]
+        owner, which = np.nonzero(chosen[:, ours])
+        position = np.array([self.mask.index(number) for number in ours], np.intp)[which]
+        last = self._cells.astype(np.int64) - 1
+        column, row = np.clip((self.assigned_point(boxes[owner]) * self._cells).astype(np.int64), 0, last).T
+        plane = objects.picture[owner] * len(self.mask) + position
+        return plane * self.shape.cells + row * self.shape.width + column, owner
+
+    def assigned_point(self, boxes: Array) -> Array:
+        """(k, 2): the point of each box that chooses its cell."""
+        return boxes[:, :2]
+
+    def _train_assigned(
+        self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
+    ) -> None:
+        """Train distinct predictions towards one object each."""
+        multiplier = self.multiplier(classes)
+        with self._gathered(planes, delta, predictions) as (entries, change):
+            box, overlap, missing = self.box_delta(entries, predictions, boxes, multiplier)
+            self._add_box_delta(change, box)
+            objectness = entries[:, self.objectness]
+            wanted = multiplier * np.float32(self.obj_normalizer) * (1 - objectness)
+            self._set_objectness_delta(change, wanted)
+            own = self._set_class_delta(entries, change, classes)
+        self._missing_overlap += float(missing.sum(dtype=np.float64))
+        self.count(
+            count=len(predictions),
+            class_count=len(predictions),
+            iou=float(overlap.sum(dtype=np.float64)),
+            recalled=int((overlap > 0.5).sum()),
+            recalled75=int((overlap > 0.75).sum()),
+            class_probability=float(own.sum(dtype=np.float64)),
+            objectness=float(objectness.sum(dtype=np.float64)),
+        )
+
+    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
+        if self.objectness_smooth:
+            current = delta[:, self.objectness]
+            wanted = np.where(current == 0, wanted, current)
+        delta[:, self.objectness] = wanted
+
+    def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
+        """Set the class deltas; the predicted probabilities of the objects' own classes, (k,).
+
+        A prediction that has a class already learns the new one besides. A class that the head does not have, which
+        pjreddie's may meet, trains no class.
+        """
+        p, current = entries[:, self.entries_before_classes :], delta[:, self.entries_before_classes :]
+        own = np.arange(self.classes) == classes[:, None]
+        looks_at_own = self.dialect.yolo_looks_at_own_class and not self.is_gaussian
+        has_class = (np.where(own, current, 0).sum(axis=1) if looks_at_own else current[:, 0]) != 0
+        probability = np.where(own, p, np.float32(0)).sum(axis=1)
+        low = np.float32(0.5 * self.label_smooth_eps)
+        high = np.float32(1 - self.label_smooth_eps) + low
+        further = high - p
+        wanted = np.where(own, high, low) - p
+        if self.multipliers is not None:
+            multiplier = self.multiplier(classes)[:, None]
+            further = further * multiplier
+            wanted = np.where(own, wanted * multiplier * np.float32(self.cls_normalizer), wanted)
+        if self.focal_loss and not self.is_gaussian:
+            wanted = focal_factor(probability)[:, None] * (own.astype(np.float32) - p)
+        change = np.where(has_class[:, None], np.where(own, further, current), wanted)
+        delta[:, self.entries_before_classes :] = np.where(np.isfinite(change), change, current)
+        return probability
+
+    # === Boxes ===
+
+    def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
+        """(4, ...) boxes as fractions of the input, of entries (entries, ...) in cells with anchors (2, ...)."""
+        (columns, rows), (width, height) = self._cells, self._pixels
+        w, h = 4 * entries[2:4] ** 2 if self.new_coords else np.exp(entries[2:4])
+        x, y = (cell[0] + entries[0]) / columns, (cell[1] + entries[1]) / rows
+        return np.stack([x, y, w * anchors[0] / width, h * anchors[1] / height])
+
+    def box_delta(
+        self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
+    ) -> tuple[Array, Array, Array]:
+        """Of predictions that learn boxes (k, 4): (k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the
+        part of 1 that is missing in the cost."""
+        weight = (np.float32(self.iou_normalizer) * multiplier)[:, None]
+        cell, anchors = self.cell_and_anchor(predictions)
+        predicted = self.decode(entries.T, cell.T, anchors.T).T
+        overlap = iou(predicted, boxes)
+        missing = 1 - (giou(predicted, boxes) if self.iou_loss == "giou" else overlap)
+        if self.iou_loss != "mse":
+            change = iou_gradient(predicted, boxes, self.iou_loss)
+            if not self.new_coords:
+                change[:, 2:] *= np.exp(entries[:, 2:4])
+            return self._clipped(change * weight), overlap, missing
+        ratio = boxes[:, 2:] * self._pixels / anchors
+        size = np.sqrt(ratio / 4) if self.new_coords else np.log(ratio)
+        target = np.concatenate([boxes[:, :2] * self._cells - cell, size], axis=1)
+        scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
+        return scale * (target - entries[:, :4]) * weight, overlap, missing
+
+    def _clipped(self, change: Array) -> Array:
+        """Without NaN and infinity, and between -max_delta and max_delta."""
+        limit = np.float32(self.max_delta)
+        return np.clip(np.where(np.isfinite(change), change, np.float32(0)), -limit, limit)
+
+    def _add_box_delta(self, delta: Array, change: Array) -> None:
+        current = delta[:, : self.objectness]
+        if not self.is_gaussian:
+            self.count(boxes=len(current), rewritten=int((current != 0).any(axis=1).sum()))
+        current[:] = current + change if self.dialect.yolo_adds_box_deltas else change
+
+    def _averaged(self, delta: Array) -> Array:
+        """Deltas (k, entries) with those of the box divided by the number of wanted classes, as they were summed."""
+        if self.iou_thresh >= 1 and not self.is_gaussian:
+            return delta
+        wanted = (delta[:, self.entries_before_classes :] > 0).sum(axis=1)
+        if not self.is_gaussian:
+            wanted[delta[:, self.objectness] == 0] = 0
+        delta[:, : self.objectness] /= np.maximum(wanted, 1)[:, None].astype(np.float32)
+        return delta
+
 
 def class_multipliers(section: Section, classes: int) -> Array | None:
     """(classes,): how many times rarer each class is than the commonest one, at most `max_delta`."""
@@ -96,347 +350,6 @@ def class_multipliers(section: Section, classes: int) -> Array | None:
         )
     counts = np.maximum(np.array(counters, np.float32), 1)
     return np.minimum(counts.max() / counts, np.float32(section.real("max_delta", float("inf"))))
-
-
-class YoloLoss:
-    """The loss of one mini-batch: deltas, cost, and sums for the line that darknet prints."""
-
-    box_entries: ClassVar[int] = 4
-    always_averages: ClassVar[bool] = False
-    counts_boxes: ClassVar[bool] = True
-
-    def __init__(self, head: YoloOptions, network_size: tuple[int, int]) -> None:
-        """network_size: (width, height) of the network's input in pixels."""
-        self.head = head
-        self.size = np.array([head.shape.width, head.shape.height], np.float32)  # in cells
-        self.pixels = np.array(network_size, np.float32)
-        self.looks_at_own_class, self.focal = head.dialect.yolo_looks_at_own_class, head.focal_loss
-        self.objectness = self.box_entries
-        self.first_class = self.box_entries + 1
-        self.sums = Statistics()
-        self.missing_overlap = 0.0  # sum of 1 - IoU or 1 - GIoU
-        self.assigned = [np.zeros(0, np.intp)]  # predictions that learned more than that they are empty
-        self.squares = np.zeros(head.entries)  # sums of squares of all deltas, by entry
-
-    @np.errstate(all="ignore")
-    def batch(self, values: Array, truth: Sequence[Array], max_boxes: int, delta: Array) -> tuple[float, Statistics]:
-        """Fill `delta` (batch, outputs), which holds zeros; the cost and the statistics."""
-        shape = (len(truth) * len(self.head.mask), self.head.entries, self.head.shape.cells)
-        planes, change = values.reshape(shape), delta.reshape(shape)
-        known = self.head.classes if self.head.dialect.skips_unknown_classes else None
-        objects = Objects.read(truth, max_boxes, known, self.head.labels)
-        self._train_unassigned(planes, change, objects)
-        predictions, owners = self.assign_targets(objects)
-        for batch in conflict_free_batches(predictions):
-            boxes, classes = objects.boxes[owners[batch]], objects.classes[owners[batch]]
-            self._train_assigned(planes, change, predictions[batch], boxes, classes)
-        assigned = self.index(np.unique(np.concatenate(self.assigned)))
-        change[assigned] = self._averaged(change[assigned])
-        if self.head.rejection is not None:  # before the cost is made of the deltas
-            self.head.rejection.apply(delta, self.head.entries, self.head.progress)
-        self.squares = np.square(change[assigned], dtype=np.float64).sum(axis=0)
-        self.squares[self.objectness] = square_sum(change[:, self.objectness])
-        if self.head.delta_normalizer != 1:
-            delta *= np.float32(self.head.delta_normalizer)
-        return self.cost(), self.sums + self.losses(len(values))
-
-    def cost(self) -> float:
-        head = self.head
-        if head.iou_loss == "mse" or not head.show_details:
-            return float(self.squares.sum())
-        others = head.obj_normalizer * self.squares[self.box_entries :].sum()
-        return float(others + head.iou_normalizer * self.missing_overlap / max(self.sums.count, 1))
-
-    def losses(self, batch: int) -> Statistics:
-        """The parts of the cost, as darknet prints them."""
-        total = float(self.squares.sum())
-        others = self.head.obj_normalizer * float(self.squares[self.box_entries :].sum())
-        return Statistics(class_loss=others / batch, iou_loss=(total - others) / batch, total_loss=total / batch)
-
-    @contextmanager
-    def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
-        """The entries of distinct predictions and their deltas, to be changed in place: (k, entries) both."""
-        index = self.index(predictions)
-        change = delta[index]
-        yield planes[index], change
-        delta[index] = change
-        self.assigned.append(predictions)
-
-    def index(self, predictions: Indices) -> tuple[Indices, slice, Indices]:
-        """The index of predictions in planes (pictures x anchors, entries, cells), which gives (k, entries).
-
-        Those of a mini-batch are numbered picture by picture, anchor by anchor and, within an anchor, row by row."""
-        row, cell = np.divmod(predictions, self.head.shape.cells)
-        return row, slice(None), cell
-
-    def cell_and_anchor(self, predictions: Indices) -> tuple[Array, Array]:
-        """(k, 2) float32 column and row, and (k, 2) anchor sizes of predictions."""
-        row, _, cell = self.index(predictions)
-        corner = np.stack([cell % self.head.shape.width, cell // self.head.shape.width], axis=1).astype(np.float32)
-        return corner, self.head.anchors[np.asarray(self.head.mask)[row % len(self.head.mask)]]
-
-    # === Every prediction ===
-
-    def _train_unassigned(self, planes: Array, delta: Array, objects: Objects) -> None:
-        """Objectness deltas of all predictions, and what `ignore_thresh` and `truth_thresh` make of them."""
-        head = self.head
-        objectness = planes[:, self.objectness]
-        self.sums += Statistics(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
-        delta[:, self.objectness] = np.float32(head.obj_normalizer) * (0 - objectness)
-        best, which = best_overlaps(self._decode_all(planes), objects.boxes, objects.starts)
-        ignored, match = self._above_ignore_thresh(planes, best)
-        if len(ignored):
-            with self._gathered(planes, delta, ignored) as (entries, change):
-                self._ignore(entries, change, match, objects.classes[which[ignored]])
-        above = np.flatnonzero(best > np.float32(head.truth_thresh))
-        if len(above):
-            boxes, classes = objects.boxes[which[above]], objects.classes[which[above]]
-            with self._gathered(planes, delta, above) as (entries, change):
-                self._train_above_truth_thresh(entries, change, above, best[above], boxes, classes)
-
-    def _decode_all(self, planes: Array) -> Array:
-        """(4, pictures, anchors, cells): the boxes of all predictions."""
-        head, anchors = self.head, len(self.head.mask)
-        entries = planes.reshape(-1, anchors, self.head.entries, head.shape.cells).transpose(2, 0, 1, 3)
-        cell, anchor = self.cell_and_anchor(np.arange(anchors * head.shape.cells))
-        return self.decode(entries, *(each.T.reshape(2, anchors, head.shape.cells) for each in (cell, anchor)))
-
-    def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
-        """The predictions whose IoU with an object is above `ignore_thresh`, and that IoU."""
-        limit = np.float32(self.head.ignore_thresh)
-        predictions = np.flatnonzero(best > limit)
-        match = best[predictions]
-        if self.head.dialect.yolo_spares_confident_only:
-            row, _, cell = self.index(predictions)
-            confident = (planes[row, self.first_class :, cell] > _CONFIDENT).any(axis=1)
-            match = np.where(confident, match, np.float32(0))
-        return predictions[match > limit], match[match > limit]
-
-    def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        """Do not train predictions to be empty; with `objectness_smooth` their objectness follows the IoU."""
-        if not self.head.objectness_smooth:
-            delta[:, self.objectness] = 0
-            return
-        wanted = np.float32(self.head.obj_normalizer) * (match - entries[:, self.objectness])
-        delta[:, self.objectness] = np.maximum(delta[:, self.objectness], wanted)
-
-    def _train_above_truth_thresh(
-        self, entries: Array, delta: Array, predictions: Indices, best: Array, boxes: Array, classes: ClassIds
-    ) -> None:
-        """Train predictions towards the objects that they overlap by more than `truth_thresh`."""
-        head, smooth = self.head, self.head.objectness_smooth
-        wanted = best * best if smooth else np.ones_like(best)
-        delta[:, self.objectness] = np.float32(head.obj_normalizer) * (wanted - entries[:, self.objectness])
-        self._set_class_delta(entries, delta, classes)
-        multiplier = self.head.multiplier(classes)
-        if smooth:
-            own = np.arange(len(predictions)), self.first_class + classes
-            delta[own] = multiplier * (wanted - entries[own])
-        change, _, _ = self.box_delta(entries, predictions, boxes, multiplier)
-        self._add_box_delta(delta, change)
-
-    # === Assigned predictions ===
-
-    def assign_targets(self, objects: Objects) -> tuple[Indices, Indices]:
-        """(predictions, objects): pairs of a prediction and the object that it learns, in the objects' order.
-
-        An object whose anchor belongs to another head has none. Objects of the same cell and anchor share one.
-        """
-        head, boxes = self.head, objects.boxes
-        anchors, shapes = np.zeros((head.num, 4), np.float32), np.zeros((len(boxes), 4), np.float32)
-        anchors[:, 2:] = head.anchors[: head.num] / self.pixels
-        shapes[:, 2:] = boxes[:, 2:]
-        chosen = np.zeros((len(boxes), head.num), bool)
-        if head.iou_thresh < 1:
-            measure = MEASURES[head.iou_thresh_kind]
-            chosen = measure(anchors[None], shapes[:, None]) > np.float32(head.iou_thresh)
-        best = iou(anchors[None], shapes[:, None]).argmax(axis=1)
-        chosen[np.arange(len(boxes)), best] = True
-        ours = [number for number in range(head.num) if number in head.mask]
-        owner, which = np.nonzero(chosen[:, ours])
-        position = np.array([head.mask.index(number) for number in ours], np.intp)[which]
-        last = self.size.astype(np.int64) - 1
-        column, row = np.clip((self.assigned_point(boxes[owner]) * self.size).astype(np.int64), 0, last).T
-        plane = objects.picture[owner] * len(head.mask) + position
-        return plane * head.shape.cells + row * head.shape.width + column, owner
-
-    def assigned_point(self, boxes: Array) -> Array:
-        """(k, 2): the point of each box that chooses its cell."""
-        return boxes[:, :2]
-
-    def _train_assigned(
-        self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
-    ) -> None:
-        """Train distinct predictions towards one object each."""
-        multiplier = self.head.multiplier(classes)
-        with self._gathered(planes, delta, predictions) as (entries, change):
-            box, overlap, missing = self.box_delta(entries, predictions, boxes, multiplier)
-            self._add_box_delta(change, box)
-            objectness = entries[:, self.objectness]
-            wanted = multiplier * np.float32(self.head.obj_normalizer) * (1 - objectness)
-            self._set_objectness_delta(change, wanted)
-            own = self._set_class_delta(entries, change, classes)
-        self.missing_overlap += float(missing.sum(dtype=np.float64))
-        self.sums += Statistics(
-            count=len(predictions),
-            class_count=len(predictions),
-            iou=float(overlap.sum(dtype=np.float64)),
-            recalled=int((overlap > 0.5).sum()),
-            recalled75=int((overlap > 0.75).sum()),
-            class_probability=float(own.sum(dtype=np.float64)),
-            objectness=float(objectness.sum(dtype=np.float64)),
-        )
-
-    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
-        if self.head.objectness_smooth:
-            current = delta[:, self.objectness]
-            wanted = np.where(current == 0, wanted, current)
-        delta[:, self.objectness] = wanted
-
-    def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
-        """Set the class deltas; the predicted probabilities of the objects' own classes, (k,).
-
-        A prediction that has a class already learns the new one besides. A class that the head does not have, which
-        pjreddie's may meet, trains no class.
-        """
-        head = self.head
-        p, current = entries[:, self.first_class :], delta[:, self.first_class :]
-        own = np.arange(self.head.classes) == classes[:, None]
-        has_class = (current[:, 0] if not self.looks_at_own_class else np.where(own, current, 0).sum(axis=1)) != 0
-        probability = np.where(own, p, np.float32(0)).sum(axis=1)
-        low = np.float32(0.5 * head.label_smooth_eps)
-        high = np.float32(1 - head.label_smooth_eps) + low
-        further = high - p
-        wanted = np.where(own, high, low) - p
-        if head.multipliers is not None:
-            multiplier = head.multiplier(classes)[:, None]
-            further = further * multiplier
-            wanted = np.where(own, wanted * multiplier * np.float32(head.cls_normalizer), wanted)
-        if self.focal:
-            wanted = focal_factor(probability)[:, None] * (own.astype(np.float32) - p)
-        change = np.where(has_class[:, None], np.where(own, further, current), wanted)
-        delta[:, self.first_class :] = np.where(np.isfinite(change), change, current)
-        return probability
-
-    # === Boxes ===
-
-    def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
-        """(4, ...) boxes as fractions of the input, of entries (entries, ...) in cells with anchors (2, ...)."""
-        (columns, rows), (width, height) = self.size, self.pixels
-        w, h = 4 * entries[2:4] ** 2 if self.head.new_coords else np.exp(entries[2:4])
-        x, y = (cell[0] + entries[0]) / columns, (cell[1] + entries[1]) / rows
-        return np.stack([x, y, w * anchors[0] / width, h * anchors[1] / height])
-
-    def box_delta(
-        self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
-    ) -> tuple[Array, Array, Array]:
-        """Of predictions that learn boxes (k, 4): (k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the
-        part of 1 that is missing in the cost."""
-        head = self.head
-        weight = (np.float32(head.iou_normalizer) * multiplier)[:, None]
-        cell, anchors = self.cell_and_anchor(predictions)
-        predicted = self.decode(entries.T, cell.T, anchors.T).T
-        overlap = iou(predicted, boxes)
-        missing = 1 - (giou(predicted, boxes) if head.iou_loss == "giou" else overlap)
-        if head.iou_loss != "mse":
-            change = iou_gradient(predicted, boxes, head.iou_loss)
-            if not head.new_coords:
-                change[:, 2:] *= np.exp(entries[:, 2:4])
-            return self._clipped(change * weight), overlap, missing
-        ratio = boxes[:, 2:] * self.pixels / anchors
-        size = np.sqrt(ratio / 4) if head.new_coords else np.log(ratio)
-        target = np.concatenate([boxes[:, :2] * self.size - cell, size], axis=1)
-        scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
-        return scale * (target - entries[:, :4]) * weight, overlap, missing
-
-    def _clipped(self, change: Array) -> Array:
-        """Without NaN and infinity, and between -max_delta and max_delta."""
-        limit = np.float32(self.head.max_delta)
-        return np.clip(np.where(np.isfinite(change), change, np.float32(0)), -limit, limit)
-
-    def _add_box_delta(self, delta: Array, change: Array) -> None:
-        current = delta[:, : self.box_entries]
-        if self.counts_boxes:
-            self.sums += Statistics(boxes=len(current), rewritten=int((current != 0).any(axis=1).sum()))
-        current[:] = current + change if self.head.dialect.yolo_adds_box_deltas else change
-
-    def _averaged(self, delta: Array) -> Array:
-        """Deltas (k, entries) with those of the box divided by the number of wanted classes, as they were summed."""
-        if self.head.iou_thresh >= 1 and not self.always_averages:
-            return delta
-        wanted = (delta[:, self.first_class :] > 0).sum(axis=1)
-        if not self.always_averages:
-            wanted[delta[:, self.objectness] == 0] = 0
-        delta[:, : self.box_entries] /= np.maximum(wanted, 1)[:, None].astype(np.float32)
-        return delta
-
-
-class GaussianLoss(YoloLoss):
-    """The loss of `[Gaussian_yolo]`: even box entries are means, odd ones standard deviations.
-
-    The density of a coordinate t with mean m and deviation s is g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), with
-    z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
-    """
-
-    box_entries: ClassVar[int] = 8
-    always_averages: ClassVar[bool] = True
-    counts_boxes: ClassVar[bool] = False
-
-    def __init__(self, head: YoloOptions, network_size: tuple[int, int]) -> None:
-        super().__init__(head, network_size)
-        self.looks_at_own_class = self.focal = False
-        self.shift = np.float32(_SHIFTS[head.point])
-
-    def cost(self) -> float:
-        return float(self.squares.sum())
-
-    def losses(self, batch: int) -> Statistics:
-        # Entries 4 to 7 are those of width and height, means included, but darknet prints them as uncertainty.
-        x_y, w_h, others = (float(part.sum()) / batch for part in np.split(self.squares, (4, 8)))
-        return Statistics(class_loss=others, iou_loss=x_y, uncertainty_loss=w_h, total_loss=x_y + w_h + others)
-
-    def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        if not self.head.objectness_smooth:
-            super()._ignore(entries, delta, match, classes)
-            return
-        wanted = match * match - entries[:, self.objectness]
-        delta[:, self.objectness] = np.float32(self.head.obj_normalizer) * wanted
-        self._set_class_delta(entries, delta, classes)
-
-    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
-        delta[:, self.objectness] = wanted
-
-    def assigned_point(self, boxes: Array) -> Array:
-        return boxes[:, :2] + self.shift * boxes[:, 2:]
-
-    def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
-        decoded = super().decode(entries[0:8:2], cell, anchors)
-        decoded[:2] -= self.shift * decoded[2:]
-        return decoded
-
-    def box_delta(
-        self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
-    ) -> tuple[Array, Array, Array]:
-        head = self.head
-        mean, sigma = entries[:, 0:8:2], entries[:, 1:8:2]
-        cell, anchors = self.cell_and_anchor(predictions)
-        size = np.log(boxes[:, 2:] * self.pixels / anchors)
-        target = np.concatenate([self.assigned_point(boxes) * self.size - cell, size], axis=1)
-        z = (target - mean) / sigma
-        density = np.exp(z * z * np.float32(-0.5)) / (np.float32(np.sqrt(2 * np.pi)) * (sigma + _SIGMA))
-        scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
-        pull = np.float32(0.5) * density / (density + np.float32(1e-9)) * scale
-        means, sigmas = pull * z / sigma, pull * (z * z / sigma - 1 / (sigma + _SIGMA))
-        predicted = self.decode(entries.T, cell.T, anchors.T).T
-        overlap = iou(predicted, boxes)
-        if head.iou_loss != "mse":
-            overlap = giou(predicted, boxes)
-            means = iou_gradient(predicted, boxes, head.iou_loss)
-            means[:, :2] += self.shift * means[:, 2:]
-            means[:, 2:] *= np.exp(mean[:, 2:])
-        weight = (np.float32(head.iou_normalizer) * multiplier)[:, None]
-        change = np.stack([means * weight, sigmas * np.float32(head.uc_normalizer)], axis=2)
-        return self._clipped(change.reshape(-1, 8)), overlap, 1 - overlap
 
 
 def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:

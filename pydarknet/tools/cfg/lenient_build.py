@@ -196,19 +196,15 @@ class LenientBuild:
     net: LenientSection = field(init=False)
     input: Shape = ANY_INPUT
     layers: list[Layer] = field(default_factory=list)
-    certainty: list[ShapeCertainty] = field(default_factory=list)  # of each layer's output
+    # Of each layer's output, and of the network's input.
+    certainty: dict[int, ShapeCertainty] = field(default_factory=lambda: {INPUT: ShapeCertainty()})
     diagnostics: Diagnostics = field(init=False)
     problems: list[Problem] = field(init=False)  # in the order in which they were found
-    _input_certainty: ShapeCertainty = ShapeCertainty()
 
     def __post_init__(self) -> None:
         self.diagnostics = Diagnostics(self.config.path)
         self.problems = self.diagnostics.problems
         self._build()
-
-    def certainty_of(self, source: int) -> ShapeCertainty:
-        """The certainty of the output of layer `source`, or of the network's input (INPUT)."""
-        return self._input_certainty if source == INPUT else self.certainty[source]
 
     def _build(self) -> None:
         """Read [net] and all layers."""
@@ -218,11 +214,11 @@ class LenientBuild:
             self.input = network_input(Config(self.config.path, self.net, []))
         except ConfigError as error:
             self.diagnostics.add(str(error))
-            self._input_certainty = UNKNOWN
+            self.certainty[INPUT] = UNKNOWN
         faulty = self.net.faulty
         if faulty & {"width", "height", "channels", "inputs"}:
-            self._input_certainty = ShapeCertainty("channels" not in faulty, not faulty & {"width", "height"})
-        self._report_unused(self.net, None)
+            self.certainty[INPUT] = ShapeCertainty("channels" not in faulty, not faulty & {"width", "height"})
+        self._report_unused(self.net)
         parameters = 0
         for index, section in enumerate(self.config.layers):
             self._add(index, section)
@@ -249,16 +245,16 @@ class LenientBuild:
             layer = Layer(section=section, sources=context.previous)
             layer.inputs = (layer.shape,) = (context.shape(index - 1),)
             self.layers.append(layer)
-            self.certainty.append(UNKNOWN)
+            self.certainty[index] = UNKNOWN
             return
-        self._report_unused(section, index)
+        self._report_unused(section)
         section.faulty |= section.misspelt()
         self._reshape(layer, [context.shape(source) for source in layer.sources])
 
-    def _report_unused(self, section: LenientSection, layer: int | None) -> None:
+    def _report_unused(self, section: LenientSection) -> None:
         for option, hint in section.unused_options():
             text = f"[{section.kind}] Unused field: '{option.key} = {option.value}'{hint}"
-            self.problems.append(Problem(option.line, text, layer, is_error=HINT in hint))
+            self.problems.append(Problem(option.line, text, section.layer, is_error=HINT in hint))
 
     def _class_of(self, section: LenientSection) -> type[Layer] | None:
         try:
@@ -274,7 +270,7 @@ class LenientBuild:
             try:
                 return cls.from_section(section, context)
             except DarknetError as error:
-                if not isinstance(error, ShapeError) or self.certainty_of(context.index - 1).channels:
+                if not isinstance(error, ShapeError) or self.certainty[context.index - 1].channels:
                     section.report(str(error))
                 if not section.repair(context.index == 0):
                     return None
@@ -300,13 +296,13 @@ class LenientBuild:
                 _section(layer).report(str(layer.section.shape_error(text, "layers")))
                 certainty = ShapeCertainty(certainty.channels, False)
             layer.shape = _guess(layer, inputs)
+        self.certainty[len(self.layers)] = certainty
         self.layers.append(layer)
-        self.certainty.append(certainty)
 
     def _output_certainty(self, layer: Layer) -> ShapeCertainty:
         """The channels are certain if the layer's own options set them or those of all inputs are certain, and no
         option that they depend on is faulty; the size likewise."""
-        inputs, faulty = [self.certainty_of(source) for source in layer.sources], _section(layer).faulty
+        inputs, faulty = [self.certainty[source] for source in layer.sources], _section(layer).faulty
         channels = layer.sets_channels or all(each.channels for each in inputs)
         size = layer.sets_size or all(each.size for each in inputs)
         split = isinstance(layer, Route) and faulty & {"groups", "group_id"}
@@ -314,7 +310,7 @@ class LenientBuild:
 
     def _inputs_are_certain(self, layer: Layer) -> bool:
         """Whether a ShapeError of this layer is its own fault, not a consequence of an earlier one."""
-        inputs, faulty = [self.certainty_of(source) for source in layer.sources], _section(layer).faulty
+        inputs, faulty = [self.certainty[source] for source in layer.sources], _section(layer).faulty
         if isinstance(layer, Head) and faulty & _HEAD_KEYS:
             return False
         if isinstance(layer, Head) and not isinstance(layer, DetectionHead):

@@ -19,7 +19,7 @@ from ...datasets.check import DatasetReport
 from ...errors import DataError, OptionError
 from ...utils.resources import network_file
 from ..anchors import Sizes, find_anchors
-from ..cfg.retarget import Retarget
+from ..cfg.check import Retarget
 
 SMALL, TINY = "small", "yolov4-tiny"
 MANY_PICTURES = 1500  # from this number on, a larger network becomes better than `small`

@@ -30,13 +30,12 @@ from ...config.dialect import ALEXEYAB
 from ...datasets.convert.annotations import size_of_file
 from ...datasets.convert.convert import PicturePlacement, label_rows
 from ...datasets.labels import find_labels
-from ...datasets.listing import RUN_FILE, UNSPLIT, Recognised, read_picture
+from ...datasets.listing import RUN_FILE, UNSPLIT, Recognised, on_all_processors, read_picture
 from ...errors import DataError, OptionError
 from ...runtime.compile_time import clock
 from ...training.validation import LEAST_INTERVAL
 from ...utils.arrays import Array
 from ...utils.files import hash_of, make_folder, read_text, write_file, write_folder_whole
-from ...utils.prefetch import prefetch
 from .plan import DatasetStatistics, Plan
 
 RUN, DATA, NAMES, COMMANDS = RUN_FILE, "obj.data", "obj.names", "commands.txt"
@@ -61,9 +60,8 @@ def read_labelled(found: Recognised) -> dict[Path, Labelled]:
     """The labels and sizes of all pictures of a data set, by path."""
     if found.annotated is not None:
         return {p.path: Labelled(p.path, _rows(label_rows(p).split()), (p.width, p.height)) for p in found.annotated}
-    threads = os.cpu_count() or 1
     classes = len(found.classes)
-    return {item.path: item for item in prefetch(lambda p: _read(p, classes), found.pictures, threads, 4 * threads)}
+    return {item.path: item for item in on_all_processors(lambda p: _read(p, classes), found.pictures)}
 
 
 def _read(picture: Path, classes: int) -> Labelled:
@@ -280,10 +278,7 @@ class RunFolder:
     @staticmethod
     def is_one(folder: str | os.PathLike[str]) -> bool:
         """Whether the folder has a run.json."""
-        try:
-            return (Path(folder) / RUN).is_file()
-        except OSError:
-            return False
+        return os.path.isfile(os.path.join(folder, RUN))  # noqa: PTH113, PTH118 (no error for a name that is refused)
 
     def __post_init__(self) -> None:
         self.data, self.cfg = (self.folder / self.about[name] for name in ("data", "cfg"))

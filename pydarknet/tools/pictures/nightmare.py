@@ -13,7 +13,7 @@ from ...images.image import CHW, crop, resize
 from ...images.operations import mirrored, rotated, standardised
 from ...layers import INPUT
 from ...layers.convolution.converted import FLOAT32
-from ...network.memory_plan import Graph, allocate, plan_tensors
+from ...network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ...network.network import Network
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
@@ -55,7 +55,8 @@ class InputGradient:
             )
         self._steps = [layer for layer in self.layers if not layer.is_alias]
         with network.held():
-            tensors = allocate(plan_tensors(graph, 1, {}, keep_all=True, four_lanes=False))
+            steps = find_steps(graph, fuse=False)
+            tensors = allocate(plan_tensors(graph, 1, steps, keep_all=True, four_lanes=False))
             self._deltas = {index: Tensor(Layout(1, tensor.shape)) for index, tensor in tensors.items()}
             self._input, self._output = tensors[INPUT], tensors.get(self._owner)
             for index, layer in enumerate(self.layers):

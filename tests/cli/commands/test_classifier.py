@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.class_files import write_classifier, write_pictures
+from support.processes import process
 
 PICTURES = [("red", "red"), ("red", "green"), ("green", "green"), ("blue", "red"), ("grey", "blue")]
 FILES = ["net.data", "net.cfg", "net.weights"]
@@ -31,15 +30,10 @@ def files(folder):
     return write_pictures(folder, PICTURES, "top=2\n")
 
 
-def process(*words):
-    command = [sys.executable, "-m", "pydarknet", "classifier", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["valid10", "validmulti", "validfull"])
 def test_accuracies_as_a_process(files, command):
-    result = process(command, *FILES)
+    result = process("classifier", command, *FILES)
     assert (result.returncode, result.stdout.splitlines()) == (0, LINES)
     *remarks, speed = [line for line in result.stderr.splitlines() if not line.startswith("Compiling")]
     assert remarks == REMARKS
@@ -48,7 +42,7 @@ def test_accuracies_as_a_process(files, command):
 
 @pytest.mark.slow
 def test_valid_as_pjreddie_prints_it(files):
-    result = process("valid", *FILES)
+    result = process("classifier", "valid", *FILES)
     truths, red_green = [0, 0, 1, 2, -1], [(ON, OFF), (OFF, ON), (OFF, ON), (ON, OFF), (OFF, OFF)]
     expected = []
     for path, truth, (red, green), line in zip(files, truths, red_green, LINES, strict=True):
@@ -82,7 +76,7 @@ def test_json(run, files):
 
 @pytest.mark.slow
 def test_validcrop(files):
-    result = process("validcrop", *FILES)
+    result = process("classifier", "validcrop", *FILES)
     complaint, loaded, line = result.stdout.splitlines()
     assert complaint == f"Too many or too few labels: 0, {files[4]}"
     assert re.fullmatch(r"Loaded: 5 images in \d+\.\d{6} seconds", loaded)
@@ -103,7 +97,7 @@ def test_validcrop_in_parts(run, files, monkeypatch):
 
 @pytest.mark.slow
 def test_label(files):
-    result = process("label", *FILES)
+    result = process("classifier", "label", *FILES)
     assert result.stdout.splitlines() == ["red", "green", "green", "red", "blue"]
 
 
@@ -117,7 +111,7 @@ def outputs(*colours):
 
 @pytest.mark.slow
 def test_test(files):
-    result = process("test", *FILES)
+    result = process("classifier", "test", *FILES)
     paths, found = [row[0] for row in rows(result.stdout)], [row[1:] for row in rows(result.stdout)]
     assert paths == files[:4]
     assert np.allclose(np.array(found, float), np.array(outputs("red", "green", "green", "red"), float), rtol=1e-5)
@@ -137,7 +131,7 @@ def test_test_leaves_out_a_last_group_that_is_whole(run, files):
 
 @pytest.mark.slow
 def test_csv(files):
-    result = process("csv", *FILES)
+    result = process("classifier", "csv", *FILES)
     assert rows(result.stdout) == [
         [path, *best] for path, best in zip(files, ("01", "10", "10", "01", "20"), strict=True)
     ]  # fmt: skip
@@ -148,7 +142,7 @@ def test_csv(files):
 def test_fout(files):
     Path("some.txt").write_text(f"{files[4]}\n{files[0]}\n")
     Path("net.data").write_text("classes=2\n")
-    result = process("fout", *FILES, "some.txt")
+    result = process("classifier", "fout", *FILES, "some.txt")
     found = rows(result.stdout)
     assert [row[0] for row in found] == [files[4], files[0]]
     expected = [row[:2] for row in outputs("blue", "red")]

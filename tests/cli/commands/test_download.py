@@ -93,7 +93,7 @@ def test_a_killed_download_goes_on_where_it_ended(tmp_path):
     with serving(TINY) as server:
         server.pause = 0.02
         command = [sys.executable, "-m", "pydarknet", "download", "tiny", "--url", server.url()]
-        for _ in range(8):
+        for _ in range(4):
             before = len(server.requests)
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             while len(server.requests) == before:

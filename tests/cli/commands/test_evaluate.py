@@ -1,9 +1,10 @@
-"""`evaluate`: the table, the worst pictures, the order of classes, bad input."""
+"""`evaluate`: the table, the worst pictures, the order of classes, the report, bad input."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 
 import cv2
 import pytest
@@ -104,3 +105,24 @@ def test_help(run):
     text = run("evaluate", "--help").stdout
     assert "Examples" in text
     assert "--worst" in text
+
+
+def test_the_page_and_its_figures(evaluate, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
+    result = evaluate("--report", tmp_path / "report")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[-1] == f"Report: {tmp_path}/report/report.html"
+    assert "net.cfg, net.weights" in (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    figures = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))
+    assert figures["mean_average_precision"] == pytest.approx(0.308333, abs=1e-6)
+    assert figures["coco"] and figures["confusion"]
+
+
+def test_without_matplotlib_there_is_one_line_and_no_folder(evaluate, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    result = evaluate("--report", tmp_path / "report")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "drawing a plot needs the matplotlib package: pip install 'pydarknet[plot]'"
+    )
+    assert not (tmp_path / "report").exists()

@@ -16,7 +16,9 @@ from support.training_files import classification_files, detection_files
 
 import pydarknet
 from pydarknet.cli.formats.training import RECENT, HoursLeft, RecentPace, no_objects
-from pydarknet.layers.heads.statistics import Statistics, region_line, yolo_line
+from pydarknet.layers.heads.base import Statistics
+from pydarknet.layers.heads.region import Region
+from pydarknet.layers.heads.yolo import Yolo
 from pydarknet.runtime import compile_time
 
 NUMBER = r"-?\d+\.\d{6}"
@@ -220,11 +222,11 @@ def test_heads_without_objects_say_so(run, tmp_path):
 
 def test_no_objects():
     nothing, some = Statistics(predictions=4), Statistics(predictions=4, count=1)
-    assert no_objects(region_line(nothing), nothing) == (
+    assert no_objects(nothing.line(Region.line), nothing) == (
         "Region Avg IOU: no objects, Class: no objects, Obj: no objects, No Obj: 0.000000, Avg Recall: no objects,  "
         "count: 0"
     )
-    assert "nan" in no_objects(yolo_line(some, 1), some)  # a mean over classes that really is none
+    assert "nan" in no_objects(some.line(Yolo.line, index=1), some)  # a mean over classes that really is none
 
 
 def test_hours_left():

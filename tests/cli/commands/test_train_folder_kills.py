@@ -17,7 +17,7 @@ from support.picture_folders import labelled, with_names
 
 from pydarknet.training.checkpoint import newest
 
-KILLS = int(os.environ.get("PYDARKNET_KILLS", "4"))
+KILLS = int(os.environ.get("PYDARKNET_KILLS", "2"))
 NEW = ("train", "set", "--out", "killed", "--max-batches", "100000", "--width", "64", "--height", "48", "--seed", "5",
        "--no-chart", "--save-every", "1")  # fmt: skip
 GO_ON = ("train", "killed", "--resume")
@@ -44,7 +44,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
         process = start(tmp_path, GO_ON if there else NEW)
         if number % 4:  # while it trains; otherwise at any moment from the start on
             next((line for line in process.stdout if line.startswith("Loaded")), None)
-        time.sleep(float(rng.uniform(0, 1.0 if number % 4 else 4.0)))
+        time.sleep(float(rng.uniform(0, 0.5 if number % 4 else 3.0)))
         process.send_signal(signal.SIGKILL)
         _, remarks = process.communicate()
         assert "Traceback" not in remarks

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.processes import process
 
 import pydarknet
 
@@ -47,10 +46,6 @@ def written(path="out.weights"):
     content = Path(path).read_bytes()
     *version, seen = struct.unpack_from("<iiiQ", content)
     return (tuple(version), seen), np.frombuffer(content, "<f4", offset=20)
-
-
-def process(*words):
-    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=600)
 
 
 COMMANDS = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
-from support.tensors import assert_blocked, blocked, dirty, values
+from support.tensors import assert_blocked, blocked, dirty, numbers_of_threads, values
 
 from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS
 from pydarknet.kernels.convolution.bf16 import MISSING, pack_pairs
@@ -22,7 +22,6 @@ from pydarknet.layers.convolution import converted
 from pydarknet.layers.convolution.converted import BF16, NUMBER_TYPES, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime import codegen
-from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import Shape
 from pydarknet.utils.arrays import LANES
 
@@ -116,14 +115,9 @@ def test_the_division_of_the_work_does_not_change_the_result(window, near, monke
     x, (weights, bias) = values(2, 70, 31, 29), parameters(70, 70, window.size)
     expected = convolved(x, weights, bias, window).plain()
     monkeypatch.setattr(converted, "NEAR", near)
-    before = threads()
-    try:
-        for count in {1, before}:
-            set_threads(count)
-            assert np.array_equal(convolved(x, weights, bias, window).plain(), expected)
-            assert np.array_equal(convolved(x[1:], weights, bias, window).plain(), expected[1:])
-    finally:
-        set_threads(before)
+    for _ in numbers_of_threads():
+        assert np.array_equal(convolved(x, weights, bias, window).plain(), expected)
+        assert np.array_equal(convolved(x[1:], weights, bias, window).plain(), expected[1:])
 
 
 SPECIAL = np.array(

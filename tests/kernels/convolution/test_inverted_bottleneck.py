@@ -14,10 +14,10 @@ from support.tensors import assert_blocked, blocked, dirty, values
 from pydarknet.kernels.addressing import CACHE_LINE
 from pydarknet.layers import workspace
 from pydarknet.layers.activations import ACTIVATIONS, Activation
-from pydarknet.layers.convolution import inverted_bottleneck
+from pydarknet.layers.convolution import nchw as inverted_bottleneck
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.layers.convolution.inverted_bottleneck import Bands, bind_inverted_bottleneck, chain_length
+from pydarknet.layers.convolution.nchw import Bands, bind_inverted_bottleneck, chain_length
 from pydarknet.tensor import Shape, Tensor
 
 PLANES = [1, 2, 3, 5, 7, 8, 12, 13, 16, 17, 24, 33]

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.tensors import assert_clean, assert_close, blocked, values
+from support.tensors import assert_clean, assert_close, blocked, numbers_of_threads, values
 
 from pydarknet.kernels.convolution.nchw_microkernel import LEAST, OUTS
 from pydarknet.kernels.convolution.nchw_microkernel import PLANE_SPAN as SPAN
@@ -15,7 +15,6 @@ from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.layers.convolution.nchw import NchwConvolution, bind_nchw_bottleneck, lanes_from_rows
-from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import NCHW, Layout, Shape, Tensor
 from pydarknet.utils.arrays import LANES
 
@@ -142,14 +141,10 @@ def test_sampled_chains_equal_the_reference_and_blocked_ones(seed):
 
 
 def test_the_number_of_threads_does_not_change_a_bit():
-    links, before, results = chain_of(Shape(4, 33, SPAN), 8, 8, Window(3, 1, 1, 1)), threads(), []
+    links, results = chain_of(Shape(4, 33, SPAN), 8, 8, Window(3, 1, 1, 1)), []
     x = nchw_tensor(values(1, 4, 33, SPAN))
-    try:
-        for count in (1, before):
-            set_threads(count)
-            target = dirty_like(1, links[-1].shape, LANES)
-            bind_nchw_bottleneck(links, x, target, None)()
-            results.append(target.data)
-    finally:
-        set_threads(before)
-    np.testing.assert_array_equal(*results)
+    for _ in numbers_of_threads():
+        target = dirty_like(1, links[-1].shape, LANES)
+        bind_nchw_bottleneck(links, x, target, None)()
+        results.append(target.data)
+    np.testing.assert_array_equal(results[0], results[-1])

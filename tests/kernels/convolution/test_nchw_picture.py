@@ -7,13 +7,12 @@ import random
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.tensors import assert_blocked, dirty, values
+from support.tensors import assert_blocked, dirty, numbers_of_threads, values
 
 from pydarknet.kernels.convolution.nchw_microkernel import COLUMN_SPAN as SPAN
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.layers.convolution.nchw import PictureConvolution
-from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tensor import NCHW, BorrowedInput, Layout, Shape
 
 WINDOW = Window(3, 1, 1, 1)
@@ -82,11 +81,5 @@ def test_a_number_that_is_none_stays_where_it_is_seen(pooled):
 
 
 def test_the_number_of_threads_does_not_change_a_bit():
-    before, results = threads(), []
-    try:
-        for count in (1, before):
-            set_threads(count)
-            results.append(check(values(2, 3, 30, 2 * SPAN + 6), 16, "leaky").data)
-    finally:
-        set_threads(before)
-    np.testing.assert_array_equal(*results)
+    results = [check(values(2, 3, 30, 2 * SPAN + 6), 16, "leaky").data for _ in numbers_of_threads()]
+    np.testing.assert_array_equal(results[0], results[-1])

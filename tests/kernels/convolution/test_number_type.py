@@ -15,7 +15,7 @@ from support.tensors import assert_blocked, blocked, dirty, values
 from pydarknet.kernels.addressing import reset_queue
 from pydarknet.kernels.convolution.direct import make_convolve, make_convolve_pixels, make_pack_panel
 from pydarknet.kernels.convolution.microkernel import MR, NR, Product
-from pydarknet.kernels.simd import INT32, VECTOR, constant, load_vector, splat
+from pydarknet.kernels.simd import INT32, VECTOR
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.converted import ConvertedConvolution, IntegerInputs, NumberType
 from pydarknet.layers.convolution.geometry import Window
@@ -37,7 +37,7 @@ class Int16(Product):
 
     def convert(self, b, values, scale, zero):
         function = cgutils.get_or_insert_function(b.module, ir.FunctionType(VECTOR, [VECTOR]), "llvm.rint.v16f32")
-        return b.fptosi(b.call(function, [b.fmul(values, splat(b, scale))]), HALVES)
+        return b.fptosi(b.call(function, [b.fmul(values, b.splat(scale))]), HALVES)
 
     def multiply_add(self, b, x, w, sums):
         sixteen = ir.Constant(SUMS, [16] * LANES)
@@ -52,8 +52,7 @@ class Int16(Product):
     def finish(self, b, filters, panel, sums):
         finished = []
         for r, row in enumerate(sums):  # of each block: biases, then scales
-            at = b.gep(filters.bias, [b.mul(b.add(panel.block, constant(r)), constant(2 * LANES))])
-            bias, scale = (load_vector(b, b.gep(at, [constant(k * LANES)])) for k in (0, 1))
+            bias, scale = b.load_vectors(b.ahead(filters.bias, b.mul(b.add(panel.block, r), 2 * LANES)), LANES, 2)
             finished.append([b.fadd(b.fmul(b.sitofp(value, VECTOR), scale), bias) for value in row])
         return finished
 

@@ -8,7 +8,7 @@ from support.networks import net, randomise
 from support.tensors import values
 
 from pydarknet.layers import INPUT
-from pydarknet.network.memory_plan import Graph, find_fusions, plan_tensors
+from pydarknet.network.memory_plan import Graph, find_steps, plan_tensors
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tools import profile
 
@@ -79,10 +79,19 @@ def test_other_convolutions_are_computed_one_by_one(build, text, steps):
 def test_outputs_within_a_chain_have_no_memory(build):
     network = build(net(height=26, width=19) + CHAIN + SUM + FIRST)
     graph = Graph(network.layers, network.input, network.output_index)
-    fusions = find_fusions(graph)
-    assert fusions == {1: [2, 3, 5]}
-    assert [tensor.owner for tensor in plan_tensors(graph, 1, fusions, keep_all=False)] == [INPUT, 0, 5, 6]
-    assert [tensor.owner for tensor in plan_tensors(graph, 1, {}, keep_all=True)] == [INPUT, 0, 1, 2, 3, 5, 6]
+    steps = find_steps(graph)
+    assert [step.layers for step in steps] == [(0,), (1, 2, 3, 5), (6,)]
+    assert [tensor.owner for tensor in plan_tensors(graph, 1, steps, keep_all=False)] == [INPUT, 0, 5, 6]
+    steps = find_steps(graph, fuse=False)
+    assert [tensor.owner for tensor in plan_tensors(graph, 1, steps, keep_all=True)] == [
+        INPUT,
+        0,
+        1,
+        2,
+        3,
+        5,
+        6,
+    ]
 
 
 def test_a_chain_follows_its_parameters_and_its_input(build):

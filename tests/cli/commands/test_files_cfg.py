@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.processes import process
 
 BAD = """\
 [net]
@@ -20,10 +19,6 @@ filtres=3
 size=one
 horse=1
 """
-
-
-def process(*words):
-    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True)
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import platform
 
 import pytest
 
-from pydarknet.runtime import processor as module
-from pydarknet.runtime.processor import LEVELS, processor, read
+from pydarknet.runtime import cache as module
+from pydarknet.runtime.cache import LEVELS, processor, read_processor
 
 INTEL = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -39,7 +39,7 @@ def described(tmp_path, monkeypatch):
         monkeypatch.setattr(platform, "machine", lambda: machine)
         path = tmp_path / "cpuinfo"
         path.write_text(text)
-        return read(path)
+        return read_processor(path)
 
     return describe
 
@@ -79,11 +79,11 @@ def test_an_unknown_processor_has_no_level(described, text, machine):
 
 
 def test_without_cpuinfo_only_the_machine_is_known(tmp_path):
-    found = read(tmp_path / "missing")
+    found = read_processor(tmp_path / "missing")
     assert found[1:] == ("", frozenset(), "")
     assert found.levels == ()
 
 
 def test_this_machine_is_read_once():
     assert processor() is processor()
-    assert processor() == read(module.CPUINFO)
+    assert processor() == read_processor(module.CPUINFO)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from support.picture_folders import CLASSES, coco, labelled, with_names
+from support.processes import process
 
 from pydarknet.config.dialect import DIALECTS
 from pydarknet.datasets.labels import label_path
@@ -25,10 +24,6 @@ def data_yaml(folder):
     labelled(folder / "valid", 2, 4, beside=False)
     (folder / "data.yaml").write_text(f"train: train/images\nval: valid/images\nnc: 3\nnames: {list(CLASSES)}\n")
     return folder / "data.yaml"
-
-
-def process(*words):
-    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True)
 
 
 @pytest.fixture
