@@ -1,6 +1,6 @@
-"""Times and outputs of `--precision bf16` beside those of float32.
+"""Times and outputs of `--precision bf16` or `int8` beside those of float32.
 
-    python benchmarks/precision.py [--networks NAME[:SIZE] ...]
+    python benchmarks/precision.py [--precision int8] [--networks NAME[:SIZE] ...]
     python benchmarks/precision.py --trained CFG WEIGHTS IMAGE...
 
 The first form takes networks with random weights and random pixels, the second a trained one and pictures.
@@ -21,9 +21,11 @@ from turns import take_turns, timed, warn_of_load
 import pydarknet
 from pydarknet.boxes import Box, Detection
 from pydarknet.layers.convolution.converted import ConvertedConvolution
+from pydarknet.network.quantization import Quantization, digest_of
+from pydarknet.tools.quantize import measured_ranges
 from pydarknet.utils.arrays import Array
 
-PRECISIONS = "float32", "bf16"
+FLOAT32 = "float32"
 
 
 def difference(found: Sequence[Array | None], expected: Sequence[Array | None]) -> float:
@@ -32,16 +34,18 @@ def difference(found: Sequence[Array | None], expected: Sequence[Array | None]) 
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
-def compared(name: str, size: int, repeats: int, threads: int | None) -> list[str] | None:
+def compared(name: str, size: int, repeats: int, threads: int | None, precision: str) -> list[str] | None:
     """The table row of one network; None if its file is not found."""
     cfg = find_cfg(name)
     if cfg is None:
         print(f"{name}: left out, no {name}.cfg found", file=sys.stderr)
         return None
-    networks = [random_network(cfg, size, threads) for _ in PRECISIONS]
-    for network, precision in zip(networks, PRECISIONS, strict=True):
-        network.precision = precision
+    networks = [random_network(cfg, size, threads) for _ in range(2)]
     x = np.random.default_rng(1).random((1, *networks[0].input_shape), np.float32)
+    if precision == "int8":
+        ranges = measured_ranges(networks[0], [x])
+        networks[1].quantize(Quantization(ranges, digest_of(networks[1].layers)))
+    networks[1].precision = precision
     expected, found = (network.layer_outputs(x) for network in networks)
     anywhere, last = difference(found, expected), difference(found[-1:], expected[-1:])
     del expected, found
@@ -89,9 +93,9 @@ def classes_line(found: Sequence[tuple[str, float]], expected: Sequence[tuple[st
     return f"{best}, the five best in {order}, probabilities within {100 * change:.2f} points"
 
 
-def show_trained(cfg: str, weights: str, images: Sequence[str]) -> None:
+def show_trained(cfg: str, weights: str, images: Sequence[str], precision: str) -> None:
     """One line for each picture."""
-    exact, fast = (pydarknet.load(cfg, weights, precision=precision) for precision in PRECISIONS)
+    exact, fast = (pydarknet.load(cfg, weights, precision=each) for each in (FLOAT32, precision))
     for image in images:
         if exact.heads:
             line = objects_line(fast.detect(image), exact.detect(image))
@@ -101,7 +105,8 @@ def show_trained(cfg: str, weights: str, images: Sequence[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compares the precision bf16 with float32.")
+    parser = argparse.ArgumentParser(description="Compares another precision with float32.")
+    parser.add_argument("--precision", choices=("bf16", "int8"), default="bf16")
     parser.add_argument("--networks", nargs="+", default=[], metavar="NAME[:SIZE]",
                         help=f"network files, by name or path (default: {', '.join(SIZES)})")  # fmt: skip
     parser.add_argument("--threads", type=int, help="default: all")
@@ -112,13 +117,22 @@ def main() -> None:
         if options.trained:
             if len(options.trained) < 3:
                 parser.error("--trained: expected a cfg, a weights file and pictures")
-            show_trained(*options.trained[:2], options.trained[2:])
+            show_trained(*options.trained[:2], options.trained[2:], options.precision)
             return
         warn_of_load()
-        rows = [compared(*item, options.repeats, options.threads) for item in chosen(options.networks, SIZES).items()]
+        how = options.repeats, options.threads, options.precision
+        rows = [compared(*item, *how) for item in chosen(options.networks, SIZES).items()]
     except pydarknet.DarknetError as error:
         raise SystemExit(str(error)) from None
-    head = ["network", "rounded", "float32", "bf16", "float32 / bf16", "largest difference", "of the output"]
+    head = [
+        "network",
+        "rounded",
+        "float32",
+        options.precision,
+        f"float32 / {options.precision}",
+        "largest difference",
+        "of the output",
+    ]
     print(table(head, [row for row in rows if row is not None]))
 
 

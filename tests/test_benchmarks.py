@@ -13,7 +13,7 @@ import pytest
 import pydarknet
 from pydarknet.boxes import Box, Detection
 from pydarknet.config.sections import read_config
-from pydarknet.kernels.convolution.bf16 import MISSING
+from pydarknet.kernels.convolution import bf16, int8
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = """
@@ -254,9 +254,12 @@ def test_classes_of_two_precisions_are_compared():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
-def test_a_comparison_of_precisions(write_cfg):
-    words = ["--networks", f"{write_cfg(SMALL)}:32,nothing", "--repeats", "1"]
+@pytest.mark.parametrize("precision, largest_difference", [("bf16", 0.03), ("int8", 0.2)])
+def test_a_comparison_of_precisions(write_cfg, precision, largest_difference):
+    missing = {"bf16": bf16, "int8": int8}[precision].MISSING
+    if missing:
+        pytest.skip(f"this processor has no {' and no '.join(missing)}")
+    words = ["--networks", f"{write_cfg(SMALL)}:32,nothing", "--repeats", "1", "--precision", precision]
     process = subprocess.run(
         [sys.executable, str(FOLDER / "precision.py"), *words], capture_output=True, text=True, check=False
     )
@@ -266,7 +269,7 @@ def test_a_comparison_of_precisions(write_cfg):
     exact, fast, ratio, largest, last = map(float, numbers)
     assert (name, rounded) == ("net 32", "2 of 3")
     assert exact / fast == pytest.approx(ratio, rel=0.2)
-    assert 0 < last <= largest < 0.03
+    assert 0 < last <= largest < largest_difference
 
 
 @pytest.mark.slow

@@ -43,17 +43,7 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
     model.precision = FLOAT32
     inputs = [prepared(model, picture) for picture in pictures]
     convolutions, digest = quantizable(model.layers), digest_of(model.layers)
-    spans: dict[int, list[Range]] = {index: [] for index in convolutions}
-    for x in inputs:
-        outputs = model.layer_outputs(x)
-        for index, layer in convolutions.items():
-            read = x if layer.sources[0] < 0 else outputs[layer.sources[0]]
-            if read is not None and np.isfinite(read).all():
-                spans[index].append((min(float(read.min()), 0.0), max(float(read.max()), 0.0)))
-        step()
-    # Means: pictures with rare extremes cost the others no precision.
-    means = {index: np.mean(each, axis=0).tolist() for index, each in spans.items() if each}
-    ranges = {index: (low, high) for index, (low, high) in means.items()}
+    ranges = measured_ranges(model, inputs, step)
     if not ranges:
         raise OptionError(f"{model.path}: has no convolution that 8 bits could compute")
     compared = inputs[:COMPARED]
@@ -66,6 +56,24 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
     quantization = Quantization({index: ranges[index] for index in kept}, digest)
     error = _error_with(model, quantization, compared, expected)
     return Measured(quantization, sum(layer.precision == INT8 for layer in convolutions.values()), error)
+
+
+def measured_ranges(
+    network: Network, inputs: Sequence[Array], step: Callable[[], object] = lambda: None
+) -> dict[int, Range]:
+    """For each convolution, the means over the inputs (n, c, h, w) of the smallest and of the largest number that it
+    reads, with 0 in between: pictures with rare extremes cost the others no precision."""
+    convolutions = quantizable(network.layers)
+    spans: dict[int, list[Range]] = {index: [] for index in convolutions}
+    for x in inputs:
+        outputs = network.layer_outputs(x)
+        for index, layer in convolutions.items():
+            read = x if layer.sources[0] < 0 else outputs[layer.sources[0]]
+            if read is not None and np.isfinite(read).all():
+                spans[index].append((min(float(read.min()), 0.0), max(float(read.max()), 0.0)))
+        step()
+    means = {index: np.mean(each, axis=0).tolist() for index, each in spans.items() if each}
+    return {index: (low, high) for index, (low, high) in means.items()}
 
 
 def prepared(model: Network, picture: Picture) -> Array:
