@@ -85,7 +85,8 @@ def end_with_parent() -> None:
     """End when the process that started this one ends, which closes its standard input."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1 << 12):  # sys.stdin has a lock, and a process that ends while a thread holds it is aborted
+            pass
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()
