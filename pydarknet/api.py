@@ -41,7 +41,7 @@ def load(
     train: prepare the network for `train_step`, with the cfg's mini-batches.
     tune: time the algorithms of each convolution that were not timed on this machine before, and use the fastest.
     precision: float32; bf16, in which direct convolutions multiply bfloat16 numbers (needs AVX-512 BF16); or int8, in
-    which convolutions multiply 8-bit integers (needs AVX-512 VNNI). Neither is for training.
+    which convolutions multiply 8-bit integers (with AVX-512 VNNI, else float32). Neither is for training.
     quantized: with int8 the file that `pydarknet quantize` wrote; default: that beside the weights.
     allow_partial: accept a weights file of another length, and load the layers that it holds.
     Raises subclasses of DarknetError.

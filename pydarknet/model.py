@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -12,7 +13,7 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
-from .layers.convolution.converted import INT8
+from .layers.convolution.converted import FLOAT32, INT8, checked_precision
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
@@ -24,6 +25,8 @@ from .utils.resources import network_file
 if TYPE_CHECKING:  # classifiers start without them
     from .inference.detections import Detections
     from .inference.detector import DetectionResult, Tiling
+
+log = logging.getLogger("pydarknet")
 
 File = str | os.PathLike[str]
 
@@ -229,9 +232,21 @@ def load_model(
         model.initialise()
     else:
         model.loaded = model.load_weights(weights, allow_partial)
-    if precision == INT8:
-        model.quantize(
-            Quantization.read(quantized or file_beside(weights)) if weights else Quantization.unmeasured(model.layers)
-        )
-    model.precision = precision
+    model.precision = _prepared_precision(model, precision, weights, quantized)
     return model
+
+
+def _prepared_precision(model: Model, precision: str, weights: File | None, quantized: File | None) -> str:
+    """The precision, its ranges given to the model: float32 in the place of int8 where the processor has none."""
+    if precision != INT8:
+        return precision
+    try:
+        checked_precision(precision)
+    except OptionError as error:
+        log.warning("%s; computing in float32", error)
+        return FLOAT32
+    if weights is None:
+        model.quantize(Quantization.unmeasured(model.layers))
+    else:
+        model.quantize(Quantization.read(quantized or file_beside(weights)))
+    return precision

@@ -12,7 +12,7 @@ from ..boxes import iou
 from ..errors import OptionError
 from ..images.image import Picture, fit_for_classify, fit_for_detect
 from ..inference.detector import letterboxes
-from ..layers.convolution.converted import FLOAT32, INT8
+from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
 from ..model import Model
 from ..network.network import Network
 from ..network.quantization import Quantization, Range, digest_of, quantizable
@@ -40,6 +40,7 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
     """
     if not pictures:
         raise OptionError("quantize: expected at least one picture")
+    checked_precision(INT8)
     model.precision = FLOAT32
     inputs = [prepared(model, picture) for picture in pictures]
     convolutions, digest = quantizable(model.layers), digest_of(model.layers)

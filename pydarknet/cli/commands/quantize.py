@@ -45,6 +45,8 @@ def quantize_command(cfg: str, weights: str, images: tuple[str, ...], **options:
     check_folder_of(out)
     if Path(out).exists() and Path(out).samefile(weights):
         raise OptionError(f"{out}: is the weights file; expected another name")
+    if options["precision"] != "float32" or options["quantized"]:
+        note("--precision and --quantized have no effect on quantize")
     model = load_model(cfg, weights, {**options, "precision": "float32", "quantized": None})
     names = expand_inputs(images)
     pictures = [_picture(name) for name in names[:: max(1, -(-len(names) // options["limit"]))]]

@@ -1,6 +1,7 @@
 """`quantize`, and what other commands do with its file."""
 
 import shutil
+from importlib import import_module
 
 import pytest
 
@@ -40,3 +41,17 @@ def test_inputs_that_cannot_be_used_are_one_line(run, tmp_path):
     assert (absent.exit_code, len(absent.stderr.splitlines())) == (1, 1)
     same = run("quantize", "toys.cfg", weights, "nothing.jpg", "-o", weights)
     assert "is the weights file; expected another name" in same.stderr
+
+
+def test_a_processor_without_8_bits_is_one_line(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(import_module("pydarknet.kernels.convolution.int8"), "MISSING", ("avx512vnni",))
+    weights, sample = str(bundled("data/toys.weights")), str(bundled("data/sample.jpg"))
+    found = run("detect", "toys.cfg", weights, sample, "--precision", "int8", "--no-picture")
+    assert (found.exit_code, len(found.stdout.splitlines())) == (0, 10)
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("precision int8: needs a processor with AVX-512 VNNI")
+    assert line.endswith("is without avx512vnni; computing in float32")
+    refused = run("quantize", "toys.cfg", weights, sample, "-o", str(tmp_path / "x"), "--precision", "bf16")
+    first, last = refused.stderr.splitlines()
+    assert first == "--precision and --quantized have no effect on quantize"
+    assert (refused.exit_code, last.endswith("is without avx512vnni")) == (1, True)
