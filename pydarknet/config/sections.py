@@ -350,19 +350,24 @@ class CfgEditor:
         self.path = os.fspath(path)
         self._lines = read_text(path, ConfigError).splitlines(keepends=True)
         self._newline = "\r\n" if self._lines and self._lines[0].endswith("\r\n") else "\n"
+        self._added: dict[int, list[str]] = {}  # new lines, by the number of the line that they follow
         self.changes: list[Change] = []
 
     @property
     def text(self) -> str:
         """The whole file with the changes so far."""
-        return "".join(self._lines)
+        lines = []
+        for number, line in enumerate(self._lines, 1):
+            added = self._added.get(number)
+            lines += [line] if added is None else [f"{line.rstrip()}{self._newline}", *added]
+        return "".join(lines)
 
     def set(self, section: Section, key: str, value: str, layer: int | None = None) -> None:
         """Set `key` of a section of this file to `value`: in its line, or in a new line at the section's end."""
         option = next((option for option in section.options if option.key == key), None)
         if option is None:
             line = max((option.line for option in section.options), default=section.line)
-            self._lines[line - 1] = f"{self._lines[line - 1].rstrip()}{self._newline}{key}={value}{self._newline}"
+            self._added.setdefault(line, []).append(f"{key}={value}{self._newline}")
             self.changes.append(Change(line, section.kind, layer, key, None, value))
             return
         before, after = option.value, re.sub(r"\s", "", value)

@@ -61,6 +61,15 @@ def test_a_new_option_stands_below_the_last_one(opened):
     assert edit.text.endswith("[softmax]\ngroups=2\n")
 
 
+def test_the_last_option_changes_after_others_were_added_below_it(opened):
+    edit, net, _ = opened()
+    edit.set(net, "channels", "3")
+    edit.set(net, "batch", "1")
+    edit.set(net, "height", "16")
+    edit.comment_out(net, "height")
+    assert edit.text == TEXT.replace("height=8\n", "#height=16\nchannels=3\nbatch=1\n")
+
+
 def test_lines_end_as_they_did(opened):
     edit, net, (layer,) = opened(TEXT.replace("\n", "\r\n"))
     edit.set(net, "height", "16")
