@@ -187,8 +187,7 @@ class Network:
         """Use these ranges where the precision is "int8". Raises WeightsError where they are of other weights."""
         with self.lock:
             quantization.apply(self.layers)
-            self.quantization = quantization
-            self.parameters_changed()
+            self.quantization, self._plan = quantization, None
 
     # --- parameters --------------------------------------------------------------------------------------------------
 
@@ -218,6 +217,8 @@ class Network:
             if loaded.layers < len(self.layers):
                 self.initialise(loaded.layers)
             self.parameters_changed()
+            if self.quantization:  # of other weights, ranges would be wrong without a word
+                self.quantization.apply(self.layers)
         return loaded
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
@@ -269,7 +270,7 @@ class Network:
             for parameter, values in zip(layer.named_parameters(), copies, strict=True):
                 parameter.array[...] = values
         if self.quantization:
-            self.quantization.apply(self.layers)
+            self.quantization.give_ranges(self.layers)
 
     # --- running -----------------------------------------------------------------------------------------------------
 

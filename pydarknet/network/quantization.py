@@ -71,8 +71,14 @@ class Quantization:
         for index in self.ranges:
             if index not in convolutions:
                 raise WeightsError(f"{self.path}: layer {index} is no convolution of the network")
-        for index, layer in convolutions.items():
-            layer.input_range = self.ranges.get(index)
+        self.give_ranges(layers)
+
+    def give_ranges(self, layers: Sequence[Layer]) -> None:
+        """Give the layers their ranges, unchecked. Those whose range is another one pack their filters anew."""
+        for index, layer in quantizable(layers).items():
+            if layer.input_range != self.ranges.get(index):
+                layer.input_range = self.ranges.get(index)
+                layer.parameters_changed()
 
 
 def file_beside(weights: str | os.PathLike[str]) -> Path:

@@ -112,3 +112,21 @@ def test_random_parameters_have_some_ranges(deep):
     quantization = Quantization.unmeasured(deep.layers)
     assert set(quantization.ranges) == {0, 1, 2}
     assert json.loads(json.dumps(quantization.digest)) == digest_of(deep.layers)
+
+
+def test_layers_whose_range_stays_keep_their_packed_filters(deep):
+    deep.quantize(ranges_of(deep))
+    deep.forward(values(1, 16, 24, 24))
+    before = [layer._packed for layer in deep.layers]
+    deep.quantize(Quantization({0: (0.0, 1.0), 2: (-1.0, 8.0)}, digest_of(deep.layers)))
+    kept = [layer._packed is packed for layer, packed in zip(deep.layers, before, strict=True)]
+    assert kept == [True, False, True]
+
+
+def test_other_weights_are_noticed_when_they_are_loaded_and_copies_take_them_as_they_are(deep, write_cfg, tmp_path):
+    other = pydarknet.load(write_cfg(DEEP), seed=1)
+    other.save_weights(tmp_path / "other.weights")
+    deep.quantize(ranges_of(deep))
+    with pytest.raises(WeightsError, match="was measured with other weights"):
+        deep.load_weights(tmp_path / "other.weights")
+    assert copy.deepcopy(deep).layers[1].input_range == (-1.0, 8.0)
