@@ -8,6 +8,8 @@ import sys
 import pytest
 from support.networks import net
 
+from pydarknet.tools.profile import train_once, warm_up
+
 DETECTOR = (
     net(3, 32, 32) + "[convolutional]\nfilters=14\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
     "[yolo]\nmask=0,1\nanchors=8,8, 4,4\nnum=2\nclasses=2\n"
@@ -25,10 +27,10 @@ for train in (False, True):
 
 @pytest.mark.slow
 def test_all_that_is_recorded_has_been_compiled_by_a_real_run(write_cfg):
-    cfg = str(write_cfg(DETECTOR))
-    # In a process of its own: here, earlier tests may have compiled kernels without keeping them.
-    subprocess.run([sys.executable, "-m", "pydarknet", "warm-up", cfg, "--train"], capture_output=True, check=True)
-    result = subprocess.run([sys.executable, "-c", CODE, cfg], capture_output=True, text=True, check=True)
+    cfg = write_cfg(DETECTOR)
+    warm_up(cfg)
+    train_once(cfg)
+    result = subprocess.run([sys.executable, "-c", CODE, str(cfg)], capture_output=True, text=True, check=True)
     forward, missing_forward, step, missing_step = result.stdout.split("\n")[:4]
     assert {"pack_filters", "unpack_head"} <= set(forward.split())
     assert {"weight_gradient", "sgd_step", "sloped_sums", "channel_moments"} <= set(step.split())
