@@ -3,8 +3,6 @@
 How the times are taken: benchmarks/README.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex

@@ -5,8 +5,6 @@
 Writes the tales and the weights into a folder; the commands it prints work on them.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import time

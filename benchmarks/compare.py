@@ -8,8 +8,6 @@ fastest pass of each counts, because everything else that the machine does only 
 the second checkout is faster.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import os

@@ -3,8 +3,6 @@
 Only the public API is used, so that checkouts of different age can be compared.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Forward passes of one picture: every network, this engine beside the others."""
 
-from __future__ import annotations
-
 import statistics
 import sys
 from collections.abc import Sequence

@@ -12,8 +12,6 @@ Other programs on the machine disturb such differences by more than a hundredth.
 share that drawing and answering have of the processor time of one and the same process (`live_worker.py`).
 """
 
-from __future__ import annotations
-
 import argparse
 import http.client
 import json

@@ -4,8 +4,6 @@ The last line on standard error: `live`, then the seconds of drawing, of answeri
 each since the first iteration.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

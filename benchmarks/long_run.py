@@ -6,8 +6,6 @@ Prints, for each of the three, the resident memory, the open files and the threa
 end, and exits with 1 where memory has grown by more than 5 % and 8 MiB between them, or files or threads at all.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

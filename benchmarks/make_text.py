@@ -6,8 +6,6 @@ which letter follows which.
     python benchmarks/make_text.py OUT.txt [--characters 400000] [--seed 1]
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from pathlib import Path

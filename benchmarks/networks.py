@@ -1,7 +1,5 @@
 """The networks to time: their files, and random weights with which outputs stay finite and distinct."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The other engines. Each reads our exporter's file, or darknet's own files, and runs the same picture."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -6,8 +6,6 @@
 The first form takes networks with random weights and random pixels, the second a trained one and pictures.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

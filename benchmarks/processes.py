@@ -1,7 +1,5 @@
 """Time and memory of whole processes: `python -m pydarknet ...` from start to exit."""
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

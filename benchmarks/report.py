@@ -1,7 +1,5 @@
 """Parts of the report: the machine, versions, tables."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Iterable, Sequence
 from importlib import metadata

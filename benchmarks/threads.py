@@ -9,8 +9,6 @@ more than 2 % longer are what this is for. With arrays and a network of less tha
 which goes from thread to thread in each pass, costs up to a tenth: that is stated only.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

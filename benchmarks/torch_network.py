@@ -1,7 +1,5 @@
 """A network rebuilt in PyTorch layer by layer, with the same parameters: the peer of training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

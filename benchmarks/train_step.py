@@ -1,7 +1,5 @@
 """One training iteration, ours beside PyTorch's on the same network: forward, loss, backward, update."""
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Engines take turns on one machine, so a disturbance affects all of them."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import sys

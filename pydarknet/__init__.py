@@ -4,8 +4,6 @@ net = pydarknet.load("cfg/tiny.cfg", "tiny.weights")
 net.classify("dog.jpg")
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from .errors import (

@@ -1,7 +1,5 @@
 """The functions `pydarknet.load` and `pydarknet.download`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -14,8 +14,6 @@
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
 
-from __future__ import annotations
-
 
 class DarknetError(Exception):
     """Base of every error that bad input can cause. Its text is one line that says what was found and expected.

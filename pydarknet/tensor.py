@@ -1,7 +1,5 @@
 """Tensors of activations: shape, memory layout, and conversion to and from NCHW order."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

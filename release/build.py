@@ -6,8 +6,6 @@
 3. Hatchling makes the wheel; `hatch_hook.py` adds build/shipped/ and the platform's tag.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -7,8 +7,6 @@ in a process forked from one that has loaded Numba and compiled nothing, so that
 compiled before.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import multiprocessing

@@ -3,8 +3,6 @@
 It does not import the package, because Hatchling runs it without the package's requirements.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The levels of processors for which kernels are compiled into a wheel."""
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 

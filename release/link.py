@@ -1,7 +1,5 @@
 """Links object files into a shared object, with the system's linker."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -4,8 +4,6 @@ Bundled networks call most kernels. The texts of small networks below call the o
 the repository.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -6,8 +6,6 @@ are also compiled for a fixed address. Here Numba compiles as usual, for the pro
 trampoline only.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections.abc import Iterable

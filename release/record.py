@@ -1,7 +1,5 @@
 """The kernels that wheels contain, and the kinds of their arguments: those that the work of `networks.py` calls."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Collection
 from pathlib import Path

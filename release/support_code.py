@@ -5,8 +5,6 @@ many parts as there are threads, at most n. Python's lock is not held while kern
 its status; a part of a parallel loop reports one by FAILED.
 """
 
-from __future__ import annotations
-
 import llvmlite.binding as llvm
 
 from pydarknet.runtime.shipped import SCHEDULING

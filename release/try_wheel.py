@@ -9,8 +9,6 @@ warm runs that of a first one. `--speed` compares shipped code with code that th
 minutes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Fixtures of the whole suite: small networks from cfg text, with seeded parameters."""
 
-from __future__ import annotations
-
 import os
 import textwrap
 

@@ -1,7 +1,5 @@
 """`pydarknet.load`: bundled files, seeds, sizes, and what it refuses."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

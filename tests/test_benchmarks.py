@@ -1,7 +1,5 @@
 """The benchmark: its options, its turns, and a real run on a small network."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

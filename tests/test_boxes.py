@@ -1,7 +1,5 @@
 """Overlap measures, suppression and letterboxes, against darknet's loops written out slowly."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

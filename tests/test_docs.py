@@ -1,7 +1,5 @@
 """The documents: links lead somewhere, files and symbols that they name exist, Python in them runs where it can."""
 
-from __future__ import annotations
-
 import ast
 import re
 import shlex

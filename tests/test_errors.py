@@ -1,7 +1,5 @@
 """The tree drawn in the docstring is the tree of the classes."""
 
-from __future__ import annotations
-
 import inspect
 import re
 

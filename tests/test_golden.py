@@ -3,8 +3,6 @@
 tests/golden holds a choice of them, which always runs; all of them run where they lie beside the repository.
 """
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Imports run one way, and each outside package has one door."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

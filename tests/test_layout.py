@@ -1,7 +1,5 @@
 """Every module of the package has its tests where one looks first, or a line in the table of tests/README.md."""
 
-from __future__ import annotations
-
 import re
 from fnmatch import fnmatch
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `make matrix` and the public CI install is what pyproject.toml promises."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import sys

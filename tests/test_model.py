@@ -1,7 +1,5 @@
 """The Python API: load, names, classify, detect."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.files import write_weights

@@ -1,7 +1,5 @@
 """The notebooks run from top to bottom, are kept without outputs, and show what they promise."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What describes the project to others says the same in each place: pyproject.toml, the conda recipe, CITATION.cff."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `import pydarknet` offers, and what it does not import before it is asked."""
 
-from __future__ import annotations
-
 import inspect
 import subprocess
 import sys

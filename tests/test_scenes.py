@@ -1,7 +1,5 @@
 """The pictures that the bundled model learns from: the same from the same seed, with boxes where the toys are."""
 
-from __future__ import annotations
-
 import importlib
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The pictures of the pages in the documents: their sizes, and the script that takes them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

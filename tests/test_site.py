@@ -1,7 +1,5 @@
 """The site of the documents: it builds without a warning, every link leads somewhere, and a broken one is noticed."""
 
-from __future__ import annotations
-
 import html
 import importlib.util
 import os

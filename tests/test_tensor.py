@@ -1,7 +1,5 @@
 """Where tensors and packed filters begin."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """mypy, on a program that uses the Python API: types are what they should be, and wrong calls are found."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -7,8 +7,6 @@ Every picture has its own random generator, made from the seed, the part of the 
 seed gives the same picture, whatever else is drawn. A label's box is that of the pixels of a toy that can be seen.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

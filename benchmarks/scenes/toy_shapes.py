@@ -5,8 +5,6 @@ y down. A shape lies about the origin and is about two units long. Roles: "main"
 to piece, and the fixed ones of INKS.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@
 table in more detail.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

@@ -1,7 +1,5 @@
 """The `pydarknet` program: its commands, each imported when it is called, and how errors and signals end it."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """A line on standard error while kernels are compiled, so that the user sees what a command waits for."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,8 +1,6 @@
 """A helper process that compiles the kernels of a network ahead of the process that runs it
 (`runtime/compile_ahead.py`)."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -5,8 +5,6 @@ AlexeyAB's darknet accepts the same flags with every `detector` or `classifier` 
 one of them accepts it too, so that existing scripts run, and says so in one line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 """Arguments and options as darknet spells them (`-ext_output`) and as others do (`--ext-output`): the table of those
 that several commands share, and the commands that have them."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ follows its CPU build in batch normalisation, because its published numbers come
 obvious fault, both follow the GPU build.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Class names: their files, checks of their number, and word trees, which are hierarchies of classes (YOLO9000)."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import os

@@ -14,8 +14,6 @@ The table has a checksum only if a public list states it:
 Otherwise, only the size of a download is checked: the file must hold exactly the parameters of the cfg.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, replace
 from difflib import get_close_matches

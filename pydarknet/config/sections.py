@@ -14,8 +14,6 @@ Options of a section may be declared as the fields of a dataclass, by functions 
     LossOptions(**read_options(LossOptions, section))
 """
 
-from __future__ import annotations
-
 import difflib
 import logging
 import math

@@ -1,7 +1,5 @@
 """Checks of a detection data set: missing, wrong and duplicate pictures and labels, and objects per class."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """The text files of a data set: lists of pictures, label files, data.yaml; and class vectors of pictures."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

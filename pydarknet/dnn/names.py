@@ -1,7 +1,5 @@
 """OpenCV's names and numbers: of backends and targets, and of layers as OpenCV 4's Darknet importer named them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Networks as OpenCV reads them from files or from memory: `readNetFromDarknet`, `readNet`, `Net`, rows of heads."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import os

@@ -4,8 +4,6 @@ A *record* is one box with one class. The records of a picture are in darknet's 
 class by class. The order matters: where two records match one object, the first is the true positive.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Evaluation of classifiers on lists of pictures: classes from paths, batched outputs, top-1 and top-k, confusions."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ with the largest IoU. Objects outside an area range are ignored: neither they, n
 unmatched records outside the range count. Precision is averaged over 101 recall levels and over the classes present.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures with objects and detections: those with most missed objects, and the pairs of a report."""
 
-from __future__ import annotations
-
 import base64
 import heapq
 from collections import Counter

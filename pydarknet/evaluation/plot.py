@@ -1,7 +1,5 @@
 """Charts: precision-recall curves as a figure of their own, and the charts of a report as SVG in the page's font."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any

@@ -5,8 +5,6 @@ result = evaluate(model, truth, each=collector.add)
 write_report("report", collector, result, title="small.cfg")
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections import Counter

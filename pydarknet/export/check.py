@@ -1,7 +1,5 @@
 """Comparison of an ONNX model with the engine: both get the same pictures, and their outputs are compared."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ decoded boxes in the others (`formats.py`). The metadata (`metadata_props`) hold
 prepare pictures.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """The output formats of an exported detector: decoded boxes and scores as other programs expect them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """`[softmax]` and the detection heads as ONNX: their outputs, and boxes decoded from their inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any

@@ -4,8 +4,6 @@ Batch normalisation is folded into the weights, as the engine does it. Aliases (
 recurrent layers cannot be exported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ A compressed file of a hundred kilobytes can claim a billion pixels, which is ch
 of a file to (width, height). Sources: the specifications of the formats.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import struct

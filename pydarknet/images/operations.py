@@ -5,8 +5,6 @@ A *canvas* is a (height, width, channels) float32 array, RGB or grey, in 0..1; a
 width) float32 in 0..1. All operations but `over` return new arrays.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import unicodedata

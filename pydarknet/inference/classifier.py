@@ -1,7 +1,5 @@
 """Classify pictures: fit, forward pass, rank; and the crops of darknet's commands, whose outputs are summed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

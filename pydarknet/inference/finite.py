@@ -1,7 +1,5 @@
 """A timed pass; outputs that are not finite: a cheap check after each pass, a slow search for the cause, once."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Recurrent networks on text: generate a continuation, measure perplexity, compute vectors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ multiply delta, computed from their output as darknet does, or from their input.
 Functions that are a slope below zero (linear, leaky, relu, relie) need no code: convolutions apply them as they store.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

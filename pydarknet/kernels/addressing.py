@@ -6,8 +6,6 @@ from the others' shares (work stealing). Two processors are rarely equally fast 
 task does not change its result.
 """
 
-from __future__ import annotations
-
 from llvmlite import ir
 from numba import types
 

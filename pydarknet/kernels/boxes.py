@@ -1,8 +1,6 @@
 """Boxes: which object each predicted box overlaps most, non-maximum suppression class by class, and the step of k-means
 on box sizes."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import prange
 

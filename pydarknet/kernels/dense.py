@@ -1,8 +1,6 @@
 """What works on flat arrays in plain order: matrix-vector products with their gradients, and update rules, for which
 `updates` holds what backward passes have accumulated: minus the gradient of the loss, summed over pictures."""
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 from numba import prange

@@ -1,8 +1,6 @@
 """Sums, products, resampling and batch statistics of blocked activations, and the backward passes of these. Arrays are
 flat float32; x_at, y_at, ...: their geometry, `Planes` unless a function says `Strides`."""
 
-from __future__ import annotations
-
 import numba
 from numba import prange
 

@@ -1,8 +1,6 @@
 """Pooling over blocked activations, and its backward passes. Cells outside the plane take no part. Geometry: `Planes`;
 window: `SlidingWindow`."""
 
-from __future__ import annotations
-
 import numba
 from numba import prange
 

@@ -1,8 +1,6 @@
 """Between darknet's plain order (batch, channel, row, column) and the engine's blocked one; pictures to the first. And
 what the last layers do: planes of a detection head on their way into plain order, and softmax."""
 
-from __future__ import annotations
-
 import numba
 from numba import prange
 

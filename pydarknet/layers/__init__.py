@@ -1,7 +1,5 @@
 """Every layer of both darknets: the table of their classes by cfg name. A new layer is a class and a line here."""
 
-from __future__ import annotations
-
 from collections import UserDict
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """Algorithms chosen by measurement on this machine, and remembered in a file for later runs (autotuning)."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

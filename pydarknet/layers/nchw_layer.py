@@ -1,7 +1,5 @@
 """Layers that compute in NCHW order, mostly by NumPy, between tensors of the engine's blocked layout."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar

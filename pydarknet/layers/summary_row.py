@@ -1,7 +1,5 @@
 """Columns of AlexeyAB's layer table that several layers print."""
 
-from __future__ import annotations
-
 from ..tensor import Shape
 from .base import sizes
 from .convolution.geometry import Window

@@ -1,7 +1,5 @@
 """The workspace: scratch memory of kernels, one block for all layers of a network, of which one runs at a time."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator

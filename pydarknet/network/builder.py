@@ -1,7 +1,5 @@
 """Layers are built from the sections of a .cfg file, one after another; the size of their input."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import threading

@@ -1,7 +1,5 @@
 """A network: layers built from a .cfg file, with their parameters, run forward at any input size and batch."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

@@ -5,8 +5,6 @@ of a tuple one by one, in their order, as if they had been passed without it. Th
 programs share the functions here, so all four agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -8,8 +8,6 @@ Files that processes without Numba read (`*.saved`) are no pickles: a checksum, 
 compiled for a kind of processor runs only on such; what this one is, is found without LLVM.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

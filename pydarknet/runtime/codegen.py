@@ -9,8 +9,6 @@ Python's collector of cyclic garbage rests while a kernel is compiled: it would 
 objects, nearly all of which live until the kernel is done.
 """
 
-from __future__ import annotations
-
 import gc
 import re
 from collections.abc import Callable

@@ -12,8 +12,6 @@ that ends, so that nobody waits for a process that is gone.
 Imports nothing heavy: a process that finds all kernels compiled pays for one assignment.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -3,8 +3,6 @@
 Imports nothing, so that it can be asked before Numba is loaded; `jit.py` reports what Numba's events say.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -1,8 +1,6 @@
 """What makes a fork safe: a child has only the thread that forked, but copies of all locks and of all that was under
 way."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,8 +1,6 @@
 """The decorators that every kernel uses, the cache behind them, and which kernels some work calls: found by doing it
 without computing anything."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """Numba's own C libraries, opened without importing Numba: its pool of threads, and what compiled code calls."""
 
-from __future__ import annotations
-
 import builtins
 import ctypes
 import os

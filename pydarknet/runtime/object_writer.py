@@ -1,8 +1,6 @@
 """What a process with Numba compiles, kept for later ones without it (see `object_loader.py`), with code that calls
 each kernel with arguments that lie in memory (see `program.py`)."""
 
-from __future__ import annotations
-
 import contextlib
 import struct
 from importlib import import_module

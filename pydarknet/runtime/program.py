@@ -11,8 +11,6 @@ take the processors from those who compute: then each does all its loops alone, 
 no time.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import threading

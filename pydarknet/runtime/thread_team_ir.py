@@ -8,8 +8,6 @@ a loop that is over. `serve` and `parallel_for` need sequential consistency betw
 and then reads the other. All accesses are sequentially consistent, which on x86 costs no more than locked instructions.
 """
 
-from __future__ import annotations
-
 import contextlib
 import platform
 from collections.abc import Iterator

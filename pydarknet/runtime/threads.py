@@ -6,8 +6,6 @@ and waits only for parts that somebody is at work on (`docs/runtime.md`). Severa
 team helps one of them, the others do theirs alone. `thread_team_ir.py` makes its code.
 """
 
-from __future__ import annotations
-
 import ctypes
 import signal
 from typing import Any

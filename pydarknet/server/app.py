@@ -3,8 +3,6 @@
 `openapi.json` describes the addresses to clients, and the options of each to this module, which reads them by it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import io

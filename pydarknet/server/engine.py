@@ -7,8 +7,6 @@ more pictures a second than all processors for one after another. A request chan
 every further hand-over would cost as much as a small network.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import copy

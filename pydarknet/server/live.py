@@ -4,8 +4,6 @@ The server reads files alone (`train.jsonl` and the folder `live`), so it shows 
 and of last week in the same way.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import mimetypes

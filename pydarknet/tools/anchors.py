@@ -4,8 +4,6 @@ The distance of a box and an anchor that share a corner is 1 - IoU (Redmon and F
 squared Euclidean distance is available for comparison.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

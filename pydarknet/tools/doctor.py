@@ -1,7 +1,5 @@
 """The facts of a bug report: machine, installation, kernel cache, and problems with them."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

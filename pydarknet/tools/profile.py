@@ -1,8 +1,6 @@
 """Run a network on black pictures: to measure whole passes and each layer, and to compile the kernels that it needs.
 And measure the machine's peak."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import time

@@ -1,7 +1,5 @@
 """Ranges of activations for 8-bit convolutions, measured on pictures, and what 8 bits change there."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """darknet's layer table of a network, its operations, parameters and memory, as lines of text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

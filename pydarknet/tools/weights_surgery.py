@@ -4,8 +4,6 @@ Each function changes the given network in place; `network.save_weights` then wr
 `statistics` read it.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Sequence

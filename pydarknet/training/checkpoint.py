@@ -9,8 +9,6 @@ leaves NAME.state.npz.new, whose hash fits the new weights. A kill before both l
 exists at every moment.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import logging

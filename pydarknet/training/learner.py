@@ -1,7 +1,5 @@
 """Training step by step: forward pass, loss and backward pass of each mini-batch; an update after `subdivisions`."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence

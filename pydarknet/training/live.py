@@ -5,8 +5,6 @@ batch.jpg    the last mini-batch after augmentation, with its ground truth
 worst_1.jpg  and so on: the pictures of the last validation with most missed objects
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import time

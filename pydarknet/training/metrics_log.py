@@ -1,7 +1,5 @@
 """The record of an iteration, and `train.jsonl`, the file of these records beside the weights, read again."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

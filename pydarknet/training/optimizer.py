@@ -4,8 +4,6 @@ The update rules are SGD with momentum and Adam, as in darknet's GPU builds. An 
 over all pictures of an iteration, which backward passes accumulate.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The setup of a training run: options, the network with parameters, progress, input sizes, pictures."""
 
-from __future__ import annotations
-
 import logging
 import os
 from dataclasses import dataclass

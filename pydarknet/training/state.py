@@ -3,8 +3,6 @@
 The whole state is checked before any of it is copied to the network.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Training of recurrent networks on text: a Trainer with another source of data and other checkpoint names."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """A training run: a loop over iterations, each of which yields a record; hooks do everything else."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Unsupported training options: rare ones of darknet's GPU and OpenCV builds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from ..config.sections import Config, Option, Section

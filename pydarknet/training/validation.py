@@ -4,8 +4,6 @@ A second network of the same cfg, at the cfg's size, gets a copy of the paramete
 batch normalisation, so that validation does not change the run.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

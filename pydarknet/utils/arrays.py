@@ -1,7 +1,5 @@
 """Arrays of float32 as the engine keeps them: the type, the number of SIMD lanes, aligned memory; how much there is."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures of figures. The only part that needs matplotlib (extra `plot`)."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """Files: written whole or not at all, read with a bound and one clear error, named by their first bytes."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import hashlib

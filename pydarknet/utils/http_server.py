@@ -10,8 +10,6 @@ rebinding) is not a name of this machine. `Origin` is the site of the page: anot
 Where a token is needed, it decides alone. On another address, a server is open to the network by the user's choice.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hmac
 import ipaddress

@@ -4,8 +4,6 @@ An installed wheel has both folders inside the package; a checkout or an editabl
 Nothing here imports more than the standard library.
 """
 
-from __future__ import annotations
-
 import os
 from importlib.resources import files
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,5 @@
 """Two networks of two layers whose results can be worked out by hand, and a way to call commands in this process."""
 
-from __future__ import annotations
-
 import inspect
 import textwrap
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What users get wrong: each ends with one clear line on standard error and a non-zero exit, without a traceback."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

@@ -1,7 +1,5 @@
 """A line while kernels are compiled: how far it is, plain where there is no terminal, nothing for what is soon done."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

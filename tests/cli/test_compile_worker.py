@@ -1,7 +1,5 @@
 """With an empty cache, two processes compile, a line tells of it, and the answer is the same."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

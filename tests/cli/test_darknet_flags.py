@@ -1,7 +1,5 @@
 """The tables of docs/darknet-flags.md: every flag of AlexeyAB's with every command, run."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

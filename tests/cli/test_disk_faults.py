@@ -1,8 +1,6 @@
 """Each command that writes, with a disk that fails at each of its operations in turn, whose folder disappears, or that
 is full: one line, and whole files only. Training has `training/test_disk_faults.py`."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Each evaluation command once as a process of its own, as a user runs it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

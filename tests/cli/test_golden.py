@@ -1,7 +1,5 @@
 """Genuine weights on well-known pictures, by the command line."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Where the pictures come from."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pty

@@ -4,8 +4,6 @@ what was there before is there or replaced, and the same command runs again. Tra
 PYDARKNET_KILLS=20 in the environment kills each command 20 times, which takes some minutes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

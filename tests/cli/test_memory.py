@@ -1,7 +1,5 @@
 """Memory of `detect` is flat: over hundreds of pictures, the frames of a video, a stream."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

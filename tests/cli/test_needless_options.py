@@ -1,7 +1,5 @@
 """No option is silently ignored: what has an effect only beside another option says so, in every command."""
 
-from __future__ import annotations
-
 import click
 import pytest
 

@@ -1,7 +1,5 @@
 """Commands of darknet that are not offered say so."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """What `detect` leaves on the disk."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`--precision`: taken by commands that compute, refused by those that train and where the processor cannot."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

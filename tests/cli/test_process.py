@@ -1,7 +1,5 @@
 """Real processes: start-up, pipes, signals."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What a command looks at, in which order, and how a run ends early."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`--csv` of detect and classify."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

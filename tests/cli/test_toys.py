@@ -1,7 +1,5 @@
 """The bundled model finds the toys of the bundled picture, and those of pictures that it was not trained on."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import re

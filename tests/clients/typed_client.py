@@ -1,7 +1,5 @@
 """A program that uses the Python API with types; `test_typing.py` has mypy look at it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

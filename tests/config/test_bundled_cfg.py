@@ -3,8 +3,6 @@
 The reader here is small and independent of the engine, so that both can be wrong only separately.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which darknet a file belongs to, and what the two do differently."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """Class names: read, chosen, counted."""
 
-from __future__ import annotations
-
 import pytest
 
 from pydarknet.config.names import choose_names, read_names

@@ -1,7 +1,5 @@
 """Word trees: siblings, absolute probabilities, darknet's walk from the root."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

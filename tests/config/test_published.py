@@ -1,7 +1,5 @@
 """The table of published weights is consistent with the bundled networks, and files are found in their order."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -3,8 +3,6 @@
 The files are no part of the repository; without them these tests are skipped.
 """
 
-from __future__ import annotations
-
 import math
 
 import pytest

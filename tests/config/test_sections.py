@@ -1,7 +1,5 @@
 """The text of .cfg and .data files: syntax, typed values, and errors that name file and line."""
 
-from __future__ import annotations
-
 import math
 import struct
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Options that a dataclass declares as fields are read by the getters of a section, under their own or another key."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pytest

@@ -1,7 +1,5 @@
 """Single options change; every other byte stays."""
 
-from __future__ import annotations
-
 import pytest
 
 from pydarknet.config.sections import CfgEditor, Change, parse_config

@@ -1,7 +1,5 @@
 """Changes of colours, boxes and sharpness: their distributions, and what they leave alone."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

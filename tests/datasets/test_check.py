@@ -1,7 +1,5 @@
 """Data sets with one fault of each kind."""
 
-from __future__ import annotations
-
 import tracemalloc
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The loader: one result at any number of threads, resumed by position, sizes that change, pictures that are broken."""
 
-from __future__ import annotations
-
 import threading
 import time
 

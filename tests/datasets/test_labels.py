@@ -1,7 +1,5 @@
 """Lists of pictures, label files and where they lie, class vectors."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every form of a data set gives the same pictures and boxes."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

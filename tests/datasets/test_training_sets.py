@@ -1,7 +1,5 @@
 """Decoded pictures that are kept in memory, and what both kinds of data sets read from their files."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The same jobs for OpenCV 4 and for pydarknet.dnn, and how far the answers are apart."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Networks for comparisons with OpenCV: which of the bundled ones it reads, and parameters for them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -6,8 +6,6 @@ JOBS.json is a list of jobs, see `answers`; ANSWERS.npz has their arrays by `<nu
 and cv2 alone.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 

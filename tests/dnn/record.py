@@ -5,8 +5,6 @@ Recorded anew with opencv-python 4 in an environment of its own:
     PYDARKNET_OPENCV4=ENV/bin/python PYTHONPATH=tests python -m dnn.record
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`DetectionModel` and `ClassificationModel`. OpenCV's own are compared in test_opencv.py."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

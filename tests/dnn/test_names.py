@@ -1,7 +1,5 @@
 """Names of layers; all of OpenCV's are compared in test_opencv.py."""
 
-from __future__ import annotations
-
 import pytest
 
 from dnn.networks import small

@@ -1,7 +1,5 @@
 """The numbers of backends and targets."""
 
-from __future__ import annotations
-
 import cv2
 
 import pydarknet.dnn

@@ -1,7 +1,5 @@
 """`Net`: what goes in and out, layers, and what bad input gets."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """Files and contents from which a net is read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rows of detection heads. OpenCV's own are compared in test_opencv.py."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

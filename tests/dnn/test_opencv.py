@@ -1,7 +1,5 @@
 """Against OpenCV 4: with its recorded answers always, with OpenCV itself where the environment has it."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

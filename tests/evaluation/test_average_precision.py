@@ -1,7 +1,5 @@
 """Average precision: worked examples, and a naive computation rank by rank."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`detector recall`: running totals by hand and against a loop."""
 
-from __future__ import annotations
-
 import numpy as np
 from reference import average_precision as naive_map
 

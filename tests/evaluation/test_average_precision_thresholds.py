@@ -1,7 +1,5 @@
 """F1 over the threshold, against a count by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pydarknet.evaluation.average_precision import GRID, Curve, f1_curves

@@ -1,7 +1,5 @@
 """Classifiers on lists: answers in order, trees, counts."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.class_files import write_classifier, write_pictures

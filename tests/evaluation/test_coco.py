@@ -1,7 +1,5 @@
 """COCO's figures: equal to pycocotools', worked examples, edges."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import math

@@ -1,7 +1,5 @@
 """Pictures on the disk through a network, against what is known to be in them."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

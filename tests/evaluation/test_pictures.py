@@ -1,7 +1,5 @@
 """The worst pictures: which are kept, and what is drawn."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

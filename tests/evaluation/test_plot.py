@@ -1,7 +1,5 @@
 """The plot: its points, its file, what it refuses."""
 
-from __future__ import annotations
-
 import sys
 
 import cv2

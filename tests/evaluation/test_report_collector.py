@@ -1,7 +1,5 @@
 """The confusion matrix on cases that can be counted by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.evaluation_files import evaluation_files

@@ -1,7 +1,5 @@
 """The page of a report: what it says, that it needs no other file, and what a browser makes of it."""
 
-from __future__ import annotations
-
 import json
 import re
 from html.parser import HTMLParser

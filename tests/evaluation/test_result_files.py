@@ -1,7 +1,5 @@
 """The files of `detector valid`, record by record as darknet writes them."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

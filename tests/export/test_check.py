@@ -1,7 +1,5 @@
 """A model beside the engine: equal ones agree, and every kind of fault is seen."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Networks as ONNX: every layer that can be exported gives, in ONNX Runtime, what the engine gives."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Decoded boxes in the graph: every head in every format gives what the engine decodes, also at other sizes."""
 
-from __future__ import annotations
-
 import ast
 import json
 from pathlib import Path

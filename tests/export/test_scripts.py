@@ -1,7 +1,5 @@
 """The scripts of docs/export.md, run as users run them, find what `detect` finds."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Checkpoints: the state of a training run, damaged as a file, in an array, or in its text under a right checksum."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io

@@ -3,8 +3,6 @@
 What trains, times or plays for long is ended by Ctrl-C after a second of computing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io

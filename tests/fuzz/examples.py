@@ -1,7 +1,5 @@
 """Good examples that several kinds damage or need beside what they damage."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -3,8 +3,6 @@
 `Kind.read(content)` runs in a folder of its own and may raise DarknetError and nothing else.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Damaged files, made from good ones: bytes, lines and numbers changed by a seeded generator."""
 
-from __future__ import annotations
-
 import re
 
 NUMBERS = [b"0", b"-1", b"1", b"2147483648", b"9" * 30, b"9" * 400, b"9" * 5000,

@@ -1,7 +1,5 @@
 """Random networks of all layer types: built, run and trained for two steps, as they are or with changed options."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import asdict, replace

@@ -9,8 +9,6 @@ A finding is kept as found/KIND-HASH, which `test_fuzz.py` reads again from then
 seed and n alone. Seconds are those that the processor gave to the case: other processes take none of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import functools

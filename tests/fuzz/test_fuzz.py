@@ -1,7 +1,5 @@
 """A few seconds of fuzzing on fixed seeds, and every case that ever failed."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

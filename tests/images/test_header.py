@@ -1,7 +1,5 @@
 """The size of a picture is read before it is decoded, and bounded."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -1,7 +1,5 @@
 """Pictures: loading, darknet's resizing to the last bit, fitting to a network, drawing, writing."""
 
-from __future__ import annotations
-
 import os
 import struct
 import subprocess

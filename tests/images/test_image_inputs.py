@@ -1,7 +1,5 @@
 """Pictures in every form that programs hold them in become the same (h, w, 3) uint8 RGB."""
 
-from __future__ import annotations
-
 import io
 import threading
 import time

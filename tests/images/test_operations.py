@@ -1,8 +1,6 @@
 """Operations on chw pictures against worked examples and slow reference implementations; the
 same were compared with darknet's code."""
 
-from __future__ import annotations
-
 import colorsys
 import math
 

@@ -1,7 +1,5 @@
 """The best classes of an output, with ties and trees."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

@@ -1,7 +1,5 @@
 """How pictures are shown to classifiers, against the rules written out."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

@@ -1,7 +1,5 @@
 """The list of a picture's objects: arrays, drawings, files, formats; and many pictures at a time."""
 
-from __future__ import annotations
-
 import csv
 import json
 import pickle

@@ -1,7 +1,5 @@
 """From the output of heads to detections, in the order of each darknet."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

@@ -1,7 +1,5 @@
 """Pictures in tiles: that they cover all, where their boxes end up, and that small objects are found."""
 
-from __future__ import annotations
-
 import inspect
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Outputs that are not finite are never silent: the first layer with such values is named."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

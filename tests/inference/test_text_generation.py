@@ -1,7 +1,5 @@
 """Writing, scoring and vectors, against direct computations with the network."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

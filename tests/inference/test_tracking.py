@@ -1,7 +1,5 @@
 """Numbers that objects keep, and lines that they cross."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Activation functions in float32 against numpy in double precision."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """Where tasks and cells are, what surrounds a plane, and who takes which task."""
 
-from __future__ import annotations
-
 import numba
 import numpy as np
 import pytest

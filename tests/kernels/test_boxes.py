@@ -1,7 +1,5 @@
 """Kernels of boxes: overlaps against `boxes.iou`, bit for bit; k-means against numpy; suppression class by class."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.tensors import numbers_of_threads

@@ -1,7 +1,5 @@
 """Kernels of flat arrays against numpy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """Sums, products and resampling of blocked tensors, into memory that held NaN."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

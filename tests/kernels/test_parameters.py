@@ -4,8 +4,6 @@ Geometry travels in named tuples (`pydarknet/kernels/views.py`). What has more p
 with its reason; who shortens one of these takes it off the list, which the second test asks for.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

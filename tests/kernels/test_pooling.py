@@ -1,7 +1,5 @@
 """Pooling kernels against the reference implementation."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

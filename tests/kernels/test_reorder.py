@@ -1,7 +1,5 @@
 """Between plain and blocked order, with odd numbers of channels, in memory that held something else before."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`[activation]`."""
 
-from __future__ import annotations
-
 import pytest
 from reference import layers as naive
 from support.networks import net

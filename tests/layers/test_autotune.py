@@ -1,7 +1,5 @@
 """Choices that are measured and remembered."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

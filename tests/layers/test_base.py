@@ -1,7 +1,5 @@
 """What all layers share: references to other layers, shapes that must fit, keys that change a record."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

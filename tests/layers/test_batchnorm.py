@@ -1,7 +1,5 @@
 """Batch normalisation as a layer and folded into others."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """`[connected]` and `[local]` against numpy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

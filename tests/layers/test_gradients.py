@@ -6,8 +6,6 @@ and of the others normalize_channels, weighted shortcuts and gelu, which darknet
 enough that darknet's N in place of N - 1 in batch normalisation does not show.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

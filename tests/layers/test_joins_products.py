@@ -1,7 +1,5 @@
 """`[scale_channels]` and `[sam]`: products of two layers."""
 
-from __future__ import annotations
-
 import pytest
 from reference import layers as naive
 from support.networks import net

@@ -1,7 +1,5 @@
 """`[route]`: channels of earlier layers side by side."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

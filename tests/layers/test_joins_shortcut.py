@@ -1,7 +1,5 @@
 """`[shortcut]` in both dialects against loops."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """`[logistic]`, `[cost]` and `[contrastive]`, and truth that does not fit a layer."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """`[softmax]`: groups, temperature and word trees."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

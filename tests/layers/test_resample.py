@@ -1,7 +1,5 @@
 """`[upsample]`, `[reorg]` and `[reorg3d]` against loops."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """`[maxpool]`, `[local_avgpool]` and `[avgpool]` from cfg text to output."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

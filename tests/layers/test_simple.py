@@ -1,7 +1,5 @@
 """Layers of a few lines each: crop, empty, implicit, history, iseg."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """Dropout of values and of squares: how much, and what happens to the rest."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

@@ -1,7 +1,5 @@
 """`[normalization]` and `[l2norm]`."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

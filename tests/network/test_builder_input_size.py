@@ -1,7 +1,5 @@
 """The size of a network's input: what [net] says, what callers may ask for."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -5,8 +5,6 @@ A fault ends the process that computes, so another one does, and this one report
 PYDARKNET_GUARDED=5000 runs as many, PYDARKNET_GUARDED_FIRST=10000 from another seed on.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

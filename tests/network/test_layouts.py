@@ -1,7 +1,5 @@
 """Which tensors a network gets, and for how long."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

@@ -1,7 +1,5 @@
 """Tensors that live together do not overlap; the others share memory. The passes take linear time."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import time

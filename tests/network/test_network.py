@@ -1,7 +1,5 @@
 """Networks built from cfg text: shapes, memory, state, and results that depend on nothing but input and weights."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

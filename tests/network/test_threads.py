@@ -1,7 +1,5 @@
 """One network used by many threads and processes, copied, and interrupted in the middle of a pass: always right."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import math

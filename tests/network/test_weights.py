@@ -1,7 +1,5 @@
 """The .weights file: header, exact accounting, round trips, and files that are something else."""
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

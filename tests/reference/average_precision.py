@@ -1,7 +1,5 @@
 """Reference implementation of `detector map`: average precision rank by rank. Slow."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

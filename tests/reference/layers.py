@@ -1,8 +1,6 @@
 """Reference implementations of the layers, slow and obvious: NCHW, float64, one function for each
 formula of darknet's."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

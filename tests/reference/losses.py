@@ -4,8 +4,6 @@ Every function takes a head's activated output and returns (delta, cost, sums): 
 layer before, in that layer's order, and a dictionary of what is printed. `o` holds the options of the section.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """How a wheel with compiled kernels is put together; what its kernels do is in runtime/test_shipped.py."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,8 +1,6 @@
 """Kernels' arguments, named tuples among them, by every way in which kernels are called: by Numba, as saved code
 without it, by thunks and in programs."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

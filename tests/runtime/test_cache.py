@@ -1,7 +1,5 @@
 """Where compiled code is kept, who may write there, and the files in it."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

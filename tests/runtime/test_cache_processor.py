@@ -1,7 +1,5 @@
 """What /proc/cpuinfo tells of a processor."""
 
-from __future__ import annotations
-
 import platform
 
 import pytest

@@ -1,7 +1,5 @@
 """What is compiled for a kernel is a part of it; Numba's other users get libraries and functions of their own."""
 
-from __future__ import annotations
-
 import gc
 import math
 

@@ -1,7 +1,5 @@
 """Helpers start once for a work, where there is a cfg file and more than one processor, and tell what they compile."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One process has the claim of a kernel; it is free again when that process releases it or ends."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

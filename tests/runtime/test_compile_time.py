@@ -1,7 +1,5 @@
 """Compiling is timed, and a clock leaves it out."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

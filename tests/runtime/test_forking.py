@@ -1,7 +1,5 @@
 """Processes that fork after and during passes, with saved code and with Numba."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,8 +1,6 @@
 """How many threads compiled code uses, that Numba's own settings stay as they were, who compiles a kernel, and what a
 process compiles that waits for another one."""
 
-from __future__ import annotations
-
 import pickle
 from importlib import import_module
 

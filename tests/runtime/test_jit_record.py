@@ -1,7 +1,5 @@
 """What is recorded is what a real pass compiles, and recording computes nothing."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

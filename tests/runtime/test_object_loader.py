@@ -1,8 +1,6 @@
 """Kernels that run without Numba: in processes of their own, on a cache of their own, which one process with Numba
 fills."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Layers run one after another in machine code: the same numbers as layer by layer, whatever happened in between."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Passes at the same time: who is helped by the team, and what a fork waits for."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Kernels that came compiled with the package: used without Numba, and given up with one line where they do not fit."""
 
-from __future__ import annotations
-
 import ctypes
 import shutil
 import subprocess

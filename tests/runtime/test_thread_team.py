@@ -1,7 +1,5 @@
 """The threads that do parallel loops: every part once, whoever asks, and no thread in the way at the end."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A service over the toys, on a free port of this process."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import threading

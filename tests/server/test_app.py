@@ -1,7 +1,5 @@
 """The service over HTTP: answers, refusals, limits."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import socket

@@ -1,7 +1,5 @@
 """Connections that do not send their request are closed; those that do are answered, however often they ask."""
 
-from __future__ import annotations
-
 import socket
 import threading
 import time

@@ -1,7 +1,5 @@
 """The engine without HTTP: batches, the end, what raises."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 

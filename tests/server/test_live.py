@@ -1,7 +1,5 @@
 """The page of a training run: what is served, what viewers get while the log grows, and the page in a browser."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

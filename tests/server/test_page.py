@@ -1,7 +1,5 @@
 """The page of `serve` in a browser: what is drawn, the threshold, keyboard, narrow screens, dark mode."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -6,8 +6,6 @@ The choice is a greedy cover: the case that adds the most layers for its size co
 dialect that was recorded is in it, once for inference, once for training and once for the boxes of a head.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """A classifier that tells red, green and blue pictures apart, and lists of such pictures."""
 
-from __future__ import annotations
-
 import textwrap
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Sampled convolutions: sizes, strides, paddings, dilations and groups that tests of all convolution kernels share."""
 
-from __future__ import annotations
-
 import random
 
 from pydarknet.layers.convolution.geometry import Window

@@ -1,7 +1,5 @@
 """What the examples of the documents find when they run: files in the current folder, and names."""
 
-from __future__ import annotations
-
 import re
 import shutil
 

@@ -1,7 +1,5 @@
 """A detector made by hand for coloured squares, for evaluation commands: it finds most of them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 import pydarknet

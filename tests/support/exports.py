@@ -1,7 +1,5 @@
 """Networks for the tests of the ONNX export, and what ONNX Runtime makes of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

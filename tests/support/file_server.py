@@ -1,7 +1,5 @@
 """A server of one file on 127.0.0.1 that cuts, delays, redirects and lies as told."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import threading

@@ -1,7 +1,5 @@
 """Where the recordings of the original programs are, and .weights files of known numbers."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import struct

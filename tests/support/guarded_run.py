@@ -6,8 +6,6 @@ an unguarded pass, bit by bit. The last line on stdout names the network at work
 knows the seed when the process dies of a fault.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import logging
 import sys

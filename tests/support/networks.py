@@ -1,7 +1,5 @@
 """Texts of small networks, and parameters for them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -1,7 +1,5 @@
 """Folders of labelled pictures in the forms that labelling programs write."""
 
-from __future__ import annotations
-
 import json
 import struct
 from pathlib import Path

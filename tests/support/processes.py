@@ -1,7 +1,5 @@
 """The program as its users start it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Random networks as .cfg texts: all layer types, odd sizes, and the sequences of layers that are computed as one."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field
 

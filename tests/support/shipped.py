@@ -1,7 +1,5 @@
 """A copy of the package with compiled kernels, as in a wheel, but of few kernels."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Seeded numbers, blocked tensors in memory that held NaN before, and comparisons of tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

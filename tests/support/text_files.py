@@ -1,7 +1,5 @@
 """A text of a few words and small recurrent networks that learn it in no time."""
 
-from __future__ import annotations
-
 import textwrap
 
 import numpy as np

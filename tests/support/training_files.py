@@ -1,7 +1,5 @@
 """Small data sets on the disk, and networks that learn from them in no time."""
 
-from __future__ import annotations
-
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path

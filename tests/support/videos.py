@@ -1,7 +1,5 @@
 """Small videos: written for a test, and read back."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Every command that writes files, besides training, with what it reads."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

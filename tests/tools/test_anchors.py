@@ -1,7 +1,5 @@
 """k-means on box sizes: worked examples, an independent computation, the blood cells, speed."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

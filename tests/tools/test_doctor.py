@@ -1,7 +1,5 @@
 """The facts of a bug report: complete, as text and as JSON, and with what is wrong."""
 
-from __future__ import annotations
-
 import copy
 import json
 

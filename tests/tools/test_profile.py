@@ -1,7 +1,5 @@
 """How long a network takes: what is measured, and on what."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Weight surgery: worked examples, round trips, and what the result computes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net, randomise

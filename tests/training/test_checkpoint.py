@@ -1,7 +1,5 @@
 """Pairs of weights and state: a kill leaves one at any moment, and what is restored goes on bit for bit."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 

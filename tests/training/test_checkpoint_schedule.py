@@ -1,7 +1,5 @@
 """Which weights are due after an iteration, and their names."""
 
-from __future__ import annotations
-
 import pytest
 
 from pydarknet.training.checkpoint import base_name

@@ -1,7 +1,5 @@
 """The best weights of a folder: kept while nothing better comes, and never without what is said about them."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

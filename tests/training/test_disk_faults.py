@@ -1,7 +1,5 @@
 """The disk fails at each operation of a run in turn: one line, whole files, and a resumed run that loses nothing."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Hooks of a run: when they are called, in which order files are written, and what a checkpoint keeps of them."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -3,8 +3,6 @@
 PYDARKNET_KILLS=50 in the environment kills 50 times, which takes about two minutes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The recorded training cases, step by step: losses, rates and the weights after the last update."""
 
-from __future__ import annotations
-
 import gc
 import json
 

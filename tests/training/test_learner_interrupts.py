@@ -1,7 +1,5 @@
 """Ctrl-C during `train_step`: taken back, waited for, or said."""
 
-from __future__ import annotations
-
 import random
 import signal
 

@@ -1,7 +1,5 @@
 """What a run shows while it goes on."""
 
-from __future__ import annotations
-
 import json
 import logging
 import urllib.request

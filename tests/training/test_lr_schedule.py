@@ -1,7 +1,5 @@
 """Learning-rate policies against their formulas, written out."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The sizes of a run's inputs and mini-batches, and the memory of the largest."""
 
-from __future__ import annotations
-
 import pytest
 from support.training_files import detection_files
 

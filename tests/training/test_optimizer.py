@@ -1,7 +1,5 @@
 """Updates against reference implementations in float64; layers that rest, limits, mended updates."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

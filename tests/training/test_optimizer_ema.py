@@ -1,7 +1,5 @@
 """The moving average of parameters, against a naive one; the file of it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net, randomise

@@ -1,7 +1,5 @@
 """Filters that are much alike: which of them starts anew, and where."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

@@ -1,7 +1,5 @@
 """Results of an earlier run are moved aside by a new one, whole, and stay where the new one goes on from them."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The chart: what it shows, that it goes on, and that a run does without it."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """Training on text: it learns, and a stopped run goes on bit for bit."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from itertools import pairwise

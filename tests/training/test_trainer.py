@@ -1,7 +1,5 @@
 """Whole runs over a few small pictures: records, sizes, going on after kills, faults."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Options that training does not follow are named once, with their place."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """What is measured while a network learns: when, of which parameters, and that learning does not notice."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

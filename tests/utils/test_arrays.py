@@ -1,7 +1,5 @@
 """What is too large for the machine is refused."""
 
-from __future__ import annotations
-
 import pytest
 
 from pydarknet.errors import ShapeError

@@ -1,7 +1,5 @@
 """Figures: which files they can become, and what is said where they cannot."""
 
-from __future__ import annotations
-
 import sys
 
 import cv2

@@ -1,7 +1,5 @@
 """Files are written whole or not at all; reading has one clear error; kinds of files; JSON; warnings."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """Which requests a server refuses: those of pages of other sites, and those without the token."""
 
-from __future__ import annotations
-
 import pytest
 
 from pydarknet.utils.http_server import is_loopback, knows, refusal

@@ -1,7 +1,5 @@
 """Work done prefetched and behind: order, limits, errors. Ctrl-C that waits."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

@@ -1,7 +1,5 @@
 """Bundled files are found in both layouts, and paths in .data and .cfg files in the promised order."""
 
-from __future__ import annotations
-
 import ast
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Published weights: found by name, accepted only if they are what was published."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Transfers over HTTP: cut off, slow, redirected, refused, too long: completed or named, and never half a file."""
 
-from __future__ import annotations
-
 import random
 import socket
 

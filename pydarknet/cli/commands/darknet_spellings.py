@@ -1,7 +1,5 @@
 """darknet's own spellings for detectors: the groups `detector`, `yolo` and `coco`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

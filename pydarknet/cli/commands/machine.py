@@ -1,7 +1,5 @@
 """`doctor`, `warm-up`, `help`, `version`, `completion`: this machine, this program."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`serve` and `live`: a network as a service over HTTP; a training run in the browser, or its metrics as a table."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from typing import Any

@@ -2,8 +2,6 @@
 in `annotations`; links to pictures, or copies.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections import Counter

@@ -3,8 +3,6 @@
 A frame is (height, width, 3) uint8 RGB, as the pictures of `images.image`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

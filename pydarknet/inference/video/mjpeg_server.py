@@ -4,8 +4,6 @@ Publishing never waits. Each client has a thread and a bounded queue; a client t
 is disconnected.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

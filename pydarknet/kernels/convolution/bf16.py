@@ -4,8 +4,6 @@ multiplies two pairs and adds both products to a float32, twice as many products
 Nothing is compiled before it is called for, so that the module can be imported anywhere.
 """
 
-from __future__ import annotations
-
 from llvmlite import ir
 from numba import prange
 

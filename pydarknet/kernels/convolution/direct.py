@@ -1,8 +1,6 @@
 """Direct convolution over blocked activations: loops over tasks and over the pixels of a plane round the micro-kernel
 of `microkernel.py`."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from numba import prange

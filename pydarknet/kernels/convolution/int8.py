@@ -6,8 +6,6 @@ become float32 again.
 Nothing is compiled before it is called for, so that the module can be imported anywhere.
 """
 
-from __future__ import annotations
-
 from llvmlite import ir
 from numba import prange
 

@@ -1,8 +1,6 @@
 """Inverted bottlenecks (pointwise, depthwise, pointwise convolution) in one pass, band of rows by band, so that what is
 between the convolutions never leaves the cache of a core."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from numba import prange

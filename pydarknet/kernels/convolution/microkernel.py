@@ -18,8 +18,6 @@ names of `make_tile`:
     y[pixel_of_y] = np.maximum(sums, sums * slope)
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any, NamedTuple
 

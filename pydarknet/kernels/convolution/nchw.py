@@ -5,8 +5,6 @@ computed as in `inverted_bottleneck.py`.
 NCHW tensors have no halo. A task is a band of rows.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba

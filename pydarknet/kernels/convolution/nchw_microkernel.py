@@ -15,8 +15,6 @@ products where a direct convolution takes six. A picture has few planes, so thei
 share, cost next to nothing.
 """
 
-from __future__ import annotations
-
 from llvmlite import ir
 
 from ..simd import LANES, ZERO, Emitter, instructions, one_of

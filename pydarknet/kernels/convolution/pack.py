@@ -10,8 +10,6 @@ need no unpacking but the conversion to float, and the fourth needs three instru
 and then the words of its channels: vectors in the order (input channel, output block).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numba

@@ -1,7 +1,5 @@
 """The gradient of a convolution's weights: sums over all pictures and pixels of delta times input, in registers."""
 
-from __future__ import annotations
-
 import numba
 from numba import prange
 

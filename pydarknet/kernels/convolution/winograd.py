@@ -18,8 +18,6 @@ The order in time, for one task of a worker (`tiles_per_task` tiles, a range of 
    b. `transform_output`: A^T M A of every tile and output block, with bias, activation, pooling or residual, stored.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba

@@ -12,8 +12,6 @@ transform, A^T M A, comes with the bias, the slope below zero, and pooling or th
 registers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial

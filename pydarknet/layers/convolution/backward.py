@@ -1,8 +1,6 @@
 """The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
 learn."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple

@@ -1,7 +1,5 @@
 """Filters packed for the direct micro-kernels, and the tables that make a convolution's geometry data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

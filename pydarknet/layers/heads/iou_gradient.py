@@ -4,8 +4,6 @@ They are not always true derivatives: a change of size moves both edges by the w
 other sign, and boxes apart on both axes have a positive "intersection". Networks were trained with these formulas.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...boxes import Floats

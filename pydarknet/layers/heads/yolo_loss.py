@@ -18,8 +18,6 @@ Values and deltas are planes (pictures x anchors, entries, cells), as the head's
 learn more than that they are empty are gathered, as rows (k, entries). "delta" is minus the gradient of the loss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """Report all faults of a .cfg file at once: those that stop a build, and those that appear only in use. And adapt a
 file to a data set: number of classes, anchors and masks, and the filters that depend on them."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Mapping

@@ -5,8 +5,6 @@ absent. For each layer it notes whether the channels and the plane size of the o
 consequences of a fault are not reported as further faults.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress

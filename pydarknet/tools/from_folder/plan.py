@@ -4,8 +4,6 @@ darknet's rules: max_batches is 2000 for each class, at least 6000 and at least 
 80 % and 90 % of it. The network `small`, which is trained in minutes, has a rule of its own, `small_batches`.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections import Counter

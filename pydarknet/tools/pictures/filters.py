@@ -4,8 +4,6 @@ Filters: darknet's `visualize`, and `mkimg`, which scatters them over grey. Oper
 applies each of them to one picture.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """darknet's `nightmare`: gradient ascent on a picture, which amplifies the output of a layer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """`anchors` and `detector calc_anchors`."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

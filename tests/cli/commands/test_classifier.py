@@ -3,8 +3,6 @@
 The forms were compared with the output of both programs.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`classifier demo`: its lines, its files, and how it ends."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

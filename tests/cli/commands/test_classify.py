@@ -1,7 +1,5 @@
 """`classify` and `classifier predict`: what they print, to the character."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`detector demo` and its kin: what they print, write and serve."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

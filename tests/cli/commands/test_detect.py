@@ -1,7 +1,5 @@
 """`detect` and darknet's spellings of it: what they print, to the character."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`detect` and `classify` on videos, addresses and streams: what they print and write, and how they are ended."""
 
-from __future__ import annotations
-
 import csv
 import json
 import signal

@@ -1,7 +1,5 @@
 """`detector map`: AlexeyAB's report to the character, and the figures beside it."""
 
-from __future__ import annotations
-
 import json
 import re
 

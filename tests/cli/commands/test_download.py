@@ -1,7 +1,5 @@
 """`pydarknet download`: the lines it prints, the table, what it refuses."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random

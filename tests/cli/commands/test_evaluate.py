@@ -1,7 +1,5 @@
 """`evaluate`: the table, the worst pictures, the order of classes, the report, bad input."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """`detector valid`, `detector recall` and those of `yolo` and `coco`, against records of darknet's own programs."""
 
-from __future__ import annotations
-
 import json
 import re
 import textwrap

@@ -1,7 +1,5 @@
 """`cfg check` and `cfg set`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """`dataset check` and `dataset convert`."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Help, version, completion, and what a misspelt command is answered."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

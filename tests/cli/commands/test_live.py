@@ -1,7 +1,5 @@
 """`live`, and `train --live`."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

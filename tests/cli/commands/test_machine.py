@@ -1,7 +1,5 @@
 """`doctor` and `warm-up`."""
 
-from __future__ import annotations
-
 import json
 
 

@@ -1,7 +1,5 @@
 """`visualize`, `mkimg`, `imtest`, `nightmare`: each as a process, what they write, and bad input."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

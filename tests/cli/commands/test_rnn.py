@@ -1,7 +1,5 @@
 """`rnn train`, `generate`, `valid` and `vec`: what they print, and as processes."""
 
-from __future__ import annotations
-
 import re
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """`serve` as a process: where it listens, how it ends, what it refuses."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

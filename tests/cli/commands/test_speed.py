@@ -1,7 +1,5 @@
 """`speed`: darknet's lines, and the table of layers."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

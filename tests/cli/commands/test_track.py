@@ -1,7 +1,5 @@
 """`track`: what it prints and writes, on a camera that pans over the toys."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """`train`, `detector train`, `classifier train`: darknet's lines, remarks, errors."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

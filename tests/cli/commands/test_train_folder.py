@@ -1,7 +1,5 @@
 """`train FOLDER`, and going on by the folder's name alone."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -3,8 +3,6 @@
 PYDARKNET_KILLS=20 in the environment kills 20 times, which takes about two minutes.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The tools for weights files: each as a process on a small network, what they print, and bad input."""
 
-from __future__ import annotations
-
 import struct
 import textwrap
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Worked examples of each form, all ways between them, and what cannot be converted."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Frames in and out: files, sequences of pictures, what cannot be read or written."""
 
-from __future__ import annotations
-
 import base64
 import os
 

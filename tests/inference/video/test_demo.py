@@ -1,7 +1,5 @@
 """Moving pictures: threads round the engine, averages of both dialects, order, ends and errors."""
 
-from __future__ import annotations
-
 import threading
 import time
 

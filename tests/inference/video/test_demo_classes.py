@@ -1,7 +1,5 @@
 """The classes of frames, without a command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """Objects by HTTP POST: the text, and what happens where nobody listens."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer

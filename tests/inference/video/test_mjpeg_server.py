@@ -1,7 +1,5 @@
 """Streams over HTTP: what clients get, and that no client holds up who publishes."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket

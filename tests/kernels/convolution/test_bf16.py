@@ -1,8 +1,6 @@
 """Convolutions on bfloat16 numbers against the reference implementation on the same numbers, in memory that held NaN;
 and their micro-kernels, whose sums stay in registers."""
 
-from __future__ import annotations
-
 import re
 
 import numba

@@ -1,8 +1,6 @@
 """Direct convolutions against the reference implementation, in memory that held NaN before: all sizes, strides,
 paddings, dilations and groups."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

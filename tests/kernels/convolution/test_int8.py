@@ -1,7 +1,5 @@
 """Products of 8-bit integers: exact sums of what inputs and filters are rounded to."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """Inverted bottlenecks in one kernel against the reference implementation, and against their single convolutions."""
 
-from __future__ import annotations
-
 import math
 import random
 from dataclasses import dataclass, field

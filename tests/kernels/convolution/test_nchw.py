@@ -1,7 +1,5 @@
 """Narrow layers on NCHW tensors: against the reference implementation, and bit for bit against blocked ones."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Convolutions of pictures, from planes to blocks: against the reference implementation."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

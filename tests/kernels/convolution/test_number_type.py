@@ -1,8 +1,6 @@
 """A number type that only this file knows, 16-bit integers with sums of 32 bits, on the one machine of all direct
 convolutions: packing, conversion of inputs, products, and sums that become float32 by a scale for each channel."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from llvmlite import ir

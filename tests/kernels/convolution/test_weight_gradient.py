@@ -1,7 +1,5 @@
 """Weight gradients beside sums over all pixels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.tensors import assert_close, blocked, values

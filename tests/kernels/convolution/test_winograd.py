@@ -1,7 +1,5 @@
 """Winograd's method against the reference implementation: every plane, channel count and tile size, in dirty memory."""
 
-from __future__ import annotations
-
 import random
 import re
 

@@ -1,7 +1,5 @@
 """Which way convolutions are computed."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

@@ -1,7 +1,5 @@
 """Networks whose direct convolutions multiply bfloat16 numbers: which do, what they give, who may not ask for it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

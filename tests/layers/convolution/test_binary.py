@@ -1,7 +1,5 @@
 """Convolutions of signs in training, against a naive one in float64."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

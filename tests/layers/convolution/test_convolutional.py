@@ -1,7 +1,5 @@
 """`[convolutional]` from cfg text to output, against the reference implementation."""
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np

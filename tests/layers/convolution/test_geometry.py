@@ -1,7 +1,5 @@
 """How a filter moves over a picture: output size, halo, and offsets, against a walk over every cell."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.convolutions import sampled_convolution

@@ -1,7 +1,5 @@
 """Which layers of a network are computed in one go as a chain, and that nothing else changes thereby."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net, randomise

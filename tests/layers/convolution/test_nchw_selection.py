@@ -1,7 +1,5 @@
 """Which tensors of a network are NCHW, and that its numbers do not change thereby."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net, randomise

@@ -1,7 +1,5 @@
 """Deltas that are left out late in a run, against darknet's loop over single numbers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`[region]` and `[detection]`: what they make of their input, and the boxes they decode."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

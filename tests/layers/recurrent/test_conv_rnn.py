@@ -1,7 +1,5 @@
 """`[crnn]` and `[conv_lstm]` step by step against the reference implementation."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

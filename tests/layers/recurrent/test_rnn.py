@@ -1,7 +1,5 @@
 """`[rnn]`, `[gru]` and `[lstm]` step by step, with a state that stays until it is reset."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from reference import layers as naive

@@ -1,7 +1,5 @@
 """One fault at a time gives one complaint at its line; many at once give all of them; good files give none."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 

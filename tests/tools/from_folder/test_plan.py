@@ -1,7 +1,5 @@
 """darknet's rules, the choice of a network, the size of its input, the changed file."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The folder of a run: lists, labels, names, .data, cfg; written whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections import Counter

@@ -1,7 +1,5 @@
 """Pictures of filters."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net

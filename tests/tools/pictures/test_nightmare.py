@@ -1,7 +1,5 @@
 """Changing a picture so that a layer sees more: one step written out, and what many steps do."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from support.networks import net
