@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pydarknet.cli.outputs import label_path
+from pydarknet.config.dialect import ALEXEYAB
+from pydarknet.datasets.labels import label_path
 from pydarknet.errors import ImageError, OutputError
 
 FRAMES = (
@@ -147,12 +148,12 @@ def test_save_labels_never_writes_over_a_picture(detect):
     ],
 )
 def test_label_path(picture, labels):
-    assert label_path(picture) == labels
+    assert str(label_path(Path(picture), ALEXEYAB)) == labels
 
 
 def test_label_path_of_what_is_no_picture():
     with pytest.raises(ImageError, match=r"Failed to infer label file name .*: a\.gif"):
-        label_path("a.gif")
+        label_path(Path("a.gif"), ALEXEYAB)
 
 
 def test_show_without_a_display_is_an_error(detect, monkeypatch):
