@@ -62,7 +62,7 @@ def test_a_picture_that_cannot_be_written_ends_the_run(detect, monkeypatch):
     def refuse(path, image):
         raise OutputError(f"{path}: cannot write: no space left")
 
-    monkeypatch.setattr("pydarknet.images.image.write_image", refuse)
+    monkeypatch.setattr("pydarknet.cli.outputs.write_image", refuse)
     result = detect(*["dog.png"] * 6, "--out-dir", "made")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith("cannot write: no space left")
