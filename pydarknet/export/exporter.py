@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import OptionError, ShapeError
 from ..inference.detector import letterboxes
-from ..layers.base import INPUT, Layer
+from ..layers.base import INPUT
 from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
