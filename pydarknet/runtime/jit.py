@@ -87,6 +87,10 @@ class _QuickCache(FunctionCache):
         self._kernel = _name_of(function)
         self._cache_file: Any = _CheckedFiles(Path(self.cache_path), self._impl.filename_base)
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Numba's without what a function closes over: it depends on the sources, as the folder's name does."""
+        return sig, codegen.magic_tuple(), hashlib.sha256(self._py_func.__code__.co_code).hexdigest()
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)
         found = self._load_overload(sig, target_context) or self._claimed(sig, target_context)
@@ -221,6 +225,16 @@ def kernel(function: Callable[..., Any]) -> Any:
     """A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so
     the result does not depend on the number of threads."""
     return _compile(function, parallel=True)
+
+
+def named(module: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The decorator for a kernel's function that another one makes: `name` of `module` will be its one name."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__module__, function.__name__, function.__qualname__ = module, name, name
+        return function
+
+    return decorate
 
 
 def reducing_kernel(function: Callable[..., Any]) -> Any:
