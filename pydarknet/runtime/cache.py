@@ -240,7 +240,7 @@ def remove_old() -> None:
         is_ours = re.fullmatch(r"kernels-[0-9a-f]{16}", path.name) and path != CACHE_FOLDER and not path.is_symlink()
         if is_ours and _age(path, now) > KEPT_DAYS * 86400:
             shutil.rmtree(path, ignore_errors=True)
-    for path in [*CACHE_FOLDER.glob("*/*.part"), *CACHE_FOLDER.glob("*/*.claim")]:
+    for path in [*CACHE_FOLDER.rglob("*.part"), *CACHE_FOLDER.rglob("*.claim")]:
         if _age(path, now) > 3600:
             _unlink(path)
 
