@@ -6,7 +6,7 @@ import hashlib
 import logging
 import pickle
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,7 @@ log = logging.getLogger("pydarknet")
 
 Recorded = list[tuple[Any, tuple[Any, ...]]]  # kernels and the types of their arguments, each once, in order
 
-codegen.follow()
-if numba_is_known():
-    codegen.install()
-
-_kernels: list[Any] = []  # all dispatchers that are called from Python
-_parallel: list[Any] = []  # those of kernels that use Numba's threads
+codegen.install()
 
 
 def _name_of(function: Callable[..., Any]) -> str:
@@ -79,7 +74,7 @@ class _KernelCache(FunctionCache):
             return None
         content = pickle.loads(data)
         found = CompileResult._rebuild(target_context, *content)
-        self._save_object(sig, content, found)
+        object_writer.save(self._kernel, sig, content[0], found.fndesc)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -89,16 +84,11 @@ class _KernelCache(FunctionCache):
             if not data.library.has_dynamic_globals:  # addresses, which the next process does not have
                 content = data._reduce()
                 write_checked(file, dumps(content))
-                self._save_object(sig, content, data)
+                object_writer.save(self._kernel, sig, content[0], data.fndesc)
         except OSError as error:
             _tell_once(error.strerror or str(error))
         finally:
             compile_ahead.release(file)
-
-    def _save_object(self, sig: Any, content: Any, found: Any) -> None:
-        """Keep the object code for processes without Numba, unless it is kept."""
-        if object_writer.is_wanted(self._kernel, sig):
-            object_writer.save(self._kernel, sig, content[0], found.fndesc)
 
 
 def _claimed(file: Path) -> bytes | None:
@@ -124,10 +114,7 @@ def _claimed(file: Path) -> bytes | None:
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    codegen.add_kernel(dispatcher)
-    _kernels.append(dispatcher)
-    if options.get("parallel"):
-        _parallel.append(dispatcher)
+    codegen.kernels.append(dispatcher)
     if CACHE_FOLDER is None:
         return dispatcher
     if numba_is_known():
@@ -184,7 +171,7 @@ def _give_claims_back(dispatcher: Any) -> None:
 
 def all_kernels() -> list[Any]:
     """The dispatchers of all kernels that have been imported and are called from Python."""
-    return [kernel for kernel in _kernels if isinstance(kernel._cache, _KernelCache)]
+    return [kernel for kernel in codegen.kernels if isinstance(kernel._cache, _KernelCache)]
 
 
 def cache_file(kernel: Any, types: tuple[Any, ...]) -> Path:
@@ -199,32 +186,35 @@ def _refuse_kernels() -> None:
             return
     except ValueError:  # no parallel loop has run yet: the child starts threads of its own
         return
-    for dispatcher in _parallel:
-        dispatcher._clear()
-        dispatcher._compile_for_args = refuse
+    for dispatcher in codegen.kernels:
+        if dispatcher.targetoptions.get("parallel"):
+            dispatcher._clear()
+            dispatcher._compile_for_args = refuse
     KernelCall.__call__ = refuse  # type: ignore[method-assign]
 
 
 in_child(_refuse_kernels)
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so
-    the result does not depend on the number of threads."""
-    return _compile(function, parallel=True)
+# --- decorators -------------------------------------------------------------------------------------------------------
 
+# A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so the
+# result does not depend on the number of threads.
+kernel = partial(_compile, parallel=True)
 
-def reducing_kernel(function: Callable[..., Any]) -> Any:
-    """A kernel whose inner sums may be reordered into SIMD lanes, the same way at every thread count.
+# A kernel whose inner sums may be reordered into SIMD lanes, the same way at every thread count. Only reassociation
+# and contraction are allowed: infinities and NaN keep their meaning.
+reducing_kernel = partial(_compile, parallel=True, fastmath={"reassoc", "contract", "nsz"})
 
-    Only reassociation and contraction are allowed: infinities and NaN keep their meaning.
-    """
-    return _compile(function, parallel=True, fastmath={"reassoc", "contract", "nsz"})
+# A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done.
+one_thread_kernel = _compile
 
+# A function compiled into the kernels that call it.
+device = numba.njit(error_model="numpy", nogil=True)
 
-def one_thread_kernel(function: Callable[..., Any]) -> Any:
-    """A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done."""
-    return _compile(function)
+# The same, but inlined: a call, which takes seven numbers for each array, would cost as much as what it does. And a
+# function of a few numbers, so that loops over it become SIMD.
+inlined = scalar = numba.njit(error_model="numpy", nogil=True, forceinline=True)
 
 
 # --- which kernels some work calls ------------------------------------------------------------------------------------
@@ -269,15 +259,3 @@ def recording() -> Iterator[Recorded]:
         np.empty, np.empty_like = empty, empty_like  # type: ignore[misc]
         for kernel in kernels:
             del kernel.compile, kernel._compile_for_args
-
-
-# --- what kernels call ------------------------------------------------------------------------------------------------
-
-# A function compiled into the kernels that call it.
-device = numba.njit(error_model="numpy", nogil=True)
-
-# The same, but inlined: a call, which takes seven numbers for each array, would cost as much as what it does.
-inlined = numba.njit(error_model="numpy", nogil=True, forceinline=True)
-
-# A function of a few numbers, inlined so that loops over it become SIMD.
-scalar = inlined

@@ -170,7 +170,7 @@ def test_sums_stay_in_registers(rows, straight, joined, pixels):
         target, run = TileTarget(0, pixels * 16, 16), Run(0, pixels, pixels)
         tile(x, TileSource(0, 8, 8), filters, panel, y, target, run, epilogue)
 
-    codegen.add_kernel(multiply)
+    codegen.kernels.append(multiply)
     x, weights, bias = values(pixels, 16), values(4, 4, rows * 16), values(rows * 16)
     packed = np.zeros(weights.size // 2, np.float32)
     pack_pairs(weights.reshape(4, 4, rows, 16).ravel(), np.array([[0, rows, 0, 4, 0]]), packed)
