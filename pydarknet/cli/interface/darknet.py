@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ..not_offered import CLASSIFIER_FLAGS, DETECTOR_FLAGS, accept_flags
-from ..options import FILE, FRACTION, PORT, POSITIVE, FiniteFloat, batch_option, command, flag, group, together
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, batch_option, command, flag, group, together
 
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")  # of result files
 YOLO_THRESH = 0.2
@@ -13,24 +13,24 @@ YOLO_THRESH = 0.2
 demo_options = together(
     "cfg weights [video] camera thresh",
     flag("hier P", "In word trees, report the deepest class whose probability is above P; AlexeyAB's dialect "
-         "takes -thresh instead.", type=FRACTION, default=0.5),
+         "takes -thresh instead.", default=0.5),
     flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw the objects into "
          "the frame N/2 earlier.", "-avg", "--avg", type=click.IntRange(1, 1000), default=3),
     "out_filename",
     flag("prefix P", "Write annotated frames to P_00000001.jpg and so on; no window.", type=FILE),
     flag("json_file_output FILE", "Write the objects of all frames as JSON."),
-    flag("json_port PORT", "Serve the objects as a JSON stream over HTTP. 0: any free port.", type=PORT),
-    flag("mjpeg_port PORT", "Serve the annotated frames as MJPEG over HTTP. 0: any free port.", type=PORT),
+    flag("json_port PORT", "Serve the objects as a JSON stream over HTTP. 0: any free port."),
+    flag("mjpeg_port PORT", "Serve the annotated frames as MJPEG over HTTP. 0: any free port."),
     "bind",
     flag("http_post_host URL", "Send the names of each frame's objects to URL as text, by HTTP POST; with "
          "-time_limit_sec only those of one frame."),
     "window ext_output letter_box",
     flag("dontdraw_bbox", "Neither draw nor print objects."),
-    click.option("-s", "skip", type=click.IntRange(min=0), default=0, metavar="N", help="Show each annotated frame in "
+    click.option("-s", "skip", type=COUNT, default=0, metavar="N", help="Show each annotated frame in "
                  "place of the next N."),
     click.option("-w", "frame_width", type=POSITIVE, metavar="W", help="Ask the camera for frames W pixels wide."),
     click.option("-h", "frame_height", type=POSITIVE, metavar="H", help="Ask the camera for frames H pixels high."),
-    flag("fps N", "Ask the camera for N frames per second.", type=POSITIVE),
+    flag("fps N", "Ask the camera for N frames per second."),
     flag("fps_lim N", "Process at most N frames per second.", type=FiniteFloat(min=0, min_open=True)),
     "time_limit_sec benchmark names network",
 )  # fmt: skip
@@ -312,7 +312,7 @@ command(
     flag("tokenized", "The file holds numbers, one per symbol, instead of text."),
     "clear",
     flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.", "-srand",
-         "--srand", "-rseed", "--rseed", type=click.IntRange(min=0)),
+         "--srand", "-rseed", "--rseed", type=COUNT),
     "max_batches",
     flag("backup DIR", "The folder for weights.", default="backup"),
     "resume save_every no_chart network",
@@ -325,11 +325,11 @@ command(
 
     $ pydarknet rnn generate cfg/rnn.cfg backup/rnn_final.weights -seed 'Once upon ' -len 200 -temp .5 -srand 1
     """,
-    flag("len N", "Symbols to generate.", "count", type=click.IntRange(min=0), default=1000),
+    flag("len N", "Symbols to generate.", "count", type=COUNT, default=1000),
     flag("temp T", "Temperature of the softmax: below 1, probable symbols become more probable.",
          type=FiniteFloat(min=0, min_open=True), default=0.7),
     flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a random one.",
-         "-rseed", "--rseed", type=click.IntRange(min=0)),
+         "-rseed", "--rseed", type=COUNT),
     flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of characters."),
     "cfg weights", SEED, "network",
     group=rnn_command,

@@ -2,7 +2,7 @@
 
 import click
 
-from ..options import FILE, FRACTION, POSITIVE, FiniteFloat, address_options, command, flag
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, address_options, command, flag
 
 classify_command = command(
     "classify", "detect.run_classify",
@@ -44,10 +44,8 @@ track_command = command(
     $ pydarknet track cfg/yolov4.cfg yolov4.weights 'frames/%05d.jpg' --csv tracks.csv --no-picture
     """,
     "cfg weights images input",
-    flag("thresh P", "The confidence above which a detection continues a track.", type=FRACTION,
-         default=0.1),
-    flag("track_thresh P", "The confidence above which a detection starts a track.", type=FRACTION,
-         default=0.5),
+    flag("thresh P", "The confidence above which a detection continues a track.", default=0.1),
+    flag("track_thresh P", "The confidence above which a detection starts a track.", default=0.5),
     flag("patience SECONDS", "How long the track of an object that is not detected is kept.",
          type=click.FloatRange(0, 3600), default=1.0),
     flag("count_line X1,Y1,X2,Y2", "Count the objects whose centre crosses this line, given in pixels or in "
@@ -112,7 +110,8 @@ evaluate_command = command(
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """,
-    flag("sort", "The order of the classes.", type=click.Choice(["ap", "name", "truths", "missed"]), default="ap"),
+    flag("sort", "The order of the classes.", type=click.Choice(["ap", "name", "truths", "missed"]),
+         default="ap"),
     flag("worst DIR", "Write the ten pictures with most missed objects into DIR: ground truth green, "
          "detections red."),
     flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, curves, sizes, "
@@ -146,7 +145,7 @@ quantize_command = command(
     click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE..."),
     click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of "
                  "WEIGHTS with .int8 in the place of .weights."),
-    flag("limit N", "Use N pictures, evenly spaced among all.", type=POSITIVE, default=50),
+    flag("limit N", "Use N pictures, evenly spaced among all.", default=50),
     "size network",
 )  # fmt: skip
 
@@ -162,7 +161,7 @@ speed_command = command(
     $ pydarknet speed cfg/yolov4.cfg --size 416 --threads 1 --layers
     """,
     "cfg",
-    click.argument("n", type=click.IntRange(min=0), required=False),
+    click.argument("n", type=COUNT, required=False),
     flag("layers", "Time each layer; print the slowest first."),
     flag("weights FILE", "The weights. Default: random ones."),
     flag("size S", "Width and height of the network's input in pixels.", type=POSITIVE),
@@ -185,10 +184,9 @@ export_command = command(
          "tensor, in the layout of Ultralytics' programs.",
          type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw"),
     flag("nms", "Add non-maximum suppression to the graph."),
-    flag("thresh P", "With --nms: keep boxes with a confidence above P. Default: darknet's.", type=FRACTION,
-         needs=("nms",)),
+    flag("thresh P", "With --nms: keep boxes with a confidence above P. Default: darknet's.", needs=("nms",)),
     flag("iou_thresh IOU", "With --nms: suppress a box whose IoU with a better one of its class is above IOU.",
-         type=FRACTION, default=0.45, needs=("nms",)),
+         default=0.45, needs=("nms",)),
     flag("dynamic", "Allow any batch, and any input size unless a layer fixes it."),
     flag("fp16", "Write weights and activations as float16; input and outputs stay float32."),
     flag("check", "Before writing, run the file in ONNX Runtime and compare its outputs with pydarknet's."),

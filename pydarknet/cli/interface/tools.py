@@ -3,9 +3,9 @@
 import click
 
 from ...errors import OptionError
-from ..options import FILE, POSITIVE, FiniteFloat, command, flag, group, together
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, command, flag, group, together
 
-SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.", type=click.IntRange(min=0),
+SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.", type=COUNT,
             default=0)  # fmt: skip
 FOLDER = flag("out_dir DIR", "The folder for the pictures. Default: the current one.", default=".", show_default=False)
 IN_AND_OUT = together("cfg weights", click.argument("out", metavar="OUT", type=FILE))
@@ -49,7 +49,7 @@ command(
     flag("dialect", "The darknet whose rule for the place of label files is tried first.",
          type=click.Choice(["pjreddie", "alexeyab"]), default="alexeyab"),
     flag("no_decode", "Do not decode the pictures, which takes long for large data sets."),
-    flag("show N", "Print the first N findings of each kind.", type=click.IntRange(min=0), default=20),
+    flag("show N", "Print the first N findings of each kind.", type=COUNT, default=20),
     flag("strict", "Treat warnings as errors."),
     group=dataset_command,
 )  # fmt: skip
@@ -108,7 +108,7 @@ command(
     """,
     "cfg",
     click.argument("out", metavar="NEW.cfg", type=FILE, required=False),
-    flag("classes N", "The number of classes: of all heads, or of a classifier.", type=POSITIVE),
+    flag("classes N", "The number of classes: of all heads, or of a classifier."),
     flag("anchors LIST", "Anchors for all heads, distributed by area: 10,13, 16,30, ..."),
     flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net", multiple=True),
     flag("out FILE", "The same as NEW.cfg.", "out_option"),
@@ -153,7 +153,7 @@ partial_command = command(
     $ pydarknet partial cfg/yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.conv.29 29
     """,
     IN_AND_OUT,
-    click.argument("layers", metavar="N", type=click.IntRange(min=0)),
+    click.argument("layers", metavar="N", type=COUNT),
     "network",
 )  # fmt: skip
 
@@ -207,8 +207,8 @@ normalize_command = command(
     $ pydarknet normalize plain.cfg plain.weights normal.weights --variance 1 --write-cfg normal.cfg
     """,
     IN_AND_OUT,
-    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are trained further; 1 "
-         "keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
+    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are trained "
+         "further; 1 keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
     WRITE_CFG,
     "network",
 )  # fmt: skip
@@ -236,8 +236,7 @@ oneoff_command = command(
     $ pydarknet oneoff boxes.cfg classes.weights boxes.weights --classes 9372
     """,
     IN_AND_OUT,
-    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as in AlexeyAB's.",
-         type=POSITIVE),
+    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as in AlexeyAB's."),
     "network",
 )  # fmt: skip
 
@@ -257,7 +256,7 @@ print_command = command(
     $ pydarknet print cfg/tiny.cfg tiny.weights 0
     """,
     "cfg weights",
-    click.argument("layer", metavar="LAYER", type=click.IntRange(min=0)),
+    click.argument("layer", metavar="LAYER", type=COUNT),
     "network",
 )  # fmt: skip
 
@@ -274,7 +273,7 @@ visualize_command = command(
     """,
     "cfg weights",
     FOLDER,
-    flag("columns N", "Filters per row.", type=POSITIVE, default=1),
+    flag("columns N", "Filters per row.", default=1),
     flag("zoom N", "Pixels per weight.", type=click.IntRange(1, 64), default=1),
     "network",
 )  # fmt: skip
@@ -321,11 +320,10 @@ nightmare_command = command(
     """,
     "cfg weights",
     click.argument("image", type=FILE),
-    click.argument("layer", metavar="LAYER", type=click.IntRange(min=0)),
-    flag("rounds N", "Pictures to write.", type=POSITIVE, default=1),
-    flag("iters N", "Steps per picture.", type=POSITIVE, default=10),
-    flag("range N", "Each step takes a random one of the N layers around LAYER.", "layers", type=POSITIVE,
-         default=1),
+    click.argument("layer", metavar="LAYER", type=COUNT),
+    flag("rounds N", "Pictures to write.", default=1),
+    flag("iters N", "Steps per picture.", default=10),
+    flag("range N", "Each step takes a random one of the N layers around LAYER.", "layers", default=1),
     flag("octaves N", "Each step scales the picture to a random one of N sizes, each 3/4 of the one before.",
          type=click.IntRange(1, 20), default=4),
     flag("rate R", "The step size.", type=FiniteFloat(), default=0.04),
@@ -337,7 +335,7 @@ nightmare_command = command(
     flag("rotate RADIANS", "After each picture, rotate it.", type=FiniteFloat(), default=0.0),
     flag("prefix DIR", "The folder for the pictures. Default: the current one."),
     flag("reconstruct", hidden=True, expose_value=False, callback=_refuse_reconstruct),
-    flag("longest N", "First resize the picture so that its longer side has N pixels.", type=POSITIVE),
+    flag("longest N", "First resize the picture so that its longer side has N pixels."),
     SEED, "size network",
 )  # fmt: skip
 
