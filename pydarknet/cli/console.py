@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -204,7 +204,7 @@ class CompileProgress:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._last = ""
+        self._last, self._shown = "", 0.0  # the last line, and when it was shown
 
     def begin(self) -> None:
         """Called when a compilation begins."""
@@ -213,21 +213,20 @@ class CompileProgress:
                 self._thread = threading.Thread(target=self._watch, name="compile-progress", daemon=True)
                 self._thread.start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Remove the line and end the thread."""
         self._stop.set()
-        thread = self._thread
-        if thread is not None:
+        if (thread := self._thread) is not None:
             thread.join()
 
     def _watch(self) -> None:
-        begun, idle, shown = time.monotonic(), 0.0, 0.0
+        begun, idle = time.monotonic(), 0.0
         while not self._stop.wait(INTERVAL):
             now = time.monotonic()
             if compile_time.is_compiling():
                 idle = now
                 if now - begun > DELAY:
-                    shown = self._show(now, shown)
+                    self._show(now)
             elif now - max(idle, begun) > IDLE:
                 break
             else:
@@ -236,17 +235,13 @@ class CompileProgress:
             self._thread = None
         clear_line()
 
-    def _show(self, now: float, shown: float) -> float:
-        """Show the progress. shown: the time of the last line; returns the new one."""
+    def _show(self, now: float) -> None:
         text = _text()
         if redraws():
             draw_line(text)
-            return now
-        if now - shown < LOG_INTERVAL or text == self._last:
-            return shown
-        self._last = text
-        note(text)
-        return now
+        elif now - self._shown >= LOG_INTERVAL and text != self._last:
+            self._last, self._shown = text, now
+            note(text)
 
 
 def _text() -> str:
@@ -263,9 +258,5 @@ def show_compile_progress() -> Iterator[None]:
     if os.environ.get(VARIABLE) == "0":
         yield
         return
-    progress = CompileProgress()
-    with compile_time.listening(progress.begin):
-        try:
-            yield
-        finally:
-            progress.stop()
+    with closing(CompileProgress()) as progress, compile_time.listening(progress.begin):
+        yield

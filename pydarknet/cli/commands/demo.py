@@ -36,7 +36,7 @@ from ...utils.resources import exists
 from ..console import note, say
 from ..formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, detection_line, json_frame, relative_box
 from ..loading import NO_PASSWORD, Options, load_model, note_open, read_data_file, refuse_detector
-from ..sources import EXTENSIONS, Interruption, expand_paths
+from ..sources import EXTENSIONS, Interruption, expand_path
 
 ESCAPE = 27
 CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}
@@ -136,10 +136,9 @@ def open_frames(video: str | None, options: Options) -> Frames:
         return PictureSequence(numbered_paths(video))
     is_folder = exists(video) and Path(video).is_dir()
     if is_folder or (not exists(video) and has_magic(video) and "://" not in video):
-        paths = expand_paths([video])
-        for path in paths:
-            if isinstance(path, Exception):
-                raise path
+        paths = expand_path(video)
+        if isinstance(paths[0], Exception):
+            raise paths[0]
         return PictureSequence([str(path) for path in paths])
     return PictureSequence([video]) if Path(video).suffix.lower() in EXTENSIONS else Capture(video)
 

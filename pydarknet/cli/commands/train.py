@@ -5,8 +5,8 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,10 @@ def _hooks(options: Options) -> list[Hook]:
     return hooks
 
 
-@contextmanager
-def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
+def _live_page(trainer: Trainer, options: Options) -> AbstractContextManager[object]:
     """Serve the page of the run while it trains."""
     if options["live"] is None:
-        yield
-        return
+        return nullcontext()
 
     class Opening(Hook):
         """Starts the server. As the last hook, it runs after the log of an earlier run has been moved aside."""
@@ -148,10 +146,7 @@ def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
     trainer.hooks.append(Opening())
     note_open(options["bind"], options["token"])
     note(f"The run in the browser: {server.url}")
-    try:
-        yield
-    finally:
-        server.close()
+    return closing(server)
 
 
 def _library_options(options: Options) -> dict[str, Any]:
@@ -358,11 +353,7 @@ def _initial_weights(name: str, source: str, options: Options) -> str | None:
 
 
 def _check(
-    run: RunFolder,
-    found: Recognised,
-    lists: Mapping[str, Sequence[Path]],
-    statistics: DatasetStatistics,
-    plan: Plan,
+    run: RunFolder, found: Recognised, lists: Mapping[str, Sequence[Path]], statistics: DatasetStatistics, plan: Plan
 ) -> None:
     """Check the data set as `dataset check` does, and print advice for the training."""
     with bar(sum(map(len, lists.values()))) as count:

@@ -40,8 +40,7 @@ out_options = together(
     flag("results DIR", "The folder for the files. Default: that of the .data file, else results."),
 )
 validation_options = together(
-    "top batch",
-    flag("json FILE", "Write accuracies, speed and the confusion matrix to FILE as JSON.", "json_file"),
+    "top batch", flag("json FILE", "Write accuracies, speed and the confusion matrix to FILE as JSON.", "json_file")
 )
 SEED = flag("seed TEXT", "The text that the network reads first. Default: two newlines.", default="\n\n",
             show_default=False)  # fmt: skip
