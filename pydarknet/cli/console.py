@@ -27,8 +27,8 @@ _line_shown = False
 Item = TypeVar("Item")
 
 
-def say(text: str, newline: bool = True) -> None:
-    """Print a result on standard output. Names of files and classes are printed as the bytes that were read.
+def say(*lines: str, newline: bool = True) -> None:
+    """Print lines on standard output. Names of files and classes are printed as the bytes that were read.
 
     Raises OutputError where standard output cannot be written; a closed pipe stays a BrokenPipeError.
     """
@@ -36,7 +36,8 @@ def say(text: str, newline: bool = True) -> None:
         click.echo(CLEAR_LINE, nl=False, err=True)  # the bar is drawn again after the next picture
     clear_line()
     try:
-        click.echo(text.encode("utf-8", "surrogateescape"), nl=newline)
+        if lines:
+            click.echo("\n".join(lines).encode("utf-8", "surrogateescape"), nl=newline)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -45,10 +46,11 @@ def say(text: str, newline: bool = True) -> None:
         raise OutputError(f"standard output: cannot write: {error.strerror or error}") from error
 
 
-def note(text: str, newline: bool = True) -> None:
-    """Print a remark, a warning or an error on standard error."""
+def note(*lines: str, newline: bool = True) -> None:
+    """Print remarks, warnings or an error on standard error."""
     clear_line()
-    click.echo(text, nl=newline, err=True)
+    if lines:
+        click.echo("\n".join(lines), nl=newline, err=True)
 
 
 def redraws() -> bool:
@@ -70,7 +72,6 @@ def draw_line(text: str) -> None:
 
 
 def clear_line() -> None:
-    """Remove the line that `draw_line` has drawn."""
     global _line_shown
     if _line_shown:
         _line_shown = False
@@ -90,7 +91,6 @@ class Remarks(logging.Handler):
 
 
 def show_warnings() -> None:
-    """Print the library's warnings from now on."""
     logger = logging.getLogger("pydarknet")
     if not any(isinstance(handler, Remarks) for handler in logger.handlers):
         logger.addHandler(Remarks())
@@ -207,7 +207,6 @@ class CompileProgress:
         self._last, self._shown = "", 0.0  # the last line, and when it was shown
 
     def begin(self) -> None:
-        """Called when a compilation begins."""
         with self._lock:
             if self._thread is None and not self._stop.is_set():
                 self._thread = threading.Thread(target=self._watch, name="compile-progress", daemon=True)

@@ -40,7 +40,6 @@ def load_network(cfg: str, weights: str | None, options: Options) -> Network:
 
 
 def load_weights(network: Network, weights: str, options: Options) -> None:
-    """Load a weights file."""
     network.loaded = network.load_weights(weights, options["allow_partial"])
     note_partial_weights(network, weights)
 
@@ -82,8 +81,7 @@ def names_file(options: Options) -> Path | None:
 
 def print_table(network: Network) -> None:
     """The layer table, on standard error."""
-    for line in layer_table(network):
-        note(line)
+    note(*layer_table(network))
 
 
 def note_partial_weights(network: Network, weights: str) -> None:

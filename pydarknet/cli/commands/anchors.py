@@ -87,8 +87,7 @@ def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | N
 
 
 def _labels(path: str) -> tuple[Sizes, int | None]:
-    """All valid boxes of the training list: (n, 2) float64 widths and heights, as fractions of the picture. The number
-    of classes in the .data file. Prints the number of valid and other labels."""
+    """(n, 2) float64: widths and heights of all valid boxes, as fractions of the picture; the .data file's classes."""
     data = ImageLists.open(network_file(path), "train")
     rows, missing, wrong = [], 0, 0
     for picture in data.pictures("train"):
@@ -128,8 +127,7 @@ def run_calc_anchors(data: str, count: int, show: bool, **options: Any) -> None:
 
 
 def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
-    """The (n, 2) float64 widths and heights of the boxes, as fractions of the picture, and the number of boxes of each
-    class. Prints darknet's progress, and appends to its lists of what is missing and wrong."""
+    """As `_labels`, and the number of boxes of each class; with darknet's progress, and its lists of faults."""
     say(f" read labels from {len(data.entries['train'])} images ")
     rows: list[Array] = []
     text, boxes, listed = "", 0, 0
@@ -159,10 +157,8 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
 def _picture_lines(
     picture: LabelledPicture, image: int, boxes: int, bad: dict[str, list[str]]
 ) -> tuple[list[str], Array]:
-    """darknet's lines for the labels of picture number `image`, and the (n, 5) label rows that are used.
-
-    boxes: the number of boxes in the pictures before it. bad: the lines of darknet's lists, to which it appends.
-    """
+    """darknet's lines for the labels of picture number `image`, and the (n, 5) label rows that are used. boxes: those of
+    the pictures before it. bad: darknet's lists, to which it appends."""
     progress = "\r loaded \t image: {} \t box: {}"
     for message in picture.wrong:
         note(message)

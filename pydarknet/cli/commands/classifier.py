@@ -88,7 +88,6 @@ def run_valid(data: Section, model: Model, options: Options) -> None:
 
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options) -> None:
-    """Print mistakes and speed on standard error and write the JSON file."""
     for truth, best, count in tally.mistakes(MISTAKES):
         note(f"{count} x {truth} taken for {best}")
     if tally.unlabelled:

@@ -102,7 +102,6 @@ def run_demo(cfg: str, weights: str, video: str | None, **options: Any) -> None:
 
 
 def _watch(demo: Demo | ClassifierDemo, window: Window | None, show: Callable[..., None]) -> Interruption:
-    """Show all frames, until a signal comes or the escape key is pressed."""
     with Interruption(demo.stop) as stop:
         for found in demo.run():
             show(*found)
@@ -179,8 +178,7 @@ class Printer(FramePrinter):
     json_file: IO[bytes] | None = None
 
     def show(self, number: int, found: DetectionResult) -> None:
-        """Print and send what is in frame `number`."""
-        say("\n".join(self._alexeyab(number, found) if self.alexeyab else self._pjreddie(found)))
+        say(*(self._alexeyab(number, found) if self.alexeyab else self._pjreddie(found)))
         if self.json_stream is None and self.json_file is None:
             return
         frame = json_frame(number, None, found).encode()
@@ -269,11 +267,10 @@ class ClassPrinter(FramePrinter):
     passes = 0.0  # forward passes per second, smoothed
 
     def show(self, picture: Picture, found: Classification) -> None:
-        """Print the classes of a frame."""
         if self.options["as_json"]:
             say(found.to_json())
         else:
-            say("\n".join(self._alexeyab(found) if self.alexeyab else self._pjreddie(picture, found)))
+            say(*(self._alexeyab(found) if self.alexeyab else self._pjreddie(picture, found)))
         now = 1 / max(1e-9, found.seconds)
         self.passes = 0.9 * self.passes + 0.1 * now if self.passes else now
 

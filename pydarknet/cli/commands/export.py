@@ -71,7 +71,6 @@ def run_quantize(cfg: str, weights: str, images: tuple[str, ...], **options: Any
 
 
 def _picture(name: Name) -> Picture:
-    """The picture of this name. Raises ImageError."""
     if isinstance(name, Exception):
         raise name
     return as_picture(name)

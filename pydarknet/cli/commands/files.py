@@ -28,8 +28,7 @@ def run_cfg_check(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect
             failed = True
             note(str(error))
             continue
-        for line in checked.lines():
-            say(line)
+        say(*checked.lines())
         warnings = len(checked.problems) - checked.errors
         kind = f"{checked.layers} layers, {checked.dialect.name} dialect"
         say(f"{checked.path}: {counted(checked.errors, 'error')}, {counted(warnings, 'warning')} ({kind})")
@@ -73,7 +72,7 @@ def run_dataset_check(data: str, names: str | None, dialect: str, no_decode: boo
     listed = _names(opened, names)
     with bar(opened.count) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
-    say("\n".join(report_lines(report, listed, show)))
+    say(*report_lines(report, listed, show))
     if report.errors or (strict and report.findings):
         raise click.exceptions.Exit(1)
 
@@ -131,7 +130,6 @@ def report_lines(report: DatasetReport, names: Sequence[str], show: int) -> list
 
 
 def _classes(report: DatasetReport, names: Sequence[str]) -> list[str]:
-    """The number of objects of each class and of pictures with any, for each list."""
     numbers = sorted({*range(len(names)), *(number for counts in report.lists.values() for number in counts.objects)})
     title = {number: names[number] if number < len(names) else "" for number in numbers}
     width = max([4, *map(len, title.values())])

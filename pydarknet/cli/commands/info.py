@@ -18,21 +18,19 @@ PASSES, LAYER_PASSES = 1000, 20
 
 def run_info(cfg: str, weights: str | None, **options: Any) -> None:
     network, size = build_network(cfg, options), None
-    for line in () if options["as_json"] else layer_table(network):
-        say(line)
+    if not options["as_json"]:
+        say(*layer_table(network))
     if weights is not None:
         load_weights(network, weights, options)
         size = weights_file(weights).stat().st_size
     if options["as_json"]:
         say(json.dumps(summary(network, size), ensure_ascii=False))
         return
-    for line in totals(network, size):
-        say(line)
+    say(*totals(network, size))
 
 
 def run_ops(cfg: str, **options: Any) -> None:
-    for line in operation_lines(load_network(cfg, None, options)):
-        say(line)
+    say(*operation_lines(load_network(cfg, None, options)))
 
 
 def run_speed(cfg: str, n: int | None, **options: Any) -> None:
@@ -43,12 +41,10 @@ def run_speed(cfg: str, n: int | None, **options: Any) -> None:
         note(f"each of the passes computes {options['batch']} pictures")
     if options["layers"]:
         times = time_layers(network, n or LAYER_PASSES)
-        for line in layer_lines(network, times, peak()):
-            say(line)
+        say(*layer_lines(network, times, peak()))
         return
     passes = n or PASSES
-    for line in total_lines(network, passes, time_passes(network, passes)):
-        say(line)
+    say(*total_lines(network, passes, time_passes(network, passes)))
 
 
 def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:

@@ -45,7 +45,6 @@ def run_train(cfg: str, weights: str | None, **options: Any) -> None:
 
 
 def _print_opening(trainer: TextTrainer) -> None:
-    """Print darknet's first lines; some of AlexeyAB's go to standard output."""
     training, optimizer, batch = trainer.learner, trainer.learner.optimizer, trainer.model.batch
     if trainer.setup.alexeyab:
         say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
@@ -101,7 +100,6 @@ def _load(cfg: str, weights: str, options: Options) -> Model:
 
 
 def _symbols(text: str) -> bytes:
-    """The bytes of an argument of the command line."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -124,7 +122,6 @@ def _symbol_names(tokens: str | None) -> Callable[[int], str]:
 
 
 def _blocks(path: str | None) -> Iterator[bytes]:
-    """The bytes of a file, or of standard input as they come."""
     if path is not None:
         yield read_bytes(path, DataError)
     elif sys.stdin is not None:

@@ -88,7 +88,7 @@ def run_with_cfg(
         raise OptionError(f"{cfg}: {wrong}")
     print_start(trainer, weights, options)
     printer = Printer(trainer, is_detector)
-    for line in printer.opening():
+    for line in printer.opening():  # which writes on standard error as well, in order
         say(line)
     with first_interrupt_stops(trainer), _live_page(trainer, options):
         for record in trainer.run():
@@ -115,7 +115,6 @@ def check_precision(options: Options) -> None:
 
 
 def _hooks(options: Options) -> list[Hook]:
-    """The hooks that the options request. Raises OptionError for --patience without a measurement, or a port in use."""
     hooks: list[Hook] = []
     if options["patience"] is not None:
         if not (options["map"] or options["topk"]):
@@ -132,7 +131,6 @@ def _hooks(options: Options) -> list[Hook]:
 
 
 def _live_page(trainer: Trainer, options: Options) -> AbstractContextManager[object]:
-    """Serve the page of the run while it trains."""
     if options["live"] is None:
         return nullcontext()
 
@@ -150,7 +148,6 @@ def _live_page(trainer: Trainer, options: Options) -> AbstractContextManager[obj
 
 
 def _library_options(options: Options) -> dict[str, Any]:
-    """The keyword arguments of Trainer for the options of the command line."""
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
     return {
         **{name: options[name] for name in (*same, "min_size")},
@@ -201,7 +198,6 @@ def print_end(trainer: Trainer, resume_command: str = RESUME_COMMAND) -> None:
 
 
 def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
-    """Print the command that uses the best weights, or the last ones if nothing was measured."""
     best = trainer.best.record() if trainer.validator else None
     weights = trainer.best.path if best else trainer.checkpointer.last_saved
     command = ["detector", "test"] if trainer.model.heads else ["classifier", "predict"]
@@ -215,10 +211,8 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
 
 
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
-    """Train on a data set, or resume the run of a folder, which has kept its options.
-
-    given: the names of the options on the command line, which go before those that were kept.
-    """
+    """Train on a data set, or resume the run of a folder, which has kept its options. given: the names of the options on
+    the command line, which go before those."""
     check_precision(options)
     for name in ("backup", "topk", "clear"):
         if name in given:
@@ -326,11 +320,8 @@ def _plan(
 
 
 def _initial_weights(name: str, source: str, options: Options) -> str | None:
-    """The initial weights: those given, else the network's pretrained first layers if they are on the disk or
-    downloaded, else None.
-
-    Raises DataError, OptionError, DownloadError.
-    """
+    """The weights given, else the network's pretrained first layers if they are on the disk or downloaded, else None.
+    Raises DataError, OptionError, DownloadError."""
     given = options["init"]
     if given is not None:
         if not Path(given).is_file():
@@ -355,9 +346,8 @@ def _initial_weights(name: str, source: str, options: Options) -> str | None:
 def _check(
     run: RunFolder, found: Recognised, lists: Mapping[str, Sequence[Path]], statistics: DatasetStatistics, plan: Plan
 ) -> None:
-    """Check the data set as `dataset check` does, and print advice for the training."""
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
-    note("\n".join(report_lines(report, found.classes, SHOWN)))
+    note(*report_lines(report, found.classes, SHOWN))
     for line in advice(statistics, plan, report, found.classes, lists):
         note(f"Advice: {line}")

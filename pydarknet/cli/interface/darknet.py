@@ -12,18 +12,19 @@ YOLO_THRESH = 0.2
 
 demo_options = together(
     "cfg weights [video] camera thresh",
-    flag("hier P", "In word trees, report the deepest class whose probability is above P; AlexeyAB's dialect "
-         "takes -thresh instead.", default=0.5),
-    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw the objects into "
-         "the frame N/2 earlier.", "-avg", "--avg", type=click.IntRange(1, 1000), default=3),
+    flag("hier P", "In word trees, report the deepest class whose probability is above P; "
+         "AlexeyAB's dialect takes -thresh instead.", default=0.5),
+    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw the "
+         "objects into the frame N/2 earlier.", "-avg", "--avg", type=click.IntRange(1, 1000),
+         default=3),
     "out_filename",
     flag("prefix P", "Write annotated frames to P_00000001.jpg and so on; no window.", type=FILE),
     flag("json_file_output FILE", "Write the objects of all frames as JSON."),
     flag("json_port PORT", "Serve the objects as a JSON stream over HTTP. 0: any free port."),
     flag("mjpeg_port PORT", "Serve the annotated frames as MJPEG over HTTP. 0: any free port."),
     "bind",
-    flag("http_post_host URL", "Send the names of each frame's objects to URL as text, by HTTP POST; with "
-         "-time_limit_sec only those of one frame."),
+    flag("http_post_host URL", "Send the names of each frame's objects to URL as text, by HTTP "
+         "POST; with -time_limit_sec only those of one frame."),
     "window ext_output letter_box",
     flag("dontdraw_bbox", "Neither draw nor print objects."),
     click.option("-s", "skip", type=COUNT, default=0, metavar="N", help="Show each annotated frame in "
@@ -31,7 +32,8 @@ demo_options = together(
     click.option("-w", "frame_width", type=POSITIVE, metavar="W", help="Ask the camera for frames W pixels wide."),
     click.option("-h", "frame_height", type=POSITIVE, metavar="H", help="Ask the camera for frames H pixels high."),
     flag("fps N", "Ask the camera for N frames per second."),
-    flag("fps_lim N", "Process at most N frames per second.", type=FiniteFloat(min=0, min_open=True)),
+    flag("fps_lim N", "Process at most N frames per second.",
+         type=FiniteFloat(min=0, min_open=True)),
     "time_limit_sec benchmark names network",
 )  # fmt: skip
 network_and_names = together("cfg weights", batch_option(default=4), "names network")
@@ -42,8 +44,8 @@ out_options = together(
 validation_options = together(
     "top batch", flag("json FILE", "Write accuracies, speed and the confusion matrix to FILE as JSON.", "json_file")
 )
-SEED = flag("seed TEXT", "The text that the network reads first. Default: two newlines.", default="\n\n",
-            show_default=False)  # fmt: skip
+SEED = flag("seed TEXT", "The text that the network reads first. Default: two newlines.",
+            default="\n\n", show_default=False)  # fmt: skip
 INPUT = flag("file FILE", "Read this file instead of standard input.")
 
 detector_command = group("detector", "darknet's spelling of detect and train.")
@@ -310,8 +312,8 @@ command(
     flag("file FILE", "The text to train on.", required=True),
     flag("tokenized", "The file holds numbers, one per symbol, instead of text."),
     "clear",
-    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.", "-srand",
-         "--srand", "-rseed", "--rseed", type=COUNT),
+    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.",
+         "-srand", "--srand", "-rseed", "--rseed", type=COUNT),
     "max_batches",
     flag("backup DIR", "The folder for weights.", default="backup"),
     "resume save_every no_chart network",
@@ -327,8 +329,8 @@ command(
     flag("len N", "Symbols to generate.", "count", type=COUNT, default=1000),
     flag("temp T", "Temperature of the softmax: below 1, probable symbols become more probable.",
          type=FiniteFloat(min=0, min_open=True), default=0.7),
-    flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a random one.",
-         "-rseed", "--rseed", type=COUNT),
+    flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a "
+         "random one.", "-rseed", "--rseed", type=COUNT),
     flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of characters."),
     "cfg weights", SEED, "network",
     group=rnn_command,

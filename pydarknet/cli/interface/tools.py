@@ -5,8 +5,8 @@ import click
 from ...errors import OptionError
 from ..options import COUNT, FILE, POSITIVE, FiniteFloat, command, flag, group, together
 
-SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.", type=COUNT,
-            default=0)  # fmt: skip
+SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.",
+            type=COUNT, default=0)  # fmt: skip
 FOLDER = flag("out_dir DIR", "The folder for the pictures. Default: the current one.", default=".", show_default=False)
 IN_AND_OUT = together("cfg weights", click.argument("out", metavar="OUT", type=FILE))
 WRITE_CFG = flag("write_cfg OUT.cfg", "Also write the cfg for the new weights file.")
@@ -25,10 +25,10 @@ download_command = command(
     """,
     click.argument("names", metavar="[NAME]...", nargs=-1),
     flag("list", "Print the weights that can be downloaded.", "show_list"),
-    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, where all commands "
-         "look for weights."),
-    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of the published "
-         "file apply."),
+    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, where "
+         "all commands look for weights."),
+    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of the "
+         "published file apply."),
 )  # fmt: skip
 
 dataset_command = group("dataset", "Check and convert data sets of detectors.")
@@ -66,12 +66,13 @@ command(
     $ pydarknet dataset convert instances_train2017.json instances_val2017.json --pictures coco --to darknet --out mine
     """,
     click.argument("sources", metavar="SOURCE...", type=FILE, nargs=-1, required=True),
-    flag("to", "The format to write.", "to", type=click.Choice(["darknet", "voc", "coco"]), required=True),
+    flag("to", "The format to write.", "to", type=click.Choice(["darknet", "voc", "coco"]),
+         required=True),
     flag("out DIR", "The folder to write.", required=True),
-    flag("from", "The format of SOURCE.", "form", type=click.Choice(["auto", "darknet", "voc", "coco"]),
-         default="auto"),
-    flag("names FILE", "Class names, one per line. Default: those of the .data file, of COCO's categories by "
-         "id, or of VOC's XML files in alphabetical order."),
+    flag("from", "The format of SOURCE.", "form",
+         type=click.Choice(["auto", "darknet", "voc", "coco"]), default="auto"),
+    flag("names FILE", "Class names, one per line. Default: those of the .data file, of COCO's "
+         "categories by id, or of VOC's XML files in alphabetical order."),
     flag("pictures DIR", "The folder with the pictures of VOC or COCO."),
     flag("copy", "Copy the pictures instead of linking or referring to them."),
     flag("keep_difficult", "With --to darknet: keep difficult and crowd objects as ordinary ones."),
@@ -110,7 +111,8 @@ command(
     click.argument("out", metavar="NEW.cfg", type=FILE, required=False),
     flag("classes N", "The number of classes: of all heads, or of a classifier."),
     flag("anchors LIST", "Anchors for all heads, distributed by area: 10,13, 16,30, ..."),
-    flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net", multiple=True),
+    flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net",
+         multiple=True),
     flag("out FILE", "The same as NEW.cfg.", "out_option"),
     "dialect",
     group=cfg_command,
@@ -131,11 +133,12 @@ anchors_command = command(
     click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=POSITIVE, metavar="N",
                  help="The number of anchors. Default: as many as the cfg has, else 9."),
     "clustering",
-    flag("distance", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared difference of sizes.",
-         type=click.Choice(["iou", "sse"]), default="iou"),
+    flag("distance", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared difference of "
+         "sizes.", type=click.Choice(["iou", "sse"]), default="iou"),
     flag("anchors LIST", "Anchors to compare with: 10,13, 16,30, ...", "given"),
     flag("table", "Print the table of the YOLOv2 paper for this data set instead."),
-    flag("cfg CFG", "Print the options to change in this network file, and the average IoU of its anchors."),
+    flag("cfg CFG", "Print the options to change in this network file, and the average IoU of its "
+         "anchors."),
     flag("write NEW.cfg", "Write a copy of the cfg with these anchors."),
     flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."),
     "dialect",
@@ -207,8 +210,8 @@ normalize_command = command(
     $ pydarknet normalize plain.cfg plain.weights normal.weights --variance 1 --write-cfg normal.cfg
     """,
     IN_AND_OUT,
-    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are trained "
-         "further; 1 keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
+    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are "
+         "trained further; 1 keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
     WRITE_CFG,
     "network",
 )  # fmt: skip
@@ -236,7 +239,8 @@ oneoff_command = command(
     $ pydarknet oneoff boxes.cfg classes.weights boxes.weights --classes 9372
     """,
     IN_AND_OUT,
-    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as in AlexeyAB's."),
+    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as "
+         "in AlexeyAB's."),
     "network",
 )  # fmt: skip
 
@@ -323,13 +327,15 @@ nightmare_command = command(
     click.argument("layer", metavar="LAYER", type=COUNT),
     flag("rounds N", "Pictures to write.", default=1),
     flag("iters N", "Steps per picture.", default=10),
-    flag("range N", "Each step takes a random one of the N layers around LAYER.", "layers", default=1),
-    flag("octaves N", "Each step scales the picture to a random one of N sizes, each 3/4 of the one before.",
-         type=click.IntRange(1, 20), default=4),
+    flag("range N", "Each step takes a random one of the N layers around LAYER.", "layers",
+         default=1),
+    flag("octaves N", "Each step scales the picture to a random one of N sizes, each 3/4 of the "
+         "one before.", type=click.IntRange(1, 20), default=4),
     flag("rate R", "The step size.", type=FiniteFloat(), default=0.04),
-    flag("thresh T", "Amplify outputs above the mean plus T standard deviations.", type=FiniteFloat(),
-         default=1.0),
-    flag("norm 0|1", "1: normalise each step to mean 0 and variance 1.", type=click.IntRange(0, 1), default=1),
+    flag("thresh T", "Amplify outputs above the mean plus T standard deviations.",
+         type=FiniteFloat(), default=1.0),
+    flag("norm 0|1", "1: normalise each step to mean 0 and variance 1.", type=click.IntRange(0, 1),
+         default=1),
     flag("zoom Z", "After each picture, crop it to its middle, a fraction Z of each side.",
          type=FiniteFloat(0, 1, min_open=True), default=1.0),
     flag("rotate RADIANS", "After each picture, rotate it.", type=FiniteFloat(), default=0.0),
