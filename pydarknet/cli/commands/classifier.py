@@ -24,7 +24,7 @@ from ...runtime.compile_time import clock
 from ...training.learner import mini_batch
 from ...utils.files import to_json, write_file
 from ..console import note, say
-from ..formats.inference import accuracy_line, scores_line, table_line
+from ..formats.evaluation import accuracy_line, scores_line, table_line
 from ..loading import Options, load_model, read_data_file
 from ..outputs import check_folder_of
 

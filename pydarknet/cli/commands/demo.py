@@ -35,8 +35,9 @@ from ...utils.files import atomic_write, make_folder
 from ...utils.resources import exists
 from ..console import note, say
 from ..formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, detection_line, json_frame, relative_box
-from ..loading import NO_PASSWORD, Options, load_model, note_open, read_data_file, refuse_detector
+from ..loading import Options, load_model, read_data_file, refuse_detector
 from ..sources import EXTENSIONS, Interruption, expand_path
+from .serve import NO_PASSWORD, note_open
 
 ESCAPE = 27
 CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}

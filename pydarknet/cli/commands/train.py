@@ -1,4 +1,4 @@
-"""`train`, `detector train` and `classifier train`. Without a cfg, `train` makes the folder of a run, checks the data,
+"""`train`, `detector train`, `classifier train`, `rnn train`. Without a cfg, `train` makes the folder of a run, checks the data,
 trains, and writes a report."""
 
 import os
@@ -24,6 +24,7 @@ from ...tools.from_folder.plan import BACKBONES, DatasetStatistics, Plan, advice
 from ...tools.from_folder.run_files import RunFolder, iterations_in
 from ...training.hooks import EarlyStopping, Hook, Run
 from ...training.live import ChartStream, LiveHook
+from ...training.metrics_log import IterationRecord
 from ...training.setup import MeasuringOptions
 from ...training.text_trainer import TextTrainer
 from ...training.trainer import Trainer
@@ -31,9 +32,10 @@ from ...utils.resources import models_folder, network_file
 from ...zoo.download import download
 from ..console import CLEAR_LINE, Interruption, bar, counted, note, say
 from ..formats.training import Printer
-from ..loading import NO_PASSWORD, Options, note_open, note_partial_weights, print_table
+from ..loading import Options, note_partial_weights, print_table
 from .evaluate import report_of_run
 from .files import report_lines
+from .serve import NO_PASSWORD, note_open
 
 RESUME_COMMAND = "give the same command with --resume"
 FOLDER_OPTIONS = ("model", "init", "download", "out", "minutes", "held_out", "width", "height")
@@ -211,8 +213,7 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
 
 
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
-    """Train on a data set, or resume the run of a folder, which has kept its options. given: the names of the options on
-    the command line, which go before those."""
+    """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before them."""
     check_precision(options)
     for name in ("backup", "topk", "clear"):
         if name in given:
@@ -351,3 +352,48 @@ def _check(
     note(*report_lines(report, found.classes, SHOWN))
     for line in advice(statistics, plan, report, found.classes, lists):
         note(f"Advice: {line}")
+
+
+# --- text ---
+
+
+def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:
+    check_precision(options)
+    named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
+    trainer = TextTrainer(
+        options["file"],
+        network_file(cfg),
+        weights,
+        allow_partial=options["allow_partial"],
+        chart=not options["no_chart"],
+        **{name: options[name] for name in named},
+    )
+    print_start(trainer, weights, options)
+    _print_opening(trainer)
+    with first_interrupt_stops(trainer):
+        for record in trainer.run():
+            note(_iteration_line(record, len(trainer.dataset)))
+    print_end(trainer)
+    if trainer.interrupted:
+        raise click.exceptions.Exit(130)
+
+
+def _print_opening(trainer: TextTrainer) -> None:
+    training, optimizer, batch = trainer.learner, trainer.learner.optimizer, trainer.model.batch
+    if trainer.setup.alexeyab:
+        say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
+    note(trainer.setup.base)
+    rates = f"Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
+    line = f"Learning Rate: {training.schedule.learning_rate:g}, {rates}"
+    if not trainer.setup.alexeyab:
+        note(f"{line}, Inputs: {trainer.model.input.outputs} {batch} {trainer.steps}")
+        return
+    note(line)
+    counts = f"streams = {trainer.streams}, subdivisions = {training.subdivisions}, text_size = {len(trainer.dataset)}"
+    say(f"\n batch = {batch}, steps = {trainer.steps}, {counts} ")
+    say(f" global_batch = {trainer.setup.imgs} ")
+
+
+def _iteration_line(record: IterationRecord, size: int) -> str:
+    numbers = f"{record.loss:f}, {record.average:f} avg, {record.rate:f} rate"
+    return f"{record.iteration}: {numbers}, {record.seconds:f} seconds, {record.images / size:f} epochs"

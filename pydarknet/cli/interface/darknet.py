@@ -83,7 +83,7 @@ command(
 )  # fmt: skip
 
 command(
-    "calc_anchors", "anchors.run_calc_anchors",
+    "calc_anchors", "files.run_calc_anchors",
     """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
 
     $ pydarknet detector calc_anchors data/obj.data -num_of_clusters 9 -width 416 -height 416
@@ -302,7 +302,7 @@ accept_flags(classifier_command, CLASSIFIER_FLAGS)
 rnn_command = group("rnn", "Train a recurrent network on text, generate text, measure how well it predicts a text.")
 
 command(
-    "train", "rnn.run_train",
+    "train", "train.run_rnn_train",
     """Train a network to predict each symbol of a text from those before it.
 
     $ pydarknet rnn train cfg/rnn.train.cfg -file tales.txt
@@ -357,7 +357,7 @@ command(
 )  # fmt: skip
 
 ops_command = command(
-    "ops", "info.run_ops",
+    "ops", "network_files.run_ops",
     """Print the floating-point operations of one picture as darknet counts them.
 
     $ pydarknet ops cfg/darknet19.cfg --width 224 --height 224

@@ -121,7 +121,7 @@ evaluate_command = command(
 )  # fmt: skip
 
 info_command = command(
-    "info", "info.run_info",
+    "info", "network_files.run_info",
     """Print the layer table as AlexeyAB's darknet prints it while loading, then totals.
 
     $ pydarknet info cfg/yolov4.cfg
@@ -150,7 +150,7 @@ quantize_command = command(
 )  # fmt: skip
 
 speed_command = command(
-    "speed", "info.run_speed",
+    "speed", "export.run_speed",
     """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
 
     With --layers, prints for each layer: input and output size, median time, share of the total, GFLOP/s, and the

@@ -82,7 +82,7 @@ command(
 cfg_command = group("cfg", "Check and change network files.")
 
 command(
-    "check", "files.run_cfg_check",
+    "check", "network_files.run_cfg_check",
     """Print all faults of network files, each with its line.
 
     With an error, the network does not work as its file says. A warning is for what darknet accepts but is hardly
@@ -99,7 +99,7 @@ command(
 )  # fmt: skip
 
 command(
-    "set", "files.run_set",
+    "set", "network_files.run_set",
     """Write a changed copy of a network file, with the filters and masks that follow from its classes and anchors.
 
     Comments and layout are kept. NEW.cfg may be CFG itself. It is written only if the changed network is valid.
@@ -119,7 +119,7 @@ command(
 )  # fmt: skip
 
 anchors_command = command(
-    "anchors", "anchors.run_anchors",
+    "anchors", "files.run_anchors",
     """Find anchors for the boxes of a data set by k-means.
 
     DATA_OR_LIST is a .data file, whose list `train` is used, a list of pictures, a folder of pictures with label files,
@@ -148,7 +148,7 @@ anchors_command = command(
 
 
 partial_command = command(
-    "partial", "weights.run_partial",
+    "partial", "network_files.run_partial",
     """Write the first N layers of a weights file, to start the training of another network.
 
     Sets the number of images seen to 0. --allow-partial accepts a file that is itself partial.
@@ -161,7 +161,7 @@ partial_command = command(
 )  # fmt: skip
 
 average_command = command(
-    "average", "weights.run_average",
+    "average", "network_files.run_average",
     """Write the mean of several weights files of one network.
 
     As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; all other arrays and
@@ -175,7 +175,7 @@ average_command = command(
 )  # fmt: skip
 
 rescale_command = command(
-    "rescale", "weights.run_conversion",
+    "rescale", "network_files.run_conversion",
     """Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.
 
     $ pydarknet rescale net.cfg old.weights new.weights
@@ -184,7 +184,7 @@ rescale_command = command(
 )  # fmt: skip
 
 rgbgr_command = command(
-    "rgbgr", "weights.run_conversion",
+    "rgbgr", "network_files.run_conversion",
     """Swap red and blue in the filters of the first convolution.
 
     $ pydarknet rgbgr net.cfg bgr.weights rgb.weights
@@ -193,7 +193,7 @@ rgbgr_command = command(
 )  # fmt: skip
 
 reset_command = command(
-    "reset", "weights.run_conversion",
+    "reset", "network_files.run_conversion",
     """Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.
 
     $ pydarknet reset net.cfg net.weights reset.weights
@@ -202,7 +202,7 @@ reset_command = command(
 )  # fmt: skip
 
 normalize_command = command(
-    "normalize", "weights.run_normalize",
+    "normalize", "network_files.run_normalize",
     """Add batch normalisation to every convolution and [connected] layer that has none.
 
     The new weights need a cfg with batch_normalize=1 in these layers.
@@ -217,7 +217,7 @@ normalize_command = command(
 )  # fmt: skip
 
 denormalize_command = command(
-    "denormalize", "weights.run_denormalize",
+    "denormalize", "network_files.run_denormalize",
     """Fold batch normalisation into weights and biases, and remove it.
 
     The new weights need a cfg with batch_normalize=0. Of the recurrent layers, only [gru] is changed, as in darknet.
@@ -230,7 +230,7 @@ denormalize_command = command(
 )  # fmt: skip
 
 oneoff_command = command(
-    "oneoff", "weights.run_oneoff",
+    "oneoff", "network_files.run_oneoff",
     """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
     The last layer but one has N filters in the weights file and 3 x (5 + N) in the cfg. Its filters become the class
@@ -245,7 +245,7 @@ oneoff_command = command(
 )  # fmt: skip
 
 statistics_command = command(
-    "statistics", "weights.run_statistics",
+    "statistics", "network_files.run_statistics",
     """Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
 
     $ pydarknet statistics rnn.cfg rnn.weights
@@ -254,7 +254,7 @@ statistics_command = command(
 )  # fmt: skip
 
 print_command = command(
-    "print", "weights.run_print",
+    "print", "network_files.run_print",
     """Print the weights of a convolution without batch normalisation, one line per filter.
 
     $ pydarknet print cfg/tiny.cfg tiny.weights 0
