@@ -21,7 +21,7 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
-from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
+from .converted import FLOAT32, ConvertedConvolution, IntegerInputs, number_type
 from .direct import DepthwiseConvolution, TiledConvolution, padded
 from .geometry import PackedConvolution, Window, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
@@ -253,7 +253,7 @@ class Algorithm:
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
-            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
+            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs)
         return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
 
 
@@ -287,7 +287,7 @@ class Plain3x3(NamedTuple):
         faster."""
         costs = {m: self._cost(m) for m in self.tiles}
         best = min(costs, key=lambda m: costs[m])
-        direct = NUMBER_TYPES[self.precision].cost(self.filters, self.channels, self.window, self.out)
+        direct = number_type(self.precision).cost(self.filters, self.channels, self.window, self.out)
         return best if costs[best] < direct else 0
 
     def measured(self) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...errors import OptionError
-from ...kernels.convolution import bf16, int8, microkernel
+from ...kernels.convolution import amx, bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve
 from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
 from ...kernels.convolution.pack import COLUMN, ROW, UNIT
@@ -54,6 +55,14 @@ class NumberType(NamedTuple):
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
     scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
+    blocks: int = 1  # of channels side by side in a converted cell
+    tap_lanes: int = TAP_LANES  # input channels of a tap
+    overrun: int = 0  # words that a worker may read after its converted inputs
+
+    @property
+    def cell(self) -> int:
+        """Words of one pixel's blocks."""
+        return self.blocks * LANES // self.factors
 
     def cost(self, filters: int, channels: int, window: Window, out: Shape) -> float:
         """What the method costs, for the choice of one."""
@@ -84,6 +93,28 @@ NUMBER_TYPES = {
 }
 
 
+# On processors with AMX, where both strides are equal.
+TILE_TYPES = {
+    BF16: NumberType(
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", blocks=2, tap_lanes=32,
+        overrun=amx.OVERRUN,
+    ),
+    INT8: NumberType(
+        amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, "AMX", integer_filters, blocks=4,
+        tap_lanes=64, overrun=amx.OVERRUN,
+    ),
+}  # fmt: skip
+
+
+@lru_cache
+def number_type(precision: str) -> NumberType:
+    """The fastest one of a precision on this machine."""
+    if precision == FLOAT32:
+        return NUMBER_TYPES[precision]
+    tiles = import_module(f"{__package__.split('.')[0]}.kernels.convolution.amx")
+    return (NUMBER_TYPES if tiles.missing(f"amx-{precision}") else TILE_TYPES)[precision]
+
+
 def checked_precision(name: str) -> str:
     """The name of a precision that this machine can compute in. Raises OptionError."""
     if name not in NUMBER_TYPES:
@@ -111,6 +142,7 @@ class ConvertedConvolution(TiledConvolution):
     ) -> None:  # fmt: skip
         """weights: (n, channels / groups, size, size); gain, bias: (n,); inputs: where they become integers."""
         self.numbers, self.inputs, biases = numbers, inputs or IntegerInputs(np.float32(1), np.float32(0)), bias
+        self.tap_lanes = numbers.tap_lanes
         if numbers.scale:
             gain, biases = numbers.scale(weights, gain, bias, self.inputs)
         super().__init__(weights, gain, bias, groups, LANES)
@@ -124,27 +156,28 @@ class ConvertedConvolution(TiledConvolution):
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        at, workers, factors = x.layout, threads(), self.numbers.factors
+        at, workers, numbers = x.layout, threads(), self.numbers
         tiles = self._tiles_per_task(at, out, window, workers)
         low, reach = _extent(window, at)
-        words = _cells(tiles, out, window, at) * LANES // factors
+        words = _cells(tiles, out, window, at) * numbers.cell
         span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
-        channel = self.taps[:, UNIT] * TAP_LANES
-        offsets = channel // LANES * span + (channel % LANES + within) // factors
-        filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
+        together, lane = np.divmod(self.taps[:, UNIT] * numbers.tap_lanes, numbers.blocks * LANES)
+        offsets = together * span + lane // numbers.factors + within // LANES * numbers.cell
+        filters = PackedFilters(np.ascontiguousarray(offsets), self.used, self.panels, self.packed, self.bias)
         x_at = origins_of(x, window, out)._replace(
             blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
         )
+        size = -(-at.blocks // numbers.blocks) * span + numbers.overrun
         return with_workspace(
-            self.numbers.convolve, workers, at.blocks * span, x.data, x_at, filters, y.data, y.planes,
-            epilogue, residual, Schedule(tiles, False),
+            numbers.convolve, workers, size, x.data, x_at, filters, y.data, y.planes, epilogue, residual,
+            Schedule(tiles, False),
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
         """As many as a core's cache has room for, unless there would be too few tasks. A worker goes through its share
         of the pixels with all filters, which reads these often: where they outweigh the picture, workers share them."""
-        tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
+        tiles, cell = -(-out.cells // MR), self.numbers.cell
         shared = len(self.panels) if self.packed.size > x.item // 2 else 1
         chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))
         while chunk > 1 and x.blocks * _cells(chunk, out, window, x) * cell > NEAR:

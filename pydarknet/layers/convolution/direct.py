@@ -21,6 +21,7 @@ class TiledConvolution(PackedConvolution):
 
     kernel = convolve
     begins_with_output = True
+    tap_lanes = TAP_LANES  # input channels of a tap
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int, oc_vectors: int = NR) -> None:
         """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read;
@@ -28,10 +29,11 @@ class TiledConvolution(PackedConvolution):
         n, channels, self.size, _ = weights.shape
         self.filters = n
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
-        self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors)
+        self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors, self.tap_lanes)
         last = self.panels[-1]
-        self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * TAP_LANES * LANES)
-        pack_filters(weights.reshape(-1), self.size, channels, n // groups, gain, self.taps, self.panels, self.packed)
+        self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * self.tap_lanes * LANES)
+        of_filters = weights.reshape(-1), self.size, channels, n // groups, gain
+        pack_filters(*of_filters, self.taps, self.tap_lanes, self.panels, self.packed)
         self.bias = padded(bias, -(-n // LANES) * LANES)
 
     def filters_for(self, x: Layout, within: Table) -> PackedFilters:
@@ -69,7 +71,7 @@ class DepthwiseConvolution(TiledConvolution):
         """weights: (n, 1, size, size); gain, bias: (n,)."""
         n, _, self.size, _ = weights.shape
         self.filters, self.used, blocks = n, 1, -(-n // LANES)
-        self.taps = _taps(0, 1, self.size)
+        self.taps = _taps(0, 1, self.size, TAP_LANES)
         taps = len(self.taps)
         self.panels = np.array([(block, 1, 0, taps, block * taps * LANES) for block in range(blocks)], np.int64)
         lanes = aligned_zeros(blocks * LANES * taps).reshape(blocks * LANES, taps)
@@ -108,10 +110,10 @@ def output_panels(
         block += count
 
 
-def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tuple[Table, Table]:
+def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes: int) -> tuple[Table, Table]:
     """(taps, panels) as `pack_filters` takes them.
 
-    A tap is a unit of TAP_LANES input channels under one cell of the filter. Taps run block by block of 16 channels, so
+    A tap is a unit of `lanes` input channels under one cell of the filter. Taps run block by block of 16 channels, so
     that the cells a filter shares between its taps stay in the nearest cache. Output blocks read only the channels
     of the convolution groups that they belong to.
     """
@@ -119,19 +121,19 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tup
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
     first_tap = weights_at = 0
-    for block, oc_vectors, low, high in output_panels(n, channels, groups, together, TAP_LANES):
+    for block, oc_vectors, low, high in output_panels(n, channels, groups, together, lanes):
         if (low, high) not in first_taps:
             first_taps[low, high] = first_tap
-            tables.append(_taps(low, high, size))
+            tables.append(_taps(low, high, size, lanes))
             first_tap += len(tables[-1])
         taps = (high - low) * size * size
         panels.append((block, oc_vectors, first_taps[low, high], taps, weights_at))
-        weights_at += taps * TAP_LANES * oc_vectors * LANES
+        weights_at += taps * lanes * oc_vectors * LANES
     return np.concatenate(tables), np.array(panels, np.int64)
 
 
-def _taps(low: int, high: int, size: int) -> Table:
+def _taps(low: int, high: int, size: int, lanes: int) -> Table:
     """(unit, row, column) for units low..high, ordered by block of 16 channels, row, column, unit."""
     unit, row, column = np.meshgrid(np.arange(low, high), np.arange(size), np.arange(size), indexing="ij")
-    order = np.lexsort((unit.ravel(), column.ravel(), row.ravel(), unit.ravel() * TAP_LANES // LANES))
+    order = np.lexsort((unit.ravel(), column.ravel(), row.ravel(), unit.ravel() * lanes // LANES))
     return np.stack([unit.ravel(), row.ravel(), column.ravel()], axis=1)[order].astype(np.int64)
