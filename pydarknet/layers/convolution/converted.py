@@ -57,6 +57,7 @@ class NumberType(NamedTuple):
     scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
     blocks: int = 1  # of channels side by side in a converted cell
     tap_lanes: int = TAP_LANES  # input channels of a tap
+    before_maxpool: bool = False  # it pays where float32 could give what a maxpool makes of the output
     overrun: int = 0  # words that a worker may read after its converted inputs
 
     @property
@@ -96,12 +97,12 @@ NUMBER_TYPES = {
 # On processors with AMX, where both strides are equal.
 TILE_TYPES = {
     BF16: NumberType(
-        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", blocks=2, tap_lanes=32,
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", blocks=2, tap_lanes=32, before_maxpool=True,
         overrun=amx.OVERRUN,
     ),
     INT8: NumberType(
         amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, "AMX", integer_filters, blocks=4,
-        tap_lanes=64, overrun=amx.OVERRUN,
+        tap_lanes=64, before_maxpool=True, overrun=amx.OVERRUN,
     ),
 }  # fmt: skip
 

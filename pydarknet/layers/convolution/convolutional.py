@@ -24,7 +24,7 @@ from ..batchnorm import BatchNorm
 from ..summary_row import blur_row, convolution_row
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, FilterLayer, binary_weights, write_signs
-from .converted import FLOAT32, INT8, IntegerInputs
+from .converted import FLOAT32, INT8, IntegerInputs, number_type
 from .direct import TiledConvolution
 from .geometry import FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
@@ -134,11 +134,11 @@ class Convolutional(FusableConvolution, FilterLayer):
         return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
-        # outputs, on which in turn numbers shall not depend: what may be part of one always is.
+        # Chains are in float32, as are pooled outputs where that is faster. Whether there is one depends on threads and
+        # on who asks for outputs, on which in turn numbers shall not depend: what may be part of one always is.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
-        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
+        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2 and not number_type(precision).before_maxpool
         unknown = precision == INT8 and self.input_range is None
         self.precision = FLOAT32 if chained or pooled or unknown else precision
 
@@ -183,7 +183,7 @@ class Convolutional(FusableConvolution, FilterLayer):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return count - 1 + (rest[0].is_residual_add or (count == 1 and rest[0].is_maxpool_2x2))
+        return count - 1 + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
