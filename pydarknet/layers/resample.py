@@ -214,7 +214,8 @@ class Avgpool(Layer):
 
     def bind(self) -> list[Call]:
         (x,), y = self.source_tensors, self.output
-        return [KernelCall(pooling.global_average, x.data, x.planes, y.data, y.planes)]
+        factor = np.float32(1) / np.float32(x.shape.cells)
+        return [KernelCall(elementwise.sum_planes, x.data, x.planes, factor, y.data, y.planes)]
 
     def backward(self) -> None:
         (target,), delta, shape = self.source_deltas, self.delta, self.inputs[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.addressing import CACHE_LINE
 from ..runtime.program import KernelCall
-from ..runtime.threads import most_threads, threads
+from ..runtime.threads import most_threads
 from ..utils.arrays import LANES, Array, aligned_zeros
 
 
@@ -45,11 +45,6 @@ def using(workspace: Workspace) -> Iterator[None]:
         yield
     finally:
         _current.workspace = before
-
-
-def with_queue(kernel: Any, *arguments: Any) -> KernelCall:
-    """The call of a kernel with these arguments, followed by the task queue of its workers and their number."""
-    return KernelCall(kernel, *arguments, _current.workspace.queue, threads())
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:

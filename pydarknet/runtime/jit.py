@@ -47,7 +47,14 @@ def _tell_once(reason: str) -> None:
     log.warning("%s: compiled kernels cannot be kept (%s)", CACHE_FOLDER, reason)
 
 
-class _KernelCache(FunctionCache):
+class _SourcesCache(FunctionCache):
+    """Numba's cache, but for a kernel that another function makes: what it closes over is as the sources are."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return sig, codegen.magic_tuple(), hashlib.sha256(self._py_func.__code__.co_code).hexdigest()
+
+
+class _KernelCache(_SourcesCache):
     """The compiled code of a kernel: a file for each kind of arguments, with a checksum.
 
     Numba's own files have none, and two processes that compile at a time can give two signatures one file. They are
@@ -125,7 +132,7 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
     config: Any = numba.config
     previous, config.CACHE_DIR = config.CACHE_DIR, str(CACHE_FOLDER)
     try:
-        dispatcher.enable_caching()
+        dispatcher._cache = _SourcesCache(function)
     finally:
         config.CACHE_DIR = previous
     return dispatcher
@@ -205,7 +212,6 @@ kernel = partial(_compile, parallel=True)
 # A kernel whose inner sums may be reordered into SIMD lanes, the same way at every thread count. Only reassociation
 # and contraction are allowed: infinities and NaN keep their meaning.
 reducing_kernel = partial(_compile, parallel=True, fastmath={"reassoc", "contract", "nsz"})
-
 # A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done.
 one_thread_kernel = _compile
 
@@ -215,6 +221,16 @@ device = numba.njit(error_model="numpy", nogil=True)
 # The same, but inlined: a call, which takes seven numbers for each array, would cost as much as what it does. And a
 # function of a few numbers, so that loops over it become SIMD.
 inlined = scalar = numba.njit(error_model="numpy", nogil=True, forceinline=True)
+
+
+def named(module: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The decorator for a kernel's function that another one makes: `name` of `module` will be its one name."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__module__, function.__name__, function.__qualname__ = module, name, name
+        return function
+
+    return decorate
 
 
 # --- which kernels some work calls ------------------------------------------------------------------------------------
