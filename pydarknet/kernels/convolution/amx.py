@@ -3,11 +3,9 @@
 
 The rows of a tile of inputs are pixels, each the numbers of its next 64 (8-bit) or 32 (bfloat16) channels, which
 `convert_task` lays side by side. Two such tiles and two of filters make four tiles of sums: of 32 pixels and NR blocks
-of channels. Pixels run on past the ends of rows, where inputs lie as regularly; the sums between rows are left out.
+of channels. With a stride of 1, pixels run on past the ends of rows, and the sums between rows are left out.
 """
 
-import ctypes
-import sys
 from typing import Any
 
 from llvmlite import ir
@@ -23,26 +21,13 @@ from .microkernel import Run, TileTarget, missing_features
 
 ROWS, BYTES = 16, 64  # of a tile
 PIXELS = 2 * ROWS  # that are computed together
-CELL = BYTES // 4  # words of a cell
-OVERRUN = 3 * PIXELS * CELL  # words that tiles may read after the last of a worker's inputs, with a stride of 2
 
 SUMS, INPUTS, FILTERS = 0, 4, 6  # numbers of the tiles: 2 x 2 of sums, 2 of inputs, 2 of filters
 BYTE, VOID = ir.IntType(8), ir.VoidType()
 POINTER = BYTE.as_pointer()
 
-# Linux's number of the call that asks for the registers of tiles, what to ask, and the registers' number.
-ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
-
-
-def missing(feature: str) -> tuple[str, ...]:
-    """What this machine lacks for tiles of a type; a system may refuse their registers."""
-    lacks = missing_features("avx512f", "amx-tile", feature)
-    if not lacks:
-        refused = sys.platform != "linux" or ctypes.CDLL(None).syscall(
-            ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-        )
-        lacks = ("the system's permission",) if refused else ()
-    return lacks
+MISSING_INT8 = missing_features("avx512f", "avx512vnni", "amx-tile", "amx-int8")
+MISSING_BF16 = missing_features("avx512f", "avx512bf16", "amx-tile", "amx-bf16")
 
 
 class Int8Tiles(Int8):
@@ -141,37 +126,43 @@ def make_finish_pixel(product: Any) -> Any:
 def make_convolve_tiles(product: Any) -> Any:
     """As `make_convolve_pixels`, with tiles of AMX."""
     pair, single, finish_pixel = make_multiply(product, 2), make_multiply(product, 1), make_finish_pixel(product)
+    cell = product.cell
 
     @device
     def convolve_tiles(
         x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at, prefetches
     ):
-        step = source.column_stride
-        pitch = source.row_stride // step  # positions from row to row
-        row, end_row = first // width, (last - 1) // width
-        at, end = first + row * (pitch - width), last + end_row * (pitch - width)
+        step, top, bottom = source.column_stride, first // width, (last - 1) // width
+        # Positions are pixels of one row after the other, `pitch` apart; with larger strides, rows are computed alone.
+        joined = step == cell
+        pitch = source.row_stride // step if joined else width
         begin_tiles()
-        while at < end:
-            if panel.oc_vectors == 2:
-                sums = pair(x, source.origin + at * step, step, filters, panel)
-            else:
-                sums = single(x, source.origin + at * step, step, filters, panel)
-            done = 0
-            while done < PIXELS and at + done < end:
-                row = (at + done) // pitch
-                column = at + done - row * pitch
-                pixels = min(PIXELS - done, width - column, end - at - done)
-                if pixels > 0:
-                    y_at = target.origin + (row * target.pitch + column) * 16
-                    for r in range(panel.oc_vectors):
-                        for k in range(pixels):
-                            to = y_at + r * target.block_stride + k * 16
-                            finish_pixel(sums, r * PIXELS + done + k, filters, panel, r, y, to, epilogue)
-                    run, other = Run(column, width, pixels), residual_at + (row * residual.pitch + column) * 16
-                    tile_target = TileTarget(y_at, target.block_stride, 0)
-                    _finish_tiles(y, tile_target, run, panel, epilogue, residual, other)
-                done += pitch - column
-            at += PIXELS
+        for base in range(top, top + 1 if joined else bottom + 1):
+            origin = source.origin + base * source.row_stride
+            at = first - top * width if base == top else 0
+            end = (bottom - base) * pitch + last - bottom * width if joined or base == bottom else width
+            while at < end:
+                if panel.oc_vectors == 2:
+                    sums = pair(x, origin + at * step, step, filters, panel)
+                else:
+                    sums = single(x, origin + at * step, step, filters, panel)
+                done = 0
+                while done < PIXELS and at + done < end:
+                    row = (at + done) // pitch
+                    column = at + done - row * pitch
+                    pixels = min(PIXELS - done, width - column, end - at - done)
+                    if pixels > 0:
+                        y_at = target.origin + ((base + row) * target.pitch + column) * 16
+                        for r in range(panel.oc_vectors):
+                            for k in range(pixels):
+                                to = y_at + r * target.block_stride + k * 16
+                                finish_pixel(sums, r * PIXELS + done + k, filters, panel, r, y, to, epilogue)
+                        run = Run(column, width, pixels)
+                        other = residual_at + ((base + row) * residual.pitch + column) * 16
+                        tile_target = TileTarget(y_at, target.block_stride, 0)
+                        _finish_tiles(y, tile_target, run, panel, epilogue, residual, other)
+                    done += pitch - column
+                at += PIXELS
         end_tiles()
 
     return convolve_tiles

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -58,7 +60,7 @@ class NumberType(NamedTuple):
     blocks: int = 1  # of channels side by side in a converted cell
     tap_lanes: int = TAP_LANES  # input channels of a tap
     before_maxpool: bool = False  # it pays where float32 could give what a maxpool makes of the output
-    overrun: int = 0  # words that a worker may read after its converted inputs
+    overrun: int = 0  # pixels whose inputs a worker may read after the last of a row
 
     @property
     def cell(self) -> int:
@@ -94,26 +96,39 @@ NUMBER_TYPES = {
 }
 
 
-# On processors with AMX, where both strides are equal.
+# On processors with AMX.
 TILE_TYPES = {
     BF16: NumberType(
-        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", blocks=2, tap_lanes=32, before_maxpool=True,
-        overrun=amx.OVERRUN,
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", blocks=2, tap_lanes=32,
+        before_maxpool=True, overrun=amx.PIXELS,
     ),
     INT8: NumberType(
         amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, "AMX", integer_filters, blocks=4,
-        tap_lanes=64, before_maxpool=True, overrun=amx.OVERRUN,
+        tap_lanes=64, before_maxpool=True, overrun=amx.PIXELS,
     ),
 }  # fmt: skip
 
 
-@lru_cache
+@cache
+def tiles_are_allowed() -> bool:
+    """Whether the system lets this process use AMX's registers, which Linux does when it is asked."""
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18  # numbers of Linux on x86-64
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
 def number_type(precision: str) -> NumberType:
     """The fastest one of a precision on this machine."""
-    if precision == FLOAT32:
-        return NUMBER_TYPES[precision]
-    tiles = import_module(f"{__package__.split('.')[0]}.kernels.convolution.amx")
-    return (NUMBER_TYPES if tiles.missing(f"amx-{precision}") else TILE_TYPES)[precision]
+    if precision != FLOAT32:
+        kernels = _kernels_of("amx")
+        missing = kernels.MISSING_INT8 if precision == INT8 else kernels.MISSING_BF16
+        if not missing and tiles_are_allowed():
+            return TILE_TYPES[precision]
+    return NUMBER_TYPES[precision]
+
+
+def _kernels_of(module: str) -> Any:
+    """A module of kernels, imported late: shipped code has none of these, and asks Numba what this processor can do."""
+    return import_module(f"{__package__.split('.')[0]}.kernels.convolution.{module}")
 
 
 def checked_precision(name: str) -> str:
@@ -122,8 +137,7 @@ def checked_precision(name: str) -> str:
         raise OptionError(f"precision {name}: expected {', '.join(NUMBER_TYPES)}")
     if name == FLOAT32:
         return name
-    # Imported late: shipped code has no such kernels, and asks Numba what this processor can do.
-    kernels = import_module(f"{__package__.split('.')[0]}.kernels.convolution.{name}")
+    kernels = _kernels_of(name)
     if kernels.MISSING:
         raise OptionError(
             f"precision {name}: needs a processor with {NUMBER_TYPES[name].extension}; this one "
@@ -169,7 +183,7 @@ class ConvertedConvolution(TiledConvolution):
         x_at = origins_of(x, window, out)._replace(
             blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
         )
-        size = -(-at.blocks // numbers.blocks) * span + numbers.overrun
+        size = -(-at.blocks // numbers.blocks) * span + numbers.overrun * window.stride_x * numbers.cell
         return with_workspace(
             numbers.convolve, workers, size, x.data, x_at, filters, y.data, y.planes, epilogue, residual,
             Schedule(tiles, False),

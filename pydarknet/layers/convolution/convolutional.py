@@ -138,7 +138,8 @@ class Convolutional(FusableConvolution, FilterLayer):
         # on who asks for outputs, on which in turn numbers shall not depend: what may be part of one always is.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
-        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2 and not number_type(precision).before_maxpool
+        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
+        pooled = pooled and not (sources and number_type(precision).before_maxpool)  # pictures are read in float32
         unknown = precision == INT8 and self.input_range is None
         self.precision = FLOAT32 if chained or pooled or unknown else precision
 
@@ -183,7 +184,11 @@ class Convolutional(FusableConvolution, FilterLayer):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return count - 1 + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
+        return (
+            count
+            - 1
+            + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
+        )
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
