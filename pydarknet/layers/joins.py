@@ -20,7 +20,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
 from .activations import LINEAR, Activation, read_activation
-from .base import NOTHING, BuildContext, Layer, Parameter, Trainable, padded_lanes, sizes
+from .base import NOTHING, BuildContext, Layer, Parameter, padded_lanes, sizes
 from .nchw_layer import NchwLayer
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
@@ -165,7 +165,7 @@ class _Activated(Layer):
     """A layer that joins the previous layer, x_0, and those that `from` names, and applies an activation."""
 
     activation: Activation
-    _before: Tensor = field(init=False, repr=False)  # the pre-activation, in training
+    _before: Tensor = field(init=False)  # the pre-activation, in training
 
     @classmethod
     def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None) -> tuple[int, ...]:
@@ -183,6 +183,20 @@ class _Activated(Layer):
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         self._before = Tensor(self.output.layout) if self.activation.needs_input else self.output
+
+    def joined(self, y: Tensor) -> list[Call]:
+        """The calls that write the pre-activation to y."""
+        raise NotImplementedError
+
+    def bind(self) -> list[Call]:
+        return [*self.joined(self.output), *self.activation.calls(self.output)]
+
+    def forward_training(self) -> None:
+        for call in self.joined(self._before):
+            call()
+        if self._before is not self.output:
+            self.output.data[:] = self._before.data
+        self.activation.apply(self.output)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -215,11 +229,10 @@ class _Product(_Activated):
         """Where the kernel finds the cells of x_0, and floats between their lanes; a stride of 0 repeats."""
         return strides, 1
 
-    def bind(self) -> list[Call]:
-        (x, other), y = self.source_tensors, self.output
+    def joined(self, y: Tensor) -> list[Call]:
+        x, other = self.source_tensors
         factors = self.factors(x.layout.strides())
-        product = KernelCall(elementwise.multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)
-        return [product, *self.activation.calls(y)]
+        return [KernelCall(elementwise.multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)]
 
     def backward(self) -> None:
         self.activation.backward(self.delta, self.output, self._before)
@@ -285,7 +298,7 @@ class Shortcut(_Activated):
         if weights_type != "none":
             if normalization == "none":
                 raise section.error("weights_type needs weights_normalization=relu or softmax", "weights_type")
-            per_source = context.shape(context.index - 1).channels if weights_type == "per_channel" else 1
+            per_source = context.before.channels if weights_type == "per_channel" else 1
             weights = np.ones((len(sources), per_source), np.float32)
         return cls.build(
             section, context, sources=sources, resamples=resamples, weights_type=weights_type,
@@ -351,16 +364,13 @@ class Shortcut(_Activated):
         return padded_lanes(kept, self.output.layout.blocks)
 
     def bind(self) -> list[Call]:
-        y, x = self.output, self.source_tensors[0]
-        if self._is_plain_sum:
-            slope = self.activation.fused_slope
-            other = self.source_tensors[1]
-            total = KernelCall(elementwise.add, x.data, x.planes, other.data, other.planes, slope, y.data, y.planes)
-            return [total, *(self.activation.calls(y) if slope == 1 else [])]
-        return [*self._sums(y), *self.activation.calls(y)]
+        if not self._is_plain_sum:
+            return super().bind()
+        (x, other), y, slope = self.source_tensors, self.output, self.activation.fused_slope
+        total = KernelCall(elementwise.add, x.data, x.planes, other.data, other.planes, slope, y.data, y.planes)
+        return [total, *(self.activation.calls(y) if slope == 1 else [])]
 
-    def _sums(self, y: Tensor) -> list[Call]:
-        """The calls that write the first term to y and add the others."""
+    def joined(self, y: Tensor) -> list[Call]:
         x, first = self.source_tensors[0], self._gain(0)
         scale = first, np.zeros_like(first), np.float32(1)
         calls: list[Call] = [KernelCall(elementwise.scale, x.data, x.planes, *scale, y.data, y.planes)]
@@ -382,18 +392,6 @@ class Shortcut(_Activated):
 
     # === Training ===
 
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [] if self.weights is None else [Trainable("weights", self.weights, decays=True)]
-
-    def forward_training(self) -> None:
-        """The sum and the activation one after the other, so that the pre-activation is kept where it is needed."""
-        for call in self._sums(self._before):
-            call()
-        if self._before is not self.output:
-            self.output.data[:] = self._before.data
-        self.activation.apply(self.output)
-
     def backward(self) -> None:
         delta = self.delta
         self.activation.backward(delta, self.output, self._before)
@@ -411,7 +409,7 @@ class Shortcut(_Activated):
     def _add_weight_gradients(self, delta: Tensor) -> None:
         """Products of delta and source; as in darknet, without the derivative of the weights' normalisation."""
         change = delta.plain().reshape(self.batch, self.shape.channels, -1)
-        update, per_channel = self._trainables[0].update, self.weights_type == "per_channel"
+        update, per_channel = self.learned["weights"].update, self.weights_type == "per_channel"
         for position, source in enumerate(self.source_tensors):
             common = min(self.shape.channels, source.shape.channels)
             values = source.plain().reshape(self.batch, source.shape.channels, -1)

@@ -65,7 +65,7 @@ class Softmax(NchwLayer):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Softmax:
-        inputs = context.shape(context.index - 1).outputs
+        inputs = context.before.outputs
         groups = section.positive("groups", 1)
         if inputs % groups:
             raise section.shape_error(f"groups={groups} does not divide its {inputs} inputs", "groups")

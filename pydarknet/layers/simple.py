@@ -11,10 +11,10 @@ import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section, flag, integer, natural, positive, real
-from ..tensor import Shape, Tensor
+from ..tensor import Shape
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import BuildContext, Layer, Parameter
 from .nchw_layer import NchwLayer
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
@@ -183,7 +183,7 @@ class Implicit(Layer):
     atoms: int = positive()
     mean: float = real()
     deviation: float = real(0.2, key="std")
-    weights: Array = field(init=False, repr=False)
+    weights: Array = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,15 +202,11 @@ class Implicit(Layer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = self.mean + self.deviation * (2 * rng.random(self.weights.size, np.float32) - 1)
 
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [Trainable("weights", self.weights, decays=True)]
-
     def forward(self) -> None:
         self.output.fill(np.tile(self.weights, (self.output.layout.batch, 1)))
 
     def backward(self) -> None:
-        self._trainables[0].update += self.delta.plain().sum(axis=0)
+        self.learned["weights"].update += self.delta.plain().sum(axis=0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -266,7 +262,7 @@ class Normalization(NchwLayer):
     beta: float = real(0.75)
     kappa: float = real(1.0)
     size: int = positive(5)
-    _factors: Array = field(init=False, repr=False)
+    _factors: Array = field(init=False)
 
     def compute(self, x: Array, y: Array) -> None:
         channels = self.shape.channels

@@ -116,7 +116,7 @@ def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
 def layer_lines(network: Network, times: Sequence[LayerTime], peak: float) -> Iterator[str]:
     """A table of the layers, the slowest first, and their sum."""
     from ...layers import INPUT
-    from ...layers.summary_row import sizes
+    from ...layers.base import sizes
 
     whole = sum(layer.seconds for layer in times)
     columns = f"{'ms':>9s} {'share':>7s} {'GFLOP/s':>8s} {'of peak':>8s}"

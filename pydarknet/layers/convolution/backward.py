@@ -2,8 +2,9 @@
 learn."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,6 @@ LARGEST_FILTERS = 1 << 29  # weights of one layer
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
 
 
-class Parameters(NamedTuple):
-    """What a convolution learns; a convolution that shares another's weights shares these."""
-
-    biases: Trainable
-    scales: Trainable | None
-    weights: Trainable
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
 class FilterLayer(Layer):
     """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
@@ -50,11 +43,10 @@ class FilterLayer(Layer):
     filters: int
     activation: Activation
     norm: BatchNorm | None = None
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
-    parameters_trained: Parameters | None = field(default=None, repr=False)
-    _packed: PackedConvolution | None = field(default=None, repr=False)
-    _call: Call = field(default=not_bound, repr=False)
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
+    _packed: PackedConvolution | None = None
+    _call: Call = not_bound
 
     def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
         """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
@@ -88,13 +80,6 @@ class FilterLayer(Layer):
         gain, zeros = neutral(self.filters)
         return gain, zeros if self.norm else self.biases
 
-    def _make_trainables(self) -> Parameters:
-        scales = Trainable("scales", self.norm.scales) if self.norm else None
-        return Parameters(Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
-
-    def trainables(self) -> list[Trainable]:
-        return [parameter for parameter in self.parameters_trained or () if parameter is not None]
-
 
 class ConvolutionLearning:
     """A convolution with its normalisation and activation, forward with the batch's statistics and back.
@@ -104,17 +89,16 @@ class ConvolutionLearning:
     """
 
     def __init__(
-        self, parameters: Parameters, weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor, window: Window,
-        groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
+        self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
+        window: Window, groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
     ) -> None:  # fmt: skip
-        """`weights`: what x is convolved with; those of `parameters`, or what is made of them."""
-        self.parameters, self.x, self.output, self.window = parameters, x, output, window
+        """`weights`: what x is convolved with; those that are learned, or what is made of them."""
+        self.learned, self.x, self.output, self.window = learned, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
         self._sloped = activation.id == NONE and not activation.over_channels
         self._slope = np.float32(activation.negative_slope if self._sloped else 1)
-        of_norm = parameters.scales, parameters.biases, layout, self._slope
-        self.norm = BatchNormTraining(norm, *of_norm) if norm else None
+        self.norm = BatchNormTraining(norm, learned, layout, self._slope) if norm else None
         self.before = Tensor(layout) if activation.needs_input else output
         self.raw = self.norm.pre_norm if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
@@ -139,9 +123,9 @@ class ConvolutionLearning:
         if self.norm:
             self.norm.backward(delta, spread, *steps)
         else:
-            self.parameters.biases.update += _channel_sums(delta)
+            self.learned["biases"].update += _channel_sums(delta)
             write_dilated(delta, spread, *steps)
-        self.gradient.add_filter_gradient(self.parameters.weights.update)
+        self.gradient.add_filter_gradient(self.learned["weights"].update)
         if self.source_delta is not None:
             self.gradient.add_input_gradient(self.source_delta, overwrites)
 
