@@ -15,7 +15,6 @@ from ...kernels.reorder import unpack_head
 from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
 from ..nchw_layer import NchwLayer
-from .delta_rejection import DeltaRejection
 
 Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
 
@@ -85,8 +84,6 @@ class Head(NchwLayer):
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
-    # Whether options may reject deltas late in a run (`DeltaRejection`).
-    rejects_deltas: ClassVar[bool] = False
     # Whether boxes are moved from the letterboxed canvas back to the picture.
     corrects_letterbox: ClassVar[bool] = True
     # What darknet prints about the last loss of layer `index`, as `Statistics.line` fills it in.
@@ -96,21 +93,15 @@ class Head(NchwLayer):
     nms_kind: str = "default"
     beta_nms: float = 0.6
     pictures: TrainingPictures = field(default_factory=TrainingPictures)
-    loss_delta: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
-    statistics: Statistics = field(default_factory=Statistics, repr=False)
-    rejection: DeltaRejection | None = field(default=None, repr=False)
+    loss_delta: Array = field(init=False)
+    statistics: Statistics = field(default_factory=Statistics)
 
     @np.errstate(all="ignore")
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Fill `loss_delta` and `statistics` for the last forward pass; the layer's cost.
 
-        truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of the picture. network_size: (width,
-        height) of the network's input in pixels. seen: images seen, those of this batch included.
-        """
-        if self.loss_delta.shape != self.values.shape:
-            self.loss_delta = np.empty_like(self.values)
-        self.loss_delta.fill(0)
-        self.statistics = Statistics()
+        truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of the picture."""
+        self.loss_delta, self.statistics = np.zeros_like(self.values), Statistics()
         return self.learn(truth, network_size, seen)
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
