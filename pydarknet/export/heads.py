@@ -82,17 +82,16 @@ def _as_planes(graph: Graph, entries: str, value: Value) -> Value:
 @writes(Yolo, GaussianYolo)
 def _yolo(graph: Graph, layer: Yolo, inputs: list[Value]) -> Value:
     """Both kinds of yolo head; they differ in the order of their entries."""
-    functions: list[Function] = [_raw] * layer.entries
-    for first, count in layer.logistic_entries() if not layer.new_coords else ():
-        functions[first : first + count] = [_sigmoid] * count
+    x_entry, y_entry, *size = layer.means_of
+    plain = range(layer.entries) if layer.new_coords else size
+    functions: list[Function] = [_raw if entry in plain else _sigmoid for entry in range(layer.entries)]
     if layer.scale_x_y != 1.0:
         inner = functions[0]
 
         def centre(graph: Graph, x: str) -> str:
             return _scaled_centre(graph, inner(graph, x), layer.scale_x_y)
 
-        for entry in layer.centre_entries():
-            functions[entry] = centre
+        functions[x_entry] = functions[y_entry] = centre
     if all(function is _raw for function in functions):
         return inputs[0]
     return _as_planes(graph, _by_entry(graph, inputs[0], len(layer.mask), functions), inputs[0])

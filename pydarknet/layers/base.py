@@ -420,17 +420,6 @@ class Layer:
         """For a layer that has nothing else to do in `backward`: add to the delta of its only source."""
         raise NotImplementedError
 
-    @property
-    def pre_norm_delta(self) -> Array:
-        """After `backward`, the delta before activation and normalisation: (batch, outputs)."""
-        raise NotImplementedError
-
-    def use_statistics_of(self, last: Layer) -> None:
-        """As one of several copies in time, use the batch statistics of the copy `last` in the backward pass."""
-
-    def inputs_changed(self) -> None:
-        """Called when the sources were written to between the forward and the backward pass."""
-
     def generators(self) -> dict[str, np.random.Generator]:
         """The layer's own random generators, by the names that checkpoints use, without the shared `rng`."""
         return {}

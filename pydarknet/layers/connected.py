@@ -15,7 +15,7 @@ from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, Layer, Parameter
+from .base import BuildContext, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
 from .nchw_layer import NchwLayer
 
@@ -40,7 +40,7 @@ class Connected(NchwLayer):
     biases: Array = field(init=False)
     weights: Array = field(init=False)
     _folded: tuple[Array, Array] | None = None  # gain and offset
-    _norm: BatchNormTraining | None = None
+    normalisation: BatchNormTraining | None = None  # of the last mini-batch
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,36 +106,27 @@ class Connected(NchwLayer):
 
     # === Training ===
 
-    def use_statistics_of(self, last: Layer) -> None:
-        if isinstance(last, Connected) and self._norm is not None and last._norm is not None:
-            self._norm.use_statistics_of(last._norm)
-
-    @property
-    def pre_norm_delta(self) -> Array:
-        return self._pre_norm_delta
-
     def forward_training(self) -> None:
         self.read_sources()
         (x,), y = self.nchw_inputs, self.values
         self._multiply(x, self._ones, np.zeros_like(self.biases) if self.norm else self.biases, y)
-        self._norm = None
+        self.normalisation = None
         if self.norm:
             layout = Layout(len(x), Shape(self.outputs_count))
-            self._norm = BatchNormTraining(self.norm, self.learned, layout)
-            self._norm.pre_norm.fill(y)
-            scaled = Tensor(layout)
-            self._norm.forward(self.biases, scaled)
+            self.normalisation, scaled = BatchNormTraining(self.norm, self.learned, layout), Tensor(layout)
+            self.normalisation.pre_norm.fill(y)
+            self.normalisation.forward(self.biases, scaled)
             scaled.read_into(y)
-        self.activation.apply_nchw(y)
+        self._before = self.activation.apply_nchw(y)
         self.write_output()
 
     def compute_backward(self, delta: Array) -> list[Array]:
         x, sizes = self.nchw_inputs[0], (len(delta), self.inputs_count, self.outputs_count)
-        change = self.activation.backward_nchw(delta, self.values)
-        if self._norm:
-            self._norm.backward(change, change)
-        delta = self._pre_norm_delta = change.plain()
-        if not self._norm:
+        change = self.activation.backward_nchw(delta, self.values, self._before)
+        if self.normalisation:
+            self.normalisation.backward(change, change)
+        delta = self.pre_norm_delta = change.plain()
+        if not self.normalisation:
             self.learned["biases"].update += delta.sum(axis=0)
         dense_weight_gradient(x.reshape(-1), delta.reshape(-1), *sizes, self.learned["weights"].update.reshape(-1))
         out = np.empty_like(x)

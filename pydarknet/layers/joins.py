@@ -27,24 +27,23 @@ _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feat
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
 
 
-def _resolved(section: Section, context: BuildContext, key: str, references: Iterable[int]) -> tuple[int, ...]:
-    """The layers that `references` name. Raises ConfigError."""
-    return tuple(context.resolve(section, key, reference) for reference in references)
-
-
-def _mark_branches(context: BuildContext, sources: Iterable[int]) -> None:
-    """Tell each source that another layer reads it as well."""
+def _sources(
+    section: Section, context: BuildContext, key: str, references: Iterable[int], *first: int
+) -> tuple[int, ...]:
+    """The layers `first` and those that references name, which are told of another reader. Raises ConfigError."""
+    sources = *first, *(context.resolve(section, key, reference) for reference in references)
     for source in sources:
         if source >= 0:
             context.layers[source].mark_branch()
+    return sources
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
     """The channels of sources of equal height and width, one source after another.
 
-    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets a source
-    write straight into the output (concatenation), or the output be a part of its source (split), nothing is copied.
+    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets source
+    and output share memory, nothing is copied.
     """
 
     groups: int = 1
@@ -55,14 +54,13 @@ class Route(Layer):
         references = section.integers("layers")
         if not references:
             raise section.error("Route Layer must specify input layers: layers=...; expected layer numbers")
-        sources = _resolved(section, context, "layers", references)
+        sources = _sources(section, context, "layers", references)
         groups, group_id = section.positive("groups", 1), section.natural("group_id", 0)
         section.ignore("stream", "wait_stream")
         if group_id >= groups:
             raise section.error(
                 f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id"
             )
-        _mark_branches(context, sources)
         shapes = [context.shape(source) for source in sources]
         if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
             if groups > 1:
@@ -168,17 +166,13 @@ class _Activated(Layer):
     _before: Tensor = field(init=False)  # the pre-activation, in training
 
     @classmethod
-    def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None) -> tuple[int, ...]:
-        """The sources. Raises ConfigError, also where there are no references."""
+    def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None, **options: Any) -> Any:
+        """The layer with these references, which there must be, and options. Raises ConfigError."""
         if not references:
             raise section.error("has no from=; expected the number of an earlier layer")
-        return context.index - 1, *_resolved(section, context, "from", references)
-
-    @classmethod
-    def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
-        _mark_branches(context, options["sources"])
+        sources = _sources(section, context, "from", references, context.index - 1)
         activation = read_activation(section, context.dialect, "linear")
-        return super().build(section, context, activation=activation, **options)
+        return cls.build(section, context, sources=sources, activation=activation, **options)
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
@@ -208,8 +202,7 @@ class _Product(_Activated):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
-        references = [section.integer("from", 0)] if section.has("from") else None
-        return cls.build(section, context, sources=cls.joining(section, context, references))
+        return cls.joining(section, context, [section.integer("from", 0)] if section.has("from") else None)
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         """The shape that x_0 must have where x_1 has this one, and how errors describe it."""
@@ -276,9 +269,9 @@ class Shortcut(_Activated):
     """y = activation(w_0 x_0 + w_1 x_1 + ...), with x_0 the previous layer. y has its shape.
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
-    pixels are skipped on the wider side; channels that only x_0 has stay as they are.
-    AlexeyAB's: several sources of one size. With `weights_type`, trained weights for each source, or for each source
-    and channel, normalised over the sources.
+    pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
+    one size, with `weights_type` with trained weights for each source, or for each source and channel, normalised over
+    the sources.
     """
 
     resamples: bool
@@ -286,12 +279,13 @@ class Shortcut(_Activated):
     beta: float = real(1.0)
     weights_type: str = "none"
     normalization: str = "none"
-    weights: Array | None = field(default=None, repr=False)
+    weights: Array | None = None
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Shortcut:
-        resamples, references = context.dialect.shortcut_resamples, section.integers("from")
-        sources = cls.joining(section, context, references[:1] if references and resamples else references)
+        resamples, references = context.dialect.shortcut_resamples, section.integers("from") or ()
+        if resamples:
+            references = references[:1]
         weights_type = _WEIGHTS[section.choice("weights_type", "none", _WEIGHTS)]
         normalization = _NORMALIZATIONS[section.choice("weights_normalization", "none", _NORMALIZATIONS)]
         weights = None
@@ -299,21 +293,18 @@ class Shortcut(_Activated):
             if normalization == "none":
                 raise section.error("weights_type needs weights_normalization=relu or softmax", "weights_type")
             per_source = context.before.channels if weights_type == "per_channel" else 1
-            weights = np.ones((len(sources), per_source), np.float32)
-        return cls.build(
-            section, context, sources=sources, resamples=resamples, weights_type=weights_type,
-            normalization=normalization, weights=weights,
+            weights = np.ones((1 + len(references), per_source), np.float32)
+        return cls.joining(
+            section, context, references, resamples=resamples, weights_type=weights_type, normalization=normalization,
+            weights=weights,
         )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         first = inputs[0]
         for source, shape in zip(self.sources[1:], inputs[1:], strict=True):
+            fits = (shape.height, shape.width) == (first.height, first.width)
             if self.resamples:
-                down, up = max(1, shape.width // first.width), max(1, first.width // shape.width)
-                rows = max(1, shape.height // first.height), max(1, first.height // shape.height)
-                fits = (down, up) == rows
-            else:
-                fits = (shape.height, shape.width) == (first.height, first.width)
+                fits = _steps(shape.width, first.width) == _steps(shape.height, first.height)
             if not fits:
                 raise self.section.shape_error(
                     f"from: layer {source} gives {shape}, the previous layer {first} (width x height x channels); "
@@ -386,7 +377,7 @@ class Shortcut(_Activated):
 
         own, other: tensors of the output's and of the source's shape."""
         mine, theirs = self.shape, self.inputs[position]
-        down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
+        down, up = _steps(theirs.width, mine.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
         return down, up, Extent(own.layout.batch, min(own.layout.blocks, other.layout.blocks), height, width)
 
@@ -430,3 +421,8 @@ class Shortcut(_Activated):
         )
         differing = [f"\n ({sizes(self.shape)}) + ({sizes(s)}) " for s in self.inputs[1:] if s != self.shape]
         return row + "".join(differing)
+
+
+def _steps(theirs: int, mine: int) -> tuple[int, int]:
+    """From pixel to pixel in a source and in the output, of lengths that differ by a factor."""
+    return max(1, theirs // mine), max(1, mine // theirs)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section, flag, integer, natural, positive, real
-from ..tensor import Shape
+from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, Parameter
@@ -31,9 +31,6 @@ class Identity(Layer):
     def forward(self) -> None:
         return
 
-    def backward(self) -> None:
-        return
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Empty(Identity):
@@ -46,8 +43,8 @@ class Empty(Identity):
 class Dropout(Identity):
     """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
 
-    Each value is dropped with `probability`, or with `squares` at most one square of each plane. The side of squares is
-    a number of pixels or, where that is 0, a part of the plane's sides.
+    Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a number
+    of pixels or, where that is 0, a part of the plane's sides.
     """
 
     probability: float
@@ -104,18 +101,16 @@ class Dropout(Identity):
         """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
-    def backward(self) -> None:
-        if self.source_deltas[0] is not None:
-            self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
+    def add_gradient(self, target: Tensor) -> None:
+        target.add_plain(self.delta.plain() * self._factors)
 
     def table_row(self) -> str:
-        n = self.inputs[0].outputs
-        if not self.squares:
-            return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
-        size = f"l.dropblock_size_rel = {self.part:.2f}"
-        if not self.part:
-            size = f"l.dropblock_size_abs = {min(self.pixels, self.inputs[0].width, self.inputs[0].height)}"
-        return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"
+        x = self.inputs[0]
+        size = f"l.dropblock_size_abs = {min(self.pixels, x.width, x.height)}"
+        if self.part:
+            size = f"l.dropblock_size_rel = {self.part:.2f}"
+        name, shown = ("dropblock", f"   {size}    ") if self.squares else ("dropout", "        ")
+        return f"{name}    p = {self.probability:.3f}{shown}{x.outputs:4d}  ->   {x.outputs:4d}"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

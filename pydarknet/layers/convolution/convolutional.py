@@ -20,7 +20,7 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..activations import Activation, read_activation
 from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
-from ..batchnorm import BatchNorm
+from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, FilterLayer, binary_weights, write_dilated, write_signs
 from .converted import FLOAT32, INT8, IntegerInputs
@@ -244,9 +244,10 @@ class Convolutional(FusableConvolution, FilterLayer):
             sharp_delta,
         )  # fmt: skip
 
-    def use_statistics_of(self, last: Layer) -> None:
-        if isinstance(last, Convolutional) and self.learning.norm is not None and last.learning.norm is not None:
-            self.learning.norm.use_statistics_of(last.learning.norm)
+    @property
+    def normalisation(self) -> BatchNormTraining | None:
+        """That of training, where there is one."""
+        return self.learning.norm
 
     @property
     def can_overwrite(self) -> bool:
@@ -257,6 +258,7 @@ class Convolutional(FusableConvolution, FilterLayer):
 
     @property
     def pre_norm_delta(self) -> Array:
+        """After `backward`, the delta before activation and normalisation: (batch, outputs)."""
         return self.learning.gradient.spread.plain()
 
     def forward_training(self) -> None:

@@ -79,7 +79,7 @@ class Local(NchwLayer):
         window = SlidingWindow(self.size, self.stride, self.stride, self.pad)
         x_at, y_at = (Layout(len(x), shape).nchw for shape in (self.inputs[0], self.shape))
         locally_connected(x.reshape(-1), x_at, window, self.weights.reshape(-1), self.biases, y.reshape(-1), y_at)
-        self.activation.apply_nchw(y)
+        self._before = self.activation.apply_nchw(y)
 
     # --- training ---
 
@@ -104,7 +104,8 @@ class Local(NchwLayer):
 
     def compute_backward(self, delta: Array) -> list[Array]:
         x, shape, p = self.nchw_inputs[0], self.inputs[0], self.pad
-        change_at = self.activation.backward_nchw(delta, self.values).plain().reshape(len(x), self.filters, -1)
+        change = self.activation.backward_nchw(delta, self.values, self._before)
+        change_at = change.plain().reshape(len(x), self.filters, -1)
         self.learned["biases"].update += change_at.sum(axis=0).reshape(-1)
         patches, at = self._patches(x)
         weights = self.weights.reshape(self.shape.cells, self.filters, -1)

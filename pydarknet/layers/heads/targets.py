@@ -69,26 +69,25 @@ class ClassMap:
     classes: int
 
     @cached_property
-    def _path(self) -> Path | None:
-        return self.section.file("map")
-
-    @cached_property
-    def _numbers(self) -> ClassIds:
-        assert self._path is not None
-        numbers = np.array(read_map(self._path), np.int64)
+    def _file(self) -> tuple[Path, ClassIds] | None:
+        path = self.section.file("map")
+        if path is None:
+            return None
+        numbers = np.array(read_map(path), np.int64)
         wrong = numbers[(numbers < 0) | (numbers >= self.classes)]
         if len(wrong):
-            raise DataError(f"{self._path}: found class {wrong[0]}; expected 0 to {self.classes - 1}")
-        return numbers
+            raise DataError(f"{path}: found class {wrong[0]}; expected 0 to {self.classes - 1}")
+        return path, numbers
 
     def __call__(self, classes: ClassIds) -> ClassIds:
         """The network's classes; the same ones where the section has no map. Raises DataError."""
-        if self._path is None:
+        if self._file is None:
             return classes
-        wrong = classes[(classes < 0) | (classes >= len(self._numbers))]
+        path, numbers = self._file
+        wrong = classes[(classes < 0) | (classes >= len(numbers))]
         if len(wrong):
-            raise DataError(f"{self._path} has {len(self._numbers)} lines, but a label has class {wrong[0]}")
-        return self._numbers[classes]
+            raise DataError(f"{path} has {len(numbers)} lines, but a label has class {wrong[0]}")
+        return numbers[classes]
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,6 @@ class Objects:
         classes = class_map(np.concatenate([truths.classes for truths in found]))
         starts = np.cumsum([0, *map(len, found)])
         return cls(classes, np.concatenate([truths.boxes for truths in found]), starts)
-
-    @property
-    def picture(self) -> NDArray[np.int64]:
-        """(k,): the picture of each object."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
 def square_sum(values: Array) -> float:

@@ -82,19 +82,17 @@ class Yolo(YoloLoss):
             )
         return shape
 
-    def logistic_entries(self) -> list[tuple[int, int]]:
-        """(first entry, number of entries) that pass through the logistic function."""
-        return [(0, 2), (4, 1 + self.classes)]
+    @property
+    def means_of(self) -> tuple[int, int, int, int]:
+        """The entries of x, y, w and h."""
+        x, y, w, h = range(self.entries)[self.means]
+        return x, y, w, h
 
     def bind(self) -> Sequence[Call]:
-        logistic = np.zeros(self.entries, np.bool_)
-        for first, count in self.logistic_entries():
-            logistic[first : first + count] = not self.new_coords
-        return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, self.centre_entries()), *self.pack_calls()]
-
-    def centre_entries(self) -> tuple[int, int]:
-        """The entries of x and y."""
-        return 0, 1
+        x, y, *size = self.means_of
+        logistic = np.full(self.entries, not self.new_coords)
+        logistic[size] = False
+        return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, (x, y)), *self.pack_calls()]
 
     def planes(self, values: Array) -> Array:
         """A view (batch, anchors, entries, height, width)."""
@@ -106,7 +104,7 @@ class Yolo(YoloLoss):
         objectness = planes[:, self.entries_before_classes - 1].transpose(1, 2, 0)
         row, column, position = np.nonzero(objectness > np.float32(thresh))
         e, objectness = planes[position, :, row, column], objectness[row, column, position]
-        x, y, w, h = e[:, : self.entries_before_classes - 1 : self.entries_before_classes // 4].T
+        x, y, w, h = e[:, self.means].T
         anchors = self.anchors[self.mask][position]
         width, height = np.float32(self.shape.width), np.float32(self.shape.height)
         w, h = (4 * w**2, 4 * h**2) if self.new_coords else (np.exp(w), np.exp(h))
@@ -170,12 +168,6 @@ class GaussianYolo(Yolo):
     def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
         point = read_word(section, "yolo_point", "center", SHIFTS, "center")
         return super().build(section, context, point=point, **options)
-
-    def logistic_entries(self) -> list[tuple[int, int]]:
-        return [(0, 4), (5, 1), (7, 2 + self.classes)]
-
-    def centre_entries(self) -> tuple[int, int]:
-        return 0, 2
 
     def training_line(self, index: int) -> str:
         return self.statistics.line(self.line, index=index)

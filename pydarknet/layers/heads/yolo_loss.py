@@ -228,7 +228,8 @@ class YoloLoss(Head):
         position = np.array([self.mask.index(number) for number in ours], np.intp)[which]
         last = self._cells.astype(np.int64) - 1
         column, row = np.clip((self.assigned_point(boxes[owner]) * self._cells).astype(np.int64), 0, last).T
-        plane = objects.picture[owner] * len(self.mask) + position
+        picture = np.repeat(np.arange(len(objects.starts) - 1), np.diff(objects.starts))  # of each object
+        plane = picture[owner] * len(self.mask) + position
         return plane * self.shape.cells + row * self.shape.width + column, owner
 
     def assigned_point(self, boxes: Array) -> Array:

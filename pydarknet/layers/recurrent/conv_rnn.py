@@ -20,7 +20,7 @@ from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated, fill
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _ConvolutionalRecurrent(Recurrent[Convolutional]):
+class _ConvolutionalRecurrent(Recurrent):
     """A recurrent layer of convolutional parts, each bound to tensors of its own."""
 
     sets_channels: ClassVar[bool] = True
@@ -76,7 +76,7 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Crnn(RnnSteps[Convolutional], _ConvolutionalRecurrent):
+class Crnn(RnnSteps, _ConvolutionalRecurrent):
     """`[crnn]`: `[rnn]` with convolutions.
 
     swaps_sides: pjreddie's darknet exchanges height and width, and reads the NCHW input as a picture of those sides.
@@ -116,7 +116,7 @@ class Crnn(RnnSteps[Convolutional], _ConvolutionalRecurrent):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ConvLstm(LstmSteps[Convolutional], _ConvolutionalRecurrent):
+class ConvLstm(LstmSteps, _ConvolutionalRecurrent):
     """`[conv_lstm]`: `[lstm]` with convolutions. Parts called v... read the cell (`peephole`).
 
     bottleneck: one part reads state and input together, and all gates read its output. constrain: the cell is clipped

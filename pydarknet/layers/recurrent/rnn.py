@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,11 +20,10 @@ from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, Parameter
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
 
-Part = TypeVar("Part", bound=Layer)
 Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
 Apply = Callable[[Activation, Array], Array]  # an activation of a new array
 States = dict[str, Array]  # (b, n) float32 by name
@@ -47,7 +46,7 @@ def fill(tensor: Tensor, values: Array) -> None:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Recurrent(NchwLayer, Generic[Part]):
+class Recurrent(NchwLayer):
     """A layer of parts, in file order, with named states of (batch, n) float32 that begin as zeros.
 
     Back-propagation through time: in training, every part has a copy for each of T time steps. A mini-batch of T x b
@@ -62,11 +61,11 @@ class Recurrent(NchwLayer, Generic[Part]):
     # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     carried_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
-    parts: dict[str, Part]
+    parts: dict[str, Any]  # all [connected] or all [convolutional]
     time_steps: int = 1
     states: States = field(default_factory=dict)
     _carried: States = field(default_factory=dict, init=False)  # since `setup_training`
-    _copies: list[dict[str, Part]] = field(default_factory=list, init=False)  # of the parts, for each time step
+    _copies: list[dict[str, Any]] = field(default_factory=list, init=False)  # of the parts, for each time step
 
     @classmethod
     def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
@@ -142,7 +141,7 @@ class Recurrent(NchwLayer, Generic[Part]):
                 self.learned[trainable.name] = trainable
         self._carried = self._continued(self.carried_names)
 
-    def _set_up_copy(self, part: Part) -> Part:
+    def _set_up_copy(self, part: Any) -> Any:
         layer = copy.copy(part)
         layer.batch = self.sequences
         x, y = Layout(layer.batch, part.inputs[0], part.halo()), Layout(layer.batch, part.shape)
@@ -187,8 +186,8 @@ class Recurrent(NchwLayer, Generic[Part]):
 
     def compute_backward(self, delta: Array) -> list[Array]:
         for name, last in self._copies[-1].items():  # darknet keeps one mean and variance a layer
-            for copies in self._copies:
-                copies[name].use_statistics_of(last)
+            for copies in self._copies if last.normalisation else ():
+                copies[name].normalisation.use_statistics_of(last.normalisation)
         later, deltas = self._continued(self.state_names, "delta_"), []
         for t in reversed(range(self.time_steps)):
             of_step = delta.reshape(self.time_steps, self.sequences, -1)[t]
@@ -202,7 +201,7 @@ class Recurrent(NchwLayer, Generic[Part]):
         return "".join(f"\n{self.indent}{row}" for row in rows)
 
 
-class RnnSteps(Recurrent[Part]):
+class RnnSteps(Recurrent):
     """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'); in training from s = 0 in every mini-batch."""
 
     carried_names: ClassVar[Mapping[str, str]] = {}
@@ -222,7 +221,7 @@ class RnnSteps(Recurrent[Part]):
         return back("input", delta_self)
 
 
-class LstmSteps(Recurrent[Part]):
+class LstmSteps(Recurrent):
     """c' = f c + i g, y = h' = o tanh(c'), with f, i, o = logistic and g = tanh of U x + W h.
 
     With `peephole`, f and i read V c as well, and o reads V c'. `gate` stands for tanh. The new cell is clipped to
@@ -276,7 +275,7 @@ class LstmSteps(Recurrent[Part]):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _ConnectedRecurrent(Recurrent[Connected]):
+class _ConnectedRecurrent(Recurrent):
     """A recurrent layer of connected parts; the last one in the file sets the size of the output."""
 
     sets_channels: ClassVar[bool] = True
@@ -320,7 +319,7 @@ class _ConnectedRecurrent(Recurrent[Connected]):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Rnn(RnnSteps[Connected], _ConnectedRecurrent):
+class Rnn(RnnSteps, _ConnectedRecurrent):
     """`[rnn]`: s' = input(x) + self(s) (+ s with `shortcut`), y = output(s')."""
 
     shortcut: bool = flag()
@@ -375,7 +374,7 @@ class Gru(_ConnectedRecurrent):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Lstm(LstmSteps[Connected], _ConnectedRecurrent):
+class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
     Three oddities of training are darknet's: in the backward pass, the first time step takes its own output and cell
@@ -399,8 +398,8 @@ class Lstm(LstmSteps[Connected], _ConnectedRecurrent):
             *_, c, h = kept
             kept = c, *kept[1:]
             for gate in self.summed if self.time_steps > 1 else ():
-                layer = self._copies[0][f"w{gate}"]  # whose weight gradient reads its input again
+                layer = self._copies[0][f"w{gate}"]
                 fill(layer.source_tensors[0], h)
-                layer.inputs_changed()
+                layer.read_sources()
             self._carry({"h": h, "c": c})
         return super().step_backward(t, kept, delta, later)
