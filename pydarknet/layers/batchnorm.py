@@ -36,12 +36,11 @@ class BatchNorm:
 
     inside_root: the forward pass divides by sqrt(v + inside_root) (AlexeyAB), or if it is 0 by sqrt(v) + 1e-6
     (pjreddie's CPU build).
-    frozen: a training pass uses the running statistics and does not change them.
     """
 
     channels: int
     inside_root: float
-    frozen: bool = field(default=False, init=False, repr=False)
+    frozen: bool = field(default=False, init=False, repr=False)  # whether training uses the running statistics alone
     scales: Array = field(init=False, repr=False)
     rolling_mean: Array = field(init=False, repr=False)
     rolling_variance: Array = field(init=False, repr=False)
@@ -65,8 +64,7 @@ class BatchNorm:
         return np.sqrt(wide + self.inside_root) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
 
     def fold(self, biases: Array) -> tuple[Array, Array]:
-        """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics, scaled and
-        shifted."""
+        """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics."""
         with np.errstate(invalid="ignore", over="ignore"):  # untrained or broken statistics give what they give in C
             gain = self.scales / self.deviation(self.rolling_variance)
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
@@ -137,10 +135,9 @@ class BatchNormTraining:
     def _lanes(self, values: Array) -> Array:
         return padded_lanes(values, self.pre_norm.layout.blocks)
 
-    def _per_sample(self) -> tuple[Array, Array]:
-        """Two (batch, blocks x 16) arrays for sums over the pixels of each sample."""
-        at = self.pre_norm.layout
-        return np.empty((at.batch, at.blocks * LANES), np.float32), np.empty((at.batch, at.blocks * LANES), np.float32)
+    def _per_sample(self) -> Array:
+        """Room for two sums over the pixels of each sample, (2, batch, blocks x 16)."""
+        return np.empty((2, self.pre_norm.layout.batch, self.pre_norm.layout.blocks * LANES), np.float32)
 
     def _take_statistics(self) -> None:
         norm, cells = self.norm, self.pre_norm.shape.cells
@@ -219,9 +216,8 @@ class BatchNormLayer(Layer):
         self._training = BatchNormTraining(self.norm, self.learned, Layout(self.batch, self.shape))
 
     def forward_training(self) -> None:
-        (x,), kept, blocks = self.source_tensors, self._training.pre_norm, self.output.layout.blocks
-        identity = np.ones(blocks * LANES, np.float32), np.zeros(blocks * LANES, np.float32)
-        elementwise.scale(x.data, x.planes, *identity, _ONE, kept.data, kept.planes)
+        (x,), kept = self.source_tensors, self._training.pre_norm
+        elementwise.spread_cells(x.data, x.planes, kept.data, kept.layout.strides())
         self._training.forward(self.biases, self.output)
 
     def backward(self) -> None:

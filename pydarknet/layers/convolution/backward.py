@@ -1,10 +1,8 @@
 """The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
 learn."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,66 +17,16 @@ from ...kernels.convolution.weight_gradient import (
 )
 from ...kernels.elementwise import channel_total, spread_cells
 from ...kernels.views import Extent, PartialSums
-from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
-from ..base import Layer, Parameter, Trainable
+from ..base import Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .direct import DepthwiseConvolution, output_panels
-from .geometry import PackedConvolution, Window, neutral, not_bound
+from .geometry import PackedConvolution, Window, neutral
 
-LARGEST_FILTERS = 1 << 29  # weights of one layer
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class FilterLayer(Layer):
-    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
-
-    sets_channels: ClassVar[bool] = True
-
-    channels: int
-    filters: int
-    activation: Activation
-    norm: BatchNorm | None = None
-    biases: Array = field(init=False)
-    weights: Array = field(init=False)
-    _packed: PackedConvolution | None = None
-    _call: Call = not_bound
-
-    def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
-        """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
-        if math.prod(shape) > LARGEST_FILTERS:
-            raise self.section.shape_error(f"has {named} weights; expected at most {LARGEST_FILTERS}")
-        self.biases, self.weights = np.zeros(self.filters, np.float32), np.zeros(shape, np.float32)
-
-    def named_parameters(self) -> list[Parameter]:
-        norm = self.norm.named_parameters() if self.norm else []
-        weights = Parameter("weights", self.weights, matrix=self.has_filters and self.record_options.flipped)
-        return [Parameter("biases", self.biases), *norm, weights]
-
-    def parameters_changed(self) -> None:
-        super().parameters_changed()
-        self._packed = None
-
-    def _initialise(self, spread: float, rng: np.random.Generator, uniform: bool = False) -> None:
-        shape = self.weights.shape
-        numbers = 2 * rng.random(shape, np.float32) - 1 if uniform else rng.standard_normal(shape, np.float32)
-        self.weights[:] = np.float32(spread) * numbers
-        self.biases[:] = 0
-        if self.norm:
-            self.norm.initialise()
-        self.parameters_changed()
-
-    def _gain_and_bias(self) -> tuple[Array, Array]:
-        return self.norm.fold(self.biases) if self.norm else (neutral(self.filters)[0], self.biases)
-
-    def _unnormalised(self) -> tuple[Array, Array]:
-        """Gain and bias of the raw sums in training."""
-        gain, zeros = neutral(self.filters)
-        return gain, zeros if self.norm else self.biases
 
 
 class ConvolutionLearning:

@@ -22,25 +22,20 @@ from ..activations import Activation, read_activation
 from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
-from .backward import BinaryLearning, ConvolutionLearning, FilterLayer, binary_weights, write_dilated, write_signs
+from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
 from .converted import FLOAT32, INT8, IntegerInputs
 from .direct import TiledConvolution
-from .geometry import FusableConvolution, PackedConvolution, Window
+from .geometry import FilterLayer, FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
-from .section import UNUSED, Blur, blur_row, convolution_row, read_groups, read_padding, read_strides, read_window
+from .section import UNUSED, blur_row, convolution_row, read_groups, read_padding, read_strides, read_window
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Convolutional(FusableConvolution, FilterLayer):
+class Convolutional(FusableConvolution):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
-    window: Window
-    groups: int = 1
-    blur: Blur | None = None
-    xnor: bool = False
     xnor_padding: float = 0.0
     xnor_folds: bool = False
-    bin_output: bool = False
     shares: Convolutional | None = None
     has_filters: ClassVar[bool] = True
 

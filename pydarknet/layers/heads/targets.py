@@ -48,9 +48,8 @@ class Truths:
 
 
 def read_truths(rows: Array, limit: int) -> Truths:
-    """Rows of class, x, y, w, h, ... up to the first with x = 0, and at most `limit`.
-
-    Raises OptionError for an array that is no table of five or more columns."""
+    """Rows of class, x, y, w, h, ... up to the first with x = 0, and at most `limit`. Raises OptionError for an array
+    of other columns."""
     rows = np.asarray(rows, np.float32)
     if rows.size == 0:
         rows = np.zeros((0, 5), np.float32)
@@ -92,10 +91,8 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a mini-batch, picture after picture: (k,) classes and (k, 4) boxes.
-
-    Those of picture p are starts[p] to starts[p + 1].
-    """
+    """The objects of a mini-batch, picture after picture: (k,) classes and (k, 4) boxes. Those of picture p are
+    starts[p] to starts[p + 1]."""
 
     classes: ClassIds
     boxes: Array
@@ -118,11 +115,8 @@ def square_sum(values: Array) -> float:
 
 
 def best_overlaps(boxes: Array, truths: Array, starts: NDArray[np.int64]) -> tuple[Array, NDArray[np.int32]]:
-    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object.
-
-    truths: (k, 4), those of picture p from starts[p] to starts[p + 1]. Both results are flat, one number for each box;
-    without overlap they are 0 and the first object of the picture.
-    """
+    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object:
+    flat, without overlap 0 and the first object. truths: (k, 4), those of picture p from starts[p] to starts[p + 1]."""
     predicted = np.ascontiguousarray(boxes, np.float32).reshape(4, len(starts) - 1, -1)
     best, which = np.empty(predicted.shape[1:], np.float32), np.empty(predicted.shape[1:], np.int32)
     best_of_pictures(predicted, np.ascontiguousarray(truths, np.float32), starts, best, which)
