@@ -201,7 +201,8 @@ class Avgpool(Layer):
 
     def bind(self) -> list[Call]:
         (x,), y = self.source_tensors, self.output
-        return [KernelCall(pooling.global_average, x.data, x.planes, y.data, y.planes)]
+        factor = np.float32(1) / np.float32(x.shape.cells)
+        return [KernelCall(elementwise.sum_planes, x.data, x.planes, factor, y.data, y.planes)]
 
     def add_gradient(self, target: Tensor) -> None:
         delta, shape = self.delta, self.inputs[0]

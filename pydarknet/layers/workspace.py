@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.addressing import CACHE_LINE
 from ..runtime.program import KernelCall
-from ..runtime.threads import most_threads, threads
+from ..runtime.threads import most_threads
 from ..utils.arrays import LANES, Array, aligned_zeros
 
 
@@ -41,13 +41,9 @@ def using(workspace: Workspace) -> Iterator[None]:
         _current.reset(before)
 
 
-def with_queue(kernel: Any, *arguments: Any) -> KernelCall:
-    """The call of a kernel with these arguments, followed by the task queue of its workers and their number."""
-    return KernelCall(kernel, *arguments, _current.get().queue, threads())
-
-
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:
-    """The same followed by the workspace and `size`, the floats of it that each worker has."""
+    """The call of a kernel with these arguments, followed by the task queue of its workers, their number, the
+    workspace, and `size`, the floats of it that each worker has."""
     workspace = _current.get()
     workspace.of(workers * size)
     return _InWorkspace(workspace, kernel, size, *arguments, workspace.queue, workers)

@@ -37,9 +37,8 @@ def pack_filters(weights, size, channels, filters_per_group, gain, taps, panels,
     """Order (n, channels, size, size) filters by panel of output blocks, tap, input lane, output block, output lane.
 
     weights: flat; `channels`: of one group of the convolution; gain: (n,) float32, a factor for each filter. taps: (all
-    taps, 3) int64, the columns UNIT (of TAP_LANES input channels), ROW and COLUMN of each tap; panels: see
-    PackedFilters. Lanes that belong to no filter, or whose input channel another group of the convolution reads, become
-    0.
+    taps, 3) int64, the columns UNIT (of TAP_LANES input channels), ROW and COLUMN; panels: see PackedFilters. Lanes of
+    no filter, or whose input channel another group reads, become 0.
     """
     for p in prange(panels.shape[0]):
         block, oc_vectors, first_tap = panels[p, BLOCK], panels[p, OC_VECTORS], panels[p, FIRST_TAP]

@@ -15,7 +15,7 @@ from ...kernels.convolution.weight_gradient import (
     unpack_weight_gradient,
     weight_gradient,
 )
-from ...kernels.elementwise import channel_total, spread_cells
+from ...kernels.elementwise import spread_cells, sum_planes
 from ...kernels.views import Extent, PartialSums
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
@@ -86,9 +86,9 @@ def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int =
 def _channel_sums(tensor: Tensor) -> Array:
     """(channels,) float32: the sum over batch and pixels, of each sample first and then over samples in order."""
     at = tensor.layout
-    out = np.empty((at.batch, at.blocks * LANES), np.float32)
-    channel_total(tensor.data, tensor.planes, out.reshape(-1))
-    return out.sum(axis=0, dtype=np.float64)[: tensor.shape.channels].astype(np.float32)
+    sums = Tensor(Layout(at.batch, Shape(tensor.shape.channels)))
+    sum_planes(tensor.data, tensor.planes, np.float32(1), sums.data, sums.planes)
+    return sums.data.reshape(at.batch, -1).sum(axis=0, dtype=np.float64)[: tensor.shape.channels].astype(np.float32)
 
 
 @dataclass(eq=False)

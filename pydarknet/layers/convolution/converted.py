@@ -45,7 +45,7 @@ class NumberType(NamedTuple):
     """A type of numbers that direct convolutions multiply. Costs are in multiply-adds of a SIMD vector of float32."""
 
     convolve: Any  # the kernel: `make_convolve` of the type's product
-    pack: Any  # the kernel: `make_pack_panel` of that for every panel; None: filters stay float32
+    pack: Any  # the kernel: `make_pack` of that; None: filters stay float32
     factors: int  # numbers of a word
     product_cost: float  # of the product of a vector with one number
     conversion_cost: float  # of a vector of inputs
@@ -79,10 +79,8 @@ def integer_filters(weights: Array, gain: Array, biases: Array, inputs: IntegerI
 # Costs of bf16 and int8 are good on Zen 5.
 NUMBER_TYPES = {
     FLOAT32: NumberType(convolve, None, 1, 1.0, 0.0, 0.8),
-    BF16: NumberType(bf16.convolve_bf16, bf16.pack_pairs, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
-    INT8: NumberType(
-        int8.convolve_int8, int8.pack_quadruples, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", integer_filters
-    ),
+    BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
+    INT8: NumberType(int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", integer_filters),
 }
 
 

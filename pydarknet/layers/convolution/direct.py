@@ -12,7 +12,7 @@ from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
-from ..workspace import with_queue, with_workspace
+from ..workspace import with_workspace
 from .geometry import PackedConvolution, Table, Window, origins_of
 
 
@@ -48,7 +48,7 @@ class TiledConvolution(PackedConvolution):
         arguments = x.data, origins_of(x, window, out), filters, y.data, y.planes, epilogue
         if pooled:
             return with_workspace(convolve_pooled, threads(), NR * 2 * out.width * LANES, *arguments)
-        return with_queue(self.kernel, *arguments, residual, self._schedule(out, x.layout))
+        return with_workspace(self.kernel, threads(), 0, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
         """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""

@@ -194,7 +194,7 @@ def test_products_stay_in_registers(columns, int24):
     def multiply(x, weights, y):
         products(x, 0, columns * 16, 3, weights, 0, 0, y, 0)
 
-    codegen.add_kernel(multiply)
+    codegen.kernels.append(multiply)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, columns, 16), np.float32)
     weights = rng.standard_normal((3, 16, NR, 16), np.float32)
