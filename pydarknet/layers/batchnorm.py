@@ -51,20 +51,20 @@ class BatchNorm:
         self.rolling_variance = np.zeros(self.channels, np.float32)
 
     def named_parameters(self) -> list[Parameter]:
-        """Scales, mean and variance, in file order."""
+        """In file order."""
         return [Parameter(name, getattr(self, name)) for name in ("scales", "rolling_mean", "rolling_variance")]
 
     def initialise(self) -> None:
-        """darknet's initial values: the variance is 0, not 1."""
+        """The variance is 0, not 1."""
         self.scales[:], self.rolling_mean[:], self.rolling_variance[:] = 1, 0, 0
 
     def deviation(self, variance: Array) -> NDArray[np.float64]:
-        """(channels,) float64: what the forward pass divides by."""
+        """What the forward pass divides by, float64."""
         wide = variance.astype(np.float64)
         return np.sqrt(wide + self.inside_root) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
 
     def fold(self, biases: Array) -> tuple[Array, Array]:
-        """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics."""
+        """(gain, offset) such that gain * x + offset is x normalised by the running statistics."""
         with np.errstate(invalid="ignore", over="ignore"):  # untrained or broken statistics give what they give in C
             gain = self.scales / self.deviation(self.rolling_variance)
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
@@ -108,11 +108,11 @@ class BatchNormTraining:
         self._line = self._lanes(zeros), self._lanes(zeros)  # gain and offset of y as a line over x
 
     def use_statistics_of(self, last: BatchNormTraining) -> None:
-        """Take the mean and variance of the last time step for those of this one in the backward pass."""
+        """Take the statistics of the last time step in the backward pass."""
         self._last_step = None if last is self else last  # an object that held itself would keep its memory
 
     def forward(self, biases: Array, out: Tensor) -> None:
-        """Take the statistics of `pre_norm`, update the running ones, and write y, with the slope, to `out`."""
+        """From `pre_norm`, update the running statistics, and write y, with the slope, to `out`."""
         norm = self.norm
         if norm.frozen:
             self.mean, self.variance = norm.rolling_mean.copy(), norm.rolling_variance.copy()
@@ -125,7 +125,7 @@ class BatchNormTraining:
         elementwise.scale(x.data, x.planes, *self._line, self.slope, out.data, out.planes)
 
     def backward(self, delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
-        """From the delta of y, accumulate scales and biases, and write the delta of x, its pixels `stride` apart."""
+        """Accumulate scales and biases; write the delta of x, its pixels `stride` apart."""
         factors = [self._lanes(values) for values in self._factors(delta)]
         sloped_combine(
             delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, *factors,
@@ -136,7 +136,6 @@ class BatchNormTraining:
         return padded_lanes(values, self.pre_norm.layout.blocks)
 
     def _per_sample(self) -> Array:
-        """Room for two sums over the pixels of each sample, (2, batch, blocks x 16)."""
         return np.empty((2, self.pre_norm.layout.batch, self.pre_norm.layout.blocks * LANES), np.float32)
 
     def _take_statistics(self) -> None:
@@ -151,7 +150,7 @@ class BatchNormTraining:
         norm.rolling_variance[:] = MOMENTUM * norm.rolling_variance + (1 - MOMENTUM) * self.variance
 
     def _sums(self, delta: Tensor) -> tuple[Array, Array]:
-        """(channels,) float64 each: D and P of the class's docstring, the delta times the slope where y < 0."""
+        """D and P of the class's docstring, (channels,) float64."""
         mean, (totals, products) = self._lanes(self.mean), self._per_sample()
         sloped_sums(
             delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, mean,
@@ -161,7 +160,7 @@ class BatchNormTraining:
         return total, product
 
     def _factors(self, delta: Tensor) -> tuple[Array, Array, Array]:
-        """Accumulate the updates of scales and biases; a, b and c of the class's docstring."""
+        """a, b and c of the class's docstring."""
         total, product = self._sums(delta)
         for name, update in ("biases", total), ("scales", product / self._deviation):
             if name in self.learned:

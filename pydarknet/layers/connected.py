@@ -60,7 +60,7 @@ class Connected(NchwLayer):
     def part(
         cls, section: Section, context: BuildContext, inputs: int, outputs: int, activation: Activation
     ) -> Connected:
-        """A connected layer with these sizes, alone or as a part of a recurrent layer."""
+        """Alone or as a part of a recurrent layer."""
         inside_root = context.dialect.connected_epsilon_inside_root
         norm = BatchNorm(outputs, inside_root) if section.flag("batch_normalize") else None
         return cls.build(section, context, inputs_count=inputs, outputs_count=outputs, activation=activation, norm=norm)
@@ -99,7 +99,6 @@ class Connected(NchwLayer):
         return np.ones(self.outputs_count, np.float32)
 
     def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
-        """y = gain W x + offset."""
         sizes = len(x), self.inputs_count, self.outputs_count
         flat = self.weights.reshape(-1)
         dense(x.reshape(-1), self.inputs_count, flat, gain, offset, y.reshape(-1), *sizes)

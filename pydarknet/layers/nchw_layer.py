@@ -52,7 +52,7 @@ class NchwLayer(Layer):
             tensor.read_into(array)
 
     def write_output(self) -> None:
-        """Pack `values` into the output, where another layer reads it."""
+        """Pack `values` into the output, if there is one."""
         if self.output is not None:
             self.output.fill(self.values)
 
@@ -64,7 +64,7 @@ class NchwLayer(Layer):
         return [KernelCall(pack, self.values.reshape(-1), self.shape.channels, at.lanes, self.output.data, at.planes)]
 
     def compute(self, x: Array, y: Array) -> None:
-        """y (batch, outputs) from x (batch, inputs), both contiguous float32 in NCHW order."""
+        """y (batch, outputs) from x (batch, inputs), both contiguous."""
         raise NotImplementedError
 
     # === Training ===
@@ -83,7 +83,6 @@ class NchwLayer(Layer):
                 target.add_plain(change)
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
-        """From delta (batch, outputs), accumulate updates; the delta of each source, (batch, its outputs), or None.
-
-        By default delta itself: where darknet does so, or where `loss` gives the delta of the source."""
+        """The delta of each source, or None; accumulates updates. By default delta itself: where darknet does so, or
+        where `loss` gives it."""
         return [delta]

@@ -64,7 +64,7 @@ class Dropout(Identity):
         return layer
 
     def side(self, width: int, height: int, progress: float) -> int:
-        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
+        """Of squares in a plane, after `progress` (0 to 1) of their growth."""
         wanted = (max(1, int((self.part * side or self.pixels) * progress)) for side in (width, height))
         return min(*wanted, width, height)
 
@@ -78,7 +78,7 @@ class Dropout(Identity):
         self.output.fill(x * self._factors)
 
     def _without_squares(self, batch: int) -> Array:
-        """(batch, outputs) factors: 0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
+        """0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
         shape, end = self.shape, GROWTH_PART * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
         side = self.side(shape.width, shape.height, progress)
@@ -98,7 +98,7 @@ class Dropout(Identity):
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
+        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
     def add_gradient(self, target: Tensor) -> None:

@@ -65,12 +65,11 @@ COSTS = AVX512 if NR == 2 else AVX2
 
 
 def patch_side(m: int, stride: int) -> int:
-    """Cells a side of what one m x m tile reads; as many points are multiplied."""
+    """Cells a side of what an m x m tile reads."""
     return m + 2 if stride == 1 else 2 * m + 1
 
 
 def tile_count(m: int, out: Shape, batch: int) -> int:
-    """How many m x m tiles cover a batch of planes."""
     return batch * -(-out.height // m) * -(-out.width // m)
 
 
@@ -142,7 +141,7 @@ class WinogradConvolution(PackedConvolution):
     """A 3x3 convolution of stride 1 or 2 as F(m x m, 3 x 3)."""
 
     def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
-        """weights: (n, channels, 3, 3); gain, bias: (n,). int24: as 24-bit integers."""
+        """weights: (n, channels, 3, 3); gain, bias: (n,)."""
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
         self.panels = -(-n // PANEL_CHANNELS)
@@ -208,8 +207,7 @@ class Algorithm:
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
         tuned: bool = False, precision: str = FLOAT32,
     ) -> Algorithm:  # fmt: skip
-        """The fastest algorithm for filters over `channels` / `groups` channels: by the cost model; with `tuned` by
-        measurement on this machine, where there is one."""
+        """The fastest algorithm by the cost model; with `tuned` by measurement on this machine, where there is one."""
         if x.lanes != LANES or pooled:
             precision = FLOAT32
         if x.lanes == NCHW:
@@ -232,8 +230,7 @@ class Algorithm:
     def pack(
         self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
     ) -> PackedConvolution:  # fmt: skip
-        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,). inputs: what becomes of
-        them where the number type is of integers."""
+        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
         if self.lanes == NCHW:
             return (PictureConvolution if self.m else NchwConvolution)(weights, gain, bias, groups)
         if self.depthwise:
@@ -266,7 +263,6 @@ class Plain3x3(NamedTuple):
         return tuple(m for m in ((4, 3, 2) if self.stride == 1 else (3, 2)) if m % 2 == 0 or not self.pooled)
 
     def algorithm(self, m: int) -> Algorithm:
-        """F(m x m, 3 x 3), with 24-bit weights where these are faster than float32."""
         int24 = tile_count(m, self.out, 1) <= COSTS.int24 and packed_size(m, self.filters, self.channels) > LARGE
         return Algorithm(LANES, m=m, stride=self.stride, int24=int24)
 
@@ -278,14 +274,13 @@ class Plain3x3(NamedTuple):
         return best if costs[best] < direct else 0
 
     def measured(self) -> int:
-        """The same by measurement, where it has been measured or is to be now."""
+        """The same by measurement, where there is one or is to be now."""
         kind, out = "3x3" if self.stride == 1 else "3x3/2", self.out
         key = f"{kind} {self.channels} -> {self.filters} at {out.width} x {out.height}{' pooled' * self.pooled}"
         key += "" if self.precision == FLOAT32 else f" {self.precision}"
         return tuning.choose(key, self.fastest(), (0, *self.tiles), self._candidates)
 
     def _candidates(self) -> dict[int, Call]:
-        """A convolution with each algorithm, on made-up numbers."""
         out, stride = self.out, self.stride
         weights = np.full((self.filters, self.channels, 3, 3), 0.01, np.float32)
         x = Tensor(Layout(1, Shape(self.channels, out.height * stride, out.width * stride), 1))

@@ -36,7 +36,7 @@ class IntegerInputs(NamedTuple):
 
     @classmethod
     def of_range(cls, low: float, high: float) -> IntegerInputs:
-        """For 0..255, where 0 itself is one of the integers; low <= 0 <= high."""
+        """For 0..255; low <= 0 <= high."""
         scale = np.float32(int8.LARGEST_INPUT / max(high - low, 1e-30))
         return cls(scale, np.rint(np.float32(-low) * scale))
 
@@ -56,7 +56,7 @@ class NumberType(NamedTuple):
     scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
 
     def cost(self, filters: int, channels: int, window: Window, out: Shape) -> float:
-        """What the method costs, for the choice of one."""
+        """What the method costs."""
         weights = window.size**2 * channels * -(-filters // LANES)
         cells = out.cells * min(window.stride_x, window.size) * min(window.stride_y, window.size)
         conversion = cells * -(-channels // LANES) * self.conversion_cost
@@ -142,8 +142,8 @@ class ConvertedConvolution(TiledConvolution):
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
-        """As many as a core's cache has room for, unless there would be too few tasks. A worker goes through its share
-        of the pixels with all filters, which reads these often: where they outweigh the picture, workers share them."""
+        """As many as a core's cache has room for, unless there would be too few tasks. Where filters outweigh the
+        picture, workers share them."""
         tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
         shared = len(self.panels) if self.packed.size > x.item // 2 else 1
         chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))
@@ -153,15 +153,14 @@ class ConvertedConvolution(TiledConvolution):
 
 
 def _extent(window: Window, x: Layout) -> tuple[int, int]:
-    """Floats from a pixel's origin to the first that the filter reads, and cells from there to the last; 0 for a filter
-    of one cell."""
+    """Floats from a pixel's origin to the first that the filter reads, and cells from there to the last."""
     corners = np.array([0, window.size - 1])
     low, high = window.offset(x, corners, corners).tolist()
     return low, (high - low) // LANES
 
 
 def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
-    """The most cells of a block that so many tiles of the output read, with those between them."""
+    """The most cells of a block that so many tiles of the output read."""
     pixels = min(tiles * MR, out.cells)
     if window.size == 1:
         return pixels

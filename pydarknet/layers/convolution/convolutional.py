@@ -101,7 +101,6 @@ class Convolutional(FusableConvolution):
 
     @classmethod
     def _shared(cls, section: Section, context: BuildContext) -> Convolutional | None:
-        """The layer whose parameters `share_index` asks for. Raises ConfigError where it is of another kind."""
         if not section.has("share_index"):
             return None
         index = context.resolve(section, "share_index", section.integer("share_index", 0))
@@ -136,7 +135,6 @@ class Convolutional(FusableConvolution):
         return not self.xnor
 
     def mark_branch(self) -> None:
-        """A branch reads this output too: `bin_output` may not drop its activation."""
         self.bin_output = False
 
     def _pack(self, algorithm: Algorithm) -> PackedConvolution:
@@ -167,7 +165,6 @@ class Convolutional(FusableConvolution):
         )
 
     def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
-        """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
         algorithm = self._algorithm_for(x, pooled, precision)
         if self._packed is None or algorithm != self._algorithm:
             self._algorithm, self._packed = algorithm, self._pack(algorithm)
@@ -296,7 +293,6 @@ class Convolutional(FusableConvolution):
 
 
 def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
-    """The convolutions that the layers begin with."""
     for layer in layers:
         if not isinstance(layer, Convolutional):
             return

@@ -35,7 +35,7 @@ class TiledConvolution(PackedConvolution):
         self.bias = padded(bias, -(-n // LANES) * LANES)
 
     def filters_for(self, x: Layout, within: Table) -> PackedFilters:
-        """The filters as kernels take them. within: for each tap, floats from a pixel's origin to its cell in x."""
+        """within: for each tap, floats from a pixel's origin to its cell in x."""
         channel = self.taps[:, UNIT] * TAP_LANES
         offsets = np.ascontiguousarray(channel // x.lanes * x.block + channel % x.lanes + within)
         return PackedFilters(offsets, self.used, self.panels, self.packed, self.bias)
@@ -66,7 +66,6 @@ class DepthwiseConvolution(TiledConvolution):
     kernel, pools = convolve_depthwise, False
 
     def __init__(self, weights: Array, gain: Array, bias: Array) -> None:
-        """weights: (n, 1, size, size); gain, bias: (n,)."""
         n, _, self.size, _ = weights.shape
         self.filters, self.used, blocks = n, 1, -(-n // LANES)
         self.taps = _taps(0, 1, self.size)
@@ -79,7 +78,6 @@ class DepthwiseConvolution(TiledConvolution):
         self.bias = padded(bias, blocks * LANES)
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
-        """Some rows of one block are a task."""
         return Schedule(-(-out.cells // (MR * max(1, min(8, out.height // 8)))), True)
 
 
@@ -93,8 +91,8 @@ def padded(numbers: Array, size: int) -> Array:
 def output_panels(
     n: int, channels: int, groups: int, together: int, lanes: int
 ) -> Iterator[tuple[int, int, int, int]]:  # fmt: skip
-    """(block, blocks, low, high) of each panel of up to `together` output blocks: they read the input channels from
-    unit `low` to unit `high`, of `lanes` channels each. channels: of one of the convolution's groups."""
+    """(block, blocks, low, high) of each panel of up to `together` output blocks, which read the input channels from
+    unit `low` to unit `high`, of `lanes` channels each."""
     per_group, all_blocks, block = n // groups, -(-n // LANES), 0
     while block < all_blocks:
         count = together if block + together <= all_blocks else 1
@@ -131,7 +129,7 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tup
 
 
 def _taps(low: int, high: int, size: int) -> Table:
-    """(unit, row, column) for units low..high, ordered by block of 16 channels, row, column, unit."""
+    """(unit, row, column), by block of 16 channels, row, column, unit."""
     unit, row, column = np.meshgrid(np.arange(low, high), np.arange(size), np.arange(size), indexing="ij")
     order = np.lexsort((unit.ravel(), column.ravel(), row.ravel(), unit.ravel() * TAP_LANES // LANES))
     return np.stack([unit.ravel(), row.ravel(), column.ravel()], axis=1)[order].astype(np.int64)

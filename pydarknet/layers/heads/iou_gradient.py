@@ -48,22 +48,20 @@ def iou_gradient(predicted: Floats, truth: Floats, kind: str) -> Floats:
 
 
 def _edges(box: Floats) -> Floats:
-    """(4, k): top, bottom, left, right of (k, 4) boxes."""
+    """(4, k): top, bottom, left, right."""
     x, y, w, h = box.T
     return np.stack([y - h * _HALF, y + h * _HALF, x - w * _HALF, x + w * _HALF])
 
 
 def _area(edges: Floats) -> tuple[Floats, Floats]:
-    """(k,) areas, and (4, k) their derivatives by each edge."""
+    """(k,), and (4, k) derivatives by each edge."""
     top, bottom, left, right = edges
     width, height = right - left, bottom - top
     return width * height, np.stack([-width, width, -height, height])
 
 
 def _distance_terms(step: Floats, outside: Floats, width: Floats, height: Floats, diagonal: Floats) -> Floats:
-    """(k, 4): the term of the centres' distance, relative to the diagonal of the enclosing box.
-
-    step: (k, 2) from the predicted centre to the true one. width, height, diagonal (squared): of the enclosing box."""
+    """(k, 4): by the step (k, 2) between centres, relative to the enclosing box's diagonal (squared)."""
     distance = (step * step).sum(axis=1)
     (top, bottom, left, right), c = outside, diagonal
     x = (_TWO * step[:, 0] * c - _TWO * width * (right - left) * distance) / (c * c)
@@ -74,7 +72,6 @@ def _distance_terms(step: Floats, outside: Floats, width: Floats, height: Floats
 
 
 def _aspect_terms(predicted: Floats, truth: Floats, overlap: Floats) -> Floats:
-    """(k, 2): the term of the aspect ratio, for w and h."""
     w, h = predicted[:, 2], predicted[:, 3]
     turn = _angle(truth) - _angle(predicted)
     aspect = 4 / (np.pi * np.pi) * turn * turn

@@ -37,7 +37,7 @@ class Truths:
         return Truths(self.classes[which], self.boxes[which], self.more[which])
 
     def known(self, classes: int) -> Truths:
-        """Those whose class is below `classes`; a warning for each of the others."""
+        """Those of known classes; a warning for each other one."""
         wrong = (self.classes < 0) | (self.classes >= classes)
         for number in self.classes[wrong]:
             log.warning(
@@ -48,8 +48,7 @@ class Truths:
 
 
 def read_truths(rows: Array, limit: int) -> Truths:
-    """Rows of class, x, y, w, h, ... up to the first with x = 0, and at most `limit`. Raises OptionError for an array
-    of other columns."""
+    """Rows of class, x, y, w, h, ... up to the first with x = 0, and at most `limit`. Raises OptionError."""
     rows = np.asarray(rows, np.float32)
     if rows.size == 0:
         rows = np.zeros((0, 5), np.float32)
@@ -79,7 +78,7 @@ class ClassMap:
         return path, numbers
 
     def __call__(self, classes: ClassIds) -> ClassIds:
-        """The network's classes; the same ones where the section has no map. Raises DataError."""
+        """The network's classes. Raises DataError."""
         if self._file is None:
             return classes
         path, numbers = self._file
@@ -100,7 +99,7 @@ class Objects:
 
     @classmethod
     def read(cls, truth: Sequence[Array], limit: int, known: int | None, class_map: ClassMap) -> Objects:
-        """`read_truths` of each picture; only classes below `known`, where it is given. Raises DataError."""
+        """The truths of each picture; with `known` only classes below it. Raises DataError."""
         found = [read_truths(rows, limit) for rows in truth]
         if known is not None:
             found = [truths.known(known) for truths in found]
@@ -115,8 +114,8 @@ def square_sum(values: Array) -> float:
 
 
 def best_overlaps(boxes: Array, truths: Array, starts: NDArray[np.int64]) -> tuple[Array, NDArray[np.int32]]:
-    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object:
-    flat, without overlap 0 and the first object. truths: (k, 4), those of picture p from starts[p] to starts[p + 1]."""
+    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object,
+    flat. truths: (k, 4), those of picture p from starts[p] to starts[p + 1]."""
     predicted = np.ascontiguousarray(boxes, np.float32).reshape(4, len(starts) - 1, -1)
     best, which = np.empty(predicted.shape[1:], np.float32), np.empty(predicted.shape[1:], np.int32)
     best_of_pictures(predicted, np.ascontiguousarray(truths, np.float32), starts, best, which)
@@ -125,6 +124,6 @@ def best_overlaps(boxes: Array, truths: Array, starts: NDArray[np.int64]) -> tup
 
 @np.errstate(all="ignore")
 def focal_factor(probability: Array) -> Array:
-    """The factor of `focal_loss` for all class deltas of a prediction, from the probability of its true class."""
+    """The factor of `focal_loss`, from the probability of the true class."""
     p = probability + np.float32(1e-15)
     return np.float32(-0.5) * (1 - p) * (2 * p * np.log(p) + p - 1)

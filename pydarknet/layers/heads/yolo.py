@@ -95,7 +95,7 @@ class Yolo(YoloLoss):
         return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, (x, y)), *self.pack_calls()]
 
     def planes(self, values: Array) -> Array:
-        """A view (batch, anchors, entries, height, width)."""
+        """(batch, anchors, entries, height, width)."""
         return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
 
     @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C

@@ -179,7 +179,7 @@ class ConvLstm(LstmSteps, _ConvolutionalRecurrent):
 
 
 def _replace_broken(state: Array) -> None:
-    """Replace NaN and infinite elements by 1 / index, as darknet does (index 0 becomes 1)."""
+    """NaN and infinite elements become 1 / index, as in darknet (index 0: 1)."""
     flat = state.reshape(-1)
     broken = np.flatnonzero(~np.isfinite(flat))
     flat[broken] = 1 / np.maximum(broken, 1)

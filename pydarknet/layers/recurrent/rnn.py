@@ -41,7 +41,7 @@ def _activated_in_training(activation: Activation, total: Array) -> Array:
 
 
 def fill(tensor: Tensor, values: Array) -> None:
-    """Write values, (b, n) in NCHW order, to the tensor."""
+    """Write (b, n) values in NCHW order."""
     tensor.fill(np.ascontiguousarray(values, np.float32))
 
 
@@ -90,7 +90,7 @@ class Recurrent(NchwLayer):
         self.states = {}
 
     def state(self, name: str) -> Array:
-        """The state called `name`; zeros at first and after a change of the batch."""
+        """The state; zeros at first and after a change of the batch."""
         shape = (self.source_tensors[0].layout.batch, self.state_size())
         if name not in self.states or self.states[name].shape != shape:
             self.states[name] = np.zeros(shape, np.float32)
@@ -106,17 +106,16 @@ class Recurrent(NchwLayer):
     # === One time step ===
 
     def run(self, part: str, x: Array) -> Array:
-        """At inference, the output of a part for x (batch, inputs): a new (batch, outputs) array."""
+        """At inference, a part's output for x (batch, inputs)."""
         raise NotImplementedError
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
-        """y (b, outputs) of x (b, inputs), with new arrays in `state`; and what `step_backward` needs."""
+        """y (b, outputs) of x (b, inputs), new arrays in `state`, and what `step_backward` needs."""
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
-        """The delta of x at time step t from that of y; accumulates the updates of the parts.
-
-        later: the deltas of the states after the step, which those of the states before it replace."""
+        """The delta of x at time step t; accumulates updates. later: the deltas of the states after the step, which
+        those of the states before it replace."""
         raise NotImplementedError
 
     # === The loops over time ===
@@ -150,7 +149,7 @@ class Recurrent(NchwLayer):
         return layer
 
     def _continued(self, names: Iterable[str], prefix: str = "") -> States:
-        """The states or deltas with these names: those that are carried, zeros for the others."""
+        """The carried ones with these names, or zeros."""
         shape = self.sequences, self.state_size()
         return {name: self._carried.get(prefix + name, np.zeros(shape, np.float32)) for name in names}
 
@@ -158,14 +157,14 @@ class Recurrent(NchwLayer):
         self._carried |= {prefix + name: array for name, array in values.items() if prefix + name in self._carried}
 
     def forward_step(self, t: int, part: str, x: Array) -> Array:
-        """The part's output (b, outputs) for x (b, inputs) at time step t in training."""
+        """A part's output for x (b, inputs) at time step t."""
         layer = self._copies[t][part]
         fill(layer.source_tensors[0], x)
         layer.forward_training()
         return layer.output.plain()
 
     def backward_step(self, t: int, part: str, delta: Array) -> Array:
-        """Accumulate the part's updates from the delta of its output at time step t; the delta of its input."""
+        """Accumulate a part's updates; the delta of its input."""
         layer = self._copies[t][part]
         change = layer.source_deltas[0]
         assert change is not None
@@ -196,7 +195,7 @@ class Recurrent(NchwLayer):
         return [np.concatenate(deltas[::-1])]
 
     def inner_rows(self) -> str:
-        """The rows of the parts in AlexeyAB's layer table."""
+        """The rows of the parts."""
         rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
         return "".join(f"\n{self.indent}{row}" for row in rows)
 
@@ -283,7 +282,7 @@ class _ConnectedRecurrent(Recurrent):
 
     @staticmethod
     def gates(section: Section, context: BuildContext, names: Iterable[str]) -> dict[str, Connected]:
-        """Linear parts with these names; they read the input (u...) or the state."""
+        """Linear parts that read the input (u...) or the state."""
         inputs, outputs = context.before.outputs, section.positive("output", 1)
         reads = {name: inputs if name[0] == "u" else outputs for name in names}
         return {name: Connected.part(section, context, n, outputs, LINEAR) for name, n in reads.items()}
