@@ -23,17 +23,13 @@ CONVOLUTIONS = ("convolutional", "conv")
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """Which parts of a layer's record are read and written.
+    """Which parts of a layer's record are read and written."""
 
-    load, save: the record. scales: its batch normalisation is read. flipped: the filters are stored transposed.
-    filters: how many of them the file holds; None for all.
-    """
-
-    load: bool = True
-    scales: bool = True
-    save: bool = True
-    filters: int | None = None
-    flipped: bool = False
+    load: bool = True  # the record is read
+    scales: bool = True  # its batch normalisation is
+    save: bool = True  # it is written
+    filters: int | None = None  # how many of them the file holds; None for all
+    flipped: bool = False  # they are stored transposed
 
     @property
     def is_whole(self) -> bool:
@@ -162,13 +158,10 @@ class Layer:
         forward_training, loss, backward    one mini-batch: output, cost, gradients
 
     `reshape` is repeated for another input size or batch, `setup` and `setup_training` for other tensors.
-
-    The members have five headings: options and shapes, parameters, fusion, execution, training.
     """
 
     # === 1. Options and shapes ===
-    # No memory is bound yet. Class variables describe the kind of layer, so that other modules need no `isinstance`.
-    # Shapes are those of one sample.
+    # Class variables describe the kind of layer, so that other modules need no `isinstance`. Shapes are of one sample.
 
     section: Section
     sources: tuple[int, ...]  # indices of the layers that it reads; INPUT for the network's input
@@ -183,18 +176,13 @@ class Layer:
     sets_size: ClassVar[bool] = False
     # The layer's line of AlexeyAB's table, a format of the layer itself and of the shapes x (first source) and y.
     row: ClassVar[str] = "{self.kind}"
-    # Options that darknet reads, but that change nothing here.
-    ignored: ClassVar[Sequence[str]] = ()
-    # Whether the layer decodes boxes.
-    is_head: ClassVar[bool] = False
-    # The number in darknet's `Detection layer: N - type = T` line.
-    type_number: ClassVar[int] = 0
+    ignored: ClassVar[Sequence[str]] = ()  # options that darknet reads, but that change nothing here
+    is_head: ClassVar[bool] = False  # whether the layer decodes boxes
+    type_number: ClassVar[int] = 0  # in darknet's `Detection layer: N - type = T` line
     # Whether the layer, at inference, passes its source on unchanged: it then has no tensor of its own.
     is_alias: ClassVar[bool] = False
-    # Whether the output is kept in NCHW order in `values`, for readers outside the engine.
-    keeps_nchw_output: ClassVar[bool] = False
-    # Whether that order is channel, row, column.
-    order_is_nchw: ClassVar[bool] = True
+    keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`, for readers outside the engine
+    order_is_nchw: ClassVar[bool] = True  # whether their order is channel, row, column
 
     def __post_init__(self) -> None:
         self.record_options = RecordOptions.from_section(self.section)
@@ -271,9 +259,8 @@ class Layer:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
-    # A layer may compute its successors too, without writing the outputs between. The planner
-    # (`network/memory_plan.py`) collects the following layers, as long as each is the only reader of its predecessor.
-    # Those that `fusable` counts become the `fused` of the layer, and are no steps of their own. In
+    # A layer may compute its successors too, without writing the outputs between. Those that `fusable` counts become
+    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`). In
     #
     #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
     #
@@ -283,9 +270,6 @@ class Layer:
     #
     # The sources of a `[route]` can write directly into their parts of its output, and a route of one group is a part
     # of its source: the planner lets such tensors share memory where parts begin at whole channel blocks.
-    #
-    # Tensors are blocked (nChw16c) with a halo of zeros as wide as the widest reader needs. A picture of up to four
-    # channels is packed into four lanes if all its readers accept that; convolutions may keep it in NCHW order.
 
     fused: Sequence[Layer] = ()  # successors that this layer computes as well
 
@@ -328,8 +312,6 @@ class Layer:
         """Called when another layer reads this output as well."""
 
     # === 4. Execution ===
-    # One forward pass at inference.
-
     source_tensors: list[Tensor] = field(default_factory=list)
     output: Tensor = None  # type: ignore[assignment]  # None where no layer reads it
     _calls: Sequence[Call] | None = None
@@ -373,13 +355,10 @@ class Layer:
     source_deltas: list[Tensor | None] = field(default_factory=list)
     delta: Tensor = None  # type: ignore[assignment]  # None like `output`
     learned: dict[str, Trainable] = field(default_factory=dict)  # parameters by name, once set up for training
-    # Whether `backward` overwrites the delta of the first source instead of adding to it.
-    overwrites: bool = False
+    overwrites: bool = False  # whether `backward` overwrites the delta of the first source instead of adding to it
 
-    # Whether the layer compares its output with the truth: then it has `loss`.
-    has_loss: ClassVar[bool] = False
-    # Whether it learns filters, to which options of training apply (clipping, centring, averages, comparison).
-    has_filters: ClassVar[bool] = False
+    has_loss: ClassVar[bool] = False  # whether the layer compares its output with the truth, by `loss`
+    has_filters: ClassVar[bool] = False  # whether it learns filters, to which options of training apply
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         """Bind the layer to the deltas of its sources (None where not needed) and of its output."""

@@ -2,8 +2,7 @@
 
     y = scale (x - mean) / sqrt(variance + epsilon) + bias        for each channel
 
-At inference mean and variance are running averages, and the whole is one multiplication and addition. In training
-they are those of the mini-batch.
+Mean and variance are running averages at inference, and those of the mini-batch in training.
 """
 
 from __future__ import annotations
@@ -71,10 +70,9 @@ class BatchNorm:
 
 
 class BatchNormTraining:
-    """Batch normalisation over one mini-batch: forward with its statistics, running averages, and backward.
+    """Batch normalisation over one mini-batch. `pre_norm` holds x, the tensor to be normalised.
 
-    `pre_norm` holds x, the tensor to be normalised. `learned`: the trained biases and scales, where there are any.
-    Activations with a negative slope (ReLU, leaky ReLU) may be part of the pass.
+    learned: the trained biases and scales, where there are any. slope: of an activation that is part of the pass.
 
     **The backward pass.** For one channel, let the mini-batch have N elements x_i with mean m and variance v, let
     r = 1 / sqrt(v + 1e-5), y_i = s r (x_i - m) + bias, and d_i the delta of y_i. With sums over i:
@@ -89,11 +87,8 @@ class BatchNormTraining:
 
         a = s r        b = 2 dv / N        c = dm / N - b m
 
-    As in darknet, the dependence of v on m is left out (it sums to 0), dv/dx_i has N where v itself was divided by
-    N - 1, and the forward pass of pjreddie's CPU build divides by sqrt(v) + 1e-6 instead of sqrt(v + 1e-5).
-
-    **Recurrent layers** have one such object for each time step, but darknet keeps one mean and variance a layer: in
-    the backward pass all steps use those of the last one (`use_statistics_of`).
+    As in darknet, dv/dx_i has N where v itself was divided by N - 1, and the forward pass of pjreddie's CPU build
+    divides by sqrt(v) + 1e-6.
     """
 
     def __init__(
@@ -140,8 +135,8 @@ class BatchNormTraining:
 
     def _take_statistics(self) -> None:
         norm, cells = self.norm, self.pre_norm.shape.cells
-        means, squares = self._per_sample()
-        channel_moments(self.pre_norm.data, self.pre_norm.planes, means.reshape(-1), squares.reshape(-1))
+        means, squares = moments = self._per_sample()
+        channel_moments(self.pre_norm.data, self.pre_norm.planes, *moments.reshape(2, -1))
         mean = means.mean(axis=0, dtype=np.float64)
         square = squares.sum(axis=0, dtype=np.float64) + cells * np.square(means - mean).sum(axis=0)
         self.mean = mean[: norm.channels].astype(np.float32)
@@ -149,19 +144,14 @@ class BatchNormTraining:
         norm.rolling_mean[:] = MOMENTUM * norm.rolling_mean + (1 - MOMENTUM) * self.mean
         norm.rolling_variance[:] = MOMENTUM * norm.rolling_variance + (1 - MOMENTUM) * self.variance
 
-    def _sums(self, delta: Tensor) -> tuple[Array, Array]:
-        """D and P of the class's docstring, (channels,) float64."""
-        mean, (totals, products) = self._lanes(self.mean), self._per_sample()
-        sloped_sums(
-            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, mean,
-            totals.reshape(-1), products.reshape(-1),
-        )  # fmt: skip
-        total, product = (sums.sum(axis=0, dtype=np.float64)[: self.norm.channels] for sums in (totals, products))
-        return total, product
-
     def _factors(self, delta: Tensor) -> tuple[Array, Array, Array]:
-        """a, b and c of the class's docstring."""
-        total, product = self._sums(delta)
+        """a, b and c of the class's docstring; D and P are `total` and `product`."""
+        x, sums = self.pre_norm, self._per_sample()
+        sloped_sums(
+            delta.data, delta.planes, x.data, x.planes, *self._line, self.slope, self._lanes(self.mean),
+            *sums.reshape(2, -1),
+        )  # fmt: skip
+        total, product = sums.sum(axis=1, dtype=np.float64)[:, : self.norm.channels]
         for name, update in ("biases", total), ("scales", product / self._deviation):
             if name in self.learned:
                 self.learned[name].update += update.astype(np.float32)
@@ -205,8 +195,6 @@ class BatchNormLayer(Layer):
         gain, offset = (padded_lanes(values, x.layout.blocks) for values in self.norm.fold(self.biases))
         y = self.output
         return [KernelCall(elementwise.scale, x.data, x.planes, gain, offset, _ONE, y.data, y.planes)]
-
-    # === Training ===
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)

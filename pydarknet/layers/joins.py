@@ -40,11 +40,8 @@ def _sources(
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
-    """The channels of sources of equal height and width, one source after another.
-
-    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets source
-    and output share memory, nothing is copied.
-    """
+    """The channels of sources of equal height and width, one source after another. With `groups`, only slice
+    `group_id` of each source. Where source and output share memory, nothing is copied."""
 
     groups: int = 1
     group_id: int = 0
@@ -193,8 +190,8 @@ class _Activated(Layer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _Product(_Activated):
-    """y = activation(x_0 * x_1), with x_0 broadcast to the shape of x_1."""
+class Sam(_Activated):
+    """`[sam]`: y = activation(x_0 * x_1), the product of two layers of the same shape, element by element."""
 
     row: ClassVar[str] = "scale Layer: {self.sources[1]}"
     per_cell: bool = flag(key="scale_wh")
@@ -205,7 +202,7 @@ class _Product(_Activated):
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         """The shape of x_0 where x_1 has this one, and how errors describe it."""
-        raise NotImplementedError
+        return shape, "equal sizes"
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         wanted, expected = self.wanted(inputs[1])
@@ -241,8 +238,8 @@ class _Product(_Activated):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ScaleChannels(_Product):
-    """`[scale_channels]`: the previous layer is one factor for each channel, or with `scale_wh` for each pixel."""
+class ScaleChannels(Sam):
+    """`[scale_channels]`: the same with one factor x_0 for each channel, or with `scale_wh` for each pixel."""
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         if self.per_cell:
@@ -253,14 +250,6 @@ class ScaleChannels(_Product):
         if self.per_cell:
             return strides._replace(block_stride=0), 0
         return strides._replace(row_stride=0, column_stride=0), 1
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Sam(_Product):
-    """`[sam]`: the product of two layers of the same shape, element by element."""
-
-    def wanted(self, shape: Shape) -> tuple[Shape, str]:
-        return shape, "equal sizes"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -374,8 +363,6 @@ class Shortcut(_Activated):
         down, up = _steps(theirs.width, mine.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
         return down, up, Extent(own.layout.batch, min(own.layout.blocks, other.layout.blocks), height, width)
-
-    # === Training ===
 
     def backward(self) -> None:
         delta = self.delta

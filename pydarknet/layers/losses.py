@@ -18,7 +18,7 @@ from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, sizes
 from .nchw_layer import NchwLayer
-from .simple import Identity
+from .simple import Empty
 
 MASKED = np.float32(-1234)  # darknet's mark for truths that do not count
 COST_TYPES = ("sse", "masked", "smooth", "L1")
@@ -127,7 +127,7 @@ class Logistic(NchwLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Cost(Identity):
+class Cost(Empty):
     """`[cost]`: the difference d = truth - x of its source, as a loss; computes nothing at inference.
 
         sse      sum of d^2, with delta d
@@ -184,15 +184,12 @@ class Cost(Identity):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Contrastive(Identity):
-    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here.
-
-    anchors: those of the [yolo] layer whose embeddings it reads, 0 without one.
-    """
+class Contrastive(Empty):
+    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here."""
 
     gives_output: ClassVar[bool] = False
     classes: int
-    anchors: int
+    anchors: int  # of the [yolo] layer whose embeddings it reads, 0 without one
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:

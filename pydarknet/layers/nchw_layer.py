@@ -15,19 +15,13 @@ from .base import Layer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class NchwLayer(Layer):
-    """A layer whose `compute` reads and writes NCHW order.
-
-    nchw_inputs: the sources, unpacked: (batch, outputs of the source) float32 each.
-    values: the output, (batch, outputs) float32. It is packed into `output` where another layer reads it.
-    value_deltas: the delta of `values`, in training.
-    """
+    """A layer whose `compute` reads and writes NCHW order."""
 
     keeps_nchw_output: ClassVar[bool] = True
-    # Whether `compute` gets the same array as x and y.
-    in_place: ClassVar[bool] = False
-    values: Array = field(init=False)
-    nchw_inputs: list[Array] = field(init=False)
-    value_deltas: Array = field(init=False)
+    in_place: ClassVar[bool] = False  # whether `compute` gets the same array as x and y
+    values: Array = field(init=False)  # (batch, outputs); packed into `output` where another layer reads it
+    nchw_inputs: list[Array] = field(init=False)  # the sources, (batch, outputs of the source) each
+    value_deltas: Array = field(init=False)  # in training
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
@@ -66,8 +60,6 @@ class NchwLayer(Layer):
     def compute(self, x: Array, y: Array) -> None:
         """y (batch, outputs) from x (batch, inputs), both contiguous."""
         raise NotImplementedError
-
-    # === Training ===
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)

@@ -1,5 +1,4 @@
-"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the filters of the last one, with the
-division of its work, which fits the caches."""
+"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the last one's filters and tasks."""
 
 from __future__ import annotations
 
@@ -21,8 +20,15 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
-from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
-from .direct import DepthwiseConvolution, TiledConvolution, padded
+from .direct import (
+    FLOAT32,
+    NUMBER_TYPES,
+    ConvertedConvolution,
+    DepthwiseConvolution,
+    IntegerInputs,
+    TiledConvolution,
+    padded,
+)  # fmt: skip
 from .geometry import PackedConvolution, Window, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
 
@@ -32,8 +38,7 @@ LARGE = 1 << 20  # floats of filters that no cache holds until the next pass
 
 @dataclass(frozen=True)
 class Costs:
-    """What the parts of Winograd's method cost on one kind of machine: in multiply-adds of one SIMD vector, amounts in
-    floats. They were fitted to the times of all blockings of some forty layers."""
+    """What Winograd's method costs on one kind of machine: in multiply-adds of a SIMD vector, amounts in floats."""
 
     patch: float  # of a vector of a transformed input tile
     product: float  # of a vector of a product
@@ -54,8 +59,7 @@ AVX2 = Costs(
     largest=1 << 20, panels_per_pass=(2, 4), uneven=0.3, int24=0,
 )  # fmt: skip
 
-# Measured on Zen 5, where products take half the time and the rest does not. With more tiles than `int24`, a product
-# needs a filter for longer than memory needs to give it.
+# Measured on Zen 5. With more tiles than `int24`, a product needs a filter for longer than memory needs to give it.
 AVX512 = Costs(
     patch=8.7, product=1.8, shared_filter=0.27, memory_filter=1.6, far=0.145, near=160 << 10, shared=1760 << 10,
     largest=464 << 10, panels_per_pass=(1, 2), uneven=0.5, int24=16,

@@ -30,11 +30,7 @@ TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do no
 
 
 class ConvolutionLearning:
-    """A convolution with its normalisation and activation, forward with the batch's statistics and back.
-
-    Between source and output stand the raw sums and, where the activation's derivative is taken at its input, the
-    normalised sums.
-    """
+    """A convolution with its normalisation and activation, forward with the batch's statistics and back."""
 
     def __init__(
         self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
@@ -94,8 +90,8 @@ def _channel_sums(tensor: Tensor) -> Array:
 class ConvolutionGradient:
     """Gradients of one convolution for given sizes.
 
-    `spread` holds the delta of the convolution's raw output, its cells a stride apart with zeros between, and round
-    it the zeros that the input gradient, a convolution of it with turned filters, reads.
+    spread: the delta of the raw output, its cells a stride apart with zeros between and round them; the input gradient
+    is a convolution of it with turned filters.
     """
 
     x: Tensor

@@ -33,8 +33,7 @@ MOST_PLANES = 4  # of a picture
 
 
 class NchwConvolution(PackedConvolution):
-    """A convolution over all channels, or of each with its own filter, that reads an NCHW tensor and writes it or
-    blocks."""
+    """A convolution over all channels, or of each with its own filter, from an NCHW tensor to it or blocks."""
 
     pools = adds = False
 
@@ -184,8 +183,7 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
 
 # --- inverted bottlenecks ---------------------------------------------------------------------------------------------
 
-# Bounds of a band (`Bands.of`): floats between its convolutions, which stay in a core's L2 cache (512 KiB on most
-# machines, more on some), and rows of the expanded plane computed for each that there is.
+# Bounds of a band: floats that stay in a core's L2 cache, and rows of the expanded plane computed for each of its own.
 NEAR, MOST_WORK = 128 << 10, 1.35
 
 # In the place of the first convolution where there is none.

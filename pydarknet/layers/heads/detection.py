@@ -103,8 +103,6 @@ class DetectionHead(Head):
     def training_line(self, index: int) -> str:
         return self.statistics.line(self.line, all_classes=self.statistics.mean("all_probabilities") / self.classes)
 
-    # === The loss ===
-
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         rng = self._assignment_rng if self.pictures.random and seen < RANDOM_UNTIL else None
         for output, rows, delta in zip(self.values, truth, self.loss_delta, strict=True):

@@ -196,8 +196,6 @@ class Region(Head):
                 probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities
 
-    # === The loss ===
-
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         column, row, anchor = self.order()
         self._cells = np.array([self.shape.width, self.shape.height], np.float32)
@@ -317,8 +315,6 @@ class Region(Head):
         overlap = iou(shapes, (boxes * np.array([0, 0, 1, 1], np.float32))[:, None])
         best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
         return candidates[np.arange(len(boxes)), best]
-
-    # === Classes ===
 
     def _set_class_delta(
         self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32

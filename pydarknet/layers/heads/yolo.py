@@ -176,8 +176,6 @@ class GaussianYolo(Yolo):
         point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
         return f"[Gaussian_yolo] {self.loss_columns()}, scale: {self.scale_x_y:2.2f}, point: {point}"
 
-    # === The loss ===
-
     def cost(self) -> float:
         return float(self._squares.sum())
 

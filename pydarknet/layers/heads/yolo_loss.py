@@ -33,8 +33,7 @@ from ...config.sections import Section, flag, natural, read_options, real
 from ...utils.arrays import Array
 from ..base import TrainingProgress
 from .base import Head, Indices, Statistics
-from .iou_gradient import iou_gradient
-from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, square_sum
+from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, iou_gradient, square_sum
 
 MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
@@ -90,8 +89,6 @@ class YoloLoss(Head):
     def multiplier(self, classes: ClassIds) -> Array:
         """(k,): the classes' weights by `counters_per_class`."""
         return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
-
-    # === The loss ===
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         self._cells = np.array([self.shape.width, self.shape.height], np.float32)
@@ -151,8 +148,6 @@ class YoloLoss(Head):
         corner = np.stack([cell % self.shape.width, cell // self.shape.width], axis=1).astype(np.float32)
         return corner, self.anchors[np.asarray(self.mask)[row % len(self.mask)]]
 
-    # === Every prediction ===
-
     def _train_unassigned(self, planes: Array, delta: Array, objects: Objects) -> None:
         objectness = planes[:, self.objectness]
         self.count(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
@@ -205,8 +200,6 @@ class YoloLoss(Head):
             own = np.arange(len(predictions)), self.entries_before_classes + classes
             delta[own] = multiplier * (wanted - entries[own])
         self._add_box_delta(delta, self.box_delta(entries, predictions, boxes, multiplier)[0])
-
-    # === Assigned predictions ===
 
     def assign_targets(self, objects: Objects) -> tuple[Indices, Indices]:
         """Pairs of a prediction and the object that it learns, in the objects' order."""
@@ -278,8 +271,6 @@ class YoloLoss(Head):
         change = np.where(has_class[:, None], np.where(own, further, current), wanted)
         delta[:, self.entries_before_classes :] = np.where(np.isfinite(change), change, current)
         return probability
-
-    # === Boxes ===
 
     def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
         """(4, ...) boxes as fractions of the input, of entries in cells with anchors (2, ...)."""
@@ -363,14 +354,12 @@ def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
 
 @dataclass
 class DeltaRejection:
-    """AlexeyAB's options that set deltas to 0 late in a run: very large ones, which wrong labels cause, and very small
-    ones. One object for all [yolo] heads of a network.
+    """AlexeyAB's options that set very large and very small deltas to 0 late in a run, for all [yolo] heads.
 
     rolling: running values over the mini-batches of all heads, which checkpoints keep.
     """
 
-    # Both begin after three quarters of the run: the part of deltas that may be rejected as too large, and how many
-    # deviations above the average a delta is too large.
+    # After three quarters of the run: the part of deltas that may be too large, and how many deviations make it so.
     percentage: float = real(key="badlabels_rejection_percentage")
     sigmas: float = real(key="num_sigmas_reject_badlabels")
     # The iteration after which more and more small deltas are rejected.
