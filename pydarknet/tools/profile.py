@@ -77,7 +77,7 @@ def peak() -> float:
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((PEAK_FILTERS, PEAK_CHANNELS, 1, 1), np.float32)
     ones, zeros = np.ones(PEAK_FILTERS, np.float32), np.zeros(PEAK_FILTERS, np.float32)
-    plan = TiledConvolution(weights, ones, zeros, groups=1, lanes=16)
+    plan = TiledConvolution(weights, ones, zeros, groups=1)
     batch = threads()  # one picture for each thread
     x = Tensor(Layout(batch, PEAK_SHAPE), rng.standard_normal(Layout(batch, PEAK_SHAPE).size, np.float32))
     y = Tensor(Layout(batch, Shape(PEAK_FILTERS, PEAK_SHAPE.height, PEAK_SHAPE.width)))
