@@ -56,7 +56,6 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
 
 
 def _names_beside(cfg: str, classes: int) -> Path | None:
-    """The file obj.names in the folder of the network file, if it has `classes` names; else None."""
     path = Path(cfg).with_name("obj.names") if cfg and exists(cfg) else None
     try:
         return path if path and exists(path) and len(read_names(path)) == classes else None

@@ -131,7 +131,6 @@ PUBLISHED = {entry.name: entry for entry in _ALL}
 
 
 def _entry_of(name: str) -> Published | None:
-    """The entry of that name, which may end in `.weights`."""
     return PUBLISHED.get(name) or PUBLISHED.get(name.removesuffix(".weights"))
 
 

@@ -1,13 +1,13 @@
 """The training plan for a data set: the network, its input size, its anchors, the number of iterations; and advice.
 
 darknet's rules: max_batches is 2000 for each class, at least 6000 and at least the number of pictures; the steps are at
-80 % and 90 % of it. The network `small`, which is trained in minutes, has a rule of its own, `small_batches`.
+80 % and 90 % of it.
 """
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,8 @@ BACKBONES = {
 
 @dataclass(frozen=True)
 class DatasetStatistics:
-    """The properties of a data set that a plan depends on.
-
-    train: the number of training pictures. classes: their number. sizes: (n, 2) width and height of each object, as
-    fractions of its picture. pictures: (n, 2) width and height of each object's picture, in pixels.
-    """
+    """What a plan depends on: the numbers of training pictures and classes; of each object, (n, 2) width and height as
+    fractions of its picture (`sizes`), and of its picture in pixels (`pictures`)."""
 
     train: int
     classes: int
@@ -91,12 +88,12 @@ def choose_model(wanted: str | None, statistics: DatasetStatistics, cores: int |
         return Choice(path, "chosen by --model")
     cores = cores or os.cpu_count() or 1
     hours = darknet_batches(statistics.classes, statistics.train) * IMAGES * TINY_SECONDS / cores / 3600
-    machine = f"{cores} core{'s' if cores > 1 else ''}"
-    name, why = SMALL, f"{TINY} would take about {hours:.0f} hours on {machine}; --model {TINY} chooses that"
-    if hours <= MAX_HOURS and statistics.train < MANY_PICTURES:
-        why = f"{statistics.train} pictures are few for a larger one; --model {TINY} chooses that"
-    elif hours <= MAX_HOURS:
-        name, why = TINY, f"{statistics.train} pictures, and {machine} train it in about {hours:.1f} hours"
+    machine, pictures = f"{cores} core{'s' if cores > 1 else ''}", f"{statistics.train} pictures"
+    name, why = TINY, f"{pictures}, and {machine} train it in about {hours:.1f} hours"
+    if hours > MAX_HOURS:
+        name, why = SMALL, f"{TINY} would take about {hours:.0f} hours on {machine}; --model {TINY} chooses that"
+    elif statistics.train < MANY_PICTURES:
+        name, why = SMALL, f"{pictures} are few for a larger one; --model {TINY} chooses that"
     return Choice(Path(network_file(f"{name}.cfg")), why)
 
 
@@ -128,19 +125,18 @@ def input_size(statistics: DatasetStatistics, is_small: bool, default: tuple[int
     `small`: as large as the smallest objects need, in steps of 16, and no larger than the pictures. Other networks: the
     area of `default`, the cfg's size, in steps of 32.
     """
-    aspect = statistics.aspect
-    if not is_small:
-        if 1 / ASPECT < aspect < ASPECT:
-            return default
+    aspect, step = statistics.aspect, 16 if is_small else 32
+    if not is_small and 1 / ASPECT < aspect < ASPECT:
+        return default
+    if is_small:
+        longest = min(float(np.median(statistics.pictures.max(axis=1))), LONGEST)
+        side = min(max(CLEAR_SIDE / statistics.smallest(), SHORTEST), longest)
+        sides = side * min(1.0, aspect), side * min(1.0, 1 / aspect)
+    else:
         area = default[0] * default[1]
-        return _multiple(math.sqrt(area * aspect), 32), _multiple(math.sqrt(area / aspect), 32)
-    longest = min(float(np.median(statistics.pictures.max(axis=1))), LONGEST)
-    side = min(max(CLEAR_SIDE / statistics.smallest(), SHORTEST), longest)
-    return _multiple(side * min(1.0, aspect), 16), _multiple(side * min(1.0, 1 / aspect), 16)
-
-
-def _multiple(value: float, step: int) -> int:
-    return max(2, round(value / step)) * step
+        sides = math.sqrt(area * aspect), math.sqrt(area / aspect)
+    width, height = (max(2, round(side / step)) * step for side in sides)
+    return width, height
 
 
 # --- the changed network file ---
@@ -150,8 +146,8 @@ def _multiple(value: float, step: int) -> int:
 class Plan:
     """A network fitted to a data set.
 
-    text: the content of the .cfg file. batch: pictures of an iteration. anchors: (k, 2) in pixels of the input, for
-    [region] in cells. iou: the mean of each object's best IoU with an anchor, NaN if the cfg's anchors are kept.
+    text: of the .cfg file. batch: pictures of an iteration. anchors: (k, 2) in pixels of the input, for [region] in
+    cells. iou: the mean of each object's best IoU with an anchor, NaN if the cfg's anchors are kept.
     """
 
     choice: Choice
@@ -173,8 +169,8 @@ def make_plan(
 ) -> Plan:
     """The network file of `choice`, with classes, filters, anchors, size and schedule for a data set.
 
-    max_batches, size: the user's values; None: by the rules. Raises OptionError for a network that is not a detector,
-    ConfigError for one without anchors or with a size that it cannot have.
+    max_batches, size: None: by the rules. Raises OptionError for a network that is not a detector, ConfigError for one
+    without anchors or with a size that it cannot have.
     """
     change, is_small = Retarget(choice.cfg), choice.name == SMALL
     if not change.heads:
@@ -184,16 +180,13 @@ def make_plan(
     width, height = size[0] or width, size[1] or height
     options = schedule(statistics, is_small, max_batches)
     change.set_net({"width": str(width), "height": str(height), **options})
-    anchors, iou = change.anchors, math.nan
+    anchors, iou, count = change.anchors, math.nan, None
     unit = np.array(change.unit, np.float64) * (width / own.width, height / own.height)
-    try:
+    with suppress(DataError):  # fewer different boxes than anchors
         clusters = find_anchors(statistics.sizes * unit, change.count, seed=seed)
-    except DataError:  # fewer different boxes than anchors
-        count = None
-    else:
         anchors, iou = clusters.anchors if change.in_cells else np.maximum(clusters.anchors, 1), clusters.average_iou
-        change.set_anchors(anchors)
         count = change.count
+        change.set_anchors(anchors)
     change.set_classes(statistics.classes)
     change.fit(statistics.classes, count)
     change.check()
@@ -223,6 +216,8 @@ UNBALANCED = 10  # times the objects of the rarest class
 VERY_SMALL, SHARE = 8, 0.05  # side in pixels of the network's input; fraction of the objects
 DIFFERENT = 1.3  # ratio of the 90th to the 10th percentile of the pictures' aspect ratios
 LEAK = "{} pictures are in two lists: the mAP will be too high; see the errors above"
+FEW = "few pictures: {} to train on; a reliable detector needs some hundreds"
+IMPRECISE = "{} pictures to validate on: the mAP is imprecise: one object changes it a lot"
 STEP = 32  # pixels, of a proposed input size
 
 
@@ -234,39 +229,39 @@ def advice(
     lists: Mapping[str, Sequence[Path]],
 ) -> list[str]:
     """One line for each remark, the most important first. report: the result of `check_dataset`."""
+    leaked, valid = report.kinds["in two lists"], len(lists["valid"])
     return [
-        *([LEAK.format(number)] if (number := report.kinds["in two lists"]) else []),
+        *([LEAK.format(leaked)] if leaked else []),
         *_on_classes(report, names),
         *_on_objects(statistics, plan),
         *_on_pictures(statistics, plan),
-        *_on_numbers(statistics, lists),
+        *([FEW.format(statistics.train)] if statistics.train < FEW_PICTURES else []),
+        *([IMPRECISE.format(valid)] if valid < FEW_VALIDATION else []),
     ]
 
 
 def _on_classes(report: DatasetReport, names: Sequence[str]) -> Iterator[str]:
-    counts: Counter[int] = report.lists["train"].objects
-    have = {number: counts[number] for number in range(len(names))}
-    if absent := [names[number] for number, objects in have.items() if not objects]:
+    train = report.lists["train"]
+    have = [train.objects[number] for number in range(len(names))]
+    if absent := [name for name, objects in zip(names, have, strict=True) if not objects]:
         yield f"no objects of {', '.join(absent)} in the training list: the AP of each will be 0"
-    present = {number: objects for number, objects in have.items() if objects}
     if len(names) == 1:
-        empty = report.lists["train"].without_objects
-        count = f"there are {empty}" if empty else "there are none"
-        yield f"one class: mAP is the AP of {names[0]}. Pictures without it (with an empty label file) teach what it " \
-              f"is not; {count}"  # fmt: skip
-        return
-    if not present:
-        return
-    rarest, most = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
-    if present[most] > UNBALANCED * present[rarest]:
-        counters = ",".join(str(max(1, have[number])) for number in range(len(names)))
         yield (
-            f"unbalanced: {present[rarest]} objects of {names[rarest]}, {present[most]} of {names[most]}. Look at the "
-            f"AP of each class, not only at mAP; more pictures of {names[rarest]} help most; "
-            f"counters_per_class={counters} in the [yolo] sections gives rare classes more weight"
+            f"one class: mAP is the AP of {names[0]}. Pictures without it (with an empty label file) teach what it is "
+            f"not; there are {train.without_objects or 'none'}"
         )
-    elif present[rarest] < FEW_OBJECTS:
-        yield f"few objects: {present[rarest]} of {names[rarest]}; a detector needs hundreds of each class"
+    elif any(have):
+        fewest, most = min(filter(None, have)), max(have)
+        rarest = names[have.index(fewest)]
+        if most > UNBALANCED * fewest:
+            counters = ",".join(str(max(1, objects)) for objects in have)
+            yield (
+                f"unbalanced: {fewest} objects of {rarest}, {most} of {names[have.index(most)]}. Look at the AP of "
+                f"each class, not only at mAP; more pictures of {rarest} help most; counters_per_class={counters} in "
+                "the [yolo] sections gives rare classes more weight"
+            )
+        elif fewest < FEW_OBJECTS:
+            yield f"few objects: {fewest} of {rarest}; a detector needs hundreds of each class"
 
 
 def _on_objects(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
@@ -292,10 +287,3 @@ def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
     elif not 1 / ASPECT < statistics.aspect < ASPECT:
         width, height = np.median(statistics.pictures, axis=0)
         yield f"rectangular pictures, {width:.0f}x{height:.0f}: the input is {size}, so that objects keep their shape"
-
-
-def _on_numbers(statistics: DatasetStatistics, lists: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    if statistics.train < FEW_PICTURES:
-        yield f"few pictures: {statistics.train} to train on; a reliable detector needs some hundreds"
-    if len(lists["valid"]) < FEW_VALIDATION:
-        yield f"{len(lists['valid'])} pictures to validate on: the mAP is imprecise: one object changes it a lot"

@@ -1,8 +1,4 @@
-"""Pictures of filters and of operations.
-
-Filters: darknet's `visualize`, and `mkimg`, which scatters them over grey. Operations: darknet's `imtest`, which
-applies each of them to one picture.
-"""
+"""Pictures of filters (darknet's `visualize` and `mkimg`) and of operations (darknet's `imtest`)."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -24,7 +20,7 @@ LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; sheets of wide layers a
 def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW]]:
     """(layer index, picture) of each convolution: its filters in `columns` columns.
 
-    Filters of three channels are in colour; the channels of others are side by side in grey.
+    Filters of three channels are in colour; the channels of others are grey, side by side.
     """
     for index, layer in enumerate(network.layers):
         if isinstance(layer, Convolutional):
@@ -44,7 +40,7 @@ def zoomed(sheet: CHW, zoom: int) -> tuple[CHW, int]:
 def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> CHW:
     """A (3, height, width) picture of filters of the first layer on grey, at random places, rotated and recoloured.
 
-    Raises OptionError if the first layer has no filters of three channels, or the picture is smaller than a filter.
+    Raises OptionError without filters of three channels, or for a picture smaller than a filter.
     """
     layer = network.layers[0]
     if not isinstance(layer, Convolutional) or layer.weights.shape[1] != 3:
@@ -90,7 +86,7 @@ OTHERS: dict[str, Callable[[CHW], CHW]] = {
 
 def norm(image: Picture) -> float:
     """The L2 norm of all values, scaled to 0..1."""
-    return float(np.sqrt(np.square(image.astype(np.float64) / 255).sum()))
+    return float(np.linalg.norm(image.astype(np.float64) / 255))
 
 
 def showcase(image: Picture, rng: Rng) -> Iterator[tuple[str, CHW]]:

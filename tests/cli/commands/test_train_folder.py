@@ -103,7 +103,6 @@ def test_errors(run, folder, tmp_path, words, message):
 def test_pretrained_layers(run, folder, tmp_path, monkeypatch):
     """They are found among the downloaded weights, fetched, or named in a remark; the run keeps their path."""
     from pydarknet.cli.commands import train
-    from pydarknet.zoo import download
 
     monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(train, "_train", lambda *arguments: None)
@@ -119,7 +118,7 @@ def test_pretrained_layers(run, folder, tmp_path, monkeypatch):
         file.write_bytes(b"")
         return file
 
-    monkeypatch.setattr(download, "download", fetch)
+    monkeypatch.setattr(train, "download", fetch)
     for name, more in (("fetched", ["--download"]), ("found", [])):
         assert run(*words, name, *more).exit_code == 0
         kept = json.loads((tmp_path / name / "run.json").read_text())["weights"]
