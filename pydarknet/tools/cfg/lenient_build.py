@@ -219,7 +219,7 @@ class LenientBuild:
         cls = self._class_of(section)
         layer = self._read(cls, section, context) if cls else None
         if layer is None:
-            layer = Layer(section=section, sources=context.previous)
+            layer = Layer(section=section, sources=(context.index - 1,))
             layer.inputs = (layer.shape,) = (context.shape(index - 1),)
             self.layers.append(layer)
             self.certainty[index] = UNKNOWN
