@@ -243,7 +243,7 @@ class Algorithm:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
             return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
-        return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
+        return TiledConvolution(weights, gain, bias, groups, 1 if self.block_by_block else NR)
 
 
 class Plain3x3(NamedTuple):

@@ -336,7 +336,7 @@ class Deconvolutional(FilterLayer):
         super().setup(sources, output)
         shape = self.inputs[0]
         if self._packed is None:
-            self._packed = TiledConvolution(self._turned(), *self._gain_and_bias(), 1, LANES)
+            self._packed = TiledConvolution(self._turned(), *self._gain_and_bias(), 1)
         wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
         window, kind = self._window, self.activation
         self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
@@ -375,7 +375,7 @@ class Deconvolutional(FilterLayer):
         self._spread_input()
         weights = self._learning.gradient.weights
         weights[:] = self._turned()
-        self._learning.forward(TiledConvolution(weights, *self._unnormalised(), 1, LANES), self.biases)
+        self._learning.forward(TiledConvolution(weights, *self._unnormalised(), 1), self.biases)
 
     def backward(self) -> None:
         self._turned_weights.update[:] = 0

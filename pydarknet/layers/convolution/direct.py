@@ -13,7 +13,7 @@ from ...errors import OptionError
 from ...kernels.convolution import bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
 from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
-from ...kernels.convolution.pack import COLUMN, ROW, UNIT, pack_filters
+from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW, pack_filters
 from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
@@ -29,21 +29,25 @@ class TiledConvolution(PackedConvolution):
     kernel = convolve
     begins_with_output = True
 
-    def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int, oc_vectors: int = NR) -> None:
-        """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read;
-        oc_vectors: output blocks that are computed together."""
+    def __init__(
+        self, weights: Array, gain: Array, bias: Array, groups: int, oc_vectors: int = NR, tap_lanes: int = TAP_LANES
+    ) -> None:  # fmt: skip
+        """weights: (n, channels / groups, size, size); gain, bias: (n,); oc_vectors: output blocks that are computed
+        together; tap_lanes: input channels of a tap."""
         n, channels, self.size, _ = weights.shape
         self.filters = n
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
-        self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors)
+        self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors, tap_lanes)
         last = self.panels[-1]
-        self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * TAP_LANES * LANES)
-        pack_filters(weights.reshape(-1), self.size, channels, n // groups, gain, self.taps, self.panels, self.packed)
+        self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * tap_lanes * LANES)
+        pack_filters(
+            weights.reshape(-1), self.size, channels, n // groups, gain, self.taps, tap_lanes, self.panels, self.packed
+        )
         self.bias = padded(bias, -(-n // LANES) * LANES)
 
     def filters_for(self, x: Layout, within: Table) -> PackedFilters:
         """within: for each tap, floats from a pixel's origin to its cell in x."""
-        channel = self.taps[:, UNIT] * TAP_LANES
+        channel = self.taps[:, CHANNEL]
         offsets = np.ascontiguousarray(channel // x.lanes * x.block + channel % x.lanes + within)
         return PackedFilters(offsets, self.used, self.panels, self.packed, self.bias)
 
@@ -75,7 +79,7 @@ class DepthwiseConvolution(TiledConvolution):
     def __init__(self, weights: Array, gain: Array, bias: Array) -> None:
         n, _, self.size, _ = weights.shape
         self.filters, self.used, blocks = n, 1, -(-n // LANES)
-        self.taps = _taps(0, 1, self.size)
+        self.taps = _taps(range(1), self.size)
         taps = len(self.taps)
         self.panels = np.array([(block, 1, 0, taps, block * taps * LANES) for block in range(blocks)], np.int64)
         lanes = aligned_zeros(blocks * LANES * taps).reshape(blocks * LANES, taps)
@@ -113,33 +117,28 @@ def output_panels(
         block += count
 
 
-def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tuple[Table, Table]:
-    """(taps, panels) as `pack_filters` takes them.
-
-    A tap is a unit of TAP_LANES input channels under one cell of the filter. Taps run block by block of 16 channels, so
-    that the cells a filter shares between its taps stay in the nearest cache. Output blocks read only the channels
-    of the convolution groups that they belong to.
-    """
+def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes: int) -> tuple[Table, Table]:
+    """(taps, panels) as `pack_filters` takes them. A tap is `lanes` input channels under one cell of the filter."""
     tables: list[Table] = []
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
     first_tap = weights_at = 0
-    for block, oc_vectors, low, high in output_panels(n, channels, groups, together, TAP_LANES):
+    for block, oc_vectors, low, high in output_panels(n, channels, groups, together, lanes):
         if (low, high) not in first_taps:
             first_taps[low, high] = first_tap
-            tables.append(_taps(low, high, size))
+            tables.append(_taps(range(low * lanes, high * lanes, lanes), size))
             first_tap += len(tables[-1])
         taps = (high - low) * size * size
         panels.append((block, oc_vectors, first_taps[low, high], taps, weights_at))
-        weights_at += taps * TAP_LANES * oc_vectors * LANES
+        weights_at += taps * lanes * oc_vectors * LANES
     return np.concatenate(tables), np.array(panels, np.int64)
 
 
-def _taps(low: int, high: int, size: int) -> Table:
-    """(unit, row, column), by block of 16 channels, row, column, unit."""
-    unit, row, column = np.meshgrid(np.arange(low, high), np.arange(size), np.arange(size), indexing="ij")
-    order = np.lexsort((unit.ravel(), column.ravel(), row.ravel(), unit.ravel() * TAP_LANES // LANES))
-    return np.stack([unit.ravel(), row.ravel(), column.ravel()], axis=1)[order].astype(np.int64)
+def _taps(channels: range, size: int) -> Table:
+    """(channel, row, column), ordered by block of 16 channels, row, column, channel."""
+    channel, row, column = (each.ravel() for each in np.meshgrid(channels, range(size), range(size), indexing="ij"))
+    order = np.lexsort((channel, column, row, channel // LANES))
+    return np.stack([channel, row, column], axis=1)[order].astype(np.int64)
 
 
 # --- numbers of other types than float32 ------------------------------------------------------------------------------
@@ -173,6 +172,7 @@ class NumberType(NamedTuple):
     conversion_cost: float  # of a vector of inputs
     filter_cost: float  # of a float of filters
     extension: str = ""  # of the processor that it needs
+    tap_lanes: int = TAP_LANES  # input channels of a tap
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
     scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
@@ -202,8 +202,11 @@ def integer_filters(weights: Array, gain: Array, biases: Array, inputs: IntegerI
 NUMBER_TYPES = {
     FLOAT32: NumberType(convolve, None, 1, 1.0, 0.0, 0.8),
     BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
-    INT8: NumberType(int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", integer_filters),
-}
+    INT8: NumberType(
+        int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", int8.TAP_LANES,
+        integer_filters,
+    ),
+}  # fmt: skip
 
 
 def checked_precision(name: str) -> str:
@@ -235,7 +238,7 @@ class ConvertedConvolution(TiledConvolution):
         self.numbers, self.inputs, biases = numbers, inputs or IntegerInputs(np.float32(1), np.float32(0)), bias
         if numbers.scale:
             gain, biases = numbers.scale(weights, gain, bias, self.inputs)
-        super().__init__(weights, gain, bias, groups, LANES)
+        super().__init__(weights, gain, bias, groups, tap_lanes=numbers.tap_lanes)
         if numbers.scale:
             self.bias = biases
         floats, panels = self.packed, self.panels.copy()
@@ -252,9 +255,9 @@ class ConvertedConvolution(TiledConvolution):
         words = _cells(tiles, out, window, at) * LANES // factors
         span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
-        channel = self.taps[:, UNIT] * TAP_LANES
+        channel = self.taps[:, CHANNEL]
         offsets = channel // LANES * span + (channel % LANES + within) // factors
-        filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
+        filters = PackedFilters(np.ascontiguousarray(offsets), self.used, self.panels, self.packed, self.bias)
         x_at = origins_of(x, window, out)._replace(
             blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
         )
