@@ -202,11 +202,10 @@ class Avgpool(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Upsample(Layer):
-    """`[upsample]`: each pixel repeated stride x stride times, times `scale`; with `reverse` (a negative stride) the sum
-    of such squares."""
+    """`[upsample]`: each pixel repeated stride x stride times, or the sum of such squares, times `scale`."""
 
     stride: int
-    reverse: bool
+    reverse: bool  # a negative stride: sums
     scale: float = real(1.0)
 
     @classmethod
