@@ -13,7 +13,7 @@ from ..config.sections import Config
 from ..errors import OptionError, ShapeError
 from ..layers import INPUT, Changes, Layer
 from ..layers.autotune import tuning
-from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
+from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..layers.workspace import Workspace, using
 from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork

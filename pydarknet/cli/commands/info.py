@@ -6,7 +6,7 @@ from typing import Any
 
 from ...config.published import weights_file
 from ...layers import INPUT
-from ...layers.summary_row import sizes
+from ...layers.base import sizes
 from ...network.network import Network
 from ...tools.profile import LayerTime, peak, time_layers, time_passes
 from ...tools.summary import layer_table, operation_lines, summary, totals

@@ -17,14 +17,8 @@ from pydarknet.kernels.convolution.direct import make_convert_cell
 from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
 from pydarknet.kernels.views import Epilogue, PackedFilters
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution import converted
-from pydarknet.layers.convolution.converted import (
-    BF16,
-    NUMBER_TYPES,
-    TILE_TYPES,
-    ConvertedConvolution,
-    tiles_are_allowed,
-)
+from pydarknet.layers.convolution import direct
+from pydarknet.layers.convolution.direct import BF16, NUMBER_TYPES, TILE_TYPES, ConvertedConvolution, tiles_are_allowed
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime import codegen
 from pydarknet.tensor import Shape
@@ -33,17 +27,16 @@ from pydarknet.utils.arrays import LANES
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
 
-NO_TILES = amx.MISSING_BF16 or not tiles_are_allowed()
+NO_TILES = bool(amx.MISSING_BF16) or not tiles_are_allowed()
+WAYS = [
+    pytest.param(NUMBER_TYPES[BF16], id="pairs"),
+    pytest.param(TILE_TYPES[BF16], id="tiles", marks=pytest.mark.skipif(NO_TILES, reason="no tiles of AMX")),
+]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(NUMBER_TYPES[BF16], id="pairs"),
-        pytest.param(TILE_TYPES[BF16], id="tiles", marks=pytest.mark.skipif(bool(NO_TILES), reason="no tiles of AMX")),
-    ]
-)
+@pytest.fixture(params=WAYS)
 def numbers(request, monkeypatch):
-    """Both ways to multiply bfloat16 numbers; `convolved` takes it from the table."""
+    """Both ways to multiply; the functions below take them from the table."""
     monkeypatch.setitem(NUMBER_TYPES, BF16, request.param)
 
 
@@ -124,22 +117,13 @@ def test_what_is_added_comes_after_the_activation():
     assert_blocked(found, reference(x, weights, bias, window, kind="leaky") + other, 2e-5)
 
 
-def test_sums_begin_with_what_is_there():
-    x, (weights, bias), window = values(1, 20, 9, 7), parameters(40, 20, 3), Window(3, 1, 1, 1)
-    target = blocked(values(1, 40, 9, 7, seed=3))
-    before = target.plain().reshape(1, 40, 9, 7)
-    ones = np.ones(40, np.float32)
-    plan = ConvertedConvolution(NUMBER_TYPES[BF16], weights, ones, bias, 1)
-    plan.bind(blocked(x, 1), target, window, np.float32(1), 0, added=target)()
-    assert_blocked(target, reference(x, weights, 0 * bias, window) + before, 2e-5)
-
-
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("window", [Window(1, 1, 1, 0), Window(3, 2, 2, 1)])
-@pytest.mark.parametrize("near", [1, 3000, converted.NEAR])
+@pytest.mark.parametrize("near", [1, 3000, direct.NEAR])
 def test_the_division_of_the_work_does_not_change_the_result(window, near, monkeypatch):
     x, (weights, bias) = values(2, 70, 31, 29), parameters(70, 70, window.size)
     expected = convolved(x, weights, bias, window).plain()
-    monkeypatch.setattr(converted, "NEAR", near)
+    monkeypatch.setattr(direct, "NEAR", near)
     for _ in numbers_of_threads():
         assert np.array_equal(convolved(x, weights, bias, window).plain(), expected)
         assert np.array_equal(convolved(x[1:], weights, bias, window).plain(), expected[1:])

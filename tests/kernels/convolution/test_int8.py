@@ -10,7 +10,7 @@ from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.converted import (
+from pydarknet.layers.convolution.direct import (
     INT8,
     NUMBER_TYPES,
     TILE_TYPES,
@@ -23,12 +23,20 @@ from pydarknet.tensor import Shape
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
-NO_TILES = amx.MISSING_INT8 or not tiles_are_allowed()
+INPUTS = IntegerInputs(np.float32(32), np.float32(100))
+
+
+NO_TILES = bool(amx.MISSING_INT8) or not tiles_are_allowed()
 WAYS = [
     pytest.param(NUMBER_TYPES[INT8], id="vnni"),
-    pytest.param(TILE_TYPES[INT8], id="amx", marks=pytest.mark.skipif(bool(NO_TILES), reason="no tiles of AMX")),
+    pytest.param(TILE_TYPES[INT8], id="tiles", marks=pytest.mark.skipif(NO_TILES, reason="no tiles of AMX")),
 ]
-INPUTS = IntegerInputs(np.float32(32), np.float32(100))
+
+
+@pytest.fixture(params=WAYS)
+def numbers(request, monkeypatch):
+    """Both ways to multiply; the functions below take them from the table."""
+    monkeypatch.setitem(NUMBER_TYPES, INT8, request.param)
 
 
 def inputs(*shape, seed=0):
@@ -36,12 +44,12 @@ def inputs(*shape, seed=0):
     return ((np.random.default_rng(seed).integers(-20, 280, shape) - 100) / np.float32(32)).astype(np.float32)
 
 
-def check(numbers, x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=False):
+def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=False):
     """Run one convolution into memory that held NaN, and compare it with one of the same integers in NumPy."""
     shape, gain, activation = Shape(*x.shape[1:]), np.full(len(weights), 0.7, np.float32), ACTIVATIONS[kind]
     out = window.out_shape(shape, len(weights))
     source, target = blocked(x, window.halo(shape)), dirty(len(x), len(weights), out.height, out.width, out_halo)
-    plan = ConvertedConvolution(numbers, weights, gain, bias, groups, INPUTS)
+    plan = ConvertedConvolution(NUMBER_TYPES[INT8], weights, gain, bias, groups, INPUTS)
     residual = inputs(len(x), len(weights), out.height, out.width) if added else None
     more = {"added": blocked(residual, 0)} if added else {}
     plan.bind(source, target, window, activation.fused_slope, activation.fused_id, **more)()
@@ -56,34 +64,34 @@ def check(numbers, x, weights, bias, window, groups=1, out_halo=0, kind="linear"
     assert_blocked(target, expected if residual is None else expected + residual, 2e-5)
 
 
-@pytest.mark.parametrize("numbers", WAYS)
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("seed", range(20))
-def test_sampled_convolutions_equal_the_reference(numbers, seed):
+def test_sampled_convolutions_equal_the_reference(seed):
     plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
     weights, bias = parameters(filters, channels // groups, window.size, seed)
-    check(numbers, inputs(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
+    check(inputs(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
 
 
-@pytest.mark.parametrize("numbers", WAYS)
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (33, 33), (7, 80)])
 @pytest.mark.parametrize("size, kind", [(1, "leaky"), (3, "mish")])
-def test_every_shape_of_plane_fills_the_tiles(numbers, height, width, size, kind):
+def test_every_shape_of_plane_fills_the_tiles(height, width, size, kind):
     weights, bias = parameters(16 * NR + 2, 18, size)
-    check(numbers, inputs(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), kind=kind)
+    check(inputs(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), kind=kind)
 
 
-@pytest.mark.parametrize("numbers", WAYS)
-def test_a_residual_is_added(numbers):
+@pytest.mark.usefixtures("numbers")
+def test_a_residual_is_added():
     weights, bias = parameters(34, 18, 3)
-    check(numbers, inputs(2, 18, 9, 9), weights, bias, Window(3, 1, 1, 1), added=True)
+    check(inputs(2, 18, 9, 9), weights, bias, Window(3, 1, 1, 1), added=True)
 
 
-@pytest.mark.parametrize("numbers", WAYS)
-def test_a_filter_of_zeros_gives_the_bias(numbers):
+@pytest.mark.usefixtures("numbers")
+def test_a_filter_of_zeros_gives_the_bias():
     weights, bias = parameters(16, 18, 1)
     weights[3] = 0
     with np.errstate(all="raise"):
-        plan = ConvertedConvolution(numbers, weights, np.ones(16, np.float32), bias, 1, INPUTS)
+        plan = ConvertedConvolution(NUMBER_TYPES[INT8], weights, np.ones(16, np.float32), bias, 1, INPUTS)
     y = dirty(1, 16, 4, 4)
     plan.bind(blocked(inputs(1, 18, 4, 4), 0), y, Window(1, 1, 1, 0), np.float32(1), 0)()
     np.testing.assert_allclose(y.plain().reshape(16, 16)[3], bias[3], rtol=1e-6)

@@ -15,9 +15,9 @@ import pydarknet
 from pydarknet import OptionError
 from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
-from pydarknet.layers.convolution import converted
+from pydarknet.layers.convolution import direct
 from pydarknet.layers.convolution.algorithm import Algorithm, Plain3x3
-from pydarknet.layers.convolution.converted import BF16, FLOAT32, ConvertedConvolution
+from pydarknet.layers.convolution.direct import BF16, FLOAT32, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
 from pydarknet.tools.pictures.nightmare import InputGradient
@@ -50,7 +50,7 @@ def rounds(network):
 @pytest.fixture
 def without_tiles(monkeypatch):
     """A processor or a system without AMX."""
-    monkeypatch.setattr(converted, "tiles_are_allowed", lambda: False)
+    monkeypatch.setattr(direct, "tiles_are_allowed", lambda: False)
 
 
 @pytest.mark.parametrize("options", [
@@ -75,7 +75,7 @@ def test_rounding_is_weighed_against_winograds_method(without_tiles):
     assert Plain3x3(256, 128, out, 2, precision=BF16).fastest() == 0
 
 
-@pytest.mark.skipif(converted.number_type(BF16) is converted.NUMBER_TYPES[BF16], reason="no tiles of AMX")
+@pytest.mark.skipif(direct.number_type(BF16) is direct.NUMBER_TYPES[BF16], reason="no tiles of AMX")
 def test_tiles_take_the_place_of_winograds_method_and_of_fused_pooling(build):
     assert method(Window(3, 1, 1, 1)).precision == BF16
     network = build(net(channels=20, height=10, width=12) + POINT + POINT + POOL + POINT)
@@ -167,7 +167,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
     network = build(f"{net()}{POINT}")
     bf16 = import_module("pydarknet.kernels.convolution.bf16")  # the one of now: a stand-in may have gone since
     monkeypatch.setattr(bf16, "MISSING", missing)
-    monkeypatch.setattr(converted.microkernel, "PROCESSOR", "some-lake")
+    monkeypatch.setattr(direct.microkernel, "PROCESSOR", "some-lake")
     with pytest.raises(OptionError) as caught:
         network.precision = BF16
     assert str(caught.value) == (
