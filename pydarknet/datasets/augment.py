@@ -47,7 +47,7 @@ def coin(rng: Rng) -> bool:
 
 @dataclass(frozen=True)
 class Colour:
-    """The ranges of random changes of colour: `hue` (fraction of the circle) is added, the others are factors."""
+    """The ranges of random changes of colour: `hue` is added, the others are factors."""
 
     hue: float = 0.0
     saturation: float = 1.0
@@ -108,8 +108,7 @@ def rotated_crop(
     """The random crop of classifiers: a square of the source, stretched to the input.
 
     The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees, its aspect ratio
-    changed by a factor up to `aspect`. If smaller than the square, it is at a random place in it or, with
-    `keeps_inside`, in its middle.
+    changed by a factor up to `aspect`. A smaller one is at a random place or, with `keeps_inside`, in the middle.
     """
     W, H = source
     side = max(size)
@@ -132,9 +131,9 @@ def rotated_crop(
 
 
 def placed(rng: Rng, source: Size, size: Size, jitter: float) -> AffineCrop:
-    """The random placement of pjreddie's detectors: the whole picture at a random place on grey.
+    """The random placement of pjreddie's detectors: the whole picture on grey, scaled to fit a square.
 
-    Its aspect ratio changes by up to `jitter`. It is scaled to fit a square, so it may exceed another input.
+    Its aspect ratio changes by up to `jitter`.
     """
     (W, H), (w, h) = source, size
     wide = W + rng.uniform(-1, 1) * jitter * W
@@ -156,8 +155,7 @@ def random_margins(rng: Rng, source: Size, jitter: float) -> Margins:
 
 
 def zoomed(rng: Rng, margins: Margins, source: Size, zoom: float) -> Margins:
-    """The option `resize` of AlexeyAB's darknet: the picture up to `zoom` times larger or smaller; below 1 only
-    smaller."""
+    """Margins by the option `resize`: up to `zoom` times larger or smaller; below 1 only smaller."""
     if zoom <= 0 or zoom == 1:
         return margins
     down, up = min(zoom, 1 / zoom), max(zoom, 1 / zoom)
@@ -187,7 +185,7 @@ def checked(margins: Margins, source: Size) -> Margins:
 def cropped(image: Picture, margins: Margins, size: Size, at_corners: bool = False) -> AffineCrop:
     """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input, on its mean colour.
 
-    at_corners: as for YOLOv1: corner pixels on those of the input; outside, the pixels of the edge are repeated.
+    at_corners: YOLOv1's: corner pixels on those of the input; outside, the pixels of the edge are repeated.
     """
     H, W, _ = image.shape
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
@@ -214,7 +212,7 @@ def render(image: Picture, view: AffineCrop, size: Size) -> Canvas:
 
 
 def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int]) -> Canvas:
-    """(height, width, c): a part of the input; `tile`: left, top, width, height from the rectangle's corner."""
+    """(height, width, c): the part `tile` of the input: left, top, width, height."""
     left, top, width, height = tile
     matrix = view.matrix.copy()
     matrix[:, 2] += matrix[:, :2] @ (left, top)
@@ -239,8 +237,7 @@ def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
 
 @dataclass(frozen=True)
 class Tile:
-    """A quadrant of a mosaic. target: its place on the input. source: its corner in its own picture's input. dx, dy:
-    the shift of boxes, in fractions of the input."""
+    """A quadrant of a mosaic. source: its corner in its own picture's input. dx, dy: of boxes."""
 
     target: tuple[int, int, int, int]  # left, top, width, height
     source: Size  # left, top
@@ -249,10 +246,7 @@ class Tile:
 
 
 def mosaic_tile(quadrant: int, cut: tuple[int, int], size: Size, source: Size, margins: Margins, mirror: bool) -> Tile:
-    """The tile of a quadrant: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
-
-    Bands outside the picture that would border the cut are skipped.
-    """
+    """The tile of quadrant 0 (top left) to 3 (bottom right), without bands at the cut."""
     left, right = (margins.right, margins.left) if mirror else (margins.left, margins.right)
     x, length_x, from_x = _tile_axis(quadrant % 2 == 0, cut[0], size[0], source[0], left, right)
     y, length_y, from_y = _tile_axis(quadrant < 2, cut[1], size[1], source[1], margins.top, margins.bottom)
@@ -275,7 +269,7 @@ def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: in
 def move_boxes(
     rows: Array, scale: tuple[float, float], shift: tuple[float, float], mirror: bool, drops_outside: bool = False
 ) -> Array:
-    """Boxes transformed by a crop (`AffineCrop.scale`, `.shift`) and clipped to the input.
+    """Boxes transformed by a crop and clipped to the input.
 
     Labels at 0, 0 have a class but no box. Boxes entirely outside get size 0 or, if `drops_outside`, are removed.
     """
@@ -314,7 +308,7 @@ def larger_than(rows: Array, width: float, height: float) -> Array:
 
 
 def known_boxes(rows: Array, classes: int) -> Array:
-    """AlexeyAB's filter: boxes of a known class with their centre in the picture, sizes limited to 1."""
+    """Boxes of a known class with their centre in the picture, sizes limited to 1."""
     x, y = rows[:, 1], rows[:, 2]
     kept = rows[(rows[:, 0] >= 0) & (rows[:, 0] < classes) & (x > 0) & (x <= 1) & (y > 0) & (y <= 1)]
     kept[:, 3:] = np.minimum(kept[:, 3:], 1)
@@ -344,12 +338,12 @@ def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
 
 
 def blur_whole(canvas: Canvas, value: int, rng: Rng) -> Canvas:
-    """The option `blur` of classifiers: with probability 1/4, a blur with a kernel of `value` pixels (1 means 15)."""
+    """With probability 1/4, blur with a kernel of `value` pixels (1 means 15)."""
     return canvas if rng.random() >= 0.25 else blur(canvas, 15 if value == 1 else value)
 
 
 def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
-    """With probability 1/2, add normal noise with a standard deviation of `sigma` (at most 127) on a scale of 255."""
+    """With probability 1/2, add normal noise of deviation `sigma`, at most 127 of 255."""
     if not coin(rng):
         return canvas
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(min(sigma, 127) / 255)
@@ -371,7 +365,7 @@ def blend(canvases: Sequence[Canvas]) -> Canvas:
 
 
 def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
-    """The sum of class vectors weighted by their shares; entries that one of them ignores are ignored."""
+    """The weighted sum of class vectors; entries that one of them ignores are ignored."""
     stacked = np.stack(vectors)
     mixed = np.tensordot(np.asarray(shares, np.float32), stacked, 1).astype(np.float32)
     mixed[(stacked == IGNORE).any(0)] = IGNORE
@@ -379,7 +373,7 @@ def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
 
 
 def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """The first canvas with a random rectangle of the second, 0.3 to 0.8 of each side; both shares of the area."""
+    """The first canvas with a rectangle of the second; and both shares of the area."""
     height, width, _ = canvases[0].shape
     inner_w, inner_h = (max(1, int(side * rng.uniform(0.3, 0.8))) for side in (width, height))
     left, top = rand_int(rng, 0, width - inner_w), rand_int(rng, 0, height - inner_h)
@@ -390,7 +384,7 @@ def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
 
 
 def quarters(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """A classifier's mosaic: one quadrant of each of four canvases; and their shares of the area."""
+    """One quadrant of each of four canvases; and their shares of the area."""
     height, width, _ = canvases[0].shape
     x, y = cut_point(rng, (width, height))
     mixed, shares = np.empty_like(canvases[0]), []

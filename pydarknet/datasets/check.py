@@ -59,7 +59,7 @@ class Finding:
 
 @dataclass
 class ListReport:
-    """The counts of one list. objects: the number per class. pictures_with: the pictures with the class."""
+    """The counts of one list. objects, pictures_with: by class."""
 
     pictures: int = 0
     without_objects: int = 0
@@ -184,7 +184,6 @@ class _Check:
                     self.add("duplicate picture", f"{path}: the same picture as {first}")
 
     def find_orphans(self) -> None:
-        """Find label files that belong to no picture, in the folders of the other label files."""
         everything = [picture for pictures in self.pictures.values() for picture in pictures]
         known = {str(picture.labels) for picture in everything}
         pictures = _files_in(picture.picture.parent for picture in everything)
@@ -203,7 +202,7 @@ def _files_in(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _check_file(path: Path, decode: bool) -> tuple[int | None, str | None]:
-    """(size in bytes, problem) of a picture file. size: None for a missing file. problem: None for a good one."""
+    """(size in bytes, None for a missing file; problem, None for a good one)."""
     try:
         size = path.stat().st_size
         if decode:

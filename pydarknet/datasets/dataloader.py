@@ -59,8 +59,7 @@ class DataLoader:
     ) -> None:
         """Its threads start at the first call of `next`. Raises DataError for an empty set, OptionError.
 
-        size_at: the (width, height) of the mini-batch at a position, for runs whose size changes; by default that of
-        the last call.
+        size_at: the (width, height) of the mini-batch at a position; by default that of the last call.
         """
         if not len(data):
             raise DataError("the training set has no pictures")
@@ -78,10 +77,7 @@ class DataLoader:
         self._stack.enter_context(one_thread_per_call())
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch: (n, c, height, width) float32 in 0..1, and the truth of each sample.
-
-        Raises DataError after UNREADABLE unreadable pictures in a row.
-        """
+        """The next mini-batch: (n, c, height, width) float32 in 0..1, and the truth of each sample."""
         wanted = self.position, (self.mini_batch, self.data.channels, height, width)
         if self._ready and (self._ready[0][0], self._ready[0][1].shape) != wanted:
             self._discard()
@@ -144,10 +140,7 @@ _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of 
 
 
 class Text:
-    """A file of symbols below `alphabet`: bytes other than NUL or, if `tokenized`, numbers separated by spaces.
-
-    `len` is the number of symbols.
-    """
+    """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`."""
 
     def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
         """Read the file. Raises DataError with the line of a wrong symbol."""
@@ -187,7 +180,7 @@ class TextStreams:
     """Mini-batches from `streams` positions in a text; each mini-batch advances every stream by `steps` symbols.
 
     After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called with
-    its number. The positions depend only on the seed and the number of mini-batches.
+    its number. The positions depend on the seed and the number of mini-batches.
     """
 
     waited = 0.0  # seconds that `next` has waited for data
@@ -219,7 +212,7 @@ class TextStreams:
         return self._one_hot(symbols[:-1]), list(self._one_hot(symbols[1:]))
 
     def offsets(self, number: int) -> Symbols:
-        """(streams,) int64: the position in the text at which each stream begins mini-batch `number`, from 0."""
+        """(streams,) int64: where each stream begins mini-batch `number`, from 0."""
         offsets = np.full(self.streams, -1, np.int64)
         for since in range(number, -1, -1):
             jumps, places = self._jumps(since)
@@ -230,7 +223,7 @@ class TextStreams:
         return offsets % len(self.text)
 
     def _jumps(self, number: int) -> tuple[NDArray[np.bool_], Symbols]:
-        """(streams,) bool and int64: which streams jump before mini-batch `number`, and where to."""
+        """(streams,): which streams jump before mini-batch `number`, and where to."""
         rng = np.random.default_rng([self._seed, _STREAMS, number])
         return rng.integers(self.restart, size=self.streams) == 0, rng.integers(len(self.text), size=self.streams)
 

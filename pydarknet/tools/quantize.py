@@ -32,10 +32,10 @@ class Measured(NamedTuple):
 
 
 def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], object] = lambda: None) -> Measured:
-    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model, whose precision becomes int8.
+    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model.
 
-    A layer whose error stands out stays float32. step: called after each picture and each convolution. Raises
-    OptionError without a picture, a convolution for it, or 8-bit products.
+    Its precision becomes int8; a layer whose error stands out stays float32. step: called after each picture
+    and each convolution. Raises OptionError.
     """
     if not pictures:
         raise OptionError("quantize: expected at least one picture")
@@ -61,10 +61,7 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
 def measured_ranges(
     network: Network, inputs: Sequence[Array], step: Callable[[], object] = lambda: None
 ) -> dict[int, Range]:
-    """For each convolution, the means over the inputs (n, c, h, w) of the smallest and of the largest number it reads.
-
-    0 is in between. Thus pictures with rare extremes cost the others no precision.
-    """
+    """The means over inputs of the smallest and the largest number of each convolution."""
     convolutions = quantizable(network.layers)
     spans: dict[int, list[Range]] = {index: [] for index in convolutions}
     for x in inputs:
@@ -79,7 +76,7 @@ def measured_ranges(
 
 
 def prepared(model: Network, picture: Picture) -> Array:
-    """The picture as `detect` or `classify` give it to the network, (1, c, h, w); h and w may differ among pictures."""
+    """The picture as `detect` or `classify` give it to the network, (1, c, h, w)."""
     if not model.heads:
         return prepare_input(model, picture)[None]
     channels, height, width = model.input_shape
@@ -89,7 +86,7 @@ def prepared(model: Network, picture: Picture) -> Array:
 def _error_with(
     model: Network, quantization: Quantization, inputs: Sequence[Array], expected: Sequence[Sequence[Array]]
 ) -> float:
-    """The largest error of an output in 8 bits: the root of the mean square, relative to that of the output."""
+    """The largest error of an output in 8 bits, relative to that output."""
     model.quantize(quantization)
     model.precision = INT8
     worst = 0.0
@@ -109,10 +106,7 @@ def _insensitive(errors: dict[int, float]) -> list[int]:
 
 
 def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
-    """(found, of): how much 8 bits find of what float32 finds: objects, or the best classes of pictures.
-
-    An object is found again by one of its class with an IoU of at least AGAIN. The precision becomes int8.
-    """
+    """(found, of): the objects or best classes of float32, and how many 8 bits find again."""
     answers = []
     for precision in (FLOAT32, INT8):
         model.precision = precision
@@ -126,7 +120,7 @@ def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
 
 
 def _answer(model: Model, picture: Picture) -> list[tuple[int, Array]]:
-    """The class and the box, (x, y, w, h), of each object; of a classifier the best class, and the whole picture."""
+    """The class and box of each object; of a classifier the best class, and all."""
     if model.heads:
         objects = model.detect(picture)
         return list(zip(objects.class_id.tolist(), objects.xywh, strict=True))

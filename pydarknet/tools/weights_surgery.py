@@ -29,10 +29,7 @@ OBJECTNESS_ROWS = 5  # filters of an anchor before its classes: box and objectne
 
 
 def set_header(network: Network, seen: int | None = None) -> None:
-    """Set the header that the dialect's darknet writes. seen: images seen; None: as loaded.
-
-    AlexeyAB's rounds `seen` down to a multiple of the cfg's batch.
-    """
+    """Set the dialect's header. seen: images seen, by default as loaded."""
     seen = network.header.seen if seen is None else seen
     if network.dialect.writes_whole_iterations:
         net = network.config.net
@@ -41,10 +38,7 @@ def set_header(network: Network, seen: int | None = None) -> None:
 
 
 def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
-    """The parts of a layer that darknet's tools change: itself, or the gates of `[gru]` and, if `lstm`, of `[lstm]`.
-
-    Other recurrent layers, and convolutions that share weights, have none.
-    """
+    """The parts of a layer that darknet's tools change: itself, or gates."""
     if isinstance(layer, Gru) or (lstm and isinstance(layer, Lstm)):
         return list(layer.parts.values())
     if isinstance(layer, Convolutional) and layer.shares is not None:
@@ -67,10 +61,7 @@ def first_convolution(network: Network) -> Convolutional | None:
 
 
 def rescale(network: Network) -> None:
-    """Convert a network for inputs in -1..1 to inputs in 0..1: the first convolution takes 2 x - 1 for x.
-
-    As in darknet, the result is not exact if batch normalisation follows.
-    """
+    """Convert a network for inputs in -1..1 to 0..1; not exact with batch normalisation."""
     layer = first_convolution(network)
     if layer is not None:
         layer.weights *= 2
@@ -79,7 +70,7 @@ def rescale(network: Network) -> None:
 
 
 def swap_red_and_blue(network: Network) -> None:
-    """Convert between RGB and BGR input: swap channels 0 and 2 of the first convolution's filters."""
+    """Convert between RGB and BGR input, in the first convolution."""
     layer = first_convolution(network)
     if layer is not None:
         layer.weights[:] = layer.weights[:, ::-1].copy()
@@ -119,26 +110,23 @@ def fold(network: Network, remove: bool = False) -> None:
     """
     of_lstm = network.dialect.tools_know_lstm and not remove
     for part in (part for layer in network.layers for part in parts_of(layer, of_lstm)):
-        if part.norm is not None:
-            _fold_part(part, part.norm)
-            part.norm = None if remove else part.norm
+        if (norm := part.norm) is None:
+            continue
+        epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
+        with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
+            root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
+            factor = (norm.scales / root).astype(np.float32)
+        axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
+        part.weights *= np.expand_dims(factor, [other for other in range(part.weights.ndim) if other != axis])
+        part.biases -= norm.rolling_mean * factor
+        norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
+        part.norm = None if remove else norm
     _share_again(network)
 
 
 def denormalize(network: Network) -> None:
     """Fold batch normalisation into weights and biases and remove it, see `fold`."""
     fold(network, remove=True)
-
-
-def _fold_part(part: Part, norm: BatchNorm) -> None:
-    epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
-    with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
-        root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
-        factor = (norm.scales / root).astype(np.float32)
-    axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
-    part.weights *= np.expand_dims(factor, [other for other in range(part.weights.ndim) if other != axis])
-    part.biases -= norm.rolling_mean * factor
-    norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
 
 
 def _share_again(network: Network) -> None:
@@ -176,7 +164,7 @@ def cfg_text(network: Network) -> str:
 def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
     """Load the mean of several weights files: all arrays of convolutions, biases and weights of `[connected]`.
 
-    All else is that of the first file, as in darknet. Raises OptionError, WeightsError.
+    All else is that of the first file. Raises OptionError, WeightsError.
     """
     if not paths:
         raise OptionError("no weights files; expected at least one")
@@ -201,10 +189,7 @@ def _averaged(layer: Layer) -> list[Array]:
 
 
 def load_first_layers(network: Network, path: Path, count: int, allow_partial: bool = False) -> None:
-    """Load a weights file of at least the first `count` layers. Raises OptionError, WeightsError.
-
-    Without `allow_partial`, the file must be complete.
-    """
+    """Load a file of at least the first `count` layers. Raises OptionError, WeightsError."""
     if not 0 <= count <= len(network.layers):
         raise OptionError(f"{count} layers: expected a number from 0 to {len(network.layers)}, those of {network.path}")
     network.loaded = network.load_weights(path, allow_partial)
@@ -248,7 +233,7 @@ def one_off(network: Network, path: Path, classes: int) -> int:
 
 
 def filter_rows(network: Network, index: int) -> Array:
-    """The weights of layer `index` before folding, (filters, channels * size * size) float32. Raises OptionError."""
+    """The weights of layer `index`, (filters, channels * size * size). Raises OptionError."""
     if not 0 <= index < len(network.layers):
         raise OptionError(f"layer {index}: expected a number from 0 to {len(network.layers) - 1}")
     layer = network.layers[index]
@@ -270,7 +255,7 @@ RECURRENT: dict[type[Layer], tuple[str, dict[str, str]]] = {
 def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
     """For each layer, titles with the moments of scales, biases and weights.
 
-    Only `[connected]`, `[gru]` and, in AlexeyAB's darknet, `[lstm]` with batch normalisation have any.
+    Only `[connected]`, `[gru]` and (AlexeyAB) `[lstm]` with batch normalisation have any.
     """
     known = (Gru, Lstm) if network.dialect.tools_know_lstm else Gru
     for index, layer in enumerate(network.layers):
@@ -285,7 +270,7 @@ def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
 
 
 def part_moments(part: Connected) -> list[Moments]:
-    """The moments of the scales, of the biases and, as in darknet, of the first weights, one per output."""
+    """The moments of scales, biases and, as in darknet, the first weights, one per output."""
     assert part.norm is not None
     first = part.weights.reshape(-1)[: part.biases.size]
     arrays = {"Scales": part.norm.scales, "Biases": part.biases, "Weights": first}
