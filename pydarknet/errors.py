@@ -1,5 +1,18 @@
-"""Every error that a user can cause, as one tree: one line, without a traceback at the command line. Anything else that
-is raised is a bug of ours and keeps its traceback."""
+"""Every error a user can cause, as one tree.
+
+    DarknetError                 anything wrong with what the user gave us: one line, no traceback at the command line
+    ├── ConfigError              a .cfg or .data file: FILE:LINE, the section, what was found, what was expected
+    │   └── ShapeError           layers whose sizes do not add up
+    ├── WeightsError             a .weights file that is not one, is too short or too long
+    ├── ImageError               a picture that cannot be read or written
+    ├── DataError                lists, names and other data files
+    ├── DownloadError            published weights that cannot be fetched, or whose bytes are not the published ones
+    ├── OutputError              a file that cannot be written: no such folder, no permission, no space
+    ├── DivergedError            a network whose loss, parameters or outputs are no longer finite numbers
+    └── OptionError              an argument of the API or the command line that makes no sense
+
+Anything else that is raised is a bug of ours and keeps its traceback.
+"""
 
 
 class DarknetError(Exception):
@@ -20,7 +33,7 @@ def _shown(character: str) -> str:
 
 
 class ConfigError(DarknetError):
-    """A .cfg or .data file that cannot be used: FILE:LINE, the section, what was found, what was expected."""
+    """A .cfg or .data file that cannot be used."""
 
 
 class ShapeError(ConfigError):
@@ -28,7 +41,7 @@ class ShapeError(ConfigError):
 
 
 class WeightsError(DarknetError):
-    """A .weights file that is not one, or that is too short or too long for this network."""
+    """A .weights file that cannot be used with this network."""
 
 
 class ImageError(DarknetError):
@@ -44,7 +57,7 @@ class DownloadError(DarknetError):
 
 
 class OutputError(DarknetError):
-    """A file that cannot be written: no such folder, no permission, no space."""
+    """A file that cannot be written."""
 
 
 class OptionError(DarknetError):
