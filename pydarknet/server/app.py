@@ -41,8 +41,14 @@ READ: dict[str, Callable[[str], Any]] = {
     "boolean": lambda text: {"true": True, "1": True, "false": False, "0": False}[text],
 }
 NAMED = {"number": "a number", "integer": "a whole number"}
-STATUS = {BusyError: 429, StoppedError: 503, ImageError: 400, OptionError: 400, DivergedError: 500}
-REFUSED = (HTTPException, *STATUS)
+STATUS: dict[type[Exception], int] = {
+    BusyError: 429,
+    StoppedError: 503,
+    ImageError: 400,
+    OptionError: 400,
+    DivergedError: 500,
+}
+REFUSED: tuple[type[Exception], ...] = (HTTPException, *STATUS)
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds: the buckets of the histogram
 Result = TypeVar("Result")
 Answer = Callable[[Request], Coroutine[Any, Any, Response]]
