@@ -4,10 +4,11 @@ A checkpoint is a pair: NAME, an ordinary .weights file, and NAME.state.npz with
 (accumulated updates with momentum, counters, the average loss, the loader's position, random states, states of hooks).
 The state holds the hash of its weights, so files that do not belong together are never taken for a pair.
 
-Both files are written under temporary names. Then the weights are renamed, then the state. A kill between the two
-leaves NAME.state.npz.new, whose hash fits the new weights. A kill before both leaves the old pair. So a complete pair
-exists at every moment.
+Both files are written under temporary names; then the weights are renamed, then the state. A kill between the two
+leaves NAME.state.npz.new, whose hash fits the new weights: a complete pair exists at every moment.
 """
+
+from __future__ import annotations
 
 import io
 import json
@@ -16,7 +17,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a training run: the content of a state file besides the learner's state."""
+    """What a state file says of a run besides the learner's state."""
 
     iteration: int
     start: int  # the iteration at which the run began
@@ -67,19 +68,63 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A pair on the disk."""
+    """A pair on the disk. content: the JSON object of its state file."""
 
-    weights: Path
     state: Path
     content: Mapping[str, Any]
 
+    @classmethod
+    def read(cls, state: Path) -> Checkpoint:
+        """The pair of a state file, whose JSON object is of this version. Raises WeightsError."""
+        arrays = _read(state, lambda name: name == _CONTENT)
+        wrong = f"{state} is not the state of a training run"
+        if _CONTENT not in arrays:
+            raise WeightsError(f"{wrong}: it has no {_CONTENT}")
+        with naming(wrong, ValueError, RecursionError):
+            content = json.loads(str(arrays[_CONTENT]))
+        if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+            raise WeightsError(
+                f"{state} has format {str(content['format'])[:20]!r} of another version of pydarknet; expected "
+                f"{FORMAT}. To start a new run from its weights, name them without resume: {cls(state, {}).weights}"
+            )
+        with naming(wrong):
+            check_values(content, _KINDS, "")
+            progress = content["progress"]
+            check_values(progress, _PROGRESS, "progress")
+            check_values(progress["hooks"], dict.fromkeys(progress["hooks"], TABLE), "progress.hooks")
+        return cls(state, content)
+
     @property
-    def iteration(self) -> int:
-        return int(self.content["progress"]["iteration"])
+    def weights(self) -> Path:
+        return self.state.with_name(self.state.name.removesuffix(NEW).removesuffix(STATE))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the state belongs to the weights."""
+        try:
+            return bool(self.content["hash"] == hash_of(self.weights))
+        except OSError:
+            return False
 
     @property
     def progress(self) -> Progress:
         return Progress(**self.content["progress"])
+
+    @property
+    def iteration(self) -> int:
+        return self.progress.iteration
+
+
+@contextmanager
+def naming(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """A WeightsError of the block, or one of `errors`, becomes a WeightsError that begins with `what`."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{what}: {error}") from error
+    except errors as error:
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(f"{what}: {text}") from error
 
 
 def _is_in_file(network: Network) -> bool:
@@ -88,8 +133,7 @@ def _is_in_file(network: Network) -> bool:
 
 
 def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
-    """Write a pair and return the path of its weights. An older pair of that name exists until then. Raises
-    OutputError."""
+    """Write a pair and return the path of its weights. Raises OutputError."""
     network = learner.network
     network.header = Header(*network.dialect.version, learner.seen)
     arrays = learner.state_dict()
@@ -145,38 +189,25 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
 
     Files that do not belong together are skipped with a warning. Raises WeightsError if no pair is complete.
     """
-    found, wrong = [], []
+    found: list[Checkpoint] = []
+    wrong = []
     for path in _files(folder, base):
-        if not path.name.endswith((STATE, STATE + NEW)):
-            continue
-        name = path.name.removesuffix(NEW).removesuffix(STATE)
-        try:
-            content = _content(path)
-        except WeightsError as error:
-            wrong.append(str(error))
-            continue
-        if (content["base"], content["weights"]) == (base, name):
-            found.append(Checkpoint(folder / name, path, content))
-    for checkpoint in sorted(found, key=lambda c: c.iteration, reverse=True):
-        if _hash(checkpoint.weights) == checkpoint.content["hash"]:
+        if path.name.endswith((STATE, STATE + NEW)):
+            try:
+                found.append(Checkpoint.read(path))
+            except WeightsError as error:
+                wrong.append(str(error))
+    mine = [each for each in found if (each.content["base"], each.content["weights"]) == (base, each.weights.name)]
+    for checkpoint in sorted(mine, key=lambda each: each.iteration, reverse=True):
+        if checkpoint.is_whole:
             for line in wrong:
                 log.warning("%s; it is skipped", line)
             return checkpoint
-        if checkpoint.state.name.endswith(
-            STATE
-        ):  # else the process was killed before it renamed the weights; the older pair is complete
+        if checkpoint.state.name.endswith(STATE):  # else a kill came first, and the older pair is whole
             wrong.append(f"{checkpoint.weights} is missing, or not the file that {checkpoint.state.name} belongs to")
     if wrong:
         raise WeightsError(f"{folder}: no checkpoint of {base} to resume from: {wrong[0]}")
     return None
-
-
-def _hash(weights: Path) -> str:
-    """The hash of a file; "" if it cannot be read."""
-    try:
-        return hash_of(weights)
-    except OSError:
-        return ""
 
 
 def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
@@ -189,50 +220,23 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
         raise OutputError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """The JSON object of a state file, checked against the format of this version. Raises WeightsError."""
-    arrays = _read(path, lambda name: name == _CONTENT)
-    if _CONTENT not in arrays:
-        raise WeightsError(f"{path} is not the state of a training run: it has no {_CONTENT}")
-    try:
-        content = json.loads(str(arrays[_CONTENT]))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not the state of a training run: {_one_line(error)}") from error
-    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
-        weights = path.name.removesuffix(NEW).removesuffix(STATE)
-        raise WeightsError(
-            f"{path} has format {str(content['format'])[:20]!r} of another version of pydarknet; expected {FORMAT}. To "
-            f"start a new run from its weights, name them without resume: {path.with_name(weights)}"
-        )
-    try:
-        check_values(content, _KINDS, "")
-        progress = content["progress"]
-        check_values(progress, _PROGRESS, "progress")
-        check_values(progress["hooks"], dict.fromkeys(progress["hooks"], TABLE), "progress.hooks")
-    except WeightsError as error:
-        raise WeightsError(f"{path} is not the state of a training run: {error}") from error
-    return dict(content)
-
-
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
     """The wanted arrays of a state file by name. Takes at most as much memory as the file's size. Raises
     WeightsError."""
     found: dict[str, Array] = {}
-    try:
+    # zipfile and numpy raise many types of errors for damaged files
+    with naming(f"{path} is not the state of a training run", Exception), zipfile.ZipFile(path) as archive:
         left = path.stat().st_size
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(_NPY)
-                if not is_wanted(name):
-                    continue
-                if name in found:
-                    raise ValueError(f"it has two arrays {name[:60]!r}")
-                left -= info.file_size
-                if info.compress_type != zipfile.ZIP_STORED or left < 0:
-                    raise ValueError(f"array {name[:60]!r} is not stored as it was written")
-                found[name] = _array(archive.read(info))
-    except Exception as error:  # zipfile and numpy raise many types of errors for damaged files
-        raise WeightsError(f"{path} is not the state of a training run: {_one_line(error)}") from error
+        for info in archive.infolist():
+            name = info.filename.removesuffix(_NPY)
+            if not is_wanted(name):
+                continue
+            if name in found:
+                raise ValueError(f"it has two arrays {name[:60]!r}")
+            left -= info.file_size
+            if info.compress_type != zipfile.ZIP_STORED or left < 0:
+                raise ValueError(f"array {name[:60]!r} is not stored as it was written")
+            found[name] = _array(archive.read(info))
     return found
 
 
@@ -248,10 +252,6 @@ def _array(data: bytes) -> Array:
     return values.reshape(shape, order="F" if by_columns else "C")
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
     """Raise WeightsError if the checkpoint is of a run with another dialect or mini-batch, which cannot be resumed."""
     content, name = checkpoint.content, network.path
@@ -264,6 +264,11 @@ def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> N
             )
 
 
+def naming_run(checkpoint: Checkpoint, network: Network) -> AbstractContextManager[None]:
+    """A WeightsError of the block names the state file and the network."""
+    return naming(f"{checkpoint.state}: not the state of a training run of {network.path}")
+
+
 def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
     """Load the checkpoint's parameters into the network. Raises WeightsError."""
     if _is_in_file(network):
@@ -271,7 +276,7 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
         return
     expected = _parameters(network)
     found = _read(checkpoint.state, lambda name: name.startswith("parameter."))
-    with naming_file(checkpoint, network):
+    with naming_run(checkpoint, network):
         check_arrays(found, expected)
     for name, array in expected.items():
         array[...] = found[name]
@@ -280,21 +285,11 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> None:
     """Load the rest of the checkpoint into a learner of the right input size. Raises WeightsError before any change."""
-    with_parameters = not _is_in_file(learner.network)
-    state = _read(checkpoint.state, lambda name: name != _CONTENT)
-    parameters = {name: state.pop(name) for name in list(state) if with_parameters and name.startswith("parameter.")}
-    with naming_file(checkpoint, learner.network):
-        check_arrays(parameters, _parameters(learner.network) if with_parameters else {})
+    network = learner.network
+    parameters = {} if _is_in_file(network) else _parameters(network)
+    state = _read(checkpoint.state, lambda name: name != _CONTENT and name not in parameters)
+    with naming_run(checkpoint, network):
         learner.load_state_dict(state, checkpoint.content["training"])
-
-
-@contextmanager
-def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
-    """Let a WeightsError of the block name the state file and the network."""
-    try:
-        yield
-    except WeightsError as error:
-        raise WeightsError(f"{checkpoint.state}: not the state of a training run of {network.path}: {error}") from error
 
 
 def clean(folder: Path, base: str) -> None:
@@ -305,7 +300,7 @@ def clean(folder: Path, base: str) -> None:
     states = [path for path in _files(folder, base) if path.name.endswith(STATE + NEW)]
     for path in [*temporary, *states]:
         try:
-            if path in states and _is_whole(path):
+            if path in states and _belongs(path):
                 path.replace(path.with_name(path.name.removesuffix(NEW)))
             else:
                 path.unlink(missing_ok=True)
@@ -313,10 +308,8 @@ def clean(folder: Path, base: str) -> None:
             raise OutputError(f"{path}: cannot be renamed or deleted: {error.strerror or error}") from error
 
 
-def _is_whole(state: Path) -> bool:
-    """Whether a state belongs to the weights of its name."""
-    weights = state.with_name(state.name.removesuffix(NEW).removesuffix(STATE))
+def _belongs(state: Path) -> bool:
     try:
-        return bool(_content(state)["hash"] == _hash(weights))
+        return Checkpoint.read(state).is_whole
     except WeightsError:
         return False

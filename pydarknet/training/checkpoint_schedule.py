@@ -19,8 +19,7 @@ from ..network.weights import Header
 from ..utils.files import hash_of, to_json, write_file
 from . import checkpoint
 from .checkpoint import NEW
-from .hooks import Hook, Run
-from .metrics_log import IterationRecord
+from .hooks import Hook, IterationRecord, Run
 from .setup import TrainingSetup
 from .state import COUNT, check_values
 

@@ -1,4 +1,5 @@
-"""Hooks of a training run: its tasks besides learning, called before and after the run and each iteration.
+"""Hooks of a training run: its tasks besides learning, called before and after the run and each iteration; and the
+record of an iteration, which they get.
 
 The order of calls is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best
 weights, checkpoints, chart.png. A user's hook therefore sees the iteration's measurement, can add numbers to its line
@@ -8,24 +9,81 @@ in train.jsonl, and has its state in the iteration's checkpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ..errors import DivergedError, OptionError
+from ..evaluation import Report
+from ..layers.heads.base import Statistics
 from ..model import Model
 from ..utils.arrays import Array
 from .checkpoint import Progress
 from .learner import Learner
-from .metrics_log import IterationRecord
 from .setup import TrainingSetup
 from .state import COUNT, FINITE, Kind, check_values
 
 
-class Run(Protocol):
-    """The interface of a training run (Trainer) for its hooks.
+@dataclass(frozen=True)
+class HeadReport:
+    """The statistics of one head for one mini-batch."""
 
-    iteration: the last finished one, 0 at first. average: the moving average of the loss; None before the first
-    iteration. last_batch: the images and truth of the last mini-batch, as for `Model.train_step`; None before the
-    first.
+    index: int
+    kind: str
+    line: str  # darknet's, without the line end
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The result of one validation."""
+
+    kind: str  # map, or accuracy of a classifier
+    value: float  # 0 to 1
+    best: float = -1.0  # of this run, this measurement included
+    seconds: float = 0.0
+    report: Report | None = None  # detectors
+    missing: Sequence[Path] = ()  # label files that do not exist
+
+    @property
+    def is_best(self) -> bool:
+        return self.value >= self.best
+
+
+@dataclass
+class IterationRecord:
+    """One iteration. Hooks fill in `measurement` and `saved`, and a user's hook may add to `metrics`."""
+
+    iteration: int  # counted from 1
+    loss: float  # mean over the pictures
+    average: float  # 0.9 of the previous average and 0.1 of the loss
+    rate: float  # the learning rate
+    images: int  # the number of iterations times the pictures of an iteration
+    seconds: float  # of computing
+    load_seconds: float  # of waiting for pictures
+    width: int
+    height: int
+    batch: int  # pictures of a mini-batch
+    heads: tuple[HeadReport, ...] = ()  # mini-batch by mini-batch
+    resized: bool = False  # whether this iteration is the first at a newly drawn size
+    measurement: Measurement | None = None  # made after this iteration
+    saved: tuple[Path, ...] = ()  # weights written after this iteration
+    metrics: dict[str, float] = field(default_factory=dict)  # other numbers for train.jsonl, by name
+
+    def entry(self) -> dict[str, Any]:
+        """The iteration's object in train.jsonl."""
+        left_out = {"heads", "resized", "measurement", "saved", "metrics"}
+        entry = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        if self.measurement is not None:
+            entry[self.measurement.kind] = self.measurement.value
+        return {**self.metrics, **entry}
+
+
+class Run(Protocol):
+    """A training run (Trainer) as its hooks know it.
+
+    iteration: the last finished one. average: the moving average of the loss. last_batch: the images and truth of the
+    last mini-batch, as for `Model.train_step`. Both are None before the first.
     """
 
     setup: TrainingSetup
@@ -41,7 +99,7 @@ class Run(Protocol):
         """The hook that measures; None if the run does not."""
 
     def stop(self) -> None:
-        """End after the iteration in progress; `resume` can continue the run."""
+        """End after the iteration in progress, with a checkpoint from which `resume` continues."""
 
     def finish(self, reason: str) -> None:
         """End after the iteration in progress, with the final weights, as if it were the last one."""
@@ -56,8 +114,8 @@ class Run(Protocol):
 class Hook:
     """One task of a training run. Every method does nothing unless a subclass overrides it.
 
-    name: the hook's key in checkpoints, if it has a state; by default the name of the class. state: the attributes that
-    are in checkpoints, and what each must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
+    name: its key in checkpoints; by default the name of the class. state: the attributes that are in checkpoints, and
+    what each must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
     """
 
     name = ""

@@ -22,8 +22,8 @@ from ..images.operations import as_picture, class_colour, draw_boxes
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
 from ..utils.files import to_json, write_file
-from .hooks import Hook, Run
-from .metrics_log import CHART, IterationRecord
+from .hooks import Hook, IterationRecord, Run
+from .run_folder import CHART
 from .validation import AveragePrecision, Validator
 
 FOLDER = "live"

@@ -4,30 +4,27 @@ A run overwrites files with darknet's names, and `resume` takes the checkpoint o
 earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
 """
 
-from __future__ import annotations
-
+import csv
+import io
 import json
 import logging
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import OptionError, OutputError, WeightsError
 from ..network.weights import Header
 from ..utils.figure import new_figure, save_figure
-from ..utils.files import flush, read_bytes, to_json, write_file
+from ..utils.files import flush, output_errors, read_bytes, read_text, to_json, write_file
 from .checkpoint import NEW, STATE
-from .hooks import Hook, Run
-from .metrics_log import CHART, METRICS_LOG, IterationRecord, read_entries
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .hooks import Hook, IterationRecord, Run
 
 log = logging.getLogger("pydarknet")
 
+METRICS_LOG, CHART = "train.jsonl", "chart.png"
 TOP = 20.0  # of the loss axis; AlexeyAB's `max_chart_loss`
 MARGIN = 2.5  # the loss axis ends at least at this multiple of the last average
 MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and their names in the chart
@@ -127,10 +124,8 @@ class MetricsLog(Hook):
         if not self.path.exists():
             return
         if not keep:
-            try:
+            with output_errors(self.path):
                 self.path.replace(self.path.with_suffix(".old.jsonl"))
-            except OSError as error:
-                raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
             return
         kept = []
         for line in read_bytes(self.path, OutputError).splitlines(keepends=True):
@@ -141,11 +136,8 @@ class MetricsLog(Hook):
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add a line. Raises OutputError."""
-        try:
-            with self.path.open("ab") as stream:
-                stream.write(to_json(entry).encode() + b"\n")
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
+        with output_errors(self.path), self.path.open("ab") as stream:
+            stream.write(to_json(entry).encode() + b"\n")
 
 
 def _is_up_to(line: bytes, iteration: int) -> bool:
@@ -153,6 +145,42 @@ def _is_up_to(line: bytes, iteration: int) -> bool:
         return int(json.loads(line)["iteration"]) <= iteration
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def read_entries(log_path: Path) -> list[dict[str, Any]]:
+    """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError if it cannot be read."""
+    try:
+        lines = read_text(log_path, OutputError).splitlines()
+        entries = [json.loads(line) for line in lines]
+        return [{name: math.nan if value is None else value for name, value in entry.items()} for entry in entries]
+    except ValueError as error:
+        raise OutputError(f"{log_path}: cannot read: {error}") from error
+
+
+def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write a CSV table with a line for each iteration and a column for each name in the entries. Raises
+    OutputError."""
+    columns = list(dict.fromkeys(name for entry in entries for name in entry))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(entries)
+    write_file(path, text.getvalue().encode())
+
+
+def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
+    """Write a file of TensorBoard events into a folder, with a scalar for each number of an entry.
+
+    Raises OptionError without the package tensorboardX, OutputError.
+    """
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise OptionError("this needs the package tensorboardX: pip install 'pydarknet[tensorboard]'") from None
+    with output_errors(folder), SummaryWriter(str(folder)) as writer:
+        for entry in entries:
+            for name in entry.keys() - {"iteration"}:
+                writer.add_scalar(name, entry[name], entry["iteration"])
 
 
 class Chart(Hook):
@@ -185,7 +213,7 @@ class Chart(Hook):
             self._is_off = True
             log.warning("%s is not drawn: %s", self.path.name, error)
 
-    def _figure(self, entries: list[dict[str, Any]]) -> Figure:
+    def _figure(self, entries: list[dict[str, Any]]) -> Any:
         figure = new_figure()
         figure.set_size_inches(10, 7)
         axes = figure.subplots()

@@ -27,7 +27,7 @@ File = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class MeasuringOptions:
-    """Options of `detector train -map`: those of `detector map`, and the number of epochs between validations."""
+    """Options of `detector train -map`: those of `detector map`, and the epochs between validations."""
 
     thresh: float = 0.25
     iou_thresh: float = 0.5
@@ -35,7 +35,6 @@ class MeasuringOptions:
     epochs: int = 4
 
     def __post_init__(self) -> None:
-        """Raises OptionError for a threshold that is not finite."""
         check_finite(thresh=self.thresh, iou_thresh=self.iou_thresh)
 
 
@@ -79,7 +78,7 @@ class TrainingSetup:
     """The network of a run with its parameters, before a learner is created.
 
     kind: detector, classifier, or text. imgs: pictures of an iteration. resumed: the checkpoint that the run resumes
-    from, None for a new run. progress: the state of the run. start: the iteration after which it began.
+    from. start: the iteration after which it began.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class TrainingSetup:
         self.options, self.weights = options, weights
         self.data = data if isinstance(data, Section) else read_data(data)
         self.model = self._build(cfg)
-        net = self.net
+        self.net = net = self.model.config.net
         self.kind = "text" if is_text else "detector" if self.model.heads else "classifier"
         self.alexeyab = self.model.dialect.name == "alexeyab"
         self.subdivisions = net.positive("subdivisions", 1)
@@ -109,11 +108,6 @@ class TrainingSetup:
         what = f"{self.model.path}: training mini-batches of {self.model.batch} at {width} x {height}"
         check_memory(training_bytes(self.model, width, height, options.measure), what)
 
-    @property
-    def net(self) -> Section:
-        """The section `[net]`."""
-        return self.model.config.net
-
     def _build(self, cfg: File) -> Model:
         options, config = self.options, read_config(cfg)
         net, seed = config.net, options.seed or 0
@@ -123,7 +117,6 @@ class TrainingSetup:
         return model
 
     def _begin(self) -> Progress:
-        """The progress of a new run, from initial weights or random parameters."""
         model, options, weights = self.model, self.options, self.weights
         if weights is not None:
             model.loaded = model.load_weights(weights, allow_partial=True)

@@ -6,35 +6,24 @@ batch normalisation, so that validation does not change the run.
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import ClassVar
 
 from ..config.sections import Section
-from ..evaluation import GroundTruth, Report, evaluate
+from ..evaluation import GroundTruth, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
 from ..evaluation.pictures import Worst
 from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network
 from ..runtime.compile_time import clock
-from .hooks import Hook, Run
-from .metrics_log import IterationRecord, Measurement
-from .setup import MeasuringOptions
+from .hooks import Hook, IterationRecord, Measurement, Run
+from .setup import MeasuringOptions, TrainingSetup
 from .state import COUNT, FINITE, Kind
 
 LEAST_INTERVAL = 100  # iterations between two validations, at least
 ACCURACY_EPOCHS = 2  # between two validations of a classifier
 WORST = 8  # pictures with most missed objects that a validation keeps
-
-
-@dataclass(frozen=True)
-class ValidationResult:
-    """The value of a metric, 0 to 1. For detectors: its report, and the label files that do not exist."""
-
-    value: float
-    report: Report | None = None
-    missing: Sequence[Path] = ()
 
 
 class ValidationMetric:
@@ -56,7 +45,7 @@ class ValidationMetric:
         """The iteration of the next validation, after one at iteration `last`."""
         return max(last + interval, burn_in, self.earliest)
 
-    def run(self, network: Network) -> ValidationResult:
+    def run(self, network: Network) -> Measurement:
         """Measure a network."""
         raise NotImplementedError
 
@@ -73,14 +62,15 @@ class AveragePrecision(ValidationMetric):
         self.worst = Worst(WORST)  # of the last measurement
         self.truth = GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
 
-    def run(self, network: Network) -> ValidationResult:
+    def run(self, network: Network) -> Measurement:
         o = self.options
         self.worst = Worst(WORST)
         result = evaluate(
             network, self.truth, thresh=o.thresh, iou_thresh=o.iou_thresh, points=o.points, threads=self.threads,
             each=self.worst.add,
         )  # fmt: skip
-        return ValidationResult(result.report.mean_average_precision, result.report, self.truth.missing)
+        report = result.report
+        return Measurement(self.kind, report.mean_average_precision, report=report, missing=self.truth.missing)
 
 
 class Accuracy(ValidationMetric):
@@ -97,11 +87,11 @@ class Accuracy(ValidationMetric):
             raise data.error("valid= is missing: the list of validation pictures")
         self.pictures = read_list(path)
 
-    def run(self, network: Network) -> ValidationResult:
+    def run(self, network: Network) -> Measurement:
         tally = ConfusionCounts(self.labels, self.top)
         for answer in BatchClassifier(network, self.pictures, middle, threads=self.threads):
             tally.add(answer)
-        return ValidationResult(tally.top_accuracy)
+        return Measurement(self.kind, tally.top_accuracy)
 
 
 class Validator(Hook):
@@ -135,16 +125,20 @@ class Validator(Hook):
         self._copy.parameters_changed()
         result = self.metric.run(self._copy)
         self.last, self.value, self.best = iteration, result.value, max(self.best, result.value)
-        seconds = clock() - began
-        return Measurement(self.metric.kind, result.value, self.best, seconds, result.report, result.missing)
+        return replace(result, best=self.best, seconds=clock() - began)
 
 
-def choose_metric(
-    model: Model, data: Section, labels: Sequence[str], options: MeasuringOptions, threads: int
-) -> ValidationMetric:
-    """mAP for a network with heads, else accuracy. Raises DataError and ConfigError before anything is computed."""
-    if not model.heads:
-        return Accuracy(data, labels, threads)
-    model.names_path = data.file("names")
-    _ = model.names
-    return AveragePrecision(model, data, options, threads)
+def make_validator(setup: TrainingSetup, pictures: int, labels: Sequence[str]) -> Validator:
+    """Of mAP for a network with heads, else of accuracy. pictures: in the training list. labels: of a classifier.
+
+    Raises DataError and ConfigError before anything is computed.
+    """
+    model, data, options, threads = setup.model, setup.data, setup.options.measuring, setup.options.threads or 2
+    metric: ValidationMetric
+    if model.heads:
+        model.names_path = data.file("names")
+        _ = model.names
+        metric = AveragePrecision(model, data, options, threads)
+    else:
+        metric = Accuracy(data, labels, threads)
+    return Validator(model, metric, metric.interval(pictures, setup.imgs), setup.start)

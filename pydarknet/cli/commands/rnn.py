@@ -16,7 +16,7 @@ from ..options import FILE, FiniteFloat, FlagsFirst, command, flag
 
 if TYPE_CHECKING:
     from ...model import Model
-    from ...training.metrics_log import IterationRecord
+    from ...training.hooks import IterationRecord
     from ...training.text_trainer import TextTrainer
 
 SEED = flag("seed TEXT", default="\n\n", show_default=False, help="The text that the network reads first. Default: two "

@@ -14,7 +14,7 @@ from ..console import CLEAR_LINE, note, redraws, say
 
 if TYPE_CHECKING:
     from ...layers.heads.base import Statistics
-    from ...training.metrics_log import IterationRecord, Measurement
+    from ...training.hooks import IterationRecord, Measurement
     from ...training.trainer import Trainer
 
 SLOW_LOADING = 0.1  # seconds, above which AlexeyAB's darknet prints a warning
