@@ -12,7 +12,6 @@
     result_files        the files of `detector valid`
     classification      the accuracies of `classifier valid` and its variants
     plot                precision-recall curves and other charts, with matplotlib
-    pictures            the pictures with most missed objects; objects drawn into pictures
     report              an HTML page with all of these
 
 A network cannot be evaluated during a training step, because its buffers hold a mini-batch. `training/validation.py`

@@ -5,25 +5,27 @@ Threads load pictures while the network computes.
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from ..boxes import Candidates
+from ..boxes import Box, Candidates, Detection
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
 from ..datasets.labels import candidates as label_candidates
 from ..datasets.labels import label_path, parse_labels, read_list
 from ..errors import DataError, ImageError, OptionError
-from ..images.image import load_image
-from ..images.operations import one_thread_per_call
+from ..images.image import Picture, load_image
+from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
 from ..inference.detector import (
+    DetectionResult,
     DetectorInput,
     DetectorOptions,
     find_candidates,
@@ -42,6 +44,8 @@ from .average_precision import NOTHING, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 
 BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
+GREEN: Colour = (0, 200, 0)
+RED: Colour = (230, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -307,3 +311,48 @@ def evaluate(
             each(result, missed)
     coco_report = coco_metrics.report() if coco_metrics is not None else None
     return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report)
+
+
+@dataclass
+class Worst:
+    """The `count` pictures with most missed objects; ties go to the earlier picture."""
+
+    count: int = 10
+    _kept: list[tuple[int, int, ImageResult]] = field(default_factory=list, repr=False)
+
+    def add(self, result: ImageResult, missed: int) -> None:
+        """Consider one picture. A picture without missed objects is never kept."""
+        if missed:
+            keep = heapq.heappush if len(self._kept) < self.count else heapq.heappushpop
+            keep(self._kept, (missed, -result.index, result))
+
+    def ranked(self) -> list[tuple[int, ImageResult]]:
+        """(missed objects, result) of each kept picture, worst first."""
+        return [(missed, result) for missed, _, result in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+
+
+def place_in(image: Picture, box: Sequence[float]) -> Box:
+    """A box in fractions of a picture as one in its pixels."""
+    (height, width, _), (x, y, w, h) = image.shape, box
+    return Box(x * width, y * height, w * width, h * height)
+
+
+def name_of(names: Sequence[str], number: int) -> str:
+    """The name of a class, or its number if it has none."""
+    return names[number] if 0 <= number < len(names) else str(number)
+
+
+def detections_in(result: ImageResult, names: Sequence[str], thresh: float, dialect: Dialect) -> list[Detection]:
+    """The detections above the threshold, boxes in pixels."""
+    return DetectionResult(result.candidates, names, result.width, result.height, thresh, dialect, 0.0).detections()
+
+
+def annotated(result: ImageResult, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
+    """A copy of the picture with the objects of `truth` (t, 5) in green and the detections in red.
+
+    Raises ImageError for a picture that cannot be read.
+    """
+    image = load_image(result.path)
+    marks = [(place_in(image, box), name_of(names, int(number)), GREEN) for number, *box in truth.tolist()]
+    found = sorted(detections_in(result, names, thresh, dialect), key=lambda detection: detection.confidence)
+    return draw_boxes(image, [*marks, *((d.box, percent_label(d), RED) for d in found)])

@@ -5,10 +5,11 @@ result = evaluate(model, truth, each=collector.add)
 write_report("report", collector, result, title="small.cfg")
 """
 
+import base64
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -19,6 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Candidates
+from ..errors import ImageError
+from ..images.image import Picture, encode_image, load_image, shrink
+from ..images.operations import Colour, draw_boxes
 from ..inference.detector import heads_of
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
@@ -28,14 +32,18 @@ from ..utils.figure import inline_style
 from ..utils.files import make_folder, to_json, write_file
 from . import plot
 from .average_precision import GRID, Counts, F1Curves, f1_curves, found_above, match_boxes
-from .evaluate import Evaluation, GroundTruth, ImageResult
-from .pictures import Worst, annotated_pair
+from .evaluate import Evaluation, GroundTruth, ImageResult, Worst, name_of, place_in
 
 PAGE = Path(__file__).with_name("report.html")
 HTML, METRICS = "report.html", "report.json"
 MATRIX_CLASSES = 30  # with more classes, the page lists the most frequent confusions instead of the matrix
 CONFUSIONS = 20  # in that list
 SHOWN = 6  # pictures in each section: most missed objects, random
+RIGHT: Colour = (0, 170, 60)
+MISSED: Colour = (255, 150, 0)
+WRONG: Colour = (225, 20, 20)
+LONGEST = 480  # pixels of the longer side of a picture
+CROWDED = 12  # boxes; in pictures with more, only the wrong ones have labels
 
 
 @dataclass
@@ -193,8 +201,8 @@ def _body(collector: ReportCollector, result: Evaluation, f1: F1Curves, title: s
 
 def _summary(result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
     report, coco = result.report, result.coco
-    yield f"<h1>{_text(title)}</h1>"
     yield (
+        f"<h1>{_text(title)}</h1>\n"
         f'<p class="muted">{result.timing.pictures} pictures, {report.truths} objects. An object is found by a box '
         f"that overlaps it by more than {report.iou_thresh:.0%} (IoU) and is more probable than {report.thresh:g}.</p>"
     )
@@ -204,9 +212,8 @@ def _summary(result: Evaluation, f1: F1Curves, title: str) -> Iterator[str]:
         "Precision": _number(report.precision), "Recall": _number(report.recall), "F1": _number(report.f1),
         "Recommended threshold": f"{f1.threshold:.2f}",
     }  # fmt: skip
-    yield "<dl>"
-    yield from (f"<div><dt>{_text(name)}</dt><dd>{value}</dd></div>" for name, value in figures.items())
-    yield "</dl>"
+    cells = (f"<div><dt>{_text(name)}</dt><dd>{value}</dd></div>" for name, value in figures.items())
+    yield "\n".join(["<dl>", *cells, "</dl>"])
 
 
 def _percent(value: float) -> str:
@@ -285,53 +292,90 @@ def _charts(collector: ReportCollector, result: Evaluation, f1: F1Curves, names:
     _, height, width = collector.network.input_shape
     sizes, anchors = collector.sizes, collector.anchors
     mean = _percent(report.mean_average_precision)
-    drawn = {
+    charts: dict[str, tuple[str, tuple[Any, ...]]] = {
         "Precision over recall": (
-            lambda: plot.precision_recall(report, curves, names),
             f"One curve for each class; the mean of the areas below them, mAP, is {mean}.",
+            (plot.precision_recall, report, curves, names),
         ),
         "F1 over the threshold": (
-            lambda: plot.f1_over_threshold(report, f1, names),
             f"The mean of the classes is best at {f1.threshold:.2f}, with {f1.best:.3f}.",
+            (plot.f1_over_threshold, report, f1, names),
         ),
         "Objects of each class": (
-            lambda: plot.objects_by_class(report, names),
             f"Found {report.tp}, missed {report.fn}, found wrongly {report.fp} above {report.thresh:g}.",
+            (plot.objects_by_class, report, names),
         ),
         "Sizes of objects, and anchors": (
-            lambda: plot.sizes_and_anchors(sizes, anchors, width, height),
             f"{len(sizes)} objects and {len(anchors)} anchors, in pixels of the input of {width}x{height}.",
+            (plot.sizes_and_anchors, sizes, anchors, width, height),
         ),
         "Sides of objects": (
-            lambda: plot.side_histogram(sizes, anchors),
             "The root of each object's area; dashed lines are the anchors.",
+            (plot.side_histogram, sizes, anchors),
         ),
     }
     yield '<div class="charts">'
-    for number, (title, (draw, caption)) in enumerate(drawn.items()):
+    for number, (title, (caption, drawing)) in enumerate(charts.items()):
         with inline_style(f"chart{number}"):
-            svg = draw().replace("<svg", f'<svg role="img" aria-label="{_text(f"{title}. {caption}")}"', 1)
+            svg = plot.chart(*drawing)
+        svg = svg.replace("<svg", f'<svg role="img" aria-label="{_text(f"{title}. {caption}")}"', 1)
         yield f"<figure><h3>{_text(title)}</h3>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
     yield "</div>"
 
 
 def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title: str) -> Iterator[str]:
-    rows, names, thresh, iou_thresh = collector.truth.boxes, collector.names, collector.thresh, collector.iou_thresh
-    found = (annotated_pair(each, rows[each.index], names, thresh, iou_thresh) for each in results if each.is_readable)
-    pairs = [pair for pair in found if pair is not None]
-    if not pairs:
+    """Pairs of pictures: with the objects, and with what was found."""
+    drawn = [(each.path.name, _pair(collector, each)) for each in results if each.is_readable]
+    if not any(pair for _, pair in drawn):
         return
     yield (
         f"<h2>{title}</h2>\n<p>Of each picture first the truth, what was missed in orange; then what was found above "
         f'{collector.thresh:g}, what is wrong in red.</p>\n<div class="pairs">'
     )
-    for pair in pairs:
-        yield f'<div class="pair"><h3>{_text(pair.name)}</h3>'
-        for data, text in ((pair.truth, pair.truth_text), (pair.found, pair.found_text)):
-            alt = _text(f"{pair.name}. {text}")
-            yield f'<figure><img alt="{alt}" src="{data}"><figcaption>{_text(text)}</figcaption></figure>'
-        yield "</div>"
+    for name, pair in drawn:
+        if pair:
+            yield f'<div class="pair"><h3>{_text(name)}</h3>'
+            for data, text in pair:
+                alt = _text(f"{name}. {text}")
+                yield f'<figure><img alt="{alt}" src="{data}"><figcaption>{_text(text)}</figcaption></figure>'
+            yield "</div>"
     yield "</div>"
+
+
+def _pair(collector: ReportCollector, result: ImageResult) -> list[tuple[str, str]]:
+    """The `data:` URLs of a picture with its objects and of one with the detections, and a text about each; none if it
+    cannot be read."""
+    try:
+        image = shrink(load_image(result.path), LONGEST)
+    except ImageError:
+        return []
+    rows, names = collector.truth.boxes[result.index], collector.names
+    boxes, classes, probabilities = found_above(result.candidates, collector.thresh)
+    pairs = [(b, t) for b, t in match_boxes(boxes, rows, collector.iou_thresh) if classes[b] == rows[t, 0]]
+    hit_boxes, hit_objects = {box for box, _ in pairs}, {item for _, item in pairs}
+    true_names = [name_of(names, number) for number in rows[:, 0].astype(int).tolist()]
+    found_names = [name_of(names, number) for number in classes.tolist()]
+    texts = [f"{name} {probability:.0%}" for name, probability in zip(found_names, probabilities, strict=True)]
+    truth = _drawn(image, rows[:, 1:], true_names, hit_objects, "missed", MISSED)
+    found = _drawn(image, boxes, texts, hit_boxes, "wrong", WRONG)
+    return [
+        (truth, f"Truth: {_counted(true_names)}; {len(rows) - len(hit_objects)} missed"),
+        (found, f"Found: {_counted(found_names)}; {len(boxes) - len(hit_boxes)} wrong"),
+    ]
+
+
+def _drawn(image: Picture, boxes: Array, texts: Sequence[str], hits: Set[int], fault: str, colour: Colour) -> str:
+    """The `data:` URL of a picture with boxes, those that are no hits on top."""
+    marks = []
+    for number in sorted(range(len(boxes)), key=lambda number: number not in hits):
+        box, text = place_in(image, boxes[number].tolist()), texts[number]
+        hit_text = "" if len(boxes) > CROWDED else text
+        marks.append((box, hit_text, RIGHT) if number in hits else (box, f"{text} {fault}", colour))
+    return f"data:image/jpeg;base64,{base64.b64encode(encode_image(draw_boxes(image, marks), '.jpg', 82)).decode()}"
+
+
+def _counted(names: Sequence[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common()) or "nothing"
 
 
 def _times(collector: ReportCollector, result: Evaluation) -> Iterator[str]:

@@ -27,10 +27,7 @@ log = logging.getLogger("pydarknet")
 
 
 def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:
-    """The shape of the input that `[net]` describes, or one of the given width and height in pixels.
-
-    Raises ConfigError, and OptionError for a side out of range.
-    """
+    """The input that `[net]` describes, or one of this width and height in pixels. Raises ConfigError, OptionError."""
     net = config.net
     h = net.natural("height", 0) if height is None else checked_side("height", height)
     w = net.natural("width", 0) if width is None else checked_side("width", width)
@@ -52,25 +49,23 @@ def network_input(config: Config, width: int | None = None, height: int | None =
 
 
 def checked_side(name: str, value: int) -> int:
-    """Return a width or height in pixels that a network can have. Raises OptionError for others."""
+    """A width or height in pixels that a network can have. Raises OptionError for others."""
     if not isinstance(value, (int, np.integer)) or not 1 <= value <= LARGEST_SIDE:
         raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
     return value
 
 
 def checked_batch(batch: int) -> int:
-    """Return a batch size that a network can have. Raises OptionError for others."""
+    """A batch size that a network can have. Raises OptionError for others."""
     if not 1 <= batch <= LARGEST_BATCH:
         raise OptionError(f"batch {batch}: expected a number from 1 to {LARGEST_BATCH}")
     return batch
 
 
 def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, changes: Changes) -> list[Layer]:
-    """Build the layer of each section for an input of this shape and a batch of this size. Options that no layer reads
-    are logged as warnings.
+    """Build the layer of each section, for this input and batch. Options that no layer reads are logged as warnings.
 
-    changes: the object by which the layers tell their network of new parameters. Raises ConfigError and ShapeError,
-    which name file, line and layer.
+    changes: by which the layers tell their network of new parameters. Raises ConfigError and ShapeError.
     """
     config.net.foreign = dialect.foreign_keys("net")
     config.net.ignore(*dialect.net_keys)
@@ -98,8 +93,8 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
 
 
 def _check_input(section: Section, context: BuildContext) -> None:
-    """Raise ShapeError if a layer for images follows a [route] of sources of different sizes, which has no height and
-    width. The usual cause is an input size that is not a multiple of the network's stride."""
+    """Raise ShapeError if a layer for images follows a [route] of sources of different sizes. The usual cause is an
+    input size that is not a multiple of the network's stride."""
     if context.index == 0 or section.kind not in FOR_IMAGES:
         return
     route = context.layers[-1]
@@ -116,7 +111,7 @@ def _check_input(section: Section, context: BuildContext) -> None:
 
 
 def input_size_hint(width: int, height: int) -> str:
-    """A hint for an error about sizes, if the input's are unusual; else empty."""
+    """A hint for an error about sizes, if the input's are unusual."""
     if width % USUAL_STRIDE == height % USUAL_STRIDE == 0:
         return ""
     return f"; the input has {width} x {height} pixels; most networks need multiples of {USUAL_STRIDE}"
@@ -124,7 +119,7 @@ def input_size_hint(width: int, height: int) -> str:
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """A context in which the warnings of this thread are dropped; those of other threads are not."""
+    """Within the block, the warnings of this thread are dropped."""
     here = threading.get_ident()
 
     def is_another(record: logging.LogRecord) -> bool:

@@ -18,16 +18,15 @@ from .memory_plan import Graph, allocate, find_steps, plan_tensors
 
 @dataclass(frozen=True, repr=False)
 class ExecutionPlan:
-    """The memory and the calls of passes at one input size and batch, which no other plan shares.
+    """The memory and the calls of passes at one input size and batch.
 
     Layers are bound to the tensors of one plan at a time: that of the last `make`. A plan is for one pass at a time, so
     `run` and `read` belong under the network's lock.
 
-    shape: the input of one picture. keeps_all: whether every layer's output can be read after a pass; otherwise the
-    memory of most is used again. input: where `run` puts its argument. tensors: for each layer the one that holds its
-    output during a pass, None where fusion or NCHW layers leave it out. steps: the layers that compute, in order; those
-    that are aliases or fused into others do not. calls: what the steps do, those of kernels joined into programs.
-    stateful: the steps that keep a state from pass to pass.
+    shape: the input of one picture. keeps_all: whether every layer's output can be read after a pass. input: where
+    `run` puts its argument. tensors: of each layer's output, None where fusion or NCHW layers leave it out. steps: the
+    layers that compute, in order; aliases and fused ones do not. calls: what the steps do, those of kernels joined into
+    programs. stateful: the steps that keep a state from pass to pass.
     """
 
     graph: Graph
@@ -44,8 +43,7 @@ class ExecutionPlan:
     def make(
         cls, layers: Sequence[Layer], shape: Shape, batch: int, output: int, precision: str, keep_all: bool
     ) -> ExecutionPlan:
-        """Lay out memory, and set the layers up for it, and for inference. output: the index of the layer that gives
-        the network's.
+        """Lay out memory, and set the layers up for it. output: the layer that gives the network's output.
 
         Raises ShapeError where the machine has too little memory.
         """
@@ -70,7 +68,7 @@ class ExecutionPlan:
         )  # fmt: skip
 
     def with_new_parameters(self) -> ExecutionPlan:
-        """The same plan after a change of parameters: layers pack what they derive from these anew."""
+        """The same plan, for which layers pack what they derive from parameters anew."""
         return replace(self, calls=_calls_of(self.steps))
 
     def run(self, x: Array) -> None:
@@ -80,7 +78,7 @@ class ExecutionPlan:
                 call()
 
     def run_timed(self, x: Array) -> list[float]:
-        """One pass layer by layer: the seconds of filling `input`, then those of each step."""
+        """The seconds of filling `input`, then those of each step."""
         clock = [time.perf_counter()]
         with self._pass(x):
             clock.append(time.perf_counter())
@@ -91,7 +89,7 @@ class ExecutionPlan:
 
     @contextlib.contextmanager
     def _pass(self, x: Array) -> Iterator[None]:
-        """Around a pass. If it is interrupted, as by Ctrl-C, the layers keep the state from before it."""
+        """If the pass is interrupted, as by Ctrl-C, the layers keep the state from before it."""
         with pass_under_way():
             states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in self.stateful]
             try:
@@ -105,8 +103,8 @@ class ExecutionPlan:
                 self.input.release()
 
     def read(self, index: int) -> Array:
-        """A copy of what layer `index` gave in the last pass: (n, c, h, w), or (n, outputs) where the layer's order is
-        not channel by channel or has one cell a channel."""
+        """A copy of what layer `index` gave: (n, c, h, w), or (n, outputs) where the layer's order is not channel by
+        channel or has one cell a channel."""
         layer, tensor, owner = self.graph.layers[index], self.tensors[index], self.graph.owner(index)
         kept: Any = None if owner == INPUT else self.graph.layers[owner]
         if kept is not None and kept.keeps_nchw_output:
@@ -120,5 +118,4 @@ class ExecutionPlan:
 
 
 def _calls_of(steps: Sequence[Layer]) -> list[Call]:
-    """What the steps do; what needs no Python between them is one call."""
     return fuse_calls([call for layer in steps for call in layer.calls()])

@@ -32,37 +32,26 @@ OWN = "layers", "plan", "_changes", "_reshaped", "lock", "_workspace"
 class Network:
     """Layers in order, their parameters, and the plan of the last pass.
 
-    Threads: any number of them may use one network at the same time. Its passes wait for each other: each call returns
-    copies, made under `lock`, of what its own pass gave. So do `resize`, `precision`, `load_weights` and other changes:
-    they take effect between two passes. What surrounds a pass (decoding, fitting and drawing pictures, suppression)
-    runs in parallel. Parameters and memory are shared, so more threads take no more memory, beyond their own pictures
-    and results. Recurrent layers have one state, which every pass moves on, whatever thread it comes from. Who reads
-    `layers`, writes to parameters, or makes several calls that belong together while other threads use the network
-    holds `lock` meanwhile.
+    Threads: any number of them may use one network at the same time. Passes wait for each other; each call returns
+    copies of what its own pass gave. `resize`, `precision`, `load_weights` and other changes take effect between two
+    passes. What surrounds a pass (decoding, fitting and drawing pictures, suppression) runs in parallel. Parameters,
+    memory, and the state of recurrent layers are those of the network, not of a thread. Who reads `layers`, writes to
+    parameters, or makes several calls that belong together while other threads use the network holds `lock`.
 
     Several networks, copies of one among them, run at the same time. One pass can use all processors; as many passes
     as there are processors, each in a thread with a network of its own, do more pictures a second.
 
-    Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states;
-    the copy makes its own plan at its first pass.
+    Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states.
 
     Ctrl-C during a pass ends that pass alone: the next one is right, also of recurrent layers.
     """
 
     def __init__(
-        self,
-        config: Config,
-        dialect: Dialect,
-        *,
-        width: int | None = None,
-        height: int | None = None,
-        batch: int = 1,
-        seed: int | None = 0,
-    ) -> None:
+        self, config: Config, dialect: Dialect, *, width: int | None = None, height: int | None = None,
+        batch: int = 1, seed: int | None = 0,
+    ) -> None:  # fmt: skip
         """Build the layers. Raises ConfigError and ShapeError, naming file, line and layer."""
-        self.config, self.dialect = config, dialect
-        self.path = config.path
-        self.seed = seed
+        self.config, self.dialect, self.path, self.seed = config, dialect, config.path, seed
         self.header = Header(*dialect.version, 0)
         self.input = network_input(config, width, height)
         self.batch = checked_batch(batch)
@@ -70,8 +59,7 @@ class Network:
         self.tune = False  # whether ways of computing that are not known yet on this machine are timed
         self.setups = 0  # how often the layers got other shapes or tensors; who sets them up for training compares it
         self._reshaped: tuple[Shape, int] | None = None  # the input and batch of the layers' shapes; None: of several
-        # What the last pass used and the next one of the same shape will use; None where it will make its own.
-        self.plan: ExecutionPlan | None = None
+        self.plan: ExecutionPlan | None = None  # of the last pass, and of the next one of the same shape
         self._changes = Changes()
         self._precision = FLOAT32
         self.quantization: Quantization | None = None  # the ranges of 8-bit layers
@@ -80,7 +68,6 @@ class Network:
         self._own()
 
     def _own(self) -> None:
-        """Make what no copy shares."""
         self._workspace = Workspace()
         self.lock = threading.RLock()  # what every pass holds (see the class); who holds it may call any method
         hold_at_fork(self.lock)
@@ -102,12 +89,12 @@ class Network:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the input the network is set up for."""
+        """(channels, height, width)"""
         return self.input.channels, self.input.height, self.input.width
 
     @property
     def resizable(self) -> bool:
-        """Whether the network runs at other input sizes: nothing in it counts its inputs."""
+        """Whether the network runs at other input sizes."""
         try:
             self.shapes_at(Shape(self.input.channels, self.input.height + 32, self.input.width + 32))
         except ShapeError:
@@ -124,8 +111,7 @@ class Network:
 
     @property
     def running_size(self) -> tuple[int, int]:
-        """(width, height) in pixels of the last forward pass, which may differ from the size that the network is set up
-        for."""
+        """(width, height) in pixels of the last forward pass, which may be another size than `input`."""
         input_, _ = self._reshaped or (self.input, self.batch)
         return input_.width, input_.height
 
@@ -143,15 +129,15 @@ class Network:
             self._reshape(self.input, self.batch)
 
     def invalidate(self) -> int:
-        """Before somebody else gives the layers shapes and tensors: forget the plan. The network's next pass makes its
-        own, and then `setups` is no longer the number that this gives."""
+        """Forget the plan, before somebody else gives the layers shapes and tensors. At the network's next pass,
+        `setups` is no longer the number that this gives."""
         with self.lock:
             self.plan = self._reshaped = None
             self.setups += 1
             return self.setups
 
     def _run_at(self, input_: Shape, batch: int) -> None:
-        """Give all layers the shapes for this input and batch; memory is laid out anew before the next pass."""
+        """Give all layers the shapes for this input and batch, or leave those that they have."""
         if (input_, batch) == self._reshaped:
             return
         before = self._reshaped or (self.input, self.batch)
@@ -185,7 +171,7 @@ class Network:
         """Use these ranges where the precision is "int8". Raises WeightsError where they are of other weights."""
         with self.lock:
             quantization.apply(self.layers)
-            self.quantization, self._plan = quantization, None
+            self.quantization, self.plan = quantization, None
 
     # --- parameters --------------------------------------------------------------------------------------------------
 
@@ -205,8 +191,8 @@ class Network:
                 raise layer.section.shape_error(f"has {count} parameters, too many for this machine's memory") from None
 
     def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
-        """Read a .weights file, or the content of one as bytes; layers that a partial one does not reach are
-        initialised. Raises WeightsError."""
+        """Read a .weights file, or the content of one; layers that a partial one does not reach are initialised.
+        Raises WeightsError."""
         with self.lock:
             # Layers of whose record the file is said to lack something start from their initial values.
             self._initialise([layer for layer in self.layers if not layer.record_options.is_whole])
@@ -247,7 +233,7 @@ class Network:
     # --- copies ------------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and copy.deepcopy take: no memory of passes and no machine code, but parameters and states."""
+        """No memory of passes and no machine code, but parameters and states."""
         with self.lock:
             kept = {name: value for name, value in vars(self).items() if name not in OWN}
             arrays = [[parameter.array.copy() for parameter in layer.named_parameters()] for layer in self.layers]
@@ -285,8 +271,8 @@ class Network:
     def forward(self, x: Array) -> list[Array]:
         """(n, c, h, w) float32 RGB in 0..1, or (n, inputs), to one array per head, or that of the last layer.
 
-        Another batch or input size than the network was set up for sets it up anew. The arrays are copies, (n, c, h,
-        w), or (n, outputs) where the layer's order is not channel by channel. Raises OptionError and ShapeError.
+        Another batch or input size sets the network up anew. The arrays are copies, (n, c, h, w), or (n, outputs) where
+        the layer's order is not channel by channel. Raises OptionError and ShapeError.
         """
         with self._planned(x, keep_all=False) as (plan, array):
             plan.run(array)
@@ -299,17 +285,13 @@ class Network:
             return [plan.read(index) if layer.gives_output else None for index, layer in enumerate(self.layers)]
 
     def layer_seconds(self, x: Array) -> dict[int, float]:
-        """A forward pass with a clock: what each layer that computes took, by its index, in seconds. INPUT stands for
-        bringing the input into the engine's layout."""
+        """The seconds that each layer took in a forward pass, by its index; INPUT: to bring in the input."""
         with self._planned(x, keep_all=False) as (plan, array):
             index_of = {layer: index for index, layer in enumerate(self.layers)}
             return dict(zip([INPUT, *(index_of[layer] for layer in plan.steps)], plan.run_timed(array), strict=True))
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        """Set everything up for inputs of this shape, (n, c, h, w) or (n, inputs), so that `forward` only computes.
-
-        Raises OptionError, ShapeError.
-        """
+        """Set all up for inputs of this shape, so that `forward` only computes. Raises OptionError, ShapeError."""
         with self.held():
             self._run_at(*self._checked(shape))
             if self.plan is None:
@@ -348,8 +330,7 @@ class Network:
             yield self.plan, array
 
     def announce(self, input_: Shape, batch: int, train: bool = False) -> None:
-        """Say what is about to run, so that kernels that it needs and that are not compiled yet are compiled by several
-        processes."""
+        """Say what is about to run, so that kernels that it needs are compiled by several processes."""
         will_run(Work(self.path, self.dialect.name, input_.width, input_.height, batch, self._precision, train))
 
     def _make_plan(self, keep_all: bool) -> None:
@@ -368,5 +349,5 @@ class Network:
 
 
 def _states(layer: Layer) -> dict[str, Array]:
-    """What a recurrent layer keeps from pass to pass at inference; other layers keep nothing."""
+    """What a recurrent layer keeps from pass to pass at inference."""
     return getattr(layer, "states", {})

@@ -16,6 +16,7 @@ from ..errors import WeightsError
 from ..layers.base import Layer
 from ..layers.convolution.convolutional import Convolutional
 from ..utils.files import read_text, to_json, write_file
+from .weights import path_of
 
 SUFFIX = ".int8"  # of the file beside a weights file
 FORMAT = 1
@@ -26,8 +27,8 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Quantization:
-    """ranges: (low, high) of what a layer reads, by its index; all other layers stay float32. digest: of the parameters
-    with which they were measured. path: the file that it was read from."""
+    """ranges: (low, high) of what a layer reads, by its index; other layers stay float32. digest: of the parameters
+    with which they were measured. path: of the file, if it was read from one."""
 
     ranges: Mapping[int, Range]
     digest: str
@@ -54,7 +55,8 @@ class Quantization:
             raise WeightsError(f"{path}: is no file of ranges; expected one that `pydarknet quantize` wrote") from None
         for index, (low, high) in ranges.items():
             if not (-math.inf < low <= 0 <= high < math.inf):
-                raise WeightsError(f"{path}: layer {index} has the range {low:g} to {high:g}; expected 0 in it")
+                expected = "0 in it" if math.isfinite(low) and math.isfinite(high) else "finite numbers"
+                raise WeightsError(f"{path}: layer {index} has the range {low:g} to {high:g}; expected {expected}")
         return cls(ranges, digest, os.fspath(path))
 
     @classmethod
@@ -63,14 +65,11 @@ class Quantization:
         return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
 
     def apply(self, layers: Sequence[Layer]) -> None:
-        """Give the layers their ranges. Raises WeightsError where they were measured with other weights, and for an
-        index that is no convolution's."""
+        """Give the layers their ranges. Raises WeightsError for other weights, or an index of no convolution."""
         if self.digest != digest_of(layers):
             raise WeightsError(f"{self.path}: was measured with other weights; run `pydarknet quantize` with these")
-        convolutions = quantizable(layers)
-        for index in self.ranges:
-            if index not in convolutions:
-                raise WeightsError(f"{self.path}: layer {index} is no convolution of the network")
+        if wrong := self.ranges.keys() - quantizable(layers):
+            raise WeightsError(f"{self.path}: layer {min(wrong)} is no convolution of the network")
         self.give_ranges(layers)
 
     def give_ranges(self, layers: Sequence[Layer]) -> None:
@@ -82,10 +81,8 @@ class Quantization:
 
 
 def file_beside(weights: str | os.PathLike[str]) -> Path:
-    """Where the ranges of a weights file are looked for: beside it, in a file of the same name that ends in SUFFIX."""
-    from ..config.published import weights_file
-
-    return Path(weights if os.path.lexists(weights) else weights_file(weights)).with_suffix(SUFFIX)
+    """Where the ranges of a weights file are looked for: in a file of the same name that ends in SUFFIX."""
+    return Path(path_of(weights)).with_suffix(SUFFIX)
 
 
 def digest_of(layers: Sequence[Layer]) -> str:

@@ -1,7 +1,5 @@
-"""The .weights file: a header, then every parameter as float32 in cfg order, without tags.
-
-Only the network knows the sizes, so lengths are accounted for exactly: a file that is too short or too long is an
-error that says how many numbers were expected and found, and where a short one ends.
+"""The .weights file: a header, then every parameter as float32 in cfg order, without tags. Only the network knows the
+sizes, so a file of another length is an error that says what was expected and found, and where a short one ends.
 """
 
 from __future__ import annotations
@@ -77,7 +75,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The result of a load: the file's header, how many layers were filled, and how many numbers were left over."""
+    """header: of the file. layers: how many were filled. left_over: numbers."""
 
     header: Header
     layers: int
@@ -85,7 +83,7 @@ class Loaded:
 
 
 def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
-    """The parameters that the file holds, each with the part of it: all, or with `numload` its first filters."""
+    """The parameters that the file holds, each with the part in it: all, or with `numload` its first filters."""
     options = layer.record_options
     for parameter in layer.named_parameters():
         if options.load and (options.scales or parameter.name.rpartition(".")[2] not in _SCALES):
@@ -93,18 +91,18 @@ def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
 
 
 def stored_numbers(layer: Layer) -> int:
-    """The number of float32 values that a file holds for this layer."""
+    """How many a file holds for this layer."""
     return sum(part.size for _, part in _stored(layer))
 
 
 def file_lengths(layers: Sequence[Layer]) -> tuple[int, int]:
-    """The lengths in bytes that a file of these layers may have: with a header of 16 or of 20 bytes."""
+    """In bytes, with a header of 16 or of 20 bytes."""
     numbers = sum(stored_numbers(layer) for layer in layers)
     return 16 + 4 * numbers, 20 + 4 * numbers
 
 
 def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> None:
-    """Raise WeightsError unless the file's header and length are those of a file of exactly these layers.
+    """Raise WeightsError unless header and length are those of a file of exactly these layers.
 
     Reads the header alone. name: how errors call the file, by default its path.
     """
@@ -120,23 +118,28 @@ def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> No
         raise WeightsError(f"{name}: {length} bytes; expected {expected}, a header of {start} and all parameters")
 
 
+def path_of(weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The file itself, or the bundled or downloaded one of that name."""
+    if os.path.lexists(weights):
+        return weights
+    from ..config.published import weights_file  # what is on the disk is loaded without the table
+
+    return weights_file(weights)
+
+
 def load_weights(
     source: str | os.PathLike[str] | bytes, layers: Sequence[Layer], allow_partial: bool = False
 ) -> Loaded:
     """Read a file, or the content of one as bytes, into the layers' parameters.
 
     With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
-    that got nothing keep what they had. `source` may be the bare name of a bundled file, or of a downloaded one
-    (`config.published.weights_file`). Raises WeightsError.
+    that got nothing keep what they had. `source` may be the bare name of a bundled or downloaded file. Raises
+    WeightsError.
     """
     if isinstance(source, bytes):
         name, content = IN_MEMORY, source
     else:
-        path = source
-        if not os.path.lexists(path):
-            from ..config.published import weights_file  # what is on the disk is loaded without the table
-
-            path = weights_file(path)
+        path = path_of(source)
         name, content = os.fspath(path), read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)
     if (len(content) - start) % 4 and not allow_partial:
@@ -160,7 +163,6 @@ def load_weights(
 
 
 def _length_error(name: str, found: int, expected: Sequence[int], layers: Sequence[Layer]) -> WeightsError:
-    """What is wrong with a file of another length."""
     total = sum(expected)
     sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
     classes = _classes_that_fit(found, expected, layers)
@@ -184,12 +186,12 @@ def _length_error(name: str, found: int, expected: Sequence[int], layers: Sequen
 
 
 def _classes_of(head: Layer) -> int:
-    """The classes of a head with anchors, 0 for another layer."""
+    """0 for a layer that is no head with anchors."""
     return int(getattr(head, "classes", 0)) if head.is_head and hasattr(head, "anchors") else 0
 
 
 def _classes_that_fit(found: int, expected: Sequence[int], layers: Sequence[Layer]) -> int | None:
-    """With how many classes in its heads the network would take `found` numbers; None if that is no whole number."""
+    """With how many classes in its heads the network would take `found` numbers."""
     of_a_class = 0
     heads = [index for index, layer in enumerate(layers) if _classes_of(layer)]
     for index in heads:
@@ -216,7 +218,6 @@ def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
 
 
 def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
-    """A warning that names the first layer where parameters are NaN or infinite: its outputs will be, too."""
     found = []
     for index, layer in enumerate(layers):
         for parameter in layer.named_parameters():
@@ -233,7 +234,7 @@ def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
 
 
 def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:
-    """Write header and records, whole or not at all. What was loaded and not touched comes out byte for byte."""
+    """Write a file, whole or not at all. What was loaded and not touched comes out byte for byte."""
     with atomic_write(path) as stream:
         stream.write(header.pack())
         for layer in layers:

@@ -32,8 +32,7 @@ class CheckpointSchedule:
 
     kind: detector, classifier or text. batch: pictures of an iteration. pictures: those of the training list.
     weights_interval, last_interval: iterations between numbered and between rolling checkpoints, unless the kind of run
-    has others. every: the interval of further rolling checkpoints. saved: for AlexeyAB's dialect, the iteration of the
-    last save of each kind.
+    has others. every: between further rolling ones. saved: for AlexeyAB's dialect, when each kind was last saved.
     """
 
     base: str
@@ -49,20 +48,13 @@ class CheckpointSchedule:
     @classmethod
     def of(cls, setup: TrainingSetup, pictures: int) -> CheckpointSchedule:
         """The schedule of a run with a training set of `pictures` pictures."""
-        data, iteration, is_text = setup.data, setup.progress.iteration, setup.kind == "text"
+        data, is_text = setup.data, setup.kind == "text"
         intervals = 10000 if setup.max_batches >= 10000 else 1000, 100
         weights, last = setup.model.dialect.rnn_saves if is_text else intervals
-        return cls(
-            setup.base,
-            setup.alexeyab,
-            setup.kind,
-            setup.imgs,
-            pictures,
-            weights_interval=data.positive("saveweights", weights),
-            last_interval=data.positive("savelast", last),
-            every=setup.options.save_every,
-            saved={} if is_text else {"weights": iteration, "last": iteration},
-        )
+        weights, last = data.positive("saveweights", weights), data.positive("savelast", last)
+        saved = {} if is_text else dict.fromkeys(("weights", "last"), setup.progress.iteration)
+        run = setup.base, setup.alexeyab, setup.kind, setup.imgs, pictures
+        return cls(*run, weights, last, setup.options.save_every, saved)
 
     @property
     def rolling(self) -> str:
@@ -76,30 +68,26 @@ class CheckpointSchedule:
 
     def due(self, iteration: int, seen: int) -> list[str]:
         """The file names of the checkpoints that are due now, the rolling one last."""
+        number = iteration
         if self.kind == "text":
-            number, rolls = self._multiple(iteration, self.weights_interval), iteration % self.last_interval == 0
+            numbered, rolls = iteration % self.weights_interval == 0, iteration % self.last_interval == 0
         elif self.alexeyab:
-            number, rolls = self._alexeyab(iteration)
+            numbered, rolls = self._alexeyab(iteration)
         elif self.kind == "detector":
-            number = self._multiple(iteration, 100 if iteration < 1000 else 10000)
-            rolls = iteration % 100 == 0
+            numbered, rolls = iteration % (100 if iteration < 1000 else 10000) == 0, iteration % 100 == 0
         else:
-            epoch = seen // self.pictures
-            number, rolls = epoch if epoch > (seen - self.batch) // self.pictures else None, iteration % 1000 == 0
+            number = seen // self.pictures  # epochs
+            numbered, rolls = number > (seen - self.batch) // self.pictures, iteration % 1000 == 0
         rolls = rolls or (self.every is not None and iteration % self.every == 0)
-        names = [] if number is None else [f"{self.base}_{number}.weights"]
+        names = [f"{self.base}_{number}.weights"] if numbered else []
         return [*names, self.rolling] if rolls else names
 
-    @staticmethod
-    def _multiple(iteration: int, interval: int) -> int | None:
-        return iteration if iteration % interval == 0 else None
-
-    def _alexeyab(self, iteration: int) -> tuple[int | None, bool]:
+    def _alexeyab(self, iteration: int) -> tuple[bool, bool]:
         is_detector = self.kind == "detector"
         weights, last = (self.weights_interval, self.last_interval) if is_detector else (1000, 100)
-        number = iteration if self._is_due("weights", iteration, weights, multiples=is_detector) else None
+        numbered = self._is_due("weights", iteration, weights, multiples=is_detector)
         rolls = weights > last and self._is_due("last", iteration, last, multiples=is_detector and iteration > 1)
-        return number, rolls
+        return numbered, rolls
 
     def _is_due(self, kind: str, iteration: int, interval: int, multiples: bool) -> bool:
         due = iteration >= self.saved[kind] + interval or (multiples and iteration % interval == 0)
@@ -109,10 +97,7 @@ class CheckpointSchedule:
 
 
 class Checkpointer(Hook):
-    """Writes checkpoints on a schedule, and the final weights.
-
-    last_saved: the newest checkpoint; None before the first.
-    """
+    """Writes checkpoints on a schedule, and the final weights. last_saved: the newest; None before the first."""
 
     name = "checkpoints"
 
@@ -134,7 +119,7 @@ class Checkpointer(Hook):
             record.saved += (path,)
 
     def after_run(self, run: Run) -> None:
-        """Write the checkpoint to resume from, or the final weights, unless the run has resumed from that very file."""
+        """Write the rolling checkpoint, or the final weights, unless the run has resumed from that very file."""
         name = self.schedule.rolling if run.interrupted else self.schedule.final
         if (self.last_saved, self._saved_at) != (self.folder / name, run.iteration):
             self.save(run, name)
@@ -193,22 +178,15 @@ class BestWeights(Hook):
         return None
 
     def save_if_best(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
-        """Write the network's parameters unless the weights in the folder are better. Returns the path if they are
-        written.
+        """Write the network's parameters, and return their path, unless the weights in the folder are better.
 
         value: the measurement. about: further content of the sidecar. Weights without a sidecar, such as darknet's own,
         are renamed to NAME_best.old.weights. Raises OutputError.
         """
         known = self.record()
         if known is not None and known["value"] > value:
-            log.warning(
-                "%s has %s = %f of iteration %s, better than %f; it is kept",
-                self.path,
-                known.get("kind", "value"),
-                known["value"],
-                known.get("iteration", "?"),
-                value,
-            )
+            what = f"{known.get('kind', 'value')} = {known['value']:f} of iteration {known.get('iteration', '?')}"
+            log.warning("%s has %s, better than %f; it is kept", self.path, what, value)
             return None
         with checkpoint.writing_pair(network, self.path, self.sidecar) as (hash_, sidecar):
             if known is None and self.path.exists():

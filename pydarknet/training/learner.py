@@ -42,9 +42,9 @@ HALF_DONE = (
 class Learner:
     """A network set up for training: deltas beside its activations, the optimizer, the number of images seen.
 
-    A delta is minus the gradient of the loss (darknet's word). seen: counts each mini-batch as one of the cfg's size,
-    whatever its real size. parameters: the trainable ones, each with its layer, by their names in checkpoints, such as
-    layer.3.weights. ema: the moving average of the parameters; None without `ema_alpha`.
+    seen: counts each mini-batch as one of the cfg's size, whatever its real size. parameters: the trainable ones, each
+    with its layer, by their names in checkpoints, such as layer.3.weights. ema: their moving average, if the cfg has
+    `ema_alpha`.
     """
 
     def __init__(self, network: Network) -> None:
@@ -128,7 +128,7 @@ class Learner:
                 self._prepare_again()
 
     def _prepare_again(self) -> None:
-        """Allocate memory again, after the network was used for inference or resized. Accumulated updates are kept."""
+        """After the network was used for inference or resized. Accumulated updates are kept."""
         before = {name: trainable.update for name, (_, trainable) in self.parameters.items()}
         carried = self._carried()
         self._prepare()
@@ -139,12 +139,8 @@ class Learner:
                 array[:] = carried[name]
 
     def state_dict(self) -> dict[str, Array]:
-        """The arrays that a resumed run needs besides the network's parameters: accumulated updates, Adam's moments,
-        the moving average, and the state that layers carry from one mini-batch to the next.
-
-        No copies. The names are those of checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
-        average.layer.3.weights, layer.3.carried.hidden.
-        """
+        """The arrays that a resumed run needs besides the network's parameters, not copied, by the names in checkpoints
+        (docs/training.md): accumulated updates, Adam's moments, the moving average, what layers carry on."""
         averages = self.ema.state_dict() if self.ema else {}
         return self._own_state() | {f"average.{name}": array for name, array in averages.items()}
 
@@ -155,7 +151,6 @@ class Learner:
         return updates | {f"optimizer.{name}": array for name, array in kept.items()} | self._layer_states()
 
     def _of_layers(self, named: Callable[[Layer], Mapping[str, T]]) -> dict[str, T]:
-        """What `named` gives for each layer, by the names of checkpoints."""
         each = enumerate(self.network.layers)
         return {f"layer.{index}.{name}": value for index, layer in each for name, value in named(layer).items()}
 
@@ -209,7 +204,6 @@ class Learner:
             rng.bit_generator.state = counters["random"][name]
 
     def _generators(self) -> dict[str, np.random.Generator]:
-        """Every random generator of training, by its name in checkpoints."""
         return {"training": self._rng} | self._of_layers(lambda layer: layer.generators())
 
     def forget(self, sequence: int) -> None:
@@ -229,12 +223,8 @@ class Learner:
         losses of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
         """
         network = self.network
-        array = np.asarray(images)
-        if (
-            array.dtype != np.float32
-            or len(array) != network.batch
-            or array.size != network.batch * network.input.outputs
-        ):
+        array, numbers = np.asarray(images), network.batch * network.input.outputs
+        if array.dtype != np.float32 or len(array) != network.batch or array.size != numbers:
             raise OptionError(
                 f"images are {array.dtype} of shape {array.shape}; expected float32, a mini-batch of "
                 f"{network.batch} x {network.input}"
@@ -267,12 +257,10 @@ class Learner:
         return loss
 
     def _changed_by_forward(self) -> dict[str, Array]:
-        """The state that a forward pass with loss changes, besides tensors and counters: that of each layer, and the
-        running statistics of batch normalisation."""
+        """Besides tensors and counters: the state of each layer, and running statistics of batch normalisation."""
         return self._layer_states() | self._of_layers(_running)
 
     def _undo_forward(self, before: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Restore the state from before a forward pass that has failed."""
         with self._uninterrupted():
             self._load_counters(counters)
             for name, array in self._changed_by_forward().items():
@@ -280,8 +268,8 @@ class Learner:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Let Ctrl-C wait for the end of the block, whose changes cannot be undone. If anything ends the block earlier,
-        such as a second Ctrl-C, the learner cannot be used any more."""
+        """Let Ctrl-C wait for the end of the block, whose changes cannot be undone. After anything that ends it
+        earlier, such as a second Ctrl-C, the learner cannot be used any more."""
         with interrupts_held(lambda: log.warning("%s", WAITING)):
             half_done, self._half_done = self._half_done, True
             yield
@@ -322,7 +310,6 @@ class Learner:
 
 
 def _running(layer: Layer) -> dict[str, Array]:
-    """The running statistics of a layer's batch normalisations, not copied."""
     return {parameter.name: parameter.array for parameter in layer.named_parameters() if "rolling" in parameter.name}
 
 

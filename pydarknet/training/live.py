@@ -16,7 +16,7 @@ import numpy as np
 
 from ..boxes import Box
 from ..errors import DarknetError
-from ..evaluation.pictures import annotated
+from ..evaluation.evaluate import annotated
 from ..images.image import Picture, encode_image, load_image, write_image
 from ..images.operations import as_picture, class_colour, draw_boxes
 from ..inference.video.mjpeg_server import Stream, jpeg_part
@@ -40,7 +40,7 @@ class LiveHook(Hook):
 
     def __init__(self) -> None:
         self.folder = Path(FOLDER)  # in the run's folder, once the run has started
-        self._due = self._drawing_due = -math.inf  # when the next state is written, the next mini-batch drawn
+        self._due = self._drawing_due = -math.inf  # of the next state, the next drawing of a mini-batch
         self._worst: list[dict[str, Any]] = []
         self._is_off = False
 
@@ -115,7 +115,7 @@ class ChartStream(Hook):
 def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> Picture | None:
     """A grid of the first PICTURES of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
 
-    truth: as for `Model.train_step`; of a class vector, the name of the largest entry is drawn.
+    truth: as for `Model.train_step`; of a class vector, the largest entry is named.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None

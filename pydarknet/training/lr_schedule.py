@@ -61,17 +61,13 @@ class LearningRateSchedule:
             return float(POLICIES[self.policy](self, update))
 
 
-Policy = Callable[[LearningRateSchedule, int], float]
-
-
 def _steps(s: LearningRateSchedule, update: int) -> float:
     factors = [scale for step, scale in zip(s.steps, s.scales, strict=True) if step <= update]
     return s.learning_rate * float(np.prod(factors))
 
 
 def _sgdr(s: LearningRateSchedule, update: int) -> float:
-    """Cosine from the learning rate down to learning_rate_min, in cycles that grow (Loshchilov and Hutter, SGDR,
-    2017)."""
+    """Cosine down to learning_rate_min, in cycles that grow (Loshchilov and Hutter, SGDR, 2017)."""
     start, cycle = 0, max(1, s.sgdr_cycle)
     while start + cycle < update:
         start += cycle
@@ -80,8 +76,8 @@ def _sgdr(s: LearningRateSchedule, update: int) -> float:
     return s.learning_rate_min + 0.5 * height * float(1 + np.cos(np.pi * (update - start) / cycle))
 
 
-# The policies by their names in cfg files; each is a function from the number of updates to the learning rate.
-POLICIES: Mapping[str, Policy] = {
+# By their names in cfg files; each is a function from the number of updates to the learning rate.
+POLICIES: Mapping[str, Callable[[LearningRateSchedule, int], float]] = {
     "constant": lambda s, update: s.learning_rate,
     "step": lambda s, update: s.learning_rate * np.power(s.scale, update // s.step),
     "steps": _steps,

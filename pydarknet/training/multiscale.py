@@ -20,10 +20,8 @@ _SIZES = 0x517E  # part of the seed, so that sizes do not repeat the random numb
 
 @dataclass(frozen=True)
 class MultiScaleSchedule:
-    """The input size of each iteration: every `period` iterations another one is drawn, by the dialect's rule.
-
-    The sizes depend only on the seed, so a resumed run has those of the interrupted one.
-    """
+    """The input size of each iteration: every `period` iterations another one is drawn, from the seed alone, so that a
+    resumed run has the sizes of the interrupted one."""
 
     width: int
     height: int
@@ -77,7 +75,7 @@ class MultiScaleSchedule:
 
     @property
     def largest(self) -> tuple[int, int]:
-        """(width, height) of the largest size that can be drawn."""
+        """(width, height)"""
         if self.rule == "coefficient":
             return self._scaled(max(self.coefficient, 1 / self.coefficient))
         side = {"square": LARGEST, "classifier": 448}.get(self.rule)
@@ -106,8 +104,8 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """The pictures of a mini-batch at this size. With AlexeyAB's `dynamic_minibatch`: about 0.8 times the number
-        that takes as much memory as a mini-batch at the largest size."""
+        """The pictures of a mini-batch. With AlexeyAB's `dynamic_minibatch`: about 0.8 times the number that takes as
+        much memory as a mini-batch at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
         fits = self.mini_batch * math.prod(self._scaled(self.coefficient)) // (width * height)
@@ -120,11 +118,10 @@ class MultiScaleSchedule:
 
 
 def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
-    """An estimate of the memory for training at this size, in bytes.
+    """An estimate of the memory for training at this size, in bytes: each layer's output, its delta and the arrays kept
+    for its backward pass; parameters as stored, their updates, packed for both passes, Adam's moments and averages.
 
-    It counts each layer's output, its delta and the arrays kept for its backward pass; and parameters: as stored, their
-    updates, packed for both passes, Adam's moments and averages. validates: whether there is a second network for
-    validation.
+    validates: whether there is a second network for validation.
     """
     given = Shape(model.input.channels, height, width)
     total = 4 * Layout(1, given, halo=1).size

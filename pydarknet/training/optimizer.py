@@ -29,7 +29,7 @@ NEAR_HEAD = 3  # layers before a head that are not changed
 
 @dataclass
 class SGD:
-    """Stochastic gradient descent: update -= decay * weights; weights += lr / pictures * update; update *= momentum.
+    """update -= decay * weights; weights += lr / pictures * update; update *= momentum.
 
     Biases and scales do not decay.
     """
@@ -41,24 +41,22 @@ class SGD:
     ) -> None:  # fmt: skip
         """Update one parameter.
 
-        name: its name in checkpoints. lr: the learning rate times the layer's own factor. decay: the weight decay of
-        all pictures. pictures: the number of gradients that were summed. count: the number of the update, by which Adam
-        corrects its bias.
+        name: in checkpoints. lr: the learning rate times the layer's own factor. decay: the weight decay of all
+        pictures. pictures: whose gradients were summed. count: of updates, by which Adam corrects its bias.
         """
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
         decay = decay if parameter.decays else 0.0
         sgd_step(weights, update, np.float32(lr / pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """The arrays that the rule keeps for a parameter between updates, of its shape, not copied. None here: the
-        momentum is part of the accumulated update."""
+        """The arrays of its shape that the rule keeps for a parameter, not copied. None here: the momentum is part of
+        the accumulated update."""
         return {}
 
 
 @dataclass
 class Adam:
-    """Adam (Kingma and Ba, 2015) as darknet computes it: updates are not divided by the number of pictures, and biases
-    and scales decay like weights."""
+    """Adam (Kingma and Ba, 2015) as in darknet: the sum of the pictures counts, and biases and scales decay as well."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -104,8 +102,7 @@ class Optimizer:
         self._norm_only = {id(layer) for layer in layers[: last + 1]}
 
     def step(self, parameters: Parameters, iteration: int, lr: float, pictures: int) -> None:
-        """Update the parameters after iteration `iteration`, counted from 1, with the gradients of `pictures`
-        pictures."""
+        """Update the parameters after an iteration, counted from 1, with the gradients of `pictures` pictures."""
         self.updates += 1
         count = iteration if self._by_iteration else self.updates
         for name, (layer, parameter) in parameters.items():
@@ -142,7 +139,7 @@ class Optimizer:
 
 class MovingAverage:
     """AlexeyAB's `ema_alpha`, for all convolutions: ema = alpha * ema + (1 - alpha) * parameters, after each update
-    of a run's second half. It replaces the parameters near the end of the run."""
+    of a run's second half. Near its end it replaces the parameters."""
 
     def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
         """max_batches: the number of updates of the whole run."""
@@ -151,14 +148,9 @@ class MovingAverage:
         self._averages: dict[str, Array] = {}
         if self.last <= self.first:
             net = network.config.net
-            log.warning(
-                "%s:%d: ema_alpha: with max_batches=%d the average would be used after iteration %d, before it starts; "
-                "it has no effect",
-                net.path,
-                net.line,
-                max_batches,
-                max(0, self.last),
-            )
+            where = f"{net.path}:{net.line}: ema_alpha: with max_batches={max_batches}"
+            used = f"after iteration {max(0, self.last)}"
+            log.warning("%s the average would be used %s, before it starts; it has no effect", where, used)
 
     @property
     def begun(self) -> bool:
@@ -214,8 +206,8 @@ class MovingAverage:
 
 
 def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
-    """AlexeyAB's `weights_reject_freq`: initialise one of two very similar filters again, the first of a convolution's
-    most similar pair, if their cosine is above SIMILARITY.
+    """AlexeyAB's `weights_reject_freq`: initialise the first filter of each convolution's most similar pair again, if
+    their cosine is above SIMILARITY.
 
     The first layer, linear convolutions and those near a head are not changed. Returns the indices of changed layers.
     """

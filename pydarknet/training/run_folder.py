@@ -48,8 +48,8 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
     """Move results of earlier runs of the network `base` to a new folder inside. Returns it, or None if there are none.
 
     begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
-    folder, weights that have not seen more images stay too, because the run continues from them. Best weights stay,
-    because their sidecar records their measurement. final: the name of a run's final weights. Raises OutputError.
+    folder, the run continues from them: weights that have not seen more images stay too. So do best weights, whose
+    sidecar records their measurement. final: the name of a run's final weights. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:
@@ -79,19 +79,18 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
 
 
 def _is_in(folder: Path, path: Path | None) -> bool:
-    """Whether a file is directly in a folder."""
     return path is not None and folder.exists() and path.parent.exists() and path.parent.samefile(folder)
 
 
 def _weights(folder: Path, base: str, final: str) -> list[Path]:
-    """The weights files in the folder that runs of the network have written as checkpoints or averages."""
+    """The weights that runs of the network have written as checkpoints or averages."""
     name = re.escape(base)
     pattern = rf"{re.escape(final)}|{name}(\.backup|_final\.weights|_last\.weights|_ema\.weights|_\d+\.weights)"
     return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name) and path.is_file())
 
 
 def _seen(path: Path) -> float:
-    """The number of images that weights have seen; infinite for a file that is not a weights file."""
+    """Infinite for a file that is not a weights file."""
     try:
         with path.open("rb") as stream:
             return Header.parse(str(path), stream.read(512))[0].seen
@@ -100,7 +99,6 @@ def _seen(path: Path) -> float:
 
 
 def _move(path: Path, aside: Path, keep: bool) -> None:
-    """Move a file to a folder. keep: copy it instead."""
     shutil.copy2(path, aside / path.name) if keep else path.replace(aside / path.name)
 
 
@@ -204,7 +202,6 @@ class Chart(Hook):
         self.draw()
 
     def draw(self) -> None:
-        """Write chart.png."""
         if self._is_off:
             return
         try:

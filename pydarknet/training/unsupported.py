@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..config.sections import Config, Option, Section
+from ..config.sections import Config, Section
 
 # Options by section ("": every layer), each with the actual behaviour. An option with the value 0 is off.
 OPTIONS: Mapping[str, Mapping[str, str]] = {
@@ -49,20 +49,14 @@ def unsupported(config: Config) -> list[str]:
     for section in [config.net, *config.layers]:
         kind = "net" if section is config.net else ALIASES.get(section.kind, section.kind)
         if kind in SECTIONS:
-            lines.append(
-                f"{section.path}:{section.line}: [{section.kind}] is not supported in training: {SECTIONS[kind]}"
-            )
+            lines.append(_line(section, section.line, "", SECTIONS[kind]))
         effects = {**OPTIONS[""], **OPTIONS.get(kind, {})}
-        lines += [_line(section, o, effects[o.key]) for o in section.options if _is_on(section, kind, o, effects)]
+        for option in section.options:
+            neutral = NEUTRAL.get((kind, option.key), 0.0)
+            if option.key in effects.keys() - section.foreign and section.real(option.key, 0.0) != neutral:
+                lines.append(_line(section, option.line, f" {option.key}={option.value}", effects[option.key]))
     return lines
 
 
-def _is_on(section: Section, kind: str, option: Option, effects: Mapping[str, str]) -> bool:
-    if option.key not in effects or option.key in section.foreign:
-        return False
-    return section.real(option.key, 0.0) != NEUTRAL.get((kind, option.key), 0.0)
-
-
-def _line(section: Section, option: Option, effect: str) -> str:
-    place = f"{section.path}:{option.line}: [{section.kind}]"
-    return f"{place} {option.key}={option.value} is not supported in training: {effect}"
+def _line(section: Section, number: int, option: str, effect: str) -> str:
+    return f"{section.path}:{number}: [{section.kind}]{option} is not supported in training: {effect}"

@@ -12,7 +12,7 @@ from typing import ClassVar
 from ..config.sections import Section
 from ..evaluation import GroundTruth, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
-from ..evaluation.pictures import Worst
+from ..evaluation.evaluate import Worst
 from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network

@@ -45,7 +45,7 @@ def test_what_is_written_is_read(deep, tmp_path):
     ('{"format": 2}', "has format 2; expected 1"),
     ('{"format": 1, "weights": "", "ranges": {"0": [1]}}', "is no file of ranges"),
     ('{"format": 1, "weights": "", "ranges": {"0": [1, 2]}}', "layer 0 has the range 1 to 2; expected 0 in it"),
-    ('{"format": 1, "weights": "", "ranges": {"3": [0, Infinity]}}', "layer 3 has the range 0 to inf"),
+    ('{"format": 1, "weights": "", "ranges": {"3": [0, Infinity]}}', "layer 3 has the range 0 to inf; expected finite"),
 ])  # fmt: skip
 def test_a_damaged_file_is_one_line(text, found, tmp_path):
     path = tmp_path / "net.int8"

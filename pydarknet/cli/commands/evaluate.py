@@ -18,7 +18,7 @@ from ..options import FILE, FRACTION, batch_option, command, flag, letterbox_cho
 if TYPE_CHECKING:
     from ...config.sections import Section
     from ...evaluation import Evaluation, GroundTruth, ImageResult
-    from ...evaluation.pictures import Worst
+    from ...evaluation.evaluate import Worst
     from ...evaluation.report import ReportCollector
     from ...evaluation.result_files import ResultFiles
     from ...model import Model
@@ -108,7 +108,7 @@ def evaluate_command(data_file: str, cfg: str, weights: str, **options: Any) -> 
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
       pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """
-    from ...evaluation.pictures import Worst
+    from ...evaluation.evaluate import Worst
     from ..formats.evaluation import class_table, coco_lines, speed_line
 
     letterbox_choice(options)
@@ -204,7 +204,7 @@ def report_of_run(data_file: str, cfg: str, weights: str, options: Options, fold
 
 def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
     """Print the pictures with most missed objects, and write them to the folder of `--worst`. Raises OutputError."""
-    from ...evaluation.pictures import annotated
+    from ...evaluation.evaluate import annotated
     from ...images.image import write_image
     from ..outputs import WRITABLE
 
